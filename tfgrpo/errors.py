@@ -1,0 +1,45 @@
+"""Every error that tfgrpo raises on purpose.
+
+TfgrpoError
+├── InputError          a file, option or setting that cannot be used as given
+│   └── PromptError     a prompt template with a missing or surplus placeholder
+├── RewardError         a reward that failed, or gave something other than a number in [0, 1]
+├── ModelError          one model call failed after its retries; the attempt is kept as data
+│   └── UpstreamError   no call can succeed (unreachable, unauthorised, unknown model); the run stops
+├── LocalModelError     the embedded model could not be fetched or started
+└── StoreError          the store could not be opened, read or written
+
+Each message is one line that says what to do next. None ever holds a key or another secret.
+"""
+
+
+class TfgrpoError(Exception):
+    """Root of all errors raised by tfgrpo."""
+
+
+class InputError(TfgrpoError):
+    """A file, option or setting that cannot be used as given."""
+
+
+class PromptError(InputError):
+    """A prompt template with a missing or surplus placeholder."""
+
+
+class RewardError(TfgrpoError):
+    """A reward that failed, or gave something other than a number in [0, 1]."""
+
+
+class ModelError(TfgrpoError):
+    """One model call failed after its retries."""
+
+
+class UpstreamError(ModelError):
+    """No call to this upstream can succeed: unreachable, unauthorised, or no such model."""
+
+
+class LocalModelError(TfgrpoError):
+    """The embedded model could not be fetched or started."""
+
+
+class StoreError(TfgrpoError):
+    """The store could not be opened, read or written."""

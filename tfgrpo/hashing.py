@@ -1,0 +1,29 @@
+"""Content ids, seeds and coin flips: everything that must come out the same on every machine and every resume."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: keys sorted, no spaces, NaN refused."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def content_id(prefix: str, *parts: Any) -> str:
+    """`prefix_` and 16 hex digits of the SHA-256 over the parts' canonical JSON; no clock and no row id goes in."""
+    return f"{prefix}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]}"
+
+
+def _uniform_bits(parts: tuple[Any, ...]) -> int:
+    return int.from_bytes(hashlib.sha256(canonical(parts).encode()).digest()[:8], "big")
+
+
+def derive_seed(*parts: Any) -> int:
+    """A seed in [0, 2**31) from hashed parts: adjacent seeds of one generator can correlate, hashes do not."""
+    return _uniform_bits(parts) >> 33
+
+
+def coin(probability: float, *parts: Any) -> bool:
+    """True with the given probability, decided by the hash of the parts alone."""
+    return _uniform_bits(parts) < probability * 2.0**64

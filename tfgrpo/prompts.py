@@ -1,0 +1,68 @@
+"""Prompt templates: Markdown files with `{{name}}` placeholders, rendered strictly.
+
+A missing or surplus value is an error. Values are never scanned again, so braces and LaTeX in them are safe. A template
+may hold a `system` and a `user` part, divided by a line of three dashes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from .assets import asset_folder
+from .errors import PromptError
+from .hashing import content_id
+from .records import Message
+
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+_DIVIDER = "\n---\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One prompt template."""
+
+    name: str
+    text: str
+    version: str = field(init=False)
+    """Content id of the text."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", content_id("template", self.text))
+
+    def render(self, **values: str) -> str:
+        """The text with every placeholder filled in; raises PromptError for a missing or surplus value."""
+        _check(self.name, self.text, values)
+        return _substitute(self.text, values).strip()
+
+    def messages(self, **values: str) -> tuple[Message, ...]:
+        """The `system` and `user` parts as chat messages; raises PromptError as `render` does."""
+        _check(self.name, self.text, values)
+        system, divider, user = self.text.partition(_DIVIDER)
+        if not divider:
+            raise PromptError(f"prompt {self.name}: no line of three dashes between its system and user parts")
+        parts = (("system", system), ("user", user))
+        return tuple({"role": role, "content": _substitute(part, values).strip()} for role, part in parts)
+
+
+def _check(name: str, text: str, values: Mapping[str, str]) -> None:
+    wanted = set(_PLACEHOLDER.findall(text))
+    if missing := sorted(wanted - values.keys()):
+        raise PromptError(f"prompt {name}: no value for {', '.join(missing)}")
+    if surplus := sorted(values.keys() - wanted):
+        raise PromptError(f"prompt {name}: no placeholder for {', '.join(surplus)}; add it to the template")
+
+
+def _substitute(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], text)
+
+
+@lru_cache
+def template(name: str, folder: Path | None = None) -> Template:
+    """The template `name`.md from a folder of the user's, else from ours; raises PromptError when there is none."""
+    path = (folder or asset_folder("prompts")) / f"{name}.md"
+    try:
+        return Template(name, path.read_text(encoding="utf-8").strip() + "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"prompt {name}: cannot read {path}: {error}") from error

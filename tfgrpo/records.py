@@ -1,0 +1,328 @@
+"""The nouns that stages exchange: frozen, and free of behaviour beyond their own identity."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .hashing import content_id
+
+JSON: TypeAlias = Any
+"""Anything that `json.loads` can return."""
+Message: TypeAlias = Mapping[str, JSON]
+"""One chat message, as the OpenAI API spells it."""
+ChatBody: TypeAlias = Mapping[str, JSON]
+"""The JSON body of a POST to /chat/completions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One example to learn from or to be measured on; equal tasks share an id and are one task with a count."""
+
+    input: str | tuple[Message, ...]
+    answer: JSON = None
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    count: int = 1
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", content_id("task", self.input, self.answer, self.metadata))
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The input as chat messages."""
+        return ({"role": "user", "content": self.input},) if isinstance(self.input, str) else self.input
+
+    @property
+    def prompt(self) -> str:
+        """The input as text, for people, for the distiller and for leak checks."""
+        return "\n".join(message_text(message) for message in self.messages)
+
+
+def message_text(message: Message) -> str:
+    """The text of one chat message, whether its content is a string, a list of parts or absent."""
+    content = message.get("content")
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return "" if content is None else str(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The request around each task: a prior is only known to help under the frame that it was learned in."""
+
+    model: str
+    system: str | None = None
+    request: Mapping[str, JSON] = field(default_factory=dict)
+    """Further body fields (tools, max_tokens, response_format, ...), sent as they are."""
+    temperature: float = 0.7
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What calls have cost so far."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenTrace:
+    """Token ids and log-probabilities of one answer of L tokens with the K likeliest alternatives at each.
+
+    Log-probabilities are natural logarithms as the server reported them; what policy they belong to (before or after
+    the bias, at which temperature) is the business of `tokens`. Missing entries have id -1 and log-probability -inf.
+    """
+
+    ids: NDArray[np.int64]
+    """Sampled tokens, shape (L,)."""
+    logprobs: NDArray[np.float64]
+    """Their log-probabilities, shape (L,)."""
+    top_ids: NDArray[np.int64]
+    """Alternatives, shape (L, K), the sampled token among them where the server lists it."""
+    top_logprobs: NDArray[np.float64]
+    """Their log-probabilities, shape (L, K)."""
+    pieces: Mapping[int, bytes]
+    """The bytes of each token id that occurs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One completed model call."""
+
+    text: str
+    message: Message
+    finish_reason: str
+    usage: Usage
+    trace: TokenTrace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallKey:
+    """The place of one call in a run; with the hash of its request it names the call for ever."""
+
+    run: str
+    stage: str
+    step: int = 0
+    task: str = ""
+    sample: int = 0
+    retry: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One attempt at a task; a failed call is an attempt with an error, not an exception."""
+
+    task: Task
+    step: int
+    sample: int
+    prior: str
+    """Id of the prior in force."""
+    included: tuple[str, ...] = ()
+    """Ids of the experiences that this attempt was shown."""
+    messages: tuple[Message, ...] = ()
+    """The whole trajectory, tool calls and final answer included."""
+    text: str = ""
+    reward: float | None = None
+    """In [0, 1]; None when the call or the reward failed."""
+    error: str | None = None
+    finish_reason: str = ""
+    usage: Usage = Usage()
+    trace: TokenTrace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of one task in one step, in order of sample."""
+
+    task: Task
+    step: int
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def scored(self) -> tuple[Rollout, ...]:
+        """The rollouts that have a reward."""
+        return tuple(rollout for rollout in self.rollouts if rollout.reward is not None)
+
+    @property
+    def rewards(self) -> NDArray[np.float64]:
+        """Rewards of the scored rollouts, shape (n,)."""
+        return np.array([rollout.reward for rollout in self.scored], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an experience came from."""
+
+    run: str = ""
+    step: int = 0
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks whose group proposed it: left out of its own estimate."""
+    parent: str | None = None
+    """The experience that it replaces."""
+
+
+ExperienceKind: TypeAlias = Literal["strategy", "demonstration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """A short text for the prompt; immutable, and the same text is the same experience."""
+
+    text: str
+    kind: ExperienceKind = "strategy"
+    origin: Origin = field(default=Origin(), compare=False)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", content_id("exp", self.kind, self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one experience is worth, as of one step: a change of the mean reward, in reward units."""
+
+    experience: str
+    run: str
+    step: int
+    mean: float
+    sd: float
+    evidence: int
+    """Scored rollouts behind the estimate."""
+
+
+Verdict: TypeAlias = Literal["awaiting review", "refused", "on trial", "kept", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of an experience, why, and by whom (`rule` or a person)."""
+
+    experience: str
+    verdict: Verdict
+    why: str
+    by: str = "rule"
+    run: str = ""
+    step: int = 0
+
+
+Operation: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NONE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change to the list of experiences, as the distiller proposed it for one group."""
+
+    operation: Operation
+    text: str = ""
+    """The new text, for ADD and UPDATE."""
+    target: str | None = None
+    """The experience meant, for UPDATE and DELETE."""
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks that the proposal came from."""
+    kind: ExperienceKind = "strategy"
+
+
+BIAS_DECIMALS = 4
+"""Biases are rounded before they are hashed, stored or sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBias:
+    """One entry of a token prior: `bias` is added to the token's logit, in nats at temperature 1."""
+
+    token: int
+    piece: bytes
+    bias: float
+    z: float
+    """Averaged bias over its jackknife standard deviation, leaving out whole tasks."""
+    evidence: int
+    """Tasks whose mixed groups moved it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias", round(float(self.bias), BIAS_DECIMALS))
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """An immutable version of what was learned: experiences in the order shown, and a token prior."""
+
+    experiences: tuple[Experience, ...] = ()
+    biases: tuple[TokenBias, ...] = ()
+    tokenizer: str | None = None
+    """Fingerprint of the tokenizer that the biases belong to."""
+    template: str = ""
+    """Version (content id) of the template that renders the experiences."""
+    parent: str | None = field(default=None, compare=False)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.biases, key=lambda entry: entry.token)
+        object.__setattr__(self, "biases", tuple(ordered))
+        texts = [[experience.kind, experience.text] for experience in self.experiences]
+        biases = [[entry.token, entry.bias] for entry in ordered]
+        object.__setattr__(self, "id", content_id("prior", texts, biases, self.tokenizer, self.template))
+
+    @property
+    def logit_bias(self) -> dict[str, float]:
+        """The token prior as the API's `logit_bias` map."""
+        return {str(entry.token): entry.bias for entry in self.biases}
+
+
+PriorState: TypeAlias = Literal["candidate", "canary", "live", "ungated", "rejected", "superseded", "rolled back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a client or proxy holds in memory: the prior that is live in a namespace, and what it was learned for."""
+
+    namespace: str
+    prior: Prior
+    state: PriorState
+    frame: Frame
+
+
+RunStatus: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One learning or evaluation: everything needed to resume or repeat it. The id contains no clock."""
+
+    kind: Literal["learn", "eval"]
+    namespace: str
+    frame: Frame
+    settings: Mapping[str, JSON]
+    tasks: tuple[str, ...]
+    """Task ids in order."""
+    reward: str
+    parent: str | None = None
+    """The prior that it started from (learn) or measures (eval)."""
+    attempt: int = 0
+    """How many runs with the same settings came before."""
+    status: RunStatus = field(default="running", compare=False)
+    usage: Usage = field(default=Usage(), compare=False)
+    result: Mapping[str, JSON] = field(default_factory=dict, compare=False)
+    """Figures of the finished run; `prior` names what a learning made."""
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        frame = [self.frame.model, self.frame.system, self.frame.request, self.frame.temperature, self.frame.top_p]
+        settings = [self.namespace, frame, self.settings, self.tasks, self.reward, self.parent, self.attempt]
+        object.__setattr__(self, "id", content_id("run", self.kind, *settings))

@@ -1,0 +1,79 @@
+"""Every number that a run depends on, under one name, with the default of the method."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+from .errors import InputError
+from .records import JSON
+
+FLAT = 1e-9
+"""A group whose rewards spread less than this teaches nothing (`np.array([0.1] * 7).std() > 0` is true)."""
+BIAS_LIMIT = 100.0
+"""The API's bound on one logit bias."""
+BIAS_ENTRIES = 300
+"""Entries that the OpenAI API was seen to accept in one `logit_bias` map."""
+
+Recipe: TypeAlias = Literal["measured", "paper"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The knobs of one learning run; `repr` and the store show all of them."""
+
+    seed: int = 0
+    steps: int = 4
+    group_size: int = 8
+    divide_by_std: bool = True
+    """Divide advantages by the group's standard deviation (GRPO); off: Dr. GRPO."""
+
+    recipe: Recipe = "measured"
+    proposals: int = 2
+    """Edits that one group may propose."""
+    distilled_groups: int | None = None
+    """Groups a step that are distilled, those with the widest rewards first; None: all that can teach."""
+    experience_words: int = 32
+    summary_chars: int = 2_000
+    """An attempt longer than this is summarised before groups are contrasted."""
+    distiller_retries: int = 2
+    prior_tokens: int = 1_000
+    """Cap on the rendered experiences, in tokens."""
+    trial_inclusion: float = 0.5
+    kept_exclusion: float = 0.1
+    """Share of rollouts in which a kept experience is left out, so that its effect stays measured (epsilon)."""
+    effect_scale: float = 0.15
+    """Standard deviation of the normal prior on one experience's effect, in reward units (tau)."""
+    retire_below: float = 0.1
+    keep_above: float = 0.95
+
+    token_prior: bool = True
+    top_logprobs: int = 20
+    learning_rate: float = 1.0
+    shrinkage: float = 5.0
+    """Curvature added to each token's own (lambda)."""
+    kl_limit: float = 0.2
+    """Nats a step, averaged over the positions where an updated token competes."""
+    bias_cap: float = 4.0
+    bias_entries: int = 100
+    bias_z: float = 2.0
+
+    concurrency: int = 16
+    call_retries: int = 5
+    call_timeout: float = 600.0
+    """Seconds."""
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "group_size", "proposals", "experience_words", "prior_tokens", "concurrency")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise InputError(f"setting {name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"setting {name} is {getattr(self, name)}; it must lie between 0 and 1")
+        if not 0 < self.bias_entries <= BIAS_ENTRIES:
+            raise InputError(f"setting bias_entries is {self.bias_entries}; it must lie between 1 and {BIAS_ENTRIES}")
+
+    def as_json(self) -> Mapping[str, JSON]:
+        """The settings that decide what is learned; those that only decide how fast are left out."""
+        speed = {"concurrency", "call_retries", "call_timeout"}
+        return {name: value for name, value in asdict(self).items() if name not in speed}
