@@ -84,22 +84,35 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenTrace:
-    """Token ids and log-probabilities of one answer of L tokens with the K likeliest alternatives at each.
+    """What was sampled at each of L positions, and the likeliest alternatives there (at most K).
 
-    Log-probabilities are natural logarithms as the server reported them; what policy they belong to (before or after
-    the bias, at which temperature) is the business of `tokens`. Missing entries have id -1 and log-probability -inf.
+    Log-probabilities are natural logarithms as the server reported them: of which policy (before or after the bias, at
+    which temperature) is said by `Backend`. Positions that the server left without a log-probability are not in here.
     """
 
     ids: NDArray[np.int64]
-    """Sampled tokens, shape (L,)."""
+    """Token ids, shape (L, 1 + K): column 0 was sampled, the others are distinct; -1: none."""
     logprobs: NDArray[np.float64]
-    """Their log-probabilities, shape (L,)."""
-    top_ids: NDArray[np.int64]
-    """Alternatives, shape (L, K), the sampled token among them where the server lists it."""
-    top_logprobs: NDArray[np.float64]
-    """Their log-probabilities, shape (L, K)."""
+    """Their log-probabilities, shape (L, 1 + K); -inf where there is none."""
     pieces: Mapping[int, bytes]
     """The bytes of each token id that occurs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What an upstream was seen to honour, measured by `probe` for one model."""
+
+    kind: Literal["llama.cpp", "vllm", "other"] = "other"
+    logit_bias: Literal["honoured", "rejected", "inert"] = "inert"
+    token_ids: bool = False
+    """Log-probabilities come with the server's own token ids."""
+    logprobs: bool = False
+    includes_bias: bool = False
+    """Reported log-probabilities are those after the bias (llama.cpp reports them before)."""
+    includes_temperature: bool = False
+    """Reported log-probabilities are those at the temperature of sampling, not at 1."""
+    tokenizer: str = ""
+    """Fingerprint of the model's tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)

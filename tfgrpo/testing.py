@@ -1,0 +1,216 @@
+"""Fakes that ship to users: a model whose answers a function decides, and the same model as an HTTP upstream.
+
+`ScriptedModel` serves tests and documentation; `SimulatedPolicy` is a small exact softmax policy that honours
+`logit_bias`, temperature and seed, for statements about known effects. Neither is a language model.
+"""
+
+import json
+import math
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from .hashing import derive_seed
+from .llm import parse_reply
+from .records import JSON, CallKey, ChatBody, Reply, message_text
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the fake answers to one request."""
+
+    text: str = ""
+    finish_reason: str = "stop"
+    logprobs: Sequence[Mapping[str, JSON]] | None = None
+    """`logprobs.content` entries, when the request asks for them."""
+    tool_calls: Sequence[Mapping[str, JSON]] | None = None
+    status: int = 200
+    """Other than 200: an error with `text` as its message."""
+    param: str | None = None
+    """The parameter that an error is about."""
+
+
+Script: TypeAlias = Callable[[ChatBody], "str | Answer"]
+
+
+def payload(body: ChatBody, answer: Answer) -> dict[str, JSON]:
+    """The answer as the JSON body of a chat completion, or of an error."""
+    if answer.status != 200:
+        error = {"message": answer.text, "type": "fake_error", "param": answer.param, "code": None}
+        return {"error": error}
+    message: dict[str, JSON] = {"role": "assistant", "content": answer.text}
+    if answer.tool_calls:
+        message |= {"content": answer.text or None, "tool_calls": list(answer.tool_calls)}
+    choice: dict[str, JSON] = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
+    if answer.logprobs is not None and body.get("logprobs"):
+        choice["logprobs"] = {"content": list(answer.logprobs)}
+    prompt = sum(len(message_text(entry).split()) for entry in body["messages"])
+    completion = len(answer.text.split())
+    return {
+        "id": "chatcmpl-fake",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body.get("model", "fake"),
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        },
+    }
+
+
+@dataclass(slots=True)
+class ScriptedModel:
+    """A model whose answers `script` decides from the request; a Model, and by `app` an OpenAI-compatible upstream.
+
+    Every request body is kept in `requests`, in order of arrival; every HTTP request's headers in `headers`.
+    """
+
+    script: Script
+    name: str = "fake"
+    requests: list[ChatBody] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def answer(self, body: ChatBody) -> Answer:
+        """What the script says to one request."""
+        self.requests.append(body)
+        said = self.script(body)
+        return Answer(said) if isinstance(said, str) else said
+
+    async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+        """Raises ModelError where the script answers with an error status."""
+        return parse_reply(json.dumps(payload(body, self.answer(body))))
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/models, /tokenize, /health; an echo elsewhere."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        self.headers.append(
+            {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        )
+        raw = b"".join([chunk async for chunk in _body(receive)])
+        path, method = scope["path"], scope["method"]
+        if method == "POST" and path.endswith("/chat/completions"):
+            await self._complete(json.loads(raw), send)
+        elif method == "GET" and path.endswith("/models"):
+            models = [{"id": self.name, "object": "model", "created": 0, "owned_by": "tfgrpo.testing"}]
+            await _respond(send, 200, json.dumps({"object": "list", "data": models}).encode())
+        elif method == "POST" and path.endswith("/tokenize"):
+            words = json.loads(raw)["content"].split()
+            await _respond(send, 200, json.dumps({"tokens": [len(word) for word in words]}).encode())
+        elif path.endswith("/health"):
+            await _respond(send, 200, b'{"status":"ok"}')
+        else:
+            await _respond(send, 200, raw, content_type=b"application/octet-stream")
+
+    async def _complete(self, body: ChatBody, send: Send) -> None:
+        answer = self.answer(body)
+        whole = payload(body, answer)
+        if not body.get("stream") or answer.status != 200:
+            await _respond(send, answer.status, json.dumps(whole).encode())
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for event in _events(whole):
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+
+def _events(whole: dict[str, JSON]) -> Iterator[bytes]:
+    """The completion as server-sent events, a word each."""
+    choice = whole["choices"][0]
+    base = {"id": whole["id"], "object": "chat.completion.chunk", "created": 0, "model": whole["model"]}
+    for number, word in enumerate((choice["message"]["content"] or "").split(" ")):
+        delta = {"content": word if number == 0 else f" {word}"} | ({"role": "assistant"} if number == 0 else {})
+        piece = {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        yield b"data: " + json.dumps(piece).encode() + b"\n\n"
+    last = {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}
+    yield b"data: " + json.dumps(last).encode() + b"\n\n"
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        event = await receive()
+        yield event.get("body", b"")
+        if not event.get("more_body"):
+            return
+
+
+async def _respond(send: Send, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        event = await receive()
+        await send({"type": f"{event['type']}.complete"})
+        if event["type"] == "lifespan.shutdown":
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedPolicy:
+    """A script: one-word answers drawn from an exact softmax over a small vocabulary.
+
+    The token id of a word is its place in `words`. `logits` gives the unbiased logits for a prompt (the text of the
+    whole request). Reported log-probabilities are at temperature 1 and before the bias, as llama.cpp reports them, or
+    after it with `after_bias`.
+    """
+
+    words: Sequence[str]
+    logits: Callable[[str], Sequence[float]]
+    after_bias: bool = False
+
+    def __call__(self, body: ChatBody) -> Answer:
+        """Draws with the request's `seed` and hashes the prompt into it: equal requests get equal answers."""
+        prompt = "\n".join(message_text(message) for message in body["messages"])
+        raw = list(self.logits(prompt))
+        bias = {int(token): value for token, value in (body.get("logit_bias") or {}).items()}
+        biased = [logit + bias.get(token, 0.0) for token, logit in enumerate(raw)]
+        temperature = float(body.get("temperature", 1.0))
+        draw = random.Random(derive_seed(body.get("seed"), prompt))
+        weights = [math.exp(logprob) for logprob in _log_softmax([logit / (temperature or 1e-6) for logit in biased])]
+        chosen = draw.choices(range(len(raw)), weights)[0]
+        reported = _log_softmax(biased if self.after_bias else raw)
+        ranked = sorted(range(len(raw)), key=lambda token: -reported[token])[: int(body.get("top_logprobs") or 0)]
+        entry = self._entry(chosen, reported) | {"top_logprobs": [self._entry(token, reported) for token in ranked]}
+        return Answer(self.words[chosen], logprobs=[entry])
+
+    def _entry(self, token: int, reported: Sequence[float]) -> dict[str, JSON]:
+        word = self.words[token]
+        return {"id": token, "token": word, "bytes": list(word.encode()), "logprob": reported[token]}
+
+
+def _log_softmax(logits: Sequence[float]) -> list[float]:
+    top = max(logits)
+    total = top + math.log(sum(math.exp(logit - top) for logit in logits))
+    return [logit - total for logit in logits]
+
+
+@contextmanager
+def serving(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Iterator[str]:
+    """Serve an ASGI app on a free port of 127.0.0.1 in a thread; yields its base URL (`http://127.0.0.1:PORT/v1`)."""
+    import socket
+    import threading
+
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,284 @@
+"""The token prior: GRPO on a vector of logit biases.
+
+The policy. A bias b_v is added to the logit of token v, so at temperature T the sampled policy is
+
+    pi_b(v | s) = exp((l_v(s) + b_v) / T) / Z,        d/db_v log pi_b(y | s) = (1[y = v] - pi_b(v | s)) / T.
+
+The score-function gradient of the expected reward, with the group's advantage A_i in the place of the reward, is
+
+    g_v = sum_i A_i sum_t (1[y_it = v] - p_it(v)) / T,        p_it = pi_b at position t of rollout i,
+
+and the curvature (the Fisher information's diagonal) is h_v = sum p_it(v) (1 - p_it(v)) / T^2 over the same positions,
+those of mixed groups. One step of the shrunk natural gradient is b_v += eta g_v / (h_v + lambda), scaled so that the
+mean KL divergence of the new policy from the old one, at the positions where it is not already decided, stays under a
+limit; |b_v| is capped. The prior changes only between steps, so each rollout is on-policy for the gradient it enters.
+
+What p_it is known from. Servers report log-probabilities of the K likeliest tokens and of the sampled one, mostly at
+T = 1 and, llama.cpp for one, *before* the bias. With x_v the reported log-probability,
+
+    pi_b(v) = exp((x_v + b_v) / T) / (sum over listed u of exp((x_u + b_u) / T) + tail).
+
+The probability outside the list is R = 1 - sum exp(x_u). At T = 1 the tail is R exactly, for unbiased tail tokens. At
+T < 1 each unlisted token has x <= x_K, so tail <= R exp(x_K (1/T - 1)): that bound is what is used, and tail / Z bounds
+the relative error of every p. At T > 1 the same expression is a lower bound. Tokens outside the list enter with p = 0:
+the gradient of such a token is off by less than A_i exp(x_K / T) / Z a position.
+
+Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
+lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
+leave-one-out path through all steps: a z of the gradient would vanish at convergence, and drop the best tokens. What a
+single task wants never passes, since a token carried by m equally convinced tasks has a z of about sqrt(m).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .advantage import advantages, group_kind
+from .records import Backend, Group, TokenBias, TokenTrace
+from .settings import Settings
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+DECIDED = 0.99
+"""A position whose likeliest token has more than this probability takes no part in the KL limit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Positions:
+    """The answer positions of mixed groups in one step, N in all, with C listed tokens each."""
+
+    tokens: Ints
+    """Token ids, shape (N, C); column 0 was sampled; -1 where there is none."""
+    probabilities: Floats
+    """pi_b of each, shape (N, C)."""
+    weights: Floats
+    """The rollout's advantage, shape (N,)."""
+    tasks: Ints
+    """Index of the task in `Gradient.tasks`, shape (N,)."""
+    tail: float
+    """Largest probability given to unlisted tokens that is only known as a bound; 0 at T = 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradient:
+    """What one step's rollouts say about V tokens, task by task."""
+
+    tokens: Ints
+    """Distinct token ids, ascending, shape (V,)."""
+    tasks: tuple[str, ...]
+    """Ids of the mixed tasks, J of them."""
+    slope: Floats
+    """g, shape (J, V), per unit of bias."""
+    curvature: Floats
+    """h, shape (J, V)."""
+    scale: float
+    """Factor in (0, 1] that keeps the step within the KL limit."""
+    tail: float
+    """As in Positions."""
+
+
+def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
+    """pi_b of the listed tokens, shape (N, C), and the probability given to all others, shape (N,).
+
+    `reported` are log-probabilities with -inf where there is none, `bias` the biases that were in force, both (N, C).
+    """
+    inverse = 1.0 if backend.includes_temperature else 1.0 / temperature
+    rest = np.clip(1.0 - np.exp(reported).sum(axis=1), 0.0, 1.0)
+    smallest = np.where(np.isfinite(reported), reported, 0.0).min(axis=1)
+    tail = rest * np.exp(smallest * (inverse - 1.0))
+    weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
+    total = weights.sum(axis=1) + tail
+    return weights / total[:, None], tail / total
+
+
+def is_special(piece: bytes) -> bool:
+    """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
+    text = piece.strip()
+    return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)
+
+
+def positions(
+    groups: Sequence[Group], bias: Mapping[int, float], frame_temperature: float, backend: Backend, settings: Settings
+) -> tuple[Positions, tuple[str, ...]]:
+    """The positions of all mixed groups' traced rollouts, and the ids of those groups' tasks."""
+    traces: list[TokenTrace] = []
+    weights: list[float] = []
+    owners: list[int] = []
+    tasks: list[str] = []
+    for group in groups:
+        if group_kind(group) != "mixed":
+            continue
+        tasks.append(group.task.id)
+        advantage = advantages(group.rewards, divide_by_std=settings.divide_by_std)
+        for rollout, weight in zip(group.scored, advantage, strict=True):
+            if rollout.trace is not None:
+                traces.append(rollout.trace)
+                weights.append(float(weight))
+                owners.append(len(tasks) - 1)
+    lengths = [len(trace.ids) for trace in traces]
+    width = max((trace.ids.shape[1] for trace in traces), default=1)
+    tokens = np.full((sum(lengths), width), -1, dtype=np.int64)
+    reported = np.full((sum(lengths), width), -np.inf)
+    start = 0
+    for trace in traces:
+        stop = start + len(trace.ids)
+        tokens[start:stop, : trace.ids.shape[1]] = trace.ids
+        reported[start:stop, : trace.ids.shape[1]] = trace.logprobs
+        start = stop
+    in_force = _look_up(tokens, bias)
+    probabilities, tail = policy(reported, in_force, frame_temperature, backend)
+    exact = backend.includes_temperature or frame_temperature == 1
+    worst = 0.0 if exact or not len(tail) else float(tail.max())
+    found = Positions(tokens, probabilities, np.repeat(weights, lengths), np.repeat(owners, lengths), worst)
+    return found, tuple(tasks)
+
+
+def _look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
+    """The value of each token, 0 where there is none; same shape as `tokens`."""
+    if not values:
+        return np.zeros(tokens.shape)
+    known = np.array(sorted(values), dtype=np.int64)
+    table = np.array([values[int(token)] for token in known])
+    place = np.clip(np.searchsorted(known, tokens), 0, len(known) - 1)
+    return np.where(known[place] == tokens, table[place], 0.0)
+
+
+def gradient(found: Positions, tasks: tuple[str, ...], special: set[int], temperature: float) -> Gradient:
+    """g and h by task, before the KL limit (`scale` 1)."""
+    listed = found.tokens >= 0
+    vocabulary, index = np.unique(found.tokens, return_inverse=True)
+    index = index.reshape(found.tokens.shape)
+    shape = (len(tasks), len(vocabulary))
+    probability = np.where(listed, found.probabilities, 0.0)
+    score = -probability * found.weights[:, None]
+    if len(score):
+        score[:, 0] += found.weights
+    cell = (found.tasks[:, None] * len(vocabulary) + index).ravel()
+    slope = _total(cell, score / temperature, shape)
+    curvature = _total(cell, probability * (1.0 - probability) / temperature**2, shape)
+    allowed = np.array([token >= 0 and token not in special for token in vocabulary.tolist()], dtype=bool)
+    return Gradient(vocabulary[allowed], tasks, slope[:, allowed], curvature[:, allowed], 1.0, found.tail)
+
+
+def _total(cell: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+    """The sum of the values in each cell of a (J, V) table, cells numbered row by row."""
+    return np.bincount(cell, weights=values.ravel(), minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+
+
+def natural_step(slope: Floats, curvature: Floats, settings: Settings) -> Floats:
+    """eta g / (h + lambda), any shape."""
+    return settings.learning_rate * slope / (curvature + settings.shrinkage)
+
+
+def within_kl_limit(step: Gradient, found: Positions, temperature: float, settings: Settings) -> Gradient:
+    """The gradient with the largest `scale` at which the mean KL(new || old) at undecided positions is in the limit."""
+    undecided = found.probabilities.max(axis=1, initial=0.0) < DECIDED
+    if not undecided.any():
+        return step
+    move = natural_step(step.slope.sum(axis=0), step.curvature.sum(axis=0), settings) / temperature
+    change = _look_up(found.tokens[undecided], dict(zip(step.tokens.tolist(), move.tolist(), strict=True)))
+    old = found.probabilities[undecided]
+    low, high = 0.0, 1.0
+    if _mean_kl(old, change) <= settings.kl_limit:
+        return step
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _mean_kl(old, middle * change) <= settings.kl_limit else (low, middle)
+    return replace(step, scale=low)
+
+
+def _mean_kl(old: Floats, change: Floats) -> float:
+    """Mean over rows of KL(new || old), nats, where new is old times exp(change), unlisted tokens unchanged."""
+    raised = old * np.exp(change)
+    total = raised.sum(axis=1) + np.clip(1.0 - old.sum(axis=1), 0.0, 1.0)
+    return float(((raised * change).sum(axis=1) / total - np.log(total)).mean())
+
+
+def step_gradient(
+    groups: Sequence[Group], bias: Mapping[int, float], temperature: float, backend: Backend, settings: Settings
+) -> Gradient:
+    """Everything that one step's rollouts say, given the biases that they were sampled under."""
+    found, tasks = positions(groups, bias, temperature, backend, settings)
+    special = {token for token, piece in pieces(groups).items() if is_special(piece)}
+    return within_kl_limit(gradient(found, tasks, special, temperature), found, temperature, settings)
+
+
+def pieces(groups: Sequence[Group]) -> dict[int, bytes]:
+    """The bytes of every token that was listed."""
+    known: dict[int, bytes] = {}
+    for group in groups:
+        for rollout in group.rollouts:
+            if rollout.trace is not None:
+                known.update(rollout.trace.pieces)
+    return known
+
+
+def iterates(start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings) -> list[dict[int, float]]:
+    """The biases after each step, in nats; `start` are those that the run began with."""
+    tokens, paths = _paths(start, steps, settings, leave_out=())
+    return [dict(zip(tokens.tolist(), path[0].tolist(), strict=True)) for path in paths]
+
+
+def token_prior(
+    start: Sequence[TokenBias], steps: Sequence[Gradient], known: Mapping[int, bytes], settings: Settings
+) -> tuple[TokenBias, ...]:
+    """The entries worth keeping: the averaged bias of each token whose |z| reaches the threshold, strongest first."""
+    before = {entry.token: entry for entry in start}
+    everyone = tuple(sorted({task for step in steps for task in step.tasks}))
+    if not everyone:
+        return tuple(start)
+    biases = {token: entry.bias for token, entry in before.items()}
+    tokens, paths = _paths(biases, steps, settings, leave_out=everyone)
+    averaged = np.average(np.stack(paths), axis=0, weights=np.arange(1, len(paths) + 1))
+    whole, without = averaged[0], averaged[1:]
+    count = len(everyone)
+    variance = (count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
+    deviation = np.sqrt(variance + _look_up(tokens, inherited))
+    z = np.divide(whole, deviation, out=np.zeros_like(whole), where=deviation > 0)
+    evidence = _evidence(tokens, steps)
+    entries = [
+        TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
+        for i, token in enumerate(tokens.tolist())
+        if abs(z[i]) >= settings.bias_z and (token in known or token in before)
+    ]
+    entries = [entry for entry in entries if entry.bias]
+    return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
+
+
+def _paths(
+    start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings, leave_out: tuple[str, ...]
+) -> tuple[Ints, list[Floats]]:
+    """Tokens (V,), and the biases after each step, shape (1 + len(leave_out), V): all tasks, then without each one."""
+    parts = [np.array(sorted(start), dtype=np.int64), *(step.tokens for step in steps)]
+    tokens = np.unique(np.concatenate(parts))
+    bias = np.tile(_look_up(tokens, start), (1 + len(leave_out), 1))
+    paths = []
+    for step in steps:
+        columns = np.searchsorted(tokens, step.tokens)
+        total, curvature = step.slope.sum(axis=0), step.curvature.sum(axis=0)
+        change = np.zeros_like(bias)
+        change[:, columns] = natural_step(total, curvature, settings)
+        for row, task in enumerate(leave_out, start=1):
+            own = [place for place, name in enumerate(step.tasks) if name == task]
+            if own:
+                less = natural_step(
+                    total - step.slope[own].sum(axis=0), curvature - step.curvature[own].sum(axis=0), settings
+                )
+                change[row, columns] = less
+        bias = np.clip(bias + step.scale * change, -settings.bias_cap, settings.bias_cap)
+        paths.append(bias)
+    return tokens, paths
+
+
+def _evidence(tokens: Ints, steps: Sequence[Gradient]) -> Ints:
+    """How many distinct tasks have moved each token, shape (V,)."""
+    movers: dict[int, set[str]] = {}
+    for step in steps:
+        for row, column in zip(*np.nonzero(step.slope), strict=True):
+            movers.setdefault(int(step.tokens[column]), set()).add(step.tasks[row])
+    return np.array([len(movers.get(token, ())) for token in tokens.tolist()], dtype=np.int64)
