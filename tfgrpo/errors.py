@@ -43,3 +43,10 @@ class LocalModelError(TfgrpoError):
 
 class StoreError(TfgrpoError):
     """The store could not be opened, read or written."""
+
+
+def shortened(value: object, limit: int = 80) -> str:
+    """Untrusted text made fit for an error: one line, printable, at most `limit` characters."""
+    line = " ".join(str(value).split())
+    safe = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

@@ -19,7 +19,10 @@ ChatBody: TypeAlias = Mapping[str, JSON]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One example to learn from or to be measured on; equal tasks share an id and are one task with a count."""
+    """One example to learn from or to be measured on; equal tasks share an id and are one task with a count.
+
+    A name that a file gives the task is kept as `metadata["id"]`, and is no part of its identity.
+    """
 
     input: str | tuple[Message, ...]
     answer: JSON = None
@@ -28,7 +31,8 @@ class Task:
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", content_id("task", self.input, self.answer, self.metadata))
+        told = {name: value for name, value in self.metadata.items() if name != "id"}
+        object.__setattr__(self, "id", content_id("task", self.input, self.answer, told))
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -36,6 +36,10 @@ class Settings:
     summary_chars: int = 2_000
     """An attempt longer than this is summarised before groups are contrasted."""
     distiller_retries: int = 2
+    distiller_tokens: int = 1_024
+    """Cap on one answer of the distiller; one that reasons before it answers needs more."""
+    trial_experiences: int = 8
+    """Experiences on trial at once: a few hundred rollouts cannot measure more (`paper` knows no such limit)."""
     prior_tokens: int = 1_000
     """Cap on the rendered experiences, in tokens."""
     trial_inclusion: float = 0.5
@@ -63,8 +67,8 @@ class Settings:
     """Seconds."""
 
     def __post_init__(self) -> None:
-        positive = ("steps", "group_size", "proposals", "experience_words", "prior_tokens", "concurrency")
-        for name in positive:
+        counts = ("steps", "group_size", "proposals", "experience_words", "trial_experiences", "prior_tokens")
+        for name in (*counts, "concurrency"):
             if getattr(self, name) < 1:
                 raise InputError(f"setting {name} is {getattr(self, name)}; it must be at least 1")
         for name in ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above"):

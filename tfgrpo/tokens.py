@@ -45,6 +45,10 @@ Ints: TypeAlias = NDArray[np.int64]
 
 DECIDED = 0.99
 """A position whose likeliest token has more than this probability takes no part in the KL limit."""
+FINEST = 1e-3
+"""Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
+FEWEST_TASKS = 4
+"""A token that fewer tasks have moved is dropped, however well they agree: the jackknife of so few is no evidence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +137,13 @@ def positions(
     probabilities, tail = policy(reported, in_force, frame_temperature, backend)
     exact = backend.includes_temperature or frame_temperature == 1
     worst = 0.0 if exact or not len(tail) else float(tail.max())
-    found = Positions(tokens, probabilities, np.repeat(weights, lengths), np.repeat(owners, lengths), worst)
+    found = Positions(
+        tokens,
+        probabilities,
+        np.repeat(np.array(weights), lengths),
+        np.repeat(np.array(owners, dtype=np.int64), lengths),
+        worst,
+    )
     return found, tuple(tasks)
 
 
@@ -235,16 +245,16 @@ def token_prior(
     tokens, paths = _paths(biases, steps, settings, leave_out=everyone)
     averaged = np.average(np.stack(paths), axis=0, weights=np.arange(1, len(paths) + 1))
     whole, without = averaged[0], averaged[1:]
-    count = len(everyone)
-    variance = (count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    variance = (1 - 1 / len(everyone)) * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
     inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
     deviation = np.sqrt(variance + _look_up(tokens, inherited))
-    z = np.divide(whole, deviation, out=np.zeros_like(whole), where=deviation > 0)
-    evidence = _evidence(tokens, steps)
+    z = whole / np.maximum(deviation, FINEST)
+    earlier = _look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
+    evidence = _evidence(tokens, steps) + earlier.astype(np.int64)
     entries = [
         TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
         for i, token in enumerate(tokens.tolist())
-        if abs(z[i]) >= settings.bias_z and (token in known or token in before)
+        if abs(z[i]) >= settings.bias_z and evidence[i] >= FEWEST_TASKS and (token in known or token in before)
     ]
     entries = [entry for entry in entries if entry.bias]
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])

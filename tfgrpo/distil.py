@@ -1,0 +1,255 @@
+"""From groups to proposals: the semantic advantage, by a language model that only proposes; numbers decide.
+
+Long attempts are summarised, better ones contrasted with worse ones, and failed ones with the expected answer; then the
+edits of a step are merged. What tasks, attempts and models say is data: it stands between tags that it cannot close.
+Every call states its sampling (temperature 0, top_p 1, a hashed seed) and has a key of its own, so that a run that is
+resumed finds it again.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from .advantage import group_kind
+from .edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each
+from .errors import ModelError, UpstreamError
+from .hashing import canonical, derive_seed
+from .llm import Model
+from .prompts import Template, template
+from .records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Rollout, Task, message_text
+from .settings import Settings
+
+COMPARED = 4
+"""Attempts of one group that are compared at most, half of them the best, half the worst (`paper`: all)."""
+CHUNK = 4
+"""A long attempt is read in parts of this many times `summary_chars`."""
+
+_TAG_NAMES = "task|answer|attempts?|experiences?|notes|proposals?|system|user|assistant|developer|tool|instructions?"
+_CHAT_NAMES = r"(?:start|end)_of_turn|tool_call|tool_response|function_call|think|s"
+_MARKUP = re.compile(
+    rf"[<\uff1c](?=\s*[/|\uff5c]?\s*(?:{_TAG_NAMES}|{_CHAT_NAMES})\b|[|\uff5c<])|\[(?=\s*/?\s*INST\s*\])", re.IGNORECASE
+)
+_HARMLESS = "\u2039"
+"""Looks like an opening angle bracket, and opens nothing."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Distiller:
+    """The model that proposes, and all that its calls depend on."""
+
+    model: Model
+    name: str
+    """Model name in the request."""
+    run: str
+    settings: Settings
+    prompts: Path | None = None
+    """A folder with the user's own templates."""
+    request: Mapping[str, JSON] = field(default_factory=dict)
+    """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
+
+    def template(self, name: str) -> Template:
+        """The template of a stage."""
+        return template(name, self.prompts)
+
+    def body(self, messages: Sequence[Message], key: CallKey) -> ChatBody:
+        """The request for one call."""
+        seed = derive_seed(self.settings.seed, key.stage, key.step, key.task, key.sample, key.retry)
+        sampling = {"temperature": 0, "top_p": 1, "seed": seed, "max_tokens": self.settings.distiller_tokens}
+        return {"model": self.name, "messages": list(messages), **sampling, **self.request}
+
+
+def can_teach(group: Group) -> Literal["contrast", "answer"] | None:
+    """How a group teaches: by its better and worse attempts, or, when none solved it, by the task's answer, if any."""
+    kind = group_kind(group)
+    if kind == "mixed":
+        return "contrast"
+    return "answer" if kind in ("hopeless", "flat") and group.task.answer is not None else None
+
+
+async def propose(distiller: Distiller, group: Group, current: Sequence[Experience]) -> Proposals:
+    """The edits that one group proposes to the current experiences; a group that teaches nothing makes no call.
+
+    A failure is told as such, never as an empty success. Raises UpstreamError when no call can succeed.
+    """
+    stage = can_teach(group)
+    if stage is None:
+        return Proposals()
+    try:
+        return await _proposals(distiller, stage, group, tuple(current))
+    except UpstreamError:
+        raise
+    except ModelError as error:
+        return Proposals(failure=str(error))
+
+
+async def _proposals(
+    distiller: Distiller, stage: Literal["contrast", "answer"], group: Group, current: tuple[Experience, ...]
+) -> Proposals:
+    settings, task, prompt = distiller.settings, group.task, distiller.template(stage)
+    attempts = [await _described(distiller, *attempt) for attempt in _compared(group, settings)]
+    messages = prompt.messages(
+        task=_quoted_task(task, settings),
+        answer=_quoted_answer(task, settings),
+        attempts="\n".join(attempts),
+        experiences=_listed("E", [experience.text for experience in current]),
+        limit=str(settings.proposals),
+        words=str(settings.experience_words),
+    )
+    form = Form(current, settings.proposals, settings.experience_words, prompt.text, tasks=(task.id,))
+    return await _ask(distiller, CallKey(distiller.run, stage, group.step, task.id), messages, form.read)
+
+
+async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience]) -> Proposals:
+    """The edits of a step, in task order, as one list of edits; a model is asked only where there is something to join.
+
+    When it gives no usable answer the edits are merged by rule, and `failure` says why. Raises UpstreamError when no
+    call can succeed.
+    """
+    by_rule = consolidate(edits, current)
+    if not need_merging(by_rule.edits):
+        return by_rule
+    try:
+        joined = await _joined(distiller, step, by_rule.edits, tuple(current))
+    except UpstreamError:
+        raise
+    except ModelError as error:
+        return replace(one_update_each(by_rule), failure=str(error))
+    merged = one_update_each(consolidate(joined.edits, current))
+    return replace(merged, dropped=by_rule.dropped + joined.dropped + merged.dropped)
+
+
+async def _joined(
+    distiller: Distiller, step: int, edits: tuple[Edit, ...], current: tuple[Experience, ...]
+) -> Proposals:
+    settings, prompt = distiller.settings, distiller.template("merge")
+    limit = len(edits) if settings.recipe == "paper" else min(len(edits), settings.trial_experiences)
+    places = {experience.id: f" E{number}" for number, experience in enumerate(current, 1)}
+    said = [f"{edit.operation}{places.get(edit.target or '', '')} {edit.text}" for edit in edits]
+    messages = prompt.messages(
+        experiences=_listed("E", [experience.text for experience in current]),
+        proposals=_listed("P", said),
+        limit=str(limit),
+        words=str(settings.experience_words),
+    )
+    form = Form(current, limit, settings.experience_words, prompt.text, proposals=edits)
+    return await _ask(distiller, CallKey(distiller.run, "merge", step), messages, form.read)
+
+
+async def _ask(
+    distiller: Distiller, key: CallKey, messages: Sequence[Message], read: Callable[[str], T | Unusable]
+) -> T:
+    """The first usable answer; each further try is shown the last answer and what was wrong with it.
+
+    Raises ModelError when a call fails, or when no try gives a usable answer.
+    """
+    asked, why = list(messages), ""
+    for retry in range(distiller.settings.distiller_retries + 1):
+        this = replace(key, retry=key.retry + retry)
+        reply = await distiller.model(distiller.body(asked, this), this)
+        result = Unusable("it was cut off; answer shorter") if reply.finish_reason == "length" else read(reply.text)
+        if not isinstance(result, Unusable):
+            return result
+        why = result.why
+        said = clip(reply.text, distiller.settings.summary_chars) or "(nothing)"
+        correction = distiller.template("retry").render(error=neutralise(why))
+        asked = [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": correction}]
+    tries = distiller.settings.distiller_retries + 1
+    raise ModelError(f"no usable answer of the distiller {distiller.name} to {key.stage} in {tries} tries; last: {why}")
+
+
+def neutralise(text: str) -> str:
+    """The text with every opening or closing of our tags, and of chat templates' role markers, made harmless."""
+    return _MARKUP.sub(lambda match: "(" if match.group() == "[" else _HARMLESS, text)
+
+
+def clip(text: str, limit: int) -> str:
+    """The text, its middle left out and said so when it has more than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    note = f"\n[{len(text) - limit} characters left out]\n"
+    return f"{text[: limit - limit // 2]}{note}{text[len(text) - limit // 2 :]}"
+
+
+def transcript(rollout: Rollout) -> str:
+    """What an attempt did: its answer, or the whole trajectory after the task when there is more to it."""
+    before = rollout.task.messages
+    own = [m for m in rollout.messages if m not in before and m.get("role") not in ("system", "developer")]
+    if len(own) < 2 and not any(message.get("tool_calls") for message in own):
+        return rollout.text
+    return "\n".join(_turn(message) for message in own)
+
+
+def _turn(message: Message) -> str:
+    calls = [call.get("function", {}) for call in message.get("tool_calls") or ()]
+    called = [f"calls {call.get('name')}({call.get('arguments')})" for call in calls]
+    return f"[{message.get('role')}] " + " ".join(part for part in (message_text(message), *called) if part)
+
+
+def _compared(group: Group, settings: Settings) -> list[tuple[Rollout, str, int]]:
+    """The distinct attempts to compare, each with its transcript and how often it came up: best reward first."""
+    first: dict[tuple[float, str], Rollout] = {}
+    times: Counter[tuple[float, str]] = Counter()
+    for rollout in group.scored:
+        kind = (rollout.reward or 0.0, transcript(rollout))
+        first.setdefault(kind, rollout)
+        times[kind] += 1
+    ordered = sorted(first, key=lambda kind: (-kind[0], -times[kind], first[kind].sample))
+    if settings.recipe != "paper" and len(ordered) > COMPARED:
+        ordered = ordered[: COMPARED // 2] + ordered[-(COMPARED // 2) :]
+    return [(first[kind], kind[1], times[kind]) for kind in ordered]
+
+
+async def _described(distiller: Distiller, rollout: Rollout, text: str, times: int) -> str:
+    """An attempt between its tags; short ones stand for themselves (`paper`: every one is summarised)."""
+    if distiller.settings.recipe == "paper" or len(text) > distiller.settings.summary_chars:
+        text = await _summary(distiller, rollout, text)
+    cut = ' cut_off="yes"' if rollout.finish_reason == "length" else ""
+    head = f'<attempt reward="{rollout.reward:.2f}" times="{times}"{cut}>'
+    return f"{head}\n{neutralise(text) or '(nothing)'}\n</attempt>"
+
+
+async def _summary(distiller: Distiller, rollout: Rollout, text: str) -> str:
+    """Notes on an attempt, carried over from part to part, so that every call's context is bounded."""
+    settings, prompt = distiller.settings, distiller.template("summarise")
+    size = CHUNK * settings.summary_chars
+    parts = [text[start : start + size] for start in range(0, len(text), size)] or [""]
+    notes = ""
+    for number, part in enumerate(parts):
+        messages = prompt.messages(
+            task=_quoted_task(rollout.task, settings),
+            notes=neutralise(notes) or "(none: this is the first part)",
+            attempt=neutralise(part) or "(nothing)",
+            part=str(number + 1),
+            parts=str(len(parts)),
+            reward=f"{rollout.reward:.2f}",
+            words=str(max(20, settings.summary_chars // 10)),
+        )
+        first_try = number * (settings.distiller_retries + 1)
+        key = CallKey(distiller.run, "summarise", rollout.step, rollout.task.id, rollout.sample, first_try)
+        notes = clip(await _ask(distiller, key, messages, _read_notes), settings.summary_chars)
+    return notes
+
+
+def _read_notes(answer: str) -> str | Unusable:
+    return answer.strip() or Unusable("it is empty")
+
+
+def _quoted_task(task: Task, settings: Settings) -> str:
+    return neutralise(clip(task.prompt, 2 * settings.summary_chars))
+
+
+def _quoted_answer(task: Task, settings: Settings) -> str:
+    if task.answer is None:
+        return "(not known)"
+    text = task.answer if isinstance(task.answer, str) else canonical(task.answer)
+    return neutralise(clip(text, settings.summary_chars))
+
+
+def _listed(letter: str, texts: Sequence[str]) -> str:
+    lines = [f"{letter}{number}: {neutralise(text)}" for number, text in enumerate(texts, 1)]
+    return "\n".join(lines) or "(none yet)"

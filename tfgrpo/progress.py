@@ -1,0 +1,71 @@
+"""An Observer for people: a live line on a terminal, a plain line now and then elsewhere. All on stderr."""
+
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .records import Rollout, Usage
+
+_PLAIN_SECONDS = 10.0
+"""How often a line is printed where there is no terminal to redraw."""
+
+
+class Display:
+    """Rollouts, calls, tokens, mean reward and time left. `usage` tells what has been spent."""
+
+    def __init__(self, usage: Callable[[], Usage], *, quiet: bool = False) -> None:
+        self._usage = usage
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("rollouts · {task.fields[figures]} ·"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            transient=True,
+        )
+        self._stage = self._bar.add_task("", visible=False, figures="", total=None)
+        self._name, self._total, self._done, self._rewards, self._scored = "", 0, 0, 0.0, 0
+        self._started = self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, name: str, rollouts: int) -> None:
+        """A stage of that many rollouts begins."""
+        self._name, self._total, self._done, self._rewards, self._scored = name, rollouts, 0, 0.0, 0
+        self._started = self._printed = time.monotonic()
+        self._bar.reset(self._stage, description=name, total=rollouts, visible=True, figures="")
+
+    def landed(self, rollout: Rollout) -> None:
+        """Count one attempt."""
+        self._done += 1
+        if rollout.reward is not None:
+            self._rewards += rollout.reward
+            self._scored += 1
+        self._bar.update(self._stage, completed=self._done, figures=self._figures())
+        now = time.monotonic()
+        if self._bar.disable and now - self._printed >= _PLAIN_SECONDS:
+            self._printed = now
+            left = (now - self._started) / self._done * (self._total - self._done)
+            line = f"{self._name}: {self._done}/{self._total} rollouts, {self._figures()}, {left:.0f} s left"
+            self._console.print(line, markup=False)
+
+    def note(self, line: str) -> None:
+        """Print one line above the bar."""
+        self._console.print(line, markup=False)
+
+    def _figures(self) -> str:
+        spent = self._usage()
+        mean = f"{self._rewards / self._scored:.2f}" if self._scored else "-"
+        return f"{spent.calls:,} calls, {spent.tokens:,} tokens, mean reward {mean}"

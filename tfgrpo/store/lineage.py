@@ -1,0 +1,207 @@
+"""What was learned: experiences with their evidence, priors, and which of them is live. Rows are appended only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlite_utils import Database
+
+from ..records import Decision, Effect, Experience, Frame, Prior, PriorState, Snapshot
+from . import rows
+from .file import StoreFile
+from .lookup import add_namespace, one_row
+from .writer import ONCE, Row, insert
+
+SERVING = ("live", "ungated")
+"""States in which a prior is given to clients; it leaves them by being superseded or rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A lineage of priors, and the model that it was first used with."""
+
+    name: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperienceStatus:
+    """An experience with the latest that is known of it in one namespace."""
+
+    experience: Experience
+    effect: Effect | None
+    decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEntry:
+    """One event in the life of a prior; `at` is UTC in ISO 8601, for people."""
+
+    prior: str
+    state: PriorState
+    frame: Frame
+    run: str
+    by: str
+    why: str
+    at: str
+
+
+class LineageStore(StoreFile):
+    """The part of the store that outlives a run."""
+
+    def namespaces(self) -> tuple[Namespace, ...]:
+        """All namespaces by name."""
+        with self._read("listing namespaces") as db:
+            return tuple(Namespace(**row) for row in db.query("SELECT name, model FROM namespaces ORDER BY name"))
+
+    def add_experiences(self, namespace: str, experiences: Iterable[Experience]) -> None:
+        """Add experiences and where they came from; what is there already stays."""
+        added = list(experiences)
+        texts = [rows.experience_row(experience) for experience in added]
+        origins = [rows.origin_row(namespace, experience) for experience in added]
+
+        def work(db: Database) -> None:
+            add_namespace(db, namespace)
+            insert(db, "experiences", texts, ONCE)
+            insert(db, "origins", origins, ONCE)
+
+        self._write(f"adding experiences to {namespace}", work)
+
+    def add_effects(self, namespace: str, effects: Iterable[Effect]) -> None:
+        """Append estimates; one of the same experience, run and step is there already when a run is resumed."""
+        self._append("effects", namespace, [rows.effect_row(namespace, effect) for effect in effects])
+
+    def add_decisions(self, namespace: str, decisions: Iterable[Decision]) -> None:
+        """Append decisions; a run's own, with the same step and verdict, is there already when it is resumed."""
+        self._append("decisions", namespace, [rows.decision_row(namespace, decision) for decision in decisions])
+
+    def experiences(self, namespace: str) -> tuple[ExperienceStatus, ...]:
+        """The experiences of a namespace in the order they came, each with its latest effect and decision."""
+        query = "SELECT * FROM experience_list WHERE namespace = ? ORDER BY number"
+        with self._read(f"reading the experiences of {namespace}") as db:
+            return tuple(_status(row) for row in db.query(query, [namespace]))
+
+    def add_prior(self, prior: Prior) -> None:
+        """Add a prior with its experiences in order and its token biases; one that is there already stays."""
+        self._write(f"adding {prior.id}", partial(_add_prior, prior=prior))
+
+    def prior(self, given: str) -> Prior:
+        """The prior with this id, or the only one whose id begins so."""
+        with self._read(f"looking up prior {given}") as db:
+            return _prior(db, one_row(db, "priors", "prior", given))
+
+    def set_state(
+        self,
+        namespace: str,
+        prior_id: str,
+        state: PriorState,
+        *,
+        frame: Frame,
+        run: str = "",
+        by: str = "rule",
+        why: str = "",
+    ) -> None:
+        """Append an event to a namespace's lineage; a resumed run's own event is there already.
+
+        A prior that goes live, gated or not, supersedes the one that was.
+        """
+        event: Row = {
+            "namespace": namespace,
+            "prior": prior_id,
+            "state": state,
+            "frame": rows.frame_text(frame),
+            "run": run,
+            "by": by,
+            "why": why,
+        }
+        work = partial(_set_state, namespace=namespace, prior_id=prior_id, state=state, event=event, model=frame.model)
+        self._write(f"making {prior_id} {state} in {namespace}", work)
+
+    def lineage(self, namespace: str) -> tuple[LineageEntry, ...]:
+        """All events of a namespace, oldest first."""
+        query = "SELECT prior, state, frame, run, by, why, at FROM lineage WHERE namespace = ? ORDER BY id"
+        with self._read(f"reading the lineage of {namespace}") as db:
+            found = list(db.query(query, [namespace]))
+            return tuple(LineageEntry(**{**row, "frame": rows.frame_of(row["frame"])}) for row in found)
+
+    def live(self, namespace: str) -> Snapshot | None:
+        """The prior that clients are given, with its request frame; None when there is none."""
+        with self._read(f"reading the live prior of {namespace}") as db:
+            event = _live(db, namespace)
+            if event is None:
+                return None
+            prior = _prior(db, one_row(db, "priors", "prior", event["prior"]))
+            return Snapshot(namespace, prior, event["state"], rows.frame_of(event["frame"]))
+
+    def _append(self, table: str, namespace: str, added: list[Row]) -> None:
+        def work(db: Database) -> None:
+            add_namespace(db, namespace)
+            insert(db, table, added, ONCE)
+
+        self._write(f"adding {table} to {namespace}", work)
+
+
+def _status(row: dict[str, Any]) -> ExperienceStatus:
+    experience = rows.experience_of(row)
+    effect = decision = None
+    if row["mean"] is not None:
+        effect = Effect(experience.id, row["effect_run"], row["effect_step"], row["mean"], row["sd"], row["evidence"])
+    if row["verdict"] is not None:
+        where = row["decision_run"], row["decision_step"]
+        decision = Decision(experience.id, row["verdict"], row["why"], row["by"], *where)
+    return ExperienceStatus(experience, effect, decision)
+
+
+def _add_prior(db: Database, prior: Prior) -> None:
+    if not insert(db, "priors", [rows.prior_row(prior)], ONCE):
+        return
+    insert(db, "experiences", [rows.experience_row(experience) for experience in prior.experiences], ONCE)
+    insert(db, "prior_experiences", [rows.place_row(prior, position) for position in range(len(prior.experiences))])
+    insert(db, "token_biases", [rows.bias_row(prior.id, entry) for entry in prior.biases])
+
+
+_EXPERIENCES = """
+SELECT experiences.kind, experiences.text, origins.run, origins.step, origins.tasks, origins.parent
+FROM prior_experiences
+JOIN experiences ON experiences.id = prior_experiences.experience
+LEFT JOIN origins ON origins.id = (SELECT min(id) FROM origins WHERE origins.experience = experiences.id)
+WHERE prior_experiences.prior = ?
+ORDER BY prior_experiences.position
+"""
+
+
+def _prior(db: Database, row: dict[str, Any]) -> Prior:
+    biases = db.query("SELECT * FROM token_biases WHERE prior = ? ORDER BY token", [row["id"]])
+    return Prior(
+        experiences=tuple(rows.experience_of(entry) for entry in db.query(_EXPERIENCES, [row["id"]])),
+        biases=tuple(rows.bias_of(entry) for entry in biases),
+        tokenizer=row["tokenizer"],
+        template=row["template"],
+        parent=row["parent"],
+    )
+
+
+def _set_state(db: Database, *, namespace: str, prior_id: str, state: PriorState, event: Row, model: str) -> None:
+    add_namespace(db, namespace, model)
+    before = _live(db, namespace) if state in SERVING else None
+    if not insert(db, "lineage", [event], ONCE):
+        return
+    if before and before["prior"] != prior_id:
+        why = f"{prior_id} is {state}"
+        ended = {**event, "prior": before["prior"], "frame": before["frame"], "state": "superseded", "why": why}
+        insert(db, "lineage", [ended])
+
+
+_LIVE = """
+SELECT prior, state, frame FROM lineage AS event
+WHERE namespace = ? AND state IN ('live', 'ungated') AND NOT EXISTS (
+    SELECT 1 FROM lineage AS later
+    WHERE later.namespace = event.namespace AND later.prior = event.prior AND later.id > event.id
+    AND later.state IN ('superseded', 'rolled back'))
+ORDER BY id DESC LIMIT 1
+"""
+
+
+def _live(db: Database, namespace: str) -> dict[str, Any] | None:
+    return next(iter(db.query(_LIVE, [namespace])), None)

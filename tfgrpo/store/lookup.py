@@ -1,0 +1,25 @@
+"""Small queries that both halves of the store need."""
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from ..errors import StoreError
+from .writer import ONCE, insert
+
+
+def one_row(db: Database, table: str, noun: str, given: str) -> dict[str, Any]:
+    """The row whose id is `given`, or the only one whose id begins so, with or without the noun in front."""
+    start = given if given.startswith(f"{noun}_") else f"{noun}_{given}"
+    found = list(db.query(f"SELECT * FROM {table} WHERE substr(id, 1, ?) = ? LIMIT 2", [len(start), start]))
+    if not found:
+        raise StoreError(f"there is no {noun} {given} in the store; `tfgrpo {noun} list` shows what there is")
+    if len(found) > 1:
+        raise StoreError(f"several {noun}s begin with {given}; give more of the id")
+    return found[0]
+
+
+def add_namespace(db: Database, name: str, model: str | None = None) -> None:
+    """Add a namespace when it is new; the first model that it is used with stays its model."""
+    insert(db, "namespaces", [{"name": name}], ONCE)
+    db.execute("UPDATE namespaces SET model = ? WHERE name = ? AND model IS NULL", [model, name])

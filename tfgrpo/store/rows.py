@@ -1,0 +1,247 @@
+"""Records as rows, and rows as records. Pure; a row that cannot be read back raises what `file` knows as damage."""
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..records import (
+    JSON,
+    CallKey,
+    Decision,
+    Effect,
+    Experience,
+    Frame,
+    Group,
+    Origin,
+    Prior,
+    Rollout,
+    Run,
+    Task,
+    TokenBias,
+    Usage,
+)
+from .writer import Row, Value
+
+_LEVEL = 3
+"""zlib's own default takes three times as long for a tenth less."""
+
+
+def dumps(value: JSON) -> str:
+    """JSON text in the order given, ASCII, so that any text of a model's survives, half a surrogate pair too."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def pack(text: str) -> bytes:
+    """A large text, compressed."""
+    return zlib.compress(text.encode("utf-8", "surrogatepass"), _LEVEL)
+
+
+def unpack(blob: bytes) -> str:
+    """The text that was packed."""
+    return zlib.decompress(blob).decode("utf-8", "surrogatepass")
+
+
+def plain(text: str) -> str:
+    """Text for a column that people read: half a surrogate pair, which no file can hold, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def usage_row(usage: Usage) -> dict[str, Value]:
+    return {
+        "calls": usage.calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+
+
+def usage_of(row: Mapping[str, Any]) -> Usage:
+    return Usage(row["calls"], row["prompt_tokens"], row["completion_tokens"])
+
+
+def key_row(key: CallKey) -> dict[str, Value]:
+    return {
+        "run": key.run,
+        "stage": key.stage,
+        "step": key.step,
+        "task": key.task,
+        "sample": key.sample,
+        "retry": key.retry,
+    }
+
+
+def call_row(key: CallKey, request: str, response: str, usage: Usage) -> Row:
+    return {**key_row(key), "request": request, "response": pack(response), **usage_row(usage)}
+
+
+def task_row(task: Task) -> Row:
+    return {
+        "id": task.id,
+        "input": dumps(task.input),
+        "answer": dumps(task.answer),
+        "metadata": dumps(dict(task.metadata)),
+        "count": task.count,
+    }
+
+
+def task_of(row: Mapping[str, Any]) -> Task:
+    given = json.loads(row["input"])
+    return Task(
+        input=given if isinstance(given, str) else tuple(given),
+        answer=json.loads(row["answer"]),
+        metadata=json.loads(row["metadata"]),
+        count=row["count"],
+    )
+
+
+def frame_text(frame: Frame) -> str:
+    return dumps(
+        {
+            "model": frame.model,
+            "system": frame.system,
+            "request": dict(frame.request),
+            "temperature": frame.temperature,
+            "top_p": frame.top_p,
+        }
+    )
+
+
+def frame_of(text: str) -> Frame:
+    return Frame(**json.loads(text))
+
+
+def run_row(run: Run, identity: str) -> Row:
+    return {
+        "id": run.id,
+        "identity": identity,
+        "attempt": run.attempt,
+        "kind": run.kind,
+        "namespace": run.namespace,
+        "frame": frame_text(run.frame),
+        "settings": dumps(dict(run.settings)),
+        "reward": run.reward,
+        "parent": run.parent,
+        "status": run.status,
+        "result": dumps(dict(run.result)),
+        **usage_row(run.usage),
+    }
+
+
+def run_of(row: Mapping[str, Any], tasks: Iterable[str]) -> Run:
+    return Run(
+        kind=row["kind"],
+        namespace=row["namespace"],
+        frame=frame_of(row["frame"]),
+        settings=json.loads(row["settings"]),
+        tasks=tuple(tasks),
+        reward=row["reward"],
+        parent=row["parent"],
+        attempt=row["attempt"],
+        status=row["status"],
+        usage=usage_of(row),
+        result=json.loads(row["result"]),
+    )
+
+
+def rollout_row(rollout: Rollout) -> Row:
+    return {
+        "sample": rollout.sample,
+        "included": dumps(rollout.included),
+        "messages": pack(dumps([dict(message) for message in rollout.messages])),
+        "text": plain(rollout.text),
+        "reward": None if rollout.reward is None else float(rollout.reward),
+        "error": None if rollout.error is None else plain(rollout.error),
+        "finish_reason": plain(rollout.finish_reason),
+        **usage_row(rollout.usage),
+    }
+
+
+def rollout_of(row: Mapping[str, Any], task: Task) -> Rollout:
+    return Rollout(
+        task=task,
+        step=row["step"],
+        sample=row["sample"],
+        prior=row["prior"],
+        included=tuple(json.loads(row["included"])),
+        messages=tuple(json.loads(unpack(row["messages"]))),
+        text=row["text"],
+        reward=row["reward"],
+        error=row["error"],
+        finish_reason=row["finish_reason"],
+        usage=usage_of(row),
+    )
+
+
+def group_of(rows: Sequence[Mapping[str, Any]], task: Task) -> Group:
+    return Group(task, rows[0]["step"], tuple(rollout_of(row, task) for row in rows))
+
+
+def experience_row(experience: Experience) -> Row:
+    return {"id": experience.id, "kind": experience.kind, "text": experience.text}
+
+
+def origin_row(namespace: str, experience: Experience) -> Row:
+    origin = experience.origin
+    return {
+        "namespace": namespace,
+        "experience": experience.id,
+        "run": origin.run,
+        "step": origin.step,
+        "tasks": dumps(origin.tasks),
+        "parent": origin.parent,
+    }
+
+
+def experience_of(row: Mapping[str, Any]) -> Experience:
+    """From columns kind and text, with those of an origin where it is known."""
+    if row["run"] is None:
+        return Experience(row["text"], row["kind"])
+    origin = Origin(row["run"], row["step"], tuple(json.loads(row["tasks"])), row["parent"])
+    return Experience(row["text"], row["kind"], origin)
+
+
+def effect_row(namespace: str, effect: Effect) -> Row:
+    return {
+        "namespace": namespace,
+        "experience": effect.experience,
+        "run": effect.run,
+        "step": effect.step,
+        "mean": float(effect.mean),
+        "sd": float(effect.sd),
+        "evidence": int(effect.evidence),
+    }
+
+
+def decision_row(namespace: str, decision: Decision) -> Row:
+    return {
+        "namespace": namespace,
+        "experience": decision.experience,
+        "verdict": decision.verdict,
+        "why": plain(decision.why),
+        "by": decision.by,
+        "run": decision.run,
+        "step": decision.step,
+    }
+
+
+def prior_row(prior: Prior) -> Row:
+    return {"id": prior.id, "tokenizer": prior.tokenizer, "template": prior.template, "parent": prior.parent}
+
+
+def place_row(prior: Prior, position: int) -> Row:
+    return {"prior": prior.id, "position": position, "experience": prior.experiences[position].id}
+
+
+def bias_row(prior: str, entry: TokenBias) -> Row:
+    return {
+        "prior": prior,
+        "token": int(entry.token),
+        "piece": entry.piece,
+        "bias": entry.bias,
+        "z": float(entry.z),
+        "evidence": int(entry.evidence),
+    }
+
+
+def bias_of(row: Mapping[str, Any]) -> TokenBias:
+    return TokenBias(row["token"], row["piece"], row["bias"], row["z"], row["evidence"])

@@ -1,0 +1,192 @@
+"""What happened: tasks, runs, the journal of their calls, and groups of rollouts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from sqlite_utils import Database
+
+from ..errors import StoreError
+from ..records import JSON, CallKey, Group, Run, RunStatus, Task, Usage
+from . import rows
+from .file import StoreFile
+from .lookup import add_namespace, one_row
+from .writer import ONCE, Row, insert
+
+_KEY = "run = :run AND stage = :stage AND step = :step AND task = :task AND sample = :sample AND retry = :retry"
+_UNFINISHED = ("running", "interrupted", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """A run and its times, UTC in ISO 8601, for people."""
+
+    run: Run
+    started: str
+    ended: str | None
+
+
+class RunStore(StoreFile):
+    """The part of the store that learning and evaluation write as they go; it is the Journal of their calls."""
+
+    async def reply(self, key: CallKey, request: str) -> str | None:
+        """The response committed for this key, None when there is none.
+
+        `request` is the hash of the request; StoreError when the key was committed with another one.
+        """
+        with self._read(f"reading {key}") as db:
+            found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
+        if found is None:
+            return None
+        if found[0] != request:
+            raise StoreError(
+                f"store {self.path}: run {key.run} has sent another request as {_place(key)}, so code or settings"
+                " changed since; start it anew with --fresh"
+            )
+        with self._errors(f"reading {key}"):
+            return rows.unpack(found[1])
+
+    async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
+        """Commit one response; records that wait together share a transaction.
+
+        Once begun it is carried out even when the caller is cancelled. The same response twice is one; another response
+        for the same key is a StoreError: two processes are at the same run.
+        """
+        work = partial(
+            _record, key=key, request=request, response=response, row=rows.call_row(key, request, response, usage)
+        )
+        await self._write_async(f"recording {_place(key)} of run {key.run}", work)
+
+    def spent(self, run_id: str) -> Usage:
+        """What the journalled calls of a run have cost, over all of its sessions."""
+        sums = "coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)"
+        with self._read(f"reading run {run_id}") as db:
+            return Usage(*db.execute(f"SELECT {sums} FROM calls WHERE run = ?", [run_id]).fetchone())
+
+    def begin(self, run: Run, *, fresh: bool = False) -> tuple[Run, bool]:
+        """The run to carry out, and whether it is resumed; its tasks must have been added.
+
+        That is the last attempt with the same settings when it never finished, else (or with `fresh`) a new attempt.
+        """
+        return self._write(f"beginning a run in {run.namespace}", partial(_begin, run=run, fresh=fresh))
+
+    def end(self, run_id: str, status: RunStatus, usage: Usage, result: Mapping[str, JSON]) -> None:
+        """Write down how a run ended: its status, what it cost in all, and its figures."""
+        row: Row = {"status": status, "result": rows.dumps(dict(result)), **rows.usage_row(usage)}
+        self._write(f"ending run {run_id}", partial(_end, run_id=run_id, row=row))
+
+    def run(self, given: str) -> Run:
+        """The run with this id, or the only one whose id begins so."""
+        with self._read(f"looking up run {given}") as db:
+            return _run(db, one_row(db, "runs", "run", given))
+
+    def runs(self, namespace: str | None = None) -> tuple[RunEntry, ...]:
+        """The runs of a namespace, or all, oldest first."""
+        with self._read("listing runs") as db:
+            query = "SELECT * FROM runs WHERE :name IS NULL OR namespace = :name ORDER BY rowid"
+            found = list(db.query(query, {"name": namespace}))
+            return tuple(RunEntry(_run(db, row), row["started"], row["ended"]) for row in found)
+
+    def add_tasks(self, tasks: Iterable[Task]) -> None:
+        """Add tasks; one that is there already only takes the new count."""
+        added = [rows.task_row(task) for task in tasks]
+        latest = "ON CONFLICT (id) DO UPDATE SET count = excluded.count"
+        self._write("adding tasks", lambda db: insert(db, "tasks", added, latest))
+
+    def tasks(self, ids: Iterable[str]) -> tuple[Task, ...]:
+        """The tasks with these ids, in the order given."""
+        with self._read("reading tasks") as db:
+            return tuple(_task(db, task_id) for task_id in ids)
+
+    def add_group(self, run_id: str, group: Group) -> None:
+        """Add a group of a run whose tasks were added; a resumed run that adds it again replaces it.
+
+        All of its rollouts have one prior, which tells the arms of an evaluation apart. Token traces stay in the
+        journalled calls.
+        """
+        priors = {rollout.prior for rollout in group.rollouts}
+        what = f"adding the group of {group.task.id}, step {group.step}, to run {run_id}"
+        if len(priors) != 1:
+            raise StoreError(f"store {self.path}, {what}: its rollouts have {len(priors)} priors, they must share one")
+        place: Row = {"run": run_id, "step": group.step, "task": group.task.id, "prior": priors.pop()}
+        added = [rows.rollout_row(rollout) for rollout in group.rollouts]
+        self._write(what, partial(_add_group, place=place, rollouts=added))
+
+    def groups(self, run_id: str) -> tuple[Group, ...]:
+        """The groups of a run by step, then in the order of the run's tasks, whatever the order they came in."""
+        with self._read(f"reading the groups of run {run_id}") as db:
+            found = list(db.query(_GROUPS, [run_id]))
+            tasks = {task_id: _task(db, task_id) for task_id in {row["task"] for row in found}}
+            parts = [list(part) for _, part in groupby(found, key=lambda row: row["group_id"])]
+            return tuple(rows.group_of(part, tasks[part[0]["task"]]) for part in parts)
+
+
+_GROUPS = """
+SELECT groups.step, groups.task, groups.prior, rollouts.*
+FROM groups
+JOIN rollouts ON rollouts.group_id = groups.id
+LEFT JOIN (SELECT run, task, min(position) AS position FROM run_tasks GROUP BY run, task) AS place
+    ON place.run = groups.run AND place.task = groups.task
+WHERE groups.run = ?
+ORDER BY groups.step, place.position, groups.task, groups.id, rollouts.sample
+"""
+
+
+def _place(key: CallKey) -> str:
+    return f"{key.stage} call (step {key.step}, task {key.task or '-'}, sample {key.sample}, retry {key.retry})"
+
+
+def _record(db: Database, key: CallKey, request: str, response: str, row: Row) -> None:
+    if insert(db, "calls", [row], ONCE):
+        return
+    found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
+    if (found[0], rows.unpack(found[1])) != (request, response):
+        raise StoreError(
+            f"run {key.run} already has another response to its {_place(key)}; is another process at the same run?"
+            " Stop one of them, or start anew with --fresh"
+        )
+
+
+def _begin(db: Database, run: Run, fresh: bool) -> tuple[Run, bool]:
+    identity = replace(run, attempt=0).id
+    earlier = list(db.query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt", [identity]))
+    if earlier and not fresh and earlier[-1]["status"] in _UNFINISHED:
+        db.execute("UPDATE runs SET status = 'running', ended = NULL WHERE id = ?", [earlier[-1]["id"]])
+        return replace(_run(db, earlier[-1]), status="running"), True
+    begun = replace(run, attempt=len(earlier), status="running", usage=Usage(), result={})
+    add_namespace(db, run.namespace, run.frame.model)
+    insert(db, "runs", [rows.run_row(begun, identity)])
+    insert(db, "run_tasks", [{"run": begun.id, "position": i, "task": task} for i, task in enumerate(begun.tasks)])
+    return begun, False
+
+
+def _end(db: Database, run_id: str, row: Row) -> None:
+    changed = db.execute(
+        "UPDATE runs SET status = :status, result = :result, calls = :calls, prompt_tokens = :prompt_tokens,"
+        " completion_tokens = :completion_tokens, ended = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id = :id",
+        {"id": run_id, **row},
+    )
+    if not changed.rowcount:
+        raise StoreError(f"there is no run {run_id}; begin it first")
+
+
+def _run(db: Database, row: Mapping[str, Any]) -> Run:
+    tasks = db.execute("SELECT task FROM run_tasks WHERE run = ? ORDER BY position", [row["id"]]).fetchall()
+    return rows.run_of(row, (task for (task,) in tasks))
+
+
+def _task(db: Database, task_id: str) -> Task:
+    found = list(db.query("SELECT * FROM tasks WHERE id = ?", [task_id]))
+    if not found:
+        raise StoreError(f"there is no task {task_id} in the store; add it first")
+    return rows.task_of(found[0])
+
+
+def _add_group(db: Database, place: Row, rollouts: Sequence[Row]) -> None:
+    where = "run = :run AND step = :step AND task = :task AND prior = :prior"
+    db.execute(f"DELETE FROM groups WHERE {where}", place)
+    insert(db, "groups", [place])
+    group_id = db.execute("SELECT last_insert_rowid()").fetchone()[0]
+    insert(db, "rollouts", [{"group_id": group_id, **row} for row in rollouts])

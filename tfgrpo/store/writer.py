@@ -1,0 +1,123 @@
+"""The one writer of a process: writes that wait together share a transaction."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from sqlite_utils import Database
+
+T = TypeVar("T")
+Value: TypeAlias = str | int | float | bytes | None
+Row: TypeAlias = dict[str, Value]
+
+BATCH = 256
+"""Writes in one transaction, at most: other processes wait for it."""
+
+
+def insert(db: Database, table: str, rows: Sequence[Row], conflict: str = "") -> int:
+    """Insert rows of the same columns; the number of rows that went in. `conflict` is an ON CONFLICT clause."""
+    if not rows:
+        return 0
+    names = ", ".join(rows[0])
+    values = ", ".join(f":{name}" for name in rows[0])
+    return db.conn.executemany(f"INSERT INTO {table} ({names}) VALUES ({values}) {conflict}", rows).rowcount
+
+
+ONCE = "ON CONFLICT DO NOTHING"
+"""A row that is there already stays as it is; unlike OR IGNORE, any other broken rule is still an error."""
+
+
+@contextmanager
+def transaction(db: Database) -> Iterator[None]:
+    """A transaction that takes the write lock at once, so that what it reads cannot change before it writes."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.commit()
+    except BaseException:
+        db.rollback()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[T]):
+    work: Callable[[Database], T]
+    done: Future[T]
+
+    def succeed(self, result: T) -> None:
+        if self.done.set_running_or_notify_cancel():
+            self.done.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        if self.done.set_running_or_notify_cancel():
+            self.done.set_exception(error)
+
+
+class Writer:
+    """A thread that owns the writing connection.
+
+    A job that was submitted is carried out even when its caller is cancelled: a call that was paid for is kept.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._thread = Thread(target=self._serve, name="tfgrpo-store", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[Database], T]) -> Future[T]:
+        """Queue a function of the connection; the future is done once its transaction is committed."""
+        done: Future[T] = Future()
+        self._jobs.put(_Job(work, done))
+        return done
+
+    def close(self) -> None:
+        """Commit what is queued, then stop."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, last = self._waiting(job)
+            self._commit(batch)
+            if last:
+                return
+
+    def _waiting(self, first: _Job[Any]) -> tuple[list[_Job[Any]], bool]:
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                return batch, True
+            batch.append(job)
+        return batch, False
+
+    def _commit(self, batch: Sequence[_Job[Any]]) -> None:
+        try:
+            with transaction(self._db):
+                results = [job.work(self._db) for job in batch]
+        except sqlite3.OperationalError as error:  # the lock or the disk: it would meet each of them alone, too
+            for job in batch:
+                job.fail(error)
+        except Exception as error:  # handed to the caller, as concurrent.futures does
+            if len(batch) == 1:
+                batch[0].fail(error)
+            else:
+                self._one_by_one(batch)
+        else:
+            for job, result in zip(batch, results, strict=True):
+                job.succeed(result)
+
+    def _one_by_one(self, batch: Sequence[_Job[Any]]) -> None:
+        """One bad write must not take those that shared its transaction with it."""
+        for job in batch:
+            self._commit([job])

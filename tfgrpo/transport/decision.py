@@ -1,0 +1,88 @@
+"""Which requests get the prior, and what becomes of their bodies. No I/O."""
+
+import json
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from typing import NamedTuple, TypeGuard
+
+from ..errors import shortened
+from ..prior import with_prior
+from ..records import JSON, ChatBody, Snapshot
+
+PRIOR_HEADER = "x-tfgrpo-prior"
+NO_PRIOR = "none"
+
+_SEALED = ("content-digest", "content-md5", "digest", "x-amz-content-sha256", "x-amz-date")
+"""Headers of a request whose signature covers the body: another body would be refused."""
+
+
+class Codec(NamedTuple):
+    """Two functions between bytes and JSON; `loads` raises ValueError for what is not JSON."""
+
+    loads: Callable[[bytes], JSON]
+    dumps: Callable[[JSON], bytes]
+
+
+def _dumps(value: JSON) -> bytes:
+    """JSON as the SDK writes it: what it sent is sent again to the byte."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair: it can only travel escaped, as it came
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+STANDARD = Codec(json.loads, _dumps)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of one request body."""
+
+    content: bytes | None = None
+    """The body with the prior in it; None: send what the caller wrote."""
+    prior: str = NO_PRIOR
+    """Id of the prior that went in."""
+    notice: str | None = None
+    """What a person should be told, once."""
+
+
+def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
+    """Whether this may be a chat completion to bias; `headers` holds the names, in lower case."""
+    completion = method == "POST" and path.rstrip("/").endswith("/chat/completions")
+    return completion and PRIOR_HEADER not in headers and not any(name in headers for name in _SEALED)
+
+
+def decide(content: bytes, snapshot: Snapshot, codec: Codec = STANDARD) -> Decision:
+    """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on."""
+    body = _chat_body(content, codec)
+    if body is None:
+        return Decision()
+    prior, model = snapshot.prior, body.get("model")
+    biased = model == snapshot.frame.model
+    notice = _left_out(snapshot, model) if prior.biases and not biased else None
+    if not (prior.experiences or (prior.biases and biased)):
+        return Decision(notice=notice)
+    return Decision(codec.dumps(with_prior(body, prior, biased=biased)), prior.id, notice)
+
+
+def _chat_body(content: bytes, codec: Codec) -> ChatBody | None:
+    try:
+        body = codec.loads(content)
+    except (ValueError, RecursionError):
+        return None  # the upstream says what is wrong with it
+    return body if _is_chat(body) else None
+
+
+def _is_chat(body: JSON) -> TypeGuard[ChatBody]:
+    messages = body.get("messages") if isinstance(body, dict) else None
+    if not (isinstance(messages, list) and messages and all(isinstance(entry, dict) for entry in messages)):
+        return False
+    return isinstance(body.get("logit_bias"), dict | None)
+
+
+def _left_out(snapshot: Snapshot, model: JSON) -> str:
+    name, learned = snapshot.namespace, snapshot.frame.model
+    return (
+        f"the token prior of namespace {name!r} was learned on model {learned!r}, and is left out for"
+        f" {shortened(model)!r}; to have one there: tfgrpo learn TASKS --model MODEL --namespace NAME"
+    )

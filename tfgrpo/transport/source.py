@@ -1,0 +1,140 @@
+"""The live prior in memory, kept up with the store."""
+
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+
+import anyio.to_thread
+
+from ..errors import StoreError
+from ..records import Prior, Snapshot
+from ..store import Store
+
+CHECK_SECONDS = 2.0
+"""How often the store is looked at for a newer prior, at most."""
+_NOTICES = 100
+"""Different lines that one source says at most: the names in them may come from strangers."""
+
+_logger = logging.getLogger("tfgrpo")
+
+
+class PriorSource:
+    """The prior that is live in one namespace of a store, kept in memory; shared by threads and event loops.
+
+    The store is looked at once in CHECK_SECONDS at most. A store that is missing, damaged or from the future, or that
+    has no live prior there, means no prior: said once on the logger `tfgrpo`, tried again at the next look, and never
+    an error for the caller.
+    """
+
+    def __init__(self, path: Path, namespace: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self.namespace = namespace
+        self._clock = clock
+        self._due = -float("inf")
+        self._lock = Lock()
+        self._snapshot: Snapshot | None = None
+        self._connection: _Connection | None = None
+        self._state = ""
+        self._said: set[str] = set()
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What was live at the last look; reads nothing."""
+        return self._snapshot
+
+    @property
+    def prior(self) -> Prior | None:
+        """The prior that a call made now would get; None when there is none."""
+        snapshot = self.current()
+        return snapshot.prior if snapshot else None
+
+    def current(self) -> Snapshot | None:
+        """What is live, after a look at the store if one is due."""
+        if self._clock() >= self._due:
+            with self._lock:
+                if self._clock() >= self._due:
+                    self._look()
+        return self._snapshot
+
+    async def current_async(self) -> Snapshot | None:
+        """As `current`; the event loop goes on while a thread looks."""
+        return await anyio.to_thread.run_sync(self.current) if self._clock() >= self._due else self._snapshot
+
+    def refresh(self) -> None:
+        """Look at the store now."""
+        with self._lock:
+            self._look()
+
+    def close(self) -> None:
+        """Let go of the store; a later look opens it again."""
+        with self._lock:
+            self._release()
+
+    def say(self, notice: str | None) -> None:
+        """Log a line, the first time that it is said."""
+        if notice and notice not in self._said and len(self._said) < _NOTICES:
+            self._said.add(notice)
+            _logger.warning(notice)
+
+    def _look(self) -> None:
+        try:
+            self._snapshot = self._connected().read(self._snapshot)
+        except StoreError as error:
+            self._release()
+            self._snapshot = None
+            self._report(f"{error}; until then calls go out without a prior")
+        else:
+            self._report(self._standing())
+        self._due = self._clock() + CHECK_SECONDS
+
+    def _connected(self) -> "_Connection":
+        if self._connection is None or self._connection.process != os.getpid():
+            self._connection = _Connection(self.path, self.namespace)
+        return self._connection
+
+    def _release(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+    def _standing(self) -> str:
+        if self._snapshot:
+            return f"prior {self._snapshot.prior.id} of namespace {self.namespace!r} is {self._snapshot.state}"
+        return (
+            f"namespace {self.namespace!r} of store {self.path} has no live prior: calls go out without one;"
+            " `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is"
+        )
+
+    def _report(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            _logger.log(logging.INFO if self._snapshot else logging.WARNING, state)
+
+
+class _Connection:
+    """An open store, and how far it was read."""
+
+    def __init__(self, path: Path, namespace: str) -> None:
+        self._store = Store(path, create=False)
+        self._namespace = namespace
+        self._changes: int | None = None
+        self.process = os.getpid()
+        self.close = weakref.finalize(self, _close, self._store, self.process)
+
+    def read(self, known: Snapshot | None) -> Snapshot | None:
+        """What is live; `known`, read before over this connection, when nothing was committed since."""
+        changes = self._store.changes()  # asked first: what is committed in between is read next time
+        if changes == self._changes:
+            return known
+        snapshot = self._store.live(self._namespace)
+        self._changes = changes
+        return snapshot
+
+
+def _close(store: Store, process: int) -> None:
+    if process == os.getpid():  # a forked child must leave its parent's connection alone
+        store.close()
