@@ -44,14 +44,13 @@ class SimulatedPolicy:
 
     def pass_rates(self, shown: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The chance of a reward of 1 on each task (T,) when these experiences are shown there (T, K)."""
-        return np.clip(self.base + (shown * self.effects).sum(axis=1), 0.0, 1.0)
+        rates: NDArray[np.float64] = np.clip(self.base + (shown * self.effects).sum(axis=1), 0.0, 1.0)
+        return rates
 
-    def attempt(self, place: int, task: Task, step: int, sample: int, shown: list[Experience], luck: float) -> Rollout:
-        """One attempt at a task; `luck` is uniform in [0, 1)."""
+    def reward(self, place: int, shown: list[Experience], luck: float) -> float:
+        """The reward of one attempt at one task; `luck` is uniform in [0, 1)."""
         there = np.array([experience in shown for experience in EXPERIENCES])
-        rate = np.clip(self.base[place] + there @ self.effects[place], 0.0, 1.0)
-        ids = tuple(experience.id for experience in shown)
-        return Rollout(task, step, sample, "simulated", ids, reward=float(luck < rate))
+        return float(luck < np.clip(self.base[place] + there @ self.effects[place], 0.0, 1.0))
 
 
 def simulated_policy(rng: np.random.Generator, spread: float, scale: float, tasks: int = TASKS) -> SimulatedPolicy:
@@ -104,11 +103,12 @@ def run(seed: int, spread: float, scale: float, cells: dict[int, Cell]) -> None:
     on_trial = list(EXPERIENCES)
     for number in range(max(CURVE) // GROUP_SIZE):
         step, place = divmod(number, TASKS)
-        attempts = []
+        task, attempts = SIMULATED_TASKS[place], []
         for sample, luck in enumerate(rng.random(GROUP_SIZE)):
             shown = [entry for entry in on_trial if coin(0.5, seed, step, place, sample, entry.id)]
-            attempts.append(policy.attempt(place, SIMULATED_TASKS[place], step, sample, shown, luck))
-        groups.append(Group(SIMULATED_TASKS[place], step, tuple(attempts)))
+            ids = tuple(entry.id for entry in shown)
+            attempts.append(Rollout(task, step, sample, "simulated", ids, reward=policy.reward(place, shown, luck)))
+        groups.append(Group(task, step, tuple(attempts)))
         size = len(groups) * GROUP_SIZE
         if size in cells or place == TASKS - 1:
             gone = {effect.experience for effect in to_retire(groups, on_trial, settings)}

@@ -324,6 +324,18 @@ async def test_a_function_of_the_users_is_found_in_the_current_folder(
     assert scored.error is None
 
 
+def test_the_current_folder_enters_the_import_path_once(module: Callable[[str, str], None]) -> None:
+    module("own_rewards", MODULE)
+    for function in ("length", "later"):
+        load_reward(f"own_rewards:{function}")
+    assert sys.path.count(str(Path.cwd())) == 1
+
+
+def test_a_function_without_a_signature_is_taken_at_its_word() -> None:
+    found: object = load_reward("builtins:max")
+    assert found is max
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -90,6 +90,11 @@ def test_csv_columns_without_a_meaning_become_metadata_and_answers_stay_text(wri
     assert read_tasks(write("t.csv", content)).tasks == (Task("two\nlines", "007", metadata),)
 
 
+def test_csv_columns_without_a_name_are_ignored(write: Writer) -> None:
+    found = read_tasks(write("t.csv", ",input,,\n0,a,,\n1,a,,\n"))
+    assert found == TaskSet((Task("a", count=2),), "t.csv")
+
+
 def test_an_answer_may_be_any_json_or_absent(write: Writer) -> None:
     answers = [7, 1e300, 10**60, True, ["a", "b"], {"a": [1]}, "", None]
     lines = "\n".join(json.dumps({"input": f"task {number}", "answer": one}) for number, one in enumerate(answers))
@@ -211,7 +216,7 @@ def test_what_is_no_task_is_refused_in_one_line_with_its_place(
         ([{"role": "user", "content": ["hi"]}], "message 1 of messages needs a content"),
         (
             [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "2"}],
-            "messages end with the assistant's turn; move it to a field named answer",
+            "the last of messages is the assistant's; move its text to a field named answer",
         ),
     ],
 )

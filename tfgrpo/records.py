@@ -273,7 +273,7 @@ class TokenBias:
     """Tasks whose mixed groups moved it."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bias", round(float(self.bias), BIAS_DECIMALS))
+        object.__setattr__(self, "bias", round(float(self.bias), BIAS_DECIMALS) + 0.0)  # -0.0 is 0.0, or ids differ
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def _contains(answer: str) -> Matcher:
     """The answer occurs somewhere in the text, both after `normalised`."""
     wanted = normalised(answer)
     if not wanted:
-        raise ValueError(f"every text contains the answer {answer!r}")
+        raise ValueError(f"every text contains the answer {shortened(answer)}")
     return lambda text: wanted in normalised(text)
 
 
@@ -175,9 +175,9 @@ def last_number(text: str) -> float | None:
     """The last number in a text, None when there is none.
 
     Read are a sign (after it, a currency sign), thousands set apart by commas, apostrophes or unbreakable spaces,
-    decimals after a point, exponents (1e-3), and fractions (3/4). Digits after a Latin letter (H2O) are part of a
-    word. A unit does not count, and a percent sign is one: 50% is 50. Division by zero and what no float holds give
-    NaN, which equals nothing.
+    decimals after a point, exponents (1e-3), and fractions (3/4, but not 1 3/4). Digits after a Latin letter (H2O)
+    are part of a word. A unit does not count, and a percent sign is one: 50% is 50. Division by zero and what no float
+    holds give NaN, which equals nothing.
     """
     numbers = list(_NUMBER.finditer(_plain(text)))
     if not numbers:

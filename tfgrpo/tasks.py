@@ -2,7 +2,8 @@
 
 A task is an object with an input (text or chat messages) and, where there is one, an answer (any JSON). Both go by the
 names that people give them (`INPUT_FIELDS`, `ANSWER_FIELDS`; the first present wins). `metadata` and all other fields
-become the task's metadata, `id` among them; a field without a value (null, an empty CSV cell) is as good as absent.
+become the task's metadata, `id` among them. What has no value (null, an empty CSV cell) or no name (the index column of
+some CSV files) is as good as absent.
 """
 
 import codecs
@@ -51,7 +52,8 @@ def read_tasks(source: str) -> TaskSet:
     name = "standard input" if source == "-" else source
     text = _text(source, name)
     suffix = Path(source).suffix.lower()
-    return _distinct(name, _PARSERS.get(suffix, _PARSERS[_looks_like(text)])(name, text))
+    parse = _PARSERS[suffix if suffix in _PARSERS else _looks_like(text)]
+    return _distinct(name, parse(name, text))
 
 
 def _text(source: str, name: str) -> str:
@@ -117,13 +119,14 @@ def _csv(name: str, text: str) -> Iterator[Entry]:
     rows = _rows(name, text)
     _, header = next(rows, (1, []))
     names = [cell.strip() for cell in header]
-    if repeated := sorted({field for field in names if names.count(field) > 1}):
+    if repeated := [field for field in names if field and names.count(field) > 1]:
         raise InputError(f"{name}, line 1: two columns are named {shortened(repeated[0])!r}")
     for line, cells in rows:
         if len(cells) != len(names):
             hint = "quote a cell that holds a comma or a line break"
             raise InputError(f"{name}, line {line}: {len(cells)} cells under {len(names)} columns; {hint}")
-        yield f"line {line}", {field: cell for field, cell in zip(names, cells, strict=True) if cell.strip()}
+        pairs = zip(names, cells, strict=True)
+        yield f"line {line}", {field: cell for field, cell in pairs if field and cell.strip()}
 
 
 def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -176,8 +179,8 @@ def _task(value: JSON) -> Task:
     if asked is None:
         raise InputError(f"no input; name it {_either(INPUT_FIELDS)}; fields seen: {shortened(', '.join(value))}")
     given = _input(asked, fields.pop(asked))
-    answered = next((field for field in ANSWER_FIELDS if field in fields), "")
-    answer = fields.pop(answered, None)
+    answered = next((field for field in ANSWER_FIELDS if field in fields), None)
+    answer = None if answered is None else fields.pop(answered)
     nested = fields.pop("metadata", {})
     metadata = {**(nested if isinstance(nested, dict) else {"metadata": nested}), **fields}
     try:
@@ -190,7 +193,7 @@ def _input(field: str, value: JSON) -> str | tuple[Message, ...]:
     if isinstance(value, list) and value:
         messages = tuple(_message(f"message {number} of {field}", message) for number, message in enumerate(value, 1))
         if messages[-1]["role"] == "assistant":  # as in files for fine-tuning: the model would be shown its answer
-            raise InputError(f"{field} end with the assistant's turn; move it to a field named answer")
+            raise InputError(f"the last of {field} is the assistant's; move its text to a field named answer")
         return messages
     if isinstance(value, str) and value.strip():
         return value

@@ -3,7 +3,8 @@
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
 
-from .file import StoreFile, default_store_path
+from .check import CheckedStore, StoreInfo
+from .file import default_store_path
 from .lineage import ExperienceStatus, LineageEntry, LineageStore, Namespace
 from .runs import RunEntry, RunStore
 
@@ -13,10 +14,10 @@ __all__ = [
     "Namespace",
     "RunEntry",
     "Store",
-    "StoreFile",
+    "StoreInfo",
     "default_store_path",
 ]
 
 
-class Store(RunStore, LineageStore):
+class Store(RunStore, LineageStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -1,7 +1,6 @@
 """The file behind the store: found, recognised, opened, upgraded; every failure is one StoreError."""
 
 import asyncio
-import json
 import os
 import sqlite3
 import struct
@@ -27,6 +26,9 @@ BUSY_SECONDS = 30.0
 """How long a write waits for another process's."""
 _HEADER = 100
 _MAGIC = b"SQLite format 3\0"
+_DAMAGED = "it is damaged; restore a copy, or name another file with --store"
+_UNREADABLE = (zlib.error, ValueError, TypeError, LookupError)
+"""What a row that SQLite can read but no record can be made of leads to."""
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked; wait for that to end, then try again",
     sqlite3.SQLITE_LOCKED: "another process keeps it locked; wait for that to end, then try again",
@@ -34,8 +36,8 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "the disk failed or is full; see to it, then start the same command again",
     sqlite3.SQLITE_READONLY: "it cannot be written; check the permissions of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a copy, or name another file with --store",
-    sqlite3.SQLITE_NOTADB: "it is damaged; restore a copy, or name another file with --store",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_CONSTRAINT: "a row names a namespace, run, task, experience or prior that was not added before",
 }
 
@@ -83,8 +85,11 @@ class StoreFile:
     @contextmanager
     def _read(self, what: str) -> Iterator[Database]:
         """A consistent view of the store, however many queries it takes."""
-        with self._errors(what), self._lock, self._db.atomic():
-            yield self._db
+        try:
+            with self._errors(what), self._lock, self._db.atomic():
+                yield self._db
+        except _UNREADABLE as error:
+            raise StoreError(f"store {self.path}, {what}: {_DAMAGED} ({error})") from error
 
     def _write(self, what: str, work: Callable[[Database], T]) -> T:
         """Run `work` in a transaction; returns once it is committed."""
@@ -148,15 +153,12 @@ class StoreFile:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """The one place where failures of SQLite, and of what it holds, become a StoreError."""
+        """The one place where failures of SQLite become a StoreError."""
         try:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise StoreError(f"store {self.path}, {what}: {_ADVICE.get(code, error)}") from error
-        except (zlib.error, json.JSONDecodeError, UnicodeDecodeError) as error:
-            advice = _ADVICE[sqlite3.SQLITE_CORRUPT]
-            raise StoreError(f"store {self.path}, {what}: {advice} ({error})") from error
         self._check_presence()
 
     def _check_presence(self) -> None:

@@ -89,7 +89,7 @@ class LineageStore(StoreFile):
     def prior(self, given: str) -> Prior:
         """The prior with this id, or the only one whose id begins so."""
         with self._read(f"looking up prior {given}") as db:
-            return _prior(db, one_row(db, "priors", "prior", given))
+            return load_prior(db, one_row(db, "priors", "prior", given))
 
     def set_state(
         self,
@@ -131,7 +131,7 @@ class LineageStore(StoreFile):
             event = _live(db, namespace)
             if event is None:
                 return None
-            prior = _prior(db, one_row(db, "priors", "prior", event["prior"]))
+            prior = load_prior(db, one_row(db, "priors", "prior", event["prior"]))
             return Snapshot(namespace, prior, event["state"], rows.frame_of(event["frame"]))
 
     def _append(self, table: str, namespace: str, added: list[Row]) -> None:
@@ -171,7 +171,7 @@ ORDER BY prior_experiences.position
 """
 
 
-def _prior(db: Database, row: dict[str, Any]) -> Prior:
+def load_prior(db: Database, row: dict[str, Any]) -> Prior:
     biases = db.query("SELECT * FROM token_biases WHERE prior = ? ORDER BY token", [row["id"]])
     return Prior(
         experiences=tuple(rows.experience_of(entry) for entry in db.query(_EXPERIENCES, [row["id"]])),

@@ -36,16 +36,15 @@ class RunStore(StoreFile):
 
         `request` is the hash of the request; StoreError when the key was committed with another one.
         """
-        with self._read(f"reading {key}") as db:
+        with self._read(f"reading the {_place(key)} of run {key.run}") as db:
             found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
-        if found is None:
-            return None
-        if found[0] != request:
-            raise StoreError(
-                f"store {self.path}: run {key.run} has sent another request as {_place(key)}, so code or settings"
-                " changed since; start it anew with --fresh"
-            )
-        with self._errors(f"reading {key}"):
+            if found is None:
+                return None
+            if found[0] != request:
+                raise StoreError(
+                    f"run {key.run} has sent another request as its {_place(key)}, so code or settings changed since;"
+                    " start it anew with --fresh"
+                )
             return rows.unpack(found[1])
 
     async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
@@ -57,7 +56,7 @@ class RunStore(StoreFile):
         work = partial(
             _record, key=key, request=request, response=response, row=rows.call_row(key, request, response, usage)
         )
-        await self._write_async(f"recording {_place(key)} of run {key.run}", work)
+        await self._write_async(f"recording the {_place(key)} of run {key.run}", work)
 
     def spent(self, run_id: str) -> Usage:
         """What the journalled calls of a run have cost, over all of its sessions."""
@@ -80,14 +79,14 @@ class RunStore(StoreFile):
     def run(self, given: str) -> Run:
         """The run with this id, or the only one whose id begins so."""
         with self._read(f"looking up run {given}") as db:
-            return _run(db, one_row(db, "runs", "run", given))
+            return load_run(db, one_row(db, "runs", "run", given))
 
     def runs(self, namespace: str | None = None) -> tuple[RunEntry, ...]:
         """The runs of a namespace, or all, oldest first."""
         with self._read("listing runs") as db:
             query = "SELECT * FROM runs WHERE :name IS NULL OR namespace = :name ORDER BY rowid"
             found = list(db.query(query, {"name": namespace}))
-            return tuple(RunEntry(_run(db, row), row["started"], row["ended"]) for row in found)
+            return tuple(RunEntry(load_run(db, row), row["started"], row["ended"]) for row in found)
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Add tasks; one that is there already only takes the new count."""
@@ -98,7 +97,7 @@ class RunStore(StoreFile):
     def tasks(self, ids: Iterable[str]) -> tuple[Task, ...]:
         """The tasks with these ids, in the order given."""
         with self._read("reading tasks") as db:
-            return tuple(_task(db, task_id) for task_id in ids)
+            return tuple(load_task(db, task_id) for task_id in ids)
 
     def add_group(self, run_id: str, group: Group) -> None:
         """Add a group of a run whose tasks were added; a resumed run that adds it again replaces it.
@@ -118,7 +117,7 @@ class RunStore(StoreFile):
         """The groups of a run by step, then in the order of the run's tasks, whatever the order they came in."""
         with self._read(f"reading the groups of run {run_id}") as db:
             found = list(db.query(_GROUPS, [run_id]))
-            tasks = {task_id: _task(db, task_id) for task_id in {row["task"] for row in found}}
+            tasks = {task_id: load_task(db, task_id) for task_id in {row["task"] for row in found}}
             parts = [list(part) for _, part in groupby(found, key=lambda row: row["group_id"])]
             return tuple(rows.group_of(part, tasks[part[0]["task"]]) for part in parts)
 
@@ -154,7 +153,7 @@ def _begin(db: Database, run: Run, fresh: bool) -> tuple[Run, bool]:
     earlier = list(db.query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt", [identity]))
     if earlier and not fresh and earlier[-1]["status"] in _UNFINISHED:
         db.execute("UPDATE runs SET status = 'running', ended = NULL WHERE id = ?", [earlier[-1]["id"]])
-        return replace(_run(db, earlier[-1]), status="running"), True
+        return replace(load_run(db, earlier[-1]), status="running"), True
     begun = replace(run, attempt=len(earlier), status="running", usage=Usage(), result={})
     add_namespace(db, run.namespace, run.frame.model)
     insert(db, "runs", [rows.run_row(begun, identity)])
@@ -172,12 +171,12 @@ def _end(db: Database, run_id: str, row: Row) -> None:
         raise StoreError(f"there is no run {run_id}; begin it first")
 
 
-def _run(db: Database, row: Mapping[str, Any]) -> Run:
+def load_run(db: Database, row: Mapping[str, Any]) -> Run:
     tasks = db.execute("SELECT task FROM run_tasks WHERE run = ? ORDER BY position", [row["id"]]).fetchall()
     return rows.run_of(row, (task for (task,) in tasks))
 
 
-def _task(db: Database, task_id: str) -> Task:
+def load_task(db: Database, task_id: str) -> Task:
     found = list(db.query("SELECT * FROM tasks WHERE id = ?", [task_id]))
     if not found:
         raise StoreError(f"there is no task {task_id} in the store; add it first")

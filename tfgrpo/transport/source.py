@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from ..errors import StoreError
 from ..records import Prior, Snapshot
-from ..store import Store
+from ..store import Store, default_store_path
 
 CHECK_SECONDS = 2.0
 """How often the store is looked at for a newer prior, at most."""
@@ -38,6 +38,7 @@ class PriorSource:
         self._lock = Lock()
         self._snapshot: Snapshot | None = None
         self._connection: _Connection | None = None
+        self._inherited: _Connection | None = None
         self._state = ""
         self._said: set[str] = set()
 
@@ -92,7 +93,10 @@ class PriorSource:
         self._due = self._clock() + CHECK_SECONDS
 
     def _connected(self) -> "_Connection":
-        if self._connection is None or self._connection.process != os.getpid():
+        if self._connection and self._connection.process != os.getpid():
+            self._inherited = self._connection  # SQLite forbids a fork to use, or even close, its parent's connection
+            self._connection = None
+        if self._connection is None:
             self._connection = _Connection(self.path, self.namespace)
         return self._connection
 
@@ -113,6 +117,14 @@ class PriorSource:
         if state != self._state:
             self._state = state
             _logger.log(logging.INFO if self._snapshot else logging.WARNING, state)
+
+
+def prior_source(store: str | Path | None = None, namespace: str | None = None) -> PriorSource:
+    """The source that arguments or the environment name.
+
+    A store not given is that of TFGRPO_STORE or ./tfgrpo.db, a namespace that of TFGRPO_NAMESPACE or `default`.
+    """
+    return PriorSource(default_store_path(store), namespace or os.environ.get("TFGRPO_NAMESPACE") or "default")
 
 
 class _Connection:
@@ -136,5 +148,5 @@ class _Connection:
 
 
 def _close(store: Store, process: int) -> None:
-    if process == os.getpid():  # a forked child must leave its parent's connection alone
+    if process == os.getpid():
         store.close()

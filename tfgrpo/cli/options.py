@@ -1,0 +1,109 @@
+"""Options that several commands share, and what is made of them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import InputError
+from ..records import JSON, Frame
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+RESERVED = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed")
+"""Body fields that a request file may not set: they are ours, or would change what a call is."""
+
+
+def store_options(command: F) -> F:
+    """--store and --namespace."""
+    for option in (
+        click.option("--namespace", default="default", envvar="TFGRPO_NAMESPACE", help="Lineage of priors.", show_default=True),
+        click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db]."),
+    ):
+        command = option(command)
+    return command
+
+
+def upstream_options(command: F) -> F:
+    """--model and --base-url."""
+    for option in (
+        click.option("--model", envvar="TFGRPO_MODEL", help="Model name; the embedded model's own with --base-url local."),
+        click.option(
+            "--base-url",
+            envvar="TFGRPO_BASE_URL",
+            metavar="URL",
+            help="OpenAI-compatible endpoint, or `local` for the embedded model [default: OpenAI's; the key is"
+            " OPENAI_API_KEY].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def open_store(given: str | None, *, create: bool = False) -> "Store":
+    """The store that the options name."""
+    from ..store import Store, default_store_path
+
+    return Store(default_store_path(given), create=create)
+
+
+def endpoint(base_url: str | None, model: str | None) -> "AbstractContextManager[tuple[str | None, str]]":
+    """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
+    from ..local import upstream
+
+    return upstream(base_url, model)
+
+
+def read_frame(
+    model: str, system: str | None, request: str | None, temperature: float | None, top_p: float | None
+) -> Frame:
+    """The request frame from --system FILE, --request FILE.json and the sampling options; options win over the file."""
+    fields = _read_request(request)
+    told = {"temperature": temperature, "top_p": top_p}
+    for name, given in told.items():
+        in_file = fields.pop(name, None)
+        told[name] = given if given is not None else in_file
+    sampling = {name: float(value) for name, value in told.items() if value is not None}
+    return Frame(model, _read(system).strip() if system else None, fields, **sampling)
+
+
+def _read_request(path: str | None) -> dict[str, JSON]:
+    if path is None:
+        return {}
+    try:
+        fields = json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{path}: a request file holds one JSON object, such as {{\"max_tokens\": 8}}")
+    if refused := sorted(set(fields) & set(RESERVED)):
+        raise InputError(f"{path}: {', '.join(refused)} cannot be set here")
+    return fields
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; Ctrl-C cancels the work, lets it clean up and is raised as KeyboardInterrupt."""
+    return asyncio.run(work)
+
+
+def print_json(value: JSON) -> None:
+    """JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

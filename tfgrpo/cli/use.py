@@ -1,0 +1,108 @@
+"""Commands that use a prior or an upstream: chat, serve, probe, local."""
+
+import click
+
+from . import main
+from .options import endpoint, json_option, open_store, print_json, run_async, store_options, upstream_options
+
+
+@main.command()
+@click.argument("text")
+@upstream_options
+@store_options
+@click.option("--show-prior", is_flag=True, help="Print the prior first, on stderr.")
+@click.option("--no-prior", is_flag=True, help="Call the frozen model, for comparison.")
+@json_option
+def chat(
+    text: str,
+    base_url: str | None,
+    model: str | None,
+    store: str | None,
+    namespace: str,
+    show_prior: bool,
+    no_prior: bool,
+    as_json: bool,
+) -> None:
+    """One call with the live prior, under the request frame that it was learned in."""
+    import random
+    from dataclasses import replace
+
+    from ..errors import InputError
+    from ..llm import Upstream
+    from ..records import Prior, Rollout
+    from ..rollouts import attempt_once
+    from .look import prior_lines
+
+    with open_store(store) as opened:
+        snapshot = opened.live(namespace)
+    if snapshot is None:
+        raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")
+    learned, given = snapshot.frame, Prior() if no_prior else snapshot.prior
+    with endpoint(base_url, model or (None if base_url == "local" else learned.model)) as (url, name):
+        if name != learned.model and given.biases:
+            given = replace(given, biases=())
+            click.echo(f"token prior left out: learned on {learned.model}, and this is {name}", err=True)
+
+        async def call() -> Rollout:
+            async with Upstream(url) as upstream:
+                return await attempt_once(upstream, replace(learned, model=name), text, given, seed=random.getrandbits(31))
+
+        answer = run_async(call())
+    if show_prior:
+        click.echo("\n".join(prior_lines(given)), err=True)
+    if as_json:
+        print_json({"text": answer.text, "prior": None if no_prior else given.id, "model": name})
+    else:
+        click.echo(answer.text)
+
+
+@main.command()
+@click.option("--upstream", required=True, metavar="URL", help="The API behind the proxy, or `local`.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--upstream-key-env", metavar="NAME", help="Environment variable that holds the key to send upstream.")
+@store_options
+def serve(upstream: str, host: str, port: int, upstream_key_env: str | None, store: str | None, namespace: str) -> None:
+    """An OpenAI-compatible proxy that gives every chat call the live prior."""
+    import os
+
+    from ..errors import InputError
+    from ..proxy import serve as serve_proxy
+    from ..store import default_store_path
+
+    key = os.environ.get(upstream_key_env) if upstream_key_env else None
+    if upstream_key_env and not key:
+        raise InputError(f"--upstream-key-env: the variable {upstream_key_env} is not set")
+    with endpoint(upstream, None) as (url, _):
+        serve_proxy(url or upstream, store=default_store_path(store), namespace=namespace, host=host, port=port, upstream_key=key)
+
+
+@main.command()
+@upstream_options
+@json_option
+def probe(base_url: str | None, model: str | None, as_json: bool) -> None:
+    """What an upstream honours: logit_bias (honoured, rejected, inert), log-probabilities, token ids."""
+    from dataclasses import asdict
+
+    from ..llm import Upstream
+    from ..probe import probe as measure
+    from ..records import Backend
+
+    with endpoint(base_url, model) as (url, name):
+
+        async def call() -> tuple[Backend, dict[str, str]]:
+            async with Upstream(url) as upstream:
+                return await measure(upstream, name, run=""), upstream.dropped
+
+        backend, dropped = run_async(call())
+    figures = {"model": name, **asdict(backend), "dropped": sorted(dropped)}
+    if as_json:
+        print_json(figures)
+        return
+    for field, value in figures.items():
+        click.echo(f"{field.replace('_', ' '):22}{value}")
+
+
+@main.group()
+def local() -> None:
+    """The embedded model, SmolLM2-135M-Instruct (needs the extra `tfgrpo[local]`)."""

@@ -1,0 +1,165 @@
+"""The library of experiences: what was proposed, what became of it, and what one rollout is shown. Pure.
+
+Decisions are only ever appended; the last one about an experience is what holds. A distiller proposes, and may take
+back what is still on trial; what has a measured effect is decided by that effect, or by a person.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from .admission import refusal
+from .credit import chance_of_help, interval
+from .hashing import coin
+from .prior import render
+from .records import Decision, Edit, Effect, Experience, Origin, Task, Verdict
+from .settings import Settings
+
+RULE, DISTILLER = "rule", "distiller"
+"""Who decided, when no person did: our rules and measurements, or a distiller that took an experience back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Every experience of a lineage in order of arrival, and every decision about them in order of time."""
+
+    experiences: tuple[Experience, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def standing(self) -> dict[str, Decision]:
+        """The last decision about each experience."""
+        return {decision.experience: decision for decision in self.decisions}
+
+    def having(self, *verdicts: Verdict) -> tuple[Experience, ...]:
+        """The experiences with one of these verdicts, in order of arrival."""
+        standing = self.standing
+        return tuple(
+            entry for entry in self.experiences if entry.id in standing and standing[entry.id].verdict in verdicts
+        )
+
+    @property
+    def current(self) -> tuple[Experience, ...]:
+        """The experiences on trial or kept: those that rollouts may be shown and that a distiller sees."""
+        return self.having("on trial", "kept")
+
+    def decided(self, *decisions: Decision) -> "Library":
+        """The library with these decisions appended."""
+        return replace(self, decisions=(*self.decisions, *decisions))
+
+
+def apply(
+    library: Library, edits: Sequence[Edit], tasks: Sequence[Task], settings: Settings, *, run: str = "", step: int = 0
+) -> Library:
+    """The library after the edits of a step; `tasks` are those whose answers must not leak.
+
+    ADD and UPDATE are put on trial, or refused with the reason; UPDATE and DELETE retire a target that is on trial, and
+    leave one that was kept to its measured effect. Under the recipe `paper` nothing is measured: what is admitted is
+    kept, and edits retire it. A text that is tried, kept or measured already changes nothing, nor does a target that
+    is not current.
+    """
+    at = Origin(run, step)
+    for edit in edits:
+        if edit.operation in ("ADD", "UPDATE"):
+            library = _tried(library, edit, tasks, settings, at)
+        elif edit.operation == "DELETE":
+            library = _taken_back(library, edit.target, _proposed(edit), settings, at)
+    return library
+
+
+def judged(library: Library, effects: Sequence[Effect], verdict: Verdict) -> Library:
+    """The library with what credit decided by these effects (`to_retire`: retired, `to_keep`: kept)."""
+    return library.decided(
+        *(Decision(effect.experience, verdict, describe(effect), RULE, effect.run, effect.step) for effect in effects)
+    )
+
+
+def describe(effect: Effect) -> str:
+    """An effect in words, in points of reward (hundredths), with its 95% interval."""
+    low, high = interval(effect)
+    figures = f"{100 * effect.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{figures} from {effect.evidence} rollouts, P(> 0) = {chance_of_help(effect):.3f}"
+
+
+def affordable(
+    library: Library, effects: Sequence[Effect], settings: Settings, count_tokens: Callable[[str], int]
+) -> tuple[Experience, ...]:
+    """The current experiences that fit into `settings.prior_tokens` together, in order of arrival.
+
+    When not all fit, those with the highest lower bound of their effect come first. It is decided once a step, before
+    any coin is flipped: what a rollout is shown must not depend on what else it is shown.
+    """
+    bounds = {effect.experience: interval(effect)[0] for effect in effects}
+    unmeasured = interval(Effect("", "", 0, 0.0, settings.effect_scale, 0))[0]
+    current = library.current
+    chosen: set[str] = set()
+    for entry in sorted(current, key=lambda entry: -bounds.get(entry.id, unmeasured)):
+        wanted = [other for other in current if other.id in chosen or other.id == entry.id]
+        if count_tokens(render(wanted)) <= settings.prior_tokens:
+            chosen.add(entry.id)
+    return tuple(entry for entry in current if entry.id in chosen)
+
+
+def included(
+    candidates: Sequence[Experience], kept: Collection[str], settings: Settings, *, task: str, step: int, sample: int
+) -> tuple[Experience, ...]:
+    """What one rollout is shown of the candidates, in their order; `kept` are the ids of those that were kept.
+
+    On trial with probability `settings.trial_inclusion`, kept with 1 - `settings.kept_exclusion`, each decided by its
+    own hash; all of them under the recipe `paper`. A demonstration is never shown on its source task.
+    """
+
+    def shown(entry: Experience) -> bool:
+        if entry.kind == "demonstration" and task in entry.origin.tasks:
+            return False
+        if settings.recipe == "paper":
+            return True
+        chance = 1 - settings.kept_exclusion if entry.id in kept else settings.trial_inclusion
+        return coin(chance, settings.seed, step, task, sample, entry.id)
+
+    return tuple(entry for entry in candidates if shown(entry))
+
+
+def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settings, at: Origin) -> Library:
+    """The library with the edit's text on trial (or kept, under `paper`), or refused."""
+    known = {entry.id: entry for entry in library.experiences}
+    parent = known.get(edit.target or "")
+    sources = (*edit.tasks, *(parent.origin.tasks if parent else ()))
+    origin = replace(at, tasks=tuple(dict.fromkeys(sources)), parent=parent.id if parent else None)
+    experience = Experience(edit.text, edit.kind, origin)
+    standing = library.standing
+    if not _open(standing.get(experience.id)):
+        return library
+    rivals = [entry for entry in library.experiences if entry is not parent and not _open(standing.get(entry.id))]
+    why = refusal(experience, rivals, tasks, settings) or _full(library, parent, settings)
+    verdict: Verdict = "refused" if why else "kept" if settings.recipe == "paper" else "on trial"
+    if parent and not why:
+        library = _taken_back(library, parent.id, f"UPDATE to {experience.id}", settings, at)
+    decision = Decision(experience.id, verdict, why or _proposed(edit), RULE, at.run, at.step)
+    others = tuple(entry for entry in library.experiences if entry.id != experience.id)
+    return replace(library, experiences=(*others, experience)).decided(decision)
+
+
+def _open(last: Decision | None) -> bool:
+    """Whether a text may be proposed (again): it is new, a rule refused it then, or a distiller took it back."""
+    if last is None:
+        return True
+    return (last.verdict, last.by) in (("refused", RULE), ("retired", DISTILLER))
+
+
+def _full(library: Library, parent: Experience | None, settings: Settings) -> str | None:
+    on_trial = [entry for entry in library.having("on trial") if entry is not parent]
+    if settings.recipe == "paper" or len(on_trial) < settings.trial_experiences:
+        return None
+    return f"{len(on_trial)} experiences are on trial already; it may be proposed again when one is decided"
+
+
+def _proposed(edit: Edit) -> str:
+    return f"{edit.operation} proposed from {len(edit.tasks)} task{'' if len(edit.tasks) == 1 else 's'}"
+
+
+def _taken_back(library: Library, target: str | None, why: str, settings: Settings, at: Origin) -> Library:
+    """The library with the target retired, if edits may decide that."""
+    now = {entry.id for entry in (library.current if settings.recipe == "paper" else library.having("on trial"))}
+    if target is None or target not in now:
+        return library
+    return library.decided(Decision(target, "retired", why, DISTILLER, at.run, at.step))
