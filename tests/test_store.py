@@ -47,15 +47,21 @@ messages = st.lists(objects, max_size=3).map(tuple)
 tasks = st.builds(Task, texts | messages, values, objects, st.integers(1, 9))
 frames = st.builds(Frame, texts, st.none() | texts, objects, numbers | st.integers(0, 2), numbers)
 experiences = st.builds(Experience, texts, st.sampled_from(["strategy", "demonstration"]))
-biases = st.lists(
-    st.builds(TokenBias, st.integers(0, 200_000), st.binary(max_size=4), numbers, numbers, st.integers(0, 99)),
-    unique_by=lambda entry: entry.token,
-    max_size=4,
-).map(tuple)
-priors = st.builds(
-    Prior, st.lists(experiences, unique=True, max_size=4).map(tuple), biases, st.none() | texts, texts, st.none() | texts
+entries = st.builds(  # of priors with one id the first stays: what the id leaves out follows from what is in it
+    lambda token, bias: TokenBias(token, token.to_bytes(3), bias, round(bias, 4) * 2, token + 1),
+    st.integers(0, 200_000),
+    numbers,
 )
-properties = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+biases = st.lists(entries, unique_by=lambda entry: entry.token, max_size=4).map(tuple)
+priors = st.builds(
+    Prior,
+    st.lists(experiences, unique=True, max_size=4).map(tuple),
+    biases,
+    st.none() | texts,
+    texts,
+    st.none() | texts,
+)
+properties = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -365,12 +371,9 @@ def test_evidence_for_an_unknown_experience_is_refused(store: Store, noun: str) 
 @given(priors)
 @properties
 def test_a_prior_comes_back_as_it_was(store: Store, prior: Prior) -> None:
-    known = prior.id in {entry.prior for entry in store.lineage("math")}
     store.add_prior(prior)
-    store.set_state("math", prior.id, "candidate", frame=FRAME)
     found = store.prior(prior.id)
-    assert found.id == prior.id
-    assert found == prior or known  # the first of an id stays, with its z and evidence
+    assert (found, found.id) == (prior, prior.id)
 
 
 def test_a_prior_is_never_overwritten(store: Store) -> None:

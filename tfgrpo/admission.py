@@ -7,7 +7,7 @@ stop carelessness and known tricks; they prove nothing. Leaks and near-duplicate
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import log2
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin
 
-SECRET_CHARS, SECRET_BITS = 20, 4.2
-"""A run of so many characters, letters and digits, of so many bits each (Shannon), is a key and no word."""
+SECRET_CHARS, SECRET_BITS = 20, 3.4
+"""A run of so many letters and digits mixed, of so many bits each (Shannon), is a key and no word."""
 
 _LINK = re.compile(
     r"\w+://\S+|\bwww\.\S+|\b(?:[\w-]+\.)+(?:com|net|org|io|dev|app|ai|co|info|biz|xyz|ru|cn)\b(?:/\S*)?", re.IGNORECASE
@@ -48,7 +48,7 @@ _COMMAND = re.compile(
 )
 _JOINERS = "\u200c\u200d"
 """Invisible characters that some scripts and emoji need."""
-_OPAQUE = re.compile(rf"[A-Za-z0-9+/_=-]{{{SECRET_CHARS},}}")
+_OPAQUE = re.compile(rf"[A-Za-z0-9+/=]{{{SECRET_CHARS},}}")
 
 
 def refusal(
@@ -122,6 +122,6 @@ def _detectors() -> tuple["BasePlugin", ...]:
     from detect_secrets.plugins.ip_public import IPPublicDetector
     from detect_secrets.plugins.keyword import KeywordDetector
 
-    found: dict[str, type[BasePlugin]] = get_mapping_from_secret_type_to_class()
+    found: Mapping[str, type[BasePlugin]] = get_mapping_from_secret_type_to_class()
     known = [kind for kind in found.values() if issubclass(kind, RegexBasedDetector | KeywordDetector)]
     return tuple(kind() for kind in known if kind is not IPPublicDetector)

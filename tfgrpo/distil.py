@@ -27,6 +27,14 @@ COMPARED = 4
 CHUNK = 4
 """A long attempt is read in parts of this many times `summary_chars`."""
 
+_BLANKS: Mapping[str, Sequence[str]] = {
+    "summarise": ("task", "notes", "attempt", "part", "parts", "reward", "words"),
+    "contrast": ("task", "answer", "attempts", "experiences", "limit", "words"),
+    "answer": ("task", "answer", "attempts", "experiences", "limit", "words"),
+    "merge": ("experiences", "proposals", "limit", "words"),
+}
+"""What each stage fills in; `retry` takes the error."""
+
 _TAG_NAMES = "task|answer|attempts?|experiences?|notes|proposals?|system|user|assistant|developer|tool|instructions?"
 _CHAT_NAMES = r"(?:start|end)_of_turn|tool_call|tool_response|function_call|think|s"
 _MARKUP = re.compile(
@@ -40,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Distiller:
-    """The model that proposes, and all that its calls depend on."""
+    """The model that proposes, and all that its calls depend on; raises PromptError for unusable templates."""
 
     model: Model
     name: str
@@ -51,6 +59,11 @@ class Distiller:
     """A folder with the user's own templates."""
     request: Mapping[str, JSON] = field(default_factory=dict)
     """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
+
+    def __post_init__(self) -> None:
+        for stage, blanks in _BLANKS.items():
+            self.template(stage).messages(**dict.fromkeys(blanks, ""))
+        self.template("retry").render(error="")
 
     def template(self, name: str) -> Template:
         """The template of a stage."""

@@ -1,17 +1,21 @@
 """Is it better, and by how much? Arms on the same tasks under the same settings, with an interval over tasks."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, TfgrpoError
 from .hashing import canonical
+from .llm import Upstream
 from .observer import Observer
-from .records import JSON, Prior, Rollout, Task
+from .probe import probe
+from .records import JSON, Frame, Prior, Rollout, Run, Task
 from .rewards import Reward, score
-from .rollouts import Executor, gather
+from .rollouts import ChatExecutor, Executor, gather
+from .store import Store
 
 BOOTSTRAP = 10_000
 """Resamples behind an interval."""
@@ -53,6 +57,67 @@ class Evaluation:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is to be measured, and how."""
+
+    tasks: tuple[Task, ...]
+    reward: Reward
+    reward_name: str
+    frame: Frame
+    prior: Prior
+    namespace: str = "default"
+    repeats: int = 4
+    seed: int = 0
+
+
+def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> tuple[Task, ...]:
+    """The tasks that no learning in the namespace has seen; InputError when none is left."""
+    learned = {task for entry in store.runs(namespace) if entry.run.kind == "learn" for task in entry.run.tasks}
+    left = tuple(task for task in tasks if task.id not in learned)
+    if not left:
+        raise InputError(f"all {len(tasks)} tasks were used for learning in namespace {namespace}; give others to eval")
+    return left
+
+
+async def measure(wanted: Measurement, store: Store, upstream: Upstream, observer: Observer) -> Evaluation:
+    """Frozen against learned, under the settings of learning; goes on where the same evaluation was interrupted.
+
+    `upstream` journals to `store`. Raises as `evaluate` does, and UpstreamError when no call can succeed.
+    """
+    store.add_tasks(wanted.tasks)
+    store.add_prior(wanted.prior)
+    settings = {"repeats": wanted.repeats, "seed": wanted.seed}
+    ids = tuple(task.id for task in wanted.tasks)
+    run, _ = store.begin(
+        Run("eval", wanted.namespace, wanted.frame, settings, ids, wanted.reward_name, wanted.prior.id)
+    )
+    try:
+        backend = await probe(upstream, wanted.frame.model, run=run.id)
+        priors = {"frozen": Prior(), "learned": wanted.prior}
+        executors = {
+            arm: ChatExecutor(upstream, wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed)
+            for arm in priors
+        }
+        result = await evaluate(
+            executors,
+            priors,
+            wanted.tasks,
+            wanted.reward,
+            repeats=wanted.repeats,
+            seed=wanted.seed,
+            observer=observer,
+        )
+    except asyncio.CancelledError:
+        store.end(run.id, "interrupted", store.spent(run.id), {})
+        raise
+    except TfgrpoError as error:
+        store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
+        raise
+    store.end(run.id, "finished", store.spent(run.id), result.as_json())
+    return result
+
+
 async def evaluate(
     executors: Mapping[str, Executor],
     priors: Mapping[str, Prior],
@@ -62,17 +127,15 @@ async def evaluate(
     repeats: int,
     seed: int,
     observer: Observer,
-    keep: Callable[[str, Rollout], None] = lambda arm, rollout: None,
 ) -> Evaluation:
     """Run each arm `repeats` times over each task; both mappings name the same arms, the baseline first.
 
-    `keep` is handed every rollout. Raises InputError when no task can be compared.
+    Raises InputError when no task can be compared.
     """
     observer.stage("evaluate", len(tasks) * repeats * len(priors))
 
     async def attempt(arm: str, task: Task, sample: int) -> Rollout:
         rollout = await score(reward, await executors[arm](task, priors[arm], 0, sample))
-        keep(arm, rollout)
         observer.landed(rollout)
         return rollout
 

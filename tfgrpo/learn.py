@@ -12,20 +12,21 @@ from dataclasses import asdict, dataclass, field, replace
 
 from .advantage import group_kind
 from .credit import estimate, to_keep, to_retire
-from .distil import Distiller, can_teach, merge, propose
+from .distil import Distiller, merge, propose
 from .edits import Proposals
 from .errors import ModelError, TfgrpoError
-from .experiences import Library, apply, included, ordered
+from .experiences import Library, affordable, apply, included, judged
 from .hashing import derive_seed
 from .llm import Upstream
 from .observer import Observer
-from .prior import merge_bias
+from .prior import merge_bias, token_estimate
 from .probe import probe
 from .prompts import template
 from .records import (
+    BIAS_DECIMALS,
     JSON,
     Backend,
-    Decision,
+    Edit,
     Effect,
     Experience,
     Frame,
@@ -39,7 +40,7 @@ from .records import (
     Usage,
 )
 from .rewards import Reward, score
-from .rollouts import SAMPLERS_OFF, ChatExecutor, gather, roll_group
+from .rollouts import SAMPLERS_OFF, ChatExecutor, Executor, gather, roll_group
 from .settings import Settings
 from .store import Store
 from .tokens import Gradient, iterates, pieces, step_gradient, token_prior
@@ -64,7 +65,7 @@ class StepSummary:
     """One step in figures."""
 
     step: int
-    mean_reward: float | None
+    mean_reward: float
     groups: Mapping[str, int]
     """How many were mixed, solved, hopeless, flat, unscored."""
     failed: int
@@ -121,13 +122,13 @@ async def learn(plan: Plan, store: Store, upstream: Upstream, observer: Observer
         observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
     try:
         backend = await probe(upstream, plan.frame.model, run=run.id)
-        learner = _Learner(plan, run, store, upstream, backend, observer, start)
+        learner = _Learner(plan, run, store=store, upstream=upstream, backend=backend, observer=observer, start=start)
         learned = await learner.learn(resumed)
     except asyncio.CancelledError:
-        store.end(run.id, "interrupted", upstream.usage, {})
+        store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
     except TfgrpoError as error:
-        store.end(run.id, "failed", upstream.usage, {"error": str(error)})
+        store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
         raise
     store.end(run.id, "finished", learned.usage, learned.as_json())
     return learned
@@ -147,6 +148,7 @@ class _Learner:
         self,
         plan: Plan,
         run: Run,
+        *,
         store: Store,
         upstream: Upstream,
         backend: Backend,
@@ -189,7 +191,7 @@ class _Learner:
                 run=self.run.id,
                 why="learned; no gate has tested it",
             )
-        fates = Counter(self.library.verdicts.values())
+        fates = Counter[str](decision.verdict for decision in self.library.standing.values())
         usage, notes = self.store.spent(self.run.id), tuple(self.notes)
         return Learned(self.run, resumed, prior if changed else self.start, changed, steps, fates, usage, notes)
 
@@ -213,9 +215,23 @@ class _Learner:
 
     async def _group(self, task: Task, prior: Prior, step: int) -> tuple[Group, Proposals]:
         """One task's attempts and what they propose; nothing else is waited for."""
-        settings, library = self.settings, self.library
+        settings, library, executor = self.settings, self.library, self._executor()
+        kept = {experience.id for experience in library.having("kept")}
+
+        def shown(sample: int) -> tuple[Experience, ...]:
+            return included(prior.experiences, kept, settings, task=task.id, step=step, sample=sample)
+
+        group = await roll_group(executor, task, prior, step=step, size=settings.group_size, shown=shown)
+        self.store.add_group(self.run.id, group)
+        if not (settings.experiences and self._distils(task, step)):
+            return group, Proposals()
+        return group, await propose(self.distiller, group, library.current)
+
+    def _executor(self) -> Executor:
+        """One chat call an attempt, scored as it lands."""
+        settings = self.settings
         top = settings.top_logprobs if self.learns_tokens else 0
-        chat = ChatExecutor(
+        call = ChatExecutor(
             self.upstream,
             self.plan.frame,
             self.backend,
@@ -225,16 +241,124 @@ class _Learner:
             top_logprobs=top,
         )
 
-        async def attempt(task: Task, partial: Prior, step: int, sample: int) -> Rollout:
-            rollout = await score(self.plan.reward, await chat(task, partial, step, sample))
+        async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+            rollout = await score(self.plan.reward, await call(task, prior, step, sample))
             self.observer.landed(rollout)
             return rollout
 
-        def shown(sample: int) -> tuple[Experience, ...]:
-            return included(library, settings, step=step, task=task.id, sample=sample)
+        return attempt
 
-        group = await roll_group(attempt, task, prior, step=step, size=settings.group_size, shown=shown)
-        self.store.add_group(self.run.id, group)
-        if not (settings.experiences and self._distils(task, step) and can_teach(group)):
-            return group, Proposals()
-        return group, await propose(self.distiller, group, library.current)
+    def _distils(self, task: Task, step: int) -> bool:
+        """Whether this task is among those of the step whose groups are distilled: drawn by hash, known beforehand."""
+        if self.settings.distilled_groups is None:
+            return True
+        drawn = sorted(self.plan.tasks, key=lambda each: derive_seed(self.settings.seed, "distil", step, each.id))
+        return task.id in {each.id for each in drawn[: self.settings.distilled_groups]}
+
+    def _learn_tokens(self, groups: list[Group]) -> None:
+        temperature = self.plan.frame.temperature if "temperature" not in self.upstream.dropped else 1.0
+        in_force = {int(token): bias for token, bias in self._in_force().items()}
+        self.gradients.append(step_gradient(groups, in_force, temperature, self.backend, self.settings))
+        self.pieces |= pieces(groups)
+        before = {entry.token: entry.bias for entry in self.inherited}
+        self.working = strongest(iterates(before, self.gradients, self.settings)[-1], self.settings.bias_entries)
+
+    def _in_force(self) -> dict[str, float]:
+        """The biases that the step's requests carried, the request frame's own included."""
+        own = self.plan.frame.request.get("logit_bias")
+        return merge_bias(own, {str(token): bias for token, bias in self.working.items()})
+
+    async def _learn_experiences(self, step: int, edits: list[Edit]) -> None:
+        merged = await merge(self.distiller, step, edits, self.library.current)
+        if merged.failure:
+            self._note(f"step {step + 1}: proposals were merged by rule: {merged.failure}")
+        applied = apply(self.library, merged.edits, self.plan.tasks, self.settings, run=self.run.id, step=step)
+        self._adopt(applied)
+
+    def _adopt(self, library: Library) -> None:
+        """Take over a library and write down what is new in it."""
+        known = {experience.id for experience in self.library.experiences}
+        new = [experience for experience in library.experiences if experience.id not in known]
+        self.store.add_experiences(self.plan.namespace, new)
+        self.store.add_decisions(self.plan.namespace, library.decisions[len(self.library.decisions) :])
+        self.library = library
+
+    def _measure(self, step: int) -> None:
+        """Estimate every current experience anew, and retire what hurts."""
+        if self.settings.recipe == "paper" or not self.library.current:
+            return
+        run, settings = self.run.id, self.settings
+        harmful = to_retire(self.groups, self.library.current, settings, run=run, step=step)
+        self._adopt(judged(self.library, harmful, "retired"))
+        self.effects = estimate(self.groups, self.library.current, settings, run=run, step=step)
+        self.store.add_effects(self.plan.namespace, self.effects)
+
+    def _keep(self) -> None:
+        """The verdicts that only the end of a run may give."""
+        on_trial = {experience.id for experience in self.library.having("on trial")}
+        good = to_keep([effect for effect in self.effects if effect.experience in on_trial], self.settings)
+        self._adopt(judged(self.library, good, "kept"))
+
+    def _step_prior(self) -> Prior:
+        """What the step's rollouts draw from: all current experiences that can be afforded, and the working biases."""
+        shown = affordable(self.library, self.effects, self.settings, token_estimate)
+        biases = tuple(TokenBias(token, self.pieces[token], bias, 0.0, 0) for token, bias in self.working.items())
+        return self._prior(shown, biases)
+
+    def _final_prior(self) -> Prior:
+        kept = replace(self.library, experiences=self.library.having("kept"))
+        biases = token_prior(self.inherited, self.gradients, self.pieces, self.settings)
+        return self._prior(affordable(kept, self.effects, self.settings, token_estimate), biases)
+
+    def _prior(self, experiences: tuple[Experience, ...], biases: tuple[TokenBias, ...]) -> Prior:
+        tokenizer = self.backend.tokenizer if biases else None
+        parent = None if self.start.id == Prior().id else self.start.id
+        return Prior(experiences, biases, tokenizer, template("prior").version, parent)
+
+    def _remembered(self) -> Library:
+        """The experiences of the namespace, with the decision that holds for each."""
+        known = self.store.experiences(self.plan.namespace)
+        decisions = tuple(status.decision for status in known if status.decision)
+        return Library(tuple(status.experience for status in known), decisions)
+
+    def _inherited(self) -> tuple[TokenBias, ...]:
+        """The biases to go on from; those of another tokenizer are left behind."""
+        if self.start.biases and self.start.tokenizer != self.backend.tokenizer:
+            self._note("the token prior so far belongs to another tokenizer, and is left behind")
+            return ()
+        return self.start.biases
+
+    def _can_learn_tokens(self) -> bool:
+        if not self.settings.token_prior:
+            return False
+        lacking = []
+        if not self.backend.logprobs:
+            lacking.append("gives no log-probabilities with token ids")
+        if self.backend.logit_bias != "honoured":
+            lacking.append(f"does not honour logit_bias ({self.backend.logit_bias})")
+        if lacking:
+            self._note(f"no token prior: {self.upstream.name} {' and '.join(lacking)}")
+        return not lacking
+
+    def _note(self, line: str) -> None:
+        self.notes.append(line)
+        self.observer.note(line)
+
+    def _summary(self, step: int, groups: list[Group], proposed: int, failures: tuple[str, ...]) -> StepSummary:
+        rewards = [rollout.reward for group in groups for rollout in group.rollouts if rollout.reward is not None]
+        failed = sum(len(group.rollouts) - len(group.scored) for group in groups)
+        kinds = Counter[str](group_kind(group) for group in groups)
+        summary = StepSummary(step, sum(rewards) / len(rewards), dict(kinds), failed, proposed, failures)
+        shares = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        text = f"step {step + 1}/{self.settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
+        self.observer.note(text + (f"; {failed} attempts failed" if failed else ""))
+        for reason in failures[:1]:
+            self._note(f"step {step + 1}: {len(failures)} groups could not be distilled: {reason}")
+        return summary
+
+
+def strongest(biases: Mapping[int, float], count: int) -> dict[int, float]:
+    """The entries farthest from zero, rounded as they are sent."""
+    rounded = {token: round(bias, BIAS_DECIMALS) for token, bias in biases.items()}
+    ranked = sorted((token for token in rounded if rounded[token]), key=lambda token: (-abs(rounded[token]), token))
+    return {token: rounded[token] for token in ranked[:count]}

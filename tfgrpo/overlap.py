@@ -159,14 +159,15 @@ def _values(text: str) -> set[float]:
     for match in _NUMBER.finditer(unicodedata.normalize("NFKC", text)):
         pieces = re.split(r"['\u2019 ]+", match.group())
         grouped = all(len(piece) == 1 for piece in pieces) or all(len(piece) == 3 for piece in pieces[1:])
-        for piece in [*pieces, "".join(pieces)] if grouped else pieces:
+        listed = [item for piece in pieces for item in piece.split(",")]
+        for piece in [*pieces, *listed, *(["".join(pieces)] if grouped else [])]:
             values |= _readings(piece)
     return values
 
 
 def _readings(number: str) -> set[float]:
-    """A number's values: 1,234 is 1234 or 1.234, and 1.234 too; 1,2,3 may be a list."""
-    forms = {number, number.replace(",", ""), number.replace(".", "").replace(",", "."), *number.split(",")}
+    """A number's values: 1,234 is 1234 or 1.234, and so is 1.234."""
+    forms = {number, number.replace(",", ""), number.replace(".", "").replace(",", ".")}
     if re.fullmatch(r"\d{1,3}(?:\.\d{3})+", number):
         forms.add(number.replace(".", ""))
     return {float(form) for form in forms if _DECIMAL.fullmatch(form)}

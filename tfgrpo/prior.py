@@ -5,9 +5,10 @@ caller's leading system messages, so that the prefix is the same in every call a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .prompts import template
-from .records import JSON, ChatBody, Experience, Message, Prior
+from .records import JSON, ChatBody, Experience, Message, Prior, Snapshot
 from .settings import BIAS_ENTRIES, BIAS_LIMIT
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -18,6 +19,16 @@ def render(experiences: Sequence[Experience]) -> str:
     if not experiences:
         return ""
     return template("prior").render(experiences="\n".join(f"- {entry.text}" for entry in experiences))
+
+
+def prior_for(snapshot: Snapshot, model: str) -> Prior:
+    """The snapshot's prior as a model may be given it: the token prior only where it was learned."""
+    return snapshot.prior if model == snapshot.frame.model else replace(snapshot.prior, biases=(), tokenizer=None)
+
+
+def token_estimate(text: str) -> int:
+    """Tokens that a text takes, on the safe side: a token for every three bytes."""
+    return -(-len(text.encode()) // 3)
 
 
 def with_prior(body: ChatBody, prior: Prior, *, biased: bool = True) -> ChatBody:

@@ -13,7 +13,7 @@ from .records import JSON, Backend, CallKey, ChatBody, Experience, Frame, Group,
 
 _LLAMA_CPP_OFF: Mapping[str, JSON] = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
 _VLLM_OFF: Mapping[str, JSON] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-_SAMPLERS_OFF = {"llama.cpp": _LLAMA_CPP_OFF, "vllm": _VLLM_OFF}
+SAMPLERS_OFF = {"llama.cpp": _LLAMA_CPP_OFF, "vllm": _VLLM_OFF}
 """Servers' hidden sampling defaults, switched off: else the policy sampled is not the one that is measured."""
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Executor(Protocol):
 
 def sampling(frame: Frame, backend: Backend, seed: int) -> dict[str, JSON]:
     """Every sampling setting, stated."""
-    off = _SAMPLERS_OFF.get(backend.kind, {})
+    off = SAMPLERS_OFF.get(backend.kind, {})
     return {"temperature": frame.temperature, "top_p": frame.top_p, "seed": seed, **off}
 
 

@@ -27,11 +27,12 @@ class Settings:
     divide_by_std: bool = True
     """Divide advantages by the group's standard deviation (GRPO); off: Dr. GRPO."""
 
+    experiences: bool = True
     recipe: Recipe = "measured"
     proposals: int = 2
     """Edits that one group may propose."""
     distilled_groups: int | None = None
-    """Groups a step that are distilled, those with the widest rewards first; None: all that can teach."""
+    """Tasks a step, drawn by hash, whose groups are distilled if they can teach; None: all."""
     experience_words: int = 32
     summary_chars: int = 2_000
     """An attempt longer than this is summarised before groups are contrasted."""

@@ -29,6 +29,6 @@ def main() -> None:
     """
 
 
-from . import look, run, use  # noqa: E402  # the commands add themselves to the group above
+from . import look, run, use  # noqa: E402 - the commands add themselves to the group above
 
 __all__ = ["look", "main", "run", "use"]

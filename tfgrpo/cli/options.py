@@ -2,17 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..errors import InputError
-from ..records import JSON, Frame
 
 if TYPE_CHECKING:
+    from ..records import JSON, Frame
     from ..store import Store
 
 T = TypeVar("T")
@@ -25,7 +25,9 @@ RESERVED = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "see
 def store_options(command: F) -> F:
     """--store and --namespace."""
     for option in (
-        click.option("--namespace", default="default", envvar="TFGRPO_NAMESPACE", help="Lineage of priors.", show_default=True),
+        click.option(
+            "--namespace", default="default", envvar="TFGRPO_NAMESPACE", help="Lineage of priors.", show_default=True
+        ),
         click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db]."),
     ):
         command = option(command)
@@ -35,7 +37,9 @@ def store_options(command: F) -> F:
 def upstream_options(command: F) -> F:
     """--model and --base-url."""
     for option in (
-        click.option("--model", envvar="TFGRPO_MODEL", help="Model name; the embedded model's own with --base-url local."),
+        click.option(
+            "--model", envvar="TFGRPO_MODEL", help="Model name; the embedded model's own with --base-url local."
+        ),
         click.option(
             "--base-url",
             envvar="TFGRPO_BASE_URL",
@@ -58,17 +62,26 @@ def open_store(given: str | None, *, create: bool = False) -> "Store":
     return Store(default_store_path(given), create=create)
 
 
-def endpoint(base_url: str | None, model: str | None) -> "AbstractContextManager[tuple[str | None, str]]":
+@contextmanager
+def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
     """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
-    from ..local import upstream
+    if base_url is not None and base_url.partition(":")[0] == "local":
+        from ..local import upstream
 
-    return upstream(base_url, model)
+        with upstream(base_url) as (url, own):
+            yield url, model or own
+    elif model is None:
+        raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")
+    else:
+        yield base_url, model
 
 
 def read_frame(
     model: str, system: str | None, request: str | None, temperature: float | None, top_p: float | None
-) -> Frame:
+) -> "Frame":
     """The request frame from --system FILE, --request FILE.json and the sampling options; options win over the file."""
+    from ..records import Frame
+
     fields = _read_request(request)
     told = {"temperature": temperature, "top_p": top_p}
     for name, given in told.items():
@@ -78,7 +91,7 @@ def read_frame(
     return Frame(model, _read(system).strip() if system else None, fields, **sampling)
 
 
-def _read_request(path: str | None) -> dict[str, JSON]:
+def _read_request(path: str | None) -> "dict[str, JSON]":
     if path is None:
         return {}
     try:
@@ -86,7 +99,7 @@ def _read_request(path: str | None) -> dict[str, JSON]:
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
     if not isinstance(fields, dict):
-        raise InputError(f"{path}: a request file holds one JSON object, such as {{\"max_tokens\": 8}}")
+        raise InputError(f'{path}: a request file holds one JSON object, such as {{"max_tokens": 8}}')
     if refused := sorted(set(fields) & set(RESERVED)):
         raise InputError(f"{path}: {', '.join(refused)} cannot be set here")
     return fields
@@ -104,6 +117,6 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def print_json(value: JSON) -> None:
+def print_json(value: "JSON") -> None:
     """JSON on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -14,6 +14,7 @@ from .options import endpoint, json_option, open_store, print_json, run_async, s
 @click.option("--no-prior", is_flag=True, help="Call the frozen model, for comparison.")
 @json_option
 def chat(
+    *,
     text: str,
     base_url: str | None,
     model: str | None,
@@ -29,23 +30,26 @@ def chat(
 
     from ..errors import InputError
     from ..llm import Upstream
+    from ..prior import prior_for
     from ..records import Prior, Rollout
     from ..rollouts import attempt_once
-    from .look import prior_lines
+    from .text import prior_lines
 
     with open_store(store) as opened:
         snapshot = opened.live(namespace)
     if snapshot is None:
         raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")
-    learned, given = snapshot.frame, Prior() if no_prior else snapshot.prior
+    learned = snapshot.frame
     with endpoint(base_url, model or (None if base_url == "local" else learned.model)) as (url, name):
-        if name != learned.model and given.biases:
-            given = replace(given, biases=())
-            click.echo(f"token prior left out: learned on {learned.model}, and this is {name}", err=True)
+        given = Prior() if no_prior else prior_for(snapshot, name)
+        if len(given.biases) < len(snapshot.prior.biases) and not no_prior:
+            click.echo(f"token prior left out: it was learned on {learned.model}, and this is {name}", err=True)
 
         async def call() -> Rollout:
             async with Upstream(url) as upstream:
-                return await attempt_once(upstream, replace(learned, model=name), text, given, seed=random.getrandbits(31))
+                return await attempt_once(
+                    upstream, replace(learned, model=name), text, given, seed=random.getrandbits(31)
+                )
 
         answer = run_async(call())
     if show_prior:
@@ -62,7 +66,9 @@ def chat(
 @click.option("--port", default=8000, show_default=True)
 @click.option("--upstream-key-env", metavar="NAME", help="Environment variable that holds the key to send upstream.")
 @store_options
-def serve(upstream: str, host: str, port: int, upstream_key_env: str | None, store: str | None, namespace: str) -> None:
+def serve(
+    *, upstream: str, host: str, port: int, upstream_key_env: str | None, store: str | None, namespace: str
+) -> None:
     """An OpenAI-compatible proxy that gives every chat call the live prior."""
     import os
 
@@ -74,7 +80,14 @@ def serve(upstream: str, host: str, port: int, upstream_key_env: str | None, sto
     if upstream_key_env and not key:
         raise InputError(f"--upstream-key-env: the variable {upstream_key_env} is not set")
     with endpoint(upstream, None) as (url, _):
-        serve_proxy(url or upstream, store=default_store_path(store), namespace=namespace, host=host, port=port, upstream_key=key)
+        serve_proxy(
+            url or upstream,
+            store=default_store_path(store),
+            namespace=namespace,
+            host=host,
+            port=port,
+            upstream_key=key,
+        )
 
 
 @main.command()

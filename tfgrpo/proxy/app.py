@@ -1,13 +1,12 @@
-"""The ASGI app: one exchange between a caller and the upstream, and what lives as long as the server."""
+"""The ASGI app: what lives as long as the server, and how an exchange goes."""
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self
 
 import aiohttp
 import orjson
@@ -25,19 +24,32 @@ from ..transport import (
     is_completion,
     takes_prior,
 )
-from .caller import Caller
-from .upstream import Upstream, end_to_end
+from .caller import Caller, Receive, Scope, Send, refuse, respond
+from .upstream import Order, Upstream, end_to_end
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-VARIANT_HEADER = "x-tfgrpo-variant"
 HEALTH_PATH = "/healthz"
 _HEADER_BYTES = 65_536
 _BODILESS = (204, 304)
 
 _logger = logging.getLogger("tfgrpo")
+
+
+def _loads(content: bytes) -> JSON:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return json.loads(content)  # orjson is the stricter one: half surrogate pairs, NaN
+
+
+def _dumps(value: JSON) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return STANDARD.dumps(value)
+
+
+_CODEC = Codec(_loads, _dumps)
+"""Fast; integers of more than 64 bits become floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +62,6 @@ class Limits:
     """Seconds without a byte from the upstream, before its first one too."""
     rewrite: int = 32 * 2**20
     """Bytes of a chat request that are held and parsed; a longer one is relayed as it is, without the prior."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What goes to the upstream, and what the caller is told of it."""
-
-    headers: list[tuple[str, str]]
-    body: bytes | AsyncIterator[bytes] | None
-    marks: dict[str, str]
-    """Headers for the response."""
-    biased: bool = False
 
 
 class Proxy:
@@ -116,7 +117,7 @@ class Proxy:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         elif scope["path"] == HEALTH_PATH:
-            await _respond(send, 200, {"status": "ok"})
+            await respond(send, 200, {"status": "ok"})
         else:
             await self._serve(scope, Caller(receive), send)
 
@@ -137,7 +138,7 @@ class Proxy:
     async def _exchange(self, scope: Scope, caller: Caller, send: Send) -> None:
         url = self._upstream.url(scope["raw_path"], scope["query_string"])
         if url is None:
-            await _refuse(send, 400, "invalid_request_error", "bad_path", "a path may not hold '..'")
+            await refuse(send, 400, "invalid_request_error", "bad_path", "a path may not hold '..'")
             return
         order = await self._order(scope, caller)
         try:
@@ -157,23 +158,41 @@ class Proxy:
             if await _relay(response, order, send):
                 await send({"type": "http.response.body"})
 
-    async def _order(self, scope: Scope, caller: Caller) -> _Order:
-        headers = self._upstream.request_headers(scope["headers"])
-        framing = {name: value.decode() for name, value in scope["headers"]}
-        as_it_comes, framed = _streamed(headers, framing, caller)
+    async def _order(self, scope: Scope, caller: Caller) -> Order:
+        order = self._upstream.order(scope["headers"], caller.body())
         if not is_completion(scope["method"], scope["path"]):
-            return _Order(framed, as_it_comes, {})
-        given = dict(headers)
+            return order
+        given = dict(order.headers)
         snapshot = self._source.snapshot
         if snapshot is None or not takes_prior(scope["method"], scope["path"], given):
-            return _Order(framed, as_it_comes, _marks(given.get(PRIOR_HEADER, NO_PRIOR)))
+            return order.telling(given.get(PRIOR_HEADER, NO_PRIOR))
         content = await caller.whole(self._limits.rewrite)
         if content is None:
             self._source.say(f"a chat request of over {self._limits.rewrite} bytes went on without the prior")
-            return _Order(framed, as_it_comes, _marks())
+            return order.telling(NO_PRIOR)
         decision = decide(content, snapshot, _CODEC)
         self._source.say(decision.notice)
         if decision.content is None:
-            return _Order(headers, content, _marks())
-        marked = [*headers, (PRIOR_HEADER, decision.prior)]
-        return _Order(marked, decision.content, _marks(decision.prior, snapshot.state), biased=True)
+            return order.holding(content).telling(NO_PRIOR)
+        return order.holding(decision.content).marked(decision.prior, snapshot.state)
+
+    async def _fail(self, send: Send, status: int, code: str, what: str) -> None:
+        message = f"the upstream {self._upstream.base} {what}"
+        _logger.warning(message)
+        await refuse(send, status, "upstream_error", code, message)
+
+
+async def _relay(response: aiohttp.ClientResponse, order: Order, send: Send) -> bool:
+    """Pass the answer on as it comes, all but its end; False when the upstream broke off."""
+    async with response:
+        headers = order.response_headers(end_to_end(response.raw_headers))
+        if response.status in _BODILESS:  # they may give the length that another answer would have
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        try:
+            async for chunk in response.content.iter_any():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _logger.warning("the upstream broke off an answer (%s)", type(error).__name__)
+            return False
+    return True

@@ -1,13 +1,16 @@
 """Where requests go: address and headers, worked out without I/O."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import InputError
+from ..transport import NO_PRIOR, PRIOR_HEADER
+
+VARIANT_HEADER = "x-tfgrpo-variant"
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Header lines as ASGI and aiohttp give them."""
@@ -63,11 +66,19 @@ class Upstream:
             address = self.base + (below.removeprefix("/v1") if f"{below}/".startswith("/v1/") else below)
         return f"{address}?{query.decode('latin-1')}" if query else address
 
-    def request_headers(self, given: Headers) -> list[tuple[str, str]]:
-        """The caller's headers for the next hop, with our key if there is one; the body's length is for the sender."""
+    def order(self, given: Headers, body: AsyncIterator[bytes]) -> "Order":
+        """The caller's request for the next hop, with our key if there is one, and its body as it comes."""
+        lines = list(given)
+        lengths = dict(lines)
         dropped = _OURS | {b"authorization"} if self.key else _OURS
-        headers = [(_text(name), _text(value)) for name, value in end_to_end(given) if name not in dropped]
-        return [*headers, ("authorization", f"Bearer {self.key}")] if self.key else headers
+        headers = [(_text(name), _text(value)) for name, value in end_to_end(lines) if name not in dropped]
+        if self.key:
+            headers.append(("authorization", f"Bearer {self.key}"))
+        if b"transfer-encoding" in lengths:
+            return Order(headers, body)
+        if b"content-length" not in lengths:
+            return Order(headers, None)
+        return Order([*headers, ("content-length", _text(lengths[b"content-length"]))], body)
 
     def forward_proxy(self) -> str | None:
         """The HTTP proxy that the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) puts before this host."""
@@ -75,6 +86,44 @@ class Upstream:
         if parts.hostname in _LOOPBACK or proxy_bypass(parts.netloc):
             return None
         return getproxies().get(parts.scheme)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request for the upstream, and what the caller is told of it."""
+
+    headers: Sequence[tuple[str, str]]
+    body: bytes | AsyncIterator[bytes] | None
+    marks: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Headers for the response."""
+    biased: bool = False
+
+    def holding(self, body: bytes) -> Self:
+        """The same with a body whose length is known."""
+        headers = [line for line in self.headers if line[0] != "content-length"]
+        return replace(self, headers=headers, body=body)
+
+    def telling(self, prior: str) -> Self:
+        """The same; the caller is told what prior it came with, unless the upstream tells one."""
+        return replace(self, marks=_marks(prior, NO_PRIOR))
+
+    def marked(self, prior: str, state: str) -> Self:
+        """The same, marked as biased by us: nobody biases it again, and the caller is told."""
+        headers = [*self.headers, (PRIOR_HEADER, prior)]
+        return replace(self, headers=headers, marks=_marks(prior, state), biased=True)
+
+    def response_headers(self, given: Headers) -> list[tuple[bytes, bytes]]:
+        """The upstream's headers and our marks; where both speak, the one that biased the request is right."""
+        lines = end_to_end(given)
+        if self.biased:
+            lines = [line for line in lines if line[0] not in self.marks]
+        elif any(name in self.marks for name, _ in lines):
+            return lines
+        return [*lines, *self.marks.items()]
+
+
+def _marks(prior: str, variant: str) -> dict[bytes, bytes]:
+    return {PRIOR_HEADER.encode(): prior.encode(), VARIANT_HEADER.encode(): variant.encode()}
 
 
 def end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import Self, TypeVar
 from sqlite_utils import Database
 
 from ..errors import StoreError
-from .migrations import apply_migrations, load_migrations, needed_version, schema_number
+from .migrations import Migration, apply_migrations, load_migrations, needed_version, schema_number
 from .writer import Writer, transaction
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class StoreFile:
         self._lock = threading.Lock()
         self._writer: Writer | None = None
         self._closed = False
+        self._identity: tuple[int, int] | None = None
         _check_place(self.path, create)
         with self._errors("opening it"):
             self._db = self._open(create)
@@ -113,7 +115,7 @@ class StoreFile:
         db = self._connect("rwc" if create else "rw")
         try:
             self._upgrade(db)
-            db.enable_wal()
+            _enable_wal(db)
             opened = os.stat(self.path)
         except BaseException:
             db.close()
@@ -131,7 +133,7 @@ class StoreFile:
     def _upgrade(self, db: Database) -> None:
         from .. import __version__
 
-        steps = load_migrations()
+        steps = self._migrations()
         if schema_number(db) == steps[-1].number:
             return
         with transaction(db):
@@ -145,6 +147,9 @@ class StoreFile:
                 self._keep_copy(present)
             apply_migrations(db, steps, __version__)
 
+    def _migrations(self) -> tuple[Migration, ...]:
+        return load_migrations()
+
     def _keep_copy(self, number: int) -> None:
         """Copy the store as it is committed; the caller's transaction keeps other writers out."""
         copy = self.path.with_name(f"{self.path.name}.schema-{number}.bak")
@@ -157,12 +162,15 @@ class StoreFile:
         try:
             yield
         except sqlite3.Error as error:
+            self._check_presence()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise StoreError(f"store {self.path}, {what}: {_ADVICE.get(code, error)}") from error
         self._check_presence()
 
     def _check_presence(self) -> None:
         """SQLite writes on into a file that was deleted, and reports success."""
+        if self._identity is None:
+            return
         try:
             found = os.stat(self.path)
         except OSError as error:
@@ -187,6 +195,18 @@ def _check_place(path: Path, create: bool) -> None:
         raise StoreError(f"store {path} is not a database, or was cut off; name another file with --store")
     elif struct.unpack_from(">I", header, 68)[0] != APPLICATION_ID:
         raise StoreError(f"store {path} is the database of another application; name another file with --store")
+
+
+def _enable_wal(db: Database) -> None:
+    """Let readers and a writer work side by side; SQLite itself does not wait for others before this switch."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return db.enable_wal()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _header(path: Path) -> bytes:

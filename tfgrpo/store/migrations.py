@@ -1,7 +1,8 @@
 """The shape of the store: numbered SQL files, applied in order, each once."""
 
 import re
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,23 @@ def apply_migrations(db: Database, steps: Sequence[Migration], program: str) -> 
     done = schema_number(db)
     for step in steps:
         if step.number > done:
-            db.executescript(step.sql)
+            for statement in _statements(step.sql):
+                db.execute(statement)
             db.execute(
                 "INSERT INTO migrations (number, name, tfgrpo) VALUES (?, ?, ?)", (step.number, step.name, program)
             )
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """The statements of a script, each of which ends its line; sqlite-utils looks after each character, 20 ms long."""
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        yield statement
 
 
 def schema_text(steps: Sequence[Migration] | None = None) -> str:

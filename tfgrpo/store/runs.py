@@ -53,9 +53,7 @@ class RunStore(StoreFile):
         Once begun it is carried out even when the caller is cancelled. The same response twice is one; another response
         for the same key is a StoreError: two processes are at the same run.
         """
-        work = partial(
-            _record, key=key, request=request, response=response, row=rows.call_row(key, request, response, usage)
-        )
+        work = partial(_record, key=key, row=rows.call_row(key, request, response, usage))
         await self._write_async(f"recording the {_place(key)} of run {key.run}", work)
 
     def spent(self, run_id: str) -> Usage:
@@ -137,11 +135,11 @@ def _place(key: CallKey) -> str:
     return f"{key.stage} call (step {key.step}, task {key.task or '-'}, sample {key.sample}, retry {key.retry})"
 
 
-def _record(db: Database, key: CallKey, request: str, response: str, row: Row) -> None:
+def _record(db: Database, key: CallKey, row: Row) -> None:
     if insert(db, "calls", [row], ONCE):
         return
     found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
-    if (found[0], rows.unpack(found[1])) != (request, response):
+    if found != (row["request"], row["response"]):
         raise StoreError(
             f"run {key.run} already has another response to its {_place(key)}; is another process at the same run?"
             " Stop one of them, or start anew with --fresh"

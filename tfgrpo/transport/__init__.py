@@ -8,7 +8,7 @@ and is biased once. Everything else passes as it is: other routes, bodies that a
 signature binds. The response gets the same header, and nothing more.
 """
 
-from .decision import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, Decision, decide, takes_prior
+from .decision import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, Decision, decide, is_completion, takes_prior
 from .source import CHECK_SECONDS, PriorSource, prior_source
 from .wire import AsyncPriorTransport, PriorTransport, send_with_prior, send_with_prior_async
 
@@ -23,6 +23,7 @@ __all__ = [
     "PriorSource",
     "PriorTransport",
     "decide",
+    "is_completion",
     "prior_source",
     "send_with_prior",
     "send_with_prior_async",

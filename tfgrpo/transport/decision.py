@@ -46,10 +46,14 @@ class Decision:
     """What a person should be told, once."""
 
 
+def is_completion(method: str, path: str) -> bool:
+    """Whether a request is one for a chat completion."""
+    return method == "POST" and path.rstrip("/").endswith("/chat/completions")
+
+
 def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
-    """Whether this may be a chat completion to bias; `headers` holds the names, in lower case."""
-    completion = method == "POST" and path.rstrip("/").endswith("/chat/completions")
-    return completion and PRIOR_HEADER not in headers and not any(name in headers for name in _SEALED)
+    """Whether a request may be biased: a chat completion that is not marked; `headers` holds names in lower case."""
+    return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *_SEALED))
 
 
 def decide(content: bytes, snapshot: Snapshot, codec: Codec = STANDARD) -> Decision:

@@ -1,0 +1,32 @@
+"""A store with a live prior in it, for the tests of what carries priors to a model."""
+
+from pathlib import Path
+
+from tfgrpo.prompts import template
+from tfgrpo.records import Experience, Frame, Prior, PriorState, TokenBias
+from tfgrpo.store import Store
+
+MODEL = "fake"
+TEXT = "When a queue is asked for, reply with its code only."
+PRIOR = Prior(
+    experiences=(Experience(TEXT),),
+    biases=(TokenBias(7, b"TECH", 1.5, 3.0, 4), TokenBias(9, b"The", -2.0, -4.0, 5)),
+    tokenizer="words",
+    template=template("prior").version,
+)
+OTHER = Prior(experiences=(Experience("When unsure, ask."),), template=template("prior").version)
+
+
+def go_live(
+    path: Path,
+    prior: Prior = PRIOR,
+    *,
+    namespace: str = "default",
+    model: str = MODEL,
+    state: PriorState = "live",
+) -> Path:
+    """Make a prior live in a store, which is created if need be."""
+    with Store(path) as store:
+        store.add_prior(prior)
+        store.set_state(namespace, prior.id, state, frame=Frame(model=model))
+    return path

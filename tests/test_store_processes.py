@@ -1,0 +1,90 @@
+"""One store, several processes: nothing is lost, whoever writes and whoever is killed."""
+
+import asyncio
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tfgrpo.records import CallKey, Frame, Group, Rollout, Run, Task, Usage
+from tfgrpo.store import Store
+
+SPAWN = multiprocessing.get_context("spawn")
+PROCESSES, GROUPS, ROLLOUTS = 4, 10, 8
+
+
+def run_of(number: int) -> tuple[Run, tuple[Task, ...]]:
+    tasks = tuple(Task(f"task {index} of process {number}") for index in range(GROUPS))
+    return Run("learn", "default", Frame("m"), {"seed": number}, tuple(task.id for task in tasks), "exact"), tasks
+
+
+def groups_of(number: int) -> tuple[Group, ...]:
+    _, tasks = run_of(number)
+    return tuple(
+        Group(task, 0, tuple(Rollout(task, 0, n, "prior_0", text="x" * 4_000, reward=n / 8) for n in range(ROLLOUTS)))
+        for task in tasks
+    )
+
+
+def write_groups(path: Path, number: int) -> None:
+    run, tasks = run_of(number)
+    with Store(path) as store:
+        store.add_tasks(tasks)
+        run, _ = store.begin(run)
+        for group in groups_of(number):
+            store.add_group(run.id, group)
+
+
+def record_for_ever(path: Path, acknowledge: Connection) -> None:
+    run, tasks = run_of(0)
+
+    async def record(store: Store, run_id: str) -> None:
+        sample = 0
+        while True:
+            keys = [CallKey(run_id, "rollout", sample=sample + offset) for offset in range(8)]
+            await asyncio.gather(*(store.record(key, "hash", "{}", Usage(1)) for key in keys))
+            sample += 8
+            acknowledge.send(sample)
+
+    with Store(path) as store:
+        store.add_tasks(tasks)
+        asyncio.run(record(store, store.begin(run)[0].id))
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tfgrpo.db"  # made by whoever comes first
+    writers = [SPAWN.Process(target=write_groups, args=(path, number)) for number in range(PROCESSES)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * PROCESSES
+    with Store(path) as store:
+        for number in range(PROCESSES):
+            assert store.groups(run_of(number)[0].id) == groups_of(number)
+        assert store.verify() == ()
+
+
+def test_a_killed_process_loses_no_call_that_it_reported(tmp_path: Path) -> None:
+    path = tmp_path / "tfgrpo.db"
+    reader, writer = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=record_for_ever, args=(path, writer))
+    process.start()
+    writer.close()
+    reported = 0
+    try:
+        while reported < 200:
+            reported = reader.recv()
+    finally:
+        process.kill()
+    try:
+        while True:
+            reported = reader.recv()
+    except EOFError:
+        reader.close()
+    process.join()
+    with Store(path, create=False) as store:
+        run, resumed = store.begin(run_of(0)[0])
+        assert resumed
+        keys = [CallKey(run.id, "rollout", sample=sample) for sample in range(reported)]
+        assert [asyncio.run(store.reply(key, "hash")) for key in keys] == ["{}"] * reported
+        assert store.verify() == ()

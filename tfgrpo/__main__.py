@@ -1,0 +1,5 @@
+"""`python -m tfgrpo` is `tfgrpo`."""
+
+from .cli import main
+
+main(prog_name="tfgrpo")

@@ -1,0 +1,138 @@
+"""Results as lines for people; text of models and users is shown, never obeyed."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..demo import Demo
+    from ..evaluate import Evaluation
+    from ..learn import Learned
+    from ..records import JSON, Prior, TokenBias
+    from ..store import ExperienceStatus
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout; as wide as its longest text where stdout is not a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    for row in rows:
+        table.add_row(*(plain(cell) for cell in row))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    console.print(table)
+
+
+def plain(cell: object) -> str:
+    """Text of models and users, with control characters made visible: a terminal must not obey them."""
+    text = "" if cell is None else str(cell)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def token_text(piece: bytes) -> str:
+    """A token's bytes as quoted text; bytes that are not UTF-8 by their escapes."""
+    return repr(piece.decode("utf-8", "backslashreplace"))
+
+
+def biases_json(biases: "Iterable[TokenBias]") -> "list[JSON]":
+    """Token biases for people and programs, strongest first."""
+    ordered = sorted(biases, key=lambda entry: (-abs(entry.bias), entry.token))
+    return [
+        {
+            "token": entry.token,
+            "text": entry.piece.decode("utf-8", "backslashreplace"),
+            "bias": entry.bias,
+            "z": round(entry.z, 2),
+            "tasks": entry.evidence,
+        }
+        for entry in ordered
+    ]
+
+
+def prior_lines(prior: "Prior") -> list[str]:
+    """A prior as readable lines."""
+    lines = [f"prior {prior.id}", f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"]
+    lines += [f"- {plain(experience.text)}" for experience in prior.experiences]
+    ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
+    lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:20]]
+    if len(ordered) > 20:
+        lines.append(f"... and {len(ordered) - 20} more: tfgrpo tokens show")
+    return lines
+
+
+def experience_json(status: "ExperienceStatus") -> "dict[str, JSON]":
+    """One experience with its effect and fate."""
+    effect, decision = status.effect, status.decision
+    return {
+        "id": status.experience.id,
+        "text": status.experience.text,
+        "kind": status.experience.kind,
+        "fate": decision.verdict if decision else None,
+        "why": decision.why if decision else None,
+        "by": decision.by if decision else None,
+        "effect": None if effect is None else {"mean": effect.mean, "sd": effect.sd, "evidence": effect.evidence},
+    }
+
+
+def effect_text(effect: "JSON") -> str:
+    """Mean and 95% interval of an effect, and the rollouts behind it."""
+    if effect is None:
+        return "not measured"
+    low, high = effect["mean"] - 1.96 * effect["sd"], effect["mean"] + 1.96 * effect["sd"]
+    return f"{effect['mean']:+.2f} [{low:+.2f}, {high:+.2f}] n={effect['evidence']}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, one decimal."""
+    return f"{100 * share:.1f}%"
+
+
+def learned_lines(learned: "Learned") -> list[str]:
+    """What a learning run came to."""
+    usage = learned.usage
+    lines = [f"run {learned.run.id}: {usage.calls:,} calls, {usage.tokens:,} tokens"]
+    rewards = [step.mean_reward for step in learned.steps]
+    lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
+    fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
+    lines.append(f"experiences: {fates}")
+    if learned.changed:
+        prior = learned.prior
+        what = f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"
+        lines.append(f"prior {prior.id} is live, ungated ({what}); measure it on other tasks: tfgrpo eval")
+    else:
+        lines.append("nothing was learned that evidence supports; the live prior is as it was")
+    return lines
+
+
+def evaluation_lines(result: "Evaluation") -> list[str]:
+    """Arms, difference and interval."""
+    difference = result.difference
+    lines = [f"{result.tasks} tasks x {result.repeats} attempts an arm"]
+    lines += [f"{arm:>14}  {percent(mean):>7}" for arm, mean in result.means.items()]
+    if result.constant is not None and result.constant_mean is not None:
+        lines.append(f"{'best constant':>14}  {percent(result.constant_mean):>7}  (always {plain(result.constant)!r})")
+    interval = f"95% interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}, over tasks"
+    lines.append(f"{'difference':>14}  {100 * difference.mean:+.1f} points ({interval})")
+    lines.append(f"{'by task':>14}  {difference.wins} better, {difference.losses} worse, {difference.ties} equal")
+    if result.failed:
+        lines.append(f"{result.failed} attempts failed, {result.lost_tasks} tasks were left out: {result.first_error}")
+    return lines
+
+
+def demo_lines(result: "Demo", fates: "Sequence[ExperienceStatus]") -> list[str]:
+    """The demo's story in the order in which it happened."""
+    lines = ["", "What was learned", *learned_lines(result.learned)]
+    lines += [f"  {line}" for line in prior_lines(result.learned.prior)]
+    for status in fates:
+        row = experience_json(status)
+        lines.append(f"  {row['fate']}: {plain(row['text'])} ({plain(row['why'])})")
+    lines += ["", "On messages it has not seen", *evaluation_lines(result.evaluation)]
+    lines += ["", "One call", f"  message  {plain(result.example.prompt)}"]
+    lines += [f"  frozen   {plain(result.before)}", f"  learned  {plain(result.after)}"]
+    usage = result.usage
+    lines += ["", f"{result.seconds:.0f} s, {usage.calls:,} calls, {usage.tokens:,} tokens, seed {result.seed}"]
+    return lines

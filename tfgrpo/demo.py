@@ -1,0 +1,95 @@
+"""The main job on a small task set that ships with the package: learn on one part, measure on another.
+
+Which the tasks are, and why, says `tfgrpo/data/demo/README.md`.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .evaluate import Evaluation, Measurement, measure
+from .learn import Learned, Plan, learn
+from .llm import Upstream
+from .observer import Observer
+from .records import JSON, Frame, Prior, Task, Usage
+from .rewards import load_reward
+from .rollouts import attempt_once
+from .settings import Settings
+from .store import Store
+from .tasks import read_tasks
+
+DATA = Path(__file__).parent / "data" / "demo"
+NAMESPACE = "demo"
+REWARD = "exact"
+REPEATS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo measured."""
+
+    seed: int
+    learned: Learned
+    evaluation: Evaluation
+    example: Task
+    before: str
+    """One answer of the frozen model to the example."""
+    after: str
+    """One answer with the prior."""
+    seconds: float
+    """Learning and evaluation."""
+    usage: Usage
+
+    def as_json(self) -> dict[str, JSON]:
+        """The figures for `--json`; rewards are shares of exact matches."""
+        difference = self.evaluation.difference
+        return {
+            "frozen": self.evaluation.means["frozen"],
+            "learned": self.evaluation.means["learned"],
+            "difference": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+            "best_constant": self.evaluation.constant_mean,
+            "seed": self.seed,
+            "seconds": round(self.seconds, 1),
+            "calls": self.usage.calls,
+            "tokens": self.usage.tokens,
+            "learning": self.learned.as_json(),
+            "evaluation": self.evaluation.as_json(),
+            "example": {"input": self.example.input, "before": self.before, "after": self.after},
+            "usage": asdict(self.usage),
+        }
+
+
+def part(name: str) -> tuple[Task, ...]:
+    """The `train`, `validation` or `test` part of the demo's tasks."""
+    return read_tasks(str(DATA / f"{name}.jsonl")).tasks
+
+
+def demo_frame(model: str) -> Frame:
+    """The request that the demo's prior is learned for."""
+    system = (DATA / "system.txt").read_text(encoding="utf-8").strip()
+    return Frame(model, system, json.loads((DATA / "request.json").read_text(encoding="utf-8")))
+
+
+def demo_settings(seed: int) -> Settings:
+    """The defaults, with few and short calls of the distiller: the embedded model is a weak one."""
+    return Settings(seed=seed, distilled_groups=3, proposals=1, distiller_retries=0, distiller_tokens=96, concurrency=8)
+
+
+async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, observer: Observer) -> Demo:
+    """Learn on the train part, then frozen against learned on the test part; raises as `learn` and `measure` do."""
+    started = time.monotonic()
+    reward, frame, test = load_reward(REWARD), demo_frame(model), part("test")
+    plan = Plan(part("train"), reward, REWARD, frame, NAMESPACE, demo_settings(seed))
+    learned = await learn(plan, store, upstream, observer)
+    wanted = Measurement(test, reward, REWARD, frame, learned.prior, NAMESPACE, REPEATS, seed)
+    evaluation = await measure(wanted, store, upstream, observer)
+    seconds = time.monotonic() - started
+    example = test[0]
+    before, after = [
+        (await attempt_once(upstream, frame, example.prompt, prior, seed=seed)).text
+        for prior in (Prior(), learned.prior)
+    ]
+    return Demo(seed, learned, evaluation, example, before, after, seconds, upstream.usage)
