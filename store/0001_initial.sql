@@ -116,6 +116,7 @@ CREATE TABLE origins (
     at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     UNIQUE (namespace, experience, run, step)
 );
+CREATE INDEX origins_of_experience ON origins (experience);
 
 CREATE TABLE effects (
     id         INTEGER PRIMARY KEY,

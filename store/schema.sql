@@ -103,6 +103,8 @@ CREATE TABLE origins (
     UNIQUE (namespace, experience, run, step)
 );
 
+CREATE INDEX origins_of_experience ON origins (experience);
+
 CREATE TABLE prior_experiences (
     prior      TEXT NOT NULL REFERENCES priors (id),
     position   INTEGER NOT NULL,

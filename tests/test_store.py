@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfgrpo.errors import StoreError
+from tfgrpo.llm import Journal
 from tfgrpo.records import (
     CallKey,
     Decision,
@@ -79,6 +80,11 @@ def run(store: Store) -> Run:
 def group(*rewards: float | None, step: int = 0, task: Task = TASK, prior: str = "prior_0") -> Group:
     attempts = (Rollout(task, step, sample, prior, reward=reward) for sample, reward in enumerate(rewards))
     return Group(task, step, tuple(attempts))
+
+
+def as_journal(store: Journal) -> Journal:
+    """mypy sees here that a store is one."""
+    return store
 
 
 # Tasks and runs
@@ -186,10 +192,10 @@ def test_a_run_that_never_began_cannot_end(store: Store) -> None:
 async def test_a_recorded_call_is_replied(store: Store, response: str, request: str, usage: Usage) -> None:
     store.add_tasks([TASK])
     run, _ = store.begin(RUN, fresh=True)
-    key = CallKey(run.id, "rollout", 1, TASK.id, 2, 3)
-    assert await store.reply(key, request) is None
-    await store.record(key, request, response, usage)
-    assert await store.reply(key, request) == response
+    key, journal = CallKey(run.id, "rollout", 1, TASK.id, 2, 3), as_journal(store)
+    assert await journal.reply(key, request) is None
+    await journal.record(key, request, response, usage)
+    assert await journal.reply(key, request) == response
     assert store.spent(run.id) == usage
 
 
@@ -218,7 +224,7 @@ async def test_the_same_call_twice_is_one_and_another_response_is_refused(store:
 
 
 async def test_one_bad_record_takes_no_other_with_it(store: Store, run: Run) -> None:
-    keys = [CallKey(run.id if sample % 5 else "run_nowhere", "rollout", sample=sample) for sample in range(200)]
+    keys = [CallKey(run.id if sample % 5 else "run_nowhere", "rollout", sample=sample) for sample in range(40)]
     done = await asyncio.gather(
         *(store.record(key, "hash", str(key.sample), Usage(1)) for key in keys), return_exceptions=True
     )
@@ -366,6 +372,12 @@ def test_evidence_for_an_unknown_experience_is_refused(store: Store, noun: str) 
             store.add_effects("math", [Effect("exp_x", "run_a", 0, 0.0, 0.1, 1)])
         else:
             store.add_decisions("math", [Decision("exp_x", "kept", "")])
+
+
+def test_an_effect_that_is_no_number_is_refused(store: Store) -> None:
+    store.add_experiences("math", [EXPERIENCE])
+    with pytest.raises(StoreError, match=r"effects\.mean"):
+        store.add_effects("math", [Effect(EXPERIENCE.id, "run_a", 0, float("nan"), 0.1, 1)])
 
 
 @given(priors)

@@ -98,10 +98,13 @@ def test_the_database_of_another_application_is_refused_untouched(tmp_path: Path
     assert contents(tmp_path) == before
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a folder that even root cannot write to")
-def test_a_folder_that_cannot_be_written_is_one_clear_line() -> None:
-    with pytest.raises(StoreError, match="check the permissions"):
-        Store("/proc/tfgrpo.db")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="files that are closed even to root")
+@pytest.mark.parametrize(
+    ("path", "message"), [("/proc/tfgrpo.db", "check the permissions"), ("/proc/self/mem", "cannot be read")]
+)
+def test_a_place_that_cannot_be_written_or_read_is_one_clear_line(path: str, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        Store(path)
 
 
 # What fails on the way
@@ -160,6 +163,18 @@ def test_a_locked_store_can_be_read_and_the_writer_told_why(path: Path, monkeypa
         store.add_tasks([TASK])
 
 
+def test_a_store_that_another_process_is_making_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "BUSY_SECONDS", 0.01)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA journal_mode = delete")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="another process keeps it locked"):
+            Store(path)
+        other.rollback()
+    with Store(path) as store:
+        check(store)
+
+
 def check_live(store: Store) -> None:
     snapshot = store.live("math")
     assert snapshot is not None
@@ -185,6 +200,12 @@ def test_a_truncated_file_is_found_out(path: Path, seed: int) -> None:
         assert read_everything(path)
     except StoreError as error:
         assert "\n" not in str(error)
+
+
+def test_a_damaged_schema_is_a_store_error(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE tasks", b"CREATE TAB\xccE tasks"))
+    with pytest.raises(StoreError, match="damaged"):
+        Store(path)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -213,6 +234,14 @@ def test_verify_finds_changed_content(path: Path, text: str, finding: str) -> No
     path.write_bytes(content.replace(text.encode(), text.swapcase().encode()))
     with Store(path) as store:
         assert any(problem.startswith(finding) for problem in store.verify())
+
+
+def test_verify_finds_an_index_that_disagrees(path: Path) -> None:
+    content = path.read_bytes()
+    at = content.rindex(PRIOR.id.encode())
+    path.write_bytes(content[:at] + b"PRIOR" + content[at + 5 :])
+    with Store(path) as store:
+        assert store.verify() == ("row 1 missing from index lineage_of_run",)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +302,17 @@ def test_a_store_may_be_shared_by_threads(path: Path) -> None:
             thread.join()
         assert errors == []
         assert len(store.groups(RUN.id)) == 17
+
+
+async def test_closing_commits_what_is_queued(path: Path) -> None:
+    store = Store(path)
+    keys = [CallKey(RUN.id, "rollout", sample=sample) for sample in range(1, 601)]
+    records = [asyncio.ensure_future(store.record(key, "hash", "{}", Usage(1))) for key in keys]
+    await asyncio.sleep(0)
+    store.close()
+    await asyncio.gather(*records)
+    with Store(path) as store:
+        assert [await store.reply(key, "hash") for key in keys] == ["{}"] * 600
 
 
 async def test_records_that_wait_together_share_transactions(path: Path) -> None:

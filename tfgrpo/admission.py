@@ -100,12 +100,12 @@ def _link(text: str, tasks: Sequence[Task]) -> str | None:
 
 def _secret(text: str) -> str | None:
     """The kind of secret is named, never the secret."""
-    for run in _OPAQUE.findall(text):
-        if re.search(r"\d", run) and re.search(r"[A-Za-z]", run) and _bits(run) > SECRET_BITS:
-            return "it holds what looks like a key"
     for detector in _detectors():
         if any(detector.analyze_string(text)):
             return f"it holds what looks like a secret ({detector.secret_type})"
+    for run in _OPAQUE.findall(text):
+        if re.search(r"\d", run) and re.search(r"[A-Za-z]", run) and _bits(run) > SECRET_BITS:
+            return "it holds what looks like a key"
     return None
 
 

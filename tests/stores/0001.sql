@@ -14,7 +14,7 @@ CREATE TABLE calls (
     at                TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     PRIMARY KEY (run, stage, step, task, sample, retry)
 );
-INSERT INTO "calls" VALUES('run_46920f4b86338076','rollout',0,'task_4103157344fda46c',0,0,'hash',X'785EAB56CA4C51B25230AC05000D740295',1,20,1,'2026-11-23T07:44:38.909Z');
+INSERT INTO "calls" VALUES('run_46920f4b86338076','rollout',0,'task_4103157344fda46c',0,0,'hash',X'785EAB56CA4C51B25230AC05000D740295',1,20,1,'2026-11-23T07:50:02.363Z');
 CREATE TABLE decisions (
     id         INTEGER PRIMARY KEY,
     namespace  TEXT NOT NULL REFERENCES namespaces (name),
@@ -26,7 +26,7 @@ CREATE TABLE decisions (
     step       INTEGER NOT NULL,
     at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "decisions" VALUES(1,'math','exp_4dd559cf810c6920','kept','it helps','rule','run_46920f4b86338076',1,'2026-11-23T07:44:38.925Z');
+INSERT INTO "decisions" VALUES(1,'math','exp_4dd559cf810c6920','kept','it helps','rule','run_46920f4b86338076',1,'2026-11-23T07:50:02.365Z');
 CREATE TABLE effects (
     id         INTEGER PRIMARY KEY,
     namespace  TEXT NOT NULL REFERENCES namespaces (name),
@@ -39,14 +39,14 @@ CREATE TABLE effects (
     at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     UNIQUE (namespace, experience, run, step)
 );
-INSERT INTO "effects" VALUES(1,'math','exp_4dd559cf810c6920','run_46920f4b86338076',1,0.25,0.1,8,'2026-11-23T07:44:38.921Z');
+INSERT INTO "effects" VALUES(1,'math','exp_4dd559cf810c6920','run_46920f4b86338076',1,0.25,0.1,8,'2026-11-23T07:50:02.365Z');
 CREATE TABLE experiences (
     id   TEXT PRIMARY KEY,
     kind TEXT NOT NULL, -- strategy, demonstration
     text TEXT NOT NULL,
     at   TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "experiences" VALUES('exp_4dd559cf810c6920','strategy','When adding, count.','2026-11-23T07:44:38.917Z');
+INSERT INTO "experiences" VALUES('exp_4dd559cf810c6920','strategy','When adding, count.','2026-11-23T07:50:02.364Z');
 CREATE TABLE groups (
     id    INTEGER PRIMARY KEY,
     run   TEXT NOT NULL REFERENCES runs (id),
@@ -56,7 +56,7 @@ CREATE TABLE groups (
     at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     UNIQUE (run, step, task, prior)
 );
-INSERT INTO "groups" VALUES(1,'run_46920f4b86338076',0,'task_4103157344fda46c','prior_0eea04c983d4bc52','2026-11-23T07:44:38.911Z');
+INSERT INTO "groups" VALUES(1,'run_46920f4b86338076',0,'task_4103157344fda46c','prior_0eea04c983d4bc52','2026-11-23T07:50:02.364Z');
 CREATE TABLE lineage (
     id        INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL REFERENCES namespaces (name),
@@ -68,20 +68,20 @@ CREATE TABLE lineage (
     why       TEXT NOT NULL,
     at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "lineage" VALUES(1,'math','prior_0eea04c983d4bc52','ungated','{"model":"m","system":"Be brief.","request":{"max_tokens":5},"temperature":0.7,"top_p":1.0}','run_46920f4b86338076','rule','','2026-11-23T07:44:38.932Z');
+INSERT INTO "lineage" VALUES(1,'math','prior_0eea04c983d4bc52','ungated','{"model":"m","system":"Be brief.","request":{"max_tokens":5},"temperature":0.7,"top_p":1.0}','run_46920f4b86338076','rule','','2026-11-23T07:50:02.367Z');
 CREATE TABLE migrations (
     number INTEGER PRIMARY KEY,
     name   TEXT NOT NULL,
     tfgrpo TEXT NOT NULL, -- version of the program that applied it, hence able to read the store
     at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "migrations" VALUES(1,'initial','0.1.0','2026-11-23T07:44:38.861Z');
+INSERT INTO "migrations" VALUES(1,'initial','0.1.0','2026-11-23T07:50:02.325Z');
 CREATE TABLE namespaces (
     name  TEXT PRIMARY KEY,
     model TEXT, -- the model it was first used with; NULL until then
     at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "namespaces" VALUES('math','m','2026-11-23T07:44:38.905Z');
+INSERT INTO "namespaces" VALUES('math','m','2026-11-23T07:50:02.361Z');
 CREATE TABLE origins (
     id         INTEGER PRIMARY KEY,
     namespace  TEXT NOT NULL REFERENCES namespaces (name),
@@ -93,7 +93,7 @@ CREATE TABLE origins (
     at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     UNIQUE (namespace, experience, run, step)
 );
-INSERT INTO "origins" VALUES(1,'math','exp_4dd559cf810c6920','run_46920f4b86338076',1,'["task_4103157344fda46c"]',NULL,'2026-11-23T07:44:38.917Z');
+INSERT INTO "origins" VALUES(1,'math','exp_4dd559cf810c6920','run_46920f4b86338076',1,'["task_4103157344fda46c"]',NULL,'2026-11-23T07:50:02.364Z');
 CREATE TABLE prior_experiences (
     prior      TEXT NOT NULL REFERENCES priors (id),
     position   INTEGER NOT NULL,
@@ -108,7 +108,7 @@ CREATE TABLE priors (
     parent    TEXT, -- may be a prior of another store
     at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "priors" VALUES('prior_0eea04c983d4bc52','tokenizer','template_1',NULL,'2026-11-23T07:44:38.929Z');
+INSERT INTO "priors" VALUES('prior_0eea04c983d4bc52','tokenizer','template_1',NULL,'2026-11-23T07:50:02.366Z');
 CREATE TABLE rollouts (
     group_id          INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
     sample            INTEGER NOT NULL,
@@ -150,7 +150,7 @@ CREATE TABLE runs (
     ended             TEXT,
     UNIQUE (identity, attempt)
 );
-INSERT INTO "runs" VALUES('run_46920f4b86338076','run_46920f4b86338076',0,'learn','math','{"model":"m","system":"Be brief.","request":{"max_tokens":5},"temperature":0.7,"top_p":1.0}','{"seed":0}','exact',NULL,'running',0,0,0,'{}','2026-11-23T07:44:38.906Z',NULL);
+INSERT INTO "runs" VALUES('run_46920f4b86338076','run_46920f4b86338076',0,'learn','math','{"model":"m","system":"Be brief.","request":{"max_tokens":5},"temperature":0.7,"top_p":1.0}','{"seed":0}','exact',NULL,'running',0,0,0,'{}','2026-11-23T07:50:02.362Z',NULL);
 CREATE TABLE tasks (
     id       TEXT PRIMARY KEY,
     input    TEXT NOT NULL, -- JSON: a text or a list of chat messages
@@ -159,7 +159,7 @@ CREATE TABLE tasks (
     count    INTEGER NOT NULL, -- how often the last file that held it repeated it
     at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-INSERT INTO "tasks" VALUES('task_4103157344fda46c','"What is 2 + 2?"','"4"','{"level":1}',1,'2026-11-23T07:44:38.889Z');
+INSERT INTO "tasks" VALUES('task_4103157344fda46c','"What is 2 + 2?"','"4"','{"level":1}',1,'2026-11-23T07:50:02.354Z');
 CREATE TABLE token_biases (
     prior    TEXT NOT NULL REFERENCES priors (id),
     token    INTEGER NOT NULL,
@@ -170,6 +170,7 @@ CREATE TABLE token_biases (
     PRIMARY KEY (prior, token)
 );
 INSERT INTO "token_biases" VALUES('prior_0eea04c983d4bc52',7,X'34',0.5,3.0,4);
+CREATE INDEX origins_of_experience ON origins (experience);
 CREATE INDEX decisions_of_experience ON decisions (namespace, experience);
 CREATE UNIQUE INDEX decisions_of_run ON decisions (namespace, experience, run, step, verdict) WHERE run <> '';
 CREATE INDEX lineage_of_prior ON lineage (namespace, prior);

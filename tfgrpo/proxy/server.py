@@ -37,12 +37,14 @@ def serve(
     app = Proxy(Upstream.parse(upstream, upstream_key), prior_source(store, namespace), limits)
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         loop="uvloop",
         http="httptools",
         ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,  # its lines would hold query strings, and these may hold keys
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=_IDLE_SECONDS,

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sqlite_utils import Database
 
+from ..records import Experience
 from . import rows
 from .file import StoreFile
 from .lineage import load_prior
@@ -80,8 +81,8 @@ def _runs(db: Database) -> Iterator[str]:
 
 
 def _experiences(db: Database) -> Iterator[str]:
-    for row in db.query("SELECT id, kind, text, NULL AS run FROM experiences"):
-        yield from _other_id("experience", row["id"], rows.experience_of(row).id)
+    for row in db.query("SELECT id, kind, text FROM experiences"):
+        yield from _other_id("experience", row["id"], Experience(row["text"], row["kind"]).id)
 
 
 def _priors(db: Database) -> Iterator[str]:

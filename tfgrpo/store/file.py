@@ -39,7 +39,7 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its folder",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_CONSTRAINT: "a row names a namespace, run, task, experience or prior that was not added before",
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "it names a run, task, experience or prior that was not added before",
 }
 
 
@@ -128,6 +128,7 @@ class StoreFile:
         conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
         db = Database(conn, execute_plugins=False)
         db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only with the operating system
         return db
 
     def _upgrade(self, db: Database) -> None:
@@ -163,8 +164,11 @@ class StoreFile:
             yield
         except sqlite3.Error as error:
             self._check_presence()
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise StoreError(f"store {self.path}, {what}: {_ADVICE.get(code, error)}") from error
+            code = getattr(error, "sqlite_errorcode", 0)  # a kind in the low byte, details above it
+            advice = _ADVICE.get(code) or _ADVICE.get(code & 0xFF) or error
+            raise StoreError(f"store {self.path}, {what}: {advice}") from error
+        except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes its bytes
+            raise StoreError(f"store {self.path}, {what}: {_DAMAGED}") from error
         self._check_presence()
 
     def _check_presence(self) -> None:

@@ -157,7 +157,8 @@ def _add_prior(db: Database, prior: Prior) -> None:
     if not insert(db, "priors", [rows.prior_row(prior)], ONCE):
         return
     insert(db, "experiences", [rows.experience_row(experience) for experience in prior.experiences], ONCE)
-    insert(db, "prior_experiences", [rows.place_row(prior, position) for position in range(len(prior.experiences))])
+    order = enumerate(prior.experiences)
+    insert(db, "prior_experiences", [{"prior": prior.id, "position": n, "experience": entry.id} for n, entry in order])
     insert(db, "token_biases", [rows.bias_row(prior.id, entry) for entry in prior.biases])
 
 
@@ -172,6 +173,7 @@ ORDER BY prior_experiences.position
 
 
 def load_prior(db: Database, row: dict[str, Any]) -> Prior:
+    """The prior of a row of `priors`."""
     biases = db.query("SELECT * FROM token_biases WHERE prior = ? ORDER BY token", [row["id"]])
     return Prior(
         experiences=tuple(rows.experience_of(entry) for entry in db.query(_EXPERIENCES, [row["id"]])),
@@ -204,4 +206,6 @@ ORDER BY id DESC LIMIT 1
 
 
 def _live(db: Database, namespace: str) -> dict[str, Any] | None:
-    return next(iter(db.query(_LIVE, [namespace])), None)
+    """The event that made the live prior of a namespace live."""
+    found = list(db.query(_LIVE, [namespace]))
+    return found[0] if found else None

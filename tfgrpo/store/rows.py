@@ -228,10 +228,6 @@ def prior_row(prior: Prior) -> Row:
     return {"id": prior.id, "tokenizer": prior.tokenizer, "template": prior.template, "parent": prior.parent}
 
 
-def place_row(prior: Prior, position: int) -> Row:
-    return {"prior": prior.id, "position": position, "experience": prior.experiences[position].id}
-
-
 def bias_row(prior: str, entry: TokenBias) -> Row:
     return {
         "prior": prior,

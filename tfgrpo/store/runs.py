@@ -170,11 +170,13 @@ def _end(db: Database, run_id: str, row: Row) -> None:
 
 
 def load_run(db: Database, row: Mapping[str, Any]) -> Run:
+    """The run of a row of `runs`, with its tasks in order."""
     tasks = db.execute("SELECT task FROM run_tasks WHERE run = ? ORDER BY position", [row["id"]]).fetchall()
     return rows.run_of(row, (task for (task,) in tasks))
 
 
 def load_task(db: Database, task_id: str) -> Task:
+    """The task with this id; StoreError when there is none."""
     found = list(db.query("SELECT * FROM tasks WHERE id = ?", [task_id]))
     if not found:
         raise StoreError(f"there is no task {task_id} in the store; add it first")

@@ -1,0 +1,260 @@
+"""The whole loop, through the real SDK, on simulated policies with known effects."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tfgrpo.errors import ModelError, UpstreamError
+from tfgrpo.learn import Learned, Plan, learn, strongest
+from tfgrpo.llm import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.records import ChatBody, Frame, Task, message_text
+from tfgrpo.rewards import load_reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+
+WORDS = ("The", "billing", "technical", "sales", "I")
+TOPICS = {"invoice": "billing", "crash": "technical", "offer": "sales"}
+
+
+def talkative(prompt: str) -> list[float]:
+    """Logits of a policy that mostly starts to talk, and leans towards the right label when it does not."""
+    logits = [2.5, 0.3, 0.1, 0.2, 2.0]
+    for token, topic in enumerate(TOPICS, start=1):
+        logits[token] += 1.5 * (topic in prompt)
+    return logits
+
+
+TASKS = tuple(
+    Task(f"message {number} about {topic}", label) for number, (topic, label) in enumerate(list(TOPICS.items()) * 4)
+)
+SMALL = Settings(steps=2, group_size=6, concurrency=8, experiences=False)
+
+
+def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
+    return Plan(tasks, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=settings)
+
+
+@asynccontextmanager
+async def upstream(model: ScriptedModel, store: Store, settings: Settings = SMALL) -> AsyncIterator[Upstream]:
+    transport = httpx2.ASGITransport(app=model.app)
+    async with (
+        httpx2.AsyncClient(transport=transport) as client,
+        Upstream("http://fake/v1", settings=settings, journal=store, http_client=client) as calls,
+    ):
+        yield calls
+
+
+async def run(model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False) -> Learned:
+    with Store(path) as store:
+        async with upstream(model, store, settings) as calls:
+            return await learn(plan(settings), store, calls, Silent(), fresh=fresh)
+
+
+def simulated() -> ScriptedModel:
+    return ScriptedModel(SimulatedPolicy(WORDS, talkative))
+
+
+async def test_a_token_prior_is_learned_stored_and_live(tmp_path: Path) -> None:
+    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=4, experiences=False))
+    biases = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
+    assert learned.changed
+    assert biases["The"] < -0.5
+    assert learned.steps[-1].mean_reward > learned.steps[0].mean_reward + 0.2
+    with Store(tmp_path / "t.db") as store:
+        snapshot = store.live("default")
+        assert snapshot is not None
+        assert (snapshot.prior, snapshot.state, snapshot.frame.system) == (learned.prior, "ungated", "Route it.")
+        groups = store.groups(learned.run.id)
+        assert [len(group.rollouts) for group in groups] == [8] * len(TASKS) * 4
+        assert store.run(learned.run.id).status == "finished"
+
+
+async def test_every_request_states_its_sampling_and_its_own_seed(tmp_path: Path) -> None:
+    model = simulated()
+    await run(model, tmp_path / "t.db")
+    rollouts = [body for body in model.requests if message_text(body["messages"][0]) == "Route it."]
+    assert len(rollouts) == 2 * 6 * len(TASKS)
+    assert len({body["seed"] for body in rollouts}) == len(rollouts)
+    assert {(body["temperature"], body["top_p"], body["top_logprobs"]) for body in rollouts} == {(0.7, 1.0, 20)}
+
+
+class Disordered(ScriptedModel):
+    """Answers in an order of completion of its own."""
+
+    async def _complete(self, body: ChatBody, send: object) -> None:
+        for _ in range(hash(json.dumps(body)) % 13):  # differs from process to process, and between requests
+            await asyncio.sleep(0)
+        await super()._complete(body, send)  # type: ignore[arg-type]  # passed on as it came
+
+
+async def test_the_order_of_completion_does_not_matter(tmp_path: Path) -> None:
+    one = await run(simulated(), tmp_path / "one.db")
+    other = await run(Disordered(SimulatedPolicy(WORDS, talkative)), tmp_path / "other.db")
+    assert one.prior.id == other.prior.id
+
+
+def failing_after(calls: int, answer: Answer) -> ScriptedModel:
+    """The simulated policy until so many calls have been answered, then an error."""
+    policy, count = SimulatedPolicy(WORDS, talkative), [0]
+
+    def script(body: ChatBody) -> Answer:
+        count[0] += 1
+        return policy(body) if count[0] <= calls else answer
+
+    return ScriptedModel(script)
+
+
+@pytest.mark.parametrize("calls", [5, 40, 100])
+async def test_a_run_that_failed_goes_on_without_repeating_a_call(tmp_path: Path, calls: int) -> None:
+    whole = await run(simulated(), tmp_path / "whole.db")
+    with pytest.raises(UpstreamError, match="401"):
+        await run(failing_after(calls, Answer("no", status=401)), tmp_path / "cut.db")
+    with Store(tmp_path / "cut.db") as store:
+        (entry,) = store.runs()
+        assert entry.run.status == "failed"
+        committed = store.spent(entry.run.id).calls
+        assert committed == calls
+    model = simulated()
+    resumed = await run(model, tmp_path / "cut.db")
+    assert resumed.resumed
+    assert resumed.prior.id == whole.prior.id
+    assert len(model.requests) == whole.usage.calls - committed
+
+
+async def test_a_cancelled_run_keeps_its_calls_and_goes_on(tmp_path: Path) -> None:
+    whole = await run(simulated(), tmp_path / "whole.db")
+    reached, policy = asyncio.Event(), SimulatedPolicy(WORDS, talkative)
+    model = ScriptedModel(policy)
+
+    def script(body: ChatBody) -> Answer:
+        if len(model.requests) > 60:
+            reached.set()
+        return policy(body)
+
+    model.script = script
+    task = asyncio.create_task(run(model, tmp_path / "cut.db"))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with Store(tmp_path / "cut.db") as store:
+        assert store.runs()[0].run.status == "interrupted"
+        assert store.spent(store.runs()[0].run.id).calls > 0
+    assert (await run(simulated(), tmp_path / "cut.db")).prior.id == whole.prior.id
+
+
+async def test_fresh_starts_anew(tmp_path: Path) -> None:
+    with pytest.raises(UpstreamError):
+        await run(failing_after(40, Answer("no", status=401)), tmp_path / "t.db")
+    learned = await run(simulated(), tmp_path / "t.db", fresh=True)
+    assert not learned.resumed
+    assert learned.run.attempt == 1
+
+
+async def test_a_second_run_goes_on_from_the_live_prior(tmp_path: Path) -> None:
+    first = await run(simulated(), tmp_path / "t.db")
+    second = await run(simulated(), tmp_path / "t.db")
+    assert second.run.parent == first.prior.id
+    assert second.prior.parent == first.prior.id
+    assert second.steps[0].mean_reward > first.steps[0].mean_reward
+    with Store(tmp_path / "t.db") as store:
+        assert [entry.state for entry in store.lineage("default")] == ["ungated", "superseded", "ungated"] or [
+            entry.state for entry in store.lineage("default")
+        ] == ["ungated", "ungated", "superseded"]
+
+
+async def test_an_upstream_that_rejects_logit_bias_never_sees_one_again(tmp_path: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if "logit_bias" in body:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        return policy(body)
+
+    model = ScriptedModel(script)
+    learned = await run(model, tmp_path / "t.db")
+    assert not learned.changed
+    assert any("does not honour logit_bias (rejected)" in note for note in learned.notes)
+    assert sum("logit_bias" in body for body in model.requests) == 1
+
+
+async def test_an_upstream_that_fails_throughout_is_one_clear_error(tmp_path: Path) -> None:
+    model = failing_after(3, Answer("the model is out of order", status=422))
+    with pytest.raises(ModelError, match=r"every attempt of step 1 failed; the first one: .* out of order"):
+        await run(model, tmp_path / "t.db")
+
+
+async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if int(body["seed"]) % 10 == 0:
+            return Answer("content policy", status=422)
+        return policy(body)
+
+    learned = await run(ScriptedModel(script), tmp_path / "t.db")
+    assert sum(step.failed for step in learned.steps) > 5
+    assert learned.changed
+
+
+ADVICE = "When a message is routed, answer with the label alone."
+NOISE = "When a message is long, read it twice before anything else."
+HARM = "When in doubt, write a friendly greeting first."
+
+
+def distilling(effects: dict[str, float], base: float = 0.4) -> Callable[[ChatBody], str]:
+    """A model that proposes all the texts, and whose chance of a right answer moves by each one's known effect."""
+
+    def script(body: ChatBody) -> str:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        if "<attempts>" in texts or "<proposals>" in texts:
+            sources = ["P1", "P2", "P3", "P4", "P5", "P6"]
+            return json.dumps([{"operation": "ADD", "text": text, "target": "", "from": sources} for text in effects])
+        chance = base + sum(effect for text, effect in effects.items() if text in texts)
+        right = next((label for topic, label in TOPICS.items() if topic in texts), "billing")
+        return right if body["seed"] % 1000 < 1000 * chance else "The message"
+
+    return script
+
+
+async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> None:
+    effects = {ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}
+    settings = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+    learned = await run(ScriptedModel(distilling(effects)), tmp_path / "t.db", settings)
+    with Store(tmp_path / "t.db") as store:
+        found = {status.experience.text: status for status in store.experiences("default")}
+    assert [experience.text for experience in learned.prior.experiences] == [ADVICE]
+    fates = {text: status.decision.verdict for text, status in found.items() if status.decision}
+    assert fates[ADVICE] == "kept"
+    assert fates[HARM] == "retired"
+    assert fates[NOISE] != "kept"
+    effect = found[ADVICE].effect
+    assert effect is not None
+    assert abs(effect.mean - 0.45) < 3 * effect.sd
+    assert effect.evidence > 100
+
+
+async def test_a_distiller_that_talks_in_prose_costs_no_rollout(tmp_path: Path) -> None:
+    def script(body: ChatBody) -> str:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        return "I think it went well." if "<attempts>" in texts else "billing"
+
+    settings = Settings(steps=1, group_size=4, token_prior=False)
+    learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
+    assert not learned.changed
+    assert len(learned.steps[0].undistilled) == 8
+    assert any("8 groups could not be distilled" in note for note in learned.notes)
+    with Store(tmp_path / "t.db") as store:
+        assert len(store.groups(learned.run.id)) == len(TASKS)
+
+
+def test_the_strongest_biases_are_sent_rounded() -> None:
+    assert strongest({1: 0.123456, 2: -2.0, 3: 0.00001, 4: 1.0}, 2) == {2: -2.0, 4: 1.0}
+    assert strongest({1: 0.123456}, 5) == {1: 0.1235}
