@@ -159,8 +159,16 @@ async def test_a_group_whose_answers_stay_unusable_has_failed_with_the_reason(an
     assert proposals.failure is not None
     assert why in proposals.failure
     assert "\n" not in proposals.failure
-    assert len(model.bodies) == Settings().distiller_retries + 1
-    assert max(len(model.said(call)) for call in range(3)) < 10_000
+    assert len(model.bodies) == 2, "the third request would equal the second"
+    assert max(len(model.said(call)) for call in range(2)) < 10_000
+
+
+async def test_tries_end_where_the_settings_say() -> None:
+    count = iter(range(100))
+    model = Recorded(lambda _: f"prose {next(count)}")
+    proposals = await propose(distiller(model, Settings(distiller_retries=3)), MIXED, ())
+    assert len(model.bodies) == 4
+    assert "tries: 4" in (proposals.failure or "")
 
 
 async def test_a_failed_call_is_a_failed_group() -> None:

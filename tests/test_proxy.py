@@ -238,9 +238,10 @@ async def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
         (tmp_path / "t.db").write_bytes(content)
     model = ScriptedModel(lambda body: "BILL")
     source = PriorSource(tmp_path / "t.db", "default")
-    async with running(model.app) as address, Proxy(Upstream.parse(f"{address}/v1"), source) as proxy:
-        async with calling(proxy) as client:
-            responses = [await client.post(CHAT, json=BODY) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(running(model.app))
+        client = calling(await stack.enter_async_context(Proxy(Upstream.parse(f"{address}/v1"), source)))
+        responses = [await client.post(CHAT, json=BODY) for _ in range(2)]
     assert [response.headers[PRIOR_HEADER] for response in responses] == ["none", "none"]
     assert all(is_as_written(body) for body in model.requests)
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
@@ -394,8 +395,10 @@ async def test_a_compressed_answer_is_relayed_to_the_byte(path: str, front: Serv
 @pytest.mark.parametrize(("method", "status", "length"), [("HEAD", 200, "12"), ("GET", 204, None), ("GET", 304, None)])
 async def test_an_answer_without_a_body_stays_one(method: str, status: int, length: str | None, front: Serve) -> None:
     async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 12\r\nETag: e\r\n\r\n".encode())
+        while (await reader.readline()).strip():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 12\r\nETag: e\r\n\r\n".encode())
+        writer.close()
 
     server = await asyncio.start_server(upstream, "127.0.0.1", 0)
     async with server:

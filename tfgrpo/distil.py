@@ -158,21 +158,25 @@ async def _ask(
 ) -> T:
     """The first usable answer; each further try is shown the last answer and what was wrong with it.
 
-    Raises ModelError when a call fails, or when no try gives a usable answer.
+    A try that would repeat the last request is not made. Raises ModelError when a call fails, or when no try gives a
+    usable answer.
     """
-    asked, why = list(messages), ""
-    for retry in range(distiller.settings.distiller_retries + 1):
-        this = replace(key, retry=key.retry + retry)
+    asked, why, tries = list(messages), "", 0
+    while tries <= distiller.settings.distiller_retries:
+        this = replace(key, retry=key.retry + tries)
         reply = await distiller.model(distiller.body(asked, this), this)
         result = Unusable("it was cut off; answer shorter") if reply.finish_reason == "length" else read(reply.text)
         if not isinstance(result, Unusable):
             return result
-        why = result.why
-        said = clip(reply.text, distiller.settings.summary_chars) or "(nothing)"
-        correction = distiller.template("retry").render(error=neutralise(why))
+        said = neutralise(clip(reply.text, distiller.settings.summary_chars)) or "(nothing)"
+        correction = distiller.template("retry").render(error=neutralise(result.why))
+        before, why, tries = asked, result.why, tries + 1
         asked = [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": correction}]
-    tries = distiller.settings.distiller_retries + 1
-    raise ModelError(f"no usable answer of the distiller {distiller.name} to {key.stage} in {tries} tries; last: {why}")
+        if asked == before:
+            break
+    raise ModelError(
+        f"the distiller {distiller.name} gave no usable answer to {key.stage}, tries: {tries}, last: {why}"
+    )
 
 
 def neutralise(text: str) -> str:

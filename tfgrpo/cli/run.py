@@ -26,10 +26,10 @@ from .text import demo_lines, evaluation_lines, learned_lines
 @click.option("--system", metavar="FILE", help="System prompt that production will use.")
 @click.option("--request", metavar="FILE.json", help="Further request fields (max_tokens, tools, ...).")
 @click.option("--temperature", type=float, help="Of rollouts, and of production.  [default: 0.7]")
-@click.option("--top-p", type=float, help="[default: 1]")
+@click.option("--top-p", type=float, help="Of rollouts, and of production.  [default: 1]")
 @click.option("--steps", type=int, help="Passes over the tasks.  [default: 4]")
 @click.option("--group-size", type=int, help="Attempts a task in each step.  [default: 8]")
-@click.option("--seed", type=int, help="[default: 0]")
+@click.option("--seed", type=int, help="Another seed is another run.  [default: 0]")
 @click.option("--concurrency", type=int, help="Calls in flight.  [default: 16]")
 @click.option("--distiller-model", help="Model that proposes experiences.  [default: the model itself]")
 @click.option("--no-experiences", is_flag=True, help="Learn the token prior only.")
@@ -98,7 +98,7 @@ def learn(
 @click.option("--reward", default="exact", show_default=True, help="A built-in reward, or module:function.")
 @click.option("--prior", "prior_id", metavar="ID", help="A prior by id.  [default: the live one]")
 @click.option("--repeat", default=4, show_default=True, type=click.IntRange(min=1), help="Attempts a task and arm.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of sampling and resampling.")
 @upstream_options
 @store_options
 @json_option
@@ -163,7 +163,7 @@ def evaluate(
 
 
 @main.command()
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of sampling and resampling.")
 @click.option("--store", metavar="FILE", help="Keep the store here.  [default: a new file in a temporary folder]")
 @click.option("--json", "json_file", metavar="FILE", help="Also write the figures to this file.")
 def demo(*, seed: int, store: str | None, json_file: str | None) -> None:

@@ -62,8 +62,8 @@ def chat(
 
 @main.command()
 @click.option("--upstream", required=True, metavar="URL", help="The API behind the proxy, or `local`.")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="Port to listen on.")
 @click.option("--upstream-key-env", metavar="NAME", help="Environment variable that holds the key to send upstream.")
 @store_options
 def serve(

@@ -1,7 +1,6 @@
 """The ASGI app: what lives as long as the server, and how an exchange goes."""
 
 import asyncio
-import json
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from ..records import JSON
 from ..transport import (
     CHECK_SECONDS,
     NO_PRIOR,
@@ -34,22 +32,8 @@ _BODILESS = (204, 304)
 _logger = logging.getLogger("tfgrpo")
 
 
-def _loads(content: bytes) -> JSON:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return json.loads(content)  # orjson is the stricter one: half surrogate pairs, NaN
-
-
-def _dumps(value: JSON) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        return STANDARD.dumps(value)
-
-
-_CODEC = Codec(_loads, _dumps)
-"""Fast; integers of more than 64 bits become floats."""
+_CODECS = (Codec(orjson.loads, orjson.dumps), STANDARD)
+"""The fast one makes floats of integers with more than 64 bits, and refuses what it could not write again (NaN)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +154,7 @@ class Proxy:
         if content is None:
             self._source.say(f"a chat request of over {self._limits.rewrite} bytes went on without the prior")
             return order.telling(NO_PRIOR)
-        decision = decide(content, snapshot, _CODEC)
+        decision = decide(content, snapshot, _CODECS)
         self._source.say(decision.notice)
         if decision.content is None:
             return order.holding(content).telling(NO_PRIOR)

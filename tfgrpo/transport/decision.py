@@ -1,7 +1,7 @@
 """Which requests get the prior, and what becomes of their bodies. No I/O."""
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
@@ -56,10 +56,13 @@ def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
     return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *_SEALED))
 
 
-def decide(content: bytes, snapshot: Snapshot, codec: Codec = STANDARD) -> Decision:
-    """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on."""
-    body = _chat_body(content, codec)
-    if body is None:
+def decide(content: bytes, snapshot: Snapshot, codecs: Sequence[Codec] = (STANDARD,)) -> Decision:
+    """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on.
+
+    The first codec that can read the content also writes it.
+    """
+    body, codec = _parsed(content, codecs)
+    if not _is_chat(body):
         return Decision()
     prior, model = snapshot.prior, body.get("model")
     biased = model == snapshot.frame.model
@@ -69,12 +72,13 @@ def decide(content: bytes, snapshot: Snapshot, codec: Codec = STANDARD) -> Decis
     return Decision(codec.dumps(with_prior(body, prior, biased=biased)), prior.id, notice)
 
 
-def _chat_body(content: bytes, codec: Codec) -> ChatBody | None:
-    try:
-        body = codec.loads(content)
-    except (ValueError, RecursionError):
-        return None  # the upstream says what is wrong with it
-    return body if _is_chat(body) else None
+def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec]:
+    for codec in codecs:
+        try:
+            return codec.loads(content), codec
+        except (ValueError, RecursionError):
+            continue  # left to the next one, and in the end to the upstream
+    return None, STANDARD
 
 
 def _is_chat(body: JSON) -> TypeGuard[ChatBody]:
