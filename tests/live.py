@@ -1,6 +1,8 @@
 """A store with a live prior in it, for the tests of what carries priors to a model."""
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tfgrpo.prompts import template
 from tfgrpo.records import Experience, Frame, Prior, PriorState, TokenBias
@@ -26,7 +28,18 @@ def go_live(
     state: PriorState = "live",
 ) -> Path:
     """Make a prior live in a store, which is created if need be."""
+    if not path.exists():
+        path.write_bytes(_empty_store())
     with Store(path) as store:
         store.add_prior(prior)
         store.set_state(namespace, prior.id, state, frame=Frame(model=model))
     return path
+
+
+@cache
+def _empty_store() -> bytes:
+    """Migrations take their time."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        Store(path).close()
+        return path.read_bytes()

@@ -116,6 +116,13 @@ def test_more_than_can_be_measured_at_once_waits() -> None:
     assert len(grown(ADD, OTHER, settings=replace(PAPER, trial_experiences=1)).current) == 2
 
 
+def test_what_is_proposed_again_keeps_its_place_and_all_its_sources() -> None:
+    library = decided(grown(ADD, OTHER), 0, "retired", "distiller")
+    again = apply(library, [replace(ADD, tasks=(TASKS[1].id,))], TASKS, SETTINGS)
+    assert [entry.text for entry in again.current] == [ADD.text, OTHER.text]
+    assert set(again.current[0].origin.tasks) == {TASKS[0].id, TASKS[1].id}
+
+
 def test_what_credit_decided_is_appended_with_its_figures() -> None:
     library = grown(ADD, OTHER)
     one, two = library.current

@@ -16,6 +16,8 @@ import httpx2
 import openai
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from tfgrpo import AsyncOpenAI
 from tfgrpo.errors import InputError
@@ -51,19 +53,18 @@ def is_as_written(body: ChatBody) -> bool:
 @asynccontextmanager
 async def running(app: App) -> AsyncIterator[str]:
     """The app behind a real socket, in this event loop; yields `http://127.0.0.1:PORT`."""
-    config = uvicorn.Config(
-        app, interface="asgi3", http="httptools", ws="none", lifespan="off", log_level="critical", date_header=False
-    )
+    config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_level="critical", date_header=False)
     config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    await server.startup(sockets=[listener])
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: HttpToolsProtocol(config, state, app_state={}), "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.force_exit = True
-        await server.shutdown(sockets=[listener])
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*state.tasks)
 
 
 def calling(app: App) -> httpx2.AsyncClient:

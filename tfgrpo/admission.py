@@ -12,9 +12,9 @@ from functools import lru_cache
 from math import log2
 from typing import TYPE_CHECKING
 
-from .distil import neutralise
 from .edits import too_long, words
 from .overlap import leaked_task, repeated
+from .quote import neutralise
 from .records import Experience, Task
 from .settings import Settings
 

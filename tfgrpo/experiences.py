@@ -123,10 +123,10 @@ def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settin
     """The library with the edit's text on trial (or kept, under `paper`), or refused."""
     known = {entry.id: entry for entry in library.experiences}
     parent = known.get(edit.target or "")
-    sources = (*edit.tasks, *(parent.origin.tasks if parent else ()))
-    origin = replace(at, tasks=tuple(dict.fromkeys(sources)), parent=parent.id if parent else None)
-    experience = Experience(edit.text, edit.kind, origin)
-    standing = library.standing
+    text, standing = Experience(edit.text, edit.kind), library.standing
+    earlier = [entry.origin.tasks for entry in (parent, known.get(text.id)) if entry]
+    sources = tuple(dict.fromkeys(task for tasks in (edit.tasks, *earlier) for task in tasks))
+    experience = replace(text, origin=replace(at, tasks=sources, parent=parent.id if parent else None))
     if not _open(standing.get(experience.id)):
         return library
     rivals = [entry for entry in library.experiences if entry is not parent and not _open(standing.get(entry.id))]
@@ -135,8 +135,8 @@ def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settin
     if parent and not why:
         library = _taken_back(library, parent.id, f"UPDATE to {experience.id}", settings, at)
     decision = Decision(experience.id, verdict, why or _proposed(edit), RULE, at.run, at.step)
-    others = tuple(entry for entry in library.experiences if entry.id != experience.id)
-    return replace(library, experiences=(*others, experience)).decided(decision)
+    experiences = tuple((known | {experience.id: experience}).values())
+    return replace(library, experiences=experiences).decided(decision)
 
 
 def _open(last: Decision | None) -> bool:

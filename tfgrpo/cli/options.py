@@ -1,6 +1,5 @@
 """Options that several commands share, and what is made of them."""
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -114,6 +113,8 @@ def _read(path: str) -> str:
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; Ctrl-C cancels the work, lets it clean up and is raised as KeyboardInterrupt."""
+    import asyncio
+
     return asyncio.run(work)
 
 

@@ -79,7 +79,7 @@ def serve(
     key = os.environ.get(upstream_key_env) if upstream_key_env else None
     if upstream_key_env and not key:
         raise InputError(f"--upstream-key-env: the variable {upstream_key_env} is not set")
-    with endpoint(upstream, None) as (url, _):
+    with endpoint(upstream, "") as (url, _):
         serve_proxy(
             url or upstream,
             store=default_store_path(store),
@@ -87,6 +87,9 @@ def serve(
             host=host,
             port=port,
             upstream_key=key,
+            ready=lambda base_url: click.echo(
+                f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
+            ),
         )
 
 

@@ -16,6 +16,8 @@ from .upstream import Upstream
 _IDLE_SECONDS = 75
 """How long a caller's unused connection stays open: longer than SDKs keep theirs, so that it is they who close it."""
 
+_BACKLOG = 2048
+
 
 def serve(
     upstream: str,
@@ -57,14 +59,18 @@ def serve(
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; raises InputError when it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
+        listener.close()
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"cannot listen on {host}, port {port}: {reason}; choose another with --host, --port"
         ) from error
+    return listener
 
 
 def _base_url(listener: socket.socket) -> str:

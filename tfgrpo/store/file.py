@@ -126,9 +126,13 @@ class StoreFile:
     def _connect(self, mode: str) -> Database:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-        db = Database(conn, execute_plugins=False)
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only with the operating system
+        try:
+            db = Database(conn, execute_plugins=False)
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only with the operating system
+        except BaseException:
+            conn.close()
+            raise
         return db
 
     def _upgrade(self, db: Database) -> None:
