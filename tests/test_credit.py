@@ -123,14 +123,29 @@ def test_rollouts_without_reward_are_left_out_and_lone_ones_carry_nothing() -> N
     assert estimate([lone], EIGHT[:1], SETTINGS)[0].evidence == 0
 
 
+def helpful_on(helped: int, of: int) -> list[Group]:
+    """Groups of as many tasks, on the first of which the first experience is worth everything, on the rest nothing."""
+    shown = [[EIGHT[0].id], [EIGHT[0].id], [], []]
+    rewards = [[1.0, 1.0, 0.0, 0.0] if number < helped else [1.0, 0.0, 1.0, 0.0] for number in range(of)]
+    return [one_group(TASKS[number], 0, shown, rewards[number]) for number in range(of)]
+
+
 def test_source_tasks_are_left_out_of_an_experiences_own_estimate() -> None:
-    written_here = replace(EIGHT[0], origin=Origin(tasks=(TASKS[0].id,)))
-    groups = [
-        one_group(TASKS[0], step, [[written_here.id], [written_here.id], [], []], [1, 1, 0, 0]) for step in range(5)
-    ]
-    assert estimate(groups, [written_here], SETTINGS)[0].evidence == 0
-    assert estimate(groups, [written_here], SETTINGS)[0].mean == 0
-    assert estimate(groups, EIGHT[:1], SETTINGS)[0].mean > 0.1
+    groups = helpful_on(2, of=6)
+    written_there = replace(EIGHT[0], origin=Origin(tasks=(TASKS[0].id, TASKS[1].id)))
+    (effect,) = estimate(groups, [written_there], SETTINGS)
+    assert (effect.mean, effect.evidence) == (0.0, 16)
+    (naive,) = estimate(groups, EIGHT[:1], SETTINGS)
+    assert naive.mean > 0.05
+    assert naive.evidence == 24
+
+
+def test_an_experience_written_from_most_tasks_is_measured_on_all() -> None:
+    groups = helpful_on(6, of=6)
+    sources = tuple(task.id for task in TASKS[:6])
+    half, most = (replace(EIGHT[0], origin=Origin(tasks=sources[:number])) for number in (3, 4))
+    assert estimate(groups, [half], SETTINGS)[0].evidence == 12
+    assert estimate(groups, [most], SETTINGS)[0].evidence == 24
 
 
 def test_of_two_experiences_that_hurt_only_together_one_stays() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learn import Learned, Plan, learn, strongest
 from tfgrpo.llm import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.records import ChatBody, Frame, Task, message_text
+from tfgrpo.records import JSON, ChatBody, Frame, RunStatus, Task, Usage, message_text
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -165,9 +165,28 @@ async def test_a_second_run_goes_on_from_the_live_prior(tmp_path: Path) -> None:
     assert second.prior.parent == first.prior.id
     assert second.steps[0].mean_reward > first.steps[0].mean_reward
     with Store(tmp_path / "t.db") as store:
-        assert [entry.state for entry in store.lineage("default")] == ["ungated", "superseded", "ungated"] or [
-            entry.state for entry in store.lineage("default")
-        ] == ["ungated", "ungated", "superseded"]
+        assert [entry.state for entry in store.lineage("default")] == ["ungated", "ungated", "superseded"]
+
+
+class KilledAtTheEnd(Store):
+    """Dies after the new prior went live, before the run is said to be finished."""
+
+    def end(self, run_id: str, status: RunStatus, usage: Usage, result: Mapping[str, JSON]) -> None:
+        if status == "finished":
+            raise KeyboardInterrupt
+        super().end(run_id, status, usage, result)
+
+
+async def test_a_run_killed_after_its_prior_went_live_is_the_one_that_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), KilledAtTheEnd(tmp_path / "t.db") as store:
+        async with upstream(simulated(), store) as calls:
+            await learn(plan(), store, calls, Silent())
+    model = simulated()
+    learned = await run(model, tmp_path / "t.db")
+    assert learned.resumed
+    assert model.requests == []
+    with Store(tmp_path / "t.db") as store:
+        assert [entry.prior for entry in store.lineage("default")] == [learned.prior.id]
 
 
 async def test_an_upstream_that_rejects_logit_bias_never_sees_one_again(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ tasks (the sandwich of Liang and Zeger, 1986), with Student's correction for few
 
     B = T / (T - 1) * (T - 1) / (T - 3) * sum_t u_t u_t'
 
-and the larger of the two standard deviations counts. An experience's source tasks are left out of its own estimate: it
-was written from their outcomes. Interactions between experiences are ignored: an effect is an average over what else
-was shown. Effects are in reward units. `benchmarks/credit.py` prints what decisions by these numbers get right.
+and the larger of the two standard deviations counts. An experience's source tasks are left out of its own estimate, as
+it may be about them alone; what was written from more than half of the tasks is about none of them alone, and all
+count, for else what every task teaches could never be measured. Interactions between experiences are ignored: an effect
+is an average over what else was shown. Effects are in reward units. `benchmarks/credit.py` prints what decisions by
+these numbers get right.
 """
 
 from collections.abc import Collection, Sequence
@@ -171,9 +173,11 @@ def _centred(group: Group, columns: tuple[str, ...]) -> tuple[NDArray[np.float64
 
 
 def _posterior(evidence: _Evidence, experience: Experience, scale: float) -> tuple[float, float, int]:
-    """Mean, standard deviation and scored rollouts behind them, over all tasks but the experience's own sources."""
+    """Mean, standard deviation and scored rollouts behind them, over the tasks that count for this experience."""
     column = evidence.columns.index(experience.id)
     use = np.array([task not in experience.origin.tasks for task in evidence.tasks], dtype=bool)
+    if 2 * np.count_nonzero(use) < len(use):
+        use[:] = True
     grams, moments, s2 = evidence.grams[use], evidence.moments[use], evidence.variance
     prior = np.eye(len(evidence.columns)) / scale**2
     information = grams.sum(axis=0) / s2 + prior

@@ -34,7 +34,6 @@ from .records import (
     Prior,
     Rollout,
     Run,
-    Snapshot,
     Task,
     TokenBias,
     Usage,
@@ -115,9 +114,12 @@ async def learn(plan: Plan, store: Store, upstream: Upstream, observer: Observer
     `upstream` journals to `store`. Raises UpstreamError when no call can succeed, ModelError when a whole step failed,
     RewardError and InputError as the reward does; what was done is kept.
     """
-    start = store.live(plan.namespace)
+    wanted = None if fresh else _unfinished(plan, store)
+    live = store.live(plan.namespace)
+    wanted = wanted or _run_of(plan, live.prior.id if live else None)
+    start = store.prior(wanted.parent) if wanted.parent else Prior()
     store.add_tasks(plan.tasks)
-    run, resumed = store.begin(_run_of(plan, start), fresh=fresh)
+    run, resumed = store.begin(wanted, fresh=fresh)
     if resumed:
         observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
     try:
@@ -134,11 +136,19 @@ async def learn(plan: Plan, store: Store, upstream: Upstream, observer: Observer
     return learned
 
 
-def _run_of(plan: Plan, start: Snapshot | None) -> Run:
+def _run_of(plan: Plan, parent: str | None) -> Run:
     settings = {**plan.settings.as_json(), "distiller": plan.distiller}
     tasks = tuple(task.id for task in plan.tasks)
-    parent = start.prior.id if start else None
     return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
+
+
+def _unfinished(plan: Plan, store: Store) -> Run | None:
+    """The plan's run that never finished, whatever is live by now: its own prior, if it was killed at the very end."""
+    for entry in reversed(store.runs(plan.namespace)):
+        same = replace(_run_of(plan, entry.run.parent), attempt=entry.run.attempt)
+        if same.id == entry.run.id:
+            return None if entry.run.status == "finished" else replace(same, attempt=0)
+    return None
 
 
 class _Learner:
@@ -153,11 +163,11 @@ class _Learner:
         upstream: Upstream,
         backend: Backend,
         observer: Observer,
-        start: Snapshot | None,
+        start: Prior,
     ) -> None:
         self.plan, self.run, self.store, self.upstream = plan, run, store, upstream
         self.settings, self.backend, self.observer = plan.settings, backend, observer
-        self.start = start.prior if start else Prior()
+        self.start = start
         self.notes: list[str] = []
         self.library = self._remembered()
         self.groups: list[Group] = []

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
 
 import httpx2
-import numpy as np
 import openai
 
-from .errors import ModelError, UpstreamError
+from .errors import InputError, ModelError, UpstreamError, shortened
 from .hashing import content_id
-from .records import JSON, CallKey, ChatBody, Reply, TokenTrace, Usage
+from .records import JSON, CallKey, ChatBody, Reply, Usage
+from .replies import parse_reply
 from .settings import Settings
 
 
@@ -56,14 +55,20 @@ OPTIONAL = (
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _IMPLIED = {"logprobs": ("top_logprobs",)}
 _DROPPED = "tfgrpo_dropped"
-"""Field of a journalled response: what had to be dropped to get it, so that a resumed run knows too."""
+"""Field of a journalled response: what had to be dropped to get it, and why, so that a resumed run knows too."""
+_TOO_LONG = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
+"""A refusal of the whole request, though its words may name max_tokens."""
+_CONNECT_SECONDS = 10.0
+_ASIDE_SECONDS = 10.0
+"""How long to wait for routes that answer at once (/models, /tokenize)."""
 
 
 class Upstream:
     """One OpenAI-compatible endpoint; a Model that keeps count.
 
     A parameter that it rejects is dropped from then on and listed in `dropped`. Until it has answered once a failed
-    connection is final; later ones are worth the SDK's retries.
+    connection is final at once; later ones are worth the SDK's retries. The key is `api_key`, else that in
+    OPENAI_API_KEY; no error ever quotes it. Calls whose key names no run are not journalled.
     """
 
     def __init__(
@@ -75,20 +80,25 @@ class Upstream:
         journal: Journal | None = None,
         http_client: httpx2.AsyncClient | None = None,
     ) -> None:
+        """Raises InputError for a base URL that is none, UpstreamError where there is no usable key."""
         settings = settings or Settings()
-        try:
-            self.client = openai.AsyncOpenAI(
-                base_url=base_url,
-                api_key=api_key or ("none" if base_url else None),
-                timeout=settings.call_timeout,
-                max_retries=settings.call_retries,
-                http_client=http_client,
-            )
-        except openai.OpenAIError as error:
-            raise UpstreamError("no API key: set OPENAI_API_KEY, or name another upstream with --base-url") from error
-        self.name = urlsplit(str(self.client.base_url)).netloc.rpartition("@")[2]
+        key = _usable_key(api_key)
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+        url = _checked_url(base_url) if base_url else None
+        if not (key or url):
+            raise UpstreamError("no API key: set OPENAI_API_KEY, or name another upstream with --base-url")
+        self.client = openai.AsyncOpenAI(
+            base_url=url,
+            api_key=key or "none",
+            timeout=httpx2.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
+            max_retries=settings.call_retries,
+            http_client=http_client,
+        )
+        self.name = self.client.base_url.netloc.decode()
         self.usage = Usage()
         self.dropped: dict[str, str] = {}
+        self._secrets = [secret for secret in (key, self.client.base_url.password) if secret]
+        self._seconds = settings.call_timeout
         self._journal = journal
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._answered = False
@@ -102,155 +112,174 @@ class Upstream:
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
         """The committed reply for this key when there is one, else a new one, committed."""
         request = content_id("request", body)
-        response = await self._journal.reply(key, request) if self._journal else None
-        if response is None:
-            async with self._slots:
-                response = await self._post(body)
-            reply = parse_reply(response)
-            if self._journal:
-                await self._journal.record(key, request, response, reply.usage)
+        journal = self._journal if key.run else None
+        known = await journal.reply(key, request) if journal else None
+        if known is not None:
+            reply = parse_reply(known)
+            for name, why in json.loads(known).get(_DROPPED, {}).items():
+                self.dropped.setdefault(name, why)
         else:
-            reply = parse_reply(response)
-            for name in json.loads(response).get(_DROPPED, ()):
-                self.dropped.setdefault(name, "rejected earlier in this run")
+            async with self._slots:
+                response, lacking = await self._complete(body)
+            reply = self._parsed(response)
+            if journal:
+                await journal.record(key, request, _noted(response, lacking), reply.usage)
         self.usage += reply.usage
         return reply
 
-    async def get(self, path: str) -> JSON:
+    async def get(self, path: str, key: CallKey) -> JSON:
         """The JSON at a path beside the chat route (`/models`), or None where there is none."""
-        return await self._other("GET", path, None)
+        return await self._aside(path, None, key)
 
-    async def post(self, path: str, body: JSON) -> JSON:
+    async def post(self, path: str, body: JSON, key: CallKey) -> JSON:
         """The JSON answer to a POST at the server's root (`/tokenize`), or None where there is none."""
-        root = re.sub(r"/v1/?$", "", str(self.client.base_url))
-        return await self._other("POST", root.rstrip("/") + path, body)
+        root = re.sub(r"(/v1)?/?$", "", str(self.client.base_url))
+        return await self._aside(root + path, body, key)
 
-    async def _other(self, method: str, path: str, body: JSON) -> JSON:
-        client = self.client.with_options(max_retries=0)
+    async def _aside(self, path: str, body: JSON, key: CallKey) -> JSON:
+        """Journalled like any call, so that a resumed run takes the upstream for what it was."""
+        request = content_id("request", path, body)
+        journal = self._journal if key.run else None
+        known = await journal.reply(key, request) if journal else None
+        if known is not None:
+            return json.loads(known)
+        answer: JSON = None
         try:
-            if method == "GET":
-                response = await client.get(path, cast_to=httpx2.Response)
-            else:
-                response = await client.post(path, body=body, cast_to=httpx2.Response)
-            return response.json()
-        except (openai.APIStatusError, ValueError):
-            return None
+            answer = (await self._send(path, body, httpx2.Timeout(_ASIDE_SECONDS))).json()
+        except (openai.APIStatusError, openai.APITimeoutError, ValueError):
+            pass  # no such route, a page for people, or silence: there is none
         except openai.APIConnectionError as error:
-            raise UpstreamError(self._unreachable(error)) from error
+            raise self._lost(error) from None
+        if journal:
+            await journal.record(key, request, json.dumps(answer), Usage())
+        return answer
 
-    async def _post(self, body: ChatBody) -> str:
+    async def _complete(self, body: ChatBody) -> tuple[str, Mapping[str, str]]:
+        """The response's text, and which of the body's parameters were dropped to get it, and why."""
         while True:
-            sent = without(body, self.dropped)
-            client = self.client if self._answered else self.client.with_options(max_retries=1)
+            lacking = {name: why for name, why in self.dropped.items() if name in body}
+            sent = without(body, lacking)
             try:
-                response = await client.post("/chat/completions", body=sent, cast_to=httpx2.Response)
+                return (await self._send("/chat/completions", sent)).text, lacking
+            except openai.APIConnectionError as error:
+                raise self._lost(error) from None
             except openai.APIStatusError as error:
-                self._answered = True
                 name = rejected_parameter(error, sent)
                 if name is None:
-                    raise self._failure(error) from error
+                    raise self._failure(error) from None  # the server's words could quote the key
                 self.dropped[name] = f"rejected by {self.name} with {error.status_code}"
-                continue
-            except openai.APIConnectionError as error:
-                kind = ModelError if self._answered else UpstreamError
-                raise kind(self._unreachable(error)) from error
-            self._answered = True
-            return _note_dropped(response.text, sorted(self.dropped))
 
-    def _unreachable(self, error: openai.APIConnectionError) -> str:
-        if isinstance(error, openai.APITimeoutError):
-            return f"{self.name} did not answer in time; see --base-url, or raise the timeout"
-        return f"cannot reach {self.name}: {error.__cause__ or error}; is it running, and is --base-url right?"
+    async def _send(self, path: str, body: JSON, timeout: httpx2.Timeout | None = None) -> httpx2.Response:
+        """One answer, after retries: a GET where there is no body. Raises as the SDK does."""
+        while True:
+            patient = self._answered
+            options: Any = {"max_retries": self.client.max_retries if patient else 0}
+            options |= {"timeout": timeout} if timeout else {}
+            try:
+                if body is None:
+                    response = await self.client.get(path, options=options, cast_to=httpx2.Response)
+                else:
+                    response = await self.client.post(path, body=body, options=options, cast_to=httpx2.Response)
+            except openai.APIStatusError as error:
+                self._answered = True
+                if not patient and _may_pass(error.status_code):
+                    continue
+                raise
+            self._answered = True
+            return response
+
+    def _parsed(self, response: str) -> Reply:
+        try:
+            return parse_reply(response)
+        except ModelError:
+            raise ModelError(f"{self.name} gave no chat completion: {self._safe(response, 120)}") from None
+
+    def _lost(self, error: openai.APIConnectionError) -> ModelError:
+        """Final while the upstream has never answered, and whenever it no longer takes connections."""
+        cause = error.__cause__ or error
+        unreachable = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
+        kind = UpstreamError if unreachable or not self._answered else ModelError
+        if isinstance(error, openai.APITimeoutError) and not unreachable:
+            return kind(f"{self.name} did not answer within {self._seconds:g} s; is --base-url right?")
+        words = self._safe(cause) or type(cause).__name__
+        return kind(f"cannot reach {self.name}: {words}; is it running, and is --base-url right?")
 
     def _failure(self, error: openai.APIStatusError) -> ModelError:
-        """The error to raise; the server's words are left out where they could quote the key."""
         status = error.status_code
         if status in (401, 403):
-            return UpstreamError(f"{self.name} answered {status}: it refuses the key in OPENAI_API_KEY")
-        words = " ".join(str(_error_field(error, "message") or error.message).split())[:300]
-        words = words.replace(self.client.api_key, "***") if self.client.api_key != "none" else words
+            refused = "it refuses the key in OPENAI_API_KEY" if self._secrets else "it wants a key; set OPENAI_API_KEY"
+            return UpstreamError(f"{self.name} answered {status}: {refused}")
+        if status == 402 or _field(error, "code") == "insufficient_quota":
+            return UpstreamError(f"{self.name} answered {status}: the account's quota is spent")
+        words = self._safe(_words(error))
         if status == 404:
             return UpstreamError(f"{self.name} answered 404: {words}; are --model and --base-url right?")
-        if _error_field(error, "code") == "insufficient_quota":
-            return UpstreamError(f"{self.name} answered {status}: the account's quota is spent")
         return ModelError(f"{self.name} answered {status}: {words}")
+
+    def _safe(self, text: object, limit: int = 300) -> str:
+        """An upstream's words fit for an error: short, printable, and without what is secret."""
+        words = str(text)
+        for secret in self._secrets:
+            words = words.replace(secret, "***")
+        return shortened(words, limit)
+
+
+def _usable_key(given: str | None) -> str:
+    key = (given or os.environ.get("OPENAI_API_KEY", "")).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UpstreamError("OPENAI_API_KEY holds characters that no key has; copy it once more")
+    return key
+
+
+def _checked_url(given: str) -> str:
+    try:
+        url = httpx2.URL(given)
+        if url.scheme in ("http", "https") and url.host and (url.port or 80) < 2**16:
+            return given
+    except httpx2.InvalidURL:
+        pass
+    shown = shortened(given.rpartition("@")[2])
+    raise InputError(f"{shown!r} is no base URL; one looks like http://127.0.0.1:8080/v1")
+
+
+def _may_pass(status: int) -> bool:
+    """Whether the SDK retries after this status."""
+    return status in (408, 409, 429) or status >= 500
 
 
 def without(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, JSON]:
     """The body less what the upstream rejects; a limit that has another name there is renamed."""
-    kept = {name: value for name, value in body.items() if name not in dropped}
+    gone = {*dropped, *(implied for name in dropped for implied in _IMPLIED.get(name, ()))}
+    kept = {name: value for name, value in body.items() if name not in gone}
     for old, new in _RENAMED.items():
         if old in dropped and old in body:
             kept.setdefault(new, body[old])
-    for name, implied in _IMPLIED.items():
-        if name in dropped:
-            kept = {key: value for key, value in kept.items() if key not in implied}
     return kept
 
 
 def rejected_parameter(error: openai.APIStatusError, sent: ChatBody) -> str | None:
-    """The optional parameter that a 400 or 422 is about: the one that it names as `param`, else in its words."""
-    if error.status_code not in (400, 422):
-        return None
+    """The optional parameter that a 400 or 422 is about: the one that it names as `param`, else first in its words."""
     candidates = [name for name in OPTIONAL if name in sent]
-    if (param := _error_field(error, "param")) in candidates:
-        return str(param)
-    words = str(_error_field(error, "message") or error.message)
-    return next((name for name in candidates if re.search(rf"\b{name}\b", words)), None)
-
-
-def _error_field(error: openai.APIStatusError, name: str) -> Any:
-    body = error.body
-    inner = body.get("error", body) if isinstance(body, Mapping) else None
-    return inner.get(name) if isinstance(inner, Mapping) else None
-
-
-def _note_dropped(response: str, dropped: list[str]) -> str:
-    if not dropped:
-        return response
-    return json.dumps({**json.loads(response), _DROPPED: dropped}, ensure_ascii=False)
-
-
-def parse_reply(response: str) -> Reply:
-    """A chat completion's JSON text as a Reply; raises ModelError when it is not one."""
-    try:
-        payload = json.loads(response)
-        choice = payload["choices"][0]
-        message = choice["message"]
-        usage = payload.get("usage") or {}
-        spent = Usage(1, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
-        entries = (choice.get("logprobs") or {}).get("content")
-        finish = str(choice.get("finish_reason") or "")
-        trace = parse_trace(entries) if entries else None
-        return Reply(str(message.get("content") or ""), message, finish, spent, trace)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ModelError(f"not a chat completion: {response[:120]!r} ({error!r})") from error
-
-
-def parse_trace(entries: list[Mapping[str, JSON]]) -> TokenTrace | None:
-    """`logprobs.content` as arrays; None where the server gives no token ids, or no usable log-probability."""
-    pieces: dict[int, bytes] = {}
-    rows: list[dict[int, float]] = []
-    for entry in entries:
-        row: dict[int, float] = {}
-        for token in (entry, *(entry.get("top_logprobs") or ())):
-            number, logprob = token.get("id"), token.get("logprob")
-            if isinstance(number, int) and logprob is not None and not math.isnan(logprob):
-                row.setdefault(number, min(0.0, float(logprob)))
-                pieces.setdefault(number, _piece(token))
-        if row and entry.get("id") == next(iter(row)):
-            rows.append(row)
-    if not rows:
+    if error.status_code not in (400, 422) or not candidates:
         return None
-    width = max(len(row) for row in rows)
-    ids = np.full((len(rows), width), -1, dtype=np.int64)
-    logprobs = np.full((len(rows), width), -np.inf)
-    for position, row in enumerate(rows):
-        ids[position, : len(row)] = list(row.keys())
-        logprobs[position, : len(row)] = list(row.values())
-    return TokenTrace(ids, logprobs, pieces)
+    named = _field(error, "param")
+    words = named if isinstance(named, str) and named else _words(error)
+    found = re.search(rf"\b({'|'.join(candidates)})\b", words)
+    return found[1] if found and not _TOO_LONG.search(words) else None
 
 
-def _piece(token: Mapping[str, JSON]) -> bytes:
-    given = token.get("bytes")
-    return bytes(given) if isinstance(given, list) else str(token.get("token", "")).encode()
+def _words(error: openai.APIStatusError) -> str:
+    """What the server says of its refusal; all that it sent where no field is for that."""
+    message = _field(error, "message")
+    return message if isinstance(message, str) and message else error.response.text
+
+
+def _field(error: openai.APIStatusError, name: str) -> JSON:
+    return error.body.get(name) if isinstance(error.body, Mapping) else None
+
+
+def _noted(response: str, lacking: Mapping[str, str]) -> str:
+    """The response with what it took to get it; the field is ours, whatever the server put there."""
+    if not lacking and _DROPPED not in response:
+        return response
+    return json.dumps({**json.loads(response), _DROPPED: lacking})

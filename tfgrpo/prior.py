@@ -4,11 +4,13 @@ The caller's own messages stay byte for byte: the experiences travel in a messag
 caller's leading system messages, so that the prefix is the same in every call and providers' prompt caches hit.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from .prompts import template
-from .records import JSON, ChatBody, Experience, Message, Prior, Snapshot
+from .records import JSON, ChatBody, Experience, Prior, Snapshot
 from .settings import BIAS_ENTRIES, BIAS_LIMIT
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -34,33 +36,41 @@ def token_estimate(text: str) -> int:
 def with_prior(body: ChatBody, prior: Prior, *, biased: bool = True) -> ChatBody:
     """The same request with the prior added; `biased=False` leaves the token prior out.
 
-    A caller's own `logit_bias` wins key by key. The body is not altered; a body that is not a chat request (no list of
-    messages) is returned as it is.
+    A caller's own `logit_bias` wins key by key. The body is not altered; one that is no chat request (no messages) is
+    returned as it is, and a `logit_bias` that is no map is left to the upstream to refuse.
     """
     messages = body.get("messages")
-    if not isinstance(messages, list | tuple):
+    if not (isinstance(messages, list | tuple) and messages):
         return body
     changed: dict[str, JSON] = dict(body)
     if prior.experiences:
         changed["messages"] = _with_text(messages, render(prior.experiences))
-    if biased and prior.biases:
-        changed["logit_bias"] = merge_bias(body.get("logit_bias"), prior.logit_bias)
+    own = body.get("logit_bias")
+    if biased and prior.biases and isinstance(own, Mapping | None):
+        changed["logit_bias"] = merge_bias(own, prior.logit_bias)
     return changed
 
 
-def _with_text(messages: Sequence[Message], text: str) -> list[Message]:
-    lead = 0
-    while lead < len(messages) and messages[lead].get("role") in _SYSTEM_ROLES:
-        lead += 1
-    role = messages[lead - 1]["role"] if lead else "system"
-    return [*messages[:lead], {"role": role, "content": text}, *messages[lead:]]
+def _with_text(messages: Sequence[JSON], text: str) -> list[JSON]:
+    leading = list(takewhile(_is_system, messages))
+    role = leading[-1]["role"] if leading else "system"
+    return [*leading, {"role": role, "content": text}, *messages[len(leading) :]]
+
+
+def _is_system(message: JSON) -> bool:
+    return isinstance(message, Mapping) and message.get("role") in _SYSTEM_ROLES
 
 
 def merge_bias(own: Mapping[str, float] | None, learned: Mapping[str, float]) -> dict[str, float]:
     """Both maps in one, the caller's entries first and untouched, ours clamped, at most BIAS_ENTRIES in all."""
-    merged = dict(own or {})
-    room = max(0, BIAS_ENTRIES - len(merged))
-    strongest = sorted(learned, key=lambda token: (-abs(learned[token]), token))
-    for token in [token for token in strongest if token not in merged][:room]:
-        merged[token] = min(BIAS_LIMIT, max(-BIAS_LIMIT, learned[token]))
-    return merged
+    own = own or {}
+    ours = {token: _clamped(bias) for token, bias in learned.items() if token not in own}
+    room = max(0, BIAS_ENTRIES - len(own))
+    if len(ours) > room:
+        strongest = sorted(ours, key=lambda token: (-abs(ours[token]), token))[:room]
+        ours = {token: ours[token] for token in strongest}
+    return {**own, **ours}
+
+
+def _clamped(bias: float) -> float:
+    return bias if -BIAS_LIMIT <= bias <= BIAS_LIMIT else math.copysign(BIAS_LIMIT, bias)

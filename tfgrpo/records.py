@@ -49,7 +49,7 @@ def message_text(message: Message) -> str:
     """The text of one chat message, whether its content is a string, a list of parts or absent."""
     content = message.get("content")
     if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+        return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
     return "" if content is None else str(content)
 
 
@@ -229,7 +229,7 @@ Verdict: TypeAlias = Literal["awaiting review", "refused", "on trial", "kept", "
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of an experience, why, and by whom (`rule` or a person)."""
+    """What became of an experience, why, and by whom (`rule`, `distiller` or a person)."""
 
     experience: str
     verdict: Verdict
@@ -288,18 +288,16 @@ class Prior:
     """Version (content id) of the template that renders the experiences."""
     parent: str | None = field(default=None, compare=False)
     id: str = field(init=False)
+    logit_bias: Mapping[str, float] = field(init=False, compare=False, repr=False)
+    """The token prior as the API's `logit_bias` map; made once, since every request needs it."""
 
     def __post_init__(self) -> None:
         ordered = sorted(self.biases, key=lambda entry: entry.token)
         object.__setattr__(self, "biases", tuple(ordered))
+        object.__setattr__(self, "logit_bias", {str(entry.token): entry.bias for entry in ordered})
         texts = [[experience.kind, experience.text] for experience in self.experiences]
         biases = [[entry.token, entry.bias] for entry in ordered]
         object.__setattr__(self, "id", content_id("prior", texts, biases, self.tokenizer, self.template))
-
-    @property
-    def logit_bias(self) -> dict[str, float]:
-        """The token prior as the API's `logit_bias` map."""
-        return {str(entry.token): entry.bias for entry in self.biases}
 
 
 PriorState: TypeAlias = Literal["candidate", "canary", "live", "ungated", "rejected", "superseded", "rolled back"]

@@ -68,15 +68,20 @@ class Settings:
     """Seconds."""
 
     def __post_init__(self) -> None:
-        counts = ("steps", "group_size", "proposals", "experience_words", "trial_experiences", "prior_tokens")
-        for name in (*counts, "concurrency"):
-            if getattr(self, name) < 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"setting {name} is {getattr(self, name)}; it must lie between 0 and 1")
-        if not 0 < self.bias_entries <= BIAS_ENTRIES:
-            raise InputError(f"setting bias_entries is {self.bias_entries}; it must lie between 1 and {BIAS_ENTRIES}")
+        if self.recipe not in get_args(Recipe):
+            raise InputError(f"setting recipe is {self.recipe!r}; it must be {' or '.join(get_args(Recipe))}")
+        for name, (low, high) in _COUNTS.items():
+            value = getattr(self, name)
+            if not (isinstance(value, int) and low <= value <= high) and (name, value) != ("distilled_groups", None):
+                above = f"from {low} to {high:g}" if math.isfinite(high) else f"of at least {low}"
+                raise InputError(f"setting {name} is {value!r}; it must be a whole number {above}")
+        for name, high in _AMOUNTS.items():
+            value = getattr(self, name)
+            zero = 0 <= value if name in _MAY_BE_ZERO else 0 < value
+            if not (zero and value <= high and math.isfinite(value)):
+                least = "at least" if name in _MAY_BE_ZERO else "above"
+                bound = f" and at most {high:g}" if math.isfinite(high) else ""
+                raise InputError(f"setting {name} is {value!r}; it must be a number {least} 0{bound}")
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast are left out."""

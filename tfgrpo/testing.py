@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .hashing import derive_seed
-from .llm import parse_reply
+from .replies import parse_reply
 from .records import JSON, CallKey, ChatBody, Reply, message_text
 
 Scope: TypeAlias = MutableMapping[str, Any]

@@ -1,0 +1,106 @@
+"""What a server answered to a chat request, read with tolerance: only a missing answer is an error."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .errors import ModelError, shortened
+from .records import JSON, Reply, TokenTrace, Usage, message_text
+
+_LONE = re.compile(r"\\u[dD][89a-fA-F]")
+_NEVER = -9999.0
+"""What OpenAI reports for a token that is too unlikely for a number."""
+_ROUNDING = 1e-3
+"""A log-probability this far above 0 is 0; one farther is none."""
+_MOST_TOKENS = 2**31
+
+
+def parse_reply(response: str) -> Reply:
+    """A chat completion's JSON text as a Reply; raises ModelError when it is not one.
+
+    Figures that make no sense (usage, log-probabilities) are left out: they are no reason to lose a paid answer.
+    """
+    try:
+        payload = _loads(response)
+        choice = payload["choices"][0]
+        message = {**choice["message"]}
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise ModelError(f"not a chat completion: {shortened(response)!r}") from error
+    logprobs = choice.get("logprobs")
+    entries = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    return Reply(
+        text=message_text(message),
+        message=message,
+        finish_reason=str(choice.get("finish_reason") or ""),
+        usage=_usage(payload.get("usage")),
+        trace=parse_trace(entries) if isinstance(entries, list) else None,
+    )
+
+
+def _loads(response: str) -> JSON:
+    """The JSON value; half a surrogate pair in it, which no request could carry on, becomes a question mark."""
+    payload = json.loads(response)
+    if _LONE.search(response):
+        payload = json.loads(json.dumps(payload, ensure_ascii=False).encode(errors="replace"))
+    return payload
+
+
+def _usage(given: JSON) -> Usage:
+    fields = given if isinstance(given, Mapping) else {}
+    spent = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    return Usage(1, *(count if isinstance(count, int) and 0 < count < 2**63 else 0 for count in spent))
+
+
+def parse_trace(entries: Sequence[JSON]) -> TokenTrace | None:
+    """`logprobs.content` as arrays; None where the server gives no token ids, or no usable log-probability."""
+    pieces: dict[int, bytes] = {}
+    rows: list[dict[int, float]] = []
+    for entry in entries:
+        row: dict[int, float] = {}
+        for token, logprob, piece in _listed(entry):
+            row.setdefault(token, logprob)
+            pieces.setdefault(token, piece)
+        if row:
+            rows.append(row)
+    if not rows:
+        return None
+    width = max(len(row) for row in rows)
+    ids = np.full((len(rows), width), -1, dtype=np.int64)
+    logprobs = np.full((len(rows), width), -np.inf)
+    for position, row in enumerate(rows):
+        ids[position, : len(row)] = list(row.keys())
+        logprobs[position, : len(row)] = list(row.values())
+    return TokenTrace(ids, logprobs, pieces)
+
+
+def _listed(entry: JSON) -> Iterator[tuple[int, float, bytes]]:
+    """Id, log-probability and bytes of the token sampled at a position, and of the alternatives there.
+
+    Tokens without an id or a log-probability are left out, and the whole position where the sampled one is.
+    """
+    if not (isinstance(entry, Mapping) and _usable(entry)):
+        return
+    others = entry.get("top_logprobs")
+    for token in (entry, *(others if isinstance(others, list) else ())):
+        if isinstance(token, Mapping) and _usable(token):
+            given = token["logprob"]
+            logprob = -math.inf if given <= _NEVER else min(0.0, float(given))
+            yield token["id"], logprob, _piece(token)
+
+
+def _usable(token: Mapping[str, JSON]) -> bool:
+    number, logprob = token.get("id"), token.get("logprob")
+    if not (type(number) is int and 0 <= number < _MOST_TOKENS):
+        return False
+    return isinstance(logprob, int | float) and logprob <= _ROUNDING  # false for NaN
+
+
+def _piece(token: Mapping[str, JSON]) -> bytes:
+    """The token's bytes, which need not be UTF-8; its text where the server gives none."""
+    try:
+        return bytes([*token["bytes"]])
+    except (KeyError, TypeError, ValueError):
+        return str(token.get("token", "")).encode(errors="replace")
