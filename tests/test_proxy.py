@@ -341,6 +341,15 @@ async def test_the_proxy_keeps_no_cookies_and_adds_no_headers(front: Serve) -> N
     assert [name for name, _ in upstream.scopes[1]["headers"]] == [b"host"]
 
 
+@pytest.mark.parametrize("path", [CHAT, "/v1/other"])
+async def test_connections_to_the_upstream_are_used_again(path: str, front: Serve) -> None:
+    upstream = Recorder(body=b"whole")
+    at = await front(upstream)
+    for _ in range(3):
+        await at.outside.post(path, json=BODY)
+    assert len({scope["client"] for scope in upstream.scopes}) == 1
+
+
 async def test_a_request_streams_to_the_upstream_as_it_comes(front: Serve) -> None:
     arrived, onward = asyncio.Queue[bytes](), asyncio.Event()
 
@@ -632,6 +641,14 @@ def test_the_proxies_of_the_environment_count(
 
 
 # The process
+
+
+def test_what_is_not_installed_is_one_clear_line() -> None:
+    program = "import sys; sys.modules['aiohttp'] = None; import tfgrpo.proxy"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("tfgrpo.errors.InputError")
+    assert "pip install 'tfgrpo[serve]'" in last
 
 
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Is it better, and by how much? Arms on the same tasks under the same settings, with an interval over tasks."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,15 @@ from .hashing import canonical
 from .llm import Upstream
 from .observer import Observer
 from .probe import probe
-from .records import JSON, Frame, Prior, Rollout, Run, Task
+from .records import JSON, Backend, Frame, Prior, Rollout, Run, Task
 from .rewards import Reward, score
 from .rollouts import ChatExecutor, Executor, gather
 from .store import Store
 
 BOOTSTRAP = 10_000
 """Resamples behind an interval."""
+_BLOCK = 100
+"""Resamples that are drawn at once, so that memory stays small with thousands of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     )
     try:
         backend = await probe(upstream, wanted.frame.model, run=run.id)
-        priors = {"frozen": Prior(), "learned": wanted.prior}
+        priors = {"frozen": Prior(), "learned": _usable(wanted.prior, backend, upstream, observer)}
         executors = {
             arm: ChatExecutor(upstream, wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed)
             for arm in priors
@@ -114,8 +117,23 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     except TfgrpoError as error:
         store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
         raise
+    for name, why in sorted(upstream.dropped.items()):
+        observer.note(f"parameter {name} was left out: {why}")
     store.end(run.id, "finished", store.spent(run.id), result.as_json())
     return result
+
+
+def _usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer) -> Prior:
+    """The prior, less a token prior that means nothing to this upstream; says so."""
+    if not prior.biases:
+        return prior
+    if backend.logit_bias != "honoured":
+        observer.note(f"token prior left out: {upstream.name} does not honour logit_bias ({backend.logit_bias})")
+    elif prior.tokenizer != backend.tokenizer:
+        observer.note(f"token prior left out: it belongs to another tokenizer than that of {upstream.name}")
+    else:
+        return prior
+    return replace(prior, biases=(), tokenizer=None)
 
 
 async def evaluate(
@@ -147,7 +165,7 @@ async def evaluate(
     if not shared.any():
         raise InputError(f"no task could be compared: {errors[0] if errors else 'no tasks'}")
     by_task = np.nanmean(rewards[shared], axis=2)
-    constant = await best_constant(tasks, reward)
+    constant = await best_constant([task for task, kept in zip(tasks, shared, strict=True) if kept], reward)
     return Evaluation(
         tasks=int(shared.sum()),
         repeats=repeats,
@@ -163,20 +181,23 @@ async def evaluate(
 
 def paired_difference(by_task: NDArray[np.float64], seed: int) -> Difference:
     """The mean of per-task differences, shape (tasks,), with a percentile bootstrap over tasks (Efron 1979)."""
-    chosen = np.random.default_rng(seed).integers(len(by_task), size=(BOOTSTRAP, len(by_task)))
-    low, high = np.percentile(by_task[chosen].mean(axis=1), [2.5, 97.5])
+    rng, count = np.random.default_rng(seed), len(by_task)
+    blocks = [by_task[rng.integers(count, size=(_BLOCK, count))].mean(axis=1) for _ in range(BOOTSTRAP // _BLOCK)]
+    low, high = np.percentile(np.concatenate(blocks), [2.5, 97.5])
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
     return Difference(float(by_task.mean()), float(low), float(high), wins, losses, len(by_task) - wins - losses)
 
 
 async def best_constant(tasks: Sequence[Task], reward: Reward) -> tuple[str, float] | None:
-    """The answer that scores best when given to every task, and its mean reward; None where no answer repeats."""
-    answers = {canonical(task.answer): task.answer for task in tasks if isinstance(task.answer, str | int | float)}
-    if not answers or len(answers) == len(tasks):
-        return None
+    """The answer that scores best when given to every task, and its mean reward; None where no answer repeats.
+
+    Only answers that repeat are tried; numbers and booleans stand for their JSON text, as they do in rewards.
+    """
+    given = [task.answer for task in tasks if isinstance(task.answer, str | int | float)]
+    counts = Counter(answer if isinstance(answer, str) else canonical(answer) for answer in given)
     scores: dict[str, float] = {}
-    for answer in answers.values():
-        attempts = [await score(reward, Rollout(task, 0, 0, "", text=str(answer))) for task in tasks]
-        scores[str(answer)] = sum(attempt.reward or 0.0 for attempt in attempts) / len(tasks)
-    best = max(sorted(scores), key=lambda answer: scores[answer])
-    return best, scores[best]
+    for text in sorted(text for text, count in counts.items() if count > 1):
+        attempts = [await score(reward, Rollout(task, 0, 0, "", text=text)) for task in tasks]
+        scores[text] = sum(attempt.reward or 0.0 for attempt in attempts) / len(tasks)
+    best = max(scores, key=lambda text: scores[text], default=None)
+    return None if best is None else (best, scores[best])

@@ -7,10 +7,13 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .errors import shortened
 from .records import Rollout, Usage
 
 _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""
+_NOTE = 2_000
+"""Characters of a note at most."""
 
 
 class Display:
@@ -45,7 +48,7 @@ class Display:
         """A stage of that many rollouts begins."""
         self._name, self._total, self._done, self._rewards, self._scored = name, rollouts, 0, 0.0, 0
         self._started = self._printed = time.monotonic()
-        self._bar.reset(self._stage, description=name, total=rollouts, visible=True, figures="")
+        self._bar.reset(self._stage, description=name, total=rollouts, visible=True, figures=self._figures())
 
     def landed(self, rollout: Rollout) -> None:
         """Count one attempt."""
@@ -62,8 +65,8 @@ class Display:
             self._console.print(line, markup=False)
 
     def note(self, line: str) -> None:
-        """Print one line above the bar."""
-        self._console.print(line, markup=False)
+        """Print one line above the bar; what upstreams and models said in it cannot reach the terminal as commands."""
+        self._console.print(shortened(line, _NOTE), markup=False)
 
     def _figures(self) -> str:
         spent = self._usage()

@@ -1,8 +1,10 @@
 """Every number that a run depends on, under one name, with the default of the method."""
 
-from collections.abc import Mapping
+import math
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from .errors import InputError
 from .records import JSON
@@ -68,22 +70,44 @@ class Settings:
     """Seconds."""
 
     def __post_init__(self) -> None:
-        if self.recipe not in get_args(Recipe):
-            raise InputError(f"setting recipe is {self.recipe!r}; it must be {' or '.join(get_args(Recipe))}")
-        for name, (low, high) in _COUNTS.items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and low <= value <= high) and (name, value) != ("distilled_groups", None):
-                above = f"from {low} to {high:g}" if math.isfinite(high) else f"of at least {low}"
-                raise InputError(f"setting {name} is {value!r}; it must be a whole number {above}")
-        for name, high in _AMOUNTS.items():
-            value = getattr(self, name)
-            zero = 0 <= value if name in _MAY_BE_ZERO else 0 < value
-            if not (zero and value <= high and math.isfinite(value)):
-                least = "at least" if name in _MAY_BE_ZERO else "above"
-                bound = f" and at most {high:g}" if math.isfinite(high) else ""
-                raise InputError(f"setting {name} is {value!r}; it must be a number {least} 0{bound}")
+        """Raises InputError for a value out of range."""
+        for names, allowed, words in _RULES:
+            for name in names:
+                if not allowed(getattr(self, name)):
+                    raise InputError(f"setting {name} is {getattr(self, name)!r}; it must be {words}")
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast are left out."""
         speed = {"concurrency", "call_retries", "call_timeout"}
         return {name: value for name, value in asdict(self).items() if name not in speed}
+
+
+def _whole(low: int, high: float = math.inf) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int) and low <= value <= high
+
+
+def _above_zero(high: float = sys.float_info.max) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int | float) and 0 < value <= high
+
+
+def _share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+_COUNTS = (
+    "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
+    "prior_tokens", "top_logprobs", "concurrency",
+)  # fmt: skip
+_SHARES = ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
+_AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout")
+_RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
+    (_COUNTS, _whole(1), "a whole number of at least 1"),
+    (("distiller_retries", "call_retries"), _whole(0), "a whole number of at least 0"),
+    (("distilled_groups",), lambda value: value is None or _whole(0)(value), "a whole number, or None for all"),
+    (("bias_entries",), _whole(1, BIAS_ENTRIES), f"a whole number from 1 to {BIAS_ENTRIES}"),
+    (_SHARES, _share, "between 0 and 1"),
+    (("bias_cap",), _above_zero(BIAS_LIMIT), f"above 0 and at most {BIAS_LIMIT:g}"),
+    (_AMOUNTS, _above_zero(), "a number above 0"),
+    (("bias_z",), lambda value: value == 0 or _above_zero()(value), "a number of at least 0"),
+    (("recipe",), lambda value: value in get_args(Recipe), " or ".join(get_args(Recipe))),
+)

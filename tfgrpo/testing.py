@@ -7,14 +7,15 @@
 import json
 import math
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .hashing import derive_seed
-from .replies import parse_reply
 from .records import JSON, CallKey, ChatBody, Reply, message_text
+from .replies import parse_reply
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -75,6 +76,10 @@ class ScriptedModel:
 
     script: Script
     name: str = "fake"
+    owner: str = "tfgrpo.testing"
+    """`owned_by` in /v1/models: `llamacpp` and `vllm` are treated as what they are."""
+    tokenizer: Callable[[str], Sequence[int]] = lambda text: [len(word) for word in text.split()]
+    """Token ids of a text, for /tokenize."""
     requests: list[ChatBody] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -101,11 +106,12 @@ class ScriptedModel:
         if method == "POST" and path.endswith("/chat/completions"):
             await self._complete(json.loads(raw), send)
         elif method == "GET" and path.endswith("/models"):
-            models = [{"id": self.name, "object": "model", "created": 0, "owned_by": "tfgrpo.testing"}]
+            models = [{"id": self.name, "object": "model", "created": 0, "owned_by": self.owner}]
             await _respond(send, 200, json.dumps({"object": "list", "data": models}).encode())
         elif method == "POST" and path.endswith("/tokenize"):
-            words = json.loads(raw)["content"].split()
-            await _respond(send, 200, json.dumps({"tokens": [len(word) for word in words]}).encode())
+            asked = json.loads(raw)
+            tokens = list(self.tokenizer(asked["content"] if "content" in asked else asked["prompt"]))
+            await _respond(send, 200, json.dumps({"tokens": tokens}).encode())
         elif path.endswith("/health"):
             await _respond(send, 200, b'{"status":"ok"}')
         else:
@@ -118,21 +124,31 @@ class ScriptedModel:
             await _respond(send, answer.status, json.dumps(whole).encode())
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
-        for event in _events(whole):
+        for event in _events(whole, usage=bool((body.get("stream_options") or {}).get("include_usage"))):
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
 
-def _events(whole: dict[str, JSON]) -> Iterator[bytes]:
-    """The completion as server-sent events, a word each."""
+def _events(whole: dict[str, JSON], *, usage: bool) -> Iterator[bytes]:
+    """The completion as server-sent events: a word each, then the tool calls, then the usage if asked for."""
     choice = whole["choices"][0]
+    message = choice["message"]
     base = {"id": whole["id"], "object": "chat.completion.chunk", "created": 0, "model": whole["model"]}
-    for number, word in enumerate((choice["message"]["content"] or "").split(" ")):
-        delta = {"content": word if number == 0 else f" {word}"} | ({"role": "assistant"} if number == 0 else {})
-        piece = {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-        yield b"data: " + json.dumps(piece).encode() + b"\n\n"
-    last = {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}
-    yield b"data: " + json.dumps(last).encode() + b"\n\n"
+    pieces = re.findall(r"(?:^| )[^ ]*", message["content"] or "")
+    deltas: list[dict[str, JSON]] = [{"content": piece} for piece in pieces]
+    deltas += [{"tool_calls": [{"index": i, **call}]} for i, call in enumerate(message.get("tool_calls", ()))]
+    deltas[0] |= {"role": "assistant"}
+    choices: list[dict[str, JSON]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices[0] |= {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
+    choices.append({"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]})
+    for one in choices:
+        yield _event({**base, "choices": [one]})
+    if usage:
+        yield _event({**base, "choices": [], "usage": whole["usage"]})
+
+
+def _event(chunk: dict[str, JSON]) -> bytes:
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:
@@ -157,18 +173,23 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             return
 
 
+_COLDEST = 1e-6
+"""Stands for temperature 0: the likeliest word for certain."""
+
+
 @dataclass(frozen=True, slots=True)
 class SimulatedPolicy:
     """A script: one-word answers drawn from an exact softmax over a small vocabulary.
 
     The token id of a word is its place in `words`. `logits` gives the unbiased logits for a prompt (the text of the
-    whole request). Reported log-probabilities are at temperature 1 and before the bias, as llama.cpp reports them, or
-    after it with `after_bias`.
+    whole request). Reported log-probabilities are at temperature 1 and before the bias, as llama.cpp reports them,
+    after it with `after_bias`, and at the temperature of sampling with `after_temperature`.
     """
 
     words: Sequence[str]
     logits: Callable[[str], Sequence[float]]
     after_bias: bool = False
+    after_temperature: bool = False
 
     def __call__(self, body: ChatBody) -> Answer:
         """Draws with the request's `seed` and hashes the prompt into it: equal requests get equal answers."""
@@ -176,11 +197,11 @@ class SimulatedPolicy:
         raw = list(self.logits(prompt))
         bias = {int(token): value for token, value in (body.get("logit_bias") or {}).items()}
         biased = [logit + bias.get(token, 0.0) for token, logit in enumerate(raw)]
-        temperature = float(body.get("temperature", 1.0))
+        temperature = float(body.get("temperature", 1.0)) or _COLDEST
         draw = random.Random(derive_seed(body.get("seed"), prompt))
-        weights = [math.exp(logprob) for logprob in _log_softmax([logit / (temperature or 1e-6) for logit in biased])]
+        weights = [math.exp(logprob) for logprob in _log_softmax(biased, temperature)]
         chosen = draw.choices(range(len(raw)), weights)[0]
-        reported = _log_softmax(biased if self.after_bias else raw)
+        reported = _log_softmax(biased if self.after_bias else raw, temperature if self.after_temperature else 1.0)
         ranked = sorted(range(len(raw)), key=lambda token: -reported[token])[: int(body.get("top_logprobs") or 0)]
         entry = self._entry(chosen, reported) | {"top_logprobs": [self._entry(token, reported) for token in ranked]}
         return Answer(self.words[chosen], logprobs=[entry])
@@ -190,10 +211,11 @@ class SimulatedPolicy:
         return {"id": token, "token": word, "bytes": list(word.encode()), "logprob": reported[token]}
 
 
-def _log_softmax(logits: Sequence[float]) -> list[float]:
-    top = max(logits)
-    total = top + math.log(sum(math.exp(logit - top) for logit in logits))
-    return [logit - total for logit in logits]
+def _log_softmax(logits: Sequence[float], temperature: float) -> list[float]:
+    scaled = [logit / temperature for logit in logits]
+    top = max(scaled)
+    total = top + math.log(sum(math.exp(logit - top) for logit in scaled))
+    return [logit - total for logit in scaled]
 
 
 @contextmanager

@@ -23,17 +23,16 @@ from ..transport import (
     takes_prior,
 )
 from .caller import Caller, Receive, Scope, Send, refuse, respond
-from .upstream import Order, Upstream, end_to_end
+from .upstream import Order, Upstream
 
 HEALTH_PATH = "/healthz"
 _HEADER_BYTES = 65_536
 _BODILESS = (204, 304)
 
-_logger = logging.getLogger("tfgrpo")
-
-
 _CODECS = (Codec(orjson.loads, orjson.dumps), STANDARD)
 """The fast one makes floats of integers with more than 64 bits, and refuses what it could not write again (NaN)."""
+
+_logger = logging.getLogger("tfgrpo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,10 @@ class Proxy:
         traceback: TracebackType | None = None,
     ) -> None:
         self._refresher.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._refresher
         await self._session.close()
         self._source.close()
+        with suppress(asyncio.CancelledError):
+            await self._refresher
 
     async def _refresh(self) -> None:
         while True:
@@ -169,7 +168,7 @@ class Proxy:
 async def _relay(response: aiohttp.ClientResponse, order: Order, send: Send) -> bool:
     """Pass the answer on as it comes, all but its end; False when the upstream broke off."""
     async with response:
-        headers = order.response_headers(end_to_end(response.raw_headers))
+        headers = order.response_headers(response.raw_headers)
         if response.status in _BODILESS:  # they may give the length that another answer would have
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -46,7 +46,7 @@ class Upstream:
         """Raises InputError for what cannot be a base URL."""
         try:
             parts = urlsplit(url)
-            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             sound = False
         if not sound:

@@ -39,7 +39,7 @@ class PriorSource:
         self._snapshot: Snapshot | None = None
         self._connection: _Connection | None = None
         self._inherited: _Connection | None = None
-        self._state = ""
+        self._reported = ""
         self._said: set[str] = set()
 
     @property
@@ -113,10 +113,10 @@ class PriorSource:
             " `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is"
         )
 
-    def _report(self, state: str) -> None:
-        if state != self._state:
-            self._state = state
-            _logger.log(logging.INFO if self._snapshot else logging.WARNING, state)
+    def _report(self, standing: str) -> None:
+        if standing != self._reported:
+            self._reported = standing
+            _logger.log(logging.INFO if self._snapshot else logging.WARNING, standing)
 
 
 def prior_source(store: str | Path | None = None, namespace: str | None = None) -> PriorSource:
