@@ -270,7 +270,7 @@ class TokenBias:
     z: float
     """Averaged bias over its jackknife standard deviation, leaving out whole tasks."""
     evidence: int
-    """Tasks whose mixed groups moved it."""
+    """Effective number of tasks whose mixed groups moved it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias", round(float(self.bias), BIAS_DECIMALS) + 0.0)  # -0.0 is 0.0, or ids differ

@@ -62,7 +62,7 @@ class Settings:
     """Nats a step, averaged over the positions where an updated token competes."""
     bias_cap: float = 4.0
     bias_entries: int = 100
-    bias_z: float = 2.0
+    bias_z: float = 1.0
 
     concurrency: int = 16
     call_retries: int = 5

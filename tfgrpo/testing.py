@@ -134,7 +134,8 @@ def _events(whole: dict[str, JSON], *, usage: bool) -> Iterator[bytes]:
     choice = whole["choices"][0]
     message = choice["message"]
     base = {"id": whole["id"], "object": "chat.completion.chunk", "created": 0, "model": whole["model"]}
-    pieces = re.findall(r"(?:^| )[^ ]*", message["content"] or "")
+    text = message["content"]
+    pieces = [None] if text is None else re.findall(r"(?:^| )[^ ]*", text)
     deltas: list[dict[str, JSON]] = [{"content": piece} for piece in pieces]
     deltas += [{"tool_calls": [{"index": i, **call}]} for i, call in enumerate(message.get("tool_calls", ()))]
     deltas[0] |= {"role": "assistant"}

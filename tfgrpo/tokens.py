@@ -25,12 +25,20 @@ the gradient of such a token is off by less than A_i exp(x_K / T) / Z a position
 
 Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
 lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
-leave-one-out path through all steps: a z of the gradient would vanish at convergence, and drop the best tokens. What a
-single task wants never passes, since a token carried by m equally convinced tasks has a z of about sqrt(m).
+leave-one-out path through all steps: a z of the gradient would vanish at convergence, and drop the best tokens. The
+threshold on |z| is low, because the word of a label is wanted by its own tasks and unwanted by all others: its z is
+modest however right its bias is, and to drop one label of several is worse than to drop none. What keeps out the words
+of single tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
+
+    m = (sum_j |g_j|)^2 / sum_j g_j^2,
+
+which is 1 for a token that one task alone moves and J for one that all J move alike. Biases too small to matter are
+dropped too.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -47,8 +55,10 @@ DECIDED = 0.99
 """A position whose likeliest token has more than this probability takes no part in the KL limit."""
 FINEST = 1e-3
 """Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
-FEWEST_TASKS = 4
-"""A token that fewer tasks have moved is dropped, however well they agree: the jackknife of so few is no evidence."""
+FEWEST_TASKS = 4.0
+"""A token with fewer effective tasks behind it is dropped, however well they agree."""
+LEAST_BIAS = 0.05
+"""Nats: a smaller bias changes nothing that anyone would see, and costs an entry of the map."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +72,7 @@ class Positions:
     weights: Floats
     """The rollout's advantage, shape (N,)."""
     tasks: Ints
-    """Index of the task in `Gradient.tasks`, shape (N,)."""
+    """Index of the task in `Gradient.tasks`, ascending, shape (N,)."""
     tail: float
     """Largest probability given to unlisted tokens that is only known as a bound; 0 at T = 1."""
 
@@ -158,25 +168,34 @@ def _look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
 
 
 def gradient(found: Positions, tasks: tuple[str, ...], special: set[int], temperature: float) -> Gradient:
-    """g and h by task, before the KL limit (`scale` 1)."""
-    listed = found.tokens >= 0
-    vocabulary, index = np.unique(found.tokens, return_inverse=True)
-    index = index.reshape(found.tokens.shape)
-    shape = (len(tasks), len(vocabulary))
-    probability = np.where(listed, found.probabilities, 0.0)
-    score = -probability * found.weights[:, None]
-    if len(score):
-        score[:, 0] += found.weights
-    cell = (found.tasks[:, None] * len(vocabulary) + index).ravel()
-    slope = _total(cell, score / temperature, shape)
-    curvature = _total(cell, probability * (1.0 - probability) / temperature**2, shape)
-    allowed = np.array([token >= 0 and token not in special for token in vocabulary.tolist()], dtype=bool)
-    return Gradient(vocabulary[allowed], tasks, slope[:, allowed], curvature[:, allowed], 1.0, found.tail)
+    """g and h by task, before the KL limit (`scale` 1).
+
+    Task by task, so that besides the result only one task's positions are held, however many there are.
+    """
+    tokens, columns = _columns(found.tokens, special)
+    slope, curvature = np.zeros((len(tasks), len(tokens))), np.zeros((len(tasks), len(tokens)))
+    bounds = np.searchsorted(found.tasks, np.arange(len(tasks) + 1))
+    for row, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        column = columns[found.tokens[start:stop] + 1].ravel()
+        probability, weight = found.probabilities[start:stop], found.weights[start:stop]
+        score = -probability * weight[:, None]
+        score[:, 0] += weight
+        spread = probability * (1.0 - probability)
+        slope[row] = np.bincount(column, (score / temperature).ravel(), len(tokens) + 1)[:-1]
+        curvature[row] = np.bincount(column, (spread / temperature**2).ravel(), len(tokens) + 1)[:-1]
+    return Gradient(tokens, tasks, slope, curvature, 1.0, found.tail)
 
 
-def _total(cell: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
-    """The sum of the values in each cell of a (J, V) table, cells numbered row by row."""
-    return np.bincount(cell, weights=values.ravel(), minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+def _columns(listed: Ints, special: set[int]) -> tuple[Ints, Ints]:
+    """Distinct token ids, ascending, shape (V,), and by 1 + id the column of each; V for what has no place there.
+
+    A table over all ids is far faster than sorting the ids listed.
+    """
+    seen = np.zeros(listed.max(initial=-1) + 2, dtype=bool)
+    seen[listed + 1] = True
+    seen[[0, *(token + 1 for token in special if token + 1 < len(seen))]] = False
+    tokens = np.flatnonzero(seen) - 1
+    return tokens, np.where(seen, np.cumsum(seen) - 1, len(tokens))
 
 
 def natural_step(slope: Floats, curvature: Floats, settings: Settings) -> Floats:
@@ -249,14 +268,14 @@ def token_prior(
     inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
     deviation = np.sqrt(variance + _look_up(tokens, inherited))
     z = whole / np.maximum(deviation, FINEST)
-    earlier = _look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
-    evidence = _evidence(tokens, steps) + earlier.astype(np.int64)
+    support = _effective_tasks(tokens, steps)
+    evidence = _look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()}) + support
+    keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_TASKS) & (np.abs(whole) >= LEAST_BIAS)
     entries = [
         TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
         for i, token in enumerate(tokens.tolist())
-        if abs(z[i]) >= settings.bias_z and evidence[i] >= FEWEST_TASKS and (token in known or token in before)
+        if keep[i]
     ]
-    entries = [entry for entry in entries if entry.bias]
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
 
 
@@ -285,10 +304,14 @@ def _paths(
     return tokens, paths
 
 
-def _evidence(tokens: Ints, steps: Sequence[Gradient]) -> Ints:
-    """How many distinct tasks have moved each token, shape (V,)."""
-    movers: dict[int, set[str]] = {}
+def _effective_tasks(tokens: Ints, steps: Sequence[Gradient]) -> Floats:
+    """m of each token, shape (V,); 0 where no task has moved it."""
+    names = {name: row for row, name in enumerate(sorted({task for step in steps for task in step.tasks}))}
+    total = np.zeros((len(names), len(tokens)))
     for step in steps:
-        for row, column in zip(*np.nonzero(step.slope), strict=True):
-            movers.setdefault(int(step.tokens[column]), set()).add(step.tasks[row])
-    return np.array([len(movers.get(token, ())) for token in tokens.tolist()], dtype=np.int64)
+        rows = np.array([names[task] for task in step.tasks], dtype=np.int64)
+        total[np.ix_(rows, np.searchsorted(tokens, step.tokens))] += step.slope
+    squares = (total**2).sum(axis=0)
+    effective = np.zeros(len(tokens))
+    np.divide(np.abs(total).sum(axis=0) ** 2, squares, out=effective, where=squares > 0)
+    return effective

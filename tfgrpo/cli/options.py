@@ -67,7 +67,7 @@ def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | N
     if base_url is not None and base_url.partition(":")[0] == "local":
         from ..local import upstream
 
-        with upstream(base_url, lambda line: click.echo(line, err=True)) as (url, own):
+        with upstream(base_url) as (url, own):
             yield url, model or own
     elif model is None:
         raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")

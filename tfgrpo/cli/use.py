@@ -129,22 +129,15 @@ def pull_model() -> None:
     """Fetch the embedded model into the user's cache, unless it is there."""
     from ..local import pull
 
-    click.echo(pull(lambda line: click.echo(line, err=True)))
+    click.echo(pull())
 
 
 @local.command("serve")
 @click.option("--model", metavar="FILE", help="Another GGUF file.  [default: the embedded model]")
 @click.option("--port", default=0, help="Port on 127.0.0.1.  [default: a free one]")
-@click.option("--slots", default=8, show_default=True, help="Requests answered at once.")
-def serve_model(model: str | None, port: int, slots: int) -> None:
+@click.option("--slots", default=4, show_default=True, type=click.IntRange(min=1), help="Requests answered at once.")
+def serve_model(*, model: str | None, port: int, slots: int) -> None:
     """Serve the embedded model at an OpenAI-compatible address until Ctrl-C."""
-    from contextlib import suppress
-    from threading import Event
+    from ..local import serve as serve_local
 
-    from ..local import model_name, model_path, serving
-
-    path = model_path(model, lambda line: click.echo(line, err=True))
-    with serving(path, port=port, slots=slots) as url:
-        click.echo(f"serving {model_name(path)} at {url}; Ctrl-C stops it")
-        with suppress(KeyboardInterrupt):
-            Event().wait()
+    serve_local(port=port, model=model, slots=slots)

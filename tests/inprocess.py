@@ -1,0 +1,83 @@
+"""An upstream without a network: the real SDK over an ASGI app or a function, and a journal in memory."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import httpx2
+
+from tfgrpo.llm import Journal, Upstream
+from tfgrpo.records import CallKey, Usage
+from tfgrpo.settings import Settings
+from tfgrpo.testing import Receive, Scope, Send
+
+URL = "http://fake/v1"
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+AT_ONCE = {"retry-after-ms": "1"}
+"""Headers that make the SDK try again without a pause."""
+
+
+class MemoryJournal:
+    """A Journal that keeps what it is given, in order."""
+
+    def __init__(self) -> None:
+        self.kept: dict[CallKey, tuple[str, str, Usage]] = {}
+
+    async def reply(self, key: CallKey, request: str) -> str | None:
+        if key not in self.kept:
+            return None
+        assert self.kept[key][0] == request, f"another request under {key}"
+        return self.kept[key][1]
+
+    async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
+        assert key not in self.kept, f"{key} was recorded before"
+        self.kept[key] = (request, response, usage)
+
+
+class Server:
+    """Answers one after the other, the last one for ever; keeps the requests."""
+
+    def __init__(self, *answers: httpx2.Response | Exception) -> None:
+        self.answers, self.requests = list(answers), list[httpx2.Request]()
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    @property
+    def bodies(self) -> list[Mapping[str, object]]:
+        """The JSON bodies that were sent."""
+        return [json.loads(request.content) for request in self.requests]
+
+
+def completion(text: str = "yes", **more: object) -> httpx2.Response:
+    """A chat completion; `more` goes beside `choices`."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    return httpx2.Response(200, json={"choices": [choice], "usage": usage, **more})
+
+
+def refusal(status: int, message: str = "no", headers: Mapping[str, str] = AT_ONCE, **more: object) -> httpx2.Response:
+    """An error as the OpenAI API words it."""
+    return httpx2.Response(status, json={"error": {"message": message, **more}}, headers=headers)
+
+
+@asynccontextmanager
+async def upstream(
+    server: Server | App,
+    *,
+    url: str = URL,
+    journal: Journal | None = None,
+    key: str | None = "sk-test-0123456789abcdef",
+    settings: Settings | None = None,
+) -> AsyncIterator[Upstream]:
+    """An Upstream whose requests go to `server`."""
+    transport = httpx2.MockTransport(server) if isinstance(server, Server) else httpx2.ASGITransport(app=server)
+    async with (
+        httpx2.AsyncClient(transport=transport) as client,
+        Upstream(url, api_key=key, settings=settings, journal=journal, http_client=client) as made,
+    ):
+        yield made

@@ -1,0 +1,144 @@
+"""What adding a prior to a request may and may not change."""
+
+import copy
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfgrpo.prior import merge_bias, prior_for, render, token_estimate, with_prior
+from tfgrpo.records import JSON, Experience, Frame, Prior, Snapshot, TokenBias
+
+EXPERIENCES = (Experience("Answer with one word."), Experience("Use {{braces}} and \\frac{1}{2} as they are."))
+BIASES = (TokenBias(1, b"a", 2.0, 3.0, 4), TokenBias(2, b"b", -1.5, 3.0, 4))
+PRIOR = Prior(EXPERIENCES, BIASES, "tokenizer_1")
+ASKED = {"role": "user", "content": "Where is my invoice?"}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+messages_of_any_kind = json_values | st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool"]) | json_values},
+    optional={"content": json_values},
+)
+tokens = st.integers(0, 400).map(str)
+biases = st.dictionaries(tokens, st.floats(-1e6, 1e6, allow_nan=False), max_size=400)
+priors = st.builds(
+    Prior,
+    st.lists(st.builds(Experience, st.text(min_size=1)), max_size=4).map(tuple),
+    st.dictionaries(st.integers(0, 999), st.floats(-200, 200), max_size=20).map(
+        lambda found: tuple(TokenBias(token, b"x", bias, 1.0, 4) for token, bias in found.items())
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "logit_bias", "n", "model"]), json_values), priors)
+def test_a_body_of_any_kind_is_neither_altered_nor_a_crash(body: dict[str, JSON], prior: Prior) -> None:
+    before = copy.deepcopy(body)
+    with_prior(body, prior)
+    assert body == before
+
+
+@given(st.lists(messages_of_any_kind, min_size=1, max_size=5), priors)
+def test_the_callers_messages_stay_and_ours_comes_after_the_leading_system_ones(
+    messages: list[JSON], prior: Prior
+) -> None:
+    before = copy.deepcopy(messages)
+    sent = list(with_prior({"messages": messages}, prior)["messages"])
+    assert messages == before
+    if prior.experiences:
+        roles = [entry.get("role") if isinstance(entry, dict) else None for entry in messages]
+        lead = next((place for place, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
+        ours = sent.pop(lead)
+        assert ours == {"role": roles[lead - 1] if lead else "system", "content": render(prior.experiences)}
+    assert sent == before
+
+
+@given(biases, biases)
+def test_the_callers_biases_win_and_ours_are_bounded(own: dict[str, float], learned: dict[str, float]) -> None:
+    merged = merge_bias(own, learned)
+    added = {token: bias for token, bias in merged.items() if token not in own}
+    assert {token: merged[token] for token in own} == own
+    assert len(merged) <= max(300, len(own))
+    assert len(merged) == max(len(own), min(300, len(own.keys() | learned.keys())))
+    assert all(added[token] == max(-100.0, min(100.0, learned[token])) for token in added)
+    left_out = learned.keys() - merged.keys()
+    assert all(abs(added[kept]) >= min(100.0, abs(learned[gone])) for kept in added for gone in left_out)
+
+
+@given(priors)
+def test_the_same_version_is_the_same_text(prior: Prior) -> None:
+    again = Prior(tuple(Experience(entry.text) for entry in prior.experiences), prior.biases)
+    assert again.id == prior.id
+    assert with_prior({"messages": [ASKED]}, again) == with_prior({"messages": [ASKED]}, prior)
+
+
+@pytest.mark.parametrize(
+    ("messages", "place", "role"),
+    [
+        ([ASKED], 0, "system"),
+        ((ASKED,), 0, "system"),
+        ([{"role": "system", "content": "s"}, ASKED], 1, "system"),
+        ([{"role": "developer", "content": "s"}, ASKED], 1, "developer"),
+        ([{"role": "system", "content": "s"}, {"role": "developer", "content": "d"}, ASKED], 2, "developer"),
+        ([{"role": "system", "content": [{"type": "text", "text": "s"}]}, ASKED], 1, "system"),
+        ([ASKED, {"role": "system", "content": "late"}], 0, "system"),
+        ([None, ASKED], 0, "system"),
+        (["text", {"role": "system"}], 0, "system"),
+        ([{"role": ["system"]}], 0, "system"),
+    ],
+)
+def test_the_experiences_have_a_message_of_their_own(messages: list[JSON], place: int, role: str) -> None:
+    sent = with_prior({"messages": messages}, PRIOR)["messages"]
+    assert [entry for number, entry in enumerate(sent) if number != place] == list(messages)
+    assert sent[place]["role"] == role
+    for experience in EXPERIENCES:
+        assert f"- {experience.text}" in sent[place]["content"]
+
+
+@pytest.mark.parametrize("messages", [None, "Where?", [], (), {}, 3])
+def test_what_is_no_chat_request_is_returned_as_it_is(messages: JSON) -> None:
+    body = {"model": "fake", "messages": messages}
+    assert with_prior(body, PRIOR) is body
+    assert with_prior({"prompt": "Where?"}, PRIOR) == {"prompt": "Where?"}
+
+
+def test_each_part_of_a_prior_can_be_had_without_the_other() -> None:
+    body = {"messages": [ASKED]}
+    assert with_prior(body, Prior()) == body
+    assert with_prior(body, PRIOR, biased=False).keys() == {"messages"}
+    assert with_prior(body, Prior(biases=BIASES)) == {"messages": [ASKED], "logit_bias": {"1": 2.0, "2": -1.5}}
+
+
+@pytest.mark.parametrize("own", [[1, 2], "1", 3])
+def test_a_bias_that_is_no_map_is_left_for_the_upstream_to_refuse(own: JSON) -> None:
+    assert with_prior({"messages": [ASKED], "logit_bias": own}, PRIOR)["logit_bias"] == own
+
+
+def test_only_the_strongest_biases_fill_the_room_that_the_caller_leaves() -> None:
+    own = {str(token): 1.0 for token in range(298)}
+    learned = {"0": 50.0, "900": 0.1, "901": -3.0, "902": 2.0, "903": math.inf}
+    assert merge_bias(own, learned) == {**own, "903": 100.0, "901": -3.0}
+    full = {str(token): 1.0 for token in range(305)}
+    assert merge_bias(full, learned) == full
+    assert merge_bias(None, learned)["903"] == 100.0
+
+
+def test_a_token_prior_goes_only_to_the_model_that_it_was_learned_on() -> None:
+    snapshot = Snapshot("default", PRIOR, "live", Frame("one"))
+    assert prior_for(snapshot, "one") is PRIOR
+    other = prior_for(snapshot, "other")
+    assert (other.experiences, other.biases, other.tokenizer) == (EXPERIENCES, (), None)
+
+
+def test_nothing_is_rendered_of_nothing() -> None:
+    assert render(()) == ""
+    assert render(EXPERIENCES).count("\n- ") == 2
+
+
+@given(st.text())
+def test_tokens_are_never_estimated_below_a_third_of_the_bytes(text: str) -> None:
+    assert token_estimate(text) * 3 >= len(text.encode()) > (token_estimate(text) - 1) * 3 or text == ""

@@ -1,0 +1,180 @@
+"""What backends of every kind are found to be, on an exact softmax policy over the real SDK."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx2
+import pytest
+
+from tfgrpo.errors import ModelError, UpstreamError
+from tfgrpo.probe import probe
+from tfgrpo.records import Backend, ChatBody
+from tfgrpo.settings import Settings
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+
+from .inprocess import MemoryJournal, Server, completion, refusal, upstream
+
+POLICY = SimulatedPolicy(
+    ("Blue", "Red", "<|im_end|>", "Green", "Mauve", "Teal"), lambda prompt: [2.0, 1.0, -9.0, 0.0, -2.0, -4.0]
+)
+FULL = Backend(kind="llama.cpp", logit_bias="honoured", token_ids=True, logprobs=True)
+
+
+def without_bias(body: ChatBody) -> Answer:
+    return POLICY({**body, "logit_bias": None})
+
+
+def rejecting(body: ChatBody) -> Answer:
+    return Answer("logit_bias is not supported", status=400) if "logit_bias" in body else POLICY(body)
+
+
+def without_ids(body: ChatBody) -> Answer:
+    answer = POLICY(body)
+    assert answer.logprobs
+    return replace(answer, logprobs=[{**answer.logprobs[0], "id": None}])
+
+
+def without_logprobs(body: ChatBody) -> Answer:
+    return replace(POLICY(body), logprobs=None)
+
+
+async def found(script: Callable[[ChatBody], str | Answer], owner: str = "llamacpp", model: str = "fake") -> Backend:
+    async with upstream(ScriptedModel(script, owner=owner).app) as calling:
+        return replace(await probe(calling, model, run="run_1"), tokenizer="")
+
+
+@pytest.mark.parametrize(
+    ("script", "backend"),
+    [
+        (POLICY, FULL),
+        (replace(POLICY, after_bias=True), replace(FULL, includes_bias=True)),
+        (replace(POLICY, after_temperature=True), replace(FULL, includes_temperature=True)),
+        (
+            replace(POLICY, after_bias=True, after_temperature=True),
+            replace(FULL, includes_bias=True, includes_temperature=True),
+        ),
+        (without_bias, replace(FULL, logit_bias="inert")),
+        (rejecting, replace(FULL, logit_bias="rejected")),
+        (without_ids, Backend(kind="llama.cpp")),
+        (without_logprobs, Backend(kind="llama.cpp")),
+    ],
+    ids=["before", "after", "scaled", "after, scaled", "inert", "rejected", "no ids", "no logprobs"],
+)
+async def test_each_kind_of_backend_is_told_apart(script: Callable[[ChatBody], Answer], backend: Backend) -> None:
+    assert await found(script) == backend
+
+
+async def test_a_server_that_lists_few_tokens_is_still_measured() -> None:
+    assert await found(lambda body: POLICY({**body, "top_logprobs": 2})) == FULL
+
+
+async def test_a_token_without_a_text_is_never_forced() -> None:
+    """An end-of-turn token leaves no log-probability to look at."""
+    model = ScriptedModel(POLICY)
+    async with upstream(model.app) as calling:
+        await probe(calling, "fake", run="run_1")
+    ids = [body["logit_bias"] for body in model.requests if "logit_bias" in body]
+    assert ids == [{"5": 100}]
+
+
+@pytest.mark.parametrize(("owner", "kind"), [("llamacpp", "llama.cpp"), ("vllm", "vllm"), ("openai", "other")])
+async def test_the_kind_decides_which_samplers_are_switched_off(owner: str, kind: str) -> None:
+    off = {
+        "llama.cpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+        "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+        "other": {},
+    }
+    model = ScriptedModel(POLICY, owner=owner)
+    async with upstream(model.app) as calling:
+        backend = await probe(calling, "fake", run="run_1")
+    assert backend.kind == kind
+    assert len(model.requests) == 3
+    for body in model.requests:
+        assert body["top_p"] == 1.0
+        assert "seed" in body
+        assert {name: body[name] for name in body if name in {*off["llama.cpp"], *off["vllm"]}} == off[kind]
+    assert [body["temperature"] for body in model.requests] == [1.0, 0.5, 1.0]
+
+
+MODELS = {"data": [{"id": "a", "owned_by": "openai"}, {"id": "b", "owned_by": "vllm"}, {"id": "c"}]}
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "kind"),
+    [
+        (MODELS, "b", "vllm"),
+        (MODELS, "a", "other"),
+        (MODELS, "c", "other"),
+        (MODELS, "not listed", "vllm"),
+        ({"data": [{"id": "file.gguf", "owned_by": "llamacpp"}]}, "my alias", "llama.cpp"),
+        ({"data": None}, "a", "other"),
+        ({"data": ["a", None, 3]}, "a", "other"),
+        ({}, "a", "other"),
+        ([], "a", "other"),
+        (None, "a", "other"),
+    ],
+)
+async def test_the_kind_is_that_of_the_model_among_several(models: object, model: str, kind: str) -> None:
+    tokenized = [httpx2.Response(404)] if kind != "other" else []
+    server = Server(httpx2.Response(200, json=models), completion(), *tokenized)
+    async with upstream(server) as calling:
+        backend = await probe(calling, model, run="run_1")
+    assert backend.kind == kind
+
+
+@pytest.mark.parametrize(
+    "models",
+    [httpx2.Response(404), httpx2.Response(200, text="<html>"), refusal(401), httpx2.ReadTimeout("hangs")],
+    ids=["404", "HTML", "401", "hangs"],
+)
+async def test_a_server_without_a_list_of_models_can_be_used(models: httpx2.Response | Exception) -> None:
+    async with upstream(Server(models, completion())) as calling:
+        backend = await probe(calling, "fake", run="run_1")
+    assert (backend.kind, backend.logit_bias) == ("other", "inert")
+    assert backend.tokenizer
+
+
+async def fingerprint(tokenizer: Callable[[str], list[int]] | None, owner: str = "llamacpp", model: str = "a") -> str:
+    scripted = ScriptedModel(POLICY, owner=owner, tokenizer=tokenizer or (lambda text: []))
+    async with upstream(scripted.app) as calling:
+        return (await probe(calling, model, run="run_1")).tokenizer
+
+
+def characters(text: str) -> list[int]:
+    return [ord(character) for character in text]
+
+
+def words(text: str) -> list[int]:
+    return [len(word) for word in text.split()]
+
+
+async def test_a_tokenizer_is_known_by_what_it_does_and_not_by_the_models_name() -> None:
+    one = await fingerprint(characters, model="a")
+    assert one == await fingerprint(characters, model="b")
+    assert one == await fingerprint(characters, owner="vllm")
+    assert one != await fingerprint(words)
+
+
+async def test_where_the_server_does_not_tokenize_the_models_name_stands_for_the_tokenizer() -> None:
+    assert await fingerprint(None, owner="openai", model="a") == await fingerprint(words, owner="openai", model="a")
+    assert await fingerprint(None, owner="openai", model="a") != await fingerprint(None, owner="openai", model="b")
+
+
+async def test_an_upstream_that_cannot_be_used_is_an_error() -> None:
+    for server in (Server(httpx2.ConnectError("nobody")), Server(refusal(401))):
+        async with upstream(server) as calling:
+            with pytest.raises(UpstreamError):
+                await probe(calling, "fake", run="run_1")
+    async with upstream(Server(refusal(500)), settings=Settings(call_retries=0)) as calling:
+        with pytest.raises(ModelError):
+            await probe(calling, "fake", run="run_1")
+
+
+async def test_a_resumed_run_takes_the_upstream_for_what_it_was() -> None:
+    journal = MemoryJournal()
+    async with upstream(ScriptedModel(rejecting, owner="llamacpp").app, journal=journal) as first:
+        backend = await probe(first, "fake", run="run_1")
+    async with upstream(Server(httpx2.ConnectError("gone")), journal=journal) as resumed:
+        assert await probe(resumed, "fake", run="run_1") == backend
+        assert resumed.dropped == first.dropped
+    assert len(journal.kept) == 5

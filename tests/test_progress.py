@@ -1,0 +1,92 @@
+"""What people see of a run: figures that add up, on stderr only, and no terminal commands of a model's."""
+
+import pytest
+
+from tfgrpo import progress
+from tfgrpo.observer import Observer, Silent
+from tfgrpo.progress import Display
+from tfgrpo.records import Rollout, Task, Usage
+
+SPENT = Usage(1200, 40_000, 5_678)
+TASK = Task("?")
+
+
+def rollout(reward: float | None) -> Rollout:
+    return Rollout(TASK, 0, 0, "", reward=reward)
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(progress, "_PLAIN_SECONDS", 0.0)
+
+
+def test_where_there_is_no_terminal_lines_tell_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(lambda: SPENT) as display:
+        display.stage("learn", 4)
+        for reward in (1.0, None, 0.5):
+            display.landed(rollout(reward))
+        display.stage("evaluate", 1)
+        display.landed(rollout(None))
+    out, err = capsys.readouterr()
+    lines = [line.rpartition(", ")[0] for line in err.splitlines()]
+    assert lines == [
+        "learn: 1/4 rollouts, 1,200 calls, 45,678 tokens, mean reward 1.00",
+        "learn: 2/4 rollouts, 1,200 calls, 45,678 tokens, mean reward 1.00",
+        "learn: 3/4 rollouts, 1,200 calls, 45,678 tokens, mean reward 0.75",
+        "evaluate: 1/1 rollouts, 1,200 calls, 45,678 tokens, mean reward -",
+    ]
+    assert err.splitlines()[-1].endswith(", 0 s left")
+    assert out == ""
+
+
+def test_lines_come_only_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_PLAIN_SECONDS", 3600.0)
+    with Display(lambda: SPENT) as display:
+        display.stage("learn", 1)
+        display.landed(rollout(1.0))
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_one_line_is_redrawn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    with Display(lambda: SPENT) as display:
+        display.stage("learn", 4)
+        display.landed(rollout(0.25))
+        display.note("a note")
+    out, err = capsys.readouterr()
+    assert out == ""
+    for words in ("learn", "1/4", "1,200 calls, 45,678 tokens, mean reward 0.25", "a note\n"):
+        assert words in err
+    assert "rollouts, " not in err  # the plain line's wording
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no token prior: [bold]fake[/bold] [link=x]", "no token prior: [bold]fake[/bold] [link=x]"),
+        ("said \x1b[2J\x1b]0;title\x07 and\r\nmore", "said \ufffd[2J\ufffd]0;title\ufffd and more"),
+        ("long " * 1000, None),
+    ],
+)
+def test_a_note_is_one_line_of_text(said: str, shown: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(lambda: SPENT) as display:
+        display.note(said)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "\x1b" not in err
+    assert err.strip() == shown or (shown is None and len(err) < 2_100)
+
+
+def test_a_quiet_display_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    watch(Display(lambda: SPENT, quiet=True))
+    watch(Silent())
+    assert capsys.readouterr() == ("", "")
+
+
+def watch(observer: Observer) -> None:
+    observer.stage("learn", 1)
+    observer.landed(rollout(1.0))
+    observer.note("a note")

@@ -1,0 +1,71 @@
+"""Settings that make no sense are refused by name."""
+
+import math
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from tfgrpo.errors import InputError
+from tfgrpo.records import JSON
+from tfgrpo.settings import Settings
+
+WHOLE = (
+    "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
+    "prior_tokens", "top_logprobs", "concurrency", "bias_entries",
+)  # fmt: skip
+FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups")
+SHARES = ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
+AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout")
+BAD = [
+    *((name, value) for name in WHOLE for value in (0, -1, 2.5, "8", None)),
+    *((name, value) for name in FROM_ZERO for value in (-1, 0.5)),
+    *((name, value) for name in SHARES for value in (-0.1, 1.1, math.nan, "half")),
+    *((name, value) for name in AMOUNTS for value in (0, -1.0, math.nan, math.inf, "1")),
+    *(("bias_z", value) for value in (-0.5, math.nan)),
+    ("bias_entries", 301),
+    ("bias_cap", 101),
+    ("call_retries", None),
+    ("recipe", "guess"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_names_its_setting_and_what_it_must_be(name: str, value: JSON) -> None:
+    with pytest.raises(InputError, match=rf"^setting {name} is {re.escape(repr(value))}; it must be [^\n]+$"):
+        replace(Settings(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, 1) for name in WHOLE),
+        *((name, 0) for name in FROM_ZERO),
+        *((name, value) for name in SHARES for value in (0, 1)),
+        *((name, 1e-9) for name in AMOUNTS),
+        ("bias_entries", 300),
+        ("bias_cap", 100),
+        ("bias_z", 0),
+        ("recipe", "paper"),
+        ("distilled_groups", None),
+    ],
+)
+def test_bounds_are_allowed_themselves(name: str, value: JSON) -> None:
+    assert getattr(replace(Settings(), **{name: value}), name) == value
+
+
+def test_every_number_has_bounds() -> None:
+    free = {"seed"}
+    numbers = {field.name for field in fields(Settings) if field.type in (int, float, int | None)}
+    assert numbers - free == {*WHOLE, *FROM_ZERO, *SHARES, *AMOUNTS, "bias_z"}
+
+
+def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
+    fast = Settings(concurrency=1, call_retries=0, call_timeout=1.0)
+    assert fast.as_json() == Settings().as_json()
+    assert Settings(seed=1).as_json() != Settings().as_json()
+    assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
+        "concurrency",
+        "call_retries",
+        "call_timeout",
+    }

