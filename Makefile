@@ -1,7 +1,10 @@
 # Two doors for people: `make demo` and `make test`. Both set up .venv from nothing but Python 3.11+, pip and make.
 
-PYTHON ?= python3
 BIN := .venv/bin
+DOCS := README.md docs/cli.md
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
+	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
 .PHONY: demo test check format docs clean
 
@@ -12,12 +15,12 @@ test: .venv/dev.stamp
 	$(BIN)/tfgrpo local pull
 	$(MAKE) check
 
-# format, lint, types, tests with branch coverage, docs drift; wheel contents are a test
+# Format, lint, types, docs drift, tests with branch coverage; the wheel's contents are a test.
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/cog --check -I . README.md docs/cli.md
+	$(BIN)/cog --check -I . $(DOCS)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -29,18 +32,19 @@ format: .venv/dev.stamp
 
 docs: .venv/dev.stamp
 	$(BIN)/python -m tfgrpo.store > store/schema.sql
-	$(BIN)/cog -r -I . README.md docs/cli.md
+	$(BIN)/cog -r -I . $(DOCS)
 
 clean:
 	rm -rf .venv dist .coverage* .mypy_cache .pytest_cache .ruff_cache
 
-.venv/pip.stamp:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tfgrpo needs Python 3.11 or later: make PYTHON=...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	touch $@
+# A .venv whose Python is gone is made anew; one that works is kept, whoever made it.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "tfgrpo needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
 
-.venv/demo.stamp: .venv/pip.stamp pyproject.toml
+.venv/demo.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -c '$(NEW_ENOUGH)' || { echo ".venv has an older Python than 3.11: rm -r .venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first with dependency groups
 	$(BIN)/python -m pip install --quiet --editable '.[local,serve]'
 	touch $@
 

@@ -215,6 +215,12 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     one_line(error)
 
 
+def test_a_port_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(LocalModelError, match="port 70000 ") as error, serve_local(tmp_path / "x", port=70_000):
+        pass
+    one_line(error)
+
+
 def test_a_model_that_llama_cannot_load_is_one_line_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF" + bytes(40))
@@ -245,6 +251,7 @@ def test_the_server_is_ready_only_when_its_health_says_so(monkeypatch: pytest.Mo
         ("raise SystemExit(3)", "exit code 3"),
         ("raise MemoryError('no room')", "MemoryError: no room"),
         (f"STATUSES = [503]\n{ANSWERS}", "exit code 0"),
+        ("print('http://127.0.0.1:1')", "exit code 0"),
         ("import sys; sys.stdin.read()", "no answer in"),
     ],
 )

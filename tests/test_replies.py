@@ -119,7 +119,7 @@ def test_a_log_probability_is_read_as_one(given: JSON, read: float) -> None:
 
 
 BAD_LOGPROBS = [math.nan, math.inf, 0.5, 10**400, None, "-0.5", [-0.5]]
-BAD_IDS = [None, "4", 4.0, True, -1, 2**63]
+BAD_IDS = [None, "4", 4.0, True, -1, 2**22, 2**63]
 
 
 @pytest.mark.parametrize("bad", [*(token(4, one) for one in BAD_LOGPROBS), *(token(one) for one in BAD_IDS), "4", None])

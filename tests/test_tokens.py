@@ -100,6 +100,17 @@ def test_unlisted_tokens_are_bounded_by_the_stated_tail(temperature: float) -> N
     assert np.all(exact[:3] - listed[0] <= exact[:3] * tail[0] + 1e-12)
 
 
+@pytest.mark.parametrize("sampled", range(6))
+def test_a_sampled_token_that_is_less_likely_than_unlisted_ones_does_not_loosen_the_bound(sampled: int) -> None:
+    """Two of six tokens and the sampled one are listed, at T = 0.5."""
+    logprobs = np.log(softmax(LOGITS))
+    exact = softmax(LOGITS / 0.5)
+    listed = [sampled, *(token for token in (0, 1) if token != sampled)]
+    found, tail = policy(logprobs[None, listed], np.zeros((1, len(listed))), 0.5, BEFORE)
+    assert np.all(found[0] <= exact[listed] + 1e-12)
+    assert np.all(exact[listed] - found[0] <= exact[listed] * tail[0] + 1e-12)
+
+
 def trace(sampled: int, others: Sequence[int], logprobs: Sequence[float]) -> TokenTrace:
     ids = np.array([[sampled, *others]], dtype=np.int64)
     return TokenTrace(ids, np.array([logprobs]), {token: f"t{token}".encode() for token in (sampled, *others)})

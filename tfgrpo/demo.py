@@ -12,7 +12,7 @@ from .evaluate import Evaluation, Measurement, measure
 from .learn import Learned, Plan, learn
 from .llm import Upstream
 from .observer import Observer
-from .records import JSON, Frame, Prior, Task, Usage
+from .records import JSON, Frame, Prior, Task, Usage, message_text
 from .rewards import load_reward
 from .rollouts import attempt_once
 from .settings import Settings
@@ -23,6 +23,17 @@ DATA = Path(__file__).parent / "data" / "demo"
 NAMESPACE = "demo"
 REWARD = "exact"
 REPEATS = 4
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One message of the test part, and one call to each model."""
+
+    message: str
+    answer: str
+    frozen: str
+    learned: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +43,7 @@ class Demo:
     seed: int
     learned: Learned
     evaluation: Evaluation
-    example: Task
-    before: str
-    """One answer of the frozen model to the example."""
-    after: str
-    """One answer with the prior."""
+    examples: tuple[Example, ...]
     seconds: float
     """Learning and evaluation."""
     usage: Usage
@@ -57,7 +64,7 @@ class Demo:
             "tokens": self.usage.tokens,
             "learning": self.learned.as_json(),
             "evaluation": self.evaluation.as_json(),
-            "example": {"input": self.example.input, "before": self.before, "after": self.after},
+            "examples": [asdict(example) for example in self.examples],
             "usage": asdict(self.usage),
         }
 
@@ -87,9 +94,11 @@ async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, obse
     wanted = Measurement(test, reward, REWARD, frame, learned.prior, NAMESPACE, REPEATS, seed)
     evaluation = await measure(wanted, store, upstream, observer)
     seconds = time.monotonic() - started
-    example = test[0]
-    before, after = [
-        (await attempt_once(upstream, frame, example.prompt, prior, seed=seed)).text
-        for prior in (Prior(), learned.prior)
-    ]
-    return Demo(seed, learned, evaluation, example, before, after, seconds, upstream.usage)
+    examples = tuple([await _example(upstream, frame, task, learned.prior, seed) for task in test[:EXAMPLES]])
+    return Demo(seed, learned, evaluation, examples, seconds, upstream.usage)
+
+
+async def _example(upstream: Upstream, frame: Frame, task: Task, prior: Prior, seed: int) -> Example:
+    frozen = await attempt_once(upstream, frame, task, Prior(), seed=seed)
+    learned = await attempt_once(upstream, frame, task, prior, seed=seed)
+    return Example(message_text(task.messages[-1]), str(task.answer), frozen.text, learned.text)

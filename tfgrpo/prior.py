@@ -64,13 +64,13 @@ def _is_system(message: JSON) -> bool:
 def merge_bias(own: Mapping[str, float] | None, learned: Mapping[str, float]) -> dict[str, float]:
     """Both maps in one, the caller's entries first and untouched, ours clamped, at most BIAS_ENTRIES in all."""
     own = own or {}
-    ours = {token: _clamped(bias) for token, bias in learned.items() if token not in own}
+    ours = {
+        token: bias if -BIAS_LIMIT <= bias <= BIAS_LIMIT else math.copysign(BIAS_LIMIT, bias)
+        for token, bias in learned.items()
+        if token not in own
+    }
     room = max(0, BIAS_ENTRIES - len(own))
     if len(ours) > room:
         strongest = sorted(ours, key=lambda token: (-abs(ours[token]), token))[:room]
         ours = {token: ours[token] for token in strongest}
     return {**own, **ours}
-
-
-def _clamped(bias: float) -> float:
-    return bias if -BIAS_LIMIT <= bias <= BIAS_LIMIT else math.copysign(BIAS_LIMIT, bias)

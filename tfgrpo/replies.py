@@ -15,7 +15,8 @@ _NEVER = -9999.0
 """What OpenAI reports for a token that is too unlikely for a number."""
 _ROUNDING = 1e-3
 """A log-probability this far above 0 is 0; one farther is none."""
-_MOST_TOKENS = 2**31
+_MOST_TOKENS = 2**22
+"""No vocabulary is larger: tables over all ids stay small."""
 
 
 def parse_reply(response: str) -> Reply:

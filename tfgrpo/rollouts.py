@@ -88,13 +88,13 @@ class ChatExecutor:
         )
 
 
-async def attempt_once(model: Model, frame: Frame, text: str, prior: Prior, *, seed: int = 0) -> Rollout:
+async def attempt_once(model: Model, frame: Frame, task: Task, prior: Prior, *, seed: int = 0) -> Rollout:
     """One call outside of any run; raises ModelError when it fails.
 
     The backend is not probed: the prior was learned on it, so its biases are taken to be honoured.
     """
     backend = Backend(logit_bias="honoured")
-    rollout = await ChatExecutor(model, frame, backend, run="", stage="chat", seed=seed)(Task(text), prior, 0, 0)
+    rollout = await ChatExecutor(model, frame, backend, run="", stage="chat", seed=seed)(task, prior, 0, 0)
     if rollout.error:
         raise ModelError(rollout.error)
     return rollout

@@ -98,12 +98,14 @@ class Gradient:
 def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
     """pi_b of the listed tokens, shape (N, C), and the probability given to all others, shape (N,).
 
-    `reported` are log-probabilities with -inf where there is none, `bias` the biases that were in force, both (N, C).
+    `reported` are log-probabilities, the sampled token's first, with -inf where there is none; `bias` the biases that
+    were in force; both (N, C).
     """
     inverse = 1.0 if backend.includes_temperature else 1.0 / temperature
     rest = np.clip(1.0 - np.exp(reported).sum(axis=1), 0.0, 1.0)
-    smallest = np.where(np.isfinite(reported), reported, 0.0).min(axis=1)
-    tail = rest * np.exp(smallest * (inverse - 1.0))
+    others = reported[:, 1:]  # the sampled token may be less likely than tokens that are not listed: it bounds nothing
+    least = np.where(np.isfinite(others), others, 0.0).min(axis=1, initial=0.0)
+    tail = rest * np.exp(least * (inverse - 1.0))
     weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
     total = weights.sum(axis=1) + tail
     return weights / total[:, None], tail / total

@@ -98,7 +98,9 @@ def learned_lines(learned: "Learned") -> list[str]:
     rewards = [step.mean_reward for step in learned.steps]
     lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
     fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
-    lines.append(f"experiences: {fates}")
+    undistilled = sum(len(step.undistilled) for step in learned.steps)
+    failed = f"; in {undistilled} groups the distiller gave no usable answer" if undistilled else ""
+    lines.append(f"experiences: {fates}{failed}")
     if learned.changed:
         prior = learned.prior
         what = f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"
@@ -131,8 +133,10 @@ def demo_lines(result: "Demo", fates: "Sequence[ExperienceStatus]") -> list[str]
         row = experience_json(status)
         lines.append(f"  {row['fate']}: {plain(row['text'])} ({plain(row['why'])})")
     lines += ["", "On messages it has not seen", *evaluation_lines(result.evaluation)]
-    lines += ["", "One call", f"  message  {plain(result.example.prompt)}"]
-    lines += [f"  frozen   {plain(result.before)}", f"  learned  {plain(result.after)}"]
+    lines += ["", "One call each, frozen and learned"]
+    for example in result.examples:
+        lines.append(f"  {plain(example.message)}  ({plain(example.answer)})")
+        lines.append(f"    {plain(example.frozen)!r} -> {plain(example.learned)!r}")
     usage = result.usage
     lines += ["", f"{result.seconds:.0f} s, {usage.calls:,} calls, {usage.tokens:,} tokens, seed {result.seed}"]
     return lines

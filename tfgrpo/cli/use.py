@@ -31,7 +31,7 @@ def chat(
     from ..errors import InputError
     from ..llm import Upstream
     from ..prior import prior_for
-    from ..records import Prior, Rollout
+    from ..records import Prior, Rollout, Task
     from ..rollouts import attempt_once
     from .text import prior_lines
 
@@ -48,7 +48,7 @@ def chat(
         async def call() -> Rollout:
             async with Upstream(url) as upstream:
                 return await attempt_once(
-                    upstream, replace(learned, model=name), text, given, seed=random.getrandbits(31)
+                    upstream, replace(learned, model=name), Task(text), given, seed=random.getrandbits(31)
                 )
 
         answer = run_async(call())

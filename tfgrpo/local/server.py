@@ -109,9 +109,10 @@ def _check_port(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port just left is free
         try:
             probe.bind((HOST, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise LocalModelError(
-                f"cannot listen on port {port} ({error.strerror}); choose another, or 0 for a free one"
+                f"cannot listen on port {port} ({reason}); choose another, or 0 for a free one"
             ) from error
 
 
