@@ -42,8 +42,9 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tfgrpo needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 
-.venv/demo.stamp: pyproject.toml | $(BIN)/python
+.venv/demo.stamp: pyproject.toml $(BIN)/python
 	$(BIN)/python -c '$(NEW_ENOUGH)' || { echo ".venv has an older Python than 3.11: rm -r .venv" >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first with dependency groups
 	$(BIN)/python -m pip install --quiet --editable '.[local,serve]'
 	touch $@

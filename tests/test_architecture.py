@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "errors", "hashing", "records", "observer", "settings", "assets", "prompts", "prior",
-    "replies", "llm", "local", "testing", "tasks", "rollouts", "rewards", "advantage", "tokens", "credit",
+    "replies", "refusals", "llm", "local", "testing", "tasks", "rollouts", "rewards", "advantage", "tokens", "credit",
     "quote", "edits", "distil", "overlap", "admission", "experiences", "store", "probe", "evaluate", "learn",
     "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
-from tfgrpo.llm import Upstream, without
+from tfgrpo.llm import Upstream
 from tfgrpo.records import JSON, CallKey, ChatBody, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, Receive, Scope, ScriptedModel, Send, serving
@@ -157,15 +157,6 @@ async def test_several_rejected_parameters_are_dropped_one_by_one() -> None:
     assert len(server.requests) == 3
 
 
-def test_a_limit_is_renamed_and_logprobs_take_their_number_with_them() -> None:
-    assert without(BODY, {}) == BODY
-    kept = without(BODY, {"max_tokens": "", "logprobs": ""})
-    assert kept["max_completion_tokens"] == 8
-    assert not kept.keys() & {"max_tokens", "logprobs", "top_logprobs"}
-    own = without({**BODY, "max_completion_tokens": 4}, {"max_tokens": ""})
-    assert (own["max_completion_tokens"], own["top_logprobs"]) == (4, 20)
-
-
 async def test_a_limit_that_has_another_name_is_sent_under_that() -> None:
     server = Server(refusal(400, "Use 'max_completion_tokens' instead.", param="max_tokens"), completion())
     async with upstream(server) as calling:
@@ -255,7 +246,7 @@ async def test_a_key_that_is_wanted_and_not_given_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 413, 429, 500])
-@pytest.mark.parametrize("before", [0, 95, 280, 295])
+@pytest.mark.parametrize("before", [0, 61, 82, 262])
 async def test_no_error_ever_quotes_the_key(status: int, before: int) -> None:
     """Wherever the key stands in the echo: cutting long words short must not leave half of it."""
     words = f"{'x' * before} Authorization: Bearer {SECRET}"

@@ -14,9 +14,7 @@ from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 from .inprocess import MemoryJournal, Server, completion, refusal, upstream
 
-POLICY = SimulatedPolicy(
-    ("Blue", "Red", "<|im_end|>", "Green", "Mauve", "Teal"), lambda prompt: [2.0, 1.0, -9.0, 0.0, -2.0, -4.0]
-)
+POLICY = SimulatedPolicy(("Blue", "Red", "<|im_end|>", "Green", "Mauve"), lambda prompt: [2.0, 1.0, -4.0, 0.0, -2.0])
 FULL = Backend(kind="llama.cpp", logit_bias="honoured", token_ids=True, logprobs=True)
 
 
@@ -74,7 +72,7 @@ async def test_a_token_without_a_text_is_never_forced() -> None:
     async with upstream(model.app) as calling:
         await probe(calling, "fake", run="run_1")
     ids = [body["logit_bias"] for body in model.requests if "logit_bias" in body]
-    assert ids == [{"5": 100}]
+    assert ids == [{"4": 100}]
 
 
 @pytest.mark.parametrize(("owner", "kind"), [("llamacpp", "llama.cpp"), ("vllm", "vllm"), ("openai", "other")])
@@ -153,6 +151,8 @@ async def test_a_tokenizer_is_known_by_what_it_does_and_not_by_the_models_name()
     assert one == await fingerprint(characters, model="b")
     assert one == await fingerprint(characters, owner="vllm")
     assert one != await fingerprint(words)
+    nothing = await fingerprint(lambda text: [], model="a")
+    assert nothing != await fingerprint(lambda text: [], model="b")  # no telling: by its name
 
 
 async def test_where_the_server_does_not_tokenize_the_models_name_stands_for_the_tokenizer() -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import httpx2
 import openai
@@ -13,6 +13,7 @@ import openai
 from .errors import InputError, ModelError, UpstreamError, shortened
 from .hashing import content_id
 from .records import JSON, CallKey, ChatBody, Reply, Usage
+from .refusals import error_field, rejected_parameter, what_it_says, without
 from .replies import parse_reply
 from .settings import Settings
 
@@ -37,27 +38,8 @@ class Journal(Protocol):
         ...
 
 
-OPTIONAL = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repeat_penalty",
-    "repetition_penalty",
-    "seed",
-    "logit_bias",
-    "top_logprobs",
-    "logprobs",
-    "max_tokens",
-)
-"""Parameters that a request can do without when an upstream rejects them."""
-
-_RENAMED = {"max_tokens": "max_completion_tokens"}
-_IMPLIED = {"logprobs": ("top_logprobs",)}
 _DROPPED = "tfgrpo_dropped"
 """Field of a journalled response: what had to be dropped to get it, and why, so that a resumed run knows too."""
-_TOO_LONG = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
-"""A refusal of the whole request, though its words may name max_tokens."""
 _CONNECT_SECONDS = 10.0
 _ASIDE_SECONDS = 10.0
 """How long to wait for routes that answer at once (/models, /tokenize)."""
@@ -112,8 +94,7 @@ class Upstream:
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
         """The committed reply for this key when there is one, else a new one, committed."""
         request = content_id("request", body)
-        journal = self._journal if key.run else None
-        known = await journal.reply(key, request) if journal else None
+        known = await self._committed(key, request)
         if known is not None:
             reply = parse_reply(known)
             for name, why in json.loads(known).get(_DROPPED, {}).items():
@@ -122,8 +103,7 @@ class Upstream:
             async with self._slots:
                 response, lacking = await self._complete(body)
             reply = self._parsed(response)
-            if journal:
-                await journal.record(key, request, _noted(response, lacking), reply.usage)
+            await self._commit(key, request, _noted(response, lacking), reply.usage)
         self.usage += reply.usage
         return reply
 
@@ -139,8 +119,7 @@ class Upstream:
     async def _aside(self, path: str, body: JSON, key: CallKey) -> JSON:
         """Journalled like any call, so that a resumed run takes the upstream for what it was."""
         request = content_id("request", path, body)
-        journal = self._journal if key.run else None
-        known = await journal.reply(key, request) if journal else None
+        known = await self._committed(key, request)
         if known is not None:
             return json.loads(known)
         answer: JSON = None
@@ -150,9 +129,15 @@ class Upstream:
             pass  # no such route, a page for people, or silence: there is none
         except openai.APIConnectionError as error:
             raise self._lost(error) from None
-        if journal:
-            await journal.record(key, request, json.dumps(answer), Usage())
+        await self._commit(key, request, json.dumps(answer), Usage())
         return answer
+
+    async def _committed(self, key: CallKey, request: str) -> str | None:
+        return await self._journal.reply(key, request) if self._journal and key.run else None
+
+    async def _commit(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
+        if self._journal and key.run:
+            await self._journal.record(key, request, response, usage)
 
     async def _complete(self, body: ChatBody) -> tuple[str, Mapping[str, str]]:
         """The response's text, and which of the body's parameters were dropped to get it, and why."""
@@ -173,13 +158,14 @@ class Upstream:
         """One answer, after retries: a GET where there is no body. Raises as the SDK does."""
         while True:
             patient = self._answered
-            options: Any = {"max_retries": self.client.max_retries if patient else 0}
-            options |= {"timeout": timeout} if timeout else {}
+            client = self.client.with_options(
+                max_retries=self.client.max_retries if patient else 0, timeout=timeout or self.client.timeout
+            )
             try:
                 if body is None:
-                    response = await self.client.get(path, options=options, cast_to=httpx2.Response)
+                    response = await client.get(path, cast_to=httpx2.Response)
                 else:
-                    response = await self.client.post(path, body=body, options=options, cast_to=httpx2.Response)
+                    response = await client.post(path, body=body, cast_to=httpx2.Response)
             except openai.APIStatusError as error:
                 self._answered = True
                 if not patient and _may_pass(error.status_code):
@@ -209,9 +195,9 @@ class Upstream:
         if status in (401, 403):
             refused = "it refuses the key in OPENAI_API_KEY" if self._secrets else "it wants a key; set OPENAI_API_KEY"
             return UpstreamError(f"{self.name} answered {status}: {refused}")
-        if status == 402 or _field(error, "code") == "insufficient_quota":
+        if status == 402 or error_field(error, "code") == "insufficient_quota":
             return UpstreamError(f"{self.name} answered {status}: the account's quota is spent")
-        words = self._safe(_words(error))
+        words = self._safe(what_it_says(error))
         if status == 404:
             return UpstreamError(f"{self.name} answered 404: {words}; are --model and --base-url right?")
         return ModelError(f"{self.name} answered {status}: {words}")
@@ -227,7 +213,7 @@ class Upstream:
 def _usable_key(given: str | None) -> str:
     key = (given or os.environ.get("OPENAI_API_KEY", "")).strip()
     if not (key.isascii() and key.isprintable()):
-        raise UpstreamError("OPENAI_API_KEY holds characters that no key has; copy it once more")
+        raise UpstreamError("the API key (OPENAI_API_KEY) holds characters that no key has; copy it once more")
     return key
 
 
@@ -245,37 +231,6 @@ def _checked_url(given: str) -> str:
 def _may_pass(status: int) -> bool:
     """Whether the SDK retries after this status."""
     return status in (408, 409, 429) or status >= 500
-
-
-def without(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, JSON]:
-    """The body less what the upstream rejects; a limit that has another name there is renamed."""
-    gone = {*dropped, *(implied for name in dropped for implied in _IMPLIED.get(name, ()))}
-    kept = {name: value for name, value in body.items() if name not in gone}
-    for old, new in _RENAMED.items():
-        if old in dropped and old in body:
-            kept.setdefault(new, body[old])
-    return kept
-
-
-def rejected_parameter(error: openai.APIStatusError, sent: ChatBody) -> str | None:
-    """The optional parameter that a 400 or 422 is about: the one that it names as `param`, else first in its words."""
-    candidates = [name for name in OPTIONAL if name in sent]
-    if error.status_code not in (400, 422) or not candidates:
-        return None
-    named = _field(error, "param")
-    words = named if isinstance(named, str) and named else _words(error)
-    found = re.search(rf"\b({'|'.join(candidates)})\b", words)
-    return found[1] if found and not _TOO_LONG.search(words) else None
-
-
-def _words(error: openai.APIStatusError) -> str:
-    """What the server says of its refusal; all that it sent where no field is for that."""
-    message = _field(error, "message")
-    return message if isinstance(message, str) and message else error.response.text
-
-
-def _field(error: openai.APIStatusError, name: str) -> JSON:
-    return error.body.get(name) if isinstance(error.body, Mapping) else None
 
 
 def _noted(response: str, lacking: Mapping[str, str]) -> str:

@@ -74,8 +74,9 @@ async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: st
         field = "content" if backend.kind == "llama.cpp" else "prompt"
         key = CallKey(run, "probe /tokenize")
         answer = await upstream.post("/tokenize", {field: _TEXT, "model": model}, key)
-        if isinstance(answer, Mapping) and isinstance(answer.get("tokens"), list):
-            return content_id("tokenizer", answer["tokens"])
+        tokens = answer.get("tokens") if isinstance(answer, Mapping) else None
+        if isinstance(tokens, list) and tokens and all(isinstance(token, int) for token in tokens):
+            return content_id("tokenizer", tokens)
     return content_id("tokenizer", "model", model)
 
 
