@@ -56,4 +56,5 @@ def what_it_says(error: openai.APIStatusError) -> str:
 
 
 def error_field(error: openai.APIStatusError, name: str) -> JSON:
+    """One field of the error object that the server sent; None where there is none."""
     return error.body.get(name) if isinstance(error.body, Mapping) else None
