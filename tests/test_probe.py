@@ -66,6 +66,11 @@ async def test_a_server_that_lists_few_tokens_is_still_measured() -> None:
     assert await found(lambda body: POLICY({**body, "top_logprobs": 2})) == FULL
 
 
+async def test_what_cannot_be_compared_is_taken_for_the_usual_kind() -> None:
+    """A server that gives log-probabilities at temperature 1 only."""
+    assert await found(lambda body: POLICY(body) if body["temperature"] == 1 else without_logprobs(body)) == FULL
+
+
 async def test_a_token_without_a_text_is_never_forced() -> None:
     """An end-of-turn token leaves no log-probability to look at."""
     model = ScriptedModel(POLICY)
