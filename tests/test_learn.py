@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -202,6 +203,31 @@ async def test_an_upstream_that_rejects_logit_bias_never_sees_one_again(tmp_path
     assert not learned.changed
     assert any("does not honour logit_bias (rejected)" in note for note in learned.notes)
     assert sum("logit_bias" in body for body in model.requests) == 1
+
+
+async def test_logit_bias_rejected_in_mid_run_ends_the_token_prior_and_loses_no_rollout(tmp_path: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if "logit_bias" in body and len(model.requests) > 20:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        return policy(body)
+
+    model = ScriptedModel(script)
+    learned = await run(model, tmp_path / "t.db")
+    assert not learned.changed
+    assert any("token prior ends here" in note for note in learned.notes)
+    assert [step.failed for step in learned.steps] == [0, 0]
+
+
+async def test_rollouts_behind_a_token_prior_are_sampled_from_the_whole_policy(tmp_path: Path) -> None:
+    model = simulated()
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store) as calls:
+            narrow = replace(plan(), frame=Frame("fake", "Route it.", top_p=0.9))
+            learned = await learn(narrow, store, calls, Silent())
+    assert {body["top_p"] for body in model.requests} == {1.0}
+    assert any("top_p 1, not 0.9" in note for note in learned.notes)
 
 
 async def test_an_upstream_that_fails_throughout_is_one_clear_error(tmp_path: Path) -> None:

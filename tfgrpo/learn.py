@@ -177,6 +177,7 @@ class _Learner:
         self.working: dict[int, float] = {entry.token: entry.bias for entry in self.inherited}
         self.pieces: dict[int, bytes] = {entry.token: entry.piece for entry in self.inherited}
         self.learns_tokens = self._can_learn_tokens()
+        self.frame = self._rollout_frame()
         request = SAMPLERS_OFF.get(backend.kind, {}) if plan.distiller in (None, plan.frame.model) else {}
         name = plan.distiller or plan.frame.model
         self.distiller = Distiller(upstream, name, run.id, plan.settings, request=request)
@@ -243,7 +244,7 @@ class _Learner:
         top = settings.top_logprobs if self.learns_tokens else 0
         call = ChatExecutor(
             self.upstream,
-            self.plan.frame,
+            self.frame,
             self.backend,
             run=self.run.id,
             stage="rollout",
@@ -266,6 +267,12 @@ class _Learner:
         return task.id in {each.id for each in drawn[: self.settings.distilled_groups]}
 
     def _learn_tokens(self, groups: list[Group]) -> None:
+        if "logit_bias" in self.upstream.dropped:
+            self._note(
+                "the token prior ends here: the upstream no longer takes logit_bias; what was learned is dropped"
+            )
+            self.learns_tokens, self.gradients, self.inherited, self.working = False, [], (), {}
+            return
         temperature = self.plan.frame.temperature if "temperature" not in self.upstream.dropped else 1.0
         in_force = {int(token): bias for token, bias in self._in_force().items()}
         self.gradients.append(step_gradient(groups, in_force, temperature, self.backend, self.settings))
@@ -349,6 +356,13 @@ class _Learner:
         if lacking:
             self._note(f"no token prior: {self.upstream.name} {' and '.join(lacking)}")
         return not lacking
+
+    def _rollout_frame(self) -> Frame:
+        """The frame of rollouts: the gradient of the token prior is that of the whole policy, so top_p is 1."""
+        if not self.learns_tokens or self.plan.frame.top_p == 1:
+            return self.plan.frame
+        self._note(f"rollouts are sampled at top_p 1, not {self.plan.frame.top_p}: the token prior's gradient needs it")
+        return replace(self.plan.frame, top_p=1.0)
 
     def _note(self, line: str) -> None:
         self.notes.append(line)

@@ -47,9 +47,11 @@ def chat(
 
         async def call() -> Rollout:
             async with Upstream(url) as upstream:
-                return await attempt_once(
-                    upstream, replace(learned, model=name), Task(text), given, seed=random.getrandbits(31)
-                )
+                seed = random.getrandbits(31)
+                said = await attempt_once(upstream, replace(learned, model=name), Task(text), given, seed=seed)
+                for parameter in sorted(upstream.dropped):
+                    click.echo(f"{parameter} was left out: {upstream.dropped[parameter]}", err=True)
+                return said
 
         answer = run_async(call())
     if show_prior:
