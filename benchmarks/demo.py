@@ -30,9 +30,7 @@ def main(seeds: int, folder: str) -> None:
         print("  ".join([f"{row['seed']:>10}", *points, *counts]))
     gained = sum(row["difference"] >= 0.2 and row["low"] > 0 for row in rows)
     above = sum(row["learned"] > row["best_constant"] for row in rows)
-    print(
-        f"+20 points with an interval above zero: {gained} of {seeds}; above the best constant answer: {above} of {seeds}"
-    )
+    print(f"+20 points or more, interval above zero: {gained} of {seeds}; above the best constant: {above} of {seeds}")
 
 
 def figures(seed: int, folder: Path) -> dict[str, float]:

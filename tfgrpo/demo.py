@@ -82,7 +82,7 @@ def demo_frame(model: str) -> Frame:
 
 def demo_settings(seed: int) -> Settings:
     """The defaults, with few and short calls of the distiller: the embedded model is a weak one."""
-    return Settings(seed=seed, distilled_groups=3, proposals=1, distiller_retries=0, distiller_tokens=96, concurrency=8)
+    return Settings(seed=seed, distilled_groups=1, proposals=1, distiller_retries=0, distiller_tokens=96, concurrency=8)
 
 
 async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, observer: Observer) -> Demo:
