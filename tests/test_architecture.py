@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "errors", "hashing", "records", "observer", "settings", "assets", "prompts", "prior",
     "replies", "refusals", "llm", "local", "testing", "tasks", "rollouts", "rewards", "advantage", "tokens", "credit",
-    "quote", "edits", "distil", "overlap", "admission", "experiences", "store", "probe", "evaluate", "learn",
+    "quote", "edits", "distil", "overlap", "admission", "experiences", "store", "probe", "evaluate",
+    "token_learning", "experience_learning", "learn",
     "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
 """From upstream to downstream; a sub-package stands as one, and its own modules may import each other."""

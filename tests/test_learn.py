@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.learn import Learned, Plan, learn, strongest
+from tfgrpo.learn import Learned, Plan, learn
 from tfgrpo.llm import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, ChatBody, Frame, RunStatus, Task, Usage, message_text
@@ -286,6 +286,25 @@ async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> N
     assert effect.evidence > 100
 
 
+@pytest.mark.parametrize("calls", [20, 130, 250])
+async def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_from(tmp_path: Path, calls: int) -> None:
+    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return script(body) if count[0] <= calls else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+        assert one.experiences("default") == other.experiences("default")
+
+
 async def test_a_distiller_that_talks_in_prose_costs_no_rollout(tmp_path: Path) -> None:
     def script(body: ChatBody) -> str:
         texts = "\n".join(message_text(message) for message in body["messages"])
@@ -298,8 +317,3 @@ async def test_a_distiller_that_talks_in_prose_costs_no_rollout(tmp_path: Path) 
     assert any("8 groups could not be distilled" in note for note in learned.notes)
     with Store(tmp_path / "t.db") as store:
         assert len(store.groups(learned.run.id)) == len(TASKS)
-
-
-def test_the_strongest_biases_are_sent_rounded() -> None:
-    assert strongest({1: 0.123456, 2: -2.0, 3: 0.00001, 4: 1.0}, 2) == {2: -2.0, 4: 1.0}
-    assert strongest({1: 0.123456}, 5) == {1: 0.1235}

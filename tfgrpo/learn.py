@@ -11,38 +11,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from .advantage import group_kind
-from .credit import estimate, to_keep, to_retire
-from .distil import Distiller, merge, propose
+from .distil import Distiller
 from .edits import Proposals
 from .errors import ModelError, TfgrpoError
-from .experiences import Library, affordable, apply, included, judged
-from .hashing import derive_seed
+from .experience_learning import ExperienceLearning
 from .llm import Upstream
 from .observer import Observer
-from .prior import merge_bias, token_estimate
 from .probe import probe
 from .prompts import template
-from .records import (
-    BIAS_DECIMALS,
-    JSON,
-    Backend,
-    Edit,
-    Effect,
-    Experience,
-    Frame,
-    Group,
-    Prior,
-    Rollout,
-    Run,
-    Task,
-    TokenBias,
-    Usage,
-)
+from .records import JSON, Backend, Experience, Frame, Group, Prior, Rollout, Run, Task, TokenBias, Usage
 from .rewards import Reward, score
 from .rollouts import SAMPLERS_OFF, ChatExecutor, Executor, gather, roll_group
 from .settings import Settings
 from .store import Store
-from .tokens import Gradient, iterates, pieces, step_gradient, token_prior
+from .token_learning import TokenLearning, obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +134,7 @@ def _unfinished(plan: Plan, store: Store) -> Run | None:
 
 
 class _Learner:
-    """One run: what is known so far, and the steps that add to it."""
+    """One run: its steps, and what they come to."""
 
     def __init__(
         self,
@@ -166,90 +148,73 @@ class _Learner:
         start: Prior,
     ) -> None:
         self.plan, self.run, self.store, self.upstream = plan, run, store, upstream
-        self.settings, self.backend, self.observer = plan.settings, backend, observer
-        self.start = start
+        self.backend, self.observer, self.start = backend, observer, start
         self.notes: list[str] = []
-        self.library = self._remembered()
-        self.groups: list[Group] = []
-        self.effects: tuple[Effect, ...] = ()
-        self.inherited = self._inherited()
-        self.gradients: list[Gradient] = []
-        self.working: dict[int, float] = {entry.token: entry.bias for entry in self.inherited}
-        self.pieces: dict[int, bytes] = {entry.token: entry.piece for entry in self.inherited}
-        self.learns_tokens = self._can_learn_tokens()
-        self.frame = self._rollout_frame()
+        self.tokens = self._token_learning()
         request = SAMPLERS_OFF.get(backend.kind, {}) if plan.distiller in (None, plan.frame.model) else {}
-        name = plan.distiller or plan.frame.model
-        self.distiller = Distiller(upstream, name, run.id, plan.settings, request=request)
+        distiller = Distiller(upstream, plan.distiller or plan.frame.model, run.id, plan.settings, request=request)
+        self.experiences = ExperienceLearning(distiller, store, run, plan.tasks, plan.settings)
+        self.executor = self._executor()
 
     async def learn(self, resumed: bool) -> Learned:
         """All steps, then the verdicts and the new prior."""
-        settings = self.settings
+        settings = self.plan.settings
         self.observer.stage("learn", settings.steps * settings.group_size * len(self.plan.tasks))
         steps = tuple([await self._step(number) for number in range(settings.steps)])
-        self._keep()
+        self.experiences.keep()
         for name, why in sorted(self.upstream.dropped.items()):
             self._note(f"parameter {name} was left out: {why}")
-        prior = self._final_prior()
+        prior = self._prior(self.experiences.kept, self.tokens.result() if self.tokens else ())
         changed = prior.id != self.start.id and bool(prior.experiences or prior.biases)
         if changed:
-            self.store.add_prior(prior)
-            self.store.set_state(
-                self.plan.namespace,
-                prior.id,
-                "ungated",
-                frame=self.plan.frame,
-                run=self.run.id,
-                why="learned; no gate has tested it",
-            )
-        fates = Counter[str](decision.verdict for decision in self.library.standing.values())
+            self._make_live(prior)
+        fates = Counter[str](decision.verdict for decision in self.experiences.library.standing.values())
         usage, notes = self.store.spent(self.run.id), tuple(self.notes)
         return Learned(self.run, resumed, prior if changed else self.start, changed, steps, fates, usage, notes)
 
+    def _make_live(self, prior: Prior) -> None:
+        frame, run, why = self.plan.frame, self.run, "learned; no gate has tested it"
+        self.store.add_prior(prior)
+        self.store.set_state(run.namespace, prior.id, "ungated", frame=frame, run=run.id, why=why)
+
     async def _step(self, step: int) -> StepSummary:
-        prior = self._step_prior()
+        prior = self._prior(self.experiences.on_offer, self.tokens.working if self.tokens else ())
         self.store.add_prior(prior)
         results = await gather(self._group(task, prior, step) for task in self.plan.tasks)
-        groups = [group for group, _ in results]
+        groups, proposals = [group for group, _ in results], [found for _, found in results]
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error
             raise ModelError(f"every attempt of step {step + 1} failed; the first one: {first}")
-        self.groups += groups
-        if self.learns_tokens:
-            self._learn_tokens(groups)
-        failures = [found.failure for _, found in results if found.failure]
-        edits = [edit for _, found in results for edit in found.edits]
-        if edits:
-            await self._learn_experiences(step, edits)
-        self._measure(step)
-        return self._summary(step, groups, len(edits), tuple(failures))
+        self._learn_tokens(groups)
+        if by_rule := await self.experiences.learn(step, groups, proposals):
+            self._note(f"step {step + 1}: proposals were merged by rule: {by_rule}")
+        return self._summary(step, groups, proposals)
 
     async def _group(self, task: Task, prior: Prior, step: int) -> tuple[Group, Proposals]:
         """One task's attempts and what they propose; nothing else is waited for."""
-        settings, library, executor = self.settings, self.library, self._executor()
-        kept = {experience.id for experience in library.having("kept")}
 
         def shown(sample: int) -> tuple[Experience, ...]:
-            return included(prior.experiences, kept, settings, task=task.id, step=step, sample=sample)
+            return self.experiences.shown(prior.experiences, task, step, sample)
 
-        group = await roll_group(executor, task, prior, step=step, size=settings.group_size, shown=shown)
+        size = self.plan.settings.group_size
+        group = await roll_group(self.executor, task, prior, step=step, size=size, shown=shown)
         self.store.add_group(self.run.id, group)
-        if not (settings.experiences and self._distils(task, step)):
-            return group, Proposals()
-        return group, await propose(self.distiller, group, library.current)
+        return group, await self.experiences.propose(group)
 
     def _executor(self) -> Executor:
         """One chat call an attempt, scored as it lands."""
-        settings = self.settings
-        top = settings.top_logprobs if self.learns_tokens else 0
+        settings, frame = self.plan.settings, self.plan.frame
+        if self.tokens and frame.top_p != 1:
+            self._note(f"rollouts are sampled at top_p 1, not {frame.top_p}: the token prior's gradient needs it")
+            frame = replace(frame, top_p=1.0)
         call = ChatExecutor(
             self.upstream,
-            self.frame,
+            frame,
             self.backend,
             run=self.run.id,
             stage="rollout",
             seed=settings.seed,
-            top_logprobs=top,
+            top_logprobs=settings.top_logprobs if self.tokens else 0,
         )
 
         async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
@@ -259,130 +224,45 @@ class _Learner:
 
         return attempt
 
-    def _distils(self, task: Task, step: int) -> bool:
-        """Whether this task is among those of the step whose groups are distilled: drawn by hash, known beforehand."""
-        if self.settings.distilled_groups is None:
-            return True
-        drawn = sorted(self.plan.tasks, key=lambda each: derive_seed(self.settings.seed, "distil", step, each.id))
-        return task.id in {each.id for each in drawn[: self.settings.distilled_groups]}
+    def _token_learning(self) -> TokenLearning | None:
+        """None where no token prior can be learned, or none is wanted."""
+        if not self.plan.settings.token_prior:
+            return None
+        if lacking := obstacle(self.backend):
+            self._note(f"no token prior: {self.upstream.name} {lacking}")
+            return None
+        inherited = self.start.biases
+        if inherited and self.start.tokenizer != self.backend.tokenizer:
+            self._note("the token prior so far belongs to another tokenizer, and is left behind")
+            inherited = ()
+        return TokenLearning(inherited, self.plan.frame, self.backend, self.plan.settings)
 
     def _learn_tokens(self, groups: list[Group]) -> None:
-        if "logit_bias" in self.upstream.dropped:
-            self._note(
-                "the token prior ends here: the upstream no longer takes logit_bias; what was learned is dropped"
-            )
-            self.learns_tokens, self.gradients, self.inherited, self.working = False, [], (), {}
-            return
-        temperature = self.plan.frame.temperature if "temperature" not in self.upstream.dropped else 1.0
-        in_force = {int(token): bias for token, bias in self._in_force().items()}
-        self.gradients.append(step_gradient(groups, in_force, temperature, self.backend, self.settings))
-        self.pieces |= pieces(groups)
-        before = {entry.token: entry.bias for entry in self.inherited}
-        self.working = strongest(iterates(before, self.gradients, self.settings)[-1], self.settings.bias_entries)
-
-    def _in_force(self) -> dict[str, float]:
-        """The biases that the step's requests carried, the request frame's own included."""
-        own = self.plan.frame.request.get("logit_bias")
-        return merge_bias(own, {str(token): bias for token, bias in self.working.items()})
-
-    async def _learn_experiences(self, step: int, edits: list[Edit]) -> None:
-        merged = await merge(self.distiller, step, edits, self.library.current)
-        if merged.failure:
-            self._note(f"step {step + 1}: proposals were merged by rule: {merged.failure}")
-        applied = apply(self.library, merged.edits, self.plan.tasks, self.settings, run=self.run.id, step=step)
-        self._adopt(applied)
-
-    def _adopt(self, library: Library) -> None:
-        """Take over a library and write down what is new in it."""
-        known = {experience.id for experience in self.library.experiences}
-        new = [experience for experience in library.experiences if experience.id not in known]
-        self.store.add_experiences(self.plan.namespace, new)
-        self.store.add_decisions(self.plan.namespace, library.decisions[len(self.library.decisions) :])
-        self.library = library
-
-    def _measure(self, step: int) -> None:
-        """Estimate every current experience anew, and retire what hurts."""
-        if self.settings.recipe == "paper" or not self.library.current:
-            return
-        run, settings = self.run.id, self.settings
-        harmful = to_retire(self.groups, self.library.current, settings, run=run, step=step)
-        self._adopt(judged(self.library, harmful, "retired"))
-        self.effects = estimate(self.groups, self.library.current, settings, run=run, step=step)
-        self.store.add_effects(self.plan.namespace, self.effects)
-
-    def _keep(self) -> None:
-        """The verdicts that only the end of a run may give."""
-        on_trial = {experience.id for experience in self.library.having("on trial")}
-        good = to_keep([effect for effect in self.effects if effect.experience in on_trial], self.settings)
-        self._adopt(judged(self.library, good, "kept"))
-
-    def _step_prior(self) -> Prior:
-        """What the step's rollouts draw from: all current experiences that can be afforded, and the working biases."""
-        shown = affordable(self.library, self.effects, self.settings, token_estimate)
-        biases = tuple(TokenBias(token, self.pieces[token], bias, 0.0, 0) for token, bias in self.working.items())
-        return self._prior(shown, biases)
-
-    def _final_prior(self) -> Prior:
-        kept = replace(self.library, experiences=self.library.having("kept"))
-        biases = token_prior(self.inherited, self.gradients, self.pieces, self.settings)
-        return self._prior(affordable(kept, self.effects, self.settings, token_estimate), biases)
+        if self.tokens and "logit_bias" in self.upstream.dropped:
+            self._note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
+            self.tokens = None
+        if self.tokens:
+            self.tokens.learn(groups, 1.0 if "temperature" in self.upstream.dropped else self.plan.frame.temperature)
 
     def _prior(self, experiences: tuple[Experience, ...], biases: tuple[TokenBias, ...]) -> Prior:
         tokenizer = self.backend.tokenizer if biases else None
         parent = None if self.start.id == Prior().id else self.start.id
         return Prior(experiences, biases, tokenizer, template("prior").version, parent)
 
-    def _remembered(self) -> Library:
-        """The experiences of the namespace, with the decision that holds for each."""
-        known = self.store.experiences(self.plan.namespace)
-        decisions = tuple(status.decision for status in known if status.decision)
-        return Library(tuple(status.experience for status in known), decisions)
-
-    def _inherited(self) -> tuple[TokenBias, ...]:
-        """The biases to go on from; those of another tokenizer are left behind."""
-        if self.start.biases and self.start.tokenizer != self.backend.tokenizer:
-            self._note("the token prior so far belongs to another tokenizer, and is left behind")
-            return ()
-        return self.start.biases
-
-    def _can_learn_tokens(self) -> bool:
-        if not self.settings.token_prior:
-            return False
-        lacking = []
-        if not self.backend.logprobs:
-            lacking.append("gives no log-probabilities with token ids")
-        if self.backend.logit_bias != "honoured":
-            lacking.append(f"does not honour logit_bias ({self.backend.logit_bias})")
-        if lacking:
-            self._note(f"no token prior: {self.upstream.name} {' and '.join(lacking)}")
-        return not lacking
-
-    def _rollout_frame(self) -> Frame:
-        """The frame of rollouts: the gradient of the token prior is that of the whole policy, so top_p is 1."""
-        if not self.learns_tokens or self.plan.frame.top_p == 1:
-            return self.plan.frame
-        self._note(f"rollouts are sampled at top_p 1, not {self.plan.frame.top_p}: the token prior's gradient needs it")
-        return replace(self.plan.frame, top_p=1.0)
-
     def _note(self, line: str) -> None:
         self.notes.append(line)
         self.observer.note(line)
 
-    def _summary(self, step: int, groups: list[Group], proposed: int, failures: tuple[str, ...]) -> StepSummary:
+    def _summary(self, step: int, groups: list[Group], proposals: list[Proposals]) -> StepSummary:
         rewards = [rollout.reward for group in groups for rollout in group.rollouts if rollout.reward is not None]
         failed = sum(len(group.rollouts) - len(group.scored) for group in groups)
         kinds = Counter[str](group_kind(group) for group in groups)
+        proposed = sum(len(found.edits) for found in proposals)
+        failures = tuple(found.failure for found in proposals if found.failure)
         summary = StepSummary(step, sum(rewards) / len(rewards), dict(kinds), failed, proposed, failures)
         shares = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        text = f"step {step + 1}/{self.settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
+        text = f"step {step + 1}/{self.plan.settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
         self.observer.note(text + (f"; {failed} attempts failed" if failed else ""))
-        for reason in failures[:1]:
-            self._note(f"step {step + 1}: {len(failures)} groups could not be distilled: {reason}")
+        if failures:
+            self._note(f"step {step + 1}: {len(failures)} groups could not be distilled: {failures[0]}")
         return summary
-
-
-def strongest(biases: Mapping[int, float], count: int) -> dict[int, float]:
-    """The entries farthest from zero, rounded as they are sent."""
-    rounded = {token: round(bias, BIAS_DECIMALS) for token, bias in biases.items()}
-    ranked = sorted((token for token in rounded if rounded[token]), key=lambda token: (-abs(rounded[token]), token))
-    return {token: rounded[token] for token in ranked[:count]}

@@ -137,7 +137,7 @@ def pull_model() -> None:
 @local.command("serve")
 @click.option("--model", metavar="FILE", help="Another GGUF file.  [default: the embedded model]")
 @click.option("--port", default=0, help="Port on 127.0.0.1.  [default: a free one]")
-@click.option("--slots", default=4, show_default=True, type=click.IntRange(min=1), help="Requests answered at once.")
+@click.option("--slots", default=4, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
 def serve_model(*, model: str | None, port: int, slots: int) -> None:
     """Serve the embedded model at an OpenAI-compatible address until Ctrl-C."""
     from ..local import serve as serve_local

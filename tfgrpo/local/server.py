@@ -4,8 +4,8 @@ llama.cpp runs in a child process, not in ours. In ours its destructor was seen 
 ended in a segmentation fault, and its errors cannot be read. The child is killed on exit, which costs nothing since it
 keeps nothing, and it ends by itself when we are killed.
 
-Answers need not repeat, not even under one seed: what a slot has cached and what shares its batch change the last bits
-of the logits.
+Under one seed answers mostly repeat, but need not: what a slot has cached, and what shares its batch, can change the
+last bits of the logits.
 """
 
 import http.client

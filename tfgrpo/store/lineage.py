@@ -76,11 +76,14 @@ class LineageStore(StoreFile):
         """Append decisions; a run's own, with the same step and verdict, is there already when it is resumed."""
         self._append("decisions", namespace, [rows.decision_row(namespace, decision) for decision in decisions])
 
-    def experiences(self, namespace: str) -> tuple[ExperienceStatus, ...]:
-        """The experiences of a namespace in the order they came, each with its latest effect and decision."""
-        query = "SELECT * FROM experience_list WHERE namespace = ? ORDER BY number"
+    def experiences(self, namespace: str, *, without_run: str | None = None) -> tuple[ExperienceStatus, ...]:
+        """The experiences of a namespace in the order they came, each with its latest effect and decision.
+
+        `without_run` leaves out what one run has added: a run that is resumed starts from what it once started from.
+        """
         with self._read(f"reading the experiences of {namespace}") as db:
-            return tuple(_status(row) for row in db.query(query, [namespace]))
+            found = db.query(_STANDING, {"namespace": namespace, "without": without_run})
+            return tuple(_status(row) for row in found)
 
     def add_prior(self, prior: Prior) -> None:
         """Add a prior with its experiences in order and its token biases; one that is there already stays."""
@@ -140,6 +143,26 @@ class LineageStore(StoreFile):
             insert(db, table, added, ONCE)
 
         self._write(f"adding {table} to {namespace}", work)
+
+
+_STANDING = """
+SELECT experiences.id, experiences.kind, experiences.text,
+    decisions.verdict, decisions.why, decisions.by, decisions.run AS decision_run, decisions.step AS decision_step,
+    effects.mean, effects.sd, effects.evidence, effects.run AS effect_run, effects.step AS effect_step,
+    origins.run, origins.step, origins.tasks, origins.parent
+FROM (
+    SELECT min(id) AS first, max(id) AS last FROM origins
+    WHERE namespace = :namespace AND run IS NOT :without GROUP BY experience) AS seen
+JOIN origins ON origins.id = seen.last
+JOIN experiences ON experiences.id = origins.experience
+LEFT JOIN decisions ON decisions.id = (
+    SELECT max(id) FROM decisions AS latest
+    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without)
+LEFT JOIN effects ON effects.id = (
+    SELECT max(id) FROM effects AS latest
+    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without)
+ORDER BY seen.first
+"""
 
 
 def _status(row: dict[str, Any]) -> ExperienceStatus:

@@ -1,0 +1,91 @@
+"""The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
+
+from collections.abc import Sequence
+
+from .credit import estimate, to_keep, to_retire
+from .distil import Distiller, merge, propose
+from .edits import Proposals
+from .experiences import Library, affordable, apply, included, judged
+from .hashing import derive_seed
+from .prior import token_estimate
+from .records import Effect, Experience, Group, Run, Task
+from .settings import Settings
+from .store import Store
+
+
+class ExperienceLearning:
+    """The library of a namespace while a run adds to it; starts from what it was before the run."""
+
+    def __init__(self, distiller: Distiller, store: Store, run: Run, tasks: Sequence[Task], settings: Settings) -> None:
+        self._distiller, self._store, self._run, self._settings = distiller, store, run, settings
+        self._tasks = tuple(tasks)
+        known = store.experiences(run.namespace, without_run=run.id)
+        decisions = tuple(status.decision for status in known if status.decision)
+        self.library = Library(tuple(status.experience for status in known), decisions)
+        self._groups: list[Group] = []
+        self._effects: tuple[Effect, ...] = ()
+
+    @property
+    def on_offer(self) -> tuple[Experience, ...]:
+        """What the next step's rollouts draw from: those on trial or kept that can be afforded."""
+        return affordable(self.library, self._effects, self._settings, token_estimate)
+
+    @property
+    def kept(self) -> tuple[Experience, ...]:
+        """The kept ones that can be afforded."""
+        kept = Library(self.library.having("kept"), self.library.decisions)
+        return affordable(kept, self._effects, self._settings, token_estimate)
+
+    def shown(self, offered: Sequence[Experience], task: Task, step: int, sample: int) -> tuple[Experience, ...]:
+        """What one rollout is shown of those on offer."""
+        kept = {experience.id for experience in self.library.having("kept")}
+        return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
+
+    async def propose(self, group: Group) -> Proposals:
+        """The edits that one group proposes; none when its task is not among those distilled in its step."""
+        if not (self._settings.experiences and self._distils(group.task, group.step)):
+            return Proposals()
+        return await propose(self._distiller, group, self.library.current)
+
+    def _distils(self, task: Task, step: int) -> bool:
+        """Drawn by hash and known beforehand, so that no group waits for another."""
+        if self._settings.distilled_groups is None:
+            return True
+        drawn = sorted(self._tasks, key=lambda each: derive_seed(self._settings.seed, "distil", step, each.id))
+        return task.id in {each.id for each in drawn[: self._settings.distilled_groups]}
+
+    async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> str | None:
+        """Take in a step, proposals in task order; returns why they had to be merged by rule, if they had."""
+        edits = [edit for found in proposals for edit in found.edits]
+        failure = None
+        if edits:
+            merged = await merge(self._distiller, step, edits, self.library.current)
+            failure = merged.failure
+            self._adopt(apply(self.library, merged.edits, self._tasks, self._settings, run=self._run.id, step=step))
+        self._groups += groups
+        self._measure(step)
+        return failure
+
+    def _measure(self, step: int) -> None:
+        """Estimate every current experience anew, and retire what hurts."""
+        if self._settings.recipe == "paper" or not self.library.current:
+            return
+        run, settings = self._run.id, self._settings
+        harmful = to_retire(self._groups, self.library.current, settings, run=run, step=step)
+        self._adopt(judged(self.library, harmful, "retired"))
+        self._effects = estimate(self._groups, self.library.experiences, settings, run=run, step=step)
+        self._store.add_effects(self._run.namespace, self._effects)
+
+    def keep(self) -> None:
+        """The verdicts that only the end of a run may give."""
+        on_trial = {experience.id for experience in self.library.having("on trial")}
+        good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
+        self._adopt(judged(self.library, good, "kept"))
+
+    def _adopt(self, library: Library) -> None:
+        """Take over a library, and write down what is new in it."""
+        known = {experience.id: experience.origin for experience in self.library.experiences}
+        new = [experience for experience in library.experiences if known.get(experience.id) != experience.origin]
+        self._store.add_experiences(self._run.namespace, new)
+        self._store.add_decisions(self._run.namespace, library.decisions[len(self.library.decisions) :])
+        self.library = library
