@@ -527,3 +527,16 @@ async def test_tokenize_is_at_the_servers_root(url: str, asked: str) -> None:
         assert await calling.post("/tokenize", {"content": "x"}, KEY) == {"tokens": [1]}
     assert str(server.requests[0].url) == asked
     assert json.loads(server.requests[0].content) == {"content": "x"}
+
+
+async def test_a_server_on_this_machine_is_called_past_the_environments_http_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    model = ScriptedModel(lambda body: "hello")
+    with serving(model.app) as url:
+        async with Upstream(url) as upstream:
+            reply = await upstream({"model": "m", "messages": [{"role": "user", "content": "?"}]}, CallKey("", "chat"))
+    assert reply.text == "hello"

@@ -74,7 +74,7 @@ class Upstream:
             api_key=key or "none",
             timeout=httpx2.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
             max_retries=settings.call_retries,
-            http_client=http_client,
+            http_client=http_client or _direct_client(url),
         )
         self.name = self.client.base_url.netloc.decode()
         self.usage = Usage()
@@ -215,6 +215,12 @@ def _usable_key(given: str | None) -> str:
     if not (key.isascii() and key.isprintable()):
         raise UpstreamError("the API key (OPENAI_API_KEY) holds characters that no key has; copy it once more")
     return key
+
+
+def _direct_client(url: str | None) -> httpx2.AsyncClient | None:
+    """A client for this machine, past the HTTP proxy that the environment may name; None: the SDK's own will do."""
+    local = url is not None and httpx2.URL(url).host in ("localhost", "127.0.0.1", "::1")
+    return openai.DefaultAsyncHttpx2Client(trust_env=False) if local else None
 
 
 def _checked_url(given: str) -> str:
