@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tfgrpo.demo import NAMESPACE, REWARD, demo_frame, demo_settings, part
+from tfgrpo.demo import NAMESPACE, REWARD, demo_frame, demo_settings, demo_store, part
 from tfgrpo.evaluate import Measurement, measure
 from tfgrpo.learn import Plan, learn
 from tfgrpo.llm import Upstream
 from tfgrpo.local import upstream
 from tfgrpo.observer import Silent
-from tfgrpo.records import message_text
+from tfgrpo.records import Run, Usage, message_text
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -30,6 +30,20 @@ def test_the_parts_are_distinct_balanced_and_large_enough() -> None:
         labels = Counter(task.answer for task in part(name))
         assert set(labels) == {"delivery", "payment", "login"}
         assert len(set(labels.values())) == 1
+
+
+def test_an_interrupted_demo_goes_on_and_a_finished_one_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
+    run = Run("eval", NAMESPACE, demo_frame("m"), {}, (), REWARD)
+    with Store(demo_store(3)) as store:
+        begun, _ = store.begin(run)
+    with Store(demo_store(3)) as store:
+        assert [entry.run.id for entry in store.runs()] == [begun.id]
+        store.end(begun.id, "finished", Usage(), {})
+    with Store(demo_store(3)) as store:
+        assert store.runs() == ()
 
 
 @pytest.mark.model

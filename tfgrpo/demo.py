@@ -11,6 +11,7 @@ from pathlib import Path
 from .evaluate import Evaluation, Measurement, measure
 from .learn import Learned, Plan, learn
 from .llm import Upstream
+from .local import cached_path
 from .observer import Observer
 from .records import JSON, Frame, Prior, Task, Usage, message_text
 from .rewards import load_reward
@@ -82,14 +83,35 @@ def demo_frame(model: str) -> Frame:
 
 def demo_settings(seed: int) -> Settings:
     """The defaults, with few and short calls of the distiller: the embedded model is a weak one."""
-    return Settings(seed=seed, distilled_groups=1, proposals=1, distiller_retries=0, distiller_tokens=96, concurrency=8)
+    return Settings(
+        seed=seed,
+        distilled_groups=1,
+        proposals=1,
+        distiller_retries=0,
+        distiller_tokens=96,
+        concurrency=8,
+    )
+
+
+def demo_store(seed: int) -> Path:
+    """A seed's store in the user's cache: an interrupted demo goes on from it, a finished one is made anew."""
+    path = cached_path().with_name(f"demo-{seed}.db")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        with Store(path) as store:
+            finished = any(entry.run.kind == "eval" and entry.run.status == "finished" for entry in store.runs())
+        if finished:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return path
 
 
 async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, observer: Observer) -> Demo:
     """Learn on the train part, then frozen against learned on the test part; raises as `learn` and `measure` do."""
     started = time.monotonic()
-    reward, frame, test = load_reward(REWARD), demo_frame(model), part("test")
-    plan = Plan(part("train"), reward, REWARD, frame, NAMESPACE, demo_settings(seed))
+    reward, frame, train, test = load_reward(REWARD), demo_frame(model), part("train"), part("test")
+    observer.note(f"learning from {len(train)} support messages, to be measured on {len(test)} others; about 2 minutes")
+    plan = Plan(train, reward, REWARD, frame, NAMESPACE, demo_settings(seed))
     learned = await learn(plan, store, upstream, observer)
     wanted = Measurement(test, reward, REWARD, frame, learned.prior, NAMESPACE, REPEATS, seed)
     evaluation = await measure(wanted, store, upstream, observer)

@@ -164,20 +164,19 @@ def evaluate(
 
 @main.command()
 @click.option("--seed", default=0, show_default=True, help="Of sampling and resampling.")
-@click.option("--store", metavar="FILE", help="Keep the store here.  [default: a new file in a temporary folder]")
+@click.option("--store", metavar="FILE", help="Keep the store here.  [default: in the user's cache]")
 @click.option("--json", "json_file", metavar="FILE", help="Also write the figures to this file.")
 def demo(*, seed: int, store: str | None, json_file: str | None) -> None:
     """Learn to route support messages on the embedded model, and measure it on messages it has not seen."""
     import json
-    import tempfile
     from pathlib import Path
 
-    from ..demo import Demo, run_demo
+    from ..demo import Demo, demo_store, run_demo
     from ..llm import Upstream
     from ..progress import Display
     from ..store import Store
 
-    path = Path(store) if store else Path(tempfile.mkdtemp(prefix="tfgrpo-demo-")) / "tfgrpo.db"
+    path = Path(store) if store else demo_store(seed)
     with Store(path) as opened, endpoint("local", None) as (url, name):
 
         async def work() -> Demo:

@@ -3,7 +3,7 @@
 Needs the extra `tfgrpo[local]`. `model` finds the file, `server` runs it, `child` is the process that it runs in.
 """
 
-from .model import model_path, pull
+from .model import cached_path, model_path, pull
 from .server import Endpoint, serve, serve_local, upstream
 
-__all__ = ["Endpoint", "model_path", "pull", "serve", "serve_local", "upstream"]
+__all__ = ["Endpoint", "cached_path", "model_path", "pull", "serve", "serve_local", "upstream"]
