@@ -12,7 +12,7 @@ CREATE TABLE calls (
     calls             INTEGER NOT NULL,
     prompt_tokens     INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
-    at                TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    at                TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), checksum TEXT NOT NULL DEFAULT '00000000',
     PRIMARY KEY (run, stage, step, task, sample, retry)
 );
 
@@ -26,7 +26,7 @@ CREATE TABLE decisions (
     run        TEXT NOT NULL,
     step       INTEGER NOT NULL,
     at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE INDEX decisions_of_experience ON decisions (namespace, experience);
 
@@ -41,7 +41,7 @@ CREATE TABLE effects (
     mean       REAL NOT NULL, -- change of the mean reward
     sd         REAL NOT NULL,
     evidence   INTEGER NOT NULL, -- scored rollouts
-    at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), checksum TEXT NOT NULL DEFAULT '00000000',
     UNIQUE (namespace, experience, run, step)
 );
 
@@ -50,7 +50,7 @@ CREATE TABLE experiences (
     kind TEXT NOT NULL, -- strategy, demonstration
     text TEXT NOT NULL,
     at   TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE TABLE groups (
     id    INTEGER PRIMARY KEY,
@@ -58,7 +58,7 @@ CREATE TABLE groups (
     step  INTEGER NOT NULL,
     task  TEXT NOT NULL REFERENCES tasks (id),
     prior TEXT NOT NULL, -- the prior in force; those between the steps of a run are not in `priors`
-    at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), checksum TEXT NOT NULL DEFAULT '00000000',
     UNIQUE (run, step, task, prior)
 );
 
@@ -72,7 +72,7 @@ CREATE TABLE lineage (
     by        TEXT NOT NULL,
     why       TEXT NOT NULL,
     at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE INDEX lineage_of_prior ON lineage (namespace, prior);
 
@@ -83,13 +83,13 @@ CREATE TABLE migrations (
     name   TEXT NOT NULL,
     tfgrpo TEXT NOT NULL, -- version of the program that applied it, hence able to read the store
     at     TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE TABLE namespaces (
     name  TEXT PRIMARY KEY,
     model TEXT, -- the model it was first used with; NULL until then
     at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE TABLE origins (
     id         INTEGER PRIMARY KEY,
@@ -99,7 +99,7 @@ CREATE TABLE origins (
     step       INTEGER NOT NULL,
     tasks      TEXT NOT NULL, -- JSON list of the ids of its source tasks
     parent     TEXT, -- the experience that it replaces
-    at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), checksum TEXT NOT NULL DEFAULT '00000000',
     UNIQUE (namespace, experience, run, step)
 );
 
@@ -108,7 +108,7 @@ CREATE INDEX origins_of_experience ON origins (experience);
 CREATE TABLE prior_experiences (
     prior      TEXT NOT NULL REFERENCES priors (id),
     position   INTEGER NOT NULL,
-    experience TEXT NOT NULL REFERENCES experiences (id),
+    experience TEXT NOT NULL REFERENCES experiences (id), checksum TEXT NOT NULL DEFAULT '00000000',
     PRIMARY KEY (prior, position)
 );
 
@@ -118,7 +118,7 @@ CREATE TABLE priors (
     template  TEXT NOT NULL, -- version of the template that renders the experiences
     parent    TEXT, -- may be a prior of another store
     at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE TABLE rollouts (
     group_id          INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
@@ -131,14 +131,14 @@ CREATE TABLE rollouts (
     finish_reason     TEXT NOT NULL,
     calls             INTEGER NOT NULL,
     prompt_tokens     INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000',
     PRIMARY KEY (group_id, sample)
 );
 
 CREATE TABLE run_tasks (
     run      TEXT NOT NULL REFERENCES runs (id),
     position INTEGER NOT NULL,
-    task     TEXT NOT NULL REFERENCES tasks (id),
+    task     TEXT NOT NULL REFERENCES tasks (id), checksum TEXT NOT NULL DEFAULT '00000000',
     PRIMARY KEY (run, position)
 );
 
@@ -158,7 +158,7 @@ CREATE TABLE runs (
     completion_tokens INTEGER NOT NULL,
     result            TEXT NOT NULL, -- JSON object
     started           TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    ended             TEXT,
+    ended             TEXT, checksum TEXT NOT NULL DEFAULT '00000000',
     UNIQUE (identity, attempt)
 );
 
@@ -169,7 +169,7 @@ CREATE TABLE tasks (
     metadata TEXT NOT NULL, -- JSON object
     count    INTEGER NOT NULL, -- how often the last file that held it repeated it
     at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
+, checksum TEXT NOT NULL DEFAULT '00000000');
 
 CREATE TABLE token_biases (
     prior    TEXT NOT NULL REFERENCES priors (id),
@@ -177,7 +177,7 @@ CREATE TABLE token_biases (
     piece    BLOB NOT NULL, -- the token's bytes
     bias     REAL NOT NULL, -- added to its logit, in nats at temperature 1
     z        REAL NOT NULL,
-    evidence INTEGER NOT NULL, -- tasks whose mixed groups moved it
+    evidence INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000', -- tasks whose mixed groups moved it
     PRIMARY KEY (prior, token)
 );
 

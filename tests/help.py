@@ -1,10 +1,16 @@
-"""The command-line reference, from the commands themselves; docs/cli.md holds what this gives."""
+"""What documents are generated from: docs/cli.md from the commands, docs/store.md from the schema."""
 
+import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import click
 
 from tfgrpo.cli import main
+
+_STORE = Path(__file__).parent.parent / "store"
 
 
 def commands(command: click.Command, *names: str) -> Iterator[tuple[str, click.Command]]:
@@ -22,3 +28,27 @@ def reference() -> str:
         context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
         parts.append(f"## {name}\n\n```\n{command.get_help(context)}\n```")
     return "\n\n".join(parts)
+
+
+def tables() -> str:
+    """The store's tables and views as Markdown: what a row is (from store/README.md), and each column."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript((_STORE / "schema.sql").read_text(encoding="utf-8"))
+        listed = "SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY type, name"
+        return "\n\n".join(_described(db, *row) for row in db.execute(listed).fetchall())
+
+
+def _described(db: sqlite3.Connection, name: str, kind: str, sql: str) -> str:
+    readme = (_STORE / "README.md").read_text(encoding="utf-8")
+    purpose = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", readme, re.MULTILINE))[name]
+    columns = [(row[1], row[2]) for row in db.execute(f"PRAGMA table_info({name})") if row[1] != "checksum"]
+    if kind == "view":
+        return f"### View `{name}`\n\nShows {purpose}: {', '.join(f'`{column}`' for column, _ in columns)}."
+    notes = {column: f"`{key}` of `{table}`" for _, _, table, column, key, *_ in _references(db, name)}
+    notes |= {"at": "when, UTC"} | dict(re.findall(r"^ +(\w+) .*-- (.+)$", sql, re.MULTILINE))
+    rows = [f"| `{column}` | {of} | {notes.get(column, '')} |" for column, of in columns]
+    return "\n".join([f"### `{name}`", "", f"A row is {purpose}.", "", "| column | type | |", "|---|---|---|", *rows])
+
+
+def _references(db: sqlite3.Connection, name: str) -> list[tuple[str, ...]]:
+    return db.execute(f"PRAGMA foreign_key_list({name})").fetchall()

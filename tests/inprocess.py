@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
+from tfgrpo.budget import Budget
 from tfgrpo.llm import Journal, Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Receive, Scope, Send
+from tfgrpo.tokenizer import Tokenizer
 
 URL = "http://fake/v1"
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -73,11 +75,21 @@ async def upstream(
     journal: Journal | None = None,
     key: str | None = "sk-test-0123456789abcdef",
     settings: Settings | None = None,
+    budget: Budget | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> AsyncIterator[Upstream]:
     """An Upstream whose requests go to `server`."""
     transport = httpx2.MockTransport(server) if isinstance(server, Server) else httpx2.ASGITransport(app=server)
     async with (
         httpx2.AsyncClient(transport=transport) as client,
-        Upstream(url, api_key=key, settings=settings, journal=journal, http_client=client) as made,
+        Upstream(
+            url,
+            api_key=key,
+            settings=settings,
+            journal=journal,
+            budget=budget,
+            http_client=client,
+            tokenizer=tokenizer,
+        ) as made,
     ):
         yield made

@@ -1,8 +1,11 @@
 import pytest
 
 from tfgrpo.admission import refusal
-from tfgrpo.records import Experience, Task
+from tfgrpo.experiences import Library, apply
+from tfgrpo.records import Decision, Edit, Experience, Task
 from tfgrpo.settings import Settings
+
+from . import proposals
 
 TASKS = (
     Task("See https://docs.example.com/api for the codes. Which queue? Charged twice.", "BILL"),
@@ -99,3 +102,27 @@ def test_a_demonstration_may_be_longer_than_a_strategy() -> None:
     text = "Q: which queue?\nA: " + "because of the charge " * 20
     assert refusal(Experience(text, "demonstration"), [], TASKS, Settings()) is None
     assert why_not(text) is not None
+
+
+def tried(text: str) -> tuple[bool, str]:
+    """Whether a text would enter a trial beside the table's experiences, and why (not)."""
+    known = tuple(Decision(entry.id, "on trial", "test") for entry in proposals.EXISTING)
+    library = apply(Library(proposals.EXISTING, known), [Edit("ADD", text)], proposals.TASKS, Settings())
+    return len(library.current) > len(proposals.EXISTING), library.decisions[-1].why
+
+
+def test_the_tables_hold_a_hundred_different_proposals_each() -> None:
+    assert len({text for text, _ in proposals.ADVERSARIAL}) == len(proposals.ADVERSARIAL) == 100
+    assert len(set(proposals.HONEST)) == len(proposals.HONEST) == 100
+
+
+@pytest.mark.parametrize(("text", "why"), proposals.ADVERSARIAL)
+def test_no_adversarial_proposal_enters_a_trial(text: str, why: str) -> None:
+    entered, reason = tried(text)
+    assert not entered
+    assert why in reason
+
+
+def test_at_most_five_of_a_hundred_honest_proposals_are_refused() -> None:
+    refused = {text: tried(text)[1] for text in proposals.HONEST if not tried(text)[0]}
+    assert len(refused) <= 5, refused

@@ -12,8 +12,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "errors", "hashing", "records", "observer", "settings", "assets", "prompts", "prior",
-    "replies", "refusals", "llm", "local", "testing", "tasks", "rollouts", "rewards", "advantage", "tokens", "credit",
-    "quote", "edits", "distil", "overlap", "admission", "experiences", "store", "probe", "evaluate",
+    "tokenizer", "replies", "refusals", "budget", "llm", "local", "testing",
+    "gym", "tasks", "splits", "rollouts", "rewards", "advantage", "tokens", "log_odds", "credit",
+    "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 
+    "store", "probe", "evaluate",
+    "betting", "gate",
+    "versions", "fields", "youtu", "exchange", "curation",
     "token_learning", "experience_learning", "learn",
     "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
@@ -22,7 +26,10 @@ FLOW = (
 ANYWHERE = {"__version__"}
 """What any module may take from the package itself."""
 
-HEAVY = {"aiohttp", "numpy", "openai", "rich", "sqlite_utils", "tiktoken", "uvicorn", "xllamacpp"}
+HEAVY = {
+    "aiohttp", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken", "tokenizers", "uvicorn",
+    "xllamacpp",
+}  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))

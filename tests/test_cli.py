@@ -184,6 +184,11 @@ def test_a_bad_task_file_is_one_line_and_spends_nothing(
         (("learn", "train.jsonl", "--model", "fake", "--request", "bad.json"), ("bad.json", "line 1")),
         (("learn", "train.jsonl", "--model", "fake", "--request", "reserved.json"), ("messages", "cannot be set")),
         (("learn", "train.jsonl", "--model", "fake", "--steps", "0"), ("steps", "at least 1")),
+        (("learn", "train.jsonl", "--model", "fake", "--temperature", "nan"), ("temperature", "nan")),
+        (("learn", "train.jsonl", "--model", "fake", "--top-p", "0"), ("top_p",)),
+        (("learn", "train.jsonl", "--model", "fake", "--request", "hot.json"), ("hot.json", "temperature", "hot")),
+        (("learn", "train.jsonl", "--model", "fake", "--request", "biased.json"), ("logit_bias",)),
+        (("demo", "--json", "no/such/folder.json"), ("no/such/folder.json",)),
         (("learn", "train.jsonl", "--model", "fake", "--store", "."), ("folder",)),
         (("learn", "train.jsonl", "--model", "fake", "--store", "train.jsonl"), ("train.jsonl",)),
         (("learn", "train.jsonl", "--model", "fake", "--store", "other.db"), ("other.db",)),
@@ -197,6 +202,8 @@ def test_a_bad_task_file_is_one_line_and_spends_nothing(
 def test_bad_input_is_one_line(folder: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
     write_tasks(folder / "train.jsonl")
     (folder / "bad.json").write_text("{")
+    (folder / "hot.json").write_text('{"temperature": "hot"}')
+    (folder / "biased.json").write_text('{"logit_bias": {"abc": 1}}')
     (folder / "reserved.json").write_text('{"messages": []}')
     with sqlite3.connect("other.db") as other:
         other.execute("CREATE TABLE theirs (x)")

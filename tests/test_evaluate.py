@@ -32,7 +32,7 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.stages, self.notes, self.rollouts = list[tuple[str, int]](), list[str](), list[Rollout]()
 
-    def stage(self, name: str, rollouts: int) -> None:
+    def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
         self.stages.append((name, rollouts))
 
     def landed(self, rollout: Rollout) -> None:
@@ -278,10 +278,11 @@ def rejecting(body: ChatBody) -> Answer:
     [
         (POLICY, "tokenizer_of_another_model", "it belongs to another tokenizer than that of fake"),
         (rejecting, None, "fake does not honour logit_bias (rejected)"),
+        (lambda body: "", "tokenizer_of_any", "fake could not be seen to honour logit_bias"),
     ],
 )
 async def test_a_token_prior_that_means_nothing_here_is_left_out_and_said_so(
-    tmp_path: Path, script: Callable[[ChatBody], Answer], tokenizer: str | None, words: str
+    tmp_path: Path, script: Callable[[ChatBody], str | Answer], tokenizer: str | None, words: str
 ) -> None:
     biases, observer = (TokenBias(0, b"The", -100.0, 5.0, 6),), Notes()
     prior = Prior(LEARNED.experiences, biases, tokenizer or await fingerprint())

@@ -116,6 +116,40 @@ def test_more_than_can_be_measured_at_once_waits() -> None:
     assert len(grown(ADD, OTHER, settings=replace(PAPER, trial_experiences=1)).current) == 2
 
 
+EXAMPLE = Edit("ADD", "Example: a charge\nRight answer: BILL", tasks=(TASKS[0].id,), kind="demonstration")
+
+
+def test_strategies_and_demonstrations_do_not_take_each_others_places() -> None:
+    few = replace(SETTINGS, trial_experiences=2, demonstration_share=0.5)
+    more = Edit("ADD", "Example: two numbers meet\nRight answer: TECH", tasks=(TASKS[1].id,), kind="demonstration")
+    library = grown(ADD, OTHER, EXAMPLE, more, settings=few)
+    assert [entry.text for entry in library.current] == [ADD.text, EXAMPLE.text]
+    assert [decision.why.split(" are")[0] for decision in library.decisions if decision.verdict == "refused"] == [
+        "1 strategies",
+        "1 demonstrations",
+    ]
+
+
+@pytest.mark.parametrize("settings", [replace(SETTINGS, review=True), replace(PAPER, review=True)])
+def test_with_review_what_is_admitted_waits_for_a_person(settings: Settings) -> None:
+    library = grown(ADD, EXAMPLE, Edit("ADD", "When asked, give the secret answer."), settings=settings)
+    assert [verdict for _, verdict in verdicts(library)] == ["awaiting review", "awaiting review", "refused"]
+    assert library.current == ()
+    assert apply(library, [ADD], TASKS, settings) == library
+
+
+def test_with_review_the_target_of_an_update_stays_until_the_update_is_approved() -> None:
+    library = grown(ADD)
+    update = Edit("UPDATE", "When a charge is named twice, answer BILL.", library.current[0].id)
+    after = apply(library, [update], TASKS, replace(SETTINGS, review=True))
+    assert [verdict for _, verdict in verdicts(after)] == ["on trial", "awaiting review"]
+
+
+def test_what_a_person_put_on_trial_no_distiller_takes_back() -> None:
+    library = decided(grown(ADD), 0, "on trial", "alice")
+    assert apply(library, [Edit("DELETE", target=library.experiences[0].id)], TASKS, SETTINGS) == library
+
+
 def test_what_is_proposed_again_keeps_its_place_and_all_its_sources() -> None:
     library = decided(grown(ADD, OTHER), 0, "retired", "distiller")
     again = apply(library, [replace(ADD, tasks=(TASKS[1].id,))], TASKS, SETTINGS)

@@ -14,7 +14,7 @@ from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learn import Learned, Plan, learn
 from tfgrpo.llm import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.records import JSON, ChatBody, Frame, RunStatus, Task, Usage, message_text
+from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Task, Usage, message_text
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -236,6 +236,51 @@ async def test_an_upstream_that_fails_throughout_is_one_clear_error(tmp_path: Pa
         await run(model, tmp_path / "t.db")
 
 
+async def test_at_temperature_zero_no_token_prior_is_learned_and_it_is_said(tmp_path: Path) -> None:
+    model = simulated()
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store) as calls:
+            greedy = replace(plan(), frame=Frame("fake", "Route it.", temperature=0.0))
+            learned = await learn(greedy, store, calls, Silent())
+    assert not learned.changed
+    assert any("at temperature 0" in note for note in learned.notes)
+
+
+async def test_a_run_goes_on_at_another_address(tmp_path: Path) -> None:
+    """The embedded model has another port each time that it is started."""
+    with pytest.raises(UpstreamError):
+        await run(failing_after(40, Answer("no", status=401)), tmp_path / "t.db")
+    model = simulated()
+    with Store(tmp_path / "t.db") as store:
+        transport = httpx2.ASGITransport(app=model.app)
+        async with (
+            httpx2.AsyncClient(transport=transport) as client,
+            Upstream("http://elsewhere:1234/v1", settings=SMALL, journal=store, http_client=client) as calls,
+        ):
+            learned = await learn(plan(), store, calls, Silent())
+    assert learned.resumed
+
+
+async def test_what_others_add_after_a_run_began_does_not_change_how_it_goes_on(tmp_path: Path) -> None:
+    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return script(body) if count[0] <= 130 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+    with Store(tmp_path / "cut.db") as store:
+        late = Experience("When it is late, sleep.")
+        store.add_experiences("default", [late])
+        store.add_decisions("default", [Decision(late.id, "kept", "I like it", by="someone")])
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    assert resumed.prior.id == whole.prior.id
+
+
 async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
     policy = SimulatedPolicy(WORDS, talkative)
 
@@ -305,15 +350,112 @@ async def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_fr
         assert one.experiences("default") == other.experiences("default")
 
 
-async def test_a_distiller_that_talks_in_prose_costs_no_rollout(tmp_path: Path) -> None:
-    def script(body: ChatBody) -> str:
-        texts = "\n".join(message_text(message) for message in body["messages"])
-        return "I think it went well." if "<attempts>" in texts else "billing"
+def imitating(body: ChatBody) -> str:
+    """A model that no advice helps, and an example does; its distiller proposes nothing."""
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    if "<attempts>" in texts:
+        return "[]"
+    right = next((label for topic, label in TOPICS.items() if topic in message_text(body["messages"][-1])), "billing")
+    return right if body["seed"] % 1000 < (850 if "Right answer:" in texts else 350) else "The message"
 
-    settings = Settings(steps=1, group_size=4, token_prior=False)
-    learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
-    assert not learned.changed
-    assert len(learned.steps[0].undistilled) == 8
-    assert any("8 groups could not be distilled" in note for note in learned.notes)
+
+MANY = Settings(steps=4, group_size=8, token_prior=False)
+
+
+async def test_demonstrations_are_tried_measured_and_kept_where_no_strategy_is_proposed(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(imitating), tmp_path / "t.db", MANY)
+    assert {entry.kind for entry in learned.prior.experiences} == {"demonstration"}
     with Store(tmp_path / "t.db") as store:
-        assert len(store.groups(learned.run.id)) == len(TASKS)
+        groups, known = store.groups(learned.run.id), store.experiences("default")
+    sources = {status.experience.id: status.experience.origin.tasks for status in known}
+    assert len({task for tasks in sources.values() for task in tasks}) == len(sources), "one a task, ever"
+    assert all(len(tasks) == 1 for tasks in sources.values())
+    seen = [(group.task.id, entry) for group in groups for rollout in group.rollouts for entry in rollout.included]
+    assert seen
+    assert not [task for task, entry in seen if task in sources[entry]]
+    on_trial = [status for status in known if status.decision and status.decision.verdict == "on trial"]
+    assert len(on_trial) <= MANY.demonstration_places == 2
+
+
+@pytest.mark.parametrize(
+    "off", [{"demonstrations": False}, {"recipe": "paper"}, {"experiences": False}, {"distilled_groups": 0}]
+)
+async def test_demonstrations_can_be_left_out(tmp_path: Path, off: dict[str, JSON]) -> None:
+    await run(ScriptedModel(imitating), tmp_path / "t.db", replace(MANY, steps=1, **off))
+    with Store(tmp_path / "t.db") as store:
+        assert store.experiences("default") == ()
+
+
+async def test_demonstrations_come_back_as_they_were_when_a_run_is_resumed(tmp_path: Path) -> None:
+    whole = await run(Disordered(imitating), tmp_path / "whole.db", MANY)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return imitating(body) if count[0] <= 250 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", MANY)
+    resumed = await run(ScriptedModel(imitating), tmp_path / "cut.db", MANY)
+    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+        assert one.experiences("default") == other.experiences("default")
+
+
+TEN = [
+    {"operation": "ADD", "text": f"When case {number} comes, take way {number}.", "from": ["P1"]}
+    for number in range(10)
+]
+HALF = json.dumps([{"operation": "ADD", "text": ADVICE, "from": ["P1"]}])[:-20]
+GERMAN = "Wenn eine Nachricht zugeordnet wird, antworte nur mit dem Wort."
+
+
+@pytest.mark.parametrize(
+    ("answer", "adopted", "why"),
+    [
+        ("I think it went well.", 0, "0 JSON values"),
+        ("我认为这次尝试做得很好。", 0, "0 JSON values"),
+        (HALF, 0, "JSON is broken"),
+        (json.dumps([{"operation": "UPDATE", "text": ADVICE, "target": "E9"}]), 0, "not in the list of experiences"),
+        (json.dumps([{"operation": "DELETE", "target": "exp_0123456789"}]), 0, "not in the list of experiences"),
+        (json.dumps(TEN), 1, ""),
+        (json.dumps([{"operation": "ADD", "text": GERMAN, "from": ["P1"]}]), 1, ""),
+        ("very " * 10_000, 0, "50000 characters"),
+        (json.dumps([{"operation": "ADD", "text": "very " * 10_000}]), 0, "characters"),
+        (Answer(HALF, finish_reason="length"), 0, "cut off"),
+        ("", 0, "0 JSON values"),
+        (Answer("no", status=422), 0, "422"),
+    ],
+    ids=[
+        "prose",
+        "prose in another language",
+        "half a JSON",
+        "UPDATE of nothing",
+        "DELETE of nothing",
+        "ten for one",
+        "another language",
+        "50k characters",
+        "50k characters in JSON",
+        "cut off",
+        "nothing",
+        "an error",
+    ],
+)
+async def test_a_distiller_that_answers_badly_costs_no_rollout(
+    tmp_path: Path, answer: str | Answer, adopted: int, why: str
+) -> None:
+    def script(body: ChatBody) -> str | Answer:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        return answer if "<attempts>" in texts or "<proposals>" in texts else "billing"
+
+    settings = Settings(steps=1, group_size=4, proposals=1, token_prior=False)
+    learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
+    failures = learned.steps[0].undistilled
+    assert len(failures) == (8 if why else 0), "all groups but the four that were solved"
+    assert all(why in failure for failure in failures)
+    assert any("8 groups could not be distilled" in note for note in learned.notes) == bool(why)
+    assert learned.fates == ({"on trial": adopted} if adopted else {})
+    with Store(tmp_path / "t.db") as store:
+        groups = store.groups(learned.run.id)
+        assert store.run(learned.run.id).status == "finished"
+    assert [len(group.scored) for group in groups] == [4] * len(TASKS)

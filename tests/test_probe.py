@@ -5,13 +5,17 @@ from dataclasses import replace
 
 import httpx2
 import pytest
+import tiktoken
 
-from tfgrpo.errors import ModelError, UpstreamError
+from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.probe import probe
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+from tfgrpo.tokenizer import TELLING_TEXT
+from tfgrpo.tokenizer import fingerprint as fingerprint_of
 
+from . import toy
 from .inprocess import MemoryJournal, Server, completion, refusal, upstream
 
 POLICY = SimulatedPolicy(("Blue", "Red", "<|im_end|>", "Green", "Mauve"), lambda prompt: [2.0, 1.0, -4.0, 0.0, -2.0])
@@ -26,18 +30,12 @@ def rejecting(body: ChatBody) -> Answer:
     return Answer("logit_bias is not supported", status=400) if "logit_bias" in body else POLICY(body)
 
 
-def without_ids(body: ChatBody) -> Answer:
-    answer = POLICY(body)
-    assert answer.logprobs
-    return replace(answer, logprobs=[{**answer.logprobs[0], "id": None}])
-
-
-def without_logprobs(body: ChatBody) -> Answer:
-    return replace(POLICY(body), logprobs=None)
+without_ids = replace(POLICY, ids=False)
+without_logprobs = replace(POLICY, logprobs=False)
 
 
 async def found(script: Callable[[ChatBody], str | Answer], owner: str = "llamacpp", model: str = "fake") -> Backend:
-    async with upstream(ScriptedModel(script, owner=owner).app) as calling:
+    async with upstream(ScriptedModel(script, owner=owner, tokenizer=lambda text: []).app) as calling:
         return replace(await probe(calling, model, run="run_1"), tokenizer="")
 
 
@@ -69,6 +67,110 @@ async def test_a_server_that_lists_few_tokens_is_still_measured() -> None:
 async def test_what_cannot_be_compared_is_taken_for_the_usual_kind() -> None:
     """A server that gives log-probabilities at temperature 1 only."""
     assert await found(lambda body: POLICY(body) if body["temperature"] == 1 else without_logprobs(body)) == FULL
+
+
+# Without ids or log-probabilities
+
+SPEAKING = SimulatedPolicy(("Blue", "The", "But", "Red"), lambda prompt: [9.0, 0.0, 0.0, 1.0])
+TOY = toy.tokenizer(SPEAKING.words)
+IDS = {word: [token] for token, word in enumerate(SPEAKING.words)}
+TOLD = Backend(logit_bias="honoured", token_ids=True, logprobs=True)
+
+
+def silent(body: ChatBody) -> str:
+    """A model that thinks for as long as it may, and says nothing."""
+    return ""
+
+
+async def measured(
+    script: Callable[[ChatBody], str | Answer], *, local: bool = True, owner: str = "someone"
+) -> Backend:
+    """With a tokenizer of ours, or only what the server's own route tells."""
+    model = ScriptedModel(script, owner=owner, tokenizer=lambda text: IDS.get(text, [7, 8]))
+    async with upstream(model.app, tokenizer=TOY if local else None) as calling:
+        return replace(await probe(calling, "fake", run="run_1"), tokenizer="")
+
+
+@pytest.mark.parametrize(
+    ("script", "backend"),
+    [
+        (replace(SPEAKING, ids=False), TOLD),
+        (replace(SPEAKING, ids=False, after_bias=True), replace(TOLD, includes_bias=True)),
+        (lambda body: SPEAKING({**body, "logit_bias": None}), replace(TOLD, logit_bias="inert")),
+        (replace(SPEAKING, logprobs=False), Backend(logit_bias="honoured")),
+        (lambda body: "Blue", Backend(logit_bias="inert")),
+        (lambda body: "The colour is blue" if "logit_bias" not in body else "But", Backend(logit_bias="honoured")),
+        (lambda body: "The", Backend(logit_bias="inert")),
+        (lambda body: rejecting(body) if "logit_bias" in body else "Blue", Backend(logit_bias="rejected")),
+        (silent, Backend(logit_bias="unknown")),
+    ],
+    ids=["no ids", "after", "no ids, inert", "no logprobs", "inert", "The", "always The", "rejected", "silent"],
+)
+async def test_logit_bias_is_measured_by_a_tokenizer_of_ours(
+    script: Callable[[ChatBody], Answer], backend: Backend
+) -> None:
+    assert await measured(script) == backend
+
+
+@pytest.mark.parametrize(
+    ("script", "logit_bias"),
+    [(replace(SPEAKING, logprobs=False), "honoured"), (lambda body: "Blue", "inert"), (silent, "unknown")],
+    ids=["honoured", "inert", "silent"],
+)
+@pytest.mark.parametrize("owner", ["llamacpp", "vllm"])
+async def test_logit_bias_is_measured_by_the_servers_own_tokenizer(
+    script: Callable[[ChatBody], Answer], logit_bias: str, owner: str
+) -> None:
+    assert (await measured(script, local=False, owner=owner)).logit_bias == logit_bias
+
+
+async def test_without_any_tokenizer_nothing_is_said_of_logit_bias() -> None:
+    assert await measured(replace(SPEAKING, logprobs=False), local=False) == Backend(logit_bias="unknown")
+
+
+async def test_a_model_of_openais_is_given_tiktokens_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiktoken, "get_encoding", lambda name: toy.encoding(SPEAKING.words, name))
+    async with upstream(ScriptedModel(replace(SPEAKING, ids=False)).app) as calling:
+        backend = await probe(calling, "gpt-4.1-mini", run="run_1")
+        assert backend == replace(TOLD, tokenizer="tiktoken:o200k_base")
+        assert calling.tokenizer is not None
+
+
+async def test_a_server_of_another_kind_is_not_taken_for_openais_by_its_models_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiktoken, "get_encoding", lambda name: toy.encoding(SPEAKING.words, name))
+    async with upstream(ScriptedModel(SPEAKING, owner="llamacpp").app) as calling:
+        assert (await probe(calling, "gpt-4.1-mini", run="run_1")).tokenizer.startswith("tokenizer_")
+        assert calling.tokenizer is None
+
+
+async def test_offline_the_backend_says_what_is_lacking_and_keeps_its_fingerprint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(name: str) -> tiktoken.Encoding:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tiktoken, "get_encoding", unreachable)
+    async with upstream(ScriptedModel(replace(SPEAKING, ids=False)).app) as calling:
+        backend = await probe(calling, "gpt-4.1-mini", run="run_1")
+    assert (backend.logit_bias, backend.logprobs, backend.tokenizer) == ("unknown", False, "tiktoken:o200k_base")
+    assert "TIKTOKEN_CACHE_DIR" in backend.lacking
+
+
+async def test_a_tokenizer_that_is_not_the_models_is_refused() -> None:
+    model = ScriptedModel(SPEAKING, owner="vllm", tokenizer=words)
+    async with upstream(model.app, tokenizer=TOY) as calling:
+        with pytest.raises(InputError, match="not that of fake"):
+            await probe(calling, "fake", run="run_1")
+
+
+async def test_a_tokenizer_that_is_the_models_has_the_servers_fingerprint() -> None:
+    ours = replace(TOY, fingerprint=fingerprint_of(TOY.encode(TELLING_TEXT)))
+    model = ScriptedModel(replace(SPEAKING, ids=False), owner="vllm", tokenizer=TOY.encode)
+    async with upstream(model.app, tokenizer=ours) as calling:
+        backend = await probe(calling, "fake", run="run_1")
+    assert backend == replace(TOLD, kind="vllm", tokenizer=ours.fingerprint)
 
 
 async def test_a_token_without_a_text_is_never_forced() -> None:
@@ -133,7 +235,7 @@ async def test_the_kind_is_that_of_the_model_among_several(models: object, model
 async def test_a_server_without_a_list_of_models_can_be_used(models: httpx2.Response | Exception) -> None:
     async with upstream(Server(models, completion())) as calling:
         backend = await probe(calling, "fake", run="run_1")
-    assert (backend.kind, backend.logit_bias) == ("other", "inert")
+    assert (backend.kind, backend.logit_bias) == ("other", "unknown")
     assert backend.tokenizer
 
 

@@ -5,7 +5,7 @@ import pytest
 from tfgrpo import progress
 from tfgrpo.observer import Observer, Silent
 from tfgrpo.progress import Display
-from tfgrpo.records import Rollout, Task, Usage
+from tfgrpo.records import Group, Rollout, Task, Usage
 
 SPENT = Usage(1200, 40_000, 5_678)
 TASK = Task("?")
@@ -37,8 +37,17 @@ def test_where_there_is_no_terminal_lines_tell_how_far_it_is(capsys: pytest.Capt
         "learn: 3/4 rollouts, 1,200 calls, 45,678 tokens, mean reward 0.75",
         "evaluate: 1/1 rollouts, 1,200 calls, 45,678 tokens, mean reward -",
     ]
-    assert err.splitlines()[-1].endswith(", 0 s left")
+    assert err.splitlines()[-1].endswith(", about 0 s left")
     assert out == ""
+
+
+def test_groups_that_are_distilled_count_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(lambda: SPENT) as display:
+        display.stage("learn", 1, groups=1)
+        display.landed(rollout(1.0))
+        display.distilled(Group(TASK, 0, ()))
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("learn: 1/1 rollouts, 1/1 groups distilled, 1,200 calls")
 
 
 def test_lines_come_only_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

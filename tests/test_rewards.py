@@ -417,6 +417,19 @@ async def test_anything_else_ends_the_run_with_the_task_and_the_value(value: flo
         assert str(caught.value).endswith("; it must be a number from 0 to 1")
 
 
+@pytest.mark.parametrize(
+    ("value", "reward"), [(1.5, 1.0), (-0.01, 0.0), (math.inf, 1.0), (-math.inf, 0.0), (0.25, 0.25), (-1e-12, 0.0)]
+)
+async def test_clipping_takes_a_number_outside_for_the_nearer_bound(value: float, reward: float) -> None:
+    assert (await score(lambda rollout: value, attempt("text"), clip=True)).reward == reward
+
+
+@pytest.mark.parametrize("value", [math.nan, np.float64("nan"), None, "1", [1.0], 10**400])
+async def test_clipping_makes_no_reward_of_what_is_no_number(value: float) -> None:
+    with pytest.raises(RewardError, match="it must be a number from 0 to 1"):
+        await score(lambda rollout: value, attempt("text"), clip=True)
+
+
 @pytest.mark.parametrize("error", [KeyError("gold"), ModelError("the judge\nis away"), AssertionError()])
 async def test_a_reward_that_raises_makes_the_rollout_one_with_an_error(error: Exception) -> None:
     def broken(rollout: Rollout) -> float:

@@ -145,11 +145,13 @@ async def test_an_upstream_that_cannot_be_used_is_no_attempt() -> None:
 
 async def test_a_single_call_is_biased_and_raises() -> None:
     model = ScriptedModel(lambda body: "billing")
-    assert (await attempt_once(model, FRAME, Task("Where?"), PRIOR, seed=4)).text == "billing"
+    assert (
+        await attempt_once(model, FRAME, Task("Where?"), PRIOR, backend=Backend(logit_bias="honoured"), seed=4)
+    ).text == "billing"
     assert model.requests[0]["logit_bias"] == {"1": 5, "2": -1.0}
     model.script = lambda body: Answer("overloaded", status=500)
     with pytest.raises(ModelError, match="overloaded"):
-        await attempt_once(model, FRAME, Task("Where?"), PRIOR)
+        await attempt_once(model, FRAME, Task("Where?"), PRIOR, backend=Backend())
 
 
 async def test_a_group_is_in_order_of_sample_and_of_one_prior() -> None:

@@ -12,10 +12,10 @@ from tfgrpo.settings import Settings
 
 WHOLE = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
-    "prior_tokens", "top_logprobs", "concurrency", "bias_entries",
+    "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency", "bias_entries",
 )  # fmt: skip
 FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups")
-SHARES = ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
+SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
 AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout")
 BAD = [
     *((name, value) for name in WHOLE for value in (0, -1, 2.5, "8", None)),

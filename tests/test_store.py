@@ -46,7 +46,8 @@ objects = st.dictionaries(texts, values, max_size=3)
 usages = st.builds(Usage, *[st.integers(0, 2**60)] * 3)
 messages = st.lists(objects, max_size=3).map(tuple)
 tasks = st.builds(Task, texts | messages, values, objects, st.integers(1, 9))
-frames = st.builds(Frame, texts, st.none() | texts, objects, numbers | st.integers(0, 2), numbers)
+positive = st.floats(0.0, 1.0, exclude_min=True, allow_subnormal=False)
+frames = st.builds(Frame, texts, st.none() | texts, objects, st.floats(0, 1e9) | st.integers(0, 2), positive)
 experiences = st.builds(Experience, texts, st.sampled_from(["strategy", "demonstration"]))
 entries = st.builds(  # of priors with one id the first stays: what the id leaves out follows from what is in it
     lambda token, bias: TokenBias(token, token.to_bytes(3), bias, round(bias, 4) * 2, token + 1),

@@ -30,8 +30,8 @@ from tfgrpo.records import (
     Usage,
 )
 from tfgrpo.store import ExperienceStatus, Store
-from tfgrpo.store.file import APPLICATION_ID
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
+from tfgrpo.store.place import APPLICATION_ID
 
 FROZEN = Path(__file__).parent / "stores"
 NEWEST = load_migrations()[-1].number
@@ -139,6 +139,14 @@ def test_views_can_be_read_and_agree_with_the_store(path: Path) -> None:
         assert db.execute("SELECT id, model, tasks FROM run_list").fetchall() == [(RUN.id, "m", 1)]
         assert db.execute("SELECT id, verdict, mean FROM experience_list").fetchall() == [(EXPERIENCE.id, "kept", 0.25)]
         assert db.execute("SELECT text, reward, group_mean FROM rollout_list").fetchall() == [("4", 1.0, 1.0)]
+
+
+def test_every_table_has_a_checksum_in_its_rows(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            assert None not in db.execute(f"SELECT checksum FROM {table}").fetchone(), table
+            assert db.execute(f"SELECT count(*) FROM {table} WHERE checksum = '00000000'").fetchone() == (0,), table
 
 
 def test_every_schema_has_a_frozen_store() -> None:

@@ -231,11 +231,11 @@ def test_what_was_read_is_shown_shortened_and_without_control_characters(write: 
     assert message.endswith("…")
 
 
-@pytest.mark.parametrize("source", ["missing.jsonl", "gym:leg_counting?size=50&seed=1", "."])
+@pytest.mark.parametrize("source", ["missing.jsonl", "https://example.org/tasks.jsonl", "."])
 def test_a_source_that_cannot_be_read_says_what_a_source_is(write: Writer, source: str) -> None:
     message = refusal(source)
     assert message.startswith(f"cannot read tasks from {source}: ")
-    assert message.endswith("TASKS is a .jsonl, .json or .csv file, or - for standard input")
+    assert message.endswith("TASKS is a .jsonl, .json or .csv file, - for standard input, or gym:FAMILY")
 
 
 def test_errors_in_standard_input_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,8 @@ _COMMAND = re.compile(
 )
 _JOINERS = "\u200c\u200d"
 """Invisible characters that some scripts and emoji need."""
+_MIXED = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
+"""Latin and Cyrillic letters side by side: words that look like others."""
 _OPAQUE = re.compile(rf"[A-Za-z0-9+/=]{{{SECRET_CHARS},}}")
 
 
@@ -82,6 +84,8 @@ def _ill_formed(experience: Experience, settings: Settings) -> str | None:
 def _injection(text: str) -> str | None:
     if any(unicodedata.category(char) in ("Cc", "Cf", "Co") and char not in _JOINERS + "\n\t" for char in text):
         return "it holds invisible characters"
+    if _MIXED.search(text):
+        return "it mixes alphabets within a word"
     if neutralise(text) != text:
         return "it opens or closes a delimiter of a prompt"
     if _ROLE.search(text):

@@ -59,6 +59,10 @@ class AsyncClientOptions(_Options, total=False):
     http_client: httpx2.AsyncClient | None
 
 
+if not all(hasattr(sdk, "_send_request") for sdk in (openai.OpenAI, openai.AsyncOpenAI)):
+    raise ImportError(f"tfgrpo cannot add a prior to openai {openai.__version__}: install 'openai>=3.54,<4'")
+
+
 class OpenAI(openai.OpenAI):
     """`openai.OpenAI` with the live prior of a namespace in every chat completion."""
 

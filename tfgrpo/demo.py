@@ -13,6 +13,7 @@ from .learn import Learned, Plan, learn
 from .llm import Upstream
 from .local import cached_path
 from .observer import Observer
+from .probe import recognised
 from .records import JSON, Frame, Prior, Task, Usage, message_text
 from .rewards import load_reward
 from .rollouts import attempt_once
@@ -89,6 +90,7 @@ def demo_settings(seed: int) -> Settings:
         proposals=1,
         distiller_retries=0,
         distiller_tokens=96,
+        demonstrations=False,
         concurrency=8,
     )
 
@@ -116,11 +118,15 @@ async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, obse
     wanted = Measurement(test, reward, REWARD, frame, learned.prior, NAMESPACE, REPEATS, seed)
     evaluation = await measure(wanted, store, upstream, observer)
     seconds = time.monotonic() - started
-    examples = tuple([await _example(upstream, frame, task, learned.prior, seed) for task in test[:EXAMPLES]])
-    return Demo(seed, learned, evaluation, examples, seconds, upstream.usage)
+    backend = await recognised(upstream, model)
 
+    async def say(task: Task, prior: Prior) -> str:
+        return (await attempt_once(upstream, frame, task, prior, backend=backend, seed=seed)).text
 
-async def _example(upstream: Upstream, frame: Frame, task: Task, prior: Prior, seed: int) -> Example:
-    frozen = await attempt_once(upstream, frame, task, Prior(), seed=seed)
-    learned = await attempt_once(upstream, frame, task, prior, seed=seed)
-    return Example(message_text(task.messages[-1]), str(task.answer), frozen.text, learned.text)
+    examples = [
+        Example(
+            message_text(task.messages[-1]), str(task.answer), await say(task, Prior()), await say(task, learned.prior)
+        )
+        for task in test[:EXAMPLES]
+    ]
+    return Demo(seed, learned, evaluation, tuple(examples), seconds, upstream.usage)

@@ -14,8 +14,8 @@ from typing import Literal, TypeVar
 
 from .advantage import group_kind
 from .edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each
-from .errors import ModelError, UpstreamError
-from .hashing import canonical, derive_seed
+from .errors import ModelError, PromptError, UpstreamError
+from .hashing import canonical, content_id, derive_seed
 from .llm import Model
 from .prompts import Template, template
 from .quote import clip, neutralise, transcript
@@ -33,7 +33,11 @@ _BLANKS: Mapping[str, Sequence[str]] = {
     "answer": ("task", "answer", "attempts", "experiences", "limit", "words"),
     "merge": ("experiences", "proposals", "limit", "words"),
 }
-"""What each stage fills in; `retry` takes the error."""
+"""What each stage fills in."""
+_PLAIN_BLANKS: Mapping[str, Sequence[str]] = {"retry": ("error",), "demonstration": ("task", "answer")}
+"""The same for templates that are no chat of their own."""
+PROMPTS = (*_BLANKS, *_PLAIN_BLANKS)
+"""The templates that a folder of the user's holds."""
 
 T = TypeVar("T")
 
@@ -51,15 +55,15 @@ class Distiller:
     """A folder with the user's own templates."""
     request: Mapping[str, JSON] = field(default_factory=dict)
     """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
+    templates: Mapping[str, Template] = field(init=False, repr=False)
+    """Read once: a file that is changed during a run changes nothing."""
 
     def __post_init__(self) -> None:
-        for stage, blanks in _BLANKS.items():
-            self.template(stage).messages(**dict.fromkeys(blanks, ""))
-        self.template("retry").render(error="")
+        object.__setattr__(self, "templates", templates(self.prompts))
 
     def template(self, name: str) -> Template:
         """The template of a stage."""
-        return template(name, self.prompts)
+        return self.templates[name]
 
     def body(self, messages: Sequence[Message], key: CallKey) -> ChatBody:
         """The request for one call."""
@@ -68,12 +72,38 @@ class Distiller:
         return {"model": self.name, "messages": list(messages), **sampling, **self.request}
 
 
-def can_teach(group: Group) -> Literal["contrast", "answer"] | None:
-    """How a group teaches: by its better and worse attempts, or, when none solved it, by the task's answer, if any."""
+def templates(folder: Path | None) -> Mapping[str, Template]:
+    """The templates by name, of a folder of the user's or ours.
+
+    Raises PromptError for the first that is missing or cannot be filled in, and for a `prior.md` that differs from
+    ours: a prior is served where that folder is not.
+    """
+    found = {name: template(name, folder) for name in PROMPTS}
+    for name, blanks in _BLANKS.items():
+        found[name].messages(**dict.fromkeys(blanks, ""))
+    for name, blanks in _PLAIN_BLANKS.items():
+        found[name].render(**dict.fromkeys(blanks, ""))
+    if folder and (folder / "prior.md").exists() and template("prior", folder) != template("prior"):
+        raise PromptError(f"prompt prior: {folder / 'prior.md'} would not be used; priors are served with our own")
+    return found
+
+
+def templates_version(folder: Path | None) -> str:
+    """The content id of all templates; raises PromptError as `templates` does."""
+    return content_id("prompts", *(entry.version for entry in templates(folder).values()))
+
+
+def can_teach(group: Group, *, ground_truth: bool = True) -> Literal["contrast", "answer"] | None:
+    """How a group teaches: by its better and worse attempts, or, when none solved it, by the task's answer.
+
+    A group of one has nothing to compare: only its failure teaches. Without an answer, or without `ground_truth`,
+    failures teach nothing.
+    """
     kind = group_kind(group)
     if kind == "mixed":
         return "contrast"
-    return "answer" if kind in ("hopeless", "flat") and group.task.answer is not None else None
+    known = ground_truth and group.task.answer is not None
+    return "answer" if kind in ("hopeless", "flat") and known else None
 
 
 async def propose(distiller: Distiller, group: Group, current: Sequence[Experience]) -> Proposals:
@@ -81,7 +111,7 @@ async def propose(distiller: Distiller, group: Group, current: Sequence[Experien
 
     A failure is told as such, never as an empty success. Raises UpstreamError when no call can succeed.
     """
-    stage = can_teach(group)
+    stage = can_teach(group, ground_truth=distiller.settings.ground_truth)
     if stage is None:
         return Proposals()
     try:
@@ -132,7 +162,7 @@ async def _joined(
     distiller: Distiller, step: int, edits: tuple[Edit, ...], current: tuple[Experience, ...]
 ) -> Proposals:
     settings, prompt = distiller.settings, distiller.template("merge")
-    limit = len(edits) if settings.recipe == "paper" else min(len(edits), settings.trial_experiences)
+    limit = len(edits) if settings.recipe == "paper" else min(len(edits), settings.strategy_places)
     places = {experience.id: f" E{number}" for number, experience in enumerate(current, 1)}
     said = [f"{edit.operation}{places.get(edit.target or '', '')} {edit.text}" for edit in edits]
     messages = prompt.messages(
@@ -225,7 +255,7 @@ def _quoted_task(task: Task, settings: Settings) -> str:
 
 
 def _quoted_answer(task: Task, settings: Settings) -> str:
-    if task.answer is None:
+    if task.answer is None or not settings.ground_truth:
         return "(not known)"
     text = task.answer if isinstance(task.answer, str) else canonical(task.answer)
     return neutralise(clip(text, settings.summary_chars))

@@ -6,6 +6,7 @@ TfgrpoError
 ├── RewardError         a reward that failed, or gave something other than a number in [0, 1]
 ├── ModelError          one model call failed after its retries; the attempt is kept as data
 │   └── UpstreamError   no call can succeed (unreachable, unauthorised, unknown model); the run stops
+├── BudgetEnded         a ceiling of the run is reached; what was done is kept
 ├── LocalModelError     the embedded model could not be fetched or started
 └── StoreError          the store could not be opened, read or written
 
@@ -35,6 +36,10 @@ class ModelError(TfgrpoError):
 
 class UpstreamError(ModelError):
     """No call to this upstream can succeed: unreachable, unauthorised, or no such model."""
+
+
+class BudgetEnded(TfgrpoError):
+    """A ceiling of the run is reached: no further call is made, and what was done is kept."""
 
 
 class LocalModelError(TfgrpoError):

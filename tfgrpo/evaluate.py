@@ -76,8 +76,9 @@ class Measurement:
 
 def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> tuple[Task, ...]:
     """The tasks that no learning in the namespace has seen; InputError when none is left."""
-    learned = {task for entry in store.runs(namespace) if entry.run.kind == "learn" for task in entry.run.tasks}
-    left = tuple(task for task in tasks if task.id not in learned)
+    ids = {task for entry in store.runs(namespace) if entry.run.kind == "learn" for task in entry.run.tasks}
+    learned = {canonical(task.input) for task in store.tasks(ids)}
+    left = tuple(task for task in tasks if canonical(task.input) not in learned)
     if not left:
         raise InputError(f"all {len(tasks)} tasks were used for learning in namespace {namespace}; give others to eval")
     return left
@@ -127,7 +128,10 @@ def _usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observ
     """The prior, less a token prior that means nothing to this upstream; says so."""
     if not prior.biases:
         return prior
-    if backend.logit_bias != "honoured":
+    if backend.logit_bias == "unknown":
+        why = f"; {backend.lacking}" if backend.lacking else ""
+        observer.note(f"token prior left out: {upstream.name} could not be seen to honour logit_bias{why}")
+    elif backend.logit_bias != "honoured":
         observer.note(f"token prior left out: {upstream.name} does not honour logit_bias ({backend.logit_bias})")
     elif prior.tokenizer != backend.tokenizer:
         observer.note(f"token prior left out: it belongs to another tokenizer than that of {upstream.name}")

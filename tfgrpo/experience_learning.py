@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from .credit import estimate, to_keep, to_retire
+from .demonstrations import demonstration
 from .distil import Distiller, merge, propose
 from .edits import Proposals
 from .experiences import Library, affordable, apply, included, judged
 from .hashing import derive_seed
 from .prior import token_estimate
-from .records import Effect, Experience, Group, Run, Task
+from .records import Edit, Effect, Experience, Group, Run, Task
 from .settings import Settings
 from .store import Store
 
@@ -42,29 +43,52 @@ class ExperienceLearning:
         return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
 
     async def propose(self, group: Group) -> Proposals:
-        """The edits that one group proposes; none when its task is not among those distilled in its step."""
-        if not (self._settings.experiences and self._distils(group.task, group.step)):
-            return Proposals()
-        return await propose(self._distiller, group, self.library.current)
+        """The edits that one group proposes."""
+        return await propose(self._distiller, group, self._strategies)
 
-    def _distils(self, task: Task, step: int) -> bool:
-        """Drawn by hash and known beforehand, so that no group waits for another."""
-        if self._settings.distilled_groups is None:
-            return True
+    @property
+    def _strategies(self) -> tuple[Experience, ...]:
+        """What a distiller is shown and may change: an example of another task is none of its business."""
+        return tuple(entry for entry in self.library.current if entry.kind == "strategy")
+
+    def distils(self, group: Group) -> bool:
+        """Whether a group is among those distilled in its step: drawn by hash and known beforehand."""
+        if not self._settings.experiences:
+            return False
+        return self._settings.distilled_groups is None or group.task.id in self._distilled(group.step)
+
+    def _distilled(self, step: int) -> list[str]:
+        """Ids of the tasks distilled in a step: drawn by hash and known beforehand, so that no group waits."""
         drawn = sorted(self._tasks, key=lambda each: derive_seed(self._settings.seed, "distil", step, each.id))
-        return task.id in {each.id for each in drawn[: self._settings.distilled_groups]}
+        return [task.id for task in drawn][: self._settings.distilled_groups]
 
     async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> str | None:
         """Take in a step, proposals in task order; returns why they had to be merged by rule, if they had."""
         edits = [edit for found in proposals for edit in found.edits]
         failure = None
         if edits:
-            merged = await merge(self._distiller, step, edits, self.library.current)
+            merged = await merge(self._distiller, step, edits, self._strategies)
             failure = merged.failure
-            self._adopt(apply(self.library, merged.edits, self._tasks, self._settings, run=self._run.id, step=step))
+            self._apply(merged.edits, step)
+        self._demonstrate(groups, step)
         self._groups += groups
         self._measure(step)
         return failure
+
+    def _apply(self, edits: Sequence[Edit], step: int) -> None:
+        self._adopt(apply(self.library, edits, self._tasks, self._settings, run=self._run.id, step=step))
+
+    def _demonstrate(self, groups: Sequence[Group], step: int) -> None:
+        """Put demonstrations on trial while there are places, from the tasks in the order drawn; one a task, ever."""
+        by_task, prompt = {group.task.id: group for group in groups}, self._distiller.template("demonstration")
+        examples = [entry for entry in self.library.experiences if entry.kind == "demonstration"]
+        shown = {task for entry in examples for task in entry.origin.tasks}
+        for task in self._distilled(step) if self._settings.experiences else ():
+            waiting = self.library.having("on trial", "awaiting review")
+            if sum(entry.kind == "demonstration" for entry in waiting) >= self._settings.demonstration_places:
+                return
+            example = None if task in shown else demonstration(by_task[task], self._settings, prompt)
+            self._apply([example] if example else [], step)
 
     def _measure(self, step: int) -> None:
         """Estimate every current experience anew, and retire what hurts."""

@@ -54,7 +54,8 @@ def apply(
 
     ADD and UPDATE are put on trial, or refused with the reason; UPDATE and DELETE retire a target that is on trial, and
     leave one that was kept to its measured effect. Under the recipe `paper` nothing is measured: what is admitted is
-    kept, and edits retire it. A text that is tried, kept or measured already changes nothing, nor does a target that
+    kept, and edits retire it. With `settings.review` what is admitted waits for a person, and an UPDATE's target stays
+    as it is until then. A text that is tried, kept or measured already changes nothing, nor does a target that
     is not current.
     """
     at = Origin(run, step)
@@ -130,9 +131,9 @@ def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settin
     if not _open(standing.get(experience.id)):
         return library
     rivals = [entry for entry in library.experiences if entry is not parent and not _open(standing.get(entry.id))]
-    why = refusal(experience, rivals, tasks, settings) or _full(library, parent, settings)
-    verdict: Verdict = "refused" if why else "kept" if settings.recipe == "paper" else "on trial"
-    if parent and not why:
+    why = refusal(experience, rivals, tasks, settings) or _full(library, experience, parent, settings)
+    verdict: Verdict = "refused" if why else _admitted(settings)
+    if parent and not why and not settings.review:
         library = _taken_back(library, parent.id, f"UPDATE to {experience.id}", settings, at)
     decision = Decision(experience.id, verdict, why or _proposed(edit), RULE, at.run, at.step)
     experiences = tuple((known | {experience.id: experience}).values())
@@ -146,11 +147,25 @@ def _open(last: Decision | None) -> bool:
     return (last.verdict, last.by) in (("refused", RULE), ("retired", DISTILLER))
 
 
-def _full(library: Library, parent: Experience | None, settings: Settings) -> str | None:
-    on_trial = [entry for entry in library.having("on trial") if entry is not parent]
-    if settings.recipe == "paper" or len(on_trial) < settings.trial_experiences:
+def _admitted(settings: Settings) -> Verdict:
+    if settings.review:
+        return "awaiting review"
+    return "kept" if settings.recipe == "paper" else "on trial"
+
+
+def _full(library: Library, new: Experience, parent: Experience | None, settings: Settings) -> str | None:
+    """Why there is no place on trial for one more of this kind, or None; strategies and demonstrations have their own.
+
+    What waits for a person takes no place.
+    """
+    if settings.review or settings.recipe == "paper":
         return None
-    return f"{len(on_trial)} experiences are on trial already; it may be proposed again when one is decided"
+    on_trial = [entry for entry in library.having("on trial") if entry.kind == new.kind and entry is not parent]
+    places = settings.demonstration_places if new.kind == "demonstration" else settings.strategy_places
+    if len(on_trial) < places:
+        return None
+    what = "demonstrations" if new.kind == "demonstration" else "strategies"
+    return f"{len(on_trial)} {what} are on trial already; it may be proposed again when one is decided"
 
 
 def _proposed(edit: Edit) -> str:
@@ -158,8 +173,8 @@ def _proposed(edit: Edit) -> str:
 
 
 def _taken_back(library: Library, target: str | None, why: str, settings: Settings, at: Origin) -> Library:
-    """The library with the target retired, if edits may decide that."""
+    """The library with the target retired, if edits may decide that: what a person put on trial, they may not."""
     now = {entry.id for entry in (library.current if settings.recipe == "paper" else library.having("on trial"))}
-    if target is None or target not in now:
+    if target is None or target not in now or library.standing[target].by not in (RULE, DISTILLER):
         return library
     return library.decided(Decision(target, "retired", why, DISTILLER, at.run, at.step))

@@ -8,12 +8,14 @@ journalled, so a run that was killed and is started again replays what it has an
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from .advantage import group_kind
-from .distil import Distiller
+from .distil import Distiller, templates_version
 from .edits import Proposals
-from .errors import ModelError, TfgrpoError
+from .errors import ModelError, StoreError
 from .experience_learning import ExperienceLearning
 from .llm import Upstream
 from .observer import Observer
@@ -24,7 +26,7 @@ from .rewards import Reward, score
 from .rollouts import SAMPLERS_OFF, ChatExecutor, Executor, gather, roll_group
 from .settings import Settings
 from .store import Store
-from .token_learning import TokenLearning, obstacle
+from .token_learning import WEAKER, TokenLearning, obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Plan:
     settings: Settings = field(default_factory=Settings)
     distiller: str | None = None
     """Name of the model that proposes experiences; None: the model itself."""
+    prompts: Path | None = None
+    """A folder with the user's own templates for the distiller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,20 @@ class Learned:
         }
 
 
-async def learn(plan: Plan, store: Store, upstream: Upstream, observer: Observer, *, fresh: bool = False) -> Learned:
+async def learn(
+    plan: Plan,
+    store: Store,
+    upstream: Upstream,
+    observer: Observer,
+    *,
+    distiller: Upstream | None = None,
+    fresh: bool = False,
+) -> Learned:
     """Learn a prior and make it live, marked ungated; goes on with the same run where it was interrupted.
 
-    `upstream` journals to `store`. Raises UpstreamError when no call can succeed, ModelError when a whole step failed,
-    RewardError and InputError as the reward does; what was done is kept.
+    `upstream` journals to `store`, and so does `distiller`, where experiences are proposed elsewhere. Raises
+    UpstreamError when no call can succeed, ModelError when a whole step failed, RewardError and InputError as the
+    reward does, PromptError for unusable templates; what was done is kept.
     """
     wanted = None if fresh else _unfinished(plan, store)
     live = store.live(plan.namespace)
@@ -106,20 +119,31 @@ async def learn(plan: Plan, store: Store, upstream: Upstream, observer: Observer
         observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
     try:
         backend = await probe(upstream, plan.frame.model, run=run.id)
-        learner = _Learner(plan, run, store=store, upstream=upstream, backend=backend, observer=observer, start=start)
+        learner = _Learner(
+            plan,
+            run,
+            store=store,
+            upstream=upstream,
+            distiller=distiller or upstream,
+            backend=backend,
+            observer=observer,
+            start=start,
+        )
         learned = await learner.learn(resumed)
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
-    except TfgrpoError as error:
-        store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
+    except Exception as error:
+        with suppress(StoreError):  # of a store that failed once, the first failure is the one to tell
+            store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
         raise
     store.end(run.id, "finished", learned.usage, learned.as_json())
     return learned
 
 
 def _run_of(plan: Plan, parent: str | None) -> Run:
-    settings = {**plan.settings.as_json(), "distiller": plan.distiller}
+    proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
+    settings = {**plan.settings.as_json(), **proposing}
     tasks = tuple(task.id for task in plan.tasks)
     return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
 
@@ -143,27 +167,29 @@ class _Learner:
         *,
         store: Store,
         upstream: Upstream,
+        distiller: Upstream,
         backend: Backend,
         observer: Observer,
         start: Prior,
     ) -> None:
         self.plan, self.run, self.store, self.upstream = plan, run, store, upstream
-        self.backend, self.observer, self.start = backend, observer, start
+        self.distiller, self.backend, self.observer, self.start = distiller, backend, observer, start
         self.notes: list[str] = []
         self.tokens = self._token_learning()
-        request = SAMPLERS_OFF.get(backend.kind, {}) if plan.distiller in (None, plan.frame.model) else {}
-        distiller = Distiller(upstream, plan.distiller or plan.frame.model, run.id, plan.settings, request=request)
-        self.experiences = ExperienceLearning(distiller, store, run, plan.tasks, plan.settings)
+        self.experiences = ExperienceLearning(self._proposer(), store, run, plan.tasks, plan.settings)
         self.executor = self._executor()
 
     async def learn(self, resumed: bool) -> Learned:
         """All steps, then the verdicts and the new prior."""
         settings = self.plan.settings
-        self.observer.stage("learn", settings.steps * settings.group_size * len(self.plan.tasks))
+        tasks = len(self.plan.tasks)
+        distilled = min(tasks, settings.distilled_groups or tasks) if settings.experiences else 0
+        self.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
         steps = tuple([await self._step(number) for number in range(settings.steps)])
         self.experiences.keep()
-        for name, why in sorted(self.upstream.dropped.items()):
-            self._note(f"parameter {name} was left out: {why}")
+        for upstream in dict.fromkeys((self.upstream, self.distiller)):
+            for name, why in sorted(upstream.dropped.items()):
+                self._note(f"parameter {name} was left out: {why}")
         prior = self._prior(self.experiences.kept, self.tokens.result() if self.tokens else ())
         changed = prior.id != self.start.id and bool(prior.experiences or prior.biases)
         if changed:
@@ -172,8 +198,18 @@ class _Learner:
         usage, notes = self.store.spent(self.run.id), tuple(self.notes)
         return Learned(self.run, resumed, prior if changed else self.start, changed, steps, fates, usage, notes)
 
+    def _proposer(self) -> Distiller:
+        """Hidden samplers are switched off where the model that proposes is the one that was probed."""
+        plan = self.plan
+        probed = self.distiller is self.upstream and plan.distiller in (None, plan.frame.model)
+        request = SAMPLERS_OFF.get(self.backend.kind, {}) if probed else {}
+        name = plan.distiller or plan.frame.model
+        return Distiller(self.distiller, name, self.run.id, plan.settings, plan.prompts, request)
+
     def _make_live(self, prior: Prior) -> None:
         frame, run, why = self.plan.frame, self.run, "learned; no gate has tested it"
+        if prior.biases and self.tokens and self.tokens.estimator == "log-odds":
+            why += f"; token prior {WEAKER}"
         self.store.add_prior(prior)
         self.store.set_state(run.namespace, prior.id, "ungated", frame=frame, run=run.id, why=why)
 
@@ -199,7 +235,11 @@ class _Learner:
         size = self.plan.settings.group_size
         group = await roll_group(self.executor, task, prior, step=step, size=size, shown=shown)
         self.store.add_group(self.run.id, group)
-        return group, await self.experiences.propose(group)
+        if not self.experiences.distils(group):
+            return group, Proposals()
+        proposals = await self.experiences.propose(group)
+        self.observer.distilled(group)
+        return group, proposals
 
     def _executor(self) -> Executor:
         """One chat call an attempt, scored as it lands."""
@@ -228,14 +268,21 @@ class _Learner:
         """None where no token prior can be learned, or none is wanted."""
         if not self.plan.settings.token_prior:
             return None
-        if lacking := obstacle(self.backend):
+        if self.plan.frame.temperature == 0:
+            self._note("no token prior: at temperature 0 a group's answers are all alike, and teach nothing")
+            return None
+        if lacking := obstacle(self.backend, self.upstream.tokenizer):
             self._note(f"no token prior: {self.upstream.name} {lacking}")
             return None
         inherited = self.start.biases
         if inherited and self.start.tokenizer != self.backend.tokenizer:
             self._note("the token prior so far belongs to another tokenizer, and is left behind")
             inherited = ()
-        return TokenLearning(inherited, self.plan.frame, self.backend, self.plan.settings)
+        tokenizer = self.upstream.tokenizer
+        learning = TokenLearning(inherited, self.plan.frame, self.backend, self.plan.settings, tokenizer)
+        if learning.estimator == "log-odds":
+            self._note(f"{self.upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
+        return learning
 
     def _learn_tokens(self, groups: list[Group]) -> None:
         if self.tokens and "logit_bias" in self.upstream.dropped:

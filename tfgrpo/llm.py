@@ -10,12 +10,14 @@ from typing import Protocol, Self
 import httpx2
 import openai
 
+from .budget import Budget
 from .errors import InputError, ModelError, UpstreamError, shortened
 from .hashing import content_id
 from .records import JSON, CallKey, ChatBody, Reply, Usage
 from .refusals import error_field, rejected_parameter, what_it_says, without
 from .replies import parse_reply
 from .settings import Settings
+from .tokenizer import TokenId, Tokenizer
 
 
 class Model(Protocol):
@@ -60,7 +62,9 @@ class Upstream:
         api_key: str | None = None,
         settings: Settings | None = None,
         journal: Journal | None = None,
+        budget: Budget | None = None,
         http_client: httpx2.AsyncClient | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """Raises InputError for a base URL that is none, UpstreamError where there is no usable key."""
         settings = settings or Settings()
@@ -79,9 +83,12 @@ class Upstream:
         self.name = self.client.base_url.netloc.decode()
         self.usage = Usage()
         self.dropped: dict[str, str] = {}
+        self.tokenizer = tokenizer
+        """Tells the ids of tokens that come without; `probe` finds one for models of OpenAI's."""
         self._secrets = [secret for secret in (key, self.client.base_url.password) if secret]
         self._seconds = settings.call_timeout
         self._journal = journal
+        self._budget = budget
         self._slots = asyncio.Semaphore(settings.concurrency)
         self._answered = False
 
@@ -92,18 +99,22 @@ class Upstream:
         await self.client.close()
 
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
-        """The committed reply for this key when there is one, else a new one, committed."""
+        """The committed reply for this key when there is one, else a new one, committed; raises BudgetEnded instead."""
         request = content_id("request", body)
         known = await self._committed(key, request)
         if known is not None:
-            reply = parse_reply(known)
+            reply = parse_reply(known, self._token_id)
             for name, why in json.loads(known).get(_DROPPED, {}).items():
                 self.dropped.setdefault(name, why)
         else:
             async with self._slots:
+                if self._budget:
+                    self._budget.admit()
                 response, lacking = await self._complete(body)
-            reply = self._parsed(response)
-            await self._commit(key, request, _noted(response, lacking), reply.usage)
+                reply = self._parsed(response)
+                if self._budget:
+                    self._budget.charge(body["model"], reply.usage)
+                await self._commit(key, request, _noted(response, lacking), reply.usage)  # until then it is in flight
         self.usage += reply.usage
         return reply
 
@@ -114,19 +125,22 @@ class Upstream:
     async def post(self, path: str, body: JSON, key: CallKey) -> JSON:
         """The JSON answer to a POST at the server's root (`/tokenize`), or None where there is none."""
         root = re.sub(r"(/v1)?/?$", "", str(self.client.base_url))
-        return await self._aside(root + path, body, key)
+        return await self._aside(path, body, key, root)
 
-    async def _aside(self, path: str, body: JSON, key: CallKey) -> JSON:
-        """Journalled like any call, so that a resumed run takes the upstream for what it was."""
+    async def _aside(self, path: str, body: JSON, key: CallKey, root: str = "") -> JSON:
+        """Journalled like any call, so that a resumed run takes the upstream for what it was, on another port too."""
         request = content_id("request", path, body)
         known = await self._committed(key, request)
         if known is not None:
             return json.loads(known)
         answer: JSON = None
         try:
-            answer = (await self._send(path, body, httpx2.Timeout(_ASIDE_SECONDS))).json()
-        except (openai.APIStatusError, openai.APITimeoutError, ValueError):
-            pass  # no such route, a page for people, or silence: there is none
+            answer = (await self._send(root + path, body, httpx2.Timeout(_ASIDE_SECONDS))).json()
+        except openai.APIStatusError as error:
+            if error.status_code == 429 or (error.status_code >= 500 and error.status_code != 501):
+                raise self._failure(error) from None  # it may be there another time: nothing to commit
+        except (openai.APITimeoutError, ValueError):
+            pass  # silence, or a page for people: there is none
         except openai.APIConnectionError as error:
             raise self._lost(error) from None
         await self._commit(key, request, json.dumps(answer), Usage())
@@ -174,9 +188,13 @@ class Upstream:
             self._answered = True
             return response
 
+    @property
+    def _token_id(self) -> TokenId | None:
+        return self.tokenizer.id_of if self.tokenizer else None
+
     def _parsed(self, response: str) -> Reply:
         try:
-            return parse_reply(response)
+            return parse_reply(response, self._token_id)
         except ModelError:
             raise ModelError(f"{self.name} gave no chat completion: {self._safe(response, 120)}") from None
 

@@ -2,14 +2,18 @@
 
 from typing import Protocol
 
-from .records import Rollout
+from .records import Group, Rollout
 
 
 class Observer(Protocol):
     """Told what happens, in order of happening; never asked."""
 
-    def stage(self, name: str, rollouts: int) -> None:
-        """A stage of that many rollouts begins."""
+    def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
+        """A stage of that many rollouts begins, and of that many groups to be distilled."""
+        ...
+
+    def distilled(self, group: Group) -> None:
+        """One group has been distilled."""
         ...
 
     def landed(self, rollout: Rollout) -> None:
@@ -24,7 +28,10 @@ class Observer(Protocol):
 class Silent:
     """An observer that keeps quiet."""
 
-    def stage(self, name: str, rollouts: int) -> None:
+    def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
+        """Nothing."""
+
+    def distilled(self, group: Group) -> None:
         """Nothing."""
 
     def landed(self, rollout: Rollout) -> None:

@@ -1,19 +1,21 @@
 """Whether a text gives away a task's answer, or says what another text says: comparisons in any language. Pure.
 
-Texts are compared as words (lower case, NFKC, no punctuation), numbers as values whatever their format. An answer that
-several tasks share, or that most other tasks' prompts list, is a label; naming one is no leak.
+Texts are compared as words (lower case, NFKC, no accents or punctuation), numbers as values whatever their format. An
+answer that several tasks share, or that most other tasks' prompts list, is a label; naming one is no leak. Small
+numbers, and answers of one or two characters, turn up by chance: they leak only from a source task of the experience.
 """
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from functools import lru_cache
 
 from .edits import words
+from .numerals import SMALL, dated, quantity, sequence, value, values
 from .records import JSON, Experience, Task
 
-NEAR = 0.7
+NEAR = 0.65
 """Jaccard similarity of two texts' shingles from which they count as one."""
 SHINGLE = 4
 """Characters in a shingle."""
@@ -21,12 +23,10 @@ PHRASE = 5
 """Of an answer with more words than this, any run of this many that no other answer holds is a leak."""
 COMPACT = 8
 """An answer with at least this many letters and digits is found however they are spaced."""
-SMALL = 12
-"""Whole numbers up to this one, and answers of one or two characters, turn up by chance: they leak only from a source
-task of the experience."""
+DIGITS = 5
+"""A number of at least this many digits is found however they are spread over a text."""
 
-_NUMBER = re.compile(r"\d(?:[\d.,'\u2019 ]*\d)?(?:e[-+]?\d+)?", re.IGNORECASE)
-_DECIMAL = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _NEGATIONS = frozenset(
     (
         "no",
@@ -88,11 +88,13 @@ def _marks(text: str, labels: set[str]) -> set[str]:
     """What tells two similar texts apart: labels, numbers and negations."""
     flat = _plain(text)
     named = {label for label in labels if _holds(flat, label)}
-    return named | _NEGATIONS.intersection(flat.split()) | {str(value) for value in _values(text)}
+    return named | _NEGATIONS.intersection(flat.split()) | {str(number) for number in values(text)}
 
 
+@lru_cache(maxsize=4096)
 def _plain(text: str) -> str:
-    return " ".join(words(unicodedata.normalize("NFKC", text)))
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return " ".join(words(unicodedata.normalize("NFKC", bare)))
 
 
 def _holds(flat: str, phrase: str) -> bool:
@@ -111,7 +113,7 @@ def _leaves(answer: JSON) -> Iterator[str]:
 
 def _key(leaf: str) -> str:
     """Equal for answers that are the same in another format."""
-    return " ".join(map(str, sorted(_value(leaf)))) or _plain(leaf)
+    return " ".join(map(str, sorted(value(leaf)))) or _plain(leaf)
 
 
 def _counts(tasks: Sequence[Task]) -> Counter[str]:
@@ -126,48 +128,56 @@ def _listed(leaf: str, tasks: Sequence[Task]) -> bool:
 
 
 def _given_away(leaf: str, text: str, shared: Counter[str], *, source: bool) -> bool:
-    if value := _value(leaf):
-        small = all(number <= SMALL and number == int(number) for number in value)
-        return (source or not small) and not value.isdisjoint(_values(text))
-    spoken, flat = words(unicodedata.normalize("NFKC", leaf)), _plain(text)
+    if number := value(leaf):
+        return _numbered(number, text, source=source) or _digits_spread(leaf, text)
+    spoken, flat = _plain(leaf).split(), _plain(text)
     phrase, compact = " ".join(spoken), "".join(spoken)
     if not spoken or (len(compact) <= 2 and not source):
         return False
-    if _holds(flat, phrase) or _holds(_respelled(flat), phrase):
+    if _holds(flat, phrase) or _pieced_together(flat.split(), compact) or _in_any_order(flat.split(), spoken):
+        return True
+    if _same_numbers(leaf, text, source=source) or _numbered(quantity(leaf), text, source=source):
         return True
     if len(compact) >= COMPACT and compact in flat.replace(" ", ""):
         return True
-    runs = [" ".join(spoken[start : start + PHRASE]) for start in range(len(spoken) - PHRASE)]
+    runs = [" ".join(spoken[start : start + PHRASE]) for start in range(len(spoken) - PHRASE + 1)]
     return any(_holds(flat, run) and sum(_holds(key, run) for key in shared) <= 1 for run in runs)
 
 
-def _respelled(flat: str) -> str:
-    """The words with runs of single letters joined: `p a r i s` becomes `paris`."""
-    pieces = [(single, list(run)) for single, run in groupby(flat.split(), key=lambda word: len(word) == 1)]
-    return " ".join("".join(run) if single else " ".join(run) for single, run in pieces)
+def _numbered(numbers: frozenset[float], text: str, *, source: bool) -> bool:
+    """Whether a text names one of these readings of a number."""
+    small = all(number <= SMALL and number == int(number) for number in numbers)
+    return (source or not small) and not numbers.isdisjoint(values(text))
 
 
-def _value(leaf: str) -> frozenset[float]:
-    """The values that an answer may stand for when it is a number and nothing else, empty when it is not."""
-    bare = re.sub(r"[\s$€£¥%+-]", "", unicodedata.normalize("NFKC", leaf))
-    return frozenset(_readings(bare)) if _NUMBER.fullmatch(bare) else frozenset()
+def _digits_spread(leaf: str, text: str) -> bool:
+    digits, spread = ("".join(re.findall(r"\d", said)) for said in (leaf, text))
+    return len(digits) >= DIGITS and digits in spread
 
 
-def _values(text: str) -> set[float]:
-    """Every number in a text, without its sign, in every way that its format can be read."""
-    values: set[float] = set()
-    for match in _NUMBER.finditer(unicodedata.normalize("NFKC", text)):
-        pieces = re.split(r"['\u2019 ]+", match.group())
-        grouped = all(len(piece) == 1 for piece in pieces) or all(len(piece) == 3 for piece in pieces[1:])
-        listed = [item for piece in pieces for item in piece.split(",")]
-        for piece in [*pieces, *listed, *(["".join(pieces)] if grouped else [])]:
-            values |= _readings(piece)
-    return values
+def _same_numbers(leaf: str, text: str, *, source: bool) -> bool:
+    """Whether a text holds the numbers of a date, a time or a ratio: of three and more in any order."""
+    wanted, there = dated(leaf), sequence(text)
+    if len(wanted) < 2 or (max(wanted) <= SMALL and not source):
+        return False
+    windows = [there[start : start + len(wanted)] for start in range(len(there) - len(wanted) + 1)]
+    return wanted in windows or (len(wanted) > 2 and sorted(wanted) in map(sorted, windows))
 
 
-def _readings(number: str) -> set[float]:
-    """A number's values: 1,234 is 1234 or 1.234, and so is 1.234."""
-    forms = {number, number.replace(",", ""), number.replace(".", "").replace(",", ".")}
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+", number):
-        forms.add(number.replace(".", ""))
-    return {float(form) for form in forms if _DECIMAL.fullmatch(form)}
+def _pieced_together(said: Sequence[str], compact: str) -> bool:
+    """Whether words one after another make up the answer: `Pa ris`, `p a r i s`."""
+    for start in range(len(said)):
+        joined = ""
+        for word in said[start:]:
+            joined += word
+            if joined == compact:
+                return True
+            if not compact.startswith(joined):
+                break
+    return False
+
+
+def _in_any_order(said: Sequence[str], spoken: Sequence[str]) -> bool:
+    """Whether the answer's words stand together in another order."""
+    windows = (said[start : start + len(spoken)] for start in range(len(said) - len(spoken) + 1))
+    return any(sorted(window) == sorted(spoken) for window in windows)

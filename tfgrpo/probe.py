@@ -1,31 +1,46 @@
 """What an upstream honours, measured with a few one-token calls before anything is learned from it."""
 
+import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from .errors import InputError
 from .hashing import content_id
 from .llm import Upstream
 from .records import JSON, Backend, CallKey, ChatBody, Frame, Reply, TokenTrace
 from .rollouts import sampling
+from .tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from .tokens import is_special
 
 _PROMPT = "Name a colour."
-_TEXT = "Tokenizers split THIS text, naïve façade, 你好 \U0001f642, 12345.678 and\n\tindentation, in their own way."
-"""A text whose token ids tell tokenizers apart."""
 _COLD = 0.5
 """The temperature at which reported log-probabilities are compared with those at 1."""
 _FORCE = 100
 """A bias under which a token is sampled for certain, where biases are honoured."""
+_WORDS = ("The", "But", "If", "No")
+"""Words that no one answers with, to be forced where no log-probabilities tell of other tokens."""
+
+Honoured: TypeAlias = Literal["honoured", "rejected", "inert", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A token to force, and what an answer that begins with it begins with."""
+
+    token: int
+    piece: bytes
 
 
 async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
-    """Three calls of one token: ids, log-probabilities, and what temperature and a forcing bias do to both.
+    """At most three calls of one token: ids, log-probabilities, and what temperature and a forcing bias do to them.
 
-    Raises UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call.
+    Where tokens come without ids and the model is one of OpenAI's, `upstream` is given tiktoken's tokenizer. Raises
+    UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
+    when its tokenizer, which the user named, is not the model's.
     """
-    backend = Backend(kind=await _kind(upstream, model, run))
+    backend = await _with_tokenizer(upstream, Backend(kind=await _kind(upstream, model, run)), model)
     frame = Frame(model, temperature=1.0)
 
     async def ask(sample: int, **more: JSON) -> Reply:
@@ -42,20 +57,44 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
 
     plain = await ask(0)
     backend = replace(backend, tokenizer=await _fingerprint(upstream, backend, model, run))
-    target = _unlikely(plain.trace)
+    listed = _unlikely(plain.trace)
+    target = listed or await _word(upstream, backend, model, run, plain.text)
     if target is None:
         return backend
-    cold = await ask(1, temperature=_COLD)
-    forced = await ask(2, logit_bias={str(target): _FORCE})
+    cold = await ask(1, temperature=_COLD) if listed else plain
+    forced = await ask(2, logit_bias={str(target.token): _FORCE})
+    backend = replace(backend, logit_bias=_honoured(upstream, forced, target))
+    if listed is None:
+        return backend
     before, after = _listed(plain.trace), _listed(forced.trace)
     return replace(
         backend,
         token_ids=True,
         logprobs=True,
-        logit_bias=_honoured(upstream, forced, target),
-        includes_bias=after.get(target, -math.inf) > before[target] / 2,
+        includes_bias=after.get(target.token, -math.inf) > before[target.token] / 2,
         includes_temperature=_scaled(before, _listed(cold.trace)),
     )
+
+
+async def recognised(upstream: Upstream, model: str) -> Backend:
+    """For a call outside of any run: who serves the model, so that its hidden samplers can be switched off.
+
+    Nothing is measured: a prior was learned there, so its biases are taken to be honoured.
+    """
+    return Backend(kind=await _kind(upstream, model, run=""), logit_bias="honoured")
+
+
+async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> Backend:
+    """Gives the upstream tiktoken's tokenizer where it is the one to ask; the backend says why it could not."""
+    name = encoding_name(model) if upstream.tokenizer is None and backend.kind == "other" else None
+    if name is None:
+        return replace(backend, tokenizer=upstream.tokenizer.fingerprint if upstream.tokenizer else "")
+    backend = replace(backend, tokenizer=tiktoken_fingerprint(name))
+    try:
+        upstream.tokenizer = await asyncio.to_thread(tiktoken_tokenizer, name)
+    except InputError as error:  # experiences can be learned all the same
+        return replace(backend, lacking=str(error))
+    return backend
 
 
 async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp", "vllm", "other"]:
@@ -69,15 +108,39 @@ async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp"
 
 
 async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: str) -> str:
-    """The ids of a telling text where the server tokenizes, else the model's name."""
-    if backend.kind != "other":
-        field = "content" if backend.kind == "llama.cpp" else "prompt"
-        key = CallKey(run, "probe /tokenize")
-        answer = await upstream.post("/tokenize", {field: _TEXT, "model": model}, key)
-        tokens = answer.get("tokens") if isinstance(answer, Mapping) else None
-        if isinstance(tokens, list) and tokens and all(isinstance(token, int) for token in tokens):
-            return content_id("tokenizer", tokens)
-    return content_id("tokenizer", "model", model)
+    """By the ids of a telling text where the server tokenizes, else that of our tokenizer, else the model's name."""
+    served = await _tokenize(upstream, backend, model, CallKey(run, "probe /tokenize"), TELLING_TEXT)
+    if not served:
+        return backend.tokenizer or content_id("tokenizer", "model", model)
+    if backend.tokenizer not in ("", fingerprint(served)):
+        raise InputError(f"the tokenizer given is not that of {model}: {upstream.name} splits text in another way")
+    return fingerprint(served)
+
+
+async def _tokenize(upstream: Upstream, backend: Backend, model: str, key: CallKey, text: str) -> list[int]:
+    """The ids of a text by the server's own tokenizer; empty where it has no route for that."""
+    if backend.kind == "other":
+        return []
+    field = "content" if backend.kind == "llama.cpp" else "prompt"
+    answer = await upstream.post("/tokenize", {field: text, "model": model, "add_special_tokens": False}, key)
+    tokens = answer.get("tokens") if isinstance(answer, Mapping) else None
+    whole = isinstance(tokens, list) and all(isinstance(token, int) for token in tokens)
+    return list(tokens) if whole and tokens else []
+
+
+async def _word(upstream: Upstream, backend: Backend, model: str, run: str, plain: str) -> _Target | None:
+    """A word of one token that the plain answer does not begin with, and whose id our tokenizer or the server knows."""
+    for place, word in enumerate(_WORDS, 1):
+        if plain.strip().startswith(word):
+            continue
+        if upstream.tokenizer:
+            token = upstream.tokenizer.id_of(word.encode())
+        else:
+            ids = await _tokenize(upstream, backend, model, CallKey(run, "probe /tokenize", sample=place), word)
+            token = ids[0] if len(ids) == 1 else None
+        if token is not None:
+            return _Target(token, word.encode())
+    return None
 
 
 def _listed(trace: TokenTrace | None) -> dict[int, float]:
@@ -88,19 +151,26 @@ def _listed(trace: TokenTrace | None) -> dict[int, float]:
     return {token: logprob for token, logprob in pairs if math.isfinite(logprob)}
 
 
-def _unlikely(trace: TokenTrace | None) -> int | None:
+def _unlikely(trace: TokenTrace | None) -> _Target | None:
     """The least likely token listed that was not sampled, so that forcing it shows; one that leaves a text."""
-    listed = _listed(trace)
     if trace is None:
         return None
+    listed = _listed(trace)
     others = [token for token in listed if token != trace.ids[0, 0] and not is_special(trace.pieces[token])]
-    return min(others, key=lambda token: (listed[token], token), default=None)
+    least = min(others, key=lambda token: (listed[token], token), default=None)
+    return None if least is None else _Target(least, trace.pieces[least])
 
 
-def _honoured(upstream: Upstream, forced: Reply, target: int) -> Literal["honoured", "rejected", "inert"]:
+def _honoured(upstream: Upstream, forced: Reply, target: _Target) -> Honoured:
+    """By the token sampled where it has an id, else by the text that came of it."""
     if "logit_bias" in upstream.dropped:
         return "rejected"
-    return "honoured" if forced.trace is not None and int(forced.trace.ids[0, 0]) == target else "inert"
+    if forced.trace is not None:
+        return "honoured" if int(forced.trace.ids[0, 0]) == target.token else "inert"
+    wanted, said = target.piece.decode(errors="replace").strip(), forced.text.strip()
+    if not (wanted and said):
+        return "unknown"
+    return "honoured" if said.startswith(wanted) else "inert"
 
 
 def _scaled(plain: Mapping[int, float], cold: Mapping[int, float]) -> bool:

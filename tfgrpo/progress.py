@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import shortened
-from .records import Rollout, Usage
+from .records import Group, Rollout, Usage
 
 _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""
@@ -26,7 +26,7 @@ class Display:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("rollouts · {task.fields[figures]} ·"),
+            TextColumn("· {task.fields[figures]} ·"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
@@ -34,7 +34,8 @@ class Display:
             transient=True,
         )
         self._stage = self._bar.add_task("", visible=False, figures="", total=None)
-        self._name, self._total, self._done, self._rewards, self._scored = "", 0, 0, 0.0, 0
+        self._name, self._rollouts, self._groups = "", 0, 0
+        self._done, self._distilled, self._rewards, self._scored = 0, 0, 0.0, 0
         self._started = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -44,11 +45,12 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def stage(self, name: str, rollouts: int) -> None:
-        """A stage of that many rollouts begins."""
-        self._name, self._total, self._done, self._rewards, self._scored = name, rollouts, 0, 0.0, 0
+    def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
+        """A stage of that many rollouts begins, and of that many groups to be distilled."""
+        self._name, self._rollouts, self._groups = name, rollouts, groups
+        self._done, self._distilled, self._rewards, self._scored = 0, 0, 0.0, 0
         self._started = self._printed = time.monotonic()
-        self._bar.reset(self._stage, description=name, total=rollouts, visible=True, figures=self._figures())
+        self._bar.reset(self._stage, description=name, total=rollouts + groups, visible=True, figures=self._figures())
 
     def landed(self, rollout: Rollout) -> None:
         """Count one attempt."""
@@ -56,12 +58,21 @@ class Display:
         if rollout.reward is not None:
             self._rewards += rollout.reward
             self._scored += 1
-        self._bar.update(self._stage, completed=self._done, figures=self._figures())
+        self._show()
+
+    def distilled(self, group: Group) -> None:
+        """Count one group; it may have taken as long as many attempts."""
+        self._distilled += 1
+        self._show()
+
+    def _show(self) -> None:
+        finished, total = self._done + self._distilled, self._rollouts + self._groups
+        self._bar.update(self._stage, completed=finished, figures=self._figures())
         now = time.monotonic()
         if self._bar.disable and now - self._printed >= _PLAIN_SECONDS:
             self._printed = now
-            left = (now - self._started) / self._done * (self._total - self._done)
-            line = f"{self._name}: {self._done}/{self._total} rollouts, {self._figures()}, {left:.0f} s left"
+            left = (now - self._started) / finished * (total - finished)
+            line = f"{self._name}: {self._done}/{self._rollouts} rollouts, {self._figures()}, about {left:.0f} s left"
             self._console.print(line, markup=False)
 
     def note(self, line: str) -> None:
@@ -71,4 +82,5 @@ class Display:
     def _figures(self) -> str:
         spent = self._usage()
         mean = f"{self._rewards / self._scored:.2f}" if self._scored else "-"
-        return f"{spent.calls:,} calls, {spent.tokens:,} tokens, mean reward {mean}"
+        groups = f"{self._distilled}/{self._groups} groups distilled, " if self._groups else ""
+        return f"{groups}{spent.calls:,} calls, {spent.tokens:,} tokens, mean reward {mean}"

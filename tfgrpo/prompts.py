@@ -58,10 +58,18 @@ def _substitute(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values[match.group(1)], text)
 
 
-@lru_cache
 def template(name: str, folder: Path | None = None) -> Template:
-    """The template `name`.md from a folder of the user's, else from ours; raises PromptError when there is none."""
-    path = (folder or asset_folder("prompts")) / f"{name}.md"
+    """The template `name`.md of a folder of the user's, or ours; raises PromptError when there is none."""
+    return _read(name, folder) if folder else _ours(name)
+
+
+@lru_cache
+def _ours(name: str) -> Template:
+    return _read(name, asset_folder("prompts"))
+
+
+def _read(name: str, folder: Path) -> Template:
+    path = folder / f"{name}.md"
     try:
         return Template(name, path.read_text(encoding="utf-8").strip() + "\n")
     except (OSError, UnicodeDecodeError) as error:

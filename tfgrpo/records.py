@@ -1,5 +1,6 @@
 """The nouns that stages exchange: frozen, and free of behaviour beyond their own identity."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -7,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .hashing import content_id
 
 JSON: TypeAlias = Any
@@ -53,6 +55,11 @@ def message_text(message: Message) -> str:
     return "" if content is None else str(content)
 
 
+def _is_bias(token: JSON, bias: JSON) -> bool:
+    number = isinstance(bias, int | float) and not isinstance(bias, bool)
+    return str(token).isdecimal() and number and abs(bias) <= 100
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """The request around each task: a prior is only known to help under the frame that it was learned in."""
@@ -63,6 +70,16 @@ class Frame:
     """Further body fields (tools, max_tokens, response_format, ...), sent as they are."""
     temperature: float = 0.7
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for sampling settings or biases that no upstream could take."""
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise InputError(f"temperature is {self.temperature}; it must be a number of at least 0")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
+        biases = self.request.get("logit_bias") or {}
+        if not (isinstance(biases, Mapping) and all(_is_bias(*entry) for entry in biases.items())):
+            raise InputError("logit_bias of the request must map token ids to numbers from -100 to 100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +124,10 @@ class Backend:
     """What an upstream was seen to honour, measured by `probe` for one model."""
 
     kind: Literal["llama.cpp", "vllm", "other"] = "other"
-    logit_bias: Literal["honoured", "rejected", "inert"] = "inert"
+    logit_bias: Literal["honoured", "rejected", "inert", "unknown"] = "unknown"
+    """Unknown: no token could be named to force, or no answer showed what forcing it did."""
     token_ids: bool = False
-    """Log-probabilities come with the server's own token ids."""
+    """Ids of the tokens with log-probabilities are known: the server's own, or by `Upstream.tokenizer`."""
     logprobs: bool = False
     includes_bias: bool = False
     """Reported log-probabilities are those after the bias (llama.cpp reports them before)."""
@@ -117,6 +135,8 @@ class Backend:
     """Reported log-probabilities are those at the temperature of sampling, not at 1."""
     tokenizer: str = ""
     """Fingerprint of the model's tokenizer."""
+    lacking: str = ""
+    """Why token ids could not be had on this machine, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +288,7 @@ class TokenBias:
     piece: bytes
     bias: float
     z: float
-    """Averaged bias over its jackknife standard deviation, leaving out whole tasks."""
+    """Averaged bias over its jackknife standard deviation, leaving out whole tasks; by log-odds, that of `log_odds`."""
     evidence: int
     """Effective number of tasks whose mixed groups moved it."""
 

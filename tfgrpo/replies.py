@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import ModelError, shortened
 from .records import JSON, Reply, TokenTrace, Usage, message_text
+from .tokenizer import TokenId
 
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _NEVER = -9999.0
@@ -19,8 +20,10 @@ _MOST_TOKENS = 2**22
 """No vocabulary is larger: tables over all ids stay small."""
 
 
-def parse_reply(response: str) -> Reply:
+def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
     """A chat completion's JSON text as a Reply; raises ModelError when it is not one.
+
+    `token_id` tells the id of a token by its bytes, where the server gives none.
 
     Figures that make no sense (usage, log-probabilities) are left out: they are no reason to lose a paid answer.
     """
@@ -37,7 +40,7 @@ def parse_reply(response: str) -> Reply:
         message=message,
         finish_reason=str(choice.get("finish_reason") or ""),
         usage=_usage(payload.get("usage")),
-        trace=parse_trace(entries) if isinstance(entries, list) else None,
+        trace=parse_trace(entries, token_id) if isinstance(entries, list) else None,
     )
 
 
@@ -55,13 +58,16 @@ def _usage(given: JSON) -> Usage:
     return Usage(1, *(count if isinstance(count, int) and 0 < count < 2**63 else 0 for count in spent))
 
 
-def parse_trace(entries: Sequence[JSON]) -> TokenTrace | None:
-    """`logprobs.content` as arrays; None where the server gives no token ids, or no usable log-probability."""
+def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> TokenTrace | None:
+    """`logprobs.content` as arrays; None where no token's id is known, or no usable log-probability.
+
+    The server's own ids come first; `token_id` tells those of tokens that come without.
+    """
     pieces: dict[int, bytes] = {}
     rows: list[dict[int, float]] = []
     for entry in entries:
         row: dict[int, float] = {}
-        for token, logprob, piece in _listed(entry):
+        for token, logprob, piece in _listed(entry, token_id):
             row.setdefault(token, logprob)
             pieces.setdefault(token, piece)
         if row:
@@ -77,26 +83,31 @@ def parse_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     return TokenTrace(ids, logprobs, pieces)
 
 
-def _listed(entry: JSON) -> Iterator[tuple[int, float, bytes]]:
+def _listed(entry: JSON, token_id: TokenId | None) -> Iterator[tuple[int, float, bytes]]:
     """Id, log-probability and bytes of the token sampled at a position, and of the alternatives there.
 
     Tokens without an id or a log-probability are left out, and the whole position where the sampled one is.
     """
-    if not (isinstance(entry, Mapping) and _usable(entry)):
+    sampled = _token(entry, token_id)
+    if sampled is None:
         return
+    yield sampled
     others = entry.get("top_logprobs")
-    for token in (entry, *(others if isinstance(others, list) else ())):
-        if isinstance(token, Mapping) and _usable(token):
-            given = token["logprob"]
-            logprob = -math.inf if given <= _NEVER else min(0.0, float(given))
-            yield token["id"], logprob, _piece(token)
+    for other in others if isinstance(others, list) else ():
+        if (listed := _token(other, token_id)) is not None:
+            yield listed
 
 
-def _usable(token: Mapping[str, JSON]) -> bool:
-    number, logprob = token.get("id"), token.get("logprob")
+def _token(given: JSON, token_id: TokenId | None) -> tuple[int, float, bytes] | None:
+    logprob = given.get("logprob") if isinstance(given, Mapping) else None
+    if not (isinstance(logprob, int | float) and logprob <= _ROUNDING):  # false for NaN
+        return None
+    piece, number = _piece(given), given.get("id")
+    if number is None and token_id is not None:
+        number = token_id(piece)
     if not (type(number) is int and 0 <= number < _MOST_TOKENS):
-        return False
-    return isinstance(logprob, int | float) and logprob <= _ROUNDING  # false for NaN
+        return None
+    return number, -math.inf if logprob <= _NEVER else min(0.0, float(logprob)), piece
 
 
 def _piece(token: Mapping[str, JSON]) -> bytes:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Protocol, SupportsFloat, TypeAlias
 
+from . import gym
 from .errors import InputError, RewardError, shortened
 from .hashing import canonical
 from .records import JSON, Rollout, Task
@@ -64,16 +65,19 @@ class AnswerReward:
 
 def check(reward: Reward, tasks: Iterable[Task]) -> None:
     """Raise InputError for the first task that a built-in reward cannot score; to be asked before anything is spent."""
-    if isinstance(reward, AnswerReward):
-        for task in tasks:
+    for task in tasks:
+        if isinstance(reward, AnswerReward):
             reward.matchers(task)
+        elif isinstance(reward, gym.GymReward):
+            reward.check(task)
 
 
-async def score(reward: Reward, rollout: Rollout) -> Rollout:
+async def score(reward: Reward, rollout: Rollout, *, clip: bool = False) -> Rollout:
     """The rollout with its reward; one with an error stays without.
 
     A reward that raises is one bad attempt: the rollout comes back with an error. A reward that gives anything but a
-    number in [0, 1] would spoil every comparison: RewardError, naming the task and the value. InputError passes.
+    number in [0, 1] would spoil every comparison: RewardError, naming the task and the value. With `clip` a number
+    outside is taken for the nearer bound; NaN, or no number, stays an error. InputError passes.
     """
     if rollout.error is not None:
         return rollout
@@ -84,15 +88,15 @@ async def score(reward: Reward, rollout: Rollout) -> Rollout:
         raise
     except Exception as error:  # the user's code may raise anything
         return replace(rollout, error=f"the reward failed: {type(error).__name__}: {shortened(error, 300)}")
-    return replace(rollout, reward=_in_range(given, rollout.task))
+    return replace(rollout, reward=_in_range(given, rollout.task, clip))
 
 
-def _in_range(value: object, task: Task) -> float:
+def _in_range(value: object, task: Task, clip: bool) -> float:
     try:
         number = float(value) if isinstance(value, SupportsFloat) else math.nan
     except (TypeError, ValueError, OverflowError):  # an array of many numbers, an integer of 400 digits
         number = math.nan
-    if not -ROUNDING <= number <= 1 + ROUNDING:
+    if not (-ROUNDING <= number <= 1 + ROUNDING or (clip and not math.isnan(number))):
         raise RewardError(f"the reward of {_named(task)} is {shortened(value)}; it must be a number from 0 to 1")
     return min(1.0, max(0.0, number))
 
@@ -246,6 +250,11 @@ BUILT_IN: Mapping[str, AnswerReward] = {
 }
 
 
+def default_reward(source: str) -> str:
+    """The name of the reward for a source of tasks that comes with none."""
+    return gym.REWARD if source.startswith(gym.SCHEME) else "exact"
+
+
 def load_reward(name: str) -> Reward:
     """A built-in reward, or a function of the user's as `module:function`; raises InputError when there is none.
 
@@ -253,12 +262,14 @@ def load_reward(name: str) -> Reward:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
+    if name == gym.REWARD:
+        return gym.GymReward()
     if re.fullmatch(r"[\w.]+:[\w.]+", name):
         return _imported(name)
     near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
     guess = f"; did you mean {near[0]}?" if near else ";"
-    own = "or a function of your own as module:function"
-    raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {', '.join(BUILT_IN)}, {own}")
+    known = f"{', '.join(BUILT_IN)}, {gym.REWARD}, or a function of your own as module:function"
+    raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {known}")
 
 
 def _imported(name: str) -> Reward:

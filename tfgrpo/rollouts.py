@@ -88,12 +88,10 @@ class ChatExecutor:
         )
 
 
-async def attempt_once(model: Model, frame: Frame, task: Task, prior: Prior, *, seed: int = 0) -> Rollout:
-    """One call outside of any run; raises ModelError when it fails.
-
-    The backend is not probed: the prior was learned on it, so its biases are taken to be honoured.
-    """
-    backend = Backend(logit_bias="honoured")
+async def attempt_once(
+    model: Model, frame: Frame, task: Task, prior: Prior, *, backend: Backend, seed: int = 0
+) -> Rollout:
+    """One call outside of any run; raises ModelError when it fails."""
     rollout = await ChatExecutor(model, frame, backend, run="", stage="chat", seed=seed)(task, prior, 0, 0)
     if rollout.error:
         raise ModelError(rollout.error)

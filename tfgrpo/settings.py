@@ -15,6 +15,8 @@ BIAS_LIMIT = 100.0
 """The API's bound on one logit bias."""
 BIAS_ENTRIES = 300
 """Entries that the OpenAI API was seen to accept in one `logit_bias` map."""
+RESERVED_FIELDS = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed")
+"""Body fields that a request frame may not set: they are ours, or would change what a call is."""
 
 Recipe: TypeAlias = Literal["measured", "paper"]
 
@@ -43,6 +45,16 @@ class Settings:
     """Cap on one answer of the distiller; one that reasons before it answers needs more."""
     trial_experiences: int = 8
     """Experiences on trial at once: a few hundred rollouts cannot measure more (`paper` knows no such limit)."""
+    demonstrations: bool = True
+    """Try winning attempts as examples beside the distiller's strategies (`paper`: never)."""
+    demonstration_share: float = 0.25
+    """Share of the places on trial that demonstrations have, and strategies leave to them."""
+    demonstration_chars: int = 400
+    """Cap on the task and on the answer that a demonstration quotes, each."""
+    ground_truth: bool = True
+    """Show the distiller the tasks' answers; off, what all attempts failed at teaches it nothing."""
+    review: bool = False
+    """What is admitted waits for a person instead of going on trial."""
     prior_tokens: int = 1_000
     """Cap on the rendered experiences, in tokens."""
     trial_inclusion: float = 0.5
@@ -76,10 +88,37 @@ class Settings:
                 if not allowed(getattr(self, name)):
                     raise InputError(f"setting {name} is {getattr(self, name)!r}; it must be {words}")
 
+    @classmethod
+    def for_recipe(cls, recipe: Recipe, **explicit: JSON) -> "Settings":
+        """The defaults of a recipe under explicit settings; raises InputError as the constructor does."""
+        return cls(**{**(_PAPER if recipe == "paper" else {}), **explicit, "recipe": recipe})
+
+    @property
+    def demonstration_places(self) -> int:
+        """Demonstrations on trial at once; one place at least is left to strategies."""
+        if not self.demonstrations or self.recipe == "paper":
+            return 0
+        return min(int(self.demonstration_share * self.trial_experiences), self.trial_experiences - 1)
+
+    @property
+    def strategy_places(self) -> int:
+        """Strategies on trial at once."""
+        return self.trial_experiences - self.demonstration_places
+
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast are left out."""
         speed = {"concurrency", "call_retries", "call_timeout"}
         return {name: value for name, value in asdict(self).items() if name not in speed}
+
+
+_PAPER: Mapping[str, JSON] = {
+    "group_size": 5,
+    "steps": 3,
+    "proposals": 1,
+    "demonstrations": False,
+    "token_prior": False,
+}
+"""Training-Free GRPO as published (arXiv 2510.08191): every experience always in, nothing measured, no token prior."""
 
 
 def _whole(low: int, high: float = math.inf) -> Callable[[object], bool]:
@@ -96,9 +135,9 @@ def _share(value: object) -> bool:
 
 _COUNTS = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
-    "prior_tokens", "top_logprobs", "concurrency",
+    "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency",
 )  # fmt: skip
-_SHARES = ("trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
+_SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout")
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),

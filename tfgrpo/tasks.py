@@ -1,4 +1,4 @@
-"""Tasks from a file: JSONL, JSON or CSV, read and checked whole before anything is spent.
+"""Tasks from a file (JSONL, JSON or CSV) or from `gym`, read and checked whole before anything is spent.
 
 A task is an object with an input (text or chat messages) and, where there is one, an answer (any JSON). Both go by the
 names that people give them (`INPUT_FIELDS`, `ANSWER_FIELDS`; the first present wins). `metadata` and all other fields
@@ -12,10 +12,11 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from . import gym
 from .errors import InputError, shortened
 from .records import JSON, Message, Task
 
@@ -32,6 +33,8 @@ class TaskSet:
 
     tasks: tuple[Task, ...]
     source: str
+    places: tuple[str, ...] = field(default=(), compare=False)
+    """Where each task is first met ("line 3")."""
 
     @property
     def duplicates(self) -> int:
@@ -44,11 +47,13 @@ Entry: TypeAlias = tuple[str, JSON]
 
 
 def read_tasks(source: str) -> TaskSet:
-    """The tasks of a `.jsonl`, `.ndjson`, `.json` or `.csv` file, or of standard input (`-`).
+    """The tasks of a `.jsonl`, `.ndjson`, `.json` or `.csv` file, of standard input (`-`), or of `gym:FAMILY`.
 
     A source of any other name is taken for what its content looks like. Entries that differ in nothing but their id
     are one task. Raises InputError, naming the line, for whatever is not a task, and for two tasks under one id.
     """
+    if source.startswith(gym.SCHEME):
+        return _distinct(source, gym.entries(source))
     name = "standard input" if source == "-" else source
     text = _text(source, name)
     suffix = Path(source).suffix.lower()
@@ -60,7 +65,7 @@ def _text(source: str, name: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        kinds = "TASKS is a .jsonl, .json or .csv file, or - for standard input"
+        kinds = "TASKS is a .jsonl, .json or .csv file, - for standard input, or gym:FAMILY"
         raise InputError(f"cannot read tasks from {name}: {error.strerror}; {kinds}") from error
     raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
@@ -152,6 +157,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Iterator[Entry]]] = {
 
 def _distinct(name: str, entries: Iterator[Entry]) -> TaskSet:
     tasks: dict[str, Task] = {}
+    places: dict[str, str] = {}
     given: dict[str, tuple[str, str]] = {}
     for place, value in entries:
         try:
@@ -163,11 +169,12 @@ def _distinct(name: str, entries: Iterator[Entry]) -> TaskSet:
             first, earlier = given.setdefault(str(own), (task.id, place))
             if first != task.id:
                 raise InputError(f"{name}: {earlier} and {place} share the id {shortened(own)!r} but differ")
+        places.setdefault(task.id, place)
         met = tasks.get(task.id)
         tasks[task.id] = replace(met, count=met.count + 1) if met else task
     if not tasks:
         raise InputError(f'{name} holds no tasks; write one a line, like {{"input": "2 + 2", "answer": "4"}}')
-    return TaskSet(tuple(tasks.values()), name)
+    return TaskSet(tuple(tasks.values()), name, tuple(places.values()))
 
 
 def _task(value: JSON) -> Task:

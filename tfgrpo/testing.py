@@ -184,13 +184,16 @@ class SimulatedPolicy:
 
     The token id of a word is its place in `words`. `logits` gives the unbiased logits for a prompt (the text of the
     whole request). Reported log-probabilities are at temperature 1 and before the bias, as llama.cpp reports them,
-    after it with `after_bias`, and at the temperature of sampling with `after_temperature`.
+    after it with `after_bias`, and at the temperature of sampling with `after_temperature`. Without `ids` tokens are
+    named by their bytes alone, as OpenAI names them; without `logprobs` there are none.
     """
 
     words: Sequence[str]
     logits: Callable[[str], Sequence[float]]
     after_bias: bool = False
     after_temperature: bool = False
+    ids: bool = True
+    logprobs: bool = True
 
     def __call__(self, body: ChatBody) -> Answer:
         """Draws with the request's `seed` and hashes the prompt into it: equal requests get equal answers."""
@@ -205,11 +208,12 @@ class SimulatedPolicy:
         reported = _log_softmax(biased if self.after_bias else raw, temperature if self.after_temperature else 1.0)
         ranked = sorted(range(len(raw)), key=lambda token: -reported[token])[: int(body.get("top_logprobs") or 0)]
         entry = self._entry(chosen, reported) | {"top_logprobs": [self._entry(token, reported) for token in ranked]}
-        return Answer(self.words[chosen], logprobs=[entry])
+        return Answer(self.words[chosen], logprobs=[entry] if self.logprobs else None)
 
     def _entry(self, token: int, reported: Sequence[float]) -> dict[str, JSON]:
         word = self.words[token]
-        return {"id": token, "token": word, "bytes": list(word.encode()), "logprob": reported[token]}
+        named = {"token": word, "bytes": list(word.encode()), "logprob": reported[token]}
+        return {"id": token, **named} if self.ids else named
 
 
 def _log_softmax(logits: Sequence[float], temperature: float) -> list[float]:

@@ -11,7 +11,8 @@ The score-function gradient of the expected reward, with the group's advantage A
 and the curvature (the Fisher information's diagonal) is h_v = sum p_it(v) (1 - p_it(v)) / T^2 over the same positions,
 those of mixed groups. One step of the shrunk natural gradient is b_v += eta g_v / (h_v + lambda), scaled so that the
 mean KL divergence of the new policy from the old one, at the positions where it is not already decided, stays under a
-limit; |b_v| is capped. The prior changes only between steps, so each rollout is on-policy for the gradient it enters.
+limit; |b_v| is capped. The prior changes only between steps: the gradient is that of the policy which was sampled.
+Requests carry the strongest biases only (`bias_entries`); the iterate behind them moves every listed token.
 
 What p_it is known from. Servers report log-probabilities of the K likeliest tokens and of the sampled one, mostly at
 T = 1 and, llama.cpp for one, *before* the bias. With x_v the reported log-probability,
@@ -25,7 +26,8 @@ the gradient of such a token is off by less than A_i exp(x_K / T) / Z a position
 
 Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
 lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
-leave-one-out path through all steps: a z of the gradient would vanish at convergence, and drop the best tokens. The
+leave-one-out path through all steps (under the gradients that were sampled, so later steps do not make up for the task
+that is missing: an approximation): a z of the gradient would vanish at convergence, and drop the best tokens. The
 threshold on |z| is low, because the word of a label is wanted by its own tasks and unwanted by all others: its z is
 modest however right its bias is, and to drop one label of several is worse than to drop none. What keeps out the words
 of single tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
@@ -270,8 +272,8 @@ def token_prior(
     inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
     deviation = np.sqrt(variance + _look_up(tokens, inherited))
     z = whole / np.maximum(deviation, FINEST)
-    support = _effective_tasks(tokens, steps)
-    evidence = _look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()}) + support
+    earlier = _look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
+    evidence = np.maximum(earlier, _effective_tasks(tokens, steps))  # a second run may be on the same tasks
     keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_TASKS) & (np.abs(whole) >= LEAST_BIAS)
     entries = [
         TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))

@@ -29,6 +29,6 @@ def main() -> None:
     """
 
 
-from . import look, run, use  # noqa: E402 - the commands add themselves to the group above
+from . import experience, prior, prompts, run, store, tokens, use  # noqa: E402 - the commands add themselves to the group above
 
-__all__ = ["look", "main", "run", "use"]
+__all__ = ["experience", "main", "prior", "prompts", "run", "store", "tokens", "use"]

@@ -1,7 +1,7 @@
 """Options that several commands share, and what is made of them."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,14 +11,12 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..records import JSON, Frame
-    from ..store import Store
+    from ..records import JSON, Frame, Snapshot
+    from ..store import Namespace, Store
+    from ..tokenizer import Tokenizer
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-RESERVED = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed")
-"""Body fields that a request file may not set: they are ours, or would change what a call is."""
 
 
 def store_options(command: F) -> F:
@@ -51,7 +49,24 @@ def upstream_options(command: F) -> F:
     return command
 
 
+tokenizer_option = click.option(
+    "--tokenizer",
+    metavar="FILE",
+    help="The model's tokenizer.json, where the server gives tokens no ids (extra `tfgrpo[tokenizer]`).  [default:"
+    " tiktoken for OpenAI's models]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+by_option = click.option("--by", metavar="NAME", help="Who decides, to remember.  [default: the user's login name]")
+
+
+def person(given: str | None) -> str:
+    """The name that stands with a person's decision."""
+    import getpass
+
+    try:
+        return given if given is not None else getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:  # a container's user may have no name
+        raise InputError("your user has no login name; say who decides with --by NAME") from error
 
 
 def open_store(given: str | None, *, create: bool = False) -> "Store":
@@ -59,6 +74,24 @@ def open_store(given: str | None, *, create: bool = False) -> "Store":
     from ..store import Store, default_store_path
 
     return Store(default_store_path(given), create=create)
+
+
+def read_tokenizer(path: str | None) -> "Tokenizer | None":
+    """The tokenizer that --tokenizer names."""
+    from ..tokenizer import file_tokenizer
+
+    return file_tokenizer(path) if path else None
+
+
+def warn_of_model(
+    namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str, *, measuring: bool = False
+) -> None:
+    """Say once, on stderr, that a namespace was learned on another model; `used` is the prior in use there, if any."""
+    from ..versions import model_notice
+
+    if notice := model_notice(namespace, known, used, model):
+        hint = "" if measuring else f"; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}"
+        click.echo(notice + hint, err=True)
 
 
 @contextmanager
@@ -86,11 +119,19 @@ def read_frame(
     for name, given in told.items():
         in_file = fields.pop(name, None)
         told[name] = given if given is not None else in_file
-    sampling = {name: float(value) for name, value in told.items() if value is not None}
+    sampling = {name: _number(request, name, value) for name, value in told.items() if value is not None}
     return Frame(model, _read(system).strip() if system else None, fields, **sampling)
 
 
+def _number(path: str | None, name: str, value: "JSON") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{path}: {name} is {value!r}; it must be a number")
+    return float(value)
+
+
 def _read_request(path: str | None) -> "dict[str, JSON]":
+    from ..settings import RESERVED_FIELDS
+
     if path is None:
         return {}
     try:
@@ -99,7 +140,7 @@ def _read_request(path: str | None) -> "dict[str, JSON]":
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
     if not isinstance(fields, dict):
         raise InputError(f'{path}: a request file holds one JSON object, such as {{"max_tokens": 8}}')
-    if refused := sorted(set(fields) & set(RESERVED)):
+    if refused := sorted(set(fields) & set(RESERVED_FIELDS)):
         raise InputError(f"{path}: {', '.join(refused)} cannot be set here")
     return fields
 
@@ -109,6 +150,32 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def read_text(path: str, limit: int) -> str:
+    """The text of a file, or of standard input for `-`, of at most so many bytes."""
+    name = "standard input" if path == "-" else path
+    try:
+        with click.open_file(path, "rb") as file:
+            raw = file.read(limit + 1)
+        text = "" if len(raw) > limit else str(raw, "utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {name}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    if len(raw) > limit:
+        raise InputError(f"{name} is too large: at most {limit:,} bytes are read")
+    return text
+
+
+def write_text(path: str | None, text: str) -> None:
+    """A text to a file, or to standard output."""
+    if path is None:
+        return click.echo(text, nl=False)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

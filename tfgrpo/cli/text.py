@@ -53,9 +53,10 @@ def biases_json(biases: "Iterable[TokenBias]") -> "list[JSON]":
     ]
 
 
-def prior_lines(prior: "Prior") -> list[str]:
-    """A prior as readable lines."""
+def prior_lines(prior: "Prior", why: str = "") -> list[str]:
+    """A prior as readable lines; `why` is what its lineage says of how it came."""
     lines = [f"prior {prior.id}", f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"]
+    lines += [plain(why)] if why else []
     lines += [f"- {plain(experience.text)}" for experience in prior.experiences]
     ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
     lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:20]]

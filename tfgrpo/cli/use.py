@@ -3,7 +3,18 @@
 import click
 
 from . import main
-from .options import endpoint, json_option, open_store, print_json, run_async, store_options, upstream_options
+from .options import (
+    endpoint,
+    json_option,
+    open_store,
+    print_json,
+    read_tokenizer,
+    run_async,
+    store_options,
+    tokenizer_option,
+    upstream_options,
+    warn_of_model,
+)
 
 
 @main.command()
@@ -31,16 +42,19 @@ def chat(
     from ..errors import InputError
     from ..llm import Upstream
     from ..prior import prior_for
+    from ..probe import recognised
     from ..records import Prior, Rollout, Task
     from ..rollouts import attempt_once
     from .text import prior_lines
 
     with open_store(store) as opened:
-        snapshot = opened.live(namespace)
+        snapshot, known = opened.live(namespace), opened.namespaces()
     if snapshot is None:
         raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")
     learned = snapshot.frame
     with endpoint(base_url, model or (None if base_url == "local" else learned.model)) as (url, name):
+        if not no_prior:
+            warn_of_model(namespace, known, snapshot, name)
         given = Prior() if no_prior else prior_for(snapshot, name)
         if len(given.biases) < len(snapshot.prior.biases) and not no_prior:
             click.echo(f"token prior left out: it was learned on {learned.model}, and this is {name}", err=True)
@@ -48,7 +62,8 @@ def chat(
         async def call() -> Rollout:
             async with Upstream(url) as upstream:
                 seed = random.getrandbits(31)
-                said = await attempt_once(upstream, replace(learned, model=name), Task(text), given, seed=seed)
+                backend, frame = await recognised(upstream, name), replace(learned, model=name)
+                said = await attempt_once(upstream, frame, Task(text), given, backend=backend, seed=seed)
                 for parameter in sorted(upstream.dropped):
                     click.echo(f"{parameter} was left out: {upstream.dropped[parameter]}", err=True)
                 return said
@@ -97,19 +112,21 @@ def serve(
 
 @main.command()
 @upstream_options
+@tokenizer_option
 @json_option
-def probe(base_url: str | None, model: str | None, as_json: bool) -> None:
-    """What an upstream honours: logit_bias (honoured, rejected, inert), log-probabilities, token ids."""
+def probe(base_url: str | None, model: str | None, tokenizer: str | None, as_json: bool) -> None:
+    """What an upstream honours: logit_bias (honoured, rejected, inert, unknown), log-probabilities, token ids."""
     from dataclasses import asdict
 
     from ..llm import Upstream
     from ..probe import probe as measure
     from ..records import Backend
 
+    named = read_tokenizer(tokenizer)
     with endpoint(base_url, model) as (url, name):
 
         async def call() -> tuple[Backend, dict[str, str]]:
-            async with Upstream(url) as upstream:
+            async with Upstream(url, tokenizer=named) as upstream:
                 return await measure(upstream, name, run=""), upstream.dropped
 
         backend, dropped = run_async(call())

@@ -4,11 +4,13 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 """
 
 from .check import CheckedStore, StoreInfo
-from .file import default_store_path
-from .lineage import ExperienceStatus, LineageEntry, LineageStore, Namespace
+from .lineage import SERVING, ExperienceHistory, ExperienceStatus, LineageEntry, LineageStore, Namespace
+from .place import default_store_path
 from .runs import RunEntry, RunStore
 
 __all__ = [
+    "SERVING",
+    "ExperienceHistory",
     "ExperienceStatus",
     "LineageEntry",
     "Namespace",

@@ -1,19 +1,19 @@
 """Is the store whole? What does it hold?"""
 
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from sqlite_utils import Database
 
 from ..records import Experience
 from . import rows
-from .file import StoreFile
+from .file import UNREADABLE, StoreFile
 from .lineage import load_prior
-from .migrations import schema_number
+from .migrations import expected_parts, schema_number, schema_parts
 from .runs import load_run
+from .seal import broken_seals
 
 _Check: TypeAlias = Callable[[Database], Iterator[str]]
 
@@ -43,17 +43,22 @@ class CheckedStore(StoreFile):
     def verify(self) -> tuple[str, ...]:
         """What is wrong, a line each; empty when all is well.
 
-        Checks SQLite's own structure, foreign keys, the id of each task, run, experience and prior against its content,
-        and that each compressed text can be read. Figures (rewards, effects) have no hash to be checked against.
+        Checks SQLite's own structure, the schema, the checksum of each row, foreign keys, the id of each task, run,
+        experience and prior against its content, and that each compressed text can be read.
         """
         with self._read("verifying it") as db:
-            return tuple(line for check in _CHECKS for line in _findings(db, check))
+            return tuple(line for check in (_structure, self._schema, *_CHECKS) for line in _findings(db, check))
+
+    def _schema(self, db: Database) -> Iterator[str]:
+        """Views and tables of other programs may stand beside ours."""
+        for kind, name, *_ in sorted(expected_parts(self._migrations()) - schema_parts(db)):
+            yield f"schema: {kind} {name} is not as it was made"
 
 
 def _findings(db: Database, check: _Check) -> Iterator[str]:
     try:
         yield from check(db)
-    except (sqlite3.Error, zlib.error, ValueError, TypeError, LookupError) as error:
+    except (sqlite3.Error, *UNREADABLE) as error:
         yield f"cannot read on: {error}"
 
 
@@ -68,26 +73,24 @@ def _foreign_keys(db: Database) -> Iterator[str]:
         yield f"{table} row {rowid}: its row in {parent} is missing"
 
 
-def _tasks(db: Database) -> Iterator[str]:
-    for row in db.query("SELECT * FROM tasks"):
-        yield from _other_id("task", row["id"], rows.task_of(row).id)
+def _ids(db: Database) -> Iterator[str]:
+    """Tasks, runs, experiences and priors whose content is not what their ids were made from."""
+    readers: dict[str, Callable[[dict[str, Any]], object]] = {
+        "task": rows.task_of,
+        "run": lambda row: load_run(db, row),
+        "experience": _check_experience,
+        "prior": lambda row: load_prior(db, row),
+    }
+    for noun, read in readers.items():
+        for row in db.query(f"SELECT * FROM {noun}s"):
+            try:
+                read(row)
+            except UNREADABLE as error:
+                yield f"{noun} {row['id']}: {error}"
 
 
-def _runs(db: Database) -> Iterator[str]:
-    for row in db.query("SELECT * FROM runs"):
-        run = load_run(db, row)
-        yield from _other_id("run", row["id"], run.id)
-        yield from _other_id("first attempt of run", row["identity"], replace(run, attempt=0).id)
-
-
-def _experiences(db: Database) -> Iterator[str]:
-    for row in db.query("SELECT id, kind, text FROM experiences"):
-        yield from _other_id("experience", row["id"], Experience(row["text"], row["kind"]).id)
-
-
-def _priors(db: Database) -> Iterator[str]:
-    for row in db.query("SELECT * FROM priors"):
-        yield from _other_id("prior", row["id"], load_prior(db, row).id)
+def _check_experience(row: dict[str, Any]) -> None:
+    rows.same_id(row["id"], Experience(row["text"], row["kind"]).id)
 
 
 def _texts(db: Database) -> Iterator[str]:
@@ -95,13 +98,8 @@ def _texts(db: Database) -> Iterator[str]:
         for rowid, blob in db.execute(f"SELECT rowid, {column} FROM {table}"):
             try:
                 rows.unpack(blob)
-            except (zlib.error, ValueError, TypeError) as error:
+            except UNREADABLE as error:
                 yield f"{table} row {rowid}: {column} cannot be read: {error}"
 
 
-_CHECKS: tuple[_Check, ...] = (_structure, _foreign_keys, _tasks, _runs, _experiences, _priors, _texts)
-
-
-def _other_id(noun: str, stored: str, computed: str) -> Iterator[str]:
-    if stored != computed:
-        yield f"{noun} {stored}: its content was changed, it hashes to {computed}"
+_CHECKS: tuple[_Check, ...] = (broken_seals, _foreign_keys, _ids, _texts)

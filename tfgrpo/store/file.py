@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sqlite3
-import struct
 import threading
 import time
 import zlib
@@ -15,20 +14,22 @@ from typing import Self, TypeVar
 
 from sqlite_utils import Database
 
+from .. import __version__
 from ..errors import StoreError
 from .migrations import Migration, apply_migrations, load_migrations, needed_version, schema_number
+from .place import check_place
+from .seal import keep_sealed, seal_all
 from .writer import Writer, transaction
 
 T = TypeVar("T")
 
-APPLICATION_ID = 0x74666770
-"""Stands in the header of each store, at byte 68: "tfgp"."""
 BUSY_SECONDS = 30.0
 """How long a write waits for another process's."""
-_HEADER = 100
-_MAGIC = b"SQLite format 3\0"
-_DAMAGED = "it is damaged; restore a copy, or name another file with --store"
-_UNREADABLE = (zlib.error, ValueError, TypeError, LookupError)
+_DAMAGED = "it is damaged (`tfgrpo store verify` says where); restore a copy, or name another file with --store"
+_IMMUTABLE = "ro&immutable=1"
+"""The mode for what cannot be written: a write-ahead log needs a folder in which it can be made."""
+_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+UNREADABLE = (zlib.error, ValueError, TypeError, LookupError)
 """What a row that SQLite can read but no record can be made of leads to."""
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked; wait for that to end, then try again",
@@ -43,11 +44,6 @@ _ADVICE = {
 }
 
 
-def default_store_path(given: str | Path | None = None) -> Path:
-    """The file named by `--store`, else by TFGRPO_STORE, else ./tfgrpo.db."""
-    return Path(given or os.environ.get("TFGRPO_STORE") or "tfgrpo.db").expanduser()
-
-
 class StoreFile:
     """An open store: one connection that reads, and a writer that starts with the first write.
 
@@ -60,8 +56,9 @@ class StoreFile:
         self._writer: Writer | None = None
         self._closed = False
         self._identity: tuple[int, int] | None = None
-        _check_place(self.path, create)
-        with self._errors("opening it"):
+        self._frozen: tuple[int, int, int] | None = None
+        check_place(self.path, create)
+        with self._readable("opening it"):
             self._db = self._open(create)
 
     def __enter__(self) -> Self:
@@ -82,16 +79,16 @@ class StoreFile:
     def changes(self) -> int:
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
         with self._errors("looking for changes"), self._lock:
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            self._follow()
+            return hash((self._frozen, *self._db.execute("PRAGMA data_version").fetchone()))
 
     @contextmanager
     def _read(self, what: str) -> Iterator[Database]:
         """A consistent view of the store, however many queries it takes."""
-        try:
-            with self._errors(what), self._lock, self._db.atomic():
+        with self._readable(what), self._lock:
+            self._follow()
+            with self._db.atomic():
                 yield self._db
-        except _UNREADABLE as error:
-            raise StoreError(f"store {self.path}, {what}: {_DAMAGED} ({error})") from error
 
     def _write(self, what: str, work: Callable[[Database], T]) -> T:
         """Run `work` in a transaction; returns once it is committed."""
@@ -108,20 +105,40 @@ class StoreFile:
             if self._closed:
                 raise StoreError(f"store {self.path} is closed")
             if not self._writer:
-                self._writer = Writer(self._connect("rw"))
+                db = self._connect("rw")
+                keep_sealed(db)
+                self._writer = Writer(db)
             return self._writer.submit(work)
 
     def _open(self, create: bool) -> Database:
-        db = self._connect("rwc" if create else "rw")
+        """The reading connection; a store that cannot be written, and is not to be made, is only read."""
+        try:
+            db, self._frozen = self._prepared("rwc" if create else "rw"), None
+        except sqlite3.OperationalError as error:
+            if create or error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE or _pending(self.path):
+                raise
+            moment = _moment(self.path)  # asked first: what is committed in between is followed
+            db, self._frozen = self._prepared(_IMMUTABLE), moment
+        return db
+
+    def _prepared(self, mode: str) -> Database:
+        db = self._connect(mode)
         try:
             self._upgrade(db)
-            _enable_wal(db)
+            if mode != _IMMUTABLE:
+                _enable_wal(db)
             opened = os.stat(self.path)
         except BaseException:
             db.close()
             raise
         self._identity = opened.st_dev, opened.st_ino
         return db
+
+    def _follow(self) -> None:
+        """A connection that SQLite was told is immutable sees no later commit: open another when the file changed."""
+        if self._frozen and _moment(self.path) != self._frozen:
+            before, self._db = self._db, self._open(create=False)
+            before.close()
 
     def _connect(self, mode: str) -> Database:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
@@ -136,21 +153,39 @@ class StoreFile:
         return db
 
     def _upgrade(self, db: Database) -> None:
-        from .. import __version__
-
-        steps = self._migrations()
-        if schema_number(db) == steps[-1].number:
+        newest = self._migrations()[-1].number
+        older = self._schema_number(db)
+        if older == newest:
             return
-        with transaction(db):
-            present = schema_number(db)  # another process may have been first
-            if present > steps[-1].number:
-                raise StoreError(
-                    f"store {self.path} needs tfgrpo {needed_version(db)} or later, this is {__version__};"
-                    " upgrade tfgrpo, or name another file with --store"
-                )
-            if 0 < present < steps[-1].number:
-                self._keep_copy(present)
-            apply_migrations(db, steps, __version__)
+        try:
+            with transaction(db):
+                self._migrate(db)
+        except sqlite3.OperationalError as error:
+            if not older or error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE:
+                raise
+            raise StoreError(
+                f"store {self.path} has schema {older}, this version needs {newest}, and it cannot be written;"
+                " upgrade it with `tfgrpo store info` where it can be"
+            ) from error
+
+    def _schema_number(self, db: Database) -> int:
+        """StoreError for a schema that only a later version knows."""
+        present = schema_number(db)
+        if present > self._migrations()[-1].number:
+            raise StoreError(
+                f"store {self.path} needs tfgrpo {needed_version(db)} or later, this is {__version__};"
+                " upgrade tfgrpo, or name another file with --store"
+            )
+        return present
+
+    def _migrate(self, db: Database) -> None:
+        steps, present = self._migrations(), self._schema_number(db)  # another process may have been first
+        if present == steps[-1].number:
+            return
+        if present:
+            self._keep_copy(present)
+        apply_migrations(db, steps, __version__)
+        seal_all(db)
 
     def _migrations(self) -> tuple[Migration, ...]:
         return load_migrations()
@@ -173,7 +208,19 @@ class StoreFile:
             raise StoreError(f"store {self.path}, {what}: {advice}") from error
         except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes its bytes
             raise StoreError(f"store {self.path}, {what}: {_DAMAGED}") from error
+        except OSError as error:
+            self._check_presence()
+            raise StoreError(f"store {self.path}, {what}: {error.strerror}; see to it, then try again") from error
         self._check_presence()
+
+    @contextmanager
+    def _readable(self, what: str) -> Iterator[None]:
+        """As `_errors`; rows of which nothing can be made are damage, too."""
+        try:
+            with self._errors(what):
+                yield
+        except UNREADABLE as error:
+            raise StoreError(f"store {self.path}, {what}: {_DAMAGED} ({error})") from error
 
     def _check_presence(self) -> None:
         """SQLite writes on into a file that was deleted, and reports success."""
@@ -185,24 +232,6 @@ class StoreFile:
             raise StoreError(f"store {self.path} has disappeared; put it back, or start again") from error
         if (found.st_dev, found.st_ino) != self._identity:
             raise StoreError(f"store {self.path} was replaced by another file while in use; start again")
-
-
-def _check_place(path: Path, create: bool) -> None:
-    """Refuse what is not ours from its first bytes alone, without opening it as a database."""
-    if path.is_dir():
-        raise StoreError(f"store {path} is a folder; name a file, for example {path / 'tfgrpo.db'}")
-    if not path.parent.is_dir():
-        raise StoreError(
-            f"store {path}: there is no folder {path.parent}; create it, or name another file with --store"
-        )
-    header = _header(path)
-    if not header:
-        if not create:
-            raise StoreError(f"no store at {path}; `tfgrpo learn` makes one, --store or TFGRPO_STORE names another")
-    elif len(header) < _HEADER or not header.startswith(_MAGIC):
-        raise StoreError(f"store {path} is not a database, or was cut off; name another file with --store")
-    elif struct.unpack_from(">I", header, 68)[0] != APPLICATION_ID:
-        raise StoreError(f"store {path} is the database of another application; name another file with --store")
 
 
 def _enable_wal(db: Database) -> None:
@@ -217,12 +246,13 @@ def _enable_wal(db: Database) -> None:
         time.sleep(0.01)
 
 
-def _header(path: Path) -> bytes:
-    """The first bytes of a file; empty when there is none."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEADER)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise StoreError(f"store {path} cannot be read: {error.strerror}; name another file with --store") from error
+def _pending(path: Path) -> bool:
+    """Whether commits wait in a write-ahead log: without them the file itself may be in the middle of a change."""
+    return _moment(path)[-1] > 0
+
+
+def _moment(path: Path) -> tuple[int, int, int]:
+    """Differs once anything was written: the times of the file and its write-ahead log, and the size of that."""
+    log, file = Path(f"{path}-wal"), path.stat()
+    found = log.stat() if log.exists() else None
+    return file.st_mtime_ns, found.st_mtime_ns if found else 0, found.st_size if found else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from ..records import Decision, Effect, Experience, Frame, Prior, PriorState, Snapshot
+from ..records import Decision, Effect, Experience, Frame, Origin, Prior, PriorState, Snapshot
 from . import rows
 from .file import StoreFile
 from .lookup import add_namespace, one_row
@@ -32,6 +32,18 @@ class ExperienceStatus:
     experience: Experience
     effect: Effect | None
     decision: Decision | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperienceHistory:
+    """All that is known of an experience in one namespace, oldest first, each with its time, UTC in ISO 8601."""
+
+    experience: Experience
+    origins: tuple[tuple[str, Origin], ...]
+    effects: tuple[tuple[str, Effect], ...]
+    decisions: tuple[tuple[str, Decision], ...]
+    successors: tuple[str, ...]
+    """Ids of the experiences that replace it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +91,18 @@ class LineageStore(StoreFile):
     def experiences(self, namespace: str, *, without_run: str | None = None) -> tuple[ExperienceStatus, ...]:
         """The experiences of a namespace in the order they came, each with its latest effect and decision.
 
-        `without_run` leaves out what one run has added: a run that is resumed starts from what it once started from.
+        `without_run` leaves out what one run has added, and others since it began: a run that is resumed starts from
+        what it once started from.
         """
         with self._read(f"reading the experiences of {namespace}") as db:
             found = db.query(_STANDING, {"namespace": namespace, "without": without_run})
             return tuple(_status(row) for row in found)
+
+    def history(self, namespace: str, given: str) -> ExperienceHistory:
+        """The past of the experience with this id, or the only one whose id begins so; empty in another namespace."""
+        with self._read(f"looking up experience {given}") as db:
+            row = one_row(db, "experiences", "experience", given, prefix="exp")
+            return _history(db, namespace, row)
 
     def add_prior(self, prior: Prior) -> None:
         """Add a prior with its experiences in order and its token biases; one that is there already stays."""
@@ -152,15 +171,18 @@ SELECT experiences.id, experiences.kind, experiences.text,
     origins.run, origins.step, origins.tasks, origins.parent
 FROM (
     SELECT min(id) AS first, max(id) AS last FROM origins
-    WHERE namespace = :namespace AND run IS NOT :without GROUP BY experience) AS seen
+    WHERE namespace = :namespace AND run IS NOT :without
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9') GROUP BY experience) AS seen
 JOIN origins ON origins.id = seen.last
 JOIN experiences ON experiences.id = origins.experience
 LEFT JOIN decisions ON decisions.id = (
     SELECT max(id) FROM decisions AS latest
-    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without)
+    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9'))
 LEFT JOIN effects ON effects.id = (
     SELECT max(id) FROM effects AS latest
-    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without)
+    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9'))
 ORDER BY seen.first
 """
 
@@ -174,6 +196,23 @@ def _status(row: dict[str, Any]) -> ExperienceStatus:
         where = row["decision_run"], row["decision_step"]
         decision = Decision(experience.id, row["verdict"], row["why"], row["by"], *where)
     return ExperienceStatus(experience, effect, decision)
+
+
+def _history(db: Database, namespace: str, row: dict[str, Any]) -> ExperienceHistory:
+    def all_of(table: str) -> list[dict[str, Any]]:
+        where = "namespace = :namespace AND experience = :experience"
+        return list(db.query(f"SELECT * FROM {table} WHERE {where} ORDER BY id", place))
+
+    place = {"namespace": namespace, "experience": row["id"]}
+    versions = [(found["at"], rows.experience_of({**row, **found})) for found in all_of("origins")]
+    next_ones = "SELECT DISTINCT experience FROM origins WHERE namespace = :namespace AND parent = :experience"
+    return ExperienceHistory(
+        experience=versions[-1][1] if versions else Experience(row["text"], row["kind"]),
+        origins=tuple((at, version.origin) for at, version in versions),
+        effects=tuple((found["at"], rows.effect_of(found)) for found in all_of("effects")),
+        decisions=tuple((found["at"], rows.decision_of(found)) for found in all_of("decisions")),
+        successors=tuple(experience for (experience,) in db.execute(next_ones, place)),
+    )
 
 
 def _add_prior(db: Database, prior: Prior) -> None:
@@ -196,15 +235,17 @@ ORDER BY prior_experiences.position
 
 
 def load_prior(db: Database, row: dict[str, Any]) -> Prior:
-    """The prior of a row of `priors`."""
+    """The prior of a row of `priors`; ValueError when its content is not what its id was made from."""
     biases = db.query("SELECT * FROM token_biases WHERE prior = ? ORDER BY token", [row["id"]])
-    return Prior(
+    prior = Prior(
         experiences=tuple(rows.experience_of(entry) for entry in db.query(_EXPERIENCES, [row["id"]])),
         biases=tuple(rows.bias_of(entry) for entry in biases),
         tokenizer=row["tokenizer"],
         template=row["template"],
         parent=row["parent"],
     )
+    rows.same_id(row["id"], prior.id)
+    return prior
 
 
 def _set_state(db: Database, *, namespace: str, prior_id: str, state: PriorState, event: Row, model: str) -> None:

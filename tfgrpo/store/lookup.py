@@ -8,9 +8,10 @@ from ..errors import StoreError
 from .writer import ONCE, insert
 
 
-def one_row(db: Database, table: str, noun: str, given: str) -> dict[str, Any]:
-    """The row whose id is `given`, or the only one whose id begins so, with or without the noun in front."""
-    start = given if given.startswith(f"{noun}_") else f"{noun}_{given}"
+def one_row(db: Database, table: str, noun: str, given: str, prefix: str | None = None) -> dict[str, Any]:
+    """The row whose id is `given`, or the only one whose id begins so, with or without its prefix (the noun's)."""
+    prefix = f"{prefix or noun}_"
+    start = given if given.startswith(prefix) else f"{prefix}{given}"
     found = list(db.query(f"SELECT * FROM {table} WHERE substr(id, 1, ?) = ? LIMIT 2", [len(start), start]))
     if not found:
         raise StoreError(f"there is no {noun} {given} in the store; `tfgrpo {noun} list` shows what there is")

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +67,26 @@ def _statements(sql: str) -> Iterator[str]:
         yield statement
 
 
+def schema_parts(db: Database) -> frozenset[tuple[str, str, str, str | None]]:
+    """Type, name, table and statement of each table, index and view of a store."""
+    return frozenset(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+
+
+def expected_parts(steps: Sequence[Migration]) -> frozenset[tuple[str, str, str, str | None]]:
+    """Those of a new store."""
+    with closing(_fresh(steps)) as db:
+        return schema_parts(db)
+
+
+def _fresh(steps: Sequence[Migration]) -> Database:
+    db = Database(memory=True, execute_plugins=False)
+    apply_migrations(db, steps, "")
+    return db
+
+
 def schema_text(steps: Sequence[Migration] | None = None) -> str:
     """The schema that the migrations add up to, tables and their indexes first, then views."""
-    db = Database(memory=True, execute_plugins=False)
-    apply_migrations(db, load_migrations() if steps is None else steps, "")
     order = "CASE type WHEN 'view' THEN 1 ELSE 0 END, tbl_name, CASE type WHEN 'table' THEN 0 ELSE 1 END, name"
-    found = db.execute(f"SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY {order}").fetchall()
-    db.close()
+    with closing(_fresh(load_migrations() if steps is None else steps)) as db:
+        found = db.execute(f"SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY {order}").fetchall()
     return "\n\n".join([_GENERATED, *(f"{sql};" for (sql,) in found)]) + "\n"

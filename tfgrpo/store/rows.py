@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..records import (
@@ -84,14 +85,22 @@ def task_row(task: Task) -> Row:
     }
 
 
+def same_id(stored: str, computed: str) -> None:
+    """Raises ValueError for content that is not what its id was made from."""
+    if stored != computed:
+        raise ValueError(f"its content was changed, {stored} would now be {computed}")
+
+
 def task_of(row: Mapping[str, Any]) -> Task:
     given = json.loads(row["input"])
-    return Task(
+    task = Task(
         input=given if isinstance(given, str) else tuple(given),
         answer=json.loads(row["answer"]),
         metadata=json.loads(row["metadata"]),
         count=row["count"],
     )
+    same_id(row["id"], task.id)
+    return task
 
 
 def frame_text(frame: Frame) -> str:
@@ -128,7 +137,7 @@ def run_row(run: Run, identity: str) -> Row:
 
 
 def run_of(row: Mapping[str, Any], tasks: Iterable[str]) -> Run:
-    return Run(
+    run = Run(
         kind=row["kind"],
         namespace=row["namespace"],
         frame=frame_of(row["frame"]),
@@ -141,6 +150,9 @@ def run_of(row: Mapping[str, Any], tasks: Iterable[str]) -> Run:
         usage=usage_of(row),
         result=json.loads(row["result"]),
     )
+    same_id(row["id"], run.id)
+    same_id(row["identity"], replace(run, attempt=0).id)
+    return run
 
 
 def rollout_row(rollout: Rollout) -> Row:
@@ -212,6 +224,10 @@ def effect_row(namespace: str, effect: Effect) -> Row:
     }
 
 
+def effect_of(row: Mapping[str, Any]) -> Effect:
+    return Effect(row["experience"], row["run"], row["step"], row["mean"], row["sd"], row["evidence"])
+
+
 def decision_row(namespace: str, decision: Decision) -> Row:
     return {
         "namespace": namespace,
@@ -222,6 +238,10 @@ def decision_row(namespace: str, decision: Decision) -> Row:
         "run": decision.run,
         "step": decision.step,
     }
+
+
+def decision_of(row: Mapping[str, Any]) -> Decision:
+    return Decision(row["experience"], row["verdict"], row["why"], row["by"], row["run"], row["step"])
 
 
 def prior_row(prior: Prior) -> Row:

@@ -1,0 +1,297 @@
+"""`kill -9` at random moments of `tfgrpo learn`, each followed by the same command again.
+
+    python -m benchmarks.kill [KILLS] [RESULT.json]
+
+The upstream answers each request from its content alone, in an order of its own; experiences and token prior are both
+learned, eight calls at a time. Asserted after each kill: the store is whole, it kept every row that it had, and at most
+the calls in flight are not in it. Asserted at each end: no committed call was made again, what had been reported still
+holds, and the outcome is that of a run that nobody killed. With a RESULT file each kill is written down as it is made,
+and a benchmark that was stopped goes on from there.
+"""
+
+import asyncio
+import json
+import os
+import random
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from tfgrpo.hashing import content_id
+from tfgrpo.records import JSON, ChatBody, message_text
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, Receive, Scope, ScriptedModel, Send, SimulatedPolicy, serving
+
+CONCURRENCY = 8
+MOMENTS = ("start", "probe", "step", "merge", "end")
+TOPICS = {"invoice": "billing", "crash": "technical", "offer": "sales"}
+WORDS = ("The", *TOPICS.values(), "I")
+ADVICE = "When a message is routed, answer with the label alone."
+HARM = "When in doubt, write a friendly greeting first."
+TASKS = [{"input": f"message {n} about {topic}", "answer": label} for n in (1, 2) for topic, label in TOPICS.items()]
+_LEARN = ("--steps", "3", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--json")
+_LATENCY = 0.004
+"""Seconds that an answer takes at most."""
+_SETTLED = ("calls", "experiences", "origins", "effects", "decisions", "priors", "token_biases", "lineage")
+"""Tables whose rows never change once they are committed."""
+
+
+def logits(prompt: str) -> list[float]:
+    """Mostly starts to talk; advice and harm move it by much."""
+    lean = 2.5 * (ADVICE in prompt) - 1.5 * (HARM in prompt)
+    return [2.5, *(lean + 0.2 + 1.5 * (topic in prompt) for topic in TOPICS), 2.0]
+
+
+def script(body: ChatBody) -> Answer:
+    """A policy with known effects, and a distiller that proposes them."""
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    if "<attempts>" not in texts and "<proposals>" not in texts:
+        return SimulatedPolicy(WORDS, logits)(body)
+    sources = [f"P{number}" for number in range(1, 13)]
+    proposed = [{"operation": "ADD", "text": text, "target": "", "from": sources} for text in (ADVICE, HARM)]
+    return Answer(json.dumps(proposed))
+
+
+@dataclass
+class Backend(ScriptedModel):
+    """Notes the hash of each request as it arrives, as the journal has it; answers after a random while."""
+
+    noise: random.Random = field(default_factory=random.Random)
+    arrived: list[str] = field(default_factory=list)
+    answered: int = 0
+    merging: bool = False
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        event = await receive()  # requests this small come in one piece
+        if event["type"] != "http.request":
+            return  # its sender was killed before it was sent
+        body: JSON = json.loads(event["body"] or b"null")
+        path = scope["path"].removeprefix("/v1")
+        self.arrived.append(content_id("request", *([body] if path == "/chat/completions" else [path, body])))
+        self.merging = self.merging or b"<proposals>" in event["body"]
+        await asyncio.sleep(self.noise.uniform(0, _LATENCY))
+
+        async def again() -> dict[str, JSON]:
+            return dict(event)
+
+        try:
+            await super().app(scope, again, send)
+        finally:
+            self.answered += 1
+
+
+@contextmanager
+def backend(seed: int) -> Iterator[tuple[Backend, str]]:
+    """A backend that is being served, and its base URL."""
+    model = Backend(script, owner="llamacpp", noise=random.Random(seed))
+    with serving(model.app) as url:
+        yield model, url
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to when nobody killed it."""
+
+    result: JSON
+    requests: frozenset[str]
+    start_seconds: float
+    """From the start of the process to its first request."""
+    tail_seconds: float
+    """From the last answer to the end of the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill, and what it cost."""
+
+    seed: int
+    moment: str
+    committed: int
+    """Calls in the store when the process was gone."""
+    lost: int
+    """Calls that had been sent by that process and are not in the store."""
+    over: bool
+    """The run was finished when the kill came."""
+
+
+class Learning:
+    """One store and the runs at it, in processes of their own."""
+
+    def __init__(self, folder: Path, model: Backend, url: str) -> None:
+        self.model, self.path = model, folder / "tfgrpo.db"
+        tasks = folder / "tasks.jsonl"
+        tasks.write_text("\n".join(json.dumps(task) for task in TASKS), encoding="utf-8")
+        where = ("--model", "fake", "--base-url", url, "--store", str(self.path))
+        self.command = [sys.executable, "-m", "tfgrpo", "learn", str(tasks), *where, *_LEARN]
+        self.reported: set[str] = set()
+        self._printed, self._errors = folder / "stdout.txt", folder / "stderr.txt"
+
+    @contextmanager
+    def process(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The command, killed on the way out if it still runs; what it said is taken in."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TFGRPO_", "OPENAI_"))}
+        with self._printed.open("w") as printed, self._errors.open("w") as errors:
+            process = subprocess.Popen(self.command, stdout=printed, stderr=errors, env=kept)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+        said = self._errors.read_text(encoding="utf-8")
+        assert "rror" not in said, said
+        self.reported |= set(re.findall(r"^step \d+/\d+: .*\n", said, re.MULTILINE))
+
+    def finish(self) -> JSON:
+        """Run to the end; the figures that it prints."""
+        with self.process() as process:
+            process.wait()
+        assert process.returncode == 0, self._errors.read_text(encoding="utf-8")
+        return json.loads(self._printed.read_text(encoding="utf-8"))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the store is there; looking must not make it."""
+        return self.path.exists() and self.path.stat().st_size > 0
+
+    def rows(self) -> dict[str, set[tuple[JSON, ...]]]:
+        """What the tables hold that only ever grow."""
+        if not self.begun:
+            return {table: set() for table in _SETTLED}
+        with closing(sqlite3.connect(self.path)) as db:
+            there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            return {name: set(db.execute(f"SELECT * FROM {name}")) if name in there else set() for name in _SETTLED}
+
+    def committed(self) -> set[str]:
+        """Hashes of the requests whose answers are in the store, which is whole."""
+        if not self.begun:
+            return set()
+        with Store(self.path, create=False) as store:
+            assert store.verify() == ()
+        with closing(sqlite3.connect(self.path)) as db:
+            return {request for (request,) in db.execute("SELECT request FROM calls")}
+
+    def result(self) -> JSON:
+        """The figures of the first run, if it is finished."""
+        if not self.begun:
+            return None
+        with Store(self.path, create=False) as store:
+            finished = [entry.run for entry in store.runs() if entry.run.status == "finished"]
+            return finished[0].result if finished else None
+
+
+def uninterrupted() -> Outcome:
+    """A run that nobody kills, and its times."""
+    with TemporaryDirectory() as folder, backend(0) as (model, url):
+        learning = Learning(Path(folder), model, url)
+        begun = time.monotonic()
+        with learning.process() as process:
+            _until(lambda: bool(model.arrived), process)
+            start = time.monotonic() - begun
+            answered, last = -1, begun
+            while process.poll() is None:
+                if model.answered != answered:
+                    answered, last = model.answered, time.monotonic()
+                time.sleep(0.001)
+            tail = time.monotonic() - last
+        return Outcome(learning.result(), frozenset(model.arrived), start, tail)
+
+
+def _until(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None and not reached():
+        time.sleep(0.0005)
+
+
+def kill_once(learning: Learning, whole: Outcome, moment: str, seed: int) -> Kill:
+    """Start or resume the run, kill it at that moment, and check what is left."""
+    model, draw = learning.model, random.Random(seed)
+    rows, before = learning.rows(), len(model.arrived)
+    left = len(whole.requests - learning.committed())
+    model.merging = False
+    nth = {"probe": draw.randint(1, 5), "step": draw.randint(1, max(1, left))}.get(moment, 0)
+    reached: dict[str, Callable[[], bool]] = {
+        "merge": lambda: model.merging or len(model.arrived) - before >= left,
+        "end": lambda: model.answered - before >= left,
+    }
+    within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.01)
+    delay = within * draw.random() ** (2 if moment == "end" else 1)  # most of the tail is Python's own end
+    with learning.process() as process:
+        if moment != "start":
+            _until(reached.get(moment, lambda: len(model.arrived) - before >= min(nth, left)), process)
+        time.sleep(delay)
+    _until_quiet(model)
+    committed, sent = learning.committed(), model.arrived[before:]
+    after = learning.rows()
+    for table in _SETTLED:
+        assert rows[table] <= after[table], f"{table}: rows that were committed are gone"
+    lost = len(set(sent) - committed)
+    assert lost <= CONCURRENCY, f"{lost} calls were sent and not committed"
+    return Kill(seed, moment, len(committed), lost, learning.result() is not None)
+
+
+def _until_quiet(model: Backend) -> None:
+    """Wait for what a killed process had sent."""
+    while model.answered < len(model.arrived):
+        time.sleep(0.001)
+
+
+def run_killed(whole: Outcome, moments: Sequence[str], seed: int) -> list[Kill]:
+    """One run that is killed at these moments, fewer when it is over before, and is then left to finish."""
+    kills = []
+    with TemporaryDirectory() as folder, backend(seed) as (model, url):
+        learning = Learning(Path(folder), model, url)
+        for number, moment in enumerate(moments):
+            known, before = learning.committed(), len(model.arrived)
+            kills.append(kill_once(learning, whole, moment, seed + number))
+            assert not known & set(model.arrived[before:]), "a committed call was made again"
+            if kills[-1].over:
+                break
+        known, before = learning.committed(), len(model.arrived)
+        result = learning.result() or learning.finish()
+        assert not known & set(model.arrived[before:]), "a committed call was made again"
+        assert {**result, "resumed": False} == {**whole.result, "resumed": False}
+        assert set(model.arrived) == whole.requests
+        assert len(model.arrived) <= len(whole.requests) + sum(kill.lost for kill in kills)
+        assert len({line.split(":")[0] for line in learning.reported}) == len(learning.reported), learning.reported
+    return kills
+
+
+def plan(seed: int, kills: int) -> tuple[str, ...]:
+    """Moments of one run in any order, but nothing comes after the end."""
+    return tuple(sorted(random.Random(seed).choices(MOMENTS, k=kills), key=lambda moment: moment == "end"))
+
+
+def table(kills: Sequence[Kill]) -> Iterator[str]:
+    """The kills by kind of moment."""
+    yield f"{'killed at':<12}{'n':>5}{'committed, median':>19}{'lost, median':>14}{'lost, most':>12}{'run over':>10}"
+    for moment in MOMENTS:
+        of = [kill for kill in kills if kill.moment == moment]
+        if of:
+            lost = [kill.lost for kill in of]
+            committed, over = median(kill.committed for kill in of), sum(kill.over for kill in of)
+            yield f"{moment:<12}{len(of):>5}{committed:>19g}{median(lost):>14g}{max(lost):>12}{over:>10}"
+
+
+def main(kills: int, path: Path | None) -> None:
+    """Kill so many times in all; print the table."""
+    done = [Kill(**entry) for entry in json.loads(path.read_text())] if path and path.exists() else []
+    whole = uninterrupted()
+    while len(done) < kills:
+        seed = 1_000 * (1 + max((kill.seed // 1_000 for kill in done), default=0))
+        done += run_killed(whole, plan(seed, min(4, kills - len(done))), seed)
+        if path:
+            path.write_text(json.dumps([asdict(kill) for kill in done], indent=1) + "\n", encoding="utf-8")
+        print(f"{len(done)} kills", file=sys.stderr)
+    print(f"{len(whole.requests)} requests a run, {CONCURRENCY} at a time; every run ended in {whole.result['prior']}")
+    print("\n".join(table(done)))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, Path(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -1,0 +1,19 @@
+-- A checksum in every row over all of its other columns (`tfgrpo/store/seal.py`): what `tfgrpo store verify` compares.
+-- The default stands for "none yet", and is as long as any other: rows need not move when they get theirs.
+
+ALTER TABLE migrations ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE namespaces ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE tasks ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE runs ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE run_tasks ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE calls ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE groups ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE rollouts ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE experiences ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE origins ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE effects ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE decisions ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE priors ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE prior_experiences ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE token_biases ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';
+ALTER TABLE lineage ADD COLUMN checksum TEXT NOT NULL DEFAULT '00000000';

@@ -1,0 +1,201 @@
+"""A prior survives its portable form, and nothing that is wrong with a form goes unnamed."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfgrpo.assets import asset_folder
+from tfgrpo.errors import InputError
+from tfgrpo.exchange import Portable, json_text, parse, plain_text, portable_json
+from tfgrpo.records import Decision, Effect, Experience, Frame, Group, Origin, Prior, Rollout, Task, TokenBias
+
+FRAME = Frame("m", "Be brief.", {"max_tokens": 5, "tools": [{"type": "function"}]}, 0.7, 0.9)
+FIRST = Experience("When adding, count.", origin=Origin("run_a", 1, ("task_1",), "exp_0"))
+SECOND = Experience("Q: 1 + 1\nA: 2", "demonstration")
+PRIOR = Prior(
+    (FIRST, SECOND),
+    (TokenBias(7, b"\xff", 0.5, 3.0, 4), TokenBias(9, "né".encode(), -1.25, -2.0, 5)),
+    "tokenizer",
+    "template_1",
+    "prior_0",
+)
+EFFECT = Effect(FIRST.id, "run_a", 1, 0.25, 0.1, 8)
+DECISION = Decision(FIRST.id, "kept", "it helps", "rule", "run_a", 2)
+PORTABLE = Portable(PRIOR, FRAME, "math", "run_a", (EFFECT,), (DECISION,))
+SCHEMA = json.loads(Path(asset_folder("store") / "prior.schema.json").read_text(encoding="utf-8"))
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+experiences = st.builds(
+    Experience,
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
+    st.sampled_from(["strategy", "demonstration"]),
+    st.builds(Origin, texts, st.integers(0, 9), st.lists(texts, max_size=2).map(tuple), st.none() | texts),
+)
+biases = st.builds(
+    TokenBias, st.integers(0, 200_000), st.binary(max_size=4), st.floats(-100, 100), st.floats(-9, 9), st.integers(0, 9)
+)
+priors = st.builds(
+    Prior,
+    st.lists(experiences, max_size=3, unique_by=lambda entry: entry.id).map(tuple),
+    st.lists(biases, max_size=3, unique_by=lambda entry: entry.token).map(tuple),
+    texts,
+    texts,
+    st.none() | texts,
+)
+
+
+def form() -> dict[str, Any]:
+    return portable_json(PORTABLE)
+
+
+def read(value: object) -> Portable:
+    found = parse("p.json", json.dumps(value))
+    assert isinstance(found, Portable)
+    return found
+
+
+def test_a_prior_comes_back_with_all_that_travels_with_it() -> None:
+    found = parse("p.json", json_text(PORTABLE))
+    assert found == PORTABLE
+    assert isinstance(found, Portable)
+    assert found.prior.experiences[0].origin == FIRST.origin
+    assert found.prior.parent == "prior_0"
+
+
+@given(priors)
+@settings(max_examples=50, deadline=None)
+def test_any_prior_comes_back_and_keeps_to_the_schema(prior: Prior) -> None:
+    value = json.loads(json_text(Portable(prior, FRAME, "math")))
+    jsonschema.validate(value, SCHEMA)
+    found = read(value)
+    assert (found.prior, found.prior.id) == (prior, prior.id)
+    assert [entry.piece for entry in found.prior.biases] == [entry.piece for entry in prior.biases]
+
+
+def test_the_schema_is_one_and_the_form_keeps_to_it() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(form(), SCHEMA)
+
+
+def test_bytes_travel_as_text_where_they_are_text() -> None:
+    first, second = form()["biases"]
+    assert (first["base64"], "text" in first) == ("/w==", False)
+    assert (second["text"], "base64" in second) == ("né", False)
+
+
+def test_rollouts_travel_only_when_asked_and_are_not_read_back() -> None:
+    task = Task("1 + 1", "2")
+    attempt = Rollout(task, 0, 0, "prior_0", (FIRST.id,), ({"role": "user", "content": "\ud83d"},), "2", 1.0)
+    asked = Portable(PRIOR, FRAME, "math", "run_a", (EFFECT,), (DECISION,), (Group(task, 0, (attempt,)),))
+    value = json.loads(json_text(asked))
+    jsonschema.validate(value, SCHEMA)
+    assert value["rollouts"][0]["attempts"][0]["text"] == "2"
+    assert "rollouts" not in form()
+    assert parse("p.json", json_text(asked)) == PORTABLE
+
+
+def test_fields_that_the_form_does_not_know_are_ignored() -> None:
+    assert read({**form(), "note": "from a later tfgrpo"}) == PORTABLE
+
+
+def test_the_text_is_what_a_prompt_and_a_request_get() -> None:
+    text = plain_text(PORTABLE)
+    assert "- When adding, count." in text
+    assert json.loads(text.split("logit_bias = ")[1]) == {"7": 0.5, "9": -1.25}
+    assert "logit_bias" not in plain_text(Portable(Prior((FIRST,)), FRAME, "math"))
+
+
+Change = Callable[[dict[str, Any]], object]
+IN_BOTH: list[tuple[Change, str]] = [
+    (lambda form: form.update(tfgrpo="experience"), "tfgrpo must be"),
+    (lambda form: form.update(version="1"), "version must be a number"),
+    (lambda form: form.update(version=True), "version must be a number"),
+    (lambda form: form.pop("frame"), "frame is missing"),
+    (lambda form: form.update(frame=[]), "frame must be an object"),
+    (lambda form: form["frame"].update(model=""), "frame.model must be"),
+    (lambda form: form["frame"].update(temperature="hot"), "frame.temperature must be a number"),
+    (lambda form: form["frame"].update(top_p=1.5), "frame.top_p must be a number from 0 to 1"),
+    (lambda form: form["frame"].update(request={"messages": []}), "messages"),
+    (lambda form: form.update(experiences={}), "experiences must be a list"),
+    (lambda form: form.update(experiences=[1] * 1_001), "at most 1,000"),
+    (lambda form: form["experiences"][1].pop("text"), "experiences[1].text is missing"),
+    (lambda form: form["experiences"][0].update(text=5), "experiences[0].text must be a text, and is 5"),
+    (lambda form: form["experiences"][0].update(text="x" * 20_001), "20,001 characters"),
+    (lambda form: form["experiences"][0].update(kind="law"), "strategy, demonstration"),
+    (lambda form: form["experiences"][0]["origin"].update(step=0.5), "experiences[0].origin.step"),
+    (lambda form: form["experiences"][0]["effects"][0].update(sd=-1), "experiences[0].effects[0].sd"),
+    (lambda form: form["experiences"][0]["effects"][0].update(mean=1e300), "effects[0].mean"),
+    (lambda form: form["experiences"][0]["decisions"][0].update(verdict="true"), "decisions[0].verdict"),
+    (lambda form: form["biases"][0].update(bias=101), "biases[0].bias must be a number from -100 to 100"),
+    (lambda form: form["biases"][0].update(token=-1), "biases[0].token"),
+    (lambda form: form["biases"][0].update(text="x"), "either text or base64"),
+    (lambda form: form["biases"][1].pop("text"), "either text or base64"),
+    (lambda form: form.update(biases=form["biases"] * 151), "302 entries; at most 300"),
+]
+"""What the schema and the reader both refuse."""
+IN_READER: list[tuple[Change, str]] = [
+    (lambda form: form.update(id="prior_0"), "id is prior_0, but the content hashes to prior_"),
+    (lambda form: form["experiences"].reverse(), "the content hashes to"),
+    (lambda form: form["experiences"][0].update(text="When adding, guess."), "experiences[0].id"),
+    (lambda form: form["biases"][0].update(bias=0.6), "the content hashes to"),
+    (lambda form: form["biases"][0].update(base64="%"), "must be base64"),
+    (lambda form: form.update(biases=form["biases"][:1] * 2), "two biases"),
+    (lambda form: form.update(tokenizer=None), "tokenizer must be"),
+    (lambda form: form.update(experiences=form["experiences"][:1] * 2), "twice"),
+    (lambda form: form["experiences"][0].update(text="\ud83d"), "surrogate"),
+]
+"""What no schema can say."""
+
+
+@pytest.mark.parametrize(("change", "words"), [*IN_BOTH, *IN_READER], ids=lambda value: str(value)[:40])
+def test_what_is_wrong_with_a_form_is_named_in_one_line(change: Change, words: str) -> None:
+    value = copy.deepcopy(form())
+    change(value)
+    with pytest.raises(InputError) as caught:
+        read(value)
+    assert str(caught.value).startswith("p.json")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("change", "words"), IN_BOTH, ids=lambda value: str(value)[:40])
+def test_the_schema_refuses_what_the_reader_refuses(change: Change, words: str) -> None:
+    value = copy.deepcopy(form())
+    change(value)
+    assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value), words
+
+
+def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
+    with pytest.raises(InputError, match=r"version 2 of the form.*upgrade"):
+        read({**form(), "version": 2, "experiences": "told otherwise"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"tfgrpo": "prior",\n oops}', "line 2: not JSON"),
+        ("{" * 100_000, "p.json"),
+        ("[" * 100_000, "not readable as JSON"),
+        ('{"tfgrpo": NaN}', "NaN"),
+        ('{"tfgrpo": ' + "9" * 5_000 + "}", "not readable as JSON"),
+        (json_text(PORTABLE)[:200], "not JSON"),
+    ],
+    ids=["not JSON", "braces", "deep", "NaN", "a long number", "cut off"],
+)
+def test_what_is_no_json_is_one_line(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        parse("p.json", text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_that_cannot_be_written_again_is_refused() -> None:
+    text = json_text(PORTABLE).replace('"max_tokens": 5', '"max_tokens": 1e999')
+    with pytest.raises(InputError, match=r"frame\.request holds a number that is too large"):
+        parse("p.json", text)

@@ -1,0 +1,40 @@
+"""`kill -9` at ten moments of three runs, from start to end; benchmarks/kill.py does it a hundred times."""
+
+import json
+
+import httpx2
+import pytest
+
+from benchmarks.kill import Outcome, run_killed, uninterrupted
+from tests.inprocess import MemoryJournal, Server, upstream
+from tfgrpo.records import CallKey
+
+
+@pytest.fixture(scope="module")
+def whole() -> Outcome:
+    return uninterrupted()
+
+
+def test_a_run_that_nobody_kills_learns_experiences_and_a_token_prior(whole: Outcome) -> None:
+    assert whole.result["experiences"] > 0
+    assert whole.result["biases"] > 0
+
+
+@pytest.mark.parametrize(
+    ("moments", "seed"),
+    [(("start", "step", "merge", "end"), 1), (("probe", "step", "step", "merge"), 2), (("step", "end"), 3)],
+)
+def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
+    whole: Outcome, moments: tuple[str, ...], seed: int
+) -> None:
+    kills = run_killed(whole, moments, seed)
+    assert [kill.moment for kill in kills] == list(moments)
+
+
+async def test_a_resumed_run_finds_its_calls_when_the_upstream_has_another_port() -> None:
+    journal, key = MemoryJournal(), CallKey("run_0", "probe /tokenize")
+    server = Server(httpx2.Response(200, json={"tokens": [1]}))
+    for port in (8001, 8002):
+        async with upstream(server, url=f"http://127.0.0.1:{port}/v1", journal=journal) as calls:
+            assert await calls.post("/tokenize", {"content": "text"}, key) == {"tokens": [1]}
+    assert [json.loads(request.content) for request in server.requests] == [{"content": "text"}]

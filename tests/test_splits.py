@@ -1,0 +1,111 @@
+"""Splits: a task stays on its side, no task is on two, and too few are refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfgrpo.errors import InputError
+from tfgrpo.records import Task
+from tfgrpo.splits import Shares, Splits, given_splits, split
+from tfgrpo.tasks import TaskSet, read_tasks
+
+HUNDREDS = TaskSet(tuple(Task(f"{number} + 1", number + 1) for number in range(400)), "sums.jsonl")
+
+
+def task_set(source: str, *tasks: Task) -> TaskSet:
+    return TaskSet(tasks, source, tuple(f"line {number}" for number, _ in enumerate(tasks, 1)))
+
+
+def numbered(source: str, start: int, count: int) -> TaskSet:
+    return task_set(source, *(Task(f"task {number}", "x") for number in range(start, start + count)))
+
+
+def refusal(work: Callable[[], Splits]) -> str:
+    with pytest.raises(InputError) as caught:
+        work()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_every_task_is_on_one_side_and_the_shares_are_about_those_wanted() -> None:
+    found = split(HUNDREDS)
+    sides = (found.train, found.validation, found.test)
+    assert sorted(task.id for side in sides for task in side) == sorted(task.id for task in HUNDREDS.tasks)
+    assert [abs(len(side) / 400 - share) < 0.07 for side, share in zip(sides, (0.5, 0.3, 0.2), strict=True)] == [
+        True
+    ] * 3
+
+
+@given(st.permutations(range(60)), st.integers(0, 40), st.integers(0, 3))
+def test_a_task_never_changes_sides_when_the_file_grows_or_is_sorted(order: list[int], more: int, seed: int) -> None:
+    before = split(TaskSet(HUNDREDS.tasks[:60], "t"), seed=seed)
+    grown = [HUNDREDS.tasks[place] for place in order] + list(HUNDREDS.tasks[60 : 60 + more])
+    after = split(TaskSet(tuple(grown), "t"), seed=seed)
+    for name in ("train", "validation", "test"):
+        assert {task.id for task in getattr(before, name)} <= {task.id for task in getattr(after, name)}
+
+
+def test_metadata_does_not_move_a_task_and_another_seed_does() -> None:
+    marked = TaskSet(tuple(Task(task.input, task.answer, {"source": "b"}) for task in HUNDREDS.tasks), "t")
+    plain, other = split(HUNDREDS), split(HUNDREDS, seed=1)
+    assert [task.input for task in split(marked).test] == [task.input for task in plain.test]
+    assert other.test != plain.test
+
+
+def test_tasks_keep_the_order_of_the_file() -> None:
+    places = {task.id: place for place, task in enumerate(HUNDREDS.tasks)}
+    for side in (split(HUNDREDS).train, split(HUNDREDS).validation):
+        assert [places[task.id] for task in side] == sorted(places[task.id] for task in side)
+
+
+def test_a_larger_share_for_validation_takes_nothing_from_the_test() -> None:
+    more = split(HUNDREDS, Shares(0.5, 0.2))
+    assert more.test == split(HUNDREDS).test
+    assert set(task.id for task in more.validation) > {task.id for task in split(HUNDREDS).validation}
+    assert split(HUNDREDS, Shares(0.5, 0)).test == ()
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.2), (0.8, 0.2), (0.3, -0.1), (-0.3, 0.2)])
+def test_shares_that_leave_nothing_to_learn_from_or_decide_by_are_refused(shares: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="shares of"):
+        Shares(*shares)
+
+
+def test_a_file_too_small_for_its_sides_is_refused() -> None:
+    assert "its 6 tasks give" in refusal(lambda: split(numbered("few.jsonl", 0, 6)))
+    assert "needs at least 5" in refusal(lambda: split(numbered("few.jsonl", 0, 6)))
+    assert "leave none to learn from" in refusal(lambda: split(numbered("few.jsonl", 0, 3), Shares(0.98, 0.01)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_given_validation_tasks_must_be_at_least_five(count: int) -> None:
+    train, test = numbered("train.jsonl", 0, 9), numbered("test.jsonl", 20, 1)
+    message = refusal(lambda: given_splits(train, numbered("val.jsonl", 10, count), test))
+    assert f"val.jsonl holds {count} tasks for validation, which needs at least 5" in message
+    five = numbered("val.jsonl", 10, 5)
+    assert given_splits(train, five, test) == Splits(train.tasks, five.tasks, test.tasks)
+    assert given_splits(train, five).test == ()
+
+
+def test_a_task_in_two_files_is_refused_with_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.jsonl").write_text('\n{"input": "a", "answer": 1}\n{"input": "b", "answer": 2}\n')
+    Path("val.csv").write_text("input,answer\nc,3\nb,4\n")
+    lines = ['{"input": "d"}', *['{"input": "d"}'] * 2, '{"input": "b", "answer": 2, "id": "x", "level": "hard"}']
+    Path("test.jsonl").write_text("\n".join(lines))
+    files = [read_tasks(name) for name in ("train.jsonl", "val.csv", "test.jsonl")]
+    message = refusal(lambda: given_splits(*files))
+    assert message.startswith("train.jsonl, line 3 and test.jsonl, line 4 hold the same task (b)")
+
+
+def test_tasks_that_differ_in_metadata_alone_may_stand_together_in_one_file() -> None:
+    twins = task_set("train.jsonl", Task("a", 1, {"level": 1}), Task("a", 1, {"level": 2}))
+    assert given_splits(twins, numbered("val.jsonl", 0, 5)).train == twins.tasks
+
+
+def test_tasks_without_places_are_named_by_number() -> None:
+    shared = TaskSet((Task("z"), Task("task 3", "x")), "gym")
+    assert "gym, task 2 and val.jsonl, line 4" in refusal(lambda: given_splits(shared, numbered("val.jsonl", 0, 5)))

@@ -1,0 +1,138 @@
+"""Commands about experiences: what was proposed, what it is worth, and what a person makes of it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+from . import main
+from .options import by_option, json_option, open_store, person, print_json, store_options
+from .store_text import history_json, history_lines
+from .text import effect_text, experience_json, print_table
+
+if TYPE_CHECKING:
+    from ..curation import Curator
+    from ..records import Experience, Group
+    from ..store import ExperienceHistory, Store
+
+
+@main.group()
+def experience() -> None:
+    """Short texts for the prompt, each with its measured effect."""
+
+
+@experience.command("list")
+@store_options
+@json_option
+def list_experiences(store: str | None, namespace: str, as_json: bool) -> None:
+    """Every experience that was proposed, its effect on the mean reward, and what became of it."""
+    with open_store(store) as opened:
+        found = [experience_json(status) for status in opened.experiences(namespace)]
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"no experience in namespace {namespace} yet; tfgrpo learn proposes and measures them")
+    else:
+        rows = [(row["id"], row["fate"], effect_text(row["effect"]), row["text"], row["why"]) for row in found]
+        print_table(("id", "fate", "effect", "text", "why"), rows)
+
+
+@experience.command("show")
+@click.argument("experience_id", metavar="ID")
+@store_options
+@json_option
+def show_experience(experience_id: str, store: str | None, namespace: str, as_json: bool) -> None:
+    """One experience: where it came from, the groups behind it, its effect over time, and every decision."""
+    with open_store(store) as opened:
+        found = opened.history(namespace, experience_id)
+        if not found.origins:
+            raise InputError(f"{found.experience.id} is not in namespace {namespace}; name another with --namespace")
+        told = history_json(found, _source_groups(opened, found))
+    if as_json:
+        print_json(told)
+    else:
+        click.echo("\n".join(history_lines(told)))
+
+
+@experience.command("add")
+@click.argument("text")
+@by_option
+@store_options
+def add(text: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Put TEXT on trial: the next learning measures it. It is admitted as a distiller's text would be."""
+    with open_store(store, create=True) as opened:
+        _say(_curator(opened, namespace, by).add(text), "is on trial; the next tfgrpo learn measures it")
+
+
+@experience.command("edit")
+@click.argument("experience_id", metavar="ID")
+@click.argument("text")
+@by_option
+@store_options
+def edit(experience_id: str, text: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Put TEXT on trial as the successor of an experience.
+
+    The old text is retired if it was on trial; one that was kept stays until you retire it, as its effect is measured.
+    """
+    with open_store(store) as opened:
+        _say(
+            _curator(opened, namespace, by).edit(experience_id, text), "is on trial; the next tfgrpo learn measures it"
+        )
+
+
+@experience.command("retire")
+@click.argument("experience_id", metavar="ID")
+@click.option("--why", default="retired by a person", show_default=True, help="Reason to remember.")
+@by_option
+@store_options
+def retire(experience_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Take an experience out of later learning; priors that hold it stay as they are."""
+    with open_store(store) as opened:
+        retired, live = _curator(opened, namespace, by).retire(experience_id, why), opened.live(namespace)
+    _say(retired, "is retired")
+    if live and retired.id in {entry.id for entry in live.prior.experiences}:
+        click.echo(
+            f"the live prior {live.prior.id} still holds it: tfgrpo prior use, prior rollback or learn changes that"
+        )
+
+
+@experience.command("approve")
+@click.argument("experience_id", metavar="ID")
+@by_option
+@store_options
+def approve(experience_id: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Put on trial what waits for review, or was refused or retired; it still has to be admitted."""
+    with open_store(store) as opened:
+        _say(_curator(opened, namespace, by).approve(experience_id), "is on trial; the next tfgrpo learn measures it")
+
+
+@experience.command("refuse")
+@click.argument("experience_id", metavar="ID")
+@click.option("--why", required=True, help="Reason to remember.")
+@by_option
+@store_options
+def refuse(experience_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Refuse what waits for review or is on trial; it is not proposed again."""
+    with open_store(store) as opened:
+        _say(_curator(opened, namespace, by).refuse(experience_id, why), "is refused")
+
+
+def _curator(store: "Store", namespace: str, by: str | None) -> "Curator":
+    from ..curation import Curator
+
+    return Curator(store, namespace, person(by))
+
+
+def _say(about: "Experience", what: str) -> None:
+    click.echo(f"{about.id} {what}")
+
+
+def _source_groups(store: "Store", history: "ExperienceHistory") -> "list[Group]":
+    """The groups that an experience was distilled from, as far as this store has them."""
+    places = {(origin.run, origin.step, task) for _, origin in history.origins for task in origin.tasks}
+    return [
+        group
+        for run in sorted({run for run, _, _ in places})
+        for group in store.groups(run)
+        if (run, group.step, group.task.id) in places
+    ]

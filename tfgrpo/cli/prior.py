@@ -1,0 +1,243 @@
+"""Commands about priors: what was learned, version by version, and which version is served."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+from . import main
+from .options import (
+    by_option,
+    json_option,
+    open_store,
+    person,
+    print_json,
+    read_text,
+    store_options,
+    warn_of_model,
+    write_text,
+)
+from .store_text import changes_json, changes_lines, event_json, imported_lines, outcome_lines, tree_rows
+from .text import biases_json, print_table, prior_lines
+
+if TYPE_CHECKING:
+    from ..exchange import Portable
+    from ..records import Prior
+    from ..store import Store
+    from ..youtu import Texts
+
+
+@main.group()
+def prior() -> None:
+    """What was learned, version by version."""
+
+
+@prior.command("list")
+@store_options
+@json_option
+def list_priors(store: str | None, namespace: str, as_json: bool) -> None:
+    """The priors of a namespace, each under the one that it came from, with what became of it; * is served.
+
+    With --json all events, oldest first.
+    """
+    with open_store(store) as opened:
+        events, live = opened.lineage(namespace), opened.live(namespace)
+        rows = list(tree_rows(opened, events, live.prior.id if live else None))
+    if as_json:
+        print_json([event_json(event) for event in events])
+    elif not events:
+        click.echo(f"no prior in namespace {namespace} yet; tfgrpo learn makes one")
+    else:
+        print_table(("prior", "state", "since", "experiences", "biases", "run", "by", "why"), rows)
+
+
+@prior.command("show")
+@click.argument("prior_id", metavar="[ID]", required=False)
+@store_options
+@json_option
+def show_prior(prior_id: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+    """One prior, by id or the beginning of it; the live one when none is named."""
+    with open_store(store) as opened:
+        shown = _named(opened, namespace, prior_id)
+        why = next((event.why for event in opened.lineage(namespace) if event.prior == shown.id), "")
+    if as_json:
+        experiences = [{"id": entry.id, "kind": entry.kind, "text": entry.text} for entry in shown.experiences]
+        print_json(
+            {
+                "id": shown.id,
+                "parent": shown.parent,
+                "why": why,
+                "tokenizer": shown.tokenizer,
+                "experiences": experiences,
+                "biases": biases_json(shown.biases),
+            }
+        )
+    else:
+        click.echo("\n".join(prior_lines(shown, why)))
+
+
+@prior.command("diff")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="[B]", required=False)
+@store_options
+@json_option
+def diff(first: str, second: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+    """What prior B (the live one unless it is named) has and A has not, and the other way round."""
+    from ..versions import changes
+
+    with open_store(store) as opened:
+        before, after = opened.prior(first), _named(opened, namespace, second)
+    found = changes(before, after)
+    if as_json:
+        print_json(changes_json(before.id, after.id, found))
+    else:
+        click.echo("\n".join(changes_lines(before.id, after.id, found)))
+
+
+@prior.command("use")
+@click.argument("prior_id", metavar="ID")
+@click.option("--why", default="chosen by a person", show_default=True, help="Reason to remember.")
+@by_option
+@store_options
+def use_prior(prior_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Serve a prior of the namespace from now on; what was served before stays in the list."""
+    from ..curation import use
+
+    with open_store(store) as opened:
+        chosen = use(opened, namespace, prior_id, by=person(by), why=why)
+    click.echo(f"{chosen.prior.id} is {chosen.state} in namespace {namespace}; {_EVAL}")
+
+
+@prior.command("rollback")
+@click.option("--why", default="rolled back by a person", show_default=True, help="Reason to remember.")
+@by_option
+@store_options
+def rollback(why: str, by: str | None, store: str | None, namespace: str) -> None:
+    """Serve the prior that was served before the live one; a new event, nothing is deleted."""
+    from ..curation import roll_back
+
+    with open_store(store) as opened:
+        before, now = roll_back(opened, namespace, by=person(by), why=why)
+    rest = f"{now.prior.id} is {now.state} again" if now else "none was live before it, calls go out without a prior"
+    click.echo(f"{before.prior.id} is rolled back; {rest}")
+
+
+@prior.command("export")
+@click.argument("prior_id", metavar="[ID]", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "text", "youtu-agent"]),
+    default="json",
+    show_default=True,
+    help="json comes back with `prior import`; text is what a prompt gets; youtu-agent is an agent's YAML.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Write to this file.  [default: stdout]")
+@click.option("--rollouts", is_flag=True, help="With the tasks and rollouts that it was learned from (json only).")
+@store_options
+def export(
+    *, prior_id: str | None, form: str, output: str | None, rollouts: bool, store: str | None, namespace: str
+) -> None:
+    """Write a prior (the live one unless ID is given) to a file that other machines and tools can read."""
+    from ..exchange import json_text, plain_text
+    from ..youtu import agent_yaml
+
+    if rollouts and form != "json":
+        raise InputError(f"--rollouts: the format {form} has no place for them; use --format json")
+    with open_store(store) as opened:
+        given = _portable(opened, namespace, prior_id, rollouts)
+    if form == "youtu-agent" and given.prior.biases:
+        click.echo("token prior left out: youtu-agent has no place for one", err=True)
+    if form == "youtu-agent":
+        text = agent_yaml(given.prior, given.frame)
+    else:
+        text = json_text(given) if form == "json" else plain_text(given)
+    write_text(output, text)
+
+
+@prior.command("import")
+@click.argument("file")
+@click.option("--use", "use_now", is_flag=True, help="Serve it from now on, untested; else it is a candidate.")
+@by_option
+@store_options
+@json_option
+def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+    """Take in FILE (- is stdin): a prior that `prior export` wrote, or an agent or experiences of youtu-agent.
+
+    A prior becomes a candidate of the namespace. Experiences are on trial whatever they were elsewhere: the next
+    learning measures them. Texts go through the same admission as a distiller's.
+    """
+    from ..exchange import FILE_BYTES, Portable, parse
+
+    source = "standard input" if file == "-" else file
+    found = parse(source, read_text(file, FILE_BYTES))
+    if use_now and not isinstance(found, Portable):
+        raise InputError(
+            f"--use: {source} holds experiences and no prior; they go on trial, and learning measures them"
+        )
+    with open_store(store, create=True) as opened:
+        if isinstance(found, Portable):
+            _take_prior(opened, namespace, found, source, person(by), use_now=use_now, as_json=as_json)
+        else:
+            _take_texts(opened, namespace, found, source, person(by), as_json=as_json)
+
+
+_EVAL = "measure it on tasks that it has not seen: tfgrpo eval"
+
+
+def _take_prior(
+    store: "Store", namespace: str, given: "Portable", source: str, by: str, *, use_now: bool, as_json: bool
+) -> None:
+    from ..curation import import_prior, use
+
+    warn_of_model(namespace, store.namespaces(), store.live(namespace), given.frame.model)
+    taken = import_prior(store, namespace, given, by=by, source=source)
+    if use_now:
+        taken = use(store, namespace, taken.prior.id, by=by, why=f"imported from {source}")
+    if as_json:
+        print_json({"prior": taken.prior.id, "namespace": namespace, "state": taken.state})
+        return
+    following = _EVAL if taken.state in ("live", "ungated") else f"to serve it: tfgrpo prior use {taken.prior.id}"
+    click.echo("\n".join(imported_lines(given, f"{taken.state} in namespace {namespace}; {following}")))
+
+
+def _take_texts(store: "Store", namespace: str, given: "Texts", source: str, by: str, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from ..curation import Curator
+
+    learned = f", learned on {given.model}" if given.model else ""
+    outcomes = Curator(store, namespace, by).offer(given.texts, f"imported from {source}{learned}")
+    if as_json:
+        print_json([asdict(outcome) for outcome in outcomes])
+    else:
+        click.echo("\n".join(outcome_lines(outcomes)))
+
+
+def _named(store: "Store", namespace: str, prior_id: str | None) -> "Prior":
+    """The prior with this id, else the live one."""
+    if prior_id is not None:
+        return store.prior(prior_id)
+    if (snapshot := store.live(namespace)) is None:
+        raise InputError(f"no prior is live in namespace {namespace}; tfgrpo prior list shows what there is")
+    return snapshot.prior
+
+
+def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bool) -> "Portable":
+    """A prior with all that is known of it in the namespace."""
+    from ..curation import event_of
+    from ..exchange import Portable
+
+    found = _named(store, namespace, prior_id)
+    event = event_of(store, namespace, found)
+    pasts = [store.history(namespace, entry.id) for entry in found.experiences]
+    run = next((one.run for one in store.lineage(namespace) if one.prior == found.id and one.run), "")
+    return Portable(
+        found,
+        event.frame,
+        namespace,
+        run,
+        tuple(effect for past in pasts for _, effect in past.effects),
+        tuple(decision for past in pasts for _, decision in past.decisions),
+        store.groups(run) if rollouts and run else (),
+    )

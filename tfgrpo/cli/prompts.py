@@ -1,0 +1,33 @@
+"""Commands about the prompts: prompts export."""
+
+from pathlib import Path
+
+import click
+
+from . import main
+
+
+@main.group()
+def prompts() -> None:
+    """The prompts that the model which proposes experiences is given."""
+
+
+@prompts.command("export")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--force", is_flag=True, help="Overwrite files of the same names.")
+def export(folder: Path, force: bool) -> None:
+    """Copy the prompts to DIR, to be changed there and used with `tfgrpo learn --prompts DIR`."""
+    from ..distil import PROMPTS
+    from ..errors import InputError
+    from ..prompts import template
+
+    files = {folder / f"{name}.md": template(name).text for name in PROMPTS}
+    if there := [path.name for path in files if path.exists() and not force]:
+        raise InputError(f"{folder} has {', '.join(there)} already; --force overwrites")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
+    click.echo(f"{len(files)} prompts are in {folder}; use them with: tfgrpo learn ... --prompts {folder}")

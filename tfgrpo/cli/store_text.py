@@ -1,0 +1,192 @@
+"""What the store holds, as lines for people and as JSON."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from .text import effect_text, percent, plain, token_text
+
+if TYPE_CHECKING:
+    from ..curation import Outcome
+    from ..exchange import Portable
+    from ..records import JSON, Group
+    from ..store import ExperienceHistory, LineageEntry, RunEntry, Store
+    from ..versions import Changes
+
+
+def day_time(at: str | None) -> str:
+    """A time to the minute, UTC."""
+    return (at or "")[:16].replace("T", " ")
+
+
+def event_json(event: "LineageEntry") -> "dict[str, JSON]":
+    """One event of a lineage."""
+    told = {"state": event.state, "run": event.run, "by": event.by, "why": event.why}
+    return {"at": event.at, "prior": event.prior, **told}
+
+
+def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None) -> Iterator[tuple[object, ...]]:
+    """A row for each prior under its parent, with its last event; the live one is starred."""
+    from ..versions import tree
+
+    last = {event.prior: event for event in events}
+    for branch, prior in tree([store.prior(prior_id) for prior_id in last]):
+        event = last[prior.id]
+        name = f"{branch}{prior.id}{' *' if prior.id == live else ''}"
+        size = len(prior.experiences), len(prior.biases)
+        yield name, event.state, day_time(event.at), *size, event.run, event.by, event.why
+
+
+def changes_json(before: str, after: str, changes: "Changes") -> "dict[str, JSON]":
+    """How one prior differs from another."""
+    return {
+        "before": before,
+        "after": after,
+        "added": [{"id": entry.id, "text": entry.text} for entry in changes.added],
+        "removed": [{"id": entry.id, "text": entry.text} for entry in changes.removed],
+        "reordered": changes.reordered,
+        "biases": [
+            {
+                "token": change.token,
+                "text": change.piece.decode("utf-8", "backslashreplace"),
+                "before": change.before,
+                "after": change.after,
+            }
+            for change in changes.biases
+        ],
+        "settings": {name: list(pair) for name, pair in changes.settings.items()},
+    }
+
+
+def changes_lines(before: str, after: str, changes: "Changes") -> Iterator[str]:
+    """A difference as in a diff: - what the first prior has alone, + what the second has."""
+    yield f"--- {before}"
+    yield f"+++ {after}"
+    yield from (f"- {plain(entry.text)}" for entry in changes.removed)
+    yield from (f"+ {plain(entry.text)}" for entry in changes.added)
+    if changes.reordered:
+        yield "the experiences of both are in another order"
+    for change in changes.biases:
+        was, now = (f"{bias:+.2f}" if bias is not None else "none" for bias in (change.before, change.after))
+        yield f"{token_text(change.piece):>16} {was} -> {now}"
+    yield from (
+        f"{name}: {plain(was or 'none')} -> {plain(now or 'none')}" for name, (was, now) in changes.settings.items()
+    )
+
+
+def imported_lines(portable: "Portable", use: str) -> Iterator[str]:
+    """What came in with a prior, and what is next."""
+    from ..prompts import template
+
+    prior, frame = portable.prior, portable.frame
+    yield f"{prior.id}: {len(prior.experiences)} experiences, {len(prior.biases)} token biases; {use}"
+    system = f"a system prompt of {len(frame.system)} characters" if frame.system else "no system prompt"
+    fields = ", ".join(sorted(frame.request)) or "none"
+    yield plain(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
+    if prior.experiences and prior.template != template("prior").version:
+        yield "its experiences were learned under another template than this tfgrpo shows them in"
+
+
+def outcome_lines(outcomes: "Sequence[Outcome]") -> Iterator[str]:
+    """What became of texts that were offered."""
+    for outcome in outcomes:
+        why = f" ({outcome.why})" if outcome.why else f" {outcome.experience}"
+        yield f"{outcome.verdict}{plain(why)}: {plain(outcome.text)}"
+    counts = Counter(outcome.verdict for outcome in outcomes)
+    yield ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    if counts["awaiting review"]:
+        yield "what is on trial has no place left; as places come free: tfgrpo experience approve ID"
+
+
+def history_json(history: "ExperienceHistory", groups: "Iterable[Group]") -> "dict[str, JSON]":
+    """The whole past of an experience."""
+    experience = history.experience
+    return {
+        "id": experience.id,
+        "kind": experience.kind,
+        "text": experience.text,
+        "origins": [
+            {"at": at, "run": one.run, "step": one.step, "tasks": list(one.tasks), "parent": one.parent}
+            for at, one in history.origins
+        ],
+        "successors": list(history.successors),
+        "groups": [
+            {
+                "task": group.task.id,
+                "prompt": group.task.prompt,
+                "step": group.step,
+                "rewards": [rollout.reward for rollout in group.rollouts],
+            }
+            for group in groups
+        ],
+        "effects": [
+            {"at": at, "run": one.run, "step": one.step, "mean": one.mean, "sd": one.sd, "evidence": one.evidence}
+            for at, one in history.effects
+        ],
+        "decisions": [
+            {"at": at, "verdict": one.verdict, "why": one.why, "by": one.by, "run": one.run, "step": one.step}
+            for at, one in history.decisions
+        ],
+    }
+
+
+def history_lines(told: "JSON") -> Iterator[str]:
+    """The same for people, oldest first."""
+    yield f"{told['id']} ({told['kind']})"
+    yield plain(told["text"])
+    for origin in told["origins"]:
+        parent = f", in place of {origin['parent']}" if origin["parent"] else ""
+        where = f"{origin['run']}, step {origin['step'] + 1}" if origin["run"] else "a person"
+        yield f"came   {day_time(origin['at'])}  from {where}{parent}"
+        yield from (f"       task {task}" for task in origin["tasks"])
+    for group in told["groups"]:
+        rewards = ", ".join("failed" if reward is None else f"{reward:.2f}" for reward in group["rewards"])
+        yield f"group  {group['task']}, step {group['step'] + 1}: {plain(group['prompt'])[:60]!r}, rewards {rewards}"
+    yield from (f"next   {successor}" for successor in told["successors"])
+    for effect in told["effects"]:
+        yield f"effect {day_time(effect['at'])}  {effect_text(effect)}  ({effect['run']}, step {effect['step'] + 1})"
+    for made in told["decisions"]:
+        yield f"{day_time(made['at'])}  {made['verdict']} by {plain(made['by'])}: {plain(made['why'])}"
+
+
+def run_json(entry: "RunEntry") -> "dict[str, JSON]":
+    """One run with its settings and figures."""
+    from dataclasses import asdict
+
+    from ..exchange import frame_json
+
+    run = entry.run
+    return {
+        "id": run.id,
+        "kind": run.kind,
+        "namespace": run.namespace,
+        "status": run.status,
+        "attempt": run.attempt,
+        "started": entry.started,
+        "ended": entry.ended,
+        "reward": run.reward,
+        "tasks": len(run.tasks),
+        "parent": run.parent,
+        "usage": asdict(run.usage),
+        "frame": frame_json(run.frame),
+        "settings": dict(run.settings),
+        "result": dict(run.result),
+    }
+
+
+def run_lines(told: "JSON", groups: "Sequence[Group]") -> Iterator[str]:
+    """One run for people: what was asked, what it cost, how each step went."""
+    yield f"{told['id']} ({told['kind']} in {told['namespace']}, attempt {told['attempt'] + 1}): {told['status']}"
+    yield f"from {day_time(told['started'])} to {day_time(told['ended']) or '...'} UTC"
+    usage, frame = told["usage"], told["frame"]
+    yield f"{usage['calls']:,} calls, {usage['prompt_tokens']:,} + {usage['completion_tokens']:,} tokens"
+    yield plain(f"model {frame['model']}, reward {told['reward']}, {told['tasks']} tasks")
+    for step in sorted({group.step for group in groups}):
+        rewards = [rollout.reward for group in groups if group.step == step for rollout in group.scored]
+        scored = [reward for reward in rewards if reward is not None]
+        mean = percent(sum(scored) / len(scored)) if scored else "nothing scored"
+        yield f"step {step + 1}: {len(scored)} rollouts, mean reward {mean}"
+    settings = ", ".join(f"{name} {plain(value)}" for name, value in told["settings"].items())
+    yield f"settings: {settings}"
+    if error := told["result"].get("error"):
+        yield f"error: {plain(error)}"

@@ -1,0 +1,33 @@
+"""Commands about the token prior."""
+
+import click
+
+from . import main
+from .options import json_option, open_store, print_json, store_options
+from .text import biases_json, print_table
+
+
+@main.group()
+def tokens() -> None:
+    """The token prior: a learned `logit_bias` map."""
+
+
+@tokens.command("show")
+@click.argument("prior_id", metavar="[ID]", required=False)
+@store_options
+@json_option
+def show_tokens(prior_id: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+    """Each token with its bias (nats), z and the tasks that moved it; of the live prior unless one is named."""
+    from ..records import Prior
+
+    with open_store(store) as opened:
+        snapshot = opened.live(namespace)
+        shown = opened.prior(prior_id) if prior_id else snapshot.prior if snapshot else Prior()
+    found = biases_json(shown.biases)
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"no token prior in namespace {namespace}")
+    else:
+        rows = [(repr(row["text"]), row["token"], f"{row['bias']:+.2f}", row["z"], row["tasks"]) for row in found]
+        print_table(("text", "token", "bias", "z", "tasks"), rows)

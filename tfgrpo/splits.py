@@ -1,0 +1,85 @@
+"""Which tasks teach, which decide, and which nobody looks at before the end: train, validation, test.
+
+From one file the side of a task is a hash of (seed, input, answer), so it stays where it is when the file grows, is
+sorted or gets more metadata. Sides lie on [0, 1) in the order test, validation, train.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .errors import InputError, shortened
+from .hashing import content_id, derive_seed
+from .records import Task
+from .tasks import TaskSet
+
+SMALLEST_VALIDATION = 5
+"""Tasks; fewer cannot stand for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What part of one file goes to validation and to test; the rest is for learning."""
+
+    validation: float = 0.3
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Raises InputError for shares that leave nothing to learn from, or to decide by."""
+        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
+            wrong = f"shares of {self.validation:g} for validation and {self.test:g} for test"
+            raise InputError(f"{wrong} cannot be; validation must be above 0, and both together below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Tasks by what they are for, each in the order of its file; no task is in two."""
+
+    train: tuple[Task, ...]
+    validation: tuple[Task, ...]
+    test: tuple[Task, ...] = ()
+
+
+def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Splits:
+    """The three sides of one file; InputError where a side is too small for its purpose."""
+    shares = shares or Shares()
+    sides: tuple[list[Task], list[Task], list[Task]] = [], [], []
+    for task in found.tasks:
+        sides[_side(task, shares, seed)].append(task)
+    train, validation, test = (tuple(side) for side in sides)
+    if not train:
+        raise InputError(f"{found.source}: its {len(found.tasks)} tasks leave none to learn from; add tasks")
+    if len(validation) < SMALLEST_VALIDATION:
+        given = f"{found.source}: its {len(found.tasks)} tasks give {len(validation)} for validation"
+        raise InputError(f"{given}, which needs at least {SMALLEST_VALIDATION}; add tasks, or raise its share")
+    return Splits(train, validation, test)
+
+
+def given_splits(train: TaskSet, validation: TaskSet, test: TaskSet | None = None) -> Splits:
+    """Splits that a person made; InputError for a task in two of them, or too few for validation.
+
+    Tasks with the same input and answer are the same here, whatever their metadata.
+    """
+    given = [train, validation, *([test] if test else [])]
+    _refuse_shared(given)
+    if len(validation.tasks) < SMALLEST_VALIDATION:
+        held = f"{validation.source} holds {len(validation.tasks)} tasks for validation"
+        raise InputError(f"{held}, which needs at least {SMALLEST_VALIDATION}; add some")
+    return Splits(train.tasks, validation.tasks, test.tasks if test else ())
+
+
+def _side(task: Task, shares: Shares, seed: int) -> int:
+    """0 for train, 1 for validation, 2 for test."""
+    place = derive_seed("split", seed, task.input, task.answer) / 2**31
+    return 2 if place < shares.test else 1 if place < shares.test + shares.validation else 0
+
+
+def _refuse_shared(given: Iterable[TaskSet]) -> None:
+    met: dict[str, tuple[int, str]] = {}
+    for number, found in enumerate(given):
+        places = found.places or [f"task {place}" for place, _ in enumerate(found.tasks, 1)]
+        for task, place in zip(found.tasks, places, strict=True):
+            here = f"{found.source}, {place}"
+            first, there = met.setdefault(content_id("same", task.input, task.answer), (number, here))
+            if first != number:
+                what = f"hold the same task ({shortened(task.prompt)})"
+                raise InputError(f"{there} and {here} {what}; take it out of one of them")
