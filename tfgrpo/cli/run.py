@@ -59,7 +59,11 @@ if TYPE_CHECKING:
 @click.option("--no-demonstrations", is_flag=True, help="Try no winning attempts as examples.  [paper: always]")
 @click.option("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller.")
 @click.option("--review", is_flag=True, help="Hold every proposal for a person instead of trying it.")
-@click.option("--fresh", is_flag=True, help="Start anew instead of resuming the same run where it was interrupted.")
+@click.option(
+    "--resume/--fresh",
+    default=True,
+    help="Go on where the same run was interrupted, or start it anew.  [default: resume]",
+)
 @json_option
 def learn(
     *,
@@ -79,7 +83,7 @@ def learn(
     distiller_base_url: str | None,
     distiller_key_env: str | None,
     prompts: "Path | None",
-    fresh: bool,
+    resume: bool,
     as_json: bool,
     **more: int | None,
 ) -> None:
@@ -130,7 +134,7 @@ def learn(
                         display.note(f"{found.source}: {found.duplicates} repeated tasks are counted once")
                     if settings.group_size == 1 and recipe == "measured":
                         display.note("a group of one compares nothing: no experience can be measured, and none kept")
-                    return await run_learning(plan, opened, upstream, display, distiller=distiller, fresh=fresh)
+                    return await run_learning(plan, opened, upstream, display, distiller=distiller, fresh=not resume)
 
         learned = run_async(work())
     if as_json:
