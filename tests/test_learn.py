@@ -281,6 +281,25 @@ async def test_what_others_add_after_a_run_began_does_not_change_how_it_goes_on(
     assert resumed.prior.id == whole.prior.id
 
 
+async def test_what_a_person_retires_while_a_run_goes_on_is_not_kept(tmp_path: Path) -> None:
+    settings = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+    script, count = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}), [0]
+
+    def overseen(body: ChatBody) -> str:
+        count[0] += 1
+        if count[0] == 300:
+            with Store(tmp_path / "t.db") as store:
+                store.add_decisions("default", [Decision(Experience(ADVICE).id, "retired", "no", by="ann")])
+        return script(body)
+
+    learned = await run(ScriptedModel(overseen), tmp_path / "t.db", settings)
+    assert ADVICE not in [experience.text for experience in learned.prior.experiences]
+    with Store(tmp_path / "t.db") as store:
+        (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+        assert status.decision is not None
+        assert (status.decision.verdict, status.decision.by) == ("retired", "ann")
+
+
 async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
     policy = SimulatedPolicy(WORDS, talkative)
 

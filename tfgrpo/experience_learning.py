@@ -6,7 +6,7 @@ from .credit import estimate, to_keep, to_retire
 from .demonstrations import demonstration
 from .distil import Distiller, merge, propose
 from .edits import Proposals
-from .experiences import Library, affordable, apply, included, judged
+from .experiences import DISTILLER, RULE, Library, affordable, apply, included, judged
 from .hashing import derive_seed
 from .prior import token_estimate
 from .records import Edit, Effect, Experience, Group, Run, Task
@@ -101,10 +101,18 @@ class ExperienceLearning:
         self._store.add_effects(self._run.namespace, self._effects)
 
     def keep(self) -> None:
-        """The verdicts that only the end of a run may give."""
+        """The verdicts that only the end of a run may give; what a person has decided meanwhile stands."""
+        self._heed_people()
         on_trial = {experience.id for experience in self.library.having("on trial")}
         good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
         self._adopt(judged(self.library, good, "kept"))
+
+    def _heed_people(self) -> None:
+        """Take in what people have decided in the store since the run began."""
+        for status in self._store.experiences(self._run.namespace):
+            decided, standing = status.decision, self.library.standing.get(status.experience.id)
+            if decided and decided.by not in (RULE, DISTILLER) and standing not in (None, decided):
+                self.library = self.library.decided(decided)
 
     def _adopt(self, library: Library) -> None:
         """Take over a library, and write down what is new in it."""

@@ -66,9 +66,7 @@ def served(events: Iterable[LineageEntry]) -> tuple[LineageEntry, ...]:
         if event.state in SERVING:
             stack.append(event)
         elif event.state == "rolled back":
-            place = max((n for n, one in enumerate(stack) if one.prior == event.prior), default=None)
-            if place is not None:
-                del stack[place]
+            stack = [one for one in stack if one.prior != event.prior]
         stack = [one for n, one in enumerate(stack) if n + 1 == len(stack) or stack[n + 1].prior != one.prior]
     return tuple(stack)
 

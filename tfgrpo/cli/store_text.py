@@ -135,16 +135,17 @@ def history_lines(told: "JSON") -> Iterator[str]:
     yield f"{told['id']} ({told['kind']})"
     yield plain(told["text"])
     for origin in told["origins"]:
-        parent = f", in place of {origin['parent']}" if origin["parent"] else ""
-        where = f"{origin['run']}, step {origin['step'] + 1}" if origin["run"] else "a person"
+        parent = f", in place of {plain(origin['parent'])}" if origin["parent"] else ""
+        where = f"{plain(origin['run'])}, step {origin['step'] + 1}" if origin["run"] else "a person"
         yield f"came   {day_time(origin['at'])}  from {where}{parent}"
-        yield from (f"       task {task}" for task in origin["tasks"])
+        yield from (f"       task {plain(task)}" for task in origin["tasks"])
     for group in told["groups"]:
         rewards = ", ".join("failed" if reward is None else f"{reward:.2f}" for reward in group["rewards"])
         yield f"group  {group['task']}, step {group['step'] + 1}: {plain(group['prompt'])[:60]!r}, rewards {rewards}"
     yield from (f"next   {successor}" for successor in told["successors"])
     for effect in told["effects"]:
-        yield f"effect {day_time(effect['at'])}  {effect_text(effect)}  ({effect['run']}, step {effect['step'] + 1})"
+        where = f"{plain(effect['run'])}, step {effect['step'] + 1}"
+        yield f"effect {day_time(effect['at'])}  {effect_text(effect)}  ({where})"
     for made in told["decisions"]:
         yield f"{day_time(made['at'])}  {made['verdict']} by {plain(made['by'])}: {plain(made['why'])}"
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import stat
 import threading
 import time
 import zlib
@@ -191,10 +192,12 @@ class StoreFile:
         return load_migrations()
 
     def _keep_copy(self, number: int) -> None:
-        """Copy the store as it is committed; the caller's transaction keeps other writers out."""
-        copy = self.path.with_name(f"{self.path.name}.schema-{number}.bak")
+        """Copy the store as it is committed, for the same readers; the caller's transaction keeps other writers out."""
+        names = (f"{self.path.name}.schema-{number}{again}.bak" for again in ("", *(f"-{n}" for n in range(2, 1000))))
+        copy = next(path for path in map(self.path.with_name, names) if not path.exists())
         with closing(self._connect("ro")) as source, closing(sqlite3.connect(copy)) as target:
             source.conn.backup(target)
+        copy.chmod(stat.S_IMODE(self.path.stat().st_mode))
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:

@@ -14,7 +14,8 @@ def one_row(db: Database, table: str, noun: str, given: str, prefix: str | None 
     start = given if given.startswith(prefix) else f"{prefix}{given}"
     found = list(db.query(f"SELECT * FROM {table} WHERE substr(id, 1, ?) = ? LIMIT 2", [len(start), start]))
     if not found:
-        raise StoreError(f"there is no {noun} {given} in the store; `tfgrpo {noun} list` shows what there is")
+        group = "runs" if noun == "run" else noun
+        raise StoreError(f"there is no {noun} {given} in the store; `tfgrpo {group} list` shows what there is")
     if len(found) > 1:
         raise StoreError(f"several {noun}s begin with {given}; give more of the id")
     return found[0]
