@@ -15,7 +15,7 @@ from pathlib import Path
 from .advantage import group_kind
 from .distil import Distiller, templates_version
 from .edits import Proposals
-from .errors import ModelError, StoreError
+from .errors import ModelError, StoreError, TfgrpoError
 from .experience_learning import ExperienceLearning
 from .llm import Upstream
 from .observer import Observer
@@ -135,7 +135,8 @@ async def learn(
         raise
     except Exception as error:
         with suppress(StoreError):  # of a store that failed once, the first failure is the one to tell
-            store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
+            told = str(error) if isinstance(error, TfgrpoError) else type(error).__name__  # others may quote anything
+            store.end(run.id, "failed", store.spent(run.id), {"error": told})
         raise
     store.end(run.id, "finished", learned.usage, learned.as_json())
     return learned
