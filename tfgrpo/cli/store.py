@@ -4,7 +4,7 @@ import click
 
 from . import main
 from .options import json_option, open_store, print_json
-from .store_text import day_time, run_json, run_lines
+from .store_text import RUN_COLUMNS, figures_json, run_json, run_lines, run_row
 from .text import print_table
 
 store_file_option = click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db].")
@@ -58,25 +58,16 @@ def runs() -> None:
 @store_file_option
 @json_option
 def list_runs(namespace: str | None, store: str | None, as_json: bool) -> None:
-    """Every learning and evaluation, oldest first, with what it cost."""
+    """Every learning and evaluation, oldest first: how it ended, what it cost, and its first and last mean reward."""
     with open_store(store) as opened:
-        found = [run_json(entry) for entry in opened.runs(namespace)]
+        entries, means = opened.runs(namespace), opened.step_means()
+    found = [run_json(entry, means.get(entry.run.id, ())) for entry in entries]
     if as_json:
         print_json(found)
     elif not found:
         click.echo("no run yet; tfgrpo learn begins one")
     else:
-        plainly = ("id", "kind", "namespace", "status", "reward", "tasks")
-        rows = [
-            [
-                *(row[name] for name in plainly),
-                row["frame"]["model"],
-                f"{row['usage']['calls']:,}",
-                day_time(row["started"]),
-            ]
-            for row in found
-        ]
-        print_table((*plainly, "model", "calls", "started"), rows)
+        print_table(RUN_COLUMNS, map(run_row, found))
 
 
 @runs.command("show")
@@ -84,12 +75,13 @@ def list_runs(namespace: str | None, store: str | None, as_json: bool) -> None:
 @store_file_option
 @json_option
 def show_run(run_id: str, store: str | None, as_json: bool) -> None:
-    """One run: its settings, its cost, and how each step went."""
+    """One run: how it ended, what it cost, how each step went, what came of it, and its settings."""
+    from ..report import gather
+
     with open_store(store) as opened:
-        run = opened.run(run_id)
-        told = next(run_json(entry) for entry in opened.runs(run.namespace) if entry.run.id == run.id)
-        groups = () if as_json else opened.groups(run.id)
+        figures = gather(opened, run_id)
     if as_json:
-        print_json(told)
+        means = [step.reward.mean for step in figures.steps if step.reward]
+        print_json({**run_json(figures.entry, means), **figures_json(figures)})
     else:
-        click.echo("\n".join(run_lines(told, groups)))
+        click.echo("\n".join(run_lines(figures)))

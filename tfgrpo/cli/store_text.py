@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..curation import Outcome
     from ..exchange import Portable
     from ..records import JSON, Group
+    from ..report import Figures, Interval, Step
     from ..store import ExperienceHistory, LineageEntry, RunEntry, Store
     from ..versions import Changes
 
@@ -150,8 +151,8 @@ def history_lines(told: "JSON") -> Iterator[str]:
         yield f"{day_time(made['at'])}  {made['verdict']} by {plain(made['by'])}: {plain(made['why'])}"
 
 
-def run_json(entry: "RunEntry") -> "dict[str, JSON]":
-    """One run with its settings and figures."""
+def run_json(entry: "RunEntry", means: "Sequence[float]") -> "dict[str, JSON]":
+    """One run with its settings and figures; `means` are its mean rewards by step."""
     from dataclasses import asdict
 
     from ..exchange import frame_json
@@ -169,25 +170,111 @@ def run_json(entry: "RunEntry") -> "dict[str, JSON]":
         "tasks": len(run.tasks),
         "parent": run.parent,
         "usage": asdict(run.usage),
+        "mean_rewards": list(means),
         "frame": frame_json(run.frame),
         "settings": dict(run.settings),
         "result": dict(run.result),
     }
 
 
-def run_lines(told: "JSON", groups: "Sequence[Group]") -> Iterator[str]:
-    """One run for people: what was asked, what it cost, how each step went."""
-    yield f"{told['id']} ({told['kind']} in {told['namespace']}, attempt {told['attempt'] + 1}): {told['status']}"
-    yield f"from {day_time(told['started'])} to {day_time(told['ended']) or '...'} UTC"
-    usage, frame = told["usage"], told["frame"]
-    yield f"{usage['calls']:,} calls, {usage['prompt_tokens']:,} + {usage['completion_tokens']:,} tokens"
-    yield plain(f"model {frame['model']}, reward {told['reward']}, {told['tasks']} tasks")
-    for step in sorted({group.step for group in groups}):
-        rewards = [rollout.reward for group in groups if group.step == step for rollout in group.scored]
-        scored = [reward for reward in rewards if reward is not None]
-        mean = percent(sum(scored) / len(scored)) if scored else "nothing scored"
-        yield f"step {step + 1}: {len(scored)} rollouts, mean reward {mean}"
-    settings = ", ".join(f"{name} {plain(value)}" for name, value in told["settings"].items())
+RUN_COLUMNS = (
+    "id",
+    "kind",
+    "namespace",
+    "status",
+    "model",
+    "reward",
+    "tasks",
+    "calls",
+    "tokens",
+    "mean reward",
+    "started",
+)
+
+
+def run_row(told: "JSON") -> tuple[object, ...]:
+    """One run in the columns of RUN_COLUMNS."""
+    usage = told["usage"]
+    return (
+        *(told[name] for name in ("id", "kind", "namespace", "status")),
+        told["frame"]["model"],
+        told["reward"],
+        told["tasks"],
+        f"{usage['calls']:,}",
+        f"{usage['prompt_tokens'] + usage['completion_tokens']:,}",
+        _rewards_text(told),
+        day_time(told["started"]),
+    )
+
+
+def _rewards_text(told: "JSON") -> str:
+    """First and last step of a learning, arms of an evaluation."""
+    if means := told["mean_rewards"]:
+        return " -> ".join(percent(mean) for mean in (means[0], means[-1])[: len(means)])
+    return ", ".join(f"{arm} {percent(mean)}" for arm, mean in told["result"].get("means", {}).items())
+
+
+def figures_json(figures: "Figures") -> "dict[str, JSON]":
+    """What a report adds to a run."""
+    from dataclasses import asdict
+
+    from ..report import verdict
+
+    return {
+        "verdict": asdict(verdict(figures)),
+        "prior": figures.prior.id if figures.prior else None,
+        "state": figures.state,
+        "stages": {stage: asdict(usage) for stage, usage in figures.stages.items()},
+        "steps": [asdict(step) for step in figures.steps],
+        "experiences": dict(_fates(figures)),
+        "failures": [asdict(failure) for failure in figures.failures],
+    }
+
+
+def _fates(figures: "Figures") -> "Counter[str]":
+    fates = Counter(one.decision.verdict if one.decision else "undecided" for one in figures.tried)
+    refused = sum(refused.count for refused in figures.refused)
+    return fates + Counter({"refused": refused})
+
+
+def run_lines(figures: "Figures") -> Iterator[str]:
+    """One run for people: what was asked, what it cost, how each step went, what came of it."""
+    from ..report import verdict
+
+    run, outcome = figures.entry.run, verdict(figures)
+    yield f"{run.id} ({run.kind} in {run.namespace}, attempt {run.attempt + 1}): {run.status}"
+    yield plain(f"{outcome.title}. {outcome.why}")
+    yield f"from {day_time(figures.entry.started)} to {day_time(figures.entry.ended) or '...'} UTC"
+    yield plain(f"model {run.frame.model}, reward {run.reward}, {len(run.tasks)} tasks")
+    stages = ", ".join(f"{stage} {spent.calls:,}" for stage, spent in figures.stages.items() if spent.calls)
+    usage, split = run.usage, f" ({plain(stages)})" if stages else ""
+    yield f"{usage.calls:,} calls{split}, {usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
+    yield from map(_step_line, figures.steps)
+    yield from (f"{arm}: mean reward {percent(mean)}" for arm, mean in run.result.get("means", {}).items())
+    if figures.steps:
+        fates = ", ".join(f"{count} {fate}" for fate, count in sorted(_fates(figures).items()))
+        yield f"experiences: {fates or 'none proposed'}"
+    if prior := figures.prior:
+        size = f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"
+        yield f"{'made' if run.kind == 'learn' else 'measured'} {prior.id} ({size}), {figures.state or 'never live'}"
+    yield from (plain(f"{failure.count} attempts failed: {failure.error}") for failure in figures.failures[:3])
+    yield from (plain(f"note: {note}") for note in figures.notes)
+    settings = ", ".join(f"{name} {plain(value)}" for name, value in run.settings.items())
     yield f"settings: {settings}"
-    if error := told["result"].get("error"):
-        yield f"error: {plain(error)}"
+
+
+def _step_line(step: "Step") -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(step.kinds.items()))
+    failed = f"; {step.failed} attempts failed" if step.failed else ""
+    return (
+        f"step {step.number}: {step.scored} rollouts, mean reward {reward_text(step.reward)}; groups: {kinds}{failed}"
+    )
+
+
+def reward_text(reward: "Interval | None") -> str:
+    """A mean reward with its interval over tasks, in percent."""
+    if reward is None:
+        return "none"
+    if reward.low is None or reward.high is None:
+        return percent(reward.mean)
+    return f"{percent(reward.mean)} [{percent(reward.low)}, {percent(reward.high)}]"

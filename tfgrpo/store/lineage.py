@@ -98,6 +98,14 @@ class LineageStore(StoreFile):
             found = db.query(_STANDING, {"namespace": namespace, "without": without_run})
             return tuple(_status(row) for row in found)
 
+    def effects(self, namespace: str, run_id: str) -> tuple[Effect, ...]:
+        """The estimates that a run has made, oldest first."""
+        return tuple(rows.effect_of(row) for row in self._made_by("effects", namespace, run_id))
+
+    def decisions(self, namespace: str, run_id: str) -> tuple[Decision, ...]:
+        """The decisions that a run has made, oldest first."""
+        return tuple(rows.decision_of(row) for row in self._made_by("decisions", namespace, run_id))
+
     def history(self, namespace: str, given: str) -> ExperienceHistory:
         """The past of the experience with this id, or the only one whose id begins so; empty in another namespace."""
         with self._read(f"looking up experience {given}") as db:
@@ -155,6 +163,12 @@ class LineageStore(StoreFile):
                 return None
             prior = load_prior(db, one_row(db, "priors", "prior", event["prior"]))
             return Snapshot(namespace, prior, event["state"], rows.frame_of(event["frame"]))
+
+    def _made_by(self, table: str, namespace: str, run_id: str) -> list[dict[str, Any]]:
+        with self._read(f"reading the {table} of run {run_id}") as db:
+            return list(
+                db.query(f"SELECT * FROM {table} WHERE namespace = ? AND run = ? ORDER BY id", [namespace, run_id])
+            )
 
     def _append(self, table: str, namespace: str, added: list[Row]) -> None:
         def work(db: Database) -> None:

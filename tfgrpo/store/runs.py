@@ -58,9 +58,21 @@ class RunStore(StoreFile):
 
     def spent(self, run_id: str) -> Usage:
         """What the journalled calls of a run have cost, over all of its sessions."""
-        sums = "coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)"
         with self._read(f"reading run {run_id}") as db:
-            return Usage(*db.execute(f"SELECT {sums} FROM calls WHERE run = ?", [run_id]).fetchone())
+            return _spent(db, run_id)
+
+    def spent_by_stage(self, run_id: str) -> Mapping[str, Usage]:
+        """The same by stage of the run, in the order in which the stages began."""
+        sums = "sum(calls) AS calls, sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens"
+        query = f"SELECT stage, {sums} FROM calls WHERE run = ? GROUP BY stage ORDER BY min(rowid)"
+        with self._read(f"reading run {run_id}") as db:
+            return {row["stage"]: rows.usage_of(row) for row in db.query(query, [run_id])}
+
+    def step_means(self) -> Mapping[str, tuple[float, ...]]:
+        """The mean reward of each step of each learning run, over the attempts that have a reward."""
+        with self._read("reading mean rewards") as db:
+            found = list(db.execute(_STEP_MEANS))
+            return {run: tuple(mean for _, mean in part) for run, part in groupby(found, key=lambda row: row[0])}
 
     def begin(self, run: Run, *, fresh: bool = False) -> tuple[Run, bool]:
         """The run to carry out, and whether it is resumed; its tasks must have been added.
@@ -79,12 +91,17 @@ class RunStore(StoreFile):
         with self._read(f"looking up run {given}") as db:
             return load_run(db, one_row(db, "runs", "run", given))
 
+    def run_entry(self, given: str) -> RunEntry:
+        """The same with its times."""
+        with self._read(f"looking up run {given}") as db:
+            return _entry(db, one_row(db, "runs", "run", given))
+
     def runs(self, namespace: str | None = None) -> tuple[RunEntry, ...]:
         """The runs of a namespace, or all, oldest first."""
         with self._read("listing runs") as db:
             query = "SELECT * FROM runs WHERE :name IS NULL OR namespace = :name ORDER BY rowid"
             found = list(db.query(query, {"name": namespace}))
-            return tuple(RunEntry(load_run(db, row), row["started"], row["ended"]) for row in found)
+            return tuple(_entry(db, row) for row in found)
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Add tasks; one that is there already only takes the new count."""
@@ -129,6 +146,28 @@ LEFT JOIN (SELECT run, task, min(position) AS position FROM run_tasks GROUP BY r
 WHERE groups.run = ?
 ORDER BY groups.step, place.position, groups.task, groups.id, rollouts.sample
 """
+
+
+_STEP_MEANS = """
+SELECT groups.run, avg(rollouts.reward)
+FROM groups
+JOIN runs ON runs.id = groups.run AND runs.kind = 'learn'
+JOIN rollouts ON rollouts.group_id = groups.id
+WHERE rollouts.reward IS NOT NULL
+GROUP BY groups.run, groups.step
+ORDER BY groups.run, groups.step
+"""
+
+
+def _entry(db: Database, row: Mapping[str, Any]) -> RunEntry:
+    """A run that has not ended has written down no cost yet."""
+    run = load_run(db, row)
+    return RunEntry(run if row["ended"] else replace(run, usage=_spent(db, run.id)), row["started"], row["ended"])
+
+
+def _spent(db: Database, run_id: str) -> Usage:
+    sums = "coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)"
+    return Usage(*db.execute(f"SELECT {sums} FROM calls WHERE run = ?", [run_id]).fetchone())
 
 
 def _place(key: CallKey) -> str:

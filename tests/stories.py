@@ -1,0 +1,90 @@
+"""A store with one whole learning in it, every part of which a report tells."""
+
+from tfgrpo.records import (
+    CallKey,
+    Decision,
+    Effect,
+    Experience,
+    Frame,
+    Group,
+    Origin,
+    Prior,
+    Rollout,
+    Run,
+    Task,
+    TokenBias,
+    Usage,
+)
+from tfgrpo.store import Store
+
+FRAME = Frame("a-model", "Route it to one queue.", {"max_tokens": 8})
+TASKS = tuple(Task(f"message {number}", "billing") for number in range(6))
+SETTINGS = {"seed": 3, "steps": 2, "group_size": 4, "recipe": "measured"}
+HELPS, HURTS = "When routing, reply with the queue alone.", "When routing, think aloud."
+LEAKS = ("When message 1 comes, say billing.", "When message 2 comes, say billing.")
+BIASES = (TokenBias(7, b"billing", 2.5, 4.0, 9), TokenBias(8, b"\xff", -0.5, -1.5, 5))
+
+
+def rewards_of(step: int, place: int) -> tuple[float | None, ...]:
+    """Four attempts: one task solved, one hopeless, one unscored, the others mixed and better in the second step."""
+    fixed = {0: (1.0,) * 4, 1: (0.0,) * 4, 2: (None,) * 4}
+    return fixed.get(place) or (1.0, float(step), 0.0, None)
+
+
+def group_of(task: Task, step: int, rewards: tuple[float | None, ...], prior: str = "prior_0") -> Group:
+    """One task's attempts; those without a reward have an error."""
+    attempts = (
+        Rollout(task, step, n, prior, text="billing", reward=reward, error=None if reward is not None else "timed out")
+        for n, reward in enumerate(rewards)
+    )
+    return Group(task, step, tuple(attempts))
+
+
+async def begin(store: Store, namespace: str = "default") -> Run:
+    """A run with two steps of groups and a journal, not ended yet."""
+    store.add_tasks(TASKS)
+    run, _ = store.begin(Run("learn", namespace, FRAME, SETTINGS, tuple(task.id for task in TASKS), "exact"))
+    for step in range(2):
+        for place, task in enumerate(TASKS):
+            store.add_group(run.id, group_of(task, step, rewards_of(step, place)))
+    for stage, calls in (("probe", 1), ("rollout", 4), ("contrast", 2)):
+        for sample in range(calls):
+            await store.record(CallKey(run.id, stage, sample=sample), "request", "{}", Usage(1, 100, 10))
+    return run
+
+
+def learned_experiences(store: Store, run: Run) -> tuple[Experience, ...]:
+    """One kept, one retired, two refused for one reason."""
+    texts = (HELPS, HURTS, *LEAKS)
+    found = tuple(Experience(text, origin=Origin(run.id, 0, (TASKS[0].id,))) for text in texts)
+    store.add_experiences(run.namespace, found)
+    helps, hurts, *leaks = (one.id for one in found)
+    for step, (good, bad) in enumerate([(0.05, -0.02), (0.12, -0.09)]):
+        effects = [Effect(helps, run.id, step, good, 0.03, 24), Effect(hurts, run.id, step, bad, 0.04, 24)]
+        store.add_effects(run.namespace, effects)
+    decided = [
+        *(Decision(one, "on trial", "ADD proposed from 1 task", run=run.id) for one in (helps, hurts)),
+        *(Decision(one, "refused", f"it gives away the answer of {task.id}", run=run.id)
+          for one, task in zip(leaks, TASKS[1:3], strict=True)),
+        Decision(hurts, "retired", "it hurts", run=run.id, step=1),
+        Decision(helps, "kept", "it helps", run=run.id, step=1),
+    ]  # fmt: skip
+    store.add_decisions(run.namespace, decided)
+    return found
+
+
+def make_live(store: Store, run: Run, experiences: tuple[Experience, ...]) -> Prior:
+    """The prior that the run ends in."""
+    prior = Prior(experiences[:1], BIASES, "tokenizer", "template_1")
+    store.add_prior(prior)
+    store.set_state(run.namespace, prior.id, "ungated", frame=FRAME, run=run.id, why="learned; no gate has tested it")
+    return prior
+
+
+async def tell(store: Store, namespace: str = "default") -> tuple[Run, Prior]:
+    """The whole story: a finished run, and the prior that it made."""
+    run = await begin(store, namespace)
+    prior = make_live(store, run, learned_experiences(store, run))
+    notes = ["step 1: 1 groups could not be distilled: no JSON"]
+    store.end(run.id, "finished", store.spent(run.id), {"prior": prior.id, "notes": notes})
+    return store.run(run.id), prior

@@ -1,0 +1,145 @@
+"""What a report says of a run is what the store holds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import stories
+from tfgrpo.errors import StoreError
+from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
+from tfgrpo.report import Figures, gather, verdict
+from tfgrpo.report.figures import clustered
+from tfgrpo.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "tfgrpo.db") as opened:
+        yield opened
+
+
+async def told(store: Store) -> Figures:
+    run, _ = await stories.tell(store)
+    return gather(store, run.id)
+
+
+# Figures
+
+
+async def test_each_step_has_the_mean_of_its_rewards_and_the_kinds_of_its_groups(store: Store) -> None:
+    figures = await told(store)
+    assert [(step.number, step.scored, step.failed) for step in figures.steps] == [(1, 17, 7), (2, 17, 7)]
+    first, second = (step.reward for step in figures.steps)
+    assert first and second
+    assert (first.mean, second.mean) == (7 / 17, 10 / 17)
+    assert first.low is not None and first.high is not None
+    assert first.low < first.mean < first.high
+    assert figures.steps[0].kinds == {"mixed": 3, "solved": 1, "hopeless": 1, "unscored": 1}
+
+
+async def test_spend_adds_up_over_the_stages_in_the_order_they_began(store: Store) -> None:
+    figures = await told(store)
+    assert list(figures.stages) == ["probe", "rollout", "contrast"]
+    assert sum(figures.stages.values(), Usage()) == figures.entry.run.usage == Usage(7, 700, 70)
+
+
+async def test_experiences_come_with_their_last_effect_and_verdict_the_strongest_first(store: Store) -> None:
+    figures = await told(store)
+    assert [one.experience.text for one in figures.tried] == [stories.HELPS, stories.HURTS]
+    helps, hurts = figures.tried
+    assert helps.effect and hurts.effect
+    assert (helps.effect.mean, hurts.effect.mean) == (0.12, -0.09)
+    assert np.allclose(helps.interval or (), (0.12 - 1.96 * 0.03, 0.12 + 1.96 * 0.03), atol=1e-4)
+    assert [one.decision.verdict for one in figures.tried if one.decision] == ["kept", "retired"]
+    assert (helps.in_prior, hurts.in_prior) == (True, False)
+
+
+async def test_what_was_decided_after_the_run_stands_beside_its_verdict(store: Store) -> None:
+    run, _ = await stories.tell(store)
+    name = gather(store, run.id).tried[0].experience.id
+    store.add_decisions("default", [Decision(name, "retired", "too slow", "ann")])
+    helps = gather(store, run.id).tried[0]
+    assert helps.decision and helps.since
+    assert (helps.decision.verdict, helps.since.by) == ("kept", "ann")
+
+
+async def test_refusals_for_one_reason_are_counted_together_whatever_they_name(store: Store) -> None:
+    (refused,) = (await told(store)).refused
+    assert (refused.why, refused.count) == ("it gives away the answer of a task", 2)
+    assert set(refused.examples) == set(stories.LEAKS)
+
+
+async def test_failed_attempts_are_counted_by_their_error(store: Store) -> None:
+    assert [(one.error, one.count) for one in (await told(store)).failures] == [("timed out", 14)]
+
+
+async def test_the_prior_of_a_run_is_the_one_that_it_made_live(store: Store) -> None:
+    run, prior = await stories.tell(store)
+    figures = gather(store, run.id)
+    assert (figures.prior, figures.state) == (prior, "ungated")
+    store.set_state("default", prior.id, "rolled back", frame=stories.FRAME, by="ann")
+    assert gather(store, run.id).state == "rolled back"
+
+
+def test_the_interval_is_as_wide_as_the_tasks_differ_however_many_attempts_there_are() -> None:
+    counts = np.full(16, 1_000)
+    same, apart = clustered(counts * 0.5, counts), clustered(np.array([0.0, 1_000.0] * 8), counts)
+    assert (same.low, same.mean, same.high) == (0.5, 0.5, 0.5)
+    assert apart.low is not None and apart.high is not None
+    assert apart.high - apart.low == pytest.approx(2 * 1.96 * 0.5 / 4, rel=0.15)
+
+
+def test_a_single_task_has_no_interval() -> None:
+    assert clustered(np.array([3.0]), np.array([4])).low is None
+
+
+def test_an_unknown_run_says_where_runs_are_listed(store: Store) -> None:
+    with pytest.raises(StoreError, match="no run run_nowhere in the store; `tfgrpo runs list`"):
+        gather(store, "run_nowhere")
+
+
+# Verdicts
+
+
+async def test_a_prior_that_no_gate_has_tested_is_called_so(store: Store) -> None:
+    assert verdict(await told(store)).title == "Ungated: no test has passed it"
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "title"),
+    [
+        ("failed", {"error": "401: no key"}, "Failed"),
+        ("interrupted", {}, "Interrupted"),
+        ("running", {}, "Running, or killed"),
+        ("finished", {}, "Nothing was learned that evidence supports"),
+    ],
+)
+async def test_a_run_that_made_nothing_says_why(
+    store: Store, status: RunStatus, result: dict[str, str], title: str
+) -> None:
+    run = await stories.begin(store)
+    if status != "running":
+        store.end(run.id, status, store.spent(run.id), result)
+    figures = gather(store, run.id)
+    assert verdict(figures).title == title
+    assert verdict(figures).why.startswith(result.get("error", ""))
+    assert figures.entry.run.usage == Usage(7, 700, 70)
+
+
+def test_a_run_in_which_nothing_happened_has_empty_figures(store: Store) -> None:
+    run, _ = store.begin(Run("learn", "default", Frame("m"), {}, (), "exact"))
+    figures = gather(store, run.id)
+    assert (figures.steps, figures.tried, figures.refused, figures.failures, figures.stages) == ((), (), (), (), {})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "title"), [(0.02, 0.2, "Better"), (-0.1, 0.1, "No difference shown"), (-0.2, -0.02, "Worse")]
+)
+def test_an_evaluation_is_judged_by_its_interval(store: Store, low: float, high: float, title: str) -> None:
+    store.add_prior(Prior())
+    run, _ = store.begin(Run("eval", "default", Frame("m"), {}, (), "exact", Prior().id))
+    result = {"tasks": 40, "difference": {"mean": (low + high) / 2, "low": low, "high": high}}
+    store.end(run.id, "finished", Usage(), result)
+    assert verdict(gather(store, run.id)).title.startswith(title)

@@ -1,0 +1,238 @@
+"""What a report says of one run, in figures: read from the store, computed once, free of any form."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..advantage import GroupKind, group_kind
+from ..credit import interval
+from ..errors import shortened
+from ..evaluate import BOOTSTRAP
+from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
+from ..store import RunEntry, Store
+
+EXAMPLES = 3
+"""Examples shown of each thing that is counted."""
+_BLOCK = 100
+_NAMED = (
+    (re.compile(r"\btask_[0-9a-f]+"), "a task"),
+    (re.compile(r"\bexp_[0-9a-f]+"), "another experience"),
+    (re.compile(r"\d+"), "…"),
+)
+"""What reasons name, and what stands for it where it differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its 95% interval, in reward units; no interval where a single task stands behind it."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of learning."""
+
+    number: int
+    """From 1."""
+    reward: Interval | None
+    """Mean over the scored attempts, tasks resampled; None when nothing was scored."""
+    scored: int
+    failed: int
+    """Attempts without a reward."""
+    kinds: Mapping[GroupKind, int]
+    """How many groups were mixed, solved, hopeless, flat, unscored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An experience that a run proposed, measured or judged."""
+
+    experience: Experience
+    effect: Effect | None
+    """The run's last estimate."""
+    decision: Decision | None
+    """The run's last verdict; where it gave none, the one that stood."""
+    since: Decision | None
+    """What was decided after the run, if anything."""
+    in_prior: bool
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval of the effect, in reward units."""
+        return interval(self.effect) if self.effect else None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Proposals that were refused for one reason."""
+
+    why: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Attempts that failed in one way."""
+
+    error: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One run."""
+
+    entry: RunEntry
+    stages: Mapping[str, Usage]
+    """What the calls of each stage have cost, over all sittings."""
+    steps: tuple[Step, ...]
+    prior: Prior | None
+    """What the run made, or, for an evaluation, measured."""
+    state: PriorState | None
+    """What became of that prior in the namespace, by now."""
+    tried: tuple[Tried, ...]
+    """Strongest effect first, then in order of arrival."""
+    refused: tuple[Refused, ...]
+    """Most frequent first."""
+    failures: tuple[Failure, ...]
+    """Most frequent first."""
+    notes: tuple[str, ...]
+
+    @property
+    def error(self) -> str:
+        """What ended a run that failed."""
+        return str(self.entry.run.result.get("error") or "")
+
+
+def gather(store: Store, given: str) -> Figures:
+    """The figures of the run with this id, or the only one whose id begins so; StoreError where there is none."""
+    entry = store.run_entry(given)
+    run = entry.run
+    learning, groups = run.kind == "learn", store.groups(run.id)
+    prior = _prior(store, entry)
+    tried = _tried(store, entry, prior) if learning else ()
+    refused = [one for one in tried if one.decision and one.decision.verdict == "refused"]
+    notes = run.result.get("notes")
+    return Figures(
+        entry=entry,
+        stages=store.spent_by_stage(run.id),
+        steps=_steps(groups) if learning else (),
+        prior=prior,
+        state=_state(store, run.namespace, prior),
+        tried=tuple(one for one in tried if one not in refused),
+        refused=_refused(refused),
+        failures=_failures(groups),
+        notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
+    )
+
+
+def clustered(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 0) -> Interval:
+    """The mean of all rewards with a percentile bootstrap over tasks (Efron 1979); sums and counts by task, shape (T,).
+
+    Every task must have a scored attempt.
+    """
+    mean, size = float(sums.sum() / counts.sum()), len(sums)
+    if size < 2:
+        return Interval(mean)
+    rng, means = np.random.default_rng(seed), []
+    for _ in range(BOOTSTRAP // _BLOCK):
+        drawn = rng.integers(size, size=(_BLOCK, size))
+        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return Interval(mean, float(low), float(high))
+
+
+def reward_of(rollouts: Sequence[Rollout], seed: int = 0) -> Interval | None:
+    """The mean reward of these attempts, with its interval over tasks; None where none is scored."""
+    by_task: dict[str, list[float]] = {}
+    for rollout in rollouts:
+        if rollout.reward is not None:
+            by_task.setdefault(rollout.task.id, []).append(rollout.reward)
+    if not by_task:
+        return None
+    rewards = by_task.values()
+    return clustered(np.array([sum(of) for of in rewards]), np.array([len(of) for of in rewards]), seed)
+
+
+def _steps(groups: Sequence[Group]) -> tuple[Step, ...]:
+    found = []
+    for step in sorted({group.step for group in groups}):
+        of_step = [group for group in groups if group.step == step]
+        rollouts = [rollout for group in of_step for rollout in group.rollouts]
+        scored = sum(rollout.reward is not None for rollout in rollouts)
+        kinds = Counter[GroupKind](group_kind(group) for group in of_step)
+        found.append(Step(step + 1, reward_of(rollouts, step), scored, len(rollouts) - scored, dict(kinds)))
+    return tuple(found)
+
+
+def _prior(store: Store, entry: RunEntry) -> Prior | None:
+    """The prior that a learning made, if it made one; that which an evaluation measured."""
+    run = entry.run
+    if run.kind == "eval":
+        return store.prior(run.parent) if run.parent else None
+    made = [
+        event.prior for event in store.lineage(run.namespace) if event.run == run.id and event.state != "superseded"
+    ]
+    return store.prior(made[-1]) if made else None
+
+
+def _state(store: Store, namespace: str, prior: Prior | None) -> PriorState | None:
+    """What the last event of a namespace says of a prior."""
+    states = [event.state for event in store.lineage(namespace) if prior and event.prior == prior.id]
+    return states[-1] if states else None
+
+
+def _tried(store: Store, entry: RunEntry, prior: Prior | None) -> tuple[Tried, ...]:
+    run, held = entry.run, {experience.id for experience in prior.experiences} if prior else set()
+    effects = {effect.experience: effect for effect in store.effects(run.namespace, run.id)}
+    verdicts = {decision.experience: decision for decision in store.decisions(run.namespace, run.id)}
+    found = []
+    for status in store.experiences(run.namespace):
+        name, standing = status.experience.id, status.decision
+        if name in effects or name in verdicts or name in held:
+            verdict = verdicts.get(name)
+            since = standing if verdict and standing != verdict else None
+            found.append(Tried(status.experience, effects.get(name), verdict or standing, since, name in held))
+    return tuple(sorted(found, key=lambda one: -one.effect.mean if one.effect else np.inf))
+
+
+def _refused(refused: Sequence[Tried]) -> tuple[Refused, ...]:
+    """By reason, whichever task, experience or number a reason names."""
+    reasons: dict[str, list[tuple[str, str]]] = {}
+    for one in refused:
+        why = one.decision.why if one.decision else ""
+        reasons.setdefault(_general(why), []).append((why, one.experience.text))
+    ordered = sorted(reasons.items(), key=lambda found: -len(found[1]))
+    return tuple(
+        Refused(
+            cases[0][0] if len({why for why, _ in cases}) == 1 else general,
+            len(cases),
+            tuple(text for _, text in cases[:EXAMPLES]),
+        )
+        for general, cases in ordered
+    )
+
+
+def _general(why: str) -> str:
+    """A reason with what it names left open."""
+    for pattern, open_one in _NAMED:
+        why = pattern.sub(open_one, why)
+    return why
+
+
+def _failures(groups: Sequence[Group]) -> tuple[Failure, ...]:
+    errors = Counter(
+        shortened(rollout.error or "no reward", 300)
+        for group in groups
+        for rollout in group.rollouts
+        if rollout.reward is None
+    )
+    return tuple(Failure(error, count) for error, count in errors.most_common())
