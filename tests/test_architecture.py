@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "errors", "hashing", "records", "observer", "settings", "assets", "prompts", "prior",
+    "errors", "hashing", "families", "records", "observer", "settings", "assets", "prompts", "prior",
     "tokenizer", "replies", "refusals", "budget", "llm", "local", "testing",
     "gym", "tasks", "splits", "rollouts", "rewards", "advantage", "tokens", "log_odds", "credit",
     "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 

@@ -4,6 +4,8 @@ import getpass
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +16,7 @@ from click.testing import CliRunner, Result
 from tests import stories
 from tests.test_cli import SMALL, one_line, write_tasks
 from tests.test_learn import WORDS, talkative
+from tests.test_store_migrations import FROZEN, NEWEST, restore
 from tfgrpo.cli import main
 from tfgrpo.exchange import FILE_BYTES
 from tfgrpo.records import (
@@ -169,11 +172,70 @@ def test_what_one_machine_exports_another_imports_as_a_candidate(priors: tuple[P
     )
 
 
+def test_a_prior_is_shown_with_where_it_comes_from_and_what_became_of_it(priors: tuple[Prior, Prior]) -> None:
+    first, second = priors
+    works("prior", "use", first.id, "--by", "ann", "--why", "shorter")
+    told = json.loads(works("prior", "show", first.id, "--json").stdout)
+    (run,) = json.loads(works("runs", "list", "--json").stdout)
+    assert (told["state"], told["served"], told["run"], told["model"]) == ("ungated", True, run["id"], "m")
+    assert [event["state"] for event in told["lineage"]] == ["ungated", "superseded", "ungated"]
+    assert told["experiences"][0]["origin"]["run"] == run["id"]
+    lines = works("prior", "show", first.id).stdout.splitlines()
+    assert f"learned on m by {run['id']}" in lines
+    assert "in namespace default, where it is served:" in lines
+    assert lines[-1].endswith("ungated by ann: shorter")
+    assert f"learned on m by no run that is known, from {first.id}" in works("prior", "show", second.id).stdout
+    other = json.loads(works("prior", "show", first.id, "--namespace", "math", "--json").stdout)
+    assert (other["state"], other["served"], other["run"], other["lineage"]) == (None, False, None, [])
+    assert "never a candidate in namespace math" in works("prior", "show", first.id, "--namespace", "math").stdout
+
+
+def test_the_run_behind_a_prior_travels_with_it_from_store_to_store(priors: tuple[Prior, Prior]) -> None:
+    first, _ = priors
+    (run,) = json.loads(works("runs", "list", "--json").stdout)
+    for place, store in enumerate(("tfgrpo.db", "b.db", "c.db")):
+        form = json.loads(works("prior", "export", first.id, "-o", f"{place}.json", "--store", store).stdout or "null")
+        form = json.loads(Path(f"{place}.json").read_text())
+        assert form["run"] == run["id"]
+        works("prior", "import", f"{place}.json", "--store", f"{'bcd'[place]}.db", "--by", "ann")
+    told = json.loads(works("prior", "show", first.id, "--store", "d.db", "--json").stdout)
+    assert (told["state"], told["run"], told["model"]) == ("candidate", run["id"], "m")
+    assert "superseded in its namespace default" in form_why("b.db", first.id)
+    assert "candidate in its namespace default (imported from 0.json:" in form_why("c.db", first.id)
+
+
+def form_why(store: str, prior: str) -> str:
+    why: str = json.loads(works("prior", "show", prior, "--store", store, "--json").stdout)["why"]
+    return why
+
+
 def test_an_import_can_be_served_at_once(priors: tuple[Prior, Prior]) -> None:
     first, _ = priors
     text = works("prior", "export", first.id).stdout
     told = json.loads(works("prior", "import", "-", "--use", "--store", "other.db", "--json", text=text).stdout)
+    (trial,) = told.pop("experiences")
+    assert (trial["text"], trial["verdict"]) == (TEXT, "on trial")
     assert told == {"prior": first.id, "namespace": "default", "state": "ungated"}
+
+
+def test_an_import_says_what_was_decided_here_before_and_leaves_it(priors: tuple[Prior, Prior]) -> None:
+    works("experience", "retire", Experience(TEXT).id, "--by", "ann", "--why", "out of date")
+    works("prior", "export", "-o", "p.json")
+    Path("texts.json").write_text(json.dumps([TEXT]))
+    for name in ("p.json", "texts.json"):
+        text = works("prior", "import", name).stdout
+        assert f"retired {Experience(TEXT).id} (decided here by ann: out of date): {TEXT}" in text
+        assert "1 retired as before" in text
+        assert "tfgrpo experience approve ID" in text
+    fates = {row["text"]: row["fate"] for row in json.loads(works("experience", "list", "--json").stdout)}
+    assert fates[TEXT] == "retired"
+
+
+def test_an_effect_from_elsewhere_is_told_from_one_of_this_namespace(priors: tuple[Prior, Prior]) -> None:
+    works("prior", "export", "-o", "p.json")
+    works("prior", "import", "p.json", "--store", "other.db")
+    assert "n=9 (imported)" in works("experience", "list", "--store", "other.db").stdout
+    assert "(imported)" not in works("experience", "list").stdout
 
 
 def test_an_export_holds_rollouts_only_when_asked(priors: tuple[Prior, Prior]) -> None:
@@ -261,6 +323,31 @@ def test_a_file_that_cannot_be_imported_is_one_line_and_changes_nothing(
     assert (works("prior", "list", "--json").stdout, works("experience", "list", "--json").stdout) == before
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("experience", "add", "half \udcff"),
+        ("experience", "add", "whole", "--by", "\udcff"),
+        ("experience", "add", "whole", "--namespace", "\udcff"),
+        ("experience", "show", "exp_\udcff"),
+        ("prior", "rollback", "--why", "\udcff"),
+        ("prior", "import", "\udcff.json"),
+        ("prior", "list", "--store", "\udcff.db"),
+        ("chat", "\udcff"),
+        ("learn", "tasks.jsonl", "--model", "\udcff"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_by_name(priors: tuple[Prior, Prior], arguments: tuple[str, ...]) -> None:
+    one_line(tfgrpo(*arguments), "holds bytes that are not UTF-8")
+
+
+def test_half_a_surrogate_pair_in_a_request_file_is_one_line(folder: Path) -> None:
+    Path("request.json").write_text('{"stop": "\\ud83d"}')
+    tasks = write_tasks(Path("tasks.jsonl"))
+    given = ("learn", tasks, "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--request", "request.json")
+    one_line(tfgrpo(*given), "request.json", "half a surrogate pair")
+
+
 def test_a_file_that_cannot_be_imported_makes_no_store(folder: Path) -> None:
     Path("bad.json").write_text("{")
     one_line(tfgrpo("prior", "import", "bad.json"), "bad.json")
@@ -343,6 +430,23 @@ def test_what_was_changed_behind_its_back_is_found(priors: tuple[Prior, Prior]) 
     assert result.exit_code == 1
     assert "its content was changed" in result.stdout
     assert json.loads(tfgrpo("store", "verify", "--json").stdout)
+
+
+def test_a_store_that_cannot_be_opened_is_not_sent_round_in_a_circle(priors: tuple[Prior, Prior]) -> None:
+    content = bytearray(Path("tfgrpo.db").read_bytes())
+    content[100] ^= 0xFF  # the kind of the first page
+    Path("tfgrpo.db").write_bytes(content)
+    one_line(tfgrpo("store", "verify"), "it is damaged beyond opening; restore a copy")
+    assert "store verify" not in tfgrpo("store", "verify").stderr
+
+
+def test_an_upgrade_is_told_with_its_copy(folder: Path) -> None:
+    restore(FROZEN / "0001.sql", Path("tfgrpo.db"))
+    program = [sys.executable, "-m", "tfgrpo", "store", "info"]
+    ran = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines() == [
+        f"store tfgrpo.db was upgraded from schema 1 to {NEWEST}; tfgrpo.db.schema-1.bak is a copy of it as it was"
+    ]
 
 
 def test_runs_are_listed_and_shown(priors: tuple[Prior, Prior]) -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import InputError
-from tfgrpo.exchange import Portable, json_text, parse, plain_text, portable_json
+from tfgrpo.exchange import Event, Portable, json_text, parse, plain_text, portable_json
 from tfgrpo.records import Decision, Effect, Experience, Frame, Group, Origin, Prior, Rollout, Task, TokenBias
 
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5, "tools": [{"type": "function"}]}, 0.7, 0.9)
@@ -28,7 +29,8 @@ PRIOR = Prior(
 )
 EFFECT = Effect(FIRST.id, "run_a", 1, 0.25, 0.1, 8)
 DECISION = Decision(FIRST.id, "kept", "it helps", "rule", "run_a", 2)
-PORTABLE = Portable(PRIOR, FRAME, "math", "run_a", (EFFECT,), (DECISION,))
+EVENT = Event("ungated", "run_a", "rule", "learned", "2026-01-01T00:00:00Z")
+PORTABLE = Portable(PRIOR, FRAME, "math", "run_a", (EFFECT,), (DECISION,), (EVENT,))
 SCHEMA = json.loads(Path(asset_folder("store") / "prior.schema.json").read_text(encoding="utf-8"))
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -93,7 +95,7 @@ def test_bytes_travel_as_text_where_they_are_text() -> None:
 def test_rollouts_travel_only_when_asked_and_are_not_read_back() -> None:
     task = Task("1 + 1", "2")
     attempt = Rollout(task, 0, 0, "prior_0", (FIRST.id,), ({"role": "user", "content": "\ud83d"},), "2", 1.0)
-    asked = Portable(PRIOR, FRAME, "math", "run_a", (EFFECT,), (DECISION,), (Group(task, 0, (attempt,)),))
+    asked = replace(PORTABLE, groups=(Group(task, 0, (attempt,)),))
     value = json.loads(json_text(asked))
     jsonschema.validate(value, SCHEMA)
     assert value["rollouts"][0]["attempts"][0]["text"] == "2"
@@ -103,6 +105,13 @@ def test_rollouts_travel_only_when_asked_and_are_not_read_back() -> None:
 
 def test_fields_that_the_form_does_not_know_are_ignored() -> None:
     assert read({**form(), "note": "from a later tfgrpo"}) == PORTABLE
+
+
+def test_a_form_from_before_there_was_a_lineage_is_read() -> None:
+    value = form()
+    del value["lineage"]
+    jsonschema.validate(value, SCHEMA)
+    assert read(value) == replace(PORTABLE, lineage=())
 
 
 def test_the_text_is_what_a_prompt_and_a_request_get() -> None:
@@ -133,6 +142,8 @@ IN_BOTH: list[tuple[Change, str]] = [
     (lambda form: form["experiences"][0]["effects"][0].update(sd=-1), "experiences[0].effects[0].sd"),
     (lambda form: form["experiences"][0]["effects"][0].update(mean=1e300), "effects[0].mean"),
     (lambda form: form["experiences"][0]["decisions"][0].update(verdict="true"), "decisions[0].verdict"),
+    (lambda form: form["lineage"][0].update(state="famous"), "lineage[0].state"),
+    (lambda form: form["lineage"][0].pop("at"), "lineage[0].at is missing"),
     (lambda form: form["biases"][0].update(bias=101), "biases[0].bias must be a number from -100 to 100"),
     (lambda form: form["biases"][0].update(token=-1), "biases[0].token"),
     (lambda form: form["biases"][0].update(text="x"), "either text or base64"),
@@ -150,6 +161,7 @@ IN_READER: list[tuple[Change, str]] = [
     (lambda form: form.update(tokenizer=None), "tokenizer must be"),
     (lambda form: form.update(experiences=form["experiences"][:1] * 2), "twice"),
     (lambda form: form["experiences"][0].update(text="\ud83d"), "surrogate"),
+    (lambda form: form["frame"]["request"].update(stop=["\ud83d"]), "frame.request holds half a surrogate"),
 ]
 """What no schema can say."""
 

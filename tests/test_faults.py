@@ -16,7 +16,7 @@ import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tests.test_learn import SMALL, failing_after, plan, run, simulated, upstream
-from tests.test_store_migrations import FROZEN, NEWEST, populated, restore
+from tests.test_store_migrations import FROZEN, NEWEST, check, later, populated, restore
 from tests.test_store_migrations import TASK as STORED_TASK
 from tfgrpo import OpenAI
 from tfgrpo.errors import StoreError, UpstreamError
@@ -134,6 +134,19 @@ async def test_a_run_that_filled_the_disk_goes_on_when_there_is_room(tmp_path: P
     assert len(model.requests) == whole.usage.calls - committed
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0], ids=["for the copy", "for the upgrade"])
+def test_an_upgrade_that_finds_the_disk_full_changes_nothing_and_leaves_nothing(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "s.db"
+    restore(FROZEN / "0002.sql", path)
+    whole = contents(path)
+    with files_of_at_most(int(share * path.stat().st_size)), pytest.raises(StoreError, match="disk failed or is full"):
+        Store(path)
+    assert contents(path) == whole
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s.db"]
+    with Store(path) as store:
+        check(store)
+
+
 async def test_a_client_and_a_proxy_read_on_where_the_disk_is_full(
     tmp_path: Path, model: tuple[ScriptedModel, str]
 ) -> None:
@@ -218,6 +231,53 @@ async def test_a_read_only_store_of_an_older_schema_means_no_prior_and_is_said(
         assert are_as_written(await asked_by_client_and_proxy(path, *model))
     expected = f"has schema 1, this version needs {NEWEST}, and it cannot be written; upgrade it with"
     assert [expected in line and "without a prior" in line for line in caplog.messages] == [True, True]
+
+
+# What is no store of ours, or not yet
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_text(path: Path) -> None:
+    path.write_text("not a database\n" * 99)
+
+
+def another_application(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("PRAGMA application_id = 7; CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1);")
+
+
+def from_the_future(path: Path) -> None:
+    later("CREATE TABLE notes (id INTEGER PRIMARY KEY);")(path).close()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (a_folder, "is a folder"),
+        (a_text, "is not a database"),
+        (another_application, "of another application"),
+        (from_the_future, "needs tfgrpo"),
+    ],
+)
+async def test_a_client_and_a_proxy_go_on_without_what_is_no_store_and_leave_it_alone(
+    tmp_path: Path, make: Any, words: str, model: tuple[ScriptedModel, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "s.db"
+    make(path)
+    before = state(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert are_as_written(await asked_by_client_and_proxy(path, *model))
+    assert [words in line and "without a prior" in line for line in caplog.messages] == [True, True]
+    assert state(tmp_path) == before
+
+
+def state(folder: Path) -> list[tuple[str, int, bytes]]:
+    """Names, times and bytes of all that is in a folder."""
+    entries = [(entry.name, entry.stat().st_mtime_ns, entry) for entry in sorted(folder.iterdir())]
+    return [(name, time, b"" if entry.is_dir() else entry.read_bytes()) for name, time, entry in entries]
 
 
 # Damage

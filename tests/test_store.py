@@ -1,7 +1,9 @@
 """The store keeps every noun as it was given, once, and says what became of it."""
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -323,6 +325,22 @@ def test_an_experience_carries_the_latest_of_each_kind(store: Store) -> None:
     (status,) = store.experiences("math")
     assert (status.effect, status.decision) == (effects[-1], decisions[-1])
     assert status.experience.origin == EXPERIENCE.origin
+
+
+def test_what_was_measured_here_comes_before_what_was_imported(store: Store, run: Run) -> None:
+    own, foreign = Effect(EXPERIENCE.id, run.id, 1, 0.2, 0.1, 8), Effect(EXPERIENCE.id, "run_z", 3, 0.9, 0.1, 99)
+    store.add_experiences("math", [EXPERIENCE])
+    store.add_effects("math", [foreign])
+    assert [(status.effect, status.imported) for status in store.experiences("math")] == [(foreign, True)]
+    store.add_effects("math", [own])
+    store.add_effects("math", [replace(foreign, step=4)])
+    assert [(status.effect, status.imported) for status in store.experiences("math")] == [(own, False)]
+    store.add_experiences("other", [EXPERIENCE])
+    store.add_effects("other", [own])  # a run of this store, but of another namespace
+    assert [status.imported for status in store.experiences("other")] == [True]
+    with closing(sqlite3.connect(store.path)) as db:
+        shown = db.execute("SELECT namespace, mean, effect_imported FROM experience_list ORDER BY 1").fetchall()
+    assert shown == [("math", 0.2, 0), ("other", 0.2, 1)]
 
 
 def test_each_namespace_has_its_own_view_of_an_experience(store: Store) -> None:

@@ -241,7 +241,8 @@ def test_verify_finds_an_index_that_disagrees(path: Path) -> None:
     at = content.rindex(PRIOR.id.encode())
     path.write_bytes(content[:at] + b"PRIOR" + content[at + 5 :])
     with Store(path) as store:
-        assert store.verify() == ("row 1 missing from index lineage_of_run",)
+        (finding,) = store.verify()
+    assert finding.startswith("row 1 missing from index ")
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,10 @@ def test_views_can_be_read_and_agree_with_the_store(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT id, model, tasks FROM run_list").fetchall() == [(RUN.id, "m", 1)]
         assert db.execute("SELECT id, verdict, mean FROM experience_list").fetchall() == [(EXPERIENCE.id, "kept", 0.25)]
-        assert db.execute("SELECT text, reward, group_mean FROM rollout_list").fetchall() == [("4", 1.0, 1.0)]
+        attempts = db.execute("SELECT input, answer, text, reward, group_mean FROM rollout_list").fetchall()
+        assert attempts == [('"What is 2 + 2?"', '"4"', "4", 1.0, 1.0)]
+        groups = db.execute("SELECT run, step, answer, rollouts, scored, mean, errors FROM group_list").fetchall()
+        assert groups == [(RUN.id, 0, '"4"', 1, 1, 1.0, 0)]
 
 
 def test_every_table_has_a_checksum_in_its_rows(path: Path) -> None:
@@ -174,6 +177,16 @@ def test_an_older_store_is_upgraded_and_a_copy_kept(path: Path) -> None:
     with Store(path.with_name(f"tfgrpo.db.schema-{NEWEST}.bak")) as copy:
         check(copy)
         assert copy.info().schema == NEWEST
+
+
+def test_an_upgrade_says_where_the_copy_is(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        later("CREATE TABLE notes (id INTEGER PRIMARY KEY);")(path).close()
+    (told,) = caplog.messages
+    assert told == (
+        f"store {path} was upgraded from schema {NEWEST} to {NEWEST + 1};"
+        f" {path}.schema-{NEWEST}.bak is a copy of it as it was"
+    )
 
 
 def test_an_upgrade_that_fails_changes_nothing(path: Path) -> None:

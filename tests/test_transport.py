@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -101,6 +102,26 @@ def test_another_model_gets_the_experiences_alone_and_a_word_about_it() -> None:
     assert MODEL in decision.notice
     assert "'else'" in decision.notice
     assert "--model" in decision.notice
+
+
+@pytest.mark.parametrize(
+    ("prior", "model", "told"),
+    [
+        (OTHER, "fake", []),
+        (OTHER, "maker/Fake-2025-04-14", []),
+        (OTHER, "else", ["experiences", "may hurt on 'else'", "tfgrpo eval TASKS --namespace 'math' --model 'else'"]),
+        (OTHER, None, []),
+        (PRIOR, "maker/fake", ["token prior", "left out for 'maker/fake'"]),
+        (PRIOR, "else", ["left out for 'else'", "may hurt on 'else'", "tfgrpo eval TASKS"]),
+        (TOKENS_ONLY.prior, "else", ["left out for 'else'"]),
+    ],
+)
+def test_a_model_of_another_family_comes_with_a_word_about_it(prior: Prior, model: Any, told: list[str]) -> None:
+    decision = decide(sdk_json({**BODY, "model": model}), Snapshot("math", prior, "live", Frame(MODEL)))
+    assert (decision.content is None) == (not prior.experiences)
+    assert (decision.notice is None) == (not told)
+    assert [words for words in told if words not in (decision.notice or "")] == []
+    assert ("eval" in (decision.notice or "")) == ("tfgrpo eval TASKS" in " ".join(told))
 
 
 def test_nothing_is_sent_of_a_token_prior_for_another_model() -> None:

@@ -80,6 +80,8 @@ def test_priors_stand_under_their_parents() -> None:
         ("m", None, "n", "learned on m, and this is n"),
         ("m", "n", "n", None),
         ("m", "n", "m", "learned on n, and this is m"),
+        ("gpt-4.1-mini", None, "openai/gpt-4.1-mini-2025-04-14", None),
+        ("gpt-4.1-mini", None, "gpt-4.1", "learned on gpt-4.1-mini, and this is gpt-4.1"),
     ],
 )
 def test_another_model_is_noticed(bound: str | None, live: str | None, model: str, told: str | None) -> None:

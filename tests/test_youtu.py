@@ -79,6 +79,8 @@ BOMB = "a: &a {x: 1}\n" + "".join(
         ("{}", "no experiences in it"),
         ("[]", "no experiences in it"),
         ('{"G0": 5}', "neither a prior"),
+        ('{"G0": "fine", "G1": "half \\ud83d"}', "experience 1 holds half a surrogate pair"),
+        ('agent: {instructions: "[G0]. half \\ud83d"}', "experience 0 holds half a surrogate pair"),
         ('{"experiences": "G0"}', "neither a prior"),
         (json.dumps([str(number) for number in range(MOST + 1)]), "301 experiences"),
     ],

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .admission import refusal
-from .errors import InputError
+from .errors import InputError, shortened
 from .exchange import Portable
-from .experiences import DISTILLER, RULE, Library, apply
+from .experiences import DISTILLER, RULE, Library, apply, places
 from .records import Decision, Edit, Experience, Prior, PriorState, Snapshot, Task, Verdict
 from .settings import Settings
 from .store import SERVING, LineageEntry, Store
@@ -28,10 +28,20 @@ class Outcome:
 
     text: str
     verdict: str
-    """`on trial`, `awaiting review` or `refused`."""
+    """`on trial`, `awaiting review` or `refused`; any, where it was decided here before."""
     why: str | None
     experience: str | None
-    """Its id; None when it was refused, since nothing is stored then."""
+    """Its id; None when it was refused now, since nothing is stored then."""
+    stands: bool = False
+    """It was decided here before, and that stands: an import overrules nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A prior that was taken in, and what became of its experiences, in their order."""
+
+    snapshot: Snapshot
+    experiences: tuple[Outcome, ...]
 
 
 class Curator:
@@ -89,7 +99,10 @@ class Curator:
         return self._decided(experience, "retired", why)
 
     def offer(self, texts: Iterable[str], why: str) -> tuple[Outcome, ...]:
-        """Put texts on trial while there are places; what else is admitted waits for review."""
+        """Put texts on trial while there are places; what else is admitted waits for review.
+
+        What was decided here, be it by a person, a distiller or credit, stays as it is.
+        """
         before = after = self._library()
         outcomes = []
         for text in texts:
@@ -99,19 +112,18 @@ class Curator:
         return tuple(outcomes)
 
     def _offered(self, library: Library, text: str, why: str) -> tuple[Library, Outcome]:
-        on_trial = [entry for entry in library.having("on trial") if entry.kind == "strategy"]
-        full = len(on_trial) >= self._settings.strategy_places
+        experience = Experience(text)
+        if last := library.standing.get(experience.id):
+            return library, _standing(experience, last)
+        settings = replace(self._settings, review=_verdict(library, experience, self._settings) != "on trial")
         try:
-            after = self._tried(library, Edit("ADD", text), why, replace(self._settings, review=full))
+            after = self._tried(library, Edit("ADD", text), why, settings)
         except InputError as error:
             return library, Outcome(text, "refused", str(error), None)
-        experience = Experience(text)
         return after, Outcome(text, self._verdict(after, experience), None, experience.id)
 
     def _library(self) -> Library:
-        known = self._store.experiences(self._namespace)
-        decisions = tuple(status.decision for status in known if status.decision)
-        return Library(tuple(status.experience for status in known), decisions)
+        return _library(self._store, self._namespace)
 
     def _found(self, given: str) -> tuple[Library, Experience]:
         library, wanted = self._library(), self._store.history(self._namespace, given).experience.id
@@ -158,6 +170,23 @@ class Curator:
     def _verdict(self, library: Library, experience: Experience) -> str:
         last = library.standing.get(experience.id)
         return last.verdict if last else "undecided"
+
+
+def _library(store: Store, namespace: str) -> Library:
+    known = store.experiences(namespace)
+    decisions = tuple(status.decision for status in known if status.decision)
+    return Library(tuple(status.experience for status in known), decisions)
+
+
+def _verdict(library: Library, new: Experience, settings: Settings) -> Verdict:
+    """On trial while there is a place for its kind, else it waits for one."""
+    taken = sum(entry.kind == new.kind for entry in library.having("on trial"))
+    return "on trial" if taken < places(new.kind, settings) else "awaiting review"
+
+
+def _standing(experience: Experience, last: Decision) -> Outcome:
+    why = f"decided here by {last.by}: {last.why}"
+    return Outcome(experience.text, last.verdict, why, experience.id, stands=True)
 
 
 def _of(edit: Edit) -> Experience:
@@ -217,24 +246,43 @@ def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snaps
     return live, store.live(namespace)
 
 
-def import_prior(store: Store, namespace: str, portable: Portable, *, by: str, source: str) -> Snapshot:
-    """Take in a prior as a candidate; its experiences are on trial here, whatever they were where they come from.
+def import_prior(
+    store: Store, namespace: str, portable: Portable, *, by: str, source: str, settings: Settings | None = None
+) -> Imported:
+    """Take in a prior as a candidate, with the run that learned it and what is known of its effects.
 
-    Raises InputError, and takes in nothing, when admission refuses one of its experiences.
+    Its experiences are on trial here while there are places, and else wait for review, whatever they were at home; what
+    was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them.
     """
     prior = portable.prior
     _admit(prior.experiences, tasks_of(store, namespace), source)
-    decided = {status.experience.id for status in store.experiences(namespace) if status.decision}
-    why = f"imported with {prior.id}"
-    trials = [Decision(entry.id, "on trial", why, by) for entry in prior.experiences if entry.id not in decided]
+    library, outcomes = _library(store, namespace), []
+    trials: list[Decision] = []
+    for entry in prior.experiences:
+        if last := library.standing.get(entry.id):
+            outcomes.append(_standing(entry, last))
+            continue
+        verdict = _verdict(library, entry, settings or Settings())
+        trials.append(Decision(entry.id, verdict, f"imported with {prior.id}", by))
+        library = replace(library, experiences=(*library.experiences, entry)).decided(trials[-1])
+        outcomes.append(Outcome(entry.text, verdict, None, entry.id))
     store.add_experiences(namespace, prior.experiences)
     store.add_effects(namespace, portable.effects)
     store.add_decisions(namespace, trials)
     store.add_prior(prior)
     if prior.id not in {event.prior for event in store.lineage(namespace)}:
-        told = f"imported from {source}: learned on {portable.frame.model}, run {portable.run or 'unknown'}"
-        store.set_state(namespace, prior.id, "candidate", frame=portable.frame, by=by, why=told)
-    return snapshot_of(store, namespace, prior.id)
+        told = f"imported from {source}: {_home(portable)}"
+        store.set_state(namespace, prior.id, "candidate", frame=portable.frame, run=portable.run, by=by, why=told)
+    return Imported(snapshot_of(store, namespace, prior.id), tuple(outcomes))
+
+
+def _home(portable: Portable) -> str:
+    """What a prior was where it comes from, in a line."""
+    learned = f"learned on {portable.frame.model}, run {portable.run or 'unknown'}"
+    if not portable.lineage:
+        return learned
+    last = portable.lineage[-1]
+    return f"{learned}; {last.state} in its namespace {shortened(portable.namespace, 40)} ({shortened(last.why, 200)})"
 
 
 def _admit(experiences: Sequence[Experience], tasks: Sequence[Task], source: str) -> None:

@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn, get_args
 
 from .errors import InputError, shortened
@@ -24,6 +24,7 @@ from .records import (
     Group,
     Origin,
     Prior,
+    PriorState,
     Rollout,
     TokenBias,
     Verdict,
@@ -37,12 +38,23 @@ FILE_BYTES = 32_000_000
 """Of a file at most."""
 MOST_EXPERIENCES = 1_000
 MOST_ENTRIES = 10_000
-"""Source tasks, effects or decisions of one experience at most."""
+"""Source tasks, effects or decisions of one experience, or events of a lineage, at most."""
 TEXT_CHARS = 20_000
 """Of an experience at most."""
 NAME_CHARS = 200
 FURTHEST = 1_000_000.0
 """No effect is further from zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What became of a prior in its namespace; `at` is UTC in ISO 8601, for people."""
+
+    state: PriorState
+    run: str
+    by: str
+    why: str
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,8 @@ class Portable:
     """The run that learned it."""
     effects: tuple[Effect, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    lineage: tuple[Event, ...] = ()
+    """What became of it there, oldest first."""
     groups: tuple[Group, ...] = ()
     """The rollouts behind it, where they were asked for; they are written and never read."""
 
@@ -73,6 +87,7 @@ def portable_json(given: Portable) -> dict[str, JSON]:
         "template": prior.template,
         "tokenizer": prior.tokenizer,
         "frame": frame_json(frame),
+        "lineage": [asdict(event) for event in given.lineage],
         "experiences": [_experience_json(entry, given) for entry in prior.experiences],
         "biases": [_bias_json(entry) for entry in prior.biases],
     }
@@ -205,6 +220,7 @@ def read_portable(source: str, value: JSON) -> Portable:
         form.at("run").text(),
         tuple(effect for entry in entries for effect in _effects(entry)),
         tuple(decision for entry in entries for decision in _decisions(entry)),
+        tuple(_events(form)),
     )
 
 
@@ -250,6 +266,13 @@ def _decisions(place: Field) -> Iterator[Decision]:
             decision.at("run").text(),
             decision.at("step").whole(),
         )
+
+
+def _events(form: Field) -> Iterator[Event]:
+    """The lineage, which files of earlier releases have not."""
+    for event in form.at("lineage").items(MOST_ENTRIES) if "lineage" in form.object() else ():
+        state: PriorState = event.at("state").one_of(get_args(PriorState))
+        yield Event(state, *(event.at(name).text() for name in ("run", "by", "why", "at")))
 
 
 def _bias(place: Field) -> TokenBias:

@@ -11,7 +11,7 @@ from .admission import refusal
 from .credit import chance_of_help, interval
 from .hashing import coin
 from .prior import render
-from .records import Decision, Edit, Effect, Experience, Origin, Task, Verdict
+from .records import Decision, Edit, Effect, Experience, ExperienceKind, Origin, Task, Verdict
 from .settings import Settings
 
 RULE, DISTILLER = "rule", "distiller"
@@ -161,11 +161,15 @@ def _full(library: Library, new: Experience, parent: Experience | None, settings
     if settings.review or settings.recipe == "paper":
         return None
     on_trial = [entry for entry in library.having("on trial") if entry.kind == new.kind and entry is not parent]
-    places = settings.demonstration_places if new.kind == "demonstration" else settings.strategy_places
-    if len(on_trial) < places:
+    if len(on_trial) < places(new.kind, settings):
         return None
     what = "demonstrations" if new.kind == "demonstration" else "strategies"
     return f"{len(on_trial)} {what} are on trial already; it may be proposed again when one is decided"
+
+
+def places(kind: ExperienceKind, settings: Settings) -> int:
+    """Experiences of a kind that may be on trial at once."""
+    return settings.demonstration_places if kind == "demonstration" else settings.strategy_places
 
 
 def _proposed(edit: Edit) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-from .errors import InputError, shortened
+from .errors import InputError, is_unicode, shortened
 from .records import JSON
 
 LARGEST = 1_000_000_000
@@ -43,11 +43,13 @@ class Field:
         return self.value
 
     def finite_object(self) -> Mapping[str, JSON]:
-        """An object in which no number is too large to be written again."""
+        """An object in which no number is too large to be written again, and every text is one that a file can hold."""
         try:
-            json.dumps(self.object(), allow_nan=False)
+            written = json.dumps(self.object(), allow_nan=False, ensure_ascii=False)
         except ValueError:
             raise InputError(f"{self.source}: {self.path} holds a number that is too large") from None
+        if not is_unicode(written):
+            raise InputError(f"{self.source}: {self.path} holds half a surrogate pair, which is no character")
         return dict(self.object())
 
     def items(self, most: int) -> "Iterator[Field]":
@@ -64,7 +66,7 @@ class Field:
             self.wrong("a text")
         if longest and len(self.value) > longest:
             raise InputError(f"{self.source}: {self.path} has {len(self.value):,} characters; at most {longest:,}")
-        if any("\ud800" <= character <= "\udfff" for character in self.value):
+        if not is_unicode(self.value):
             raise InputError(f"{self.source}: {self.path} holds half a surrogate pair, which is no character")
         return self.value
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .families import same_family
 from .records import Experience, Prior, Snapshot
 from .store import SERVING, LineageEntry, Namespace
 
@@ -89,9 +90,9 @@ def tree(priors: Sequence[Prior]) -> Iterator[tuple[str, Prior]]:
 
 
 def model_notice(namespace: str, known: Iterable[Namespace], live: Snapshot | None, model: str) -> str | None:
-    """What to tell a person who uses a namespace with another model than it was learned on; None for the same one."""
+    """What to tell a person who uses a namespace with a model of another family than it was learned on, or None."""
     first = next((entry.model for entry in known if entry.name == namespace), None)
     learned = live.frame.model if live else first
-    if learned in (None, model):
+    if learned is None or same_family(learned, model):
         return None
     return f"namespace {namespace} was learned on {learned}, and this is {model}: what helped there may hurt here"

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .errors import InputError, shortened
+from .errors import InputError, is_unicode, shortened
 from .records import JSON, Frame, Prior
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def agent_yaml(prior: Prior, frame: Frame) -> str:
 
 
 def _texts(source: str, texts: list[str], model: str | None) -> Texts:
+    for place, text in enumerate(texts):
+        if not is_unicode(text):
+            raise InputError(f"{source}: experience {place} holds half a surrogate pair, which is no character")
     found = tuple(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
     if not found:
         raise InputError(f"{source}: no experiences in it; youtu-agent writes each as [G0]. and its text")

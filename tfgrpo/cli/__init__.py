@@ -3,11 +3,33 @@
 import click
 
 from .. import __version__
-from ..errors import TfgrpoError
+from ..errors import InputError, TfgrpoError, is_unicode
 
 
-class OneLineGroup(click.Group):
+class TextCommand(click.Command):
+    """A command whose arguments and options are text; bytes that are none go no further."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; InputError names what holds bytes that are not UTF-8, which Python makes half surrogates of."""
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            given = ctx.params.get(param.name or "")
+            for value in given if isinstance(given, tuple) else (given,):
+                if isinstance(value, str) and not is_unicode(value):
+                    raise InputError(f"{param.get_error_hint(ctx)} holds bytes that are not UTF-8; give it as UTF-8")
+        return rest
+
+
+class TextGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = TextCommand
+
+
+class OneLineGroup(TextGroup):
     """Turns every error of ours into one line and exit code 1, and Ctrl-C into 130."""
+
+    group_class = TextGroup
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""

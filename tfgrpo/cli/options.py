@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, is_unicode
 
 if TYPE_CHECKING:
     from ..records import JSON, Frame, Snapshot
@@ -140,6 +140,8 @@ def _read_request(path: str | None) -> "dict[str, JSON]":
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
     if not isinstance(fields, dict):
         raise InputError(f'{path}: a request file holds one JSON object, such as {{"max_tokens": 8}}')
+    if not is_unicode(json.dumps(fields, ensure_ascii=False)):
+        raise InputError(f"{path}: it holds half a surrogate pair, which is no character")
     if refused := sorted(set(fields) & set(RESERVED_FIELDS)):
         raise InputError(f"{path}: {', '.join(refused)} cannot be set here")
     return fields

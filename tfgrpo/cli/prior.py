@@ -17,8 +17,17 @@ from .options import (
     warn_of_model,
     write_text,
 )
-from .store_text import changes_json, changes_lines, event_json, imported_lines, outcome_lines, tree_rows
-from .text import biases_json, print_table, prior_lines
+from .store_text import (
+    changes_json,
+    changes_lines,
+    event_json,
+    imported_lines,
+    outcome_lines,
+    prior_json,
+    standing_lines,
+    tree_rows,
+)
+from .text import print_table, prior_lines
 
 if TYPE_CHECKING:
     from ..exchange import Portable
@@ -56,24 +65,18 @@ def list_priors(store: str | None, namespace: str, as_json: bool) -> None:
 @store_options
 @json_option
 def show_prior(prior_id: str | None, store: str | None, namespace: str, as_json: bool) -> None:
-    """One prior, by id or the beginning of it; the live one when none is named."""
+    """One prior, by id or the beginning of it; the live one when none is named.
+
+    With the model and the run that it was learned by, and what became of it in the namespace.
+    """
     with open_store(store) as opened:
-        shown = _named(opened, namespace, prior_id)
-        why = next((event.why for event in opened.lineage(namespace) if event.prior == shown.id), "")
+        shown, live = _named(opened, namespace, prior_id), opened.live(namespace)
+        events = [event for event in opened.lineage(namespace) if event.prior == shown.id]
+    served = live is not None and live.prior.id == shown.id
     if as_json:
-        experiences = [{"id": entry.id, "kind": entry.kind, "text": entry.text} for entry in shown.experiences]
-        print_json(
-            {
-                "id": shown.id,
-                "parent": shown.parent,
-                "why": why,
-                "tokenizer": shown.tokenizer,
-                "experiences": experiences,
-                "biases": biases_json(shown.biases),
-            }
-        )
+        print_json(prior_json(shown, namespace, events, served))
     else:
-        click.echo("\n".join(prior_lines(shown, why)))
+        click.echo("\n".join([*prior_lines(shown), *standing_lines(shown, namespace, events, served)]))
 
 
 @prior.command("diff")
@@ -188,17 +191,21 @@ _EVAL = "measure it on tasks that it has not seen: tfgrpo eval"
 def _take_prior(
     store: "Store", namespace: str, given: "Portable", source: str, by: str, *, use_now: bool, as_json: bool
 ) -> None:
+    from dataclasses import asdict
+
     from ..curation import import_prior, use
 
     warn_of_model(namespace, store.namespaces(), store.live(namespace), given.frame.model)
-    taken = import_prior(store, namespace, given, by=by, source=source)
+    imported = import_prior(store, namespace, given, by=by, source=source)
+    taken, outcomes = imported.snapshot, imported.experiences
     if use_now:
         taken = use(store, namespace, taken.prior.id, by=by, why=f"imported from {source}")
     if as_json:
-        print_json({"prior": taken.prior.id, "namespace": namespace, "state": taken.state})
+        told = {"prior": taken.prior.id, "namespace": namespace, "state": taken.state}
+        print_json({**told, "experiences": [asdict(outcome) for outcome in outcomes]})
         return
     following = _EVAL if taken.state in ("live", "ungated") else f"to serve it: tfgrpo prior use {taken.prior.id}"
-    click.echo("\n".join(imported_lines(given, f"{taken.state} in namespace {namespace}; {following}")))
+    click.echo("\n".join(imported_lines(given, f"{taken.state} in namespace {namespace}; {following}", outcomes)))
 
 
 def _take_texts(store: "Store", namespace: str, given: "Texts", source: str, by: str, *, as_json: bool) -> None:
@@ -226,12 +233,13 @@ def _named(store: "Store", namespace: str, prior_id: str | None) -> "Prior":
 def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bool) -> "Portable":
     """A prior with all that is known of it in the namespace."""
     from ..curation import event_of
-    from ..exchange import Portable
+    from ..exchange import Event, Portable
 
     found = _named(store, namespace, prior_id)
     event = event_of(store, namespace, found)
     pasts = [store.history(namespace, entry.id) for entry in found.experiences]
-    run = next((one.run for one in store.lineage(namespace) if one.prior == found.id and one.run), "")
+    lineage = [one for one in store.lineage(namespace) if one.prior == found.id]
+    run = next((one.run for one in lineage if one.run), "")
     return Portable(
         found,
         event.frame,
@@ -239,5 +247,6 @@ def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bo
         run,
         tuple(effect for past in pasts for _, effect in past.effects),
         tuple(decision for past in pasts for _, decision in past.decisions),
+        tuple(Event(one.state, one.run, one.by, one.why, one.at) for one in lineage),
         store.groups(run) if rollouts and run else (),
     )

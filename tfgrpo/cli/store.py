@@ -5,7 +5,7 @@ import click
 from . import main
 from .options import json_option, open_store, print_json
 from .store_text import RUN_COLUMNS, figures_json, run_json, run_lines, run_row
-from .text import print_table
+from .text import plain, print_table
 
 store_file_option = click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db].")
 
@@ -43,7 +43,7 @@ def verify(store: str | None, as_json: bool) -> None:
     if as_json:
         print_json(list(findings))
     else:
-        click.echo("\n".join(findings) if findings else f"{opened.path} is whole")
+        click.echo("\n".join(map(plain, findings)) if findings else f"{opened.path} is whole")
     if findings:
         raise click.exceptions.Exit(1)
 

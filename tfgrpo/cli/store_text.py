@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .text import effect_text, percent, plain, token_text
+from .text import biases_json, effect_text, percent, plain, token_text
 
 if TYPE_CHECKING:
     from ..curation import Outcome
     from ..exchange import Portable
-    from ..records import JSON, Group
+    from ..records import JSON, Experience, Group, Prior
     from ..report import Figures, Interval, Step
     from ..store import ExperienceHistory, LineageEntry, RunEntry, Store
     from ..versions import Changes
@@ -36,6 +36,47 @@ def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None
         name = f"{branch}{prior.id}{' *' if prior.id == live else ''}"
         size = len(prior.experiences), len(prior.biases)
         yield name, event.state, day_time(event.at), *size, event.run, event.by, event.why
+
+
+def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> "dict[str, JSON]":
+    """A prior with where it comes from, and its events in a namespace, oldest first."""
+    return {
+        "id": prior.id,
+        "parent": prior.parent,
+        "namespace": namespace,
+        "state": events[-1].state if events else None,
+        "served": served,
+        "run": _run_behind(events),
+        "model": events[-1].frame.model if events else None,
+        "why": events[0].why if events else "",
+        "lineage": [event_json(event) for event in events],
+        "tokenizer": prior.tokenizer,
+        "template": prior.template,
+        "experiences": [_experience_json(entry) for entry in prior.experiences],
+        "biases": biases_json(prior.biases),
+    }
+
+
+def _run_behind(events: "Sequence[LineageEntry]") -> str | None:
+    return next((event.run for event in events if event.run), None)
+
+
+def _experience_json(entry: "Experience") -> "dict[str, JSON]":
+    origin = {"run": entry.origin.run, "step": entry.origin.step, "parent": entry.origin.parent}
+    return {"id": entry.id, "kind": entry.kind, "text": entry.text, "origin": origin}
+
+
+def standing_lines(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> Iterator[str]:
+    """Where a prior comes from, and what became of it in a namespace."""
+    if not events:
+        yield f"it was never a candidate in namespace {namespace}"
+        return
+    run, parent = _run_behind(events), f", from {prior.parent}" if prior.parent else ""
+    yield plain(f"learned on {events[-1].frame.model} by {run or 'no run that is known'}{parent}")
+    yield f"in namespace {namespace}{', where it is served' if served else ''}:"
+    for event in events:
+        of = f" ({event.run})" if event.run else ""
+        yield plain(f"  {day_time(event.at)}  {event.state} by {event.by}{of}: {event.why}")
 
 
 def changes_json(before: str, after: str, changes: "Changes") -> "dict[str, JSON]":
@@ -75,7 +116,7 @@ def changes_lines(before: str, after: str, changes: "Changes") -> Iterator[str]:
     )
 
 
-def imported_lines(portable: "Portable", use: str) -> Iterator[str]:
+def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Outcome]") -> Iterator[str]:
     """What came in with a prior, and what is next."""
     from ..prompts import template
 
@@ -86,17 +127,22 @@ def imported_lines(portable: "Portable", use: str) -> Iterator[str]:
     yield plain(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
     if prior.experiences and prior.template != template("prior").version:
         yield "its experiences were learned under another template than this tfgrpo shows them in"
+    yield from outcome_lines(outcomes)
 
 
 def outcome_lines(outcomes: "Sequence[Outcome]") -> Iterator[str]:
     """What became of texts that were offered."""
     for outcome in outcomes:
-        why = f" ({outcome.why})" if outcome.why else f" {outcome.experience}"
-        yield f"{outcome.verdict}{plain(why)}: {plain(outcome.text)}"
-    counts = Counter(outcome.verdict for outcome in outcomes)
-    yield ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        which = f" {outcome.experience}" if outcome.experience else ""
+        why = f" ({outcome.why})" if outcome.why else ""
+        yield f"{outcome.verdict}{which}{plain(why)}: {plain(outcome.text)}"
+    counts = Counter(outcome.verdict + (" as before" if outcome.stands else "") for outcome in outcomes)
+    if outcomes:
+        yield ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     if counts["awaiting review"]:
         yield "what is on trial has no place left; as places come free: tfgrpo experience approve ID"
+    if any(outcome.stands and outcome.verdict in ("retired", "refused") for outcome in outcomes):
+        yield "an import overrules no decision; to try one again all the same: tfgrpo experience approve ID"
 
 
 def history_json(history: "ExperienceHistory", groups: "Iterable[Group]") -> "dict[str, JSON]":

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from ..demo import Demo
     from ..evaluate import Evaluation
     from ..learn import Learned
-    from ..records import JSON, Prior, TokenBias
+    from ..records import JSON, Effect, Prior, TokenBias
     from ..store import ExperienceStatus
 
 
@@ -75,16 +75,21 @@ def experience_json(status: "ExperienceStatus") -> "dict[str, JSON]":
         "fate": decision.verdict if decision else None,
         "why": decision.why if decision else None,
         "by": decision.by if decision else None,
-        "effect": None if effect is None else {"mean": effect.mean, "sd": effect.sd, "evidence": effect.evidence},
+        "effect": None if effect is None else _effect_json(effect, status.imported),
     }
 
 
+def _effect_json(effect: "Effect", imported: bool) -> "dict[str, JSON]":
+    return {"mean": effect.mean, "sd": effect.sd, "evidence": effect.evidence, "imported": imported}
+
+
 def effect_text(effect: "JSON") -> str:
-    """Mean and 95% interval of an effect, and the rollouts behind it."""
+    """Mean and 95% interval of an effect, and the rollouts behind it; what was measured elsewhere says so."""
     if effect is None:
         return "not measured"
     low, high = effect["mean"] - 1.96 * effect["sd"], effect["mean"] + 1.96 * effect["sd"]
-    return f"{effect['mean']:+.2f} [{low:+.2f}, {high:+.2f}] n={effect['evidence']}"
+    elsewhere = " (imported)" if effect.get("imported") else ""
+    return f"{effect['mean']:+.2f} [{low:+.2f}, {high:+.2f}] n={effect['evidence']}{elsewhere}"
 
 
 def percent(share: float) -> str:

@@ -3,33 +3,31 @@
 import asyncio
 import os
 import sqlite3
-import stat
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
 from sqlite_utils import Database
 
-from .. import __version__
 from ..errors import StoreError
-from .migrations import Migration, apply_migrations, load_migrations, needed_version, schema_number
-from .place import check_place
-from .seal import keep_sealed, seal_all
-from .writer import Writer, transaction
+from .migrations import Migration, load_migrations
+from .place import NOT_WRITABLE, check_place
+from .seal import keep_sealed
+from .upgrade import upgrade
+from .writer import Writer
 
 T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
 """How long a write waits for another process's."""
-_DAMAGED = "it is damaged (`tfgrpo store verify` says where); restore a copy, or name another file with --store"
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _IMMUTABLE = "ro&immutable=1"
 """The mode for what cannot be written: a write-ahead log needs a folder in which it can be made."""
-_NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 UNREADABLE = (zlib.error, ValueError, TypeError, LookupError)
 """What a row that SQLite can read but no record can be made of leads to."""
 _ADVICE = {
@@ -39,8 +37,6 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "the disk failed or is full; see to it, then start the same command again",
     sqlite3.SQLITE_READONLY: "it cannot be written; check the permissions of the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the permissions of the file and its folder",
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
     sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "it names a run, task, experience or prior that was not added before",
 }
 
@@ -116,7 +112,7 @@ class StoreFile:
         try:
             db, self._frozen = self._prepared("rwc" if create else "rw"), None
         except sqlite3.OperationalError as error:
-            if create or error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE or _pending(self.path):
+            if create or error.sqlite_errorcode & 0xFF not in NOT_WRITABLE or _pending(self.path):
                 raise
             moment = _moment(self.path)  # asked first: what is committed in between is followed
             db, self._frozen = self._prepared(_IMMUTABLE), moment
@@ -125,7 +121,7 @@ class StoreFile:
     def _prepared(self, mode: str) -> Database:
         db = self._connect(mode)
         try:
-            self._upgrade(db)
+            upgrade(db, self.path, self._migrations())
             if mode != _IMMUTABLE:
                 _enable_wal(db)
             opened = os.stat(self.path)
@@ -153,51 +149,8 @@ class StoreFile:
             raise
         return db
 
-    def _upgrade(self, db: Database) -> None:
-        newest = self._migrations()[-1].number
-        older = self._schema_number(db)
-        if older == newest:
-            return
-        try:
-            with transaction(db):
-                self._migrate(db)
-        except sqlite3.OperationalError as error:
-            if not older or error.sqlite_errorcode & 0xFF not in _NOT_WRITABLE:
-                raise
-            raise StoreError(
-                f"store {self.path} has schema {older}, this version needs {newest}, and it cannot be written;"
-                " upgrade it with `tfgrpo store info` where it can be"
-            ) from error
-
-    def _schema_number(self, db: Database) -> int:
-        """StoreError for a schema that only a later version knows."""
-        present = schema_number(db)
-        if present > self._migrations()[-1].number:
-            raise StoreError(
-                f"store {self.path} needs tfgrpo {needed_version(db)} or later, this is {__version__};"
-                " upgrade tfgrpo, or name another file with --store"
-            )
-        return present
-
-    def _migrate(self, db: Database) -> None:
-        steps, present = self._migrations(), self._schema_number(db)  # another process may have been first
-        if present == steps[-1].number:
-            return
-        if present:
-            self._keep_copy(present)
-        apply_migrations(db, steps, __version__)
-        seal_all(db)
-
     def _migrations(self) -> tuple[Migration, ...]:
         return load_migrations()
-
-    def _keep_copy(self, number: int) -> None:
-        """Copy the store as it is committed, for the same readers; the caller's transaction keeps other writers out."""
-        names = (f"{self.path.name}.schema-{number}{again}.bak" for again in ("", *(f"-{n}" for n in range(2, 1000))))
-        copy = next(path for path in map(self.path.with_name, names) if not path.exists())
-        with closing(self._connect("ro")) as source, closing(sqlite3.connect(copy)) as target:
-            source.conn.backup(target)
-        copy.chmod(stat.S_IMODE(self.path.stat().st_mode))
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -207,10 +160,11 @@ class StoreFile:
         except sqlite3.Error as error:
             self._check_presence()
             code = getattr(error, "sqlite_errorcode", 0)  # a kind in the low byte, details above it
-            advice = _ADVICE.get(code) or _ADVICE.get(code & 0xFF) or error
+            known = self._damaged() if code & 0xFF in _DAMAGE else _ADVICE.get(code) or _ADVICE.get(code & 0xFF)
+            advice = known or error
             raise StoreError(f"store {self.path}, {what}: {advice}") from error
         except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes its bytes
-            raise StoreError(f"store {self.path}, {what}: {_DAMAGED}") from error
+            raise StoreError(f"store {self.path}, {what}: {self._damaged()}") from error
         except OSError as error:
             self._check_presence()
             raise StoreError(f"store {self.path}, {what}: {error.strerror}; see to it, then try again") from error
@@ -223,7 +177,12 @@ class StoreFile:
             with self._errors(what):
                 yield
         except UNREADABLE as error:
-            raise StoreError(f"store {self.path}, {what}: {_DAMAGED} ({error})") from error
+            raise StoreError(f"store {self.path}, {what}: {self._damaged()} ({error})") from error
+
+    def _damaged(self) -> str:
+        """`verify` has to open the store, too."""
+        how = "(`tfgrpo store verify` says where)" if self._identity else "beyond opening"
+        return f"it is damaged {how}; restore a copy, or name another file with --store"
 
     def _check_presence(self) -> None:
         """SQLite writes on into a file that was deleted, and reports success."""

@@ -31,7 +31,10 @@ class ExperienceStatus:
 
     experience: Experience
     effect: Effect | None
+    """The latest that a run of the namespace has measured, else the latest that was imported."""
     decision: Decision | None
+    imported: bool = False
+    """The effect was measured elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ _STANDING = """
 SELECT experiences.id, experiences.kind, experiences.text,
     decisions.verdict, decisions.why, decisions.by, decisions.run AS decision_run, decisions.step AS decision_step,
     effects.mean, effects.sd, effects.evidence, effects.run AS effect_run, effects.step AS effect_step,
+    EXISTS (SELECT 1 FROM runs WHERE id = effects.run AND namespace = :namespace) AS own,
     origins.run, origins.step, origins.tasks, origins.parent
 FROM (
     SELECT min(id) AS first, max(id) AS last FROM origins
@@ -194,9 +198,10 @@ LEFT JOIN decisions ON decisions.id = (
     WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without
     AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9'))
 LEFT JOIN effects ON effects.id = (
-    SELECT max(id) FROM effects AS latest
+    SELECT id FROM effects AS latest
     WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without
-    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9'))
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9')
+    ORDER BY EXISTS (SELECT 1 FROM runs WHERE id = latest.run AND namespace = :namespace) DESC, id DESC LIMIT 1)
 ORDER BY seen.first
 """
 
@@ -209,7 +214,7 @@ def _status(row: dict[str, Any]) -> ExperienceStatus:
     if row["verdict"] is not None:
         where = row["decision_run"], row["decision_step"]
         decision = Decision(experience.id, row["verdict"], row["why"], row["by"], *where)
-    return ExperienceStatus(experience, effect, decision)
+    return ExperienceStatus(experience, effect, decision, effect is not None and not row["own"])
 
 
 def _history(db: Database, namespace: str, row: dict[str, Any]) -> ExperienceHistory:

@@ -1,6 +1,7 @@
 """Which file is the store, and is it one? Decided from its name and its first bytes, without opening a database."""
 
 import os
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from ..errors import StoreError
 
 APPLICATION_ID = 0x74666770
 """Stands in the header of each store, at byte 68: "tfgp"."""
+NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""What SQLite says of a place that cannot be written."""
 _HEADER = 100
 _MAGIC = b"SQLite format 3\0"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
 from ..errors import shortened
+from ..families import same_family
 from ..prior import with_prior
 from ..records import JSON, ChatBody, Snapshot
 
@@ -59,14 +60,15 @@ def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
 def decide(content: bytes, snapshot: Snapshot, codecs: Sequence[Codec] = (STANDARD,)) -> Decision:
     """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on.
 
-    The first codec that can read the content also writes it.
+    The first codec that can read the content also writes it. A request for a model of another family comes with a
+    notice.
     """
     body, codec = _parsed(content, codecs)
     if not _is_chat(body):
         return Decision()
     prior, model = snapshot.prior, body.get("model")
     biased = model == snapshot.frame.model
-    notice = _left_out(snapshot, model) if prior.biases and not biased else None
+    notice = None if biased else _notice(snapshot, model)
     if not (prior.experiences or (prior.biases and biased)):
         return Decision(notice=notice)
     return Decision(codec.dumps(with_prior(body, prior, biased=biased)), prior.id, notice)
@@ -88,9 +90,18 @@ def _is_chat(body: JSON) -> TypeGuard[ChatBody]:
     return isinstance(body.get("logit_bias"), dict | None)
 
 
-def _left_out(snapshot: Snapshot, model: JSON) -> str:
-    name, learned = snapshot.namespace, snapshot.frame.model
-    return (
-        f"the token prior of namespace {name!r} was learned on model {learned!r}, and is left out for"
-        f" {shortened(model)!r}; to have one there: tfgrpo learn TASKS --model MODEL --namespace NAME"
-    )
+def _notice(snapshot: Snapshot, model: JSON) -> str | None:
+    """What a person should know of a request for another model than the prior was learned on."""
+    prior, name, learned, told = snapshot.prior, snapshot.namespace, snapshot.frame.model, shortened(model)
+    lines = []
+    if prior.biases:
+        lines.append(
+            f"the token prior of namespace {name!r} was learned on model {learned!r}, and is left out for {told!r};"
+            " to have one there: tfgrpo learn TASKS --model MODEL --namespace NAME"
+        )
+    if prior.experiences and isinstance(model, str) and not same_family(model, learned):
+        lines.append(
+            f"the experiences of namespace {name!r} were learned on model {learned!r}, and may hurt on {told!r};"
+            f" to re-validate them: tfgrpo eval TASKS --namespace {name!r} --model {told!r}"
+        )
+    return "; ".join(lines) or None
