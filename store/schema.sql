@@ -63,6 +63,15 @@ CREATE TABLE "groups" (
     UNIQUE (run, step, task, prior)
 );
 
+CREATE TABLE held_out (
+    run      TEXT NOT NULL REFERENCES runs (id),
+    role     TEXT NOT NULL, -- validation, test
+    task_set TEXT NOT NULL, -- `id` of `task_sets`
+    at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (run, role)
+);
+
 CREATE TABLE lineage (
     id        INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL REFERENCES namespaces (name),
@@ -92,6 +101,15 @@ CREATE TABLE namespaces (
     at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 , checksum TEXT NOT NULL DEFAULT '00000000');
 
+CREATE TABLE openings (
+    run      TEXT NOT NULL REFERENCES runs (id), -- the evaluation that measured on its tasks
+    task_set TEXT NOT NULL, -- `id` of `task_sets`
+    tasks    INTEGER NOT NULL, -- how many of them were measured
+    at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (run, task_set)
+);
+
 CREATE TABLE origins (
     id         INTEGER PRIMARY KEY,
     namespace  TEXT NOT NULL REFERENCES namespaces (name),
@@ -105,6 +123,32 @@ CREATE TABLE origins (
 );
 
 CREATE INDEX origins_of_experience ON origins (experience);
+
+CREATE TABLE outcomes (
+    validation        INTEGER PRIMARY KEY REFERENCES validations (id),
+    verdict           TEXT NOT NULL, -- promoted, rejected
+    reason            TEXT NOT NULL,
+    passes            INTEGER NOT NULL,
+    e_value           REAL NOT NULL,
+    estimate          REAL NOT NULL, -- mean effect over these tasks, in reward units
+    low               REAL, -- its 95% interval over tasks like these; NULL: no pair was scored
+    high              REAL,
+    lost              INTEGER NOT NULL, -- pairs in which an arm had no reward
+    lost_by_candidate INTEGER NOT NULL, -- those in which only the candidate had none
+    at                TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum          TEXT NOT NULL DEFAULT '00000000'
+);
+
+CREATE TABLE passes (
+    validation INTEGER NOT NULL REFERENCES validations (id),
+    number     INTEGER NOT NULL, -- from 1
+    bet        REAL NOT NULL, -- fixed before the pass
+    rewards    TEXT NOT NULL, -- JSON object: task id to [candidate's reward, live prior's]; null where there is none
+    log_e      REAL NOT NULL, -- natural logarithm of the e-value after the pass
+    at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum   TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (validation, number)
+);
 
 CREATE TABLE prior_experiences (
     prior      TEXT NOT NULL REFERENCES priors (id),
@@ -163,6 +207,14 @@ CREATE TABLE runs (
     UNIQUE (identity, attempt)
 );
 
+CREATE TABLE task_sets (
+    id       TEXT NOT NULL, -- hash of the ids of its tasks
+    task     TEXT NOT NULL REFERENCES tasks (id),
+    at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (id, task)
+);
+
 CREATE TABLE tasks (
     id       TEXT PRIMARY KEY,
     input    TEXT NOT NULL, -- JSON: a text or a list of chat messages
@@ -180,6 +232,25 @@ CREATE TABLE token_biases (
     z        REAL NOT NULL,
     evidence INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000', -- tasks whose mixed groups moved it
     PRIMARY KEY (prior, token)
+);
+
+CREATE TABLE validations (
+    id          INTEGER PRIMARY KEY,
+    namespace   TEXT NOT NULL REFERENCES namespaces (name),
+    task_set    TEXT NOT NULL, -- `id` of `task_sets`
+    attempt     INTEGER NOT NULL, -- in the life of (namespace, validation set), from 1
+    run         TEXT NOT NULL REFERENCES runs (id),
+    candidate   TEXT NOT NULL REFERENCES priors (id),
+    live        TEXT REFERENCES priors (id), -- the prior that was live; NULL: none, so the frozen model stood for it
+    alpha       REAL NOT NULL, -- chance of ever promoting what is no better, over all attempts
+    level       REAL NOT NULL, -- what this attempt may spend of it: alpha / 2^attempt
+    tasks       INTEGER NOT NULL, -- how many the set holds
+    most_passes INTEGER NOT NULL,
+    seed        INTEGER NOT NULL, -- of sampling and resampling
+    at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum    TEXT NOT NULL DEFAULT '00000000',
+    UNIQUE (namespace, task_set, attempt),
+    UNIQUE (run, candidate)
 );
 
 CREATE VIEW experience_list AS
@@ -210,6 +281,19 @@ JOIN tasks ON tasks.id = groups.task
 JOIN rollouts ON rollouts.group_id = groups.id
 GROUP BY groups.id;
 
+CREATE VIEW opening_list AS
+SELECT runs.namespace, openings.task_set, openings.run, runs.parent AS prior, openings.tasks, openings.at
+FROM openings
+JOIN runs ON runs.id = openings.run;
+
+CREATE VIEW pass_list AS
+SELECT validations.namespace, validations.run, validations.candidate, passes.number, passes.bet, passes.log_e,
+       count(pair.key) AS tasks, avg(pair.value ->> 0) AS candidate_mean, avg(pair.value ->> 1) AS live_mean, passes.at
+FROM passes
+JOIN validations ON validations.id = passes.validation
+JOIN json_each(passes.rewards) AS pair
+GROUP BY passes.validation, passes.number;
+
 CREATE VIEW rollout_list AS
 SELECT groups.run, groups.step, groups.task, tasks.input, tasks.answer, groups.prior, groups.id AS group_id,
        rollouts.sample, rollouts.reward, avg(rollouts.reward) OVER (PARTITION BY groups.id) AS group_mean,
@@ -224,3 +308,13 @@ SELECT id, namespace, kind, json_extract(frame, '$.model') AS model, reward, att
        (SELECT count(*) FROM run_tasks WHERE run_tasks.run = runs.id) AS tasks,
        calls, prompt_tokens, completion_tokens, result, started, ended
 FROM runs;
+
+CREATE VIEW validation_list AS
+SELECT validations.namespace, validations.run, validations.task_set, validations.attempt, validations.candidate,
+       validations.live, validations.level, validations.tasks, validations.most_passes,
+       (SELECT count(*) FROM passes WHERE passes.validation = validations.id) AS passes,
+       (SELECT log_e FROM passes WHERE passes.validation = validations.id ORDER BY number DESC LIMIT 1) AS log_e,
+       coalesce(outcomes.verdict, 'undecided') AS verdict, outcomes.e_value, outcomes.estimate, outcomes.low,
+       outcomes.high, outcomes.reason, validations.at
+FROM validations
+LEFT JOIN outcomes ON outcomes.validation = validations.id;

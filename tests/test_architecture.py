@@ -11,14 +11,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "errors", "hashing", "families", "records", "observer", "settings", "assets", "prompts", "prior",
+    "errors", "hashing", "families", "records", "validation", "observer", "settings", "assets", "prompts", "prior",
     "tokenizer", "replies", "refusals", "budget", "llm", "local", "testing",
     "gym", "tasks", "splits", "rollouts", "rewards", "advantage", "tokens", "log_odds", "credit",
     "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 
     "store", "probe", "evaluate",
     "betting", "gate",
     "versions", "fields", "youtu", "exchange", "curation",
-    "token_learning", "experience_learning", "learn", "report",
+    "token_learning", "experience_learning", "plan", "learned", "learn", "report",
     "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
 """From upstream to downstream; a sub-package stands as one, and its own modules may import each other."""

@@ -11,9 +11,11 @@ import httpx2
 import pytest
 
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.learn import Learned, Plan, learn
+from tfgrpo.learn import learn
+from tfgrpo.learned import Learned
 from tfgrpo.llm import Upstream
 from tfgrpo.observer import Silent
+from tfgrpo.plan import Plan
 from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Task, Usage, message_text
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings

@@ -6,6 +6,7 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ from tfgrpo.records import (
 from tfgrpo.store import ExperienceStatus, Store
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
 from tfgrpo.store.place import APPLICATION_ID
+from tfgrpo.validation import Outcome, Pass, Validation
 
 FROZEN = Path(__file__).parent / "stores"
 NEWEST = load_migrations()[-1].number
@@ -47,6 +49,11 @@ PRIOR = Prior((EXPERIENCE,), (TokenBias(7, b"4", 0.5, 3.0, 4),), "tokenizer", "t
 ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
 
 
+PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
+OUTCOME = Outcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
+VALIDATION = Validation("math", (TASK.id,), RUN.id, PRIOR.id, None, 0.05, 32, 0)
+
+
 def populate(store: Store) -> None:
     """One row or more in every table."""
     store.add_tasks([TASK])
@@ -58,6 +65,11 @@ def populate(store: Store) -> None:
     store.add_decisions("math", [DECISION])
     store.add_prior(PRIOR)
     store.set_state("math", PRIOR.id, "ungated", frame=FRAME, run=RUN.id)
+    store.hold_out(RUN.id, "validation", [TASK.id])
+    store.begin_validation(VALIDATION)
+    store.add_pass(VALIDATION, PASS)
+    store.end_validation(VALIDATION, OUTCOME)
+    store.open_test(RUN.id, VALIDATION.task_set, 1)
 
 
 def check(store: Store) -> None:
@@ -73,11 +85,12 @@ def check(store: Store) -> None:
     assert (snapshot.prior, snapshot.state, snapshot.frame) == (PRIOR, "ungated", FRAME)
 
 
-def restore(dump: Path, path: Path) -> None:
-    """A store as its dump describes it."""
+def restore(dump: Path, path: Path) -> set[str]:
+    """A store as its dump describes it; the names of its tables."""
     with closing(sqlite3.connect(path)) as db:
         db.executescript(dump.read_text(encoding="utf-8"))
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def freeze() -> None:
@@ -142,6 +155,11 @@ def test_views_can_be_read_and_agree_with_the_store(path: Path) -> None:
         assert attempts == [('"What is 2 + 2?"', '"4"', "4", 1.0, 1.0)]
         groups = db.execute("SELECT run, step, answer, rollouts, scored, mean, errors FROM group_list").fetchall()
         assert groups == [(RUN.id, 0, '"4"', 1, 1, 1.0, 0)]
+        gated = "SELECT candidate, live, attempt, level, passes, log_e, verdict FROM validation_list"
+        assert db.execute(gated).fetchall() == [(PRIOR.id, None, 1, 0.025, 1, 0.0, "rejected")]
+        passed = "SELECT candidate, number, bet, tasks, candidate_mean, live_mean FROM pass_list"
+        assert db.execute(passed).fetchall() == [(PRIOR.id, 1, 0.2, 1, 1.0, None)]
+        assert db.execute("SELECT namespace, run, tasks FROM opening_list").fetchall() == [("math", RUN.id, 1)]
 
 
 def test_every_table_has_a_checksum_in_its_rows(path: Path) -> None:
@@ -160,14 +178,18 @@ def test_every_schema_has_a_frozen_store() -> None:
 @pytest.mark.parametrize("dump", sorted(FROZEN.glob("*.sql")), ids=lambda dump: dump.stem)
 def test_a_frozen_store_is_upgraded_with_all_its_rows(dump: Path, tmp_path: Path) -> None:
     path = tmp_path / "tfgrpo.db"
-    restore(dump, path)
+    known = restore(dump, path)
     with Store(path) as store:
         check(store)
         counts = store.info().rows
+        gated = store.validations()
     with Store(tmp_path / "new.db") as store:
         populate(store)
-        assert counts == store.info().rows
-        assert 0 not in counts.values()
+        full = store.info().rows
+        expected = [replace(one, at=gated[0].at) for one in store.validations()] if "validations" in known else []
+    assert 0 not in full.values()
+    assert counts == {name: count if name in known | {"migrations"} else 0 for name, count in full.items()}
+    assert list(gated) == expected
 
 
 def test_an_older_store_is_upgraded_and_a_copy_kept(path: Path) -> None:

@@ -13,8 +13,10 @@ from click.testing import CliRunner
 
 from tfgrpo.cli import main
 from tfgrpo.errors import UpstreamError
-from tfgrpo.learn import Learned, Plan, learn
+from tfgrpo.learn import learn
+from tfgrpo.learned import Learned
 from tfgrpo.observer import Silent
+from tfgrpo.plan import Plan
 from tfgrpo.records import Backend, ChatBody, Frame, Group, Rollout, Task, TokenBias
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .evaluate import Evaluation, Measurement, measure
-from .learn import Learned, Plan, learn
+from .learn import learn
+from .learned import Learned
 from .llm import Upstream
 from .local import cached_path
 from .observer import Observer
+from .plan import Plan
 from .probe import recognised
 from .records import JSON, Frame, Prior, Task, Usage, message_text
 from .rewards import load_reward

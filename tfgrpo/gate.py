@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from .betting import BET_CAP, POWER, chance_of_promotion, next_bet, passes_needed, shrunk, tasks_needed
 from .errors import InputError, RewardError
 from .evaluate import Difference, paired_difference
+from .validation import level_of
 
 _HOPE = 2.0
 """Standard errors above the estimate that the effect is hoped to be before passes are given up."""
@@ -73,7 +74,7 @@ class Gate:
     @property
     def level(self) -> float:
         """What this attempt may spend of alpha: alpha / 2^attempt."""
-        return self.alpha * 0.5**self.attempt
+        return level_of(self.alpha, self.attempt)
 
     @property
     def start(self) -> "GateState":

@@ -7,91 +7,25 @@ journalled, so a run that was killed and is started again replays what it has an
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from .advantage import group_kind
-from .distil import Distiller, templates_version
+from .distil import Distiller
 from .edits import Proposals
 from .errors import ModelError, StoreError, TfgrpoError
 from .experience_learning import ExperienceLearning
+from .learned import Learned, StepSummary
 from .llm import Upstream
 from .observer import Observer
+from .plan import Plan, run_of, unfinished
 from .probe import probe
 from .prompts import template
-from .records import JSON, Backend, Experience, Frame, Group, Prior, Rollout, Run, Task, TokenBias, Usage
-from .rewards import Reward, score
+from .records import Backend, Experience, Group, Prior, Rollout, Run, Task, TokenBias
+from .rewards import score
 from .rollouts import SAMPLERS_OFF, ChatExecutor, Executor, gather, roll_group
-from .settings import Settings
 from .store import Store
 from .token_learning import WEAKER, TokenLearning, obstacle
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be learned, from what, and for which requests."""
-
-    tasks: tuple[Task, ...]
-    reward: Reward
-    reward_name: str
-    frame: Frame
-    namespace: str = "default"
-    settings: Settings = field(default_factory=Settings)
-    distiller: str | None = None
-    """Name of the model that proposes experiences; None: the model itself."""
-    prompts: Path | None = None
-    """A folder with the user's own templates for the distiller."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepSummary:
-    """One step in figures."""
-
-    step: int
-    mean_reward: float
-    groups: Mapping[str, int]
-    """How many were mixed, solved, hopeless, flat, unscored."""
-    failed: int
-    """Attempts without a reward."""
-    proposed: int
-    """Edits that the distiller proposed."""
-    undistilled: tuple[str, ...]
-    """Why groups that could teach proposed nothing usable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What a run came to."""
-
-    run: Run
-    resumed: bool
-    prior: Prior
-    """What is live now; the prior that was live before when nothing new was learned."""
-    changed: bool
-    steps: tuple[StepSummary, ...]
-    fates: Mapping[str, int]
-    """How many experiences are kept, on trial, retired, refused."""
-    usage: Usage
-    notes: tuple[str, ...]
-    """What a person should know about this run: what was dropped, left out, or failed."""
-
-    def as_json(self) -> dict[str, JSON]:
-        """The figures of the run."""
-        return {
-            "run": self.run.id,
-            "resumed": self.resumed,
-            "prior": self.prior.id,
-            "changed": self.changed,
-            "state": "ungated" if self.changed else None,
-            "experiences": len(self.prior.experiences),
-            "biases": len(self.prior.biases),
-            "steps": [asdict(step) for step in self.steps],
-            "fates": dict(self.fates),
-            "usage": asdict(self.usage),
-            "notes": list(self.notes),
-        }
 
 
 async def learn(
@@ -109,9 +43,9 @@ async def learn(
     UpstreamError when no call can succeed, ModelError when a whole step failed, RewardError and InputError as the
     reward does, PromptError for unusable templates; what was done is kept.
     """
-    wanted = None if fresh else _unfinished(plan, store)
+    wanted = None if fresh else unfinished(plan, store)
     live = store.live(plan.namespace)
-    wanted = wanted or _run_of(plan, live.prior.id if live else None)
+    wanted = wanted or run_of(plan, live.prior.id if live else None)
     start = store.prior(wanted.parent) if wanted.parent else Prior()
     store.add_tasks(plan.tasks)
     run, resumed = store.begin(wanted, fresh=fresh)
@@ -140,22 +74,6 @@ async def learn(
         raise
     store.end(run.id, "finished", learned.usage, learned.as_json())
     return learned
-
-
-def _run_of(plan: Plan, parent: str | None) -> Run:
-    proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
-    settings = {**plan.settings.as_json(), **proposing}
-    tasks = tuple(task.id for task in plan.tasks)
-    return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
-
-
-def _unfinished(plan: Plan, store: Store) -> Run | None:
-    """The plan's run that never finished, whatever is live by now: its own prior, if it was killed at the very end."""
-    for entry in reversed(store.runs(plan.namespace)):
-        same = replace(_run_of(plan, entry.run.parent), attempt=entry.run.attempt)
-        if same.id == entry.run.id:
-            return None if entry.run.status == "finished" else replace(same, attempt=0)
-    return None
 
 
 class _Learner:

@@ -333,7 +333,7 @@ class Snapshot:
     frame: Frame
 
 
-RunStatus: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
+RunStatus: TypeAlias = Literal["running", "finished", "interrupted", "failed", "out of budget"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..demo import Demo
     from ..evaluate import Evaluation
-    from ..learn import Learned
+    from ..learned import Learned
     from ..records import JSON, Effect, Prior, TokenBias
     from ..store import ExperienceStatus
 

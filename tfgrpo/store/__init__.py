@@ -1,4 +1,5 @@
-"""The memory of it all, one SQLite file: what happened (`runs`) and what was learned (`lineage`).
+"""The memory of it all, one SQLite file: what happened (`runs`), what was learned (`lineage`), and on what evidence it
+went live (`validations`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
@@ -7,6 +8,7 @@ from .check import CheckedStore, StoreInfo
 from .lineage import SERVING, ExperienceHistory, ExperienceStatus, LineageEntry, LineageStore, Namespace
 from .place import default_store_path
 from .runs import RunEntry, RunStore
+from .validations import ValidationStore
 
 __all__ = [
     "SERVING",
@@ -21,5 +23,5 @@ __all__ = [
 ]
 
 
-class Store(RunStore, LineageStore, CheckedStore):
+class Store(RunStore, LineageStore, ValidationStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -1,5 +1,6 @@
 """Is the store whole? What does it hold?"""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, TypeAlias
 from sqlite_utils import Database
 
 from ..records import Experience
+from ..validation import task_set_id
 from . import rows
 from .file import UNREADABLE, StoreFile
 from .lineage import load_prior
@@ -44,7 +46,7 @@ class CheckedStore(StoreFile):
         """What is wrong, a line each; empty when all is well.
 
         Checks SQLite's own structure, the schema, the checksum of each row, foreign keys, the id of each task, run,
-        experience and prior against its content, and that each compressed text can be read.
+        experience, prior and set of tasks against its content, and that each compressed text can be read.
         """
         with self._read("verifying it") as db:
             return tuple(line for check in (_structure, self._schema, *_CHECKS) for line in _findings(db, check))
@@ -93,6 +95,13 @@ def _check_experience(row: dict[str, Any]) -> None:
     rows.same_id(row["id"], Experience(row["text"], row["kind"]).id)
 
 
+def _task_sets(db: Database) -> Iterator[str]:
+    """Sets of held-out tasks that are not what their ids were made from."""
+    for task_set, tasks in db.execute("SELECT id, json_group_array(task) FROM task_sets GROUP BY id"):
+        if task_set_id(json.loads(tasks)) != task_set:
+            yield f"task set {task_set}: tasks were added to it, or taken out"
+
+
 def _texts(db: Database) -> Iterator[str]:
     for table, column in (("calls", "response"), ("rollouts", "messages")):
         for rowid, blob in db.execute(f"SELECT rowid, {column} FROM {table}"):
@@ -102,4 +111,4 @@ def _texts(db: Database) -> Iterator[str]:
                 yield f"{table} row {rowid}: {column} cannot be read: {error}"
 
 
-_CHECKS: tuple[_Check, ...] = (broken_seals, _foreign_keys, _ids, _texts)
+_CHECKS: tuple[_Check, ...] = (broken_seals, _foreign_keys, _ids, _task_sets, _texts)

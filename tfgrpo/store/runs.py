@@ -16,7 +16,7 @@ from .lookup import add_namespace, one_row
 from .writer import ONCE, Row, insert
 
 _KEY = "run = :run AND stage = :stage AND step = :step AND task = :task AND sample = :sample AND retry = :retry"
-_UNFINISHED = ("running", "interrupted", "failed")
+_UNFINISHED = ("running", "interrupted", "failed", "out of budget")
 
 
 @dataclass(frozen=True, slots=True)

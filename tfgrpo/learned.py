@@ -1,0 +1,55 @@
+"""What a learning run came to, step by step and as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from .records import JSON, Prior, Run, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class StepSummary:
+    """One step in figures."""
+
+    step: int
+    mean_reward: float
+    groups: Mapping[str, int]
+    """How many were mixed, solved, hopeless, flat, unscored."""
+    failed: int
+    """Attempts without a reward."""
+    proposed: int
+    """Edits that the distiller proposed."""
+    undistilled: tuple[str, ...]
+    """Why groups that could teach proposed nothing usable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run came to."""
+
+    run: Run
+    resumed: bool
+    prior: Prior
+    """What is live now; the prior that was live before when nothing new was learned."""
+    changed: bool
+    steps: tuple[StepSummary, ...]
+    fates: Mapping[str, int]
+    """How many experiences are kept, on trial, retired, refused."""
+    usage: Usage
+    notes: tuple[str, ...]
+    """What a person should know about this run: what was dropped, left out, or failed."""
+
+    def as_json(self) -> dict[str, JSON]:
+        """The figures of the run."""
+        return {
+            "run": self.run.id,
+            "resumed": self.resumed,
+            "prior": self.prior.id,
+            "changed": self.changed,
+            "state": "ungated" if self.changed else None,
+            "experiences": len(self.prior.experiences),
+            "biases": len(self.prior.biases),
+            "steps": [asdict(step) for step in self.steps],
+            "fates": dict(self.fates),
+            "usage": asdict(self.usage),
+            "notes": list(self.notes),
+        }

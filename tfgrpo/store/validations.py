@@ -1,0 +1,186 @@
+"""What the gate saw and said, and who opened which test tasks. Rows are appended only."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from sqlite_utils import Database
+
+from ..errors import StoreError
+from ..validation import Opening, Outcome, Pass, Role, Validation, task_set_id
+from . import rows
+from .file import StoreFile
+from .lookup import add_namespace
+from .writer import ONCE, Row, insert
+
+
+class ValidationStore(StoreFile):
+    """The part of the store that the gate and evaluations write."""
+
+    def hold_out(self, run_id: str, role: Role, tasks: Iterable[str]) -> str:
+        """Write down which tasks (ids, added before) a run held out, once; the id of the set."""
+        ids = sorted(set(tasks))
+        place: Row = {"run": run_id, "role": role, "task_set": task_set_id(ids)}
+
+        def work(db: Database) -> None:
+            _add_set(db, ids)
+            insert(db, "held_out", [place], ONCE)
+
+        self._write(f"holding out {role} tasks of run {run_id}", work)
+        return task_set_id(ids)
+
+    def held_out(self, namespace: str, role: Role) -> dict[str, tuple[str, ...]]:
+        """The sets that runs of a namespace held out for a purpose, by id: the ids of their tasks, sorted."""
+        query = """
+            SELECT DISTINCT task_sets.id, task_sets.task FROM held_out
+            JOIN runs ON runs.id = held_out.run JOIN task_sets ON task_sets.id = held_out.task_set
+            WHERE runs.namespace = ? AND held_out.role = ? ORDER BY task_sets.id, task_sets.task"""
+        with self._read(f"reading the {role} tasks of {namespace}") as db:
+            found: dict[str, tuple[str, ...]] = {}
+            for task_set, task in db.execute(query, [namespace, role]):
+                found[task_set] = (*found.get(task_set, ()), task)
+            return found
+
+    def next_attempt(self, namespace: str, tasks: Iterable[str]) -> int:
+        """The number that the next attempt of the gate on these tasks (ids) will have; nothing is written."""
+        with self._read(f"counting attempts of the gate in {namespace}") as db:
+            return _next_attempt(db, namespace, list(tasks))
+
+    def begin_validation(self, wanted: Validation) -> Validation:
+        """Write down an attempt before its first pass; its number is the store's to give.
+
+        A run's attempt at the same candidate is there already when it is resumed: it comes back as it was begun, with
+        the passes that were made and its outcome.
+        """
+        what = f"beginning the gate of run {wanted.run}"
+        self._write(what, partial(_begin, wanted=wanted))
+        (begun,) = [one for one in self.validations(run=wanted.run) if one.candidate == wanted.candidate]
+        return begun
+
+    def add_pass(self, validation: Validation, made: Pass) -> None:
+        """Append a pass; one with this number that is there already stays."""
+        row: Row = {
+            "number": made.number,
+            "bet": float(made.bet),
+            "rewards": rows.dumps({task: list(pair) for task, pair in made.rewards.items()}),
+            "log_e": float(made.log_e),
+        }
+        self._append_to("passes", validation, row)
+
+    def end_validation(self, validation: Validation, outcome: Outcome) -> None:
+        """Append how an attempt ended; an outcome that is there already stays."""
+        self._append_to(
+            "outcomes",
+            validation,
+            {
+                "verdict": outcome.verdict,
+                "reason": rows.plain(outcome.reason),
+                "passes": outcome.passes,
+                "e_value": outcome.e_value,
+                "estimate": outcome.estimate,
+                "low": outcome.low,
+                "high": outcome.high,
+                "lost": outcome.lost,
+                "lost_by_candidate": outcome.lost_by_candidate,
+            },
+        )
+
+    def validations(self, namespace: str | None = None, *, run: str | None = None) -> tuple[Validation, ...]:
+        """The attempts of the gate in a namespace, of a run, or all, oldest first, each with its passes and outcome."""
+        query = """
+            SELECT * FROM validations WHERE (:namespace IS NULL OR namespace = :namespace)
+            AND (:run IS NULL OR run = :run) ORDER BY id"""
+        with self._read("reading what the gate decided") as db:
+            found = list(db.query(query, {"namespace": namespace, "run": run}))
+            return tuple(_validation(db, row) for row in found)
+
+    def open_test(self, run_id: str, task_set: str, tasks: int) -> None:
+        """Write down that an evaluation measures on so many tasks of a test split; a resumed one's is there already."""
+        row: Row = {"run": run_id, "task_set": task_set, "tasks": tasks}
+        self._write(f"opening test tasks for run {run_id}", lambda db: insert(db, "openings", [row], ONCE))
+
+    def openings(self, namespace: str) -> tuple[Opening, ...]:
+        """The evaluations of a namespace that measured on tasks of a test split, oldest first."""
+        query = """
+            SELECT openings.run, task_set, tasks, at FROM openings JOIN runs ON runs.id = openings.run
+            WHERE namespace = ? ORDER BY openings.rowid"""
+        with self._read(f"reading who opened test tasks of {namespace}") as db:
+            return tuple(Opening(**row) for row in db.query(query, [namespace]))
+
+    def _append_to(self, table: str, validation: Validation, row: Row) -> None:
+        def work(db: Database) -> None:
+            place = [validation.run, validation.candidate]
+            found = db.execute("SELECT id FROM validations WHERE run = ? AND candidate = ?", place).fetchone()
+            if found is None:
+                raise StoreError(f"the gate of run {validation.run} has not begun; begin it first")
+            insert(db, table, [{"validation": found[0], **row}], ONCE)
+
+        self._write(f"adding {table} to the gate of run {validation.run}", work)
+
+
+def _add_set(db: Database, tasks: Iterable[str]) -> str:
+    ids = sorted(set(tasks))
+    task_set = task_set_id(ids)
+    insert(db, "task_sets", [{"id": task_set, "task": task} for task in ids], ONCE)
+    return task_set
+
+
+def _next_attempt(db: Database, namespace: str, tasks: list[str]) -> int:
+    """One more than the attempts so far on this set, or on any that shares a task with it: they looked at it too."""
+    ids = rows.dumps(tasks)
+    query = """
+        SELECT coalesce(max(attempt), 0) + 1 FROM validations WHERE namespace = ? AND task_set IN
+        (SELECT id FROM task_sets WHERE task IN (SELECT value FROM json_each(?)))"""
+    return int(db.execute(query, [namespace, ids]).fetchone()[0])
+
+
+def _begin(db: Database, wanted: Validation) -> None:
+    add_namespace(db, wanted.namespace)
+    task_set = _add_set(db, wanted.tasks)
+    attempt = _next_attempt(db, wanted.namespace, list(wanted.tasks))
+    row: Row = {
+        "namespace": wanted.namespace,
+        "task_set": task_set,
+        "attempt": attempt,
+        "run": wanted.run,
+        "candidate": wanted.candidate,
+        "live": wanted.live,
+        "alpha": float(wanted.alpha),
+        "level": replace(wanted, attempt=attempt).level,
+        "tasks": len(set(wanted.tasks)),
+        "most_passes": wanted.most_passes,
+        "seed": wanted.seed,
+    }
+    insert(db, "validations", [row], "ON CONFLICT (run, candidate) DO NOTHING")
+
+
+def _validation(db: Database, row: dict[str, Any]) -> Validation:
+    tasks = db.execute("SELECT task FROM task_sets WHERE id = ? ORDER BY task", [row["task_set"]]).fetchall()
+    passes = db.query("SELECT * FROM passes WHERE validation = ? ORDER BY number", [row["id"]])
+    outcomes = [_outcome(found) for found in db.query("SELECT * FROM outcomes WHERE validation = ?", [row["id"]])]
+    return Validation(
+        namespace=row["namespace"],
+        tasks=tuple(task for (task,) in tasks),
+        run=row["run"],
+        candidate=row["candidate"],
+        live=row["live"],
+        alpha=row["alpha"],
+        most_passes=row["most_passes"],
+        seed=row["seed"],
+        attempt=row["attempt"],
+        passes=tuple(_pass(found) for found in passes),
+        outcome=outcomes[0] if outcomes else None,
+        at=row["at"],
+    )
+
+
+def _pass(row: dict[str, Any]) -> Pass:
+    rewards = {task: (candidate, live) for task, (candidate, live) in json.loads(row["rewards"]).items()}
+    return Pass(row["number"], row["bet"], rewards, row["log_e"])
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    names = ("verdict", "reason", "passes", "e_value", "estimate", "low", "high", "lost", "lost_by_candidate")
+    return Outcome(**{name: row[name] for name in names})

@@ -1,0 +1,101 @@
+"""What is remembered of the gate: its attempts, each pass of them, how they ended, and who opened which test tasks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from .hashing import content_id
+
+Role: TypeAlias = Literal["validation", "test"]
+"""What tasks are held out from learning for."""
+Reached: TypeAlias = Literal["promoted", "rejected"]
+
+
+def task_set_id(tasks: Iterable[str]) -> str:
+    """The id of a set of tasks, in any order, from their ids."""
+    return content_id("set", sorted(set(tasks)))
+
+
+def level_of(alpha: float, attempt: int) -> float:
+    """What attempt k may spend of alpha: alpha / 2^k, so that all of them together spend at most alpha."""
+    return float(alpha * 0.5**attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Every validation task once under the candidate and once under the live prior."""
+
+    number: int
+    """From 1."""
+    bet: float
+    """Fixed before the pass."""
+    rewards: Mapping[str, tuple[float | None, float | None]]
+    """By task id: the candidate's and the live prior's; None where an attempt has no reward."""
+    log_e: float
+    """Natural logarithm of the e-value after the pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt of the gate ended; rewards in reward units."""
+
+    verdict: Reached
+    reason: str
+    """One sentence for people, with the figures."""
+    passes: int
+    e_value: float
+    estimate: float
+    """Mean effect over the validation tasks."""
+    low: float | None
+    """95% interval, tasks resampled; None where no pair was scored."""
+    high: float | None
+    lost: int = 0
+    """Pairs in which an arm had no reward."""
+    lost_by_candidate: int = 0
+    """Those in which only the candidate had none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """One attempt of the gate at one candidate: its terms, written down before the first pass, and what came of it."""
+
+    namespace: str
+    tasks: tuple[str, ...]
+    """Ids of the validation tasks, sorted."""
+    run: str
+    candidate: str
+    """Id of the prior under test."""
+    live: str | None
+    """Id of the prior that it has to beat; None: the frozen model."""
+    alpha: float
+    most_passes: int
+    seed: int
+    attempt: int = 1
+    """In the life of (namespace, validation set), from 1."""
+    passes: tuple[Pass, ...] = ()
+    outcome: Outcome | None = None
+    """None while it is undecided."""
+    at: str = ""
+    """When it began, UTC in ISO 8601, for people."""
+
+    @property
+    def task_set(self) -> str:
+        """Id of the set of its tasks."""
+        return task_set_id(self.tasks)
+
+    @property
+    def level(self) -> float:
+        """What this attempt may spend of alpha; an e-value of 1 / level promotes."""
+        return level_of(self.alpha, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An evaluation that measured on tasks of a test split."""
+
+    run: str
+    task_set: str
+    tasks: int
+    """How many of the set's tasks were measured."""
+    at: str
+    """UTC in ISO 8601, for people."""
