@@ -27,8 +27,8 @@ ANYWHERE = {"__version__"}
 """What any module may take from the package itself."""
 
 HEAVY = {
-    "aiohttp", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken", "tokenizers", "uvicorn",
-    "xllamacpp",
+    "aiohttp", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
+    "tokenizers", "uvicorn", "xllamacpp",
 }  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 

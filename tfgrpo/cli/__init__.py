@@ -51,6 +51,6 @@ def main() -> None:
     """
 
 
-from . import demo, evaluate, experience, learn, prior, prompts, store, tokens, use  # noqa: E402 - the commands add themselves to the group above
+from . import demo, evaluate, experience, learn, prior, prompts, report, store, tokens, use  # noqa: E402 - the commands add themselves to the group above
 
-__all__ = ["demo", "evaluate", "experience", "learn", "main", "prior", "prompts", "store", "tokens", "use"]
+__all__ = ["demo", "evaluate", "experience", "learn", "main", "prior", "prompts", "report", "store", "tokens", "use"]

@@ -1,0 +1,34 @@
+"""The command that makes a page of a run."""
+
+import click
+
+from . import main
+from .options import open_store, write_text
+from .store import store_file_option
+
+
+@main.command()
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    default="report.html",
+    show_default=True,
+    help="Where to write it; what is there is overwritten, and - is standard output.",
+)
+@store_file_option
+def report(run_id: str, output: str, store: str | None) -> None:
+    """One self-contained HTML page of RUN: what it learned, and whether that is real.
+
+    The page needs no network and runs no script. It quotes prompts and experiences: whoever sees it sees those. Needs
+    the extra `tfgrpo[report]`.
+    """
+    from ..report import gather, render
+
+    with open_store(store) as opened:
+        page = render(gather(opened, run_id))
+    if output == "-":
+        return write_text(None, page)
+    write_text(output, page)
+    click.echo(f"{output}: {len(page.encode()):,} bytes; open it in a browser", err=True)
