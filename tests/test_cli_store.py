@@ -186,7 +186,7 @@ def test_a_prior_is_shown_with_where_it_comes_from_and_what_became_of_it(priors:
     assert lines[-1].endswith("ungated by ann: shorter")
     assert f"learned on m by no run that is known, from {first.id}" in works("prior", "show", second.id).stdout
     other = json.loads(works("prior", "show", first.id, "--namespace", "math", "--json").stdout)
-    assert (other["state"], other["served"], other["run"], other["lineage"]) == (None, False, None, [])
+    assert (other["state"], other["served"], other["run"], other["lineage"]) == (None, False, "", [])
     assert "never a candidate in namespace math" in works("prior", "show", first.id, "--namespace", "math").stdout
 
 

@@ -1,12 +1,13 @@
 """Which prior was served, how two differ, and who descends from whom."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from tfgrpo.records import Experience, Frame, Prior, PriorState, Snapshot, TokenBias
 from tfgrpo.store import LineageEntry, Namespace
-from tfgrpo.versions import BiasChange, changes, model_notice, served, tree
+from tfgrpo.versions import BiasChange, changes, model_notice, run_behind, served, tree
 
 FRAME = Frame("m")
 
@@ -62,6 +63,21 @@ def test_a_prior_does_not_differ_from_itself() -> None:
 
 def test_another_order_is_a_difference() -> None:
     assert changes(Prior((ONE, TWO)), Prior((TWO, ONE))).reordered
+
+
+@pytest.mark.parametrize(
+    ("events", "run"),
+    [
+        ([], ""),
+        ([("ungated", "run_a"), ("superseded", "run_b")], "run_a"),
+        ([("candidate", ""), ("superseded", "run_b")], ""),
+        ([("candidate", ""), ("live", "run_c"), ("rolled back", "")], "run_c"),
+    ],
+)
+def test_the_run_behind_a_prior_is_not_the_one_that_superseded_it(
+    events: Sequence[tuple[PriorState, str]], run: str
+) -> None:
+    assert run_behind(replace(event("a", state), run=name) for state, name in events) == run
 
 
 def test_priors_stand_under_their_parents() -> None:

@@ -72,6 +72,14 @@ def served(events: Iterable[LineageEntry]) -> tuple[LineageEntry, ...]:
     return tuple(stack)
 
 
+def run_behind(events: Iterable[LineageEntry]) -> str:
+    """The run that made a prior what it is, from the events of that prior; empty when no run did, or none is known.
+
+    What superseded it was the work of another.
+    """
+    return next((event.run for event in events if event.run and event.state != "superseded"), "")
+
+
 def tree(priors: Sequence[Prior]) -> Iterator[tuple[str, Prior]]:
     """Each prior after its parent, with the branches to draw before it; one whose parent is missing is a root."""
     present = {prior.id for prior in priors}

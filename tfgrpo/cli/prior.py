@@ -234,12 +234,13 @@ def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bo
     """A prior with all that is known of it in the namespace."""
     from ..curation import event_of
     from ..exchange import Event, Portable
+    from ..versions import run_behind
 
     found = _named(store, namespace, prior_id)
     event = event_of(store, namespace, found)
     pasts = [store.history(namespace, entry.id) for entry in found.experiences]
     lineage = [one for one in store.lineage(namespace) if one.prior == found.id]
-    run = next((one.run for one in lineage if one.run), "")
+    run = run_behind(lineage)
     return Portable(
         found,
         event.frame,

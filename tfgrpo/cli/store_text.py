@@ -27,26 +27,29 @@ def event_json(event: "LineageEntry") -> "dict[str, JSON]":
 
 
 def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None) -> Iterator[tuple[object, ...]]:
-    """A row for each prior under its parent, with its last event; the live one is starred."""
-    from ..versions import tree
+    """A row for each prior under its parent: its last event, the run that learned it; the live one is starred."""
+    from ..versions import run_behind, tree
 
     last = {event.prior: event for event in events}
     for branch, prior in tree([store.prior(prior_id) for prior_id in last]):
         event = last[prior.id]
         name = f"{branch}{prior.id}{' *' if prior.id == live else ''}"
         size = len(prior.experiences), len(prior.biases)
-        yield name, event.state, day_time(event.at), *size, event.run, event.by, event.why
+        run = run_behind(each for each in events if each.prior == prior.id)
+        yield name, event.state, day_time(event.at), *size, run, event.by, event.why
 
 
 def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> "dict[str, JSON]":
     """A prior with where it comes from, and its events in a namespace, oldest first."""
+    from ..versions import run_behind
+
     return {
         "id": prior.id,
         "parent": prior.parent,
         "namespace": namespace,
         "state": events[-1].state if events else None,
         "served": served,
-        "run": _run_behind(events),
+        "run": run_behind(events),
         "model": events[-1].frame.model if events else None,
         "why": events[0].why if events else "",
         "lineage": [event_json(event) for event in events],
@@ -57,10 +60,6 @@ def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]",
     }
 
 
-def _run_behind(events: "Sequence[LineageEntry]") -> str | None:
-    return next((event.run for event in events if event.run), None)
-
-
 def _experience_json(entry: "Experience") -> "dict[str, JSON]":
     origin = {"run": entry.origin.run, "step": entry.origin.step, "parent": entry.origin.parent}
     return {"id": entry.id, "kind": entry.kind, "text": entry.text, "origin": origin}
@@ -68,10 +67,12 @@ def _experience_json(entry: "Experience") -> "dict[str, JSON]":
 
 def standing_lines(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> Iterator[str]:
     """Where a prior comes from, and what became of it in a namespace."""
+    from ..versions import run_behind
+
     if not events:
         yield f"it was never a candidate in namespace {namespace}"
         return
-    run, parent = _run_behind(events), f", from {prior.parent}" if prior.parent else ""
+    run, parent = run_behind(events), f", from {prior.parent}" if prior.parent else ""
     yield plain(f"learned on {events[-1].frame.model} by {run or 'no run that is known'}{parent}")
     yield f"in namespace {namespace}{', where it is served' if served else ''}:"
     for event in events:
