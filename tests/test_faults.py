@@ -280,6 +280,21 @@ def state(folder: Path) -> list[tuple[str, int, bytes]]:
     return [(name, time, b"" if entry.is_dir() else entry.read_bytes()) for name, time, entry in entries]
 
 
+async def test_a_client_and_a_proxy_warn_once_of_another_model_and_say_how_to_validate(
+    tmp_path: Path, model: tuple[ScriptedModel, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = go_live(tmp_path / "s.db", OTHER, model="learned-2025-04-14")
+    with caplog.at_level(logging.WARNING):
+        assert OTHER.experiences[0].text in str(await asked_by_client_and_proxy(path, *model))
+    expected = f"may hurt on {MODEL!r}; to re-validate them: tfgrpo eval TASKS --namespace 'default' --model {MODEL!r}"
+    assert [expected in line for line in caplog.messages] == [True, True]
+    caplog.clear()
+    go_live(path, PRIOR, model=f"maker/{MODEL}")  # the same model, but maybe not the same tokens
+    with caplog.at_level(logging.WARNING):
+        await asked_by_client_and_proxy(path, *model)
+    assert ["left out" in line and "eval" not in line for line in caplog.messages] == [True, True]
+
+
 # Damage
 
 

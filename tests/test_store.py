@@ -393,6 +393,25 @@ def test_evidence_for_an_unknown_experience_is_refused(store: Store, noun: str) 
             store.add_decisions("math", [Decision("exp_x", "kept", "")])
 
 
+def test_loading_the_live_prior_takes_as_many_steps_however_many_rollouts_there_are(store: Store, run: Run) -> None:
+    store.add_experiences("math", [EXPERIENCE])
+    store.add_prior(PRIOR)
+    store.set_state("math", PRIOR.id, "live", frame=FRAME)
+    before = steps(store)
+    for step in range(100):
+        store.add_group(run.id, Group(TASK, step, tuple(Rollout(TASK, step, n, PRIOR.id) for n in range(8))))
+    assert steps(store) == before
+
+
+def steps(store: Store) -> int:
+    """Instructions that SQLite's machine takes to load the live prior."""
+    taken = []
+    store._db.conn.set_progress_handler(lambda: taken.append(1), 1)
+    assert store.live("math") is not None
+    store._db.conn.set_progress_handler(None, 1)
+    return len(taken)
+
+
 def test_an_effect_that_is_no_number_is_refused(store: Store) -> None:
     store.add_experiences("math", [EXPERIENCE])
     with pytest.raises(StoreError, match=r"effects\.mean"):

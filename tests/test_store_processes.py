@@ -9,7 +9,7 @@ from tfgrpo.records import CallKey, Frame, Group, Rollout, Run, Task, Usage
 from tfgrpo.store import Store
 
 SPAWN = multiprocessing.get_context("spawn")
-PROCESSES, GROUPS, ROLLOUTS = 4, 10, 8
+PROCESSES, GROUPS, ROLLOUTS = 16, 5, 8
 
 
 def run_of(number: int) -> tuple[Run, tuple[Task, ...]]:
