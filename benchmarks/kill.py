@@ -223,9 +223,12 @@ def kill_once(learning: Learning, whole: Outcome, moment: str, seed: int) -> Kil
     within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.01)
     delay = within * draw.random() ** (2 if moment == "end" else 1)  # most of the tail is Python's own end
     with learning.process() as process:
-        if moment != "start":
+        if moment == "start":
+            due = time.monotonic() + delay  # but no later than its first request: another start may be quicker
+            _until(lambda: time.monotonic() >= due or len(model.arrived) > before, process)
+        else:
             _until(reached.get(moment, lambda: len(model.arrived) - before >= min(nth, left)), process)
-        time.sleep(delay)
+            time.sleep(delay)
     _until_quiet(model)
     committed, sent = learning.committed(), model.arrived[before:]
     after = learning.rows()
