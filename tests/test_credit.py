@@ -68,6 +68,8 @@ def test_known_effects_are_found_and_covered_on_a_simulated_policy() -> None:
     assert sum({EIGHT[0].id, EIGHT[1].id} <= names for names in kept) >= 16
     assert sum(len(names & {entry.id for entry in EIGHT[3:]}) for names in kept) <= 9  # of 100
     assert not any(EIGHT[2].id in names for names in kept)
+    retired = [{effect.experience for effect in to_retire(groups, EIGHT, SETTINGS)} for groups, _ in runs]
+    assert sum(EIGHT[2].id in names for names in retired) >= 18
 
 
 def test_intervals_cover_the_mean_when_effects_differ_from_task_to_task() -> None:
