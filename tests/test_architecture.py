@@ -11,9 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "errors", "hashing", "families", "records", "validation", "observer", "settings", "assets", "prompts", "prior",
-    "tokenizer", "replies", "refusals", "budget", "llm", "local", "testing",
-    "gym", "tasks", "splits", "rollouts", "rewards", "advantage", "tokens", "log_odds", "credit",
+    "errors", "hashing", "plugins", "families", "records", "validation", "observer", "settings", "assets", "prompts",
+    "prior",
+    "tokenizer", "replies", "refusals", "budget", "llm", "local", "events", "testing",
+    "gym", "tasks", "splits", "rollouts", "agents", "rewards", "advantage", "tokens", "log_odds", "credit",
     "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 
     "store", "probe", "evaluate",
     "betting", "gate",

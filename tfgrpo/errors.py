@@ -6,6 +6,7 @@ TfgrpoError
 ├── RewardError         a reward that failed, or gave something other than a number in [0, 1]
 ├── ModelError          one model call failed after its retries; the attempt is kept as data
 │   └── UpstreamError   no call can succeed (unreachable, unauthorised, unknown model); the run stops
+├── AgentError         one attempt of an agent failed; it is kept as data
 ├── BudgetEnded         a ceiling of the run is reached; what was done is kept
 ├── LocalModelError     the embedded model could not be fetched or started
 └── StoreError          the store could not be opened, read or written
@@ -31,11 +32,19 @@ class RewardError(TfgrpoError):
 
 
 class ModelError(TfgrpoError):
-    """One model call failed after its retries."""
+    """One model call failed after its retries; `status` is the HTTP status that it ended with, if any."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UpstreamError(ModelError):
     """No call to this upstream can succeed: unreachable, unauthorised, or no such model."""
+
+
+class AgentError(TfgrpoError):
+    """One attempt of an agent failed: it crashed, or gave no answer."""
 
 
 class BudgetEnded(TfgrpoError):

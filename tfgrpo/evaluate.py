@@ -3,11 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .agents import Agent, executors
 from .errors import InputError, TfgrpoError
 from .hashing import canonical
 from .llm import Upstream
@@ -15,7 +16,8 @@ from .observer import Observer
 from .probe import probe
 from .records import JSON, Backend, Frame, Prior, Rollout, Run, Task
 from .rewards import Reward, score
-from .rollouts import ChatExecutor, Executor, gather
+from .rollouts import Executor, gather
+from .settings import Settings
 from .store import Store
 
 BOOTSTRAP = 10_000
@@ -72,6 +74,10 @@ class Measurement:
     namespace: str = "default"
     repeats: int = 4
     seed: int = 0
+    agent: Agent | None = None
+    """What makes the attempts; None: one chat call each."""
+    settings: Settings = field(default_factory=Settings)
+    """How many agents run at once, and for how long; the rest is not used."""
 
 
 def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> tuple[Task, ...]:
@@ -91,7 +97,8 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     """
     store.add_tasks(wanted.tasks)
     store.add_prior(wanted.prior)
-    settings = {"repeats": wanted.repeats, "seed": wanted.seed}
+    settings: dict[str, JSON] = {"repeats": wanted.repeats, "seed": wanted.seed}
+    settings |= {"agent": wanted.agent.name} if wanted.agent else {}
     ids = tuple(task.id for task in wanted.tasks)
     run, _ = store.begin(
         Run("eval", wanted.namespace, wanted.frame, settings, ids, wanted.reward_name, wanted.prior.id)
@@ -99,19 +106,19 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     try:
         backend = await probe(upstream, wanted.frame.model, run=run.id)
         priors = {"frozen": Prior(), "learned": _usable(wanted.prior, backend, upstream, observer)}
-        executors = {
-            arm: ChatExecutor(upstream, wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed)
-            for arm in priors
-        }
-        result = await evaluate(
-            executors,
-            priors,
-            wanted.tasks,
-            wanted.reward,
-            repeats=wanted.repeats,
-            seed=wanted.seed,
-            observer=observer,
-        )
+        async with executors(wanted.agent, upstream, wanted.settings, store) as make:
+            arms = {
+                arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors
+            }
+            result = await evaluate(
+                arms,
+                priors,
+                wanted.tasks,
+                wanted.reward,
+                repeats=wanted.repeats,
+                seed=wanted.seed,
+                observer=observer,
+            )
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from .advantage import group_kind
+from .agents import Executors, executors
 from .distil import Distiller
 from .edits import Proposals
 from .errors import ModelError, StoreError, TfgrpoError
@@ -23,7 +24,7 @@ from .probe import probe
 from .prompts import template
 from .records import Backend, Experience, Group, Prior, Rollout, Run, Task, TokenBias
 from .rewards import score
-from .rollouts import SAMPLERS_OFF, ChatExecutor, Executor, gather, roll_group
+from .rollouts import SAMPLERS_OFF, Executor, gather, roll_group
 from .store import Store
 from .token_learning import WEAKER, TokenLearning, obstacle
 
@@ -53,17 +54,19 @@ async def learn(
         observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
     try:
         backend = await probe(upstream, plan.frame.model, run=run.id)
-        learner = _Learner(
-            plan,
-            run,
-            store=store,
-            upstream=upstream,
-            distiller=distiller or upstream,
-            backend=backend,
-            observer=observer,
-            start=start,
-        )
-        learned = await learner.learn(resumed)
+        async with executors(plan.agent, upstream, plan.settings, store) as make_executor:
+            learner = _Learner(
+                plan,
+                run,
+                store=store,
+                upstream=upstream,
+                distiller=distiller or upstream,
+                backend=backend,
+                observer=observer,
+                start=start,
+                make_executor=make_executor,
+            )
+            learned = await learner.learn(resumed)
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
@@ -90,13 +93,14 @@ class _Learner:
         backend: Backend,
         observer: Observer,
         start: Prior,
+        make_executor: Executors,
     ) -> None:
         self.plan, self.run, self.store, self.upstream = plan, run, store, upstream
         self.distiller, self.backend, self.observer, self.start = distiller, backend, observer, start
         self.notes: list[str] = []
         self.tokens = self._token_learning()
         self.experiences = ExperienceLearning(self._proposer(), store, run, plan.tasks, plan.settings)
-        self.executor = self._executor()
+        self.executor = self._executor(make_executor)
 
     async def learn(self, resumed: bool) -> Learned:
         """All steps, then the verdicts and the new prior."""
@@ -160,14 +164,13 @@ class _Learner:
         self.observer.distilled(group)
         return group, proposals
 
-    def _executor(self) -> Executor:
-        """One chat call an attempt, scored as it lands."""
+    def _executor(self, make: Executors) -> Executor:
+        """Attempts that are scored as they land."""
         settings, frame = self.plan.settings, self.plan.frame
         if self.tokens and frame.top_p != 1:
             self._note(f"rollouts are sampled at top_p 1, not {frame.top_p}: the token prior's gradient needs it")
             frame = replace(frame, top_p=1.0)
-        call = ChatExecutor(
-            self.upstream,
+        call = make(
             frame,
             self.backend,
             run=self.run.id,
@@ -199,6 +202,9 @@ class _Learner:
             inherited = ()
         tokenizer = self.upstream.tokenizer
         learning = TokenLearning(inherited, self.plan.frame, self.backend, self.plan.settings, tokenizer)
+        if learning.estimator == "log-odds" and self.plan.agent:
+            self._note(f"no token prior: for an agent it needs log-probabilities, and {self.upstream.name} gives none")
+            return None
         if learning.estimator == "log-odds":
             self._note(f"{self.upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
         return learning

@@ -100,23 +100,35 @@ class Upstream:
 
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
         """The committed reply for this key when there is one, else a new one, committed; raises BudgetEnded instead."""
+        return (await self.exchange(body, key))[1]
+
+    async def exchange(self, body: ChatBody, key: CallKey) -> tuple[str, Reply]:
+        """As the call, with the response's JSON text before the reply."""
         request = content_id("request", body)
-        known = await self._committed(key, request)
+        known = await self.replay(key, request)
         if known is not None:
-            reply = parse_reply(known, self._token_id)
-            for name, why in json.loads(known).get(_DROPPED, {}).items():
-                self.dropped.setdefault(name, why)
-        else:
-            async with self._slots:
-                if self._budget:
-                    self._budget.admit()
-                response, lacking = await self._complete(body)
-                reply = self._parsed(response)
-                if self._budget:
-                    self._budget.charge(body["model"], reply.usage)
-                await self._commit(key, request, _noted(response, lacking), reply.usage)  # until then it is in flight
+            return known
+        async with self._slots:
+            if self._budget:
+                self._budget.admit()
+            response, lacking = await self._complete(body)
+            reply = self._parsed(response)
+            if self._budget:
+                self._budget.charge(body["model"], reply.usage)
+            await self._commit(key, request, _noted(response, lacking), reply.usage)  # until then it is in flight
         self.usage += reply.usage
-        return reply
+        return response, reply
+
+    async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:
+        """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""
+        known = await self._committed(key, request)
+        if known is None:
+            return None
+        reply = parse_reply(known, self._token_id)
+        for name, why in json.loads(known).get(_DROPPED, {}).items():
+            self.dropped.setdefault(name, why)
+        self.usage += reply.usage
+        return known, reply
 
     async def get(self, path: str, key: CallKey) -> JSON:
         """The JSON at a path beside the chat route (`/models`), or None where there is none."""
@@ -218,7 +230,7 @@ class Upstream:
         words = self._safe(what_it_says(error))
         if status == 404:
             return UpstreamError(f"{self.name} answered 404: {words}; are --model and --base-url right?")
-        return ModelError(f"{self.name} answered {status}: {words}")
+        return ModelError(f"{self.name} answered {status}: {words}", status)
 
     def _safe(self, text: object, limit: int = 300) -> str:
         """An upstream's words fit for an error: short, printable, and without what is secret."""

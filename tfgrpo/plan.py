@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .agents import Agent
 from .distil import templates_version
 from .records import Frame, Run, Task
 from .rewards import Reward
@@ -24,11 +25,14 @@ class Plan:
     """Name of the model that proposes experiences; None: the model itself."""
     prompts: Path | None = None
     """A folder with the user's own templates for the distiller."""
+    agent: Agent | None = None
+    """What makes the attempts; None: one chat call each."""
 
 
 def run_of(plan: Plan, parent: str | None) -> Run:
     proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
-    settings = {**plan.settings.as_json(), **proposing}
+    attempting = {"agent": plan.agent.name} if plan.agent else {}
+    settings = {**plan.settings.as_json(), **proposing, **attempting}
     tasks = tuple(task.id for task in plan.tasks)
     return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
 

@@ -5,21 +5,18 @@ members is; numbers, booleans and objects stand for their JSON text (7 is "7", t
 """
 
 import difflib
-import importlib
 import inspect
 import math
-import os
 import re
-import sys
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Protocol, SupportsFloat, TypeAlias
 
 from . import gym
 from .errors import InputError, RewardError, shortened
 from .hashing import canonical
+from .plugins import is_named, load_function
 from .records import JSON, Rollout, Task
 
 NUMERIC_TOLERANCE = 1e-6
@@ -264,37 +261,9 @@ def load_reward(name: str) -> Reward:
         return BUILT_IN[name]
     if name == gym.REWARD:
         return gym.GymReward()
-    if re.fullmatch(r"[\w.]+:[\w.]+", name):
-        return _imported(name)
+    if is_named(name):
+        return load_function(name, "reward", "the rollout")
     near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
     guess = f"; did you mean {near[0]}?" if near else ";"
     known = f"{', '.join(BUILT_IN)}, {gym.REWARD}, or a function of your own as module:function"
     raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {known}")
-
-
-def _imported(name: str) -> Reward:
-    module, _, function = name.partition(":")
-    if (folder := os.getcwd()) not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:  # the user's module may raise anything
-        why = f"{type(error).__name__}: {shortened(error, 200)}"
-        raise InputError(f"reward {name}: cannot import {module} from {folder} ({why})") from error
-    try:
-        reward: Reward = attrgetter(function)(found)
-    except AttributeError as error:
-        raise InputError(f"reward {name}: module {module} has no {function}") from error
-    if not callable(reward):
-        raise InputError(f"reward {name}: {function} is not a function but {shortened(type(reward).__name__)}")
-    _check_parameters(name, reward)
-    return reward
-
-
-def _check_parameters(name: str, reward: Reward) -> None:
-    try:
-        inspect.signature(reward).bind(None)
-    except TypeError as error:
-        raise InputError(f"reward {name}: it must take one argument, the rollout ({error})") from error
-    except ValueError:  # some builtins have no signature to check
-        return

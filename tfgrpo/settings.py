@@ -81,6 +81,8 @@ class Settings:
     call_retries: int = 5
     call_timeout: float = 600.0
     """Seconds."""
+    agent_timeout: float = 600.0
+    """Seconds that one attempt of an agent may take."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a value out of range."""
@@ -108,7 +110,7 @@ class Settings:
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast are left out."""
-        speed = {"concurrency", "call_retries", "call_timeout"}
+        speed = {"concurrency", "call_retries", "call_timeout", "agent_timeout"}
         return {name: value for name, value in asdict(self).items() if name not in speed}
 
 
@@ -139,7 +141,7 @@ _COUNTS = (
     "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency",
 )  # fmt: skip
 _SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
-_AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout")
+_AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),
     (("distiller_retries", "call_retries"), _whole(0), "a whole number of at least 0"),

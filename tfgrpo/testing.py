@@ -7,12 +7,12 @@
 import json
 import math
 import random
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from .events import events
 from .hashing import derive_seed
 from .records import JSON, CallKey, ChatBody, Reply, message_text
 from .replies import parse_reply
@@ -124,32 +124,9 @@ class ScriptedModel:
             await _respond(send, answer.status, json.dumps(whole).encode())
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
-        for event in _events(whole, usage=bool((body.get("stream_options") or {}).get("include_usage"))):
+        for event in events(whole, usage=bool((body.get("stream_options") or {}).get("include_usage"))):
             await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
-
-
-def _events(whole: dict[str, JSON], *, usage: bool) -> Iterator[bytes]:
-    """The completion as server-sent events: a word each, then the tool calls, then the usage if asked for."""
-    choice = whole["choices"][0]
-    message = choice["message"]
-    base = {"id": whole["id"], "object": "chat.completion.chunk", "created": 0, "model": whole["model"]}
-    text = message["content"]
-    pieces = [None] if text is None else re.findall(r"(?:^| )[^ ]*", text)
-    deltas: list[dict[str, JSON]] = [{"content": piece} for piece in pieces]
-    deltas += [{"tool_calls": [{"index": i, **call}]} for i, call in enumerate(message.get("tool_calls", ()))]
-    deltas[0] |= {"role": "assistant"}
-    choices: list[dict[str, JSON]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices[0] |= {"logprobs": choice["logprobs"]} if "logprobs" in choice else {}
-    choices.append({"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]})
-    for one in choices:
-        yield _event({**base, "choices": [one]})
-    if usage:
-        yield _event({**base, "choices": [], "usage": whole["usage"]})
-
-
-def _event(chunk: dict[str, JSON]) -> bytes:
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 import click
 
 from . import main
+from .agents import agent_options
 from .options import (
     endpoint,
     json_option,
@@ -24,6 +25,7 @@ from .text import evaluation_lines
 @click.option("--prior", "prior_id", metavar="ID", help="A prior of the namespace by id.  [default: the live one]")
 @click.option("--repeat", default=4, show_default=True, type=click.IntRange(min=1), help="Attempts a task and arm.")
 @click.option("--seed", default=0, show_default=True, help="Of sampling and resampling.")
+@agent_options
 @upstream_options
 @store_options
 @tokenizer_option
@@ -35,6 +37,9 @@ def evaluate(
     prior_id: str | None,
     repeat: int,
     seed: int,
+    agent: str | None,
+    command: str | None,
+    agent_timeout: float | None,
     base_url: str | None,
     model: str | None,
     store: str | None,
@@ -48,6 +53,7 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from ..agents import load_agent
     from ..curation import snapshot_of
     from ..errors import InputError
     from ..evaluate import Evaluation, Measurement, held_out, measure
@@ -55,12 +61,15 @@ def evaluate(
     from ..prior import prior_for
     from ..progress import Display
     from ..rewards import check, default_reward, load_reward
+    from ..settings import Settings
     from ..tasks import read_tasks
 
     named = read_tokenizer(tokenizer)
     scorer = load_reward(reward := reward or default_reward(tasks))
     found = read_tasks(tasks)
     check(scorer, found.tasks)
+    attempting = load_agent(agent, command)
+    settings = Settings() if agent_timeout is None else Settings(agent_timeout=agent_timeout)
     with open_store(store) as opened:
         snapshot = snapshot_of(opened, namespace, prior_id) if prior_id else opened.live(namespace)
         if snapshot is None:
@@ -70,7 +79,9 @@ def evaluate(
         with endpoint(base_url, model) as (url, name):
             frame, prior = replace(snapshot.frame, model=name), prior_for(snapshot, name)
             warn_of_model(namespace, opened.namespaces(), snapshot, name, measuring=True)
-            wanted = Measurement(left, scorer, reward, frame, prior, namespace, repeat, seed)
+            wanted = Measurement(
+                left, scorer, reward, frame, prior, namespace, repeat, seed, agent=attempting, settings=settings
+            )
 
             async def work() -> Evaluation:
                 async with Upstream(url, journal=opened, tokenizer=named) as upstream:

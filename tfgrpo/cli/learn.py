@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import main
+from .agents import agent_options
 from .distiller import distiller_endpoint, distiller_options
 from .options import (
     endpoint,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=int, help="Calls in flight.  [default: 16]")
 @click.option("--distilled-groups", type=int, help="Groups a step that propose experiences.  [default: all]")
 @click.option("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]")
+@agent_options
 @distiller_options
 @click.option("--no-experiences", is_flag=True, help="Learn the token prior only.")
 @click.option("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]")
@@ -77,6 +79,8 @@ def learn(
     request: str | None,
     temperature: float | None,
     top_p: float | None,
+    agent: str | None,
+    command: str | None,
     recipe: "Recipe",
     distiller_model: str | None,
     distiller_base_url: str | None,
@@ -84,7 +88,7 @@ def learn(
     prompts: "Path | None",
     resume: bool,
     as_json: bool,
-    **more: int | None,
+    **more: float | None,
 ) -> None:
     """Learn a prior from TASKS and make it live.
 
@@ -95,7 +99,9 @@ def learn(
     """
     from dataclasses import replace
 
+    from ..agents import load_agent
     from ..distil import templates
+    from ..errors import InputError
     from ..learn import learn as run_learning
     from ..learned import Learned
     from ..llm import Upstream
@@ -110,11 +116,14 @@ def learn(
     scorer = load_reward(reward := reward or default_reward(tasks))
     found = read_tasks(tasks)
     check(scorer, found.tasks)
+    attempting = load_agent(agent, command)
     templates(prompts)
     settings = Settings.for_recipe(recipe, **_explicit(more))
     their_url = distiller_base_url if distiller_base_url != base_url else None
     theirs = distiller_endpoint(their_url, distiller_model, distiller_key_env)
     frame = read_frame(model or "", system, request, temperature, top_p)
+    if attempting and (frame.system or frame.request):
+        raise InputError("--system and --request shape a plain call; an agent writes its own requests: leave them out")
     with (
         open_store(store, create=True) as opened,
         endpoint(base_url, model) as (url, name),
@@ -122,7 +131,7 @@ def learn(
     ):
         frame = replace(frame, model=name)
         warn_of_model(namespace, opened.namespaces(), opened.live(namespace), name)
-        plan = Plan(found.tasks, scorer, reward, frame, namespace, settings, proposer, prompts)
+        plan = Plan(found.tasks, scorer, reward, frame, namespace, settings, proposer, prompts, attempting)
 
         async def work() -> Learned:
             async with (
@@ -143,7 +152,7 @@ def learn(
         click.echo("\n".join(learned_lines(learned)))
 
 
-def _explicit(options: "Mapping[str, int | None]") -> "dict[str, JSON]":
+def _explicit(options: "Mapping[str, float | None]") -> "dict[str, JSON]":
     """The settings that options name: numbers and flags that were given, and what a `no_` flag switches off."""
     switched = {name.removeprefix("no_"): False for name, on in options.items() if name.startswith("no_") and on}
     named = {name: value for name, value in options.items() if not name.startswith("no_")}

@@ -1,0 +1,83 @@
+"""Agents as users write them, loaded by name."""
+
+import asyncio
+import threading
+from typing import Any, cast
+
+import openai
+
+from tfgrpo.records import Task, message_text
+
+RUNS: list[str] = []
+"""The tasks that were attempted, in order."""
+release = threading.Event()
+"""Ends `stuck`."""
+
+
+def route(client: openai.OpenAI, task: Task) -> str:
+    """One call, in the calling thread."""
+    RUNS.append(task.id)
+    reply = client.chat.completions.create(model="default", messages=[{"role": "user", "content": task.prompt}])
+    return reply.choices[0].message.content or ""
+
+
+async def route_async(client: openai.AsyncOpenAI, task: Task) -> str:
+    """Two calls at once, of which the second counts."""
+    asked = [f"first thoughts about {task.prompt}", task.prompt]
+    made = [
+        client.chat.completions.create(model="fake", messages=[{"role": "user", "content": text}], temperature=0)
+        for text in asked
+    ]
+    replies = await asyncio.gather(*made)
+    return replies[1].choices[0].message.content or ""
+
+
+def returns_none(client: openai.OpenAI, task: Task) -> None:
+    """Forgets its answer."""
+    route(client, task)
+
+
+def returns_object(client: openai.OpenAI, task: Task) -> dict[str, str]:
+    """JSON is an answer."""
+    return {"label": route(client, task)}
+
+
+def returns_client(client: openai.OpenAI, task: Task) -> object:
+    """No text and no JSON."""
+    route(client, task)
+    return client
+
+
+def calls_nobody(client: openai.OpenAI, task: Task) -> str:
+    """Never asks the model."""
+    return "billing"
+
+
+def crashes(client: openai.OpenAI, task: Task) -> str:
+    """Fails after its call, and says too much."""
+    route(client, task)
+    raise ValueError("no luck\nwith sk-live-0123456789abcdef")
+
+
+def stuck(client: openai.OpenAI, task: Task) -> str:
+    """Never returns by itself; what it asks afterwards is refused."""
+    route(client, task)
+    release.wait()
+    return route(client, task)
+
+
+async def stuck_async(client: openai.AsyncOpenAI, task: Task) -> str:
+    """Never returns."""
+    await asyncio.Event().wait()
+    return ""
+
+
+async def sort_message(client: openai.AsyncOpenAI, task: Task) -> str:
+    """The demo's job as an agent does it: it writes its own prompt, and tidies the answer."""
+    shots = [*task.messages[:-1]]
+    asked = {"role": "user", "content": message_text(task.messages[-1])}
+    system = {"role": "system", "content": "Sort support messages by topic, in one word: delivery, payment or login."}
+    reply = await client.chat.completions.create(
+        model="default", messages=cast(Any, [system, *shots, asked]), max_tokens=8
+    )
+    return (reply.choices[0].message.content or "").strip()

@@ -1,0 +1,46 @@
+"""Functions of the user's, named on the command line as `module:function`."""
+
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+from .errors import InputError, shortened
+
+
+def is_named(name: str) -> bool:
+    """Whether a text has the form `module:function`."""
+    return re.fullmatch(r"[\w.]+:[\w.]+", name) is not None
+
+
+def load_function(name: str, what: str, *parameters: str) -> Callable[..., Any]:
+    """The function that takes these positional arguments; raises InputError, which calls it `what`, when it cannot.
+
+    The module is looked for in the current folder first, which stays on the import path.
+    """
+    module, _, function = name.partition(":")
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # the user's module may raise anything
+        why = f"{type(error).__name__}: {shortened(error, 200)}"
+        raise InputError(f"{what} {name}: cannot import {module} from {folder} ({why})") from error
+    try:
+        loaded: Callable[..., Any] = attrgetter(function)(found)
+    except AttributeError as error:
+        raise InputError(f"{what} {name}: module {module} has no {function}") from error
+    if not callable(loaded):
+        raise InputError(f"{what} {name}: {function} is not a function but {shortened(type(loaded).__name__)}")
+    try:
+        inspect.signature(loaded).bind(*parameters)
+    except TypeError as error:
+        wanted = "one argument" if len(parameters) == 1 else f"{len(parameters)} arguments"
+        raise InputError(f"{what} {name}: it must take {wanted}, {' and '.join(parameters)} ({error})") from error
+    except ValueError:  # some builtins have no signature to check
+        pass
+    return loaded
