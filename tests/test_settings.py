@@ -16,7 +16,7 @@ WHOLE = (
 )  # fmt: skip
 FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups")
 SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
-AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout")
+AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout", "agent_timeout")
 BAD = [
     *((name, value) for name in WHOLE for value in (0, -1, 2.5, "8", None)),
     *((name, value) for name in FROM_ZERO for value in (-1, 0.5)),
@@ -61,11 +61,12 @@ def test_every_number_has_bounds() -> None:
 
 
 def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
-    fast = Settings(concurrency=1, call_retries=0, call_timeout=1.0)
+    fast = Settings(concurrency=1, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
     assert fast.as_json() == Settings().as_json()
     assert Settings(seed=1).as_json() != Settings().as_json()
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
         "concurrency",
         "call_retries",
         "call_timeout",
+        "agent_timeout",
     }
