@@ -176,7 +176,7 @@ CREATE TABLE rollouts (
     finish_reason     TEXT NOT NULL,
     calls             INTEGER NOT NULL,
     prompt_tokens     INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000',
+    completion_tokens INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000', whole BLOB,
     PRIMARY KEY (group_id, sample)
 );
 

@@ -312,6 +312,19 @@ def test_half_a_surrogate_pair_from_a_model_loses_no_rollout(store: Store, run: 
     assert store.groups(run.id)[0].rollouts == (replace(cut, text="so ?", error="?"),)
 
 
+@pytest.mark.parametrize("length", [0, 2_000, 2_001, 100_000])
+def test_a_long_answer_is_compressed_and_comes_back_whole(store: Store, run: Run, length: int) -> None:
+    text = ("naïve 你好 " * 10_000)[:length]
+    attempt = Rollout(TASK, 0, 0, "prior_0", messages=({"content": text},), text=text)
+    store.add_group(run.id, Group(TASK, 0, (attempt,)))
+    assert store.groups(run.id)[0].rollouts == (attempt,)
+    with closing(sqlite3.connect(store.path)) as db:
+        shown, whole = db.execute("SELECT text, whole FROM rollouts").fetchone()
+    assert (shown == text) is (whole is None) is (length <= 2_000)
+    assert len(shown) <= 2_001
+    assert store.verify() == ()
+
+
 # Experiences and priors
 
 

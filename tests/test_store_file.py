@@ -251,6 +251,7 @@ def test_verify_finds_an_index_that_disagrees(path: Path) -> None:
         ("DELETE FROM tasks", "run_tasks row 1: its row in tasks is missing"),
         ("UPDATE calls SET response = 'x'", "calls row 1: response cannot be read"),
         ("UPDATE rollouts SET messages = x'00'", "rollouts row 1: messages cannot be read"),
+        ("UPDATE rollouts SET whole = x'00'", "rollouts row 1: whole cannot be read"),
         ("UPDATE runs SET frame = '[]'", f"run {RUN.id}: "),
     ],
 )

@@ -103,8 +103,8 @@ def _task_sets(db: Database) -> Iterator[str]:
 
 
 def _texts(db: Database) -> Iterator[str]:
-    for table, column in (("calls", "response"), ("rollouts", "messages")):
-        for rowid, blob in db.execute(f"SELECT rowid, {column} FROM {table}"):
+    for table, column in (("calls", "response"), ("rollouts", "messages"), ("rollouts", "whole")):
+        for rowid, blob in db.execute(f"SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL"):
             try:
                 rows.unpack(blob)
             except UNREADABLE as error:

@@ -24,6 +24,8 @@ from ..records import (
 )
 from .writer import Row, Value
 
+SHOWN = 2_000
+"""Characters of an answer that stand in its row for people; a longer one is kept whole, compressed, beside them."""
 _LEVEL = 3
 """zlib's own default takes three times as long for a tenth less."""
 
@@ -156,11 +158,14 @@ def run_of(row: Mapping[str, Any], tasks: Iterable[str]) -> Run:
 
 
 def rollout_row(rollout: Rollout) -> Row:
+    said = plain(rollout.text)
+    long = len(said) > SHOWN
     return {
         "sample": rollout.sample,
         "included": dumps(rollout.included),
         "messages": pack(dumps([dict(message) for message in rollout.messages])),
-        "text": plain(rollout.text),
+        "text": f"{said[:SHOWN]}…" if long else said,
+        "whole": pack(said) if long else None,
         "reward": None if rollout.reward is None else float(rollout.reward),
         "error": None if rollout.error is None else plain(rollout.error),
         "finish_reason": plain(rollout.finish_reason),
@@ -176,7 +181,7 @@ def rollout_of(row: Mapping[str, Any], task: Task) -> Rollout:
         prior=row["prior"],
         included=tuple(json.loads(row["included"])),
         messages=tuple(json.loads(unpack(row["messages"]))),
-        text=row["text"],
+        text=row["text"] if row["whole"] is None else unpack(row["whole"]),
         reward=row["reward"],
         error=row["error"],
         finish_reason=row["finish_reason"],
