@@ -1,5 +1,7 @@
 """A store with one whole learning in it, every part of which a report tells."""
 
+from math import exp
+
 from tfgrpo.records import (
     CallKey,
     Decision,
@@ -16,6 +18,7 @@ from tfgrpo.records import (
     Usage,
 )
 from tfgrpo.store import Store
+from tfgrpo.validation import Outcome, Pass, Reached, Validation
 
 FRAME = Frame("a-model", "Route it to one queue.", {"max_tokens": 8})
 TASKS = tuple(Task(f"message {number}", "billing") for number in range(6))
@@ -79,6 +82,30 @@ def make_live(store: Store, run: Run, experiences: tuple[Experience, ...]) -> Pr
     store.add_prior(prior)
     store.set_state(run.namespace, prior.id, "ungated", frame=FRAME, run=run.id, why="learned; no gate has tested it")
     return prior
+
+
+def validate(store: Store, run: Run, candidate: Prior, logs: tuple[float, ...], verdict: Reached | None) -> Validation:
+    """A gate with an e-value after each pass, and how it ended, if it has."""
+    tasks = tuple(Task(f"held-out message {number}", "billing") for number in range(5))
+    store.add_tasks(tasks)
+    ids = tuple(sorted(task.id for task in tasks))
+    begun = store.begin_validation(Validation(run.namespace, ids, run.id, candidate.id, None, 0.05, 32, 0))
+    for number, log_e in enumerate(logs, start=1):
+        store.add_pass(begun, Pass(number, 0.2, {task: (1.0, 0.0) for task in ids}, log_e))
+    if verdict:
+        e_value, reason = exp(logs[-1]), f"{verdict}: for a <reason>"
+        store.end_validation(begun, Outcome(verdict, reason, len(logs), e_value, 0.098, -0.01, 0.2, 3, 1))
+    return begun
+
+
+def evaluate(store: Store, prior: Prior, namespace: str = "default") -> Run:
+    """A finished evaluation of a prior."""
+    run, _ = store.begin(Run("eval", namespace, FRAME, {"repeats": 4, "seed": 0}, (), "exact", prior.id))
+    difference = {"mean": 0.276, "low": 0.177, "high": 0.375, "wins": 31, "losses": 5, "ties": 12}
+    result = {"tasks": 48, "repeats": 4, "means": {"frozen": 0.479, "learned": 0.755}, "difference": difference}
+    told = {**result, "constant": "delivery", "constant_mean": 0.333, "lost_tasks": 0, "failed": 0}
+    store.end(run.id, "finished", Usage(384, 4_000, 400), told)
+    return store.run(run.id)
 
 
 async def tell(store: Store, namespace: str = "default") -> tuple[Run, Prior]:

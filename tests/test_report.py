@@ -1,6 +1,7 @@
 """What a report says of a run is what the store holds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from tests import stories
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
-from tfgrpo.report import Figures, gather, verdict
+from tfgrpo.report import Figures, Interval, gather, verdict
 from tfgrpo.report.figures import clustered
 from tfgrpo.store import Store
+from tfgrpo.validation import Reached
 
 
 @pytest.fixture
@@ -139,7 +141,35 @@ def test_a_run_in_which_nothing_happened_has_empty_figures(store: Store) -> None
 )
 def test_an_evaluation_is_judged_by_its_interval(store: Store, low: float, high: float, title: str) -> None:
     store.add_prior(Prior())
-    run, _ = store.begin(Run("eval", "default", Frame("m"), {}, (), "exact", Prior().id))
-    result = {"tasks": 40, "difference": {"mean": (low + high) / 2, "low": low, "high": high}}
-    store.end(run.id, "finished", Usage(), result)
-    assert verdict(gather(store, run.id)).title.startswith(title)
+    run = stories.evaluate(store, Prior())
+    figures = gather(store, run.id)
+    assert figures.measured
+    measured = replace(figures.measured, difference=Interval((low + high) / 2, low, high))
+    assert verdict(replace(figures, measured=measured)).title.startswith(title)
+
+
+@pytest.mark.parametrize(
+    ("reached", "title", "words"),
+    [
+        ("promoted", "Promoted: +9.8 points on these 5 validation tasks", ("e-value 51.9 after 3", "40 needed",
+          "\N{MINUS SIGN}1.0 to +20.0", "carries over to other tasks is not shown")),
+        ("rejected", "Not promoted: no gain was shown on these 5 validation tasks", ("What is live is as it was",)),
+        (None, "Undecided: the gate was not finished", ("e-value 51.9 after 3 passes, 40 needed",)),
+    ],
+)  # fmt: skip
+async def test_the_gate_has_the_first_word(
+    store: Store, reached: Reached | None, title: str, words: tuple[str, ...]
+) -> None:
+    run, prior = await stories.tell(store)
+    stories.validate(store, run, prior, (-0.5, 1.5, 3.95), reached)
+    found = verdict(gather(store, run.id))
+    assert found.title == title
+    assert all(word in found.why for word in words)
+
+
+async def test_an_evaluation_is_told_beside_an_ungated_prior(store: Store) -> None:
+    run, prior = await stories.tell(store)
+    stories.evaluate(store, prior)
+    found = verdict(gather(store, run.id))
+    assert found.title == "Ungated: no test has passed it"
+    assert "On 48 tasks that learning did not see it is +27.6 points from frozen" in found.why

@@ -1,5 +1,6 @@
 """The page of a run: its numbers are the store's, its texts are harmless, and it stands alone."""
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ from tfgrpo.report import gather, render
 from tfgrpo.report.repeat import FOLDERS, SWITCHES, VALUES, repeat_of
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
+from tfgrpo.validation import Reached
 
 __all__ = ["folder"]
 VOID = {"meta", "br", "hr", "link", "img", "input", "use"}
@@ -120,6 +122,28 @@ async def test_the_numbers_of_the_token_biases_and_of_the_spend_are_the_stores(s
     assert page.numbers["stages"][:-3] == [
         number for usage in stages for number in (usage.calls, usage.prompt_tokens, usage.completion_tokens)
     ]
+
+
+@pytest.mark.parametrize("verdict", ["promoted", "rejected", None])
+async def test_the_numbers_of_the_gate_are_the_stores(store: Store, verdict: Reached | None) -> None:
+    run, prior = await stories.tell(store)
+    stories.validate(store, run, prior, (-0.5, 1.5, 3.95), verdict)
+    (gate,) = store.validations(run=run.id)
+    page = Page(render(gather(store, run.id)))
+    outcome = gate.outcome
+    found = (outcome.estimate, outcome.low, outcome.high, outcome.lost, outcome.lost_by_candidate) if outcome else ()
+    terms = (gate.attempt, len(gate.tasks), gate.level, gate.alpha)
+    e_value = outcome.e_value if outcome else math.exp(3.95)
+    assert page.numbers["gate-facts"] == pytest.approx([e_value, 1 / gate.level, 3, 32, *found, *terms])
+    assert ("for a <reason>" in page.words["page"]) == (verdict == "rejected")
+
+
+async def test_the_last_evaluation_of_the_prior_stands_beside_what_the_run_says(store: Store) -> None:
+    run, prior = await stories.tell(store)
+    stories.evaluate(store, prior)
+    page = Page(render(gather(store, run.id)))
+    assert page.numbers["arms"] == [0.479, 0.755, 0.333]
+    assert page.numbers["difference"] == [0.276, 0.177, 0.375, 31, 5, 12, 48, 4]
 
 
 async def test_what_was_refused_and_what_failed_is_counted_with_examples(store: Store) -> None:
@@ -250,12 +274,12 @@ def test_a_step_in_which_nothing_was_scored_has_a_page(store: Store) -> None:
 
 def test_an_evaluation_has_a_page(store: Store) -> None:
     store.add_prior(Prior())
-    run, _ = store.begin(Run("eval", "default", Frame("m"), {"repeats": 2, "seed": 0}, (), "exact", Prior().id))
-    result = {"tasks": 40, "difference": {"mean": 0.1, "low": 0.02, "high": 0.2}}
-    store.end(run.id, "finished", Usage(3, 4, 5), result)
+    run = stories.evaluate(store, Prior())
     page = Page(render(gather(store, run.id)))
-    assert page.words["verdict"] == "Better than frozen by +10.0 points"
-    assert "--repeat 2" in page.words["command"]
+    assert page.words["verdict"] == "Better than frozen by +27.6 points"
+    assert page.numbers["arms"] == [0.479, 0.755, 0.333]
+    assert page.numbers["difference"] == [0.276, 0.177, 0.375, 31, 5, 12, 48, 4]
+    assert page.words["command"].endswith(f"--prior {Prior().id}")
 
 
 # The command line

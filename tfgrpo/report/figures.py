@@ -14,6 +14,7 @@ from ..errors import shortened
 from ..evaluate import BOOTSTRAP
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..store import RunEntry, Store
+from ..validation import Validation
 
 EXAMPLES = 3
 """Examples shown of each thing that is counted."""
@@ -87,6 +88,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """An evaluation: arms on the same tasks, which learning did not see."""
+
+    run: str
+    tasks: int
+    repeats: int
+    arms: Mapping[str, Interval]
+    difference: Interval
+    """The last arm less the first, tasks resampled."""
+    wins: int
+    losses: int
+    ties: int
+    constant: str | None
+    """The answer that scores best when it is always given, where answers repeat."""
+    constant_mean: float | None
+    lost_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """One run."""
 
@@ -98,6 +118,10 @@ class Figures:
     """What the run made, or, for an evaluation, measured."""
     state: PriorState | None
     """What became of that prior in the namespace, by now."""
+    validation: Validation | None
+    """The gate's attempt at that prior, if this run made one."""
+    measured: Measured | None
+    """The evaluation itself, or the last one of the prior that the run made."""
     tried: tuple[Tried, ...]
     """Strongest effect first, then in order of arrival."""
     refused: tuple[Refused, ...]
@@ -127,6 +151,8 @@ def gather(store: Store, given: str) -> Figures:
         steps=_steps(groups) if learning else (),
         prior=prior,
         state=_state(store, run.namespace, prior),
+        validation=_validation(store, run.id, prior),
+        measured=_measured(entry if run.kind == "eval" else _evaluation(store, run.namespace, prior)),
         tried=tuple(one for one in tried if one not in refused),
         refused=_refused(refused),
         failures=_failures(groups),
@@ -188,6 +214,40 @@ def _state(store: Store, namespace: str, prior: Prior | None) -> PriorState | No
     """What the last event of a namespace says of a prior."""
     states = [event.state for event in store.lineage(namespace) if prior and event.prior == prior.id]
     return states[-1] if states else None
+
+
+def _validation(store: Store, run_id: str, prior: Prior | None) -> Validation | None:
+    found = [one for one in store.validations(run=run_id) if prior and one.candidate == prior.id]
+    return found[-1] if found else None
+
+
+def _evaluation(store: Store, namespace: str, prior: Prior | None) -> RunEntry | None:
+    """The last finished evaluation of a prior."""
+    found = [
+        entry
+        for entry in store.runs(namespace)
+        if prior and (entry.run.kind, entry.run.status, entry.run.parent) == ("eval", "finished", prior.id)
+    ]
+    return found[-1] if found else None
+
+
+def _measured(entry: RunEntry | None) -> Measured | None:
+    if entry is None or "difference" not in entry.run.result:
+        return None
+    told, difference = entry.run.result, entry.run.result["difference"]
+    return Measured(
+        run=entry.run.id,
+        tasks=told["tasks"],
+        repeats=told["repeats"],
+        arms={arm: Interval(mean) for arm, mean in told["means"].items()},
+        difference=Interval(difference["mean"], difference["low"], difference["high"]),
+        wins=difference["wins"],
+        losses=difference["losses"],
+        ties=difference["ties"],
+        constant=told["constant"],
+        constant_mean=told["constant_mean"],
+        lost_tasks=told["lost_tasks"],
+    )
 
 
 def _tried(store: Store, entry: RunEntry, prior: Prior | None) -> tuple[Tried, ...]:

@@ -1,7 +1,7 @@
 """Figures as one HTML page that needs nothing else: no script, no network; every text of others is escaped."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,12 @@ from .. import __version__
 from ..errors import InputError
 from ..records import TokenBias
 from ..store import RunEntry
-from .figures import Figures, Tried
+from .figures import Figures
 from .repeat import repeat_of
-from .verdict import verdict
+from .verdict import e_value, points, verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 TRIED, BIASES, FAILURES = 100, 20, 10
 """At most so many are shown of each."""
@@ -25,22 +24,13 @@ _HARMLESS = "\n\t\u200c\u200d"
 _INSTALL = "a report needs jinja2 and matplotlib: pip install 'tfgrpo[report]'"
 
 
-@dataclass(frozen=True, slots=True)
-class Plots:
-    """The plots of a page."""
-
-    rewards: "Markup | None"
-    kinds: "Markup | None"
-    scale: "Markup | None"
-    strips: "tuple[Markup, ...]"
-    bars: "tuple[Markup, ...]"
-
-
 def render(figures: Figures) -> str:
     """The page. Raises InputError where the libraries of the extra `report` are not installed."""
     _check_libraries()
-    from . import plots
+    from .gallery import gallery
+    from .plots import KINDS
 
+    gate, measured = figures.validation, figures.measured
     tried, biases = figures.tried[:TRIED], _strongest(figures)[:BIASES]
     present = {kind for step in figures.steps for kind in step.kinds}
     scored = [step.reward for step in figures.steps if step.reward]
@@ -52,10 +42,14 @@ def render(figures: Figures) -> str:
             | {
                 "run": figures.entry.run,
                 "verdict": verdict(figures),
+                "gate": gate,
+                "e_value": e_value(gate) if gate else None,
+                "needed": 1 / gate.level if gate else None,
+                "arm_intervals": measured and any(arm.low is not None for arm in measured.arms.values()),
                 "first": scored[0] if scored else None,
                 "last": scored[-1] if scored else None,
-                "kinds": [kind for kind in plots.KINDS if kind in present],
-                "plots": _plots(figures, tried, biases),
+                "kinds": [kind for kind in KINDS if kind in present],
+                "plots": gallery(figures, tried, biases),
                 "tried": tried,
                 "more_tried": len(figures.tried) - len(tried),
                 "biases": biases,
@@ -77,32 +71,6 @@ def _check_libraries() -> None:
         raise InputError(_INSTALL) from error
 
 
-def _plots(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias]) -> Plots:
-    from . import plots
-
-    ends = [end for one in tried if one.interval for end in one.interval]
-    effects = plots.common_limits([100 * end for end in ends]) if ends else None
-    span = plots.common_limits([entry.bias for entry in biases]) if biases else (0.0, 1.0)
-    return Plots(
-        rewards=plots.rewards(figures.steps, "rewards") if any(step.reward for step in figures.steps) else None,
-        kinds=plots.kinds(figures.steps, "kinds") if figures.steps else None,
-        scale=plots.scale(effects, "scale") if effects else None,
-        strips=tuple(_strip(one, effects, f"effect {number}") for number, one in enumerate(tried)),
-        bars=tuple(plots.bar(span, entry.bias, f"bias {number}") for number, entry in enumerate(biases)),
-    )
-
-
-def _strip(one: Tried, limits: tuple[float, float] | None, name: str) -> "Markup":
-    from markupsafe import Markup
-
-    from .plots import strip
-
-    if limits is None or one.effect is None or one.interval is None:
-        return Markup()
-    low, high = one.interval
-    return strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high)
-
-
 def _strongest(figures: Figures) -> list[TokenBias]:
     biases = figures.prior.biases if figures.prior else ()
     return sorted(biases, key=lambda entry: (-abs(entry.bias), entry.token))
@@ -115,10 +83,11 @@ def _environment() -> "Environment":
     environment = Environment(loader=FunctionLoader(_file), autoescape=True, undefined=StrictUndefined)
     filters: Mapping[str, object] = {
         "shown": shown,
-        "token": lambda piece: f"'{shown(piece.decode('utf-8', 'backslashreplace'))}'",
+        "token": lambda piece: f"'{shown(piece.decode('utf-8', 'backslashreplace'), harmless='')}'",
         "percent": lambda share: f"{100 * share:.1f}%",
         "signed": _signed,
-        "points": lambda reward: _signed(100 * reward, 1),
+        "points": points,
+        "figures": lambda number: f"{number:.3g}",
         "count": lambda number: f"{number:,}",
         "times": _times,
     }
@@ -126,9 +95,9 @@ def _environment() -> "Environment":
     return environment
 
 
-def shown(value: object) -> str:
+def shown(value: object, harmless: str = _HARMLESS) -> str:
     """Text of models and users, with what nobody could see, or what would turn the line around, made visible."""
-    return "".join(c if c.isprintable() or c in _HARMLESS else repr(c)[1:-1] for c in str(value))
+    return "".join(c if c.isprintable() or c in harmless else repr(c)[1:-1] for c in str(value))
 
 
 def _signed(number: float, decimals: int) -> str:

@@ -133,13 +133,22 @@ def wealth(logs: Sequence[float], needed: float, name: str) -> Markup:
 
 
 def strip(
-    limits: tuple[float, float], mean: float, name: str, *, low: float | None = None, high: float | None = None
+    limits: tuple[float, float],
+    mean: float,
+    name: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    judged: bool = False,
 ) -> Markup:
-    """One row of a forest plot: a point and its interval, on the common axis of all rows."""
+    """One row of a forest plot: a point and its interval, on the common axis of all rows.
+
+    Where it is judged, its colour says whether the interval lies above zero, below, or around it.
+    """
 
     def draw(axes: "Axes") -> None:
         _zero(axes)
-        colour = UNSURE if low is None or high is None or low <= 0 <= high else GOOD if low > 0 else BAD
+        colour = _judged(low, high) if judged else INK
         if low is not None and high is not None:
             axes.plot([low, high], [0, 0], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot([mean], [0], "o", color=colour, markersize=8, markeredgecolor=PAPER, markeredgewidth=1)
@@ -157,7 +166,7 @@ def bar(limits: tuple[float, float], value: float, name: str) -> Markup:
     return _strip(draw, limits, name)
 
 
-def scale(limits: tuple[float, float], name: str) -> Markup:
+def scale(limits: tuple[float, float], name: str, *, signed: bool = False) -> Markup:
     """The axis that rows share."""
 
     def draw(axes: "Axes") -> None:
@@ -165,7 +174,7 @@ def scale(limits: tuple[float, float], name: str) -> Markup:
 
         for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(*limits):
             if limits[0] <= tick <= limits[1]:
-                label = f"{tick:+g}".replace("-", "\N{MINUS SIGN}") if tick else "0"
+                label = f"{tick:+g}".replace("-", "\N{MINUS SIGN}") if signed and tick else f"{tick:g}"
                 axes.text(tick, -0.4, label, color=MUTED, ha="center", va="center")
 
     return _strip(draw, limits, name)
@@ -176,6 +185,12 @@ def common_limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(0.0, *values), max(0.0, *values)
     air = 0.12 * (high - low) or 1.0
     return low - air, high + air
+
+
+def _judged(low: float | None, high: float | None) -> str:
+    if low is None or high is None or low <= 0 <= high:
+        return UNSURE
+    return GOOD if low > 0 else BAD
 
 
 def _zero(axes: "Axes") -> None:

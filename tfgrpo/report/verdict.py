@@ -1,9 +1,11 @@
 """Is it real? One run's outcome in a line, and a sentence that says on what it rests. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import exp
 from typing import Literal, TypeAlias
 
-from .figures import Figures
+from ..validation import Outcome, Validation
+from .figures import Figures, Measured
 
 Tone: TypeAlias = Literal["good", "bad", "unsure"]
 
@@ -19,30 +21,83 @@ class Verdict:
 
 def verdict(figures: Figures) -> Verdict:
     """The outcome of a run; what has not ended well says so before anything else."""
-    run = figures.entry.run
-    if run.status == "failed":
-        return Verdict("Failed", figures.error or "the store does not say why", "bad")
-    if run.status == "interrupted":
+    run, error = figures.entry.run, figures.error
+    status: str = run.status
+    if status == "failed":
+        return Verdict("Failed", error or "The store does not say why.", "bad")
+    if status == "interrupted":
         return Verdict("Interrupted", "What was done is kept; the same command goes on from there.", "unsure")
-    if run.status == "running":
+    if status == "running":
         return Verdict("Running, or killed", "It has not ended; the same command goes on from there.", "unsure")
-    return _measured(figures) if run.kind == "eval" else _learned(figures)
+    if error:
+        return Verdict("Out of budget", error, "unsure")
+    found = _evaluated(figures) if run.kind == "eval" else _learned(figures)
+    if status == "finished":
+        return found
+    ended = str(run.result.get("ended") or "the budget ended it").rstrip(".")
+    return replace(found, title=f"Out of budget. {found.title}", why=f"{ended}. {found.why}")
+
+
+def e_value(validation: Validation) -> float:
+    """Of the gate so far; it starts at 1."""
+    return exp(min(700.0, validation.passes[-1].log_e)) if validation.passes else 1.0
+
+
+def points(reward: float) -> str:
+    """A difference of rewards in points, with its sign."""
+    return f"{100 * reward:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _learned(figures: Figures) -> Verdict:
+    gate = figures.validation
     if figures.prior is None:
         return Verdict("Nothing was learned that evidence supports", "The live prior is as it was.", "unsure")
-    return Verdict("Ungated: no test has passed it", "Whether it helps on other tasks is not known.", "unsure")
+    if gate and gate.outcome:
+        return _gated(gate, gate.outcome)
+    if gate:
+        so_far = f"e-value {e_value(gate):.3g} after {len(gate.passes)} passes, {1 / gate.level:g} needed"
+        return Verdict("Undecided: the gate was not finished", f"{so_far}. What is live is as it was.", "unsure")
+    if figures.state == "candidate":
+        return Verdict("Undecided: the gate made no pass", "What is live is as it was.", "unsure")
+    why = "No gate has seen it, so this run does not show that it helps."
+    measured = figures.measured
+    return Verdict("Ungated: no test has passed it", f"{why} {_elsewhere(measured)}".strip(), "unsure")
 
 
-def _measured(figures: Figures) -> Verdict:
-    result = figures.entry.run.result
-    difference, tasks = result["difference"], result["tasks"]
-    low, high = 100 * difference["low"], 100 * difference["high"]
-    size = f"{100 * difference['mean']:+.1f} points"
-    why = f"95% interval {low:+.1f} to {high:+.1f} points, over {tasks} tasks that learning did not see."
-    if low > 0:
-        return Verdict(f"Better than frozen by {size}", why, "good")
-    if high < 0:
-        return Verdict(f"Worse than frozen: {size}", why, "bad")
-    return Verdict(f"No difference shown: {size}", why, "unsure")
+def _gated(gate: Validation, outcome: Outcome) -> Verdict:
+    tasks, estimate = len(gate.tasks), f"{points(outcome.estimate)} points"
+    evidence = f"e-value {outcome.e_value:.3g} after {outcome.passes} passes, {1 / gate.level:g} needed"
+    around = ""
+    if outcome.low is not None and outcome.high is not None:
+        around = f"; 95% interval {points(outcome.low)} to {points(outcome.high)} points over tasks like these"
+    if outcome.verdict == "promoted":
+        title = f"Promoted: {estimate} on these {tasks} validation tasks"
+        carries = around and outcome.low is not None and outcome.low <= 0
+        open_question = " That it carries over to other tasks is not shown." if carries else ""
+        return Verdict(title, f"Their mean effect is above zero: {evidence}{around}.{open_question}", "good")
+    title = f"Not promoted: no gain was shown on these {tasks} validation tasks"
+    return Verdict(title, f"Estimate {estimate}: {evidence}{around}. What is live is as it was.", "bad")
+
+
+def _evaluated(figures: Figures) -> Verdict:
+    measured = figures.measured
+    if measured is None:
+        return Verdict("Nothing was measured", "The store holds no result of this evaluation.", "unsure")
+    size, low, high = f"{points(measured.difference.mean)} points", measured.difference.low, measured.difference.high
+    if low is not None and low > 0:
+        return Verdict(f"Better than frozen by {size}", _elsewhere(measured), "good")
+    if high is not None and high < 0:
+        return Verdict(f"Worse than frozen: {size}", _elsewhere(measured), "bad")
+    return Verdict(f"No difference shown: {size}", _elsewhere(measured), "unsure")
+
+
+def _elsewhere(measured: Measured | None) -> str:
+    """What an evaluation has found, in a sentence."""
+    if measured is None:
+        return ""
+    found, tasks = measured.difference, f"{measured.tasks} tasks that learning did not see"
+    size = f"On {tasks} it is {points(found.mean)} points from frozen"
+    around = (
+        "" if found.low is None or found.high is None else f", 95% interval {points(found.low)} to {points(found.high)}"
+    )
+    return f"{size}{around}."
