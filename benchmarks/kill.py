@@ -31,16 +31,22 @@ from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Receive, Scope, ScriptedModel, Send, SimulatedPolicy, serving
 
 CONCURRENCY = 8
-MOMENTS = ("start", "probe", "step", "merge", "end")
+MOMENTS = ("start", "probe", "step", "merge", "gate", "end")
 TOPICS = {"invoice": "billing", "crash": "technical", "offer": "sales"}
 WORDS = ("The", *TOPICS.values(), "I")
 ADVICE = "When a message is routed, answer with the label alone."
 HARM = "When in doubt, write a friendly greeting first."
 TASKS = [{"input": f"message {n} about {topic}", "answer": label} for n in (1, 2) for topic, label in TOPICS.items()]
+VALIDATION = [
+    {"input": f"letter {n} about {topic}", "answer": label} for n in (1, 2) for topic, label in TOPICS.items()
+]
 _LEARN = ("--steps", "3", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--json")
 _LATENCY = 0.004
 """Seconds that an answer takes at most."""
-_SETTLED = ("calls", "experiences", "origins", "effects", "decisions", "priors", "token_biases", "lineage")
+_SETTLED = (
+    "calls", "experiences", "origins", "effects", "decisions", "priors", "token_biases", "lineage",
+    "task_sets", "held_out", "validations", "passes", "outcomes",
+)  # fmt: skip
 """Tables whose rows never change once they are committed."""
 
 
@@ -68,6 +74,8 @@ class Backend(ScriptedModel):
     arrived: list[str] = field(default_factory=list)
     answered: int = 0
     merging: bool = False
+    gated: int = 0
+    """Attempts at validation tasks."""
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         event = await receive()  # requests this small come in one piece
@@ -77,6 +85,7 @@ class Backend(ScriptedModel):
         path = scope["path"].removeprefix("/v1")
         self.arrived.append(content_id("request", *([body] if path == "/chat/completions" else [path, body])))
         self.merging = self.merging or b"<proposals>" in event["body"]
+        self.gated += re.search(rb"letter \d about", event["body"]) is not None
         await asyncio.sleep(self.noise.uniform(0, _LATENCY))
 
         async def again() -> dict[str, JSON]:
@@ -128,9 +137,12 @@ class Learning:
     def __init__(self, folder: Path, model: Backend, url: str) -> None:
         self.model, self.path = model, folder / "tfgrpo.db"
         tasks = folder / "tasks.jsonl"
-        tasks.write_text("\n".join(json.dumps(task) for task in TASKS), encoding="utf-8")
+        validation = folder / "validation.jsonl"
+        for path, given in ((tasks, TASKS), (validation, VALIDATION)):
+            path.write_text("\n".join(json.dumps(task) for task in given), encoding="utf-8")
         where = ("--model", "fake", "--base-url", url, "--store", str(self.path))
         self.command = [sys.executable, "-m", "tfgrpo", "learn", str(tasks), *where, *_LEARN]
+        self.command += ["--validation", str(validation)]
         self.reported: set[str] = set()
         self._printed, self._errors = folder / "stdout.txt", folder / "stderr.txt"
 
@@ -214,10 +226,12 @@ def kill_once(learning: Learning, whole: Outcome, moment: str, seed: int) -> Kil
     model, draw = learning.model, random.Random(seed)
     rows, before = learning.rows(), len(model.arrived)
     left = len(whole.requests - learning.committed())
-    model.merging = False
+    model.merging, model.gated = False, 0
     nth = {"probe": draw.randint(1, 5), "step": draw.randint(1, max(1, left))}.get(moment, 0)
+    gated = draw.randint(1, 3 * len(VALIDATION))
     reached: dict[str, Callable[[], bool]] = {
         "merge": lambda: model.merging or len(model.arrived) - before >= left,
+        "gate": lambda: model.gated >= gated or len(model.arrived) - before >= left,
         "end": lambda: model.answered - before >= left,
     }
     within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.01)

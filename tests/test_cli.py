@@ -21,7 +21,7 @@ from tfgrpo.records import ChatBody
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
-SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences")
+SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences", "--gate", "none")
 
 
 @pytest.fixture
@@ -200,7 +200,8 @@ def test_a_bad_task_file_is_one_line_and_spends_nothing(
     ],
 )
 def test_bad_input_is_one_line(folder: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
-    write_tasks(folder / "train.jsonl")
+    many = [Path(write_tasks(folder / "train.jsonl", start)).read_text() for start in (0, 100, 200, 300)]
+    (folder / "train.jsonl").write_text("\n".join(many))
     (folder / "bad.json").write_text("{")
     (folder / "hot.json").write_text('{"temperature": "hot"}')
     (folder / "biased.json").write_text('{"logit_bias": {"abc": 1}}')
@@ -234,7 +235,7 @@ def test_ctrl_c_keeps_what_was_done(folder: Path) -> None:
     model.script = script
     with serving(model.app) as url:
         command = [sys.executable, "-m", "tfgrpo", "learn", write_tasks(folder / "train.jsonl"), "--model", "fake"]
-        more = ["--base-url", url, "--steps", "50", "--no-experiences"]
+        more = ["--base-url", url, "--steps", "50", "--no-experiences", "--gate", "none"]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
         process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True, env=environment)
         assert many.wait(60)

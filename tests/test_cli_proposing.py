@@ -63,7 +63,8 @@ def tfgrpo(*arguments: str) -> Result:
 
 
 def learn(url: str, *more: str) -> Result:
-    return tfgrpo("learn", "train.jsonl", "--model", "fake", "--base-url", url, "--no-token-prior", "--json", *more)
+    ungated = ("--gate", "none", "--no-token-prior", "--json")
+    return tfgrpo("learn", "train.jsonl", "--model", "fake", "--base-url", url, *ungated, *more)
 
 
 def rollouts(model: ScriptedModel) -> list[ChatBody]:

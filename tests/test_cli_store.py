@@ -344,7 +344,18 @@ def test_bytes_that_are_no_text_are_refused_by_name(priors: tuple[Prior, Prior],
 def test_half_a_surrogate_pair_in_a_request_file_is_one_line(folder: Path) -> None:
     Path("request.json").write_text('{"stop": "\\ud83d"}')
     tasks = write_tasks(Path("tasks.jsonl"))
-    given = ("learn", tasks, "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--request", "request.json")
+    given = (
+        "learn",
+        tasks,
+        "--gate",
+        "none",
+        "--model",
+        "m",
+        "--base-url",
+        "http://127.0.0.1:9/v1",
+        "--request",
+        "request.json",
+    )
     one_line(tfgrpo(*given), "request.json", "half a surrogate pair")
 
 

@@ -22,7 +22,7 @@ from tfgrpo.betting import (
     tasks_needed,
 )
 from tfgrpo.errors import InputError, RewardError
-from tfgrpo.gate import Gate, GateState, Verdict, decide, interval
+from tfgrpo.gate import Gate, GateState, Verdict, decide, detectable, enough, interval
 
 RATES = st.tuples(st.floats(0, 1), st.floats(0, 1))
 FIRST = attempt(1)
@@ -193,13 +193,21 @@ def test_the_interval_beside_a_verdict_is_clustered_by_task() -> None:
 def test_what_would_have_been_enough_is_enough() -> None:
     reason = decide(FIRST, gone(FIRST, log_e=1.0, passes=24, mean=0.05)).reason
     passes, tasks = (passes_needed(TASKS, 0.05, FIRST.level), tasks_needed(PASSES, 0.05, FIRST.level))
-    assert reason.endswith(f"would take about {passes} passes or {tasks} tasks")
+    assert reason.endswith(f"would take about {TASKS} tasks x {passes} passes or {tasks} tasks x {PASSES} passes")
     assert passes is not None
     assert tasks is not None
     assert passes > PASSES
     assert tasks > TASKS
     unlucky = decide(FIRST, gone(FIRST, log_e=1.0, passes=24, mean=0.12)).reason
-    assert unlucky.endswith("estimate +12.0 points)")
+    assert unlucky.endswith(f"estimate +12.0 points); {detectable(FIRST)}")
+    worse = decide(FIRST, gone(FIRST, log_e=-9.0, passes=24, mean=-0.1)).reason
+    assert worse.endswith(
+        "; 24 tasks x 24 passes promote an effect of +9.1 points in 80% of runs, smaller ones less often"
+    )
+    few = Gate(1, 1)
+    assert enough(few, gone(few, log_e=0.1)).endswith("1 tasks x 1 passes are too few to promote anything")
+    tiny = decide(FIRST, gone(FIRST, log_e=0.1, passes=24, mean=0.001)).reason
+    assert tiny.endswith("would take about more than 1,000 passes")
 
 
 # Simulated arms

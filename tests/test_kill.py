@@ -1,4 +1,4 @@
-"""`kill -9` at ten moments of three runs, from start to end; benchmarks/kill.py does it a hundred times."""
+"""`kill -9` at eleven moments of three runs, from start to end; benchmarks/kill.py does it a hundred times."""
 
 import json
 
@@ -15,14 +15,15 @@ def whole() -> Outcome:
     return uninterrupted()
 
 
-def test_a_run_that_nobody_kills_learns_experiences_and_a_token_prior(whole: Outcome) -> None:
+def test_a_run_that_nobody_kills_learns_experiences_and_a_token_prior_that_pass_the_gate(whole: Outcome) -> None:
     assert whole.result["experiences"] > 0
     assert whole.result["biases"] > 0
+    assert (whole.result["state"], whole.result["gate"]["verdict"]) == ("live", "promoted")
 
 
 @pytest.mark.parametrize(
     ("moments", "seed"),
-    [(("start", "step", "merge", "end"), 1), (("probe", "step", "step", "merge"), 2), (("step", "end"), 3)],
+    [(("start", "step", "merge", "end"), 1), (("probe", "step", "gate", "gate"), 2), (("gate", "gate", "end"), 3)],
 )
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
     whole: Outcome, moments: tuple[str, ...], seed: int

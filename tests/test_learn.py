@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tfgrpo.budget import Budget
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learn import learn
 from tfgrpo.learned import Learned
@@ -45,11 +46,13 @@ def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
 
 
 @asynccontextmanager
-async def upstream(model: ScriptedModel, store: Store, settings: Settings = SMALL) -> AsyncIterator[Upstream]:
+async def upstream(
+    model: ScriptedModel, store: Store, settings: Settings = SMALL, budget: Budget | None = None
+) -> AsyncIterator[Upstream]:
     transport = httpx2.ASGITransport(app=model.app)
     async with (
         httpx2.AsyncClient(transport=transport) as client,
-        Upstream("http://fake/v1", settings=settings, journal=store, http_client=client) as calls,
+        Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
     ):
         yield calls
 

@@ -414,7 +414,8 @@ async def test_anything_else_ends_the_run_with_the_task_and_the_value(value: flo
             await score(reward, rollout)
         start = f"the reward of task {rollout.task.id} (the question) is {shown}"
         assert str(caught.value).startswith(start)
-        assert str(caught.value).endswith("; it must be a number from 0 to 1")
+        assert "; it must be a number from 0 to 1" in str(caught.value)
+        assert ("--clip-rewards" in str(caught.value)) == (shown in ("1.5", "-0.01", "1.001", "inf"))
 
 
 @pytest.mark.parametrize(

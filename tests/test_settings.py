@@ -12,7 +12,7 @@ from tfgrpo.settings import Settings
 
 WHOLE = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
-    "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency", "bias_entries",
+    "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency", "bias_entries", "gate_passes",
 )  # fmt: skip
 FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups")
 SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
@@ -23,6 +23,7 @@ BAD = [
     *((name, value) for name in SHARES for value in (-0.1, 1.1, math.nan, "half")),
     *((name, value) for name in AMOUNTS for value in (0, -1.0, math.nan, math.inf, "1")),
     *(("bias_z", value) for value in (-0.5, math.nan)),
+    *(("gate_alpha", value) for value in (0.0, 1.0, -0.1, math.nan, "0.05")),
     ("bias_entries", 301),
     ("bias_cap", 101),
     ("call_retries", None),
@@ -46,6 +47,7 @@ def test_a_bad_value_names_its_setting_and_what_it_must_be(name: str, value: JSO
         ("bias_entries", 300),
         ("bias_cap", 100),
         ("bias_z", 0),
+        ("gate_alpha", 0.5),
         ("recipe", "paper"),
         ("distilled_groups", None),
     ],
@@ -57,7 +59,7 @@ def test_bounds_are_allowed_themselves(name: str, value: JSON) -> None:
 def test_every_number_has_bounds() -> None:
     free = {"seed"}
     numbers = {field.name for field in fields(Settings) if field.type in (int, float, int | None)}
-    assert numbers - free == {*WHOLE, *FROM_ZERO, *SHARES, *AMOUNTS, "bias_z"}
+    assert numbers - free == {*WHOLE, *FROM_ZERO, *SHARES, *AMOUNTS, "bias_z", "gate_alpha"}
 
 
 def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError
 from tfgrpo.records import Task
-from tfgrpo.splits import Shares, Splits, given_splits, split
+from tfgrpo.splits import Shares, Splits, arrange, split
 from tfgrpo.tasks import TaskSet, read_tasks
 
 HUNDREDS = TaskSet(tuple(Task(f"{number} + 1", number + 1) for number in range(400)), "sums.jsonl")
@@ -21,6 +21,11 @@ def task_set(source: str, *tasks: Task) -> TaskSet:
 
 def numbered(source: str, start: int, count: int) -> TaskSet:
     return task_set(source, *(Task(f"task {number}", "x") for number in range(start, start + count)))
+
+
+def given(train: TaskSet, validation: TaskSet, test: TaskSet | None = None) -> Splits:
+    """Splits that a person made: the first file holds training tasks only."""
+    return arrange(train, validation, test, shares=Shares(test=0.0))
 
 
 def refusal(work: Callable[[], Splits]) -> str:
@@ -39,7 +44,7 @@ def test_every_task_is_on_one_side_and_the_shares_are_about_those_wanted() -> No
     ] * 3
 
 
-@given(st.permutations(range(60)), st.integers(0, 40), st.integers(0, 3))
+@hypothesis_given(st.permutations(range(60)), st.integers(0, 40), st.integers(0, 3))
 def test_a_task_never_changes_sides_when_the_file_grows_or_is_sorted(order: list[int], more: int, seed: int) -> None:
     before = split(TaskSet(HUNDREDS.tasks[:60], "t"), seed=seed)
     grown = [HUNDREDS.tasks[place] for place in order] + list(HUNDREDS.tasks[60 : 60 + more])
@@ -68,26 +73,31 @@ def test_a_larger_share_for_validation_takes_nothing_from_the_test() -> None:
     assert split(HUNDREDS, Shares(0.5, 0)).test == ()
 
 
-@pytest.mark.parametrize("shares", [(0.0, 0.2), (0.8, 0.2), (0.3, -0.1), (-0.3, 0.2)])
-def test_shares_that_leave_nothing_to_learn_from_or_decide_by_are_refused(shares: tuple[float, float]) -> None:
+@pytest.mark.parametrize("shares", [(0.8, 0.2), (1.0, 0.0), (0.3, -0.1), (-0.3, 0.2)])
+def test_shares_that_leave_nothing_to_learn_from_are_refused(shares: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="shares of"):
         Shares(*shares)
 
 
 def test_a_file_too_small_for_its_sides_is_refused() -> None:
     assert "its 6 tasks give" in refusal(lambda: split(numbered("few.jsonl", 0, 6)))
-    assert "needs at least 5" in refusal(lambda: split(numbered("few.jsonl", 0, 6)))
+    message = refusal(lambda: split(numbered("few.jsonl", 0, 6)))
+    assert message.endswith(
+        "and the gate needs at least 5; add tasks, name a file of them with --validation FILE, or learn without a gate"
+        " (--gate none)"
+    )
     assert "leave none to learn from" in refusal(lambda: split(numbered("few.jsonl", 0, 3), Shares(0.98, 0.01)))
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_given_validation_tasks_must_be_at_least_five(count: int) -> None:
     train, test = numbered("train.jsonl", 0, 9), numbered("test.jsonl", 20, 1)
-    message = refusal(lambda: given_splits(train, numbered("val.jsonl", 10, count), test))
-    assert f"val.jsonl holds {count} tasks for validation, which needs at least 5" in message
+    message = refusal(lambda: given(train, numbered("val.jsonl", 10, count), test))
+    assert f"val.jsonl holds {count} tasks for validation, and the gate needs at least 5" in message
+    assert "--gate none" in message
     five = numbered("val.jsonl", 10, 5)
-    assert given_splits(train, five, test) == Splits(train.tasks, five.tasks, test.tasks)
-    assert given_splits(train, five).test == ()
+    assert given(train, five, test) == Splits(train.tasks, five.tasks, test.tasks)
+    assert given(train, five).test == ()
 
 
 def test_a_task_in_two_files_is_refused_with_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,15 +107,37 @@ def test_a_task_in_two_files_is_refused_with_both_places(tmp_path: Path, monkeyp
     lines = ['{"input": "d"}', *['{"input": "d"}'] * 2, '{"input": "b", "answer": 2, "id": "x", "level": "hard"}']
     Path("test.jsonl").write_text("\n".join(lines))
     files = [read_tasks(name) for name in ("train.jsonl", "val.csv", "test.jsonl")]
-    message = refusal(lambda: given_splits(*files))
+    message = refusal(lambda: given(*files))
     assert message.startswith("train.jsonl, line 3 and test.jsonl, line 4 hold the same task (b)")
 
 
 def test_tasks_that_differ_in_metadata_alone_may_stand_together_in_one_file() -> None:
     twins = task_set("train.jsonl", Task("a", 1, {"level": 1}), Task("a", 1, {"level": 2}))
-    assert given_splits(twins, numbered("val.jsonl", 0, 5)).train == twins.tasks
+    assert given(twins, numbered("val.jsonl", 0, 5)).train == twins.tasks
 
 
 def test_tasks_without_places_are_named_by_number() -> None:
     shared = TaskSet((Task("z"), Task("task 3", "x")), "gym")
-    assert "gym, task 2 and val.jsonl, line 4" in refusal(lambda: given_splits(shared, numbered("val.jsonl", 0, 5)))
+    assert "gym, task 2 and val.jsonl, line 4" in refusal(lambda: given(shared, numbered("val.jsonl", 0, 5)))
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_what_is_given_as_a_file_is_not_taken_from_the_first_one(name: str) -> None:
+    file = numbered(f"{name}.jsonl", 1000, 9)
+    files = (file, None) if name == "validation" else (None, file)
+    found = arrange(HUNDREDS, *files, shares=Shares())
+    assert getattr(found, name) == file.tasks
+    other = "test" if name == "validation" else "validation"
+    whole = split(HUNDREDS, Shares(validation=0.3 * (name == "test"), test=0.2 * (name == "validation")))
+    assert (found.train, getattr(found, other)) == (whole.train, getattr(whole, other))
+
+
+def test_without_a_gate_every_task_teaches_unless_it_is_for_the_test() -> None:
+    few = numbered("few.jsonl", 0, 3)
+    assert arrange(few, shares=Shares(test=0.0), gated=False) == Splits(few.tasks)
+    found = arrange(HUNDREDS, shares=Shares(), gated=False)
+    assert (found.validation, found.test) == ((), split(HUNDREDS).test)
+    test = numbered("test.jsonl", 20, 2)
+    assert arrange(few, test=test, shares=Shares(), gated=False) == Splits(few.tasks, (), test.tasks)
+    message = refusal(lambda: arrange(few, numbered("val.jsonl", 10, 9), shares=Shares(), gated=False))
+    assert message.startswith("val.jsonl is for the gate, which --gate none leaves out")

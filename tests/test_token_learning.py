@@ -179,7 +179,9 @@ def test_the_command_line_learns_with_a_tokenizer_and_prior_show_names_the_weake
     with serving(ScriptedModel(SILENT).app) as url:
         named = ("--model", "fake", "--base-url", url, "--tokenizer", file)
         probed = CliRunner().invoke(main, ["probe", *named, "--json"])
-        learned = CliRunner().invoke(main, ["learn", str(tasks), *named, "--store", store, "--no-experiences"])
+        learned = CliRunner().invoke(
+            main, ["learn", str(tasks), *named, "--store", store, "--no-experiences", "--gate", "none"]
+        )
     told = json.loads(probed.stdout)
     assert (told["logit_bias"], told["logprobs"], learned.exit_code) == ("honoured", False, 0)
     shown = CliRunner().invoke(main, ["prior", "show", "--store", store])

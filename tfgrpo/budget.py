@@ -3,7 +3,8 @@
 `admit` is asked right before each call is sent, `charge` told what it cost. Calls are counted when they are admitted,
 so no more are made than the ceiling says; tokens, money and time overshoot by the calls that are in flight at most. A
 call is one request with its retries; a reply from the journal is none, and what earlier sittings of a run spent is
-handed over as `spent`. Minutes are those of this sitting.
+handed over as `spent`, or carried. Minutes are those of this sitting. A share of every ceiling can be held back for
+what comes last.
 """
 
 import time
@@ -112,10 +113,13 @@ class Ended:
     resource: Resource
     ceiling: float
     spent: float
+    held: float = 0.0
+    """What was held back of it then."""
 
     def __str__(self) -> str:
         most, used = round(self.ceiling, 4), round(self.spent, 4)
-        return f"the budget of {most:,} {_UNITS[self.resource]} is used up ({used:,} spent)"
+        but = f" but for {self.held:,.6g} held back for the gate" if self.held else ""
+        return f"the budget of {most:,} {_UNITS[self.resource]} is used up{but} ({used:,} spent)"
 
 
 class Budget:
@@ -134,14 +138,46 @@ class Budget:
             raise InputError("a ceiling on money needs prices; state --price IN/OUT")
         self.ceiling = ceiling
         self.ended: Ended | None = None
-        self._prices, self._clock = prices, clock
-        self._spent = spent or Spent()
+        self.prices, self._clock = prices, clock
+        self._earlier = self._spent = spent or Spent()
         self._started = clock() - 60 * self._spent.minutes
+        self._held = 0.0
 
     @property
     def spent(self) -> Spent:
         """So far; calls in flight count as calls."""
         return replace(self._spent, minutes=(self._clock() - self._started) / 60)
+
+    def carry(self, earlier: Spent) -> None:
+        """Count what earlier sittings of the run have spent, their minutes left out."""
+        self._earlier = replace(earlier, minutes=0.0)
+        self._spent = Spent(
+            self._spent.calls + earlier.calls, self._spent.tokens + earlier.tokens, self._spent.usd + earlier.usd
+        )
+
+    def price(self, model: str, usage: Usage) -> float:
+        """USD, 0 where no prices are given; raises InputError as the prices do."""
+        return self.prices(model, usage) if self.prices else 0.0
+
+    def hold_back(self, share: float) -> None:
+        """Refuse, until `release`, the calls that would eat into that share of any ceiling."""
+        self._held = share
+
+    def release(self) -> None:
+        """Give back what was held back; a run that ended for its sake goes on."""
+        self._held, self.ended = 0.0, None
+
+    @property
+    def calls_left(self) -> int | None:
+        """About how many more calls the ceilings allow, at the mean cost of those so far; None: without limit."""
+        spent, left = self.spent, []
+        for name in _UNITS:
+            most, used = getattr(self.ceiling, name), getattr(spent, name)
+            made = spent.calls - (self._earlier.calls if name == "minutes" else 0)
+            each = 1.0 if name == "calls" else used / made if made else 0.0
+            if most is not None and each:
+                left.append(max(0, int((most * (1 - self._held) - used) / each)))
+        return min(left, default=None)
 
     def admit(self) -> None:
         """Count one more call, or raise BudgetEnded: from the first refusal on, always for the same reason."""
@@ -152,13 +188,13 @@ class Budget:
 
     def charge(self, model: str, usage: Usage) -> None:
         """Count what an admitted call cost; raises InputError as the prices do."""
-        usd = self._prices(model, usage) if self._prices else 0.0
+        usd = self.price(model, usage)
         self._spent = replace(self._spent, tokens=self._spent.tokens + usage.tokens, usd=self._spent.usd + usd)
 
     def _used_up(self) -> Ended | None:
         spent = self.spent
         for name in _UNITS:
             most, used = getattr(self.ceiling, name), getattr(spent, name)
-            if most is not None and used >= most:
-                return Ended(name, most, used)
+            if most is not None and used >= most * (1 - self._held):
+                return Ended(name, most, used, most * self._held)
         return None

@@ -105,7 +105,7 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     )
     try:
         backend = await probe(upstream, wanted.frame.model, run=run.id)
-        priors = {"frozen": Prior(), "learned": _usable(wanted.prior, backend, upstream, observer)}
+        priors = {"frozen": Prior(), "learned": usable(wanted.prior, backend, upstream, observer)}
         async with executors(wanted.agent, upstream, wanted.settings, store) as make:
             arms = {
                 arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors
@@ -131,7 +131,7 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     return result
 
 
-def _usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer) -> Prior:
+def usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer) -> Prior:
     """The prior, less a token prior that means nothing to this upstream; says so."""
     if not prior.biases:
         return prior

@@ -100,12 +100,20 @@ class ExperienceLearning:
         self._effects = estimate(self._groups, self.library.experiences, settings, run=run, step=step)
         self._store.add_effects(self._run.namespace, self._effects)
 
-    def keep(self) -> None:
-        """The verdicts that only the end of a run may give; what a person has decided meanwhile stands."""
+    def keep(self, *, over: bool = True) -> None:
+        """The verdicts that only the end of a run may give; what a person has decided meanwhile stands.
+
+        Where the run is not over, and a budget ended it, they make its prior and are not written down: they are given
+        anew when it goes on.
+        """
         self._heed_people()
         on_trial = {experience.id for experience in self.library.having("on trial")}
         good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
-        self._adopt(judged(self.library, good, "kept"))
+        library = judged(self.library, good, "kept")
+        if over:
+            self._adopt(library)
+        else:
+            self.library = library
 
     def _heed_people(self) -> None:
         """Take in what people have decided in the store since the run began."""

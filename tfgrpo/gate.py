@@ -36,7 +36,17 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .betting import BET_CAP, POWER, chance_of_promotion, next_bet, passes_needed, shrunk, tasks_needed
+from .betting import (
+    BET_CAP,
+    MOST,
+    POWER,
+    chance_of_promotion,
+    next_bet,
+    passes_needed,
+    shrunk,
+    smallest_effect,
+    tasks_needed,
+)
 from .errors import InputError, RewardError
 from .evaluate import Difference, paired_difference
 from .validation import level_of
@@ -159,7 +169,7 @@ def decide(gate: Gate, state: GateState) -> GateDecision:
     if state.passes < gate.passes and _within_reach(gate, state):
         return GateDecision("continue", f"undecided whether {claim} ({figures})")
     why = "the passes left could hardly show that" if state.passes < gate.passes else "it was not shown that"
-    return GateDecision("reject", f"not promoted: {why} {claim} ({figures}){_enough(gate, state)}")
+    return GateDecision("reject", f"not promoted: {why} {claim} ({figures}); {enough(gate, state)}")
 
 
 def interval(state: GateState, seed: int = 0) -> Difference | None:
@@ -201,11 +211,22 @@ def _figures(gate: Gate, state: GateState) -> str:
     return f"{evidence}; {estimate}{lost}"
 
 
-def _enough(gate: Gate, state: GateState) -> str:
-    """How many tasks or passes would likely have shown an effect as large as the estimate; nothing if these should."""
+def enough(gate: Gate, state: GateState) -> str:
+    """What would likely have shown an effect as large as the estimate; else what these tasks and passes would."""
     effect = state.estimate
     if effect <= 0 or chance_of_promotion(gate.tasks, gate.passes, effect, gate.level) >= POWER:
-        return ""
+        return detectable(gate)
     passes, tasks = passes_needed(gate.tasks, effect, gate.level), tasks_needed(gate.passes, effect, gate.level)
-    ways = [f"{count} {name}" for count, name in ((passes, "passes"), (tasks, "tasks")) if count]
-    return f"; an effect of that size would take about {' or '.join(ways)}" if ways else ""
+    ways = [f"{gate.tasks} tasks x {passes} passes"] if passes else []
+    ways += [f"{tasks} tasks x {gate.passes} passes"] if tasks else []
+    return f"an effect of that size would take about {' or '.join(ways or [f'more than {MOST:,} passes'])}"
+
+
+def detectable(gate: Gate) -> str:
+    """The smallest effect that these tasks and passes promote with a chance of POWER, in a sentence."""
+    effect, size = smallest_effect(gate.tasks, gate.passes, gate.level), f"{gate.tasks} tasks x {gate.passes} passes"
+    if effect is None:
+        return f"{size} are too few to promote anything"
+    return (
+        f"{size} promote an effect of {100 * effect:+.1f} points in {100 * POWER:.0f}% of runs, smaller ones less often"
+    )

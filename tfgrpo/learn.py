@@ -1,4 +1,4 @@
-"""The loop: rollouts, rewards, advantage, experiences and token prior, step after step, into a new prior.
+"""The loop: rollouts, rewards, advantage, experiences and token prior, step after step, into a candidate for the gate.
 
 The prior changes only at the end of a step. Within a step nothing waits for a whole batch: a group is distilled as soon
 as its last rollout lands. Every derivation goes in task order, never in order of completion, and every call is
@@ -12,20 +12,24 @@ from dataclasses import replace
 
 from .advantage import group_kind
 from .agents import Executors, executors
+from .budget import Budget, Spent
+from .cost import cost, lines
 from .distil import Distiller
 from .edits import Proposals
-from .errors import ModelError, StoreError, TfgrpoError
+from .errors import BudgetEnded, ModelError, StoreError, TfgrpoError
+from .evaluate import usable
 from .experience_learning import ExperienceLearning
 from .learned import Learned, StepSummary
 from .llm import Upstream
 from .observer import Observer
-from .plan import Plan, run_of, unfinished
+from .plan import Plan, refuse_seen, run_of, unfinished
 from .probe import probe
+from .promotion import Promotion, Trial, promote
 from .prompts import template
-from .records import Backend, Experience, Group, Prior, Rollout, Run, Task, TokenBias
+from .records import Backend, Experience, Group, Prior, Rollout, Run, RunStatus, Task, TokenBias
 from .rewards import score
 from .rollouts import SAMPLERS_OFF, Executor, gather, roll_group
-from .store import Store
+from .store import SERVING, Store
 from .token_learning import WEAKER, TokenLearning, obstacle
 
 
@@ -37,23 +41,35 @@ async def learn(
     *,
     distiller: Upstream | None = None,
     fresh: bool = False,
+    budget: Budget | None = None,
 ) -> Learned:
-    """Learn a prior and make it live, marked ungated; goes on with the same run where it was interrupted.
+    """Learn a prior, and make it live if the gate says so; goes on with the same run where it was interrupted.
 
-    `upstream` journals to `store`, and so does `distiller`, where experiences are proposed elsewhere. Raises
-    UpstreamError when no call can succeed, ModelError when a whole step failed, RewardError and InputError as the
-    reward does, PromptError for unusable templates; what was done is kept.
+    `upstream` journals to `store` under `budget`, and so does `distiller`, where experiences are proposed elsewhere.
+    What a budget ends is no error: what the completed steps taught is kept, and goes through the gate if what was held
+    back for that is enough. Raises UpstreamError when no call can succeed, ModelError when a whole step or pass failed,
+    RewardError and InputError as the reward does, PromptError for unusable templates, BudgetEnded when not even the
+    upstream could be probed; what was done is kept.
     """
+    refuse_seen(plan, store)
     wanted = None if fresh else unfinished(plan, store)
     live = store.live(plan.namespace)
     wanted = wanted or run_of(plan, live.prior.id if live else None)
     start = store.prior(wanted.parent) if wanted.parent else Prior()
-    store.add_tasks(plan.tasks)
+    store.add_tasks((*plan.tasks, *plan.validation, *plan.test))
     run, resumed = store.begin(wanted, fresh=fresh)
+    for role, tasks in plan.held_out:
+        store.hold_out(run.id, role, [task.id for task in tasks])
     if resumed:
         observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
+    estimate = cost(plan, budget.prices if budget else None)
+    if budget:
+        budget.carry(_earlier(plan, run, store, budget))
+        budget.hold_back(estimate.held_back)
     try:
         backend = await probe(upstream, plan.frame.model, run=run.id)
+        for line in lines(plan, estimate, _attempt(plan, run, store), budget.ceiling if budget else None):
+            observer.note(line)
         async with executors(plan.agent, upstream, plan.settings, store) as make_executor:
             learner = _Learner(
                 plan,
@@ -64,6 +80,7 @@ async def learn(
                 backend=backend,
                 observer=observer,
                 start=start,
+                budget=budget,
                 make_executor=make_executor,
             )
             learned = await learner.learn(resumed)
@@ -73,10 +90,27 @@ async def learn(
     except Exception as error:
         with suppress(StoreError):  # of a store that failed once, the first failure is the one to tell
             told = str(error) if isinstance(error, TfgrpoError) else type(error).__name__  # others may quote anything
-            store.end(run.id, "failed", store.spent(run.id), {"error": told})
+            status: RunStatus = "out of budget" if isinstance(error, BudgetEnded) else "failed"
+            store.end(run.id, status, store.spent(run.id), {"error": told})
         raise
-    store.end(run.id, "finished", learned.usage, learned.as_json())
+    store.end(run.id, "out of budget" if learned.ended else "finished", learned.usage, learned.as_json())
     return learned
+
+
+def _attempt(plan: Plan, run: Run, store: Store) -> int:
+    """The number of the run's attempt of the gate that is under way, or of the one that comes next."""
+    under_way = [one.attempt for one in store.validations(run=run.id) if one.outcome is None]
+    return under_way[-1] if under_way else store.next_attempt(plan.namespace, [task.id for task in plan.validation])
+
+
+def _earlier(plan: Plan, run: Run, store: Store, budget: Budget) -> Spent:
+    """What earlier sittings of a run have spent; the model of a call is told by its stage."""
+    usd = 0.0
+    for stage, usage in store.spent_by_stage(run.id).items():
+        own = stage.startswith(("probe", "rollout", "gate"))
+        usd += budget.price(plan.frame.model if own else plan.distiller or plan.frame.model, usage)
+    spent = store.spent(run.id)
+    return Spent(spent.calls, spent.tokens, usd)
 
 
 class _Learner:
@@ -93,33 +127,94 @@ class _Learner:
         backend: Backend,
         observer: Observer,
         start: Prior,
+        budget: Budget | None,
         make_executor: Executors,
     ) -> None:
         self.plan, self.run, self.store, self.upstream = plan, run, store, upstream
         self.distiller, self.backend, self.observer, self.start = distiller, backend, observer, start
+        self.budget = budget
         self.notes: list[str] = []
         self.tokens = self._token_learning()
         self.experiences = ExperienceLearning(self._proposer(), store, run, plan.tasks, plan.settings)
-        self.executor = self._executor(make_executor)
+        self.make_executor = make_executor
+        self.executor = self._executor()
 
     async def learn(self, resumed: bool) -> Learned:
-        """All steps, then the verdicts and the new prior."""
-        settings = self.plan.settings
-        tasks = len(self.plan.tasks)
-        distilled = min(tasks, settings.distilled_groups or tasks) if settings.experiences else 0
-        self.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
-        steps = tuple([await self._step(number) for number in range(settings.steps)])
-        self.experiences.keep()
+        """All steps that the budget allows, then the verdicts, the new prior and the gate."""
+        steps, cut = await self._steps()
+        if self.budget:
+            self.budget.release()
         for upstream in dict.fromkeys((self.upstream, self.distiller)):
             for name, why in sorted(upstream.dropped.items()):
                 self._note(f"parameter {name} was left out: {why}")
-        prior = self._prior(self.experiences.kept, self.tokens.result() if self.tokens else ())
-        changed = prior.id != self.start.id and bool(prior.experiences or prior.biases)
-        if changed:
-            self._make_live(prior)
+        candidate = self._candidate(over=cut is None) if steps else None
+        promotion = await self._promoted(candidate) if candidate else None
+        changed = promotion is not None and promotion.state in SERVING
+        prior = candidate if candidate and changed else self._live()
         fates = Counter[str](decision.verdict for decision in self.experiences.library.standing.values())
         usage, notes = self.store.spent(self.run.id), tuple(self.notes)
-        return Learned(self.run, resumed, prior if changed else self.start, changed, steps, fates, usage, notes)
+        ended = self._ended(len(steps), cut, promotion)
+        return Learned(self.run, resumed, prior, changed, steps, fates, usage, notes, candidate, promotion, ended=ended)
+
+    async def _steps(self) -> tuple[tuple[StepSummary, ...], BudgetEnded | None]:
+        """The steps that were completed, and what ended them early; calls in flight then have landed."""
+        settings, tasks = self.plan.settings, len(self.plan.tasks)
+        distilled = min(tasks, settings.distilled_groups or tasks) if settings.experiences else 0
+        self.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
+        steps: list[StepSummary] = []
+        try:
+            for number in range(settings.steps):
+                steps.append(await self._step(number))
+        except BudgetEnded as cut:
+            return tuple(steps), cut
+        return tuple(steps), None
+
+    def _candidate(self, *, over: bool) -> Prior | None:
+        """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""
+        self.experiences.keep(over=over)
+        prior = self._prior(self.experiences.kept, self.tokens.result() if self.tokens else ())
+        return prior if prior.id != self.start.id and (prior.experiences or prior.biases) else None
+
+    async def _promoted(self, candidate: Prior) -> Promotion | None:
+        """What the gate makes of it, or what is made of it without one."""
+        plan, settings = self.plan, self.plan.settings
+        trial = Trial(
+            self.run,
+            candidate,
+            plan.validation,
+            plan.reward,
+            plan.frame,
+            settings.gate_alpha,
+            settings.gate_passes,
+            settings.seed,
+            settings.clip_rewards,
+        )
+
+        def usable_here(prior: Prior) -> Prior:
+            return usable(prior, self.backend, self.upstream, self.observer)
+
+        def make(stage: str, seed: int) -> Executor:
+            return self.make_executor(plan.frame, self.backend, run=self.run.id, stage=stage, seed=seed)
+
+        log_odds = candidate.biases and self.tokens and self.tokens.estimator == "log-odds"
+        caveat = f"; token prior {WEAKER}" if log_odds else ""
+        return await promote(
+            trial, self.store, make, self.observer, budget=self.budget, usable=usable_here, caveat=caveat
+        )
+
+    def _live(self) -> Prior:
+        """What is live now, and was not made so by this run."""
+        snapshot = self.store.live(self.run.namespace)
+        return snapshot.prior if snapshot else self.start
+
+    def _ended(self, steps: int, cut: BudgetEnded | None, promotion: Promotion | None) -> str | None:
+        """What a budget ended, and what was not done for it."""
+        told = []
+        if cut:
+            told.append(f"{cut}: {steps} of {self.plan.settings.steps} steps were done, and what they taught is kept")
+        if promotion and promotion.undecided:
+            told.append(f"the gate was not finished: {promotion.why}")
+        return "; ".join(told) or None
 
     def _proposer(self) -> Distiller:
         """Hidden samplers are switched off where the model that proposes is the one that was probed."""
@@ -129,13 +224,6 @@ class _Learner:
         name = plan.distiller or plan.frame.model
         return Distiller(self.distiller, name, self.run.id, plan.settings, plan.prompts, request)
 
-    def _make_live(self, prior: Prior) -> None:
-        frame, run, why = self.plan.frame, self.run, "learned; no gate has tested it"
-        if prior.biases and self.tokens and self.tokens.estimator == "log-odds":
-            why += f"; token prior {WEAKER}"
-        self.store.add_prior(prior)
-        self.store.set_state(run.namespace, prior.id, "ungated", frame=frame, run=run.id, why=why)
-
     async def _step(self, step: int) -> StepSummary:
         prior = self._prior(self.experiences.on_offer, self.tokens.working if self.tokens else ())
         self.store.add_prior(prior)
@@ -144,8 +232,9 @@ class _Learner:
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error
             raise ModelError(f"every attempt of step {step + 1} failed; the first one: {first}")
+        by_rule = await self.experiences.learn(step, groups, proposals)  # first: a budget may end it
         self._learn_tokens(groups)
-        if by_rule := await self.experiences.learn(step, groups, proposals):
+        if by_rule:
             self._note(f"step {step + 1}: proposals were merged by rule: {by_rule}")
         return self._summary(step, groups, proposals)
 
@@ -164,13 +253,13 @@ class _Learner:
         self.observer.distilled(group)
         return group, proposals
 
-    def _executor(self, make: Executors) -> Executor:
+    def _executor(self) -> Executor:
         """Attempts that are scored as they land."""
         settings, frame = self.plan.settings, self.plan.frame
         if self.tokens and frame.top_p != 1:
             self._note(f"rollouts are sampled at top_p 1, not {frame.top_p}: the token prior's gradient needs it")
             frame = replace(frame, top_p=1.0)
-        call = make(
+        call = self.make_executor(
             frame,
             self.backend,
             run=self.run.id,
@@ -180,7 +269,7 @@ class _Learner:
         )
 
         async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-            rollout = await score(self.plan.reward, await call(task, prior, step, sample))
+            rollout = await score(self.plan.reward, await call(task, prior, step, sample), clip=settings.clip_rewards)
             self.observer.landed(rollout)
             return rollout
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from .promotion import Promotion
 from .records import JSON, Prior, Run, Usage
 
 
@@ -29,14 +30,22 @@ class Learned:
     run: Run
     resumed: bool
     prior: Prior
-    """What is live now; the prior that was live before when nothing new was learned."""
+    """What is live now; the prior that was live before when nothing new went live."""
     changed: bool
+    """Something new went live."""
     steps: tuple[StepSummary, ...]
+    """Those that were completed."""
     fates: Mapping[str, int]
     """How many experiences are kept, on trial, retired, refused."""
     usage: Usage
     notes: tuple[str, ...]
     """What a person should know about this run: what was dropped, left out, or failed."""
+    candidate: Prior | None = None
+    """What was learned; None where it is nothing new."""
+    promotion: Promotion | None = None
+    """What became of it; None where there is none, or where it was live already."""
+    ended: str | None = None
+    """Why the budget ended the run, and what was not done; None where all of it was done."""
 
     def as_json(self) -> dict[str, JSON]:
         """The figures of the run."""
@@ -45,7 +54,10 @@ class Learned:
             "resumed": self.resumed,
             "prior": self.prior.id,
             "changed": self.changed,
-            "state": "ungated" if self.changed else None,
+            "candidate": self.candidate.id if self.candidate else None,
+            "state": self.promotion.state if self.promotion else None,
+            "gate": self.promotion.as_json() if self.promotion and self.promotion.validation else None,
+            "ended": self.ended,
             "experiences": len(self.prior.experiences),
             "biases": len(self.prior.biases),
             "steps": [asdict(step) for step in self.steps],

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from .agents import Agent
 from .distil import templates_version
-from .records import Frame, Run, Task
+from .errors import InputError, shortened
+from .hashing import canonical
+from .records import JSON, Frame, Run, Task
 from .rewards import Reward
 from .settings import Settings
 from .store import Store
+from .validation import Role, task_set_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,36 @@ class Plan:
     """A folder with the user's own templates for the distiller."""
     agent: Agent | None = None
     """What makes the attempts; None: one chat call each."""
+    validation: tuple[Task, ...] = ()
+    """What the gate decides by, and nothing else reads; none: what is learned goes live `ungated`."""
+    test: tuple[Task, ...] = ()
+    """What learning leaves to `eval`."""
+
+    @property
+    def held_out(self) -> tuple[tuple[Role, tuple[Task, ...]], ...]:
+        """The sides that learning does not see, by what they are for; empty ones left out."""
+        sides: tuple[tuple[Role, tuple[Task, ...]], ...] = (("validation", self.validation), ("test", self.test))
+        return tuple((role, tasks) for role, tasks in sides if tasks)
+
+
+def refuse_seen(plan: Plan, store: Store) -> None:
+    """Raise InputError where the namespace has learned from a validation task: its priors know the answer."""
+    learned = {canonical(task.input) for task in store.tasks(store.learned_from(plan.namespace))}
+    seen = [task for task in plan.validation if canonical(task.input) in learned]
+    if seen:
+        wrong = (
+            f"{len(seen)} of {len(plan.validation)} validation tasks were learned from in namespace {plan.namespace}"
+        )
+        ways = "name other tasks with --validation FILE, use another --namespace, or learn without a gate (--gate none)"
+        raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
 
 
 def run_of(plan: Plan, parent: str | None) -> Run:
+    """The run that carries out a plan, from the prior with that id; the sides of its tasks are part of it."""
     proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
     attempting = {"agent": plan.agent.name} if plan.agent else {}
-    settings = {**plan.settings.as_json(), **proposing, **attempting}
+    held: dict[str, JSON] = {role: task_set_id(task.id for task in side) for role, side in plan.held_out}
+    settings = {**plan.settings.as_json(), **proposing, **attempting, **held}
     tasks = tuple(task.id for task in plan.tasks)
     return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
 

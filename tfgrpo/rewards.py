@@ -94,7 +94,9 @@ def _in_range(value: object, task: Task, clip: bool) -> float:
     except (TypeError, ValueError, OverflowError):  # an array of many numbers, an integer of 400 digits
         number = math.nan
     if not (-ROUNDING <= number <= 1 + ROUNDING or (clip and not math.isnan(number))):
-        raise RewardError(f"the reward of {_named(task)} is {shortened(value)}; it must be a number from 0 to 1")
+        clipping = "" if math.isnan(number) else ", or be clipped to it (--clip-rewards)"
+        wrong = f"the reward of {_named(task)} is {shortened(value)}; it must be a number from 0 to 1"
+        raise RewardError(wrong + clipping)
     return min(1.0, max(0.0, number))
 
 

@@ -77,6 +77,13 @@ class Settings:
     bias_entries: int = 100
     bias_z: float = 1.0
 
+    clip_rewards: bool = False
+    """Take a reward outside [0, 1] for the nearer bound, instead of stopping."""
+    gate_alpha: float = 0.05
+    """Chance of ever promoting a prior that is no better, over all attempts on one validation set."""
+    gate_passes: int = 32
+    """Passes of the gate at most."""
+
     concurrency: int = 16
     call_retries: int = 5
     call_timeout: float = 600.0
@@ -138,7 +145,7 @@ def _share(value: object) -> bool:
 
 _COUNTS = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
-    "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency",
+    "prior_tokens", "demonstration_chars", "top_logprobs", "gate_passes", "concurrency",
 )  # fmt: skip
 _SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")
@@ -150,6 +157,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_SHARES, _share, "between 0 and 1"),
     (("bias_cap",), _above_zero(BIAS_LIMIT), f"above 0 and at most {BIAS_LIMIT:g}"),
     (_AMOUNTS, _above_zero(), "a number above 0"),
+    (("gate_alpha",), lambda value: isinstance(value, float) and 0 < value < 1, "above 0 and below 1"),
     (("bias_z",), lambda value: value == 0 or _above_zero()(value), "a number of at least 0"),
     (("recipe",), lambda value: value in get_args(Recipe), " or ".join(get_args(Recipe))),
 )

@@ -24,10 +24,10 @@ class Shares:
     test: float = 0.2
 
     def __post_init__(self) -> None:
-        """Raises InputError for shares that leave nothing to learn from, or to decide by."""
-        if not (self.validation > 0 and self.test >= 0 and self.validation + self.test < 1):
+        """Raises InputError for shares that leave nothing to learn from."""
+        if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             wrong = f"shares of {self.validation:g} for validation and {self.test:g} for test"
-            raise InputError(f"{wrong} cannot be; validation must be above 0, and both together below 1")
+            raise InputError(f"{wrong} cannot be; neither may be below 0, and both together must be below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,32 @@ class Splits:
     """Tasks by what they are for, each in the order of its file; no task is in two."""
 
     train: tuple[Task, ...]
-    validation: tuple[Task, ...]
+    validation: tuple[Task, ...] = ()
     test: tuple[Task, ...] = ()
+
+
+def arrange(
+    found: TaskSet,
+    validation: TaskSet | None = None,
+    test: TaskSet | None = None,
+    *,
+    shares: Shares,
+    gated: bool = True,
+    seed: int = 0,
+) -> Splits:
+    """The splits of a run: what is given as a file of its own is taken from there, the rest from `found` by shares.
+
+    Without a gate there is no validation. Raises InputError for a task in two files, and for too few to decide by.
+    """
+    _refuse_shared([one for one in (found, validation, test) if one])
+    if validation and not gated:
+        raise InputError(f"{validation.source} is for the gate, which --gate none leaves out; give one or the other")
+    here = Shares(shares.validation if gated and not validation else 0.0, shares.test if not test else 0.0)
+    sides = split(found, here, seed=seed)
+    if validation and len(validation.tasks) < SMALLEST_VALIDATION:
+        raise _too_few(f"{validation.source} holds {len(validation.tasks)} tasks for validation")
+    given = validation.tasks if validation else sides.validation
+    return Splits(sides.train, given, test.tasks if test else sides.test)
 
 
 def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Splits:
@@ -48,23 +72,14 @@ def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Spl
     train, validation, test = (tuple(side) for side in sides)
     if not train:
         raise InputError(f"{found.source}: its {len(found.tasks)} tasks leave none to learn from; add tasks")
-    if len(validation) < SMALLEST_VALIDATION:
-        given = f"{found.source}: its {len(found.tasks)} tasks give {len(validation)} for validation"
-        raise InputError(f"{given}, which needs at least {SMALLEST_VALIDATION}; add tasks, or raise its share")
+    if shares.validation and len(validation) < SMALLEST_VALIDATION:
+        raise _too_few(f"{found.source}: its {len(found.tasks)} tasks give {len(validation)} for validation")
     return Splits(train, validation, test)
 
 
-def given_splits(train: TaskSet, validation: TaskSet, test: TaskSet | None = None) -> Splits:
-    """Splits that a person made; InputError for a task in two of them, or too few for validation.
-
-    Tasks with the same input and answer are the same here, whatever their metadata.
-    """
-    given = [train, validation, *([test] if test else [])]
-    _refuse_shared(given)
-    if len(validation.tasks) < SMALLEST_VALIDATION:
-        held = f"{validation.source} holds {len(validation.tasks)} tasks for validation"
-        raise InputError(f"{held}, which needs at least {SMALLEST_VALIDATION}; add some")
-    return Splits(train.tasks, validation.tasks, test.tasks if test else ())
+def _too_few(given: str) -> InputError:
+    ways = "add tasks, name a file of them with --validation FILE, or learn without a gate (--gate none)"
+    return InputError(f"{given}, and the gate needs at least {SMALLEST_VALIDATION}; {ways}")
 
 
 def _side(task: Task, shares: Shares, seed: int) -> int:

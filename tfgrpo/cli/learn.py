@@ -21,13 +21,19 @@ from .options import (
     upstream_options,
     warn_of_model,
 )
+from .sides import sides_options
+from .spending import OUT_OF_BUDGET, spending_options
 from .text import learned_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..budget import Budget
+    from ..plan import Plan
     from ..records import JSON
     from ..settings import Recipe
+    from .sides import Sides
+    from .spending import Spending
 
 
 @main.command()
@@ -55,11 +61,17 @@ if TYPE_CHECKING:
 @click.option("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]")
 @agent_options
 @distiller_options
+@sides_options
+@click.option("--alpha", "gate_alpha", type=float, help="Chance of ever promoting what is no better.  [default: 0.05]")
+@click.option("--passes", "gate_passes", type=int, help="Passes of the gate at most.  [default: 32]")
+@spending_options
 @click.option("--no-experiences", is_flag=True, help="Learn the token prior only.")
 @click.option("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]")
 @click.option("--no-demonstrations", is_flag=True, help="Try no winning attempts as examples.  [paper: always]")
 @click.option("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller.")
 @click.option("--review", is_flag=True, help="Hold every proposal for a person instead of trying it.")
+@click.option("--clip-rewards", is_flag=True, help="Take a reward outside 0 to 1 for the nearer bound.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost, and what the gate could detect; spend nothing.")
 @click.option(
     "--resume/--fresh",
     default=True,
@@ -86,16 +98,20 @@ def learn(
     distiller_base_url: str | None,
     distiller_key_env: str | None,
     prompts: "Path | None",
+    sides: "Sides",
+    spending: "Spending",
+    dry_run: bool,
     resume: bool,
     as_json: bool,
     **more: float | None,
 ) -> None:
-    """Learn a prior from TASKS and make it live.
+    """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
     TASKS is JSONL, JSON or CSV with `input` and `answer`, - for stdin, or gym:FAMILY?size=50&seed=1 (extra
-    `tfgrpo[gym]`).
+    `tfgrpo[gym]`). A part of it teaches, a part decides (the gate), a part is left for tfgrpo eval.
 
-    The same command goes on where it was interrupted.
+    The same command goes on where it was interrupted. Exit code 3: a ceiling ended the run; what was done is kept, and
+    a larger ceiling goes on from there.
     """
     from dataclasses import replace
 
@@ -115,41 +131,83 @@ def learn(
     named = read_tokenizer(tokenizer)
     scorer = load_reward(reward := reward or default_reward(tasks))
     found = read_tasks(tasks)
-    check(scorer, found.tasks)
+    parts = sides.splits(found)
+    check(scorer, (*parts.train, *parts.validation, *parts.test))
     attempting = load_agent(agent, command)
     templates(prompts)
     settings = Settings.for_recipe(recipe, **_explicit(more))
     their_url = distiller_base_url if distiller_base_url != base_url else None
     theirs = distiller_endpoint(their_url, distiller_model, distiller_key_env)
-    frame = read_frame(model or "", system, request, temperature, top_p)
+    frame = read_frame(model or base_url or "", system, request, temperature, top_p)
     if attempting and (frame.system or frame.request):
         raise InputError("--system and --request shape a plain call; an agent writes its own requests: leave them out")
+    plan = Plan(
+        parts.train,
+        scorer,
+        reward,
+        frame,
+        namespace,
+        settings,
+        distiller_model,
+        prompts,
+        attempting,
+        parts.validation,
+        parts.test,
+    )
+    if dry_run:
+        _tell_cost(plan, spending.budget(base_url, *_models(plan)), store, as_json=as_json)
+        return
     with (
         open_store(store, create=True) as opened,
         endpoint(base_url, model) as (url, name),
         theirs as (their, proposer),
     ):
-        frame = replace(frame, model=name)
+        plan = replace(plan, frame=replace(frame, model=name), distiller=proposer)
         warn_of_model(namespace, opened.namespaces(), opened.live(namespace), name)
-        plan = Plan(found.tasks, scorer, reward, frame, namespace, settings, proposer, prompts, attempting)
+        budget = spending.budget(base_url, *_models(plan))
 
         async def work() -> Learned:
             async with (
-                Upstream(url, settings=settings, journal=opened, tokenizer=named) as upstream,
-                their.open(settings, opened) as distiller,
+                Upstream(url, settings=settings, journal=opened, tokenizer=named, budget=budget) as upstream,
+                their.open(settings, opened, budget) as distiller,
             ):
                 with Display(lambda: upstream.usage + (distiller.usage if distiller else Usage())) as display:
                     if found.duplicates:
                         display.note(f"{found.source}: {found.duplicates} repeated tasks are counted once")
                     if settings.group_size == 1 and recipe == "measured":
                         display.note("a group of one compares nothing: no experience can be measured, and none kept")
-                    return await run_learning(plan, opened, upstream, display, distiller=distiller, fresh=not resume)
+                    return await run_learning(
+                        plan, opened, upstream, display, distiller=distiller, fresh=not resume, budget=budget
+                    )
 
         learned = run_async(work())
     if as_json:
         print_json(learned.as_json())
     else:
         click.echo("\n".join(learned_lines(learned)))
+    if learned.ended:
+        click.get_current_context().exit(OUT_OF_BUDGET)
+
+
+def _models(plan: "Plan") -> tuple[str, ...]:
+    """The models that a run calls."""
+    return tuple(dict.fromkeys(name for name in (plan.frame.model, plan.distiller) if name))
+
+
+def _tell_cost(plan: "Plan", budget: "Budget", store: str | None, *, as_json: bool) -> None:
+    """What --dry-run prints; a store that is not there yet is not made."""
+    from ..cost import cost, lines
+    from ..store import default_store_path
+
+    path, attempt = default_store_path(store), 1
+    if path.exists():
+        with open_store(store) as opened:
+            attempt = opened.next_attempt(plan.namespace, [task.id for task in plan.validation])
+    found = cost(plan, budget.prices)
+    if as_json:
+        print_json(found.as_json(plan, attempt, budget.ceiling))
+    else:
+        click.echo("\n".join(lines(plan, found, attempt, budget.ceiling)))
 
 
 def _explicit(options: "Mapping[str, float | None]") -> "dict[str, JSON]":

@@ -107,13 +107,28 @@ def learned_lines(learned: "Learned") -> list[str]:
     undistilled = sum(len(step.undistilled) for step in learned.steps)
     failed = f"; in {undistilled} groups the distiller gave no usable answer" if undistilled else ""
     lines.append(f"experiences: {fates}{failed}")
-    if learned.changed:
-        prior = learned.prior
-        what = f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"
-        lines.append(f"prior {prior.id} is live, ungated ({what}); measure it on other tasks: tfgrpo eval")
-    else:
-        lines.append("nothing was learned that evidence supports; the live prior is as it was")
+    lines += _promotion_lines(learned)
+    if learned.ended:
+        lines.append(f"the budget ended this run: {learned.ended}")
+        lines.append("the same command with a larger ceiling goes on from there")
     return lines
+
+
+def _promotion_lines(learned: "Learned") -> list[str]:
+    """What became of what was learned, and on what evidence."""
+    candidate, promotion = learned.candidate, learned.promotion
+    if candidate is None:
+        what = "nothing was learned yet" if not learned.steps else "nothing was learned that evidence supports"
+        return [f"{what}; the live prior is as it was"]
+    named = f"prior {candidate.id}"
+    what = f"({len(candidate.experiences)} experiences, {len(candidate.biases)} token biases)"
+    if promotion is None:
+        return [f"{named} {what} is live already"]
+    if promotion.state == "ungated":
+        return [f"{named} is live, ungated {what}; measure it on other tasks: tfgrpo eval"]
+    became = {"live": "is live", "rejected": "was rejected"}.get(promotion.state, "is a candidate")
+    kept = "" if promotion.state == "live" else "; the live prior is as it was"
+    return [f"{named} {became} {what}{kept}", plain(promotion.why)]
 
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
@@ -134,7 +149,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
 def demo_lines(result: "Demo", fates: "Sequence[ExperienceStatus]") -> list[str]:
     """The demo's story in the order in which it happened."""
     lines = ["", "What was learned", *learned_lines(result.learned)]
-    lines += [f"  {line}" for line in prior_lines(result.learned.prior)]
+    lines += [f"  {line}" for line in prior_lines(result.learned.candidate or result.learned.prior)]
     for status in fates:
         row = experience_json(status)
         lines.append(f"  {row['fate']}: {plain(row['text'])} ({plain(row['why'])})")

@@ -114,6 +114,14 @@ class RunStore(StoreFile):
         with self._read("reading tasks") as db:
             return tuple(load_task(db, task_id) for task_id in ids)
 
+    def learned_from(self, namespace: str) -> tuple[str, ...]:
+        """The ids of the tasks that learning in a namespace has seen attempts at, sorted."""
+        query = """
+            SELECT DISTINCT groups.task FROM groups JOIN runs ON runs.id = groups.run
+            WHERE runs.namespace = ? AND runs.kind = 'learn' ORDER BY groups.task"""
+        with self._read(f"reading what {namespace} has learned from") as db:
+            return tuple(task for (task,) in db.execute(query, [namespace]))
+
     def add_group(self, run_id: str, group: Group) -> None:
         """Add a group of a run whose tasks were added; a resumed run that adds it again replaces it.
 

@@ -1,0 +1,176 @@
+"""`learn` as a user meets it: which tasks teach and which decide, what it will cost, and what a ceiling does."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.test_cli import one_line
+from tests.test_learn import TOPICS, WORDS, talkative
+from tfgrpo.cli import main
+from tfgrpo.store import Store
+from tfgrpo.testing import ScriptedModel, SimulatedPolicy, serving
+
+SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("TFGRPO_STORE", "TFGRPO_NAMESPACE", "TFGRPO_MODEL", "TFGRPO_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, start, count in (("tasks", 0, 48), ("few", 0, 9), ("other", 100, 9), ("four", 200, 4)):
+        topics = list(TOPICS.items()) * count
+        lines = [{"input": f"message {start + n} about {topics[n][0]}", "answer": topics[n][1]} for n in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return tmp_path
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    return ScriptedModel(SimulatedPolicy(WORDS, talkative))
+
+
+@pytest.fixture
+def url(model: ScriptedModel) -> Iterator[str]:
+    with serving(model.app) as base_url:
+        yield base_url
+
+
+def learn(url: str, *more: str, tasks: str = "tasks.jsonl") -> Result:
+    return CliRunner().invoke(main, ("learn", tasks, "--model", "fake", "--base-url", url, *SMALL, *more))
+
+
+def test_one_file_teaches_decides_and_is_left_for_the_test(folder: Path, url: str) -> None:
+    learned = learn(url)
+    assert learned.exit_code == 0, learned.output
+    assert "is live (" in learned.stdout
+    assert "promoted: the mean effect over these 18 tasks is above zero" in learned.stdout
+    assert "22 tasks x 6 attempts x 2 steps: 264 calls; gate: at most 1,152 (18 tasks x 32 passes x 2 priors)" in (
+        learned.stderr
+    )
+    assert "at most about 1,416 calls" in learned.stderr
+    assert "price unknown" in learned.stderr
+    assert "gate: attempt 1 on these 18 validation tasks, level 0.025, at most 32 passes: too few tasks to promote" in (
+        learned.stderr
+    )
+    with Store("tfgrpo.db") as store:
+        (tried,) = store.validations()
+        (run,) = (entry.run for entry in store.runs())
+        (test,) = store.held_out("default", "test").values()
+        assert [len(side) for side in (run.tasks, tried.tasks, test)] == [22, 18, 8]
+        assert len({*run.tasks, *tried.tasks, *test}) == 48
+        assert store.openings("default") == ()
+
+
+def test_the_sides_can_be_files(folder: Path, url: str) -> None:
+    learned = learn(url, "--validation", "other.jsonl", "--json", tasks="few.jsonl")
+    assert learned.exit_code == 0, learned.output
+    figures = json.loads(learned.stdout)
+    assert (figures["state"], figures["gate"]["tasks"], figures["gate"]["attempt"]) == ("live", 9, 1)
+    with Store("tfgrpo.db") as store:
+        assert len(store.runs()[0].run.tasks) == 9
+        assert store.held_out("default", "test") == {}
+
+
+def test_a_smaller_alpha_and_fewer_passes_are_the_gates(folder: Path, url: str) -> None:
+    learned = learn(url, "--alpha", "0.01", "--passes", "2", "--validation-share", "0.5", "--json")
+    assert learned.exit_code == 0, learned.output
+    with Store("tfgrpo.db") as store:
+        (tried,) = store.validations()
+        assert (tried.alpha, tried.most_passes, len(tried.tasks)) == (0.01, 2, 27)
+
+
+def test_gate_none_is_as_published_and_teaches_with_all_tasks(folder: Path, url: str) -> None:
+    learned = learn(url, "--gate", "none")
+    assert "is live, ungated" in learned.stdout
+    with Store("tfgrpo.db") as store:
+        assert len(store.runs()[0].run.tasks) == 48
+        assert store.validations() == ()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "options", "words"),
+    [
+        ("few.jsonl", (), ("its 9 tasks give", "at least 5", "--validation FILE", "--gate none")),
+        ("few.jsonl", ("--validation", "four.jsonl"), ("four.jsonl holds 4 tasks", "at least 5", "--gate none")),
+        ("few.jsonl", ("--validation", "tasks.jsonl"), ("few.jsonl, line 1 and tasks.jsonl, line 1", "same task")),
+        ("few.jsonl", ("--gate", "none", "--test", "tasks.jsonl"), ("few.jsonl, line 1 and tasks.jsonl, line 1",)),
+        ("few.jsonl", ("--gate", "none", "--validation", "other.jsonl"), ("other.jsonl is for the gate",)),
+        ("tasks.jsonl", ("--validation-share", "0.9", "--test-share", "0.2"), ("shares of 0.9", "below 1")),
+        ("tasks.jsonl", ("--alpha", "2"), ("gate_alpha", "below 1")),
+        ("tasks.jsonl", ("--passes", "0"), ("gate_passes", "at least 1")),
+        ("tasks.jsonl", ("--max-calls", "0"), ("ceiling on calls is 0",)),
+        ("tasks.jsonl", ("--max-usd", "1"), ("no price is listed for 'fake'", "--price IN/OUT")),
+        ("tasks.jsonl", ("--price", "cheap"), ("'cheap'", "IN/OUT")),
+    ],
+)
+def test_sides_and_ceilings_that_cannot_be_are_one_line_and_spend_nothing(
+    folder: Path, url: str, model: ScriptedModel, tasks: str, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    one_line(learn(url, *options, tasks=tasks), *words)
+    assert model.requests == []
+
+
+def test_an_empty_validation_file_is_one_line(folder: Path, url: str) -> None:
+    (folder / "none.jsonl").write_text("")
+    one_line(learn(url, "--validation", "none.jsonl", tasks="few.jsonl"), "none.jsonl")
+
+
+def test_a_namespace_that_learned_from_all_of_a_file_cannot_be_judged_by_a_part_of_it(folder: Path, url: str) -> None:
+    learn(url, "--gate", "none")
+    one_line(learn(url), "18 of 18 validation tasks were learned from in namespace default", "--gate none")
+
+
+def test_a_dry_run_tells_the_cost_and_touches_nothing(folder: Path, url: str, model: ScriptedModel) -> None:
+    told = learn(url, "--dry-run", "--price", "1/10")
+    assert told.exit_code == 0, told.output
+    first, second, third = told.stdout.splitlines()
+    assert first.startswith("22 tasks x 6 attempts x 2 steps: 264 calls; gate: at most 1,152")
+    assert second.startswith("at most about 1,416 calls, ")
+    assert second.endswith(" USD")
+    assert "too few tasks to promote anything below " in third
+    assert model.requests == []
+    assert not Path("tfgrpo.db").exists()
+    figures = json.loads(learn(url, "--dry-run", "--max-calls", "400", "--json").stdout)
+    assert figures["calls"] == {"attempts": 264, "distilling": 0, "gate": 1152}
+    assert figures["tasks"] == {"train": 22, "validation": 18, "test": 8}
+    assert (figures["attempt"], figures["passes"], figures["usd"]) == (1, 3, None)
+    assert figures["smallest_effect"] > json.loads(learn(url, "--dry-run", "--json").stdout)["smallest_effect"]
+
+
+def test_a_dry_run_knows_how_many_attempts_there_were(folder: Path, url: str) -> None:
+    learn(url)
+    assert "gate: attempt 2 on these 18 validation tasks, level 0.0125" in learn(url, "--dry-run").stdout
+    assert "gate" not in learn(url, "--dry-run", "--gate", "none").stdout
+
+
+def test_a_ceiling_ends_a_run_with_a_code_of_its_own_and_a_larger_one_goes_on(
+    folder: Path, url: str, model: ScriptedModel
+) -> None:
+    ended = learn(url, "--max-calls", "300")
+    assert ended.exit_code == 3, ended.output
+    assert "the budget ended this run: the budget of 300 calls is used up but for 90 held back" in ended.stdout
+    assert "1 of 2 steps were done" in ended.stdout
+    assert "the same command with a larger ceiling goes on" in ended.stdout
+    assert len(model.requests) <= 300
+    listed = json.loads(CliRunner().invoke(main, ("runs", "list", "--json")).stdout)
+    assert [run["status"] for run in listed] == ["out of budget"]
+    shown = CliRunner().invoke(main, ("runs", "show", listed[0]["id"]))
+    assert shown.exit_code == 0, shown.output
+    figures = json.loads(learn(url, "--max-calls", "5000", "--json").stdout)
+    assert (figures["resumed"], figures["ended"], len(figures["steps"])) == (True, None, 2)
+
+
+def test_a_reward_out_of_range_names_task_and_value_unless_it_is_clipped(folder: Path, url: str) -> None:
+    (folder / "wild.py").write_text("def reward(rollout):\n    return 2 * (rollout.text == rollout.task.answer)\n")
+    wild = learn(url, "--reward", "wild:reward", "--gate", "none")
+    assert wild.exit_code == 1
+    last = wild.stderr.splitlines()[-1]
+    assert last.startswith("Error: the reward of task task_")
+    assert last.endswith("is 2; it must be a number from 0 to 1, or be clipped to it (--clip-rewards)")
+    clipped = learn(url, "--reward", "wild:reward", "--gate", "none", "--clip-rewards", "--json")
+    assert clipped.exit_code == 0, clipped.output
+    assert 0 < json.loads(clipped.stdout)["steps"][0]["mean_reward"] <= 1
