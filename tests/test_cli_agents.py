@@ -58,7 +58,8 @@ COMMAND = f"{sys.executable} agent.py {{input}}"
 
 
 def tfgrpo(command: str, tasks: str, url: str, *more: str) -> Result:
-    return CliRunner().invoke(main, [command, tasks, "--model", "fake", "--base-url", url, *more])
+    ungated = ("--gate", "none") if command == "learn" else ()
+    return CliRunner().invoke(main, [command, tasks, "--model", "fake", "--base-url", url, *ungated, *more])
 
 
 def test_a_program_is_learned_for_and_evaluated(folder: Path, url: str, model: ScriptedModel) -> None:
@@ -106,7 +107,8 @@ def test_a_command_whose_every_attempt_fails_says_why(folder: Path, url: str) ->
 def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIDS", str(folder / "pids"))
     (folder / "agent.py").write_text(SLEEPS + "print('started', file=open('started', 'w')); time.sleep(600)")
-    command = [sys.executable, "-m", "tfgrpo", "learn", "train.jsonl", "--model", "fake", "--base-url", url]
+    command = [sys.executable, "-m", "tfgrpo", "learn", "train.jsonl", "--gate", "none", "--model", "fake"]
+    command += ["--base-url", url]
     with subprocess.Popen([*command, "--command", COMMAND], stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (folder / "started").exists():
             os.sched_yield()
