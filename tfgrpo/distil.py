@@ -10,17 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .advantage import group_kind
 from .edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each
 from .errors import ModelError, PromptError, UpstreamError
 from .hashing import canonical, content_id, derive_seed
-from .llm import Model
 from .prompts import Template, template
 from .quote import clip, neutralise, transcript
 from .records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Rollout, Task
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .llm import Model
 
 COMPARED = 4
 """Attempts of one group that are compared at most, half of them the best, half the worst (`paper`: all)."""
@@ -46,7 +48,7 @@ T = TypeVar("T")
 class Distiller:
     """The model that proposes, and all that its calls depend on; raises PromptError for unusable templates."""
 
-    model: Model
+    model: "Model"
     name: str
     """Model name in the request."""
     run: str

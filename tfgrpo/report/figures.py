@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from ..advantage import GroupKind, group_kind
 from ..credit import interval
 from ..errors import shortened
-from ..evaluate import BOOTSTRAP
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..store import RunEntry, Store
 from ..validation import Validation
 
 EXAMPLES = 3
 """Examples shown of each thing that is counted."""
-_BLOCK = 100
+_BLOCK, _BLOCKS = 100, 100
+"""Resamples behind an interval: so many blocks of so many."""
 _NAMED = (
     (re.compile(r"\btask_[0-9a-f]+"), "a task"),
     (re.compile(r"\bexp_[0-9a-f]+"), "another experience"),
@@ -169,7 +169,7 @@ def clustered(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 
     if size < 2:
         return Interval(mean)
     rng, means = np.random.default_rng(seed), []
-    for _ in range(BOOTSTRAP // _BLOCK):
+    for _ in range(_BLOCKS):
         drawn = rng.integers(size, size=(_BLOCK, size))
         means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ..records import TokenBias
-from . import plots
+from . import plots, strips
 from .figures import Figures, Interval, Tried
 
 _SHARE = (-4.0, 104.0)
@@ -35,17 +35,17 @@ def gallery(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias
     """The plots of these figures, of these experiences and token biases of theirs."""
     gate, measured, none = figures.validation, figures.measured, Markup()
     ends = [100 * end for one in tried if one.interval for end in one.interval]
-    limits = plots.common_limits(ends) if ends else (0.0, 1.0)
-    span = plots.common_limits([entry.bias for entry in biases]) if biases else (0.0, 1.0)
+    limits = strips.common_limits(ends) if ends else (0.0, 1.0)
+    span = strips.common_limits([entry.bias for entry in biases]) if biases else (0.0, 1.0)
     constant = measured.constant_mean if measured else None
     return Gallery(
         rewards=plots.rewards(figures.steps, "rewards") if any(step.reward for step in figures.steps) else none,
         kinds=plots.kinds(figures.steps, "kinds") if figures.steps else none,
         wealth=plots.wealth([made.log_e for made in gate.passes], 1 / gate.level, "wealth") if gate else none,
-        scale=plots.scale(limits, "effects", signed=True) if ends else none,
+        scale=strips.scale(limits, "effects", signed=True) if ends else none,
         effects=tuple(_effect(one, limits, f"effect {number}") for number, one in enumerate(tried)),
-        biases=tuple(plots.bar(span, entry.bias, f"bias {number}") for number, entry in enumerate(biases)),
-        share=plots.scale(_SHARE, "arms") if measured else none,
+        biases=tuple(strips.bar(span, entry.bias, f"bias {number}") for number, entry in enumerate(biases)),
+        share=strips.scale(_SHARE, "arms") if measured else none,
         arms=tuple(_arm(arm, f"arm {name}") for name, arm in measured.arms.items()) if measured else (),
         constant=_arm(Interval(constant), "constant") if constant is not None else none,
     )
@@ -55,9 +55,9 @@ def _effect(one: Tried, limits: tuple[float, float], name: str) -> Markup:
     if one.effect is None or one.interval is None:
         return Markup()
     low, high = one.interval
-    return plots.strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high, judged=True)
+    return strips.strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high, judged=True)
 
 
 def _arm(reward: Interval, name: str) -> Markup:
     low, high = (None if end is None else 100 * end for end in (reward.low, reward.high))
-    return plots.strip(_SHARE, 100 * reward.mean, name, low=low, high=high)
+    return strips.strip(_SHARE, 100 * reward.mean, name, low=low, high=high)

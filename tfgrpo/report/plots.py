@@ -1,38 +1,34 @@
-"""Figures as plots: drawn by matplotlib, shown in the page's own colours and letters, by day, by night and on paper.
+"""The plots of a run over its steps and passes: rewards in percent, e-values on a logarithmic scale."""
 
-No text of users or models enters a plot; it stands beside it. Rewards are drawn in percent, effects in points of reward
-(hundredths).
-"""
-
-import re
 from collections.abc import Callable, Mapping, Sequence
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from ..advantage import GroupKind
+from .canvas import (
+    BAD,
+    FLAT,
+    GOOD,
+    HOPELESS,
+    INK,
+    MIXED,
+    MUTED,
+    PAPER,
+    SOLVED,
+    UNSCORED,
+    UNSURE,
+    drawn,
+)
 from .figures import Step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 360, 210
-"""Of a plot in CSS pixels: a phone shows it as it is."""
-STRIP_WIDTH, STRIP_HEIGHT = 260, 20
-"""Of one row of a forest plot."""
+"""In CSS pixels: a phone shows it as it is."""
 _BAND = 20
 """From so many steps on intervals are a band instead of bars."""
-_DPI = 72
-
-INK, MUTED, RULE, PAPER = "#010101", "#010102", "#010103", "#010104"
-MIXED, SOLVED, HOPELESS, FLAT, UNSCORED = "#010105", "#010106", "#010107", "#010108", "#010109"
-GOOD, BAD, UNSURE = "#01010a", "#01010b", "#01010c"
-_COLOURS: Mapping[str, str] = {
-    INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper", MIXED: "mixed", SOLVED: "solved", HOPELESS: "hopeless",
-    FLAT: "flat", UNSCORED: "unscored", GOOD: "good", BAD: "bad", UNSURE: "unsure",
-}  # fmt: skip
-"""Stand-ins that matplotlib can draw with, and the variable of the page's style that takes the place of each."""
 KINDS: Mapping[GroupKind, str] = {
     "mixed": MIXED,
     "solved": SOLVED,
@@ -40,28 +36,6 @@ KINDS: Mapping[GroupKind, str] = {
     "flat": FLAT,
     "unscored": UNSCORED,
 }
-
-_STYLE: Mapping[Any, object] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 12,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": RULE,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-}
-_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def rewards(steps: Sequence[Step], name: str) -> Markup:
@@ -132,71 +106,6 @@ def wealth(logs: Sequence[float], needed: float, name: str) -> Markup:
     return _plot(draw, name)
 
 
-def strip(
-    limits: tuple[float, float],
-    mean: float,
-    name: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    judged: bool = False,
-) -> Markup:
-    """One row of a forest plot: a point and its interval, on the common axis of all rows.
-
-    Where it is judged, its colour says whether the interval lies above zero, below, or around it.
-    """
-
-    def draw(axes: "Axes") -> None:
-        _zero(axes)
-        colour = _judged(low, high) if judged else INK
-        if low is not None and high is not None:
-            axes.plot([low, high], [0, 0], color=colour, linewidth=2.2, solid_capstyle="round")
-        axes.plot([mean], [0], "o", color=colour, markersize=8, markeredgecolor=PAPER, markeredgewidth=1)
-
-    return _strip(draw, limits, name)
-
-
-def bar(limits: tuple[float, float], value: float, name: str) -> Markup:
-    """One row of a bar chart around zero."""
-
-    def draw(axes: "Axes") -> None:
-        _zero(axes)
-        axes.barh([0], [value], 1.1, color=GOOD if value > 0 else BAD)
-
-    return _strip(draw, limits, name)
-
-
-def scale(limits: tuple[float, float], name: str, *, signed: bool = False) -> Markup:
-    """The axis that rows share."""
-
-    def draw(axes: "Axes") -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(*limits):
-            if limits[0] <= tick <= limits[1]:
-                label = f"{tick:+g}".replace("-", "\N{MINUS SIGN}") if signed and tick else f"{tick:g}"
-                axes.text(tick, -0.4, label, color=MUTED, ha="center", va="center")
-
-    return _strip(draw, limits, name)
-
-
-def common_limits(values: Sequence[float]) -> tuple[float, float]:
-    """An axis that holds zero and all of these values, with some air."""
-    low, high = min(0.0, *values), max(0.0, *values)
-    air = 0.12 * (high - low) or 1.0
-    return low - air, high + air
-
-
-def _judged(low: float | None, high: float | None) -> str:
-    if low is None or high is None or low <= 0 <= high:
-        return UNSURE
-    return GOOD if low > 0 else BAD
-
-
-def _zero(axes: "Axes") -> None:
-    axes.axvline(0, color=MUTED, linewidth=1)
-
-
 def _around(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
     """Limits in percent around what is drawn, at least 20 points apart."""
     middle, half = (min(lows) + max(highs)) / 2, max(10.0, 0.6 * (max(highs) - min(lows)))
@@ -218,44 +127,4 @@ def _whole_steps(axes: "Axes", at: Sequence[int], label: str) -> None:
 
 
 def _plot(draw: "Callable[[Axes], None]", name: str) -> Markup:
-    def whole(axes: "Axes") -> None:
-        axes.set_position((0.115, 0.2, 0.87, 0.76))
-        draw(axes)
-
-    return _drawn(whole, WIDTH, HEIGHT, name)
-
-
-def _strip(draw: "Callable[[Axes], None]", limits: tuple[float, float], name: str) -> Markup:
-    def whole(axes: "Axes") -> None:
-        axes.set_axis_off()
-        axes.set_xlim(*limits)
-        axes.set_ylim(-1, 1)
-        draw(axes)
-
-    return _drawn(whole, STRIP_WIDTH, STRIP_HEIGHT, name)
-
-
-def _drawn(draw: "Callable[[Axes], None]", width: int, height: int, name: str) -> Markup:
-    """An SVG of that many CSS pixels; `name` tells it from the others of its page."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="none")
-        FigureCanvasSVG(figure)
-        draw(figure.add_axes((0, 0, 1, 1), facecolor="none"))
-        written = StringIO()
-        figure.savefig(written, format="svg", metadata=_NO_METADATA)
-    return Markup(_themed(written.getvalue()))
-
-
-def _themed(svg: str) -> str:
-    """What matplotlib wrote, fit to stand in a page: sized, lettered and coloured by the page's style."""
-    svg = svg[svg.index("<svg") :].replace("\n", " ")
-    svg = re.sub(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1)
-    svg = re.sub(r' id="[a-zA-Z0-9.]+_[0-9]+"', "", svg)
-    svg = re.sub(r"font-family: [^;\"]+;?\s*", "", svg)
-    svg = re.sub(r"\s{2,}", " ", svg)
-    return re.sub(r"#0101(?:0[0-9a-c])", lambda found: f"var(--{_COLOURS[found.group()]})", svg)
+    return drawn(lambda figure: draw(figure.add_axes((0.115, 0.2, 0.87, 0.76), facecolor="none")), WIDTH, HEIGHT, name)
