@@ -234,8 +234,10 @@ def test_an_import_says_what_was_decided_here_before_and_leaves_it(priors: tuple
 def test_an_effect_from_elsewhere_is_told_from_one_of_this_namespace(priors: tuple[Prior, Prior]) -> None:
     works("prior", "export", "-o", "p.json")
     works("prior", "import", "p.json", "--store", "other.db")
-    assert "n=9 (imported)" in works("experience", "list", "--store", "other.db").stdout
-    assert "(imported)" not in works("experience", "list").stdout
+    for words in (("list",), ("show", Experience(TEXT).id)):
+        assert "n=9 (imported)" in works("experience", *words, "--store", "other.db").stdout
+        assert "n=9" in works("experience", *words).stdout
+        assert "(imported)" not in works("experience", *words).stdout
 
 
 def test_an_export_holds_rollouts_only_when_asked(priors: tuple[Prior, Prior]) -> None:
@@ -410,6 +412,7 @@ def test_an_experience_shows_where_it_came_from_and_what_became_of_it(priors: tu
         (("prior", "diff", "prior_"), ("several priors",)),
         (("prior", "export", "--namespace", "math"), ("no prior is live in namespace math",)),
         (("prior", "export", "-o", "no/such/p.json"), ("no/such/p.json",)),
+        (("prior", "export", "-o", "./tfgrpo.db"), ("is the store itself",)),
         (("prior", "export", "--rollouts", "--format", "text"), ("--rollouts",)),
         (("prior", "import", "texts.json", "--use"), ("--use", "on trial")),
         (("runs", "show", "run_nowhere"), ("run_nowhere",)),

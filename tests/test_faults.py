@@ -42,13 +42,9 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def read_only(folder: Path, *, file: bool = True) -> Iterator[None]:
-    """Nothing in the folder can be created or deleted, and with `file` nothing in it written."""
+def as_nobody() -> Iterator[None]:
+    """Root becomes another user, for whom permissions hold."""
     root = os.geteuid() == 0
-    entries = list(folder.iterdir()) if file else []
-    for entry in entries:
-        entry.chmod(0o444)
-    folder.chmod(0o555)
     if root:
         os.seteuid(NOBODY)
     try:
@@ -56,6 +52,19 @@ def read_only(folder: Path, *, file: bool = True) -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
+
+
+@contextmanager
+def read_only(folder: Path, *, file: bool = True) -> Iterator[None]:
+    """Nothing in the folder can be created or deleted, and with `file` nothing in it written."""
+    entries = list(folder.iterdir()) if file else []
+    for entry in entries:
+        entry.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        with as_nobody():
+            yield
+    finally:
         folder.chmod(0o755)
         for entry in entries:
             entry.chmod(0o644)
@@ -173,6 +182,16 @@ async def test_a_store_that_cannot_be_written_is_read(
                 store.add_tasks([STORED_TASK])
         assert are_biased(await asked_by_client_and_proxy(path, *model))
     assert [entry.name for entry in folder.iterdir()] == ["s.db"]
+
+
+def test_a_store_that_may_not_be_read_is_one_clear_line(folder: Path) -> None:
+    path = go_live(folder / "s.db")
+    path.chmod(0)
+    try:
+        with as_nobody(), pytest.raises(StoreError, match="cannot be read; check its permissions"):
+            Store(path, create=False)
+    finally:
+        path.chmod(0o644)
 
 
 async def test_learning_into_a_store_that_cannot_be_written_ends_before_any_call(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import multiprocessing
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tfgrpo.records import CallKey, Frame, Group, Rollout, Run, Task, Usage
+from tfgrpo.records import CallKey, Experience, Frame, Group, Prior, Rollout, Run, Task, Usage
 from tfgrpo.store import Store
+from tfgrpo.transport import PriorSource
 
 SPAWN = multiprocessing.get_context("spawn")
 PROCESSES, GROUPS, ROLLOUTS = 16, 5, 8
@@ -50,15 +52,27 @@ def record_for_ever(path: Path, acknowledge: Connection) -> None:
         asyncio.run(record(store, store.begin(run)[0].id))
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(tmp_path: Path) -> None:
     path = tmp_path / "tfgrpo.db"  # made by whoever comes first
     writers = [SPAWN.Process(target=write_groups, args=(path, number)) for number in range(PROCESSES)]
     for writer in writers:
         writer.start()
+    with Store(path) as store:
+        served = PriorSource(path, "default", clock=count(0, 10).__next__)  # looks at the store each time
+        number = 0
+        while any(writer.is_alive() for writer in writers):
+            prior = Prior((Experience(f"When asked for {number}, say {number}."),))
+            store.add_prior(prior)
+            store.set_state("default", prior.id, "live", frame=Frame("m"))
+            assert served.prior == prior
+            number += 1
+        served.close()
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * PROCESSES
     with Store(path) as store:
+        assert number
+        assert len(store.lineage("default")) == 2 * number - 1
         for number in range(PROCESSES):
             assert store.groups(run_of(number)[0].id) == groups_of(number)
         assert store.verify() == ()

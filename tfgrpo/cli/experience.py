@@ -47,7 +47,8 @@ def show_experience(experience_id: str, store: str | None, namespace: str, as_js
         found = opened.history(namespace, experience_id)
         if not found.origins:
             raise InputError(f"{found.experience.id} is not in namespace {namespace}; name another with --namespace")
-        told = history_json(found, _source_groups(opened, found))
+        own = {entry.run.id for entry in opened.runs(namespace)}
+        told = history_json(found, _source_groups(opened, found), own)
     if as_json:
         print_json(told)
     else:

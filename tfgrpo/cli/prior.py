@@ -1,5 +1,6 @@
 """Commands about priors: what was learned, version by version, and which version is served."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -148,6 +149,8 @@ def export(
     if rollouts and form != "json":
         raise InputError(f"--rollouts: the format {form} has no place for them; use --format json")
     with open_store(store) as opened:
+        if output and Path(output).exists() and opened.path.samefile(output):
+            raise InputError(f"--output {output} is the store itself; name another file")
         given = _portable(opened, namespace, prior_id, rollouts)
     if form == "youtu-agent" and given.prior.biases:
         click.echo("token prior left out: youtu-agent has no place for one", err=True)

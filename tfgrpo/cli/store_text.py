@@ -1,7 +1,7 @@
 """What the store holds, as lines for people and as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .text import biases_json, effect_text, percent, plain, token_text
@@ -146,8 +146,8 @@ def outcome_lines(outcomes: "Sequence[Outcome]") -> Iterator[str]:
         yield "an import overrules no decision; to try one again all the same: tfgrpo experience approve ID"
 
 
-def history_json(history: "ExperienceHistory", groups: "Iterable[Group]") -> "dict[str, JSON]":
-    """The whole past of an experience."""
+def history_json(history: "ExperienceHistory", groups: "Iterable[Group]", own: "Container[str]") -> "dict[str, JSON]":
+    """The whole past of an experience; `own` are the ids of the namespace's runs, which imported no effect."""
     experience = history.experience
     return {
         "id": experience.id,
@@ -168,7 +168,15 @@ def history_json(history: "ExperienceHistory", groups: "Iterable[Group]") -> "di
             for group in groups
         ],
         "effects": [
-            {"at": at, "run": one.run, "step": one.step, "mean": one.mean, "sd": one.sd, "evidence": one.evidence}
+            {
+                "at": at,
+                "run": one.run,
+                "step": one.step,
+                "mean": one.mean,
+                "sd": one.sd,
+                "evidence": one.evidence,
+                "imported": one.run not in own,
+            }
             for at, one in history.effects
         ],
         "decisions": [

@@ -1,8 +1,9 @@
-"""Which file is the store, and is it one? Decided from its name and its first bytes, without opening a database."""
+"""Which file is the store, and is it one? Decided from its name and its first bytes, before anything is opened."""
 
 import os
 import sqlite3
-import struct
+import stat
+from contextlib import closing
 from pathlib import Path
 
 from ..errors import StoreError
@@ -12,7 +13,7 @@ APPLICATION_ID = 0x74666770
 NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 """What SQLite says of a place that cannot be written."""
 _HEADER = 100
-_MAGIC = b"SQLite format 3\0"
+"""Bytes of the shortest database."""
 
 
 def default_store_path(given: str | Path | None = None) -> Path:
@@ -21,29 +22,51 @@ def default_store_path(given: str | Path | None = None) -> Path:
 
 
 def check_place(path: Path, create: bool) -> None:
-    """Refuse what is not ours from its first bytes alone, without opening it as a database."""
+    """Refuse what is not ours from its first bytes alone; what is refused was not touched."""
     if path.is_dir():
         raise StoreError(f"store {path} is a folder; name a file, for example {path / 'tfgrpo.db'}")
     if not path.parent.is_dir():
         raise StoreError(
             f"store {path}: there is no folder {path.parent}; create it, or name another file with --store"
         )
-    header = _header(path)
-    if not header:
+    if not (size := _size(path)):
         if not create:
             raise StoreError(f"no store at {path}; `tfgrpo learn` makes one, --store or TFGRPO_STORE names another")
-    elif len(header) < _HEADER or not header.startswith(_MAGIC):
+    elif size < _HEADER or (application := _application(path)) is None:
         raise StoreError(f"store {path} is not a database, or was cut off; name another file with --store")
-    elif struct.unpack_from(">I", header, 68)[0] != APPLICATION_ID:
+    elif application != APPLICATION_ID:
         raise StoreError(f"store {path} is the database of another application; name another file with --store")
 
 
-def _header(path: Path) -> bytes:
-    """The first bytes of a file; empty when there is none."""
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 when there is none."""
     try:
-        with path.open("rb") as file:
-            return file.read(_HEADER)
+        found = path.stat()
     except FileNotFoundError:
-        return b""
+        return 0
     except OSError as error:
         raise StoreError(f"store {path} cannot be read: {error.strerror}; name another file with --store") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"store {path} is no file that could hold one; name another file with --store")
+    return found.st_size
+
+
+def _application(path: Path) -> int | None:
+    """Whose database a file is; None for what is no database.
+
+    SQLite itself reads it, told that the file is immutable: so it takes no lock and makes no file beside it. A plain
+    open and close here would end the locks that this process holds on a store (POSIX knows no better), and another
+    process would then delete the log that is still being written.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as db:
+            db.execute("PRAGMA writable_schema = ON")  # the size in the header may be ahead of a file that is growing
+            found: int = db.execute("PRAGMA application_id").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+            return None
+        raise StoreError(
+            f"store {path} cannot be read; check its permissions, or name another file with --store"
+        ) from error
+    return found

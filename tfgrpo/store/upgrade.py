@@ -71,9 +71,11 @@ def _keep_copy(path: Path, number: int, undo: ExitStack) -> Path:
     """Copy the store as it is committed, for the same readers; the caller's transaction keeps other writers out."""
     names = (f"{path.name}.schema-{number}{again}.bak" for again in ("", *(f"-{n}" for n in range(2, 1000))))
     copy = next(place for place in map(path.with_name, names) if not place.exists())
-    undo.callback(copy.unlink, missing_ok=True)
+    part = copy.with_name(f"{copy.name}.part")  # a copy that a kill cut off must not pass for a whole one
+    for made in (copy, part):
+        undo.callback(made.unlink, missing_ok=True)
     source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    with closing(source), closing(sqlite3.connect(copy)) as target:
+    with closing(source), closing(sqlite3.connect(part)) as target:
         source.backup(target)
-    copy.chmod(stat.S_IMODE(path.stat().st_mode))
-    return copy
+    part.chmod(stat.S_IMODE(path.stat().st_mode))
+    return part.rename(copy)
