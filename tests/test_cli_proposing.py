@@ -173,7 +173,7 @@ def test_exported_prompts_can_be_changed_and_used(folder: Path, url: str, model:
     assert exported.exit_code == 0, exported.output
     assert {path.stem for path in (folder / "mine").iterdir()} == set(PROMPTS)
     contrast = folder / "mine" / "contrast.md"
-    contrast.write_text(contrast.read_text().replace("You learn", "Dear friend, you learn"))
+    contrast.write_text(contrast.read_text().replace("You turn", "Dear friend, you turn"))
     assert learn(url, "--steps", "1", "--prompts", "mine").exit_code == 0
     assert any("Dear friend" in said(body) for body in model.requests)
 

@@ -55,6 +55,7 @@ def group(
     return Group(task, 2, tuple(rollouts))
 
 
+FAILED = group(("TECH", 0.0), ("SALE", 0.0))
 MIXED = group(("BILL", 1.0), ("TECH", 0.0), ("BILL", 1.0), ("It is billing", 0.0))
 UNANSWERED = Task("Say something kind.")
 
@@ -181,7 +182,12 @@ async def test_an_upstream_that_can_answer_nothing_stops_the_run() -> None:
     with pytest.raises(UpstreamError):
         await propose(Distiller(unreachable, "small", "run_1", Settings()), MIXED, ())
     with pytest.raises(UpstreamError):
-        await merge(Distiller(unreachable, "small", "run_1", Settings()), 0, [Edit("ADD", "a"), Edit("ADD", "b")], ())
+        await merge(
+            Distiller(unreachable, "small", "run_1", Settings(recipe="paper")),
+            0,
+            [Edit("ADD", "a"), Edit("ADD", "b")],
+            (),
+        )
 
 
 async def test_a_long_attempt_is_read_in_parts_that_carry_their_notes_over() -> None:
@@ -232,12 +238,13 @@ async def test_an_attempt_that_was_cut_off_is_marked() -> None:
     assert '<attempt reward="0.00" times="1" cut_off="yes">' in model.said()
 
 
+CROWDED = Settings(trial_experiences=1)
 TWO_ADDS = (Edit("ADD", "When a, b.", tasks=("t1",)), Edit("ADD", "When c, d.", tasks=("t2",)))
 
 
 async def test_a_merge_joins_proposals_and_keeps_their_sources() -> None:
     model = in_turn(json.dumps([{**ADD, "from": ["P1", "P2"]}]))
-    merged = await merge(distiller(model), 3, TWO_ADDS, CURRENT)
+    merged = await merge(distiller(model, Settings(recipe="paper")), 3, TWO_ADDS, CURRENT)
     assert merged == Proposals((Edit("ADD", ADD["text"], tasks=("t1", "t2")),))
     assert model.keys == [CallKey("run_1", "merge", 3)]
     assert "P1: ADD When a, b.\nP2: ADD When c, d." in model.said()
@@ -248,6 +255,27 @@ async def test_a_merge_asks_no_model_when_there_is_nothing_to_join() -> None:
     merged = await merge(distiller(in_turn()), 0, edits, CURRENT)
     assert [edit.operation for edit in merged.edits] == ["ADD", "DELETE"]
     assert len(merged.dropped) == 1
+
+
+@pytest.mark.parametrize(("settings", "asked"), [(Settings(), 0), (CROWDED, 1), (Settings(recipe="paper"), 1)])
+async def test_what_can_all_be_tried_is_tried_as_it_is(settings: Settings, asked: int) -> None:
+    model = in_turn(json.dumps([{**ADD, "from": ["P1", "P2"]}]))
+    merged = await merge(distiller(model, settings), 3, TWO_ADDS, CURRENT)
+    assert len(model.bodies) == asked
+    assert len(merged.edits) == 2 - asked
+
+
+async def test_a_server_that_can_is_told_to_hold_answers_to_the_form() -> None:
+    model = in_turn(json.dumps([ADD]), json.dumps([{**ADD, "from": ["P1", "P2"]}]))
+    held = Distiller(model, "small", "run_1", CROWDED, schema=True)
+    await propose(held, FAILED, ())
+    await merge(held, 2, TWO_ADDS, CURRENT)
+    first, second = (body["response_format"]["json_schema"]["schema"] for body in model.bodies)
+    assert first["maxItems"] == CROWDED.proposals
+    assert first["items"]["properties"]["operation"] == {"enum": ["ADD", "NONE"]}
+    assert second["items"]["properties"]["operation"] == {"enum": ["ADD", "UPDATE", "DELETE"]}
+    assert second["items"]["properties"]["target"] == {"enum": ["", "E1", "E2"]}
+    assert second["items"]["properties"]["from"]["items"] == {"enum": ["P1", "P2"]}
 
 
 @pytest.mark.parametrize("answer", ["no", json.dumps([ADD]), Answer("busy", status=500)])
@@ -264,14 +292,14 @@ async def test_delete_beats_update_in_what_a_merge_answers_too() -> None:
         {"operation": "UPDATE", "text": "When x, y.", "target": "E1", "from": ["P1"]},
         {"operation": "DELETE", "target": "E1", "from": ["P2"]},
     ]
-    merged = await merge(distiller(in_turn(json.dumps(answer))), 0, TWO_ADDS, CURRENT)
+    merged = await merge(distiller(in_turn(json.dumps(answer)), Settings(recipe="paper")), 0, TWO_ADDS, CURRENT)
     assert merged.edits == (Edit("DELETE", "", CURRENT[0].id, ("t2",)),)
     assert "it is to be deleted" in merged.dropped[0]
 
 
 async def test_an_example_copied_from_the_prompt_is_no_proposal() -> None:
-    copied = [{"operation": "ADD", "text": "When a date has no year, take the year in which the letter was sent."}]
-    proposals = await propose(distiller(Recorded(lambda _: json.dumps(copied))), MIXED, ())
+    copied = [{"operation": "ADD", "text": "When ..., answer ..."}]
+    proposals = await propose(distiller(Recorded(lambda _: json.dumps(copied))), FAILED, ())
     assert "copied from the instructions" in (proposals.failure or "")
 
 

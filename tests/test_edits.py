@@ -180,14 +180,17 @@ def test_of_several_updates_of_one_target_the_first_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edits", "needed"),
+    ("edits", "room", "needed"),
     [
-        ([], False),
-        ([Edit("ADD", "a"), Edit("UPDATE", "b", "x"), Edit("DELETE", target="y")], False),
-        ([Edit("ADD", "a"), Edit("ADD", "b")], True),
-        ([Edit("UPDATE", "a", "x"), Edit("UPDATE", "b", "x")], True),
-        ([Edit("DELETE", target="x"), Edit("DELETE", target="y")], False),
+        ([], 1, False),
+        ([Edit("ADD", "a"), Edit("UPDATE", "b", "x"), Edit("DELETE", target="y")], 1, False),
+        ([Edit("ADD", "a"), Edit("ADD", "b")], 1, True),
+        ([Edit("ADD", "a"), Edit("ADD", "b")], 2, False),
+        ([Edit("UPDATE", "a", "x"), Edit("UPDATE", "b", "x")], 2, True),
+        ([Edit("DELETE", target="x"), Edit("DELETE", target="y")], 1, False),
     ],
 )
-def test_a_model_merges_only_what_can_be_joined(edits: list[Edit], needed: bool) -> None:
-    assert need_merging(edits) == needed
+def test_a_model_merges_only_what_finds_no_room_or_gets_in_its_own_way(
+    edits: list[Edit], room: int, needed: bool
+) -> None:
+    assert need_merging(edits, room) == needed

@@ -28,6 +28,8 @@ COMPARED = 4
 """Attempts of one group that are compared at most, half of them the best, half the worst (`paper`: all)."""
 CHUNK = 4
 """A long attempt is read in parts of this many times `summary_chars`."""
+HOLD_TO_SCHEMA = frozenset({"llama.cpp"})
+"""Kinds of servers that were seen to hold an answer to a JSON schema."""
 
 _BLANKS: Mapping[str, Sequence[str]] = {
     "summarise": ("task", "notes", "attempt", "part", "parts", "reward", "words"),
@@ -57,6 +59,8 @@ class Distiller:
     """A folder with the user's own templates."""
     request: Mapping[str, JSON] = field(default_factory=dict)
     """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
+    schema: bool = False
+    """Whether the server can hold answers to a JSON schema: a small model then always gives the form asked for."""
     templates: Mapping[str, Template] = field(init=False, repr=False)
     """Read once: a file that is changed during a run changes nothing."""
 
@@ -67,11 +71,16 @@ class Distiller:
         """The template of a stage."""
         return self.templates[name]
 
-    def body(self, messages: Sequence[Message], key: CallKey) -> ChatBody:
-        """The request for one call."""
+    def body(self, messages: Sequence[Message], key: CallKey, form: Form | None = None) -> ChatBody:
+        """The request for one call, for an answer of that form."""
         seed = derive_seed(self.settings.seed, key.stage, key.step, key.task, key.sample, key.retry)
         sampling = {"temperature": 0, "top_p": 1, "seed": seed, "max_tokens": self.settings.distiller_tokens}
-        return {"model": self.name, "messages": list(messages), **sampling, **self.request}
+        held = {"response_format": _response_format(form)} if form and self.schema else {}
+        return {"model": self.name, "messages": list(messages), **sampling, **held, **self.request}
+
+
+def _response_format(form: Form) -> dict[str, JSON]:
+    return {"type": "json_schema", "json_schema": {"name": "changes", "strict": True, "schema": form.schema}}
 
 
 def templates(folder: Path | None) -> Mapping[str, Template]:
@@ -138,17 +147,19 @@ async def _proposals(
         words=str(settings.experience_words),
     )
     form = Form(current, settings.proposals, settings.experience_words, prompt.text, tasks=(task.id,))
-    return await _ask(distiller, CallKey(distiller.run, stage, group.step, task.id), messages, form.read)
+    return await _ask(distiller, CallKey(distiller.run, stage, group.step, task.id), messages, form.read, form)
 
 
 async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience]) -> Proposals:
-    """The edits of a step, in task order, as one list of edits; a model is asked only where there is something to join.
+    """The edits of a step, in task order, as one list of edits; a model is asked only where it must join or choose.
 
+    Under `measured` that is where there are more of them than places on trial: what can be tried is tried as it is.
     When it gives no usable answer the edits are merged by rule, and `failure` says why. Raises UpstreamError when no
     call can succeed.
     """
     by_rule = consolidate(edits, current)
-    if not need_merging(by_rule.edits):
+    settings = distiller.settings
+    if not need_merging(by_rule.edits, 1 if settings.recipe == "paper" else settings.strategy_places):
         return by_rule
     try:
         joined = await _joined(distiller, step, by_rule.edits, tuple(current))
@@ -174,11 +185,15 @@ async def _joined(
         words=str(settings.experience_words),
     )
     form = Form(current, limit, settings.experience_words, prompt.text, proposals=edits)
-    return await _ask(distiller, CallKey(distiller.run, "merge", step), messages, form.read)
+    return await _ask(distiller, CallKey(distiller.run, "merge", step), messages, form.read, form)
 
 
 async def _ask(
-    distiller: Distiller, key: CallKey, messages: Sequence[Message], read: Callable[[str], T | Unusable]
+    distiller: Distiller,
+    key: CallKey,
+    messages: Sequence[Message],
+    read: Callable[[str], T | Unusable],
+    form: Form | None = None,
 ) -> T:
     """The first usable answer; each further try is shown the last answer and what was wrong with it.
 
@@ -188,7 +203,7 @@ async def _ask(
     asked, why, tries = list(messages), "", 0
     while tries <= distiller.settings.distiller_retries:
         this = replace(key, retry=key.retry + tries)
-        reply = await distiller.model(distiller.body(asked, this), this)
+        reply = await distiller.model(distiller.body(asked, this, form), this)
         result = Unusable("it was cut off; answer shorter") if reply.finish_reason == "length" else read(reply.text)
         if not isinstance(result, Unusable):
             return result

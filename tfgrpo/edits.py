@@ -78,6 +78,20 @@ class Form:
     proposals: tuple[Edit, ...] = ()
     """When merging: the edits shown as P1, P2, ..., of which each new one has to name its sources."""
 
+    @property
+    def schema(self) -> dict[str, JSON]:
+        """A usable answer as a JSON schema, for servers that hold a model to one."""
+        operations = [named for named in get_args(Operation) if self.current or named in ("ADD", "NONE")]
+        if self.proposals:
+            operations.remove("NONE")
+        fields: dict[str, JSON] = {"operation": {"enum": operations}, "text": {"type": "string"}}
+        if self.current:
+            fields["target"] = {"enum": ["", *_names("E", self.current)]}
+        if self.proposals:
+            fields["from"] = {"type": "array", "items": {"enum": _names("P", self.proposals)}, "minItems": 1}
+        change = {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
+        return {"type": "array", "items": change, "minItems": 1, "maxItems": self.limit}
+
     def read(self, answer: str) -> Proposals | Unusable:
         """The usable edits of an answer, or why there are none."""
         items = _items(answer)
@@ -125,6 +139,10 @@ class Form:
     def _sources(self, item: Mapping[str, JSON]) -> tuple[str, ...]:
         named = _named(item.get("from"), "P", self.proposals)
         return _union(edit.tasks for edit in named) if self.proposals else self.tasks
+
+
+def _names(letter: str, among: Sequence[object]) -> list[JSON]:
+    return [f"{letter}{number}" for number in range(1, len(among) + 1)]
 
 
 def _named(value: JSON, letter: str, among: Sequence[T]) -> list[T]:
@@ -213,7 +231,8 @@ def one_update_each(proposals: Proposals) -> Proposals:
     return replace(proposals, edits=tuple(edits), dropped=tuple(dropped))
 
 
-def need_merging(edits: Sequence[Edit]) -> bool:
-    """Whether there is anything for a model to consolidate: more than one ADD, or two UPDATEs of one target."""
-    changes = Counter(edit.target for edit in edits if edit.operation in ("ADD", "UPDATE"))
-    return any(count > 1 for count in changes.values())
+def need_merging(edits: Sequence[Edit], room: int = 1) -> bool:
+    """Whether a model has to consolidate: more than `room` ADDs, or two UPDATEs of one target."""
+    added = sum(edit.operation == "ADD" for edit in edits)
+    updates = Counter(edit.target for edit in edits if edit.operation == "UPDATE")
+    return added > room or any(count > 1 for count in updates.values())

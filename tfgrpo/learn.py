@@ -14,7 +14,7 @@ from .advantage import group_kind
 from .agents import Executors, executors
 from .budget import Budget, Spent
 from .cost import cost, lines
-from .distil import Distiller
+from .distil import HOLD_TO_SCHEMA, Distiller
 from .edits import Proposals
 from .errors import BudgetEnded, ModelError, StoreError, TfgrpoError
 from .evaluate import usable
@@ -217,12 +217,13 @@ class _Learner:
         return "; ".join(told) or None
 
     def _proposer(self) -> Distiller:
-        """Hidden samplers are switched off where the model that proposes is the one that was probed."""
+        """Where the model that proposes is the one probed: hidden samplers off, answers held to a schema."""
         plan = self.plan
         probed = self.distiller is self.upstream and plan.distiller in (None, plan.frame.model)
         request = SAMPLERS_OFF.get(self.backend.kind, {}) if probed else {}
         name = plan.distiller or plan.frame.model
-        return Distiller(self.distiller, name, self.run.id, plan.settings, plan.prompts, request)
+        held = probed and self.backend.kind in HOLD_TO_SCHEMA
+        return Distiller(self.distiller, name, self.run.id, plan.settings, plan.prompts, request, held)
 
     async def _step(self, step: int) -> StepSummary:
         prior = self._prior(self.experiences.on_offer, self.tokens.working if self.tokens else ())
