@@ -27,6 +27,12 @@ HELPS, HURTS = "When routing, reply with the queue alone.", "When routing, think
 LEAKS = ("When message 1 comes, say billing.", "When message 2 comes, say billing.")
 BIASES = (TokenBias(7, b"billing", 2.5, 4.0, 9), TokenBias(8, b"\xff", -0.5, -1.5, 5))
 
+CONTRASTS = {
+    "learned - frozen": {"mean": 0.276, "low": 0.177, "high": 0.375, "wins": 31, "losses": 5, "ties": 12},
+    "learned - written": {"mean": 0.255, "low": 0.15, "high": 0.36, "wins": 30, "losses": 6, "ties": 12},
+    "written - frozen": {"mean": 0.021, "low": -0.03, "high": 0.07, "wins": 9, "losses": 7, "ties": 32},
+}
+
 
 def rewards_of(step: int, place: int) -> tuple[float | None, ...]:
     """Four attempts: one task solved, one hopeless, one unscored, the others mixed and better in the second step."""
@@ -101,8 +107,9 @@ def validate(store: Store, run: Run, candidate: Prior, logs: tuple[float, ...], 
 def evaluate(store: Store, prior: Prior, namespace: str = "default") -> Run:
     """A finished evaluation of a prior."""
     run, _ = store.begin(Run("eval", namespace, FRAME, {"repeats": 4, "seed": 0}, (), "exact", prior.id))
-    difference = {"mean": 0.276, "low": 0.177, "high": 0.375, "wins": 31, "losses": 5, "ties": 12}
-    result = {"tasks": 48, "repeats": 4, "means": {"frozen": 0.479, "learned": 0.755}, "difference": difference}
+    result = {"tasks": 48, "repeats": 4, "means": {"frozen": 0.479, "written": 0.5, "learned": 0.755}}
+    result |= {"pass_at_k": {"frozen": 0.812, "written": 0.812, "learned": 0.9}}
+    result |= {"difference": next(iter(CONTRASTS.values())), "differences": CONTRASTS}
     told = {**result, "constant": "delivery", "constant_mean": 0.333, "lost_tasks": 0, "failed": 0}
     store.end(run.id, "finished", Usage(384, 4_000, 400), told)
     return store.run(run.id)

@@ -10,8 +10,8 @@ import pytest
 from tests import stories
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
-from tfgrpo.report import Figures, Interval, gather, verdict
-from tfgrpo.report.figures import clustered
+from tfgrpo.report import Figures, gather, verdict
+from tfgrpo.report.figures import Contrast, clustered
 from tfgrpo.store import Store
 from tfgrpo.validation import Reached
 
@@ -144,7 +144,8 @@ def test_an_evaluation_is_judged_by_its_interval(store: Store, low: float, high:
     run = stories.evaluate(store, Prior())
     figures = gather(store, run.id)
     assert figures.measured
-    measured = replace(figures.measured, difference=Interval((low + high) / 2, low, high))
+    gain = Contrast((low + high) / 2, low, high, 1, 1, 1)
+    measured = replace(figures.measured, contrasts={"learned - frozen": gain})
     assert verdict(replace(figures, measured=measured)).title.startswith(title)
 
 
@@ -173,3 +174,39 @@ async def test_an_evaluation_is_told_beside_an_ungated_prior(store: Store) -> No
     found = verdict(gather(store, run.id))
     assert found.title == "Ungated: no test has passed it"
     assert "On 48 tasks that learning did not see it is +27.6 points from frozen" in found.why
+
+
+async def test_an_evaluation_of_an_older_version_has_one_difference(store: Store) -> None:
+    store.add_prior(Prior())
+    run = stories.evaluate(store, Prior())
+    result = {name: value for name, value in run.result.items() if name not in ("differences", "pass_at_k")}
+    store.end(run.id, "finished", Usage(), result)
+    measured = gather(store, run.id).measured
+    assert measured
+    assert list(measured.contrasts) == ["learned - frozen"]
+    assert measured.gain == Contrast(**stories.CONTRASTS["learned - frozen"])  # type: ignore[arg-type]  # counts are whole
+
+
+@pytest.mark.parametrize(
+    ("result", "title", "why"),
+    [
+        ({"error": "the budget of 5 calls is used up"}, "Out of budget", "the budget of 5 calls is used up"),
+        (
+            {"ended": "the budget of 50 calls is used up: 1 of 2 steps were done"},
+            "Out of budget. Ungated: no test has passed it",
+            "the budget of 50 calls is used up: 1 of 2 steps were done. No gate",
+        ),
+    ],
+)
+async def test_what_a_budget_ended_is_no_success(store: Store, result: dict[str, str], title: str, why: str) -> None:
+    run, _ = await stories.tell(store)
+    store.end(run.id, "out of budget", Usage(), result)
+    found = verdict(gather(store, run.id))
+    assert found.title == title
+    assert found.why.startswith(why)
+
+
+async def test_what_is_live_already_is_nothing_new(store: Store) -> None:
+    run = await stories.begin(store)
+    store.end(run.id, "finished", Usage(), {"candidate": "prior_1", "state": None})
+    assert verdict(gather(store, run.id)).title == "Nothing new: what was learned is live already"

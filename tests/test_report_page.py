@@ -13,6 +13,7 @@ import pytest
 from tests import stories
 from tests.test_cli import one_line
 from tests.test_cli_store import folder, tfgrpo, works
+from tfgrpo.budget import FixedPrice
 from tfgrpo.cli import main
 from tfgrpo.records import (
     Decision,
@@ -29,10 +30,10 @@ from tfgrpo.records import (
     Usage,
 )
 from tfgrpo.report import gather, render
-from tfgrpo.report.repeat import FOLDERS, SWITCHES, VALUES, repeat_of
+from tfgrpo.report.repeat import NAMED, SWITCHES, VALUES, repeat_of
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.validation import Reached
+from tfgrpo.validation import Reached, task_set_id
 
 __all__ = ["folder"]
 VOID = {"meta", "br", "hr", "link", "img", "input", "use"}
@@ -142,8 +143,17 @@ async def test_the_last_evaluation_of_the_prior_stands_beside_what_the_run_says(
     run, prior = await stories.tell(store)
     stories.evaluate(store, prior)
     page = Page(render(gather(store, run.id)))
-    assert page.numbers["arms"] == [0.479, 0.755, 0.333]
-    assert page.numbers["difference"] == [0.276, 0.177, 0.375, 31, 5, 12, 48, 4]
+    assert page.numbers["arms"] == [0.479, 0.812, 0.5, 0.812, 0.755, 0.9, 0.333]
+    assert page.numbers["contrasts"] == [number for one in stories.CONTRASTS.values() for number in one.values()]
+
+
+async def test_what_it_cost_is_said_where_a_price_is_given(store: Store) -> None:
+    run, _ = await stories.tell(store)
+    page = Page(render(gather(store, run.id), FixedPrice(1.0, 10.0)))
+    usd = [
+        usage.prompt_tokens * 1e-6 + usage.completion_tokens * 1e-5 for usage in store.spent_by_stage(run.id).values()
+    ]
+    assert page.numbers["stages"][3::4] == pytest.approx([*usd, sum(usd)])
 
 
 async def test_what_was_refused_and_what_failed_is_counted_with_examples(store: Store) -> None:
@@ -277,8 +287,8 @@ def test_an_evaluation_has_a_page(store: Store) -> None:
     run = stories.evaluate(store, Prior())
     page = Page(render(gather(store, run.id)))
     assert page.words["verdict"] == "Better than frozen by +27.6 points"
-    assert page.numbers["arms"] == [0.479, 0.755, 0.333]
-    assert page.numbers["difference"] == [0.276, 0.177, 0.375, 31, 5, 12, 48, 4]
+    assert page.numbers["arms"] == [0.479, 0.812, 0.5, 0.812, 0.755, 0.9, 0.333]
+    assert page.numbers["contrasts"] == [number for one in stories.CONTRASTS.values() for number in one.values()]
     assert page.words["command"].endswith(f"--prior {Prior().id}")
 
 
@@ -290,7 +300,7 @@ def test_every_option_of_the_command_that_repeats_a_run_exists() -> None:
         name: {option for one in main.commands[name].params if isinstance(one, click.Option) for option in one.opts}
         for name in ("learn", "eval")
     }
-    for name, option in {**VALUES, **SWITCHES, **FOLDERS}.items():
+    for name, option in {**VALUES, **SWITCHES, **NAMED}.items():
         assert option in options["eval" if name == "repeats" else "learn"]
 
 
@@ -301,7 +311,7 @@ def test_the_command_states_what_is_not_the_default() -> None:
     repeat = repeat_of(run)
     assert repeat.command == (
         "tfgrpo learn TASKS --base-url URL --model m --reward my:reward --namespace math --system system.txt"
-        " --temperature 1 --seed 3 --no-ground-truth --review --distiller-model 'a model' --prompts FOLDER"
+        " --temperature 1 --gate none --seed 3 --no-ground-truth --review --distiller-model 'a model' --prompts PROMPTS"
     )
     assert repeat.unsettable == ("kl_limit",)
     assert (repeat.system, repeat.request) == ("Be brief.", None)
@@ -310,7 +320,28 @@ def test_the_command_states_what_is_not_the_default() -> None:
 def test_the_recipe_of_a_paper_has_its_own_defaults() -> None:
     told = {**Settings.for_recipe("paper", steps=5).as_json()}
     repeat = repeat_of(Run("learn", "default", Frame("m"), told, (), "exact"))
-    assert repeat.command.endswith("--reward exact --steps 5 --recipe paper")
+    assert repeat.command.endswith("--reward exact --gate none --steps 5 --recipe paper")
+
+
+@pytest.mark.parametrize(
+    ("agent", "option"),
+    [("my.agents:solve", "--agent my.agents:solve"), ("solve {input}", "--command 'solve {input}'")],
+)
+def test_an_agent_and_the_sides_of_a_gate_are_in_the_command(agent: str, option: str) -> None:
+    told = {**Settings(gate_alpha=0.01).as_json(), "agent": agent, "validation": "set_1", "test": "set_2"}
+    command = repeat_of(Run("learn", "default", Frame("m"), told, (), "exact")).command
+    assert command.endswith(f"--alpha 0.01 {option} --validation VALIDATION --test TEST")
+
+
+def test_the_page_says_how_many_tasks_each_side_had(store: Store) -> None:
+    store.add_tasks(stories.TASKS)
+    ids = [task.id for task in stories.TASKS]
+    sides: dict[str, str] = {"validation": task_set_id(ids[:5]), "test": task_set_id(ids[5:])}
+    run, _ = store.begin(Run("learn", "default", Frame("m"), sides, (), "exact"))
+    store.hold_out(run.id, "validation", ids[:5])
+    store.hold_out(run.id, "test", ids[5:])
+    words = Page(render(gather(store, run.id))).words["page"]
+    assert "VALIDATION that of the 5 validation tasks, TEST that of the 1 test tasks" in words
 
 
 async def test_the_page_is_written_where_it_is_asked_for_over_what_is_there(folder: Path) -> None:
@@ -332,6 +363,7 @@ async def test_bad_input_is_one_line(folder: Path) -> None:
     one_line(tfgrpo("report", "run_nowhere"), "run_nowhere", "runs list")
     one_line(tfgrpo("report", run.id, "-o", "no/such/r.html"), "no/such/r.html")
     one_line(tfgrpo("report", run.id, "-o", "."), "cannot write .")
+    one_line(tfgrpo("report", run.id, "--price", "free"), "price 'free' must be IN/OUT")
 
 
 async def test_without_its_libraries_a_report_says_what_to_install(

@@ -17,17 +17,20 @@ from .store import store_file_option
     show_default=True,
     help="Where to write it; what is there is overwritten, and - is standard output.",
 )
+@click.option("--price", metavar="IN/OUT", help="USD per million tokens, to say what it cost.  [default: not said]")
 @store_file_option
-def report(run_id: str, output: str, store: str | None) -> None:
+def report(run_id: str, output: str, price: str | None, store: str | None) -> None:
     """One self-contained HTML page of RUN: what it learned, and whether that is real.
 
     The page needs no network and runs no script. It quotes prompts and experiences: whoever sees it sees those. Needs
     the extra `tfgrpo[report]`.
     """
+    from ..budget import read_price
     from ..report import gather, render
 
+    prices = read_price(price) if price else None
     with open_store(store) as opened:
-        page = render(gather(opened, run_id))
+        page = render(gather(opened, run_id), prices)
     if output == "-":
         return write_text(None, page)
     write_text(output, page)

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from ..credit import interval
 from ..errors import shortened
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..store import RunEntry, Store
-from ..validation import Validation
+from ..validation import Role, Validation
 
 EXAMPLES = 3
 """Examples shown of each thing that is counted."""
@@ -88,22 +89,47 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """What one arm of an evaluation reached."""
+
+    mean: float
+    """Mean reward."""
+    pass_at_k: float | None
+    """Share of tasks with the full reward in at least one attempt; None where an older version did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One arm less another, in reward units, with its 95% interval, tasks resampled."""
+
+    mean: float
+    low: float
+    high: float
+    wins: int
+    """Tasks on which it is better."""
+    losses: int
+    ties: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """An evaluation: arms on the same tasks, which learning did not see."""
 
     run: str
     tasks: int
     repeats: int
-    arms: Mapping[str, Interval]
-    difference: Interval
-    """The last arm less the first, tasks resampled."""
-    wins: int
-    losses: int
-    ties: int
+    arms: Mapping[str, Arm]
+    contrasts: Mapping[str, Contrast]
+    """By name, as `learned - frozen`, which is the first."""
     constant: str | None
     """The answer that scores best when it is always given, where answers repeat."""
     constant_mean: float | None
     lost_tasks: int
+
+    @property
+    def gain(self) -> Contrast:
+        """Learned less frozen."""
+        return next(iter(self.contrasts.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +154,8 @@ class Figures:
     """Most frequent first."""
     failures: tuple[Failure, ...]
     """Most frequent first."""
+    held_out: Mapping[Role, int]
+    """How many tasks the run kept from learning, by what for."""
     notes: tuple[str, ...]
 
     @property
@@ -156,6 +184,7 @@ def gather(store: Store, given: str) -> Figures:
         tried=tuple(one for one in tried if one not in refused),
         refused=_refused(refused),
         failures=_failures(groups),
+        held_out=_held_out(store, entry),
         notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
     )
 
@@ -234,16 +263,15 @@ def _evaluation(store: Store, namespace: str, prior: Prior | None) -> RunEntry |
 def _measured(entry: RunEntry | None) -> Measured | None:
     if entry is None or "difference" not in entry.run.result:
         return None
-    told, difference = entry.run.result, entry.run.result["difference"]
+    told = entry.run.result
+    contrasts = told.get("differences") or {"learned - frozen": told["difference"]}
+    passed = told.get("pass_at_k") or {}
     return Measured(
         run=entry.run.id,
         tasks=told["tasks"],
         repeats=told["repeats"],
-        arms={arm: Interval(mean) for arm, mean in told["means"].items()},
-        difference=Interval(difference["mean"], difference["low"], difference["high"]),
-        wins=difference["wins"],
-        losses=difference["losses"],
-        ties=difference["ties"],
+        arms={arm: Arm(mean, passed.get(arm)) for arm, mean in told["means"].items()},
+        contrasts={name: Contrast(**found) for name, found in contrasts.items()},
         constant=told["constant"],
         constant_mean=told["constant_mean"],
         lost_tasks=told["lost_tasks"],
@@ -286,6 +314,13 @@ def _general(why: str) -> str:
     for pattern, open_one in _NAMED:
         why = pattern.sub(open_one, why)
     return why
+
+
+def _held_out(store: Store, entry: RunEntry) -> dict[Role, int]:
+    run, roles = entry.run, get_args(Role)
+    return {
+        role: len(store.held_out(run.namespace, role)[run.settings[role]]) for role in roles if role in run.settings
+    }
 
 
 def _failures(groups: Sequence[Group]) -> tuple[Failure, ...]:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from ..records import TokenBias
 from . import plots, strips
-from .figures import Figures, Interval, Tried
+from .figures import Figures, Tried
 
 _SHARE = (-4.0, 104.0)
 """The axis of mean rewards, in percent."""
@@ -29,6 +29,9 @@ class Gallery:
     """The axis of the arms."""
     arms: tuple[Markup, ...]
     constant: Markup
+    contrast_scale: Markup
+    """The axis of the differences."""
+    contrasts: tuple[Markup, ...]
 
 
 def gallery(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias]) -> Gallery:
@@ -37,6 +40,8 @@ def gallery(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias
     ends = [100 * end for one in tried if one.interval for end in one.interval]
     limits = strips.common_limits(ends) if ends else (0.0, 1.0)
     span = strips.common_limits([entry.bias for entry in biases]) if biases else (0.0, 1.0)
+    apart = measured.contrasts if measured else {}
+    between = strips.common_limits([100 * end for one in apart.values() for end in (one.low, one.high)] or [1.0])
     constant = measured.constant_mean if measured else None
     return Gallery(
         rewards=plots.rewards(figures.steps, "rewards") if any(step.reward for step in figures.steps) else none,
@@ -46,8 +51,13 @@ def gallery(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias
         effects=tuple(_effect(one, limits, f"effect {number}") for number, one in enumerate(tried)),
         biases=tuple(strips.bar(span, entry.bias, f"bias {number}") for number, entry in enumerate(biases)),
         share=strips.scale(_SHARE, "arms") if measured else none,
-        arms=tuple(_arm(arm, f"arm {name}") for name, arm in measured.arms.items()) if measured else (),
-        constant=_arm(Interval(constant), "constant") if constant is not None else none,
+        arms=tuple(_share(arm.mean, f"arm {name}") for name, arm in measured.arms.items()) if measured else (),
+        constant=_share(constant, "constant") if constant is not None else none,
+        contrast_scale=strips.scale(between, "contrasts", signed=True) if apart else none,
+        contrasts=tuple(
+            strips.strip(between, 100 * one.mean, f"contrast {name}", low=100 * one.low, high=100 * one.high)
+            for name, one in apart.items()
+        ),
     )
 
 
@@ -55,9 +65,8 @@ def _effect(one: Tried, limits: tuple[float, float], name: str) -> Markup:
     if one.effect is None or one.interval is None:
         return Markup()
     low, high = one.interval
-    return strips.strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high, judged=True)
+    return strips.strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high)
 
 
-def _arm(reward: Interval, name: str) -> Markup:
-    low, high = (None if end is None else 100 * end for end in (reward.low, reward.high))
-    return strips.strip(_SHARE, 100 * reward.mean, name, low=low, high=high)
+def _share(mean: float, name: str) -> Markup:
+    return strips.strip(_SHARE, 100 * mean, name)

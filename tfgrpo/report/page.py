@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..budget import Prices
 from ..errors import InputError
 from ..records import TokenBias
 from ..store import RunEntry
@@ -24,8 +25,11 @@ _HARMLESS = "\n\t\u200c\u200d"
 _INSTALL = "a report needs jinja2 and matplotlib: pip install 'tfgrpo[report]'"
 
 
-def render(figures: Figures) -> str:
-    """The page. Raises InputError where the libraries of the extra `report` are not installed."""
+def render(figures: Figures, prices: Prices | None = None) -> str:
+    """The page, with what each stage cost where prices are given, those of the model that attempts.
+
+    Raises InputError where the libraries of the extra `report` are not installed, and as the prices do.
+    """
     _check_libraries()
     from .gallery import gallery
     from .plots import KINDS
@@ -43,9 +47,10 @@ def render(figures: Figures) -> str:
                 "run": figures.entry.run,
                 "verdict": verdict(figures),
                 "gate": gate,
+                "usd": _usd(figures, prices) if prices else None,
                 "e_value": e_value(gate) if gate else None,
                 "needed": 1 / gate.level if gate else None,
-                "arm_intervals": measured and any(arm.low is not None for arm in measured.arms.values()),
+                "at_k": measured and any(arm.pass_at_k is not None for arm in measured.arms.values()),
                 "first": scored[0] if scored else None,
                 "last": scored[-1] if scored else None,
                 "kinds": [kind for kind in KINDS if kind in present],
@@ -61,6 +66,11 @@ def render(figures: Figures) -> str:
             }
         )
     )
+
+
+def _usd(figures: Figures, prices: Prices) -> dict[str, float]:
+    model = figures.entry.run.frame.model
+    return {stage: prices(model, usage) for stage, usage in figures.stages.items()}
 
 
 def _check_libraries() -> None:
@@ -89,6 +99,7 @@ def _environment() -> "Environment":
         "points": points,
         "figures": lambda number: f"{number:.3g}",
         "count": lambda number: f"{number:,}",
+        "money": lambda usd: f"{usd:,.4f}",
         "times": _times,
     }
     environment.filters.update(filters)

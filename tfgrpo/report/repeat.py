@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from ..distil import templates_version
+from ..plugins import is_named
 from ..records import JSON, Frame, Run
 from ..settings import Recipe, Settings
 
@@ -17,6 +18,8 @@ VALUES = {
     "distilled_groups": "--distilled-groups",
     "distiller_tokens": "--distiller-tokens",
     "distiller": "--distiller-model",
+    "gate_alpha": "--alpha",
+    "gate_passes": "--passes",
     "repeats": "--repeat",
 }
 """Settings of a run that an option gives a value."""
@@ -26,10 +29,11 @@ SWITCHES = {
     "demonstrations": "--no-demonstrations",
     "ground_truth": "--no-ground-truth",
     "review": "--review",
+    "clip_rewards": "--clip-rewards",
 }
 """Settings that an option turns around."""
-FOLDERS = {"prompts": "--prompts"}
-"""Settings of which only a version is remembered."""
+NAMED = {"prompts": "--prompts", "validation": "--validation", "test": "--test"}
+"""Settings of which only a version or an id is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,13 @@ class Repeat:
 
 
 def repeat_of(run: Run) -> Repeat:
-    """How to repeat a run; TASKS stands for the file of its tasks, URL for an upstream, which no store remembers."""
+    """How to repeat a run; words in capitals stand for what no store remembers."""
     defaults = _defaults(run)
     other = {name: value for name, value in run.settings.items() if value != defaults.get(name)}
     words = ["tfgrpo", run.kind, "TASKS", "--base-url", "URL", "--model", run.frame.model, "--reward", run.reward]
     words += ["--namespace", run.namespace] if run.namespace != "default" else []
     words += _framed(run.frame) if run.kind == "learn" else ["--prior", str(run.parent)]
+    words += ["--gate", "none"] if run.kind == "learn" and "validation" not in run.settings else []
     for name, value in other.items():
         words += _option(name, value)
     return Repeat(
@@ -67,7 +72,7 @@ def repeat_of(run: Run) -> Repeat:
 
 def _defaults(run: Run) -> Mapping[str, JSON]:
     if run.kind == "eval":
-        return {"repeats": 4, "seed": 0}
+        return {"repeats": 4, "seed": 0, "clip_rewards": False}
     recipe: Recipe = "paper" if run.settings.get("recipe") == "paper" else "measured"
     own = {"recipe": "measured", "distiller": None, "prompts": templates_version(None)}
     return {**Settings.for_recipe(recipe).as_json(), **own}
@@ -87,7 +92,9 @@ def _framed(frame: Frame) -> list[str]:
 def _option(name: str, value: JSON) -> list[str]:
     """The words that set a setting, none where no option does."""
     if name in SWITCHES:
-        return [SWITCHES[name]] if isinstance(value, bool) and value == (name == "review") else []
-    if name in FOLDERS:
-        return [FOLDERS[name], "FOLDER"]
+        return [SWITCHES[name]] if isinstance(value, bool) and value == (name in ("review", "clip_rewards")) else []
+    if name == "agent":
+        return ["--agent" if is_named(value) else "--command", str(value)]
+    if name in NAMED:
+        return [NAMED[name], name.upper()]
     return [VALUES[name], str(value)] if name in VALUES and value is not None else []

@@ -25,15 +25,11 @@ def strip(
     *,
     low: float | None = None,
     high: float | None = None,
-    judged: bool = False,
 ) -> Markup:
-    """One row of a forest plot: a point, and its interval.
-
-    Where it is judged, its colour says whether the interval lies above zero, below, or around it.
-    """
+    """One row of a forest plot: a point, and its interval, whose colour says if it is above zero, below or around."""
     from matplotlib.lines import Line2D
 
-    colour = _judged(low, high) if judged else INK
+    colour = _judged(low, high)
     row: list[Artist] = []
     if low is not None and high is not None:
         ends = _place(limits, low), _place(limits, high)
@@ -76,7 +72,9 @@ def _place(limits: tuple[float, float], value: float) -> float:
 
 
 def _judged(low: float | None, high: float | None) -> str:
-    if low is None or high is None or low <= 0 <= high:
+    if low is None or high is None:
+        return INK
+    if low <= 0 <= high:
         return UNSURE
     return GOOD if low > 0 else BAD
 

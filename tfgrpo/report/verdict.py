@@ -22,7 +22,7 @@ class Verdict:
 def verdict(figures: Figures) -> Verdict:
     """The outcome of a run; what has not ended well says so before anything else."""
     run, error = figures.entry.run, figures.error
-    status: str = run.status
+    status = run.status
     if status == "failed":
         return Verdict("Failed", error or "The store does not say why.", "bad")
     if status == "interrupted":
@@ -50,6 +50,8 @@ def points(reward: float) -> str:
 
 def _learned(figures: Figures) -> Verdict:
     gate = figures.validation
+    if figures.prior is None and figures.entry.run.result.get("candidate"):
+        return Verdict("Nothing new: what was learned is live already", "The live prior is as it was.", "unsure")
     if figures.prior is None:
         return Verdict("Nothing was learned that evidence supports", "The live prior is as it was.", "unsure")
     if gate and gate.outcome:
@@ -60,8 +62,7 @@ def _learned(figures: Figures) -> Verdict:
     if figures.state == "candidate":
         return Verdict("Undecided: the gate made no pass", "What is live is as it was.", "unsure")
     why = "No gate has seen it, so this run does not show that it helps."
-    measured = figures.measured
-    return Verdict("Ungated: no test has passed it", f"{why} {_elsewhere(measured)}".strip(), "unsure")
+    return Verdict("Ungated: no test has passed it", f"{why} {_elsewhere(figures.measured)}".strip(), "unsure")
 
 
 def _gated(gate: Validation, outcome: Outcome) -> Verdict:
@@ -83,21 +84,18 @@ def _evaluated(figures: Figures) -> Verdict:
     measured = figures.measured
     if measured is None:
         return Verdict("Nothing was measured", "The store holds no result of this evaluation.", "unsure")
-    size, low, high = f"{points(measured.difference.mean)} points", measured.difference.low, measured.difference.high
-    if low is not None and low > 0:
-        return Verdict(f"Better than frozen by {size}", _elsewhere(measured), "good")
-    if high is not None and high < 0:
-        return Verdict(f"Worse than frozen: {size}", _elsewhere(measured), "bad")
-    return Verdict(f"No difference shown: {size}", _elsewhere(measured), "unsure")
+    gain, told = measured.gain, _elsewhere(measured)
+    if gain.low > 0:
+        return Verdict(f"Better than frozen by {points(gain.mean)} points", told, "good")
+    if gain.high < 0:
+        return Verdict(f"Worse than frozen: {points(gain.mean)} points", told, "bad")
+    return Verdict(f"No difference shown: {points(gain.mean)} points", told, "unsure")
 
 
 def _elsewhere(measured: Measured | None) -> str:
     """What an evaluation has found, in a sentence."""
     if measured is None:
         return ""
-    found, tasks = measured.difference, f"{measured.tasks} tasks that learning did not see"
-    size = f"On {tasks} it is {points(found.mean)} points from frozen"
-    around = (
-        "" if found.low is None or found.high is None else f", 95% interval {points(found.low)} to {points(found.high)}"
-    )
-    return f"{size}{around}."
+    gain, tasks = measured.gain, f"{measured.tasks} tasks that learning did not see"
+    around = f"95% interval {points(gain.low)} to {points(gain.high)}"
+    return f"On {tasks} it is {points(gain.mean)} points from frozen, {around}."
