@@ -355,6 +355,93 @@ async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> N
     assert effect.evidence > 100
 
 
+MEASURED = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+
+
+async def test_a_kept_experience_is_measured_again_over_a_window_of_runs(tmp_path: Path) -> None:
+    path, script = tmp_path / "t.db", distilling({ADVICE: 0.45})
+    evidence = []
+    for number in range(3):
+        learned = await run(ScriptedModel(script), path, replace(MEASURED, seed=number, effect_window=1))
+        with Store(path) as store:
+            (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+            evidence.append(sum(len(group.scored) for group in store.groups(learned.run.id)))
+        assert status.decision is not None
+        assert status.decision.verdict == "kept"
+    assert status.effect is not None
+    assert evidence[2] < status.effect.evidence <= evidence[1] + evidence[2], "not those of the first run"
+    (told,) = [note for note in learned.notes if note.startswith("kept experiences stay measured")]
+    assert f"from {evidence[1] + evidence[2]:,} ({evidence[1]:,} of earlier runs)" in told
+    assert "showing 10 points takes about 1,904" in told
+
+
+async def test_a_kept_experience_that_no_longer_helps_is_retired(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    first = await run(ScriptedModel(distilling({ADVICE: 0.45})), path, MEASURED)
+    turned = ScriptedModel(distilling({ADVICE: -0.45}, base=0.7))
+    await run(turned, path, replace(MEASURED, seed=1, effect_window=0, kept_exclusion=0.5))
+    assert ADVICE in [experience.text for experience in first.prior.experiences]
+    with Store(path) as store:
+        (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+    assert status.decision is not None
+    assert (status.decision.verdict, status.decision.by) == ("retired", "rule")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Frame("fake", "Route it now."), Frame("fake", "Route it.", temperature=0.2)],
+    ids=["system", "temperature"],
+)
+async def test_only_rollouts_under_the_same_frame_count(tmp_path: Path, other: Frame) -> None:
+    script = distilling({ADVICE: 0.45})
+    await run(ScriptedModel(script), tmp_path / "t.db", MEASURED)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(script), store, MEASURED) as calls:
+            second = await learn(replace(plan(MEASURED), frame=other), store, calls, Silent())
+        (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+        assert status.effect is not None
+        assert status.effect.evidence <= sum(len(group.scored) for group in store.groups(second.run.id))
+
+
+async def test_tasks_that_teach_nothing_are_visited_less_and_counted(tmp_path: Path) -> None:
+    settings = Settings(steps=4, group_size=4, experiences=False, token_prior=False)
+    learned = await run(ScriptedModel(lambda _: "billing"), tmp_path / "t.db", settings)
+    assert [step.rested for step in learned.steps[:2]] == [0, 0]
+    assert sum(step.rested for step in learned.steps[2:]) == len(TASKS), "each of them once in two steps"
+    with Store(tmp_path / "t.db") as store:
+        assert len(store.groups(learned.run.id)) == 3 * len(TASKS)
+
+
+async def test_a_run_with_resting_tasks_is_resumed_as_if_it_had_not_been_cut(tmp_path: Path) -> None:
+    settings = Settings(steps=4, group_size=4, proposals=3, token_prior=False)
+    script = distilling({ADVICE: 0.55, NOISE: 0.0}, base=0.44)
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
+    assert sum(step.rested for step in whole.steps) > 0
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return script(body) if count[0] <= 170 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    assert (resumed.prior.id, resumed.steps) == (whole.prior.id, whole.steps)
+
+
+async def test_long_answers_earn_less_where_that_is_asked_for(tmp_path: Path) -> None:
+    def script(body: ChatBody) -> str:
+        return "billing" if body["seed"] % 2 else "answer: " + "well " * 30 + "billing"
+
+    wanted = replace(plan(replace(SMALL, token_prior=False, overlong="20:10")), reward=load_reward("contains"))
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(script), store) as calls:
+            learned = await learn(wanted, store, calls, Silent())
+        rollouts = [rollout for group in store.groups(learned.run.id) for rollout in group.rollouts]
+    right = [rollout for rollout in rollouts if rollout.task.answer == "billing"]
+    assert {(rollout.text == "billing", rollout.reward) for rollout in right} == {(True, 1.0), (False, 0.0)}
+
+
 @pytest.mark.parametrize("calls", [20, 130, 250])
 async def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_from(tmp_path: Path, calls: int) -> None:
     settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)

@@ -14,7 +14,7 @@ WHOLE = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
     "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency", "bias_entries", "gate_passes",
 )  # fmt: skip
-FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups")
+FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups", "effect_window")
 SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
 AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout", "agent_timeout")
 BAD = [
@@ -27,6 +27,7 @@ BAD = [
     ("bias_entries", 301),
     ("bias_cap", 101),
     ("call_retries", None),
+    *(("overlong", value) for value in (8, "", "8", "8:0", "8:9", "8:-1", "8:1:1", "a:b", "8:1.5")),
     ("recipe", "guess"),
 ]
 
@@ -50,6 +51,7 @@ def test_a_bad_value_names_its_setting_and_what_it_must_be(name: str, value: JSO
         ("gate_alpha", 0.5),
         ("recipe", "paper"),
         ("distilled_groups", None),
+        *(("overlong", value) for value in (None, "8:8", "8:1")),
     ],
 )
 def test_bounds_are_allowed_themselves(name: str, value: JSON) -> None:

@@ -96,6 +96,7 @@ def demo_settings(seed: int) -> Settings:
         distiller_tokens=96,
         demonstrations=False,
         gate_passes=GATE_PASSES,
+        rest_tasks=False,
         concurrency=8,
     )
 

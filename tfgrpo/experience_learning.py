@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .credit import estimate, to_keep, to_retire
+from .credit import estimate, rollouts_needed, to_keep, to_retire
 from .demonstrations import demonstration
 from .distil import Distiller, merge, propose
 from .edits import Proposals
@@ -12,6 +12,34 @@ from .prior import token_estimate
 from .records import Edit, Effect, Experience, Group, Run, Task
 from .settings import Settings
 from .store import Store
+
+_TOLD_EFFECT = 0.1
+"""The effect, in reward units, for which people are told what it takes to see it."""
+
+
+def window(store: Store, run: Run, runs: int) -> tuple[Group, ...]:
+    """The groups of the last runs that ended before a run began, under its frame, reward and way of making attempts.
+
+    A run that is resumed later finds the same ones.
+    """
+    if not runs:
+        return ()
+    entries = store.runs(run.namespace)
+    started = next(entry.started for entry in entries if entry.run.id == run.id)
+    before = [
+        entry.run
+        for entry in entries
+        if entry.run.kind == "learn"
+        and entry.run.status in ("finished", "out of budget")
+        and (entry.ended or "") <= started
+    ]
+    alike = [earlier for earlier in before if _conditions(earlier) == _conditions(run)]
+    return tuple(group for earlier in alike[-runs:] for group in store.groups(earlier.id))
+
+
+def _conditions(run: Run) -> tuple[object, ...]:
+    """What an effect depends on beside the experiences."""
+    return run.frame, run.reward, *(run.settings.get(name) for name in ("agent", "command", "overlong"))
 
 
 class ExperienceLearning:
@@ -23,7 +51,8 @@ class ExperienceLearning:
         known = store.experiences(run.namespace, without_run=run.id)
         decisions = tuple(status.decision for status in known if status.decision)
         self.library = Library(tuple(status.experience for status in known), decisions)
-        self._groups: list[Group] = []
+        self._groups = list(window(store, run, settings.effect_window) if known else ())
+        self._earlier = len(self._groups)
         self._effects: tuple[Effect, ...] = ()
 
     @property
@@ -83,7 +112,8 @@ class ExperienceLearning:
         by_task, prompt = {group.task.id: group for group in groups}, self._distiller.template("demonstration")
         examples = [entry for entry in self.library.experiences if entry.kind == "demonstration"]
         shown = {task for entry in examples for task in entry.origin.tasks}
-        for task in self._distilled(step) if self._settings.experiences else ():
+        drawn = self._distilled(step) if self._settings.experiences else []
+        for task in (each for each in drawn if each in by_task):
             waiting = self.library.having("on trial", "awaiting review")
             if sum(entry.kind == "demonstration" for entry in waiting) >= self._settings.demonstration_places:
                 return
@@ -114,6 +144,20 @@ class ExperienceLearning:
             self._adopt(library)
         else:
             self.library = library
+
+    def outlook(self) -> str | None:
+        """What it takes to keep measuring what is kept, for people; None where nothing is, or nothing is measured."""
+        kept, settings = self.library.having("kept"), self._settings
+        if not kept or settings.recipe == "paper" or not 0 < settings.kept_exclusion < 1:
+            return None
+        needed = rollouts_needed(_TOLD_EFFECT, 1 - settings.kept_exclusion)
+        scored = sum(len(group.scored) for group in self._groups)
+        earlier = sum(len(group.scored) for group in self._groups[: self._earlier])
+        return (
+            f"kept experiences stay measured: each is left out of {settings.kept_exclusion:.0%} of the rollouts, and"
+            f" showing {100 * _TOLD_EFFECT:g} points takes about {needed:,}; these estimates are from {scored:,}"
+            f" ({earlier:,} of earlier runs)"
+        )
 
     def _heed_people(self) -> None:
         """Take in what people have decided in the store since the run began."""

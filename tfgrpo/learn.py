@@ -29,8 +29,10 @@ from .prompts import template
 from .records import Backend, Experience, Group, Prior, Rollout, Run, RunStatus, Task, TokenBias
 from .rewards import score
 from .rollouts import SAMPLERS_OFF, Executor, gather, roll_group
+from .shaping import shaped
 from .store import SERVING, Store
 from .token_learning import WEAKER, TokenLearning, obstacle
+from .visits import visited
 
 
 async def learn(
@@ -134,6 +136,7 @@ class _Learner:
         self.distiller, self.backend, self.observer, self.start = distiller, backend, observer, start
         self.budget = budget
         self.notes: list[str] = []
+        self.groups: list[Group] = []
         self.tokens = self._token_learning()
         self.experiences = ExperienceLearning(self._proposer(), store, run, plan.tasks, plan.settings)
         self.make_executor = make_executor
@@ -172,6 +175,8 @@ class _Learner:
     def _candidate(self, *, over: bool) -> Prior | None:
         """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""
         self.experiences.keep(over=over)
+        if outlook := self.experiences.outlook():
+            self._note(outlook)
         prior = self._prior(self.experiences.kept, self.tokens.result() if self.tokens else ())
         return prior if prior.id != self.start.id and (prior.experiences or prior.biases) else None
 
@@ -228,12 +233,14 @@ class _Learner:
     async def _step(self, step: int) -> StepSummary:
         prior = self._prior(self.experiences.on_offer, self.tokens.working if self.tokens else ())
         self.store.add_prior(prior)
-        results = await gather(self._group(task, prior, step) for task in self.plan.tasks)
+        tasks = visited(self.plan.tasks, self.groups, step, self.plan.settings)
+        results = await gather(self._group(task, prior, step) for task in tasks)
         groups, proposals = [group for group, _ in results], [found for _, found in results]
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error
             raise ModelError(f"every attempt of step {step + 1} failed; the first one: {first}")
         by_rule = await self.experiences.learn(step, groups, proposals)  # first: a budget may end it
+        self.groups += groups
         self._learn_tokens(groups)
         if by_rule:
             self._note(f"step {step + 1}: proposals were merged by rule: {by_rule}")
@@ -270,7 +277,8 @@ class _Learner:
         )
 
         async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-            rollout = await score(self.plan.reward, await call(task, prior, step, sample), clip=settings.clip_rewards)
+            made = await call(task, prior, step, sample)
+            rollout = shaped(await score(self.plan.reward, made, clip=settings.clip_rewards), settings)
             self.observer.landed(rollout)
             return rollout
 
@@ -321,9 +329,11 @@ class _Learner:
         kinds = Counter[str](group_kind(group) for group in groups)
         proposed = sum(len(found.edits) for found in proposals)
         failures = tuple(found.failure for found in proposals if found.failure)
-        summary = StepSummary(step, sum(rewards) / len(rewards), dict(kinds), failed, proposed, failures)
+        rested = len(self.plan.tasks) - len(groups)
+        summary = StepSummary(step, sum(rewards) / len(rewards), dict(kinds), failed, proposed, failures, rested)
         shares = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         text = f"step {step + 1}/{self.plan.settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
+        text += f"; {rested} tasks rested (all right or all wrong twice)" if rested else ""
         self.observer.note(text + (f"; {failed} attempts failed" if failed else ""))
         if failures:
             self._note(f"step {step + 1}: {len(failures)} groups could not be distilled: {failures[0]}")

@@ -21,6 +21,8 @@ class StepSummary:
     """Edits that the distiller proposed."""
     undistilled: tuple[str, ...]
     """Why groups that could teach proposed nothing usable."""
+    rested: int = 0
+    """Tasks left out, since their pass rate was 0 or 1 twice in a row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,10 @@ class Settings:
     group_size: int = 8
     divide_by_std: bool = True
     """Divide advantages by the group's standard deviation (GRPO); off: Dr. GRPO."""
+    rest_tasks: bool = True
+    """Visit a task whose pass rate was 0 or 1 twice in a row only every other step (`paper`: every step)."""
+    overlong: str | None = None
+    """`MAX:CACHE` in completion tokens: over the last CACHE of MAX an attempt loses up to 1; None: length is free."""
 
     experiences: bool = True
     recipe: Recipe = "measured"
@@ -62,6 +66,8 @@ class Settings:
     """Share of rollouts in which a kept experience is left out, so that its effect stays measured (epsilon)."""
     effect_scale: float = 0.15
     """Standard deviation of the normal prior on one experience's effect, in reward units (tau)."""
+    effect_window: int = 3
+    """Earlier runs of the namespace, under the same frame and reward, whose rollouts count for effects too."""
     retire_below: float = 0.1
     keep_above: float = 0.96
     """At 0.95 the share of useless experiences that are kept could not be shown to be below 6%; at 0.96 it can."""
@@ -126,6 +132,7 @@ _PAPER: Mapping[str, JSON] = {
     "steps": 3,
     "proposals": 1,
     "demonstrations": False,
+    "rest_tasks": False,
     "token_prior": False,
 }
 """Training-Free GRPO as published (arXiv 2510.08191): every experience always in, nothing measured, no token prior."""
@@ -143,6 +150,13 @@ def _share(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
+def _is_overlong(value: object) -> bool:
+    """Whether a text has the form MAX:CACHE."""
+    parts = value.split(":") if isinstance(value, str) else []
+    whole = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    return len(parts) == len(whole) == 2 and 1 <= whole[1] <= whole[0]
+
+
 _COUNTS = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
     "prior_tokens", "demonstration_chars", "top_logprobs", "gate_passes", "concurrency",
@@ -151,7 +165,8 @@ _SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_b
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),
-    (("distiller_retries", "call_retries"), _whole(0), "a whole number of at least 0"),
+    (("distiller_retries", "call_retries", "effect_window"), _whole(0), "a whole number of at least 0"),
+    (("overlong",), lambda value: value is None or _is_overlong(value), "MAX:CACHE in tokens, CACHE from 1 to MAX"),
     (("distilled_groups",), lambda value: value is None or _whole(0)(value), "a whole number, or None for all"),
     (("bias_entries",), _whole(1, BIAS_ENTRIES), f"a whole number from 1 to {BIAS_ENTRIES}"),
     (_SHARES, _share, "between 0 and 1"),

@@ -69,6 +69,12 @@ if TYPE_CHECKING:
 @click.option("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]")
 @click.option("--no-demonstrations", is_flag=True, help="Try no winning attempts as examples.  [paper: always]")
 @click.option("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller.")
+@click.option("--no-rest-tasks", is_flag=True, help="Visit tasks that are always solved, or never, at every step too.")
+@click.option(
+    "--overlong",
+    metavar="MAX:CACHE",
+    help="Take off up to 1 of the reward from MAX - CACHE to MAX completion tokens.  [default: length costs nothing]",
+)
 @click.option("--review", is_flag=True, help="Hold every proposal for a person instead of trying it.")
 @click.option("--clip-rewards", is_flag=True, help="Take a reward outside 0 to 1 for the nearer bound.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost, and what the gate could detect; spend nothing.")
@@ -103,7 +109,7 @@ def learn(
     dry_run: bool,
     resume: bool,
     as_json: bool,
-    **more: float | None,
+    **more: float | str | None,
 ) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
@@ -210,7 +216,7 @@ def _tell_cost(plan: "Plan", budget: "Budget", store: str | None, *, as_json: bo
         click.echo("\n".join(lines(plan, found, attempt, budget.ceiling)))
 
 
-def _explicit(options: "Mapping[str, float | None]") -> "dict[str, JSON]":
+def _explicit(options: "Mapping[str, float | str | None]") -> "dict[str, JSON]":
     """The settings that options name: numbers and flags that were given, and what a `no_` flag switches off."""
     switched = {name.removeprefix("no_"): False for name, on in options.items() if name.startswith("no_") and on}
     named = {name: value for name, value in options.items() if not name.startswith("no_")}

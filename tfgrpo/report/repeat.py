@@ -21,6 +21,9 @@ VALUES = {
     "gate_alpha": "--alpha",
     "gate_passes": "--passes",
     "repeats": "--repeat",
+    "overlong": "--overlong",
+    "agent": "--agent",
+    "command": "--command",
 }
 """Settings of a run that an option gives a value."""
 SWITCHES = {
@@ -28,6 +31,7 @@ SWITCHES = {
     "token_prior": "--no-token-prior",
     "demonstrations": "--no-demonstrations",
     "ground_truth": "--no-ground-truth",
+    "rest_tasks": "--no-rest-tasks",
     "review": "--review",
     "clip_rewards": "--clip-rewards",
 }
