@@ -20,7 +20,7 @@ FLOW = (
     "store", "probe", "evaluate",
     "betting", "gate",
     "versions", "fields", "youtu", "exchange", "curation",
-    "token_learning", "experience_learning", "plan", "cost", "promotion", "learned", "learn", "report",
+    "token_learning", "step_log", "experience_learning", "plan", "cost", "promotion", "learned", "learn", "report",
     "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
 """From upstream to downstream; a sub-package stands as one, and its own modules may import each other."""

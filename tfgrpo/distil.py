@@ -8,6 +8,7 @@ resumed finds it again.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -18,7 +19,7 @@ from .errors import ModelError, PromptError, UpstreamError
 from .hashing import canonical, content_id, derive_seed
 from .prompts import Template, template
 from .quote import clip, neutralise, transcript
-from .records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Rollout, Task
+from .records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ CHUNK = 4
 """A long attempt is read in parts of this many times `summary_chars`."""
 HOLD_TO_SCHEMA = frozenset({"llama.cpp"})
 """Kinds of servers that were seen to hold an answer to a JSON schema."""
+
+_RETRIES = 1_000_000
+"""More than one attempt at a group ever needs."""
 
 _BLANKS: Mapping[str, Sequence[str]] = {
     "summarise": ("task", "notes", "attempt", "part", "parts", "reward", "words"),
@@ -71,6 +75,10 @@ class Distiller:
         """The template of a stage."""
         return self.templates[name]
 
+    def again(self, attempt: int) -> "Again":
+        """The same for one attempt at a group, of which the first has the number 0."""
+        return Again(self, attempt)
+
     def body(self, messages: Sequence[Message], key: CallKey, form: Form | None = None) -> ChatBody:
         """The request for one call, for an answer of that form."""
         seed = derive_seed(self.settings.seed, key.stage, key.step, key.task, key.sample, key.retry)
@@ -81,6 +89,27 @@ class Distiller:
 
 def _response_format(form: Form) -> dict[str, JSON]:
     return {"type": "json_schema", "json_schema": {"name": "changes", "strict": True, "schema": form.schema}}
+
+
+class Again:
+    """The Model of one attempt: its requests are those of the first, its calls have keys of their own."""
+
+    def __init__(self, distiller: Distiller, attempt: int) -> None:
+        self._model, self._first = distiller.model, attempt * _RETRIES
+        self.distiller = copy(distiller)
+        object.__setattr__(self.distiller, "model", self)
+        self.is_new = False
+        """Whether any call was made; otherwise all that it came to was in the journal."""
+
+    async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+        """As the Protocol says."""
+        replayed = False
+        try:
+            reply = await self._model(body, replace(key, retry=key.retry + self._first))
+            replayed = reply.replayed
+            return reply
+        finally:
+            self.is_new = self.is_new or not replayed
 
 
 def templates(folder: Path | None) -> Mapping[str, Template]:

@@ -1,6 +1,7 @@
 """The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .credit import estimate, rollouts_needed, to_keep, to_retire
 from .demonstrations import demonstration
@@ -10,7 +11,9 @@ from .experiences import DISTILLER, RULE, Library, affordable, apply, included, 
 from .hashing import derive_seed
 from .prior import token_estimate
 from .records import Edit, Effect, Experience, Group, Run, Task
+from .rollouts import gather
 from .settings import Settings
+from .step_log import Attempt, StepLog, TakenIn
 from .store import Store
 
 _TOLD_EFFECT = 0.1
@@ -42,10 +45,23 @@ def _conditions(run: Run) -> tuple[object, ...]:
     return run.frame, run.reward, *(run.settings.get(name) for name in ("agent", "command", "overlong"))
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a step took in beside the proposals of its own groups."""
+
+    again: tuple[Proposals, ...]
+    """Of groups of earlier steps that could not be distilled in an earlier sitting."""
+    by_rule: str | None
+    """Why proposals had to be merged by rule, if they had."""
+
+
 class ExperienceLearning:
     """The library of a namespace while a run adds to it; starts from what it was before the run."""
 
     def __init__(self, distiller: Distiller, store: Store, run: Run, tasks: Sequence[Task], settings: Settings) -> None:
+        self.log = StepLog(store, run.id)
+        self._made: dict[tuple[int, str], Attempt] = {}
+        self._to_retry: dict[tuple[int, str], Attempt] = {}
         self._distiller, self._store, self._run, self._settings = distiller, store, run, settings
         self._tasks = tuple(tasks)
         known = store.experiences(run.namespace, without_run=run.id)
@@ -72,8 +88,46 @@ class ExperienceLearning:
         return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
 
     async def propose(self, group: Group) -> Proposals:
-        """The edits that one group proposes."""
-        return await propose(self._distiller, group, self._strategies)
+        """The edits that one group proposes; a failure is noted, and tried again when the run is resumed."""
+        fixed = await self.log.taken_in(group.step)
+        if fixed:
+            attempt = Attempt(group.step, group.task.id, fixed.numbers.get(group.task.id, 0))
+        else:
+            attempt = await self.log.next_attempt(group.step, group.task.id)
+        return await self._attempt(group, attempt)
+
+    async def _attempt(self, group: Group, attempt: Attempt) -> Proposals:
+        """One attempt at distilling a group; one that is known to have failed is not made again."""
+        self._made[group.step, group.task.id] = attempt
+        if failure := await self.log.failure(attempt):
+            return Proposals(failure=failure)
+        again = self._distiller.again(attempt.number)
+        found = await propose(again.distiller, group, self._strategies)
+        if not found.failure:
+            return found
+        await self.log.fail(attempt, found.failure)
+        return found if again.is_new else await self._attempt(group, attempt.next)  # it failed in an earlier sitting
+
+    async def _again(self, step: int, failed: Sequence[Group]) -> list[Proposals]:
+        """What groups of earlier steps propose that could not be distilled in an earlier sitting; fixes the step.
+
+        `failed` are the groups of this step that could not be distilled. They wait for the next sitting: once the step
+        is repeated there, they are tried again in the first step that is new.
+        """
+        fixed = await self.log.taken_in(step)
+        again = fixed.again if fixed else tuple(self._to_retry.values())
+        groups = {(group.step, group.task.id): group for group in self._groups[self._earlier :]}
+        found = await gather(self._attempt(groups[each.step, each.task], each) for each in again)
+        for each, proposals in zip(again, found, strict=True):
+            self._to_retry.pop((each.step, each.task), None)
+            if fixed and proposals.failure:
+                self._to_retry[each.step, each.task] = each.next
+        if fixed:
+            self._to_retry |= {key: self._made[key].next for key in ((group.step, group.task.id) for group in failed)}
+        else:
+            numbers = {task: made.number for (of, task), made in self._made.items() if of == step}
+            await self.log.take_in(step, TakenIn(numbers, again))
+        return found
 
     @property
     def _strategies(self) -> tuple[Experience, ...]:
@@ -91,9 +145,11 @@ class ExperienceLearning:
         drawn = sorted(self._tasks, key=lambda each: derive_seed(self._settings.seed, "distil", step, each.id))
         return [task.id for task in drawn][: self._settings.distilled_groups]
 
-    async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> str | None:
-        """Take in a step, proposals in task order; returns why they had to be merged by rule, if they had."""
-        edits = [edit for found in proposals for edit in found.edits]
+    async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> Taken:
+        """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try."""
+        failed = [group for group, found in zip(groups, proposals, strict=True) if found.failure]
+        again = await self._again(step, failed)
+        edits = [edit for found in (*proposals, *again) for edit in found.edits]
         failure = None
         if edits:
             merged = await merge(self._distiller, step, edits, self._strategies)
@@ -102,7 +158,7 @@ class ExperienceLearning:
         self._demonstrate(groups, step)
         self._groups += groups
         self._measure(step)
-        return failure
+        return Taken(tuple(again), failure)
 
     def _apply(self, edits: Sequence[Edit], step: int) -> None:
         self._adopt(apply(self.library, edits, self._tasks, self._settings, run=self._run.id, step=step))

@@ -14,7 +14,7 @@ from .advantage import group_kind
 from .agents import Executors, executors
 from .budget import Budget, Spent
 from .cost import cost, lines
-from .distil import HOLD_TO_SCHEMA, Distiller
+from .distil import HOLD_TO_SCHEMA, Distiller, can_teach
 from .edits import Proposals
 from .errors import BudgetEnded, ModelError, StoreError, TfgrpoError
 from .evaluate import usable
@@ -139,11 +139,13 @@ class _Learner:
         self.groups: list[Group] = []
         self.tokens = self._token_learning()
         self.experiences = ExperienceLearning(self._proposer(), store, run, plan.tasks, plan.settings)
+        self.failed: dict[tuple[int, str, int], Rollout] = {}
         self.make_executor = make_executor
         self.executor = self._executor()
 
     async def learn(self, resumed: bool) -> Learned:
         """All steps that the budget allows, then the verdicts, the new prior and the gate."""
+        self.failed = await self._failures() if resumed else {}
         steps, cut = await self._steps()
         if self.budget:
             self.budget.release()
@@ -239,12 +241,28 @@ class _Learner:
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error
             raise ModelError(f"every attempt of step {step + 1} failed; the first one: {first}")
-        by_rule = await self.experiences.learn(step, groups, proposals)  # first: a budget may end it
+        taken = await self.experiences.learn(step, groups, proposals)  # first: a budget may end it
         self.groups += groups
         self._learn_tokens(groups)
-        if by_rule:
-            self._note(f"step {step + 1}: proposals were merged by rule: {by_rule}")
+        if taken.by_rule:
+            self._note(f"step {step + 1}: proposals were merged by rule: {taken.by_rule}")
+        if taken.again:
+            failed = sum(found.failure is not None for found in taken.again)
+            self._note(f"step {step + 1}: {len(taken.again)} groups of earlier steps distilled again, {failed} failed")
         return self._summary(step, groups, proposals)
+
+    async def _failures(self) -> dict[tuple[int, str, int], Rollout]:
+        """Failed attempts, by step, task and sample, that something was derived from before the run was resumed.
+
+        They stay failed: with a reward they would change what followed. All others are made again.
+        """
+        found: dict[tuple[int, str, int], Rollout] = {}
+        for group in self.store.groups(self.run.id):
+            seen = can_teach(group, ground_truth=self.plan.settings.ground_truth)
+            if seen or await self.experiences.log.taken_in(group.step):
+                failed = (rollout for rollout in group.rollouts if rollout.error)
+                found |= {(group.step, group.task.id, rollout.sample): rollout for rollout in failed}
+        return found
 
     async def _group(self, task: Task, prior: Prior, step: int) -> tuple[Group, Proposals]:
         """One task's attempts and what they propose; nothing else is waited for."""
@@ -277,6 +295,9 @@ class _Learner:
         )
 
         async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+            if known := self.failed.get((step, task.id, sample)):
+                self.observer.landed(known)
+                return known
             made = await call(task, prior, step, sample)
             rollout = shaped(await score(self.plan.reward, made, clip=settings.clip_rewards), settings)
             self.observer.landed(rollout)

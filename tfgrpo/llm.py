@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol, Self
 
 import httpx2
@@ -124,7 +125,7 @@ class Upstream:
         known = await self._committed(key, request)
         if known is None:
             return None
-        reply = parse_reply(known, self._token_id)
+        reply = replace(parse_reply(known, self._token_id), replayed=True)
         for name, why in json.loads(known).get(_DROPPED, {}).items():
             self.dropped.setdefault(name, why)
         self.usage += reply.usage

@@ -148,6 +148,8 @@ class Reply:
     finish_reason: str
     usage: Usage
     trace: TokenTrace | None = None
+    replayed: bool = field(default=False, compare=False)
+    """It was in the journal, and no call was made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ class Outcome:
 class AgentExecutor:
     """An Executor whose attempts an agent makes.
 
-    Whatever an agent does wrong is an attempt with an error. How an attempt ended is journalled too, so that a resumed
-    run never makes a finished one again, not even with an agent that does not repeat itself.
+    Whatever an agent does wrong is an attempt with an error. One that gave an answer is journalled as a whole, so that
+    a resumed run never makes it again, not even with an agent that does not repeat itself.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AgentExecutor:
         calls = session.calls
         messages = trajectory(calls, prior, None if error else text)
         outcome = Outcome(text, error, messages, tuple((call.retry, call.request) for call in calls))
-        if self._journal:
+        if self._journal and not error:
             await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())
         return _rollout(blank, outcome, [call.reply for call in calls])
 
