@@ -75,7 +75,7 @@ def test_a_program_is_learned_for_and_evaluated(folder: Path, url: str, model: S
     assert len(asked) == 2 * 6 * 8 + 2 * 6
     assert sum("logit_bias" in body for body in asked) == 6 * 8 + 6, "the second step, and the learned arm"
     with Store(folder / "tfgrpo.db") as store:
-        kinds = {entry.run.kind: entry.run.settings["command"] for entry in store.runs()}
+        kinds = {entry.run.kind: entry.run.settings["agent"] for entry in store.runs()}
         assert kinds == {"learn": COMMAND, "eval": COMMAND}
 
 

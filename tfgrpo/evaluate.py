@@ -98,7 +98,7 @@ async def measure(wanted: Measurement, store: Store, upstream: Upstream, observe
     store.add_tasks(wanted.tasks)
     store.add_prior(wanted.prior)
     settings: dict[str, JSON] = {"repeats": wanted.repeats, "seed": wanted.seed}
-    settings |= {wanted.agent.option: wanted.agent.name} if wanted.agent else {}
+    settings |= {"agent": wanted.agent.name} if wanted.agent else {}
     ids = tuple(task.id for task in wanted.tasks)
     run, _ = store.begin(
         Run("eval", wanted.namespace, wanted.frame, settings, ids, wanted.reward_name, wanted.prior.id)

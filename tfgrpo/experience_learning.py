@@ -42,7 +42,7 @@ def window(store: Store, run: Run, runs: int) -> tuple[Group, ...]:
 
 def _conditions(run: Run) -> tuple[object, ...]:
     """What an effect depends on beside the experiences."""
-    return run.frame, run.reward, *(run.settings.get(name) for name in ("agent", "command", "overlong"))
+    return run.frame, run.reward, *(run.settings.get(name) for name in ("agent", "overlong"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def refuse_seen(plan: Plan, store: Store) -> None:
 def run_of(plan: Plan, parent: str | None) -> Run:
     """The run that carries out a plan, from the prior with that id; the sides of its tasks are part of it."""
     proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
-    attempting = {str(plan.agent.option): plan.agent.name} if plan.agent else {}
+    attempting = {"agent": plan.agent.name} if plan.agent else {}
     held: dict[str, JSON] = {role: task_set_id(task.id for task in side) for role, side in plan.held_out}
     settings = {**plan.settings.as_json(), **proposing, **attempting, **held}
     tasks = tuple(task.id for task in plan.tasks)

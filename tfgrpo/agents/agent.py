@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import openai
 
@@ -41,8 +41,6 @@ class Place:
 class Agent(Protocol):
     """Answers a task with calls to the place that it is given."""
 
-    option: Literal["agent", "command"]
-    """The option that names it."""
     name: str
     """What the run remembers it by."""
 
@@ -57,8 +55,6 @@ class FunctionAgent:
     It is given an `openai.OpenAI`, or an `openai.AsyncOpenAI` if it is async. A sync function runs in a thread of its
     own, which nothing can end from outside: after a timeout its calls are refused.
     """
-
-    option: Literal["agent", "command"] = "agent"
 
     def __init__(self, name: str) -> None:
         """Raises InputError for what is no such function."""

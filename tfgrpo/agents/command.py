@@ -8,7 +8,7 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from ..errors import AgentError, InputError, shortened
 from ..records import JSON, Task
@@ -29,8 +29,6 @@ class CommandAgent:
     shell reads the command or the task. Program and children are a process group of their own, which is killed when
     the program has ended, after a timeout and on Ctrl-C.
     """
-
-    option: Literal["agent", "command"] = "command"
 
     def __init__(self, command: str) -> None:
         """Raises InputError for what is no command, has no place for the task, or names no program."""

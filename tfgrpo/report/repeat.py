@@ -22,8 +22,6 @@ VALUES = {
     "gate_passes": "--passes",
     "repeats": "--repeat",
     "overlong": "--overlong",
-    "agent": "--agent",
-    "command": "--command",
 }
 """Settings of a run that an option gives a value."""
 SWITCHES = {
