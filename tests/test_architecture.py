@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "errors", "hashing", "plugins", "families", "records", "validation", "observer", "settings", "assets", "prompts",
-    "prior",
-    "tokenizer", "replies", "refusals", "budget", "llm", "local", "events", "testing",
+    "tokenizer", "prior",
+    "replies", "refusals", "budget", "llm", "local", "events", "testing",
     "gym", "tasks", "splits", "rollouts", "agents", "rewards", "shaping", "advantage", "visits",
     "tokens", "log_odds", "credit",
     "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.toy import tokenizer
 from tfgrpo.budget import Budget
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learn import learn
@@ -401,6 +402,27 @@ async def test_only_rollouts_under_the_same_frame_count(tmp_path: Path, other: F
         (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
         assert status.effect is not None
         assert status.effect.evidence <= sum(len(group.scored) for group in store.groups(second.run.id))
+
+
+@pytest.mark.parametrize(("cap", "shown"), [(1, 0), (10_000, 1)])
+async def test_experiences_are_shown_within_their_cap_counted_by_the_models_tokenizer(
+    tmp_path: Path, cap: int, shown: int
+) -> None:
+    asked: list[str] = []
+
+    def encode(text: str) -> list[int]:
+        asked.append(text)
+        return [0] * len(text)
+
+    settings = replace(MEASURED, steps=2, prior_tokens=cap, demonstrations=False)
+    model = ScriptedModel(distilling({ADVICE: 0.0}))
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store, settings) as calls:
+            calls.tokenizer = replace(tokenizer(WORDS), encode=encode)
+            await learn(plan(settings), store, calls, Silent())
+    assert any(ADVICE in text for text in asked)
+    rollouts = [body for body in model.requests if "<attempts>" not in str(body) and "<proposals>" not in str(body)]
+    assert any(ADVICE in str(body["messages"]) for body in rollouts) == bool(shown)
 
 
 async def test_tasks_that_teach_nothing_are_visited_less_and_counted(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .credit import estimate, rollouts_needed, to_keep, to_retire
@@ -58,7 +58,18 @@ class Taken:
 class ExperienceLearning:
     """The library of a namespace while a run adds to it; starts from what it was before the run."""
 
-    def __init__(self, distiller: Distiller, store: Store, run: Run, tasks: Sequence[Task], settings: Settings) -> None:
+    def __init__(
+        self,
+        distiller: Distiller,
+        store: Store,
+        run: Run,
+        tasks: Sequence[Task],
+        settings: Settings,
+        *,
+        count_tokens: Callable[[str], int] = token_estimate,
+    ) -> None:
+        """`count_tokens` tells the length of what is shown, best by the model's own tokenizer."""
+        self._count_tokens = count_tokens
         self.log = StepLog(store, run.id)
         self._made: dict[tuple[int, str], Attempt] = {}
         self._to_retry: dict[tuple[int, str], Attempt] = {}
@@ -74,13 +85,13 @@ class ExperienceLearning:
     @property
     def on_offer(self) -> tuple[Experience, ...]:
         """What the next step's rollouts draw from: those on trial or kept that can be afforded."""
-        return affordable(self.library, self._effects, self._settings, token_estimate)
+        return affordable(self.library, self._effects, self._settings, self._count_tokens)
 
     @property
     def kept(self) -> tuple[Experience, ...]:
         """The kept ones that can be afforded."""
         kept = Library(self.library.having("kept"), self.library.decisions)
-        return affordable(kept, self._effects, self._settings, token_estimate)
+        return affordable(kept, self._effects, self._settings, self._count_tokens)
 
     def shown(self, offered: Sequence[Experience], task: Task, step: int, sample: int) -> tuple[Experience, ...]:
         """What one rollout is shown of those on offer."""

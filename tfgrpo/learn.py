@@ -23,6 +23,7 @@ from .learned import Learned, StepSummary
 from .llm import Upstream
 from .observer import Observer
 from .plan import Plan, refuse_seen, run_of, unfinished
+from .prior import token_count
 from .probe import probe
 from .promotion import Promotion, Trial, promote
 from .prompts import template
@@ -138,7 +139,10 @@ class _Learner:
         self.notes: list[str] = []
         self.groups: list[Group] = []
         self.tokens = self._token_learning()
-        self.experiences = ExperienceLearning(self._proposer(), store, run, plan.tasks, plan.settings)
+        count = token_count(upstream.tokenizer)
+        self.experiences = ExperienceLearning(
+            self._proposer(), store, run, plan.tasks, plan.settings, count_tokens=count
+        )
         self.failed: dict[tuple[int, str, int], Rollout] = {}
         self.make_executor = make_executor
         self.executor = self._executor()

@@ -5,13 +5,14 @@ caller's leading system messages, so that the prefix is the same in every call a
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
 from .prompts import template
 from .records import JSON, ChatBody, Experience, Prior, Snapshot
 from .settings import BIAS_ENTRIES, BIAS_LIMIT
+from .tokenizer import Tokenizer
 
 _SYSTEM_ROLES = ("system", "developer")
 
@@ -31,6 +32,11 @@ def prior_for(snapshot: Snapshot, model: str) -> Prior:
 def token_estimate(text: str) -> int:
     """Tokens that a text takes, on the safe side: a token for every three bytes."""
     return -(-len(text.encode()) // 3)
+
+
+def token_count(tokenizer: Tokenizer | None) -> Callable[[str], int]:
+    """How to count the tokens of a text: by the model's tokenizer where it is at hand, else `token_estimate`."""
+    return token_estimate if tokenizer is None else lambda text: len(tokenizer.encode(text))
 
 
 def with_prior(body: ChatBody, prior: Prior, *, biased: bool = True) -> ChatBody:

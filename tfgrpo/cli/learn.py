@@ -69,6 +69,11 @@ if TYPE_CHECKING:
 @click.option("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]")
 @click.option("--no-demonstrations", is_flag=True, help="Try no winning attempts as examples.  [paper: always]")
 @click.option("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller.")
+@click.option(
+    "--prior-tokens",
+    type=int,
+    help="Most tokens of experiences to show, counted with the model's tokenizer where it is at hand.  [default: 1000]",
+)
 @click.option("--no-rest-tasks", is_flag=True, help="Visit tasks that are always solved, or never, at every step too.")
 @click.option(
     "--overlong",

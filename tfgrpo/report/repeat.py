@@ -22,6 +22,7 @@ VALUES = {
     "gate_passes": "--passes",
     "repeats": "--repeat",
     "overlong": "--overlong",
+    "prior_tokens": "--prior-tokens",
 }
 """Settings of a run that an option gives a value."""
 SWITCHES = {
