@@ -17,7 +17,7 @@ FLOW = (
     "gym", "tasks", "splits", "rollouts", "agents", "rewards", "shaping", "advantage", "visits",
     "tokens", "log_odds", "credit",
     "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 
-    "store", "probe", "evaluate",
+    "store", "probe", "difference", "evaluate", "written", "measure",
     "betting", "gate",
     "versions", "fields", "youtu", "exchange", "curation",
     "token_learning", "step_log", "experience_learning", "plan", "cost", "promotion", "learned", "learn", "report",

@@ -17,10 +17,10 @@ from tests.test_learn import TASKS, WORDS, talkative
 from tfgrpo.agents import FunctionAgent
 from tfgrpo.cli import main
 from tfgrpo.demo import part
-from tfgrpo.evaluate import Measurement, measure
 from tfgrpo.learn import learn
 from tfgrpo.llm import Upstream
 from tfgrpo.local import upstream
+from tfgrpo.measure import Measurement, measure
 from tfgrpo.observer import Silent
 from tfgrpo.plan import Plan
 from tfgrpo.records import Frame, message_text

@@ -10,9 +10,11 @@ from click.testing import CliRunner, Result
 from tests.test_cli import one_line
 from tests.test_learn import TOPICS, WORDS, talkative
 from tfgrpo.cli import main
+from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, SimulatedPolicy, serving
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
+ADVICE = "When a message is routed, answer with the label alone."
 SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences")
 
 
@@ -174,3 +176,63 @@ def test_a_reward_out_of_range_names_task_and_value_unless_it_is_clipped(folder:
     clipped = learn(url, "--reward", "wild:reward", "--gate", "none", "--clip-rewards", "--json")
     assert clipped.exit_code == 0, clipped.output
     assert 0 < json.loads(clipped.stdout)["steps"][0]["mean_reward"] <= 1
+
+
+# eval
+
+
+def evaluate(url: str, *more: str, tasks: str = "tasks.jsonl") -> Result:
+    return CliRunner().invoke(main, ("eval", tasks, "--base-url", url, *more))
+
+
+def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(folder: Path, url: str) -> None:
+    learn(url)
+    first = evaluate(url, "--json", "--repeat", "2")
+    assert first.exit_code == 0, first.output
+    figures = json.loads(first.stdout)
+    assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (8, 2, 0.7)
+    assert "40 tasks were used for learning or by the gate, and are left out" in first.stderr
+    assert "8 tasks of the test split set_" in first.stderr
+    assert "opened" not in first.stderr
+    second = evaluate(url, "--seed", "1", "--temperature", "0.9")
+    assert "are measured; it was opened 1 times before" in second.stderr
+    assert second.stdout.startswith("8 tasks x 4 attempts an arm\n")
+    for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
+        assert words in second.stdout
+    with Store("tfgrpo.db") as store:
+        assert [entry.tasks for entry in store.openings("default")] == [8, 8]
+        assert store.runs()[-1].run.frame.temperature == 0.9
+
+
+def test_eval_saves_every_attempt(folder: Path, url: str) -> None:
+    learn(url)
+    assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written").exit_code == 0
+    rows = [json.loads(line) for line in Path("rollouts.jsonl").read_text().splitlines()]
+    assert len(rows) == 8 * 4 * 2
+    assert {row["arm"] for row in rows} == {"frozen", "learned"}
+    assert {row["reward"] for row in rows} <= {0.0, 1.0}
+    assert all(row["messages"][-1]["content"] == row["text"] for row in rows)
+
+
+def test_eval_ends_at_a_ceiling_with_the_same_code_and_goes_on(folder: Path, url: str) -> None:
+    learn(url)
+    ended = evaluate(url, "--max-calls", "20")
+    assert ended.exit_code == 3
+    assert ended.stderr.splitlines()[-1].startswith("Error: the budget of 20 calls is used up")
+    assert evaluate(url, "--max-calls", "500").exit_code == 0
+
+
+def test_eval_has_a_written_arm_where_the_distiller_writes_one(folder: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> str | Answer:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        return json.dumps([{"operation": "ADD", "text": ADVICE}]) if "<tasks>" in texts else policy(body)
+
+    with serving(ScriptedModel(script).app) as url:
+        learn(url, "--gate", "none", tasks="few.jsonl")
+        figures = json.loads(evaluate(url, "--json", tasks="other.jsonl").stdout)
+        without = json.loads(evaluate(url, "--json", "--no-written", tasks="other.jsonl").stdout)
+    assert list(figures["means"]) == ["frozen", "written", "learned"]
+    assert list(figures["differences"]) == ["learned - frozen", "learned - written", "written - frozen"]
+    assert list(without["means"]) == ["frozen", "learned"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tfgrpo.demo import NAMESPACE, REWARD, demo_frame, demo_settings, demo_store, part
-from tfgrpo.evaluate import Measurement, measure
 from tfgrpo.learn import learn
 from tfgrpo.llm import Upstream
 from tfgrpo.local import upstream
+from tfgrpo.measure import Measurement, measure
 from tfgrpo.observer import Silent
 from tfgrpo.plan import Plan
 from tfgrpo.records import Run, Usage, message_text

@@ -1,24 +1,17 @@
 """Differences between arms against hand-computed cases, their intervals, and what is left out and said so."""
 
-import asyncio
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-from tfgrpo.errors import InputError, RewardError, UpstreamError
-from tfgrpo.evaluate import Evaluation, Measurement, best_constant, evaluate, held_out, measure, paired_difference
+from tfgrpo.difference import paired_difference
+from tfgrpo.errors import InputError, RewardError
+from tfgrpo.evaluate import Evaluation, best_constant, evaluate
 from tfgrpo.hashing import derive_seed
 from tfgrpo.observer import Silent
-from tfgrpo.probe import probe
-from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Rollout, Run, Task, TokenBias
+from tfgrpo.records import JSON, Experience, Prior, Rollout, Task
 from tfgrpo.rewards import Reward, load_reward
-from tfgrpo.settings import Settings
-from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-
-from .inprocess import Server, refusal, upstream
 
 EXACT = load_reward("exact")
 FROZEN, LEARNED = Prior(), Prior((Experience("Answer with one word."),))
@@ -94,6 +87,60 @@ async def test_the_difference_is_that_of_the_means_by_task() -> None:
     assert observer.stages == [("evaluate", 16)]
     assert len(observer.rollouts) == 16
     assert found.as_json()["difference"]["mean"] == 0.125
+    assert found.as_json()["differences"].keys() == {"learned - frozen"}
+    assert found.pass_at_k == {"frozen": 0.75, "learned": 1.0}
+    said = {arm: [(rollout.task.prompt, rollout.text) for rollout in made] for arm, made in found.rollouts.items()}
+    assert said["frozen"][:4] == [("a", "x"), ("a", "-"), ("b", "-"), ("b", "-")]
+    assert [len(made) for made in found.rollouts.values()] == [8, 8]
+
+
+async def test_three_arms_are_compared_two_by_two_the_last_and_the_first_at_the_head() -> None:
+    answers = {"a": "x", "b": "x", "c": "x", "d": "x"}
+    said = {
+        "frozen": {task: ("-",) for task in answers},
+        "written": {task: ("x" if task == "a" else "-",) for task in answers},
+        "learned": {task: ("x" if task != "d" else "-",) for task in answers},
+    }
+    priors = {**ARMS, "written": Prior((Experience("Answer."),))}
+    found = await evaluate(
+        {arm: Texts(texts) for arm, texts in said.items()},
+        {arm: priors[arm] for arm in said},
+        [Task(text, answer) for text, answer in answers.items()],
+        EXACT,
+        repeats=1,
+        seed=0,
+        observer=Notes(),
+    )
+    assert found.means == {"frozen": 0.0, "written": 0.25, "learned": 0.75}
+    assert [(name, one.mean, one.wins) for name, one in found.differences.items()] == [
+        ("learned - frozen", 0.75, 3),
+        ("learned - written", 0.5, 2),
+        ("written - frozen", 0.25, 1),
+    ]
+    assert found.difference == found.differences["learned - frozen"]
+
+
+async def test_only_the_full_reward_solves_a_task() -> None:
+    found = await compare(
+        {"a": ("x", "y")}, {"a": ("y", "y")}, {"a": 1}, lambda rollout: 0.5 if rollout.text == "y" else 1.0
+    )
+    assert found.pass_at_k == {"frozen": 1.0, "learned": 0.0}
+
+
+async def test_rewards_outside_the_range_are_clipped_where_that_is_asked_for() -> None:
+    tasks = [Task("a", "x"), Task("b", "x")]
+    said = Texts({"a": ("x",), "b": ("-",)})
+    found = await evaluate(
+        {"frozen": said, "learned": said},
+        ARMS,
+        tasks,
+        lambda rollout: 3.0 if rollout.text == "x" else -1.0,
+        repeats=1,
+        seed=0,
+        observer=Notes(),
+        clip=True,
+    )
+    assert (found.means["learned"], found.constant_mean) == (0.5, 1.0)
 
 
 async def test_a_task_that_one_arm_never_scored_is_lost_to_both() -> None:
@@ -218,123 +265,3 @@ async def test_the_best_constant_answer_is_one_that_repeats(
 ) -> None:
     tasks = [Task(f"task {number}", answer) for number, answer in enumerate(answers)]
     assert await best_constant(tasks, EXACT) == best
-
-
-# Against a store and an upstream
-
-
-def talkative(prompt: str) -> list[float]:
-    """Logits that lean towards talking, less so under an experience."""
-    return [2.0 - 3.0 * ("one word" in prompt), 1.0, 0.0]
-
-
-POLICY = SimulatedPolicy(WORDS, talkative)
-TASKS = tuple(Task(f"invoice {number}", "billing") for number in range(6))
-
-
-async def measured(
-    path: Path,
-    prior: Prior,
-    script: Callable[[ChatBody], str | Answer] = POLICY,
-    owner: str = "llamacpp",
-    observer: Notes | None = None,
-) -> Evaluation:
-    wanted = Measurement(TASKS, EXACT, "exact", Frame("fake", "Route it."), prior, repeats=8)
-    with Store(path) as store:
-        async with upstream(ScriptedModel(script, owner=owner).app, journal=store) as calling:
-            return await measure(wanted, store, calling, observer or Notes())
-
-
-async def fingerprint() -> str:
-    async with upstream(ScriptedModel(POLICY, owner="llamacpp").app) as calling:
-        return (await probe(calling, "fake", run="")).tokenizer
-
-
-async def test_frozen_and_learned_are_measured_and_written_down(tmp_path: Path) -> None:
-    found = await measured(tmp_path / "t.db", LEARNED)
-    assert found.means["learned"] > found.means["frozen"] + 0.2
-    assert found.difference.low > 0
-    with Store(tmp_path / "t.db") as store:
-        (entry,) = store.runs()
-        assert (entry.run.kind, entry.run.status, entry.run.parent) == ("eval", "finished", LEARNED.id)
-        assert entry.run.result == found.as_json()
-        assert store.spent(entry.run.id).calls == 3 + 2 * 8 * len(TASKS)
-
-
-async def test_a_token_prior_of_this_tokenizer_is_used(tmp_path: Path) -> None:
-    biases = (TokenBias(0, b"The", -4.0, 5.0, 6),)
-    observer = Notes()
-    found = await measured(tmp_path / "t.db", Prior(biases=biases, tokenizer=await fingerprint()), observer=observer)
-    assert found.means["learned"] > found.means["frozen"] + 0.2
-    assert observer.notes == []
-
-
-def rejecting(body: ChatBody) -> Answer:
-    return Answer("logit_bias is not supported", status=400) if "logit_bias" in body else POLICY(body)
-
-
-@pytest.mark.parametrize(
-    ("script", "tokenizer", "words"),
-    [
-        (POLICY, "tokenizer_of_another_model", "it belongs to another tokenizer than that of fake"),
-        (rejecting, None, "fake does not honour logit_bias (rejected)"),
-        (lambda body: "", "tokenizer_of_any", "fake could not be seen to honour logit_bias"),
-    ],
-)
-async def test_a_token_prior_that_means_nothing_here_is_left_out_and_said_so(
-    tmp_path: Path, script: Callable[[ChatBody], str | Answer], tokenizer: str | None, words: str
-) -> None:
-    biases, observer = (TokenBias(0, b"The", -100.0, 5.0, 6),), Notes()
-    prior = Prior(LEARNED.experiences, biases, tokenizer or await fingerprint())
-    found = await measured(tmp_path / "t.db", prior, script, observer=observer)
-    assert found.means == (await measured(tmp_path / "other.db", LEARNED, script)).means
-    assert f"token prior left out: {words}" in observer.notes
-    dropped = "parameter logit_bias was left out: rejected by fake with 400"
-    assert (dropped in observer.notes) == (tokenizer is None)
-
-
-async def test_an_evaluation_that_fails_is_written_down_as_failed(tmp_path: Path) -> None:
-    wanted = Measurement(TASKS, EXACT, "exact", Frame("fake"), LEARNED)
-    with Store(tmp_path / "t.db") as store:
-        async with upstream(Server(refusal(401)), settings=Settings(call_retries=0)) as calling:
-            with pytest.raises(UpstreamError):
-                await measure(wanted, store, calling, Notes())
-        (entry,) = store.runs()
-        assert entry.run.status == "failed"
-        assert "401" in entry.run.result["error"]
-
-
-async def test_an_evaluation_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
-    whole = await measured(tmp_path / "other.db", LEARNED)
-    reached, seen = asyncio.Event(), list[ChatBody]()
-
-    def script(body: ChatBody) -> Answer:
-        seen.append(body)
-        if len(seen) == 40:
-            reached.set()
-        return POLICY(body)
-
-    begun = asyncio.create_task(measured(tmp_path / "t.db", LEARNED, script))
-    await reached.wait()
-    begun.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await begun
-    with Store(tmp_path / "t.db") as store:
-        (entry,) = store.runs()
-        assert entry.run.status == "interrupted"
-        done = store.spent(entry.run.id).calls
-    before = len(seen)
-    assert (await measured(tmp_path / "t.db", LEARNED, script)).means == whole.means
-    assert len(seen) - before == 3 + 2 * 8 * len(TASKS) - done
-    assert 0 < done <= before
-
-
-def test_what_was_learned_from_is_not_measured_on(tmp_path: Path) -> None:
-    with Store(tmp_path / "t.db") as store:
-        store.add_tasks(TASKS)
-        store.begin(Run("learn", "default", Frame("fake"), {}, tuple(task.id for task in TASKS[:4]), "exact"))
-        store.begin(Run("eval", "default", Frame("fake"), {}, tuple(task.id for task in TASKS), "exact"))
-        assert held_out(TASKS, store, "default") == TASKS[4:]
-        assert held_out(TASKS, store, "other") == TASKS
-        with pytest.raises(InputError, match="all 4 tasks were used for learning in namespace default"):
-            held_out(TASKS[:4], store, "default")

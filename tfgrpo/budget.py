@@ -8,7 +8,7 @@ what comes last.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Literal, Protocol, TypeAlias
@@ -106,6 +106,11 @@ class Spent:
     minutes: float = 0.0
 
 
+def _sum(one: Spent, other: Spent) -> Spent:
+    """Both, with the minutes of the first."""
+    return replace(one, calls=one.calls + other.calls, tokens=one.tokens + other.tokens, usd=one.usd + other.usd)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """Which ceiling ended a run, and what had been spent of that resource when a call was first refused."""
@@ -148,12 +153,11 @@ class Budget:
         """So far; calls in flight count as calls."""
         return replace(self._spent, minutes=(self._clock() - self._started) / 60)
 
-    def carry(self, earlier: Spent) -> None:
-        """Count what earlier sittings of the run have spent, their minutes left out."""
-        self._earlier = replace(earlier, minutes=0.0)
-        self._spent = Spent(
-            self._spent.calls + earlier.calls, self._spent.tokens + earlier.tokens, self._spent.usd + earlier.usd
-        )
+    def carry(self, earlier: Iterable[tuple[str, Usage]]) -> None:
+        """Count what earlier sittings of the run have spent, by model; raises InputError as the prices do."""
+        for model, usage in earlier:
+            spent = Spent(usage.calls, usage.tokens, self.price(model, usage))
+            self._earlier, self._spent = _sum(self._earlier, spent), _sum(self._spent, spent)
 
     def price(self, model: str, usage: Usage) -> float:
         """USD, 0 where no prices are given; raises InputError as the prices do."""

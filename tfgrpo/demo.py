@@ -8,11 +8,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .evaluate import Evaluation, Measurement, measure
+from .evaluate import Evaluation
 from .learn import learn
 from .learned import Learned
 from .llm import Upstream
 from .local import cached_path
+from .measure import Measurement, measure
 from .observer import Observer
 from .plan import Plan
 from .probe import recognised

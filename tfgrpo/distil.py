@@ -176,7 +176,7 @@ async def _proposals(
         words=str(settings.experience_words),
     )
     form = Form(current, settings.proposals, settings.experience_words, prompt.text, tasks=(task.id,))
-    return await _ask(distiller, CallKey(distiller.run, stage, group.step, task.id), messages, form.read, form)
+    return await ask(distiller, CallKey(distiller.run, stage, group.step, task.id), messages, form.read, form)
 
 
 async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience]) -> Proposals:
@@ -214,10 +214,10 @@ async def _joined(
         words=str(settings.experience_words),
     )
     form = Form(current, limit, settings.experience_words, prompt.text, proposals=edits)
-    return await _ask(distiller, CallKey(distiller.run, "merge", step), messages, form.read, form)
+    return await ask(distiller, CallKey(distiller.run, "merge", step), messages, form.read, form)
 
 
-async def _ask(
+async def ask(
     distiller: Distiller,
     key: CallKey,
     messages: Sequence[Message],
@@ -288,7 +288,7 @@ async def _summary(distiller: Distiller, rollout: Rollout, text: str) -> str:
         )
         first_try = number * (settings.distiller_retries + 1)
         key = CallKey(distiller.run, "summarise", rollout.step, rollout.task.id, rollout.sample, first_try)
-        notes = clip(await _ask(distiller, key, messages, _read_notes), settings.summary_chars)
+        notes = clip(await ask(distiller, key, messages, _read_notes), settings.summary_chars)
     return notes
 
 

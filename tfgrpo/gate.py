@@ -47,8 +47,8 @@ from .betting import (
     smallest_effect,
     tasks_needed,
 )
+from .difference import Difference, paired_difference
 from .errors import InputError, RewardError
-from .evaluate import Difference, paired_difference
 from .validation import level_of
 
 _HOPE = 2.0

@@ -12,15 +12,15 @@ from dataclasses import replace
 
 from .advantage import group_kind
 from .agents import Executors, executors
-from .budget import Budget, Spent
+from .budget import Budget
 from .cost import cost, lines
 from .distil import HOLD_TO_SCHEMA, Distiller, can_teach
 from .edits import Proposals
 from .errors import BudgetEnded, ModelError, StoreError, TfgrpoError
-from .evaluate import usable
 from .experience_learning import ExperienceLearning
 from .learned import Learned, StepSummary
 from .llm import Upstream
+from .measure import usable
 from .observer import Observer
 from .plan import Plan, refuse_seen, run_of, unfinished
 from .prior import token_count
@@ -67,7 +67,7 @@ async def learn(
         observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
     estimate = cost(plan, budget.prices if budget else None)
     if budget:
-        budget.carry(_earlier(plan, run, store, budget))
+        budget.carry((_model_of(plan, stage), usage) for stage, usage in store.spent_by_stage(run.id).items())
         budget.hold_back(estimate.held_back)
     try:
         backend = await probe(upstream, plan.frame.model, run=run.id)
@@ -106,14 +106,10 @@ def _attempt(plan: Plan, run: Run, store: Store) -> int:
     return under_way[-1] if under_way else store.next_attempt(plan.namespace, [task.id for task in plan.validation])
 
 
-def _earlier(plan: Plan, run: Run, store: Store, budget: Budget) -> Spent:
-    """What earlier sittings of a run have spent; the model of a call is told by its stage."""
-    usd = 0.0
-    for stage, usage in store.spent_by_stage(run.id).items():
-        own = stage.startswith(("probe", "rollout", "gate"))
-        usd += budget.price(plan.frame.model if own else plan.distiller or plan.frame.model, usage)
-    spent = store.spent(run.id)
-    return Spent(spent.calls, spent.tokens, usd)
+def _model_of(plan: Plan, stage: str) -> str:
+    """The model that the calls of a stage went to."""
+    own = stage.startswith(("probe", "rollout", "gate"))
+    return plan.frame.model if own or plan.distiller is None else plan.distiller
 
 
 class _Learner:

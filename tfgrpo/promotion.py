@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .budget import Budget
+from .difference import Difference
 from .errors import BudgetEnded, ModelError
-from .evaluate import Difference
 from .gate import Gate, GateDecision, decide, enough, interval
 from .hashing import derive_seed
 from .observer import Observer

@@ -3,7 +3,16 @@
 import click
 
 from .. import __version__
-from ..errors import InputError, TfgrpoError, is_unicode
+from ..errors import BudgetEnded, InputError, TfgrpoError, is_unicode
+
+OUT_OF_BUDGET = 3
+"""Exit code of a command that a ceiling ended: what was done is kept, and it is no success."""
+
+
+class Ended(click.ClickException):
+    """An error that is none: a ceiling was reached."""
+
+    exit_code = OUT_OF_BUDGET
 
 
 class TextCommand(click.Command):
@@ -27,7 +36,7 @@ class TextGroup(click.Group):
 
 
 class OneLineGroup(TextGroup):
-    """Turns every error of ours into one line and exit code 1, and Ctrl-C into 130."""
+    """Turns every error of ours into one line and exit code 1 (3: a ceiling ended it), and Ctrl-C into 130."""
 
     group_class = TextGroup
 
@@ -36,7 +45,8 @@ class OneLineGroup(TextGroup):
         try:
             return super().invoke(ctx)
         except TfgrpoError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            kind = Ended if isinstance(error, BudgetEnded) else click.ClickException
+            raise kind(" ".join(str(error).split())) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. What was done is kept; the same command goes on from there.", err=True)
             ctx.exit(130)

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+prompts_option = click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Your own prompts for it; tfgrpo prompts export copies ours.",
+)
+
+
 def distiller_options(command: F) -> F:
-    """--distiller-model, --distiller-base-url, --distiller-key-env and --prompts."""
-    folder = click.Path(path_type=Path)
+    """--distiller-model, --distiller-base-url and --distiller-key-env."""
     for option in (
-        click.option(
-            "--prompts", type=folder, metavar="DIR", help="Your own prompts for it; tfgrpo prompts export copies ours."
-        ),
         click.option(
             "--distiller-key-env",
             metavar="NAME",

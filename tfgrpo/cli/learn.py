@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import main
+from . import OUT_OF_BUDGET, main
 from .agents import agent_options
-from .distiller import distiller_endpoint, distiller_options
+from .distiller import distiller_endpoint, distiller_options, prompts_option
 from .options import (
     endpoint,
     json_option,
@@ -22,7 +22,7 @@ from .options import (
     warn_of_model,
 )
 from .sides import sides_options
-from .spending import OUT_OF_BUDGET, spending_options
+from .spending import spending_options
 from .text import learned_lines
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]")
 @agent_options
 @distiller_options
+@prompts_option
 @sides_options
 @click.option("--alpha", "gate_alpha", type=float, help="Chance of ever promoting what is no better.  [default: 0.05]")
 @click.option("--passes", "gate_passes", type=int, help="Passes of the gate at most.  [default: 32]")

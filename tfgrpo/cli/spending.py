@@ -10,9 +10,6 @@ import click
 if TYPE_CHECKING:
     from ..budget import Budget
 
-OUT_OF_BUDGET = 3
-"""Exit code of a command that a ceiling ended: what was done is kept, and it is no success."""
-
 
 @dataclass(frozen=True, slots=True)
 class Spending:

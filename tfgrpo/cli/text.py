@@ -134,15 +134,19 @@ def _promotion_lines(learned: "Learned") -> list[str]:
 
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
-    """Arms, difference and interval."""
-    difference = result.difference
+    """Arms, differences and intervals."""
     lines = [f"{result.tasks} tasks x {result.repeats} attempts an arm"]
-    lines += [f"{arm:>14}  {percent(mean):>7}" for arm, mean in result.means.items()]
+    if result.repeats > 1:
+        lines.append(f"{'':>18}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
+    for arm, mean in result.means.items():
+        solved = f"  {percent(result.pass_at_k[arm]):>7}" if result.repeats > 1 else ""
+        lines.append(f"{arm:>18}  {percent(mean):>7}{solved}")
     if result.constant is not None and result.constant_mean is not None:
-        lines.append(f"{'best constant':>14}  {percent(result.constant_mean):>7}  (always {plain(result.constant)!r})")
-    interval = f"95% interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}, over tasks"
-    lines.append(f"{'difference':>14}  {100 * difference.mean:+.1f} points ({interval})")
-    lines.append(f"{'by task':>14}  {difference.wins} better, {difference.losses} worse, {difference.ties} equal")
+        lines.append(f"{'best constant':>18}  {percent(result.constant_mean):>7}  (always {plain(result.constant)!r})")
+    for name, found in result.differences.items():
+        interval = f"95% interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, over tasks"
+        by_task = f"{found.wins} tasks better, {found.losses} worse, {found.ties} equal"
+        lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.failed:
         lines.append(f"{result.failed} attempts failed, {result.lost_tasks} tasks were left out: {result.first_error}")
     return lines
