@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.gate import PASSES, TASKS, Arms, attempt, collapse, play, shifted
+from benchmarks.gate import PASSES, TASKS, Arms, attempt, collapse, missed, play, shifted, simulate, wilson
 from tfgrpo.betting import (
     BET_CAP,
     GUESS,
@@ -224,6 +224,20 @@ def test_without_an_effect_few_are_promoted_and_most_are_given_up_early() -> Non
     assert [verdict for verdict, _ in found].count("promote") <= 6
     assert {verdict for verdict, _ in found} == {"promote", "reject"}
     assert np.mean([passes for _, passes in found]) < 0.7 * PASSES
+
+
+def test_the_benchmarks_limits_hold_on_a_small_scale() -> None:
+    """The same table as `benchmarks/gate.py` prints for 1,000 runs, with fewer: the bounds are the issue's."""
+    nothing, worse = shifted(0.0), shifted(-0.1)
+    table = [
+        simulate("no effect, level 0.05", lambda _: nothing, [attempt(1, 0.1)], 250),
+        simulate("no effect, five attempts in a row", lambda _: nothing, [attempt(n) for n in range(1, 6)], 150),
+        simulate("+10 points, first attempt", lambda _: shifted(0.1), [FIRST], 150),
+        simulate("-10 points, first attempt", lambda _: worse, [FIRST], 150),
+        simulate("few tasks collapse, first attempt", lambda _: collapse(), [FIRST], 150),
+    ]
+    assert missed(table) == []
+    assert all(wilson(row.promoted, row.runs)[1] <= 0.05 for row in table if not row.name.startswith("+"))
 
 
 def test_tasks_that_gain_do_not_hide_those_that_collapse() -> None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..advantage import GroupKind, group_kind
 from ..credit import interval
-from ..difference import BOOTSTRAP
 from ..errors import shortened
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..store import RunEntry, Store
