@@ -50,7 +50,7 @@ async def test_as_many_are_written_as_were_learned_and_at_no_greater_length() ->
     assert token_estimate(render(found.experiences)) <= token_estimate(render(LEARNED.experiences))
     assert found.refused[0].endswith("more than 2 changes")
     assert found.refused[1].endswith("it would make the prior longer than the learned one")
-    assert "Write at most 2 experiences" in model.said()
+    assert "Write at most 2 pieces" in model.said()
     assert found.experiences[0].origin.tasks == tuple(task.id for task in TASKS)
 
 
@@ -58,7 +58,7 @@ async def test_where_nothing_was_learned_as_many_may_be_written_as_could_be_on_t
     found, model = await written(added(TEXTS), Prior(), Settings(trial_experiences=3))
     assert [experience.text for experience in found.experiences] == list(TEXTS)
     assert found.failure is None
-    assert "Write at most 3 experiences" in model.said()
+    assert "Write at most 3 pieces" in model.said()
 
 
 async def test_the_tasks_are_shown_with_their_answers_and_cannot_close_their_tags() -> None:

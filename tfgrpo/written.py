@@ -50,7 +50,7 @@ async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> 
     ids = tuple(task.id for task in tasks)
     form = Form((), limit, settings.experience_words, prompt.text, tasks=ids)
     try:
-        proposals = await ask(distiller, CallKey(distiller.run, "written"), messages, form.read)
+        proposals = await ask(distiller, CallKey(distiller.run, "written"), messages, form.read, form)
     except UpstreamError:
         raise
     except ModelError as error:
