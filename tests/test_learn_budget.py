@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_learn import SMALL, TASKS, WORDS, talkative
+from tests.test_learn import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
 from tests.test_promotion import PLAN, policy, run, states, validation
 from tfgrpo.budget import Budget, Ceiling, FixedPrice
 from tfgrpo.cost import cost
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.records import Task
+from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Receive, Scope, ScriptedModel, Send, SimulatedPolicy
 
@@ -153,3 +154,21 @@ async def test_at_most_the_calls_in_flight_overshoot_and_all_of_them_are_committ
     assert most_calls is None or budget.spent.calls == most_calls
     assert ceiling.tokens is None or budget.spent.tokens <= ceiling.tokens + 32 * longest
     assert ceiling.usd is None or budget.spent.usd <= ceiling.usd + 32 * longest / 1e6
+
+
+@pytest.mark.parametrize("most", [130, 250])
+async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_only(tmp_path: Path, most: int) -> None:
+    """They are given anew when it goes on: in the store such an experience stays on trial."""
+    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    plan = replace(PLAN, settings=settings, validation=())
+    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", plan)
+    first = await run(ScriptedModel(script), tmp_path / "cut.db", plan, budget=calls(most))
+    assert first.ended is not None
+    with Store(tmp_path / "cut.db") as store:
+        verdicts = {status.decision.verdict for status in store.experiences("default") if status.decision}
+    assert "kept" not in verdicts
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", plan, budget=calls(5_000))
+    assert (resumed.candidate, resumed.fates, resumed.steps) == (whole.candidate, whole.fates, whole.steps)
+    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+        assert one.experiences("default") == other.experiences("default")
