@@ -1,6 +1,6 @@
 """The command that learns a prior."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..budget import Budget
+    from ..learned import Learned
     from ..plan import Plan
     from ..records import JSON
-    from ..settings import Recipe
+    from ..settings import Recipe, Settings
+    from ..store import Store
+    from ..tasks import TaskSet
+    from ..tokenizer import Tokenizer
+    from .distiller import Elsewhere
     from .sides import Sides
     from .spending import Spending
 
@@ -130,12 +135,7 @@ def learn(
     from ..agents import load_agent
     from ..distil import templates
     from ..errors import InputError
-    from ..learn import learn as run_learning
-    from ..learned import Learned
-    from ..llm import Upstream
     from ..plan import Plan
-    from ..progress import Display
-    from ..records import Usage
     from ..rewards import check, default_reward, load_reward
     from ..settings import Settings
     from ..tasks import read_tasks
@@ -178,27 +178,60 @@ def learn(
         warn_of_model(namespace, opened.namespaces(), opened.live(namespace), name)
         budget = spending.budget(base_url, *_models(plan))
 
-        async def work() -> Learned:
-            async with (
-                Upstream(url, settings=settings, journal=opened, tokenizer=named, budget=budget) as upstream,
-                their.open(settings, opened, budget) as distiller,
-            ):
-                with Display(lambda: upstream.usage + (distiller.usage if distiller else Usage())) as display:
-                    if found.duplicates:
-                        display.note(f"{found.source}: {found.duplicates} repeated tasks are counted once")
-                    if settings.group_size == 1 and recipe == "measured":
-                        display.note("a group of one compares nothing: no experience can be measured, and none kept")
-                    return await run_learning(
-                        plan, opened, upstream, display, distiller=distiller, fresh=not resume, budget=budget
-                    )
-
-        learned = run_async(work())
+        notes = _notes(found, settings)
+        learned = run_async(
+            _learned(
+                plan,
+                opened,
+                url=url,
+                their=their,
+                budget=budget,
+                tokenizer=named,
+                notes=notes,
+                fresh=not resume,
+            )
+        )
     if as_json:
         print_json(learned.as_json())
     else:
         click.echo("\n".join(learned_lines(learned)))
     if learned.ended:
         click.get_current_context().exit(OUT_OF_BUDGET)
+
+
+async def _learned(
+    plan: "Plan",
+    store: "Store",
+    *,
+    url: str | None,
+    their: "Elsewhere",
+    budget: "Budget",
+    tokenizer: "Tokenizer | None",
+    notes: "Iterable[str]",
+    fresh: bool,
+) -> "Learned":
+    """Carry out a plan against the upstream at `url`, with a display of how it goes."""
+    from ..learn import learn as run_learning
+    from ..llm import Upstream
+    from ..progress import Display
+    from ..records import Usage
+
+    async with (
+        Upstream(url, settings=plan.settings, journal=store, tokenizer=tokenizer, budget=budget) as upstream,
+        their.open(plan.settings, store, budget) as distiller,
+    ):
+        with Display(lambda: upstream.usage + (distiller.usage if distiller else Usage())) as display:
+            for line in notes:
+                display.note(line)
+            return await run_learning(plan, store, upstream, display, distiller=distiller, fresh=fresh, budget=budget)
+
+
+def _notes(found: "TaskSet", settings: "Settings") -> "Iterator[str]":
+    """What to say of the tasks and settings before anything is done."""
+    if found.duplicates:
+        yield f"{found.source}: {found.duplicates} repeated tasks are counted once"
+    if settings.group_size == 1 and settings.recipe == "measured":
+        yield "a group of one compares nothing: no experience can be measured, and none kept"
 
 
 def _models(plan: "Plan") -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Options that bound what a command spends, and what is made of them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -27,8 +28,9 @@ class Spending:
         from ..errors import InputError
         from ..records import Usage
 
+        url = base_url or os.environ.get("OPENAI_BASE_URL")
         ceiling = Ceiling(self.calls, self.tokens, self.usd, self.minutes)
-        prices: Prices = read_price(self.price) if self.price else ListedPrices(base_url)
+        prices: Prices = read_price(self.price) if self.price else ListedPrices(url)
         try:
             for model in models:
                 prices(model, Usage())
