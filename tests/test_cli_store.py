@@ -535,7 +535,7 @@ def test_a_candidate_is_measured_under_its_own_frame(priors: tuple[Prior, Prior]
     works("prior", "import", "p.json", "--store", "other.db")
     tasks = write_tasks(Path("test.jsonl"), 100)
     result = works("eval", tasks, "--prior", priors[1].id, "--base-url", url, "--store", "other.db", "--repeat", "1")
-    assert "difference" in result.stdout
+    assert "learned - frozen" in result.stdout
     assert "was learned on" not in result.stderr
     measured = works("eval", tasks, "--model", "n", "--base-url", url, "--repeat", "1")
     assert "namespace default was learned on m, and this is n" in measured.stderr
