@@ -49,4 +49,5 @@ $(BIN)/python:
 
 .venv/dev.stamp: .venv/demo.stamp
 	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --group gym || echo "no reasoning-gym (it needs a C compiler): two tests will skip"
 	touch $@

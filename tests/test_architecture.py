@@ -12,12 +12,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "errors", "hashing", "plugins", "families", "records", "validation", "observer", "settings", "assets", "prompts",
-    "tokenizer", "prior",
+    "tokenizer", "prior", "backends",
     "replies", "refusals", "budget", "llm", "local", "events", "testing",
     "gym", "tasks", "splits", "rollouts", "agents", "rewards", "shaping", "advantage", "visits",
-    "tokens", "log_odds", "credit",
+    "tokens", "token_choice", "log_odds", "credit",
     "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences", 
-    "store", "probe", "difference", "evaluate", "written", "measure",
+    "store", "probe", "survey", "retokenise", "difference", "evaluate", "written", "measure",
     "betting", "gate",
     "versions", "fields", "youtu", "exchange", "curation",
     "token_learning", "step_log", "experience_learning", "plan", "cost", "promotion", "learned", "learn", "report",

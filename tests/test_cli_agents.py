@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     for name, number in (("train", 0), ("test", 100)):
-        lines = [json.dumps({"input": f"{task.prompt} ({number})", "answer": task.answer}) for task in TASKS[:6]]
+        lines = [json.dumps({"input": f"{task.prompt} ({number})", "answer": task.answer}) for task in TASKS[:9]]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     (tmp_path / "agent.py").write_text(PRINTS)
     return tmp_path
@@ -70,10 +70,10 @@ def test_a_program_is_learned_for_and_evaluated(folder: Path, url: str, model: S
     assert figures["biases"] > 0
     measured = tfgrpo("eval", "test.jsonl", url, "--command", COMMAND, "--repeat", "1", "--json")
     assert measured.exit_code == 0, measured.output
-    assert json.loads(measured.stdout)["tasks"] == 6
+    assert json.loads(measured.stdout)["tasks"] == 9
     asked = [body for body in model.requests if message_text(body["messages"][-1]).startswith("message ")]
-    assert len(asked) == 2 * 6 * 8 + 2 * 6
-    assert sum("logit_bias" in body for body in asked) == 6 * 8 + 6, "the second step, and the learned arm"
+    assert len(asked) == 2 * 9 * 8 + 2 * 9
+    assert sum("logit_bias" in body for body in asked) == 9 * 8 + 9, "the second step, and the learned arm"
     with Store(folder / "tfgrpo.db") as store:
         kinds = {entry.run.kind: entry.run.settings["agent"] for entry in store.runs()}
         assert kinds == {"learn": COMMAND, "eval": COMMAND}

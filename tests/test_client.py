@@ -2,6 +2,7 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from pydantic import BaseModel
 
 from tfgrpo import AsyncOpenAI, OpenAI
+from tfgrpo.backends import backend_key
 from tfgrpo.client import AsyncClientOptions, ClientOptions
-from tfgrpo.records import ChatBody
+from tfgrpo.records import Backend, ChatBody
+from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, serving
-from tfgrpo.transport import PRIOR_HEADER
+from tfgrpo.transport import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 
 from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 
@@ -215,7 +218,56 @@ def test_an_unknown_option_is_refused_as_by_the_sdk() -> None:
         OpenAI(**options)
 
 
+def remember(store: Path, url: str, backend: Backend) -> None:
+    with Store(store) as opened:
+        opened.add_probe(backend_key(url), MODEL, backend)
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        (Backend(logit_bias="rejected"), "rejected"),
+        (Backend(logit_bias="inert"), "inert"),
+        (Backend(logit_bias="honoured", tokenizer="letters"), "other-tokenizer"),
+    ],
+)
+def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
+    upstream: tuple[ScriptedModel, str], model: ScriptedModel, store: Path, backend: Backend, why: str
+) -> None:
+    remember(store, upstream[1], backend)
+    with OpenAI(store=store) as client:
+        raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
+    assert (raw.headers[PRIOR_HEADER], raw.headers[TOKEN_PRIOR_HEADER]) == (PRIOR.id, why)
+    assert experiences_in(model.requests[0]) == 1
+    assert "logit_bias" not in model.requests[0]
+
+
+def test_what_another_upstream_or_model_rejects_holds_for_no_other(
+    upstream: tuple[ScriptedModel, str], model: ScriptedModel, store: Path
+) -> None:
+    remember(store, "http://elsewhere/v1", Backend(logit_bias="rejected"))
+    with Store(store) as opened:
+        opened.add_probe(backend_key(upstream[1]), "another", Backend(logit_bias="rejected"))
+    with OpenAI(store=store) as client:
+        raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
+    assert TOKEN_PRIOR_HEADER not in raw.headers
+    assert is_biased(model.requests[0])
+
+
 # Async
+
+
+async def test_an_async_call_says_why_it_has_no_token_prior(
+    upstream: tuple[ScriptedModel, str], model: ScriptedModel, tmp_path: Path
+) -> None:
+    """Nothing is left of a prior that is a token prior alone: the call goes out as it was written."""
+    store = go_live(tmp_path / "s.db", replace(PRIOR, experiences=()))
+    remember(store, upstream[1], Backend(logit_bias="rejected"))
+    async with AsyncOpenAI(store=store) as client:
+        raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
+    assert raw.headers[TOKEN_PRIOR_HEADER] == "rejected"
+    assert PRIOR_HEADER not in raw.headers
+    assert is_as_written(model.requests[0])
 
 
 async def test_an_async_call_has_the_prior_and_says_so(model: ScriptedModel, store: Path) -> None:

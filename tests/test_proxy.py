@@ -9,8 +9,9 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import httpx2
 import openai
@@ -23,9 +24,10 @@ from tfgrpo import AsyncOpenAI
 from tfgrpo.errors import InputError
 from tfgrpo.proxy import Limits, Proxy, Upstream, serve
 from tfgrpo.proxy.upstream import end_to_end
-from tfgrpo.records import ChatBody
+from tfgrpo.records import Backend, ChatBody
+from tfgrpo.store import Store
 from tfgrpo.testing import ScriptedModel, serving
-from tfgrpo.transport import PRIOR_HEADER, PriorSource
+from tfgrpo.transport import PRIOR_HEADER, TOKEN_PRIOR_HEADER, PriorSource
 
 from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 
@@ -226,6 +228,36 @@ async def test_another_model_gets_the_experiences_alone(front: Serve, caplog: py
     assert TEXT in str(model.requests[0]["messages"])
     assert "logit_bias" not in model.requests[0]
     assert len([record for record in caplog.records if "'else'" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("logit_bias", ["rejected", "inert"])
+async def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
+    front: Serve, source: PriorSource, logit_bias: Literal["rejected", "inert"]
+) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    async with running(model.app) as address:
+        with Store(source.path) as store:
+            store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias=logit_bias))
+        at = await front(address)
+        response = await at.chat()
+    told = {name: response.headers[name] for name in (PRIOR_HEADER, VARIANT_HEADER, TOKEN_PRIOR_HEADER)}
+    assert list(told.values()) == [PRIOR.id, "live", logit_bias]
+    assert TEXT in str(model.requests[0]["messages"])
+    assert "logit_bias" not in model.requests[0]
+
+
+async def test_what_is_measured_while_the_proxy_runs_is_heeded(front: Serve, source: PriorSource) -> None:
+    go_live(source.path, replace(PRIOR, experiences=()))
+    model = ScriptedModel(lambda body: "BILL")
+    async with running(model.app) as address:
+        at = await front(address)
+        assert TOKEN_PRIOR_HEADER not in (await at.chat()).headers
+        with Store(source.path) as store:
+            store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias="rejected"))
+        source.refresh()
+        response = await at.chat()
+    assert (response.headers[PRIOR_HEADER], response.headers[TOKEN_PRIOR_HEADER]) == ("none", "rejected")
+    assert ["logit_bias" in body for body in model.requests] == [True, False]
 
 
 async def test_a_new_prior_is_taken_up_without_a_request(

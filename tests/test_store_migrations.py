@@ -16,6 +16,7 @@ import pytest
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import StoreError
 from tfgrpo.records import (
+    Backend,
     CallKey,
     Decision,
     Effect,
@@ -49,6 +50,7 @@ PRIOR = Prior((EXPERIENCE,), (TokenBias(7, b"4", 0.5, 3.0, 4),), "tokenizer", "t
 ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
 
 
+URL, BACKEND = "http://127.0.0.1:8080/v1", Backend(logit_bias="rejected", tokenizer="tokenizer_1")
 PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
 OUTCOME = Outcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
 VALIDATION = Validation("math", (TASK.id,), RUN.id, PRIOR.id, None, 0.05, 32, 0)
@@ -70,6 +72,7 @@ def populate(store: Store) -> None:
     store.add_pass(VALIDATION, PASS)
     store.end_validation(VALIDATION, OUTCOME)
     store.open_test(RUN.id, VALIDATION.task_set, 1)
+    store.add_probe(URL, "m", BACKEND)
 
 
 def check(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from tfgrpo.learn import learn
 from tfgrpo.learned import Learned
 from tfgrpo.observer import Silent
 from tfgrpo.plan import Plan
-from tfgrpo.records import Backend, ChatBody, Frame, Group, Rollout, Task, TokenBias
+from tfgrpo.records import JSON, Backend, ChatBody, Frame, Group, Prior, Rollout, Task, TokenBias
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -27,6 +28,7 @@ from tfgrpo.tokenizer import Tokenizer
 
 from . import toy
 from .inprocess import upstream
+from .live import go_live
 from .test_learn import TASKS, WORDS, talkative
 
 
@@ -137,6 +139,82 @@ async def test_a_resumed_run_reads_its_journal_as_the_first_one_did(tmp_path: Pa
     assert (resumed.prior.id, resumed.steps) == (whole.prior.id, whole.steps)
 
 
+def spoiled(entry: dict[str, JSON], defect: int) -> list[JSON]:
+    """The log-probabilities of a one-token answer with one thing wrong with them."""
+    others: list[JSON] = entry["top_logprobs"]
+    return (
+        [],
+        [{**entry, "logprob": math.nan}],
+        [{**entry, "logprob": -math.inf}],
+        [{**entry, "top_logprobs": [{**other, "logprob": math.nan} for other in others]}],
+        [{**entry, "top_logprobs": [*others, *others, {**others[0], "logprob": -1.0}]}],
+        [{**entry, "top_logprobs": [{**other, "id": None} for other in others]}],
+        [{**entry, "top_logprobs": [*others, {"id": 77, "token": "?", "bytes": [0xF0, 0x9F], "logprob": -9.0}]}],
+        [{**entry, "top_logprobs": None}],
+        [None],
+        ["text"],
+    )[defect]
+
+
+async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp_path: Path) -> None:
+    """Half of the attempts come with a defect; the others teach what they would have taught."""
+
+    def script(body: ChatBody) -> Answer:
+        answer = POLICY(body)
+        defect = int(body["seed"]) % 20
+        (entry,) = answer.logprobs or ({},)
+        return (
+            answer
+            if defect >= 10 or body["max_tokens"] == 1
+            else replace(answer, logprobs=spoiled(dict(entry), defect))
+        )
+
+    wanted = Plan(
+        TASKS, load_reward("exact"), "exact", Frame("fake", "Route it.", {"max_tokens": 2}), settings=SETTINGS
+    )
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS) as calls:
+            learned = await learn(wanted, store, calls, Silent())
+    assert [step.failed for step in learned.steps] == [0] * SETTINGS.steps
+    kept = {entry.piece.decode(errors="replace"): entry.bias for entry in learned.prior.biases}
+    assert kept["The"] < -0.3
+    assert 77 not in {entry.token for entry in learned.prior.biases}
+
+
+async def test_a_run_in_which_all_attempts_fail_at_their_tasks_ends_without_a_token_prior(tmp_path: Path) -> None:
+    hopeless = tuple(replace(task, answer="nothing that is ever said") for task in TASKS)
+    wanted = Plan(hopeless, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=SETTINGS)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(POLICY).app, journal=store, settings=SETTINGS) as calls:
+            learned = await learn(wanted, store, calls, Silent())
+    assert (learned.prior.biases, learned.changed) == ((), False)
+    assert "no token was moved" in "".join(learned.notes)
+
+
+async def test_what_learning_measured_is_remembered_for_clients(tmp_path: Path) -> None:
+    await run(POLICY, tmp_path / "t.db", None)
+    with Store(tmp_path / "t.db") as store:
+        found = store.probes()["http://fake/v1"]["fake"]
+    assert (found.logit_bias, found.logprobs, found.token_ids) == ("honoured", True, True)
+
+
+async def test_a_token_prior_of_another_tokenizer_is_resolved_anew_or_left_behind(tmp_path: Path) -> None:
+    """The policy's ids are the places of its words; the prior before was learned where they had others."""
+    for pieces, note in (((b"The", b"I"), "resolved anew"), ((b"The", b"unheard of"), "is left out")):
+        biases = tuple(TokenBias(50 + place, piece, -1.0, -3.0, 9) for place, piece in enumerate(pieces))
+        path = tmp_path / f"{note}.db"
+        go_live(path, Prior((), biases, "elsewhere"), model="fake")
+        model = ScriptedModel(POLICY)
+        wanted = Plan(TASKS, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=SETTINGS)
+        with Store(path) as store:
+            async with upstream(model.app, journal=store, settings=SETTINGS, tokenizer=toy.tokenizer(WORDS)) as calls:
+                learned = await learn(wanted, store, calls, Silent())
+        assert [line for line in learned.notes if note in line]
+        first = next(body for body in model.requests if body.get("top_logprobs") == SETTINGS.top_logprobs)
+        inherited = {str(WORDS.index(piece.decode())): -1.0 for piece in pieces} if note == "resolved anew" else None
+        assert first.get("logit_bias") == inherited
+
+
 async def test_offline_experiences_are_learned_all_the_same_and_the_note_says_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +241,8 @@ async def test_an_upstream_that_refuses_logit_bias_in_the_middle_loses_no_rollou
     assert learned.prior.biases == ()
     assert [step.failed for step in learned.steps] == [0] * SETTINGS.steps
     assert "no longer takes logit_bias" in "".join(learned.notes)
+    with Store(tmp_path / "t.db") as store:
+        assert store.probes()["http://fake/v1"]["fake"].logit_bias == "rejected", "clients are told"
 
 
 def word_level(path: Path) -> str:

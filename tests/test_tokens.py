@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,6 +147,25 @@ def test_shifted_rewards_teach_the_same(outcomes: list[tuple[int, float]]) -> No
     one = step_gradient([labelled("a", outcomes)], {}, 1.0, BEFORE, Settings())
     other = step_gradient([labelled("a", shifted)], {}, 1.0, BEFORE, Settings())
     np.testing.assert_allclose(one.slope, other.slope, atol=1e-9)
+
+
+@given(OUTCOMES, st.permutations([1, 2, 3]))
+def test_renamed_tokens_are_moved_alike(outcomes: list[tuple[int, float]], others: list[int]) -> None:
+    """Names: where a token's id is another one everywhere, its slope and curvature are the same under the new id."""
+    names = dict(zip([1, 2, 3], [10 * other for other in others], strict=True))
+    group = labelled("a", outcomes)
+    renamed = [
+        replace(rollout, trace=replace(rollout.trace, ids=np.vectorize(names.__getitem__)(rollout.trace.ids)))
+        for rollout in group.rollouts
+        if rollout.trace is not None
+    ]
+    one = step_gradient([group], {1: 0.5}, 0.7, BEFORE, Settings())
+    other = step_gradient([replace(group, rollouts=tuple(renamed))], {names[1]: 0.5}, 0.7, BEFORE, Settings())
+    assert one.scale == pytest.approx(other.scale)
+    order = np.argsort([names[token] for token in one.tokens.tolist()])
+    assert [names[one.tokens[place]] for place in order] == other.tokens.tolist()
+    np.testing.assert_allclose(one.slope[:, order], other.slope, atol=1e-9)
+    np.testing.assert_allclose(one.curvature[:, order], other.curvature, atol=1e-9)
 
 
 @given(OUTCOMES)

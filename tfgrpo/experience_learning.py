@@ -93,6 +93,11 @@ class ExperienceLearning:
         kept = Library(self.library.having("kept"), self.library.decisions)
         return affordable(kept, self._effects, self._settings, self._count_tokens)
 
+    @property
+    def worth(self) -> dict[str, float]:
+        """What each experience was last measured to do to the reward."""
+        return {effect.experience: effect.mean for effect in self._effects}
+
     def shown(self, offered: Sequence[Experience], task: Task, step: int, sample: int) -> tuple[Experience, ...]:
         """What one rollout is shown of those on offer."""
         kept = {experience.id for experience in self.library.having("kept")}

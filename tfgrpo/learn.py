@@ -27,12 +27,15 @@ from .prior import token_count
 from .probe import probe
 from .promotion import Promotion, Trial, promote
 from .prompts import template
-from .records import Backend, Experience, Group, Prior, Rollout, Run, RunStatus, Task, TokenBias
+from .records import JSON, Backend, Experience, Group, Prior, Rollout, Run, RunStatus, Task, TokenBias
+from .retokenise import fitted
 from .rewards import score
 from .rollouts import SAMPLERS_OFF, Executor, gather, roll_group
 from .shaping import shaped
 from .store import SERVING, Store
+from .token_choice import Choice
 from .token_learning import WEAKER, TokenLearning, obstacle
+from .tokens import LOOSE_TAIL
 from .visits import visited
 
 
@@ -71,8 +74,10 @@ async def learn(
         budget.hold_back(estimate.held_back)
     try:
         backend = await probe(upstream, plan.frame.model, run=run.id)
+        store.add_probe(upstream.key, plan.frame.model, backend)
         for line in lines(plan, estimate, _attempt(plan, run, store), budget.ceiling if budget else None):
             observer.note(line)
+        inherited, moved = await fitted(start, upstream, backend, plan.frame.model, run=run.id)
         async with executors(plan.agent, upstream, plan.settings, store) as make_executor:
             learner = _Learner(
                 plan,
@@ -83,9 +88,12 @@ async def learn(
                 backend=backend,
                 observer=observer,
                 start=start,
+                inherited=inherited.biases,
                 budget=budget,
                 make_executor=make_executor,
             )
+            if moved:
+                learner.note(moved)
             learned = await learner.learn(resumed)
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
@@ -126,14 +134,18 @@ class _Learner:
         backend: Backend,
         observer: Observer,
         start: Prior,
+        inherited: tuple[TokenBias, ...],
         budget: Budget | None,
         make_executor: Executors,
     ) -> None:
         self.plan, self.run, self.store, self.upstream = plan, run, store, upstream
         self.distiller, self.backend, self.observer, self.start = distiller, backend, observer, start
-        self.budget = budget
+        self.budget, self.inherited = budget, inherited
         self.notes: list[str] = []
         self.groups: list[Group] = []
+        self.choice: Choice | None = None
+        self.token_figures: dict[str, JSON] | None = None
+        self.temperature = plan.frame.temperature
         self.tokens = self._token_learning()
         count = token_count(upstream.tokenizer)
         self.experiences = ExperienceLearning(
@@ -141,7 +153,7 @@ class _Learner:
         )
         self.failed: dict[tuple[int, str, int], Rollout] = {}
         self.make_executor = make_executor
-        self.executor = self._executor()
+        self.executor = self._executor(self.temperature)
 
     async def learn(self, resumed: bool) -> Learned:
         """All steps that the budget allows, then the verdicts, the new prior and the gate."""
@@ -151,7 +163,7 @@ class _Learner:
             self.budget.release()
         for upstream in dict.fromkeys((self.upstream, self.distiller)):
             for name, why in sorted(upstream.dropped.items()):
-                self._note(f"parameter {name} was left out: {why}")
+                self.note(f"parameter {name} was left out: {why}")
         candidate = self._candidate(over=cut is None) if steps else None
         promotion = await self._promoted(candidate) if candidate else None
         changed = promotion is not None and promotion.state in SERVING
@@ -159,7 +171,20 @@ class _Learner:
         fates = Counter[str](decision.verdict for decision in self.experiences.library.standing.values())
         usage, notes = self.store.spent(self.run.id), tuple(self.notes)
         ended = self._ended(len(steps), cut, promotion)
-        return Learned(self.run, resumed, prior, changed, steps, fates, usage, notes, candidate, promotion, ended=ended)
+        return Learned(
+            self.run,
+            resumed,
+            prior,
+            changed,
+            steps,
+            fates,
+            usage,
+            notes,
+            candidate,
+            promotion,
+            ended,
+            self.token_figures,
+        )
 
     async def _steps(self) -> tuple[tuple[StepSummary, ...], BudgetEnded | None]:
         """The steps that were completed, and what ended them early; calls in flight then have landed."""
@@ -178,8 +203,8 @@ class _Learner:
         """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""
         self.experiences.keep(over=over)
         if outlook := self.experiences.outlook():
-            self._note(outlook)
-        prior = self._prior(self.experiences.kept, self.tokens.result() if self.tokens else ())
+            self.note(outlook)
+        prior = self._prior(self.experiences.kept, self._chosen_tokens())
         return prior if prior.id != self.start.id and (prior.experiences or prior.biases) else None
 
     async def _promoted(self, candidate: Prior) -> Promotion | None:
@@ -205,8 +230,9 @@ class _Learner:
 
         log_odds = candidate.biases and self.tokens and self.tokens.estimator == "log-odds"
         caveat = f"; token prior {WEAKER}" if log_odds else ""
+        origin = f"; token prior chosen on the training tasks: {self.choice.why}" if self.choice else ""
         return await promote(
-            trial, self.store, make, self.observer, budget=self.budget, usable=usable_here, caveat=caveat
+            trial, self.store, make, self.observer, budget=self.budget, usable=usable_here, caveat=caveat, origin=origin
         )
 
     def _live(self) -> Prior:
@@ -245,10 +271,10 @@ class _Learner:
         self.groups += groups
         self._learn_tokens(groups)
         if taken.by_rule:
-            self._note(f"step {step + 1}: proposals were merged by rule: {taken.by_rule}")
+            self.note(f"step {step + 1}: proposals were merged by rule: {taken.by_rule}")
         if taken.again:
             failed = sum(found.failure is not None for found in taken.again)
-            self._note(f"step {step + 1}: {len(taken.again)} groups of earlier steps distilled again, {failed} failed")
+            self.note(f"step {step + 1}: {len(taken.again)} groups of earlier steps distilled again, {failed} failed")
         return self._summary(step, groups, proposals)
 
     async def _failures(self) -> dict[tuple[int, str, int], Rollout]:
@@ -279,11 +305,11 @@ class _Learner:
         self.observer.distilled(group)
         return group, proposals
 
-    def _executor(self) -> Executor:
+    def _executor(self, temperature: float) -> Executor:
         """Attempts that are scored as they land."""
-        settings, frame = self.plan.settings, self.plan.frame
+        settings, frame = self.plan.settings, replace(self.plan.frame, temperature=temperature)
         if self.tokens and frame.top_p != 1:
-            self._note(f"rollouts are sampled at top_p 1, not {frame.top_p}: the token prior's gradient needs it")
+            self.note(f"rollouts are sampled at top_p 1, not {frame.top_p}: the token prior's gradient needs it")
             frame = replace(frame, top_p=1.0)
         call = self.make_executor(
             frame,
@@ -310,37 +336,50 @@ class _Learner:
         if not self.plan.settings.token_prior:
             return None
         if self.plan.frame.temperature == 0:
-            self._note("no token prior: at temperature 0 a group's answers are all alike, and teach nothing")
+            self.note("no token prior: at temperature 0 a group's answers are all alike, and teach nothing")
             return None
         if lacking := obstacle(self.backend, self.upstream.tokenizer):
-            self._note(f"no token prior: {self.upstream.name} {lacking}")
+            self.note(f"no token prior: {self.upstream.name} {lacking}")
             return None
-        inherited = self.start.biases
-        if inherited and self.start.tokenizer != self.backend.tokenizer:
-            self._note("the token prior so far belongs to another tokenizer, and is left behind")
-            inherited = ()
         tokenizer = self.upstream.tokenizer
-        learning = TokenLearning(inherited, self.plan.frame, self.backend, self.plan.settings, tokenizer)
+        learning = TokenLearning(self.inherited, self.plan.frame, self.backend, self.plan.settings, tokenizer)
         if learning.estimator == "log-odds" and self.plan.agent:
-            self._note(f"no token prior: for an agent it needs log-probabilities, and {self.upstream.name} gives none")
+            self.note(f"no token prior: for an agent it needs log-probabilities, and {self.upstream.name} gives none")
             return None
         if learning.estimator == "log-odds":
-            self._note(f"{self.upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
+            self.note(f"{self.upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
         return learning
 
     def _learn_tokens(self, groups: list[Group]) -> None:
         if self.tokens and "logit_bias" in self.upstream.dropped:
-            self._note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
+            self.note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
+            refusing = replace(self.backend, logit_bias="rejected")
+            self.store.add_probe(self.upstream.key, self.plan.frame.model, refusing)
             self.tokens = None
         if self.tokens:
-            self.tokens.learn(groups, 1.0 if "temperature" in self.upstream.dropped else self.plan.frame.temperature)
+            self.tokens.learn(groups, 1.0 if "temperature" in self.upstream.dropped else self.temperature)
+            if self.tokens.tail > LOOSE_TAIL and self.temperature != 1:
+                self.note(
+                    f"at temperature {self.temperature} probabilities are only known to {self.tokens.tail:.0%}, as"
+                    f" {self.plan.settings.top_logprobs} alternatives a token tell too little: rollouts go on at 1"
+                )
+                self.temperature, self.executor = 1.0, self._executor(1.0)
+
+    def _chosen_tokens(self) -> tuple[TokenBias, ...]:
+        """The biases to keep."""
+        if not self.tokens:
+            return ()
+        biases, self.choice = self.tokens.choose(self.experiences.worth)
+        self.token_figures = self.tokens.as_json(self.choice)
+        self.note(f"token prior, chosen on the training tasks: {self.choice.scope}; {self.choice.why}")
+        return biases
 
     def _prior(self, experiences: tuple[Experience, ...], biases: tuple[TokenBias, ...]) -> Prior:
         tokenizer = self.backend.tokenizer if biases else None
         parent = None if self.start.id == Prior().id else self.start.id
         return Prior(experiences, biases, tokenizer, template("prior").version, parent)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
         self.notes.append(line)
         self.observer.note(line)
 
@@ -357,5 +396,5 @@ class _Learner:
         text += f"; {rested} tasks rested (all right or all wrong twice)" if rested else ""
         self.observer.note(text + (f"; {failed} attempts failed" if failed else ""))
         if failures:
-            self._note(f"step {step + 1}: {len(failures)} groups could not be distilled: {failures[0]}")
+            self.note(f"step {step + 1}: {len(failures)} groups could not be distilled: {failures[0]}")
         return summary

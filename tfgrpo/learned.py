@@ -48,6 +48,8 @@ class Learned:
     """What became of it; None where there is none, or where it was live already."""
     ended: str | None = None
     """Why the budget ended the run, and what was not done; None where all of it was done."""
+    token_prior: Mapping[str, JSON] | None = None
+    """How the token prior was estimated, on what figures it was kept or not; None where none was tried."""
 
     def as_json(self) -> dict[str, JSON]:
         """The figures of the run."""
@@ -62,6 +64,7 @@ class Learned:
             "ended": self.ended,
             "experiences": len(self.prior.experiences),
             "biases": len(self.prior.biases),
+            "token_prior": None if self.token_prior is None else dict(self.token_prior),
             "steps": [asdict(step) for step in self.steps],
             "fates": dict(self.fates),
             "usage": asdict(self.usage),

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import httpx2
 import openai
 
+from .backends import backend_key
 from .budget import Budget
 from .errors import InputError, ModelError, UpstreamError, shortened
 from .hashing import content_id
@@ -82,6 +83,8 @@ class Upstream:
             http_client=http_client or _direct_client(url),
         )
         self.name = self.client.base_url.netloc.decode()
+        self.key = backend_key(str(self.client.base_url))
+        """The base URL as the store knows it."""
         self.usage = Usage()
         self.dropped: dict[str, str] = {}
         self.tokenizer = tokenizer

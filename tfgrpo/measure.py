@@ -15,6 +15,7 @@ from .observer import Observer
 from .probe import probe
 from .prompts import template
 from .records import JSON, Backend, Frame, Prior, Run, RunStatus, Task
+from .retokenise import fitted
 from .rewards import Reward
 from .rollouts import SAMPLERS_OFF
 from .settings import Settings
@@ -114,9 +115,13 @@ async def measure(
         _open(store, run, split, tasks, observer)
     try:
         backend = await probe(upstream, wanted.frame.model, run=run.id)
+        store.add_probe(upstream.key, wanted.frame.model, backend)
+        prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
+        if moved:
+            observer.note(moved)
         own = distiller is None and wanted.distiller in (None, wanted.frame.model)
         writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
-        learned = usable(wanted.prior, backend, upstream, observer)
+        learned = usable(prior, backend, upstream, observer)
         priors = {"frozen": Prior(), **await _written(wanted, writer, observer), "learned": learned}
         async with executors(wanted.agent, upstream, wanted.settings, store) as make:
             arms = {

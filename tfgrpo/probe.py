@@ -109,7 +109,7 @@ async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp"
 
 async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: str) -> str:
     """By the ids of a telling text where the server tokenizes, else that of our tokenizer, else the model's name."""
-    served = await _tokenize(upstream, backend, model, CallKey(run, "probe /tokenize"), TELLING_TEXT)
+    served = await tokenize(upstream, backend, model, CallKey(run, "probe /tokenize"), TELLING_TEXT)
     if not served:
         return backend.tokenizer or content_id("tokenizer", "model", model)
     if backend.tokenizer not in ("", fingerprint(served)):
@@ -117,7 +117,7 @@ async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: st
     return fingerprint(served)
 
 
-async def _tokenize(upstream: Upstream, backend: Backend, model: str, key: CallKey, text: str) -> list[int]:
+async def tokenize(upstream: Upstream, backend: Backend, model: str, key: CallKey, text: str) -> list[int]:
     """The ids of a text by the server's own tokenizer; empty where it has no route for that."""
     if backend.kind == "other":
         return []
@@ -136,7 +136,7 @@ async def _word(upstream: Upstream, backend: Backend, model: str, run: str, plai
         if upstream.tokenizer:
             token = upstream.tokenizer.id_of(word.encode())
         else:
-            ids = await _tokenize(upstream, backend, model, CallKey(run, "probe /tokenize", sample=place), word)
+            ids = await tokenize(upstream, backend, model, CallKey(run, "probe /tokenize", sample=place), word)
             token = ids[0] if len(ids) == 1 else None
         if token is not None:
             return _Target(token, word.encode())

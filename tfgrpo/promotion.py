@@ -81,21 +81,30 @@ async def promote(
     budget: Budget | None = None,
     usable: Callable[[Prior], Prior] = lambda prior: prior,
     caveat: str = "",
+    origin: str = "",
 ) -> Promotion | None:
     """Log the candidate, test it, and make it what it is found to be; None where it is live already.
 
-    `usable` takes from the live prior what this upstream could not honour; `caveat` is added to why it is live. Raises
-    UpstreamError when no call can succeed, ModelError when a whole pass failed, RewardError as the reward does.
+    `usable` takes from the live prior what this upstream could not honour; `caveat` is added to why it is live,
+    `origin` to how it was learned. Raises UpstreamError when no call can succeed, ModelError when a whole pass failed,
+    RewardError as the reward does.
     """
     run, candidate = trial.run, trial.candidate
     store.add_prior(candidate)
     if not trial.tasks:
-        store.set_state(run.namespace, candidate.id, "ungated", frame=trial.frame, run=run.id, why=UNTESTED + caveat)
+        store.set_state(
+            run.namespace, candidate.id, "ungated", frame=trial.frame, run=run.id, why=UNTESTED + caveat + origin
+        )
         return Promotion("ungated", UNTESTED)
     if _live_already(trial, store):
         return None
     store.set_state(
-        run.namespace, candidate.id, "candidate", frame=trial.frame, run=run.id, why="learned; the gate is next"
+        run.namespace,
+        candidate.id,
+        "candidate",
+        frame=trial.frame,
+        run=run.id,
+        why="learned; the gate is next" + origin,
     )
     begun = _begun(trial, store, budget)
     if begun is None:

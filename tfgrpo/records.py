@@ -150,6 +150,8 @@ class Reply:
     trace: TokenTrace | None = None
     replayed: bool = field(default=False, compare=False)
     """It was in the journal, and no call was made."""
+    choices: int = 1
+    """How many the server gave; the first is the reply."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
         finish_reason=str(choice.get("finish_reason") or ""),
         usage=_usage(payload.get("usage")),
         trace=parse_trace(entries, token_id) if isinstance(entries, list) else None,
+        choices=len(payload["choices"]),
     )
 
 

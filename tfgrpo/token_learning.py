@@ -1,16 +1,18 @@
 """The token prior of one run as it grows, step after step: `tokens` and `log_odds` have the mathematics.
 
 Where log-probabilities come with token ids, the policy gradient is exact; where they do not, and a tokenizer is at
-hand, weighted log-odds of the answers' tokens stand in for it.
+hand, weighted log-odds of the answers' tokens stand in for it. At the end `token_choice` says whether what was learned
+is kept.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from . import log_odds, tokens
+from . import log_odds, token_choice, tokens
 from .prior import merge_bias
-from .records import BIAS_DECIMALS, Backend, Frame, Group, TokenBias
+from .records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from .settings import Settings
+from .token_choice import Choice
 from .tokenizer import Tokenizer
 
 EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
@@ -31,8 +33,13 @@ class Estimator(Protocol):
         """Take in one step's groups; the biases (nats) after it."""
         ...
 
-    def result(self) -> tuple[TokenBias, ...]:
-        """The entries that the evidence supports."""
+    def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
+        """The entries that the evidence supports; that of some tasks may be left out."""
+        ...
+
+    @property
+    def tail(self) -> float:
+        """Mean bound on the relative error of a step's probabilities; the largest of all steps."""
         ...
 
 
@@ -53,9 +60,15 @@ class PolicyGradient:
         before = {entry.token: entry.bias for entry in self._inherited}
         return tokens.iterates(before, self._steps, self._settings)[-1]
 
-    def result(self) -> tuple[TokenBias, ...]:
+    def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says."""
-        return tokens.token_prior(self._inherited, self._steps, self.pieces, self._settings)
+        steps = [tokens.without(step, without) for step in self._steps] if without else self._steps
+        return tokens.token_prior(self._inherited, steps, self.pieces, self._settings)
+
+    @property
+    def tail(self) -> float:
+        """As the Protocol says."""
+        return max((step.tail for step in self._steps), default=0.0)
 
 
 class LogOdds:
@@ -80,9 +93,14 @@ class LogOdds:
         self.pieces |= {token: self._tokenizer.piece_of(token) for token in set(ids) - self.pieces.keys()}
         return [token for token in ids if not tokens.is_special(self.pieces[token])]
 
-    def result(self) -> tuple[TokenBias, ...]:
-        """As the Protocol says."""
+    def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
+        """As the Protocol says; all tasks always count."""
         return log_odds.token_prior(self._inherited, self._steps, self.pieces, self._settings)
+
+    @property
+    def tail(self) -> float:
+        """0: counts know no probabilities."""
+        return 0.0
 
 
 class TokenLearning:
@@ -97,8 +115,11 @@ class TokenLearning:
         tokenizer: Tokenizer | None = None,
     ) -> None:
         """To be made only where there is no `obstacle`."""
-        self._frame, self._settings = frame, settings
+        self._frame, self._backend, self._settings = frame, backend, settings
+        self._inherited = inherited
         self._working = {entry.token: entry.bias for entry in inherited}
+        self._attempts: list[token_choice.Attempts] = []
+        self._groups: list[Sequence[Group]] = []
         self._estimator: Estimator = (
             PolicyGradient(inherited, backend, settings)
             if backend.logprobs or tokenizer is None
@@ -117,17 +138,52 @@ class TokenLearning:
             TokenBias(token, self._estimator.pieces[token], bias, 0.0, 0) for token, bias in self._working.items()
         )
 
+    @property
+    def tail(self) -> float:
+        """Mean bound on the relative error of a step's probabilities; the largest of all steps."""
+        return self._estimator.tail
+
     def learn(self, groups: Sequence[Group], temperature: float) -> None:
         """Take in a step's groups, sampled at that temperature under `working`."""
-        own = self._frame.request.get("logit_bias")
-        sent = merge_bias(own, {str(token): bias for token, bias in self._working.items()})
-        in_force = {int(token): bias for token, bias in sent.items()}
+        in_force = self._sent(self._working)
+        if self.estimator == "log-odds":
+            self._groups.append(groups)
+        else:
+            self._attempts.append(token_choice.attempts(groups, in_force, temperature))
         found = self._estimator.learn(groups, in_force, temperature)
         self._working = strongest(found, self._settings.bias_entries)
 
+    def _sent(self, biases: Mapping[int, float]) -> dict[int, float]:
+        """What a request carries: the caller's own biases win."""
+        own = self._frame.request.get("logit_bias")
+        sent = merge_bias(own, {str(token): bias for token, bias in biases.items()})
+        return {int(token): bias for token, bias in sent.items()}
+
     def result(self) -> tuple[TokenBias, ...]:
-        """What the evidence of all steps supports."""
+        """What the evidence of all steps supports, whatever is chosen."""
         return self._estimator.result()
+
+    def choose(self, worth: Mapping[str, float]) -> tuple[tuple[TokenBias, ...], Choice]:
+        """What is kept, and why: the result, or what was inherited; `worth` is what experiences were measured to do."""
+        found = self.result()
+        if found == self._inherited:
+            return found, Choice("none", "no token was moved far enough, by enough tasks")
+        choice = self._choice(worth)
+        return found if choice.scope == "whole answer" else self._inherited, choice
+
+    def _choice(self, worth: Mapping[str, float]) -> Choice:
+        if self.estimator == "log-odds":
+            return token_choice.choose_by_steps([token_choice.mean_rewards(groups, worth) for groups in self._groups])
+
+        def without(tasks: frozenset[str]) -> dict[int, float]:
+            return self._sent({entry.token: entry.bias for entry in self._estimator.result(tasks)})
+
+        start = self._sent({entry.token: entry.bias for entry in self._inherited})
+        return token_choice.choose(self._attempts, start, without, self._backend, worth=worth, seed=self._settings.seed)
+
+    def as_json(self, choice: Choice) -> dict[str, JSON]:
+        """How the token prior came about, in figures."""
+        return {"estimator": self.estimator, "tail": round(self.tail, 4), "choice": choice.as_json()}
 
 
 def strongest(biases: Mapping[int, float], count: int) -> dict[int, float]:

@@ -21,8 +21,9 @@ T = 1 and, llama.cpp for one, *before* the bias. With x_v the reported log-proba
 
 The probability outside the list is R = 1 - sum exp(x_u). At T = 1 the tail is R exactly, for unbiased tail tokens. At
 T < 1 each unlisted token has x <= x_K, so tail <= R exp(x_K (1/T - 1)): that bound is what is used, and tail / Z bounds
-the relative error of every p. At T > 1 the same expression is a lower bound. Tokens outside the list enter with p = 0:
-the gradient of such a token is off by less than A_i exp(x_K / T) / Z a position.
+the relative error of every p. Its mean over positions is reported; above LOOSE_TAIL rollouts go on at T = 1. At T > 1
+the same expression is a lower bound. Tokens outside the list enter with p = 0: the gradient of such a token is off by
+less than A_i exp(x_K / T) / Z a position.
 
 Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
 lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
@@ -59,6 +60,8 @@ FINEST = 1e-3
 """Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
 FEWEST_TASKS = 4.0
 """A token with fewer effective tasks behind it is dropped, however well they agree."""
+LOOSE_TAIL = 0.25
+"""Mean bound on the relative error of probabilities from which on rollouts are sampled at T = 1, where it is 0."""
 LEAST_BIAS = 0.05
 """Nats: a smaller bias changes nothing that anyone would see, and costs an entry of the map."""
 
@@ -76,7 +79,7 @@ class Positions:
     tasks: Ints
     """Index of the task in `Gradient.tasks`, ascending, shape (N,)."""
     tail: float
-    """Largest probability given to unlisted tokens that is only known as a bound; 0 at T = 1."""
+    """Mean probability given to unlisted tokens, where it is only known as a bound; 0 at T = 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,31 +140,40 @@ def positions(
                 traces.append(rollout.trace)
                 weights.append(float(weight))
                 owners.append(len(tasks) - 1)
-    lengths = [len(trace.ids) for trace in traces]
+    tokens, reported, lengths = packed(traces)
+    in_force = look_up(tokens, bias)
+    probabilities, tail = policy(reported, in_force, frame_temperature, backend)
+    exact = backend.includes_temperature or frame_temperature == 1
+    bound = 0.0 if exact or not len(tail) else float(tail.mean())
+    found = Positions(
+        tokens,
+        probabilities,
+        np.repeat(np.array(weights), lengths),
+        np.repeat(np.array(owners, dtype=np.int64), lengths),
+        bound,
+    )
+    return found, tuple(tasks)
+
+
+def packed(traces: Sequence[TokenTrace]) -> tuple[Ints, Floats, Ints]:
+    """Token ids and reported log-probabilities of all positions, shapes (N, C), and each trace's number of them.
+
+    Column 0 was sampled; -1 and -inf where there is no token.
+    """
+    lengths = np.array([len(trace.ids) for trace in traces], dtype=np.int64)
     width = max((trace.ids.shape[1] for trace in traces), default=1)
-    tokens = np.full((sum(lengths), width), -1, dtype=np.int64)
-    reported = np.full((sum(lengths), width), -np.inf)
+    tokens = np.full((int(lengths.sum()), width), -1, dtype=np.int64)
+    reported = np.full(tokens.shape, -np.inf)
     start = 0
     for trace in traces:
         stop = start + len(trace.ids)
         tokens[start:stop, : trace.ids.shape[1]] = trace.ids
         reported[start:stop, : trace.ids.shape[1]] = trace.logprobs
         start = stop
-    in_force = _look_up(tokens, bias)
-    probabilities, tail = policy(reported, in_force, frame_temperature, backend)
-    exact = backend.includes_temperature or frame_temperature == 1
-    worst = 0.0 if exact or not len(tail) else float(tail.max())
-    found = Positions(
-        tokens,
-        probabilities,
-        np.repeat(np.array(weights), lengths),
-        np.repeat(np.array(owners, dtype=np.int64), lengths),
-        worst,
-    )
-    return found, tuple(tasks)
+    return tokens, reported, lengths
 
 
-def _look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
+def look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
     """The value of each token, 0 where there is none; same shape as `tokens`."""
     if not values:
         return np.zeros(tokens.shape)
@@ -213,7 +225,7 @@ def within_kl_limit(step: Gradient, found: Positions, temperature: float, settin
     if not undecided.any():
         return step
     move = natural_step(step.slope.sum(axis=0), step.curvature.sum(axis=0), settings) / temperature
-    change = _look_up(found.tokens[undecided], dict(zip(step.tokens.tolist(), move.tolist(), strict=True)))
+    change = look_up(found.tokens[undecided], dict(zip(step.tokens.tolist(), move.tolist(), strict=True)))
     old = found.probabilities[undecided]
     low, high = 0.0, 1.0
     if _mean_kl(old, change) <= settings.kl_limit:
@@ -270,9 +282,9 @@ def token_prior(
     whole, without = averaged[0], averaged[1:]
     variance = (1 - 1 / len(everyone)) * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
     inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
-    deviation = np.sqrt(variance + _look_up(tokens, inherited))
+    deviation = np.sqrt(variance + look_up(tokens, inherited))
     z = whole / np.maximum(deviation, FINEST)
-    earlier = _look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
+    earlier = look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
     evidence = np.maximum(earlier, _effective_tasks(tokens, steps))  # a second run may be on the same tasks
     keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_TASKS) & (np.abs(whole) >= LEAST_BIAS)
     entries = [
@@ -283,13 +295,20 @@ def token_prior(
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
 
 
+def without(step: Gradient, tasks: frozenset[str]) -> Gradient:
+    """What the other tasks say."""
+    kept = [row for row, task in enumerate(step.tasks) if task not in tasks]
+    names = tuple(step.tasks[row] for row in kept)
+    return replace(step, tasks=names, slope=step.slope[kept], curvature=step.curvature[kept])
+
+
 def _paths(
     start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings, leave_out: tuple[str, ...]
 ) -> tuple[Ints, list[Floats]]:
     """Tokens (V,), and the biases after each step, shape (1 + len(leave_out), V): all tasks, then without each one."""
     parts = [np.array(sorted(start), dtype=np.int64), *(step.tokens for step in steps)]
     tokens = np.unique(np.concatenate(parts))
-    bias = np.tile(_look_up(tokens, start), (1 + len(leave_out), 1))
+    bias = np.tile(look_up(tokens, start), (1 + len(leave_out), 1))
     paths = []
     for step in steps:
         columns = np.searchsorted(tokens, step.tokens)

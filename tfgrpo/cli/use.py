@@ -39,6 +39,7 @@ def chat(
     import random
     from dataclasses import replace
 
+    from ..backends import left_out
     from ..errors import InputError
     from ..llm import Upstream
     from ..prior import prior_for
@@ -48,22 +49,26 @@ def chat(
     from .text import prior_lines
 
     with open_store(store) as opened:
-        snapshot, known = opened.live(namespace), opened.namespaces()
+        snapshot, namespaces, probed = opened.live(namespace), opened.namespaces(), opened.probes()
     if snapshot is None:
         raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")
     learned = snapshot.frame
     with endpoint(base_url, model or (None if base_url == "local" else learned.model)) as (url, name):
         if not no_prior:
-            warn_of_model(namespace, known, snapshot, name)
+            warn_of_model(namespace, namespaces, snapshot, name)
         given = Prior() if no_prior else prior_for(snapshot, name)
         if len(given.biases) < len(snapshot.prior.biases) and not no_prior:
             click.echo(f"token prior left out: it was learned on {learned.model}, and this is {name}", err=True)
 
         async def call() -> Rollout:
             async with Upstream(url) as upstream:
-                seed = random.getrandbits(31)
-                backend, frame = await recognised(upstream, name), replace(learned, model=name)
-                said = await attempt_once(upstream, frame, Task(text), given, backend=backend, seed=seed)
+                seed, frame = random.getrandbits(31), replace(learned, model=name)
+                known = probed.get(upstream.key, {}).get(name)
+                backend, sent = replace(known or await recognised(upstream, name), logit_bias="honoured"), given
+                if lacking := left_out(given, known):
+                    click.echo(f"token prior left out: {upstream.name} was probed: {lacking}", err=True)
+                    sent = replace(given, biases=(), tokenizer=None)
+                said = await attempt_once(upstream, frame, Task(text), sent, backend=backend, seed=seed)
                 for parameter in sorted(upstream.dropped):
                     click.echo(f"{parameter} was left out: {upstream.dropped[parameter]}", err=True)
                 return said
@@ -112,25 +117,29 @@ def serve(
 
 @main.command()
 @upstream_options
+@click.option("--store", metavar="FILE", help="Where to remember it [default: TFGRPO_STORE, else ./tfgrpo.db].")
 @tokenizer_option
 @json_option
-def probe(base_url: str | None, model: str | None, tokenizer: str | None, as_json: bool) -> None:
-    """What an upstream honours: logit_bias (honoured, rejected, inert, unknown), log-probabilities, token ids."""
-    from dataclasses import asdict
+def probe(base_url: str | None, model: str | None, store: str | None, tokenizer: str | None, as_json: bool) -> None:
+    """What an upstream honours: logit_bias (honoured, rejected, inert, unknown), log-probabilities, n, seed, token ids.
 
+    It takes about ten short calls. The store remembers the result: clients and the proxy never send a token prior where
+    it is rejected or ignored, and say so in the header x-tfgrpo-token-prior.
+    """
     from ..llm import Upstream
-    from ..probe import probe as measure
-    from ..records import Backend
+    from ..survey import Survey, survey
 
     named = read_tokenizer(tokenizer)
-    with endpoint(base_url, model) as (url, name):
+    with open_store(store, create=True) as opened, endpoint(base_url, model) as (url, name):
 
-        async def call() -> tuple[Backend, dict[str, str]]:
+        async def call() -> tuple[Survey, dict[str, str]]:
             async with Upstream(url, tokenizer=named) as upstream:
-                return await measure(upstream, name, run=""), upstream.dropped
+                found = await survey(upstream, name)
+                opened.add_probe(upstream.key, name, found.backend)
+                return found, upstream.dropped
 
-        backend, dropped = run_async(call())
-    figures = {"model": name, **asdict(backend), "dropped": sorted(dropped)}
+        found, dropped = run_async(call())
+    figures = {"model": name, **found.as_json(), "dropped": sorted(dropped)}
     if as_json:
         print_json(figures)
         return

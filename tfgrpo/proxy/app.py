@@ -123,7 +123,7 @@ class Proxy:
         if url is None:
             await refuse(send, 400, "invalid_request_error", "bad_path", "a path may not hold '..'")
             return
-        order = await self._order(scope, caller)
+        order = await self._order(scope, caller, url)
         try:
             response = await self._session.request(
                 scope["method"],
@@ -141,7 +141,7 @@ class Proxy:
             if await _relay(response, order, send):
                 await send({"type": "http.response.body"})
 
-    async def _order(self, scope: Scope, caller: Caller) -> Order:
+    async def _order(self, scope: Scope, caller: Caller, url: str) -> Order:
         order = self._upstream.order(scope["headers"], caller.body())
         if not is_completion(scope["method"], scope["path"]):
             return order
@@ -153,11 +153,11 @@ class Proxy:
         if content is None:
             self._source.say(f"a chat request of over {self._limits.rewrite} bytes went on without the prior")
             return order.telling(NO_PRIOR)
-        decision = decide(content, snapshot, _CODECS)
+        decision = decide(content, snapshot, _CODECS, self._source.backends(url))
         self._source.say(decision.notice)
         if decision.content is None:
-            return order.holding(content).telling(NO_PRIOR)
-        return order.holding(decision.content).marked(decision.prior, snapshot.state)
+            return order.holding(content).telling(NO_PRIOR, decision.left_out)
+        return order.holding(decision.content).marked(decision.prior, snapshot.state, decision.left_out)
 
     async def _fail(self, send: Send, status: int, code: str, what: str) -> None:
         message = f"the upstream {self._upstream.base} {what}"

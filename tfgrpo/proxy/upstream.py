@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import InputError
-from ..transport import NO_PRIOR, PRIOR_HEADER
+from ..transport import NO_PRIOR, PRIOR_HEADER, TOKEN_PRIOR_HEADER
 
 VARIANT_HEADER = "x-tfgrpo-variant"
 
@@ -103,14 +103,14 @@ class Order:
         headers = [line for line in self.headers if line[0] != "content-length"]
         return replace(self, headers=headers, body=body)
 
-    def telling(self, prior: str) -> Self:
+    def telling(self, prior: str, left_out: str | None = None) -> Self:
         """The same; the caller is told what prior it came with, unless the upstream tells one."""
-        return replace(self, marks=_marks(prior, NO_PRIOR))
+        return replace(self, marks=_marks(prior, NO_PRIOR, left_out))
 
-    def marked(self, prior: str, state: str) -> Self:
+    def marked(self, prior: str, state: str, left_out: str | None = None) -> Self:
         """The same, marked as biased by us: nobody biases it again, and the caller is told."""
         headers = [*self.headers, (PRIOR_HEADER, prior)]
-        return replace(self, headers=headers, marks=_marks(prior, state), biased=True)
+        return replace(self, headers=headers, marks=_marks(prior, state, left_out), biased=True)
 
     def response_headers(self, given: Headers) -> list[tuple[bytes, bytes]]:
         """The upstream's headers and our marks; where both speak, the one that biased the request is right."""
@@ -122,8 +122,9 @@ class Order:
         return [*lines, *self.marks.items()]
 
 
-def _marks(prior: str, variant: str) -> dict[bytes, bytes]:
-    return {PRIOR_HEADER.encode(): prior.encode(), VARIANT_HEADER.encode(): variant.encode()}
+def _marks(prior: str, variant: str, left_out: str | None) -> dict[bytes, bytes]:
+    marks = {PRIOR_HEADER: prior, VARIANT_HEADER: variant} | ({TOKEN_PRIOR_HEADER: left_out} if left_out else {})
+    return {name.encode(): value.encode() for name, value in marks.items()}
 
 
 def end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:

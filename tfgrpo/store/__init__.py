@@ -1,5 +1,5 @@
-"""The memory of it all, one SQLite file: what happened (`runs`), what was learned (`lineage`), and on what evidence it
-went live (`validations`).
+"""The memory of it all, one SQLite file: what happened (`runs`), what was learned (`lineage`), on what evidence it went
+live (`validations`), and what upstreams honour (`probes`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
@@ -7,6 +7,7 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 from .check import CheckedStore, StoreInfo
 from .lineage import SERVING, ExperienceHistory, ExperienceStatus, LineageEntry, LineageStore, Namespace
 from .place import default_store_path
+from .probes import ProbeStore
 from .runs import RunEntry, RunStore
 from .validations import ValidationStore
 
@@ -23,5 +24,5 @@ __all__ = [
 ]
 
 
-class Store(RunStore, LineageStore, ValidationStore, CheckedStore):
+class Store(RunStore, LineageStore, ValidationStore, ProbeStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

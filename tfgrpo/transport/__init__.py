@@ -5,10 +5,21 @@ A POST to `.../chat/completions` leaves with the prior that is live, and with it
 names the prior. A request that has the mark is never biased again, so a client may speak through a proxy; a caller who
 wants no prior sends `x-tfgrpo-prior: none`. Each attempt of a client that retries starts from what the caller wrote,
 and is biased once. Everything else passes as it is: other routes, bodies that are no chat request, and bodies that a
-signature binds. The response gets the same header, and nothing more.
+signature binds. The response gets the same header; where a token prior was left out, `x-tfgrpo-token-prior` says why:
+`rejected` or `inert` (as `tfgrpo probe` found the upstream), `other-tokenizer`, `other-model`.
 """
 
-from .decision import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, Decision, decide, is_completion, takes_prior
+from .decision import (
+    NO_PRIOR,
+    PRIOR_HEADER,
+    STANDARD,
+    TOKEN_PRIOR_HEADER,
+    Codec,
+    Decision,
+    decide,
+    is_completion,
+    takes_prior,
+)
 from .source import CHECK_SECONDS, PriorSource, prior_source
 from .wire import AsyncPriorTransport, PriorTransport, send_with_prior, send_with_prior_async
 
@@ -17,6 +28,7 @@ __all__ = [
     "NO_PRIOR",
     "PRIOR_HEADER",
     "STANDARD",
+    "TOKEN_PRIOR_HEADER",
     "AsyncPriorTransport",
     "Codec",
     "Decision",

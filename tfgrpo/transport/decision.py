@@ -1,17 +1,22 @@
 """Which requests get the prior, and what becomes of their bodies. No I/O."""
 
 import json
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
+from ..backends import LeftOut, left_out
 from ..errors import shortened
 from ..families import same_family
 from ..prior import with_prior
-from ..records import JSON, ChatBody, Snapshot
+from ..records import JSON, Backend, ChatBody, Snapshot
 
 PRIOR_HEADER = "x-tfgrpo-prior"
 NO_PRIOR = "none"
+TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
+"""Of a response: why the token prior was left out."""
+
+_NO_BACKENDS: Mapping[str, Backend] = {}
 
 _SEALED = ("content-digest", "content-md5", "digest", "x-amz-content-sha256", "x-amz-date")
 """Headers of a request whose signature covers the body: another body would be refused."""
@@ -45,6 +50,14 @@ class Decision:
     """Id of the prior that went in."""
     notice: str | None = None
     """What a person should be told, once."""
+    left_out: LeftOut | None = None
+    """Why the token prior did not go in, where there is one."""
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Headers for the response."""
+        told = {TOKEN_PRIOR_HEADER: str(self.left_out)} if self.left_out else {}
+        return told if self.content is None else {PRIOR_HEADER: self.prior, **told}
 
 
 def is_completion(method: str, path: str) -> bool:
@@ -57,21 +70,30 @@ def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
     return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *_SEALED))
 
 
-def decide(content: bytes, snapshot: Snapshot, codecs: Sequence[Codec] = (STANDARD,)) -> Decision:
+def decide(
+    content: bytes,
+    snapshot: Snapshot,
+    codecs: Sequence[Codec] = (STANDARD,),
+    backends: Mapping[str, Backend] = _NO_BACKENDS,
+) -> Decision:
     """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on.
 
-    The first codec that can read the content also writes it. A request for a model of another family comes with a
-    notice.
+    `backends` is what is known of the upstream, model by model: one that was seen to reject `logit_bias`, to ignore it,
+    or to have another tokenizer is not sent the token prior. The first codec that can read the content also writes it.
+    A request that goes without the token prior, or for a model of another family, comes with a notice.
     """
     body, codec = _parsed(content, codecs)
     if not _is_chat(body):
         return Decision()
     prior, model = snapshot.prior, body.get("model")
-    biased = model == snapshot.frame.model
-    notice = None if biased else _notice(snapshot, model)
-    if not (prior.experiences or (prior.biases and biased)):
-        return Decision(notice=notice)
-    return Decision(codec.dumps(with_prior(body, prior, biased=biased)), prior.id, notice)
+    if model == snapshot.frame.model:
+        lacking = left_out(prior, backends.get(snapshot.frame.model))
+        notice = _lacking(snapshot, lacking) if lacking else None
+    else:
+        lacking, notice = "other-model" if prior.biases else None, _notice(snapshot, model)
+    if not (prior.experiences or (prior.biases and lacking is None)):
+        return Decision(notice=notice, left_out=lacking)
+    return Decision(codec.dumps(with_prior(body, prior, biased=lacking is None)), prior.id, notice, lacking)
 
 
 def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec]:
@@ -88,6 +110,21 @@ def _is_chat(body: JSON) -> TypeGuard[ChatBody]:
     if not (isinstance(messages, list) and messages and all(isinstance(entry, dict) for entry in messages)):
         return False
     return isinstance(body.get("logit_bias"), dict | None)
+
+
+_WHY: Mapping[LeftOut, str] = {
+    "rejected": "rejects logit_bias",
+    "inert": "ignores logit_bias",
+    "other-tokenizer": "has another tokenizer",
+}
+
+
+def _lacking(snapshot: Snapshot, found: LeftOut) -> str:
+    """What a person should know of an upstream that is not sent the token prior."""
+    return (
+        f"the token prior of namespace {snapshot.namespace!r} is left out: the upstream {_WHY[found]}, as was measured;"
+        f" to measure it anew: tfgrpo probe --base-url URL --model {snapshot.frame.model}"
+    )
 
 
 def _notice(snapshot: Snapshot, model: JSON) -> str | None:

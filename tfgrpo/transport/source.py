@@ -4,20 +4,25 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
+from typing import TypeAlias
 
 import anyio.to_thread
 
+from ..backends import backend_key
 from ..errors import StoreError
-from ..records import Prior, Snapshot
+from ..records import Backend, Prior, Snapshot
 from ..store import Store, default_store_path
 
 CHECK_SECONDS = 2.0
 """How often the store is looked at for a newer prior, at most."""
 _NOTICES = 100
 """Different lines that one source says at most: the names in them may come from strangers."""
+
+_Backends: TypeAlias = Mapping[str, Mapping[str, Backend]]
+"""What is known of each base URL, model by model."""
 
 _logger = logging.getLogger("tfgrpo")
 
@@ -37,6 +42,7 @@ class PriorSource:
         self._due = -float("inf")
         self._lock = Lock()
         self._snapshot: Snapshot | None = None
+        self._backends: _Backends = {}
         self._connection: _Connection | None = None
         self._inherited: _Connection | None = None
         self._reported = ""
@@ -52,6 +58,10 @@ class PriorSource:
         """The prior that a call made now would get; None when there is none."""
         snapshot = self.current()
         return snapshot.prior if snapshot else None
+
+    def backends(self, url: str) -> Mapping[str, Backend]:
+        """What was known, at the last look, of the upstream that a URL belongs to, model by model; reads nothing."""
+        return self._backends.get(backend_key(url), {}) if self._backends else {}
 
     def current(self) -> Snapshot | None:
         """What is live, after a look at the store if one is due."""
@@ -83,10 +93,10 @@ class PriorSource:
 
     def _look(self) -> None:
         try:
-            self._snapshot = self._connected().read(self._snapshot)
+            self._snapshot, self._backends = self._connected().read(self._snapshot, self._backends)
         except StoreError as error:
             self._release()
-            self._snapshot = None
+            self._snapshot, self._backends = None, {}
             self._report(f"{error}; until then calls go out without a prior")
         else:
             self._report(self._standing())
@@ -137,14 +147,14 @@ class _Connection:
         self.process = os.getpid()
         self.close = weakref.finalize(self, _close, self._store, self.process)
 
-    def read(self, known: Snapshot | None) -> Snapshot | None:
-        """What is live; `known`, read before over this connection, when nothing was committed since."""
+    def read(self, known: Snapshot | None, backends: _Backends) -> tuple[Snapshot | None, _Backends]:
+        """What is live and what upstreams honour; as given, read before over this connection, when nothing changed."""
         changes = self._store.changes()  # asked first: what is committed in between is read next time
         if changes == self._changes:
-            return known
-        snapshot = self._store.live(self._namespace)
+            return known, backends
+        found = self._store.live(self._namespace), self._store.probes()
         self._changes = changes
-        return snapshot
+        return found
 
 
 def _close(store: Store, process: int) -> None:

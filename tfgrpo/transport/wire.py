@@ -18,9 +18,9 @@ def send_with_prior(
         return send(request)
     if not (snapshot := source.current()):
         return send(request)
-    decision = decide(request.read(), snapshot)
+    decision = decide(request.read(), snapshot, backends=source.backends(str(request.url)))
     source.say(decision.notice)
-    return send(request) if decision.content is None else _marked(send(_copy(request, decision)), decision)
+    return _marked(send(request if decision.content is None else _copy(request, decision)), decision)
 
 
 async def send_with_prior_async(
@@ -31,9 +31,9 @@ async def send_with_prior_async(
         return await send(request)
     if not (snapshot := await source.current_async()):
         return await send(request)
-    decision = decide(await request.aread(), snapshot)
+    decision = decide(await request.aread(), snapshot, backends=source.backends(str(request.url)))
     source.say(decision.notice)
-    return await send(request) if decision.content is None else _marked(await send(_copy(request, decision)), decision)
+    return _marked(await send(request if decision.content is None else _copy(request, decision)), decision)
 
 
 def _copy(request: httpx2.Request, decision: Decision) -> httpx2.Request:
@@ -46,7 +46,7 @@ def _copy(request: httpx2.Request, decision: Decision) -> httpx2.Request:
 
 
 def _marked(response: httpx2.Response, decision: Decision) -> httpx2.Response:
-    response.headers[PRIOR_HEADER] = decision.prior
+    response.headers.update(decision.marks)
     return response
 
 

@@ -1,0 +1,44 @@
+"""Which backend a URL belongs to, and where a token prior is not sent."""
+
+from dataclasses import replace
+
+import pytest
+
+from tfgrpo.backends import LeftOut, backend_key, left_out
+from tfgrpo.records import Backend, Prior, TokenBias
+
+PRIOR = Prior((), (TokenBias(7, b"yes", 1.0, 3.0, 5),), "tokenizer_1")
+GOOD = Backend(logit_bias="honoured", tokenizer="tokenizer_1")
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        ("https://API.openai.com:443/v1/chat/completions", "https://api.openai.com/v1"),
+        ("http://127.0.0.1:8080/v1/chat/completions?key=secret", "http://127.0.0.1:8080/v1"),
+        ("http://user:secret@host/a/v1/chat/completions/", "http://host/a/v1"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ("http://host:80", "http://host"),
+    ],
+)
+def test_a_request_and_its_base_url_have_one_key_without_secrets(url: str, key: str) -> None:
+    assert backend_key(url) == key
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        (None, None),
+        (GOOD, None),
+        (replace(GOOD, logit_bias="unknown"), None),
+        (replace(GOOD, tokenizer=""), None),
+        (replace(GOOD, logit_bias="rejected"), "rejected"),
+        (replace(GOOD, logit_bias="inert"), "inert"),
+        (replace(GOOD, tokenizer="tokenizer_2"), "other-tokenizer"),
+    ],
+)
+def test_a_token_prior_is_left_out_only_where_that_is_known(backend: Backend | None, why: LeftOut | None) -> None:
+    assert left_out(PRIOR, backend) == why
+    assert left_out(Prior(), backend) is None

@@ -1,0 +1,303 @@
+"""Whether a token prior is kept: by exact simulated policies whose gain is known."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfgrpo import local
+from tfgrpo.hashing import derive_seed
+from tfgrpo.learn import learn
+from tfgrpo.learned import Learned
+from tfgrpo.llm import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.plan import Plan
+from tfgrpo.records import Backend, Frame, Group, Rollout, Task, TokenTrace
+from tfgrpo.rewards import Reward, load_reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Script, ScriptedModel, SimulatedPolicy
+from tfgrpo.token_choice import (
+    FOLDS,
+    Biases,
+    Choice,
+    attempts,
+    choose,
+    choose_by_steps,
+    folds,
+    log_probabilities,
+    mean_rewards,
+)
+from tfgrpo.tokens import LOOSE_TAIL, Floats
+
+from . import toy
+from .inprocess import upstream
+from .test_learn import TASKS, WORDS, talkative
+
+LOGITS = np.array([1.0, 0.5, -0.3, -1.0])
+BEFORE = Backend(logit_bias="honoured", logprobs=True, token_ids=True)
+TEMPERATURE = 0.7
+
+
+def log_softmax(logits: Floats) -> Floats:
+    return np.asarray(logits - np.logaddexp.reduce(logits))
+
+
+def biased(bias: Biases) -> Floats:
+    return np.asarray(LOGITS + np.array([bias.get(token, 0.0) for token in range(len(LOGITS))]))
+
+
+def sampled(
+    task: str,
+    bias: Biases,
+    *,
+    length: int = 1,
+    count: int = 8,
+    step: int = 0,
+    good: int = 1,
+    backend: Backend = BEFORE,
+    shown: tuple[str, ...] = (),
+) -> Group:
+    """Answers of that many tokens, drawn under the biases; the reward is the share of tokens that are `good`."""
+    rng = np.random.default_rng(derive_seed("choice", task, step, length))
+    chances = np.exp(log_softmax(biased(bias) / TEMPERATURE))
+    shift = biased(bias) if backend.includes_bias else LOGITS
+    reported = log_softmax(shift / TEMPERATURE if backend.includes_temperature else shift)
+    rollouts = []
+    for number in range(count):
+        said = rng.choice(len(LOGITS), size=length, p=chances)
+        ids = np.array([[token, *(other for other in range(4) if other != token)] for token in said])
+        trace = TokenTrace(ids, reported[ids], {token: b"t%d" % token for token in range(4)})
+        reward = float((said == good).mean())
+        rollouts.append(Rollout(Task(task), step, number, "", shown, reward=reward, trace=trace))
+    return Group(Task(task), step, tuple(rollouts))
+
+
+@pytest.mark.parametrize("includes_bias", [False, True])
+@pytest.mark.parametrize("includes_temperature", [False, True])
+def test_an_answer_has_the_probability_of_any_policy_wanted(includes_bias: bool, includes_temperature: bool) -> None:
+    backend = replace(BEFORE, includes_bias=includes_bias, includes_temperature=includes_temperature)
+    in_force, wanted = {1: 0.8, 2: -0.5}, {0: -1.0, 1: 2.0}
+    found = attempts([sampled("a", in_force, length=3, backend=backend)], in_force, TEMPERATURE)
+    exact = log_softmax(biased(wanted) / TEMPERATURE)[found.tokens[:, 0]].reshape(8, 3).sum(axis=1)
+    np.testing.assert_allclose(log_probabilities(found, wanted, backend), exact, atol=1e-9)
+
+
+def chosen(steps: Sequence[tuple[Biases, int]], outcome: Biases, *, tasks: int = 12, length: int = 1) -> Choice:
+    """The choice on steps of (biases in force, good token), where every fold comes to `outcome`."""
+    seen = [
+        attempts(
+            [sampled(str(task), bias, length=length, step=number, good=good) for task in range(tasks)],
+            bias,
+            TEMPERATURE,
+        )
+        for number, (bias, good) in enumerate(steps)
+    ]
+    return choose(seen, {}, lambda part: outcome, BEFORE, worth={}, seed=0)
+
+
+def test_the_gain_is_that_of_the_exact_policy() -> None:
+    """Within 0.03: 40 tasks, two steps of eight attempts; one standard error is 0.015."""
+    outcome = {1: 1.0}
+    found = chosen([({}, 1), ({1: 1.5}, 1)], outcome, tasks=40)
+    before, after = (np.exp(log_softmax(biased(bias) / TEMPERATURE))[1] for bias in ({}, outcome))
+    assert found.gain == pytest.approx(after - before, abs=0.03)
+    assert (found.scope, found.tasks, found.folds) == ("whole answer", 40, FOLDS)
+    assert "held-out folds" in found.why
+
+
+def test_a_prior_that_makes_the_held_out_folds_worse_is_not_kept() -> None:
+    found = chosen([({}, 0), ({1: 1.5}, 0)], {1: 1.0})
+    assert found.scope == "none"
+    assert found.gain is not None
+    assert found.gain < 0
+    assert "no gain shown" in found.why
+
+
+def test_a_prior_without_effect_is_not_kept() -> None:
+    assert chosen([({}, 1)], {}).scope == "none"
+
+
+def test_long_answers_cannot_be_weighed_and_nothing_is_kept() -> None:
+    short, long = (chosen([({}, 1)], {1: 1.0}, length=length) for length in (1, 60))
+    assert short.scope == "whole answer"
+    assert long.scope == "none"
+    assert long.effective is not None
+    assert long.effective < 4
+    assert "cannot be weighed" in long.why
+
+
+def test_too_few_tasks_tell_nothing() -> None:
+    found = chosen([({}, 1)], {1: 1.0}, tasks=3)
+    assert (found.scope, found.gain) == ("none", None)
+    assert "too few" in found.why
+
+
+def test_what_an_experience_is_worth_does_not_count_for_the_token_prior() -> None:
+    """Attempts of the second step were shown what alone makes them right."""
+    plain = [sampled(str(task), {}, good=9) for task in range(12)]
+    helped = [
+        replace(
+            group,
+            rollouts=tuple(replace(each, reward=1.0, included=("exp_1",)) for each in group.rollouts),
+        )
+        for group in (sampled(str(task), {1: 1.5}, step=1, good=9) for task in range(12))
+    ]
+    steps = [attempts(plain, {}, TEMPERATURE), attempts(helped, {1: 1.5}, TEMPERATURE)]
+    scopes = [
+        choose(steps, {}, lambda part: {1: 1.5}, BEFORE, worth=worth, seed=0).scope for worth in ({}, {"exp_1": 1.0})
+    ]
+    assert scopes == ["whole answer", "none"]
+
+
+def test_attempts_whose_sampled_token_has_no_probability_are_left_out() -> None:
+    group = sampled("a", {})
+    trace = group.rollouts[0].trace
+    assert trace is not None
+    trace.logprobs[0, 0] = -math.inf
+    bare = replace(group.rollouts[1], trace=None)
+    found = attempts([replace(group, rollouts=(group.rollouts[0], bare, *group.rollouts[2:]))], {}, 1.0)
+    assert len(found.rewards) == 6
+
+
+@given(st.lists(st.integers(0, 100).map(str), unique=True, min_size=1), st.randoms())
+def test_folds_share_the_tasks_whatever_their_order(tasks: list[str], shuffler: random.Random) -> None:
+    mixed = list(tasks)
+    shuffler.shuffle(mixed)
+    found = folds(tasks, 0)
+    assert found == folds(mixed, 0)
+    assert sorted(task for part in found for task in part) == sorted(tasks)
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_without_log_probabilities_steps_are_compared_and_it_is_said_that_nothing_was_held_out() -> None:
+    first = {str(task): 0.2 for task in range(8)}
+    later = {str(task): 0.5 + 0.1 * (task % 2) for task in range(8)}
+    found = choose_by_steps([first, first, later])
+    assert (found.scope, found.folds, found.effective) == ("whole answer", 0, None)
+    assert "not held out" in found.why
+    assert choose_by_steps([later, first]).scope == "none"
+    assert choose_by_steps([first]).scope == "none"
+
+
+def test_mean_rewards_are_those_of_scored_attempts_less_the_worth_of_experiences() -> None:
+    group = sampled("a", {}, count=2, good=9, shown=("exp_1",))
+    rollouts = (replace(group.rollouts[0], reward=1.0), replace(group.rollouts[1], reward=None))
+    assert mean_rewards([replace(group, rollouts=rollouts)], {"exp_1": 0.25}) == {group.task.id: 0.75}
+
+
+# Whole runs
+
+SETTINGS = Settings(steps=3, experiences=False, concurrency=8)
+
+
+async def run(script: Script, path: Path, tasks: tuple[Task, ...], reward: Reward, *, local: bool = False) -> Learned:
+    plan = Plan(tasks, reward, "exact", Frame("fake", "Answer."), settings=SETTINGS)
+    tokenizer = toy.tokenizer(WORDS) if local else None
+    with Store(path) as store:
+        async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS, tokenizer=tokenizer) as calls:
+            return await learn(plan, store, calls, Silent())
+
+
+async def test_a_run_says_what_was_chosen_and_on_which_figures(tmp_path: Path) -> None:
+    learned = await run(SimulatedPolicy(WORDS, talkative), tmp_path / "t.db", TASKS, load_reward("exact"))
+    assert learned.prior.biases
+    told = learned.as_json()["token_prior"]
+    assert told["choice"]["scope"] == "whole answer"
+    assert told["choice"]["gain"] > told["choice"]["deviation"] > 0
+    assert told["estimator"] == "policy gradient"
+    (note,) = [line for line in learned.notes if "chosen on the training tasks" in line]
+    assert "whole answer" in note
+    with Store(tmp_path / "t.db") as store:
+        assert "held-out folds" in store.lineage("default")[-1].why
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["policy gradient", "log-odds"])
+async def test_rewards_that_no_token_moves_leave_no_token_prior(tmp_path: Path, local: bool) -> None:
+    def luck(rollout: Rollout) -> float:
+        return float(derive_seed(rollout.task.id, rollout.step, rollout.sample) % 2)
+
+    policy = SimulatedPolicy(WORDS, talkative, logprobs=not local)
+    tasks = tuple(Task(f"message {number}", "billing") for number in range(24))
+    learned = await run(policy, tmp_path / "t.db", tasks, luck, local=local)
+    assert learned.prior.biases == ()
+    assert learned.as_json()["token_prior"]["choice"]["scope"] == "none"
+
+
+CITIES = ("Oslo", "Rome", "Cairo", "Lima", "Paris", "Delhi", "Quito", "Accra", "Tunis", "Kiev", "Bonn", "Bern")
+
+
+async def test_content_words_of_single_tasks_never_enter(tmp_path: Path) -> None:
+    """Twelve tasks with twelve answers: what they share is that chatter loses, and that alone is learned."""
+    words = ("The", "I", *CITIES)
+
+    def logits(prompt: str) -> list[float]:
+        return [2.0, 1.5, *(1.5 * (city in prompt) for city in CITIES)]
+
+    tasks = tuple(Task(f"Repeat: {city}", city) for city in CITIES)
+    learned = await run(SimulatedPolicy(words, logits), tmp_path / "t.db", tasks, load_reward("exact"))
+    kept = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
+    assert set(kept) == {"The", "I"}
+    assert max(kept.values()) < -0.3
+    assert learned.steps[-1].mean_reward > learned.steps[0].mean_reward + 0.05
+
+
+LEANING = SimulatedPolicy([f"w{number}" for number in range(60)], lambda prompt: [0.0] * 60)
+
+
+async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_1(tmp_path: Path) -> None:
+    """Sixty words that are all alike, twenty of them listed: two thirds of the probability is known as a bound."""
+    model, tasks = (
+        ScriptedModel(LEANING),
+        tuple(Task(f"message {number}", list(LEANING.words[:30])) for number in range(4)),
+    )
+    plan = Plan(tasks, load_reward("exact"), "exact", Frame("fake"), settings=SETTINGS)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model.app, journal=store, settings=SETTINGS) as calls:
+            learned = await learn(plan, store, calls, Silent())
+    assert len([line for line in learned.notes if "rollouts go on at 1" in line]) == 1
+    assert [body["temperature"] for body in model.requests[-2 * 8 * len(tasks) :]] == [1.0] * 2 * 8 * len(tasks)
+    assert learned.as_json()["token_prior"]["tail"] > 0.1
+    (first, *_) = [body["temperature"] for body in model.requests if body.get("top_logprobs") == SETTINGS.top_logprobs]
+    assert first == Frame("fake").temperature
+
+
+QUOTED = (
+    "river",
+    "lamp",
+    "window",
+    "garden",
+    "tiger",
+    "button",
+    "orange",
+    "castle",
+    "pencil",
+    "mirror",
+    "forest",
+    "candle",
+)
+
+
+@pytest.mark.model
+async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_in_it(tmp_path: Path) -> None:
+    """Twelve words, each to be put between quotes after one worked example."""
+    example = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
+    tasks = tuple(Task((*example, {"role": "user", "content": word}), f'"{word}"') for word in QUOTED)
+    settings = Settings(steps=2, experiences=False, concurrency=8)
+    with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
+        frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
+        async with Upstream(url, settings=settings, journal=store) as calls:
+            plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=settings)
+            learned = await learn(plan, store, calls, Silent())
+    kept = {entry.piece.decode(errors="replace"): entry.bias for entry in learned.prior.biases}
+    assert kept['"'] > 0.5
+    assert learned.steps[1].mean_reward > learned.steps[0].mean_reward + 0.1
+    assert not [text for text in kept if text.strip() in QUOTED]
+    told = learned.as_json()["token_prior"]
+    assert (told["choice"]["scope"], told["tail"] < LOOSE_TAIL) == ("whole answer", True)
