@@ -239,6 +239,36 @@ async def test_an_attempt_that_was_cut_off_is_marked() -> None:
 
 
 CROWDED = Settings(trial_experiences=1)
+COPY = {"operation": "ADD", "text": CURRENT[1].text, "target": ""}
+
+
+async def test_a_distiller_that_only_repeats_the_list_is_asked_again_without_it() -> None:
+    model = in_turn(json.dumps([COPY]), json.dumps([ADD]))
+    assert await propose(distiller(model), FAILED, CURRENT) == Proposals((ADDED,))
+    assert [CURRENT[1].text in model.said(call) for call in (0, 1)] == [True, False]
+    assert [key.retry for key in model.keys] == [0, Settings().distiller_retries + 1]
+
+
+@pytest.mark.parametrize("answer", [[], [{"operation": "DELETE", "target": "E1"}], [COPY, ADD]])
+async def test_a_distiller_that_says_anything_new_is_not(answer: list[dict[str, str]]) -> None:
+    model = in_turn(json.dumps(answer))
+    await propose(distiller(model), FAILED, CURRENT)
+    assert len(model.bodies) == 1
+
+
+@pytest.mark.parametrize(("settings", "shown"), [(Settings(), ["TECH"]), (Settings(recipe="paper"), ["TECH", "SALE"])])
+async def test_of_attempts_that_all_failed_the_most_frequent_is_shown(settings: Settings, shown: list[str]) -> None:
+    notes = {"TECH": "It said TECH.", "SALE": "It said SALE."}
+
+    def script(body: ChatBody) -> str:
+        said = str(body["messages"][-1]["content"])
+        return next((note for text, note in notes.items() if f"<attempt>\n{text}" in said), json.dumps([ADD]))
+
+    model = Recorded(script)
+    await propose(distiller(model, settings), group(("SALE", 0.0), ("TECH", 0.0), ("TECH", 0.0)), ())
+    assert [text for text in notes if text in model.said()] == shown
+
+
 TWO_ADDS = (Edit("ADD", "When a, b.", tasks=("t1",)), Edit("ADD", "When c, d.", tasks=("t2",)))
 
 

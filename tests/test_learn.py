@@ -535,6 +535,19 @@ async def test_demonstrations_come_back_as_they_were_when_a_run_is_resumed(tmp_p
         assert one.experiences("default") == other.experiences("default")
 
 
+async def test_labels_take_turns_at_being_distilled(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def talking(body: ChatBody) -> str:
+        said = "".join(message_text(message) for message in body["messages"])
+        asked.extend(label for label in TOPICS.values() if f"<answer>\n{label}\n</answer>" in said)
+        return "[]" if "<attempts>" in said else "The message"
+
+    few = Settings(steps=3, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0)
+    await run(ScriptedModel(talking), tmp_path / "t.db", few)
+    assert sorted(asked) == sorted([*TOPICS.values()] * 3)
+
+
 TEN = [
     {"operation": "ADD", "text": f"When case {number} comes, take way {number}.", "from": ["P1"]}
     for number in range(10)

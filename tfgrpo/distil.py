@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .advantage import group_kind
-from .edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each
+from .edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each, repeats
 from .errors import ModelError, PromptError, UpstreamError
 from .hashing import canonical, content_id, derive_seed
 from .prompts import Template, template
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 COMPARED = 4
 """Attempts of one group that are compared at most, half of them the best, half the worst (`paper`: all)."""
+FAILED = 1
+"""The same for a group that all failed, the most frequent first: with four, a small model proposed what *they* say."""
 CHUNK = 4
 """A long attempt is read in parts of this many times `summary_chars`."""
 HOLD_TO_SCHEMA = frozenset({"llama.cpp"})
@@ -149,6 +151,8 @@ def can_teach(group: Group, *, ground_truth: bool = True) -> Literal["contrast",
 async def propose(distiller: Distiller, group: Group, current: Sequence[Experience]) -> Proposals:
     """The edits that one group proposes to the current experiences; a group that teaches nothing makes no call.
 
+    A distiller that only repeats the list is asked once more, without it.
+
     A failure is told as such, never as an empty success. Raises UpstreamError when no call can succeed.
     """
     stage = can_teach(group, ground_truth=distiller.settings.ground_truth)
@@ -167,16 +171,22 @@ async def _proposals(
 ) -> Proposals:
     settings, task, prompt = distiller.settings, group.task, distiller.template(stage)
     attempts = [await _described(distiller, *attempt) for attempt in _compared(group, settings)]
-    messages = prompt.messages(
-        task=_quoted_task(task, settings),
-        answer=_quoted_answer(task, settings),
-        attempts="\n".join(attempts),
-        experiences=_listed("E", [experience.text for experience in current]),
-        limit=str(settings.proposals),
-        words=str(settings.experience_words),
-    )
-    form = Form(current, settings.proposals, settings.experience_words, prompt.text, tasks=(task.id,))
-    return await ask(distiller, CallKey(distiller.run, stage, group.step, task.id), messages, form.read, form)
+
+    async def asked(listed: tuple[Experience, ...], first_try: int) -> Proposals:
+        messages = prompt.messages(
+            task=_quoted_task(task, settings),
+            answer=_quoted_answer(task, settings),
+            attempts="\n".join(attempts),
+            experiences=_listed("E", [experience.text for experience in listed]),
+            limit=str(settings.proposals),
+            words=str(settings.experience_words),
+        )
+        form = Form(listed, settings.proposals, settings.experience_words, prompt.text, tasks=(task.id,))
+        key = CallKey(distiller.run, stage, group.step, task.id, retry=first_try)
+        return await ask(distiller, key, messages, form.read, form)
+
+    found = await asked(current, 0)
+    return await asked((), settings.distiller_retries + 1) if repeats(found.edits, current) else found
 
 
 async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience]) -> Proposals:
@@ -256,7 +266,9 @@ def _compared(group: Group, settings: Settings) -> list[tuple[Rollout, str, int]
         first.setdefault(kind, rollout)
         times[kind] += 1
     ordered = sorted(first, key=lambda kind: (-kind[0], -times[kind], first[kind].sample))
-    if settings.recipe != "paper" and len(ordered) > COMPARED:
+    if settings.recipe != "paper" and group_kind(group) != "mixed":
+        ordered = ordered[:FAILED]
+    elif settings.recipe != "paper" and len(ordered) > COMPARED:
         ordered = ordered[: COMPARED // 2] + ordered[-(COMPARED // 2) :]
     return [(first[kind], kind[1], times[kind]) for kind in ordered]
 

@@ -217,6 +217,12 @@ def consolidate(edits: Sequence[Edit], current: Sequence[Experience]) -> Proposa
     return Proposals(tuple(merged.values()), tuple(dropped))
 
 
+def repeats(edits: Sequence[Edit], current: Sequence[Experience]) -> bool:
+    """Whether edits say only what the list says already: a small model copies what it is shown."""
+    texts = {tuple(words(experience.text)) for experience in current}
+    return bool(edits) and all(tuple(words(edit.text)) in texts for edit in edits)
+
+
 def one_update_each(proposals: Proposals) -> Proposals:
     """Of several UPDATEs of one target the first; the others are dropped with the reason."""
     updated: set[str | None] = set()

@@ -1,5 +1,6 @@
 """The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from .demonstrations import demonstration
 from .distil import Distiller, merge, propose
 from .edits import Proposals
 from .experiences import DISTILLER, RULE, Library, affordable, apply, included, judged
-from .hashing import derive_seed
+from .hashing import canonical, derive_seed
 from .prior import token_estimate
 from .records import Edit, Effect, Experience, Group, Run, Task
 from .rollouts import gather
@@ -157,9 +158,17 @@ class ExperienceLearning:
         return self._settings.distilled_groups is None or group.task.id in self._distilled(group.step)
 
     def _distilled(self, step: int) -> list[str]:
-        """Ids of the tasks distilled in a step: drawn by hash and known beforehand, so that no group waits."""
+        """Ids of the tasks distilled in a step: drawn by hash and known beforehand, so that no group waits.
+
+        Where answers repeat they take turns, so that no label is without a voice.
+        """
         drawn = sorted(self._tasks, key=lambda each: derive_seed(self._settings.seed, "distil", step, each.id))
-        return [task.id for task in drawn][: self._settings.distilled_groups]
+        turns, before = list[int](), Counter[str]()
+        for task in drawn:
+            turns.append(before[canonical(task.answer)])
+            before[canonical(task.answer)] += task.answer is not None
+        in_turn = sorted(zip(turns, drawn, strict=True), key=lambda pair: pair[0])
+        return [task.id for _, task in in_turn][: self._settings.distilled_groups]
 
     async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> Taken:
         """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try."""
