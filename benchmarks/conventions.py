@@ -1,13 +1,16 @@
-"""Two small task sets with a convention that no task states and only the ground truth shows; no text is copied.
+"""Small task sets; two with a convention that no task states and only the ground truth shows. No text is copied.
 
 In `reviews` what a guest or customer wrote is to be answered with PRAISE or COMPLAINT; in `facts` a plain question is
 to be answered with `yes` or `no` and not one word more. A model that is told neither talks instead, and scores near
 zero by exact match. Both answers are equally frequent in each part; the first 16 are for learning, the others held out.
+`support` has no such convention: messages of the demo with its three worked examples, which SmolLM2 answers rightly
+about half of the time, so that an experience that hurts can be seen to; held out is the demo's validation part.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tfgrpo.demo import demo_frame, part
 from tfgrpo.records import Task
 
 TRAINING = 16
@@ -144,4 +147,5 @@ def _alternating(system: str, one: tuple[str, str], other: tuple[str, str]) -> C
 CONVENTIONS: Mapping[str, Convention] = {
     "reviews": _alternating("You sort what guests write.", (_COMPLAINTS, "COMPLAINT"), (_PRAISE, "PRAISE")),
     "facts": _alternating("You answer questions.", (_TRUE, "yes"), (_FALSE, "no")),
+    "support": Convention(demo_frame("").system or "", (*part("train")[:TRAINING], *part("validation"))),
 }
