@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each, too_long
+from tfgrpo.edits import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, too_long
 from tfgrpo.records import Edit, Experience
 
 CURRENT = (Experience("When asked for a label, answer with the label."), Experience("When in doubt, check twice."))
@@ -194,3 +194,11 @@ def test_a_model_merges_only_what_finds_no_room_or_gets_in_its_own_way(
     edits: list[Edit], room: int, needed: bool
 ) -> None:
     assert need_merging(edits, room) == needed
+
+
+def test_what_a_merge_leaves_out_fills_the_places_that_it_leaves_free() -> None:
+    proposed = [Edit("ADD", text, tasks=(task,)) for text, task in (("a", "t1"), ("b", "t2"), ("c", "t3"), ("d", "t4"))]
+    joined = [Edit("ADD", "a or b", tasks=("t1", "t2"))]
+    assert filled_up(joined, proposed, 2) == (*joined, proposed[2])
+    assert filled_up(joined, proposed, 9) == (*joined, *proposed[2:])
+    assert filled_up(joined, proposed, 1) == tuple(joined)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .advantage import group_kind
-from .edits import Form, Proposals, Unusable, consolidate, need_merging, one_update_each, repeats
+from .edits import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
 from .errors import ModelError, PromptError, UpstreamError
 from .hashing import canonical, content_id, derive_seed
 from .prompts import Template, template
@@ -192,7 +192,8 @@ async def _proposals(
 async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience]) -> Proposals:
     """The edits of a step, in task order, as one list of edits; a model is asked only where it must join or choose.
 
-    Under `measured` that is where there are more of them than places on trial: what can be tried is tried as it is.
+    Under `measured` that is where there are more of them than places on trial: what can be tried is tried as it is, and
+    what a model leaves out fills the places that it leaves free.
     When it gives no usable answer the edits are merged by rule, and `failure` says why. Raises UpstreamError when no
     call can succeed.
     """
@@ -206,7 +207,10 @@ async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current:
         raise
     except ModelError as error:
         return replace(one_update_each(by_rule), failure=str(error))
-    merged = one_update_each(consolidate(joined.edits, current))
+    kept = (
+        joined.edits if settings.recipe == "paper" else filled_up(joined.edits, by_rule.edits, settings.strategy_places)
+    )
+    merged = one_update_each(consolidate(kept, current))
     return replace(merged, dropped=by_rule.dropped + joined.dropped + merged.dropped)
 
 

@@ -217,6 +217,13 @@ def consolidate(edits: Sequence[Edit], current: Sequence[Experience]) -> Proposa
     return Proposals(tuple(merged.values()), tuple(dropped))
 
 
+def filled_up(merged: Sequence[Edit], proposed: Sequence[Edit], places: int) -> tuple[Edit, ...]:
+    """The merged edits, and then those proposed that come from no task of theirs, while there are places."""
+    sources = {task for edit in merged for task in edit.tasks}
+    left = [edit for edit in proposed if sources.isdisjoint(edit.tasks)]
+    return (*merged, *left[: max(0, places - len(merged))])
+
+
 def repeats(edits: Sequence[Edit], current: Sequence[Experience]) -> bool:
     """Whether edits say only what the list says already: a small model copies what it is shown."""
     texts = {tuple(words(experience.text)) for experience in current}
