@@ -543,9 +543,9 @@ async def test_labels_take_turns_at_being_distilled(tmp_path: Path) -> None:
         asked.extend(label for label in TOPICS.values() if f"<answer>\n{label}\n</answer>" in said)
         return "[]" if "<attempts>" in said else "The message"
 
-    few = Settings(steps=3, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0)
+    few = Settings(steps=2, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0)
     await run(ScriptedModel(talking), tmp_path / "t.db", few)
-    assert sorted(asked) == sorted([*TOPICS.values()] * 3)
+    assert sorted(asked) == sorted([*TOPICS.values()] * 2)
 
 
 TEN = [
