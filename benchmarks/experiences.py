@@ -17,11 +17,11 @@ from pathlib import Path
 
 import click
 
-from tfgrpo.evaluate import Measurement, measure
 from tfgrpo.experiences import describe
 from tfgrpo.learn import Plan, learn
 from tfgrpo.llm import Upstream
 from tfgrpo.local import Endpoint, model_path, serve_local
+from tfgrpo.measure import Measurement, measure
 from tfgrpo.progress import Display
 from tfgrpo.records import JSON, Frame
 from tfgrpo.rewards import load_reward
