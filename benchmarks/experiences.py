@@ -18,10 +18,11 @@ from pathlib import Path
 import click
 
 from tfgrpo.experiences import describe
-from tfgrpo.learn import Plan, learn
+from tfgrpo.learn import learn
 from tfgrpo.llm import Upstream
 from tfgrpo.local import Endpoint, model_path, serve_local
 from tfgrpo.measure import Measurement, measure
+from tfgrpo.plan import Plan
 from tfgrpo.progress import Display
 from tfgrpo.records import JSON, Frame
 from tfgrpo.rewards import load_reward
@@ -62,7 +63,7 @@ def main(sets: str, recipes: str, seeds: int, folder: str, report: Path | None) 
     if missing := [key for key, path in results.items() if not path.exists()]:
         with serve_local(model_path(os.environ.get("TFGRPO_TEST_GGUF"))) as server:
             for name, recipe, seed in missing:
-                found = asyncio.run(figures(server.endpoint, name, recipe, seed, Path(folder)))  # type: ignore[arg-type]
+                found = asyncio.run(figures(server.endpoint, name, recipe, seed, Path(folder)))
                 results[name, recipe, seed].write_text(json.dumps(found, indent=1))
     rows = [json.loads(path.read_text()) for path in results.values()]
     print("\n".join(table(rows)))
