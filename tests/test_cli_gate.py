@@ -49,20 +49,20 @@ def test_one_file_teaches_decides_and_is_left_for_the_test(folder: Path, url: st
     learned = learn(url)
     assert learned.exit_code == 0, learned.output
     assert "is live (" in learned.stdout
-    assert "promoted: the mean effect over these 18 tasks is above zero" in learned.stdout
-    assert "22 tasks x 6 attempts x 2 steps: 264 calls; gate: at most 1,152 (18 tasks x 32 passes x 2 priors)" in (
+    assert "promoted: the mean effect over these 16 tasks is above zero" in learned.stdout
+    assert "27 tasks x 6 attempts x 2 steps: 324 calls; gate: at most 1,024 (16 tasks x 32 passes x 2 priors)" in (
         learned.stderr
     )
-    assert "at most about 1,416 calls" in learned.stderr
+    assert "at most about 1,348 calls" in learned.stderr
     assert "price unknown" in learned.stderr
-    assert "gate: attempt 1 on these 18 validation tasks, level 0.025, at most 32 passes: too few tasks to promote" in (
+    assert "gate: attempt 1 on these 16 validation tasks, level 0.025, at most 32 passes: too few tasks to promote" in (
         learned.stderr
     )
     with Store("tfgrpo.db") as store:
         (tried,) = store.validations()
         (run,) = (entry.run for entry in store.runs())
         (test,) = store.held_out("default", "test").values()
-        assert [len(side) for side in (run.tasks, tried.tasks, test)] == [22, 18, 8]
+        assert [len(side) for side in (run.tasks, tried.tasks, test)] == [27, 16, 5]
         assert len({*run.tasks, *tried.tasks, *test}) == 48
         assert store.openings("default") == ()
 
@@ -82,7 +82,7 @@ def test_a_smaller_alpha_and_fewer_passes_are_the_gates(folder: Path, url: str) 
     assert learned.exit_code == 0, learned.output
     with Store("tfgrpo.db") as store:
         (tried,) = store.validations()
-        assert (tried.alpha, tried.most_passes, len(tried.tasks)) == (0.01, 2, 27)
+        assert (tried.alpha, tried.most_passes, len(tried.tasks)) == (0.01, 2, 26)
 
 
 def test_gate_none_is_as_published_and_teaches_with_all_tasks(folder: Path, url: str) -> None:
@@ -101,6 +101,7 @@ def test_gate_none_is_as_published_and_teaches_with_all_tasks(folder: Path, url:
         ("few.jsonl", ("--validation", "tasks.jsonl"), ("few.jsonl, line 1 and tasks.jsonl, line 1", "same task")),
         ("few.jsonl", ("--gate", "none", "--test", "tasks.jsonl"), ("few.jsonl, line 1 and tasks.jsonl, line 1",)),
         ("few.jsonl", ("--gate", "none", "--validation", "other.jsonl"), ("other.jsonl is for the gate",)),
+        ("tasks.jsonl", ("--validation-share", "0"), ("share of 0 for validation", "--gate none")),
         ("tasks.jsonl", ("--validation-share", "0.9", "--test-share", "0.2"), ("shares of 0.9", "below 1")),
         ("tasks.jsonl", ("--alpha", "2"), ("gate_alpha", "below 1")),
         ("tasks.jsonl", ("--passes", "0"), ("gate_passes", "at least 1")),
@@ -123,29 +124,29 @@ def test_an_empty_validation_file_is_one_line(folder: Path, url: str) -> None:
 
 def test_a_namespace_that_learned_from_all_of_a_file_cannot_be_judged_by_a_part_of_it(folder: Path, url: str) -> None:
     learn(url, "--gate", "none")
-    one_line(learn(url), "18 of 18 validation tasks were learned from in namespace default", "--gate none")
+    one_line(learn(url), "16 of 16 validation tasks were learned from in namespace default", "--gate none")
 
 
 def test_a_dry_run_tells_the_cost_and_touches_nothing(folder: Path, url: str, model: ScriptedModel) -> None:
     told = learn(url, "--dry-run", "--price", "1/10")
     assert told.exit_code == 0, told.output
     first, second, third = told.stdout.splitlines()
-    assert first.startswith("22 tasks x 6 attempts x 2 steps: 264 calls; gate: at most 1,152")
-    assert second.startswith("at most about 1,416 calls, ")
+    assert first.startswith("27 tasks x 6 attempts x 2 steps: 324 calls; gate: at most 1,024")
+    assert second.startswith("at most about 1,348 calls, ")
     assert second.endswith(" USD")
     assert "too few tasks to promote anything below " in third
     assert model.requests == []
     assert not Path("tfgrpo.db").exists()
     figures = json.loads(learn(url, "--dry-run", "--max-calls", "400", "--json").stdout)
-    assert figures["calls"] == {"attempts": 264, "distilling": 0, "gate": 1152}
-    assert figures["tasks"] == {"train": 22, "validation": 18, "test": 8}
+    assert figures["calls"] == {"attempts": 324, "distilling": 0, "gate": 1024}
+    assert figures["tasks"] == {"train": 27, "validation": 16, "test": 5}
     assert (figures["attempt"], figures["passes"], figures["usd"]) == (1, 3, None)
     assert figures["smallest_effect"] > json.loads(learn(url, "--dry-run", "--json").stdout)["smallest_effect"]
 
 
 def test_a_dry_run_knows_how_many_attempts_there_were(folder: Path, url: str) -> None:
     learn(url)
-    assert "gate: attempt 2 on these 18 validation tasks, level 0.0125" in learn(url, "--dry-run").stdout
+    assert "gate: attempt 2 on these 16 validation tasks, level 0.0125" in learn(url, "--dry-run").stdout
     assert "gate" not in learn(url, "--dry-run", "--gate", "none").stdout
 
 
@@ -178,6 +179,15 @@ def test_a_reward_out_of_range_names_task_and_value_unless_it_is_clipped(folder:
     assert 0 < json.loads(clipped.stdout)["steps"][0]["mean_reward"] <= 1
 
 
+def test_a_run_of_tasks_that_ask_the_same_goes_on_like_any_other(folder: Path, url: str) -> None:
+    lines = Path("tasks.jsonl").read_text().splitlines()
+    twins = [json.dumps({**json.loads(line), "answer": "none of these"}) for line in lines]
+    (folder / "twins.jsonl").write_text("\n".join(lines + twins))
+    assert learn(url, "--max-calls", "300", tasks="twins.jsonl").exit_code == 3
+    again = learn(url, "--max-calls", "5000", tasks="twins.jsonl")
+    assert again.exit_code == 0, again.output
+
+
 # eval
 
 
@@ -190,17 +200,17 @@ def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(fo
     first = evaluate(url, "--json", "--repeat", "2")
     assert first.exit_code == 0, first.output
     figures = json.loads(first.stdout)
-    assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (8, 2, 0.7)
-    assert "40 tasks were used for learning or by the gate, and are left out" in first.stderr
-    assert "8 tasks of the test split set_" in first.stderr
+    assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (5, 2, 0.7)
+    assert "43 tasks were used for learning or by the gate, and are left out" in first.stderr
+    assert "5 tasks of the test split set_" in first.stderr
     assert "opened" not in first.stderr
     second = evaluate(url, "--seed", "1", "--temperature", "0.9")
     assert "are measured; it was opened 1 times before" in second.stderr
-    assert second.stdout.startswith("8 tasks x 4 attempts an arm\n")
+    assert second.stdout.startswith("5 tasks x 4 attempts an arm\n")
     for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
         assert words in second.stdout
     with Store("tfgrpo.db") as store:
-        assert [entry.tasks for entry in store.openings("default")] == [8, 8]
+        assert [entry.tasks for entry in store.openings("default")] == [5, 5]
         assert store.runs()[-1].run.frame.temperature == 0.9
 
 
@@ -208,7 +218,7 @@ def test_eval_saves_every_attempt(folder: Path, url: str) -> None:
     learn(url)
     assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written").exit_code == 0
     rows = [json.loads(line) for line in Path("rollouts.jsonl").read_text().splitlines()]
-    assert len(rows) == 8 * 4 * 2
+    assert len(rows) == 5 * 4 * 2
     assert {row["arm"] for row in rows} == {"frozen", "learned"}
     assert {row["reward"] for row in rows} <= {0.0, 1.0}
     assert all(row["messages"][-1]["content"] == row["text"] for row in rows)

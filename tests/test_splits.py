@@ -60,6 +60,14 @@ def test_metadata_does_not_move_a_task_and_another_seed_does() -> None:
     assert other.test != plain.test
 
 
+def test_tasks_that_ask_the_same_are_on_one_side_whatever_their_answers() -> None:
+    twins = TaskSet((*HUNDREDS.tasks, *(Task(task.input, "another") for task in HUNDREDS.tasks)), "t")
+    found, plain = split(twins), split(HUNDREDS)
+    for name in ("train", "validation", "test"):
+        inputs = [task.input for task in getattr(plain, name)]
+        assert [task.input for task in getattr(found, name)] == [*inputs, *inputs]
+
+
 def test_tasks_keep_the_order_of_the_file() -> None:
     places = {task.id: place for place, task in enumerate(HUNDREDS.tasks)}
     for side in (split(HUNDREDS).train, split(HUNDREDS).validation):
@@ -103,8 +111,8 @@ def test_given_validation_tasks_must_be_at_least_five(count: int) -> None:
 def test_a_task_in_two_files_is_refused_with_both_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("train.jsonl").write_text('\n{"input": "a", "answer": 1}\n{"input": "b", "answer": 2}\n')
-    Path("val.csv").write_text("input,answer\nc,3\nb,4\n")
-    lines = ['{"input": "d"}', *['{"input": "d"}'] * 2, '{"input": "b", "answer": 2, "id": "x", "level": "hard"}']
+    Path("val.csv").write_text("input,answer\nc,3\ne,4\n")
+    lines = ['{"input": "d"}', *['{"input": "d"}'] * 2, '{"input": "b", "answer": 3, "id": "x", "level": "hard"}']
     Path("test.jsonl").write_text("\n".join(lines))
     files = [read_tasks(name) for name in ("train.jsonl", "val.csv", "test.jsonl")]
     message = refusal(lambda: given(*files))

@@ -1,7 +1,8 @@
 """Which tasks teach, which decide, and which nobody looks at before the end: train, validation, test.
 
-From one file the side of a task is a hash of (seed, input, answer), so it stays where it is when the file grows, is
-sorted or gets more metadata. Sides lie on [0, 1) in the order test, validation, train.
+From one file the side of a task is a hash of (seed, input), so it stays where it is when the file grows, is sorted or
+gets more metadata, and tasks that ask the same are on one side whatever their answers. Sides lie on [0, 1) in the order
+test, validation, train.
 """
 
 from collections.abc import Iterable
@@ -55,6 +56,10 @@ def arrange(
     _refuse_shared([one for one in (found, validation, test) if one])
     if validation and not gated:
         raise InputError(f"{validation.source} is for the gate, which --gate none leaves out; give one or the other")
+    if gated and not validation and not shares.validation:
+        raise InputError(
+            "a share of 0 for validation leaves the gate nothing to decide by; to learn without a gate: --gate none"
+        )
     here = Shares(shares.validation if gated and not validation else 0.0, shares.test if not test else 0.0)
     sides = split(found, here, seed=seed)
     if validation and len(validation.tasks) < SMALLEST_VALIDATION:
@@ -84,7 +89,7 @@ def _too_few(given: str) -> InputError:
 
 def _side(task: Task, shares: Shares, seed: int) -> int:
     """0 for train, 1 for validation, 2 for test."""
-    place = derive_seed("split", seed, task.input, task.answer) / 2**31
+    place = derive_seed("split", seed, task.input) / 2**31
     return 2 if place < shares.test else 1 if place < shares.test + shares.validation else 0
 
 
@@ -94,7 +99,7 @@ def _refuse_shared(given: Iterable[TaskSet]) -> None:
         places = found.places or [f"task {place}" for place, _ in enumerate(found.tasks, 1)]
         for task, place in zip(found.tasks, places, strict=True):
             here = f"{found.source}, {place}"
-            first, there = met.setdefault(content_id("same", task.input, task.answer), (number, here))
+            first, there = met.setdefault(content_id("same", task.input), (number, here))
             if first != number:
                 what = f"hold the same task ({shortened(task.prompt)})"
                 raise InputError(f"{there} and {here} {what}; take it out of one of them")
