@@ -158,6 +158,7 @@ def test_a_ceiling_ends_a_run_with_a_code_of_its_own_and_a_larger_one_goes_on(
     assert "the budget ended this run: the budget of 300 calls is used up but for 90 held back" in ended.stdout
     assert "1 of 2 steps were done" in ended.stdout
     assert "the same command with a larger ceiling goes on" in ended.stdout
+    assert ended.stdout.count("the gate was not finished") == ended.stdout.count("undecided whether") <= 1
     assert len(model.requests) <= 300
     listed = json.loads(CliRunner().invoke(main, ("runs", "list", "--json")).stdout)
     assert [run["status"] for run in listed] == ["out of budget"]
@@ -205,13 +206,21 @@ def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(fo
     assert "5 tasks of the test split set_" in first.stderr
     assert "opened" not in first.stderr
     second = evaluate(url, "--seed", "1", "--temperature", "0.9")
-    assert "are measured; it was opened 1 times before" in second.stderr
+    assert "are measured; it was opened 1 time before" in second.stderr
     assert second.stdout.startswith("5 tasks x 4 attempts an arm\n")
     for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
         assert words in second.stdout
     with Store("tfgrpo.db") as store:
         assert [entry.tasks for entry in store.openings("default")] == [5, 5]
         assert store.runs()[-1].run.frame.temperature == 0.9
+
+
+def test_eval_says_nothing_of_tasks_like_these_after_a_few(folder: Path, url: str) -> None:
+    learn(url, "--gate", "none")
+    few = evaluate(url, "--no-written", tasks="four.jsonl").stdout
+    assert "4 tasks x 4 attempts an arm" in few
+    assert "points (too few tasks for an interval)" in few
+    assert "95%" not in few
 
 
 def test_eval_saves_every_attempt(folder: Path, url: str) -> None:
@@ -228,7 +237,10 @@ def test_eval_ends_at_a_ceiling_with_the_same_code_and_goes_on(folder: Path, url
     learn(url)
     ended = evaluate(url, "--max-calls", "20")
     assert ended.exit_code == 3
-    assert ended.stderr.splitlines()[-1].startswith("Error: the budget of 20 calls is used up")
+    assert ended.stderr.splitlines()[-1] == (
+        "Error: the budget of 20 calls is used up (20 spent) before all attempts were made, so nothing was compared;"
+        " what was done is kept, and a larger ceiling goes on from there"
+    )
     assert evaluate(url, "--max-calls", "500").exit_code == 0
 
 

@@ -232,7 +232,7 @@ async def test_of_a_file_that_was_split_the_test_part_is_measured_and_the_openin
     await measured(path, LEARNED, observer=first, opened=left.opened)
     await measured(path, LEARNED, observer=second, opened=left.opened, seed=1)
     assert first.notes == [f"2 tasks of the test split {test} are measured"]
-    assert second.notes == [f"2 tasks of the test split {test} are measured; it was opened 1 times before"]
+    assert second.notes == [f"2 tasks of the test split {test} are measured; it was opened 1 time before"]
     with Store(path) as store:
         assert [entry.task_set for entry in store.openings("default")] == [test, test]
 

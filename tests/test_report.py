@@ -168,6 +168,29 @@ async def test_the_gate_has_the_first_word(
     assert all(word in found.why for word in words)
 
 
+async def test_what_passed_the_gate_and_waits_is_not_called_promoted(store: Store) -> None:
+    run = await stories.begin(store)
+    prior = Prior(stories.learned_experiences(store, run))
+    store.add_prior(prior)
+    store.set_state(run.namespace, prior.id, "candidate", frame=stories.FRAME, run=run.id)
+    stories.validate(store, run, prior, (-0.5, 1.5, 3.95), "promoted")
+    store.end(run.id, "finished", store.spent(run.id), {})
+    found = verdict(gather(store, run.id))
+    assert found.title == "Passed the gate, but is not live: +9.8 points on these 5 validation tasks"
+    assert found.why.startswith("It was not tested against what is live now; e-value 51.9 after 3 passes")
+    assert found.tone == "unsure"
+
+
+@pytest.mark.parametrize(("tasks", "title"), [(4, "Too few tasks to tell"), (5, "Better than frozen")])
+def test_an_interval_over_a_few_tasks_shows_nothing(store: Store, tasks: int, title: str) -> None:
+    store.add_prior(Prior())
+    figures = gather(store, stories.evaluate(store, Prior()).id)
+    assert figures.measured
+    found = verdict(replace(figures, measured=replace(figures.measured, tasks=tasks)))
+    assert found.title.startswith(title)
+    assert ("95% interval" in found.why) == (tasks == 5)
+
+
 async def test_an_evaluation_is_told_beside_an_ungated_prior(store: Store) -> None:
     run, prior = await stories.tell(store)
     stories.evaluate(store, prior)

@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -290,6 +291,16 @@ def test_an_evaluation_has_a_page(store: Store) -> None:
     assert page.numbers["arms"] == [0.479, 0.812, 0.5, 0.812, 0.755, 0.9, 0.333]
     assert page.numbers["contrasts"] == [number for one in stories.CONTRASTS.values() for number in one.values()]
     assert page.words["command"].endswith(f"--prior {Prior().id}")
+
+
+def test_an_evaluation_on_a_few_tasks_has_no_interval(store: Store) -> None:
+    store.add_prior(Prior())
+    figures = gather(store, stories.evaluate(store, Prior()).id)
+    assert figures.measured
+    text = render(replace(figures, measured=replace(figures.measured, tasks=4)))
+    ends = {number for one in stories.CONTRASTS.values() for number in (one["low"], one["high"])}
+    assert not ends & set(Page(text).numbers["contrasts"])
+    assert "no interval" in text
 
 
 # The command line

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 BOOTSTRAP = 10_000
 """Resamples behind an interval."""
+FEWEST = 5
+"""Tasks; resampling fewer shows nothing about tasks like these, and no verdict may rest on it."""
 _BLOCK = 100
 """Resamples that are drawn at once, so that memory stays small with thousands of tasks."""
 

@@ -14,7 +14,7 @@ from .llm import Upstream
 from .observer import Observer
 from .probe import probe
 from .prompts import template
-from .records import JSON, Backend, Frame, Prior, Run, RunStatus, Task
+from .records import JSON, Backend, Frame, Prior, Run, Task
 from .retokenise import fitted
 from .rewards import Reward
 from .rollouts import SAMPLERS_OFF
@@ -140,9 +140,12 @@ async def measure(
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
+    except BudgetEnded as ended:
+        told = f"{ended} before all attempts were made, so nothing was compared"
+        store.end(run.id, "out of budget", store.spent(run.id), {"error": told})
+        raise BudgetEnded(told) from ended
     except TfgrpoError as error:
-        status: RunStatus = "out of budget" if isinstance(error, BudgetEnded) else "failed"
-        store.end(run.id, status, store.spent(run.id), {"error": str(error)})
+        store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
         raise
     for name, why in sorted(upstream.dropped.items()):
         observer.note(f"parameter {name} was left out: {why}")
@@ -165,7 +168,7 @@ def _open(store: Store, run: Run, split: str, tasks: int, observer: Observer) ->
     """Write down that a test split is opened, and say how often it was before."""
     before = sum(entry.task_set == split and entry.run != run.id for entry in store.openings(run.namespace))
     store.open_test(run.id, split, tasks)
-    often = f"; it was opened {before} times before" if before else ""
+    often = f"; it was opened {before} time{'s' if before > 1 else ''} before" if before else ""
     observer.note(f"{tasks} tasks of the test split {split} are measured{often}")
 
 

@@ -45,8 +45,10 @@ class OneLineGroup(TextGroup):
         try:
             return super().invoke(ctx)
         except TfgrpoError as error:
-            kind = Ended if isinstance(error, BudgetEnded) else click.ClickException
-            raise kind(" ".join(str(error).split())) from error
+            told = " ".join(str(error).split())
+            if isinstance(error, BudgetEnded):
+                raise Ended(f"{told}; what was done is kept, and a larger ceiling goes on from there") from error
+            raise click.ClickException(told) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. What was done is kept; the same command goes on from there.", err=True)
             ctx.exit(130)

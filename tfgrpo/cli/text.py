@@ -130,11 +130,14 @@ def _promotion_lines(learned: "Learned") -> list[str]:
         return [f"{named} is live, ungated {what}; measure it on other tasks: tfgrpo eval"]
     became = {"live": "is live", "rejected": "was rejected"}.get(promotion.state, "is a candidate")
     kept = "" if promotion.state == "live" else "; the live prior is as it was"
-    return [f"{named} {became} {what}{kept}", plain(promotion.why)]
+    why = [] if promotion.undecided else [plain(promotion.why)]  # what the budget ended says it
+    return [f"{named} {became} {what}{kept}", *why]
 
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
     """Arms, differences and intervals."""
+    from ..difference import FEWEST
+
     lines = [f"{result.tasks} tasks x {result.repeats} attempts an arm"]
     if result.repeats > 1:
         lines.append(f"{'':>18}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
@@ -145,6 +148,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         lines.append(f"{'best constant':>18}  {percent(result.constant_mean):>7}  (always {plain(result.constant)!r})")
     for name, found in result.differences.items():
         interval = f"95% interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, over tasks"
+        interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
         by_task = f"{found.wins} tasks better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.failed:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..advantage import GroupKind, group_kind
 from ..credit import interval
+from ..difference import FEWEST
 from ..errors import shortened
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..store import RunEntry, Store
@@ -125,6 +126,11 @@ class Measured:
     """The answer that scores best when it is always given, where answers repeat."""
     constant_mean: float | None
     lost_tasks: int
+
+    @property
+    def few(self) -> bool:
+        """Too few tasks for an interval to say anything."""
+        return self.tasks < FEWEST
 
     @property
     def gain(self) -> Contrast:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from ..records import TokenBias
 from . import plots, strips
-from .figures import Figures, Tried
+from .figures import Contrast, Figures, Measured, Tried
 
 _SHARE = (-4.0, 104.0)
 """The axis of mean rewards, in percent."""
@@ -54,10 +54,7 @@ def gallery(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias
         arms=tuple(_share(arm.mean, f"arm {name}") for name, arm in measured.arms.items()) if measured else (),
         constant=_share(constant, "constant") if constant is not None else none,
         contrast_scale=strips.scale(between, "contrasts", signed=True) if apart else none,
-        contrasts=tuple(
-            strips.strip(between, 100 * one.mean, f"contrast {name}", low=100 * one.low, high=100 * one.high)
-            for name, one in apart.items()
-        ),
+        contrasts=tuple(_contrast(one, between, f"contrast {name}", measured) for name, one in apart.items()),
     )
 
 
@@ -66,6 +63,12 @@ def _effect(one: Tried, limits: tuple[float, float], name: str) -> Markup:
         return Markup()
     low, high = one.interval
     return strips.strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high)
+
+
+def _contrast(one: Contrast, limits: tuple[float, float], name: str, measured: Measured | None) -> Markup:
+    if measured is None or measured.few:
+        return strips.strip(limits, 100 * one.mean, name)
+    return strips.strip(limits, 100 * one.mean, name, low=100 * one.low, high=100 * one.high)
 
 
 def _share(mean: float, name: str) -> Markup:

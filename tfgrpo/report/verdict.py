@@ -55,7 +55,7 @@ def _learned(figures: Figures) -> Verdict:
     if figures.prior is None:
         return Verdict("Nothing was learned that evidence supports", "The live prior is as it was.", "unsure")
     if gate and gate.outcome:
-        return _gated(gate, gate.outcome)
+        return _gated(gate, gate.outcome, waits=figures.state == "candidate")
     if gate:
         so_far = f"e-value {e_value(gate):.3g} after {len(gate.passes)} passes, {1 / gate.level:g} needed"
         return Verdict("Undecided: the gate was not finished", f"{so_far}. What is live is as it was.", "unsure")
@@ -65,7 +65,8 @@ def _learned(figures: Figures) -> Verdict:
     return Verdict("Ungated: no test has passed it", f"{why} {_elsewhere(figures.measured)}".strip(), "unsure")
 
 
-def _gated(gate: Validation, outcome: Outcome) -> Verdict:
+def _gated(gate: Validation, outcome: Outcome, *, waits: bool) -> Verdict:
+    """Of what the gate decided; `waits`: its prior was not made live, since another had gone live meanwhile."""
     tasks, estimate = len(gate.tasks), f"{points(outcome.estimate)} points"
     evidence = f"e-value {outcome.e_value:.3g} after {outcome.passes} passes, {1 / gate.level:g} needed"
     around = ""
@@ -73,6 +74,10 @@ def _gated(gate: Validation, outcome: Outcome) -> Verdict:
         around = f"; 95% interval {points(outcome.low)} to {points(outcome.high)} points over tasks like these"
     if outcome.verdict == "promoted":
         title = f"Promoted: {estimate} on these {tasks} validation tasks"
+        if waits:
+            title = f"Passed the gate, but is not live: {estimate} on these {tasks} validation tasks"
+            why = f"It was not tested against what is live now; {evidence}{around}."
+            return Verdict(title, why, "unsure")
         carries = around and outcome.low is not None and outcome.low <= 0
         open_question = " That it carries over to other tasks is not shown." if carries else ""
         return Verdict(title, f"Their mean effect is above zero: {evidence}{around}.{open_question}", "good")
@@ -85,6 +90,8 @@ def _evaluated(figures: Figures) -> Verdict:
     if measured is None:
         return Verdict("Nothing was measured", "The store holds no result of this evaluation.", "unsure")
     gain, told = measured.gain, _elsewhere(measured)
+    if measured.few:
+        return Verdict(f"Too few tasks to tell: {points(gain.mean)} points", told, "unsure")
     if gain.low > 0:
         return Verdict(f"Better than frozen by {points(gain.mean)} points", told, "good")
     if gain.high < 0:
@@ -98,4 +105,5 @@ def _elsewhere(measured: Measured | None) -> str:
         return ""
     gain, tasks = measured.gain, f"{measured.tasks} tasks that learning did not see"
     around = f"95% interval {points(gain.low)} to {points(gain.high)}"
+    around = "too few for an interval" if measured.few else around
     return f"On {tasks} it is {points(gain.mean)} points from frozen, {around}."
