@@ -50,8 +50,16 @@ def learned(store: Store, verdict: Verdict, experience: Experience = LEARNED) ->
 
 @pytest.mark.parametrize("name", ["", " ", "rule", "distiller"])
 def test_a_person_has_a_name_of_their_own(store: Store, name: str) -> None:
-    with pytest.raises(InputError, match="--by"):
-        Curator(store, "math", name)
+    portable = Portable(Prior((LEARNED,)), Frame("m"), "home")
+    for decide in (
+        lambda: Curator(store, "math", name),
+        lambda: use(store, "math", "prior_0", by=name, why="better"),
+        lambda: roll_back(store, "math", by=name, why="worse"),
+        lambda: import_prior(store, "math", portable, by=name, source="p.json"),
+    ):
+        with pytest.raises(InputError, match="--by"):
+            decide()
+    assert (store.lineage("math"), store.experiences("math")) == ((), ())
 
 
 def test_what_a_person_adds_is_on_trial_in_their_name(store: Store, ann: Curator) -> None:

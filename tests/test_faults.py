@@ -194,6 +194,18 @@ def test_a_store_that_may_not_be_read_is_one_clear_line(folder: Path) -> None:
         path.chmod(0o644)
 
 
+async def test_a_client_and_a_proxy_go_on_without_a_store_in_a_folder_that_they_may_not_enter(
+    folder: Path, model: tuple[ScriptedModel, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = go_live(folder / "s.db")
+    folder.chmod(0o600)
+    with caplog.at_level(logging.WARNING), as_nobody():
+        assert are_as_written(await asked_by_client_and_proxy(path, *model))
+    folder.chmod(0o755)
+    expected = f"store {path} cannot be read: Permission denied"
+    assert [expected in line and "without a prior" in line for line in caplog.messages] == [True, True]
+
+
 async def test_learning_into_a_store_that_cannot_be_written_ends_before_any_call(folder: Path) -> None:
     path, model = go_live(folder / "s.db"), simulated()
     with read_only(folder), pytest.raises(StoreError, match="cannot be written; check the permissions"):

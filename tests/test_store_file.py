@@ -45,6 +45,16 @@ def test_the_path_comes_from_the_option_then_the_environment_then_the_folder(mon
     assert default_store_path("given.db") == Path("given.db")
 
 
+def test_the_home_of_a_user_that_is_not_there_is_a_folder_that_is_not_there() -> None:
+    with pytest.raises(StoreError, match="there is no folder ~no-such-user; create it"):
+        Store(default_store_path("~no-such-user/tfgrpo.db"))
+
+
+def test_a_name_that_is_too_long_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read: File name too long"):
+        Store(tmp_path / f"{'n' * 300}.db")
+
+
 def test_a_name_with_signs_of_a_uri_is_just_a_name(tmp_path: Path) -> None:
     path = tmp_path / "a?mode=memory&b#c%20d é.db"
     with Store(path) as store:

@@ -51,9 +51,7 @@ class Curator:
     """
 
     def __init__(self, store: Store, namespace: str, by: str, settings: Settings | None = None) -> None:
-        if by.strip() in ("", RULE, DISTILLER):
-            raise InputError(f"--by {by!r}: give a person's name; {RULE} and {DISTILLER} are tfgrpo's own")
-        self._store, self._namespace, self._by = store, namespace, by.strip()
+        self._store, self._namespace, self._by = store, namespace, _name(by)
         self._settings = settings or Settings()
         self._tasks = tasks_of(store, namespace)
 
@@ -172,6 +170,12 @@ class Curator:
         return last.verdict if last else "undecided"
 
 
+def _name(by: str) -> str:
+    if by.strip() in ("", RULE, DISTILLER):
+        raise InputError(f"--by {by!r}: give a person's name; {RULE} and {DISTILLER} are tfgrpo's own")
+    return by.strip()
+
+
 def _library(store: Store, namespace: str) -> Library:
     known = store.experiences(namespace)
     decisions = tuple(status.decision for status in known if status.decision)
@@ -219,6 +223,7 @@ def snapshot_of(store: Store, namespace: str, given: str) -> Snapshot:
 
 def use(store: Store, namespace: str, given: str, *, by: str, why: str) -> Snapshot:
     """Make a prior live that was there before; it is ungated unless a gate has passed it."""
+    by = _name(by)
     chosen, live = snapshot_of(store, namespace, given), store.live(namespace)
     if live and live.prior.id == chosen.prior.id:
         raise InputError(f"{live.prior.id} is {live.state} in namespace {namespace} already")
@@ -234,6 +239,7 @@ def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snaps
     With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
     so that at no moment there is none.
     """
+    by = _name(by)
     live = store.live(namespace)
     if live is None:
         raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
@@ -254,7 +260,7 @@ def import_prior(
     Its experiences are on trial here while there are places, and else wait for review, whatever they were at home; what
     was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them.
     """
-    prior = portable.prior
+    by, prior = _name(by), portable.prior
     _admit(prior.experiences, tasks_of(store, namespace), source)
     library, outcomes = _library(store, namespace), []
     trials: list[Decision] = []

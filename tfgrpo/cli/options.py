@@ -19,11 +19,22 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _namespace(context: click.Context, option: click.Parameter, given: str) -> str:
+    if is_unicode(given) and not (given.strip() and given.isprintable()):  # TextCommand tells what is no Unicode
+        raise InputError(f"--namespace {given!r}: give a name of visible characters")
+    return given
+
+
 def store_options(command: F) -> F:
     """--store and --namespace."""
     for option in (
         click.option(
-            "--namespace", default="default", envvar="TFGRPO_NAMESPACE", help="Lineage of priors.", show_default=True
+            "--namespace",
+            default="default",
+            envvar="TFGRPO_NAMESPACE",
+            help="Lineage of priors.",
+            show_default=True,
+            callback=_namespace,
         ),
         click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db]."),
     ):

@@ -18,37 +18,41 @@ _HEADER = 100
 
 def default_store_path(given: str | Path | None = None) -> Path:
     """The file named by `--store`, else by TFGRPO_STORE, else ./tfgrpo.db."""
-    return Path(given or os.environ.get("TFGRPO_STORE") or "tfgrpo.db").expanduser()
+    path = Path(given or os.environ.get("TFGRPO_STORE") or "tfgrpo.db")
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no user of that name: opening it will say that there is no such folder
+        return path
 
 
 def check_place(path: Path, create: bool) -> None:
     """Refuse what is not ours from its first bytes alone; what is refused was not touched."""
-    if path.is_dir():
+    found, folder = _found(path), _found(path.parent)
+    if found and stat.S_ISDIR(found.st_mode):
         raise StoreError(f"store {path} is a folder; name a file, for example {path / 'tfgrpo.db'}")
-    if not path.parent.is_dir():
+    if not folder or not stat.S_ISDIR(folder.st_mode):
         raise StoreError(
             f"store {path}: there is no folder {path.parent}; create it, or name another file with --store"
         )
-    if not (size := _size(path)):
+    if found and not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"store {path} is no file that could hold one; name another file with --store")
+    if not found or not found.st_size:
         if not create:
             raise StoreError(f"no store at {path}; `tfgrpo learn` makes one, --store or TFGRPO_STORE names another")
-    elif size < _HEADER or (application := _application(path)) is None:
+    elif found.st_size < _HEADER or (application := _application(path)) is None:
         raise StoreError(f"store {path} is not a database, or was cut off; name another file with --store")
     elif application != APPLICATION_ID:
         raise StoreError(f"store {path} is the database of another application; name another file with --store")
 
 
-def _size(path: Path) -> int:
-    """Bytes of a file; 0 when there is none."""
+def _found(path: Path) -> os.stat_result | None:
+    """What is at a place; None when there is nothing."""
     try:
-        found = path.stat()
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # a folder that may not be entered, a name that is too long
         raise StoreError(f"store {path} cannot be read: {error.strerror}; name another file with --store") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"store {path} is no file that could hold one; name another file with --store")
-    return found.st_size
 
 
 def _application(path: Path) -> int | None:
