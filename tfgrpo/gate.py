@@ -208,7 +208,9 @@ def _figures(gate: Gate, state: GateState) -> str:
     evidence = f"e-value {state.e_value:.3g} after {state.passes} of {gate.passes} passes, {1 / gate.level:g} needed"
     estimate = f"estimate {100 * state.estimate:+.1f} points" if any(state.pairs) else "no pair was scored"
     lost = f"; {state.lost} pairs lost, {state.lost_by_candidate} by the candidate alone" if state.lost else ""
-    return f"{evidence}; {estimate}{lost}"
+    never = state.pairs.count(0) if any(state.pairs) else 0
+    unseen = f"; {never} of the tasks never scored, taken for equal" if never else ""
+    return f"{evidence}; {estimate}{lost}{unseen}"
 
 
 def enough(gate: Gate, state: GateState) -> str:
