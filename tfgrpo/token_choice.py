@@ -21,9 +21,10 @@ must be at least FEWEST_EFFECTIVE. Otherwise none is learned, and what the run b
 Its limits. Log pi_b(y) is a sum over positions, so weights degenerate as answers grow: with long answers nothing can be
 told apart, and none is learned, however good the prior is. Tokens outside the listed ones count as unbiased. The biases
 b_s were learned from all tasks, so b' is not wholly free of the fold; the attempts themselves are fresh in every step.
-Self-normalised weights are biased towards what was seen: a rare good answer that no attempt gave is not credited. What
-experiences an attempt was shown is not weighed; their measured effects are subtracted from its reward instead. It is a
-choice inside learning, no test: that is the gate's.
+To leave out tasks weakens the very labels that they want: where answers are few and unequal, and tasks few, the gain is
+underestimated. Self-normalised weights are biased towards what was seen: a rare good answer that no attempt gave is not
+credited. What experiences an attempt was shown is not weighed; their measured effects are subtracted from its reward
+instead. It is a choice inside learning, no test: that is the gate's.
 
 Without log-probabilities nothing can be weighed. Then d_t is the mean reward of the last step less that of the first,
 whose tasks are the same: not held out, so it must exceed twice its standard error, and it says so.
