@@ -193,6 +193,7 @@ def test_a_bad_task_file_is_one_line_and_spends_nothing(
         (("learn", "train.jsonl", "--model", "fake", "--store", "train.jsonl"), ("train.jsonl",)),
         (("learn", "train.jsonl", "--model", "fake", "--store", "other.db"), ("other.db",)),
         (("eval", "train.jsonl"), ("tfgrpo.db",)),
+        (("eval", "train.jsonl", "--save-rollouts", "no/such/r.jsonl"), ("no/such/r.jsonl", "folder")),
         (("prior", "show"), ("tfgrpo.db",)),
         (("prior", "list", "--store", "no/such/t.db"), ("no/such/t.db",)),
         (("chat", "hello"), ("tfgrpo.db",)),

@@ -3,7 +3,7 @@
 import click
 
 from . import main
-from .options import endpoint, run_async, write_text
+from .options import check_output, endpoint, run_async, write_text
 from .text import demo_lines
 
 
@@ -17,13 +17,11 @@ def demo(*, seed: int, store: str | None, json_file: str | None) -> None:
     from pathlib import Path
 
     from ..demo import Demo, demo_store, run_demo
-    from ..errors import InputError
     from ..llm import Upstream
     from ..progress import Display
     from ..store import Store
 
-    if json_file and not Path(json_file).absolute().parent.is_dir():
-        raise InputError(f"--json {json_file}: there is no such folder")
+    check_output("--json", json_file)
     path = Path(store) if store else demo_store(seed)
     with Store(path) as opened, endpoint("local", None) as (url, name):
 

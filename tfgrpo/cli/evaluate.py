@@ -10,6 +10,7 @@ from . import main
 from .agents import agent_options
 from .distiller import distiller_endpoint, distiller_options
 from .options import (
+    check_output,
     endpoint,
     json_option,
     open_store,
@@ -93,6 +94,7 @@ def evaluate(
     from ..settings import Settings
     from ..tasks import read_tasks
 
+    check_output("--save-rollouts", save_rollouts)
     named = read_tokenizer(tokenizer)
     scorer = load_reward(reward := reward or default_reward(tasks))
     found = read_tasks(tasks)

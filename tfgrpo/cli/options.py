@@ -181,6 +181,12 @@ def read_text(path: str, limit: int) -> str:
     return text
 
 
+def check_output(option: str, path: str | None) -> None:
+    """Refuse an output file that could not be written, before anything is spent for it."""
+    if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise InputError(f"{option} {path}: there is no such folder, or it is one; name a file in a folder that exists")
+
+
 def write_text(path: str | None, text: str) -> None:
     """A text to a file, or to standard output."""
     if path is None:
