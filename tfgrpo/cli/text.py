@@ -53,15 +53,19 @@ def biases_json(biases: "Iterable[TokenBias]") -> "list[JSON]":
     ]
 
 
+_STRONGEST = 10
+"""Token biases that are shown of a prior; `tfgrpo tokens show` has all."""
+
+
 def prior_lines(prior: "Prior", why: str = "") -> list[str]:
     """A prior as readable lines; `why` is what its lineage says of how it came."""
     lines = [f"prior {prior.id}", f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"]
     lines += [plain(why)] if why else []
     lines += [f"- {plain(experience.text)}" for experience in prior.experiences]
     ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
-    lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:20]]
-    if len(ordered) > 20:
-        lines.append(f"... and {len(ordered) - 20} more: tfgrpo tokens show")
+    lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:_STRONGEST]]
+    if len(ordered) > _STRONGEST:
+        lines.append(f"... and {len(ordered) - _STRONGEST} more: tfgrpo tokens show")
     return lines
 
 
@@ -159,7 +163,8 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
 def demo_lines(result: "Demo", fates: "Sequence[ExperienceStatus]") -> list[str]:
     """The demo's story in the order in which it happened."""
     lines = ["", "What was learned", *learned_lines(result.learned)]
-    lines += [f"  {line}" for line in prior_lines(result.learned.candidate or result.learned.prior)]
+    _, _, *texts = prior_lines(result.learned.candidate or result.learned.prior)  # which prior it is was said above
+    lines += [f"  {line}" for line in texts]
     for status in fates:
         row = experience_json(status)
         lines.append(f"  {row['fate']}: {plain(row['text'])} ({plain(row['why'])})")
