@@ -106,7 +106,8 @@ def learned_lines(learned: "Learned") -> list[str]:
     usage = learned.usage
     lines = [f"run {learned.run.id}: {usage.calls:,} calls, {usage.tokens:,} tokens"]
     rewards = [step.mean_reward for step in learned.steps]
-    lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
+    if rewards:
+        lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
     if rested := sum(step.rested for step in learned.steps):
         lines.append(f"visits left out: {rested}, of tasks whose attempts were all right or all wrong twice in a row")
     fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
