@@ -3,7 +3,8 @@
 import click
 
 from . import main
-from .options import check_output, endpoint, run_async, write_text
+from .options import check_output, run_async, write_text
+from .target import endpoint
 from .text import demo_lines
 
 

@@ -1,23 +1,22 @@
 """Options that say which model proposes experiences, and what is made of them."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import InputError
-from .options import endpoint
+from .groups import gathered
+from .target import endpoint
 
 if TYPE_CHECKING:
     from ..budget import Budget
     from ..llm import Journal, Upstream
     from ..settings import Settings
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 prompts_option = click.option(
@@ -28,23 +27,52 @@ prompts_option = click.option(
 )
 
 
-def distiller_options(command: F) -> F:
-    """--distiller-model, --distiller-base-url and --distiller-key-env."""
-    for option in (
-        click.option(
-            "--distiller-key-env",
-            metavar="NAME",
-            help="Environment variable with the key for its endpoint.  [default: OPENAI_API_KEY]",
-        ),
-        click.option(
-            "--distiller-base-url",
-            metavar="URL",
-            help="Endpoint of the model that proposes, or `local`.  [default: that of the model itself]",
-        ),
-        click.option("--distiller-model", help="Model that proposes experiences.  [default: the model itself]"),
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class DistillerOptions:
+    """The options as they were given."""
+
+    model: str | None
+    base_url: str | None
+    key_env: str | None
+
+    @contextmanager
+    def endpoint(self, beside: str | None) -> "Iterator[tuple[Elsewhere, str | None]]":
+        """Where the distiller is, and its model's name; starts the embedded model for `local`, and stops it on exit.
+
+        `beside` is the base URL of the model that learns: a distiller at the same one has no endpoint of its own.
+        """
+        base_url = self.base_url if self.base_url != beside else None
+        if base_url is None:
+            if self.key_env:
+                raise InputError("--distiller-key-env goes with --distiller-base-url")
+            yield Elsewhere(None, None), self.model
+            return
+        key = os.environ.get(self.key_env) if self.key_env else None
+        if self.key_env and not key:
+            raise InputError(f"--distiller-key-env: the variable {self.key_env} is not set")
+        if self.model is None and base_url.partition(":")[0] != "local":
+            raise InputError("which model proposes? Name it with --distiller-model")
+        with endpoint(base_url, self.model) as (url, name):
+            yield Elsewhere(url, key), name
+
+
+distiller_options = gathered(
+    "distiller",
+    DistillerOptions,
+    click.option("--distiller-model", help="Model that proposes experiences.  [default: the model itself]"),
+    click.option(
+        "--distiller-base-url",
+        metavar="URL",
+        help="Endpoint of the model that proposes, or `local`.  [default: that of the model itself]",
+    ),
+    click.option(
+        "--distiller-key-env",
+        metavar="NAME",
+        help="Environment variable with the key for its endpoint.  [default: OPENAI_API_KEY]",
+    ),
+    prefix="distiller_",
+)
+"""--distiller-model, --distiller-base-url and --distiller-key-env; the command gets them as `distiller`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +94,3 @@ class Elsewhere:
             return
         async with Upstream(self.url, api_key=self.key, settings=settings, journal=journal, budget=budget) as own:
             yield own
-
-
-@contextmanager
-def distiller_endpoint(
-    base_url: str | None, model: str | None, key_env: str | None
-) -> Iterator[tuple[Elsewhere, str | None]]:
-    """Where the distiller is, and its model's name; starts the embedded model for `local`, and stops it on exit."""
-    if base_url is None:
-        if key_env:
-            raise InputError("--distiller-key-env goes with --distiller-base-url")
-        yield Elsewhere(None, None), model
-        return
-    key = os.environ.get(key_env) if key_env else None
-    if key_env and not key:
-        raise InputError(f"--distiller-key-env: the variable {key_env} is not set")
-    if model is None and base_url.partition(":")[0] != "local":
-        raise InputError("which model proposes? Name it with --distiller-model")
-    with endpoint(base_url, model) as (url, name):
-        yield Elsewhere(url, key), name

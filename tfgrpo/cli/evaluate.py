@@ -1,49 +1,44 @@
 """The command that measures a prior."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from . import main
-from .agents import agent_options
-from .distiller import distiller_endpoint, distiller_options
+from .agents import AgentOptions, agent_options
+from .arms import ArmOptions, arm_options
+from .distiller import DistillerOptions, distiller_options
+from .endpoints import Endpoints, endpoints
 from .options import (
     check_output,
-    endpoint,
     json_option,
     open_store,
     print_json,
-    read_tokenizer,
     run_async,
     store_options,
-    tokenizer_option,
-    upstream_options,
-    warn_of_model,
     write_text,
 )
-from .spending import spending_options
+from .spending import Spending, spending_options
+from .target import Target, read_tokenizer, target_options, tokenizer_option, warn_of_model
+from .tasks import TaskOptions, task_options
 from .text import evaluation_lines
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
-    from ..records import Frame
-    from .spending import Spending
+    from ..measure import HeldOut, Measurement
+    from ..records import Snapshot
+    from ..store import Store
 
 
 @main.command("eval")
-@click.argument("tasks")
-@click.option("--reward", help="A built-in reward, or module:function.  [default: exact; for gym:FAMILY, gym]")
+@task_options
 @click.option("--clip-rewards", is_flag=True, help="Take a reward outside 0 to 1 for the nearer bound.")
-@click.option("--prior", "prior_id", metavar="ID", help="A prior of the namespace by id.  [default: the live one]")
-@click.option("--repeat", default=4, show_default=True, type=click.IntRange(min=1), help="Attempts a task and arm.")
-@click.option("--temperature", type=float, help="Of all arms.  [default: that of learning]")
-@click.option("--seed", default=0, show_default=True, help="Of sampling and resampling.")
-@click.option("--no-written", is_flag=True, help="Leave out the arm of experiences written without attempts.")
+@arm_options
 @click.option("--save-rollouts", metavar="FILE", help="Write every attempt to FILE, as JSONL.")
 @agent_options
-@upstream_options
+@target_options
 @distiller_options
 @spending_options
 @store_options
@@ -51,24 +46,14 @@ if TYPE_CHECKING:
 @json_option
 def evaluate(
     *,
-    tasks: str,
-    reward: str | None,
+    tasks: TaskOptions,
     clip_rewards: bool,
-    prior_id: str | None,
-    repeat: int,
-    temperature: float | None,
-    seed: int,
-    no_written: bool,
+    arms: ArmOptions,
     save_rollouts: str | None,
-    agent: str | None,
-    command: str | None,
-    agent_timeout: float | None,
-    base_url: str | None,
-    model: str | None,
-    distiller_model: str | None,
-    distiller_base_url: str | None,
-    distiller_key_env: str | None,
-    spending: "Spending",
+    agent: AgentOptions,
+    target: Target,
+    distiller: DistillerOptions,
+    spending: Spending,
     store: str | None,
     namespace: str,
     tokenizer: str | None,
@@ -80,85 +65,63 @@ def evaluate(
     learning has to beat. All arms run under the request frame and the sampling settings of learning. Of a file that was
     split by `tfgrpo learn`, the test part is measured, and the store remembers that it was.
     """
-    from dataclasses import replace
-
-    from ..agents import load_agent
-    from ..curation import snapshot_of
-    from ..errors import InputError
-    from ..llm import Upstream
-    from ..measure import Measurement, held_out, measure, sources_of
+    from ..measure import Measurement, held_out
     from ..prior import prior_for
-    from ..progress import Display
-    from ..records import Usage
-    from ..rewards import check, default_reward, load_reward
+    from ..rewards import check
     from ..settings import Settings
-    from ..tasks import read_tasks
 
     check_output("--save-rollouts", save_rollouts)
-    named = read_tokenizer(tokenizer)
-    scorer = load_reward(reward := reward or default_reward(tasks))
-    found = read_tasks(tasks)
-    check(scorer, found.tasks)
-    attempting = load_agent(agent, command)
-    settings = Settings(clip_rewards=clip_rewards)
-    settings = settings if agent_timeout is None else replace(settings, agent_timeout=agent_timeout)
-    their_url = distiller_base_url if distiller_base_url != base_url else None
-    theirs = distiller_endpoint(their_url, distiller_model, distiller_key_env)
-    with open_store(store) as opened, theirs as (their, writer):
-        snapshot = snapshot_of(opened, namespace, prior_id) if prior_id else opened.live(namespace)
-        if snapshot is None:
-            raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")
+    named, (found, reward) = read_tokenizer(tokenizer), tasks.read()
+    check(reward, found.tasks)
+    attempting, settings = agent.load(), Settings(clip_rewards=clip_rewards, **agent.settings)
+    with open_store(store) as opened:
+        snapshot = arms.snapshot(opened, namespace)
         left = held_out(found.tasks, opened, namespace)
-        sources = () if no_written else sources_of(snapshot.prior, opened, namespace)
-        model = model or (None if base_url == "local" else snapshot.frame.model)
-        with endpoint(base_url, model) as (url, name):
-            frame, prior = _frame(snapshot.frame, name, temperature), prior_for(snapshot, name)
-            warn_of_model(namespace, opened.namespaces(), snapshot, name, measuring=True)
+        with endpoints(target.or_model(snapshot.frame.model), distiller, spending, named) as there:
+            warn_of_model(namespace, opened.namespaces(), snapshot, there.model, measuring=True)
             wanted = Measurement(
                 left.tasks,
-                scorer,
                 reward,
-                frame,
-                prior,
+                tasks.reward_name,
+                arms.frame(snapshot.frame, there.model),
+                prior_for(snapshot, there.model),
                 namespace,
-                repeat,
-                seed,
+                arms.repeat,
+                arms.seed,
                 agent=attempting,
                 settings=settings,
-                sources=sources,
-                distiller=writer,
+                sources=arms.sources(snapshot.prior, opened, namespace),
+                distiller=there.distiller,
                 opened=left.opened,
             )
-            budget = spending.budget(base_url, *(one for one in (name, writer) if one))
-
-            async def work() -> "Evaluation":
-                async with (
-                    Upstream(url, journal=opened, tokenizer=named, budget=budget) as upstream,
-                    their.open(settings, opened, budget) as distiller,
-                ):
-                    with Display(lambda: upstream.usage + (distiller.usage if distiller else Usage())) as display:
-                        for line in left.notes:
-                            display.note(line)
-                        if len(prior.biases) < len(snapshot.prior.biases):
-                            display.note(f"token prior left out: it was learned on {snapshot.frame.model}")
-                        if not (sources or no_written):
-                            display.note("the arm `written` is left out: no run of this store learned this prior")
-                        return await measure(wanted, opened, upstream, display, distiller=distiller, budget=budget)
-
-            result = run_async(work())
+            notes = _notes(wanted, snapshot, left, arms)
+            result = run_async(_measured(wanted, opened, there, notes))
     if save_rollouts:
         write_text(save_rollouts, "".join(_rollout_lines(result)))
     if as_json:
-        print_json({"prior": prior.id, "temperature": frame.temperature, **result.as_json()})
+        figures = {"prior": wanted.prior.id, "temperature": wanted.frame.temperature}
+        print_json({**figures, **result.as_json()})
     else:
         click.echo("\n".join(evaluation_lines(result)))
 
 
-def _frame(learned: "Frame", model: str, temperature: float | None) -> "Frame":
-    """The frame of learning, for this model and at the temperature asked for."""
-    from dataclasses import replace
+async def _measured(wanted: "Measurement", store: "Store", there: Endpoints, notes: Iterable[str]) -> "Evaluation":
+    """Measure the arms, with a display of how it goes."""
+    from ..measure import measure
 
-    return replace(learned, model=model, temperature=learned.temperature if temperature is None else temperature)
+    async with there.open(wanted.settings, store) as (upstream, distiller, display):
+        for line in notes:
+            display.note(line)
+        return await measure(wanted, store, upstream, display, distiller=distiller, budget=there.budget)
+
+
+def _notes(wanted: "Measurement", snapshot: "Snapshot", left: "HeldOut", arms: ArmOptions) -> Iterator[str]:
+    """What is left out, before anything is done."""
+    yield from left.notes
+    if len(wanted.prior.biases) < len(snapshot.prior.biases):
+        yield f"token prior left out: it was learned on {snapshot.frame.model}"
+    if not (wanted.sources or arms.no_written):
+        yield "the arm `written` is left out: no run of this store learned this prior"
 
 
 def _rollout_lines(result: "Evaluation") -> Iterator[str]:

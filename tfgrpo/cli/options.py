@@ -1,22 +1,20 @@
 """Options that several commands share, and what is made of them."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..errors import InputError, is_unicode
+from .groups import together
 
 if TYPE_CHECKING:
-    from ..records import JSON, Frame, Snapshot
-    from ..store import Namespace, Store
-    from ..tokenizer import Tokenizer
+    from ..records import JSON
+    from ..store import Store
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _namespace(context: click.Context, option: click.Parameter, given: str) -> str:
@@ -25,47 +23,18 @@ def _namespace(context: click.Context, option: click.Parameter, given: str) -> s
     return given
 
 
-def store_options(command: F) -> F:
-    """--store and --namespace."""
-    for option in (
-        click.option(
-            "--namespace",
-            default="default",
-            envvar="TFGRPO_NAMESPACE",
-            help="Lineage of priors.",
-            show_default=True,
-            callback=_namespace,
-        ),
-        click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db]."),
-    ):
-        command = option(command)
-    return command
-
-
-def upstream_options(command: F) -> F:
-    """--model and --base-url."""
-    for option in (
-        click.option(
-            "--model", envvar="TFGRPO_MODEL", help="Model name; the embedded model's own with --base-url local."
-        ),
-        click.option(
-            "--base-url",
-            envvar="TFGRPO_BASE_URL",
-            metavar="URL",
-            help="OpenAI-compatible endpoint, or `local` for the embedded model [default: OpenAI's; the key is"
-            " OPENAI_API_KEY].",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-tokenizer_option = click.option(
-    "--tokenizer",
-    metavar="FILE",
-    help="The model's tokenizer.json, where the server gives tokens no ids (extra `tfgrpo[tokenizer]`).  [default:"
-    " tiktoken for OpenAI's models]",
+store_options = together(
+    click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db]."),
+    click.option(
+        "--namespace",
+        default="default",
+        envvar="TFGRPO_NAMESPACE",
+        help="Lineage of priors.",
+        show_default=True,
+        callback=_namespace,
+    ),
 )
+"""--store and --namespace."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 by_option = click.option("--by", metavar="NAME", help="Who decides, to remember.  [default: the user's login name]")
 
@@ -85,84 +54,6 @@ def open_store(given: str | None, *, create: bool = False) -> "Store":
     from ..store import Store, default_store_path
 
     return Store(default_store_path(given), create=create)
-
-
-def read_tokenizer(path: str | None) -> "Tokenizer | None":
-    """The tokenizer that --tokenizer names."""
-    from ..tokenizer import file_tokenizer
-
-    return file_tokenizer(path) if path else None
-
-
-def warn_of_model(
-    namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str, *, measuring: bool = False
-) -> None:
-    """Say once, on stderr, that a namespace was learned on another model; `used` is the prior in use there, if any."""
-    from ..versions import model_notice
-
-    if notice := model_notice(namespace, known, used, model):
-        hint = "" if measuring else f"; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}"
-        click.echo(notice + hint, err=True)
-
-
-@contextmanager
-def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
-    """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
-    if base_url is not None and base_url.partition(":")[0] == "local":
-        from ..local import upstream
-
-        with upstream(base_url) as (url, own):
-            yield url, model or own
-    elif model is None:
-        raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")
-    else:
-        yield base_url, model
-
-
-def read_frame(
-    model: str, system: str | None, request: str | None, temperature: float | None, top_p: float | None
-) -> "Frame":
-    """The request frame from --system FILE, --request FILE.json and the sampling options; options win over the file."""
-    from ..records import Frame
-
-    fields = _read_request(request)
-    told = {"temperature": temperature, "top_p": top_p}
-    for name, given in told.items():
-        in_file = fields.pop(name, None)
-        told[name] = given if given is not None else in_file
-    sampling = {name: _number(request, name, value) for name, value in told.items() if value is not None}
-    return Frame(model, _read(system).strip() if system else None, fields, **sampling)
-
-
-def _number(path: str | None, name: str, value: "JSON") -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{path}: {name} is {value!r}; it must be a number")
-    return float(value)
-
-
-def _read_request(path: str | None) -> "dict[str, JSON]":
-    from ..settings import RESERVED_FIELDS
-
-    if path is None:
-        return {}
-    try:
-        fields = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
-    if not isinstance(fields, dict):
-        raise InputError(f'{path}: a request file holds one JSON object, such as {{"max_tokens": 8}}')
-    if not is_unicode(json.dumps(fields, ensure_ascii=False)):
-        raise InputError(f"{path}: it holds half a surrogate pair, which is no character")
-    if refused := sorted(set(fields) & set(RESERVED_FIELDS)):
-        raise InputError(f"{path}: {', '.join(refused)} cannot be set here")
-    return fields
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def read_text(path: str, limit: int) -> str:

@@ -15,7 +15,6 @@ from .options import (
     print_json,
     read_text,
     store_options,
-    warn_of_model,
     write_text,
 )
 from .store_text import (
@@ -28,6 +27,7 @@ from .store_text import (
     standing_lines,
     tree_rows,
 )
+from .target import warn_of_model
 from .text import print_table, prior_lines
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """Options that say which tasks teach, which the gate decides by, and which are left for the test."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from .groups import gathered
 
 if TYPE_CHECKING:
     from ..splits import Splits
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Sides:
     """The options as they were given."""
 
-    gated: bool
+    gate: str
     validation: str | None
     test: str | None
     validation_share: float | None
@@ -27,50 +27,32 @@ class Sides:
         from ..splits import Shares, arrange
         from ..tasks import read_tasks
 
-        usual = Shares()
-        one_file = self.gated and self.validation is None and self.test is None
+        usual, gated = Shares(), self.gate != "none"
+        one_file = gated and self.validation is None and self.test is None
         shares = Shares(
             validation=usual.validation if self.validation_share is None else self.validation_share,
             test=(usual.test if one_file else 0.0) if self.test_share is None else self.test_share,
         )
         validation, test = (read_tasks(name) if name else None for name in (self.validation, self.test))
-        return arrange(found, validation, test, shares=shares, gated=self.gated)
+        return arrange(found, validation, test, shares=shares, gated=gated)
 
 
-def sides_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--gate, --validation, --test and their shares; the command gets them as `sides`."""
-
-    @wraps(command)
-    def with_sides(
-        *,
-        gate: str,
-        validation: str | None,
-        test: str | None,
-        validation_share: float | None,
-        test_share: float | None,
-        **others: Any,
-    ) -> Any:
-        sides = Sides(gate != "none", validation, test, validation_share, test_share)
-        return command(sides=sides, **others)
-
-    wrapped: Callable[..., Any] = with_sides
-    for option in (
-        click.option("--test-share", type=float, help="Part of TASKS left for tfgrpo eval.  [default: 0.2, or 0]"),
-        click.option("--validation-share", type=float, help="Part of TASKS that the gate decides by.  [default: 0.3]"),
-        click.option("--test", metavar="FILE", help="Tasks left for tfgrpo eval, instead of a part of TASKS."),
-        click.option(
-            "--validation", metavar="FILE", help="Tasks that the gate decides by, instead of a part of TASKS."
-        ),
-        click.option(
-            "--gate",
-            type=click.Choice(["evidence", "none"]),
-            is_flag=False,
-            flag_value="evidence",
-            default="evidence",
-            show_default=True,
-            help="`evidence`: what is learned goes live only if held-out tasks show that it is better. `none`: at once,"
-            " `ungated`, and all of TASKS teach.",
-        ),
-    ):
-        wrapped = option(wrapped)
-    return wrapped
+sides_options = gathered(
+    "sides",
+    Sides,
+    click.option(
+        "--gate",
+        type=click.Choice(["evidence", "none"]),
+        is_flag=False,
+        flag_value="evidence",
+        default="evidence",
+        show_default=True,
+        help="`evidence`: what is learned goes live only if held-out tasks show that it is better. `none`: at once,"
+        " `ungated`, and all of TASKS teach.",
+    ),
+    click.option("--validation", metavar="FILE", help="Tasks that the gate decides by, instead of a part of TASKS."),
+    click.option("--test", metavar="FILE", help="Tasks left for tfgrpo eval, instead of a part of TASKS."),
+    click.option("--validation-share", type=float, help="Part of TASKS that the gate decides by.  [default: 0.3]"),
+    click.option("--test-share", type=float, help="Part of TASKS left for tfgrpo eval.  [default: 0.2, or 0]"),
+)
+"""--gate, --validation, --test and their shares; the command gets them as `sides`."""

@@ -1,12 +1,12 @@
 """Options that bound what a command spends, and what is made of them."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from .groups import gathered
 
 if TYPE_CHECKING:
     from ..budget import Budget
@@ -16,53 +16,38 @@ if TYPE_CHECKING:
 class Spending:
     """Ceilings and prices as they were given."""
 
-    calls: int | None
-    tokens: int | None
-    usd: float | None
-    minutes: float | None
+    max_calls: int | None
+    max_tokens: int | None
+    max_usd: float | None
+    max_minutes: float | None
     price: str | None
 
-    def budget(self, base_url: str | None, *models: str) -> "Budget":
+    def budget(self, base_url: str | None, *models: str | None) -> "Budget":
         """One budget for a run that calls these models; raises InputError for a ceiling on money without prices."""
         from ..budget import Budget, Ceiling, ListedPrices, Prices, read_price
         from ..errors import InputError
         from ..records import Usage
 
         url = base_url or os.environ.get("OPENAI_BASE_URL")
-        ceiling = Ceiling(self.calls, self.tokens, self.usd, self.minutes)
+        ceiling = Ceiling(self.max_calls, self.max_tokens, self.max_usd, self.max_minutes)
         prices: Prices = read_price(self.price) if self.price else ListedPrices(url)
         try:
-            for model in models:
+            for model in filter(None, models):
                 prices(model, Usage())
         except InputError:
-            if self.usd is not None:
+            if self.max_usd is not None:
                 raise
             return Budget(ceiling)  # nothing depends on prices but the estimate, which says that they are unknown
         return Budget(ceiling, prices)
 
 
-def spending_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--max-calls, --max-tokens, --max-usd, --max-minutes and --price; the command gets them as `spending`."""
-
-    @wraps(command)
-    def with_spending(
-        *,
-        max_calls: int | None,
-        max_tokens: int | None,
-        max_usd: float | None,
-        max_minutes: float | None,
-        price: str | None,
-        **others: Any,
-    ) -> Any:
-        return command(spending=Spending(max_calls, max_tokens, max_usd, max_minutes, price), **others)
-
-    wrapped: Callable[..., Any] = with_spending
-    for option in (
-        click.option("--price", metavar="IN/OUT", help="USD per million tokens.  [default: as genai-prices lists it]"),
-        click.option("--max-minutes", type=float, help="Ceiling on the time of this sitting."),
-        click.option("--max-usd", type=float, help="Ceiling on money, over all sittings of the run."),
-        click.option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
-        click.option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
-    ):
-        wrapped = option(wrapped)
-    return wrapped
+spending_options = gathered(
+    "spending",
+    Spending,
+    click.option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
+    click.option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
+    click.option("--max-usd", type=float, help="Ceiling on money, over all sittings of the run."),
+    click.option("--max-minutes", type=float, help="Ceiling on the time of this sitting."),
+    click.option("--price", metavar="IN/OUT", help="USD per million tokens.  [default: as genai-prices lists it]"),
+)
+"""--max-calls, --max-tokens, --max-usd, --max-minutes and --price; the command gets them as `spending`."""

@@ -3,23 +3,13 @@
 import click
 
 from . import main
-from .options import (
-    endpoint,
-    json_option,
-    open_store,
-    print_json,
-    read_tokenizer,
-    run_async,
-    store_options,
-    tokenizer_option,
-    upstream_options,
-    warn_of_model,
-)
+from .options import json_option, open_store, print_json, run_async, store_options
+from .target import Target, endpoint, read_tokenizer, target_options, tokenizer_option, warn_of_model
 
 
 @main.command()
 @click.argument("text")
-@upstream_options
+@target_options
 @store_options
 @click.option("--show-prior", is_flag=True, help="Print the prior first, on stderr.")
 @click.option("--no-prior", is_flag=True, help="Call the frozen model, for comparison.")
@@ -27,8 +17,7 @@ from .options import (
 def chat(
     *,
     text: str,
-    base_url: str | None,
-    model: str | None,
+    target: Target,
     store: str | None,
     namespace: str,
     show_prior: bool,
@@ -53,7 +42,8 @@ def chat(
     if snapshot is None:
         raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")
     learned = snapshot.frame
-    with endpoint(base_url, model or (None if base_url == "local" else learned.model)) as (url, name):
+    target = target.or_model(learned.model)
+    with endpoint(target.base_url, target.model) as (url, name):
         if not no_prior:
             warn_of_model(namespace, namespaces, snapshot, name)
         given = Prior() if no_prior else prior_for(snapshot, name)
@@ -116,11 +106,11 @@ def serve(
 
 
 @main.command()
-@upstream_options
+@target_options
 @click.option("--store", metavar="FILE", help="Where to remember it [default: TFGRPO_STORE, else ./tfgrpo.db].")
 @tokenizer_option
 @json_option
-def probe(base_url: str | None, model: str | None, store: str | None, tokenizer: str | None, as_json: bool) -> None:
+def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: bool) -> None:
     """What an upstream honours: logit_bias (honoured, rejected, inert, unknown), log-probabilities, n, seed, token ids.
 
     It takes about ten short calls. The store remembers the result: clients and the proxy never send a token prior where
@@ -130,7 +120,7 @@ def probe(base_url: str | None, model: str | None, store: str | None, tokenizer:
     from ..survey import Survey, survey
 
     named = read_tokenizer(tokenizer)
-    with open_store(store, create=True) as opened, endpoint(base_url, model) as (url, name):
+    with open_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
 
         async def call() -> tuple[Survey, dict[str, str]]:
             async with Upstream(url, tokenizer=named) as upstream:

@@ -1,0 +1,65 @@
+"""Where the calls of a command that learns or measures go, and the display that shows how it goes."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .target import endpoint
+
+if TYPE_CHECKING:
+    from ..budget import Budget
+    from ..llm import Journal, Upstream
+    from ..progress import Display
+    from ..settings import Settings
+    from ..tokenizer import Tokenizer
+    from .distiller import DistillerOptions, Elsewhere
+    from .spending import Spending
+    from .target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The model that makes the attempts, and the one that proposes experiences."""
+
+    url: str | None
+    model: str
+    elsewhere: "Elsewhere"
+    distiller: str | None
+    """The name of the model that proposes; None: the model itself."""
+    budget: "Budget"
+    """Of all calls together."""
+    tokenizer: "Tokenizer | None"
+
+    @asynccontextmanager
+    async def open(
+        self, settings: "Settings", journal: "Journal"
+    ) -> "AsyncIterator[tuple[Upstream, Upstream | None, Display]]":
+        """Both upstreams under one journal and budget, and a display of what they spend.
+
+        The second is None where the model's own endpoint serves what proposes.
+        """
+        from ..llm import Upstream
+        from ..progress import Display
+        from ..records import Usage
+
+        own, budget = self.tokenizer, self.budget
+        async with (
+            Upstream(self.url, settings=settings, journal=journal, tokenizer=own, budget=budget) as upstream,
+            self.elsewhere.open(settings, journal, budget) as distiller,
+        ):
+            with Display(lambda: upstream.usage + (distiller.usage if distiller else Usage())) as display:
+                yield upstream, distiller, display
+
+
+@contextmanager
+def endpoints(
+    target: "Target", distiller: "DistillerOptions", spending: "Spending", tokenizer: "Tokenizer | None"
+) -> Iterator[Endpoints]:
+    """What the options name; starts embedded models, and stops them on exit."""
+    with (
+        endpoint(target.base_url, target.model) as (url, model),
+        distiller.endpoint(target.base_url) as (elsewhere, proposer),
+    ):
+        budget = spending.budget(target.base_url, model, proposer)
+        yield Endpoints(url, model, elsewhere, proposer, budget, tokenizer)

@@ -1,0 +1,82 @@
+"""Options that say which model is called, and where."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+from .groups import gathered
+
+if TYPE_CHECKING:
+    from ..records import Snapshot
+    from ..store import Namespace
+    from ..tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The options as they were given."""
+
+    base_url: str | None
+    model: str | None
+
+    def or_model(self, learned_on: str) -> "Target":
+        """The model that a prior was learned on, where none is named; an embedded model has its own name."""
+        return self if self.model or self.base_url == "local" else Target(self.base_url, learned_on)
+
+
+target_options = gathered(
+    "target",
+    Target,
+    click.option(
+        "--base-url",
+        envvar="TFGRPO_BASE_URL",
+        metavar="URL",
+        help="OpenAI-compatible endpoint, or `local` for the embedded model [default: OpenAI's; the key is"
+        " OPENAI_API_KEY].",
+    ),
+    click.option("--model", envvar="TFGRPO_MODEL", help="Model name; the embedded model's own with --base-url local."),
+)
+"""--base-url and --model; the command gets them as `target`."""
+
+tokenizer_option = click.option(
+    "--tokenizer",
+    metavar="FILE",
+    help="The model's tokenizer.json, where the server gives tokens no ids (extra `tfgrpo[tokenizer]`).  [default:"
+    " tiktoken for OpenAI's models]",
+)
+
+
+def read_tokenizer(path: str | None) -> "Tokenizer | None":
+    """The tokenizer that --tokenizer names."""
+    from ..tokenizer import file_tokenizer
+
+    return file_tokenizer(path) if path else None
+
+
+@contextmanager
+def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
+    """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
+    if base_url is not None and base_url.partition(":")[0] == "local":
+        from ..local import upstream
+
+        with upstream(base_url) as (url, own):
+            yield url, model or own
+    elif model is None:
+        raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")
+    else:
+        yield base_url, model
+
+
+def warn_of_model(
+    namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str, *, measuring: bool = False
+) -> None:
+    """Say once, on stderr, that a namespace was learned on another model; `used` is the prior in use there, if any."""
+    from ..versions import model_notice
+
+    if notice := model_notice(namespace, known, used, model):
+        hint = "" if measuring else f"; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}"
+        click.echo(notice + hint, err=True)
