@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +18,15 @@ from tfgrpo.learned import Learned
 from tfgrpo.llm import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.plan import Plan
-from tfgrpo.records import Backend, Frame, Group, Rollout, Task, TokenTrace
+from tfgrpo.records import JSON, Backend, Frame, Group, Rollout, Task, TokenTrace
 from tfgrpo.rewards import Reward, load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Script, ScriptedModel, SimulatedPolicy
 from tfgrpo.token_choice import (
+    FEWEST_FOLDS,
     FOLDS,
+    Attempts,
     Biases,
     Choice,
     attempts,
@@ -166,14 +168,69 @@ def test_attempts_whose_sampled_token_has_no_probability_are_left_out() -> None:
     assert len(found.rewards) == 6
 
 
-@given(st.lists(st.integers(0, 100).map(str), unique=True, min_size=1), st.randoms())
-def test_folds_share_the_tasks_whatever_their_order(tasks: list[str], shuffler: random.Random) -> None:
-    mixed = list(tasks)
+ANSWERS = st.dictionaries(st.integers(0, 100).map(str), st.sampled_from(["yes", "no", ["a", "b"], None]), min_size=1)
+
+
+@given(ANSWERS, st.randoms())
+def test_folds_share_the_tasks_and_each_answer_alike_whatever_their_order(
+    answers: dict[str, JSON], shuffler: random.Random
+) -> None:
+    mixed = list(answers.items())
     shuffler.shuffle(mixed)
-    found = folds(tasks, 0)
-    assert found == folds(mixed, 0)
-    assert sorted(task for part in found for task in part) == sorted(tasks)
+    found = folds(answers, 0)
+    assert found == folds(dict(mixed), 0)
+    assert sorted(task for part in found for task in part) == sorted(answers)
+    for wanted in ("yes", "no", ["a", "b"], None):
+        held = [sum(answers[task] == wanted for task in part) for part in found]
+        assert max(held) - min(held) <= 1
     assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "parts"),
+    [((13, 7), 7), ((10, 10), 10), ((40, 30), FOLDS), ((18, 2), FEWEST_FOLDS), ((7, 7, 6), 6), ((19, 1), FOLDS)],
+)
+def test_there_are_as_many_folds_as_the_rarest_answer_that_repeats_can_fill(counts: Sequence[int], parts: int) -> None:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    found = folds({str(number): label for number, label in enumerate(labels)}, 0)
+    assert len(found) == parts
+    if min(counts) >= FEWEST_FOLDS:
+        assert all({labels[int(task)] for task in part} == set(labels) for part in found)
+
+
+def test_tasks_without_an_answer_are_divided_as_tasks_whose_answers_all_differ() -> None:
+    names = [str(number) for number in range(23)]
+    assert folds(dict.fromkeys(names), 0) == folds({name: name for name in names}, 0)
+    assert len(folds(dict.fromkeys(names), 0)) == FOLDS
+
+
+def test_stratified_folds_lose_nothing_and_folds_by_chance_what_is_derived() -> None:
+    """A bias that follows a label's share among the tasks learned from, so slightly that its effect is linear."""
+    count, share = 20, 0.3
+    groups = [sampled(str(number), {}, good=int(number < share * count), count=100) for number in range(count)]
+    answers = {group.task.id: number < share * count for number, group in enumerate(groups)}
+    known, unknown = (
+        replace(attempts(groups, {}, TEMPERATURE), answers=told) for told in (answers, dict.fromkeys(answers))
+    )
+
+    def gain(seen: Attempts, biases: Callable[[float], Biases], seed: int) -> float:
+        def without(part: frozenset[str]) -> Biases:
+            return biases(float(np.mean([answers[task] for task in answers if task not in part])))
+
+        found = choose([seen], {}, without, BEFORE, worth={}, seed=seed).gain
+        assert found is not None
+        return found
+
+    def follow(here: float) -> Biases:
+        return {1: 0.5 * here}
+
+    whole, by_label = gain(unknown, lambda here: follow(share), 0), gain(known, follow, 0)
+    by_chance = np.mean([gain(unknown, follow, seed) for seed in range(60)])
+    likely = np.exp(log_softmax(LOGITS / TEMPERATURE))
+    more = (likely[1] * (1 - likely[1]) + likely[0] * likely[1]) / TEMPERATURE
+    derived = 0.5 * more * share * (1 - share) / (count - 1)
+    assert by_label == pytest.approx(whole, abs=derived / 10)
+    assert whole - by_chance == pytest.approx(derived, rel=0.2)
 
 
 def test_without_log_probabilities_steps_are_compared_and_it_is_said_that_nothing_was_held_out() -> None:

@@ -1,8 +1,8 @@
 """Whether a learned token prior is kept at all: cross-validated on the training tasks, at no extra call.
 
-The tasks are divided into FOLDS by hash. For each fold the whole recipe is followed without the fold's tasks, as the
-jackknife of `tokens` does, and its outcome b' is held against the biases that the run began with, b0 (none, mostly), on
-the attempts that were made at the fold's tasks anyway. Attempt i at task t, sampled in step s under b_s, weighs
+The tasks are divided into folds. For each fold the whole recipe is followed without the fold's tasks, as the jackknife
+of `tokens` does, and its outcome b' is held against the biases that the run began with, b0 (none, mostly), on the
+attempts that were made at the fold's tasks anyway. Attempt i at task t, sampled in step s under b_s, weighs
 
     w_i(b) = pi_b(y_i) / q_t(y_i),        q_t = sum_s (n_ts / n_t) pi_{b_s},
 
@@ -18,13 +18,26 @@ task, std(d) / sqrt(T), and the weights carry enough: the median over tasks of t
 
 must be at least FEWEST_EFFECTIVE. Otherwise none is learned, and what the run began with stands.
 
+Folds are stratified: tasks of one answer are dealt over all of them in turn. Where a label has share p of n tasks and
+p_F of a fold of k, the other tasks have p - (p_F - p) k / (n - k) of it, so what is learned from them leans away from
+just what the fold wants. With b(p) learned at share p, and D what a unit of it gives tasks of the label more than
+others, folds drawn by chance (var p_F = p (1 - p) (n - k) / (k (n - 1))) lower the mean of d by
+
+    b'(p) D p (1 - p) / (n - 1),
+
+whatever k is; with equal shares in all folds nothing is lost. So there are as many folds as the rarest answer that
+repeats has tasks, within FEWEST_FOLDS and FOLDS. Tasks without an answer are alike, and tasks whose answers all differ
+have nothing to tilt: those are dealt by hash alone. The price: the training tasks' own shares are taken as given. A
+prior that only leans to the label which these tasks happen to hold more often looks like a gain, by about as much;
+against that stands the standard error, which is the plain one, with the variance between labels in it.
+
 Its limits. Log pi_b(y) is a sum over positions, so weights degenerate as answers grow: with long answers nothing can be
 told apart, and none is learned, however good the prior is. Tokens outside the listed ones count as unbiased. The biases
 b_s were learned from all tasks, so b' is not wholly free of the fold; the attempts themselves are fresh in every step.
-To leave out tasks weakens the very labels that they want: where answers are few and unequal, and tasks few, the gain is
-underestimated. Self-normalised weights are biased towards what was seen: a rare good answer that no attempt gave is not
-credited. What experiences an attempt was shown is not weighed; their measured effects are subtracted from its reward
-instead. It is a choice inside learning, no test: that is the gate's.
+A label with fewer tasks than there are folds is still weakened by leaving one out. Self-normalised weights are biased
+towards what was seen: a rare good answer that no attempt gave is not credited. What experiences an attempt was shown is
+not weighed; their measured effects are subtracted from its reward instead. It is a choice inside learning, no test:
+that is the gate's.
 
 Without log-probabilities nothing can be weighed. Then d_t is the mean reward of the last step less that of the first,
 whose tasks are the same: not held out, so it must exceed twice its standard error, and it says so.
@@ -36,11 +49,13 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from .hashing import derive_seed
+from .hashing import canonical, derive_seed
 from .records import JSON, Backend, Group, TokenTrace
 from .tokens import Floats, Ints, look_up, packed, policy
 
 FOLDS = 10
+FEWEST_FOLDS = 5
+"""With fewer, what is learned without a fold is learned from too little."""
 FEWEST_EFFECTIVE = 4.0
 """Attempts a task; with fewer a single one decides."""
 FEWEST_TASKS = 4
@@ -85,6 +100,8 @@ class Attempts:
     """Shape (R,)."""
     tasks: tuple[str, ...]
     """Id of each attempt's task."""
+    answers: Mapping[str, JSON]
+    """The answer of each task, by its id; None where there is none."""
     shown: tuple[tuple[str, ...], ...]
     """Ids of the experiences that each attempt was shown."""
     in_force: Biases
@@ -97,7 +114,8 @@ def attempts(groups: Sequence[Group], in_force: Biases, temperature: float) -> A
     tokens, reported, lengths = packed([rollout.trace for rollout in usable if rollout.trace is not None])
     rewards = np.array([rollout.reward for rollout in usable], dtype=np.float64)
     tasks, shown = tuple(rollout.task.id for rollout in usable), tuple(rollout.included for rollout in usable)
-    return Attempts(tokens, reported, lengths, rewards, tasks, shown, dict(in_force), temperature)
+    answers = {rollout.task.id: rollout.task.answer for rollout in usable}
+    return Attempts(tokens, reported, lengths, rewards, tasks, answers, shown, dict(in_force), temperature)
 
 
 def _is_whole(trace: TokenTrace | None) -> bool:
@@ -105,10 +123,17 @@ def _is_whole(trace: TokenTrace | None) -> bool:
     return trace is not None and bool(np.isfinite(trace.logprobs[:, 0]).all())
 
 
-def folds(tasks: Sequence[str], seed: int) -> list[frozenset[str]]:
-    """The tasks in at most FOLDS parts of like size, whatever their order."""
-    drawn = sorted(set(tasks), key=lambda task: (derive_seed(seed, "fold", task), task))
-    return [frozenset(drawn[start::FOLDS]) for start in range(min(FOLDS, len(drawn)))]
+def folds(answers: Mapping[str, JSON], seed: int) -> list[frozenset[str]]:
+    """The tasks, by id with their answers, in parts of like size that hold each answer alike, whatever their order."""
+    drawn = sorted(answers, key=lambda task: (derive_seed(seed, "fold", task), task))
+    alike: dict[str, list[str]] = {}
+    for task in drawn:
+        alike.setdefault(canonical(answers[task]), []).append(task)
+    strata = sorted(alike.values(), key=len, reverse=True)
+    rarest = min((len(stratum) for stratum in strata if len(stratum) > 1), default=FOLDS)
+    count = min(len(drawn), FOLDS, max(FEWEST_FOLDS, rarest))
+    in_turn = [task for stratum in strata for task in stratum]
+    return [frozenset(in_turn[start::count]) for start in range(count)]
 
 
 def log_probabilities(found: Attempts, bias: Biases, backend: Backend) -> Floats:
@@ -136,14 +161,13 @@ def choose(
     `without` gives the biases, as they would be sent, that all steps come to without some tasks; `start` those that the
     run began with; `worth` the measured effects of experiences, in reward units.
     """
-    tasks = [task for step in steps for task in step.tasks]
-    parts = folds(tasks, seed)
+    parts = folds({task: answer for step in steps for task, answer in step.answers.items()}, seed)
     policies = [step.in_force for step in steps]
     candidates = [start, *(without(part) for part in parts)]
     logs = [np.stack([log_probabilities(step, bias, backend) for bias in (*policies, *candidates)]) for step in steps]
     logs_all = np.concatenate(logs, axis=1)
     rewards = np.concatenate([_adjusted(step, worth) for step in steps])
-    owners = np.array(tasks, dtype=object)
+    owners = np.array([task for step in steps for task in step.tasks], dtype=object)
     sampled_in = np.repeat(np.arange(len(steps)), [len(step.tasks) for step in steps])
     gains, effective = [], []
     for number, part in enumerate(parts):
