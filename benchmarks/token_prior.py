@@ -1,6 +1,7 @@
 """Frozen, log-odds, few-shot and the policy gradient at equal calls on the embedded model: held-out exact match.
 
-    nice -n 10 python -m benchmarks.token_prior [--sets labels,format] [--seeds 3] [--store FILE] [--json FILE]
+    nice -n 10 python -m benchmarks.token_prior [--sets labels,format] [--seeds 3] [--first-seed 0] [--fresh]
+        [--store FILE] [--json FILE]
 
 Every call is journalled in the store: an interrupted benchmark goes on from it, and one that is done costs no call. An
 arm learns from 20 tasks in 4 steps of 8 attempts each. The first step is sampled under no prior, so both estimators
@@ -11,7 +12,8 @@ sampled, which is better than what it would have where log-probabilities are mis
 
 *This one* is the policy gradient where its cross-validation on the training tasks keeps it, else the frozen model.
 
-Measured are 32 other tasks, two attempts each. Intervals: 95%, by bootstrap over tasks, all seeds of a task together.
+Measured are 32 other tasks, two attempts each; with --fresh, tasks that no choice was made on (`fresh_parts`).
+Intervals: 95%, by bootstrap over tasks, all seeds of a task together.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.token_prior_sets import SETS, Parts, SetOfTasks, parts, turns
+from benchmarks.token_prior_sets import SETS, Parts, SetOfTasks, fresh_parts, parts, turns
 from benchmarks.token_prior_table import Result, main_table, missed, step_table
 from tfgrpo.llm import Upstream
 from tfgrpo.local import upstream as endpoint
@@ -201,9 +203,10 @@ def best_constant(place: Place) -> float | None:
     return count / len(place.parts.test) if count > 1 else None
 
 
-async def measure(wanted: SetOfTasks, seed: int, url: str, model: str, store: Store) -> Result:
-    """One seed of one set, from the journal where it holds the calls."""
-    divided, settings = parts(wanted), Settings(seed=seed, steps=STEPS, concurrency=8)
+async def measure(wanted: SetOfTasks, divided: Parts, seed: int, at: tuple[str, str], store: Store) -> Result:
+    """One seed of one set, from the journal where it holds the calls; `at` are base URL and model."""
+    url, model = at
+    settings = Settings(seed=seed, steps=STEPS, concurrency=8)
     tasks = (*divided.train, *divided.test)
     store.add_tasks(tasks)
     told = {"benchmark": "token prior", "seed": seed, "steps": STEPS, "group_size": settings.group_size}
@@ -219,15 +222,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default=",".join(wanted.name for wanted in SETS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="learn and measure on the tasks kept for a check")
     parser.add_argument("--store", type=Path, default=Path("token-prior.db"))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     chosen = [wanted for wanted in SETS if wanted.name in given.sets.split(",")]
     results: list[Result] = []
-    with Store(given.store) as store, endpoint("local") as (url, model):
-        for seed in range(given.seeds):
+    with Store(given.store) as store, endpoint("local") as at:
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
             for wanted in chosen:
-                results.append(asyncio.run(measure(wanted, seed, url, model, store)))
+                divided = fresh_parts(wanted, seed) if given.fresh else parts(wanted)
+                results.append(asyncio.run(measure(wanted, divided, seed, at, store)))
                 told = results[-1]
                 print(
                     f"{told.name}, seed {seed}: {told.choice.scope}; {told.choice.why}; {told.biases}", file=sys.stderr

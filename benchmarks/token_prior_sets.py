@@ -2,6 +2,9 @@
 
 `labels` are the demo's messages in the parts that they ship in; the others, in `data/` or made by reasoning-gym, are
 divided by a hash of input and answer: 32 tasks to measure, 12 to try things out, 20 to learn from.
+
+`fresh_parts` are for a check of what was chosen by results on those: tasks to measure that were not looked at before
+(16 of `labels`, 32 of the others), and 20 to learn from, drawn anew for each seed from all other tasks of the set.
 """
 
 from collections.abc import Iterable
@@ -30,6 +33,8 @@ class SetOfTasks:
     examples: tuple[tuple[str, str], ...] = ()
     """Worked examples that every request holds, as earlier turns."""
     why: str = ""
+    fresh: str = ""
+    """Source of the tasks that the check measures, where they are not those left over of the demo's."""
 
     @property
     def is_gym(self) -> bool:
@@ -73,6 +78,7 @@ SETS = (
         8,
         (("table", '"table"'),),
         "a word, to be written between double quotes; one worked example",
+        str(DATA / "format-fresh.jsonl"),
     ),
     SetOfTasks(
         "extraction",
@@ -85,6 +91,7 @@ SETS = (
             ("Only Sandra heard the alarm.", "Sandra"),
         ),
         "the name in a sentence; three worked examples",
+        str(DATA / "names-fresh.jsonl"),
     ),
     SetOfTasks(
         "gym:syllogism",
@@ -102,6 +109,7 @@ SETS = (
             )
         ),
         "does a conclusion follow? its own verifier; two worked examples",
+        "gym:syllogism?size=200&seed=2",
     ),
     SetOfTasks(
         "numbers",
@@ -139,6 +147,22 @@ def parts(wanted: SetOfTasks) -> Parts:
     ordered = _ordered(read_tasks(wanted.source).tasks)
     framed = [_framed(task, wanted) for task in ordered[: TEST + VALIDATION + TRAIN]]
     return Parts(tuple(framed[TEST + VALIDATION :]), tuple(framed[TEST : TEST + VALIDATION]), tuple(framed[:TEST]))
+
+
+def fresh_parts(wanted: SetOfTasks, seed: int) -> Parts:
+    """The parts of the check, with nothing to try things out; ValueError for a set that has none."""
+    if not wanted.source:
+        test = _ordered(demo.part("test"))[TEST:]
+        others = [*demo.part("train"), *demo.part("validation")]
+    elif wanted.fresh:
+        unseen = _ordered(read_tasks(wanted.fresh).tasks)
+        test, others = unseen[:TEST], [*unseen[TEST:], *read_tasks(wanted.source).tasks]
+    else:
+        raise ValueError(f"{wanted.name} has no tasks kept for the check")
+    measured = {task.prompt for task in test}
+    pool = [task for task in _ordered(others) if task.prompt not in measured]
+    drawn = sorted(pool, key=lambda task: (derive_seed("token prior", seed, task.prompt), task.id))[:TRAIN]
+    return Parts(tuple(_framed(task, wanted) for task in drawn), (), tuple(_framed(task, wanted) for task in test))
 
 
 def _ordered(tasks: Iterable[Task]) -> list[Task]:

@@ -56,12 +56,14 @@ def difference(results: Sequence[Result], names: Sequence[str], arm: str) -> tup
 
 
 def helped(results: Sequence[Result]) -> list[str]:
-    """The sets that a token prior can help, by the product's own choice in most seeds."""
-    return [
-        name
-        for name in sets(results)
-        if np.mean([result.choice.scope == "whole answer" for result in results if result.name == name]) > 0.5
-    ]
+    """The sets that a token prior can help: on which some token prior, chosen or not, is better than frozen."""
+    return [name for name in sets(results) if any(interval([gain])[1] > 0 for gain in _gains(results, name))]
+
+
+def _gains(results: Sequence[Result], name: str) -> list[NDArray[np.float64]]:
+    """What each estimator's last token prior gains over frozen, whatever was chosen, shape (T,) each."""
+    last = np.mean([result.steps[-1] for result in results if result.name == name], axis=0)
+    return [found - by_task(results, name, "frozen") for found in (by_task(results, name, "log-odds"), last)]
 
 
 def sets(results: Sequence[Result]) -> list[str]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from benchmarks.token_prior import best_attempts, with_shots
-from benchmarks.token_prior_sets import SETS, TEST, TRAIN, VALIDATION, SetOfTasks, graded, parts
+from benchmarks.token_prior_sets import SETS, TEST, TRAIN, VALIDATION, SetOfTasks, fresh_parts, graded, parts
 from benchmarks.token_prior_table import Result, drift, helped, main_table, missed, step_table
 from tfgrpo.records import Group, Rollout, Task
 from tfgrpo.token_choice import Choice
@@ -71,7 +71,39 @@ def test_each_limit_that_is_missed_is_named() -> None:
     assert "the last step is 30.0 points below the best one on average" in missed([harmed])
 
 
-def test_sets_on_which_no_token_prior_was_kept_are_not_those_that_it_can_help() -> None:
-    idle = [replace(result("idle", seed, {"this one": 0.25, "few-shot": 0.9}), choice=NONE) for seed in range(3)]
-    assert helped([result(), *idle]) == ["one"]
-    assert missed([result(), *idle])[:1] != ["few-shot is better in the mean over the sets that a token prior can help"]
+def test_sets_that_a_token_prior_can_help_are_those_on_which_one_does_whether_it_was_chosen_or_not() -> None:
+    idle = [result("idle", seed, {"this one": 0.25, "log-odds": 0.25, "few-shot": 0.9}) for seed in range(3)]
+    missed_chance = [
+        replace(result("missed chance", seed, {"this one": 0.25, "few-shot": 0.3}), choice=NONE) for seed in range(3)
+    ]
+    assert helped([result(), *idle, *missed_chance]) == ["one", "missed chance"]
+    assert "few-shot is better in the mean over the sets that a token prior can help" not in missed([result(), *idle])
+    assert missed(missed_chance)[:2] == [
+        f"{arm} is better in the mean over the sets that a token prior can help" for arm in ("log-odds", "few-shot")
+    ]
+
+
+@pytest.mark.parametrize(
+    "wanted", [wanted for wanted in HERE if wanted.fresh or not wanted.source], ids=lambda w: w.name
+)
+def test_what_the_check_measures_was_in_no_part_before(wanted: SetOfTasks) -> None:
+    before, *later = parts(wanted), fresh_parts(wanted, 3), fresh_parts(wanted, 4)
+    known = {question(task) for part in (before.train, before.validation, before.test) for task in part}
+    for found in later:
+        assert len(found.train) == TRAIN
+        assert len(found.test) == (TEST if wanted.source else 16)
+        measured = {question(task) for task in found.test}
+        assert not measured & known
+        assert not measured & {question(task) for task in found.train}
+        assert all(wanted.is_right(Rollout(task, 0, 0, "", text=str(task.answer))) for task in found.test)
+    assert later[0].test == later[1].test
+    assert {task.id for task in later[0].train} != {task.id for task in later[1].train}
+
+
+def question(task: Task) -> str:
+    return str(task.messages[-1]["content"]).casefold()
+
+
+def test_a_set_without_tasks_for_the_check_says_so() -> None:
+    with pytest.raises(ValueError, match="numbers has no tasks kept for the check"):
+        fresh_parts(next(wanted for wanted in SETS if wanted.name == "numbers"), 3)
