@@ -52,7 +52,7 @@ _SETTLED = (
 
 def logits(prompt: str) -> list[float]:
     """Mostly starts to talk; advice and harm move it by much."""
-    lean = 2.5 * (ADVICE in prompt) - 1.5 * (HARM in prompt)
+    lean = 3.5 * (ADVICE in prompt) - 1.5 * (HARM in prompt)
     return [2.5, *(lean + 0.2 + 1.5 * (topic in prompt) for topic in TOPICS), 2.0]
 
 

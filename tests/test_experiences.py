@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.experiences import Library, affordable, apply, describe, included, judged
+from tfgrpo.experiences import Library, affordable, apply, describe, judged
 from tfgrpo.prior import render
 from tfgrpo.records import Decision, Edit, Effect, Experience, Origin, Task, Verdict
 from tfgrpo.settings import Settings
@@ -231,41 +231,6 @@ def test_a_prior_never_exceeds_its_tokens(room: int) -> None:
         trial("kept", "kept", "kept", "kept", "kept", "kept"), [], replace(SETTINGS, prior_tokens=room), count_words
     )
     assert count_words(render(chosen)) <= room
-
-
-def shares(settings: Settings) -> list[float]:
-    """How often each of two experiences, the first kept and the second on trial, is shown in 2,000 rollouts."""
-    kept = {ENTRIES[0].id}
-    shown = [
-        included(ENTRIES[:2], kept, settings, task=f"task_{number // 8}", step=1, sample=number % 8)
-        for number in range(2_000)
-    ]
-    return [sum(entry in some for some in shown) / 2_000 for entry in ENTRIES[:2]]
-
-
-def test_kept_experiences_are_nearly_always_in_and_those_on_trial_half_the_time() -> None:
-    kept, on_trial = shares(SETTINGS)
-    assert abs(kept - 0.9) < 0.03
-    assert abs(on_trial - 0.5) < 0.045
-    assert shares(PAPER) == [1.0, 1.0]
-
-
-def test_inclusion_depends_on_its_place_alone() -> None:
-    def draw(candidates: tuple[Experience, ...], seed: int = 0) -> list[bool]:
-        settings = replace(SETTINGS, seed=seed)
-        return [ENTRIES[0] in included(candidates, (), settings, task="t", step=0, sample=i) for i in range(64)]
-
-    assert draw(ENTRIES) == draw(ENTRIES[:1])
-    assert draw(ENTRIES) != draw(ENTRIES, seed=1)
-    whole = replace(SETTINGS, trial_inclusion=1.0)
-    assert included(ENTRIES, (), whole, task="t", step=0, sample=0) == ENTRIES
-
-
-def test_a_demonstration_is_never_shown_on_its_source_task() -> None:
-    entry = Experience("Q: 1 + 1? A: 2", "demonstration", Origin(tasks=("t",)))
-    for settings in (PAPER, replace(SETTINGS, trial_inclusion=1.0)):
-        assert included([entry], (), settings, task="t", step=0, sample=0) == ()
-        assert included([entry], (), settings, task="u", step=0, sample=0) == (entry,)
 
 
 def test_an_effect_is_described_in_points() -> None:

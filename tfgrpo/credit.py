@@ -1,7 +1,7 @@
 """What each experience is worth: its measured effect on the reward, at no extra call.
 
-Every rollout is shown its own random subset of the experiences, so a group compares them as it compares attempts. For
-rollout i of group g, with z_gik = 1 where experience k was shown,
+Every rollout is shown its own random subset of the experiences (`inclusion.py`), so a group compares them as it compares
+attempts. For rollout i of group g, with z_gik = 1 where experience k was shown,
 
     r_gi - mean_g = sum_k beta_k (z_gik - mean_g z_k) + noise,      beta_k ~ N(0, tau^2)
 
@@ -18,9 +18,10 @@ tasks (the sandwich of Liang and Zeger, 1986), with Student's correction for few
 
 and the larger of the two standard deviations counts. An experience's source tasks are left out of its own estimate, as
 it may be about them alone; what was written from more than half of the tasks is about none of them alone, and all
-count, for else what every task teaches could never be measured. Interactions between experiences are ignored: an effect
-is an average over what else was shown. Effects are in reward units. `benchmarks/credit.py` prints what decisions by
-these numbers get right.
+count, for else what every task teaches could never be measured. Interactions between experiences are ignored: an
+effect is an average over what else was shown, and what single effects leave undecided is judged as one
+(`joint_effect.py`). Effects are in reward units. `benchmarks/credit.py` prints what decisions by these numbers get
+right.
 """
 
 from collections.abc import Collection, Sequence
@@ -127,6 +128,12 @@ def rollouts_needed(
     return int(np.ceil(z**2 * variance / (inclusion * (1 - inclusion) * effect**2)))
 
 
+def counting_tasks(experience: Experience, tasks: Collection[str]) -> frozenset[str]:
+    """Those of the tasks (ids) that count for an experience: all but its sources, and all where those are most."""
+    others = frozenset(tasks).difference(experience.origin.tasks)
+    return others if 2 * len(others) >= len(frozenset(tasks)) else frozenset(tasks)
+
+
 def _without(groups: Sequence[Group], experiences: Collection[str]) -> Sequence[Group]:
     """The groups less the rollouts that were shown one of these experiences."""
     if not experiences:
@@ -175,9 +182,8 @@ def _centred(group: Group, columns: tuple[str, ...]) -> tuple[NDArray[np.float64
 def _posterior(evidence: _Evidence, experience: Experience, scale: float) -> tuple[float, float, int]:
     """Mean, standard deviation and scored rollouts behind them, over the tasks that count for this experience."""
     column = evidence.columns.index(experience.id)
-    use = np.array([task not in experience.origin.tasks for task in evidence.tasks], dtype=bool)
-    if 2 * np.count_nonzero(use) < len(use):
-        use[:] = True
+    counting = counting_tasks(experience, evidence.tasks)
+    use = np.array([task in counting for task in evidence.tasks], dtype=bool)
     grams, moments, s2 = evidence.grams[use], evidence.moments[use], evidence.variance
     prior = np.eye(len(evidence.columns)) / scale**2
     information = grams.sum(axis=0) / s2 + prior

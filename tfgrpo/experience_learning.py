@@ -8,8 +8,10 @@ from .credit import estimate, rollouts_needed, to_keep, to_retire
 from .demonstrations import demonstration
 from .distil import Distiller, merge, propose
 from .edits import Proposals
-from .experiences import DISTILLER, RULE, Library, affordable, apply, included, judged
+from .experiences import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together
 from .hashing import canonical, derive_seed
+from .inclusion import included
+from .joint_effect import JointEffect, to_keep_together
 from .prior import token_estimate
 from .records import Edit, Effect, Experience, Group, Run, Task
 from .rollouts import gather
@@ -82,6 +84,7 @@ class ExperienceLearning:
         self._groups = list(window(store, run, settings.effect_window) if known else ())
         self._earlier = len(self._groups)
         self._effects: tuple[Effect, ...] = ()
+        self._joint: JointEffect | None = None
 
     @property
     def on_offer(self) -> tuple[Experience, ...]:
@@ -221,10 +224,21 @@ class ExperienceLearning:
         on_trial = {experience.id for experience in self.library.having("on trial")}
         good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
         library = judged(self.library, good, "kept")
+        step = max((effect.step for effect in self._effects), default=0)
+        undecided = library.having("on trial")
+        self._joint = to_keep_together(self._groups, undecided, self._settings, run=self._run.id, step=step)
+        if self._joint:
+            library = judged_together(library, self._joint)
         if over:
             self._adopt(library)
         else:
             self.library = library
+
+    def together(self) -> str | None:
+        """What was kept for what it does together, for people; None where nothing was."""
+        if self._joint is None:
+            return None
+        return f"{len(self._joint.members)} experiences are kept together: {describe(self._joint.effect)}"
 
     def outlook(self) -> str | None:
         """What it takes to keep measuring what is kept, for people; None where nothing is, or nothing is measured."""

@@ -1,15 +1,15 @@
-"""The library of experiences: what was proposed, what became of it, and what one rollout is shown. Pure.
+"""The library of experiences: what was proposed, what became of it, and what a step can afford to show. Pure.
 
 Decisions are only ever appended; the last one about an experience is what holds. A distiller proposes, and may take
 back what is still on trial; what has a measured effect is decided by that effect, or by a person.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .admission import refusal
 from .credit import chance_of_help, interval
-from .hashing import coin
+from .joint_effect import JointEffect
 from .prior import render
 from .records import Decision, Edit, Effect, Experience, ExperienceKind, Origin, Task, Verdict
 from .settings import Settings
@@ -74,6 +74,13 @@ def judged(library: Library, effects: Sequence[Effect], verdict: Verdict) -> Lib
     )
 
 
+def judged_together(library: Library, joint: JointEffect) -> Library:
+    """The library with all members of a joint effect kept for it."""
+    effect, others = joint.effect, len(joint.members) - 1
+    why = f"with {others} {'other' if others == 1 else 'others'} together: {describe(effect)}"
+    return library.decided(*(Decision(member, "kept", why, RULE, effect.run, effect.step) for member in joint.members))
+
+
 def describe(effect: Effect) -> str:
     """An effect in words, in points of reward (hundredths), with its 95% interval."""
     low, high = interval(effect)
@@ -98,26 +105,6 @@ def affordable(
         if count_tokens(render(wanted)) <= settings.prior_tokens:
             chosen.add(entry.id)
     return tuple(entry for entry in current if entry.id in chosen)
-
-
-def included(
-    candidates: Sequence[Experience], kept: Collection[str], settings: Settings, *, task: str, step: int, sample: int
-) -> tuple[Experience, ...]:
-    """What one rollout is shown of the candidates, in their order; `kept` are the ids of those that were kept.
-
-    On trial with probability `settings.trial_inclusion`, kept with 1 - `settings.kept_exclusion`, each decided by its
-    own hash; all of them under the recipe `paper`. A demonstration is never shown on its source task.
-    """
-
-    def shown(entry: Experience) -> bool:
-        if entry.kind == "demonstration" and task in entry.origin.tasks:
-            return False
-        if settings.recipe == "paper":
-            return True
-        chance = 1 - settings.kept_exclusion if entry.id in kept else settings.trial_inclusion
-        return coin(chance, settings.seed, step, task, sample, entry.id)
-
-    return tuple(entry for entry in candidates if shown(entry))
 
 
 def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settings, at: Origin) -> Library:

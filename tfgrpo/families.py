@@ -40,7 +40,7 @@ def model_family(name: str) -> str:
     family = name.strip().lower()
     if family.startswith("ft:") or "/ft:" in family:
         return family[family.index("ft:") :]
-    family = _FOLDERS.sub("", family.rstrip("/"))
+    family = _FOLDERS.sub("", family.rstrip("/")).strip()
     while (shorter := _SUFFIX.sub("", _MAKER.sub("", family))) not in ("", family):
         family = shorter
     return family

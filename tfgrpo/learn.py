@@ -148,8 +148,9 @@ class _Learner:
     def _candidate(self, *, over: bool) -> Prior | None:
         """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""
         self._experiences.keep(over=over)
-        if outlook := self._experiences.outlook():
-            self._sitting.notes.note(outlook)
+        for line in (self._experiences.together(), self._experiences.outlook()):
+            if line:
+                self._sitting.notes.note(line)
         prior = self._sitting.prior(self._experiences.kept, self._tokens.choose(self._experiences.worth))
         return prior if prior.id != self._sitting.start.id and (prior.experiences or prior.biases) else None
 

@@ -71,6 +71,8 @@ class Settings:
     retire_below: float = 0.1
     keep_above: float = 0.96
     """At 0.95 the share of useless experiences that are kept could not be shown to be below 6%; at 0.96 it can."""
+    keep_joint_above: float = 0.995
+    """The same for experiences judged as one: a mistake there lets in all of them at once."""
 
     token_prior: bool = True
     top_logprobs: int = 20
@@ -161,7 +163,7 @@ _COUNTS = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
     "prior_tokens", "demonstration_chars", "top_logprobs", "gate_passes", "concurrency",
 )  # fmt: skip
-_SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above")
+_SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above", "keep_joint_above")
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),
