@@ -43,8 +43,8 @@ SHARED: dict[str, JSON] = {
     "distiller_retries": 1,
     "concurrency": 8,
 }
-OWN: dict[Recipe, dict[str, JSON]] = {"measured": {"steps": 3, "distilled_groups": 8}, "paper": {}}
-"""384 rollouts and at most 24 groups distilled, against 240 rollouts, their summaries, and 48 groups distilled."""
+OWN: dict[Recipe, dict[str, JSON]] = {"measured": {"distilled_groups": 8}, "paper": {"steps": 4}}
+"""512 rollouts and at most 32 groups distilled, against 320 rollouts, their summaries, and 64 groups distilled."""
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """What each experience is worth: its measured effect on the reward, at no extra call.
 
-Every rollout is shown its own random subset of the experiences (`inclusion.py`), so a group compares them as it compares
+Every rollout is shown its own random subset of the experiences (`inclusion.py`), so a group compares them as it does
 attempts. For rollout i of group g, with z_gik = 1 where experience k was shown,
 
     r_gi - mean_g = sum_k beta_k (z_gik - mean_g z_k) + noise,      beta_k ~ N(0, tau^2)
