@@ -1,17 +1,18 @@
 """What decisions by measured effects get right, on a SIMULATED policy whose effects are known. No model is called.
 
-    python benchmarks/credit.py [--runs 200] [--json FILE]
+    python -m benchmarks.credit [--runs 200] [--json FILE]
 
 Eight experiences on trial: two are worth +10 points, one -10, five nothing. 24 tasks with pass rates near 0.5,
-rollouts in groups of 8, one group a task and step; a look (for retiring) after every step, and at each size of the
-curve the decision what to keep, as if the run ended there. In the second table each effect differs from task to task
-with standard deviation 0.2 around the same means; pass rates are clipped to [0, 1], so the means before clipping are
-scaled up until the means after it are as stated. The truth that intervals have to cover is the mean over all tasks
-that could have been drawn, not over the 24.
+rollouts in groups of 8, one group a task and step, shown what the product shows; a look (for retiring) after every
+step, and at each size of the curve the decision what to keep, alone and together, as if the run ended there. In the
+second table each effect differs from task to task with standard deviation 0.2 around the same means; pass rates are
+clipped to [0, 1], so the means before clipping are scaled up until the means after it are as stated. The truth that
+intervals have to cover is the mean over all tasks that could have been drawn, not over the 24.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfgrpo.credit import estimate, interval, to_keep, to_retire
-from tfgrpo.hashing import coin
+from tfgrpo.inclusion import included
+from tfgrpo.joint_effect import to_keep_together
 from tfgrpo.records import Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 
@@ -47,7 +49,7 @@ class SimulatedPolicy:
         rates: NDArray[np.float64] = np.clip(self.base + (shown * self.effects).sum(axis=1), 0.0, 1.0)
         return rates
 
-    def reward(self, place: int, shown: list[Experience], luck: float) -> float:
+    def reward(self, place: int, shown: Sequence[Experience], luck: float) -> float:
         """The reward of one attempt at one task; `luck` is uniform in [0, 1)."""
         there = np.array([experience in shown for experience in EXPERIENCES])
         return float(luck < np.clip(self.base[place] + there @ self.effects[place], 0.0, 1.0))
@@ -89,6 +91,8 @@ class Cell:
     runs: int = 0
     both_kept: int = 0
     harmful_retired: int = 0
+    together: int = 0
+    """Runs that kept what was undecided together."""
     nulls_kept: int = 0
     nulls: int = 0
     covered: int = 0
@@ -105,7 +109,7 @@ def run(seed: int, spread: float, scale: float, cells: dict[int, Cell]) -> None:
         step, place = divmod(number, TASKS)
         task, attempts = SIMULATED_TASKS[place], []
         for sample, luck in enumerate(rng.random(GROUP_SIZE)):
-            shown = [entry for entry in on_trial if coin(0.5, seed, step, place, sample, entry.id)]
+            shown = included(on_trial, (), settings, task=task.id, step=step, sample=sample)
             ids = tuple(entry.id for entry in shown)
             attempts.append(Rollout(task, step, sample, "simulated", ids, reward=policy.reward(place, shown, luck)))
         groups.append(Group(task, step, tuple(attempts)))
@@ -123,10 +127,14 @@ def _count(cell: Cell, groups: list[Group], left: list[Experience], settings: Se
     effects = estimate(groups, EXPERIENCES, settings)
     unretired = {experience.id for experience in left}
     kept = {effect.experience for effect in to_keep(effects, settings)} & unretired
+    joint = to_keep_together(groups, [experience for experience in left if experience.id not in kept], settings)
+    if joint:
+        kept |= set(joint.members)
     ids = [experience.id for experience in EXPERIENCES]
     cell.runs += 1
     cell.both_kept += kept.issuperset(ids[:2])
     cell.harmful_retired += ids[2] not in unretired
+    cell.together += joint is not None
     cell.nulls_kept += len(kept.intersection(ids[3:]))
     cell.nulls += len(ids[3:])
     for effect, truth in zip(effects, EFFECTS, strict=True):
@@ -151,7 +159,8 @@ def simulate(runs: int, spread: float) -> list[Cell]:
     return list(cells.values())
 
 
-def _figure(successes: int, trials: int) -> str:
+def figure(successes: int, trials: int) -> str:
+    """A proportion with its interval, in percent."""
     low, high = wilson(successes, trials)
     return f"{successes / trials:6.1%} [{low:5.1%}, {high:5.1%}]"
 
@@ -166,7 +175,8 @@ def main() -> None:
     for spread in (0.0, 0.2):
         name = f"effects differ between tasks with sd {spread}" if spread else "effects equal over tasks"
         print(f"\nSimulated policy, {name}; {options.runs} runs; 95% Wilson intervals")
-        print(f"{'rollouts':>8}  {'both helpful kept':22} {'harmful retired':22} {'nulls kept':22} {'coverage':22}")
+        heads = ("both helpful kept", "harmful retired", "nulls kept", "coverage", "rest kept together")
+        print("rollouts  " + " ".join(f"{head:22}" for head in heads))
         cells = simulate(options.runs, spread)
         for cell in cells:
             figures = (
@@ -174,8 +184,9 @@ def main() -> None:
                 (cell.harmful_retired, cell.runs),
                 (cell.nulls_kept, cell.nulls),
                 (cell.covered, cell.intervals),
+                (cell.together, cell.runs),
             )
-            print(f"{cell.rollouts:8}  " + " ".join(f"{_figure(*figure):22}" for figure in figures), flush=True)
+            print(f"{cell.rollouts:8}  " + " ".join(f"{figure(*each):22}" for each in figures), flush=True)
         tables[name] = [asdict(cell) for cell in cells]
     if options.json:
         options.json.write_text(json.dumps(tables, indent=2) + "\n")
