@@ -20,7 +20,7 @@ FLOW = (
     "store", "probe", "survey", "retokenise", "difference", "evaluate", "written", "measure",
     "betting", "gate",
     "versions", "fields", "youtu", "exchange", "curation",
-    "token_learning", "step_log", "experience_learning", "plan", "cost", "promotion", "learned",
+    "token_learning", "step_log", "embedding", "experience_learning", "plan", "cost", "promotion", "learned",
     "sitting", "token_run", "steps", "learn", "report",
     "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip

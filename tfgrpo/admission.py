@@ -13,7 +13,7 @@ from math import log2
 from typing import TYPE_CHECKING
 
 from .edits import too_long, words
-from .overlap import leaked_task, repeated
+from .overlap import NO_MEANINGS, Meanings, leaked_task, repeated
 from .quote import neutralise
 from .records import Experience, Task
 from .settings import Settings
@@ -54,19 +54,24 @@ _OPAQUE = re.compile(rf"[A-Za-z0-9+/=]{{{SECRET_CHARS},}}")
 
 
 def refusal(
-    experience: Experience, existing: Sequence[Experience], tasks: Sequence[Task], settings: Settings
+    experience: Experience,
+    existing: Sequence[Experience],
+    tasks: Sequence[Task],
+    settings: Settings,
+    meanings: Meanings = NO_MEANINGS,
 ) -> str | None:
     """Why an experience may not be tried, or None.
 
-    `existing` are the experiences that it must not repeat; `tasks` those whose answers it must not give away. An answer
-    that several tasks share is a label: naming it is no leak. A demonstration may hold its source task's answer.
+    `existing` are the experiences that it must not repeat, `meanings` tells those that say the same in other words;
+    `tasks` are those whose answers it must not give away. An answer that several tasks share is a label: naming it is
+    no leak. A demonstration may hold its source task's answer.
     """
     text = unicodedata.normalize("NFKC", experience.text)
     if objection := _ill_formed(experience, settings) or _injection(text) or _link(text, tasks) or _secret(text):
         return objection
     if task := leaked_task(experience, tasks):
         return f"it gives away the answer of {task}"
-    if same := repeated(text, existing, tasks):
+    if same := repeated(experience.text, existing, tasks, meanings):
         return f"it says what {same} says already"
     return None
 

@@ -6,12 +6,15 @@ nothing.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import dumps
+from math import ceil
 
 from .betting import POWER, smallest_effect, tasks_needed
 from .budget import Ceiling, Prices
 from .distil import COMPARED
+from .edits import WORD_CHARS
+from .embedding import BATCH
 from .gate import Gate
 from .plan import Plan
 from .prior import token_estimate
@@ -38,11 +41,13 @@ class Cost:
     """None where no price is known."""
     assumed: bool
     """No `max_tokens` is set: the length of answers is a guess."""
+    embedding: Usage = field(default_factory=Usage)
+    """Of comparing proposals by an embedding model; nothing where there is none."""
 
     @property
     def total(self) -> Usage:
         """All of it."""
-        return self.attempts + self.distilling + self.gating
+        return self.attempts + self.distilling + self.embedding + self.gating
 
     @property
     def held_back(self) -> float:
@@ -52,8 +57,10 @@ class Cost:
     def as_json(self, plan: Plan, attempt: int, ceiling: Ceiling | None = None) -> dict[str, JSON]:
         """The figures of the estimate."""
         gate = _gate(plan, self, attempt, ceiling)
+        embedding = {"embedding": self.embedding.calls} if plan.embedding else {}
+        calls = {"attempts": self.attempts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
         return {
-            "calls": {"attempts": self.attempts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls},
+            "calls": {**calls, **embedding},
             "tokens": self.total.tokens,
             "usd": self.usd,
             "tasks": {"train": len(plan.tasks), "validation": len(plan.validation), "test": len(plan.test)},
@@ -73,11 +80,13 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     )
     attempts = _usage(frame, tasks, each, answer)
     distilling = _distilling(plan, distilled, answer) if settings.experiences else Usage()
+    embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * settings.gate_passes, answer)
     usd = None
     if prices:
         usd = prices(frame.model, attempts + gating) + prices(plan.distiller or frame.model, distilling)
-    return Cost(attempts, distilling, gating, usd, answer == ANSWER_TOKENS and not _limit(frame))
+        usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
+    return Cost(attempts, distilling, gating, usd, answer == ANSWER_TOKENS and not _limit(frame), embedding)
 
 
 def lines(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None = None) -> Iterator[str]:
@@ -87,6 +96,8 @@ def lines(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None = None)
     parts = [f"{size}: {found.attempts.calls:,} calls"]
     if found.distilling.calls:
         parts.append(f"proposals: at most {found.distilling.calls:,}")
+    if found.embedding.calls:
+        parts.append(f"embeddings: about {found.embedding.calls:,}")
     if plan.validation:
         size = f"{len(plan.validation)} tasks x {settings.gate_passes} passes x 2 priors"
         parts.append(f"gate: at most {found.gating.calls:,} ({size})")
@@ -118,7 +129,7 @@ def _gate(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> Gat
     settings, tasks = plan.settings, len(plan.validation)
     passes = settings.gate_passes
     if tasks and ceiling and ceiling.calls is not None:
-        needed = found.attempts.calls + found.distilling.calls
+        needed = found.attempts.calls + found.distilling.calls + found.embedding.calls
         left = ceiling.calls - min(needed, int(ceiling.calls * (1 - found.held_back)))
         passes = min(passes, left // (2 * tasks))
     return Gate(tasks, passes, settings.gate_alpha, attempt) if tasks and passes else None
@@ -144,6 +155,14 @@ def _distilling(plan: Plan, groups: int, answer: int) -> Usage:
     return Usage(
         calls + summaries, calls * context + summaries * summed, (calls + summaries) * settings.distiller_tokens
     )
+
+
+def _embedding(plan: Plan, groups: int) -> Usage:
+    """Of the probe and of what so many groups propose; what the namespace holds already is not known here."""
+    settings = plan.settings
+    texts = groups * settings.proposals
+    calls = 1 + settings.steps * ceil(texts / settings.steps / BATCH)
+    return Usage(calls, (1 + texts) * token_estimate("x" * WORD_CHARS * settings.experience_words))
 
 
 def _limit(frame: Frame) -> int | None:

@@ -8,10 +8,12 @@ from .credit import estimate, rollouts_needed, to_keep, to_retire
 from .demonstrations import demonstration
 from .distil import Distiller, merge, propose
 from .edits import Proposals
-from .experiences import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together
+from .embedding import Embedder
+from .experiences import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
 from .hashing import canonical, derive_seed
 from .inclusion import included
 from .joint_effect import JointEffect, to_keep_together
+from .overlap import NO_MEANINGS, Meanings
 from .prior import token_estimate
 from .records import Edit, Effect, Experience, Group, Run, Task
 from .rollouts import gather
@@ -56,6 +58,8 @@ class Taken:
     """Of groups of earlier steps that could not be distilled in an earlier sitting."""
     by_rule: str | None
     """Why proposals had to be merged by rule, if they had."""
+    by_wording: str | None
+    """Why they had to be compared by their wording alone, if an embedding model should have been asked."""
 
 
 class ExperienceLearning:
@@ -70,9 +74,10 @@ class ExperienceLearning:
         settings: Settings,
         *,
         count_tokens: Callable[[str], int] = token_estimate,
+        embedder: Embedder | None = None,
     ) -> None:
         """`count_tokens` tells the length of what is shown, best by the model's own tokenizer."""
-        self._count_tokens = count_tokens
+        self._count_tokens, self._embedder = count_tokens, embedder
         self.log = StepLog(store, run.id)
         self._made: dict[tuple[int, str], Attempt] = {}
         self._to_retry: dict[tuple[int, str], Attempt] = {}
@@ -178,18 +183,30 @@ class ExperienceLearning:
         failed = [group for group, found in zip(groups, proposals, strict=True) if found.failure]
         again = await self._again(step, failed)
         edits = [edit for found in (*proposals, *again) for edit in found.edits]
-        failure = None
+        by_rule = by_wording = None
         if edits:
             merged = await merge(self._distiller, step, edits, self._strategies)
-            failure = merged.failure
-            self._apply(merged.edits, step)
+            by_rule, (meanings, by_wording) = merged.failure, await self._meanings(merged.edits, step)
+            self._apply(merged.edits, step, meanings)
         self._demonstrate(groups, step)
         self._groups += groups
         self._measure(step)
-        return Taken(tuple(again), failure)
+        return Taken(tuple(again), by_rule, by_wording)
 
-    def _apply(self, edits: Sequence[Edit], step: int) -> None:
-        self._adopt(apply(self.library, edits, self._tasks, self._settings, run=self._run.id, step=step))
+    async def _meanings(self, edits: Sequence[Edit], step: int) -> tuple[Meanings, str | None]:
+        """What an embedding model makes of proposed strategies and of those that they must not repeat.
+
+        Demonstrations share a form, and so lie near each other whatever they show: their wording alone decides.
+        """
+        proposed = [edit.text for edit in edits if edit.operation in ("ADD", "UPDATE")]
+        if self._embedder is None or not proposed:
+            return NO_MEANINGS, None
+        existing = [entry.text for entry in rivals(self.library) if entry.kind == "strategy"]
+        return await self._embedder.meanings(step, [*existing, *proposed])
+
+    def _apply(self, edits: Sequence[Edit], step: int, meanings: Meanings = NO_MEANINGS) -> None:
+        run = self._run.id
+        self._adopt(apply(self.library, edits, self._tasks, self._settings, run=run, step=step, meanings=meanings))
 
     def _demonstrate(self, groups: Sequence[Group], step: int) -> None:
         """Put demonstrations on trial while there are places, from the tasks in the order drawn; one a task, ever."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from .admission import refusal
 from .credit import chance_of_help, interval
 from .joint_effect import JointEffect
+from .overlap import NO_MEANINGS, Meanings
 from .prior import render
 from .records import Decision, Edit, Effect, Experience, ExperienceKind, Origin, Task, Verdict
 from .settings import Settings
@@ -48,7 +49,14 @@ class Library:
 
 
 def apply(
-    library: Library, edits: Sequence[Edit], tasks: Sequence[Task], settings: Settings, *, run: str = "", step: int = 0
+    library: Library,
+    edits: Sequence[Edit],
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    run: str = "",
+    step: int = 0,
+    meanings: Meanings = NO_MEANINGS,
 ) -> Library:
     """The library after the edits of a step; `tasks` are those whose answers must not leak.
 
@@ -61,7 +69,7 @@ def apply(
     at = Origin(run, step)
     for edit in edits:
         if edit.operation in ("ADD", "UPDATE"):
-            library = _tried(library, edit, tasks, settings, at)
+            library = _tried(library, edit, tasks, settings, at=at, meanings=meanings)
         elif edit.operation == "DELETE":
             library = _taken_back(library, edit.target, _proposed(edit), settings, at)
     return library
@@ -107,7 +115,9 @@ def affordable(
     return tuple(entry for entry in current if entry.id in chosen)
 
 
-def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settings, at: Origin) -> Library:
+def _tried(
+    library: Library, edit: Edit, tasks: Sequence[Task], settings: Settings, *, at: Origin, meanings: Meanings
+) -> Library:
     """The library with the edit's text on trial (or kept, under `paper`), or refused."""
     known = {entry.id: entry for entry in library.experiences}
     parent = known.get(edit.target or "")
@@ -117,14 +127,20 @@ def _tried(library: Library, edit: Edit, tasks: Sequence[Task], settings: Settin
     experience = replace(text, origin=replace(at, tasks=sources, parent=parent.id if parent else None))
     if not _open(standing.get(experience.id)):
         return library
-    rivals = [entry for entry in library.experiences if entry is not parent and not _open(standing.get(entry.id))]
-    why = refusal(experience, rivals, tasks, settings) or _full(library, experience, parent, settings)
+    others = [entry for entry in rivals(library) if entry is not parent]
+    why = refusal(experience, others, tasks, settings, meanings) or _full(library, experience, parent, settings)
     verdict: Verdict = "refused" if why else _admitted(settings)
     if parent and not why and not settings.review:
         library = _taken_back(library, parent.id, f"UPDATE to {experience.id}", settings, at)
     decision = Decision(experience.id, verdict, why or _proposed(edit), RULE, at.run, at.step)
     experiences = tuple((known | {experience.id: experience}).values())
     return replace(library, experiences=experiences).decided(decision)
+
+
+def rivals(library: Library) -> list[Experience]:
+    """The experiences that a new one must not repeat: those that may not be proposed again."""
+    standing = library.standing
+    return [entry for entry in library.experiences if not _open(standing.get(entry.id))]
 
 
 def _open(last: Decision | None) -> bool:

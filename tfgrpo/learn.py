@@ -10,6 +10,8 @@ from .agents import executors
 from .budget import Budget
 from .cost import Cost, cost, lines
 from .distil import HOLD_TO_SCHEMA, Distiller
+from .embedding import STAGE as EMBEDDING
+from .embedding import Embedder
 from .errors import BudgetEnded
 from .experience_learning import ExperienceLearning
 from .learned import Learned, StepSummary
@@ -24,6 +26,7 @@ from .records import Prior, Run, TokenBias
 from .retokenise import fitted
 from .rollouts import SAMPLERS_OFF, Executor
 from .sitting import Notes, Sitting, ending
+from .step_log import StepLog
 from .steps import Steps
 from .store import SERVING, Store
 from .token_run import TokenRun
@@ -36,12 +39,14 @@ async def learn(
     observer: Observer,
     *,
     distiller: Upstream | None = None,
+    embedding: Upstream | None = None,
     fresh: bool = False,
     budget: Budget | None = None,
 ) -> Learned:
     """Learn a prior, and make it live if the gate says so; goes on with the same run where it was interrupted.
 
-    `upstream` journals to `store` under `budget`, and so does `distiller`, where experiences are proposed elsewhere.
+    `upstream` journals to `store` under `budget`, and so do `distiller`, where experiences are proposed elsewhere, and
+    `embedding`, where the plan's embedding model is elsewhere.
     What a budget ends is no error: what the completed steps taught is kept, and goes through the gate if what was held
     back for that is enough. Raises UpstreamError when no call can succeed, ModelError when a whole step or pass failed,
     RewardError and InputError as the reward does, PromptError for unusable templates, BudgetEnded when not even the
@@ -55,12 +60,15 @@ async def learn(
     with ending(store, run):
         backend = await probe(upstream, plan.frame.model, run=run.id)
         store.add_probe(upstream.key, plan.frame.model, backend)
+        embedder = await _embedder(plan, embedding or upstream, run, store)
         for line in lines(plan, estimate, _attempt(plan, run, store), budget.ceiling if budget else None):
             observer.note(line)
         inherited, moved = await fitted(start, upstream, backend, plan.frame.model, run=run.id)
         async with executors(plan.agent, upstream, plan.settings, store) as make:
             notes, proposing = Notes(observer), distiller or upstream
-            sitting = Sitting(plan, run, store, upstream, proposing, backend, make, observer, notes, start, budget)
+            sitting = Sitting(
+                plan, run, store, upstream, proposing, backend, make, observer, notes, start, budget, embedder
+            )
             learner = _Learner(sitting, inherited.biases)
             if moved:
                 notes.note(moved)
@@ -99,8 +107,19 @@ def _attempt(plan: Plan, run: Run, store: Store) -> int:
 
 def _model_of(plan: Plan, stage: str) -> str:
     """The model that the calls of a stage went to."""
+    if stage.startswith(EMBEDDING):
+        return plan.embedding or plan.frame.model
     own = stage.startswith(("probe", "rollout", "gate"))
     return plan.frame.model if own or plan.distiller is None else plan.distiller
+
+
+async def _embedder(plan: Plan, upstream: Upstream, run: Run, store: Store) -> Embedder | None:
+    """What asks the plan's embedding model, which is known to answer; raises UpstreamError where it does not."""
+    if plan.embedding is None or not plan.settings.experiences:
+        return None
+    embedder = Embedder(upstream, plan.embedding, plan.settings.embedding_near, run.id, StepLog(store, run.id))
+    await embedder.probe()
+    return embedder
 
 
 class _Learner:
@@ -111,7 +130,13 @@ class _Learner:
         plan, count = sitting.plan, token_count(sitting.upstream.tokenizer)
         self._sitting, self._tokens = sitting, TokenRun(sitting, inherited)
         self._experiences = ExperienceLearning(
-            _proposer(sitting), sitting.store, sitting.run, plan.tasks, plan.settings, count_tokens=count
+            _proposer(sitting),
+            sitting.store,
+            sitting.run,
+            plan.tasks,
+            plan.settings,
+            count_tokens=count,
+            embedder=sitting.embedder,
         )
         self._steps = Steps(sitting, self._experiences, self._tokens)
 

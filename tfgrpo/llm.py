@@ -4,9 +4,9 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Protocol, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, Self, TypeVar
 
 import httpx2
 import openai
@@ -15,9 +15,9 @@ from .backends import backend_key
 from .budget import Budget
 from .errors import InputError, ModelError, UpstreamError, shortened
 from .hashing import content_id
-from .records import JSON, CallKey, ChatBody, Reply, Usage
+from .records import JSON, CallKey, ChatBody, Reply, Usage, Vectors
 from .refusals import error_field, rejected_parameter, what_it_says, without
-from .replies import parse_reply
+from .replies import parse_reply, parse_vectors
 from .settings import Settings
 from .tokenizer import TokenId, Tokenizer
 
@@ -48,6 +48,19 @@ _CONNECT_SECONDS = 10.0
 _ASIDE_SECONDS = 10.0
 """How long to wait for routes that answer at once (/models, /tokenize)."""
 
+R = TypeVar("R", Reply, Vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route(Generic[R]):
+    """Where a request goes, and how its answer is read."""
+
+    path: str
+    gives: str
+    """What its answer is, for errors."""
+    read: Callable[[str], R]
+    """From the response's text; raises ModelError for what is no such answer."""
+
 
 class Upstream:
     """One OpenAI-compatible endpoint; a Model that keeps count.
@@ -67,14 +80,18 @@ class Upstream:
         budget: Budget | None = None,
         http_client: httpx2.AsyncClient | None = None,
         tokenizer: Tokenizer | None = None,
+        options: str = "--",
     ) -> None:
-        """Raises InputError for a base URL that is none, UpstreamError where there is no usable key."""
+        """Raises InputError for a base URL that is none, UpstreamError where there is no usable key.
+
+        `options` is what the options that name this endpoint begin with, for errors: `--distiller-`.
+        """
         settings = settings or Settings()
         key = _usable_key(api_key)
         base_url = base_url or os.environ.get("OPENAI_BASE_URL")
         url = _checked_url(base_url) if base_url else None
         if not (key or url):
-            raise UpstreamError("no API key: set OPENAI_API_KEY, or name another upstream with --base-url")
+            raise UpstreamError(f"no API key: set OPENAI_API_KEY, or name another upstream with {options}base-url")
         self.client = openai.AsyncOpenAI(
             base_url=url,
             api_key=key or "none",
@@ -89,6 +106,7 @@ class Upstream:
         self.dropped: dict[str, str] = {}
         self.tokenizer = tokenizer
         """Tells the ids of tokens that come without; `probe` finds one for models of OpenAI's."""
+        self._options = options
         self._secrets = [secret for secret in (key, self.client.base_url.password) if secret]
         self._seconds = settings.call_timeout
         self._journal = journal
@@ -108,27 +126,42 @@ class Upstream:
 
     async def exchange(self, body: ChatBody, key: CallKey) -> tuple[str, Reply]:
         """As the call, with the response's JSON text before the reply."""
+        return await self._exchange(self._chat, body, key)
+
+    async def embed(self, model: str, texts: Sequence[str], key: CallKey) -> Vectors:
+        """The vectors of texts, in their order, by an embedding model here; under the same terms as the call."""
+        route = _Route("/embeddings", f"embeddings of {len(texts)} texts", lambda told: parse_vectors(told, len(texts)))
+        return (await self._exchange(route, {"model": model, "input": list(texts)}, key))[1]
+
+    async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:
+        """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""
+        return await self._replay(self._chat, key, request)
+
+    @property
+    def _chat(self) -> _Route[Reply]:
+        return _Route("/chat/completions", "chat completion", lambda told: parse_reply(told, self._token_id))
+
+    async def _exchange(self, route: _Route[R], body: JSON, key: CallKey) -> tuple[str, R]:
         request = content_id("request", body)
-        known = await self.replay(key, request)
+        known = await self._replay(route, key, request)
         if known is not None:
             return known
         async with self._slots:
             if self._budget:
                 self._budget.admit()
-            response, lacking = await self._complete(body)
-            reply = self._parsed(response)
+            response, lacking = await self._complete(route.path, body)
+            reply = self._parsed(route, response)
             if self._budget:
                 self._budget.charge(body["model"], reply.usage)
             await self._commit(key, request, _noted(response, lacking), reply.usage)  # until then it is in flight
         self.usage += reply.usage
         return response, reply
 
-    async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:
-        """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""
+    async def _replay(self, route: _Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
         known = await self._committed(key, request)
         if known is None:
             return None
-        reply = replace(parse_reply(known, self._token_id), replayed=True)
+        reply = replace(route.read(known), replayed=True)
         for name, why in json.loads(known).get(_DROPPED, {}).items():
             self.dropped.setdefault(name, why)
         self.usage += reply.usage
@@ -169,13 +202,13 @@ class Upstream:
         if self._journal and key.run:
             await self._journal.record(key, request, response, usage)
 
-    async def _complete(self, body: ChatBody) -> tuple[str, Mapping[str, str]]:
+    async def _complete(self, path: str, body: JSON) -> tuple[str, Mapping[str, str]]:
         """The response's text, and which of the body's parameters were dropped to get it, and why."""
         while True:
             lacking = {name: why for name, why in self.dropped.items() if name in body}
             sent = without(body, lacking)
             try:
-                return (await self._send("/chat/completions", sent)).text, lacking
+                return (await self._send(path, sent)).text, lacking
             except openai.APIConnectionError as error:
                 raise self._lost(error) from None
             except openai.APIStatusError as error:
@@ -208,11 +241,11 @@ class Upstream:
     def _token_id(self) -> TokenId | None:
         return self.tokenizer.id_of if self.tokenizer else None
 
-    def _parsed(self, response: str) -> Reply:
+    def _parsed(self, route: _Route[R], response: str) -> R:
         try:
-            return parse_reply(response, self._token_id)
+            return route.read(response)
         except ModelError:
-            raise ModelError(f"{self.name} gave no chat completion: {self._safe(response, 120)}") from None
+            raise ModelError(f"{self.name} gave no {route.gives}: {self._safe(response, 120)}") from None
 
     def _lost(self, error: openai.APIConnectionError) -> ModelError:
         """Final while the upstream has never answered, and whenever it no longer takes connections."""
@@ -220,20 +253,22 @@ class Upstream:
         unreachable = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
         kind = UpstreamError if unreachable or not self._answered else ModelError
         if isinstance(error, openai.APITimeoutError) and not unreachable:
-            return kind(f"{self.name} did not answer within {self._seconds:g} s; is --base-url right?")
+            return kind(f"{self.name} did not answer within {self._seconds:g} s; is {self._options}base-url right?")
         words = self._safe(cause) or type(cause).__name__
-        return kind(f"cannot reach {self.name}: {words}; is it running, and is --base-url right?")
+        return kind(f"cannot reach {self.name}: {words}; is it running, and is {self._options}base-url right?")
 
     def _failure(self, error: openai.APIStatusError) -> ModelError:
         status = error.status_code
         if status in (401, 403):
-            refused = "it refuses the key in OPENAI_API_KEY" if self._secrets else "it wants a key; set OPENAI_API_KEY"
+            named = "OPENAI_API_KEY" + (f" (or {self._options}key-env)" if self._options != "--" else "")
+            refused = f"it refuses the key in {named}" if self._secrets else f"it wants a key; set {named}"
             return UpstreamError(f"{self.name} answered {status}: {refused}")
         if status == 402 or error_field(error, "code") == "insufficient_quota":
             return UpstreamError(f"{self.name} answered {status}: the account's quota is spent")
         words = self._safe(what_it_says(error))
         if status == 404:
-            return UpstreamError(f"{self.name} answered 404: {words}; are --model and --base-url right?")
+            named = f"{self._options}model and {self._options}base-url"
+            return UpstreamError(f"{self.name} answered 404: {words}; are {named} right?")
         return ModelError(f"{self.name} answered {status}: {words}", status)
 
     def _safe(self, text: object, limit: int = 300) -> str:
@@ -269,8 +304,8 @@ def _checked_url(given: str) -> str:
 
 
 def _may_pass(status: int) -> bool:
-    """Whether the SDK retries after this status."""
-    return status in (408, 409, 429) or status >= 500
+    """Whether a call may succeed when it is made again; 501: the server cannot do this at all."""
+    return status in (408, 409, 429) or (status >= 500 and status != 501)
 
 
 def _noted(response: str, lacking: Mapping[str, str]) -> str:

@@ -1,22 +1,28 @@
 """Whether a text gives away a task's answer, or says what another text says: comparisons in any language. Pure.
 
-Texts are compared as words (lower case, NFKC, no accents or punctuation), numbers as values whatever their format. An
+Texts are compared as words (lower case, NFKC, no accents or punctuation), numbers as values whatever their format, and
+by the vectors of an embedding model where there are any. An
 answer that several tasks share, or that most other tasks' prompts list, is a label; naming one is no leak. Small
 numbers, and answers of one or two characters, turn up by chance: they leak only from a source task of the experience.
 """
 
+import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .edits import words
 from .numerals import SMALL, dated, quantity, sequence, value, values
-from .records import JSON, Experience, Task
+from .records import JSON, Experience, Task, Vector
 
 NEAR = 0.65
 """Jaccard similarity of two texts' shingles from which they count as one."""
+APART = 0.25
+"""Similarity below which vectors may say that two texts are one. Texts that share more of their wording differ in a
+word or two, and vectors hardly see which: opposites in the same words lie nearer than the same advice in others."""
 SHINGLE = 4
 """Characters in a shingle."""
 PHRASE = 5
@@ -47,6 +53,34 @@ _NEGATIONS = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Meanings:
+    """What an embedding model makes of texts; without vectors none are alike."""
+
+    near: float = 1.0
+    """Cosine of two texts' vectors from which they count as one."""
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    """By text."""
+
+    def alike(self, one: str, other: str) -> bool:
+        """Whether two texts say the same in other words, as far as their vectors tell."""
+        mine, theirs = self.vectors.get(one), self.vectors.get(other)
+        if mine is None or theirs is None or similarity(one, other) >= APART:
+            return False
+        return cosine(mine, theirs) >= self.near
+
+
+NO_MEANINGS = Meanings()
+
+
+def cosine(one: Vector, other: Vector) -> float:
+    """Of the angle between two vectors, in [-1, 1]; 0 where there is none: they are of two models, or one is zero."""
+    size = math.hypot(*one) * math.hypot(*other)
+    if len(one) != len(other) or not size:
+        return 0.0
+    return max(-1.0, min(1.0, sum(a * b for a, b in zip(one, other, strict=True)) / size))
+
+
 def leaked_task(experience: Experience, tasks: Sequence[Task]) -> str | None:
     """The id of the first task whose answer the experience gives away, or None."""
     own = experience.origin.tasks
@@ -61,14 +95,17 @@ def leaked_task(experience: Experience, tasks: Sequence[Task]) -> str | None:
     return None
 
 
-def repeated(text: str, existing: Sequence[Experience], tasks: Sequence[Task]) -> str | None:
-    """The id of the first experience that says the same, or None.
+def repeated(
+    text: str, existing: Sequence[Experience], tasks: Sequence[Task], meanings: Meanings = NO_MEANINGS
+) -> str | None:
+    """The id of the first experience that says the same, in like words or by `meanings` in others, or None.
 
     Texts that name different labels or numbers, or of which one negates, are not the same however alike they look.
     """
     labels = {key for key, count in _counts(tasks).items() if count > 1}
     for other in existing:
-        if similarity(text, other.text) >= NEAR and _marks(text, labels) == _marks(other.text, labels):
+        alike = similarity(text, other.text) >= NEAR or meanings.alike(text, other.text)
+        if alike and _marks(text, labels) == _marks(other.text, labels):
             return other.id
     return None
 

@@ -34,6 +34,8 @@ class Plan:
     """What the gate decides by, and nothing else reads; none: what is learned goes live `ungated`."""
     test: tuple[Task, ...] = ()
     """What learning leaves to `eval`."""
+    embedding: str | None = None
+    """Name of the embedding model that tells the same advice in other words; None: wording alone decides."""
 
     @property
     def held_out(self) -> tuple[tuple[Role, tuple[Task, ...]], ...]:
@@ -57,9 +59,10 @@ def refuse_seen(plan: Plan, store: Store) -> None:
 def run_of(plan: Plan, parent: str | None) -> Run:
     """The run that carries out a plan, from the prior with that id; the sides of its tasks are part of it."""
     proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
+    comparing = {"embedding": plan.embedding} if plan.embedding else {}
     attempting = {"agent": plan.agent.name} if plan.agent else {}
     held: dict[str, JSON] = {role: task_set_id(task.id for task in side) for role, side in plan.held_out}
-    settings = {**plan.settings.as_json(), **proposing, **attempting, **held}
+    settings = {**plan.settings.as_json(), **proposing, **comparing, **attempting, **held}
     tasks = tuple(task.id for task in plan.tasks)
     return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
 

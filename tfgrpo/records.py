@@ -17,6 +17,8 @@ Message: TypeAlias = Mapping[str, JSON]
 """One chat message, as the OpenAI API spells it."""
 ChatBody: TypeAlias = Mapping[str, JSON]
 """The JSON body of a POST to /chat/completions."""
+Vector: TypeAlias = tuple[float, ...]
+"""A text's place by an embedding model; texts of like meaning point in like directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,16 @@ class Usage:
     def tokens(self) -> int:
         """Prompt and completion tokens together."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What an embedding model made of texts: one vector each, of one length, in their order."""
+
+    vectors: tuple[Vector, ...]
+    usage: Usage = field(default_factory=Usage)
+    replayed: bool = field(default=False, compare=False)
+    """From the journal: no call was made."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from .errors import ModelError, shortened
-from .records import JSON, Reply, TokenTrace, Usage, message_text
+from .records import JSON, Reply, TokenTrace, Usage, Vector, Vectors, message_text
 from .tokenizer import TokenId
 
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -43,6 +43,31 @@ def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
         trace=parse_trace(entries, token_id) if isinstance(entries, list) else None,
         choices=len(payload["choices"]),
     )
+
+
+def parse_vectors(response: str, texts: int) -> Vectors:
+    """The answer to a request for the embeddings of so many texts; raises ModelError when it is not one.
+
+    Vectors come in the order of the texts, whatever the order in which they were sent; all have one length.
+    """
+    try:
+        payload = json.loads(response)
+        by_text = {entry["index"]: _vector(entry["embedding"]) for entry in payload["data"]}
+        vectors = tuple(by_text[place] for place in range(texts))
+        lengths = {len(vector) for vector in vectors}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError("vectors of several lengths, or of none")
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise ModelError(f"no embeddings: {shortened(response)!r}") from error
+    return Vectors(vectors, _usage(payload.get("usage")))
+
+
+def _vector(given: JSON) -> Vector:
+    """Raises ValueError or TypeError for what is no list of numbers."""
+    vector = tuple(float(number) for number in given)
+    if not all(map(math.isfinite, vector)):
+        raise ValueError("a vector of infinite length")
+    return vector
 
 
 def _loads(response: str) -> JSON:

@@ -42,6 +42,9 @@ class Settings:
     distilled_groups: int | None = None
     """Tasks a step, drawn by hash, whose groups are distilled if they can teach; None: all."""
     experience_words: int = 32
+    embedding_near: float = 0.85
+    """Cosine of two strategies' vectors from which they are the same in other words, where there is an embedding model
+    (measured with all-MiniLM-L6-v2: `benchmarks/near_duplicates.py`)."""
     summary_chars: int = 2_000
     """An attempt longer than this is summarised before groups are contrasted."""
     distiller_retries: int = 2
@@ -163,7 +166,10 @@ _COUNTS = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
     "prior_tokens", "demonstration_chars", "top_logprobs", "gate_passes", "concurrency",
 )  # fmt: skip
-_SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above", "keep_joint_above")
+_SHARES = (
+    "embedding_near", "demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
+    "keep_joint_above",
+)  # fmt: skip
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),

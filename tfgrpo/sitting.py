@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .agents import Executors
 from .budget import Budget
+from .embedding import Embedder
 from .errors import BudgetEnded, StoreError, TfgrpoError
 from .llm import Upstream
 from .observer import Observer
@@ -62,6 +63,7 @@ class Sitting:
     start: Prior
     """The prior that the run began with."""
     budget: Budget | None = None
+    embedder: Embedder | None = None
 
     def prior(self, experiences: tuple[Experience, ...], biases: tuple[TokenBias, ...]) -> Prior:
         """A successor of the prior that the run began with."""

@@ -2,7 +2,8 @@
 
 Distilling a group may take several attempts, each in another sitting of the run, and each with calls of its own in the
 journal. One that failed is noted with its reason. When a step is taken in, it is noted which attempt counted for each
-of its groups, and which groups of earlier steps were distilled again beside them; that never changes any more.
+of its groups, and which groups of earlier steps were distilled again beside them; that never changes any more. Nor does
+it that texts got no vectors: the step went by their wording.
 """
 
 import json
@@ -76,6 +77,14 @@ class StepLog:
         while await self.failure(attempt) is not None:
             attempt = attempt.next
         return attempt
+
+    async def unembedded(self, step: int, batch: int) -> str | None:
+        """Why a step's texts of a batch have no vectors; None where that has not failed."""
+        return await self._read(CallKey(self._run, "not embedded", step, sample=batch))
+
+    async def leave_unembedded(self, step: int, batch: int, why: str) -> None:
+        """Note that they get none."""
+        await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
 
     def _key(self, attempt: Attempt) -> CallKey:
         return CallKey(self._run, "not distilled", attempt.step, attempt.task, retry=attempt.number)

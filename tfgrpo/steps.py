@@ -98,6 +98,8 @@ class Steps:
             self._executor = self._scoring()
         if taken.by_rule:
             note(f"step {step + 1}: proposals were merged by rule: {taken.by_rule}")
+        if taken.by_wording:
+            note(f"step {step + 1}: proposals were compared by their wording alone: {taken.by_wording}")
         if taken.again:
             failed = sum(found.failure is not None for found in taken.again)
             note(f"step {step + 1}: {len(taken.again)} groups of earlier steps distilled again, {failed} failed")

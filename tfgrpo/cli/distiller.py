@@ -92,5 +92,7 @@ class Elsewhere:
         if self.url is None:
             yield None
             return
-        async with Upstream(self.url, api_key=self.key, settings=settings, journal=journal, budget=budget) as own:
+        async with Upstream(
+            self.url, api_key=self.key, settings=settings, journal=journal, budget=budget, options="--distiller-"
+        ) as own:
             yield own

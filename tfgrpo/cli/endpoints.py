@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .embedding import NO_EMBEDDING, EmbeddingOptions
 from .target import endpoint
 
 if TYPE_CHECKING:
@@ -30,36 +31,49 @@ class Endpoints:
     budget: "Budget"
     """Of all calls together."""
     tokenizer: "Tokenizer | None"
+    embedding: EmbeddingOptions
 
     @asynccontextmanager
-    async def open(
-        self, settings: "Settings", journal: "Journal"
-    ) -> "AsyncIterator[tuple[Upstream, Upstream | None, Display]]":
-        """Both upstreams under one journal and budget, and a display of what they spend.
-
-        The second is None where the model's own endpoint serves what proposes.
-        """
+    async def open(self, settings: "Settings", journal: "Journal") -> "AsyncIterator[Opened]":
+        """All upstreams under one journal and budget, and a display of what they spend."""
         from ..llm import Upstream
         from ..progress import Display
-        from ..records import Usage
 
         own, budget = self.tokenizer, self.budget
         async with (
             Upstream(self.url, settings=settings, journal=journal, tokenizer=own, budget=budget) as upstream,
             self.elsewhere.open(settings, journal, budget) as distiller,
+            self.embedding.open(self.url, settings, journal, budget) as embedding,
         ):
-            with Display(lambda: upstream.usage + (distiller.usage if distiller else Usage())) as display:
-                yield upstream, distiller, display
+            others = [each for each in (distiller, embedding) if each]
+            with Display(lambda: sum((each.usage for each in others), upstream.usage)) as display:
+                yield Opened(upstream, distiller, embedding, display)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Where calls go while a command works, and who tells of them."""
+
+    upstream: "Upstream"
+    distiller: "Upstream | None"
+    """None where the model's own endpoint serves what proposes."""
+    embedding: "Upstream | None"
+    """None where there is no embedding model."""
+    display: "Display"
 
 
 @contextmanager
 def endpoints(
-    target: "Target", distiller: "DistillerOptions", spending: "Spending", tokenizer: "Tokenizer | None"
+    target: "Target",
+    distiller: "DistillerOptions",
+    spending: "Spending",
+    tokenizer: "Tokenizer | None",
+    embedding: EmbeddingOptions = NO_EMBEDDING,
 ) -> Iterator[Endpoints]:
     """What the options name; starts embedded models, and stops them on exit."""
     with (
         endpoint(target.base_url, target.model) as (url, model),
         distiller.endpoint(target.base_url) as (elsewhere, proposer),
     ):
-        budget = spending.budget(target.base_url, model, proposer)
-        yield Endpoints(url, model, elsewhere, proposer, budget, tokenizer)
+        budget = spending.budget(target.base_url, model, proposer, embedding.model)
+        yield Endpoints(url, model, elsewhere, proposer, budget, tokenizer, embedding)

@@ -109,10 +109,10 @@ async def _measured(wanted: "Measurement", store: "Store", there: Endpoints, not
     """Measure the arms, with a display of how it goes."""
     from ..measure import measure
 
-    async with there.open(wanted.settings, store) as (upstream, distiller, display):
+    async with there.open(wanted.settings, store) as to:
         for line in notes:
-            display.note(line)
-        return await measure(wanted, store, upstream, display, distiller=distiller, budget=there.budget)
+            to.display.note(line)
+        return await measure(wanted, store, to.upstream, to.display, distiller=to.distiller, budget=there.budget)
 
 
 def _notes(wanted: "Measurement", snapshot: "Snapshot", left: "HeldOut", arms: ArmOptions) -> Iterator[str]:

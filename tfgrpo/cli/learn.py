@@ -8,6 +8,7 @@ import click
 from . import OUT_OF_BUDGET, main
 from .agents import AgentOptions, agent_options
 from .distiller import DistillerOptions, distiller_options, prompts_option
+from .embedding import EmbeddingOptions, embedding_options
 from .endpoints import Endpoints, endpoints
 from .frame import FrameOptions, frame_options
 from .options import json_option, open_store, print_json, run_async, store_options
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @method_options
 @agent_options
 @distiller_options
+@embedding_options
 @prompts_option
 @sides_options
 @gate_options
@@ -60,6 +62,7 @@ def learn(
     frame: FrameOptions,
     agent: AgentOptions,
     distiller: DistillerOptions,
+    embedding: EmbeddingOptions,
     prompts: "Path | None",
     sides: Sides,
     spending: Spending,
@@ -92,18 +95,21 @@ def learn(
         tasks.reward_name,
         frame.read(target.model or target.base_url or ""),
         namespace,
-        read_settings({**settings, **agent.settings}),
+        read_settings({**settings, **agent.settings, **embedding.settings}),
         distiller.model,
         prompts,
         agent.load(),
         parts.validation,
         parts.test,
+        embedding.model,
     )
+    embedding.check(experiences=plan.settings.experiences)
     _refuse_frame_of_agent(plan)
     if dry_run:
-        _tell_cost(plan, spending.budget(target.base_url, plan.frame.model, plan.distiller), store, as_json=as_json)
+        budget = spending.budget(target.base_url, plan.frame.model, plan.distiller, plan.embedding)
+        _tell_cost(plan, budget, store, as_json=as_json)
         return
-    with open_store(store, create=True) as opened, endpoints(target, distiller, spending, named) as there:
+    with open_store(store, create=True) as opened, endpoints(target, distiller, spending, named, embedding) as there:
         plan = replace(plan, frame=replace(plan.frame, model=there.model), distiller=there.distiller)
         warn_of_model(namespace, opened.namespaces(), opened.live(namespace), there.model)
         notes = _notes(found, plan.settings)
@@ -127,10 +133,19 @@ async def _learned(plan: "Plan", store: "Store", there: Endpoints, notes: "Itera
     """Carry out a plan, with a display of how it goes."""
     from ..learn import learn as run_learning
 
-    async with there.open(plan.settings, store) as (upstream, distiller, display):
+    async with there.open(plan.settings, store) as to:
         for line in notes:
-            display.note(line)
-        return await run_learning(plan, store, upstream, display, distiller=distiller, fresh=fresh, budget=there.budget)
+            to.display.note(line)
+        return await run_learning(
+            plan,
+            store,
+            to.upstream,
+            to.display,
+            distiller=to.distiller,
+            embedding=to.embedding,
+            fresh=fresh,
+            budget=there.budget,
+        )
 
 
 def _notes(found: "TaskSet", settings: "Settings") -> Iterator[str]:

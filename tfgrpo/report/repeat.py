@@ -18,6 +18,8 @@ VALUES = {
     "distilled_groups": "--distilled-groups",
     "distiller_tokens": "--distiller-tokens",
     "distiller": "--distiller-model",
+    "embedding": "--embedding-model",
+    "embedding_near": "--embedding-near",
     "gate_alpha": "--alpha",
     "gate_passes": "--passes",
     "repeats": "--repeat",
