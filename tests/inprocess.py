@@ -77,6 +77,7 @@ async def upstream(
     settings: Settings | None = None,
     budget: Budget | None = None,
     tokenizer: Tokenizer | None = None,
+    options: str = "--",
 ) -> AsyncIterator[Upstream]:
     """An Upstream whose requests go to `server`."""
     transport = httpx2.MockTransport(server) if isinstance(server, Server) else httpx2.ASGITransport(app=server)
@@ -90,6 +91,7 @@ async def upstream(
             budget=budget,
             http_client=client,
             tokenizer=tokenizer,
+            options=options,
         ) as made,
     ):
         yield made

@@ -146,6 +146,47 @@ def test_the_distiller_may_live_elsewhere_with_a_key_of_its_own(
     assert b"sk-other" not in b"".join(path.read_bytes() for path in folder.glob("tfgrpo.db*"))
 
 
+OTHER_WORDS = "To route some mail, name its category and stop there."
+
+
+def twice(body: ChatBody) -> str:
+    """As `answering`, but the same advice is proposed in two wordings."""
+    if not is_distilling(body) or "<attempt>" in said(body):
+        return answering(body)
+    texts = (ADVICE, OTHER_WORDS)
+    return json.dumps([{"operation": "ADD", "text": text, "target": "", "from": ["P1"]} for text in texts])
+
+
+def test_an_embedding_model_may_live_elsewhere_with_a_key_of_its_own(
+    folder: Path, model: ScriptedModel, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEAR_KEY", "sk-near-0123456789")
+    model.script = twice
+    near = ScriptedModel(lambda body: "", embed=lambda text: (1.0, 0.0))
+    with serving(near.app) as there:
+        options = ("--embedding-model", "near", "--embedding-base-url", there, "--embedding-key-env", "NEAR_KEY")
+        result = learn(url, "--steps", "1", "--no-demonstrations", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["fates"] == {"on trial": 1, "refused": 1}
+    assert near.embedded[1:] == [[ADVICE, OTHER_WORDS]]
+    assert {headers["authorization"] for headers in near.headers} == {"Bearer sk-near-0123456789"}
+    assert json.loads(result.stdout)["usage"]["calls"] == len(model.requests) + len(near.embedded)
+    assert b"sk-near" not in b"".join(path.read_bytes() for path in folder.glob("tfgrpo.db*"))
+
+
+def test_the_embedding_model_is_looked_for_beside_the_model_itself(
+    folder: Path, model: ScriptedModel, url: str
+) -> None:
+    options = ("--steps", "1", "--no-demonstrations", "--embedding-model", "near")
+    missing = learn(url, *options)
+    assert missing.exit_code == 1
+    assert "no embeddings by near: 127.0.0.1" in missing.stderr
+    assert "--embedding-base-url" in missing.stderr
+    assert rollouts(model) == []
+    model.script, model.embed = twice, lambda text: (1.0, 0.0)
+    assert json.loads(learn(url, *options).stdout)["fates"] == {"on trial": 1, "refused": 1}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -155,6 +196,11 @@ def test_the_distiller_may_live_elsewhere_with_a_key_of_its_own(
             "NOPE is not set",
         ),
         (("--distiller-key-env", "NOPE"), "goes with --distiller-base-url"),
+        (("--embedding-base-url", "http://127.0.0.1:9/v1"), "--embedding-base-url goes with --embedding-model"),
+        (("--embedding-near", "0.9"), "--embedding-near goes with --embedding-model"),
+        (("--embedding-model", "near", "--embedding-key-env", "NOPE"), "--embedding-key-env: the variable NOPE"),
+        (("--embedding-model", "near", "--embedding-near", "1.5"), "setting embedding_near is 1.5"),
+        (("--embedding-model", "near", "--no-experiences"), "--no-experiences leaves none"),
         (("--prompts", "nowhere"), "prompt summarise: cannot read"),
     ],
 )

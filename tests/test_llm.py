@@ -8,6 +8,7 @@ import traceback
 import httpx2
 import pytest
 
+from tfgrpo.budget import Budget, Ceiling
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
 from tfgrpo.llm import Upstream
 from tfgrpo.records import JSON, CallKey, ChatBody, Usage
@@ -540,3 +541,57 @@ async def test_a_server_on_this_machine_is_called_past_the_environments_http_pro
         async with Upstream(url) as upstream:
             reply = await upstream({"model": "m", "messages": [{"role": "user", "content": "?"}]}, CallKey("", "chat"))
     assert reply.text == "hello"
+
+
+# Embeddings
+
+
+def vectors(*rows: list[float]) -> httpx2.Response:
+    found = [{"index": place, "embedding": row} for place, row in enumerate(rows)]
+    return httpx2.Response(200, json={"data": found, "usage": {"prompt_tokens": 5, "total_tokens": 5}})
+
+
+async def test_texts_are_embedded_in_one_call_that_is_counted_and_committed() -> None:
+    server, journal, asked = Server(vectors([1, 0], [0, 1])), MemoryJournal(), list[str]()
+
+    def price(model: str, usage: Usage) -> float:
+        asked.append(model)
+        return usage.tokens / 10
+
+    budget = Budget(Ceiling(), price)
+    async with upstream(server, journal=journal, budget=budget) as calling:
+        found = await calling.embed("near", ["one", "two"], KEY)
+        assert calling.usage == found.usage == Usage(1, 5, 0)
+    assert found.vectors == ((1.0, 0.0), (0.0, 1.0))
+    assert str(server.requests[0].url) == f"{URL}/embeddings"
+    assert server.bodies == [{"model": "near", "input": ["one", "two"]}]
+    assert (budget.spent.calls, budget.spent.usd, asked) == (1, 0.5, ["near"])
+    async with upstream(Server(refusal(500)), journal=journal) as calling:
+        again = await calling.embed("near", ["one", "two"], KEY)
+        assert (again, again.replayed) == (found, True)
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (vectors([1, 0]), "fake gave no embeddings of 2 texts: "),
+        (completion(), "fake gave no embeddings of 2 texts: "),
+        (refusal(501, "start it with --embeddings"), "fake answered 501: start it with --embeddings"),
+        (refusal(400, "not an embedding model"), "fake answered 400: not an embedding model"),
+        (refusal(404, "no"), "fake answered 404: no; are --embedding-model and --embedding-base-url right?"),
+        (refusal(401, "no"), "fake answered 401: it refuses the key in OPENAI_API_KEY (or --embedding-key-env)"),
+    ],
+)
+async def test_a_server_without_embeddings_says_so_at_the_first_call(response: httpx2.Response, words: str) -> None:
+    server = Server(response)
+    async with upstream(server, options="--embedding-") as calling:
+        with pytest.raises(ModelError) as caught:
+            await calling.embed("near", ["one", "two"], KEY)
+    assert str(caught.value).startswith(words)
+    assert len(server.requests) == 1
+
+
+async def test_an_endpoint_that_is_not_there_is_named_by_the_options_that_name_it() -> None:
+    async with upstream(Server(httpx2.ConnectError("refused")), options="--distiller-") as calling:
+        with pytest.raises(UpstreamError, match=r"is --distiller-base-url right\?"):
+            await calling(BODY, KEY)

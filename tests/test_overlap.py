@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.overlap import NEAR, leaked_task, repeated, similarity
-from tfgrpo.records import JSON, Experience, Origin, Task
+from tfgrpo.overlap import APART, NEAR, Meanings, cosine, leaked_task, repeated, similarity
+from tfgrpo.records import JSON, Experience, Origin, Task, Vector
 
 LABELS = [Task(f"message {number}", label) for number, label in enumerate(("BILL", "BILL", "TECH", "TECH", "SALE"))]
 
@@ -113,6 +113,47 @@ FIRST = Experience("When the message mentions a refund, answer BILL.")
 )
 def test_the_same_advice_is_recognised_and_opposite_advice_is_not_the_same(text: str, same: bool) -> None:
     assert repeated(text, [FIRST], LABELS) == (FIRST.id if same else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("If money is to be given back, the code is BILL.", True),
+        ("If money is to be given back, the code is TECH.", False),
+        ("If money is to be given back, the code is not BILL.", False),
+        ("If 2 sums are to be given back, the code is BILL.", False),
+        ("When the message mentions an invoice, answer BILL.", False),
+    ],
+)
+def test_vectors_tell_the_same_advice_in_other_words_and_nothing_else(text: str, same: bool) -> None:
+    """Other labels, numbers and negations are other advice; of like wording the wording alone decides."""
+    one = Meanings(0.9, {FIRST.text: (1.0, 0.0), text: (1.0, 0.1)})
+    assert similarity(FIRST.text, text) < NEAR
+    assert repeated(text, [FIRST], LABELS, one) == (FIRST.id if same else None)
+    far = Meanings(0.9, {FIRST.text: (1.0, 0.0), text: (0.1, 1.0)})
+    assert repeated(text, [FIRST], LABELS, far) is None
+    assert repeated(text, [FIRST], LABELS, Meanings(0.9, {text: (1.0, 0.0)})) is None
+    assert repeated(text, [FIRST], LABELS) is None
+
+
+def test_texts_that_share_their_wording_are_not_alike_however_near_their_vectors() -> None:
+    up, down = "When rounding, round up.", "When rounding, round down."
+    assert APART <= similarity(up, down) < NEAR
+    assert not Meanings(0.5, {up: (1.0,), down: (1.0,)}).alike(up, down)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ((1.0, 0.0), (2.0, 0.0), 1.0),
+        ((1.0, 0.0), (0.0, 3.0), 0.0),
+        ((1.0, 1.0), (-2.0, -2.0), -1.0),
+        ((0.0, 0.0), (1.0, 1.0), 0.0),
+        ((1.0, 0.0), (1.0, 0.0, 0.0), 0.0),
+    ],
+)
+def test_the_cosine_is_of_the_angle_alone(one: Vector, other: Vector, found: float) -> None:
+    assert cosine(one, other) == pytest.approx(found)
 
 
 @given(st.text(max_size=80), st.text(max_size=80))

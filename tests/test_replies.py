@@ -8,7 +8,7 @@ import pytest
 
 from tfgrpo.errors import ModelError
 from tfgrpo.records import JSON, Usage
-from tfgrpo.replies import parse_reply, parse_trace
+from tfgrpo.replies import parse_reply, parse_trace, parse_vectors
 
 
 def response(message: JSON = None, **more: JSON) -> str:
@@ -163,3 +163,39 @@ def test_log_probabilities_without_use_never_lose_the_answer(logprobs: JSON) -> 
     reply = parse_reply(response(logprobs=logprobs))
     assert reply.text == "yes"
     assert reply.trace is None or reply.trace.ids.tolist() == [[4]]
+
+
+def embeddings(*vectors: JSON, **more: JSON) -> str:
+    return json.dumps({"data": [{"index": place, "embedding": each} for place, each in enumerate(vectors)], **more})
+
+
+def test_vectors_come_in_the_order_of_the_texts_whatever_the_order_sent() -> None:
+    sent = {"data": [{"index": 1, "embedding": [0, 1]}, {"index": 0, "embedding": [1, 0.5]}]}
+    found = parse_vectors(json.dumps({**sent, "usage": {"prompt_tokens": 7, "total_tokens": 7}}), 2)
+    assert found.vectors == ((1.0, 0.5), (0.0, 1.0))
+    assert found.usage == Usage(1, 7, 0)
+    assert parse_vectors(embeddings([1], [2]), 2).usage == Usage(1)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "no JSON",
+        "[]",
+        "{}",
+        json.dumps({"data": None}),
+        json.dumps({"data": [{"embedding": [1.0]}]}),
+        json.dumps({"choices": []}),
+        embeddings([1.0]),
+        embeddings([1.0], [1.0, 2.0]),
+        embeddings([], []),
+        embeddings([1.0], [math.nan]),
+        embeddings([1.0], [math.inf]),
+        embeddings([1.0], [None]),
+        embeddings([1.0], "AACAPw=="),
+        embeddings([1.0], 2.0),
+    ],
+)
+def test_what_is_no_vector_for_each_of_two_texts_is_an_error(response: str) -> None:
+    with pytest.raises(ModelError, match="no embeddings"):
+        parse_vectors(response, 2)

@@ -15,7 +15,10 @@ WHOLE = (
     "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency", "bias_entries", "gate_passes",
 )  # fmt: skip
 FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups", "effect_window")
-SHARES = ("demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above", "keep_joint_above")
+SHARES = (
+    "embedding_near", "demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
+    "keep_joint_above",
+)  # fmt: skip
 AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout", "agent_timeout")
 BAD = [
     *((name, value) for name in WHOLE for value in (0, -1, 2.5, "8", None)),

@@ -118,6 +118,26 @@ async def test_the_routes_beside_the_chat() -> None:
         assert (await client.put("/v1/files/x?a=b", content=b"\x00\xff")).content == b"\x00\xff"
 
 
+@pytest.mark.parametrize(
+    "client", [ScriptedModel(lambda body: "", embed=lambda text: (float(len(text)), 0.5))], indirect=True
+)
+async def test_the_sdk_gets_embeddings_where_they_are_scripted(client: openai.AsyncOpenAI) -> None:
+    found = await client.embeddings.create(model="fake", input=["a", "b c"], encoding_format="float")
+    assert [entry.embedding for entry in found.data] == [[1.0, 0.5], [3.0, 0.5]]
+    assert (found.usage.prompt_tokens, found.usage.total_tokens) == (3, 3)
+    (one,) = (await client.embeddings.create(model="fake", input="four", encoding_format="float")).data
+    assert one.embedding == [4.0, 0.5]
+
+
+async def test_an_embedding_may_be_an_error() -> None:
+    model = ScriptedModel(lambda body: "", embed=lambda text: Answer("no", status=404) if text == "bad" else (1.0,))
+    transport = httpx2.ASGITransport(app=model.app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://fake") as client:
+        sent = await client.post("/v1/embeddings", json={"model": "m", "input": ["good", "bad"]})
+    assert (sent.status_code, sent.json()["error"]["message"]) == (404, "no")
+    assert model.embedded == [["good", "bad"]]
+
+
 async def test_the_app_can_be_run_by_any_server() -> None:
     events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
     said: list[MutableMapping[str, Any]] = []

@@ -35,8 +35,10 @@ class Embedder:
         """One call, before anything is spent on rollouts; raises UpstreamError where it gives no embedding."""
         try:
             await self._upstream.embed(self._model, [_PROBE], CallKey(self._run, f"{STAGE} probe"))
+        except UpstreamError as error:
+            raise UpstreamError(f"no embeddings by {self._model}: {error}") from None
         except ModelError as error:
-            hint = "name another --embedding-model or --embedding-base-url, or learn without them"
+            hint = "name another --embedding-model or --embedding-base-url"
             raise UpstreamError(f"no embeddings by {self._model}: {error}; {hint}") from None
 
     async def meanings(self, step: int, texts: Sequence[str]) -> tuple[Meanings, str | None]:

@@ -38,6 +38,7 @@ class Answer:
 
 
 Script: TypeAlias = Callable[[ChatBody], "str | Answer"]
+Embed: TypeAlias = Callable[[str], "Sequence[float] | Answer"]
 
 
 def payload(body: ChatBody, answer: Answer) -> dict[str, JSON]:
@@ -80,6 +81,10 @@ class ScriptedModel:
     """`owned_by` in /v1/models: `llamacpp` and `vllm` are treated as what they are."""
     tokenizer: Callable[[str], Sequence[int]] = lambda text: [len(word) for word in text.split()]
     """Token ids of a text, for /tokenize."""
+    embed: Embed | None = None
+    """The vector of a text, or an error, for /v1/embeddings; None: there is no such route."""
+    embedded: list[list[str]] = field(default_factory=list)
+    """The texts of every request for embeddings."""
     requests: list[ChatBody] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -94,7 +99,10 @@ class ScriptedModel:
         return parse_reply(json.dumps(payload(body, self.answer(body))))
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/models, /tokenize, /health; an echo elsewhere."""
+        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/embeddings, /v1/models, /tokenize, /health.
+
+        An echo elsewhere.
+        """
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
@@ -105,6 +113,8 @@ class ScriptedModel:
         path, method = scope["path"], scope["method"]
         if method == "POST" and path.endswith("/chat/completions"):
             await self._complete(json.loads(raw), send)
+        elif method == "POST" and path.endswith("/embeddings") and self.embed:
+            await self._embed(json.loads(raw), self.embed, send)
         elif method == "GET" and path.endswith("/models"):
             models = [{"id": self.name, "object": "model", "created": 0, "owned_by": self.owner}]
             await _respond(send, 200, json.dumps({"object": "list", "data": models}).encode())
@@ -116,6 +126,20 @@ class ScriptedModel:
             await _respond(send, 200, b'{"status":"ok"}')
         else:
             await _respond(send, 200, raw, content_type=b"application/octet-stream")
+
+    async def _embed(self, body: JSON, embed: Embed, send: Send) -> None:
+        texts = [body["input"]] if isinstance(body["input"], str) else list(body["input"])
+        self.embedded.append(texts)
+        vectors = [embed(text) for text in texts]
+        failed = next((vector for vector in vectors if isinstance(vector, Answer)), None)
+        if failed:
+            await _respond(send, failed.status, json.dumps(payload(body, failed)).encode())
+            return
+        found = [{"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(vectors)]
+        tokens = sum(len(text.split()) for text in texts)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        told = {"object": "list", "model": body["model"], "data": found, "usage": usage}
+        await _respond(send, 200, json.dumps(told).encode())
 
     async def _complete(self, body: ChatBody, send: Send) -> None:
         answer = self.answer(body)
