@@ -137,9 +137,40 @@ def test_vectors_tell_the_same_advice_in_other_words_and_nothing_else(text: str,
 
 
 def test_texts_that_share_their_wording_are_not_alike_however_near_their_vectors() -> None:
-    up, down = "When rounding, round up.", "When rounding, round down."
-    assert APART <= similarity(up, down) < NEAR
-    assert not Meanings(0.5, {up: (1.0,), down: (1.0,)}).alike(up, down)
+    one, other = "When explaining, be brief.", "When explaining, be thorough."
+    assert APART <= similarity(one, other) < NEAR
+    assert not Meanings(0.5, {one: (1.0,), other: (1.0,)}).alike(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("When rounding, round up.", "When rounding, round down."),
+        ("When two dates are given, take the later one.", "When two dates are given, take the earlier one."),
+        ("When counting days, include the first day.", "When counting days, exclude the first day."),
+        ("When the review is positive, answer PRAISE.", "When the review is positive, answer COMPLAINT."),
+    ],
+)
+def test_opposites_are_not_the_same_though_no_task_knows_their_words(one: str, other: str) -> None:
+    assert similarity(one, other) >= NEAR
+    assert repeated(one, [Experience(other)], []) is None
+    assert repeated(other, [Experience(one)], []) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("When a number is given, round it up or down.", "When a number is given, round it down or up."),
+        ("When the review is positive, answer PRAISE.", "When the review is positive, answer praise!"),
+        (
+            "When the review is good, answer PRAISE, not COMPLAINT.",
+            "When a review is good, answer PRAISE not COMPLAINT.",
+        ),
+    ],
+)
+def test_what_both_texts_name_makes_no_opposites(one: str, other: str) -> None:
+    known = Experience(other)
+    assert repeated(one, [known], []) == known.id
 
 
 @pytest.mark.parametrize(

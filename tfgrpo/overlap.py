@@ -33,6 +33,7 @@ DIGITS = 5
 """A number of at least this many digits is found however they are spread over a text."""
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
+_CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
 _NEGATIONS = frozenset(
     (
         "no",
@@ -81,6 +82,21 @@ def cosine(one: Vector, other: Vector) -> float:
     return max(-1.0, min(1.0, sum(a * b for a, b in zip(one, other, strict=True)) / size))
 
 
+_OPPOSITES = """
+    up/down first/last upper/lower above/below left/right top/bottom front/back inside/outside before/after
+    first/second earlier/later early/late earliest/latest begin/end start/end start/stop beginning/end
+    open/close more/less more/fewer most/least most/fewest higher/lower highest/lowest greater/smaller
+    larger/smaller largest/smallest longer/shorter longest/shortest long/short maximum/minimum increase/decrease
+    ascending/descending add/subtract multiply/divide include/exclude keep/drop keep/remove keep/change
+    add/remove add/omit include/omit accept/reject show/hide true/false yes/no right/wrong correct/incorrect
+    positive/negative good/bad happy/unhappy even/odd same/different formal/informal formally/informally
+    brief/detailed broad/narrow general/specific capital/lower uppercase/lowercase singular/plural old/new
+    oldest/newest today/tomorrow single/several one/all any/all
+"""
+_ENDS = tuple((one, other) for one, _, other in (pair.partition("/") for pair in _OPPOSITES.split()))
+"""English words that are opposites, in pairs."""
+
+
 def leaked_task(experience: Experience, tasks: Sequence[Task]) -> str | None:
     """The id of the first task whose answer the experience gives away, or None."""
     own = experience.origin.tasks
@@ -100,12 +116,13 @@ def repeated(
 ) -> str | None:
     """The id of the first experience that says the same, in like words or by `meanings` in others, or None.
 
-    Texts that name different labels or numbers, or of which one negates, are not the same however alike they look.
+    Texts that name different labels or numbers, or opposites, or of which one negates, are not the same however alike
+    they look.
     """
     labels = {key for key, count in _counts(tasks).items() if count > 1}
     for other in existing:
         alike = similarity(text, other.text) >= NEAR or meanings.alike(text, other.text)
-        if alike and _marks(text, labels) == _marks(other.text, labels):
+        if alike and _marks(text, labels) == _marks(other.text, labels) and not _opposed(text, other.text):
             return other.id
     return None
 
@@ -126,6 +143,22 @@ def _marks(text: str, labels: set[str]) -> set[str]:
     flat = _plain(text)
     named = {label for label in labels if _holds(flat, label)}
     return named | _NEGATIONS.intersection(flat.split()) | {str(number) for number in values(text)}
+
+
+def _opposed(one: str, other: str) -> bool:
+    """Whether each text has a word that the other lacks, and these are opposites, or both a name in capitals."""
+    mine, theirs = set(_plain(one).split()), set(_plain(other).split())
+    only_mine, only_theirs = mine - theirs, theirs - mine
+    if only_mine & _capitals(one) and only_theirs & _capitals(other):
+        return True
+    return any(
+        (low in only_mine and high in only_theirs) or (high in only_mine and low in only_theirs) for low, high in _ENDS
+    )
+
+
+def _capitals(text: str) -> set[str]:
+    """The words that stand in capitals, in lower case: labels, mostly."""
+    return {word.casefold() for word in _CAPITALS.findall(text)}
 
 
 @lru_cache(maxsize=4096)
