@@ -49,7 +49,7 @@ class Embedder:
             why = await self._embed(step, number, new[start : start + BATCH])
             if why:
                 break
-        return Meanings(self._near, self._vectors), why
+        return Meanings(self._near, dict(self._vectors)), why
 
     async def _embed(self, step: int, number: int, texts: Sequence[str]) -> str | None:
         """Learn the vectors of a batch of a step; why it failed, in whatever sitting, if it did."""
