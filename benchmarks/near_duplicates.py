@@ -2,11 +2,11 @@
 
     python -m benchmarks.near_duplicates --model all-MiniLM-L6-v2 --base-url http://127.0.0.1:8901/v1
 
-The pairs are those of `data/near-duplicates.jsonl`, 40 of each kind, written for this: the same advice in other words;
-opposites in the same words and in others; and neighbours, different advice on one occasion, in the same words and in
-others. All but the first kind are honest proposals, and none of them should be merged. Prints a row a kind: how many
-pairs are merged by wording, how many with the model's vectors too from each threshold (`--embedding-near`), and how
-many a cosine alone would merge from the default one.
+The pairs are those of `data/near-duplicates.jsonl`: the same advice in other words, written for this and as a 0.5B
+model restated it (those of 28 restatements that kept the meaning); opposites in like words and in others; and
+neighbours, different advice on one occasion, in like words and in others. All but the same are honest proposals, and
+none of them should be merged. Prints a row a kind: how many pairs are merged by wording, how many with the model's
+vectors too from each threshold (`--embedding-near`), and how many a cosine alone would merge from the default one.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from tfgrpo.records import CallKey, Experience, Task, Vector
 from tfgrpo.settings import Settings
 
 FILE = Path(__file__).with_name("data") / "near-duplicates.jsonl"
-THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+THRESHOLDS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 LABELS = tuple(
     Task(f"{label}, message {number}", label)
     for label in ("BILL", "TECH", "SALE", "PRAISE", "COMPLAINT")

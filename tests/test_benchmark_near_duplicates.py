@@ -11,13 +11,13 @@ from tfgrpo.testing import ScriptedModel
 PAIRS = read_pairs()
 
 
-def test_there_are_as_many_pairs_of_each_kind_and_none_twice() -> None:
-    assert set(Counter(pair.kind for pair in PAIRS).values()) == {40}
-    assert len({(pair.one, pair.other) for pair in PAIRS}) == len(PAIRS) == 200
+def test_no_pair_is_there_twice() -> None:
+    assert len({(pair.one, pair.other) for pair in PAIRS}) == len(PAIRS) == 268
+    assert [*Counter(pair.kind for pair in PAIRS).values()] == [40, 8, 100, 40, 40, 40]
 
 
 def test_what_is_in_other_words_shares_little_wording() -> None:
-    worded = [pair for pair in PAIRS if pair.kind == "same" or pair.kind.endswith("other words")]
+    worded = [pair for pair in PAIRS if pair.kind.endswith("other words")]
     assert max(similarity(pair.one, pair.other) for pair in worded) < 0.3
 
 
@@ -28,10 +28,13 @@ async def test_the_table_counts_what_wording_and_vectors_would_merge() -> None:
     texts = list(dict.fromkeys(text for pair in PAIRS for text in (pair.one, pair.other)))
     async with upstream(ScriptedModel(lambda body: "", embed=embed).app) as calling:
         _, _, same, *others = table(PAIRS, await embedded(calling, "m", texts))
-    assert same == "| same | 40 | 1.00 | 0 | 29 | 29 | 29 | 29 | 29 | 29 | 39 |", "11 differ in a number or negation"
-    assert [row.split(" | ")[0] for row in others] == [
-        "| opposite",
-        "| neighbour",
-        "| opposite in other words",
-        "| neighbour in other words",
+    assert same == "| same in other words | 40 | 1.00 | 0 | 29 | 29 | 29 | 29 | 29 | 29 | 39 |", (
+        "11 differ in a number or negation"
+    )
+    assert [row.split(" | ")[:2] for row in others] == [
+        ["| same as a 0.5B model restated it", "8"],
+        ["| opposite in like words", "100"],
+        ["| opposite in other words", "40"],
+        ["| neighbour in like words", "40"],
+        ["| neighbour in other words", "40"],
     ]

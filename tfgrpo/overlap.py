@@ -20,7 +20,7 @@ from .records import JSON, Experience, Task, Vector
 
 NEAR = 0.65
 """Jaccard similarity of two texts' shingles from which they count as one."""
-APART = 0.25
+APART = 0.45
 """Similarity below which vectors may say that two texts are one. Texts that share more of their wording differ in a
 word or two, and vectors hardly see which: opposites in the same words lie nearer than the same advice in others."""
 SHINGLE = 4

@@ -42,7 +42,7 @@ class Settings:
     distilled_groups: int | None = None
     """Tasks a step, drawn by hash, whose groups are distilled if they can teach; None: all."""
     experience_words: int = 32
-    embedding_near: float = 0.85
+    embedding_near: float = 0.9
     """Cosine of two strategies' vectors from which they are the same in other words, where there is an embedding model
     (measured with all-MiniLM-L6-v2: `benchmarks/near_duplicates.py`)."""
     summary_chars: int = 2_000

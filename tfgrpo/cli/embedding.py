@@ -99,7 +99,7 @@ embedding_options = gathered(
     click.option(
         "--embedding-near",
         type=float,
-        help="Cosine from which two proposals count as the same; models differ.  [default: 0.85]",
+        help="Cosine from which two proposals count as the same; models differ.  [default: 0.9]",
     ),
     prefix="embedding_",
 )
