@@ -11,8 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "errors", "hashing", "plugins", "families", "records", "validation", "observer", "settings", "assets", "prompts",
-    "tokenizer", "prior", "backends",
+    "errors", "wording", "hashing", "plugins", "families", "records", "validation", "observer", "settings", "assets",
+    "prompts", "tokenizer", "prior", "backends",
     "replies", "refusals", "budget", "llm", "local", "events", "testing",
     "gym", "tasks", "splits", "rollouts", "agents", "rewards", "shaping", "advantage", "visits",
     "tokens", "token_choice", "log_odds", "inclusion", "credit", "joint_effect",

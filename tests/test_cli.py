@@ -123,7 +123,7 @@ def test_repeated_tasks_are_counted_and_said(folder: Path, url: str) -> None:
     Path(path).write_text(Path(path).read_text() + "\n" + Path(path).read_text())
     result = tfgrpo("learn", path, "--model", "fake", "--base-url", url, *SMALL)
     assert result.exit_code == 0
-    assert f"{len(TASKS)} repeated tasks are counted once" in result.stderr
+    assert f"{len(TASKS)} repeated tasks counted once" in result.stderr
 
 
 def test_tasks_that_were_learned_from_are_left_out_of_evaluation(folder: Path, url: str) -> None:
@@ -132,7 +132,7 @@ def test_tasks_that_were_learned_from_are_left_out_of_evaluation(folder: Path, u
     write_tasks(both, 100)
     both.write_text(both.read_text() + "\n" + (folder / "train.jsonl").read_text())
     result = tfgrpo("eval", str(both), "--base-url", url)
-    assert f"{len(TASKS)} tasks were used for learning" in result.stderr
+    assert f"{len(TASKS)} tasks left out: used for learning" in result.stderr
     assert result.stdout.startswith(f"{len(TASKS)} tasks x 4 attempts")
     refused = tfgrpo("eval", str(folder / "train.jsonl"), "--base-url", url)
     assert refused.exit_code == 1

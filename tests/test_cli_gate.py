@@ -96,7 +96,7 @@ def test_gate_none_is_as_published_and_teaches_with_all_tasks(folder: Path, url:
 @pytest.mark.parametrize(
     ("tasks", "options", "words"),
     [
-        ("few.jsonl", (), ("its 9 tasks give", "at least 5", "--validation FILE", "--gate none")),
+        ("few.jsonl", (), ("of its 9 tasks", "at least 5", "--validation FILE", "--gate none")),
         ("few.jsonl", ("--validation", "four.jsonl"), ("four.jsonl holds 4 tasks", "at least 5", "--gate none")),
         ("few.jsonl", ("--validation", "tasks.jsonl"), ("few.jsonl, line 1 and tasks.jsonl, line 1", "same task")),
         ("few.jsonl", ("--gate", "none", "--test", "tasks.jsonl"), ("few.jsonl, line 1 and tasks.jsonl, line 1",)),
@@ -202,11 +202,11 @@ def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(fo
     assert first.exit_code == 0, first.output
     figures = json.loads(first.stdout)
     assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (5, 2, 0.7)
-    assert "43 tasks were used for learning or by the gate, and are left out" in first.stderr
+    assert "43 tasks left out: used for learning or by the gate" in first.stderr
     assert "5 tasks of the test split set_" in first.stderr
     assert "opened" not in first.stderr
     second = evaluate(url, "--seed", "1", "--temperature", "0.9")
-    assert "are measured; it was opened 1 time before" in second.stderr
+    assert "; it was opened 1 time before" in second.stderr
     assert second.stdout.startswith("5 tasks x 4 attempts an arm\n")
     for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
         assert words in second.stdout

@@ -154,7 +154,7 @@ def test_what_one_machine_exports_another_imports_as_a_candidate(priors: tuple[P
     first, _ = priors
     works("prior", "export", first.id, "-o", "p.json")
     result = works("prior", "import", "p.json", "--store", "other.db", "--namespace", "math", "--by", "ann")
-    assert f"{first.id}: 1 experiences, 1 token biases; candidate in namespace math" in result.stdout
+    assert f"{first.id}: 1 experience, 1 token bias; candidate in namespace math" in result.stdout
     assert "model m, a system prompt of 9 characters, further fields: max_tokens" in result.stdout
     with Store("other.db") as store:
         assert store.live("math") is None
@@ -473,7 +473,7 @@ def test_runs_are_listed_and_shown(priors: tuple[Prior, Prior]) -> None:
     assert json.loads(works("runs", "list", "--namespace", "math", "--json").stdout) == []
     assert "no run yet" in works("runs", "list", "--namespace", "math").stdout
     text = works("runs", "show", told["id"][:9]).stdout
-    assert "step 1: 1 rollouts, mean reward 100.0%" in text
+    assert "step 1: 1 rollout, mean reward 100.0%" in text
     assert "model m, reward exact, 1 tasks" in text
     shown = json.loads(works("runs", "show", told["id"], "--json").stdout)
     assert told.items() <= shown.items()
@@ -491,7 +491,7 @@ async def test_a_run_shows_how_it_ended_what_it_made_and_at_what_cost(folder: Pa
         "7 calls (probe 1, rollout 4, contrast 2), 700 + 70 tokens",
         "groups: 1 hopeless, 3 mixed, 1 solved, 1 unscored; 7 attempts failed",
         "experiences: 1 kept, 2 refused, 1 retired",
-        f"made {prior.id} (1 experiences, 2 token biases), ungated",
+        f"made {prior.id} (1 experience, 2 token biases), ungated",
         "14 attempts failed: timed out",
         "note: step 1: 1 groups could not be distilled: no JSON",
     ):

@@ -124,9 +124,9 @@ def test_strategies_and_demonstrations_do_not_take_each_others_places() -> None:
     more = Edit("ADD", "Example: two numbers meet\nRight answer: TECH", tasks=(TASKS[1].id,), kind="demonstration")
     library = grown(ADD, OTHER, EXAMPLE, more, settings=few)
     assert [entry.text for entry in library.current] == [ADD.text, EXAMPLE.text]
-    assert [decision.why.split(" are")[0] for decision in library.decisions if decision.verdict == "refused"] == [
-        "1 strategies",
-        "1 demonstrations",
+    assert [decision.why.split(" on trial")[0] for decision in library.decisions if decision.verdict == "refused"] == [
+        "1 strategy",
+        "1 demonstration",
     ]
 
 

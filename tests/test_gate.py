@@ -206,7 +206,7 @@ def test_what_would_have_been_enough_is_enough() -> None:
         "; 24 tasks x 24 passes promote an effect of +9.1 points in 80% of runs, smaller ones less often"
     )
     few = Gate(1, 1)
-    assert enough(few, gone(few, log_e=0.1)).endswith("1 tasks x 1 passes are too few to promote anything")
+    assert enough(few, gone(few, log_e=0.1)).endswith("1 task x 1 pass: too few to promote anything")
     tiny = decide(FIRST, gone(FIRST, log_e=0.1, passes=24, mean=0.001)).reason
     assert tiny.endswith("would take about more than 1,000 passes")
 

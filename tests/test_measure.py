@@ -198,7 +198,7 @@ def test_what_was_learned_from_is_not_measured_on(tmp_path: Path) -> None:
         store.begin(Run("eval", "default", Frame("fake"), {}, tuple(task.id for task in TASKS), "exact"))
         assert held_out(TASKS, store, "default").tasks == TASKS[4:]
         assert held_out(TASKS, store, "other").tasks == TASKS
-        with pytest.raises(InputError, match="all 4 tasks were used for learning in namespace default"):
+        with pytest.raises(InputError, match="4 tasks, all used for learning in namespace default"):
             held_out(TASKS[:4], store, "default")
 
 
@@ -209,7 +209,7 @@ def test_what_the_gate_decided_by_is_not_measured_on(tmp_path: Path) -> None:
         store.hold_out(run.id, "validation", [TASKS[1].id])
         left = held_out(TASKS, store, "default")
         assert (left.tasks, left.opened) == (TASKS[2:], {})
-        assert left.notes == ("2 tasks were used for learning or by the gate, and are left out",)
+        assert left.notes == ("2 tasks left out: used for learning or by the gate",)
         with pytest.raises(InputError, match="or by its gate; give others to eval"):
             held_out(TASKS[:2], store, "default")
 
@@ -224,15 +224,15 @@ async def test_of_a_file_that_was_split_the_test_part_is_measured_and_the_openin
         other = held_out((Task("new", "x"),), store, "default")
     assert (left.tasks, left.opened) == (TASKS[1:3], {test: 2})
     assert left.notes == (
-        "1 tasks were used for learning or by the gate, and are left out",
-        "3 tasks are in no test split, and are left out",
+        "1 task left out: used for learning or by the gate",
+        "3 tasks left out: in no test split",
     )
     assert (other.tasks, other.opened, other.notes) == ((Task("new", "x"),), {}, ())
     first, second = Notes(), Notes()
     await measured(path, LEARNED, observer=first, opened=left.opened)
     await measured(path, LEARNED, observer=second, opened=left.opened, seed=1)
-    assert first.notes == [f"2 tasks of the test split {test} are measured"]
-    assert second.notes == [f"2 tasks of the test split {test} are measured; it was opened 1 time before"]
+    assert first.notes == [f"measuring 2 tasks of the test split {test}"]
+    assert second.notes == [f"measuring 2 tasks of the test split {test}; it was opened 1 time before"]
     with Store(path) as store:
         assert [entry.task_set for entry in store.openings("default")] == [test, test]
 

@@ -36,7 +36,7 @@ async def test_each_token_that_is_one_there_gets_its_id_there() -> None:
         b" no": (41, 1.5, 5),
     }
     assert (found.tokenizer, found.experiences) == ("new", EXPERIENCES)
-    assert "2 tokens are resolved anew" in note
+    assert "2 tokens resolved anew" in note
 
 
 async def test_a_tokenizer_of_ours_is_asked_first() -> None:

@@ -11,6 +11,7 @@ from tfgrpo.errors import InputError
 from tfgrpo.records import Task
 from tfgrpo.splits import Shares, Splits, arrange, split
 from tfgrpo.tasks import TaskSet, read_tasks
+from tfgrpo.wording import counted
 
 HUNDREDS = TaskSet(tuple(Task(f"{number} + 1", number + 1) for number in range(400)), "sums.jsonl")
 
@@ -88,20 +89,22 @@ def test_shares_that_leave_nothing_to_learn_from_are_refused(shares: tuple[float
 
 
 def test_a_file_too_small_for_its_sides_is_refused() -> None:
-    assert "its 6 tasks give" in refusal(lambda: split(numbered("few.jsonl", 0, 6)))
+    assert "of its 6 tasks" in refusal(lambda: split(numbered("few.jsonl", 0, 6)))
     message = refusal(lambda: split(numbered("few.jsonl", 0, 6)))
     assert message.endswith(
         "and the gate needs at least 5; add tasks, name a file of them with --validation FILE, or learn without a gate"
         " (--gate none)"
     )
-    assert "leave none to learn from" in refusal(lambda: split(numbered("few.jsonl", 0, 3), Shares(0.98, 0.01)))
+    assert "none of its 3 tasks is left to learn from" in refusal(
+        lambda: split(numbered("few.jsonl", 0, 3), Shares(0.98, 0.01))
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_given_validation_tasks_must_be_at_least_five(count: int) -> None:
     train, test = numbered("train.jsonl", 0, 9), numbered("test.jsonl", 20, 1)
     message = refusal(lambda: given(train, numbered("val.jsonl", 10, count), test))
-    assert f"val.jsonl holds {count} tasks for validation, and the gate needs at least 5" in message
+    assert f"val.jsonl holds {counted(count, 'task')} for validation, and the gate needs at least 5" in message
     assert "--gate none" in message
     five = numbered("val.jsonl", 10, 5)
     assert given(train, five, test) == Splits(train.tasks, five.tasks, test.tasks)

@@ -19,6 +19,7 @@ from .gate import Gate
 from .plan import Plan
 from .prior import token_estimate
 from .records import JSON, Frame, Task, Usage
+from .wording import counted
 
 ANSWER_TOKENS = 200
 """Assumed of an answer where the request sets no `max_tokens`."""
@@ -92,19 +93,19 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
 def lines(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None = None) -> Iterator[str]:
     """The estimate for people; `attempt` is the number that the gate's attempt will have."""
     settings, total = plan.settings, found.total
-    size = f"{len(plan.tasks)} tasks x {settings.group_size} attempts x {settings.steps} steps"
-    parts = [f"{size}: {found.attempts.calls:,} calls"]
+    each = f"{counted(settings.group_size, 'attempt')} x {counted(settings.steps, 'step')}"
+    parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.attempts.calls, 'call')}"]
     if found.distilling.calls:
         parts.append(f"proposals: at most {found.distilling.calls:,}")
     if found.embedding.calls:
         parts.append(f"embeddings: about {found.embedding.calls:,}")
     if plan.validation:
-        size = f"{len(plan.validation)} tasks x {settings.gate_passes} passes x 2 priors"
-        parts.append(f"gate: at most {found.gating.calls:,} ({size})")
+        size = f"{counted(len(plan.validation), 'task')} x {counted(settings.gate_passes, 'pass')}"
+        parts.append(f"gate: at most {found.gating.calls:,} ({size} x 2 priors)")
     yield "; ".join(parts)
     guess = f", answers taken for {ANSWER_TOKENS} tokens" if found.assumed else ""
     money = "price unknown (--price IN/OUT states it)" if found.usd is None else f"{found.usd:,.4g} USD"
-    yield f"at most about {total.calls:,} calls, {total.tokens:,} tokens{guess}, {money}"
+    yield f"at most about {counted(total.calls, 'call')}, {total.tokens:,} tokens{guess}, {money}"
     if plan.validation:
         yield _detects(plan, found, attempt, ceiling)
 
@@ -115,7 +116,7 @@ def _detects(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> 
     where = f"gate: attempt {attempt} on these {len(plan.validation)} validation tasks"
     if gate is None:
         return f"{where}: the budget allows no pass, so nothing can be promoted"
-    terms = f"{where}, level {gate.level:g}, at most {gate.passes} passes"
+    terms = f"{where}, level {gate.level:g}, at most {counted(gate.passes, 'pass')}"
     effect = smallest_effect(gate.tasks, gate.passes, gate.level)
     if effect is None:
         return f"{terms}: too few to promote anything"

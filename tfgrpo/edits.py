@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, cast, get_args
 
 from .records import JSON, Edit, Experience, Operation
+from .wording import counted
 
 LONGEST_ANSWER = 20_000
 """Characters; whatever is longer is no answer to a request for a few sentences."""
@@ -56,7 +57,7 @@ def too_long(text: str, limit: int) -> str | None:
     spaced = len(re.sub(f"[{_IDEOGRAPHS}]", " ", text).split())
     count = spaced + (ideographs + 1) // 2
     if count > limit:
-        return f"the text has {count} words; at most {limit} are allowed"
+        return f"the text has {counted(count, 'word')}; at most {limit} are allowed"
     if len(text) > limit * WORD_CHARS:
         return f"the text has {len(text)} characters; at most {limit * WORD_CHARS} are allowed"
     return None

@@ -14,6 +14,7 @@ from .overlap import NO_MEANINGS, Meanings
 from .prior import render
 from .records import Decision, Edit, Effect, Experience, ExperienceKind, Origin, Task, Verdict
 from .settings import Settings
+from .wording import counted
 
 RULE, DISTILLER = "rule", "distiller"
 """Who decided, when no person did: our rules and measurements, or a distiller that took an experience back."""
@@ -93,7 +94,7 @@ def describe(effect: Effect) -> str:
     """An effect in words, in points of reward (hundredths), with its 95% interval."""
     low, high = interval(effect)
     figures = f"{100 * effect.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"{figures} from {effect.evidence} rollouts, P(> 0) = {chance_of_help(effect):.3f}"
+    return f"{figures} from {counted(effect.evidence, 'rollout')}, P(> 0) = {chance_of_help(effect):.3f}"
 
 
 def affordable(
@@ -166,8 +167,7 @@ def _full(library: Library, new: Experience, parent: Experience | None, settings
     on_trial = [entry for entry in library.having("on trial") if entry.kind == new.kind and entry is not parent]
     if len(on_trial) < places(new.kind, settings):
         return None
-    what = "demonstrations" if new.kind == "demonstration" else "strategies"
-    return f"{len(on_trial)} {what} are on trial already; it may be proposed again when one is decided"
+    return f"{counted(len(on_trial), new.kind)} on trial already; it may be proposed again when one is decided"
 
 
 def places(kind: ExperienceKind, settings: Settings) -> int:
@@ -176,7 +176,7 @@ def places(kind: ExperienceKind, settings: Settings) -> int:
 
 
 def _proposed(edit: Edit) -> str:
-    return f"{edit.operation} proposed from {len(edit.tasks)} task{'' if len(edit.tasks) == 1 else 's'}"
+    return f"{edit.operation} proposed from {counted(len(edit.tasks), 'task')}"
 
 
 def _taken_back(library: Library, target: str | None, why: str, settings: Settings, at: Origin) -> Library:

@@ -50,6 +50,7 @@ from .betting import (
 from .difference import Difference, paired_difference
 from .errors import InputError, RewardError
 from .validation import level_of
+from .wording import counted
 
 _HOPE = 2.0
 """Standard errors above the estimate that the effect is hoped to be before passes are given up."""
@@ -205,9 +206,13 @@ def _within_reach(gate: Gate, state: GateState) -> bool:
 
 def _figures(gate: Gate, state: GateState) -> str:
     """The numbers behind a verdict, for a person."""
-    evidence = f"e-value {state.e_value:.3g} after {state.passes} of {gate.passes} passes, {1 / gate.level:g} needed"
+    evidence = (
+        f"e-value {state.e_value:.3g} after {state.passes} of {counted(gate.passes, 'pass')}, {1 / gate.level:g} needed"
+    )
     estimate = f"estimate {100 * state.estimate:+.1f} points" if any(state.pairs) else "no pair was scored"
-    lost = f"; {state.lost} pairs lost, {state.lost_by_candidate} by the candidate alone" if state.lost else ""
+    lost = (
+        f"; {counted(state.lost, 'pair')} lost, {state.lost_by_candidate} by the candidate alone" if state.lost else ""
+    )
     never = state.pairs.count(0) if any(state.pairs) else 0
     unseen = f"; {never} of the tasks never scored, taken for equal" if never else ""
     return f"{evidence}; {estimate}{lost}{unseen}"
@@ -219,16 +224,20 @@ def enough(gate: Gate, state: GateState) -> str:
     if effect <= 0 or chance_of_promotion(gate.tasks, gate.passes, effect, gate.level) >= POWER:
         return detectable(gate)
     passes, tasks = passes_needed(gate.tasks, effect, gate.level), tasks_needed(gate.passes, effect, gate.level)
-    ways = [f"{gate.tasks} tasks x {passes} passes"] if passes else []
-    ways += [f"{tasks} tasks x {gate.passes} passes"] if tasks else []
+    ways = [_size(gate.tasks, passes)] if passes else []
+    ways += [_size(tasks, gate.passes)] if tasks else []
     return f"an effect of that size would take about {' or '.join(ways or [f'more than {MOST:,} passes'])}"
+
+
+def _size(tasks: int, passes: int) -> str:
+    return f"{counted(tasks, 'task')} x {counted(passes, 'pass')}"
 
 
 def detectable(gate: Gate) -> str:
     """The smallest effect that these tasks and passes promote with a chance of POWER, in a sentence."""
-    effect, size = smallest_effect(gate.tasks, gate.passes, gate.level), f"{gate.tasks} tasks x {gate.passes} passes"
+    effect, size = smallest_effect(gate.tasks, gate.passes, gate.level), _size(gate.tasks, gate.passes)
     if effect is None:
-        return f"{size} are too few to promote anything"
+        return f"{size}: too few to promote anything"
     return (
         f"{size} promote an effect of {100 * effect:+.1f} points in {100 * POWER:.0f}% of runs, smaller ones less often"
     )

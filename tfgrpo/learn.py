@@ -30,6 +30,7 @@ from .step_log import StepLog
 from .steps import Steps
 from .store import SERVING, Store
 from .token_run import TokenRun
+from .wording import counted
 
 
 async def learn(
@@ -55,7 +56,7 @@ async def learn(
     refuse_seen(plan, store)
     run, start, resumed = _begun(plan, store, fresh=fresh)
     if resumed:
-        observer.note(f"going on with {run.id}: {store.spent(run.id).calls} calls are in the store already")
+        observer.note(f"going on with {run.id}: {counted(store.spent(run.id).calls, 'call')} in the store already")
     estimate = _estimate(plan, run, store, budget)
     with ending(store, run):
         backend = await probe(upstream, plan.frame.model, run=run.id)

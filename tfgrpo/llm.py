@@ -20,6 +20,7 @@ from .refusals import error_field, rejected_parameter, what_it_says, without
 from .replies import parse_reply, parse_vectors
 from .settings import Settings
 from .tokenizer import TokenId, Tokenizer
+from .wording import counted
 
 
 class Model(Protocol):
@@ -130,7 +131,9 @@ class Upstream:
 
     async def embed(self, model: str, texts: Sequence[str], key: CallKey) -> Vectors:
         """The vectors of texts, in their order, by an embedding model here; under the same terms as the call."""
-        route = _Route("/embeddings", f"embeddings of {len(texts)} texts", lambda told: parse_vectors(told, len(texts)))
+        route = _Route(
+            "/embeddings", f"embeddings of {counted(len(texts), 'text')}", lambda told: parse_vectors(told, len(texts))
+        )
         return (await self._exchange(route, {"model": model, "input": list(texts)}, key))[1]
 
     async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:

@@ -20,6 +20,7 @@ from .rewards import Reward
 from .rollouts import SAMPLERS_OFF
 from .settings import Settings
 from .store import Store
+from .wording import counted
 from .written import write, written_template
 
 
@@ -68,18 +69,18 @@ def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> HeldOut:
     seen = {canonical(task.input) for task in store.tasks(learned | gated)}
     left = tuple(task for task in tasks if canonical(task.input) not in seen)
     if not left:
-        used = f"all {len(tasks)} tasks were used for learning in namespace {namespace}"
-        raise InputError(f"{used}, or by its gate; give others to eval")
+        used = f"{counted(len(tasks), 'task')}, all used for learning in namespace {namespace} or by its gate"
+        raise InputError(f"{used}; give others to eval")
     splits = store.held_out(namespace, "test")
     tested = tuple(task for task in left if any(task.id in ids for ids in splits.values()))
     measured = tested or left
     here = {task.id for task in measured}
     counts = {split: len(here & set(ids)) for split, ids in splits.items()}
     outside = {
-        "tasks were used for learning or by the gate, and are left out": len(tasks) - len(left),
-        "tasks are in no test split, and are left out": len(left) - len(measured),
+        "left out: used for learning or by the gate": len(tasks) - len(left),
+        "left out: in no test split": len(left) - len(measured),
     }
-    notes = tuple(f"{count} {why}" for why, count in outside.items() if count)
+    notes = tuple(f"{counted(count, 'task')} {why}" for why, count in outside.items() if count)
     return HeldOut(measured, {split: count for split, count in counts.items() if count}, notes)
 
 
@@ -168,8 +169,8 @@ def _open(store: Store, run: Run, split: str, tasks: int, observer: Observer) ->
     """Write down that a test split is opened, and say how often it was before."""
     before = sum(entry.task_set == split and entry.run != run.id for entry in store.openings(run.namespace))
     store.open_test(run.id, split, tasks)
-    often = f"; it was opened {before} time{'s' if before > 1 else ''} before" if before else ""
-    observer.note(f"{tasks} tasks of the test split {split} are measured{often}")
+    often = f"; it was opened {counted(before, 'time')} before" if before else ""
+    observer.note(f"measuring {counted(tasks, 'task')} of the test split {split}{often}")
 
 
 def _distiller(wanted: Measurement, run: Run, model: Upstream, backend: Backend | None) -> Distiller:

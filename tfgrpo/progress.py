@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .errors import shortened
 from .records import Group, Rollout, Usage
+from .wording import counted
 
 _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""
@@ -83,4 +84,4 @@ class Display:
         spent = self._usage()
         mean = f"{self._rewards / self._scored:.2f}" if self._scored else "-"
         groups = f"{self._distilled}/{self._groups} groups distilled, " if self._groups else ""
-        return f"{groups}{spent.calls:,} calls, {spent.tokens:,} tokens, mean reward {mean}"
+        return f"{groups}{counted(spent.calls, 'call')}, {spent.tokens:,} tokens, mean reward {mean}"

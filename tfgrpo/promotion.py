@@ -24,6 +24,7 @@ from .rewards import Reward, score
 from .rollouts import Executor, gather
 from .store import Store
 from .validation import Outcome, Pass, Validation
+from .wording import counted
 
 MakeExecutor: TypeAlias = Callable[[str, int], Executor]
 """From the stage (for keys of calls) and a seed to what makes attempts."""
@@ -219,7 +220,8 @@ class _Gating:
         if most == self.state.passes:
             return GateDecision("continue", f"{reason}; the budget allows no further pass; {enough_to_tell}")
         if decide(replace(self.gate, passes=most), self.state).verdict == "reject":
-            why = f"the {most - self.state.passes} passes that the budget allows could hardly show it"
+            more = counted(most - self.state.passes, "more pass")
+            why = f"the budget allows {more}, which could hardly show it"
             return GateDecision("continue", f"{reason}; {why}; {enough_to_tell}")
         return None
 

@@ -10,6 +10,7 @@ from .llm import Upstream
 from .probe import tokenize
 from .records import Backend, CallKey, Prior
 from .tokens import is_special
+from .wording import counted
 
 _NAMED = 3
 """Tokens that a message names, at most."""
@@ -39,7 +40,7 @@ async def fitted(
             f"the token prior belongs to another tokenizer than that of {upstream.name}, and is left out: {why}"
         )
     told = (
-        f"the token prior was learned with another tokenizer; its {len(moved)} tokens are resolved anew by their bytes"
+        f"the token prior was learned with another tokenizer; {counted(len(moved), 'token')} resolved anew by the bytes"
     )
     return replace(prior, biases=tuple(moved), tokenizer=backend.tokenizer), told
 

@@ -12,6 +12,7 @@ from .errors import InputError, shortened
 from .hashing import content_id, derive_seed
 from .records import Task
 from .tasks import TaskSet
+from .wording import counted
 
 SMALLEST_VALIDATION = 5
 """Tasks; fewer cannot stand for anything."""
@@ -63,7 +64,7 @@ def arrange(
     here = Shares(shares.validation if gated and not validation else 0.0, shares.test if not test else 0.0)
     sides = split(found, here, seed=seed)
     if validation and len(validation.tasks) < SMALLEST_VALIDATION:
-        raise _too_few(f"{validation.source} holds {len(validation.tasks)} tasks for validation")
+        raise _too_few(f"{validation.source} holds {counted(len(validation.tasks), 'task')} for validation")
     given = validation.tasks if validation else sides.validation
     return Splits(sides.train, given, test.tasks if test else sides.test)
 
@@ -76,9 +77,13 @@ def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Spl
         sides[_side(task, shares, seed)].append(task)
     train, validation, test = (tuple(side) for side in sides)
     if not train:
-        raise InputError(f"{found.source}: its {len(found.tasks)} tasks leave none to learn from; add tasks")
+        raise InputError(
+            f"{found.source}: none of its {counted(len(found.tasks), 'task')} is left to learn from; add tasks"
+        )
     if shares.validation and len(validation) < SMALLEST_VALIDATION:
-        raise _too_few(f"{found.source}: its {len(found.tasks)} tasks give {len(validation)} for validation")
+        raise _too_few(
+            f"{found.source}: of its {counted(len(found.tasks), 'task')} {len(validation)} are for validation"
+        )
     return Splits(train, validation, test)
 
 

@@ -20,6 +20,7 @@ from .shaping import shaped
 from .sitting import Sitting
 from .token_run import TokenRun
 from .visits import visited
+from .wording import counted
 
 
 class Steps:
@@ -102,7 +103,8 @@ class Steps:
             note(f"step {step + 1}: proposals were compared by their wording alone: {taken.by_wording}")
         if taken.again:
             failed = sum(found.failure is not None for found in taken.again)
-            note(f"step {step + 1}: {len(taken.again)} groups of earlier steps distilled again, {failed} failed")
+            groups_again = counted(len(taken.again), "group")
+            note(f"step {step + 1}: {groups_again} of earlier steps distilled again, {failed} failed")
 
     def _scoring(self) -> Executor:
         """Attempts that are scored as they land."""
@@ -132,11 +134,13 @@ class Steps:
         where = f"step {summary.step + 1}"
         shares = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.groups.items()))
         text = f"{where}/{self._settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
-        text += f"; {summary.rested} tasks rested (all right or all wrong twice)" if summary.rested else ""
-        text += f"; {summary.failed} attempts failed" if summary.failed else ""
+        text += f"; {counted(summary.rested, 'task')} rested (all right or all wrong twice)" if summary.rested else ""
+        text += f"; {counted(summary.failed, 'attempt')} failed" if summary.failed else ""
         self._sitting.observer.note(text)
         if failures := summary.undistilled:
-            self._sitting.notes.note(f"{where}: {len(failures)} groups could not be distilled: {failures[0]}")
+            self._sitting.notes.note(
+                f"{where}: {counted(len(failures), 'group')} could not be distilled: {failures[0]}"
+            )
 
 
 def _summary(step: int, groups: Sequence[Group], proposals: Sequence[Proposals], tasks: int) -> StepSummary:

@@ -52,6 +52,7 @@ import numpy as np
 from .hashing import canonical, derive_seed
 from .records import JSON, Backend, Group, TokenTrace
 from .tokens import Floats, Ints, look_up, packed, policy
+from .wording import counted
 
 FOLDS = 10
 FEWEST_FOLDS = 5
@@ -226,7 +227,7 @@ def _verdict(gains: Floats, effective: float | None, parts: int) -> Choice:
     """The choice on d of each task, shape (T,)."""
     count = len(gains)
     if count < FEWEST_TASKS:
-        return Choice("none", f"{count} training tasks are too few to tell a gain", tasks=count, folds=parts)
+        return Choice("none", f"{counted(count, 'training task')}: too few to tell a gain", tasks=count, folds=parts)
     gain, deviation = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(count))
     figures = f"{100 * gain:+.1f} points, give or take {100 * deviation:.1f}, "
     figures += f"on {parts} held-out folds of {count} tasks" if parts else f"on {count} tasks, not held out"

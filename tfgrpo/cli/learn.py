@@ -150,8 +150,10 @@ async def _learned(plan: "Plan", store: "Store", there: Endpoints, notes: "Itera
 
 def _notes(found: "TaskSet", settings: "Settings") -> Iterator[str]:
     """What to say of the tasks and settings before anything is done."""
+    from ..wording import counted
+
     if found.duplicates:
-        yield f"{found.source}: {found.duplicates} repeated tasks are counted once"
+        yield f"{found.source}: {counted(found.duplicates, 'repeated task')} counted once"
     if settings.group_size == 1 and settings.recipe == "measured":
         yield "a group of one compares nothing: no experience can be measured, and none kept"
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .text import biases_json, effect_text, percent, plain, token_text
+from ..wording import counted
+from .text import biases_json, effect_text, percent, plain, size_text, token_text
 
 if TYPE_CHECKING:
     from ..curation import Outcome
@@ -122,7 +123,7 @@ def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Outcome]"
     from ..prompts import template
 
     prior, frame = portable.prior, portable.frame
-    yield f"{prior.id}: {len(prior.experiences)} experiences, {len(prior.biases)} token biases; {use}"
+    yield f"{prior.id}: {size_text(prior)}; {use}"
     system = f"a system prompt of {len(frame.system)} characters" if frame.system else "no system prompt"
     fields = ", ".join(sorted(frame.request)) or "none"
     yield plain(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
@@ -300,19 +301,21 @@ def run_lines(figures: "Figures") -> Iterator[str]:
     yield f"{run.id} ({run.kind} in {run.namespace}, attempt {run.attempt + 1}): {run.status}"
     yield plain(f"{outcome.title}. {outcome.why}")
     yield f"from {day_time(figures.entry.started)} to {day_time(figures.entry.ended) or '...'} UTC"
-    yield plain(f"model {run.frame.model}, reward {run.reward}, {len(run.tasks)} tasks")
+    yield plain(f"model {run.frame.model}, reward {run.reward}, {counted(len(run.tasks), 'task')}")
     stages = ", ".join(f"{stage} {spent.calls:,}" for stage, spent in figures.stages.items() if spent.calls)
     usage, split = run.usage, f" ({plain(stages)})" if stages else ""
-    yield f"{usage.calls:,} calls{split}, {usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
+    yield f"{counted(usage.calls, 'call')}{split}, {usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
     yield from map(_step_line, figures.steps)
     yield from (f"{arm}: mean reward {percent(mean)}" for arm, mean in run.result.get("means", {}).items())
     if figures.steps:
         fates = ", ".join(f"{count} {fate}" for fate, count in sorted(_fates(figures).items()))
         yield f"experiences: {fates or 'none proposed'}"
     if prior := figures.prior:
-        size = f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"
-        yield f"{'made' if run.kind == 'learn' else 'measured'} {prior.id} ({size}), {figures.state or 'never live'}"
-    yield from (plain(f"{failure.count} attempts failed: {failure.error}") for failure in figures.failures[:3])
+        made = "made" if run.kind == "learn" else "measured"
+        yield f"{made} {prior.id} ({size_text(prior)}), {figures.state or 'never live'}"
+    yield from (
+        plain(f"{counted(failure.count, 'attempt')} failed: {failure.error}") for failure in figures.failures[:3]
+    )
     yield from (plain(f"note: {note}") for note in figures.notes)
     settings = ", ".join(f"{name} {plain(value)}" for name, value in run.settings.items())
     yield f"settings: {settings}"
@@ -320,10 +323,9 @@ def run_lines(figures: "Figures") -> Iterator[str]:
 
 def _step_line(step: "Step") -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(step.kinds.items()))
-    failed = f"; {step.failed} attempts failed" if step.failed else ""
-    return (
-        f"step {step.number}: {step.scored} rollouts, mean reward {reward_text(step.reward)}; groups: {kinds}{failed}"
-    )
+    failed = f"; {counted(step.failed, 'attempt')} failed" if step.failed else ""
+    scored, reward = counted(step.scored, "rollout"), reward_text(step.reward)
+    return f"step {step.number}: {scored}, mean reward {reward}; groups: {kinds}{failed}"
 
 
 def reward_text(reward: "Interval | None") -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..wording import counted
+
 if TYPE_CHECKING:
     from ..demo import Demo
     from ..evaluate import Evaluation
@@ -57,9 +59,14 @@ _STRONGEST = 10
 """Token biases that are shown of a prior; `tfgrpo tokens show` has all."""
 
 
+def size_text(prior: "Prior") -> str:
+    """What a prior holds, in numbers."""
+    return f"{counted(len(prior.experiences), 'experience')}, {counted(len(prior.biases), 'token bias')}"
+
+
 def prior_lines(prior: "Prior", why: str = "") -> list[str]:
     """A prior as readable lines; `why` is what its lineage says of how it came."""
-    lines = [f"prior {prior.id}", f"{len(prior.experiences)} experiences, {len(prior.biases)} token biases"]
+    lines = [f"prior {prior.id}", size_text(prior)]
     lines += [plain(why)] if why else []
     lines += [f"- {plain(experience.text)}" for experience in prior.experiences]
     ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
@@ -104,7 +111,7 @@ def percent(share: float) -> str:
 def learned_lines(learned: "Learned") -> list[str]:
     """What a learning run came to."""
     usage = learned.usage
-    lines = [f"run {learned.run.id}: {usage.calls:,} calls, {usage.tokens:,} tokens"]
+    lines = [f"run {learned.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"]
     rewards = [step.mean_reward for step in learned.steps]
     if rewards:
         lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
@@ -112,7 +119,7 @@ def learned_lines(learned: "Learned") -> list[str]:
         lines.append(f"visits left out: {rested}, of tasks whose attempts were all right or all wrong twice in a row")
     fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
     undistilled = sum(len(step.undistilled) for step in learned.steps)
-    failed = f"; in {undistilled} groups the distiller gave no usable answer" if undistilled else ""
+    failed = f"; in {counted(undistilled, 'group')} the distiller gave no usable answer" if undistilled else ""
     lines.append(f"experiences: {fates}{failed}")
     lines += _promotion_lines(learned)
     if learned.ended:
@@ -128,7 +135,7 @@ def _promotion_lines(learned: "Learned") -> list[str]:
         what = "nothing was learned yet" if not learned.steps else "nothing was learned that evidence supports"
         return [f"{what}; the live prior is as it was"]
     named = f"prior {candidate.id}"
-    what = f"({len(candidate.experiences)} experiences, {len(candidate.biases)} token biases)"
+    what = f"({size_text(candidate)})"
     if promotion is None:
         return [f"{named} {what} is live already"]
     if promotion.state == "ungated":
@@ -143,7 +150,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
     """Arms, differences and intervals."""
     from ..difference import FEWEST
 
-    lines = [f"{result.tasks} tasks x {result.repeats} attempts an arm"]
+    lines = [f"{counted(result.tasks, 'task')} x {counted(result.repeats, 'attempt')} an arm"]
     if result.repeats > 1:
         lines.append(f"{'':>18}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
     for arm, mean in result.means.items():
@@ -154,10 +161,11 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
     for name, found in result.differences.items():
         interval = f"95% interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, over tasks"
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
-        by_task = f"{found.wins} tasks better, {found.losses} worse, {found.ties} equal"
+        by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.failed:
-        lines.append(f"{result.failed} attempts failed, {result.lost_tasks} tasks were left out: {result.first_error}")
+        failed, lost = counted(result.failed, "attempt"), counted(result.lost_tasks, "task")
+        lines.append(f"{failed} failed, {lost} left out: {result.first_error}")
     return lines
 
 

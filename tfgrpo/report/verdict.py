@@ -5,6 +5,7 @@ from math import exp
 from typing import Literal, TypeAlias
 
 from ..validation import Outcome, Validation
+from ..wording import counted
 from .figures import Figures, Measured
 
 Tone: TypeAlias = Literal["good", "bad", "unsure"]
@@ -57,7 +58,7 @@ def _learned(figures: Figures) -> Verdict:
     if gate and gate.outcome:
         return _gated(gate, gate.outcome, waits=figures.state == "candidate")
     if gate:
-        so_far = f"e-value {e_value(gate):.3g} after {len(gate.passes)} passes, {1 / gate.level:g} needed"
+        so_far = f"e-value {e_value(gate):.3g} after {counted(len(gate.passes), 'pass')}, {1 / gate.level:g} needed"
         return Verdict("Undecided: the gate was not finished", f"{so_far}. What is live is as it was.", "unsure")
     if figures.state == "candidate":
         return Verdict("Undecided: the gate made no pass", "What is live is as it was.", "unsure")
@@ -68,7 +69,7 @@ def _learned(figures: Figures) -> Verdict:
 def _gated(gate: Validation, outcome: Outcome, *, waits: bool) -> Verdict:
     """Of what the gate decided; `waits`: its prior was not made live, since another had gone live meanwhile."""
     tasks, estimate = len(gate.tasks), f"{points(outcome.estimate)} points"
-    evidence = f"e-value {outcome.e_value:.3g} after {outcome.passes} passes, {1 / gate.level:g} needed"
+    evidence = f"e-value {outcome.e_value:.3g} after {counted(outcome.passes, 'pass')}, {1 / gate.level:g} needed"
     around = ""
     if outcome.low is not None and outcome.high is not None:
         around = f"; 95% interval {points(outcome.low)} to {points(outcome.high)} points over tasks like these"
@@ -103,7 +104,7 @@ def _elsewhere(measured: Measured | None) -> str:
     """What an evaluation has found, in a sentence."""
     if measured is None:
         return ""
-    gain, tasks = measured.gain, f"{measured.tasks} tasks that learning did not see"
+    gain, tasks = measured.gain, f"{counted(measured.tasks, 'task')} that learning did not see"
     around = f"95% interval {points(gain.low)} to {points(gain.high)}"
     around = "too few for an interval" if measured.few else around
     return f"On {tasks} it is {points(gain.mean)} points from frozen, {around}."
