@@ -18,8 +18,10 @@ from tests.test_cli import SMALL, one_line, write_tasks
 from tests.test_learn import WORDS, talkative
 from tests.test_store_migrations import FROZEN, NEWEST, restore
 from tfgrpo.cli import main
+from tfgrpo.cli.text import effect_text
 from tfgrpo.exchange import FILE_BYTES
 from tfgrpo.records import (
+    JSON,
     Decision,
     Effect,
     Experience,
@@ -100,6 +102,7 @@ def test_priors_are_listed_as_a_tree_with_the_served_one_starred(priors: tuple[P
     assert rows[0].split()[4:6] == ["1", "1"]
     events = json.loads(works("prior", "list", "--json").stdout)
     assert [event["state"] for event in events] == ["ungated", "ungated", "superseded"]
+    assert [event["parent"] for event in events] == [None, first.id, None]
 
 
 def test_a_difference_is_told_to_people_and_to_programs(priors: tuple[Prior, Prior]) -> None:
@@ -474,7 +477,7 @@ def test_runs_are_listed_and_shown(priors: tuple[Prior, Prior]) -> None:
     assert "no run yet" in works("runs", "list", "--namespace", "math").stdout
     text = works("runs", "show", told["id"][:9]).stdout
     assert "step 1: 1 rollout, mean reward 100.0%" in text
-    assert "model m, reward exact, 1 tasks" in text
+    assert "model m, reward exact, 1 task\n" in text
     shown = json.loads(works("runs", "show", told["id"], "--json").stdout)
     assert told.items() <= shown.items()
 
@@ -542,3 +545,16 @@ def test_a_candidate_is_measured_under_its_own_frame(priors: tuple[Prior, Prior]
     assert "was learned on" not in result.stderr
     measured = works("eval", tasks, "--model", "n", "--base-url", url, "--repeat", "1")
     assert "namespace default was learned on m, and this is n" in measured.stderr
+
+
+@pytest.mark.parametrize(
+    ("effect", "text"),
+    [
+        (None, "not measured"),
+        ({"mean": 0.0, "sd": 0.15, "evidence": 0}, "not measured"),
+        ({"mean": 0.1, "sd": 0.05, "evidence": 40}, "+0.10 [+0.00, +0.20] n=40"),
+        ({"mean": 0.1, "sd": 0.05, "evidence": 40, "imported": True}, "+0.10 [+0.00, +0.20] n=40 (imported)"),
+    ],
+)
+def test_an_effect_without_a_rollout_behind_it_is_none(effect: JSON, text: str) -> None:
+    assert effect_text(effect) == text

@@ -48,13 +48,14 @@ def prior() -> None:
 def list_priors(store: str | None, namespace: str, as_json: bool) -> None:
     """The priors of a namespace, each under the one that it came from, with what became of it; * is served.
 
-    With --json all events, oldest first.
+    With --json all events, oldest first, each with the parent of its prior.
     """
     with open_store(store) as opened:
         events, live = opened.lineage(namespace), opened.live(namespace)
         rows = list(tree_rows(opened, events, live.prior.id if live else None))
+        parents = {prior_id: opened.prior(prior_id).parent for prior_id in {event.prior for event in events}}
     if as_json:
-        print_json([event_json(event) for event in events])
+        print_json([{**event_json(event), "parent": parents[event.prior]} for event in events])
     elif not events:
         click.echo(f"no prior in namespace {namespace} yet; tfgrpo learn makes one")
     else:

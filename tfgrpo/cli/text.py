@@ -96,7 +96,7 @@ def _effect_json(effect: "Effect", imported: bool) -> "dict[str, JSON]":
 
 def effect_text(effect: "JSON") -> str:
     """Mean and 95% interval of an effect, and the rollouts behind it; what was measured elsewhere says so."""
-    if effect is None:
+    if effect is None or not effect["evidence"]:
         return "not measured"
     low, high = effect["mean"] - 1.96 * effect["sd"], effect["mean"] + 1.96 * effect["sd"]
     elsewhere = " (imported)" if effect.get("imported") else ""
