@@ -1,5 +1,6 @@
 """Who proposes experiences, and by which recipe: the options of `learn` that say so, and `prompts export`."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -93,6 +94,17 @@ def test_the_recipe_paper_is_the_published_one(folder: Path, url: str, model: Sc
 def test_explicit_options_win_over_the_recipe(folder: Path, url: str, model: ScriptedModel) -> None:
     assert learn(url, "--recipe", "paper", "--steps", "1", "--group-size", "2").exit_code == 0
     assert len(rollouts(model)) == 2 * len(TASKS)
+
+
+@pytest.mark.parametrize(("retries", "tries"), [("0", 1), ("1", 2)])
+def test_the_distiller_is_asked_again_as_often_as_is_said(
+    folder: Path, url: str, model: ScriptedModel, retries: str, tries: int
+) -> None:
+    numbers = itertools.count()
+    model.script = lambda body: f"No {next(numbers)}." if is_distilling(body) else answering(body)
+    options = ("--steps", "1", "--distilled-groups", "1", "--distiller-retries", retries)
+    assert learn(url, *options).exit_code == 0
+    assert len([body for body in model.requests if is_distilling(body)]) == tries
 
 
 def test_without_ground_truth_no_answer_is_ever_shown(folder: Path, url: str, model: ScriptedModel) -> None:

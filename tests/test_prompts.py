@@ -41,8 +41,8 @@ def test_any_two_values_land_where_they_belong(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"mood": "kind"}, "prompt greeting: no value for name"),
-        ({}, "prompt greeting: no value for mood, name"),
+        ({"mood": "kind"}, "prompt greeting: there is no value for name; take it out of the template"),
+        ({}, "prompt greeting: there is no value for mood, name; take it out of the template"),
         ({"mood": "", "name": "", "age": ""}, "prompt greeting: no placeholder for age; add it to the template"),
     ],
 )

@@ -49,7 +49,7 @@ class Template:
 def _check(name: str, text: str, values: Mapping[str, str]) -> None:
     wanted = set(_PLACEHOLDER.findall(text))
     if missing := sorted(wanted - values.keys()):
-        raise PromptError(f"prompt {name}: no value for {', '.join(missing)}")
+        raise PromptError(f"prompt {name}: there is no value for {', '.join(missing)}; take it out of the template")
     if surplus := sorted(values.keys() - wanted):
         raise PromptError(f"prompt {name}: no placeholder for {', '.join(surplus)}; add it to the template")
 
@@ -73,4 +73,6 @@ def _read(name: str, folder: Path) -> Template:
     try:
         return Template(name, path.read_text(encoding="utf-8").strip() + "\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"prompt {name}: cannot read {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        hint = "tfgrpo prompts export FOLDER copies all of ours"
+        raise PromptError(f"prompt {name}: cannot read {path}: {reason}; {hint}") from error

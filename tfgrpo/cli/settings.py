@@ -25,6 +25,9 @@ method_options = together(
     click.option("--concurrency", type=int, help="Calls in flight.  [default: 16]"),
     click.option("--distilled-groups", type=int, help="Groups a step that propose experiences.  [default: all]"),
     click.option("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]"),
+    click.option(
+        "--distiller-retries", type=int, help="Further tries of it where an answer cannot be used.  [default: 2]"
+    ),
 )
 """The recipe, and how much of it."""
 

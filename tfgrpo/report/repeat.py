@@ -17,6 +17,7 @@ VALUES = {
     "seed": "--seed",
     "distilled_groups": "--distilled-groups",
     "distiller_tokens": "--distiller-tokens",
+    "distiller_retries": "--distiller-retries",
     "distiller": "--distiller-model",
     "embedding": "--embedding-model",
     "embedding_near": "--embedding-near",
