@@ -1,8 +1,15 @@
-"""Settings of all tests."""
+"""Settings of all tests, and what commands are tried in."""
 
+import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.routing import simulated
+from tfgrpo.testing import ScriptedModel, serving
 
 # A busy machine must not fail a property: speed is shown by benchmarks, never by tests.
 settings.register_profile("tfgrpo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -10,3 +17,25 @@ settings.load_profile("tfgrpo")
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and what tests start there would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and no settings from the environment."""
+    for name in [name for name in os.environ if name.startswith(("TFGRPO_", "OPENAI_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    """A simulated policy that routes messages."""
+    return simulated()
+
+
+@pytest.fixture
+def url(model: ScriptedModel) -> Iterator[str]:
+    """Where the model is served."""
+    with serving(model.app) as base_url:
+        yield base_url

@@ -17,8 +17,8 @@ import pytest
 
 from tests import own_agents
 from tests.inprocess import MemoryJournal, upstream
-from tests.test_learn import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, plan, talkative
-from tests.test_learn import upstream as stored_upstream
+from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, plan, talkative
+from tests.routing import upstream as stored_upstream
 from tfgrpo.agents import Agent, CommandAgent, FunctionAgent, executors, load_agent
 from tfgrpo.agents.agent import Place, told
 from tfgrpo.agents.command import environment

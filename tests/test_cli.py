@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,33 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.help import commands, reference
-from tests.test_learn import TASKS, WORDS, talkative
+from tests.routing import TASKS, WORDS, talkative
 from tfgrpo.cli import main
 from tfgrpo.records import ChatBody
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
 SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences", "--gate", "none")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, and no settings from the environment."""
-    for name in [name for name in os.environ if name.startswith(("TFGRPO_", "OPENAI_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def model() -> ScriptedModel:
-    return ScriptedModel(SimulatedPolicy(WORDS, talkative))
-
-
-@pytest.fixture
-def url(model: ScriptedModel) -> Iterator[str]:
-    with serving(model.app) as base_url:
-        yield base_url
 
 
 def tfgrpo(*arguments: str) -> Result:

@@ -6,14 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.routing import TASKS
 from tests.test_agents import PRINTS, SLEEPS, gone
-from tests.test_learn import TASKS, WORDS, talkative
 from tfgrpo.agents import FunctionAgent
 from tfgrpo.cli import main
 from tfgrpo.demo import part
@@ -27,31 +26,17 @@ from tfgrpo.records import Frame, message_text
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, SimulatedPolicy, serving
+from tfgrpo.testing import ScriptedModel
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(folder: Path) -> Path:
     """The current folder, with tasks and a program that answers them."""
-    for name in [name for name in os.environ if name.startswith(("TFGRPO_", "OPENAI_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
     for name, number in (("train", 0), ("test", 100)):
         lines = [json.dumps({"input": f"{task.prompt} ({number})", "answer": task.answer}) for task in TASKS[:9]]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
-    (tmp_path / "agent.py").write_text(PRINTS)
-    return tmp_path
-
-
-@pytest.fixture
-def model() -> ScriptedModel:
-    return ScriptedModel(SimulatedPolicy(WORDS, talkative))
-
-
-@pytest.fixture
-def url(model: ScriptedModel) -> Iterator[str]:
-    with serving(model.app) as base_url:
-        yield base_url
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    (folder / "agent.py").write_text(PRINTS)
+    return folder
 
 
 COMMAND = f"{sys.executable} agent.py {{input}}"

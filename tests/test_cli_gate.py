@@ -1,14 +1,13 @@
 """`learn` as a user meets it: which tasks teach and which decide, what it will cost, and what a ceiling does."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.routing import TOPICS, WORDS, talkative
 from tests.test_cli import one_line
-from tests.test_learn import TOPICS, WORDS, talkative
 from tfgrpo.cli import main
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
@@ -19,26 +18,12 @@ SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("TFGRPO_STORE", "TFGRPO_NAMESPACE", "TFGRPO_MODEL", "TFGRPO_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+def folder(folder: Path) -> Path:
     for name, start, count in (("tasks", 0, 48), ("few", 0, 9), ("other", 100, 9), ("four", 200, 4)):
         topics = list(TOPICS.items()) * count
         lines = [{"input": f"message {start + n} about {topics[n][0]}", "answer": topics[n][1]} for n in range(count)]
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    return tmp_path
-
-
-@pytest.fixture
-def model() -> ScriptedModel:
-    return ScriptedModel(SimulatedPolicy(WORDS, talkative))
-
-
-@pytest.fixture
-def url(model: ScriptedModel) -> Iterator[str]:
-    with serving(model.app) as base_url:
-        yield base_url
+        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return folder
 
 
 def learn(url: str, *more: str, tasks: str = "tasks.jsonl") -> Result:

@@ -2,14 +2,12 @@
 
 import itertools
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.test_learn import TASKS, TOPICS
+from tests.routing import TASKS, TOPICS
 from tfgrpo.cli import main
 from tfgrpo.distil import PROMPTS
 from tfgrpo.records import ChatBody, message_text
@@ -20,14 +18,11 @@ ADVICE = "When a message is routed, answer with the label alone."
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(folder: Path) -> Path:
     """The current folder, with tasks in it and no settings from the environment."""
-    for name in [name for name in os.environ if name.startswith(("TFGRPO_", "OPENAI_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
     lines = [json.dumps({"input": task.prompt, "answer": task.answer}) for task in TASKS]
-    (tmp_path / "train.jsonl").write_text("\n".join(lines))
-    return tmp_path
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    return folder
 
 
 def said(body: ChatBody) -> str:
@@ -51,12 +46,6 @@ def answering(body: ChatBody) -> str:
 @pytest.fixture
 def model() -> ScriptedModel:
     return ScriptedModel(answering)
-
-
-@pytest.fixture
-def url(model: ScriptedModel) -> Iterator[str]:
-    with serving(model.app) as base_url:
-        yield base_url
 
 
 def tfgrpo(*arguments: str) -> Result:

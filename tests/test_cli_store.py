@@ -2,11 +2,9 @@
 
 import getpass
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from tests import stories
 from tests.test_cli import SMALL, one_line, write_tasks
-from tests.test_learn import WORDS, talkative
 from tests.test_store_migrations import FROZEN, NEWEST, restore
 from tfgrpo.cli import main
 from tfgrpo.cli.text import effect_text
@@ -36,20 +33,10 @@ from tfgrpo.records import (
     Usage,
 )
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, SimulatedPolicy, serving
 
 TASK = Task("What is 2 + 2?", "tangerine orchard")
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5})
 TEXT = "When adding, count on your fingers."
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, and no settings from the environment."""
-    for name in [name for name in os.environ if name.startswith(("TFGRPO_", "OPENAI_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -517,12 +504,6 @@ async def test_a_run_that_is_cut_short_shows_what_it_has_cost_so_far(folder: Pat
 
 
 # Another model
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with serving(ScriptedModel(SimulatedPolicy(WORDS, talkative)).app) as base_url:
-        yield base_url
 
 
 def test_another_model_is_warned_of_once_and_how_to_validate_is_said(priors: tuple[Prior, Prior], url: str) -> None:

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
-from tests.test_learn import SMALL, failing_after, plan, run, simulated, upstream
+from tests.routing import SMALL, failing_after, plan, run, simulated, upstream
 from tests.test_store_migrations import FROZEN, NEWEST, check, later, populated, restore
 from tests.test_store_migrations import TASK as STORED_TASK
 from tfgrpo import OpenAI

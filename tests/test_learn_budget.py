@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_learn import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
+from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
 from tests.test_promotion import PLAN, policy, run, states, validation
 from tfgrpo.budget import Budget, Ceiling, FixedPrice
 from tfgrpo.cost import cost

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_learn import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative, upstream
+from tests.routing import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative, upstream
 from tfgrpo.budget import Budget
 from tfgrpo.errors import InputError, ModelError, RewardError, UpstreamError
 from tfgrpo.learn import learn

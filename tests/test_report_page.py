@@ -13,7 +13,7 @@ import pytest
 
 from tests import stories
 from tests.test_cli import one_line
-from tests.test_cli_store import folder, tfgrpo, works
+from tests.test_cli_store import tfgrpo, works
 from tfgrpo.budget import FixedPrice
 from tfgrpo.cli import main
 from tfgrpo.records import (
@@ -36,7 +36,6 @@ from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.validation import Reached, task_set_id
 
-__all__ = ["folder"]
 VOID = {"meta", "br", "hr", "link", "img", "input", "use"}
 
 

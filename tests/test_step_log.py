@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.inprocess import MemoryJournal
-from tests.test_learn import ADVICE, HARM, TASKS, distilling, run
+from tests.routing import ADVICE, HARM, TASKS, distilling, run
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learned import Learned
 from tfgrpo.records import ChatBody, message_text

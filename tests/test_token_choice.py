@@ -40,7 +40,7 @@ from tfgrpo.tokens import LOOSE_TAIL, Floats
 
 from . import toy
 from .inprocess import upstream
-from .test_learn import TASKS, WORDS, talkative
+from .routing import TASKS, WORDS, talkative
 
 LOGITS = np.array([1.0, 0.5, -0.3, -1.0])
 BEFORE = Backend(logit_bias="honoured", logprobs=True, token_ids=True)

@@ -29,7 +29,7 @@ from tfgrpo.tokenizer import Tokenizer
 from . import toy
 from .inprocess import upstream
 from .live import go_live
-from .test_learn import TASKS, WORDS, talkative
+from .routing import TASKS, WORDS, talkative
 
 
 def group(task: Task, answers: Sequence[tuple[str, float]]) -> Group:

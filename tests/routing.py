@@ -1,0 +1,94 @@
+"""Messages to be routed by SIMULATED policies with known effects, and how a run learns from them, without a network."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+from tfgrpo.budget import Budget
+from tfgrpo.learn import learn
+from tfgrpo.learned import Learned
+from tfgrpo.llm import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.plan import Plan
+from tfgrpo.records import ChatBody, Frame, Task, message_text
+from tfgrpo.rewards import load_reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+
+WORDS = ("The", "billing", "technical", "sales", "I")
+TOPICS = {"invoice": "billing", "crash": "technical", "offer": "sales"}
+
+
+def talkative(prompt: str) -> list[float]:
+    """Logits of a policy that mostly starts to talk, and leans towards the right label when it does not."""
+    logits = [2.5, 0.3, 0.1, 0.2, 2.0]
+    for token, topic in enumerate(TOPICS, start=1):
+        logits[token] += 1.5 * (topic in prompt)
+    return logits
+
+
+TASKS = tuple(
+    Task(f"message {number} about {topic}", label) for number, (topic, label) in enumerate(list(TOPICS.items()) * 4)
+)
+SMALL = Settings(steps=2, group_size=6, concurrency=8, experiences=False)
+
+
+def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
+    return Plan(tasks, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=settings)
+
+
+@asynccontextmanager
+async def upstream(
+    model: ScriptedModel, store: Store, settings: Settings = SMALL, budget: Budget | None = None
+) -> AsyncIterator[Upstream]:
+    transport = httpx2.ASGITransport(app=model.app)
+    async with (
+        httpx2.AsyncClient(transport=transport) as client,
+        Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
+    ):
+        yield calls
+
+
+async def run(model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False) -> Learned:
+    with Store(path) as store:
+        async with upstream(model, store, settings) as calls:
+            return await learn(plan(settings), store, calls, Silent(), fresh=fresh)
+
+
+def simulated() -> ScriptedModel:
+    return ScriptedModel(SimulatedPolicy(WORDS, talkative))
+
+
+def failing_after(calls: int, answer: Answer) -> ScriptedModel:
+    """The simulated policy until so many calls have been answered, then an error."""
+    policy, count = SimulatedPolicy(WORDS, talkative), [0]
+
+    def script(body: ChatBody) -> Answer:
+        count[0] += 1
+        return policy(body) if count[0] <= calls else answer
+
+    return ScriptedModel(script)
+
+
+ADVICE = "When a message is routed, answer with the label alone."
+NOISE = "When a message is long, read it twice before anything else."
+HARM = "When in doubt, write a friendly greeting first."
+
+
+def distilling(effects: dict[str, float], base: float = 0.4) -> Callable[[ChatBody], str]:
+    """A model that proposes all the texts, and whose chance of a right answer moves by each one's known effect."""
+
+    def script(body: ChatBody) -> str:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        if "<attempts>" in texts or "<proposals>" in texts:
+            sources = ["P1", "P2", "P3", "P4", "P5", "P6"]
+            return json.dumps([{"operation": "ADD", "text": text, "target": "", "from": sources} for text in effects])
+        chance = base + sum(effect for text, effect in effects.items() if text in texts)
+        right = next((label for topic, label in TOPICS.items() if topic in texts), "billing")
+        return right if body["seed"] % 1000 < 1000 * chance else "The message"
+
+    return script
