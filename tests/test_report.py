@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from tests import stories
+from tfgrpo.difference import Difference
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
 from tfgrpo.report import Figures, gather, verdict
-from tfgrpo.report.figures import Contrast, clustered
+from tfgrpo.report.figures import clustered
 from tfgrpo.store import Store
 from tfgrpo.validation import Reached
 
@@ -144,7 +145,7 @@ def test_an_evaluation_is_judged_by_its_interval(store: Store, low: float, high:
     run = stories.evaluate(store, Prior())
     figures = gather(store, run.id)
     assert figures.measured
-    gain = Contrast((low + high) / 2, low, high, 1, 1, 1)
+    gain = Difference((low + high) / 2, low, high, 1, 1, 1)
     measured = replace(figures.measured, contrasts={"learned - frozen": gain})
     assert verdict(replace(figures, measured=measured)).title.startswith(title)
 
@@ -207,7 +208,7 @@ async def test_an_evaluation_of_an_older_version_has_one_difference(store: Store
     measured = gather(store, run.id).measured
     assert measured
     assert list(measured.contrasts) == ["learned - frozen"]
-    assert measured.gain == Contrast(**stories.CONTRASTS["learned - frozen"])  # type: ignore[arg-type]  # counts are whole
+    assert measured.gain == Difference(**stories.CONTRASTS["learned - frozen"])  # type: ignore[arg-type]  # counts are whole
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Difference:
     low: float
     high: float
     wins: int
+    """Tasks on which the one arm is better."""
     losses: int
     ties: int
 

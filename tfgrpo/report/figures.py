@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..advantage import GroupKind, group_kind
 from ..credit import interval
-from ..difference import FEWEST
+from ..difference import FEWEST, Difference
 from ..errors import shortened
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..store import RunEntry, Store
@@ -100,19 +100,6 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
-    """One arm less another, in reward units, with its 95% interval, tasks resampled."""
-
-    mean: float
-    low: float
-    high: float
-    wins: int
-    """Tasks on which it is better."""
-    losses: int
-    ties: int
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
     """An evaluation: arms on the same tasks, which learning did not see."""
 
@@ -120,7 +107,7 @@ class Measured:
     tasks: int
     repeats: int
     arms: Mapping[str, Arm]
-    contrasts: Mapping[str, Contrast]
+    contrasts: Mapping[str, Difference]
     """By name, as `learned - frozen`, which is the first."""
     constant: str | None
     """The answer that scores best when it is always given, where answers repeat."""
@@ -133,7 +120,7 @@ class Measured:
         return self.tasks < FEWEST
 
     @property
-    def gain(self) -> Contrast:
+    def gain(self) -> Difference:
         """Learned less frozen."""
         return next(iter(self.contrasts.values()))
 
@@ -277,7 +264,7 @@ def _measured(entry: RunEntry | None) -> Measured | None:
         tasks=told["tasks"],
         repeats=told["repeats"],
         arms={arm: Arm(mean, passed.get(arm)) for arm, mean in told["means"].items()},
-        contrasts={name: Contrast(**found) for name, found in contrasts.items()},
+        contrasts={name: Difference(**found) for name, found in contrasts.items()},
         constant=told["constant"],
         constant_mean=told["constant_mean"],
         lost_tasks=told["lost_tasks"],

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ..difference import Difference
 from ..records import TokenBias
 from . import plots, strips
-from .figures import Contrast, Figures, Measured, Tried
+from .figures import Figures, Measured, Tried
 
 _SHARE = (-4.0, 104.0)
 """The axis of mean rewards, in percent."""
@@ -65,7 +66,7 @@ def _effect(one: Tried, limits: tuple[float, float], name: str) -> Markup:
     return strips.strip(limits, 100 * one.effect.mean, name, low=100 * low, high=100 * high)
 
 
-def _contrast(one: Contrast, limits: tuple[float, float], name: str, measured: Measured | None) -> Markup:
+def _contrast(one: Difference, limits: tuple[float, float], name: str, measured: Measured | None) -> Markup:
     if measured is None or measured.few:
         return strips.strip(limits, 100 * one.mean, name)
     return strips.strip(limits, 100 * one.mean, name, low=100 * one.low, high=100 * one.high)
