@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.test_learn import HARM, TASKS, distilling, plan
+from tests.routing import HARM, TASKS, distilling, plan
 from tests.test_step_log import cut
 from tfgrpo.budget import Budget, Ceiling, FixedPrice
 from tfgrpo.cost import cost

@@ -103,6 +103,12 @@ def test_what_most_tasks_taught_counts_on_all() -> None:
     assert counting_tasks(most, tasks) == set(tasks)
 
 
+def test_one_that_no_attempt_was_shown_is_no_member() -> None:
+    joint = to_keep_together(simulated(any_is_enough, entries=SIX[:5]), SIX, SETTINGS)
+    assert joint is not None
+    assert joint.members == tuple(entry.id for entry in SIX[:5])
+
+
 @pytest.mark.parametrize("members", [(), SIX[:1]])
 def test_fewer_than_two_are_never_kept_together(members: Sequence[Experience]) -> None:
     assert to_keep_together(simulated(any_is_enough), members, SETTINGS) is None

@@ -52,13 +52,16 @@ def joint_effect(
 def to_keep_together(
     groups: Sequence[Group], undecided: Sequence[Experience], settings: Settings, *, run: str = "", step: int = 0
 ) -> JointEffect | None:
-    """The joint effect for which all of these are to be kept, or None; to be asked at the end of a run only.
+    """The joint effect for which its members are to be kept, or None; to be asked at the end of a run only.
 
-    One experience alone has its own effect, and is never kept by this.
+    Members are those of the undecided that some scored attempt was shown. One experience alone has its own effect, and
+    is never kept by this.
     """
-    if len(undecided) < 2:
+    shown = {included for group in groups for rollout in group.scored for included in rollout.included}
+    members = [experience for experience in undecided if experience.id in shown]
+    if len(members) < 2:
         return None
-    joint = joint_effect(groups, undecided, settings, run=run, step=step)
+    joint = joint_effect(groups, members, settings, run=run, step=step)
     return joint if chance_of_help(joint.effect) > settings.keep_joint_above else None
 
 
