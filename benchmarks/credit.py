@@ -1,6 +1,6 @@
 """What decisions by measured effects get right, on a SIMULATED policy whose effects are known. No model is called.
 
-    python -m benchmarks.credit [--runs 200] [--json FILE]
+    python -m benchmarks.credit [--runs 200] [--first-seed 0] [--json FILE]
 
 Eight experiences on trial: two are worth +10 points, one -10, five nothing. 24 tasks with pass rates near 0.5,
 rollouts in groups of 8, one group a task and step, shown what the product shows; a look (for retiring) after every
@@ -129,7 +129,7 @@ def _count(cell: Cell, groups: list[Group], left: list[Experience], settings: Se
     kept = {effect.experience for effect in to_keep(effects, settings)} & unretired
     joint = to_keep_together(groups, [experience for experience in left if experience.id not in kept], settings)
     if joint:
-        kept |= set(joint.members)
+        kept |= set(joint.kept)
     ids = [experience.id for experience in EXPERIENCES]
     cell.runs += 1
     cell.both_kept += kept.issuperset(ids[:2])
@@ -150,11 +150,11 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     return (share + weight / 2 - reach) / (1 + weight), (share + weight / 2 + reach) / (1 + weight)
 
 
-def simulate(runs: int, spread: float) -> list[Cell]:
+def simulate(runs: int, spread: float, first_seed: int) -> list[Cell]:
     """The cells of one table."""
     scale = scale_for(spread) if spread else 1.0
     cells = {size: Cell(size) for size in CURVE}
-    for seed in range(runs):
+    for seed in range(first_seed, first_seed + runs):
         run(seed, spread, scale, cells)
     return list(cells.values())
 
@@ -169,6 +169,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description="Decisions by measured effects, on a simulated policy.")
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     tables: dict[str, list[dict[str, int]]] = {}
@@ -177,7 +178,7 @@ def main() -> None:
         print(f"\nSimulated policy, {name}; {options.runs} runs; 95% Wilson intervals")
         heads = ("both helpful kept", "harmful retired", "nulls kept", "coverage", "rest kept together")
         print("rollouts  " + " ".join(f"{head:22}" for head in heads))
-        cells = simulate(options.runs, spread)
+        cells = simulate(options.runs, spread, options.first_seed)
         for cell in cells:
             figures = (
                 (cell.both_kept, cell.runs),

@@ -75,7 +75,7 @@ def run(world: World, seed: int) -> dict[int, Outcome]:
 def _outcome(world: World, groups: list[Group], on_trial: list[Experience], settings: Settings) -> Outcome:
     alone = {effect.experience for effect in to_keep(estimate(groups, on_trial, settings), settings)}
     joint = to_keep_together(groups, [entry for entry in on_trial if entry.id not in alone], settings)
-    every = alone | set(joint.members if joint else ())
+    every = alone | set(joint.kept if joint else ())
     return Outcome(len(alone) / len(IDS), len(every) / len(IDS), world(alone), world(every), joint is not None)
 
 

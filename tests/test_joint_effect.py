@@ -56,7 +56,7 @@ def test_two_that_work_only_together_are_kept_together() -> None:
     groups = simulated(lambda shown: 0.6 if {SIX[0], SIX[1]} <= set(shown) else 0.1, steps=4)
     joint = to_keep_together(groups, SIX[:2], SETTINGS, run="run_1", step=3)
     assert joint is not None
-    assert joint.members == (SIX[0].id, SIX[1].id)
+    assert joint.members == joint.kept == (SIX[0].id, SIX[1].id)
     assert (joint.effect.run, joint.effect.step) == ("run_1", 3)
 
 
@@ -107,6 +107,16 @@ def test_one_that_no_attempt_was_shown_is_no_member() -> None:
     joint = to_keep_together(simulated(any_is_enough, entries=SIX[:5]), SIX, SETTINGS)
     assert joint is not None
     assert joint.members == tuple(entry.id for entry in SIX[:5])
+    assert SIX[5].id not in joint.kept
+
+
+def test_a_member_that_looks_harmful_by_itself_is_not_kept() -> None:
+    groups = simulated(lambda shown: any_is_enough(shown[:-1]) - 0.1 * (SIX[5] in shown), steps=4)
+    joint = to_keep_together(groups, SIX, SETTINGS)
+    assert joint is not None
+    assert joint.members == tuple(entry.id for entry in SIX)
+    assert SIX[5].id not in joint.kept
+    assert len(joint.kept) >= 3
 
 
 @pytest.mark.parametrize("members", [(), SIX[:1]])
@@ -126,4 +136,4 @@ def test_the_decision_tells_the_joint_effect() -> None:
     kept = judged_together(library, joint)
     assert kept.having("kept") == SIX[:2]
     (why,) = {decision.why for decision in kept.standing.values()}
-    assert why.startswith("with 1 other together: +")
+    assert why.startswith("together with 1 other: +")

@@ -255,7 +255,10 @@ class ExperienceLearning:
         """What was kept for what it does together, for people; None where nothing was."""
         if self._joint is None:
             return None
-        return f"{len(self._joint.members)} experiences are kept together: {describe(self._joint.effect)}"
+        kept, of = len(self._joint.kept), len(self._joint.members)
+        return (
+            f"{kept} of {of} undecided experiences are kept for what they do together: {describe(self._joint.effect)}"
+        )
 
     def outlook(self) -> str | None:
         """What it takes to keep measuring what is kept, for people; None where nothing is, or nothing is measured."""

@@ -84,10 +84,10 @@ def judged(library: Library, effects: Sequence[Effect], verdict: Verdict) -> Lib
 
 
 def judged_together(library: Library, joint: JointEffect) -> Library:
-    """The library with all members of a joint effect kept for it."""
-    effect, others = joint.effect, len(joint.members) - 1
-    why = f"with {others} {'other' if others == 1 else 'others'} together: {describe(effect)}"
-    return library.decided(*(Decision(member, "kept", why, RULE, effect.run, effect.step) for member in joint.members))
+    """The library with what a joint effect keeps."""
+    effect = joint.effect
+    why = f"together with {counted(len(joint.members) - 1, 'other')}: {describe(effect)}"
+    return library.decided(*(Decision(kept, "kept", why, RULE, effect.run, effect.step) for kept in joint.kept))
 
 
 def describe(effect: Effect) -> str:

@@ -8,9 +8,9 @@ shown none (the controls of `inclusion.py`, and a few more by luck). An experien
 source tasks, where it may be about that task alone. m experiences of standard deviation tau each have tau sqrt(m)
 together, which is the prior of their effect.
 
-What passes brings all its members in, useless ones too. The bar is therefore higher, P(> 0) > `keep_joint_above`; kept
-ones stay measured one by one, so that a later run retires those that hurt. `benchmarks/credit.py` prints what this rule
-gets right and wrong.
+What passes brings in all members that do not look harmful by themselves, useless ones too. The bar is therefore higher,
+P(> 0) > `keep_joint_above`; kept ones stay measured one by one, so that a later run retires those that hurt.
+`benchmarks/joint_effect.py` and `benchmarks/credit.py` print what this rule gets right and wrong.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,6 +32,8 @@ class JointEffect:
     members: tuple[str, ...]
     """Ids, in order of arrival."""
     effect: Effect
+    kept: tuple[str, ...] = ()
+    """Ids of the members that it keeps."""
 
 
 def joint_effect(
@@ -52,17 +54,19 @@ def joint_effect(
 def to_keep_together(
     groups: Sequence[Group], undecided: Sequence[Experience], settings: Settings, *, run: str = "", step: int = 0
 ) -> JointEffect | None:
-    """The joint effect for which its members are to be kept, or None; to be asked at the end of a run only.
+    """The joint effect for which experiences are to be kept, or None; to be asked at the end of a run only.
 
-    Members are those of the undecided that some scored attempt was shown. One experience alone has its own effect, and
-    is never kept by this.
+    Members are those of the undecided that were measured; all are kept but those whose own effect is not above 0. One
+    experience alone has its own effect, and is never kept by this.
     """
-    shown = {included for group in groups for rollout in group.scored for included in rollout.included}
-    members = [experience for experience in undecided if experience.id in shown]
+    single = [effect for effect in estimate(groups, undecided, settings) if effect.evidence]
+    measured = {effect.experience for effect in single}
+    members = [experience for experience in undecided if experience.id in measured]
     if len(members) < 2:
         return None
     joint = joint_effect(groups, members, settings, run=run, step=step)
-    return joint if chance_of_help(joint.effect) > settings.keep_joint_above else None
+    kept = tuple(effect.experience for effect in single if effect.mean > 0)
+    return replace(joint, kept=kept) if chance_of_help(joint.effect) > settings.keep_joint_above else None
 
 
 def _merged(group: Group, counting: Mapping[str, Collection[str]]) -> Group:

@@ -74,7 +74,7 @@ class Settings:
     retire_below: float = 0.1
     keep_above: float = 0.96
     """At 0.95 the share of useless experiences that are kept could not be shown to be below 6%; at 0.96 it can."""
-    keep_joint_above: float = 0.995
+    keep_joint_above: float = 0.999
     """The same for experiences judged as one: a mistake there lets in all of them at once."""
 
     token_prior: bool = True
