@@ -7,6 +7,7 @@ one half), and what they do together could not be measured (`joint_effect.py`).
 """
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from .hashing import coin, derive_seed
 from .records import Experience
@@ -31,16 +32,19 @@ def included(
             return True
         if entry.id in kept:
             return coin(1 - settings.kept_exclusion, settings.seed, step, task, sample, entry.id)
-        return sample in _samples(entry, settings, task, step)
+        return sample in _samples(entry.id, (settings.seed, step, task), settings.group_size, settings.trial_inclusion)
 
     return tuple(entry for entry in candidates if shown(entry))
 
 
-def _samples(entry: Experience, settings: Settings, task: str, step: int) -> list[int]:
-    """The attempts of a group which are shown an experience on trial; the control is the last in line."""
-    seed, size = settings.seed, settings.group_size
-    control = derive_seed("control", seed, step, task) % size
-    whole, rest = divmod(settings.trial_inclusion * size, 1)
-    wanted = int(whole) + coin(rest, "round", seed, step, task, entry.id)
-    in_line = sorted(range(size), key=lambda n: (n == control, derive_seed(seed, step, task, n, entry.id)))
-    return in_line[:wanted]
+@lru_cache(maxsize=4_096)  # every attempt of a group asks for the same
+def _samples(experience: str, group: tuple[int, int, str], size: int, share: float) -> frozenset[int]:
+    """The attempts of a group, which is (seed, step, task), that are shown an experience on trial.
+
+    The control is the last in line.
+    """
+    control = derive_seed("control", *group) % size
+    whole, rest = divmod(share * size, 1)
+    wanted = int(whole) + coin(rest, "round", *group, experience)
+    in_line = sorted(range(size), key=lambda sample: (sample == control, derive_seed(*group, sample, experience)))
+    return frozenset(in_line[:wanted])
