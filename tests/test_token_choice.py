@@ -308,13 +308,17 @@ async def test_content_words_of_single_tasks_never_enter(tmp_path: Path) -> None
 LEANING = SimulatedPolicy([f"w{number}" for number in range(60)], lambda prompt: [0.0] * 60)
 
 
-async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("temperature", [0.7, 1.3])
+async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_1(
+    tmp_path: Path, temperature: float
+) -> None:
     """Sixty words that are all alike, twenty of them listed: two thirds of the probability is known as a bound."""
     model, tasks = (
         ScriptedModel(LEANING),
         tuple(Task(f"message {number}", list(LEANING.words[:30])) for number in range(4)),
     )
-    plan = Plan(tasks, load_reward("exact"), "exact", Frame("fake"), settings=SETTINGS)
+    frame = Frame("fake", temperature=temperature)
+    plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=SETTINGS)
     with Store(tmp_path / "t.db") as store:
         async with upstream(model.app, journal=store, settings=SETTINGS) as calls:
             learned = await learn(plan, store, calls, Silent())
@@ -322,7 +326,7 @@ async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_
     assert [body["temperature"] for body in model.requests[-2 * 8 * len(tasks) :]] == [1.0] * 2 * 8 * len(tasks)
     assert learned.as_json()["token_prior"]["tail"] > 0.1
     (first, *_) = [body["temperature"] for body in model.requests if body.get("top_logprobs") == SETTINGS.top_logprobs]
-    assert first == Frame("fake").temperature
+    assert first == temperature
 
 
 QUOTED = (

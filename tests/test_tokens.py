@@ -90,15 +90,16 @@ def test_forgetting_that_logprobs_are_before_the_bias_gives_a_wrong_gradient() -
     assert np.abs(wrong - finite_differences(BIAS, 0.5)).max() > 0.03
 
 
-@pytest.mark.parametrize("temperature", [0.5, 0.7, 1.0])
-def test_unlisted_tokens_are_bounded_by_the_stated_tail(temperature: float) -> None:
-    """Three of six tokens listed: the exact probability lies within a relative error of `tail`, and never above."""
-    logprobs = np.log(np.exp(LOGITS) / np.exp(LOGITS).sum())
-    exact = np.exp(np.array(LOGITS) / temperature)
-    exact = exact / exact.sum()
-    listed, tail = policy(logprobs[None, :3], np.zeros((1, 3)), temperature, BEFORE)
-    assert np.all(listed[0] <= exact[:3] + 1e-12)
-    assert np.all(exact[:3] - listed[0] <= exact[:3] * tail[0] + 1e-12)
+@pytest.mark.parametrize("temperature", [0.5, 0.7, 1.0, 1.3])
+@pytest.mark.parametrize("logits", [LOGITS, np.concatenate([LOGITS[:3], np.full(3_000, -4.0)])], ids=["six", "3,003"])
+def test_unlisted_tokens_are_bounded_by_the_stated_tail(temperature: float, logits: Floats) -> None:
+    """Three tokens listed: within the stated error, at T < 1 never too large, at T > 1 never too small."""
+    exact = softmax(logits / temperature)[:3]
+    (listed,), (error,) = policy(np.log(softmax(logits))[None, :3], np.zeros((1, 3)), temperature, BEFORE)
+    off = (listed - exact) / exact * (-1 if temperature < 1 else 1)
+    assert np.all(off >= -1e-12)
+    assert np.all(off <= error + 1e-12)
+    assert (error < 1e-12) == (temperature == 1)
 
 
 @pytest.mark.parametrize("sampled", range(6))
@@ -107,9 +108,9 @@ def test_a_sampled_token_that_is_less_likely_than_unlisted_ones_does_not_loosen_
     logprobs = np.log(softmax(LOGITS))
     exact = softmax(LOGITS / 0.5)
     listed = [sampled, *(token for token in (0, 1) if token != sampled)]
-    found, tail = policy(logprobs[None, listed], np.zeros((1, len(listed))), 0.5, BEFORE)
+    found, error = policy(logprobs[None, listed], np.zeros((1, len(listed))), 0.5, BEFORE)
     assert np.all(found[0] <= exact[listed] + 1e-12)
-    assert np.all(exact[listed] - found[0] <= exact[listed] * tail[0] + 1e-12)
+    assert np.all(exact[listed] - found[0] <= exact[listed] * error[0] + 1e-12)
 
 
 def trace(sampled: int, others: Sequence[int], logprobs: Sequence[float]) -> TokenTrace:

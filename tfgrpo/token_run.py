@@ -49,7 +49,7 @@ class TokenRun:
         self._learning.learn(groups, sampled_at)
         if self._learning.tail > LOOSE_TAIL and self.temperature != 1:
             self._sitting.notes.note(
-                f"at temperature {self.temperature} probabilities are only known to {self._learning.tail:.0%}, as"
+                f"at temperature {self.temperature} probabilities are known to within {self._learning.tail:.0%}, as"
                 f" {self.top_logprobs} alternatives a token tell too little: rollouts go on at 1"
             )
             self.temperature = 1.0

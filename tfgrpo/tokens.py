@@ -21,8 +21,10 @@ T = 1 and, llama.cpp for one, *before* the bias. With x_v the reported log-proba
 
 The probability outside the list is R = 1 - sum exp(x_u). At T = 1 the tail is R exactly, for unbiased tail tokens. At
 T < 1 each unlisted token has x <= x_K, so tail <= R exp(x_K (1/T - 1)): that bound is what is used, and tail / Z bounds
-the relative error of every p. Its mean over positions is reported; above LOOSE_TAIL rollouts go on at T = 1. At T > 1
-the same expression is a lower bound. Tokens outside the list enter with p = 0: the gradient of such a token is off by
+the relative error of every p. At T > 1 the same expression is a lower bound, and what is used; from above the tail is
+bounded by R spread evenly over a whole vocabulary of at most n = VOCABULARY tokens, n^(1 - 1/T) R^(1/T), and what lies
+between the two, over Z, bounds the relative error. Its mean over positions is reported; above LOOSE_TAIL rollouts go on
+at T = 1. Tokens outside the list enter with p = 0: the gradient of such a token is off by
 less than A_i exp(x_K / T) / Z a position.
 
 Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
@@ -62,6 +64,8 @@ FEWEST_TASKS = 4.0
 """A token with fewer effective tasks behind it is dropped, however well they agree."""
 LOOSE_TAIL = 0.25
 """Mean bound on the relative error of probabilities from which on rollouts are sampled at T = 1, where it is 0."""
+VOCABULARY = 2**18
+"""Tokens that any tokenizer in use has, at most."""
 LEAST_BIAS = 0.05
 """Nats: a smaller bias changes nothing that anyone would see, and costs an entry of the map."""
 
@@ -79,7 +83,7 @@ class Positions:
     tasks: Ints
     """Index of the task in `Gradient.tasks`, ascending, shape (N,)."""
     tail: float
-    """Mean probability given to unlisted tokens, where it is only known as a bound; 0 at T = 1."""
+    """Mean bound on the relative error of `probabilities`, for what is not listed; 0 at T = 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +105,7 @@ class Gradient:
 
 
 def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
-    """pi_b of the listed tokens, shape (N, C), and the probability given to all others, shape (N,).
+    """pi_b of the listed tokens, shape (N, C), and the bound on their relative error at each position, shape (N,).
 
     `reported` are log-probabilities, the sampled token's first, with -inf where there is none; `bias` the biases that
     were in force; both (N, C).
@@ -111,9 +115,10 @@ def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend)
     others = reported[:, 1:]  # the sampled token may be less likely than tokens that are not listed: it bounds nothing
     least = np.where(np.isfinite(others), others, 0.0).min(axis=1, initial=0.0)
     tail = rest * np.exp(least * (inverse - 1.0))
+    unknown = tail if inverse > 1 else np.maximum(VOCABULARY ** (1.0 - inverse) * rest**inverse - tail, 0.0)
     weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
     total = weights.sum(axis=1) + tail
-    return weights / total[:, None], tail / total
+    return weights / total[:, None], unknown / total
 
 
 def is_special(piece: bytes) -> bool:
@@ -142,9 +147,8 @@ def positions(
                 owners.append(len(tasks) - 1)
     tokens, reported, lengths = packed(traces)
     in_force = look_up(tokens, bias)
-    probabilities, tail = policy(reported, in_force, frame_temperature, backend)
-    exact = backend.includes_temperature or frame_temperature == 1
-    bound = 0.0 if exact or not len(tail) else float(tail.mean())
+    probabilities, error = policy(reported, in_force, frame_temperature, backend)
+    bound = float(error.mean()) if len(error) else 0.0
     found = Positions(
         tokens,
         probabilities,
