@@ -124,8 +124,10 @@ async def test_logit_bias_is_measured_by_the_servers_own_tokenizer(
     assert (await measured(script, local=False, owner=owner)).logit_bias == logit_bias
 
 
-async def test_without_any_tokenizer_nothing_is_said_of_logit_bias() -> None:
+async def test_without_any_tokenizer_all_that_can_be_seen_of_logit_bias_is_that_it_is_refused() -> None:
     assert await measured(replace(SPEAKING, logprobs=False), local=False) == Backend(logit_bias="unknown")
+    refusing = await measured(lambda body: rejecting(body) if "logit_bias" in body else "Blue", local=False)
+    assert refusing == Backend(logit_bias="rejected")
 
 
 async def test_a_model_of_openais_is_given_tiktokens_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from .errors import InputError
+from .errors import InputError, ModelError, UpstreamError
 from .hashing import content_id
 from .llm import Upstream
 from .records import JSON, Backend, CallKey, ChatBody, Frame, Reply, TokenTrace
@@ -19,6 +20,8 @@ _COLD = 0.5
 """The temperature at which reported log-probabilities are compared with those at 1."""
 _FORCE = 100
 """A bias under which a token is sampled for certain, where biases are honoured."""
+_ANY = {"100": -1}
+"""A bias that any tokenizer has a token for, to see whether it is refused where no token can be named."""
 _WORDS = ("The", "But", "If", "No")
 """Words that no one answers with, to be forced where no log-probabilities tell of other tokens."""
 
@@ -60,7 +63,9 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     listed = _unlikely(plain.trace)
     target = listed or await _word(upstream, backend, model, run, plain.text)
     if target is None:
-        return backend
+        with suppress(ModelError, UpstreamError):  # a call that fails for another reason tells nothing
+            await ask(2, logit_bias=_ANY)
+        return replace(backend, logit_bias="rejected") if "logit_bias" in upstream.dropped else backend
     cold = await ask(1, temperature=_COLD) if listed else plain
     forced = await ask(2, logit_bias={str(target.token): _FORCE})
     backend = replace(backend, logit_bias=_honoured(upstream, forced, target))
