@@ -126,6 +126,28 @@ def test_a_prior_without_effect_is_not_kept() -> None:
     assert chosen([({}, 1)], {}).scope == "none"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "good", "loss", "least", "most"),
+    [({1: 0.6}, None, 0.0, 0.09, 0.25), ({1: 0.2}, 0, 0.05, 0.0, 0.02)],
+    ids=["rewards that are luck", "a loss of five points"],
+)
+def test_a_useless_prior_is_kept_one_time_in_six_and_a_harmful_one_hardly_ever(
+    outcome: Biases, good: int | None, loss: float, least: float, most: float
+) -> None:
+    """200 sets of 12 tasks, 8 attempts each: t > 1 with 11 degrees of freedom in 17% of them, give or take 2.7."""
+    chances = np.array([np.exp(log_softmax(biased(bias) / TEMPERATURE)) for bias in ({}, outcome)])
+    assert good is None or chances[0, good] - chances[1, good] == pytest.approx(loss, abs=0.005)
+    kept = 0
+    for number in range(200):
+        groups = [sampled(f"{number} {task}", {}, good=good or 0) for task in range(12)]
+        seen = attempts(groups, {}, TEMPERATURE)
+        if good is None:
+            luck = np.random.default_rng(number).integers(0, 2, len(seen.rewards))
+            seen = replace(seen, rewards=luck.astype(np.float64))
+        kept += choose([seen], {}, lambda part: outcome, BEFORE, worth={}, seed=number).scope == "whole answer"
+    assert least <= kept / 200 <= most
+
+
 def test_long_answers_cannot_be_weighed_and_nothing_is_kept() -> None:
     short, long = (chosen([({}, 1)], {1: 1.0}, length=length) for length in (1, 60))
     assert short.scope == "whole answer"
