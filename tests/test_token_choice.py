@@ -339,12 +339,13 @@ async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_
         ScriptedModel(LEANING),
         tuple(Task(f"message {number}", list(LEANING.words[:30])) for number in range(4)),
     )
-    frame = Frame("fake", temperature=temperature)
+    frame = Frame("fake", temperature=temperature, top_p=0.9)
     plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=SETTINGS)
     with Store(tmp_path / "t.db") as store:
         async with upstream(model.app, journal=store, settings=SETTINGS) as calls:
             learned = await learn(plan, store, calls, Silent())
-    assert len([line for line in learned.notes if "rollouts go on at 1" in line]) == 1
+    for told in ("rollouts go on at 1", "top_p 1, not 0.9"):
+        assert len([line for line in learned.notes if told in line]) == 1
     assert [body["temperature"] for body in model.requests[-2 * 8 * len(tasks) :]] == [1.0] * 2 * 8 * len(tasks)
     assert learned.as_json()["token_prior"]["tail"] > 0.1
     (first, *_) = [body["temperature"] for body in model.requests if body.get("top_logprobs") == SETTINGS.top_logprobs]

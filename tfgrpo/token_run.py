@@ -34,11 +34,7 @@ class TokenRun:
     def frame(self) -> Frame:
         """The request frame of rollouts, at the present temperature."""
         frame = replace(self._sitting.plan.frame, temperature=self.temperature)
-        if self._learning and frame.top_p != 1:
-            why = "the token prior's gradient needs it"
-            self._sitting.notes.note(f"rollouts are sampled at top_p 1, not {frame.top_p}: {why}")
-            return replace(frame, top_p=1.0)
-        return frame
+        return replace(frame, top_p=1.0) if self._learning else frame
 
     def learn(self, groups: Sequence[Group]) -> None:
         """Take in a step's groups; the temperature of the next ones may be another."""
@@ -101,4 +97,6 @@ def _learning(sitting: Sitting, inherited: tuple[TokenBias, ...]) -> TokenLearni
         return None
     if learning.estimator == "log-odds":
         note(f"{upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
+    if plan.frame.top_p != 1:
+        note(f"rollouts are sampled at top_p 1, not {plan.frame.top_p}: the token prior's gradient needs it")
     return learning
