@@ -242,7 +242,8 @@ class ExperienceLearning:
         good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
         library = judged(self.library, good, "kept")
         step = max((effect.step for effect in self._effects), default=0)
-        undecided = library.having("on trial")
+        measured = {effect.experience for effect in self._effects}
+        undecided = [experience for experience in library.having("on trial") if experience.id in measured]
         self._joint = to_keep_together(self._groups, undecided, self._settings, run=self._run.id, step=step)
         if self._joint:
             library = judged_together(library, self._joint)

@@ -66,7 +66,8 @@ def to_keep_together(
         return None
     joint = joint_effect(groups, members, settings, run=run, step=step)
     kept = tuple(effect.experience for effect in single if effect.mean > 0)
-    return replace(joint, kept=kept) if chance_of_help(joint.effect) > settings.keep_joint_above else None
+    helps = chance_of_help(joint.effect) > settings.keep_joint_above
+    return replace(joint, kept=kept) if helps and kept else None
 
 
 def _merged(group: Group, counting: Mapping[str, Collection[str]]) -> Group:
