@@ -24,7 +24,7 @@ from tfgrpo.local import Endpoint, model_path, serve_local
 from tfgrpo.measure import Measurement, measure
 from tfgrpo.plan import Plan
 from tfgrpo.progress import Display
-from tfgrpo.records import JSON, Frame
+from tfgrpo.records import JSON, Frame, Prior
 from tfgrpo.rewards import load_reward
 from tfgrpo.settings import Recipe, Settings
 from tfgrpo.store import Store
@@ -80,22 +80,21 @@ async def figures(endpoint: Endpoint, name: str, recipe: Recipe, seed: int, fold
         async with Upstream(endpoint.base_url, settings=settings, journal=store) as upstream:
             with Display(lambda: upstream.usage) as display:
                 plan = Plan(convention.training, reward, REWARD, frame, settings=settings)
-                learned = await learn(plan, store, upstream, display)
-                wanted = Measurement(
-                    convention.held_out, reward, REWARD, frame, learned.prior, repeats=REPEATS, seed=seed
-                )
+                learning = _finished(store) or (await learn(plan, store, upstream, display)).as_json()
+                prior = store.prior(learning["prior"]) if learning["changed"] else Prior()
+                wanted = Measurement(convention.held_out, reward, REWARD, frame, prior, repeats=REPEATS, seed=seed)
                 measured = await measure(wanted, store, upstream, display)
-        decisions = store.decisions("default", learned.run.id)
+        decisions = store.decisions("default", learning["run"])
         statuses = store.experiences("default")
     return {
         "set": name,
         "recipe": recipe,
         "seed": seed,
         "model": endpoint.model,
-        "calls": learned.usage.calls,
+        "calls": learning["usage"]["calls"],
         "constant": measured.constant_mean,
-        "kept": len(learned.prior.experiences),
-        "learning": learned.as_json(),
+        "kept": len(prior.experiences),
+        "learning": learning,
         "evaluation": measured.as_json(),
         "experiences": [
             {
@@ -111,6 +110,14 @@ async def figures(endpoint: Endpoint, name: str, recipe: Recipe, seed: int, fold
             for status in statuses
         ],
     }
+
+
+def _finished(store: Store) -> dict[str, JSON] | None:
+    """What a run came to that was finished before the benchmark was stopped; a store has one at most."""
+    results = [
+        entry.run.result for entry in store.runs() if (entry.run.kind, entry.run.status) == ("learn", "finished")
+    ]
+    return dict(results[0]) if results else None
 
 
 def table(rows: Sequence[dict[str, JSON]]) -> list[str]:

@@ -42,3 +42,14 @@ async def test_a_row_tells_what_was_proposed_measured_and_gained(tmp_path: Path)
     told = "\n".join(way(row))
     assert "When a guest writes so, answer PRAISE." in told
     assert "kept: +" in told
+
+
+async def test_a_benchmark_stopped_while_it_measured_does_not_learn_again(tmp_path: Path) -> None:
+    model = ScriptedModel(obedient)
+    with serving(model.app) as url:
+        first = await figures(Endpoint(url, "fake"), "reviews", "measured", 0, tmp_path)
+        asked = len(model.requests)
+        again = await figures(Endpoint(url, "fake"), "reviews", "measured", 0, tmp_path)  # its JSON was not written yet
+    assert json.dumps({**again, "evaluation": None}) == json.dumps({**first, "evaluation": None})
+    assert again["evaluation"]["means"] == first["evaluation"]["means"]
+    assert len(model.requests) - asked <= 2 * 2 * 32, "at most the evaluation is made again"

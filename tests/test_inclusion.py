@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.inclusion import included
+from tfgrpo.inclusion import SMALLEST, included
 from tfgrpo.records import Experience, Origin
 from tfgrpo.settings import Settings
 
@@ -32,7 +33,14 @@ def test_each_one_on_trial_is_in_its_share_of_a_group_and_one_attempt_is_shown_n
     shown = group(settings)
     counts = [sum(entry in some for some in shown) for entry in ENTRIES]
     assert all(abs(count - share * size) < 1 for count in counts)
-    assert () in shown or max(counts) == size
+    assert () in shown or max(counts) == size or size < SMALLEST
+
+
+@pytest.mark.parametrize("size", range(2, 9))
+def test_no_two_on_trial_always_go_together(size: int) -> None:
+    shown = [some for n in range(20) for some in group(replace(SETTINGS, group_size=size), task=f"task {n}")]
+    columns = [tuple(entry in some for some in shown) for entry in ENTRIES]
+    assert len(set(columns)) == len(ENTRIES)
 
 
 def test_what_is_no_whole_number_of_attempts_is_rounded_at_random() -> None:

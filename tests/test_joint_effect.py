@@ -136,4 +136,4 @@ def test_the_decision_tells_the_joint_effect() -> None:
     kept = judged_together(library, joint)
     assert kept.having("kept") == SIX[:2]
     (why,) = {decision.why for decision in kept.standing.values()}
-    assert why.startswith("together with 1 other: +")
+    assert why.startswith("judged together with 1 other: +")

@@ -86,7 +86,7 @@ def judged(library: Library, effects: Sequence[Effect], verdict: Verdict) -> Lib
 def judged_together(library: Library, joint: JointEffect) -> Library:
     """The library with what a joint effect keeps."""
     effect = joint.effect
-    why = f"together with {counted(len(joint.members) - 1, 'other')}: {describe(effect)}"
+    why = f"judged together with {counted(len(joint.members) - 1, 'other')}: {describe(effect)}"
     return library.decided(*(Decision(kept, "kept", why, RULE, effect.run, effect.step) for kept in joint.kept))
 
 

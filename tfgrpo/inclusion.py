@@ -2,8 +2,9 @@
 
 A balanced design rather than independent coins. An experience on trial is in the same number of a group's attempts
 whatever luck has it, so that every group compares it; and one attempt of each group, the *control*, is shown none of
-those on trial. With independent coins nearly no attempt would be without all of them (0.4% where eight are on trial at
-one half), and what they do together could not be measured (`joint_effect.py`).
+those on trial (but in groups of fewer than `SMALLEST`, and where their share leaves no attempt out). With independent
+coins nearly no attempt would be without all of them (0.4% where eight are on trial at one half), and what they do
+together could not be measured (`joint_effect.py`).
 """
 
 from collections.abc import Collection, Sequence
@@ -12,6 +13,10 @@ from functools import lru_cache
 from .hashing import coin, derive_seed
 from .records import Experience
 from .settings import Settings
+
+SMALLEST = 4
+"""Attempts of a group with a control. With one of two as the control, the other would be shown all that is on trial,
+and no effect could be told from another."""
 
 
 def included(
@@ -41,9 +46,9 @@ def included(
 def _samples(experience: str, group: tuple[int, int, str], size: int, share: float) -> frozenset[int]:
     """The attempts of a group, which is (seed, step, task), that are shown an experience on trial.
 
-    The control is the last in line.
+    The control is the last in line; a group of fewer than `SMALLEST` has none.
     """
-    control = derive_seed("control", *group) % size
+    control = derive_seed("control", *group) % size if size >= SMALLEST else None
     whole, rest = divmod(share * size, 1)
     wanted = int(whole) + coin(rest, "round", *group, experience)
     in_line = sorted(range(size), key=lambda sample: (sample == control, derive_seed(*group, sample, experience)))

@@ -37,7 +37,8 @@ class Steps:
         """The steps that were completed, and what ended them early; calls in flight then have landed."""
         self._failed = await self._failures() if resumed else {}
         settings, tasks = self._settings, len(self._plan.tasks)
-        distilled = min(tasks, settings.distilled_groups or tasks) if settings.experiences else 0
+        most = tasks if settings.distilled_groups is None else min(tasks, settings.distilled_groups)
+        distilled = most if settings.experiences else 0
         self._sitting.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
         steps: list[StepSummary] = []
         try:
