@@ -1,9 +1,9 @@
 """Whether a text gives away a task's answer, or says what another text says: comparisons in any language. Pure.
 
 Texts are compared as words (lower case, NFKC, no accents or punctuation), numbers as values whatever their format, and
-by the vectors of an embedding model where there are any. An
-answer that several tasks share, or that most other tasks' prompts list, is a label; naming one is no leak. Small
-numbers, and answers of one or two characters, turn up by chance: they leak only from a source task of the experience.
+by the vectors of an embedding model where there are any. An answer that several tasks share, or that most other tasks'
+prompts list, is a label; naming one is no leak. Small numbers, and answers of one or two characters, turn up by chance:
+they leak only from a source task of the experience.
 """
 
 import math
