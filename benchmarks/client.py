@@ -20,7 +20,7 @@ from openai.types.chat import ChatCompletionMessageParam
 import tfgrpo
 from tfgrpo.records import Experience, Frame, Prior, Snapshot, TokenBias
 from tfgrpo.store import Store
-from tfgrpo.transport import STANDARD, decide
+from tfgrpo.surfaces.http import STANDARD, decide
 
 MODEL = "m"
 PRIOR = Prior(

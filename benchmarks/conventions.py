@@ -10,7 +10,7 @@ about half of the time, so that an experience that hurts can be seen to; held ou
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfgrpo.demo import demo_frame, part
+from tfgrpo.demo.run import demo_frame, part
 from tfgrpo.records import Task
 
 TRAINING = 16

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo.credit import estimate, interval, to_keep, to_retire
-from tfgrpo.inclusion import included
-from tfgrpo.joint_effect import to_keep_together
+from tfgrpo.experiences.credit import estimate, interval, to_keep, to_retire
+from tfgrpo.experiences.joint import to_keep_together
+from tfgrpo.experiences.show import included
 from tfgrpo.records import Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import click
 
-from tfgrpo.experiences import describe
-from tfgrpo.learn import learn
-from tfgrpo.llm import Upstream
-from tfgrpo.local import Endpoint, model_path, serve_local
-from tfgrpo.measure import Measurement, measure
-from tfgrpo.plan import Plan
+from tfgrpo.evaluation.measure import Measurement, measure
+from tfgrpo.experiences.library import describe
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.run import learn
+from tfgrpo.model.local import Endpoint, model_path, serve_local
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.progress import Display
 from tfgrpo.records import JSON, Frame, Prior
-from tfgrpo.rewards import load_reward
+from tfgrpo.rollouts.rewards import load_reward
 from tfgrpo.settings import Recipe, Settings
 from tfgrpo.store import Store
 

@@ -23,8 +23,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo.betting import chance_of_promotion, smallest_effect
-from tfgrpo.gate import Gate, GateDecision, GateState, decide, interval
+from tfgrpo.gate.bets import chance_of_promotion, smallest_effect
+from tfgrpo.gate.e_process import Gate, GateDecision, GateState, decide, interval
 
 TASKS, PASSES, ALPHA = 24, 24, 0.05
 COLLAPSING, LOSS, GAIN = 4, 0.5, 0.1

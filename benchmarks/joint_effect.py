@@ -19,9 +19,9 @@ from statistics import fmean
 import numpy as np
 
 from benchmarks.credit import figure
-from tfgrpo.credit import estimate, to_keep, to_retire
-from tfgrpo.inclusion import included
-from tfgrpo.joint_effect import to_keep_together
+from tfgrpo.experiences.credit import estimate, to_keep, to_retire
+from tfgrpo.experiences.joint import to_keep_together
+from tfgrpo.experiences.show import included
 from tfgrpo.records import Experience, Group, Rollout, Task
 from tfgrpo.settings import Settings
 

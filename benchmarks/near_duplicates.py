@@ -18,9 +18,9 @@ from statistics import median
 
 import click
 
-from tfgrpo.embedding import BATCH
-from tfgrpo.llm import Upstream
-from tfgrpo.overlap import NO_MEANINGS, Meanings, cosine, repeated
+from tfgrpo.experiences.embedding import BATCH
+from tfgrpo.experiences.overlap import NO_MEANINGS, Meanings, cosine, repeated
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Experience, Task, Vector
 from tfgrpo.settings import Settings
 

@@ -22,9 +22,9 @@ import orjson
 import uvicorn
 
 from benchmarks.client import MODEL, live_store
-from tfgrpo.proxy import serve
-from tfgrpo.proxy.caller import Receive, Scope, Send
-from tfgrpo.proxy.server import listen
+from tfgrpo.serve.proxy import serve
+from tfgrpo.serve.proxy.asgi import Receive, Scope, Send
+from tfgrpo.serve.proxy.server import listen
 
 CALLERS = 32
 CHUNKS = 50

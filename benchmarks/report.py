@@ -37,7 +37,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.validation import Outcome, Pass, Validation
+from tfgrpo.trials import Outcome, Pass, Validation
 
 TASKS, SIZE, STEPS, BYTES = 25, 8, 25, 1_000
 TRIED, REFUSED, BIASES = 100, 200, 100

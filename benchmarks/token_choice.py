@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.gate import wilson
 from tfgrpo.records import Backend, Frame, Group, Rollout, Task, TokenBias, TokenTrace
 from tfgrpo.settings import Settings
-from tfgrpo.token_learning import TokenLearning
+from tfgrpo.token_prior.estimators import TokenLearning
 
 TASKS, WORDS, OTHERS = 20, 8, 4_000
 FRAME = Frame("simulated")

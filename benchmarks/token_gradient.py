@@ -19,11 +19,11 @@ from statistics import median
 
 import numpy as np
 
-from tfgrpo.prior import with_prior
 from tfgrpo.prompts import template
 from tfgrpo.records import Backend, Experience, Group, Prior, Rollout, Task, TokenBias, TokenTrace
 from tfgrpo.settings import Settings
-from tfgrpo.tokens import step_gradient
+from tfgrpo.surfaces.chat import with_prior
+from tfgrpo.token_prior.gradient import step_gradient
 
 TASKS, GROUP_SIZE, LISTED, VOCABULARY = 100, 8, 20, 150_000
 LIMITED = 50_000

@@ -30,16 +30,16 @@ from numpy.typing import NDArray
 
 from benchmarks.token_prior_sets import SETS, Parts, SetOfTasks, fresh_parts, parts, turns
 from benchmarks.token_prior_table import Result, main_table, missed, step_table
-from tfgrpo.llm import Upstream
-from tfgrpo.local import upstream as endpoint
-from tfgrpo.probe import probe
+from tfgrpo.model.local import upstream as endpoint
+from tfgrpo.model.tokenizer import Tokenizer
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, Group, Prior, Rollout, Run, Task, TokenBias
-from tfgrpo.rewards import score
-from tfgrpo.rollouts import ChatExecutor, gather
+from tfgrpo.rollouts.executor import ChatExecutor, gather
+from tfgrpo.rollouts.rewards import score
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.token_learning import TokenLearning
-from tfgrpo.tokenizer import Tokenizer
+from tfgrpo.token_prior.estimators import TokenLearning
 
 STEPS, REPEATS, SHOTS = 4, 2, 4
 

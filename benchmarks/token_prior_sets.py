@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfgrpo import demo
-from tfgrpo.gym import GymReward
+from tfgrpo.demo import run as demo
 from tfgrpo.hashing import derive_seed
 from tfgrpo.records import Frame, Message, Rollout, Task
-from tfgrpo.rewards import Reward, load_reward
-from tfgrpo.tasks import read_tasks
+from tfgrpo.rollouts.rewards import Reward, load_reward
+from tfgrpo.tasks.gym import GymReward
+from tfgrpo.tasks.read import read_tasks
 
 DATA = Path(__file__).parent / "data"
 TEST, VALIDATION, TRAIN = 32, 12, 20

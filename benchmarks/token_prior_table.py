@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo.token_choice import Choice
+from tfgrpo.token_prior.choice import Choice
 
 ARMS = ("frozen", "log-odds", "few-shot", "this one")
 DRIFT = 3.0

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import httpx2
 
-from tfgrpo.budget import Budget
-from tfgrpo.llm import Journal, Upstream
+from tfgrpo.model.budget import Budget
+from tfgrpo.model.tokenizer import Tokenizer
+from tfgrpo.model.upstream import Journal, Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Receive, Scope, Send
-from tfgrpo.tokenizer import Tokenizer
 
 URL = "http://fake/v1"
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import httpx2
 
-from tfgrpo.budget import Budget
-from tfgrpo.learn import learn
-from tfgrpo.learned import Learned
-from tfgrpo.llm import Upstream
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.result import Learned
+from tfgrpo.learning.run import learn
+from tfgrpo.model.budget import Budget
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan
 from tfgrpo.records import ChatBody, Frame, Task, message_text
-from tfgrpo.rewards import load_reward
+from tfgrpo.rollouts.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy

@@ -18,7 +18,7 @@ from tfgrpo.records import (
     Usage,
 )
 from tfgrpo.store import Store
-from tfgrpo.validation import Outcome, Pass, Reached, Validation
+from tfgrpo.trials import Outcome, Pass, Reached, Validation
 
 FRAME = Frame("a-model", "Route it to one queue.", {"max_tokens": 8})
 TASKS = tuple(Task(f"message {number}", "billing") for number in range(6))

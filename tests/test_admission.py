@@ -1,7 +1,7 @@
 import pytest
 
-from tfgrpo.admission import refusal
-from tfgrpo.experiences import Library, apply
+from tfgrpo.experiences.admission import refusal
+from tfgrpo.experiences.library import Library, apply
 from tfgrpo.records import Decision, Edit, Experience, Task
 from tfgrpo.settings import Settings
 

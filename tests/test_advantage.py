@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.advantage import advantages, group_kind
 from tfgrpo.records import Group, Rollout, Task
+from tfgrpo.rollouts.advantage import advantages, group_kind
 
 rewards = st.lists(st.integers(0, 1000).map(lambda thousandths: thousandths / 1000), min_size=1, max_size=16)
 divided = st.booleans()

@@ -19,16 +19,11 @@ from tests import own_agents
 from tests.inprocess import MemoryJournal, upstream
 from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, plan, talkative
 from tests.routing import upstream as stored_upstream
-from tfgrpo.agents import Agent, CommandAgent, FunctionAgent, executors, load_agent
-from tfgrpo.agents.agent import Place, told
-from tfgrpo.agents.command import environment
-from tfgrpo.agents.session import Call, Session, Terms, read_request
-from tfgrpo.agents.trajectory import joined, trajectory
-from tfgrpo.budget import Budget, Ceiling
 from tfgrpo.errors import BudgetEnded, InputError, ModelError, UpstreamError
-from tfgrpo.learn import learn
-from tfgrpo.learned import Learned
-from tfgrpo.llm import Journal
+from tfgrpo.learning.result import Learned
+from tfgrpo.learning.run import learn
+from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.model.upstream import Journal
 from tfgrpo.observer import Silent
 from tfgrpo.records import (
     Backend,
@@ -46,7 +41,12 @@ from tfgrpo.records import (
     Usage,
     message_text,
 )
-from tfgrpo.rollouts import Executor
+from tfgrpo.rollouts.agents import Agent, CommandAgent, FunctionAgent, executors, load_agent
+from tfgrpo.rollouts.agents.agent import Place, told
+from tfgrpo.rollouts.agents.command import environment
+from tfgrpo.rollouts.agents.session import Call, Session, Terms, read_request
+from tfgrpo.rollouts.agents.trajectory import joined, trajectory
+from tfgrpo.rollouts.executor import Executor
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy

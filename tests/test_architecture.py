@@ -11,18 +11,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "errors", "wording", "hashing", "plugins", "families", "records", "validation", "observer", "settings", "assets",
-    "prompts", "tokenizer", "prior", "backends",
-    "replies", "refusals", "budget", "llm", "local", "events", "testing",
-    "gym", "tasks", "splits", "rollouts", "agents", "rewards", "shaping", "advantage", "visits",
-    "tokens", "token_choice", "log_odds", "inclusion", "credit", "joint_effect",
-    "quote", "edits", "distil", "demonstrations", "numerals", "overlap", "admission", "experiences",
-    "store", "probe", "survey", "retokenise", "difference", "evaluate", "written", "measure",
-    "betting", "gate",
-    "versions", "fields", "youtu", "exchange", "curation",
-    "token_learning", "step_log", "embedding", "experience_learning", "plan", "cost", "promotion", "learned",
-    "sitting", "token_run", "steps", "learn", "report",
-    "transport", "client", "proxy", "progress", "demo", "cli", "__main__", "__init__",
+    "text", "errors", "hashing", "plugins", "records", "trials", "observer", "settings", "assets", "prompts",
+    "model", "surfaces", "testing", "tasks", "rollouts", "token_prior", "experiences", "store", "priors", "probe",
+    "evaluation", "gate", "learning", "report", "serve", "client", "progress", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
 """From upstream to downstream; a sub-package stands as one, and its own modules may import each other."""
 

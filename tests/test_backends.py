@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tfgrpo.backends import LeftOut, backend_key, left_out
+from tfgrpo.model.backends import LeftOut, backend_key, left_out
 from tfgrpo.records import Backend, Prior, TokenBias
 
 PRIOR = Prior((), (TokenBias(7, b"yes", 1.0, 3.0, 5),), "tokenizer_1")

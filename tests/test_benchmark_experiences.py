@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.conventions import CONVENTIONS
 from benchmarks.experiences import figures, table, way
-from tfgrpo.local import Endpoint
+from tfgrpo.model.local import Endpoint
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.testing import ScriptedModel, serving
 

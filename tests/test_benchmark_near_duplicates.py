@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from benchmarks.near_duplicates import embedded, read_pairs, table
 from tests.inprocess import upstream
-from tfgrpo.overlap import similarity
+from tfgrpo.experiences.overlap import similarity
 from tfgrpo.testing import ScriptedModel
 
 PAIRS = read_pairs()

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tfgrpo.budget import Budget, Ceiling, Ended, FixedPrice, ListedPrices, Spent, read_price
 from tfgrpo.errors import BudgetEnded, InputError
-from tfgrpo.llm import Upstream
+from tfgrpo.model.budget import Budget, Ceiling, Ended, FixedPrice, ListedPrices, Spent, read_price
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Receive, Scope, Send

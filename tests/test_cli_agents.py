@@ -13,17 +13,17 @@ from click.testing import CliRunner, Result
 
 from tests.routing import TASKS
 from tests.test_agents import PRINTS, SLEEPS, gone
-from tfgrpo.agents import FunctionAgent
 from tfgrpo.cli import main
-from tfgrpo.demo import part
-from tfgrpo.learn import learn
-from tfgrpo.llm import Upstream
-from tfgrpo.local import upstream
-from tfgrpo.measure import Measurement, measure
+from tfgrpo.demo.run import part
+from tfgrpo.evaluation.measure import Measurement, measure
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.run import learn
+from tfgrpo.model.local import upstream
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan
 from tfgrpo.records import Frame, message_text
-from tfgrpo.rewards import load_reward
+from tfgrpo.rollouts.agents import FunctionAgent
+from tfgrpo.rollouts.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import ScriptedModel

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.routing import TASKS, TOPICS
 from tfgrpo.cli import main
-from tfgrpo.distil import PROMPTS
+from tfgrpo.experiences.distil import PROMPTS
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
 from tfgrpo.testing import ScriptedModel, serving

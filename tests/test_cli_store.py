@@ -16,7 +16,7 @@ from tests.test_cli import SMALL, one_line, write_tasks
 from tests.test_store_migrations import FROZEN, NEWEST, restore
 from tfgrpo.cli import main
 from tfgrpo.cli.text import effect_text
-from tfgrpo.exchange import FILE_BYTES
+from tfgrpo.priors.exchange import FILE_BYTES
 from tfgrpo.records import (
     JSON,
     Decision,

@@ -12,12 +12,12 @@ import pytest
 from pydantic import BaseModel
 
 from tfgrpo import AsyncOpenAI, OpenAI
-from tfgrpo.backends import backend_key
 from tfgrpo.client import AsyncClientOptions, ClientOptions
+from tfgrpo.model.backends import backend_key
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.store import Store
+from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import Answer, ScriptedModel, serving
-from tfgrpo.transport import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 
 from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 

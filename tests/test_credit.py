@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.credit import chance_of_help, estimate, interval, rollouts_needed, to_keep, to_retire
+from tfgrpo.experiences.credit import chance_of_help, estimate, interval, rollouts_needed, to_keep, to_retire
 from tfgrpo.records import Effect, Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 

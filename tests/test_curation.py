@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tfgrpo.curation import Curator, import_prior, roll_back, snapshot_of, use
 from tfgrpo.errors import InputError
-from tfgrpo.exchange import Event, Portable
+from tfgrpo.priors.by_hand import Curator, import_prior, roll_back, snapshot_of, use
+from tfgrpo.priors.exchange import Event, Portable
 from tfgrpo.records import Decision, Effect, Experience, Frame, Origin, Prior, Run, Task, Verdict
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tfgrpo.demo import NAMESPACE, REWARD, demo_frame, demo_settings, demo_store, part
-from tfgrpo.learn import learn
-from tfgrpo.llm import Upstream
-from tfgrpo.local import upstream
-from tfgrpo.measure import Measurement, measure
+from tfgrpo.demo.run import NAMESPACE, REWARD, demo_frame, demo_settings, demo_store, part
+from tfgrpo.evaluation.measure import Measurement, measure
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.run import learn
+from tfgrpo.model.local import upstream
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan
 from tfgrpo.records import Run, Usage, message_text
-from tfgrpo.rewards import load_reward
+from tfgrpo.rollouts.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 

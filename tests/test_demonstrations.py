@@ -1,7 +1,7 @@
 import pytest
 
 from tests.test_distil import TASK, group
-from tfgrpo.demonstrations import demonstration
+from tfgrpo.experiences.demonstrations import demonstration
 from tfgrpo.prompts import template
 from tfgrpo.records import Edit, Group, Task
 from tfgrpo.settings import Settings

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tfgrpo.assets import asset_folder
-from tfgrpo.distil import COMPARED, Distiller, can_teach, merge, propose
-from tfgrpo.edits import Proposals
 from tfgrpo.errors import PromptError, UpstreamError
+from tfgrpo.experiences.distil import COMPARED, Distiller, can_teach, merge, propose
+from tfgrpo.experiences.edits import Proposals
 from tfgrpo.records import CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.edits import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, too_long
+from tfgrpo.experiences.edits import (
+    Form,
+    Proposals,
+    Unusable,
+    consolidate,
+    filled_up,
+    need_merging,
+    one_update_each,
+    too_long,
+)
 from tfgrpo.records import Edit, Experience
 
 CURRENT = (Experience("When asked for a label, answer with the label."), Experience("When in doubt, check twice."))

@@ -10,15 +10,15 @@ import pytest
 
 from tests.routing import HARM, TASKS, distilling, plan
 from tests.test_step_log import cut
-from tfgrpo.budget import Budget, Ceiling, FixedPrice
-from tfgrpo.cost import cost
-from tfgrpo.embedding import BATCH
 from tfgrpo.errors import UpstreamError
-from tfgrpo.learn import learn
-from tfgrpo.learned import Learned
-from tfgrpo.llm import Upstream
+from tfgrpo.experiences.embedding import BATCH
+from tfgrpo.learning.cost import cost
+from tfgrpo.learning.plan import Plan, run_of
+from tfgrpo.learning.result import Learned
+from tfgrpo.learning.run import learn
+from tfgrpo.model.budget import Budget, Ceiling, FixedPrice
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan, run_of
 from tfgrpo.records import Decision
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

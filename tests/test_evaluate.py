@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tfgrpo.difference import paired_difference
 from tfgrpo.errors import InputError, RewardError
-from tfgrpo.evaluate import Evaluation, best_constant, evaluate
+from tfgrpo.evaluation.arms import Evaluation, best_constant, evaluate
+from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.hashing import derive_seed
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, Experience, Prior, Rollout, Task
-from tfgrpo.rewards import Reward, load_reward
+from tfgrpo.rollouts.rewards import Reward, load_reward
 
 EXACT = load_reward("exact")
 FROZEN, LEARNED = Prior(), Prior((Experience("Answer with one word."),))

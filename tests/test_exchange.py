@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import InputError
-from tfgrpo.exchange import Event, Portable, json_text, parse, plain_text, portable_json
+from tfgrpo.priors.exchange import Event, Portable, json_text, parse, plain_text, portable_json
 from tfgrpo.records import Decision, Effect, Experience, Frame, Group, Origin, Prior, Rollout, Task, TokenBias
 
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5, "tools": [{"type": "function"}]}, 0.7, 0.9)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.experiences import Library, affordable, apply, describe, judged
-from tfgrpo.prior import render
+from tfgrpo.experiences.library import Library, affordable, apply, describe, judged
 from tfgrpo.records import Decision, Edit, Effect, Experience, Origin, Task, Verdict
 from tfgrpo.settings import Settings
+from tfgrpo.surfaces.chat import render
 
 SETTINGS = Settings()
 PAPER = Settings(recipe="paper")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.families import model_family, same_family
+from tfgrpo.model.families import model_family, same_family
 
 MINI = "gpt-4.1-mini"
 QWEN = "qwen2.5-0.5b-instruct"

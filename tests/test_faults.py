@@ -20,13 +20,13 @@ from tests.test_store_migrations import FROZEN, NEWEST, check, later, populated,
 from tests.test_store_migrations import TASK as STORED_TASK
 from tfgrpo import OpenAI
 from tfgrpo.errors import StoreError, UpstreamError
-from tfgrpo.learn import learn
+from tfgrpo.learning.run import learn
 from tfgrpo.observer import Silent
-from tfgrpo.proxy import Proxy, Upstream
 from tfgrpo.records import ChatBody, Frame
+from tfgrpo.serve.proxy import Proxy, Upstream
+from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, serving
-from tfgrpo.transport import PriorSource
 
 QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
 NOBODY = 65_534

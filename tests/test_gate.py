@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.gate import PASSES, TASKS, Arms, attempt, collapse, missed, play, shifted, simulate, wilson
-from tfgrpo.betting import (
+from tfgrpo.errors import InputError, RewardError
+from tfgrpo.gate.bets import (
     BET_CAP,
     GUESS,
     GUESS_SQUARED,
@@ -21,8 +22,7 @@ from tfgrpo.betting import (
     smallest_effect,
     tasks_needed,
 )
-from tfgrpo.errors import InputError, RewardError
-from tfgrpo.gate import Gate, GateState, Verdict, decide, detectable, enough, interval
+from tfgrpo.gate.e_process import Gate, GateState, Verdict, decide, detectable, enough, interval
 
 RATES = st.tuples(st.floats(0, 1), st.floats(0, 1))
 FIRST = attempt(1)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.routing import ADVICE, HARM, TOPICS, WORDS, plan, talkative, upstream
-from tfgrpo.learn import learn
+from tfgrpo.learning.run import learn
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Task, message_text
 from tfgrpo.settings import Settings

@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from tfgrpo.cli import main
 from tfgrpo.errors import InputError
-from tfgrpo.gym.verifier import EXECUTING, verifier
 from tfgrpo.records import JSON, ChatBody, Rollout, Task, message_text
-from tfgrpo.rewards import check, default_reward, load_reward, score
+from tfgrpo.rollouts.rewards import check, default_reward, load_reward, score
 from tfgrpo.store import Store
-from tfgrpo.tasks import TaskSet, read_tasks
+from tfgrpo.tasks.gym.verifier import EXECUTING, verifier
+from tfgrpo.tasks.read import TaskSet, read_tasks
 from tfgrpo.testing import ScriptedModel, serving
 
 LIBRARY = """

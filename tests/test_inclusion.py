@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.inclusion import SMALLEST, included
+from tfgrpo.experiences.show import SMALLEST, included
 from tfgrpo.records import Experience, Origin
 from tfgrpo.settings import Settings
 

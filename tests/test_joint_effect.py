@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfgrpo.credit import chance_of_help, counting_tasks, estimate, interval, to_keep
-from tfgrpo.experiences import Library, judged_together
-from tfgrpo.inclusion import included
-from tfgrpo.joint_effect import joint_effect, to_keep_together
+from tfgrpo.experiences.credit import chance_of_help, counting_tasks, estimate, interval, to_keep
+from tfgrpo.experiences.joint import joint_effect, to_keep_together
+from tfgrpo.experiences.library import Library, judged_together
+from tfgrpo.experiences.show import included
 from tfgrpo.records import Decision, Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 

@@ -27,11 +27,11 @@ from tests.routing import (
 )
 from tests.toy import tokenizer
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.learn import learn
-from tfgrpo.llm import Upstream
+from tfgrpo.learning.run import learn
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Usage, message_text
-from tfgrpo.rewards import load_reward
+from tfgrpo.rollouts.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy

@@ -8,9 +8,9 @@ import pytest
 
 from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
 from tests.test_promotion import PLAN, policy, run, states, validation
-from tfgrpo.budget import Budget, Ceiling, FixedPrice
-from tfgrpo.cost import cost
 from tfgrpo.errors import BudgetEnded
+from tfgrpo.learning.cost import cost
+from tfgrpo.model.budget import Budget, Ceiling, FixedPrice
 from tfgrpo.records import Task
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

@@ -8,9 +8,9 @@ import traceback
 import httpx2
 import pytest
 
-from tfgrpo.budget import Budget, Ceiling
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
-from tfgrpo.llm import Upstream
+from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import JSON, CallKey, ChatBody, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, Receive, Scope, ScriptedModel, Send, serving

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from tfgrpo.errors import LocalModelError
-from tfgrpo.local import Endpoint, model_path, pull, serve, serve_local, upstream
-from tfgrpo.local import model as files
-from tfgrpo.local import server as servers
+from tfgrpo.model.local import Endpoint, model_path, pull, serve, serve_local, upstream
+from tfgrpo.model.local import model as files
+from tfgrpo.model.local import server as servers
 
 ROOT = Path(__file__).parent.parent
 CONTENT = b"GGUF, as far as anyone can tell"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.log_odds import Counts, iterates, log_odds, pseudo_counts, step_counts, token_prior
 from tfgrpo.records import Group, Rollout, Task, TokenBias
 from tfgrpo.settings import Settings
+from tfgrpo.token_prior.log_odds import Counts, iterates, log_odds, pseudo_counts, step_counts, token_prior
 
 SETTINGS = Settings(shrinkage=1.0, kl_limit=50.0, bias_z=1.0)
 """Steps are not cut."""

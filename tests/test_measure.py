@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.test_evaluate import EXACT, LEARNED, WORDS, Notes
-from tfgrpo.budget import Budget, Ceiling
 from tfgrpo.errors import BudgetEnded, InputError, UpstreamError
-from tfgrpo.evaluate import Evaluation
-from tfgrpo.measure import Measurement, held_out, measure, sources_of
-from tfgrpo.probe import probe
+from tfgrpo.evaluation.arms import Evaluation
+from tfgrpo.evaluation.measure import Measurement, held_out, measure, sources_of
+from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Run, Task, TokenBias, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.numerals import SMALL, dated, quantity, sequence, value, values
+from tfgrpo.experiences.numerals import SMALL, dated, quantity, sequence, value, values
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.overlap import APART, NEAR, Meanings, cosine, leaked_task, repeated, similarity
+from tfgrpo.experiences.overlap import APART, NEAR, Meanings, cosine, leaked_task, repeated, similarity
 from tfgrpo.records import JSON, Experience, Origin, Task, Vector
 
 LABELS = [Task(f"message {number}", label) for number, label in enumerate(("BILL", "BILL", "TECH", "TECH", "SALE"))]

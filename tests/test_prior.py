@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.prior import merge_bias, prior_for, render, token_estimate, with_prior
 from tfgrpo.records import JSON, Experience, Frame, Prior, Snapshot, TokenBias
+from tfgrpo.surfaces.chat import merge_bias, prior_for, render, token_estimate, with_prior
 
 EXPERIENCES = (Experience("Answer with one word."), Experience("Use {{braces}} and \\frac{1}{2} as they are."))
 BIASES = (TokenBias(1, b"a", 2.0, 3.0, 4), TokenBias(2, b"b", -1.5, 3.0, 4))

@@ -8,12 +8,12 @@ import pytest
 import tiktoken
 
 from tfgrpo.errors import InputError, ModelError, UpstreamError
-from tfgrpo.probe import probe
+from tfgrpo.model.tokenizer import TELLING_TEXT
+from tfgrpo.model.tokenizer import fingerprint as fingerprint_of
+from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-from tfgrpo.tokenizer import TELLING_TEXT
-from tfgrpo.tokenizer import fingerprint as fingerprint_of
 
 from . import toy
 from .inprocess import MemoryJournal, Server, completion, refusal, upstream

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests.routing import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative, upstream
-from tfgrpo.budget import Budget
 from tfgrpo.errors import InputError, ModelError, RewardError, UpstreamError
-from tfgrpo.learn import learn
-from tfgrpo.learned import Learned
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.result import Learned
+from tfgrpo.learning.run import learn
+from tfgrpo.model.budget import Budget
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan
 from tfgrpo.records import ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
-from tfgrpo.rewards import Reward, load_reward
+from tfgrpo.rollouts.rewards import Reward, load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-from tfgrpo.validation import Outcome, Validation
+from tfgrpo.trials import Outcome, Validation
 
 EXACT = load_reward("exact")
 VALIDATION = tuple(

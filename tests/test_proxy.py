@@ -22,12 +22,13 @@ from uvicorn.server import ServerState
 
 from tfgrpo import AsyncOpenAI
 from tfgrpo.errors import InputError
-from tfgrpo.proxy import Limits, Proxy, Upstream, serve
-from tfgrpo.proxy.upstream import end_to_end
 from tfgrpo.records import Backend, ChatBody
+from tfgrpo.serve.proxy import Limits, Proxy, Upstream, serve
+from tfgrpo.serve.proxy.upstream import end_to_end
+from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
+from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import ScriptedModel, serving
-from tfgrpo.transport import PRIOR_HEADER, TOKEN_PRIOR_HEADER, PriorSource
 
 from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 

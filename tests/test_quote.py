@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.quote import clip, neutralise, transcript
+from tfgrpo.experiences.quote import clip, neutralise, transcript
 from tfgrpo.records import Message, Rollout, Task
 
 TASK = Task("Which queue? My card was charged twice.", "BILL")

@@ -4,8 +4,8 @@ import httpx2
 import openai
 import pytest
 
+from tfgrpo.model.refusals import OPTIONAL, rejected_parameter, without
 from tfgrpo.records import JSON, ChatBody
-from tfgrpo.refusals import OPTIONAL, rejected_parameter, without
 
 BODY: ChatBody = {"model": "fake", "messages": [], "max_tokens": 8, "logprobs": True, "top_logprobs": 20, "seed": 1}
 

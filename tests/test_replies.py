@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tfgrpo.errors import ModelError
+from tfgrpo.model.replies import parse_reply, parse_trace, parse_vectors
 from tfgrpo.records import JSON, Usage
-from tfgrpo.replies import parse_reply, parse_trace, parse_vectors
 
 
 def response(message: JSON = None, **more: JSON) -> str:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests import stories
-from tfgrpo.difference import Difference
 from tfgrpo.errors import StoreError
+from tfgrpo.evaluation.difference import Difference
 from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
 from tfgrpo.report import Figures, gather, verdict
 from tfgrpo.report.figures import clustered
 from tfgrpo.store import Store
-from tfgrpo.validation import Reached
+from tfgrpo.trials import Reached
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from tests import stories
 from tests.test_cli import one_line
 from tests.test_cli_store import tfgrpo, works
-from tfgrpo.budget import FixedPrice
 from tfgrpo.cli import main
+from tfgrpo.model.budget import FixedPrice
 from tfgrpo.records import (
     Decision,
     Effect,
@@ -34,7 +34,7 @@ from tfgrpo.report import gather, render
 from tfgrpo.report.repeat import NAMED, SWITCHES, VALUES, repeat_of
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.validation import Reached, task_set_id
+from tfgrpo.trials import Reached, task_set_id
 
 VOID = {"meta", "br", "hr", "link", "img", "input", "use"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tfgrpo.probe.retokenise import fitted
 from tfgrpo.records import Backend, Experience, Prior, TokenBias
-from tfgrpo.retokenise import fitted
 from tfgrpo.testing import ScriptedModel
 
 from . import toy

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError, ModelError, RewardError
 from tfgrpo.records import JSON, Rollout, Task
-from tfgrpo.rewards import BUILT_IN, check, last_number, load_reward, normalised, score
+from tfgrpo.rollouts.rewards import BUILT_IN, check, last_number, load_reward, normalised, score
 
 
 def attempt(text: str, answer: JSON = None) -> Rollout:

@@ -19,7 +19,7 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
 )
-from tfgrpo.rollouts import ChatExecutor, attempt_once, gather, request_body, roll_group, sampling
+from tfgrpo.rollouts.executor import ChatExecutor, attempt_once, gather, request_body, roll_group, sampling
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 FRAME = Frame("fake", "Route it.", {"max_tokens": 8, "temperature": 9, "logit_bias": {"1": 5}}, 0.7, 0.95)

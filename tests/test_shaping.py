@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.records import Rollout, Task, Usage
+from tfgrpo.rollouts.shaping import penalty, shaped
 from tfgrpo.settings import Settings
-from tfgrpo.shaping import penalty, shaped
 
 LIMITED = Settings(overlong="100:40")
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError
 from tfgrpo.records import Task
-from tfgrpo.splits import Shares, Splits, arrange, split
-from tfgrpo.tasks import TaskSet, read_tasks
-from tfgrpo.wording import counted
+from tfgrpo.tasks.read import TaskSet, read_tasks
+from tfgrpo.tasks.split import Shares, Splits, arrange, split
+from tfgrpo.text import counted
 
 HUNDREDS = TaskSet(tuple(Task(f"{number} + 1", number + 1) for number in range(400)), "sums.jsonl")
 

@@ -8,10 +8,10 @@ import pytest
 from tests.inprocess import MemoryJournal
 from tests.routing import ADVICE, HARM, TASKS, distilling, run
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.learned import Learned
+from tfgrpo.experiences.step_notes import Attempt, StepLog, TakenIn
+from tfgrpo.learning.result import Learned
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.settings import Settings
-from tfgrpo.step_log import Attempt, StepLog, TakenIn
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel
 

@@ -33,8 +33,8 @@ from tfgrpo.records import (
 )
 from tfgrpo.store import ExperienceStatus, Store
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
-from tfgrpo.store.place import APPLICATION_ID
-from tfgrpo.validation import Outcome, Pass, Validation
+from tfgrpo.store.path import APPLICATION_ID
+from tfgrpo.trials import Outcome, Pass, Validation
 
 FROZEN = Path(__file__).parent / "stores"
 NEWEST = load_migrations()[-1].number

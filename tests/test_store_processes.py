@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tfgrpo.records import CallKey, Experience, Frame, Group, Prior, Rollout, Run, Task, Usage
+from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
-from tfgrpo.transport import PriorSource
 
 SPAWN = multiprocessing.get_context("spawn")
 PROCESSES, GROUPS, ROLLOUTS = 16, 5, 8

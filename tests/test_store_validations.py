@@ -11,7 +11,7 @@ import pytest
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Experience, Frame, Prior, Run, Task
 from tfgrpo.store import Store
-from tfgrpo.validation import Outcome, Pass, Validation, task_set_id
+from tfgrpo.trials import Outcome, Pass, Validation, task_set_id
 
 TASKS = tuple(Task(f"message {number}", "x") for number in range(6))
 IDS = tuple(sorted(task.id for task in TASKS))

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from tfgrpo.cli import main
+from tfgrpo.probe.capabilities import SHIFT, Survey, survey
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.store import Store
-from tfgrpo.survey import SHIFT, Survey, survey
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
 from .inprocess import Server, completion, upstream

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError
 from tfgrpo.records import Task
-from tfgrpo.tasks import TaskSet, read_tasks
+from tfgrpo.tasks.read import TaskSet, read_tasks
 
 Writer = Callable[[str, str | bytes], str]
 

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo import local
 from tfgrpo.hashing import derive_seed
-from tfgrpo.learn import learn
-from tfgrpo.learned import Learned
-from tfgrpo.llm import Upstream
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.result import Learned
+from tfgrpo.learning.run import learn
+from tfgrpo.model import local
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan
 from tfgrpo.records import JSON, Backend, Frame, Group, Rollout, Task, TokenTrace
-from tfgrpo.rewards import Reward, load_reward
+from tfgrpo.rollouts.rewards import Reward, load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Script, ScriptedModel, SimulatedPolicy
-from tfgrpo.token_choice import (
+from tfgrpo.token_prior.choice import (
     FEWEST_FOLDS,
     FOLDS,
     Attempts,
@@ -36,7 +36,7 @@ from tfgrpo.token_choice import (
     log_probabilities,
     mean_rewards,
 )
-from tfgrpo.tokens import LOOSE_TAIL, Floats
+from tfgrpo.token_prior.gradient import LOOSE_TAIL, Floats
 
 from . import toy
 from .inprocess import upstream

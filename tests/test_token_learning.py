@@ -14,17 +14,17 @@ from click.testing import CliRunner
 
 from tfgrpo.cli import main
 from tfgrpo.errors import UpstreamError
-from tfgrpo.learn import learn
-from tfgrpo.learned import Learned
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.result import Learned
+from tfgrpo.learning.run import learn
+from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.observer import Silent
-from tfgrpo.plan import Plan
 from tfgrpo.records import JSON, Backend, ChatBody, Frame, Group, Prior, Rollout, Task, TokenBias
-from tfgrpo.rewards import load_reward
+from tfgrpo.rollouts.rewards import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel, SimulatedPolicy, serving
-from tfgrpo.token_learning import TokenLearning, obstacle, strongest
-from tfgrpo.tokenizer import Tokenizer
+from tfgrpo.token_prior.estimators import TokenLearning, obstacle, strongest
 
 from . import toy
 from .inprocess import upstream

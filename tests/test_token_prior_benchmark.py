@@ -11,7 +11,7 @@ from benchmarks.token_prior import best_attempts, with_shots
 from benchmarks.token_prior_sets import SETS, TEST, TRAIN, VALIDATION, SetOfTasks, fresh_parts, graded, parts
 from benchmarks.token_prior_table import Result, drift, helped, main_table, missed, step_table
 from tfgrpo.records import Group, Rollout, Task
-from tfgrpo.token_choice import Choice
+from tfgrpo.token_prior.choice import Choice
 
 HERE = [wanted for wanted in SETS if not wanted.is_gym or importlib.util.find_spec("reasoning_gym")]
 KEPT, NONE = Choice("whole answer", "it gains"), Choice("none", "no gain")

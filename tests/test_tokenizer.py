@@ -12,8 +12,8 @@ import tiktoken
 import tokenizers
 
 from tfgrpo.errors import InputError
-from tfgrpo.replies import parse_trace
-from tfgrpo.tokenizer import (
+from tfgrpo.model.replies import parse_trace
+from tfgrpo.model.tokenizer import (
     TELLING_TEXT,
     Tokenizer,
     encoding_name,

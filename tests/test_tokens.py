@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from tfgrpo.hashing import derive_seed
 from tfgrpo.records import Backend, Group, Rollout, Task, TokenBias, TokenTrace
 from tfgrpo.settings import Settings
-from tfgrpo.tokens import Floats, Gradient, is_special, iterates, pieces, policy, step_gradient, token_prior
+from tfgrpo.token_prior.gradient import (
+    Floats,
+    Gradient,
+    is_special,
+    iterates,
+    pieces,
+    policy,
+    step_gradient,
+    token_prior,
+)
 
 LOGITS = np.array([1.0, 0.5, 0.2, -0.3, -1.0, -2.0])
 """Of the first token of the simulated policy's two-token answers."""

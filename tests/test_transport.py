@@ -12,17 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.records import Frame, Prior, Snapshot
+from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
+from tfgrpo.serve.wire import AsyncPriorTransport, PriorTransport
 from tfgrpo.store import Store
-from tfgrpo.transport import (
-    CHECK_SECONDS,
-    PRIOR_HEADER,
-    AsyncPriorTransport,
-    PriorSource,
-    PriorTransport,
-    decide,
-    prior_source,
-    takes_prior,
-)
+from tfgrpo.surfaces.http import PRIOR_HEADER, decide, takes_prior
 
 from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from tfgrpo.priors.versions import BiasChange, changes, model_notice, run_behind, served, tree
 from tfgrpo.records import Experience, Frame, Prior, PriorState, Snapshot, TokenBias
 from tfgrpo.store import LineageEntry, Namespace
-from tfgrpo.versions import BiasChange, changes, model_notice, run_behind, served, tree
 
 FRAME = Frame("m")
 

@@ -3,8 +3,8 @@ from collections.abc import Sequence
 import pytest
 
 from tfgrpo.records import Group, Rollout, Task
+from tfgrpo.rollouts.visits import visited
 from tfgrpo.settings import Settings
-from tfgrpo.visits import visited
 
 TASKS = tuple(Task(f"task {number}") for number in range(40))
 SETTINGS = Settings()

@@ -42,7 +42,7 @@ def test_the_wheel_holds_the_package_its_prompts_and_its_store_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    "name", ["py.typed", "data/demo/train.jsonl", "_assets/prompts/prior.md", "_assets/store/0001_initial.sql"]
+    "name", ["py.typed", "demo/tasks/train.jsonl", "_assets/prompts/prior.md", "_assets/store/0001_initial.sql"]
 )
 def test_the_wheel_holds_what_is_no_code(name: str, wheel: Path) -> None:
     assert f"tfgrpo/{name}" in contents(wheel)
@@ -58,8 +58,8 @@ def test_prompts_and_migrations_are_found_in_the_wheel(wheel: Path, tmp_path: Pa
         archive.extractall(tmp_path / "site")
     source = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
-        "import tfgrpo, tfgrpo.demo, tfgrpo.prompts, tfgrpo.store\n"
-        "tfgrpo.prompts.template('prior'); tfgrpo.store.Store('new.db').close(); tfgrpo.demo.part('train')\n"
+        "import tfgrpo, tfgrpo.demo.run, tfgrpo.prompts, tfgrpo.store\n"
+        "tfgrpo.prompts.template('prior'); tfgrpo.store.Store('new.db').close(); tfgrpo.demo.run.part('train')\n"
         "print(tfgrpo.__file__)"
     )
     ran = subprocess.run(

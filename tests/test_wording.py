@@ -1,6 +1,6 @@
 import pytest
 
-from tfgrpo.wording import counted
+from tfgrpo.text import counted
 
 
 @pytest.mark.parametrize(

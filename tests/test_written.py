@@ -7,11 +7,11 @@ import pytest
 
 from tests.test_distil import Recorded, distiller
 from tfgrpo.errors import BudgetEnded, UpstreamError
-from tfgrpo.prior import render, token_estimate
+from tfgrpo.evaluation.written import SHOWN_CHARS, Written, write
 from tfgrpo.records import ChatBody, Experience, Prior, Task
 from tfgrpo.settings import Settings
+from tfgrpo.surfaces.chat import render, token_estimate
 from tfgrpo.testing import Answer
-from tfgrpo.written import SHOWN_CHARS, Written, write
 
 TASKS = (
     Task("Which queue? My card was charged twice.", "BILL"),

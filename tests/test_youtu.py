@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tfgrpo.errors import InputError
-from tfgrpo.exchange import parse
+from tfgrpo.priors.exchange import parse
+from tfgrpo.priors.youtu import MOST, YAML_CHARS, Texts, agent_yaml
 from tfgrpo.records import Experience, Frame, Prior
-from tfgrpo.youtu import MOST, YAML_CHARS, Texts, agent_yaml
 
 AGENT = r"""# @package _global_
 defaults:

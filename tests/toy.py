@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tiktoken
 
-from tfgrpo.tokenizer import Tokenizer, encoding_tokenizer
+from tfgrpo.model.tokenizer import Tokenizer, encoding_tokenizer
 
 END = 9_999
 """Id of the special token <|end|>."""

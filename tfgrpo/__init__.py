@@ -8,7 +8,8 @@ from .errors import TfgrpoError
 if TYPE_CHECKING:
     from .client import AsyncOpenAI, OpenAI
     from .records import Experience, Prior, Rollout, Task
-    from .transport import AsyncPriorTransport, PriorSource, PriorTransport
+    from .serve.source import PriorSource
+    from .serve.wire import AsyncPriorTransport, PriorTransport
 
 __version__ = "0.1.0"
 
@@ -28,12 +29,12 @@ __all__ = [
 
 _HOMES = {
     "AsyncOpenAI": "client",
-    "AsyncPriorTransport": "transport",
+    "AsyncPriorTransport": "serve.wire",
     "Experience": "records",
     "OpenAI": "client",
     "Prior": "records",
-    "PriorSource": "transport",
-    "PriorTransport": "transport",
+    "PriorSource": "serve.source",
+    "PriorTransport": "serve.wire",
     "Rollout": "records",
     "Task": "records",
 }

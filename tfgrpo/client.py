@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypedDict
 import httpx2
 import openai
 
-from .transport import PriorSource, prior_source, send_with_prior, send_with_prior_async
+from .serve.source import PriorSource, prior_source
+from .serve.wire import send_with_prior, send_with_prior_async
 
 if TYPE_CHECKING:
     from typing import Unpack

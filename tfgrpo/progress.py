@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .errors import shortened
 from .records import Group, Rollout, Usage
-from .wording import counted
+from .text import counted
 
 _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from .events import events
 from .hashing import derive_seed
+from .model.events import events
+from .model.replies import parse_reply
 from .records import JSON, CallKey, ChatBody, Reply, message_text
-from .replies import parse_reply
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -9,7 +9,7 @@ import click
 from .groups import gathered
 
 if TYPE_CHECKING:
-    from ..agents import Agent
+    from ..rollouts.agents import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class AgentOptions:
 
     def load(self) -> "Agent | None":
         """What makes the attempts; None: one chat call each. Raises InputError where it cannot be loaded."""
-        from ..agents import load_agent
+        from ..rollouts.agents import load_agent
 
         return load_agent(self.agent, self.command)
 

@@ -17,8 +17,8 @@ def demo(*, seed: int, store: str | None, json_file: str | None) -> None:
     import json
     from pathlib import Path
 
-    from ..demo import Demo, demo_store, run_demo
-    from ..llm import Upstream
+    from ..demo.run import Demo, demo_store, run_demo
+    from ..model.upstream import Upstream
     from ..progress import Display
     from ..store import Store
 

@@ -14,8 +14,8 @@ from .groups import gathered
 from .target import endpoint
 
 if TYPE_CHECKING:
-    from ..budget import Budget
-    from ..llm import Journal, Upstream
+    from ..model.budget import Budget
+    from ..model.upstream import Journal, Upstream
     from ..settings import Settings
 
 
@@ -87,7 +87,7 @@ class Elsewhere:
         self, settings: "Settings", journal: "Journal", budget: "Budget | None" = None
     ) -> "AsyncIterator[Upstream | None]":
         """The distiller's upstream, under the same journal and budget; None where the model's own serves it."""
-        from ..llm import Upstream
+        from ..model.upstream import Upstream
 
         if self.url is None:
             yield None

@@ -12,8 +12,8 @@ from ..errors import InputError
 from .groups import gathered
 
 if TYPE_CHECKING:
-    from ..budget import Budget
-    from ..llm import Journal, Upstream
+    from ..model.budget import Budget
+    from ..model.upstream import Journal, Upstream
     from ..records import JSON
     from ..settings import Settings
 
@@ -62,7 +62,7 @@ class EmbeddingOptions:
         """
         from dataclasses import replace
 
-        from ..llm import Upstream
+        from ..model.upstream import Upstream
 
         if self.model is None:
             yield None

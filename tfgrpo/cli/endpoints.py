@@ -9,11 +9,11 @@ from .embedding import NO_EMBEDDING, EmbeddingOptions
 from .target import endpoint
 
 if TYPE_CHECKING:
-    from ..budget import Budget
-    from ..llm import Journal, Upstream
+    from ..model.budget import Budget
+    from ..model.tokenizer import Tokenizer
+    from ..model.upstream import Journal, Upstream
     from ..progress import Display
     from ..settings import Settings
-    from ..tokenizer import Tokenizer
     from .distiller import DistillerOptions, Elsewhere
     from .spending import Spending
     from .target import Target
@@ -36,7 +36,7 @@ class Endpoints:
     @asynccontextmanager
     async def open(self, settings: "Settings", journal: "Journal") -> "AsyncIterator[Opened]":
         """All upstreams under one journal and budget, and a display of what they spend."""
-        from ..llm import Upstream
+        from ..model.upstream import Upstream
         from ..progress import Display
 
         own, budget = self.tokenizer, self.budget

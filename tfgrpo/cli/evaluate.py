@@ -26,8 +26,8 @@ from .tasks import TaskOptions, task_options
 from .text import evaluation_lines
 
 if TYPE_CHECKING:
-    from ..evaluate import Evaluation
-    from ..measure import HeldOut, Measurement
+    from ..evaluation.arms import Evaluation
+    from ..evaluation.measure import HeldOut, Measurement
     from ..records import Snapshot
     from ..store import Store
 
@@ -65,10 +65,10 @@ def evaluate(
     learning has to beat. All arms run under the request frame and the sampling settings of learning. Of a file that was
     split by `tfgrpo learn`, the test part is measured, and the store remembers that it was.
     """
-    from ..measure import Measurement, held_out
-    from ..prior import prior_for
-    from ..rewards import check
+    from ..evaluation.measure import Measurement, held_out
+    from ..rollouts.rewards import check
     from ..settings import Settings
+    from ..surfaces.chat import prior_for
 
     check_output("--save-rollouts", save_rollouts)
     named, (found, reward) = read_tokenizer(tokenizer), tasks.read()
@@ -107,7 +107,7 @@ def evaluate(
 
 async def _measured(wanted: "Measurement", store: "Store", there: Endpoints, notes: Iterable[str]) -> "Evaluation":
     """Measure the arms, with a display of how it goes."""
-    from ..measure import measure
+    from ..evaluation.measure import measure
 
     async with there.open(wanted.settings, store) as to:
         for line in notes:

@@ -11,7 +11,7 @@ from .store_text import history_json, history_lines
 from .text import effect_text, experience_json, print_table
 
 if TYPE_CHECKING:
-    from ..curation import Curator
+    from ..priors.by_hand import Curator
     from ..records import Experience, Group
     from ..store import ExperienceHistory, Store
 
@@ -119,7 +119,7 @@ def refuse(experience_id: str, why: str, by: str | None, store: str | None, name
 
 
 def _curator(store: "Store", namespace: str, by: str | None) -> "Curator":
-    from ..curation import Curator
+    from ..priors.by_hand import Curator
 
     return Curator(store, namespace, person(by))
 

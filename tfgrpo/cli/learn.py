@@ -22,12 +22,12 @@ from .text import learned_lines
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..budget import Budget
-    from ..learned import Learned
-    from ..plan import Plan
+    from ..learning.plan import Plan
+    from ..learning.result import Learned
+    from ..model.budget import Budget
     from ..settings import Settings
     from ..store import Store
-    from ..tasks import TaskSet
+    from ..tasks.read import TaskSet
 
 
 @main.command()
@@ -81,9 +81,9 @@ def learn(
     """
     from dataclasses import replace
 
-    from ..distil import templates
-    from ..plan import Plan
-    from ..rewards import check
+    from ..experiences.distil import templates
+    from ..learning.plan import Plan
+    from ..rollouts.rewards import check
 
     named, (found, reward) = read_tokenizer(tokenizer), tasks.read()
     parts = sides.splits(found)
@@ -131,7 +131,7 @@ def _refuse_frame_of_agent(plan: "Plan") -> None:
 
 async def _learned(plan: "Plan", store: "Store", there: Endpoints, notes: "Iterable[str]", *, fresh: bool) -> "Learned":
     """Carry out a plan, with a display of how it goes."""
-    from ..learn import learn as run_learning
+    from ..learning.run import learn as run_learning
 
     async with there.open(plan.settings, store) as to:
         for line in notes:
@@ -150,7 +150,7 @@ async def _learned(plan: "Plan", store: "Store", there: Endpoints, notes: "Itera
 
 def _notes(found: "TaskSet", settings: "Settings") -> Iterator[str]:
     """What to say of the tasks and settings before anything is done."""
-    from ..wording import counted
+    from ..text import counted
 
     if found.duplicates:
         yield f"{found.source}: {counted(found.duplicates, 'repeated task')} counted once"
@@ -160,7 +160,7 @@ def _notes(found: "TaskSet", settings: "Settings") -> Iterator[str]:
 
 def _tell_cost(plan: "Plan", budget: "Budget", store: str | None, *, as_json: bool) -> None:
     """What --dry-run prints; a store that is not there yet is not made."""
-    from ..cost import cost, lines
+    from ..learning.cost import cost, lines
     from ..store import default_store_path
 
     path, attempt = default_store_path(store), 1

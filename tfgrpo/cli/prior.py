@@ -31,10 +31,10 @@ from .target import warn_of_model
 from .text import print_table, prior_lines
 
 if TYPE_CHECKING:
-    from ..exchange import Portable
+    from ..priors.exchange import Portable
+    from ..priors.youtu import Texts
     from ..records import Prior
     from ..store import Store
-    from ..youtu import Texts
 
 
 @main.group()
@@ -88,7 +88,7 @@ def show_prior(prior_id: str | None, store: str | None, namespace: str, as_json:
 @json_option
 def diff(first: str, second: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """What prior B (the live one unless it is named) has and A has not, and the other way round."""
-    from ..versions import changes
+    from ..priors.versions import changes
 
     with open_store(store) as opened:
         before, after = opened.prior(first), _named(opened, namespace, second)
@@ -106,7 +106,7 @@ def diff(first: str, second: str | None, store: str | None, namespace: str, as_j
 @store_options
 def use_prior(prior_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
     """Serve a prior of the namespace from now on; what was served before stays in the list."""
-    from ..curation import use
+    from ..priors.by_hand import use
 
     with open_store(store) as opened:
         chosen = use(opened, namespace, prior_id, by=person(by), why=why)
@@ -119,7 +119,7 @@ def use_prior(prior_id: str, why: str, by: str | None, store: str | None, namesp
 @store_options
 def rollback(why: str, by: str | None, store: str | None, namespace: str) -> None:
     """Serve the prior that was served before the live one; a new event, nothing is deleted."""
-    from ..curation import roll_back
+    from ..priors.by_hand import roll_back
 
     with open_store(store) as opened:
         before, now = roll_back(opened, namespace, by=person(by), why=why)
@@ -144,8 +144,8 @@ def export(
     *, prior_id: str | None, form: str, output: str | None, rollouts: bool, store: str | None, namespace: str
 ) -> None:
     """Write a prior (the live one unless ID is given) to a file that other machines and tools can read."""
-    from ..exchange import json_text, plain_text
-    from ..youtu import agent_yaml
+    from ..priors.exchange import json_text, plain_text
+    from ..priors.youtu import agent_yaml
 
     if rollouts and form != "json":
         raise InputError(f"--rollouts: the format {form} has no place for them; use --format json")
@@ -174,7 +174,7 @@ def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, 
     A prior becomes a candidate of the namespace. Experiences are on trial whatever they were elsewhere: the next
     learning measures them. Texts go through the same admission as a distiller's.
     """
-    from ..exchange import FILE_BYTES, Portable, parse
+    from ..priors.exchange import FILE_BYTES, Portable, parse
 
     source = "standard input" if file == "-" else file
     found = parse(source, read_text(file, FILE_BYTES))
@@ -197,7 +197,7 @@ def _take_prior(
 ) -> None:
     from dataclasses import asdict
 
-    from ..curation import import_prior, use
+    from ..priors.by_hand import import_prior, use
 
     warn_of_model(namespace, store.namespaces(), store.live(namespace), given.frame.model)
     imported = import_prior(store, namespace, given, by=by, source=source)
@@ -215,7 +215,7 @@ def _take_prior(
 def _take_texts(store: "Store", namespace: str, given: "Texts", source: str, by: str, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from ..curation import Curator
+    from ..priors.by_hand import Curator
 
     learned = f", learned on {given.model}" if given.model else ""
     outcomes = Curator(store, namespace, by).offer(given.texts, f"imported from {source}{learned}")
@@ -236,9 +236,9 @@ def _named(store: "Store", namespace: str, prior_id: str | None) -> "Prior":
 
 def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bool) -> "Portable":
     """A prior with all that is known of it in the namespace."""
-    from ..curation import event_of
-    from ..exchange import Event, Portable
-    from ..versions import run_behind
+    from ..priors.by_hand import event_of
+    from ..priors.exchange import Event, Portable
+    from ..priors.versions import run_behind
 
     found = _named(store, namespace, prior_id)
     event = event_of(store, namespace, found)

@@ -17,8 +17,8 @@ def prompts() -> None:
 @click.option("--force", is_flag=True, help="Overwrite files of the same names.")
 def export(folder: Path, force: bool) -> None:
     """Copy the prompts to DIR, to be changed there and used with `tfgrpo learn --prompts DIR`."""
-    from ..distil import PROMPTS
     from ..errors import InputError
+    from ..experiences.distil import PROMPTS
     from ..prompts import template
 
     files = {folder / f"{name}.md": template(name).text for name in PROMPTS}

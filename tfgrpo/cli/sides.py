@@ -8,8 +8,8 @@ import click
 from .groups import gathered
 
 if TYPE_CHECKING:
-    from ..splits import Splits
-    from ..tasks import TaskSet
+    from ..tasks.read import TaskSet
+    from ..tasks.split import Splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Sides:
 
     def splits(self, found: "TaskSet") -> "Splits":
         """The sides of a run; raises InputError for a task on two of them, or too few to decide by."""
-        from ..splits import Shares, arrange
-        from ..tasks import read_tasks
+        from ..tasks.read import read_tasks
+        from ..tasks.split import Shares, arrange
 
         usual, gated = Shares(), self.gate != "none"
         one_file = gated and self.validation is None and self.test is None

@@ -9,7 +9,7 @@ import click
 from .groups import gathered
 
 if TYPE_CHECKING:
-    from ..budget import Budget
+    from ..model.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Spending:
 
     def budget(self, base_url: str | None, *models: str | None) -> "Budget":
         """One budget for a run that calls these models; raises InputError for a ceiling on money without prices."""
-        from ..budget import Budget, Ceiling, ListedPrices, Prices, read_price
         from ..errors import InputError
+        from ..model.budget import Budget, Ceiling, ListedPrices, Prices, read_price
         from ..records import Usage
 
         url = base_url or os.environ.get("OPENAI_BASE_URL")

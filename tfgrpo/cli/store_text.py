@@ -4,16 +4,16 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..wording import counted
+from ..text import counted
 from .text import biases_json, effect_text, percent, plain, size_text, token_text
 
 if TYPE_CHECKING:
-    from ..curation import Outcome
-    from ..exchange import Portable
+    from ..priors.by_hand import Outcome
+    from ..priors.exchange import Portable
+    from ..priors.versions import Changes
     from ..records import JSON, Experience, Group, Prior
     from ..report import Figures, Interval, Step
     from ..store import ExperienceHistory, LineageEntry, RunEntry, Store
-    from ..versions import Changes
 
 
 def day_time(at: str | None) -> str:
@@ -29,7 +29,7 @@ def event_json(event: "LineageEntry") -> "dict[str, JSON]":
 
 def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None) -> Iterator[tuple[object, ...]]:
     """A row for each prior under its parent: its last event, the run that learned it; the live one is starred."""
-    from ..versions import run_behind, tree
+    from ..priors.versions import run_behind, tree
 
     last = {event.prior: event for event in events}
     for branch, prior in tree([store.prior(prior_id) for prior_id in last]):
@@ -42,7 +42,7 @@ def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None
 
 def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> "dict[str, JSON]":
     """A prior with where it comes from, and its events in a namespace, oldest first."""
-    from ..versions import run_behind
+    from ..priors.versions import run_behind
 
     return {
         "id": prior.id,
@@ -68,7 +68,7 @@ def _experience_json(entry: "Experience") -> "dict[str, JSON]":
 
 def standing_lines(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> Iterator[str]:
     """Where a prior comes from, and what became of it in a namespace."""
-    from ..versions import run_behind
+    from ..priors.versions import run_behind
 
     if not events:
         yield f"it was never a candidate in namespace {namespace}"
@@ -211,7 +211,7 @@ def run_json(entry: "RunEntry", means: "Sequence[float]") -> "dict[str, JSON]":
     """One run with its settings and figures; `means` are its mean rewards by step."""
     from dataclasses import asdict
 
-    from ..exchange import frame_json
+    from ..priors.exchange import frame_json
 
     run = entry.run
     return {

@@ -11,9 +11,9 @@ from ..errors import InputError
 from .groups import gathered
 
 if TYPE_CHECKING:
+    from ..model.tokenizer import Tokenizer
     from ..records import Snapshot
     from ..store import Namespace
-    from ..tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ tokenizer_option = click.option(
 
 def read_tokenizer(path: str | None) -> "Tokenizer | None":
     """The tokenizer that --tokenizer names."""
-    from ..tokenizer import file_tokenizer
+    from ..model.tokenizer import file_tokenizer
 
     return file_tokenizer(path) if path else None
 
@@ -61,7 +61,7 @@ def read_tokenizer(path: str | None) -> "Tokenizer | None":
 def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
     """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
     if base_url is not None and base_url.partition(":")[0] == "local":
-        from ..local import upstream
+        from ..model.local import upstream
 
         with upstream(base_url) as (url, own):
             yield url, model or own
@@ -75,7 +75,7 @@ def warn_of_model(
     namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str, *, measuring: bool = False
 ) -> None:
     """Say once, on stderr, that a namespace was learned on another model; `used` is the prior in use there, if any."""
-    from ..versions import model_notice
+    from ..priors.versions import model_notice
 
     if notice := model_notice(namespace, known, used, model):
         hint = "" if measuring else f"; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}"

@@ -8,8 +8,8 @@ import click
 from .groups import gathered
 
 if TYPE_CHECKING:
-    from ..rewards import Reward
-    from ..tasks import TaskSet
+    from ..rollouts.rewards import Reward
+    from ..tasks.read import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class TaskOptions:
     @property
     def reward_name(self) -> str:
         """The reward's name, as a run remembers it."""
-        from ..rewards import default_reward
+        from ..rollouts.rewards import default_reward
 
         return self.reward or default_reward(self.tasks)
 
     def read(self) -> "tuple[TaskSet, Reward]":
         """The tasks and the reward; raises InputError where one of them cannot be had."""
-        from ..rewards import load_reward
-        from ..tasks import read_tasks
+        from ..rollouts.rewards import load_reward
+        from ..tasks.read import read_tasks
 
         reward = load_reward(self.reward_name)
         return read_tasks(self.tasks), reward

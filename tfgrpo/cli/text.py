@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..wording import counted
+from ..text import counted
 
 if TYPE_CHECKING:
-    from ..demo import Demo
-    from ..evaluate import Evaluation
-    from ..learned import Learned
+    from ..demo.run import Demo
+    from ..evaluation.arms import Evaluation
+    from ..learning.result import Learned
     from ..records import JSON, Effect, Prior, TokenBias
     from ..store import ExperienceStatus
 
@@ -148,7 +148,7 @@ def _promotion_lines(learned: "Learned") -> list[str]:
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
     """Arms, differences and intervals."""
-    from ..difference import FEWEST
+    from ..evaluation.difference import FEWEST
 
     lines = [f"{counted(result.tasks, 'task')} x {counted(result.repeats, 'attempt')} an arm"]
     if result.repeats > 1:

@@ -28,13 +28,13 @@ def chat(
     import random
     from dataclasses import replace
 
-    from ..backends import left_out
     from ..errors import InputError
-    from ..llm import Upstream
-    from ..prior import prior_for
-    from ..probe import recognised
+    from ..model.backends import left_out
+    from ..model.upstream import Upstream
+    from ..probe.backend import recognised
     from ..records import Prior, Rollout, Task
-    from ..rollouts import attempt_once
+    from ..rollouts.executor import attempt_once
+    from ..surfaces.chat import prior_for
     from .text import prior_lines
 
     with open_store(store) as opened:
@@ -85,7 +85,7 @@ def serve(
     import os
 
     from ..errors import InputError
-    from ..proxy import serve as serve_proxy
+    from ..serve.proxy import serve as serve_proxy
     from ..store import default_store_path
 
     key = os.environ.get(upstream_key_env) if upstream_key_env else None
@@ -116,8 +116,8 @@ def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: 
     It takes about ten short calls. The store remembers the result: clients and the proxy never send a token prior where
     it is rejected or ignored, and say so in the header x-tfgrpo-token-prior.
     """
-    from ..llm import Upstream
-    from ..survey import Survey, survey
+    from ..model.upstream import Upstream
+    from ..probe.capabilities import Survey, survey
 
     named = read_tokenizer(tokenizer)
     with open_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
@@ -145,7 +145,7 @@ def local() -> None:
 @local.command("pull")
 def pull_model() -> None:
     """Fetch the embedded model into the user's cache, unless it is there."""
-    from ..local import pull
+    from ..model.local import pull
 
     click.echo(pull())
 
@@ -156,6 +156,6 @@ def pull_model() -> None:
 @click.option("--slots", default=4, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
 def serve_model(*, model: str | None, port: int, slots: int) -> None:
     """Serve the embedded model at an OpenAI-compatible address until Ctrl-C."""
-    from ..local import serve as serve_local
+    from ..model.local import serve as serve_local
 
     serve_local(port=port, model=model, slots=slots)

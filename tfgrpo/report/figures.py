@@ -9,13 +9,13 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..advantage import GroupKind, group_kind
-from ..credit import interval
-from ..difference import FEWEST, Difference
 from ..errors import shortened
+from ..evaluation.difference import FEWEST, Difference
+from ..experiences.credit import interval
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
+from ..rollouts.advantage import GroupKind, group_kind
 from ..store import RunEntry, Store
-from ..validation import Role, Validation
+from ..trials import Role, Validation
 
 EXAMPLES = 3
 """Examples shown of each thing that is counted."""

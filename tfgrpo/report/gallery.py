@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..difference import Difference
+from ..evaluation.difference import Difference
 from ..records import TokenBias
-from . import plots, strips
+from . import plots
+from . import row_plots as strips
 from .figures import Figures, Measured, Tried
 
 _SHARE = (-4.0, 104.0)

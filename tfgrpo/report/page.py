@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..budget import Prices
 from ..errors import InputError
+from ..model.budget import Prices
 from ..records import TokenBias
 from ..store import RunEntry
 from .figures import Figures

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from ..distil import templates_version
+from ..experiences.distil import templates_version
 from ..plugins import is_named
 from ..records import JSON, Frame, Run
 from ..settings import Recipe, Settings

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from math import exp
 from typing import Literal, TypeAlias
 
-from ..validation import Outcome, Validation
-from ..wording import counted
+from ..text import counted
+from ..trials import Outcome, Validation
 from .figures import Figures, Measured
 
 Tone: TypeAlias = Literal["good", "bad", "unsure"]

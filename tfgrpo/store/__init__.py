@@ -6,7 +6,7 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 
 from .check import CheckedStore, StoreInfo
 from .lineage import SERVING, ExperienceHistory, ExperienceStatus, LineageEntry, LineageStore, Namespace
-from .place import default_store_path
+from .path import default_store_path
 from .probes import ProbeStore
 from .runs import RunEntry, RunStore
 from .validations import ValidationStore

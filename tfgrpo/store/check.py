@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 from sqlite_utils import Database
 
 from ..records import Experience
-from ..validation import task_set_id
+from ..trials import task_set_id
 from . import rows
+from .checksums import broken_seals
 from .file import UNREADABLE, StoreFile
 from .lineage import load_prior
 from .migrations import expected_parts, schema_number, schema_parts
 from .runs import load_run
-from .seal import broken_seals
 
 _Check: TypeAlias = Callable[[Database], Iterator[str]]
 

@@ -15,9 +15,9 @@ from typing import Self, TypeVar
 from sqlite_utils import Database
 
 from ..errors import StoreError
+from .checksums import keep_sealed
 from .migrations import Migration, load_migrations
-from .place import NOT_WRITABLE, check_place
-from .seal import keep_sealed
+from .path import NOT_WRITABLE, check_place
 from .upgrade import upgrade
 from .writer import Writer
 

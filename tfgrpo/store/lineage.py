@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from ..records import Decision, Effect, Experience, Frame, Origin, Prior, PriorState, Snapshot
 from . import rows
 from .file import StoreFile
-from .lookup import add_namespace, one_row
+from .queries import add_namespace, one_row
 from .writer import ONCE, Row, insert
 
 SERVING = ("live", "ungated")

@@ -12,7 +12,7 @@ from ..errors import StoreError
 from ..records import JSON, CallKey, Group, Run, RunStatus, Task, Usage
 from . import rows
 from .file import StoreFile
-from .lookup import add_namespace, one_row
+from .queries import add_namespace, one_row
 from .writer import ONCE, Row, insert
 
 _KEY = "run = :run AND stage = :stage AND step = :step AND task = :task AND sample = :sample AND retry = :retry"

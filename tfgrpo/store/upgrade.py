@@ -11,9 +11,9 @@ from sqlite_utils import Database
 
 from .. import __version__
 from ..errors import StoreError
+from .checksums import seal_all
 from .migrations import Migration, apply_migrations, needed_version, schema_number
-from .place import NOT_WRITABLE
-from .seal import seal_all
+from .path import NOT_WRITABLE
 from .writer import transaction
 
 _logger = logging.getLogger("tfgrpo")

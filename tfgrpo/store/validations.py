@@ -9,10 +9,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from ..errors import StoreError
-from ..validation import Opening, Outcome, Pass, Role, Validation, task_set_id
+from ..trials import Opening, Outcome, Pass, Role, Validation, task_set_id
 from . import rows
 from .file import StoreFile
-from .lookup import add_namespace
+from .queries import add_namespace
 from .writer import ONCE, Row, insert
 
 

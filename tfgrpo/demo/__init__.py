@@ -1,0 +1,1 @@
+"""The main job on a small task set that ships with the package."""

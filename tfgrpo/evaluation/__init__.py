@@ -1,0 +1,1 @@
+"""How much better a prior is, on tasks that learning has not seen."""

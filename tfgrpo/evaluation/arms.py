@@ -1,0 +1,136 @@
+"""Is it better, and by how much? Arms on the same tasks under the same settings, with intervals over tasks."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..hashing import canonical
+from ..observer import Observer
+from ..records import JSON, Prior, Rollout, Task
+from ..rollouts.executor import Executor, gather
+from ..rollouts.rewards import Reward, score
+from ..settings import FLAT
+from .difference import Difference, paired_difference
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Arms measured on held-out tasks; rewards and differences in reward units."""
+
+    tasks: int
+    repeats: int
+    means: Mapping[str, float]
+    """Mean reward of each arm."""
+    pass_at_k: Mapping[str, float]
+    """Share of tasks that earned the full reward in at least one of the k = `repeats` attempts of each arm."""
+    differences: Mapping[str, Difference]
+    """Of every two arms, by name: `learned - frozen` first."""
+    constant: str | None
+    """The one answer that would score best on these tasks, where answers repeat."""
+    constant_mean: float | None
+    lost_tasks: int
+    """Tasks left out of all arms, since some arm has no scored attempt at them."""
+    failed: int
+    """Attempts without a reward."""
+    first_error: str | None
+    rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Every attempt of each arm, in order of task and sample."""
+
+    @property
+    def difference(self) -> Difference:
+        """The last arm less the first: learned less frozen."""
+        return next(iter(self.differences.values()))
+
+    def as_json(self) -> dict[str, JSON]:
+        """All figures."""
+        return {
+            "tasks": self.tasks,
+            "repeats": self.repeats,
+            "means": dict(self.means),
+            "pass_at_k": dict(self.pass_at_k),
+            "difference": asdict(self.difference),
+            "differences": {name: asdict(found) for name, found in self.differences.items()},
+            "constant": self.constant,
+            "constant_mean": self.constant_mean,
+            "lost_tasks": self.lost_tasks,
+            "failed": self.failed,
+            "first_error": self.first_error,
+        }
+
+
+async def evaluate(
+    executors: Mapping[str, Executor],
+    priors: Mapping[str, Prior],
+    tasks: Sequence[Task],
+    reward: Reward,
+    *,
+    repeats: int,
+    seed: int,
+    observer: Observer,
+    clip: bool = False,
+) -> Evaluation:
+    """Run each arm `repeats` times over each task; both mappings name the same arms, the baseline first.
+
+    Raises InputError when no task can be compared, RewardError as `score` does with `clip`.
+    """
+    observer.stage("evaluate", len(tasks) * repeats * len(priors))
+
+    async def attempt(arm: str, task: Task, sample: int) -> Rollout:
+        rollout = await score(reward, await executors[arm](task, priors[arm], 0, sample), clip=clip)
+        observer.landed(rollout)
+        return rollout
+
+    rollouts = await gather(attempt(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats))
+    rewards = np.array([np.nan if rollout.reward is None else rollout.reward for rollout in rollouts])
+    rewards = rewards.reshape(len(priors), len(tasks), repeats)
+    shared = np.isfinite(rewards).any(axis=2).all(axis=0)
+    errors = [rollout.error for rollout in rollouts if rollout.error]
+    if not shared.any():
+        raise InputError(f"no task could be compared: {errors[0] if errors else 'no tasks'}")
+    by_task = np.nanmean(rewards[:, shared], axis=2)
+    solved = (np.nanmax(rewards[:, shared], axis=2) > 1 - FLAT).mean(axis=1)
+    compared = [task for task, kept in zip(tasks, shared, strict=True) if kept]
+    constant = await best_constant(compared, reward, clip=clip)
+    each = len(tasks) * repeats
+    return Evaluation(
+        tasks=int(shared.sum()),
+        repeats=repeats,
+        means=dict(zip(priors, by_task.mean(axis=1).tolist(), strict=True)),
+        pass_at_k=dict(zip(priors, solved.tolist(), strict=True)),
+        differences=_differences(tuple(priors), by_task, seed),
+        constant=constant[0] if constant else None,
+        constant_mean=constant[1] if constant else None,
+        lost_tasks=int((~shared).sum()),
+        failed=sum(rollout.reward is None for rollout in rollouts),
+        first_error=errors[0] if errors else None,
+        rollouts={arm: tuple(rollouts[place * each : (place + 1) * each]) for place, arm in enumerate(priors)},
+    )
+
+
+def _differences(arms: Sequence[str], by_task: NDArray[np.float64], seed: int) -> dict[str, Difference]:
+    """Every later arm less every earlier one, the last less the first at the head; by_task has shape (arms, tasks)."""
+    pairs = sorted(combinations(range(len(arms)), 2), key=lambda pair: (-pair[1], pair[0]))
+    return {
+        f"{arms[later]} - {arms[earlier]}": paired_difference(by_task[later] - by_task[earlier], seed)
+        for earlier, later in pairs
+    }
+
+
+async def best_constant(tasks: Sequence[Task], reward: Reward, *, clip: bool = False) -> tuple[str, float] | None:
+    """The answer that scores best when given to every task, and its mean reward; None where no answer repeats.
+
+    Only answers that repeat are tried; numbers and booleans stand for their JSON text, as they do in rewards.
+    """
+    given = [task.answer for task in tasks if isinstance(task.answer, str | int | float)]
+    counts = Counter(answer if isinstance(answer, str) else canonical(answer) for answer in given)
+    scores: dict[str, float] = {}
+    for text in sorted(text for text, count in counts.items() if count > 1):
+        attempts = [await score(reward, Rollout(task, 0, 0, "", text=text), clip=clip) for task in tasks]
+        scores[text] = sum(attempt.reward or 0.0 for attempt in attempts) / len(tasks)
+    best = max(scores, key=lambda text: scores[text], default=None)
+    return None if best is None else (best, scores[best])

@@ -1,0 +1,208 @@
+"""A measurement as a run of the store: which tasks, which arms; the same one goes on where it was interrupted."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..errors import BudgetEnded, InputError, TfgrpoError
+from ..experiences.distil import Distiller
+from ..hashing import canonical
+from ..model.budget import Budget
+from ..model.upstream import Upstream
+from ..observer import Observer
+from ..probe.backend import probe
+from ..probe.retokenise import fitted
+from ..prompts import template
+from ..records import JSON, Backend, Frame, Prior, Run, Task
+from ..rollouts.agents import Agent, executors
+from ..rollouts.executor import SAMPLERS_OFF
+from ..rollouts.rewards import Reward
+from ..settings import Settings
+from ..store import Store
+from ..text import counted
+from .arms import Evaluation, evaluate
+from .written import write, written_template
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is to be measured, and how."""
+
+    tasks: tuple[Task, ...]
+    reward: Reward
+    reward_name: str
+    frame: Frame
+    prior: Prior
+    namespace: str = "default"
+    repeats: int = 4
+    seed: int = 0
+    agent: Agent | None = None
+    """What makes the attempts; None: one chat call each."""
+    settings: Settings = field(default_factory=Settings)
+    """How many agents run at once, and for how long; the distiller's limits; whether rewards are clipped."""
+    sources: tuple[Task, ...] = ()
+    """Tasks from which the distiller writes experiences directly, for an arm of their own; none: no such arm."""
+    distiller: str | None = None
+    """Name of the model that writes them; None: the model itself."""
+    opened: Mapping[str, int] = field(default_factory=dict)
+    """Test splits that this opens, by id: how many of their tasks are measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The tasks of a source that may be measured on."""
+
+    tasks: tuple[Task, ...]
+    opened: Mapping[str, int]
+    """Test splits that they belong to, by id: how many of their tasks are among them."""
+    notes: tuple[str, ...]
+    """What was left out, and why."""
+
+
+def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> HeldOut:
+    """The tasks that neither learning nor the gate has seen in the namespace: those of its test splits, where some are.
+
+    Raises InputError when none is left.
+    """
+    learned = {task for entry in store.runs(namespace) if entry.run.kind == "learn" for task in entry.run.tasks}
+    gated = {task for ids in store.held_out(namespace, "validation").values() for task in ids}
+    seen = {canonical(task.input) for task in store.tasks(learned | gated)}
+    left = tuple(task for task in tasks if canonical(task.input) not in seen)
+    if not left:
+        used = f"{counted(len(tasks), 'task')}, all used for learning in namespace {namespace} or by its gate"
+        raise InputError(f"{used}; give others to eval")
+    splits = store.held_out(namespace, "test")
+    tested = tuple(task for task in left if any(task.id in ids for ids in splits.values()))
+    measured = tested or left
+    here = {task.id for task in measured}
+    counts = {split: len(here & set(ids)) for split, ids in splits.items()}
+    outside = {
+        "left out: used for learning or by the gate": len(tasks) - len(left),
+        "left out: in no test split": len(left) - len(measured),
+    }
+    notes = tuple(f"{counted(count, 'task')} {why}" for why, count in outside.items() if count)
+    return HeldOut(measured, {split: count for split, count in counts.items() if count}, notes)
+
+
+def sources_of(prior: Prior, store: Store, namespace: str) -> tuple[Task, ...]:
+    """The tasks that a prior was learned from; none where no run of this store made it."""
+    runs = {entry.run.id: entry.run for entry in store.runs(namespace) if entry.run.kind == "learn"}
+    made = [event.run for event in store.lineage(namespace) if event.prior == prior.id and event.run in runs]
+    return store.tasks(runs[made[0]].tasks) if made else ()
+
+
+async def measure(
+    wanted: Measurement,
+    store: Store,
+    upstream: Upstream,
+    observer: Observer,
+    *,
+    distiller: Upstream | None = None,
+    budget: Budget | None = None,
+) -> Evaluation:
+    """The arms under the settings of learning; goes on where the same measurement was interrupted.
+
+    `upstream` journals to `store` under `budget`, and so does `distiller`, where experiences are written elsewhere.
+    Raises as `evaluate` does, UpstreamError when no call can succeed, and BudgetEnded: a larger one goes on.
+    """
+    store.add_tasks(wanted.tasks)
+    store.add_prior(wanted.prior)
+    run, _ = store.begin(_run_of(wanted))
+    if budget:
+        name = wanted.frame.model
+        spent = store.spent_by_stage(run.id).items()
+        budget.carry((wanted.distiller or name if stage == "written" else name, usage) for stage, usage in spent)
+    for split, tasks in wanted.opened.items():
+        _open(store, run, split, tasks, observer)
+    try:
+        backend = await probe(upstream, wanted.frame.model, run=run.id)
+        store.add_probe(upstream.key, wanted.frame.model, backend)
+        prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
+        if moved:
+            observer.note(moved)
+        own = distiller is None and wanted.distiller in (None, wanted.frame.model)
+        writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
+        learned = usable(prior, backend, upstream, observer)
+        priors = {"frozen": Prior(), **await _written(wanted, writer, observer), "learned": learned}
+        async with executors(wanted.agent, upstream, wanted.settings, store) as make:
+            arms = {
+                arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors
+            }
+            result = await evaluate(
+                arms,
+                priors,
+                wanted.tasks,
+                wanted.reward,
+                repeats=wanted.repeats,
+                seed=wanted.seed,
+                observer=observer,
+                clip=wanted.settings.clip_rewards,
+            )
+    except asyncio.CancelledError:
+        store.end(run.id, "interrupted", store.spent(run.id), {})
+        raise
+    except BudgetEnded as ended:
+        told = f"{ended} before all attempts were made, so nothing was compared"
+        store.end(run.id, "out of budget", store.spent(run.id), {"error": told})
+        raise BudgetEnded(told) from ended
+    except TfgrpoError as error:
+        store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
+        raise
+    for name, why in sorted(upstream.dropped.items()):
+        observer.note(f"parameter {name} was left out: {why}")
+    store.end(run.id, "finished", store.spent(run.id), result.as_json())
+    return result
+
+
+def _run_of(wanted: Measurement) -> Run:
+    settings: dict[str, JSON] = {"repeats": wanted.repeats, "seed": wanted.seed}
+    settings |= {"agent": wanted.agent.name} if wanted.agent else {}
+    settings |= {"clip_rewards": True} if wanted.settings.clip_rewards else {}
+    if wanted.sources:
+        sources = [task.id for task in wanted.sources]
+        settings["written"] = [written_template().version, wanted.distiller, wanted.settings.ground_truth, sources]
+    ids = tuple(task.id for task in wanted.tasks)
+    return Run("eval", wanted.namespace, wanted.frame, settings, ids, wanted.reward_name, wanted.prior.id)
+
+
+def _open(store: Store, run: Run, split: str, tasks: int, observer: Observer) -> None:
+    """Write down that a test split is opened, and say how often it was before."""
+    before = sum(entry.task_set == split and entry.run != run.id for entry in store.openings(run.namespace))
+    store.open_test(run.id, split, tasks)
+    often = f"; it was opened {counted(before, 'time')} before" if before else ""
+    observer.note(f"measuring {counted(tasks, 'task')} of the test split {split}{often}")
+
+
+def _distiller(wanted: Measurement, run: Run, model: Upstream, backend: Backend | None) -> Distiller:
+    """What writes; `backend` is what was seen of its model, if it is the one that is measured."""
+    request = SAMPLERS_OFF.get(backend.kind, {}) if backend else {}
+    return Distiller(model, wanted.distiller or wanted.frame.model, run.id, wanted.settings, request=request)
+
+
+async def _written(wanted: Measurement, distiller: Distiller, observer: Observer) -> dict[str, Prior]:
+    """The arm whose prior is written from the tasks alone; none, and said so, where nothing usable is written."""
+    if not wanted.sources:
+        return {}
+    found = await write(distiller, wanted.sources, wanted.prior)
+    for line in found.refused:
+        observer.note(f"written, and not admitted: {line}")
+    if found.failure:
+        observer.note(f"the arm `written` is left out: {found.failure}")
+        return {}
+    return {"written": Prior(found.experiences, template=template("prior").version)}
+
+
+def usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer) -> Prior:
+    """The prior, less a token prior that means nothing to this upstream; says so."""
+    if not prior.biases:
+        return prior
+    if backend.logit_bias == "unknown":
+        why = f"; {backend.lacking}" if backend.lacking else ""
+        observer.note(f"token prior left out: {upstream.name} could not be seen to honour logit_bias{why}")
+    elif backend.logit_bias != "honoured":
+        observer.note(f"token prior left out: {upstream.name} does not honour logit_bias ({backend.logit_bias})")
+    elif prior.tokenizer != backend.tokenizer:
+        observer.note(f"token prior left out: it belongs to another tokenizer than that of {upstream.name}")
+    else:
+        return prior
+    return replace(prior, biases=(), tokenizer=None)

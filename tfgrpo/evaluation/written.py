@@ -1,0 +1,89 @@
+"""The arm that learning has to beat: experiences that the distiller writes from the tasks alone, without any attempt.
+
+They are as many as the learned prior has, and take no more tokens; they pass the same admission. Where the learned
+prior has none there may be as many as could be on trial.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import ModelError, UpstreamError
+from ..experiences.admission import refusal
+from ..experiences.distil import Distiller, ask
+from ..experiences.edits import Form
+from ..experiences.quote import clip, neutralise
+from ..hashing import canonical
+from ..prompts import Template, template
+from ..records import CallKey, Experience, Origin, Prior, Task
+from ..surfaces.chat import render, token_estimate
+
+SHOWN_CHARS = 24_000
+"""Of all tasks together in the prompt: each is cut to its part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the distiller wrote."""
+
+    experiences: tuple[Experience, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Why others may not be shown, a line each."""
+    failure: str | None = None
+    """Why there is no usable answer."""
+
+
+def written_template() -> Template:
+    """The prompt of this arm; raises PromptError where a blank is wrong."""
+    found = template("written")
+    found.messages(tasks="", limit="", words="")
+    return found
+
+
+async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> Written:
+    """Experiences for tasks like these, at the length of the learned prior; raises UpstreamError, BudgetEnded."""
+    settings, prompt = distiller.settings, written_template()
+    limit = len(learned.experiences) or settings.trial_experiences
+    most = token_estimate(render(learned.experiences)) or settings.prior_tokens
+    messages = prompt.messages(
+        tasks=_listed(tasks, settings.ground_truth), limit=str(limit), words=str(settings.experience_words)
+    )
+    ids = tuple(task.id for task in tasks)
+    form = Form((), limit, settings.experience_words, prompt.text, tasks=ids)
+    try:
+        proposals = await ask(distiller, CallKey(distiller.run, "written"), messages, form.read, form)
+    except UpstreamError:
+        raise
+    except ModelError as error:
+        return Written(failure=str(error))
+    texts = [edit.text for edit in proposals.edits if edit.operation == "ADD"]
+    return _admitted(replace(Written(), refused=proposals.dropped), texts, tasks, most, distiller)
+
+
+def _admitted(start: Written, texts: Sequence[str], tasks: Sequence[Task], most: int, distiller: Distiller) -> Written:
+    """Those that pass admission and fit into `most` tokens together, in the order in which they were written."""
+    kept: list[Experience] = []
+    refused = list(start.refused)
+    origin = Origin(distiller.run, 0, tuple(task.id for task in tasks))
+    for text in texts:
+        experience = Experience(text, origin=origin)
+        why = refusal(experience, kept, tasks, distiller.settings)
+        if not why and token_estimate(render([*kept, experience])) > most:
+            why = "it would make the prior longer than the learned one"
+        if why:
+            refused.append(f"{text}: {why}")
+        else:
+            kept.append(experience)
+    failure = None if kept else "the distiller wrote nothing that may be shown"
+    return Written(tuple(kept), tuple(refused), failure)
+
+
+def _listed(tasks: Sequence[Task], answers: bool) -> str:
+    """The tasks with their answers, each between tags and cut to its part of the whole."""
+    room = max(200, SHOWN_CHARS // max(1, len(tasks)))
+    parts = []
+    for task in tasks[: SHOWN_CHARS // 200]:
+        known = answers and task.answer is not None
+        answer = task.answer if isinstance(task.answer, str) else canonical(task.answer)
+        said = f"\n<answer>\n{neutralise(clip(answer, room // 2))}\n</answer>" if known else ""
+        parts.append(f"<task>\n{neutralise(clip(task.prompt, room))}{said}\n</task>")
+    return "\n".join(parts)

@@ -1,0 +1,136 @@
+"""What a proposed experience must not be or hold before it may be tried. Pure; `refusal` gives the first objection.
+
+An experience is shown to a model, so whoever writes tasks or steers attempts may try to speak through it. These checks
+stop carelessness and known tricks; they prove nothing. Leaks and near-duplicates are judged by `overlap`.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import log2
+from typing import TYPE_CHECKING
+
+from ..records import Experience, Task
+from ..settings import Settings
+from .edits import too_long, words
+from .overlap import NO_MEANINGS, Meanings, leaked_task, repeated
+from .quote import neutralise
+
+if TYPE_CHECKING:
+    from detect_secrets.plugins.base import BasePlugin
+
+SECRET_CHARS, SECRET_BITS = 20, 3.4
+"""A run of so many letters and digits mixed, of so many bits each (Shannon), is a key and no word."""
+
+_LINK = re.compile(
+    r"\w+://\S+|\bwww\.\S+|\b(?:[\w-]+\.)+(?:com|net|org|io|dev|app|ai|co|info|biz|xyz|ru|cn)\b(?:/\S*)?", re.IGNORECASE
+)
+_ROLE = re.compile(
+    r"(?:^|[\n.!?;]\s*|#+\s*)(?:system|assistant|developer|user|human|tool)(?:\s+(?:prompt|message))?\s*:"
+    r"|#{2,}\s*(?:system|instructions?|response)\b",
+    re.IGNORECASE,
+)
+_OVERRIDE = re.compile(
+    r"\b(?:ignor\w*|disregard\w*|forget|override|bypass|oublie\w*|vergiss|olvida\w*)\W+(?:\w+\W+){0,4}?"
+    r"(?:instructions?|instrucciones|anweisungen|consignes|prompts?|rules|guidelines|messages?)\b"
+    r"|\b(?:reveal|print|repeat|leak|show|output)\W+(?:\w+\W+){0,3}?"
+    r"(?:system|hidden|secret)\W+(?:prompt|message|instructions?)\b"
+    r"|\byou are now\b|\bnew instructions\b|\bjailbreak"
+    r"|(?:忽略|无视).{0,8}(?:指令|指示|提示)",
+    re.IGNORECASE,
+)
+_COMMAND = re.compile(
+    r"\brm\s+-\w*[rf]|\b(?:curl|wget|sudo)\s+\S|\|\s*(?:ba)?sh\b|\b(?:eval|exec|os\.system)\s*\("
+    r"|\"(?:arguments|tool_calls)\"\s*:",
+    re.IGNORECASE,
+)
+_JOINERS = "\u200c\u200d"
+"""Invisible characters that some scripts and emoji need."""
+_MIXED = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
+"""Latin and Cyrillic letters side by side: words that look like others."""
+_OPAQUE = re.compile(rf"[A-Za-z0-9+/=]{{{SECRET_CHARS},}}")
+
+
+def refusal(
+    experience: Experience,
+    existing: Sequence[Experience],
+    tasks: Sequence[Task],
+    settings: Settings,
+    meanings: Meanings = NO_MEANINGS,
+) -> str | None:
+    """Why an experience may not be tried, or None.
+
+    `existing` are the experiences that it must not repeat, `meanings` tells those that say the same in other words;
+    `tasks` are those whose answers it must not give away. An answer that several tasks share is a label: naming it is
+    no leak. A demonstration may hold its source task's answer.
+    """
+    text = unicodedata.normalize("NFKC", experience.text)
+    if objection := _ill_formed(experience, settings) or _injection(text) or _link(text, tasks) or _secret(text):
+        return objection
+    if task := leaked_task(experience, tasks):
+        return f"it gives away the answer of {task}"
+    if same := repeated(experience.text, existing, tasks, meanings):
+        return f"it says what {same} says already"
+    return None
+
+
+def _ill_formed(experience: Experience, settings: Settings) -> str | None:
+    if not words(experience.text):
+        return "it is empty"
+    if experience.kind == "demonstration":
+        return None
+    if len(experience.text.splitlines()) > 1:
+        return "it has more than one line"
+    return too_long(experience.text, settings.experience_words)
+
+
+def _injection(text: str) -> str | None:
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Co") and char not in _JOINERS + "\n\t" for char in text):
+        return "it holds invisible characters"
+    if _MIXED.search(text):
+        return "it mixes alphabets within a word"
+    if neutralise(text) != text:
+        return "it opens or closes a delimiter of a prompt"
+    if _ROLE.search(text):
+        return "it speaks in the role of another message"
+    if _OVERRIDE.search(text):
+        return "it gives orders about other instructions"
+    return "it holds a command or a tool call" if _COMMAND.search(text) else None
+
+
+def _link(text: str, tasks: Sequence[Task]) -> str | None:
+    links = {match.group().rstrip(".,;:)\"'") for match in _LINK.finditer(text)}
+    if all(any(link in task.prompt for task in tasks) for link in links):
+        return None
+    return "it holds a link that is in no task"
+
+
+def _secret(text: str) -> str | None:
+    """The kind of secret is named, never the secret."""
+    for detector in _detectors():
+        if any(detector.analyze_string(text)):
+            return f"it holds what looks like a secret ({detector.secret_type})"
+    for run in _OPAQUE.findall(text):
+        if re.search(r"\d", run) and re.search(r"[A-Za-z]", run) and _bits(run) > SECRET_BITS:
+            return "it holds what looks like a key"
+    return None
+
+
+def _bits(run: str) -> float:
+    """Shannon entropy of the characters, in bits a character."""
+    return -sum(count / len(run) * log2(count / len(run)) for count in Counter(run).values())
+
+
+@lru_cache(maxsize=1)
+def _detectors() -> tuple["BasePlugin", ...]:
+    """The detectors of detect-secrets that know a form of secret; its guesses by entropy expect quoted source code."""
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+    from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
+    from detect_secrets.plugins.ip_public import IPPublicDetector
+    from detect_secrets.plugins.keyword import KeywordDetector
+
+    found: Mapping[str, type[BasePlugin]] = get_mapping_from_secret_type_to_class()
+    known = [kind for kind in found.values() if issubclass(kind, RegexBasedDetector | KeywordDetector)]
+    return tuple(kind() for kind in known if kind is not IPPublicDetector)

@@ -1,0 +1,96 @@
+"""What a run's steps took in, journalled: a resumed run repeats that history, and tries again what failed in it.
+
+Distilling a group may take several attempts, each in another sitting of the run, and each with calls of its own in the
+journal. One that failed is noted with its reason. When a step is taken in, it is noted which attempt counted for each
+of its groups, and which groups of earlier steps were distilled again beside them; that never changes any more. Nor does
+it that texts got no vectors: the step went by their wording.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..hashing import content_id
+from ..model.upstream import Journal
+from ..records import CallKey, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at distilling a group."""
+
+    step: int
+    """Of the group."""
+    task: str
+    number: int = 0
+
+    @property
+    def next(self) -> "Attempt":
+        """The attempt after this one."""
+        return Attempt(self.step, self.task, self.number + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """What a step took in."""
+
+    numbers: Mapping[str, int]
+    """For each task whose group was distilled, the attempt that counted."""
+    again: tuple[Attempt, ...] = ()
+    """Attempts at groups of earlier steps, in order."""
+
+
+class StepLog:
+    """Reads and writes both kinds of note; what was read once is not read again."""
+
+    def __init__(self, journal: Journal, run: str) -> None:
+        self._journal, self._run = journal, run
+        self._known: dict[int, TakenIn] = {}
+
+    async def taken_in(self, step: int) -> TakenIn | None:
+        """What a step took in, in whatever sitting; None while it has not been taken in."""
+        if step not in self._known:
+            found = await self._read(CallKey(self._run, "taken in", step))
+            if found is None:
+                return None
+            noted = json.loads(found)
+            again = tuple(Attempt(*each) for each in noted["again"])
+            self._known[step] = TakenIn(noted["numbers"], again)
+        return self._known[step]
+
+    async def take_in(self, step: int, what: TakenIn) -> None:
+        """Note what a step takes in."""
+        again = [(each.step, each.task, each.number) for each in what.again]
+        await self._write(CallKey(self._run, "taken in", step), json.dumps({"numbers": what.numbers, "again": again}))
+
+    async def failure(self, attempt: Attempt) -> str | None:
+        """Why an attempt failed; None when it has not been made, or has not failed."""
+        return await self._read(self._key(attempt))
+
+    async def fail(self, attempt: Attempt, why: str) -> None:
+        """Note that an attempt has failed."""
+        await self._write(self._key(attempt), why)
+
+    async def next_attempt(self, step: int, task: str) -> Attempt:
+        """The first attempt at a group that has not failed in an earlier sitting."""
+        attempt = Attempt(step, task)
+        while await self.failure(attempt) is not None:
+            attempt = attempt.next
+        return attempt
+
+    async def unembedded(self, step: int, batch: int) -> str | None:
+        """Why a step's texts of a batch have no vectors; None where that has not failed."""
+        return await self._read(CallKey(self._run, "not embedded", step, sample=batch))
+
+    async def leave_unembedded(self, step: int, batch: int, why: str) -> None:
+        """Note that they get none."""
+        await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
+
+    def _key(self, attempt: Attempt) -> CallKey:
+        return CallKey(self._run, "not distilled", attempt.step, attempt.task, retry=attempt.number)
+
+    async def _read(self, key: CallKey) -> str | None:
+        return await self._journal.reply(key, content_id("note", key.stage))
+
+    async def _write(self, key: CallKey, text: str) -> None:
+        await self._journal.record(key, content_id("note", key.stage), text, Usage())

@@ -1,0 +1,243 @@
+"""Whether a candidate prior may go live: a bet, renewed before each pass, that it is better than the live one.
+
+A pass attempts every validation task once under each prior, with fresh samples. d_t in [-1, 1] is the candidate's
+reward on task t less that of the live prior. The bet lambda in [0, BET_CAP] is fixed before the pass, from earlier
+passes alone; after the pass the e-value, which starts at 1, is multiplied by
+
+    prod_t (1 + lambda d_t)
+
+and looked at. The candidate is promoted when the e-value reaches 1 / level.
+
+**Why that is valid.** The tasks are fixed and the samples are random: mu_t = E[d_t] may differ from task to task, and
+the null hypothesis is that the mean effect over *these* n tasks, mu = sum_t mu_t / n, is at most 0. Given the past,
+lambda is a constant, and the samples of a pass are independent between tasks (the two arms of one task need not be). As
+1 + lambda mu_t > 0 for lambda < 1, the inequality of arithmetic and geometric means gives
+
+    E[prod_t (1 + lambda d_t)] = prod_t (1 + lambda mu_t) <= (1 + lambda mu)^n <= 1
+
+so under the null the e-value is a supermartingale, and by Ville's inequality the chance that it *ever* reaches
+1 / level is at most the level: one may look after every pass and stop whenever one likes (Waudby-Smith and Ramdas,
+2023). A pass that was cut short is left out. Effects that differ between tasks make the e-value smaller still. Nothing
+is said of other tasks: for that the interval, with tasks resampled, stands beside it. That interval is of the data at
+the stop, and knows nothing of the looks before.
+
+**Attempts.** Attempt k on one validation set gets the level alpha / 2^k, so all attempts of its life together promote a
+candidate that is no better with a chance of at most alpha, even where candidates are chosen after the verdicts on
+earlier ones. Samples must be fresh in every pass of every attempt.
+
+**Lost pairs.** A task of which either arm has no reward in a pass is lost to both in that pass; its factor is 1, as if
+they had been equal. The null is then about the effects weighted by how often each task was scored.
+"""
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, RewardError
+from ..evaluation.difference import Difference, paired_difference
+from ..text import counted
+from ..trials import level_of
+from .bets import (
+    BET_CAP,
+    MOST,
+    POWER,
+    chance_of_promotion,
+    next_bet,
+    passes_needed,
+    shrunk,
+    smallest_effect,
+    tasks_needed,
+)
+
+_HOPE = 2.0
+"""Standard errors above the estimate that the effect is hoped to be before passes are given up."""
+_LUCK = 1.645
+"""Standard deviations of luck that are hoped for on top: the best 5% of runs under that effect."""
+_LARGEST_LOG = 700.0
+"""Of a number that a float holds."""
+
+Verdict: TypeAlias = Literal["promote", "reject", "continue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The terms of one attempt, fixed before its first pass."""
+
+    tasks: int
+    passes: int
+    """At most; lower it when the budget allows fewer."""
+    alpha: float = 0.05
+    """Chance of ever promoting what is no better, over all attempts on this validation set."""
+    attempt: int = 1
+    """Number of this attempt in the life of (namespace, validation set), from 1."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of range."""
+        for name in ("tasks", "passes", "attempt"):
+            if getattr(self, name) < 1:
+                raise InputError(f"gate: {name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.alpha < 1:
+            raise InputError(f"gate: alpha is {self.alpha}; it must be above 0 and below 1")
+
+    @property
+    def level(self) -> float:
+        """What this attempt may spend of alpha: alpha / 2^attempt."""
+        return level_of(self.alpha, self.attempt)
+
+    @property
+    def start(self) -> "GateState":
+        """The state before the first pass."""
+        return GateState((0.0,) * self.tasks, (0,) * self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """What is known after a number of passes, and the bet on the next one; T tasks."""
+
+    sums: tuple[float, ...]
+    """Sum of the differences of each task, length T, in reward units."""
+    pairs: tuple[int, ...]
+    """How many they are, length T."""
+    squares: float = 0.0
+    """Sum of d^2 over all pairs."""
+    passes: int = 0
+    log_e: float = 0.0
+    """Natural logarithm of the e-value."""
+    lost: int = 0
+    """Pairs in which an arm had no reward."""
+    lost_by_candidate: int = 0
+    """Those in which only the candidate had none: a prior that makes calls fail is not better for it."""
+
+    @property
+    def e_value(self) -> float:
+        """Promotes from 1 / level on."""
+        return exp(min(self.log_e, _LARGEST_LOG))
+
+    @property
+    def bet(self) -> float:
+        """lambda of the next pass."""
+        return next_bet(sum(self.pairs), sum(self.sums), self.squares)
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """Mean difference of each task that was scored, shape (at most T,), in reward units."""
+        means = [total / count for total, count in zip(self.sums, self.pairs, strict=True) if count]
+        return np.array(means, dtype=np.float64)
+
+    @property
+    def estimate(self) -> float:
+        """Mean effect over the scored tasks, in reward units; 0 while there are none."""
+        return float(self.differences.mean()) if any(self.pairs) else 0.0
+
+    def after(self, candidate: NDArray[np.float64], live: NDArray[np.float64]) -> "GateState":
+        """The state after one more pass with these rewards of both arms, shapes (T,) in order of task, NaN for none.
+
+        Raises RewardError for a reward outside [0, 1] and for a pass over other than T tasks: such bets mean nothing.
+        """
+        _check_rewards(candidate, len(self.pairs))
+        _check_rewards(live, len(self.pairs))
+        differences = candidate - live
+        scored = np.isfinite(differences)
+        gains = np.where(scored, differences, 0.0)
+        return GateState(
+            sums=tuple((np.array(self.sums) + gains).tolist()),
+            pairs=tuple((np.array(self.pairs) + scored).tolist()),
+            squares=self.squares + float(gains @ gains),
+            passes=self.passes + 1,
+            log_e=self.log_e + float(np.log1p(self.bet * gains).sum()),
+            lost=self.lost + int((~scored).sum()),
+            lost_by_candidate=self.lost_by_candidate + int((np.isnan(candidate) & ~np.isnan(live)).sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GateDecision:
+    """The verdict after a look, and one sentence that says on what; the first that is not `continue` is final."""
+
+    verdict: Verdict
+    reason: str
+
+
+def decide(gate: Gate, state: GateState) -> GateDecision:
+    """Promote, reject, or make another pass; to be asked after every pass. Stopping early is always allowed."""
+    claim = f"the mean effect over these {gate.tasks} tasks is above zero"
+    figures = _figures(gate, state)
+    if state.log_e >= -log(gate.level):
+        return GateDecision("promote", f"promoted: {claim} ({figures})")
+    if state.passes < gate.passes and _within_reach(gate, state):
+        return GateDecision("continue", f"undecided whether {claim} ({figures})")
+    why = "the passes left could hardly show that" if state.passes < gate.passes else "it was not shown that"
+    return GateDecision("reject", f"not promoted: {why} {claim} ({figures}); {enough(gate, state)}")
+
+
+def interval(state: GateState, seed: int = 0) -> Difference | None:
+    """The mean effect with its 95% interval over tasks like these, to stand beside a verdict; None without a pair."""
+    return paired_difference(state.differences, seed) if any(state.pairs) else None
+
+
+def _check_rewards(rewards: NDArray[np.float64], tasks: int) -> None:
+    if rewards.shape != (tasks,):
+        raise RewardError(f"a pass of the gate needs one reward for each of {tasks} tasks, not shape {rewards.shape}")
+    wrong = rewards[~np.isnan(rewards) & ~((rewards >= 0) & (rewards <= 1))]
+    if wrong.size:
+        raise RewardError(f"the gate was given a reward of {wrong[0]:g}; it must be a number from 0 to 1")
+
+
+def _within_reach(gate: Gate, state: GateState) -> bool:
+    """Whether the passes left could still promote an effect at the top of what the data allow, with luck on top.
+
+    Under an effect of _HOPE standard errors above the estimate, n pairs with the best bet add on average
+    n (lambda effect - lambda^2 q / 2) to log e, with standard deviation lambda sqrt(n q). The hope shrinks with every
+    pass, so what is useless ends early; of what is worth 10 points, about 1 run in 100 is given up too early.
+    """
+    scored = sum(state.pairs)
+    if not scored:
+        return True
+    _, square = shrunk(scored, sum(state.sums), state.squares)
+    effect = max(0.0, state.estimate + _HOPE * sqrt(square / scored))
+    bet = min(BET_CAP, effect / square)
+    left = (gate.passes - state.passes) * gate.tasks
+    growth, luck = left * (bet * effect - bet**2 * square / 2), _LUCK * bet * sqrt(left * square)
+    return state.log_e + growth + luck >= -log(gate.level)
+
+
+def _figures(gate: Gate, state: GateState) -> str:
+    """The numbers behind a verdict, for a person."""
+    evidence = (
+        f"e-value {state.e_value:.3g} after {state.passes} of {counted(gate.passes, 'pass')}, {1 / gate.level:g} needed"
+    )
+    estimate = f"estimate {100 * state.estimate:+.1f} points" if any(state.pairs) else "no pair was scored"
+    lost = (
+        f"; {counted(state.lost, 'pair')} lost, {state.lost_by_candidate} by the candidate alone" if state.lost else ""
+    )
+    never = state.pairs.count(0) if any(state.pairs) else 0
+    unseen = f"; {never} of the tasks never scored, taken for equal" if never else ""
+    return f"{evidence}; {estimate}{lost}{unseen}"
+
+
+def enough(gate: Gate, state: GateState) -> str:
+    """What would likely have shown an effect as large as the estimate; else what these tasks and passes would."""
+    effect = state.estimate
+    if effect <= 0 or chance_of_promotion(gate.tasks, gate.passes, effect, gate.level) >= POWER:
+        return detectable(gate)
+    passes, tasks = passes_needed(gate.tasks, effect, gate.level), tasks_needed(gate.passes, effect, gate.level)
+    ways = [_size(gate.tasks, passes)] if passes else []
+    ways += [_size(tasks, gate.passes)] if tasks else []
+    return f"an effect of that size would take about {' or '.join(ways or [f'more than {MOST:,} passes'])}"
+
+
+def _size(tasks: int, passes: int) -> str:
+    return f"{counted(tasks, 'task')} x {counted(passes, 'pass')}"
+
+
+def detectable(gate: Gate) -> str:
+    """The smallest effect that these tasks and passes promote with a chance of POWER, in a sentence."""
+    effect, size = smallest_effect(gate.tasks, gate.passes, gate.level), _size(gate.tasks, gate.passes)
+    if effect is None:
+        return f"{size}: too few to promote anything"
+    return (
+        f"{size} promote an effect of {100 * effect:+.1f} points in {100 * POWER:.0f}% of runs, smaller ones less often"
+    )

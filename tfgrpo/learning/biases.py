@@ -1,0 +1,102 @@
+"""The token prior of one run: whether one can be learned here, how rollouts are sampled for it, and what is kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..records import JSON, Frame, Group, TokenBias
+from ..token_prior.choice import Choice
+from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
+from ..token_prior.gradient import LOOSE_TAIL
+from .context import Sitting
+
+
+class TokenRun:
+    """Learns a token prior as long as that is wanted and possible; notes why it is not."""
+
+    def __init__(self, sitting: Sitting, inherited: tuple[TokenBias, ...]) -> None:
+        """`inherited` are the biases of the prior before, in the upstream's tokens."""
+        self._sitting, self._learning = sitting, _learning(sitting, inherited)
+        self._choice: Choice | None = None
+        self.temperature = sitting.plan.frame.temperature
+        self.figures: dict[str, JSON] | None = None
+        """How it was estimated and chosen; None as long as nothing was chosen."""
+
+    @property
+    def working(self) -> tuple[TokenBias, ...]:
+        """The biases to sample the next step under."""
+        return self._learning.working if self._learning else ()
+
+    @property
+    def top_logprobs(self) -> int:
+        """Alternatives to ask for at each token."""
+        return self._sitting.plan.settings.top_logprobs if self._learning else 0
+
+    def frame(self) -> Frame:
+        """The request frame of rollouts, at the present temperature."""
+        frame = replace(self._sitting.plan.frame, temperature=self.temperature)
+        return replace(frame, top_p=1.0) if self._learning else frame
+
+    def learn(self, groups: Sequence[Group]) -> None:
+        """Take in a step's groups; the temperature of the next ones may be another."""
+        self._heed_refusal()
+        if self._learning is None:
+            return
+        sampled_at = 1.0 if "temperature" in self._sitting.upstream.dropped else self.temperature
+        self._learning.learn(groups, sampled_at)
+        if self._learning.tail > LOOSE_TAIL and self.temperature != 1:
+            self._sitting.notes.note(
+                f"at temperature {self.temperature} probabilities are known to within {self._learning.tail:.0%}, as"
+                f" {self.top_logprobs} alternatives a token tell too little: rollouts go on at 1"
+            )
+            self.temperature = 1.0
+
+    def _heed_refusal(self) -> None:
+        """An upstream that has stopped taking logit_bias ends the token prior, and the store remembers it."""
+        sitting = self._sitting
+        if self._learning and "logit_bias" in sitting.upstream.dropped:
+            sitting.notes.note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
+            refusing = replace(sitting.backend, logit_bias="rejected")
+            sitting.store.add_probe(sitting.upstream.key, sitting.plan.frame.model, refusing)
+            self._learning = None
+
+    def choose(self, worth: Mapping[str, float]) -> tuple[TokenBias, ...]:
+        """The biases to keep; `worth` is what experiences were measured to do."""
+        if self._learning is None:
+            return ()
+        biases, choice = self._learning.choose(worth)
+        self._choice, self.figures = choice, self._learning.as_json(choice)
+        self._sitting.notes.note(f"token prior, chosen on the training tasks: {choice.scope}; {choice.why}")
+        return biases
+
+    @property
+    def origin(self) -> str:
+        """What the log says of how it was chosen."""
+        return f"; token prior chosen on the training tasks: {self._choice.why}" if self._choice else ""
+
+    @property
+    def caveat(self) -> str:
+        """What the log says beside a verdict on a prior with these biases."""
+        weak = self._learning and self._learning.estimator == "log-odds"
+        return f"; token prior {WEAKER}" if weak else ""
+
+
+def _learning(sitting: Sitting, inherited: tuple[TokenBias, ...]) -> TokenLearning | None:
+    """None where no token prior is wanted, or none can be learned, which is noted."""
+    plan, upstream, note = sitting.plan, sitting.upstream, sitting.notes.note
+    if not plan.settings.token_prior:
+        return None
+    if plan.frame.temperature == 0:
+        note("no token prior: at temperature 0 a group's answers are all alike, and teach nothing")
+        return None
+    if lacking := obstacle(sitting.backend, upstream.tokenizer):
+        note(f"no token prior: {upstream.name} {lacking}")
+        return None
+    learning = TokenLearning(inherited, plan.frame, sitting.backend, plan.settings, upstream.tokenizer)
+    if learning.estimator == "log-odds" and plan.agent:
+        note(f"no token prior: for an agent it needs log-probabilities, and {upstream.name} gives none")
+        return None
+    if learning.estimator == "log-odds":
+        note(f"{upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
+    if plan.frame.top_p != 1:
+        note(f"rollouts are sampled at top_p 1, not {plan.frame.top_p}: the token prior's gradient needs it")
+    return learning

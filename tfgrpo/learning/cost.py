@@ -1,0 +1,176 @@
+"""What a run will cost, and what its gate can detect, before anything is spent. Pure.
+
+Calls of attempts are exact, those of distilling and of the gate are the most that there can be (retries left out).
+Tokens are on the safe side: three bytes each, answers as long as the request allows, or ANSWER_TOKENS where it says
+nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from json import dumps
+from math import ceil
+
+from ..experiences.distil import COMPARED
+from ..experiences.edits import WORD_CHARS
+from ..experiences.embedding import BATCH
+from ..gate.bets import POWER, smallest_effect, tasks_needed
+from ..gate.e_process import Gate
+from ..model.budget import Ceiling, Prices
+from ..records import JSON, Frame, Task, Usage
+from ..surfaces.chat import token_estimate
+from ..text import counted
+from .plan import Plan
+
+ANSWER_TOKENS = 200
+"""Assumed of an answer where the request sets no `max_tokens`."""
+INSTRUCTION_TOKENS = 500
+"""About what a prompt of the distiller takes before it is filled in."""
+MOST_HELD_BACK = 0.3
+"""Share of every ceiling that is kept back for the gate at most."""
+WANTED_EFFECT = 0.1
+"""The effect for which the number of tasks needed is told: 10 points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An estimate of what a plan spends, at most."""
+
+    attempts: Usage
+    distilling: Usage
+    gating: Usage
+    usd: float | None
+    """None where no price is known."""
+    assumed: bool
+    """No `max_tokens` is set: the length of answers is a guess."""
+    embedding: Usage = field(default_factory=Usage)
+    """Of comparing proposals by an embedding model; nothing where there is none."""
+
+    @property
+    def total(self) -> Usage:
+        """All of it."""
+        return self.attempts + self.distilling + self.embedding + self.gating
+
+    @property
+    def held_back(self) -> float:
+        """The share of every ceiling that learning leaves to the gate: the gate's share of the calls, within bounds."""
+        return min(MOST_HELD_BACK, self.gating.calls / self.total.calls)
+
+    def as_json(self, plan: Plan, attempt: int, ceiling: Ceiling | None = None) -> dict[str, JSON]:
+        """The figures of the estimate."""
+        gate = _gate(plan, self, attempt, ceiling)
+        embedding = {"embedding": self.embedding.calls} if plan.embedding else {}
+        calls = {"attempts": self.attempts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
+        return {
+            "calls": {**calls, **embedding},
+            "tokens": self.total.tokens,
+            "usd": self.usd,
+            "tasks": {"train": len(plan.tasks), "validation": len(plan.validation), "test": len(plan.test)},
+            "attempt": attempt if plan.validation else None,
+            "passes": gate.passes if gate else 0,
+            "smallest_effect": smallest_effect(gate.tasks, gate.passes, gate.level) if gate else None,
+        }
+
+
+def cost(plan: Plan, prices: Prices | None = None) -> Cost:
+    """The estimate for a plan; `prices` must know its models."""
+    settings, frame, tasks = plan.settings, plan.frame, plan.tasks
+    answer = _answer_tokens(frame)
+    each = settings.steps * settings.group_size
+    distilled = settings.steps * min(
+        len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
+    )
+    attempts = _usage(frame, tasks, each, answer)
+    distilling = _distilling(plan, distilled, answer) if settings.experiences else Usage()
+    embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
+    gating = _usage(frame, plan.validation, 2 * settings.gate_passes, answer)
+    usd = None
+    if prices:
+        usd = prices(frame.model, attempts + gating) + prices(plan.distiller or frame.model, distilling)
+        usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
+    return Cost(attempts, distilling, gating, usd, answer == ANSWER_TOKENS and not _limit(frame), embedding)
+
+
+def lines(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None = None) -> Iterator[str]:
+    """The estimate for people; `attempt` is the number that the gate's attempt will have."""
+    settings, total = plan.settings, found.total
+    each = f"{counted(settings.group_size, 'attempt')} x {counted(settings.steps, 'step')}"
+    parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.attempts.calls, 'call')}"]
+    if found.distilling.calls:
+        parts.append(f"proposals: at most {found.distilling.calls:,}")
+    if found.embedding.calls:
+        parts.append(f"embeddings: about {found.embedding.calls:,}")
+    if plan.validation:
+        size = f"{counted(len(plan.validation), 'task')} x {counted(settings.gate_passes, 'pass')}"
+        parts.append(f"gate: at most {found.gating.calls:,} ({size} x 2 priors)")
+    yield "; ".join(parts)
+    guess = f", answers taken for {ANSWER_TOKENS} tokens" if found.assumed else ""
+    money = "price unknown (--price IN/OUT states it)" if found.usd is None else f"{found.usd:,.4g} USD"
+    yield f"at most about {counted(total.calls, 'call')}, {total.tokens:,} tokens{guess}, {money}"
+    if plan.validation:
+        yield _detects(plan, found, attempt, ceiling)
+
+
+def _detects(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> str:
+    """What the gate can promote, up front."""
+    gate = _gate(plan, found, attempt, ceiling)
+    where = f"gate: attempt {attempt} on these {len(plan.validation)} validation tasks"
+    if gate is None:
+        return f"{where}: the budget allows no pass, so nothing can be promoted"
+    terms = f"{where}, level {gate.level:g}, at most {counted(gate.passes, 'pass')}"
+    effect = smallest_effect(gate.tasks, gate.passes, gate.level)
+    if effect is None:
+        return f"{terms}: too few to promote anything"
+    can = f"too few tasks to promote anything below {100 * effect:.1f} points with {100 * POWER:.0f}% power"
+    enough = tasks_needed(gate.passes, WANTED_EFFECT, gate.level) if effect > WANTED_EFFECT else None
+    return f"{terms}: {can}" + (f"; {100 * WANTED_EFFECT:.0f} points would take about {enough} tasks" if enough else "")
+
+
+def _gate(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> Gate | None:
+    """The gate with the passes that are left when learning has taken its part of a ceiling on calls; None: no pass."""
+    settings, tasks = plan.settings, len(plan.validation)
+    passes = settings.gate_passes
+    if tasks and ceiling and ceiling.calls is not None:
+        needed = found.attempts.calls + found.distilling.calls + found.embedding.calls
+        left = ceiling.calls - min(needed, int(ceiling.calls * (1 - found.held_back)))
+        passes = min(passes, left // (2 * tasks))
+    return Gate(tasks, passes, settings.gate_alpha, attempt) if tasks and passes else None
+
+
+def _usage(frame: Frame, tasks: tuple[Task, ...], each: int, answer: int) -> Usage:
+    """Of so many calls at each task."""
+    around = token_estimate((frame.system or "") + dumps(dict(frame.request), ensure_ascii=False))
+    prompts = sum(around + token_estimate(task.prompt) for task in tasks)
+    return Usage(each * len(tasks), each * prompts, each * len(tasks) * answer)
+
+
+def _distilling(plan: Plan, groups: int, answer: int) -> Usage:
+    """Of comparing so many groups, of the summaries that `paper` makes, and of a merge a step."""
+    settings = plan.settings
+    compared = min(settings.group_size, settings.group_size if settings.recipe == "paper" else COMPARED)
+    longest = token_estimate("x" * settings.summary_chars)
+    task = min(2 * longest, max((token_estimate(one.prompt) for one in plan.tasks), default=0))
+    context = INSTRUCTION_TOKENS + task + settings.prior_tokens + compared * min(answer, longest)
+    calls = groups + settings.steps
+    summaries = groups * settings.group_size if settings.recipe == "paper" else 0
+    summed = INSTRUCTION_TOKENS + task + answer
+    return Usage(
+        calls + summaries, calls * context + summaries * summed, (calls + summaries) * settings.distiller_tokens
+    )
+
+
+def _embedding(plan: Plan, groups: int) -> Usage:
+    """Of the probe and of what so many groups propose; what the namespace holds already is not known here."""
+    settings = plan.settings
+    texts = groups * settings.proposals
+    calls = 1 + settings.steps * ceil(texts / settings.steps / BATCH)
+    return Usage(calls, (1 + texts) * token_estimate("x" * WORD_CHARS * settings.experience_words))
+
+
+def _limit(frame: Frame) -> int | None:
+    """The longest answer that the request allows, in tokens."""
+    found = [frame.request.get(name) for name in ("max_tokens", "max_completion_tokens")]
+    return next((one for one in found if isinstance(one, int) and one > 0), None)
+
+
+def _answer_tokens(frame: Frame) -> int:
+    return _limit(frame) or ANSWER_TOKENS

@@ -1,0 +1,291 @@
+"""The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
+from ..experiences.demonstrations import demonstration
+from ..experiences.distil import Distiller, merge, propose
+from ..experiences.edits import Proposals
+from ..experiences.embedding import Embedder
+from ..experiences.joint import JointEffect, to_keep_together
+from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
+from ..experiences.overlap import NO_MEANINGS, Meanings
+from ..experiences.show import included
+from ..experiences.step_notes import Attempt, StepLog, TakenIn
+from ..hashing import canonical, derive_seed
+from ..records import Edit, Effect, Experience, Group, Run, Task
+from ..rollouts.executor import gather
+from ..settings import Settings
+from ..store import Store
+from ..surfaces.chat import token_estimate
+
+_TOLD_EFFECT = 0.1
+"""The effect, in reward units, for which people are told what it takes to see it."""
+
+
+def window(store: Store, run: Run, runs: int) -> tuple[Group, ...]:
+    """The groups of the last runs that ended before a run began, under its frame, reward and way of making attempts.
+
+    A run that is resumed later finds the same ones.
+    """
+    if not runs:
+        return ()
+    entries = store.runs(run.namespace)
+    started = next(entry.started for entry in entries if entry.run.id == run.id)
+    before = [
+        entry.run
+        for entry in entries
+        if entry.run.kind == "learn"
+        and entry.run.status in ("finished", "out of budget")
+        and (entry.ended or "") <= started
+    ]
+    alike = [earlier for earlier in before if _conditions(earlier) == _conditions(run)]
+    return tuple(group for earlier in alike[-runs:] for group in store.groups(earlier.id))
+
+
+def _conditions(run: Run) -> tuple[object, ...]:
+    """What an effect depends on beside the experiences."""
+    return run.frame, run.reward, *(run.settings.get(name) for name in ("agent", "overlong"))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a step took in beside the proposals of its own groups."""
+
+    again: tuple[Proposals, ...]
+    """Of groups of earlier steps that could not be distilled in an earlier sitting."""
+    by_rule: str | None
+    """Why proposals had to be merged by rule, if they had."""
+    by_wording: str | None
+    """Why they had to be compared by their wording alone, if an embedding model should have been asked."""
+
+
+class ExperienceLearning:
+    """The library of a namespace while a run adds to it; starts from what it was before the run."""
+
+    def __init__(
+        self,
+        distiller: Distiller,
+        store: Store,
+        run: Run,
+        tasks: Sequence[Task],
+        settings: Settings,
+        *,
+        count_tokens: Callable[[str], int] = token_estimate,
+        embedder: Embedder | None = None,
+    ) -> None:
+        """`count_tokens` tells the length of what is shown, best by the model's own tokenizer."""
+        self._count_tokens, self._embedder = count_tokens, embedder
+        self.log = StepLog(store, run.id)
+        self._made: dict[tuple[int, str], Attempt] = {}
+        self._to_retry: dict[tuple[int, str], Attempt] = {}
+        self._distiller, self._store, self._run, self._settings = distiller, store, run, settings
+        self._tasks = tuple(tasks)
+        known = store.experiences(run.namespace, without_run=run.id)
+        decisions = tuple(status.decision for status in known if status.decision)
+        self.library = Library(tuple(status.experience for status in known), decisions)
+        self._groups = list(window(store, run, settings.effect_window) if known else ())
+        self._earlier = len(self._groups)
+        self._effects: tuple[Effect, ...] = ()
+        self._joint: JointEffect | None = None
+
+    @property
+    def on_offer(self) -> tuple[Experience, ...]:
+        """What the next step's rollouts draw from: those on trial or kept that can be afforded."""
+        return affordable(self.library, self._effects, self._settings, self._count_tokens)
+
+    @property
+    def kept(self) -> tuple[Experience, ...]:
+        """The kept ones that can be afforded."""
+        kept = Library(self.library.having("kept"), self.library.decisions)
+        return affordable(kept, self._effects, self._settings, self._count_tokens)
+
+    @property
+    def worth(self) -> dict[str, float]:
+        """What each experience was last measured to do to the reward."""
+        return {effect.experience: effect.mean for effect in self._effects}
+
+    def shown(self, offered: Sequence[Experience], task: Task, step: int, sample: int) -> tuple[Experience, ...]:
+        """What one rollout is shown of those on offer."""
+        kept = {experience.id for experience in self.library.having("kept")}
+        return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
+
+    async def propose(self, group: Group) -> Proposals:
+        """The edits that one group proposes; a failure is noted, and tried again when the run is resumed."""
+        fixed = await self.log.taken_in(group.step)
+        if fixed:
+            attempt = Attempt(group.step, group.task.id, fixed.numbers.get(group.task.id, 0))
+        else:
+            attempt = await self.log.next_attempt(group.step, group.task.id)
+        return await self._attempt(group, attempt)
+
+    async def _attempt(self, group: Group, attempt: Attempt) -> Proposals:
+        """One attempt at distilling a group; one that is known to have failed is not made again."""
+        self._made[group.step, group.task.id] = attempt
+        if failure := await self.log.failure(attempt):
+            return Proposals(failure=failure)
+        again = self._distiller.again(attempt.number)
+        found = await propose(again.distiller, group, self._strategies)
+        if not found.failure:
+            return found
+        await self.log.fail(attempt, found.failure)
+        return found if again.is_new else await self._attempt(group, attempt.next)  # it failed in an earlier sitting
+
+    async def _again(self, step: int, failed: Sequence[Group]) -> list[Proposals]:
+        """What groups of earlier steps propose that could not be distilled in an earlier sitting; fixes the step.
+
+        `failed` are the groups of this step that could not be distilled. They wait for the next sitting: once the step
+        is repeated there, they are tried again in the first step that is new.
+        """
+        fixed = await self.log.taken_in(step)
+        again = fixed.again if fixed else tuple(self._to_retry.values())
+        groups = {(group.step, group.task.id): group for group in self._groups[self._earlier :]}
+        found = await gather(self._attempt(groups[each.step, each.task], each) for each in again)
+        for each, proposals in zip(again, found, strict=True):
+            self._to_retry.pop((each.step, each.task), None)
+            if fixed and proposals.failure:
+                self._to_retry[each.step, each.task] = each.next
+        if fixed:
+            self._to_retry |= {key: self._made[key].next for key in ((group.step, group.task.id) for group in failed)}
+        else:
+            numbers = {task: made.number for (of, task), made in self._made.items() if of == step}
+            await self.log.take_in(step, TakenIn(numbers, again))
+        return found
+
+    @property
+    def _strategies(self) -> tuple[Experience, ...]:
+        """What a distiller is shown and may change: an example of another task is none of its business."""
+        return tuple(entry for entry in self.library.current if entry.kind == "strategy")
+
+    def distils(self, group: Group) -> bool:
+        """Whether a group is among those distilled in its step: drawn by hash and known beforehand."""
+        if not self._settings.experiences:
+            return False
+        return self._settings.distilled_groups is None or group.task.id in self._distilled(group.step)
+
+    def _distilled(self, step: int) -> list[str]:
+        """Ids of the tasks distilled in a step: drawn by hash and known beforehand, so that no group waits.
+
+        Where answers repeat they take turns, so that no label is without a voice.
+        """
+        drawn = sorted(self._tasks, key=lambda each: derive_seed(self._settings.seed, "distil", step, each.id))
+        turns, before = list[int](), Counter[str]()
+        for task in drawn:
+            turns.append(before[canonical(task.answer)])
+            before[canonical(task.answer)] += task.answer is not None
+        in_turn = sorted(zip(turns, drawn, strict=True), key=lambda pair: pair[0])
+        return [task.id for _, task in in_turn][: self._settings.distilled_groups]
+
+    async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> Taken:
+        """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try."""
+        failed = [group for group, found in zip(groups, proposals, strict=True) if found.failure]
+        again = await self._again(step, failed)
+        edits = [edit for found in (*proposals, *again) for edit in found.edits]
+        by_rule = by_wording = None
+        if edits:
+            merged = await merge(self._distiller, step, edits, self._strategies)
+            by_rule, (meanings, by_wording) = merged.failure, await self._meanings(merged.edits, step)
+            self._apply(merged.edits, step, meanings)
+        self._demonstrate(groups, step)
+        self._groups += groups
+        self._measure(step)
+        return Taken(tuple(again), by_rule, by_wording)
+
+    async def _meanings(self, edits: Sequence[Edit], step: int) -> tuple[Meanings, str | None]:
+        """What an embedding model makes of proposed strategies and of those that they must not repeat.
+
+        Demonstrations share a form, and so lie near each other whatever they show: their wording alone decides.
+        """
+        proposed = [edit.text for edit in edits if edit.operation in ("ADD", "UPDATE")]
+        if self._embedder is None or not proposed:
+            return NO_MEANINGS, None
+        existing = [entry.text for entry in rivals(self.library) if entry.kind == "strategy"]
+        return await self._embedder.meanings(step, [*existing, *proposed])
+
+    def _apply(self, edits: Sequence[Edit], step: int, meanings: Meanings = NO_MEANINGS) -> None:
+        run = self._run.id
+        self._adopt(apply(self.library, edits, self._tasks, self._settings, run=run, step=step, meanings=meanings))
+
+    def _demonstrate(self, groups: Sequence[Group], step: int) -> None:
+        """Put demonstrations on trial while there are places, from the tasks in the order drawn; one a task, ever."""
+        by_task, prompt = {group.task.id: group for group in groups}, self._distiller.template("demonstration")
+        examples = [entry for entry in self.library.experiences if entry.kind == "demonstration"]
+        shown = {task for entry in examples for task in entry.origin.tasks}
+        drawn = self._distilled(step) if self._settings.experiences else []
+        for task in (each for each in drawn if each in by_task):
+            waiting = self.library.having("on trial", "awaiting review")
+            if sum(entry.kind == "demonstration" for entry in waiting) >= self._settings.demonstration_places:
+                return
+            example = None if task in shown else demonstration(by_task[task], self._settings, prompt)
+            self._apply([example] if example else [], step)
+
+    def _measure(self, step: int) -> None:
+        """Estimate every current experience anew, and retire what hurts."""
+        if self._settings.recipe == "paper" or not self.library.current:
+            return
+        run, settings = self._run.id, self._settings
+        harmful = to_retire(self._groups, self.library.current, settings, run=run, step=step)
+        self._adopt(judged(self.library, harmful, "retired"))
+        self._effects = estimate(self._groups, self.library.experiences, settings, run=run, step=step)
+        self._store.add_effects(self._run.namespace, self._effects)
+
+    def keep(self, *, over: bool = True) -> None:
+        """The verdicts that only the end of a run may give; what a person has decided meanwhile stands.
+
+        Where the run is not over, and a budget ended it, they make its prior and are not written down: they are given
+        anew when it goes on.
+        """
+        self._heed_people()
+        on_trial = {experience.id for experience in self.library.having("on trial")}
+        good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
+        library = judged(self.library, good, "kept")
+        step = max((effect.step for effect in self._effects), default=0)
+        measured = {effect.experience for effect in self._effects}
+        undecided = [experience for experience in library.having("on trial") if experience.id in measured]
+        self._joint = to_keep_together(self._groups, undecided, self._settings, run=self._run.id, step=step)
+        if self._joint:
+            library = judged_together(library, self._joint)
+        if over:
+            self._adopt(library)
+        else:
+            self.library = library
+
+    def together(self) -> str | None:
+        """What was kept for what it does together, for people; None where nothing was."""
+        if self._joint is None:
+            return None
+        kept, of = len(self._joint.kept), len(self._joint.members)
+        return (
+            f"{kept} of {of} undecided experiences are kept for what they do together: {describe(self._joint.effect)}"
+        )
+
+    def outlook(self) -> str | None:
+        """What it takes to keep measuring what is kept, for people; None where nothing is, or nothing is measured."""
+        kept, settings = self.library.having("kept"), self._settings
+        if not kept or settings.recipe == "paper" or not 0 < settings.kept_exclusion < 1:
+            return None
+        needed = rollouts_needed(_TOLD_EFFECT, 1 - settings.kept_exclusion)
+        scored = sum(len(group.scored) for group in self._groups)
+        earlier = sum(len(group.scored) for group in self._groups[: self._earlier])
+        return (
+            f"kept experiences stay measured: each is left out of {settings.kept_exclusion:.0%} of the rollouts, and"
+            f" showing {100 * _TOLD_EFFECT:g} points takes about {needed:,}; these estimates are from {scored:,}"
+            f" ({earlier:,} of earlier runs)"
+        )
+
+    def _heed_people(self) -> None:
+        """Take in what people have decided in the store since the run began."""
+        for status in self._store.experiences(self._run.namespace):
+            decided, standing = status.decision, self.library.standing.get(status.experience.id)
+            if decided and decided.by not in (RULE, DISTILLER) and standing not in (None, decided):
+                self.library = self.library.decided(decided)
+
+    def _adopt(self, library: Library) -> None:
+        """Take over a library, and write down what is new in it."""
+        known = {experience.id: experience.origin for experience in self.library.experiences}
+        new = [experience for experience in library.experiences if known.get(experience.id) != experience.origin]
+        self._store.add_experiences(self._run.namespace, new)
+        self._store.add_decisions(self._run.namespace, library.decisions[len(self.library.decisions) :])
+        self.library = library

@@ -1,0 +1,76 @@
+"""What is to be learned, and the run that it makes in a store."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import InputError, shortened
+from ..experiences.distil import templates_version
+from ..hashing import canonical
+from ..records import JSON, Frame, Run, Task
+from ..rollouts.agents import Agent
+from ..rollouts.rewards import Reward
+from ..settings import Settings
+from ..store import Store
+from ..trials import Role, task_set_id
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be learned, from what, and for which requests."""
+
+    tasks: tuple[Task, ...]
+    reward: Reward
+    reward_name: str
+    frame: Frame
+    namespace: str = "default"
+    settings: Settings = field(default_factory=Settings)
+    distiller: str | None = None
+    """Name of the model that proposes experiences; None: the model itself."""
+    prompts: Path | None = None
+    """A folder with the user's own templates for the distiller."""
+    agent: Agent | None = None
+    """What makes the attempts; None: one chat call each."""
+    validation: tuple[Task, ...] = ()
+    """What the gate decides by, and nothing else reads; none: what is learned goes live `ungated`."""
+    test: tuple[Task, ...] = ()
+    """What learning leaves to `eval`."""
+    embedding: str | None = None
+    """Name of the embedding model that tells the same advice in other words; None: wording alone decides."""
+
+    @property
+    def held_out(self) -> tuple[tuple[Role, tuple[Task, ...]], ...]:
+        """The sides that learning does not see, by what they are for; empty ones left out."""
+        sides: tuple[tuple[Role, tuple[Task, ...]], ...] = (("validation", self.validation), ("test", self.test))
+        return tuple((role, tasks) for role, tasks in sides if tasks)
+
+
+def refuse_seen(plan: Plan, store: Store) -> None:
+    """Raise InputError where the namespace has learned from a validation task: its priors know the answer."""
+    learned = {canonical(task.input) for task in store.tasks(store.learned_from(plan.namespace))}
+    seen = [task for task in plan.validation if canonical(task.input) in learned]
+    if seen:
+        wrong = (
+            f"{len(seen)} of {len(plan.validation)} validation tasks were learned from in namespace {plan.namespace}"
+        )
+        ways = "name other tasks with --validation FILE, use another --namespace, or learn without a gate (--gate none)"
+        raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
+
+
+def run_of(plan: Plan, parent: str | None) -> Run:
+    """The run that carries out a plan, from the prior with that id; the sides of its tasks are part of it."""
+    proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
+    comparing = {"embedding": plan.embedding} if plan.embedding else {}
+    attempting = {"agent": plan.agent.name} if plan.agent else {}
+    held: dict[str, JSON] = {role: task_set_id(task.id for task in side) for role, side in plan.held_out}
+    settings = {**plan.settings.as_json(), **proposing, **comparing, **attempting, **held}
+    tasks = tuple(task.id for task in plan.tasks)
+    return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
+
+
+def unfinished(plan: Plan, store: Store) -> Run | None:
+    """The plan's run that never finished, whatever is live by now: its own prior, if it was killed at the very end."""
+    for entry in reversed(store.runs(plan.namespace)):
+        same = replace(run_of(plan, entry.run.parent), attempt=entry.run.attempt)
+        if same.id == entry.run.id:
+            return None if entry.run.status == "finished" else replace(same, attempt=0)
+    return None

@@ -1,0 +1,72 @@
+"""What a learning run came to, step by step and as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from ..gate.promote import Promotion
+from ..records import JSON, Prior, Run, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class StepSummary:
+    """One step in figures."""
+
+    step: int
+    mean_reward: float
+    groups: Mapping[str, int]
+    """How many were mixed, solved, hopeless, flat, unscored."""
+    failed: int
+    """Attempts without a reward."""
+    proposed: int
+    """Edits that the distiller proposed."""
+    undistilled: tuple[str, ...]
+    """Why groups that could teach proposed nothing usable."""
+    rested: int = 0
+    """Tasks left out, since their pass rate was 0 or 1 twice in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run came to."""
+
+    run: Run
+    resumed: bool
+    prior: Prior
+    """What is live now; the prior that was live before when nothing new went live."""
+    changed: bool
+    """Something new went live."""
+    steps: tuple[StepSummary, ...]
+    """Those that were completed."""
+    fates: Mapping[str, int]
+    """How many experiences are kept, on trial, retired, refused."""
+    usage: Usage
+    notes: tuple[str, ...]
+    """What a person should know about this run: what was dropped, left out, or failed."""
+    candidate: Prior | None = None
+    """What was learned; None where it is nothing new."""
+    promotion: Promotion | None = None
+    """What became of it; None where there is none, or where it was live already."""
+    ended: str | None = None
+    """Why the budget ended the run, and what was not done; None where all of it was done."""
+    token_prior: Mapping[str, JSON] | None = None
+    """How the token prior was estimated, on what figures it was kept or not; None where none was tried."""
+
+    def as_json(self) -> dict[str, JSON]:
+        """The figures of the run."""
+        return {
+            "run": self.run.id,
+            "resumed": self.resumed,
+            "prior": self.prior.id,
+            "changed": self.changed,
+            "candidate": self.candidate.id if self.candidate else None,
+            "state": self.promotion.state if self.promotion else None,
+            "gate": self.promotion.as_json() if self.promotion and self.promotion.validation else None,
+            "ended": self.ended,
+            "experiences": len(self.prior.experiences),
+            "biases": len(self.prior.biases),
+            "token_prior": None if self.token_prior is None else dict(self.token_prior),
+            "steps": [asdict(step) for step in self.steps],
+            "fates": dict(self.fates),
+            "usage": asdict(self.usage),
+            "notes": list(self.notes),
+        }

@@ -1,0 +1,158 @@
+"""The steps of one run: every task's rollouts under the current prior, and what they teach.
+
+The prior changes only at the end of a step. Within a step nothing waits for a whole batch: a group is distilled as soon
+as its last rollout lands. Every derivation goes in task order, never in order of completion.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..errors import BudgetEnded, ModelError
+from ..experiences.distil import can_teach
+from ..experiences.edits import Proposals
+from ..records import Experience, Group, Prior, Rollout, Task
+from ..rollouts.advantage import group_kind
+from ..rollouts.executor import Executor, gather, roll_group
+from ..rollouts.rewards import score
+from ..rollouts.shaping import shaped
+from ..rollouts.visits import visited
+from ..text import counted
+from .biases import TokenRun
+from .context import Sitting
+from .experiences import ExperienceLearning
+from .result import StepSummary
+
+
+class Steps:
+    """Makes the steps, one after the other; what they teach is in `experiences` and `tokens`."""
+
+    def __init__(self, sitting: Sitting, experiences: ExperienceLearning, tokens: TokenRun) -> None:
+        self._sitting, self._experiences, self._tokens = sitting, experiences, tokens
+        self._plan, self._settings = sitting.plan, sitting.plan.settings
+        self._groups: list[Group] = []
+        self._failed: dict[tuple[int, str, int], Rollout] = {}
+        self._executor = self._scoring()
+
+    async def make(self, *, resumed: bool) -> tuple[tuple[StepSummary, ...], BudgetEnded | None]:
+        """The steps that were completed, and what ended them early; calls in flight then have landed."""
+        self._failed = await self._failures() if resumed else {}
+        settings, tasks = self._settings, len(self._plan.tasks)
+        most = tasks if settings.distilled_groups is None else min(tasks, settings.distilled_groups)
+        distilled = most if settings.experiences else 0
+        self._sitting.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
+        steps: list[StepSummary] = []
+        try:
+            for number in range(settings.steps):
+                steps.append(await self._step(number))
+        except BudgetEnded as cut:
+            return tuple(steps), cut
+        return tuple(steps), None
+
+    async def _failures(self) -> dict[tuple[int, str, int], Rollout]:
+        """Failed attempts, by step, task and sample, that something was derived from before the run was resumed.
+
+        They stay failed: with a reward they would change what followed. All others are made again.
+        """
+        found: dict[tuple[int, str, int], Rollout] = {}
+        for group in self._sitting.store.groups(self._sitting.run.id):
+            seen = can_teach(group, ground_truth=self._settings.ground_truth)
+            if seen or await self._experiences.log.taken_in(group.step):
+                failed = (rollout for rollout in group.rollouts if rollout.error)
+                found |= {(group.step, group.task.id, rollout.sample): rollout for rollout in failed}
+        return found
+
+    async def _step(self, step: int) -> StepSummary:
+        prior = self._sitting.prior(self._experiences.on_offer, self._tokens.working)
+        self._sitting.store.add_prior(prior)
+        tasks = visited(self._plan.tasks, self._groups, step, self._settings)
+        results = await gather(self._group(task, prior, step) for task in tasks)
+        groups, proposals = [group for group, _ in results], [found for _, found in results]
+        if not any(group.scored for group in groups):
+            first = groups[0].rollouts[0].error
+            raise ModelError(f"every attempt of step {step + 1} failed; the first one: {first}")
+        await self._learn(step, groups, proposals)
+        summary = _summary(step, groups, proposals, len(self._plan.tasks))
+        self._tell(summary)
+        return summary
+
+    async def _group(self, task: Task, prior: Prior, step: int) -> tuple[Group, Proposals]:
+        """One task's attempts and what they propose; nothing else is waited for."""
+
+        def shown(sample: int) -> tuple[Experience, ...]:
+            return self._experiences.shown(prior.experiences, task, step, sample)
+
+        size = self._settings.group_size
+        group = await roll_group(self._executor, task, prior, step=step, size=size, shown=shown)
+        self._sitting.store.add_group(self._sitting.run.id, group)
+        if not self._experiences.distils(group):
+            return group, Proposals()
+        proposals = await self._experiences.propose(group)
+        self._sitting.observer.distilled(group)
+        return group, proposals
+
+    async def _learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> None:
+        """What the step teaches, in experiences and tokens."""
+        taken, note = await self._experiences.learn(step, groups, proposals), self._sitting.notes.note
+        self._groups += groups  # only now: a budget may end what is before it
+        before = self._tokens.temperature
+        self._tokens.learn(groups)
+        if self._tokens.temperature != before:
+            self._executor = self._scoring()
+        if taken.by_rule:
+            note(f"step {step + 1}: proposals were merged by rule: {taken.by_rule}")
+        if taken.by_wording:
+            note(f"step {step + 1}: proposals were compared by their wording alone: {taken.by_wording}")
+        if taken.again:
+            failed = sum(found.failure is not None for found in taken.again)
+            groups_again = counted(len(taken.again), "group")
+            note(f"step {step + 1}: {groups_again} of earlier steps distilled again, {failed} failed")
+
+    def _scoring(self) -> Executor:
+        """Attempts that are scored as they land."""
+        sitting, settings = self._sitting, self._settings
+        call = sitting.make_executor(
+            self._tokens.frame(),
+            sitting.backend,
+            run=sitting.run.id,
+            stage="rollout",
+            seed=settings.seed,
+            top_logprobs=self._tokens.top_logprobs,
+        )
+
+        async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+            if known := self._failed.get((step, task.id, sample)):
+                sitting.observer.landed(known)
+                return known
+            made = await call(task, prior, step, sample)
+            rollout = shaped(await score(self._plan.reward, made, clip=settings.clip_rewards), settings)
+            sitting.observer.landed(rollout)
+            return rollout
+
+        return attempt
+
+    def _tell(self, summary: StepSummary) -> None:
+        """The step for people; only what failed in distilling is kept beside the figures."""
+        where = f"step {summary.step + 1}"
+        shares = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.groups.items()))
+        text = f"{where}/{self._settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
+        text += f"; {counted(summary.rested, 'task')} rested (all right or all wrong twice)" if summary.rested else ""
+        text += f"; {counted(summary.failed, 'attempt')} failed" if summary.failed else ""
+        self._sitting.observer.note(text)
+        if failures := summary.undistilled:
+            self._sitting.notes.note(
+                f"{where}: {counted(len(failures), 'group')} could not be distilled: {failures[0]}"
+            )
+
+
+def _summary(step: int, groups: Sequence[Group], proposals: Sequence[Proposals], tasks: int) -> StepSummary:
+    """A step, of so many `tasks` in all, in figures."""
+    rewards = [rollout.reward for group in groups for rollout in group.rollouts if rollout.reward is not None]
+    return StepSummary(
+        step,
+        sum(rewards) / len(rewards),
+        dict(Counter[str](group_kind(group) for group in groups)),
+        failed=sum(len(group.rollouts) - len(group.scored) for group in groups),
+        proposed=sum(len(found.edits) for found in proposals),
+        undistilled=tuple(found.failure for found in proposals if found.failure),
+        rested=tasks - len(groups),
+    )

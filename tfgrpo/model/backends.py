@@ -1,0 +1,32 @@
+"""Which backend a URL belongs to, and what a token prior means there. No I/O."""
+
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from ..records import Backend, Prior
+
+LeftOut: TypeAlias = Literal["rejected", "inert", "other-tokenizer", "other-model"]
+"""Why a request goes without the token prior."""
+
+_ROUTE = "/chat/completions"
+_PORTS = {"http": 80, "https": 443}
+
+
+def backend_key(url: str) -> str:
+    """The base URL that a request's URL, or a base URL itself, belongs to: no key, no query, one spelling."""
+    parts = urlsplit(url)
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/').removesuffix(_ROUTE).rstrip('/')}"
+
+
+def left_out(prior: Prior, backend: Backend | None) -> LeftOut | None:
+    """Why a backend is not sent the token prior, where that is known; None: it is sent."""
+    if not prior.biases or backend is None:
+        return None
+    if backend.logit_bias in ("rejected", "inert"):
+        return "rejected" if backend.logit_bias == "rejected" else "inert"
+    if backend.tokenizer and prior.tokenizer and backend.tokenizer != prior.tokenizer:
+        return "other-tokenizer"
+    return None

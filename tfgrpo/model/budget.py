@@ -1,0 +1,204 @@
+"""One ceiling over everything that a run spends: calls, tokens, money, minutes.
+
+`admit` is asked right before each call is sent, `charge` told what it cost. Calls are counted when they are admitted,
+so no more are made than the ceiling says; tokens, money and time overshoot by the calls that are in flight at most. A
+call is one request with its retries; a reply from the journal is none, and what earlier sittings of a run spent is
+handed over as `spent`, or carried. Minutes are those of this sitting. A share of every ceiling can be held back for
+what comes last.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from typing import Literal, Protocol, TypeAlias
+
+from ..errors import BudgetEnded, InputError, shortened
+from ..records import Usage
+
+OPENAI_URL = "https://api.openai.com/v1"
+"""The upstream where no other is named."""
+
+Resource: TypeAlias = Literal["calls", "tokens", "usd", "minutes"]
+_UNITS: Mapping[Resource, str] = {"calls": "calls", "tokens": "tokens", "usd": "USD", "minutes": "minutes"}
+
+
+class Prices(Protocol):
+    """Any function from a model and the usage of one call to its price in USD."""
+
+    def __call__(self, model: str, usage: Usage, /) -> float:
+        """Raises InputError where no price is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPrice:
+    """Prices in USD per million tokens, the same for every model."""
+
+    prompt: float
+    completion: float
+
+    def __call__(self, model: str, usage: Usage, /) -> float:
+        """What that many tokens cost."""
+        return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / 1e6
+
+
+def read_price(text: str) -> FixedPrice:
+    """The price that `--price IN/OUT` states; raises InputError for any other text."""
+    try:
+        prompt, completion = (float(part) for part in text.split("/"))
+    except ValueError:
+        prompt = completion = inf
+    if not (isfinite(prompt) and isfinite(completion) and prompt >= 0 and completion >= 0):
+        raise InputError(f"price {shortened(text)!r} must be IN/OUT, USD per million tokens, like 0.25/2")
+    return FixedPrice(prompt, completion)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPrices:
+    """Public prices, as the library genai-prices lists them for the upstream at this URL."""
+
+    base_url: str | None = None
+
+    def __call__(self, model: str, usage: Usage, /) -> float:
+        """Raises InputError for a model that is not listed there, and without the library."""
+        try:
+            import genai_prices
+        except ImportError:
+            raise InputError(
+                "prices are looked up with genai-prices: pip install 'tfgrpo[prices]', or state --price IN/OUT"
+            ) from None
+        tokens = genai_prices.Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
+        try:
+            found = genai_prices.calc_price(tokens, model, provider_api_url=self.base_url or OPENAI_URL)
+        except LookupError:
+            where = shortened((self.base_url or OPENAI_URL).rpartition("@")[2])
+            raise InputError(
+                f"no price is listed for {shortened(model)!r} at {where}; state it with --price IN/OUT"
+            ) from None
+        return float(found.total_price)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What may be spent at most; None: without limit."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError for what is no amount."""
+        for name in _UNITS:
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise InputError(f"the ceiling on {name} is {value}; it must be above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run has spent; USD are 0 where no price is known."""
+
+    calls: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    minutes: float = 0.0
+
+
+def _sum(one: Spent, other: Spent) -> Spent:
+    """Both, with the minutes of the first."""
+    return replace(one, calls=one.calls + other.calls, tokens=one.tokens + other.tokens, usd=one.usd + other.usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Which ceiling ended a run, and what had been spent of that resource when a call was first refused."""
+
+    resource: Resource
+    ceiling: float
+    spent: float
+    held: float = 0.0
+    """What was held back of it then."""
+
+    def __str__(self) -> str:
+        most, used = round(self.ceiling, 4), round(self.spent, 4)
+        but = f" but for {self.held:,.6g} held back for the gate" if self.held else ""
+        return f"the budget of {most:,} {_UNITS[self.resource]} is used up{but} ({used:,} spent)"
+
+
+class Budget:
+    """Keeps count of what a run spends; `ended` says what, if anything, has ended it."""
+
+    def __init__(
+        self,
+        ceiling: Ceiling,
+        prices: Prices | None = None,
+        *,
+        spent: Spent | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives seconds. Raises InputError for a ceiling on money without prices."""
+        if ceiling.usd is not None and prices is None:
+            raise InputError("a ceiling on money needs prices; state --price IN/OUT")
+        self.ceiling = ceiling
+        self.ended: Ended | None = None
+        self.prices, self._clock = prices, clock
+        self._earlier = self._spent = spent or Spent()
+        self._started = clock() - 60 * self._spent.minutes
+        self._held = 0.0
+
+    @property
+    def spent(self) -> Spent:
+        """So far; calls in flight count as calls."""
+        return replace(self._spent, minutes=(self._clock() - self._started) / 60)
+
+    def carry(self, earlier: Iterable[tuple[str, Usage]]) -> None:
+        """Count what earlier sittings of the run have spent, by model; raises InputError as the prices do."""
+        for model, usage in earlier:
+            spent = Spent(usage.calls, usage.tokens, self.price(model, usage))
+            self._earlier, self._spent = _sum(self._earlier, spent), _sum(self._spent, spent)
+
+    def price(self, model: str, usage: Usage) -> float:
+        """USD, 0 where no prices are given; raises InputError as the prices do."""
+        return self.prices(model, usage) if self.prices else 0.0
+
+    def hold_back(self, share: float) -> None:
+        """Refuse, until `release`, the calls that would eat into that share of any ceiling."""
+        self._held = share
+
+    def release(self) -> None:
+        """Give back what was held back; a run that ended for its sake goes on."""
+        self._held, self.ended = 0.0, None
+
+    @property
+    def calls_left(self) -> int | None:
+        """About how many more calls the ceilings allow, at the mean cost of those so far; None: without limit."""
+        spent, left = self.spent, []
+        for name in _UNITS:
+            most, used = getattr(self.ceiling, name), getattr(spent, name)
+            made = spent.calls - (self._earlier.calls if name == "minutes" else 0)
+            each = 1.0 if name == "calls" else used / made if made else 0.0
+            if most is not None and each:
+                left.append(max(0, int((most * (1 - self._held) - used) / each)))
+        return min(left, default=None)
+
+    def admit(self) -> None:
+        """Count one more call, or raise BudgetEnded: from the first refusal on, always for the same reason."""
+        self.ended = self.ended or self._used_up()
+        if self.ended:
+            raise BudgetEnded(str(self.ended))
+        self._spent = replace(self._spent, calls=self._spent.calls + 1)
+
+    def charge(self, model: str, usage: Usage) -> None:
+        """Count what an admitted call cost; raises InputError as the prices do."""
+        usd = self.price(model, usage)
+        self._spent = replace(self._spent, tokens=self._spent.tokens + usage.tokens, usd=self._spent.usd + usd)
+
+    def _used_up(self) -> Ended | None:
+        spent = self.spent
+        for name in _UNITS:
+            most, used = getattr(self.ceiling, name), getattr(spent, name)
+            if most is not None and used >= most * (1 - self._held):
+                return Ended(name, most, used, most * self._held)
+        return None

@@ -1,0 +1,60 @@
+"""What a server's refusal is about, and the request without it. No I/O."""
+
+import re
+from collections.abc import Mapping
+
+import openai
+
+from ..records import JSON, ChatBody
+
+OPTIONAL = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repeat_penalty",
+    "repetition_penalty",
+    "seed",
+    "logit_bias",
+    "top_logprobs",
+    "logprobs",
+    "max_tokens",
+)
+"""Parameters that a request can do without when an upstream rejects them."""
+
+_RENAMED = {"max_tokens": "max_completion_tokens"}
+_IMPLIED = {"logprobs": ("top_logprobs",)}
+_TOO_LONG = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
+"""A refusal of the whole request, though its words may name max_tokens."""
+
+
+def without(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, JSON]:
+    """The body less what the upstream rejects; a limit that has another name there is renamed."""
+    gone = {*dropped, *(implied for name in dropped for implied in _IMPLIED.get(name, ()))}
+    kept = {name: value for name, value in body.items() if name not in gone}
+    for old, new in _RENAMED.items():
+        if old in dropped and old in body:
+            kept.setdefault(new, body[old])
+    return kept
+
+
+def rejected_parameter(error: openai.APIStatusError, sent: ChatBody) -> str | None:
+    """The optional parameter that a 400 or 422 is about: the one that it names as `param`, else first in its words."""
+    candidates = [name for name in OPTIONAL if name in sent]
+    if error.status_code not in (400, 422) or not candidates:
+        return None
+    named = error_field(error, "param")
+    words = named if isinstance(named, str) and named else what_it_says(error)
+    found = re.search(rf"\b({'|'.join(candidates)})\b", words)
+    return found[1] if found and not _TOO_LONG.search(words) else None
+
+
+def what_it_says(error: openai.APIStatusError) -> str:
+    """What the server says of its refusal; all that it sent where no field is for that."""
+    message = error_field(error, "message")
+    return message if isinstance(message, str) and message else error.response.text
+
+
+def error_field(error: openai.APIStatusError, name: str) -> JSON:
+    """One field of the error object that the server sent; None where there is none."""
+    return error.body.get(name) if isinstance(error.body, Mapping) else None

@@ -1,0 +1,144 @@
+"""What a server answered to a chat request, read with tolerance: only a missing answer is an error."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..errors import ModelError, shortened
+from ..records import JSON, Reply, TokenTrace, Usage, Vector, Vectors, message_text
+from .tokenizer import TokenId
+
+_LONE = re.compile(r"\\u[dD][89a-fA-F]")
+_NEVER = -9999.0
+"""What OpenAI reports for a token that is too unlikely for a number."""
+_ROUNDING = 1e-3
+"""A log-probability this far above 0 is 0; one farther is none."""
+_MOST_TOKENS = 2**22
+"""No vocabulary is larger: tables over all ids stay small."""
+
+
+def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
+    """A chat completion's JSON text as a Reply; raises ModelError when it is not one.
+
+    `token_id` tells the id of a token by its bytes, where the server gives none.
+
+    Figures that make no sense (usage, log-probabilities) are left out: they are no reason to lose a paid answer.
+    """
+    try:
+        payload = _loads(response)
+        choice = payload["choices"][0]
+        message = {**choice["message"]}
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise ModelError(f"not a chat completion: {shortened(response)!r}") from error
+    logprobs = choice.get("logprobs")
+    entries = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    return Reply(
+        text=message_text(message),
+        message=message,
+        finish_reason=str(choice.get("finish_reason") or ""),
+        usage=_usage(payload.get("usage")),
+        trace=parse_trace(entries, token_id) if isinstance(entries, list) else None,
+        choices=len(payload["choices"]),
+    )
+
+
+def parse_vectors(response: str, texts: int) -> Vectors:
+    """The answer to a request for the embeddings of so many texts; raises ModelError when it is not one.
+
+    Vectors come in the order of the texts, whatever the order in which they were sent; all have one length.
+    """
+    try:
+        payload = json.loads(response)
+        by_text = {entry["index"]: _vector(entry["embedding"]) for entry in payload["data"]}
+        vectors = tuple(by_text[place] for place in range(texts))
+        lengths = {len(vector) for vector in vectors}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError("vectors of several lengths, or of none")
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise ModelError(f"no embeddings: {shortened(response)!r}") from error
+    return Vectors(vectors, _usage(payload.get("usage")))
+
+
+def _vector(given: JSON) -> Vector:
+    """Raises ValueError or TypeError for what is no list of numbers."""
+    vector = tuple(float(number) for number in given)
+    if not all(map(math.isfinite, vector)):
+        raise ValueError("a vector of infinite length")
+    return vector
+
+
+def _loads(response: str) -> JSON:
+    """The JSON value; half a surrogate pair in it, which no request could carry on, becomes a question mark."""
+    payload = json.loads(response)
+    if _LONE.search(response):
+        payload = json.loads(json.dumps(payload, ensure_ascii=False).encode(errors="replace"))
+    return payload
+
+
+def _usage(given: JSON) -> Usage:
+    fields = given if isinstance(given, Mapping) else {}
+    spent = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    return Usage(1, *(count if isinstance(count, int) and 0 < count < 2**63 else 0 for count in spent))
+
+
+def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> TokenTrace | None:
+    """`logprobs.content` as arrays; None where no token's id is known, or no usable log-probability.
+
+    The server's own ids come first; `token_id` tells those of tokens that come without.
+    """
+    pieces: dict[int, bytes] = {}
+    rows: list[dict[int, float]] = []
+    for entry in entries:
+        row: dict[int, float] = {}
+        for token, logprob, piece in _listed(entry, token_id):
+            row.setdefault(token, logprob)
+            pieces.setdefault(token, piece)
+        if row:
+            rows.append(row)
+    if not rows:
+        return None
+    width = max(len(row) for row in rows)
+    ids = np.full((len(rows), width), -1, dtype=np.int64)
+    logprobs = np.full((len(rows), width), -np.inf)
+    for position, row in enumerate(rows):
+        ids[position, : len(row)] = list(row.keys())
+        logprobs[position, : len(row)] = list(row.values())
+    return TokenTrace(ids, logprobs, pieces)
+
+
+def _listed(entry: JSON, token_id: TokenId | None) -> Iterator[tuple[int, float, bytes]]:
+    """Id, log-probability and bytes of the token sampled at a position, and of the alternatives there.
+
+    Tokens without an id or a log-probability are left out, and the whole position where the sampled one is.
+    """
+    sampled = _token(entry, token_id)
+    if sampled is None:
+        return
+    yield sampled
+    others = entry.get("top_logprobs")
+    for other in others if isinstance(others, list) else ():
+        if (listed := _token(other, token_id)) is not None:
+            yield listed
+
+
+def _token(given: JSON, token_id: TokenId | None) -> tuple[int, float, bytes] | None:
+    logprob = given.get("logprob") if isinstance(given, Mapping) else None
+    if not (isinstance(logprob, int | float) and logprob <= _ROUNDING):  # false for NaN
+        return None
+    piece, number = _piece(given), given.get("id")
+    if number is None and token_id is not None:
+        number = token_id(piece)
+    if not (type(number) is int and 0 <= number < _MOST_TOKENS):
+        return None
+    return number, -math.inf if logprob <= _NEVER else min(0.0, float(logprob)), piece
+
+
+def _piece(token: Mapping[str, JSON]) -> bytes:
+    """The token's bytes, which need not be UTF-8; its text where the server gives none."""
+    try:
+        return bytes([*token["bytes"]])
+    except (KeyError, TypeError, ValueError):
+        return str(token.get("token", "")).encode(errors="replace")

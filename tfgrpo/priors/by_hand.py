@@ -1,0 +1,300 @@
+"""What a person does to the memory of a namespace: experiences added, edited and decided, priors chosen and imported.
+
+A person's experience goes through the same admission as a distiller's, and is then on trial: nothing is kept without
+measurement. Everything is appended with the name of who did it; nothing that was is changed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import InputError, shortened
+from ..experiences.admission import refusal
+from ..experiences.library import DISTILLER, RULE, Library, apply, places
+from ..records import Decision, Edit, Experience, Prior, PriorState, Snapshot, Task, Verdict
+from ..settings import Settings
+from ..store import SERVING, LineageEntry, Store
+from .exchange import Portable
+from .versions import served
+
+_SHOWN = 5
+"""Refused experiences that one error names at most."""
+_NO_EXPERIENCE = "tfgrpo experience list shows what there is"
+_NO_PRIOR = "tfgrpo prior list shows what there is"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one text that was offered."""
+
+    text: str
+    verdict: str
+    """`on trial`, `awaiting review` or `refused`; any, where it was decided here before."""
+    why: str | None
+    experience: str | None
+    """Its id; None when it was refused now, since nothing is stored then."""
+    stands: bool = False
+    """It was decided here before, and that stands: an import overrules nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A prior that was taken in, and what became of its experiences, in their order."""
+
+    snapshot: Snapshot
+    experiences: tuple[Outcome, ...]
+
+
+class Curator:
+    """One person at the library of one namespace; raises InputError for what cannot be done, and then changes nothing.
+
+    `by` is the person's name, and stands with everything that is written.
+    """
+
+    def __init__(self, store: Store, namespace: str, by: str, settings: Settings | None = None) -> None:
+        self._store, self._namespace, self._by = store, namespace, _name(by)
+        self._settings = settings or Settings()
+        self._tasks = tasks_of(store, namespace)
+
+    def add(self, text: str) -> Experience:
+        """Put a text on trial."""
+        library, added = self._library(), Edit("ADD", text)
+        return self._adopt(library, self._tried(library, added, "added"), added)
+
+    def edit(self, given: str, text: str) -> Experience:
+        """Put a successor on trial; what it replaces is retired if it was only on trial, and stays if it was kept."""
+        library, old = self._found(given)
+        edited = Edit("UPDATE", text, old.id, old.origin.tasks, old.kind)
+        after = self._tried(library, edited, f"edited from {old.id}")
+        return self._adopt(library, self._replaced(after, old.id, edited), edited)
+
+    def approve(self, given: str) -> Experience:
+        """Put on trial what waits for a person, or what was refused or retired, if admission lets it."""
+        library, experience = self._found(given)
+        rest = tuple(decision for decision in library.decisions if decision.experience != experience.id)
+        if experience in library.current:
+            raise InputError(f"{experience.id} is {self._verdict(library, experience)} already")
+        origin = experience.origin
+        again = Edit(
+            "UPDATE" if origin.parent else "ADD", experience.text, origin.parent, origin.tasks, experience.kind
+        )
+        admitted = self._tried(replace(library, decisions=rest), again, "approved")
+        after = library.decided(admitted.standing[experience.id])
+        return self._adopt(library, self._replaced(after, origin.parent, again), again)
+
+    def refuse(self, given: str, why: str) -> Experience:
+        """Refuse what waits for a person or is on trial; it is not proposed again."""
+        library, experience = self._found(given)
+        if experience not in library.having("awaiting review", "on trial"):
+            raise InputError(f"{experience.id} is {self._verdict(library, experience)}; only what waits or is on trial"
+                             " can be refused")  # fmt: skip
+        return self._decided(experience, "refused", why)
+
+    def retire(self, given: str, why: str) -> Experience:
+        """Take an experience out of later learning; priors that hold it stay as they are."""
+        library, experience = self._found(given)
+        if experience not in library.having("awaiting review", "on trial", "kept"):
+            raise InputError(f"{experience.id} is {self._verdict(library, experience)} already")
+        return self._decided(experience, "retired", why)
+
+    def offer(self, texts: Iterable[str], why: str) -> tuple[Outcome, ...]:
+        """Put texts on trial while there are places; what else is admitted waits for review.
+
+        What was decided here, be it by a person, a distiller or credit, stays as it is.
+        """
+        before = after = self._library()
+        outcomes = []
+        for text in texts:
+            after, outcome = self._offered(after, text, why)
+            outcomes.append(outcome)
+        self._save(before, after)
+        return tuple(outcomes)
+
+    def _offered(self, library: Library, text: str, why: str) -> tuple[Library, Outcome]:
+        experience = Experience(text)
+        if last := library.standing.get(experience.id):
+            return library, _standing(experience, last)
+        settings = replace(self._settings, review=_verdict(library, experience, self._settings) != "on trial")
+        try:
+            after = self._tried(library, Edit("ADD", text), why, settings)
+        except InputError as error:
+            return library, Outcome(text, "refused", str(error), None)
+        return after, Outcome(text, self._verdict(after, experience), None, experience.id)
+
+    def _library(self) -> Library:
+        return _library(self._store, self._namespace)
+
+    def _found(self, given: str) -> tuple[Library, Experience]:
+        library, wanted = self._library(), self._store.history(self._namespace, given).experience.id
+        found = next((entry for entry in library.experiences if entry.id == wanted), None)
+        if found is None:
+            raise InputError(f"experience {wanted} is not in namespace {self._namespace}; {_NO_EXPERIENCE}")
+        return library, found
+
+    def _tried(self, library: Library, edit: Edit, why: str, settings: Settings | None = None) -> Library:
+        """The library with the edit admitted by the distiller's own rules, as decided by the person."""
+        after = apply(library, [edit], self._tasks, settings or self._settings)
+        new = after.decisions[len(library.decisions) :]
+        if not new:
+            same = _of(edit)
+            hint = "" if same in library.current else f"; tfgrpo experience approve {same.id} puts it on trial"
+            raise InputError(f"{same.id} has this text, and is {self._verdict(library, same)} already{hint}")
+        if new[-1].verdict == "refused":
+            raise InputError(f"not admitted: {new[-1].why}")
+        told = tuple(replace(decision, by=self._by) for decision in new[:-1])
+        return replace(after, decisions=(*library.decisions, *told, replace(new[-1], by=self._by, why=why)))
+
+    def _replaced(self, library: Library, old: str | None, new: Edit) -> Library:
+        """The library with a predecessor retired that is still on trial."""
+        last = library.standing.get(old or "")
+        if last is None or last.verdict != "on trial":
+            return library
+        return library.decided(Decision(last.experience, "retired", f"replaced by {_of(new).id}", self._by))
+
+    def _adopt(self, before: Library, after: Library, edit: Edit) -> Experience:
+        """Write down what is new; returns the experience that the edit is about."""
+        self._save(before, after)
+        return next(entry for entry in after.experiences if entry == _of(edit))
+
+    def _save(self, before: Library, after: Library) -> None:
+        known = {entry.id: entry.origin for entry in before.experiences}
+        new = [entry for entry in after.experiences if known.get(entry.id) != entry.origin]
+        self._store.add_experiences(self._namespace, new)
+        self._store.add_decisions(self._namespace, after.decisions[len(before.decisions) :])
+
+    def _decided(self, experience: Experience, verdict: Verdict, why: str) -> Experience:
+        self._store.add_decisions(self._namespace, [Decision(experience.id, verdict, why, self._by)])
+        return experience
+
+    def _verdict(self, library: Library, experience: Experience) -> str:
+        last = library.standing.get(experience.id)
+        return last.verdict if last else "undecided"
+
+
+def _name(by: str) -> str:
+    if by.strip() in ("", RULE, DISTILLER):
+        raise InputError(f"--by {by!r}: give a person's name; {RULE} and {DISTILLER} are tfgrpo's own")
+    return by.strip()
+
+
+def _library(store: Store, namespace: str) -> Library:
+    known = store.experiences(namespace)
+    decisions = tuple(status.decision for status in known if status.decision)
+    return Library(tuple(status.experience for status in known), decisions)
+
+
+def _verdict(library: Library, new: Experience, settings: Settings) -> Verdict:
+    """On trial while there is a place for its kind, else it waits for one."""
+    taken = sum(entry.kind == new.kind for entry in library.having("on trial"))
+    return "on trial" if taken < places(new.kind, settings) else "awaiting review"
+
+
+def _standing(experience: Experience, last: Decision) -> Outcome:
+    why = f"decided here by {last.by}: {last.why}"
+    return Outcome(experience.text, last.verdict, why, experience.id, stands=True)
+
+
+def _of(edit: Edit) -> Experience:
+    """The experience that an edit proposes, without an origin; the origin is no part of what it is."""
+    return Experience(edit.text, edit.kind)
+
+
+def tasks_of(store: Store, namespace: str) -> tuple[Task, ...]:
+    """Every task that a run of the namespace has used: no experience may give away the answer of one."""
+    return store.tasks(dict.fromkeys(task for entry in store.runs(namespace) for task in entry.run.tasks))
+
+
+def event_of(store: Store, namespace: str, prior: Prior) -> LineageEntry:
+    """The last event of a prior in a namespace; InputError when it has none there."""
+    events = [event for event in store.lineage(namespace) if event.prior == prior.id]
+    if not events:
+        raise InputError(
+            f"{prior.id} was never a candidate in namespace {namespace}; {_NO_PRIOR}, and tfgrpo prior import brings in"
+            " one of another namespace"
+        )
+    return events[-1]
+
+
+def snapshot_of(store: Store, namespace: str, given: str) -> Snapshot:
+    """A prior by id or the beginning of it, under the request frame that it has in the namespace."""
+    prior = store.prior(given)
+    event = event_of(store, namespace, prior)
+    return Snapshot(namespace, prior, event.state, event.frame)
+
+
+def use(store: Store, namespace: str, given: str, *, by: str, why: str) -> Snapshot:
+    """Make a prior live that was there before; it is ungated unless a gate has passed it."""
+    by = _name(by)
+    chosen, live = snapshot_of(store, namespace, given), store.live(namespace)
+    if live and live.prior.id == chosen.prior.id:
+        raise InputError(f"{live.prior.id} is {live.state} in namespace {namespace} already")
+    passed = any(event.prior == chosen.prior.id and event.state == "live" for event in store.lineage(namespace))
+    state: PriorState = "live" if passed else "ungated"
+    store.set_state(namespace, chosen.prior.id, state, frame=chosen.frame, by=by, why=why)
+    return replace(chosen, state=state)
+
+
+def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snapshot, Snapshot | None]:
+    """Go back to the prior that was served before the live one; returns what was live, and what is now.
+
+    With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
+    so that at no moment there is none.
+    """
+    by = _name(by)
+    live = store.live(namespace)
+    if live is None:
+        raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
+    earlier = [event for event in served(store.lineage(namespace))[:-1] if event.state in SERVING]
+    if earlier:
+        back = earlier[-1]
+        told = f"{live.prior.id} is rolled back"
+        store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told)
+    store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why)
+    return live, store.live(namespace)
+
+
+def import_prior(
+    store: Store, namespace: str, portable: Portable, *, by: str, source: str, settings: Settings | None = None
+) -> Imported:
+    """Take in a prior as a candidate, with the run that learned it and what is known of its effects.
+
+    Its experiences are on trial here while there are places, and else wait for review, whatever they were at home; what
+    was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them.
+    """
+    by, prior = _name(by), portable.prior
+    _admit(prior.experiences, tasks_of(store, namespace), source)
+    library, outcomes = _library(store, namespace), []
+    trials: list[Decision] = []
+    for entry in prior.experiences:
+        if last := library.standing.get(entry.id):
+            outcomes.append(_standing(entry, last))
+            continue
+        verdict = _verdict(library, entry, settings or Settings())
+        trials.append(Decision(entry.id, verdict, f"imported with {prior.id}", by))
+        library = replace(library, experiences=(*library.experiences, entry)).decided(trials[-1])
+        outcomes.append(Outcome(entry.text, verdict, None, entry.id))
+    store.add_experiences(namespace, prior.experiences)
+    store.add_effects(namespace, portable.effects)
+    store.add_decisions(namespace, trials)
+    store.add_prior(prior)
+    if prior.id not in {event.prior for event in store.lineage(namespace)}:
+        told = f"imported from {source}: {_home(portable)}"
+        store.set_state(namespace, prior.id, "candidate", frame=portable.frame, run=portable.run, by=by, why=told)
+    return Imported(snapshot_of(store, namespace, prior.id), tuple(outcomes))
+
+
+def _home(portable: Portable) -> str:
+    """What a prior was where it comes from, in a line."""
+    learned = f"learned on {portable.frame.model}, run {portable.run or 'unknown'}"
+    if not portable.lineage:
+        return learned
+    last = portable.lineage[-1]
+    return f"{learned}; {last.state} in its namespace {shortened(portable.namespace, 40)} ({shortened(last.why, 200)})"
+
+
+def _admit(experiences: Sequence[Experience], tasks: Sequence[Task], source: str) -> None:
+    """A prior is one whole, so one refused experience refuses it; that its texts repeat each other is no objection."""
+    found = [(place, refusal(entry, (), tasks, Settings())) for place, entry in enumerate(experiences)]
+    refused = [f"experiences[{place}]: {why}" for place, why in found if why]
+    if refused:
+        more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+        raise InputError(f"{source}: not admitted, nothing was imported: {'; '.join(refused[:_SHOWN])}{more}")

@@ -1,0 +1,106 @@
+"""Versions of a prior in one namespace: which were served, how two differ, who descends from whom. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..model.families import same_family
+from ..records import Experience, Prior, Snapshot
+from ..store import SERVING, LineageEntry, Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class BiasChange:
+    """One token's bias in two priors, in nats; None where it has none."""
+
+    token: int
+    piece: bytes
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What sets one prior apart from another."""
+
+    added: tuple[Experience, ...]
+    removed: tuple[Experience, ...]
+    biases: tuple[BiasChange, ...]
+    """By token; those that are equal are left out."""
+    reordered: bool
+    """The experiences that both hold are shown in another order."""
+    settings: Mapping[str, tuple[str | None, str | None]]
+    """`tokenizer` and `template`, before and after, where they differ."""
+
+
+def changes(before: Prior, after: Prior) -> Changes:
+    """How `after` differs from `before`."""
+    old, new = {entry.id: entry for entry in before.experiences}, {entry.id: entry for entry in after.experiences}
+    pairs = {
+        "tokenizer": (before.tokenizer, after.tokenizer),
+        "template": (before.template, after.template),
+    }
+    return Changes(
+        added=tuple(entry for key, entry in new.items() if key not in old),
+        removed=tuple(entry for key, entry in old.items() if key not in new),
+        biases=tuple(_bias_changes(before, after)),
+        reordered=[key for key in old if key in new] != [key for key in new if key in old],
+        settings={name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
+    )
+
+
+def _bias_changes(before: Prior, after: Prior) -> Iterator[BiasChange]:
+    old, new = ({entry.token: entry for entry in prior.biases} for prior in (before, after))
+    for token in sorted(old.keys() | new.keys()):
+        was, now = old.get(token), new.get(token)
+        some = now or was
+        if some and (was is None or now is None or was.bias != now.bias):
+            yield BiasChange(token, some.piece, was.bias if was else None, now.bias if now else None)
+
+
+def served(events: Iterable[LineageEntry]) -> tuple[LineageEntry, ...]:
+    """The events that made priors live one after the other, less those whose prior was rolled back since.
+
+    The last one is what is live, the one before it what a rollback goes back to.
+    """
+    stack: list[LineageEntry] = []
+    for event in events:
+        if event.state in SERVING:
+            stack.append(event)
+        elif event.state == "rolled back":
+            stack = [one for one in stack if one.prior != event.prior]
+        stack = [one for n, one in enumerate(stack) if n + 1 == len(stack) or stack[n + 1].prior != one.prior]
+    return tuple(stack)
+
+
+def run_behind(events: Iterable[LineageEntry]) -> str:
+    """The run that made a prior what it is, from the events of that prior; empty when no run did, or none is known.
+
+    What superseded it was the work of another.
+    """
+    return next((event.run for event in events if event.run and event.state != "superseded"), "")
+
+
+def tree(priors: Sequence[Prior]) -> Iterator[tuple[str, Prior]]:
+    """Each prior after its parent, with the branches to draw before it; one whose parent is missing is a root."""
+    present = {prior.id for prior in priors}
+    children: dict[str | None, list[Prior]] = {}
+    for prior in priors:
+        parent = prior.parent if prior.parent in present and prior.parent != prior.id else None
+        children.setdefault(parent, []).append(prior)
+    waiting = [("", "", root) for root in reversed(children.pop(None, []))]
+    while waiting:
+        branch, stem, prior = waiting.pop()
+        yield branch, prior
+        below = children.pop(prior.id, [])
+        for place, child in reversed(list(enumerate(below, 1))):
+            last = place == len(below)
+            waiting.append((stem + ("└─ " if last else "├─ "), stem + ("   " if last else "│  "), child))
+
+
+def model_notice(namespace: str, known: Iterable[Namespace], live: Snapshot | None, model: str) -> str | None:
+    """What to tell a person who uses a namespace with a model of another family than it was learned on, or None."""
+    first = next((entry.model for entry in known if entry.name == namespace), None)
+    learned = live.frame.model if live else first
+    if learned is None or same_family(learned, model):
+        return None
+    return f"namespace {namespace} was learned on {learned}, and this is {model}: what helped there may hurt here"

@@ -1,0 +1,1 @@
+"""What an upstream honours, measured; and whether a token prior fits it."""

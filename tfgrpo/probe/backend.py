@@ -1,0 +1,188 @@
+"""What an upstream honours, measured with a few one-token calls before anything is learned from it."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from ..errors import InputError, ModelError, UpstreamError
+from ..hashing import content_id
+from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
+from ..model.upstream import Upstream
+from ..records import JSON, Backend, CallKey, ChatBody, Frame, Reply, TokenTrace
+from ..rollouts.executor import sampling
+from ..token_prior.gradient import is_special
+
+_PROMPT = "Name a colour."
+_COLD = 0.5
+"""The temperature at which reported log-probabilities are compared with those at 1."""
+_FORCE = 100
+"""A bias under which a token is sampled for certain, where biases are honoured."""
+_ANY = {"100": -1}
+"""A bias that any tokenizer has a token for, to see whether it is refused where no token can be named."""
+_WORDS = ("The", "But", "If", "No")
+"""Words that no one answers with, to be forced where no log-probabilities tell of other tokens."""
+
+Honoured: TypeAlias = Literal["honoured", "rejected", "inert", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A token to force, and what an answer that begins with it begins with."""
+
+    token: int
+    piece: bytes
+
+
+async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
+    """At most three calls of one token: ids, log-probabilities, and what temperature and a forcing bias do to them.
+
+    Where tokens come without ids and the model is one of OpenAI's, `upstream` is given tiktoken's tokenizer. Raises
+    UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
+    when its tokenizer, which the user named, is not the model's.
+    """
+    backend = await _with_tokenizer(upstream, Backend(kind=await _kind(upstream, model, run)), model)
+    frame = Frame(model, temperature=1.0)
+
+    async def ask(sample: int, **more: JSON) -> Reply:
+        body: ChatBody = {
+            "model": model,
+            "messages": [{"role": "user", "content": _PROMPT}],
+            "max_tokens": 1,
+            **sampling(frame, backend, seed=1),
+            "logprobs": True,
+            "top_logprobs": 5,
+            **more,
+        }
+        return await upstream(body, CallKey(run, "probe", sample=sample))
+
+    plain = await ask(0)
+    backend = replace(backend, tokenizer=await _fingerprint(upstream, backend, model, run))
+    listed = _unlikely(plain.trace)
+    target = listed or await _word(upstream, backend, model, run, plain.text)
+    if target is None:
+        with suppress(ModelError, UpstreamError):  # a call that fails for another reason tells nothing
+            await ask(2, logit_bias=_ANY)
+        return replace(backend, logit_bias="rejected") if "logit_bias" in upstream.dropped else backend
+    cold = await ask(1, temperature=_COLD) if listed else plain
+    forced = await ask(2, logit_bias={str(target.token): _FORCE})
+    backend = replace(backend, logit_bias=_honoured(upstream, forced, target))
+    if listed is None:
+        return backend
+    before, after = _listed(plain.trace), _listed(forced.trace)
+    return replace(
+        backend,
+        token_ids=True,
+        logprobs=True,
+        includes_bias=after.get(target.token, -math.inf) > before[target.token] / 2,
+        includes_temperature=_scaled(before, _listed(cold.trace)),
+    )
+
+
+async def recognised(upstream: Upstream, model: str) -> Backend:
+    """For a call outside of any run: who serves the model, so that its hidden samplers can be switched off.
+
+    Nothing is measured: a prior was learned there, so its biases are taken to be honoured.
+    """
+    return Backend(kind=await _kind(upstream, model, run=""), logit_bias="honoured")
+
+
+async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> Backend:
+    """Gives the upstream tiktoken's tokenizer where it is the one to ask; the backend says why it could not."""
+    name = encoding_name(model) if upstream.tokenizer is None and backend.kind == "other" else None
+    if name is None:
+        return replace(backend, tokenizer=upstream.tokenizer.fingerprint if upstream.tokenizer else "")
+    backend = replace(backend, tokenizer=tiktoken_fingerprint(name))
+    try:
+        upstream.tokenizer = await asyncio.to_thread(tiktoken_tokenizer, name)
+    except InputError as error:  # experiences can be learned all the same
+        return replace(backend, lacking=str(error))
+    return backend
+
+
+async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp", "vllm", "other"]:
+    """By who owns the model, among several; one that is not listed by that name may be any of them (llama.cpp)."""
+    answer = await upstream.get("/models", CallKey(run, "probe /models"))
+    data = answer.get("data") if isinstance(answer, Mapping) else None
+    models = [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
+    named = [entry for entry in models if entry.get("id") == model]
+    owners = [entry.get("owned_by") for entry in named or models]
+    return "llama.cpp" if "llamacpp" in owners else "vllm" if "vllm" in owners else "other"
+
+
+async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: str) -> str:
+    """By the ids of a telling text where the server tokenizes, else that of our tokenizer, else the model's name."""
+    served = await tokenize(upstream, backend, model, CallKey(run, "probe /tokenize"), TELLING_TEXT)
+    if not served:
+        return backend.tokenizer or content_id("tokenizer", "model", model)
+    if backend.tokenizer not in ("", fingerprint(served)):
+        raise InputError(f"the tokenizer given is not that of {model}: {upstream.name} splits text in another way")
+    return fingerprint(served)
+
+
+async def tokenize(upstream: Upstream, backend: Backend, model: str, key: CallKey, text: str) -> list[int]:
+    """The ids of a text by the server's own tokenizer; empty where it has no route for that."""
+    if backend.kind == "other":
+        return []
+    field = "content" if backend.kind == "llama.cpp" else "prompt"
+    answer = await upstream.post("/tokenize", {field: text, "model": model, "add_special_tokens": False}, key)
+    tokens = answer.get("tokens") if isinstance(answer, Mapping) else None
+    whole = isinstance(tokens, list) and all(isinstance(token, int) for token in tokens)
+    return list(tokens) if whole and tokens else []
+
+
+async def _word(upstream: Upstream, backend: Backend, model: str, run: str, plain: str) -> _Target | None:
+    """A word of one token that the plain answer does not begin with, and whose id our tokenizer or the server knows."""
+    for place, word in enumerate(_WORDS, 1):
+        if plain.strip().startswith(word):
+            continue
+        if upstream.tokenizer:
+            token = upstream.tokenizer.id_of(word.encode())
+        else:
+            ids = await tokenize(upstream, backend, model, CallKey(run, "probe /tokenize", sample=place), word)
+            token = ids[0] if len(ids) == 1 else None
+        if token is not None:
+            return _Target(token, word.encode())
+    return None
+
+
+def _listed(trace: TokenTrace | None) -> dict[int, float]:
+    """The log-probabilities that were given at the first position, the sampled token's first."""
+    if trace is None:
+        return {}
+    pairs = zip(trace.ids[0].tolist(), trace.logprobs[0].tolist(), strict=True)
+    return {token: logprob for token, logprob in pairs if math.isfinite(logprob)}
+
+
+def _unlikely(trace: TokenTrace | None) -> _Target | None:
+    """The least likely token listed that was not sampled, so that forcing it shows; one that leaves a text."""
+    if trace is None:
+        return None
+    listed = _listed(trace)
+    others = [token for token in listed if token != trace.ids[0, 0] and not is_special(trace.pieces[token])]
+    least = min(others, key=lambda token: (listed[token], token), default=None)
+    return None if least is None else _Target(least, trace.pieces[least])
+
+
+def _honoured(upstream: Upstream, forced: Reply, target: _Target) -> Honoured:
+    """By the token sampled where it has an id, else by the text that came of it."""
+    if "logit_bias" in upstream.dropped:
+        return "rejected"
+    if forced.trace is not None:
+        return "honoured" if int(forced.trace.ids[0, 0]) == target.token else "inert"
+    wanted, said = target.piece.decode(errors="replace").strip(), forced.text.strip()
+    if not (wanted and said):
+        return "unknown"
+    return "honoured" if said.startswith(wanted) else "inert"
+
+
+def _scaled(plain: Mapping[int, float], cold: Mapping[int, float]) -> bool:
+    """Whether the widest gap between two tokens' log-probabilities grew with 1 / T."""
+    shared = sorted(plain.keys() & cold.keys(), key=lambda token: (plain[token], token))
+    if len(shared) < 2:
+        return False
+    one = plain[shared[-1]] - plain[shared[0]]
+    other = cold[shared[-1]] - cold[shared[0]]
+    return abs(other - one / _COLD) < abs(other - one)

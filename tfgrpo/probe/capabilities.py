@@ -1,0 +1,104 @@
+"""All that an upstream honours of what could be asked of it, for people; `probe` measures what learning needs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+from ..errors import ModelError, UpstreamError
+from ..model.upstream import Upstream
+from ..records import JSON, Backend, CallKey, Frame, Reply
+from ..rollouts.executor import sampling
+from .backend import probe
+
+ALTERNATIVES = 20
+"""Asked for at each position: what learning asks for, and the most that OpenAI gives."""
+SHIFT = 2.0
+"""Nats by which a token is raised to see whether its reported log-probability moves."""
+_PROMPT = "Write a short sentence about the sea."
+_TOKENS = 8
+
+Verdict: TypeAlias = Literal["honoured", "rejected", "inert", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was measured, and how many calls it took."""
+
+    backend: Backend
+    alternatives: int
+    """Log-probabilities listed at a position, of ALTERNATIVES asked for; 0 where there are none."""
+    shift: float | None
+    """By how much the reported log-probability of a token that was raised by SHIFT moved; 0: reported before the bias,
+    or not honoured; None where there is none to see."""
+    n: Verdict
+    """Whether `n` choices come from one request."""
+    seed: Verdict
+    """Whether one seed gives one answer, and another seed another; unknown where all answers are alike."""
+    calls: int
+
+    def as_json(self) -> dict[str, JSON]:
+        """All figures, those of the backend beside the others."""
+        own = {name: value for name, value in asdict(self).items() if name != "backend"}
+        return {**asdict(self.backend), **own}
+
+
+async def survey(upstream: Upstream, model: str) -> Survey:
+    """The probe and six short calls more; raises as `probe` does. What a call fails at counts as rejected."""
+    backend = await probe(upstream, model, run="")
+    frame = Frame(model, temperature=1.0)
+
+    async def ask(seed: int, **more: JSON) -> Reply | None:
+        body = {
+            "model": model,
+            "messages": [{"role": "user", "content": _PROMPT}],
+            "max_tokens": _TOKENS,
+            **sampling(frame, backend, seed),
+            **more,
+        }
+        try:
+            return await upstream(body, CallKey("", "survey"))
+        except UpstreamError:
+            raise
+        except ModelError:
+            return None
+
+    listed = _first(await ask(1, max_tokens=1, logprobs=True, top_logprobs=ALTERNATIVES))
+    shift = None
+    if backend.logprobs and len(listed) > 1:
+        token = sorted(listed, key=lambda each: -listed[each])[1]
+        raised = _first(
+            await ask(1, max_tokens=1, logprobs=True, top_logprobs=ALTERNATIVES, logit_bias={str(token): SHIFT})
+        )
+        shift = round(raised[token] - listed[token], 3) if token in raised else None
+    several = await ask(1, n=2)
+    same, again, other = [await ask(seed) for seed in (2, 2, 3)]
+    return Survey(
+        backend,
+        len(listed),
+        shift,
+        _several(several, upstream),
+        _seeded(same, again, other, upstream),
+        upstream.usage.calls,
+    )
+
+
+def _first(reply: Reply | None) -> Mapping[int, float]:
+    """The log-probabilities listed at the first position, the alternatives and the token sampled."""
+    if reply is None or reply.trace is None:
+        return {}
+    pairs = zip(reply.trace.ids[0].tolist(), reply.trace.logprobs[0].tolist(), strict=True)
+    return {token: logprob for token, logprob in pairs if token >= 0}
+
+
+def _several(reply: Reply | None, upstream: Upstream) -> Verdict:
+    if reply is None or "n" in upstream.dropped:
+        return "rejected"
+    return "honoured" if reply.choices > 1 else "inert"
+
+
+def _seeded(same: Reply | None, again: Reply | None, other: Reply | None, upstream: Upstream) -> Verdict:
+    if same is None or again is None or other is None or "seed" in upstream.dropped:
+        return "rejected"
+    if same.text != again.text:
+        return "inert"
+    return "honoured" if same.text != other.text else "unknown"

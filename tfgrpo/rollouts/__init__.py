@@ -1,0 +1,1 @@
+"""Groups of rollouts: made by a chat call or an agent, scored, and told as advantages."""

@@ -1,0 +1,97 @@
+"""An agent that is a program, in any language."""
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import BinaryIO
+
+from ...errors import AgentError, InputError, shortened
+from ...records import JSON, Task
+from .agent import KEY, Place, told
+
+BLANK = "{input}"
+"""Where the task goes in a command."""
+LONGEST_ANSWER = 2**20
+"""Bytes of standard output that are read as an answer."""
+_TAIL = 4_096
+"""Bytes of standard error that are looked at when a program fails."""
+
+
+class CommandAgent:
+    """A program that is given a task as one argument and prints its answer.
+
+    It finds its model by OPENAI_BASE_URL (OPENAI_API_BASE for older libraries), and is not shown the upstream's key. No
+    shell reads the command or the task. Program and children are a process group of their own, which is killed when
+    the program has ended, after a timeout and on Ctrl-C.
+    """
+
+    def __init__(self, command: str) -> None:
+        """Raises InputError for what is no command, has no place for the task, or names no program."""
+        self.name = command
+        try:
+            self._words = shlex.split(command)
+        except ValueError as error:
+            raise InputError(f"--command {shortened(command)}: {error}") from error
+        if not any(BLANK in word for word in self._words):
+            raise InputError(f"--command {shortened(command)}: write {BLANK} where the task goes, as in 'prog {BLANK}'")
+        if shutil.which(self._words[0]) is None:
+            raise InputError(f"--command: there is no program {shortened(self._words[0])!r} that can be run")
+
+    async def __call__(self, task: Task, place: Place) -> JSON:
+        """What the program prints, stripped; raises AgentError when it fails or prints nothing."""
+        words = [word.replace(BLANK, task.prompt) for word in self._words]
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+            code = await _run(words, environment(os.environ, place), out, errors)
+            if code:
+                ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+                raise AgentError(f"the program {ended}: {told(_end(errors)) or 'it said nothing on standard error'}")
+            out.seek(0)
+            printed = out.read(LONGEST_ANSWER + 1)
+        if len(printed) > LONGEST_ANSWER:
+            raise AgentError(f"the program printed more than {LONGEST_ANSWER:,} bytes, which is no answer")
+        answer = printed.decode("utf-8", "replace").strip()
+        if not answer:
+            raise AgentError("the program printed no answer")
+        return answer
+
+
+def environment(given: Mapping[str, str], place: Place) -> dict[str, str]:
+    """Ours for a program: its model is at `place`, and no variable holds the upstream's key."""
+    key = given.get("OPENAI_API_KEY")
+    kept = {name: value for name, value in given.items() if not key or value != key}
+    direct = ",".join(part for part in (given.get("NO_PROXY") or given.get("no_proxy"), "127.0.0.1") if part)
+    return kept | {
+        "OPENAI_BASE_URL": place.base_url,
+        "OPENAI_API_BASE": place.base_url,
+        "OPENAI_API_KEY": KEY,
+        "TFGRPO_MODEL": place.model,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+async def _run(words: Sequence[str], env: Mapping[str, str], out: BinaryIO, errors: BinaryIO) -> int:
+    """The exit code. Output goes to files: a child that outlives the program would hold a pipe open."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=errors, env=env, start_new_session=True
+        )
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the task
+        raise AgentError(f"the program cannot be started: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        return await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _end(file: BinaryIO) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL))
+    return file.read().decode("utf-8", "replace")

@@ -1,0 +1,108 @@
+"""The local HTTP endpoint that agents call: a base URL for each attempt, OpenAI's chat completions behind it."""
+
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from ...errors import InputError, ModelError, TfgrpoError, shortened
+from ...model.events import events
+from ...records import JSON, ChatBody
+from .session import Session, read_request
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+HOST = "127.0.0.1"
+LONGEST_REQUEST = 2**26
+"""Bytes."""
+_FINAL: Mapping[str, str] = {"x-should-retry": "false"}
+"""Tells the SDK what is true of every refusal here: the call was retried already."""
+
+
+class Endpoint:
+    """Knows the attempts that are under way by the paths of their base URLs, which nobody can guess."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._open: dict[str, Session] = {}
+
+    @contextmanager
+    def opened(self, session: Session) -> Iterator[str]:
+        """The base URL of a session, which is answered until the end of the context."""
+        path = secrets.token_urlsafe(16)
+        self._open[path] = session
+        try:
+            yield f"{self._address}/{path}/v1"
+        finally:
+            del self._open[path]
+
+    async def serve(self, request: "web.Request") -> "web.Response":
+        """Answer one request; a streamed one gets the whole completion as events, once it is there."""
+        session = self._open.get(request.match_info["attempt"])
+        if session is None:
+            return _refusal(410, "attempt_over", "this attempt is over; its calls are no longer answered")
+        wanted = request.method, request.match_info["route"]
+        if wanted == ("GET", "models"):
+            listed = {"id": session.model, "object": "model", "created": 0, "owned_by": "tfgrpo"}
+            return _json({"object": "list", "data": [listed]})
+        if wanted != ("POST", "chat/completions"):
+            what = shortened(" /".join(wanted))
+            return _refusal(404, "not_recorded", f"only POST /chat/completions is recorded for an agent, not {what}")
+        return await _completed(session, await request.read())
+
+
+async def _completed(session: Session, content: bytes) -> "web.Response":
+    try:
+        asked = read_request(content)
+    except (ValueError, RecursionError) as error:
+        return _refusal(400, "bad_request", f"no request for a chat completion: {shortened(error)}")
+    try:
+        return _answer(await session.complete(asked), asked)
+    except ModelError as error:
+        return _refusal(error.status or 502, "upstream_error", str(error))
+    except TfgrpoError as error:
+        return _refusal(503, "run_ended", str(error))
+
+
+def _answer(whole: Mapping[str, JSON], asked: ChatBody) -> "web.Response":
+    from aiohttp import web
+
+    if not asked.get("stream"):
+        return _json(whole)
+    options = asked.get("stream_options")
+    usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
+    return web.Response(body=b"".join(events(whole, usage=usage)), content_type="text/event-stream")
+
+
+def _json(value: JSON, status: int = 200, headers: Mapping[str, str] | None = None) -> "web.Response":
+    from aiohttp import web
+
+    return web.json_response(value, status=status, headers=headers)
+
+
+def _refusal(status: int, code: str, message: str) -> "web.Response":
+    """An error in the shape of the OpenAI API."""
+    error = {"message": message, "type": "tfgrpo_error", "param": None, "code": code}
+    return _json({"error": error}, status, _FINAL)
+
+
+@asynccontextmanager
+async def recording() -> AsyncIterator[Endpoint]:
+    """An endpoint on a free port of this machine; raises InputError without the extra `serve`."""
+    try:
+        from aiohttp import web
+    except ModuleNotFoundError as error:
+        raise InputError("agents need aiohttp, which is not installed: pip install 'tfgrpo[serve]'") from error
+    app = web.Application(client_max_size=LONGEST_REQUEST)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+    with socket.create_server((HOST, 0)) as listener:
+        endpoint = Endpoint(f"http://{HOST}:{listener.getsockname()[1]}")
+        app.router.add_route("*", "/{attempt}/v1/{route:.*}", endpoint.serve)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            yield endpoint
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,183 @@
+"""Attempts made by an agent: an Executor like that of chat calls."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from ...errors import AgentError, StoreError, shortened
+from ...hashing import canonical, content_id
+from ...model.upstream import Journal, Upstream
+from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
+from ...settings import Settings
+from ..executor import ChatExecutor, Executor
+from .agent import Agent, Place
+from .endpoint import Endpoint, recording
+from .session import Session, Terms
+from .trajectory import joined, trajectory
+
+_GRACE = 5.0
+"""Seconds that a cancelled agent has to clean up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt ended: with an answer, or with an error."""
+
+    text: str
+    error: str | None
+    messages: tuple[Message, ...]
+    calls: tuple[tuple[int, str], ...]
+    """The ends of the names of its calls in the journal: last part of the key, hash of the request."""
+
+    @classmethod
+    def read(cls, text: str) -> "Outcome":
+        """As it was written, in JSON."""
+        fields = json.loads(text)
+        calls = tuple((retry, request) for retry, request in fields["calls"])
+        return cls(fields["text"], fields["error"], tuple(fields["messages"]), calls)
+
+
+class AgentExecutor:
+    """An Executor whose attempts an agent makes.
+
+    Whatever an agent does wrong is an attempt with an error. One that gave an answer is journalled as a whole, so that
+    a resumed run never makes it again, not even with an agent that does not repeat itself.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        endpoint: Endpoint,
+        terms: Terms,
+        *,
+        run: str,
+        stage: str,
+        seconds: float,
+        slots: asyncio.Semaphore,
+        journal: Journal | None = None,
+    ) -> None:
+        """An attempt may take so many `seconds` once it has one of the `slots`."""
+        self._agent, self._endpoint, self._terms = agent, endpoint, terms
+        self._run, self._stage, self._seconds, self._slots = run, stage, seconds, slots
+        self._journal = journal
+
+    async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        """One attempt; its trajectory is every message of its calls."""
+        key = CallKey(self._run, self._stage, step, task.id, sample)
+        included = tuple(experience.id for experience in prior.experiences)
+        blank = Rollout(task, step, sample, prior.id, included)
+        under = content_id("attempt", self._agent.name, prior.id)
+        ending = replace(key, stage=f"{self._stage} outcome")
+        known = await self._journal.reply(ending, under) if self._journal else None
+        if known is not None:
+            return await self._replayed(blank, key, Outcome.read(known))
+        async with self._slots:
+            session = Session(self._terms, prior, key)
+            text, error = await self._attempt(session, task)
+        calls = session.calls
+        messages = trajectory(calls, prior, None if error else text)
+        outcome = Outcome(text, error, messages, tuple((call.retry, call.request) for call in calls))
+        if self._journal and not error:
+            await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())
+        return _rollout(blank, outcome, [call.reply for call in calls])
+
+    async def _attempt(self, session: Session, task: Task) -> tuple[str, str | None]:
+        """The agent's answer, or what went wrong; raises what the session was stopped by."""
+        with self._endpoint.opened(session) as url:
+            work = asyncio.ensure_future(self._agent(task, Place(url, session.model)))
+            try:
+                await asyncio.wait((work, session.stopped), timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+                if session.stopped.done():
+                    session.stopped.result()
+                if not work.done():
+                    return "", f"the agent gave no answer within {self._seconds:g} s (--agent-timeout)"
+                return _answer(work.result(), session), None
+            except AgentError as error:
+                return "", str(error)
+            finally:
+                session.close()
+                await _cancelled(work)
+
+    async def _replayed(self, blank: Rollout, key: CallKey, outcome: Outcome) -> Rollout:
+        """A finished attempt from the journal, without the agent."""
+        calls = []
+        for retry, request in outcome.calls:
+            found = await self._terms.upstream.replay(replace(key, retry=retry), request)
+            if found is None:
+                raise StoreError(f"run {key.run} lacks a call of an attempt that it has; start it anew with --fresh")
+            calls.append(found[1])
+        return _rollout(blank, outcome, calls)
+
+
+async def _cancelled(work: asyncio.Future[JSON]) -> None:
+    """Cancel, wait for the agent to clean up, and ask for what it ended with, which nobody else will."""
+    work.cancel()
+    await asyncio.wait((work,), timeout=_GRACE)
+    if work.done() and not work.cancelled():
+        work.exception()
+
+
+def _answer(given: JSON, session: Session) -> str:
+    """The answer as a text; raises AgentError for what is none, and for one that no call of ours is behind."""
+    if not session.calls:
+        raise AgentError(
+            "the agent made no model call at its base URL (OPENAI_BASE_URL, or the client that it is given)"
+        )
+    if given is None:
+        raise AgentError("the agent returned None, which is no answer")
+    if isinstance(given, str):
+        return given
+    try:
+        return canonical(given)
+    except (TypeError, ValueError) as error:
+        kind = shortened(type(given).__name__)
+        raise AgentError(f"the agent returned a {kind}; an answer is a text, or JSON") from error
+
+
+def _rollout(blank: Rollout, outcome: Outcome, replies: Sequence[Reply]) -> Rollout:
+    return replace(
+        blank,
+        messages=outcome.messages,
+        text=outcome.text,
+        error=outcome.error,
+        finish_reason=replies[-1].finish_reason if replies else "",
+        usage=sum((reply.usage for reply in replies), Usage()),
+        trace=joined([reply.trace for reply in replies]),
+    )
+
+
+class Executors(Protocol):
+    """Makes the Executors of a run, one for each stage."""
+
+    def __call__(
+        self, frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
+    ) -> Executor:
+        """As ChatExecutor is made."""
+        ...
+
+
+@asynccontextmanager
+async def executors(
+    agent: Agent | None, upstream: Upstream, settings: Settings, journal: Journal
+) -> AsyncIterator[Executors]:
+    """Executors of one chat call an attempt, or of an agent's attempts, of which `settings.concurrency` run at once."""
+    if agent is None:
+        yield partial(ChatExecutor, upstream)
+        return
+    slots = asyncio.Semaphore(settings.concurrency)
+    async with recording() as endpoint:
+
+        def make(
+            frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
+        ) -> Executor:
+            terms = Terms(upstream, frame, backend, seed, top_logprobs)
+            seconds = settings.agent_timeout
+            return AgentExecutor(
+                agent, endpoint, terms, run=run, stage=stage, seconds=seconds, slots=slots, journal=journal
+            )
+
+        yield make

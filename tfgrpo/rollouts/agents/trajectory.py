@@ -1,0 +1,56 @@
+"""What the calls of an attempt come to: one trajectory, one token trace. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...records import JSON, Message, Prior, TokenTrace, message_text
+from ...surfaces.chat import with_prior
+from .session import Call
+
+
+def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None) -> tuple[Message, ...]:
+    """Every message of an attempt once, in order: what the agent sent, what the model replied, tool calls and results.
+
+    A request that begins with a conversation so far goes on with it; any other begins another, after it. Each shows the
+    experiences that it was given. An answer that the model did not say in these words stands at the end.
+    """
+    threads: list[list[Message]] = []
+    for call in calls:
+        known = [thread for thread in threads if _begins_with(call.messages, thread)]
+        if known:
+            thread = max(known, key=len)
+        else:
+            threads.append(thread := [])
+        thread += [*call.messages[len(thread) :], call.reply.message]
+    shown = [message for thread in threads for message in with_prior({"messages": thread}, prior)["messages"]]
+    if answer is not None and not (shown and message_text(shown[-1]).strip() == answer.strip()):
+        shown.append({"role": "assistant", "content": answer})
+    return tuple(shown)
+
+
+def _begins_with(messages: Sequence[Message], thread: Sequence[Message]) -> bool:
+    """Compared by what was said: libraries write a reply back with other empty fields than it came with."""
+    count = len(thread)
+    return len(messages) >= count and list(map(_said, messages[:count])) == list(map(_said, thread))
+
+
+def _said(message: Message) -> tuple[JSON, ...]:
+    calls = message.get("tool_calls") or ()
+    functions = [call.get("function") if isinstance(call, Mapping) else call for call in calls]
+    named = [(one.get("name"), one.get("arguments")) if isinstance(one, Mapping) else one for one in functions]
+    return message.get("role"), message_text(message), named
+
+
+def joined(traces: Sequence[TokenTrace | None]) -> TokenTrace | None:
+    """The tokens of all calls as one trace: the gradient of a trajectory's log-probability is a sum over its tokens."""
+    known = [trace for trace in traces if trace is not None]
+    if not known:
+        return None
+    width = max(trace.ids.shape[1] for trace in known)
+    ids = [np.pad(one.ids, ((0, 0), (0, width - one.ids.shape[1])), constant_values=-1) for one in known]
+    logprobs = [
+        np.pad(one.logprobs, ((0, 0), (0, width - one.logprobs.shape[1])), constant_values=-np.inf) for one in known
+    ]
+    pieces = {token: piece for one in known for token, piece in one.pieces.items()}
+    return TokenTrace(np.concatenate(ids), np.concatenate(logprobs), pieces)

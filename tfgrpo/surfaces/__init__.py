@@ -1,0 +1,1 @@
+"""How a prior enters a request, and leaves its mark on a response; one module for each API. No I/O."""

@@ -1,0 +1,110 @@
+"""Which tasks teach, which decide, and which nobody looks at before the end: train, validation, test.
+
+From one file the side of a task is a hash of (seed, input), so it stays where it is when the file grows, is sorted or
+gets more metadata, and tasks that ask the same are on one side whatever their answers. Sides lie on [0, 1) in the order
+test, validation, train.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import InputError, shortened
+from ..hashing import content_id, derive_seed
+from ..records import Task
+from ..text import counted
+from .read import TaskSet
+
+SMALLEST_VALIDATION = 5
+"""Tasks; fewer cannot stand for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What part of one file goes to validation and to test; the rest is for learning."""
+
+    validation: float = 0.3
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Raises InputError for shares that leave nothing to learn from."""
+        if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
+            wrong = f"shares of {self.validation:g} for validation and {self.test:g} for test"
+            raise InputError(f"{wrong} cannot be; neither may be below 0, and both together must be below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Tasks by what they are for, each in the order of its file; no task is in two."""
+
+    train: tuple[Task, ...]
+    validation: tuple[Task, ...] = ()
+    test: tuple[Task, ...] = ()
+
+
+def arrange(
+    found: TaskSet,
+    validation: TaskSet | None = None,
+    test: TaskSet | None = None,
+    *,
+    shares: Shares,
+    gated: bool = True,
+    seed: int = 0,
+) -> Splits:
+    """The splits of a run: what is given as a file of its own is taken from there, the rest from `found` by shares.
+
+    Without a gate there is no validation. Raises InputError for a task in two files, and for too few to decide by.
+    """
+    _refuse_shared([one for one in (found, validation, test) if one])
+    if validation and not gated:
+        raise InputError(f"{validation.source} is for the gate, which --gate none leaves out; give one or the other")
+    if gated and not validation and not shares.validation:
+        raise InputError(
+            "a share of 0 for validation leaves the gate nothing to decide by; to learn without a gate: --gate none"
+        )
+    here = Shares(shares.validation if gated and not validation else 0.0, shares.test if not test else 0.0)
+    sides = split(found, here, seed=seed)
+    if validation and len(validation.tasks) < SMALLEST_VALIDATION:
+        raise _too_few(f"{validation.source} holds {counted(len(validation.tasks), 'task')} for validation")
+    given = validation.tasks if validation else sides.validation
+    return Splits(sides.train, given, test.tasks if test else sides.test)
+
+
+def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Splits:
+    """The three sides of one file; InputError where a side is too small for its purpose."""
+    shares = shares or Shares()
+    sides: tuple[list[Task], list[Task], list[Task]] = [], [], []
+    for task in found.tasks:
+        sides[_side(task, shares, seed)].append(task)
+    train, validation, test = (tuple(side) for side in sides)
+    if not train:
+        raise InputError(
+            f"{found.source}: none of its {counted(len(found.tasks), 'task')} is left to learn from; add tasks"
+        )
+    if shares.validation and len(validation) < SMALLEST_VALIDATION:
+        raise _too_few(
+            f"{found.source}: of its {counted(len(found.tasks), 'task')} {len(validation)} are for validation"
+        )
+    return Splits(train, validation, test)
+
+
+def _too_few(given: str) -> InputError:
+    ways = "add tasks, name a file of them with --validation FILE, or learn without a gate (--gate none)"
+    return InputError(f"{given}, and the gate needs at least {SMALLEST_VALIDATION}; {ways}")
+
+
+def _side(task: Task, shares: Shares, seed: int) -> int:
+    """0 for train, 1 for validation, 2 for test."""
+    place = derive_seed("split", seed, task.input) / 2**31
+    return 2 if place < shares.test else 1 if place < shares.test + shares.validation else 0
+
+
+def _refuse_shared(given: Iterable[TaskSet]) -> None:
+    met: dict[str, tuple[int, str]] = {}
+    for number, found in enumerate(given):
+        places = found.places or [f"task {place}" for place, _ in enumerate(found.tasks, 1)]
+        for task, place in zip(found.tasks, places, strict=True):
+            here = f"{found.source}, {place}"
+            first, there = met.setdefault(content_id("same", task.input), (number, here))
+            if first != number:
+                what = f"hold the same task ({shortened(task.prompt)})"
+                raise InputError(f"{there} and {here} {what}; take it out of one of them")

@@ -1,0 +1,241 @@
+"""Whether a learned token prior is kept at all: cross-validated on the training tasks, at no extra call.
+
+The tasks are divided into folds. For each fold the whole recipe is followed without the fold's tasks, as the jackknife
+of `tokens` does, and its outcome b' is held against the biases that the run began with, b0 (none, mostly), on the
+attempts that were made at the fold's tasks anyway. Attempt i at task t, sampled in step s under b_s, weighs
+
+    w_i(b) = pi_b(y_i) / q_t(y_i),        q_t = sum_s (n_ts / n_t) pi_{b_s},
+
+where n_ts is the number of attempts at t in step s, and n_t their sum: all steps together are one sample of the mixture
+q_t (the balance heuristic of Veach and Guibas, 1995), so no weight under b0 exceeds n_t / n_t0. With r the rewards,
+
+    V_t(b) = sum_i w_i(b) r_i / sum_i w_i(b),        d_t = V_t(b') - V_t(b0),
+
+and the prior is kept (scope *whole answer*) when the mean of d_t over tasks exceeds its standard error, clustered by
+task, std(d) / sqrt(T), and the weights carry enough: the median over tasks of the effective number of attempts,
+
+    min over b of (sum_i w_i(b))^2 / sum_i w_i(b)^2,
+
+must be at least FEWEST_EFFECTIVE. Otherwise none is learned, and what the run began with stands.
+
+Folds are stratified: tasks of one answer are dealt over all of them in turn. Where a label has share p of n tasks and
+p_F of a fold of k, the other tasks have p - (p_F - p) k / (n - k) of it, so what is learned from them leans away from
+just what the fold wants. With b(p) learned at share p, and D what a unit of it gives tasks of the label more than
+others, folds drawn by chance (var p_F = p (1 - p) (n - k) / (k (n - 1))) lower the mean of d by
+
+    b'(p) D p (1 - p) / (n - 1),
+
+whatever k is; with equal shares in all folds nothing is lost. So there are as many folds as the rarest answer that
+repeats has tasks, within FEWEST_FOLDS and FOLDS. Tasks without an answer are alike, and tasks whose answers all differ
+have nothing to tilt: those are dealt by hash alone. The price: the training tasks' own shares are taken as given. A
+prior that only leans to the label which these tasks happen to hold more often looks like a gain, by about as much;
+against that stands the standard error, which is the plain one, with the variance between labels in it.
+
+Its limits. Log pi_b(y) is a sum over positions, so weights degenerate as answers grow: with long answers nothing can be
+told apart, and none is learned, however good the prior is. Tokens outside the listed ones count as unbiased. The biases
+b_s were learned from all tasks, so b' is not wholly free of the fold; the attempts themselves are fresh in every step.
+A label with fewer tasks than there are folds is still weakened by leaving one out. Self-normalised weights are biased
+towards what was seen: a rare good answer that no attempt gave is not credited. What experiences an attempt was shown is
+not weighed; their measured effects are subtracted from its reward instead. It is a choice inside learning, no test:
+that is the gate's. One standard error lets a prior without effect in one time in six, and one that hurts hardly ever,
+unless training tasks differ from those that count (`benchmarks/token_choice.py`).
+
+Without log-probabilities nothing can be weighed. Then d_t is the mean reward of the last step less that of the first,
+whose tasks are the same: not held out, so it must exceed twice its standard error, and it says so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ..hashing import canonical, derive_seed
+from ..records import JSON, Backend, Group, TokenTrace
+from ..text import counted
+from .gradient import Floats, Ints, look_up, packed, policy
+
+FOLDS = 10
+FEWEST_FOLDS = 5
+"""With fewer, what is learned without a fold is learned from too little."""
+FEWEST_EFFECTIVE = 4.0
+"""Attempts a task; with fewer a single one decides."""
+FEWEST_TASKS = 4
+"""Tasks that must be weighed for a standard error to mean anything."""
+
+Scope: TypeAlias = Literal["whole answer", "none"]
+Biases: TypeAlias = Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, and the figures that it was chosen on."""
+
+    scope: Scope
+    why: str
+    gain: float | None = None
+    """Mean of d over tasks, in reward units."""
+    deviation: float | None = None
+    """Its standard error, clustered by task."""
+    tasks: int = 0
+    folds: int = 0
+    """0: not held out."""
+    effective: float | None = None
+    """Median over tasks of the effective number of attempts."""
+
+    def as_json(self) -> dict[str, JSON]:
+        """All of it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempts:
+    """The scored attempts of one step that have log-probabilities: R attempts, N positions, C listed tokens each."""
+
+    tokens: Ints
+    """Token ids, shape (N, C); column 0 was sampled."""
+    reported: Floats
+    """Log-probabilities, shape (N, C)."""
+    lengths: Ints
+    """Positions of each attempt, shape (R,)."""
+    rewards: Floats
+    """Shape (R,)."""
+    tasks: tuple[str, ...]
+    """Id of each attempt's task."""
+    answers: Mapping[str, JSON]
+    """The answer of each task, by its id; None where there is none."""
+    shown: tuple[tuple[str, ...], ...]
+    """Ids of the experiences that each attempt was shown."""
+    in_force: Biases
+    temperature: float
+
+
+def attempts(groups: Sequence[Group], in_force: Biases, temperature: float) -> Attempts:
+    """What one step's groups, mixed or not, give to weigh."""
+    usable = [rollout for group in groups for rollout in group.scored if _is_whole(rollout.trace)]
+    tokens, reported, lengths = packed([rollout.trace for rollout in usable if rollout.trace is not None])
+    rewards = np.array([rollout.reward for rollout in usable], dtype=np.float64)
+    tasks, shown = tuple(rollout.task.id for rollout in usable), tuple(rollout.included for rollout in usable)
+    answers = {rollout.task.id: rollout.task.answer for rollout in usable}
+    return Attempts(tokens, reported, lengths, rewards, tasks, answers, shown, dict(in_force), temperature)
+
+
+def _is_whole(trace: TokenTrace | None) -> bool:
+    """Whether each sampled token has a log-probability."""
+    return trace is not None and bool(np.isfinite(trace.logprobs[:, 0]).all())
+
+
+def folds(answers: Mapping[str, JSON], seed: int) -> list[frozenset[str]]:
+    """The tasks, by id with their answers, in parts of like size that hold each answer alike, whatever their order."""
+    drawn = sorted(answers, key=lambda task: (derive_seed(seed, "fold", task), task))
+    alike: dict[str, list[str]] = {}
+    for task in drawn:
+        alike.setdefault(canonical(answers[task]), []).append(task)
+    strata = sorted(alike.values(), key=len, reverse=True)
+    rarest = min((len(stratum) for stratum in strata if len(stratum) > 1), default=FOLDS)
+    count = min(len(drawn), FOLDS, max(FEWEST_FOLDS, rarest))
+    in_turn = [task for stratum in strata for task in stratum]
+    return [frozenset(in_turn[start::count]) for start in range(count)]
+
+
+def log_probabilities(found: Attempts, bias: Biases, backend: Backend) -> Floats:
+    """log pi_b of each attempt's answer, shape (R,)."""
+    applied = look_up(found.tokens, bias)
+    if backend.includes_bias:  # reported are those of the policy that was sampled
+        applied = applied - look_up(found.tokens, found.in_force)
+    listed, _ = policy(found.reported, applied, found.temperature, replace(backend, includes_bias=False))
+    each = np.log(listed[:, 0])
+    owners = np.repeat(np.arange(len(found.lengths)), found.lengths)
+    return np.bincount(owners, each, len(found.lengths)).astype(np.float64)
+
+
+def choose(
+    steps: Sequence[Attempts],
+    start: Biases,
+    without: Callable[[frozenset[str]], Biases],
+    backend: Backend,
+    *,
+    worth: Mapping[str, float],
+    seed: int,
+) -> Choice:
+    """The choice where there are log-probabilities.
+
+    `without` gives the biases, as they would be sent, that all steps come to without some tasks; `start` those that the
+    run began with; `worth` the measured effects of experiences, in reward units.
+    """
+    parts = folds({task: answer for step in steps for task, answer in step.answers.items()}, seed)
+    policies = [step.in_force for step in steps]
+    candidates = [start, *(without(part) for part in parts)]
+    logs = [np.stack([log_probabilities(step, bias, backend) for bias in (*policies, *candidates)]) for step in steps]
+    logs_all = np.concatenate(logs, axis=1)
+    rewards = np.concatenate([_adjusted(step, worth) for step in steps])
+    owners = np.array([task for step in steps for task in step.tasks], dtype=object)
+    sampled_in = np.repeat(np.arange(len(steps)), [len(step.tasks) for step in steps])
+    gains, effective = [], []
+    for number, part in enumerate(parts):
+        for task in sorted(part):
+            mine = np.flatnonzero(owners == task)
+            counts = np.bincount(sampled_in[mine], minlength=len(steps))
+            mixture = _log_mean(logs_all[: len(steps), mine], counts)
+            before, after = (
+                _weighed(logs_all[row, mine] - mixture, rewards[mine]) for row in (len(steps), len(steps) + 1 + number)
+            )
+            gains.append(after[0] - before[0])
+            effective.append(min(before[1], after[1]))
+    return _verdict(np.array(gains), float(np.median(effective)) if effective else 0.0, len(parts))
+
+
+def choose_by_steps(steps: Sequence[Mapping[str, float]]) -> Choice:
+    """The choice where there are no log-probabilities, by the mean reward of each task in each step."""
+    if len(steps) < 2:
+        return Choice("none", "one step alone shows no gain")
+    shared = sorted(steps[0].keys() & steps[-1].keys())
+    return _verdict(np.array([steps[-1][task] - steps[0][task] for task in shared]), None, 0)
+
+
+def mean_rewards(groups: Sequence[Group], worth: Mapping[str, float]) -> dict[str, float]:
+    """The mean reward of each task, less what the experiences shown are worth."""
+    return {
+        group.task.id: float(np.mean([(r.reward or 0.0) - _worth(r.included, worth) for r in group.scored]))
+        for group in groups
+        if group.scored
+    }
+
+
+def _worth(shown: Sequence[str], worth: Mapping[str, float]) -> float:
+    return sum(worth.get(experience, 0.0) for experience in shown)
+
+
+def _adjusted(step: Attempts, worth: Mapping[str, float]) -> Floats:
+    return step.rewards - np.array([_worth(shown, worth) for shown in step.shown], dtype=np.float64)
+
+
+def _log_mean(logs: Floats, counts: Ints) -> Floats:
+    """log of the mean of exp(logs), shape (S, n), over the first axis, weighted by `counts`; shape (n,)."""
+    weighted = logs + np.log(np.where(counts, counts, 1) / counts.sum())[:, None]
+    weighted[counts == 0] = -np.inf
+    return np.asarray(np.logaddexp.reduce(weighted, axis=0))
+
+
+def _weighed(logs: Floats, rewards: Floats) -> tuple[float, float]:
+    """The self-normalised mean reward, and the effective number of attempts."""
+    weights = np.exp(logs - logs.max())
+    total = weights.sum()
+    return float(weights @ rewards / total), float(total**2 / (weights @ weights))
+
+
+def _verdict(gains: Floats, effective: float | None, parts: int) -> Choice:
+    """The choice on d of each task, shape (T,)."""
+    count = len(gains)
+    if count < FEWEST_TASKS:
+        return Choice("none", f"{counted(count, 'training task')}: too few to tell a gain", tasks=count, folds=parts)
+    gain, deviation = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(count))
+    figures = f"{100 * gain:+.1f} points, give or take {100 * deviation:.1f}, "
+    figures += f"on {parts} held-out folds of {count} tasks" if parts else f"on {count} tasks, not held out"
+    scope: Scope
+    sure = gain > (deviation if parts else 2 * deviation)
+    scope, why = ("whole answer", figures) if sure else ("none", f"no gain shown ({figures})")
+    if effective is not None and effective < FEWEST_EFFECTIVE:
+        needed = f"{effective:.1f} effective attempts a task, {FEWEST_EFFECTIVE:g} are needed"
+        scope, why = "none", f"the attempts cannot be weighed, as happens with long answers ({needed})"
+    return Choice(scope, why, gain, deviation, count, parts, effective)

@@ -1,0 +1,207 @@
+"""The token prior of one run as it grows, step after step: `tokens` and `log_odds` have the mathematics.
+
+Where log-probabilities come with token ids, the policy gradient is exact; where they do not, and a tokenizer is at
+hand, weighted log-odds of the answers' tokens stand in for it. At the end `token_choice` says whether what was learned
+is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from ..model.tokenizer import Tokenizer
+from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
+from ..settings import Settings
+from ..surfaces.chat import merge_bias
+from . import choice as token_choice
+from . import gradient as tokens
+from . import log_odds
+from .choice import Choice
+
+EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
+
+WEAKER = "by log-odds, the weaker estimator"
+"""How a token prior that was not learned from log-probabilities is marked, in the store and in what is shown."""
+_NO_IDS = "--tokenizer FILE names a tokenizer.json to tell them by"
+
+
+class Estimator(Protocol):
+    """What the evidence of all steps so far says, from the biases that the run began with."""
+
+    name: EstimatorName
+    pieces: dict[int, bytes]
+    """The bytes of every token met so far."""
+
+    def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
+        """Take in one step's groups; the biases (nats) after it."""
+        ...
+
+    def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
+        """The entries that the evidence supports; that of some tasks may be left out."""
+        ...
+
+    @property
+    def tail(self) -> float:
+        """Mean bound on the relative error of a step's probabilities; the largest of all steps."""
+        ...
+
+
+class PolicyGradient:
+    """The Estimator of `tokens`."""
+
+    name: EstimatorName = "policy gradient"
+
+    def __init__(self, inherited: tuple[TokenBias, ...], backend: Backend, settings: Settings) -> None:
+        self._inherited, self._backend, self._settings = inherited, backend, settings
+        self._steps: list[tokens.Gradient] = []
+        self.pieces = {entry.token: entry.piece for entry in inherited}
+
+    def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
+        """As the Protocol says; the groups were sampled under the biases `in_force`."""
+        self._steps.append(tokens.step_gradient(groups, in_force, temperature, self._backend, self._settings))
+        self.pieces |= tokens.pieces(groups)
+        before = {entry.token: entry.bias for entry in self._inherited}
+        return tokens.iterates(before, self._steps, self._settings)[-1]
+
+    def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
+        """As the Protocol says."""
+        steps = [tokens.without(step, without) for step in self._steps] if without else self._steps
+        return tokens.token_prior(self._inherited, steps, self.pieces, self._settings)
+
+    @property
+    def tail(self) -> float:
+        """As the Protocol says."""
+        return max((step.tail for step in self._steps), default=0.0)
+
+
+class LogOdds:
+    """The Estimator of `log_odds`, the weaker one."""
+
+    name: EstimatorName = "log-odds"
+
+    def __init__(self, inherited: tuple[TokenBias, ...], tokenizer: Tokenizer, settings: Settings) -> None:
+        self._inherited, self._tokenizer, self._settings = inherited, tokenizer, settings
+        self._steps: list[log_odds.Counts] = []
+        self.pieces = {entry.token: entry.piece for entry in inherited}
+
+    def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
+        """As the Protocol says; counts need no biases `in_force`."""
+        self._steps.append(log_odds.step_counts(groups, self._encode, temperature, self._settings))
+        before = {entry.token: entry.bias for entry in self._inherited}
+        return log_odds.iterates(before, self._steps, self._settings)[-1]
+
+    def _encode(self, text: str) -> list[int]:
+        """The ids of a text, less what looks like a control token."""
+        ids = list(self._tokenizer.encode(text))
+        self.pieces |= {token: self._tokenizer.piece_of(token) for token in set(ids) - self.pieces.keys()}
+        return [token for token in ids if not tokens.is_special(self.pieces[token])]
+
+    def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
+        """As the Protocol says; all tasks always count."""
+        return log_odds.token_prior(self._inherited, self._steps, self.pieces, self._settings)
+
+    @property
+    def tail(self) -> float:
+        """0: counts know no probabilities."""
+        return 0.0
+
+
+class TokenLearning:
+    """The biases in force, and the evidence of every step so far; `inherited` are those of the prior before."""
+
+    def __init__(
+        self,
+        inherited: tuple[TokenBias, ...],
+        frame: Frame,
+        backend: Backend,
+        settings: Settings,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        """To be made only where there is no `obstacle`."""
+        self._frame, self._backend, self._settings = frame, backend, settings
+        self._inherited = inherited
+        self._working = {entry.token: entry.bias for entry in inherited}
+        self._attempts: list[token_choice.Attempts] = []
+        self._groups: list[Sequence[Group]] = []
+        self._estimator: Estimator = (
+            PolicyGradient(inherited, backend, settings)
+            if backend.logprobs or tokenizer is None
+            else LogOdds(inherited, tokenizer, settings)
+        )
+
+    @property
+    def estimator(self) -> EstimatorName:
+        """What the biases are estimated by."""
+        return self._estimator.name
+
+    @property
+    def working(self) -> tuple[TokenBias, ...]:
+        """The biases to sample the next step under; their z and evidence are not known yet."""
+        return tuple(
+            TokenBias(token, self._estimator.pieces[token], bias, 0.0, 0) for token, bias in self._working.items()
+        )
+
+    @property
+    def tail(self) -> float:
+        """Mean bound on the relative error of a step's probabilities; the largest of all steps."""
+        return self._estimator.tail
+
+    def learn(self, groups: Sequence[Group], temperature: float) -> None:
+        """Take in a step's groups, sampled at that temperature under `working`."""
+        in_force = self._sent(self._working)
+        if self.estimator == "log-odds":
+            self._groups.append(groups)
+        else:
+            self._attempts.append(token_choice.attempts(groups, in_force, temperature))
+        found = self._estimator.learn(groups, in_force, temperature)
+        self._working = strongest(found, self._settings.bias_entries)
+
+    def _sent(self, biases: Mapping[int, float]) -> dict[int, float]:
+        """What a request carries: the caller's own biases win."""
+        own = self._frame.request.get("logit_bias")
+        sent = merge_bias(own, {str(token): bias for token, bias in biases.items()})
+        return {int(token): bias for token, bias in sent.items()}
+
+    def result(self) -> tuple[TokenBias, ...]:
+        """What the evidence of all steps supports, whatever is chosen."""
+        return self._estimator.result()
+
+    def choose(self, worth: Mapping[str, float]) -> tuple[tuple[TokenBias, ...], Choice]:
+        """What is kept, and why: the result, or what was inherited; `worth` is what experiences were measured to do."""
+        found = self.result()
+        if found == self._inherited:
+            return found, Choice("none", "no token was moved far enough, by enough tasks")
+        choice = self._choice(worth)
+        return found if choice.scope == "whole answer" else self._inherited, choice
+
+    def _choice(self, worth: Mapping[str, float]) -> Choice:
+        if self.estimator == "log-odds":
+            return token_choice.choose_by_steps([token_choice.mean_rewards(groups, worth) for groups in self._groups])
+
+        def without(tasks: frozenset[str]) -> dict[int, float]:
+            return self._sent({entry.token: entry.bias for entry in self._estimator.result(tasks)})
+
+        start = self._sent({entry.token: entry.bias for entry in self._inherited})
+        return token_choice.choose(self._attempts, start, without, self._backend, worth=worth, seed=self._settings.seed)
+
+    def as_json(self, choice: Choice) -> dict[str, JSON]:
+        """How the token prior came about, in figures."""
+        return {"estimator": self.estimator, "tail": round(self.tail, 4), "choice": choice.as_json()}
+
+
+def strongest(biases: Mapping[int, float], count: int) -> dict[int, float]:
+    """The entries farthest from zero, rounded as they are sent."""
+    rounded = {token: round(bias, BIAS_DECIMALS) for token, bias in biases.items()}
+    ranked = sorted((token for token in rounded if rounded[token]), key=lambda token: (-abs(rounded[token]), token))
+    return {token: rounded[token] for token in ranked[:count]}
+
+
+def obstacle(backend: Backend, tokenizer: Tokenizer | None = None) -> str | None:
+    """Why no token prior can be learned on an upstream, or None; `tokenizer` is what is at hand for its model."""
+    lacking = []
+    if not backend.logprobs and tokenizer is None:
+        lacking.append(f"gives no log-probabilities with token ids ({backend.lacking or _NO_IDS})")
+    if backend.logit_bias == "unknown":
+        lacking.append("could not be seen to honour logit_bias")
+    elif backend.logit_bias != "honoured":
+        lacking.append(f"does not honour logit_bias ({backend.logit_bias})")
+    return " and ".join(lacking) or None

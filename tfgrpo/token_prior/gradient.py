@@ -1,0 +1,344 @@
+"""The token prior: GRPO on a vector of logit biases.
+
+The policy. A bias b_v is added to the logit of token v, so at temperature T the sampled policy is
+
+    pi_b(v | s) = exp((l_v(s) + b_v) / T) / Z,        d/db_v log pi_b(y | s) = (1[y = v] - pi_b(v | s)) / T.
+
+The score-function gradient of the expected reward, with the group's advantage A_i in the place of the reward, is
+
+    g_v = sum_i A_i sum_t (1[y_it = v] - p_it(v)) / T,        p_it = pi_b at position t of rollout i,
+
+and the curvature (the Fisher information's diagonal) is h_v = sum p_it(v) (1 - p_it(v)) / T^2 over the same positions,
+those of mixed groups. One step of the shrunk natural gradient is b_v += eta g_v / (h_v + lambda), scaled so that the
+mean KL divergence of the new policy from the old one, at the positions where it is not already decided, stays under a
+limit; |b_v| is capped. The prior changes only between steps: the gradient is that of the policy which was sampled.
+Requests carry the strongest biases only (`bias_entries`); the iterate behind them moves every listed token.
+
+What p_it is known from. Servers report log-probabilities of the K likeliest tokens and of the sampled one, mostly at
+T = 1 and, llama.cpp for one, *before* the bias. With x_v the reported log-probability,
+
+    pi_b(v) = exp((x_v + b_v) / T) / (sum over listed u of exp((x_u + b_u) / T) + tail).
+
+The probability outside the list is R = 1 - sum exp(x_u). At T = 1 the tail is R exactly, for unbiased tail tokens. At
+T < 1 each unlisted token has x <= x_K, so tail <= R exp(x_K (1/T - 1)): that bound is what is used, and tail / Z bounds
+the relative error of every p. At T > 1 the same expression is a lower bound, and what is used; from above the tail is
+bounded by R spread evenly over a whole vocabulary of at most n = VOCABULARY tokens, n^(1 - 1/T) R^(1/T), and what lies
+between the two, over Z, bounds the relative error. Its mean over positions is reported; above LOOSE_TAIL rollouts go on
+at T = 1. Tokens outside the list enter with p = 0: the gradient of such a token is off by
+less than A_i exp(x_K / T) / Z a position.
+
+Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
+lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
+leave-one-out path through all steps (under the gradients that were sampled, so later steps do not make up for the task
+that is missing: an approximation): a z of the gradient would vanish at convergence, and drop the best tokens. The
+threshold on |z| is low, because the word of a label is wanted by its own tasks and unwanted by all others: its z is
+modest however right its bias is, and to drop one label of several is worse than to drop none. What keeps out the words
+of single tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
+
+    m = (sum_j |g_j|)^2 / sum_j g_j^2,
+
+which is 1 for a token that one task alone moves and J for one that all J move alike. Biases too small to matter are
+dropped too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Backend, Group, TokenBias, TokenTrace
+from ..rollouts.advantage import advantages, group_kind
+from ..settings import Settings
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+DECIDED = 0.99
+"""A position whose likeliest token has more than this probability takes no part in the KL limit."""
+FINEST = 1e-3
+"""Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
+FEWEST_TASKS = 4.0
+"""A token with fewer effective tasks behind it is dropped, however well they agree."""
+LOOSE_TAIL = 0.25
+"""Mean bound on the relative error of probabilities from which on rollouts are sampled at T = 1, where it is 0."""
+VOCABULARY = 2**18
+"""Tokens that any tokenizer in use has, at most."""
+LEAST_BIAS = 0.05
+"""Nats: a smaller bias changes nothing that anyone would see, and costs an entry of the map."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Positions:
+    """The answer positions of mixed groups in one step, N in all, with C listed tokens each."""
+
+    tokens: Ints
+    """Token ids, shape (N, C); column 0 was sampled; -1 where there is none."""
+    probabilities: Floats
+    """pi_b of each, shape (N, C)."""
+    weights: Floats
+    """The rollout's advantage, shape (N,)."""
+    tasks: Ints
+    """Index of the task in `Gradient.tasks`, ascending, shape (N,)."""
+    tail: float
+    """Mean bound on the relative error of `probabilities`, for what is not listed; 0 at T = 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradient:
+    """What one step's rollouts say about V tokens, task by task."""
+
+    tokens: Ints
+    """Distinct token ids, ascending, shape (V,)."""
+    tasks: tuple[str, ...]
+    """Ids of the mixed tasks, J of them."""
+    slope: Floats
+    """g, shape (J, V), per unit of bias."""
+    curvature: Floats
+    """h, shape (J, V)."""
+    scale: float
+    """Factor in (0, 1] that keeps the step within the KL limit."""
+    tail: float
+    """As in Positions."""
+
+
+def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
+    """pi_b of the listed tokens, shape (N, C), and the bound on their relative error at each position, shape (N,).
+
+    `reported` are log-probabilities, the sampled token's first, with -inf where there is none; `bias` the biases that
+    were in force; both (N, C).
+    """
+    inverse = 1.0 if backend.includes_temperature else 1.0 / temperature
+    rest = np.clip(1.0 - np.exp(reported).sum(axis=1), 0.0, 1.0)
+    others = reported[:, 1:]  # the sampled token may be less likely than tokens that are not listed: it bounds nothing
+    least = np.where(np.isfinite(others), others, 0.0).min(axis=1, initial=0.0)
+    tail = rest * np.exp(least * (inverse - 1.0))
+    unknown = tail if inverse > 1 else np.maximum(VOCABULARY ** (1.0 - inverse) * rest**inverse - tail, 0.0)
+    weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
+    total = weights.sum(axis=1) + tail
+    return weights / total[:, None], unknown / total
+
+
+def is_special(piece: bytes) -> bool:
+    """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
+    text = piece.strip()
+    return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)
+
+
+def positions(
+    groups: Sequence[Group], bias: Mapping[int, float], frame_temperature: float, backend: Backend, settings: Settings
+) -> tuple[Positions, tuple[str, ...]]:
+    """The positions of all mixed groups' traced rollouts, and the ids of those groups' tasks."""
+    traces: list[TokenTrace] = []
+    weights: list[float] = []
+    owners: list[int] = []
+    tasks: list[str] = []
+    for group in groups:
+        if group_kind(group) != "mixed":
+            continue
+        tasks.append(group.task.id)
+        advantage = advantages(group.rewards, divide_by_std=settings.divide_by_std)
+        for rollout, weight in zip(group.scored, advantage, strict=True):
+            if rollout.trace is not None:
+                traces.append(rollout.trace)
+                weights.append(float(weight))
+                owners.append(len(tasks) - 1)
+    tokens, reported, lengths = packed(traces)
+    in_force = look_up(tokens, bias)
+    probabilities, error = policy(reported, in_force, frame_temperature, backend)
+    bound = float(error.mean()) if len(error) else 0.0
+    found = Positions(
+        tokens,
+        probabilities,
+        np.repeat(np.array(weights), lengths),
+        np.repeat(np.array(owners, dtype=np.int64), lengths),
+        bound,
+    )
+    return found, tuple(tasks)
+
+
+def packed(traces: Sequence[TokenTrace]) -> tuple[Ints, Floats, Ints]:
+    """Token ids and reported log-probabilities of all positions, shapes (N, C), and each trace's number of them.
+
+    Column 0 was sampled; -1 and -inf where there is no token.
+    """
+    lengths = np.array([len(trace.ids) for trace in traces], dtype=np.int64)
+    width = max((trace.ids.shape[1] for trace in traces), default=1)
+    tokens = np.full((int(lengths.sum()), width), -1, dtype=np.int64)
+    reported = np.full(tokens.shape, -np.inf)
+    start = 0
+    for trace in traces:
+        stop = start + len(trace.ids)
+        tokens[start:stop, : trace.ids.shape[1]] = trace.ids
+        reported[start:stop, : trace.ids.shape[1]] = trace.logprobs
+        start = stop
+    return tokens, reported, lengths
+
+
+def look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
+    """The value of each token, 0 where there is none; same shape as `tokens`."""
+    if not values:
+        return np.zeros(tokens.shape)
+    known = np.array(sorted(values), dtype=np.int64)
+    table = np.array([values[int(token)] for token in known])
+    place = np.clip(np.searchsorted(known, tokens), 0, len(known) - 1)
+    return np.where(known[place] == tokens, table[place], 0.0)
+
+
+def gradient(found: Positions, tasks: tuple[str, ...], special: set[int], temperature: float) -> Gradient:
+    """g and h by task, before the KL limit (`scale` 1).
+
+    Task by task, so that besides the result only one task's positions are held, however many there are.
+    """
+    tokens, columns = _columns(found.tokens, special)
+    slope, curvature = np.zeros((len(tasks), len(tokens))), np.zeros((len(tasks), len(tokens)))
+    bounds = np.searchsorted(found.tasks, np.arange(len(tasks) + 1))
+    for row, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        column = columns[found.tokens[start:stop] + 1].ravel()
+        probability, weight = found.probabilities[start:stop], found.weights[start:stop]
+        score = -probability * weight[:, None]
+        score[:, 0] += weight
+        spread = probability * (1.0 - probability)
+        slope[row] = np.bincount(column, (score / temperature).ravel(), len(tokens) + 1)[:-1]
+        curvature[row] = np.bincount(column, (spread / temperature**2).ravel(), len(tokens) + 1)[:-1]
+    return Gradient(tokens, tasks, slope, curvature, 1.0, found.tail)
+
+
+def _columns(listed: Ints, special: set[int]) -> tuple[Ints, Ints]:
+    """Distinct token ids, ascending, shape (V,), and by 1 + id the column of each; V for what has no place there.
+
+    A table over all ids is far faster than sorting the ids listed.
+    """
+    seen = np.zeros(listed.max(initial=-1) + 2, dtype=bool)
+    seen[listed + 1] = True
+    seen[[0, *(token + 1 for token in special if token + 1 < len(seen))]] = False
+    tokens = np.flatnonzero(seen) - 1
+    return tokens, np.where(seen, np.cumsum(seen) - 1, len(tokens))
+
+
+def natural_step(slope: Floats, curvature: Floats, settings: Settings) -> Floats:
+    """eta g / (h + lambda), any shape."""
+    return settings.learning_rate * slope / (curvature + settings.shrinkage)
+
+
+def within_kl_limit(step: Gradient, found: Positions, temperature: float, settings: Settings) -> Gradient:
+    """The gradient with the largest `scale` at which the mean KL(new || old) at undecided positions is in the limit."""
+    undecided = found.probabilities.max(axis=1, initial=0.0) < DECIDED
+    if not undecided.any():
+        return step
+    move = natural_step(step.slope.sum(axis=0), step.curvature.sum(axis=0), settings) / temperature
+    change = look_up(found.tokens[undecided], dict(zip(step.tokens.tolist(), move.tolist(), strict=True)))
+    old = found.probabilities[undecided]
+    low, high = 0.0, 1.0
+    if _mean_kl(old, change) <= settings.kl_limit:
+        return step
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _mean_kl(old, middle * change) <= settings.kl_limit else (low, middle)
+    return replace(step, scale=low)
+
+
+def _mean_kl(old: Floats, change: Floats) -> float:
+    """Mean over rows of KL(new || old), nats, where new is old times exp(change), unlisted tokens unchanged."""
+    raised = old * np.exp(change)
+    total = raised.sum(axis=1) + np.clip(1.0 - old.sum(axis=1), 0.0, 1.0)
+    return float(((raised * change).sum(axis=1) / total - np.log(total)).mean())
+
+
+def step_gradient(
+    groups: Sequence[Group], bias: Mapping[int, float], temperature: float, backend: Backend, settings: Settings
+) -> Gradient:
+    """Everything that one step's rollouts say, given the biases that they were sampled under."""
+    found, tasks = positions(groups, bias, temperature, backend, settings)
+    special = {token for token, piece in pieces(groups).items() if is_special(piece)}
+    return within_kl_limit(gradient(found, tasks, special, temperature), found, temperature, settings)
+
+
+def pieces(groups: Sequence[Group]) -> dict[int, bytes]:
+    """The bytes of every token that was listed."""
+    known: dict[int, bytes] = {}
+    for group in groups:
+        for rollout in group.rollouts:
+            if rollout.trace is not None:
+                known.update(rollout.trace.pieces)
+    return known
+
+
+def iterates(start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings) -> list[dict[int, float]]:
+    """The biases after each step, in nats; `start` are those that the run began with."""
+    tokens, paths = _paths(start, steps, settings, leave_out=())
+    return [dict(zip(tokens.tolist(), path[0].tolist(), strict=True)) for path in paths]
+
+
+def token_prior(
+    start: Sequence[TokenBias], steps: Sequence[Gradient], known: Mapping[int, bytes], settings: Settings
+) -> tuple[TokenBias, ...]:
+    """The entries worth keeping: the averaged bias of each token whose |z| reaches the threshold, strongest first."""
+    before = {entry.token: entry for entry in start}
+    everyone = tuple(sorted({task for step in steps for task in step.tasks}))
+    if not everyone:
+        return tuple(start)
+    biases = {token: entry.bias for token, entry in before.items()}
+    tokens, paths = _paths(biases, steps, settings, leave_out=everyone)
+    averaged = np.average(np.stack(paths), axis=0, weights=np.arange(1, len(paths) + 1))
+    whole, without = averaged[0], averaged[1:]
+    variance = (1 - 1 / len(everyone)) * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
+    deviation = np.sqrt(variance + look_up(tokens, inherited))
+    z = whole / np.maximum(deviation, FINEST)
+    earlier = look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
+    evidence = np.maximum(earlier, _effective_tasks(tokens, steps))  # a second run may be on the same tasks
+    keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_TASKS) & (np.abs(whole) >= LEAST_BIAS)
+    entries = [
+        TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
+        for i, token in enumerate(tokens.tolist())
+        if keep[i]
+    ]
+    return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
+
+
+def without(step: Gradient, tasks: frozenset[str]) -> Gradient:
+    """What the other tasks say."""
+    kept = [row for row, task in enumerate(step.tasks) if task not in tasks]
+    names = tuple(step.tasks[row] for row in kept)
+    return replace(step, tasks=names, slope=step.slope[kept], curvature=step.curvature[kept])
+
+
+def _paths(
+    start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings, leave_out: tuple[str, ...]
+) -> tuple[Ints, list[Floats]]:
+    """Tokens (V,), and the biases after each step, shape (1 + len(leave_out), V): all tasks, then without each one."""
+    parts = [np.array(sorted(start), dtype=np.int64), *(step.tokens for step in steps)]
+    tokens = np.unique(np.concatenate(parts))
+    bias = np.tile(look_up(tokens, start), (1 + len(leave_out), 1))
+    paths = []
+    for step in steps:
+        columns = np.searchsorted(tokens, step.tokens)
+        total, curvature = step.slope.sum(axis=0), step.curvature.sum(axis=0)
+        change = np.zeros_like(bias)
+        change[:, columns] = natural_step(total, curvature, settings)
+        for row, task in enumerate(leave_out, start=1):
+            own = [place for place, name in enumerate(step.tasks) if name == task]
+            if own:
+                less = natural_step(
+                    total - step.slope[own].sum(axis=0), curvature - step.curvature[own].sum(axis=0), settings
+                )
+                change[row, columns] = less
+        bias = np.clip(bias + step.scale * change, -settings.bias_cap, settings.bias_cap)
+        paths.append(bias)
+    return tokens, paths
+
+
+def _effective_tasks(tokens: Ints, steps: Sequence[Gradient]) -> Floats:
+    """m of each token, shape (V,); 0 where no task has moved it."""
+    names = {name: row for row, name in enumerate(sorted({task for step in steps for task in step.tasks}))}
+    total = np.zeros((len(names), len(tokens)))
+    for step in steps:
+        rows = np.array([names[task] for task in step.tasks], dtype=np.int64)
+        total[np.ix_(rows, np.searchsorted(tokens, step.tokens))] += step.slope
+    squares = (total**2).sum(axis=0)
+    effective = np.zeros(len(tokens))
+    np.divide(np.abs(total).sum(axis=0) ** 2, squares, out=effective, where=squares > 0)
+    return effective
