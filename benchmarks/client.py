@@ -20,7 +20,7 @@ from openai.types.chat import ChatCompletionMessageParam
 import tfgrpo
 from tfgrpo.records import Experience, Frame, Prior, Snapshot, TokenBias
 from tfgrpo.store import Store
-from tfgrpo.surfaces.http import STANDARD, decide
+from tfgrpo.surfaces.http import STANDARD, rewrite
 
 MODEL = "m"
 PRIOR = Prior(
@@ -69,8 +69,8 @@ def compare(calls: int, kilobytes: int, store: Path) -> None:
     line("  difference", [through - direct for direct, through in pairs])
     body = STANDARD.dumps({"model": MODEL, "messages": messages})
     snapshot = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
-    assert json.loads(decide(body, snapshot).content or b"")["logit_bias"]
-    line("  of which the decision", [seconds(lambda: decide(body, snapshot)) for _ in range(calls)])
+    assert json.loads(rewrite(body, snapshot).content or b"")["logit_bias"]
+    line("  of which the decision", [seconds(lambda: rewrite(body, snapshot)) for _ in range(calls)])
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo.experiences.credit import estimate, interval, to_keep, to_retire
+from tfgrpo.experiences.credit import effect_interval, estimate, to_keep, to_retire
 from tfgrpo.experiences.joint import to_keep_together
 from tfgrpo.experiences.show import included
 from tfgrpo.records import Experience, Group, Origin, Rollout, Task
@@ -138,7 +138,7 @@ def _count(cell: Cell, groups: list[Group], left: list[Experience], settings: Se
     cell.nulls_kept += len(kept.intersection(ids[3:]))
     cell.nulls += len(ids[3:])
     for effect, truth in zip(effects, EFFECTS, strict=True):
-        low, high = interval(effect)
+        low, high = effect_interval(effect)
         cell.covered += low <= truth <= high
         cell.intervals += 1
 

@@ -21,7 +21,7 @@ from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.experiences.library import describe
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import learn
-from tfgrpo.model.local import Endpoint, model_path, serve_local
+from tfgrpo.model.local import LocalEndpoint, model_path, serve_local
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.progress import Display
 from tfgrpo.records import JSON, Frame, Prior
@@ -71,7 +71,7 @@ def main(sets: str, recipes: str, seeds: int, folder: str, report: Path | None) 
         report.write_text("\n".join(line for row in rows for line in way(row)) + "\n")
 
 
-async def figures(endpoint: Endpoint, name: str, recipe: Recipe, seed: int, folder: Path) -> dict[str, JSON]:
+async def figures(endpoint: LocalEndpoint, name: str, recipe: Recipe, seed: int, folder: Path) -> dict[str, JSON]:
     """Learn on the set's training part, measure on the rest; all that a row and its way need."""
     convention, reward = CONVENTIONS[name], load_reward(REWARD)
     settings = Settings.for_recipe(recipe, seed=seed, **SHARED, **OWN[recipe])

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfgrpo.gate.bets import chance_of_promotion, smallest_effect
-from tfgrpo.gate.e_process import Gate, GateDecision, GateState, decide, interval
+from tfgrpo.gate.e_process import Gate, GateDecision, GateState, interval_over_tasks, judge
 
 TASKS, PASSES, ALPHA = 24, 24, 0.05
 COLLAPSING, LOSS, GAIN = 4, 0.5, 0.1
@@ -68,7 +68,7 @@ def play(gate: Gate, arms: Arms, rng: np.random.Generator) -> tuple[GateDecision
     state = gate.start
     for candidate, live in outcomes:
         state = state.after(candidate, live)
-        decision = decide(gate, state)
+        decision = judge(gate, state)
         if decision.verdict != "continue":
             break
     return decision, state
@@ -97,7 +97,7 @@ def simulate(name: str, draw: Draw, gates: list[Gate], runs: int) -> Row:
             decision, state = play(gate, arms, rng)
             if decision.verdict == "promote":
                 break
-        found = interval(state, seed)
+        found = interval_over_tasks(state, seed)
         assert found is not None
         promoted, above = decision.verdict == "promote", found.low > 0
         row.runs += 1

@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from tfgrpo.hashing import content_id
 from tfgrpo.records import JSON, ChatBody, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, Receive, Scope, ScriptedModel, Send, SimulatedPolicy, serving
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send, serving
 
 CONCURRENCY = 8
 MOMENTS = ("start", "probe", "step", "merge", "gate", "end")
@@ -77,7 +77,7 @@ class Backend(ScriptedModel):
     gated: int = 0
     """Attempts at validation tasks."""
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         event = await receive()  # requests this small come in one piece
         if event["type"] != "http.request":
             return  # its sender was killed before it was sent

@@ -18,7 +18,7 @@ from statistics import median
 
 import click
 
-from tfgrpo.experiences.embedding import BATCH
+from tfgrpo.experiences.embedding import TEXTS_A_CALL
 from tfgrpo.experiences.overlap import NO_MEANINGS, Meanings, cosine, repeated
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Experience, Task, Vector
@@ -55,8 +55,8 @@ def read_pairs() -> tuple[Pair, ...]:
 async def embedded(upstream: Upstream, model: str, texts: Sequence[str]) -> Mapping[str, Vector]:
     """The vector of each text."""
     found: dict[str, Vector] = {}
-    for start in range(0, len(texts), BATCH):
-        batch = texts[start : start + BATCH]
+    for start in range(0, len(texts), TEXTS_A_CALL):
+        batch = texts[start : start + TEXTS_A_CALL]
         answer = await upstream.embed(model, batch, CallKey("", "embedding"))
         found |= dict(zip(batch, answer.vectors, strict=True))
     return found

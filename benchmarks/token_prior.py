@@ -35,7 +35,7 @@ from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, Group, Prior, Rollout, Run, Task, TokenBias
-from tfgrpo.rollouts.executor import ChatExecutor, gather
+from tfgrpo.rollouts.executor import ChatExecutor, concurrently
 from tfgrpo.rollouts.rewards import score
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -77,10 +77,12 @@ class Place:
 
         async def group(task: Task) -> Group:
             return Group(
-                task, step, tuple(await gather(attempt(task, sample) for sample in range(self.settings.group_size)))
+                task,
+                step,
+                tuple(await concurrently(attempt(task, sample) for sample in range(self.settings.group_size))),
             )
 
-        return await gather(group(task) for task in self.parts.train)
+        return await concurrently(group(task) for task in self.parts.train)
 
     def prior(self, biases: tuple[TokenBias, ...]) -> Prior:
         """A token prior alone."""
@@ -97,7 +99,7 @@ class Place:
             rollout = await call(shown, prior, 0, sample)
             return float(rollout.error is None and self.wanted.is_right(replace(rollout, task=task)))
 
-        found = await gather(attempt(task, sample) for task in self.parts.test for sample in range(REPEATS))
+        found = await concurrently(attempt(task, sample) for task in self.parts.test for sample in range(REPEATS))
         return np.asarray(np.array(found).reshape(len(self.parts.test), REPEATS).mean(axis=1))
 
 

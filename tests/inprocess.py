@@ -11,10 +11,10 @@ from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Journal, Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
-from tfgrpo.testing import Receive, Scope, Send
+from tfgrpo.testing import _Receive, _Scope, _Send
 
 URL = "http://fake/v1"
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 AT_ONCE = {"retry-after-ms": "1"}
 """Headers that make the SDK try again without a pause."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.result import Learned
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model.budget import Budget
 from tfgrpo.model.upstream import Upstream
@@ -53,7 +53,7 @@ async def upstream(
         yield calls
 
 
-async def run(model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False) -> Learned:
+async def run(model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False) -> LearningResult:
     with Store(path) as store:
         async with upstream(model, store, settings) as calls:
             return await learn(plan(settings), store, calls, Silent(), fresh=fresh)

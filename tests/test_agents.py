@@ -20,7 +20,7 @@ from tests.inprocess import MemoryJournal, upstream
 from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, plan, talkative
 from tests.routing import upstream as stored_upstream
 from tfgrpo.errors import BudgetEnded, InputError, ModelError, UpstreamError
-from tfgrpo.learning.result import Learned
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.upstream import Journal
@@ -42,7 +42,7 @@ from tfgrpo.records import (
     message_text,
 )
 from tfgrpo.rollouts.agents import Agent, CommandAgent, FunctionAgent, executors, load_agent
-from tfgrpo.rollouts.agents.agent import Place, told
+from tfgrpo.rollouts.agents.agent import ModelAddress, told
 from tfgrpo.rollouts.agents.command import environment
 from tfgrpo.rollouts.agents.session import Call, Session, Terms, read_request
 from tfgrpo.rollouts.agents.trajectory import joined, trajectory
@@ -225,7 +225,7 @@ async def test_the_upstreams_key_does_not_reach_a_program(program: Program, monk
 
 def test_a_program_calls_past_any_proxy_and_keeps_the_rest_of_its_environment() -> None:
     given = {"OPENAI_API_KEY": "", "PATH": "/bin", "NO_PROXY": "intra"}
-    made = environment(given, Place("http://127.0.0.1:1/x/v1", "m"))
+    made = environment(given, ModelAddress("http://127.0.0.1:1/x/v1", "m"))
     assert (made["PATH"], made["NO_PROXY"], made["no_proxy"]) == ("/bin", "intra,127.0.0.1", "intra,127.0.0.1")
     assert (made["OPENAI_BASE_URL"], made["TFGRPO_MODEL"]) == ("http://127.0.0.1:1/x/v1", "m")
 
@@ -532,7 +532,7 @@ async def test_the_same_question_asked_twice_is_sampled_twice(program: Program) 
 
 async def learned(
     agent: Agent, model: ScriptedModel, path: Path, settings: Settings, *, tasks: Sequence[Task] = TASKS
-) -> Learned:
+) -> LearningResult:
     with Store(path) as store:
         async with stored_upstream(model, store, settings) as calls:
             wanted = replace(plan(settings, tuple(tasks)), agent=agent, frame=Frame("fake"))

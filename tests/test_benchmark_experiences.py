@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.conventions import CONVENTIONS
 from benchmarks.experiences import figures, table, way
-from tfgrpo.model.local import Endpoint
+from tfgrpo.model.local import LocalEndpoint
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.testing import ScriptedModel, serving
 
@@ -36,7 +36,7 @@ def test_answers_are_equally_frequent_and_no_task_is_on_both_sides(name: str) ->
 
 async def test_a_row_tells_what_was_proposed_measured_and_gained(tmp_path: Path) -> None:
     with serving(ScriptedModel(obedient).app) as url:
-        row = await figures(Endpoint(url, "fake"), "reviews", "measured", 0, tmp_path)
+        row = await figures(LocalEndpoint(url, "fake"), "reviews", "measured", 0, tmp_path)
     assert row["evaluation"]["means"] == {"frozen": 0.0, "learned": 1.0}
     assert table([row])[-1].startswith("| reviews | measured | 0 | ")
     told = "\n".join(way(row))
@@ -47,9 +47,11 @@ async def test_a_row_tells_what_was_proposed_measured_and_gained(tmp_path: Path)
 async def test_a_benchmark_stopped_while_it_measured_does_not_learn_again(tmp_path: Path) -> None:
     model = ScriptedModel(obedient)
     with serving(model.app) as url:
-        first = await figures(Endpoint(url, "fake"), "reviews", "measured", 0, tmp_path)
+        first = await figures(LocalEndpoint(url, "fake"), "reviews", "measured", 0, tmp_path)
         asked = len(model.requests)
-        again = await figures(Endpoint(url, "fake"), "reviews", "measured", 0, tmp_path)  # its JSON was not written yet
+        again = await figures(
+            LocalEndpoint(url, "fake"), "reviews", "measured", 0, tmp_path
+        )  # its JSON was not written yet
     assert json.loads(json.dumps(again["learning"])) == json.loads(json.dumps(first["learning"]))
     assert (again["calls"], again["kept"], again["experiences"]) == (
         first["calls"],

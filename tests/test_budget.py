@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from tfgrpo.errors import BudgetEnded, InputError
-from tfgrpo.model.budget import Budget, Ceiling, Ended, FixedPrice, ListedPrices, Spent, read_price
+from tfgrpo.model.budget import Budget, Ceiling, FixedPrice, ListedPrices, Spent, SpentCeiling, read_price
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
-from tfgrpo.testing import Receive, Scope, Send
+from tfgrpo.testing import _Receive, _Scope, _Send
 
 from .inprocess import MemoryJournal, Server, completion, refusal, upstream
 
@@ -42,16 +42,18 @@ def spend(budget: Budget, calls: int) -> int:
 @pytest.mark.parametrize(
     ("ceiling", "made", "ended"),
     [
-        (Ceiling(calls=3), 3, Ended("calls", 3, 3)),
-        (Ceiling(tokens=18), 2, Ended("tokens", 18, 18)),
-        (Ceiling(tokens=19), 3, Ended("tokens", 19, 27)),
-        (Ceiling(usd=17), 2, Ended("usd", 17, 18)),
-        (Ceiling(calls=3, tokens=18), 2, Ended("tokens", 18, 18)),
+        (Ceiling(calls=3), 3, SpentCeiling("calls", 3, 3)),
+        (Ceiling(tokens=18), 2, SpentCeiling("tokens", 18, 18)),
+        (Ceiling(tokens=19), 3, SpentCeiling("tokens", 19, 27)),
+        (Ceiling(usd=17), 2, SpentCeiling("usd", 17, 18)),
+        (Ceiling(calls=3, tokens=18), 2, SpentCeiling("tokens", 18, 18)),
         (Ceiling(calls=50, tokens=10**9, usd=1e9, minutes=1), 20, None),
         (Ceiling(), 20, None),
     ],
 )
-def test_a_ceiling_ends_the_run_at_the_first_call_past_it(ceiling: Ceiling, made: int, ended: Ended | None) -> None:
+def test_a_ceiling_ends_the_run_at_the_first_call_past_it(
+    ceiling: Ceiling, made: int, ended: SpentCeiling | None
+) -> None:
     budget = Budget(ceiling, FixedPrice(1e6, 1e6), clock=Clock())
     assert spend(budget, 20) == made
     assert budget.ended == ended
@@ -75,7 +77,7 @@ def test_what_ended_a_run_stays_what_ended_it() -> None:
     clock.now += 600
     with pytest.raises(BudgetEnded, match="1 calls is used up"):
         budget.admit()
-    assert budget.ended == Ended("calls", 1, 1)
+    assert budget.ended == SpentCeiling("calls", 1, 1)
 
 
 def test_earlier_sittings_count() -> None:
@@ -150,7 +152,7 @@ class Slow:
         self.wanted, self.open = wanted, asyncio.Event()
         self.inside = self.most = self.calls = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         await receive()
         self.calls += 1
         self.inside += 1

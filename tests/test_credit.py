@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.experiences.credit import chance_of_help, estimate, interval, rollouts_needed, to_keep, to_retire
+from tfgrpo.experiences.credit import chance_of_help, effect_interval, estimate, rollouts_needed, to_keep, to_retire
 from tfgrpo.records import Effect, Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 
@@ -60,7 +60,7 @@ def test_known_effects_are_found_and_covered_on_a_simulated_policy() -> None:
     covered = [
         low <= truth <= high
         for _, effects in runs
-        for truth, (low, high) in zip(TRUTH, map(interval, effects), strict=True)
+        for truth, (low, high) in zip(TRUTH, map(effect_interval, effects), strict=True)
     ]
     kept = [{effect.experience for effect in to_keep(effects, SETTINGS)} for _, effects in runs]
     assert np.abs(means.mean(axis=0) - TRUTH).max() < 0.025
@@ -86,7 +86,7 @@ def test_intervals_cover_the_mean_when_effects_differ_from_task_to_task() -> Non
         for effect, value in zip(
             estimate(simulated(experiences, rate, groups=200, seed=seed), experiences, SETTINGS), truth, strict=True
         ):
-            low, high = interval(effect)
+            low, high = effect_interval(effect)
             covered.append(low <= value <= high)
             plain.append(abs(effect.mean - value) <= 1.96 * 0.5 / np.sqrt(1600 * 0.25 * 7 / 8))
     assert 0.91 <= np.mean(covered) <= 0.99

@@ -9,7 +9,7 @@ import pytest
 from tfgrpo.errors import InputError
 from tfgrpo.priors.by_hand import Curator, import_prior, roll_back, snapshot_of, use
 from tfgrpo.priors.exchange import Event, Portable
-from tfgrpo.records import Decision, Effect, Experience, Frame, Origin, Prior, Run, Task, Verdict
+from tfgrpo.records import Decision, Effect, Experience, Fate, Frame, Origin, Prior, Run, Task
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 
@@ -42,7 +42,7 @@ def standing(store: Store) -> dict[str, tuple[str, str]]:
     }
 
 
-def learned(store: Store, verdict: Verdict, experience: Experience = LEARNED) -> None:
+def learned(store: Store, verdict: Fate, experience: Experience = LEARNED) -> None:
     """An experience as a run leaves it."""
     store.add_experiences("math", [experience])
     store.add_decisions("math", [Decision(experience.id, verdict, "as measured", run="run_a", step=2)])
@@ -92,7 +92,7 @@ def test_no_more_is_on_trial_than_can_be_measured(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("verdict", "hint"), [("on trial", False), ("kept", False), ("retired", True)])
-def test_a_text_that_is_known_is_not_added_again(store: Store, ann: Curator, verdict: Verdict, hint: bool) -> None:
+def test_a_text_that_is_known_is_not_added_again(store: Store, ann: Curator, verdict: Fate, hint: bool) -> None:
     learned(store, verdict)
     with pytest.raises(InputError, match=f"is {verdict} already") as caught:
         ann.add(LEARNED.text)
@@ -100,9 +100,7 @@ def test_a_text_that_is_known_is_not_added_again(store: Store, ann: Curator, ver
 
 
 @pytest.mark.parametrize(("verdict", "after"), [("on trial", "retired"), ("kept", "kept"), ("refused", "refused")])
-def test_a_successor_names_its_parent_and_ends_its_trial(
-    store: Store, ann: Curator, verdict: Verdict, after: str
-) -> None:
+def test_a_successor_names_its_parent_and_ends_its_trial(store: Store, ann: Curator, verdict: Fate, after: str) -> None:
     learned(store, verdict)
     new = ann.edit(LEARNED.id[:9], BETTER)
     assert new.origin == Origin(tasks=LEARNED.origin.tasks, parent=LEARNED.id)
@@ -124,7 +122,7 @@ def test_an_edit_that_is_not_admitted_changes_nothing(store: Store, ann: Curator
 
 
 @pytest.mark.parametrize("verdict", ["awaiting review", "refused", "retired"])
-def test_what_is_approved_is_on_trial_and_keeps_its_origin(store: Store, ann: Curator, verdict: Verdict) -> None:
+def test_what_is_approved_is_on_trial_and_keeps_its_origin(store: Store, ann: Curator, verdict: Fate) -> None:
     learned(store, verdict)
     assert ann.approve(LEARNED.id).origin == LEARNED.origin
     assert standing(store) == {LEARNED.text: ("on trial", "ann")}
@@ -139,7 +137,7 @@ def test_approving_a_successor_ends_the_trial_of_what_it_replaces(store: Store, 
 
 
 @pytest.mark.parametrize("verdict", ["on trial", "kept"])
-def test_what_is_tried_or_kept_needs_no_approval(store: Store, ann: Curator, verdict: Verdict) -> None:
+def test_what_is_tried_or_kept_needs_no_approval(store: Store, ann: Curator, verdict: Fate) -> None:
     learned(store, verdict)
     with pytest.raises(InputError, match=f"is {verdict} already"):
         ann.approve(LEARNED.id)
@@ -154,7 +152,7 @@ def test_approval_is_no_way_past_admission(store: Store, ann: Curator) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["awaiting review", "on trial"])
-def test_what_is_refused_says_why_and_by_whom(store: Store, ann: Curator, verdict: Verdict) -> None:
+def test_what_is_refused_says_why_and_by_whom(store: Store, ann: Curator, verdict: Fate) -> None:
     learned(store, verdict)
     ann.refuse(LEARNED.id, "we have short texts only")
     (status,) = store.experiences("math")
@@ -162,7 +160,7 @@ def test_what_is_refused_says_why_and_by_whom(store: Store, ann: Curator, verdic
 
 
 @pytest.mark.parametrize("verdict", ["kept", "refused", "retired"])
-def test_what_was_decided_is_not_refused(store: Store, ann: Curator, verdict: Verdict) -> None:
+def test_what_was_decided_is_not_refused(store: Store, ann: Curator, verdict: Fate) -> None:
     learned(store, verdict)
     with pytest.raises(InputError, match=f"is {verdict}; only what"):
         ann.refuse(LEARNED.id, "no")
@@ -194,7 +192,7 @@ def test_texts_go_on_trial_while_there_are_places_and_then_wait(store: Store) ->
 
 @pytest.mark.parametrize("verdict", ["kept", "retired", "refused", "awaiting review"])
 @pytest.mark.parametrize("by", ["rule", "distiller", "bob"])
-def test_an_import_overrules_nobody(store: Store, ann: Curator, verdict: Verdict, by: str) -> None:
+def test_an_import_overrules_nobody(store: Store, ann: Curator, verdict: Fate, by: str) -> None:
     store.add_experiences("math", [LEARNED])
     store.add_decisions("math", [Decision(LEARNED.id, verdict, "as measured", by)])
     (outcome,) = ann.offer([LEARNED.text], "imported from x.json")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfgrpo.demo.run import NAMESPACE, REWARD, demo_frame, demo_settings, demo_store, part
+from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, demo_store, part
 from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import learn
@@ -37,7 +37,7 @@ def test_an_interrupted_demo_goes_on_and_a_finished_one_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
-    run = Run("eval", NAMESPACE, demo_frame("m"), {}, (), REWARD)
+    run = Run("eval", NAMESPACE, demo_frame("m"), {}, (), DEMO_REWARD)
     with Store(demo_store(3)) as store:
         begun, _ = store.begin(run)
     with Store(demo_store(3)) as store:
@@ -50,15 +50,15 @@ def test_an_interrupted_demo_goes_on_and_a_finished_one_is_made_anew(
 @pytest.mark.model
 async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
     """Half of the demo's learning, through the gate: about +20 points of exact match; +5 is the least to be real."""
-    reward = load_reward(REWARD)
+    reward = load_reward(DEMO_REWARD)
     base = demo_settings(seed=7)
     settings = Settings(seed=7, steps=2, group_size=6, experiences=False, concurrency=base.concurrency, gate_passes=12)
     with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
         frame = demo_frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
-            plan = Plan(part("train"), reward, REWARD, frame, NAMESPACE, settings, validation=part("validation"))
+            plan = Plan(part("train"), reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=part("validation"))
             learned = await learn(plan, store, model, Silent())
-            wanted = Measurement(part("test"), reward, REWARD, frame, learned.prior, NAMESPACE, repeats=2, seed=7)
+            wanted = Measurement(part("test"), reward, DEMO_REWARD, frame, learned.prior, NAMESPACE, repeats=2, seed=7)
             result = await measure(wanted, store, model, Silent())
     assert learned.promotion is not None
     assert learned.promotion.state == "live", learned.promotion.why

@@ -11,10 +11,10 @@ import pytest
 from tests.routing import HARM, TASKS, distilling, plan
 from tests.test_step_log import cut
 from tfgrpo.errors import UpstreamError
-from tfgrpo.experiences.embedding import BATCH
+from tfgrpo.experiences.embedding import TEXTS_A_CALL
 from tfgrpo.learning.cost import cost
-from tfgrpo.learning.plan import Plan, run_of
-from tfgrpo.learning.result import Learned
+from tfgrpo.learning.plan import Plan, planned_run
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model.budget import Budget, Ceiling, FixedPrice
 from tfgrpo.model.upstream import Upstream
@@ -57,7 +57,7 @@ async def run(
     model: ScriptedModel | None = None,
     plan: Plan = PLAN,
     budget: Budget | None = None,
-) -> Learned:
+) -> LearningResult:
     with Store(path) as store:
         async with (
             calling(model or ScriptedModel(SCRIPT), store, budget) as calls,
@@ -118,7 +118,7 @@ async def test_many_texts_go_in_calls_of_bounded_size(tmp_path: Path) -> None:
     settings = replace(SETTINGS, steps=1, proposals=40, trial_experiences=60)
     near = embedding(lambda text: (1.0, float(sum(map(ord, text)) % 97)))
     await run(tmp_path / "t.db", near, ScriptedModel(distilling(texts)), replace(PLAN, settings=settings))
-    assert [len(asked) for asked in near.embedded] == [1, BATCH, len(texts) - BATCH]
+    assert [len(asked) for asked in near.embedded] == [1, TEXTS_A_CALL, len(texts) - TEXTS_A_CALL]
 
 
 # Before the first rollout
@@ -204,7 +204,7 @@ async def test_what_wording_decided_stands_when_the_run_is_resumed(tmp_path: Pat
 def test_the_model_and_the_threshold_are_part_of_what_decides_a_run() -> None:
     runs = [plan(SETTINGS), PLAN, replace(PLAN, embedding="other")]
     runs.append(replace(PLAN, settings=replace(SETTINGS, embedding_near=0.7)))
-    assert len({run_of(each, None).id for each in runs}) == len(runs)
+    assert len({planned_run(each, None).id for each in runs}) == len(runs)
 
 
 async def test_calls_are_counted_under_the_models_own_name(tmp_path: Path) -> None:

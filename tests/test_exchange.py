@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import InputError
-from tfgrpo.priors.exchange import Event, Portable, json_text, parse, plain_text, portable_json
+from tfgrpo.priors.exchange import Event, Portable, json_text, parse_prior, plain_text, portable_json
 from tfgrpo.records import Decision, Effect, Experience, Frame, Group, Origin, Prior, Rollout, Task, TokenBias
 
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5, "tools": [{"type": "function"}]}, 0.7, 0.9)
@@ -58,13 +58,13 @@ def form() -> dict[str, Any]:
 
 
 def read(value: object) -> Portable:
-    found = parse("p.json", json.dumps(value))
+    found = parse_prior("p.json", json.dumps(value))
     assert isinstance(found, Portable)
     return found
 
 
 def test_a_prior_comes_back_with_all_that_travels_with_it() -> None:
-    found = parse("p.json", json_text(PORTABLE))
+    found = parse_prior("p.json", json_text(PORTABLE))
     assert found == PORTABLE
     assert isinstance(found, Portable)
     assert found.prior.experiences[0].origin == FIRST.origin
@@ -100,7 +100,7 @@ def test_rollouts_travel_only_when_asked_and_are_not_read_back() -> None:
     jsonschema.validate(value, SCHEMA)
     assert value["rollouts"][0]["attempts"][0]["text"] == "2"
     assert "rollouts" not in form()
-    assert parse("p.json", json_text(asked)) == PORTABLE
+    assert parse_prior("p.json", json_text(asked)) == PORTABLE
 
 
 def test_fields_that_the_form_does_not_know_are_ignored() -> None:
@@ -207,11 +207,11 @@ def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
 )
 def test_what_is_no_json_is_one_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        parse("p.json", text)
+        parse_prior("p.json", text)
     assert "\n" not in str(caught.value)
 
 
 def test_a_number_that_cannot_be_written_again_is_refused() -> None:
     text = json_text(PORTABLE).replace('"max_tokens": 5', '"max_tokens": 1e999')
     with pytest.raises(InputError, match=r"frame\.request holds a number that is too large"):
-        parse("p.json", text)
+        parse_prior("p.json", text)

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.experiences.library import Library, affordable, apply, describe, judged
-from tfgrpo.records import Decision, Edit, Effect, Experience, Origin, Task, Verdict
+from tfgrpo.records import Decision, Edit, Effect, Experience, Fate, Origin, Task
 from tfgrpo.settings import Settings
-from tfgrpo.surfaces.chat import render
+from tfgrpo.surfaces.chat import render_experiences
 
 SETTINGS = Settings()
 PAPER = Settings(recipe="paper")
@@ -20,12 +20,12 @@ def grown(*edits: Edit, settings: Settings = SETTINGS) -> Library:
     return apply(Library(), edits, TASKS, settings, run="run_1", step=2)
 
 
-def verdicts(library: Library) -> list[tuple[str, Verdict]]:
+def verdicts(library: Library) -> list[tuple[str, Fate]]:
     standing = library.standing
     return [(entry.text, standing[entry.id].verdict) for entry in library.experiences]
 
 
-def decided(library: Library, number: int, verdict: Verdict, by: str = "rule") -> Library:
+def decided(library: Library, number: int, verdict: Fate, by: str = "rule") -> Library:
     return library.decided(Decision(library.experiences[number].id, verdict, "test", by))
 
 
@@ -68,7 +68,7 @@ def test_an_update_that_is_refused_leaves_the_old_one_on_trial() -> None:
     ("settings", "verdict", "left"),
     [(SETTINGS, "on trial", 0), (SETTINGS, "kept", 1), (PAPER, "kept", 0), (SETTINGS, "awaiting review", 0)],
 )
-def test_delete_takes_back_what_no_measurement_has_kept(settings: Settings, verdict: Verdict, left: int) -> None:
+def test_delete_takes_back_what_no_measurement_has_kept(settings: Settings, verdict: Fate, left: int) -> None:
     library = decided(grown(ADD), 0, verdict)
     after = apply(library, [Edit("DELETE", target=library.experiences[0].id)], TASKS, settings)
     assert len(after.current) == left
@@ -97,7 +97,7 @@ def test_what_changes_nothing_leaves_no_trace(edit: Edit) -> None:
         ("refused", "rule", True),
     ],
 )
-def test_only_what_was_never_measured_or_judged_may_be_proposed_again(verdict: Verdict, by: str, again: bool) -> None:
+def test_only_what_was_never_measured_or_judged_may_be_proposed_again(verdict: Fate, by: str, again: bool) -> None:
     library = decided(grown(ADD), 0, verdict, by)
     assert bool(apply(library, [ADD], TASKS, SETTINGS).current) == again
     alike = replace(ADD, text=ADD.text.upper())
@@ -195,7 +195,7 @@ def test_edits_only_append_and_never_reuse_an_id(edits: list[Edit], settings: Se
 ENTRIES = tuple(Experience(f"When {number}, act.") for number in range(6))
 
 
-def trial(*verdicts: Verdict) -> Library:
+def trial(*verdicts: Fate) -> Library:
     entries = ENTRIES[: len(verdicts)]
     return Library(
         entries,
@@ -219,7 +219,7 @@ def test_the_highest_lower_bound_comes_first_when_not_all_fit() -> None:
         Effect(ENTRIES[2].id, "", 0, 0.05, 0.01, 9),  # +0.03
         Effect(ENTRIES[3].id, "", 0, 0.00, 0.05, 9),  # -0.10
     ]  # unmeasured: -0.29
-    room = count_words(render(ENTRIES[:2]))
+    room = count_words(render_experiences(ENTRIES[:2]))
     tight = replace(SETTINGS, prior_tokens=room)
     assert affordable(library, effects, tight, count_words) == (ENTRIES[2], ENTRIES[3])
     assert affordable(library, effects, replace(tight, prior_tokens=1), count_words) == ()
@@ -230,7 +230,7 @@ def test_a_prior_never_exceeds_its_tokens(room: int) -> None:
     chosen = affordable(
         trial("kept", "kept", "kept", "kept", "kept", "kept"), [], replace(SETTINGS, prior_tokens=room), count_words
     )
-    assert count_words(render(chosen)) <= room
+    assert count_words(render_experiences(chosen)) <= room
 
 
 def test_an_effect_is_described_in_points() -> None:

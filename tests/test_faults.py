@@ -23,7 +23,7 @@ from tfgrpo.errors import StoreError, UpstreamError
 from tfgrpo.learning.run import learn
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame
-from tfgrpo.serve.proxy import Proxy, Upstream
+from tfgrpo.serve.proxy import Proxy, RelayTarget
 from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, serving
@@ -94,7 +94,7 @@ async def asked_by_client_and_proxy(path: Path, model: ScriptedModel, url: str) 
     with OpenAI(store=path, base_url=url, api_key="sk-caller") as client:
         said = client.chat.completions.create(model=MODEL, messages=QUESTION)
         assert said.choices[0].message.content == "BILL"
-    async with Proxy(Upstream.parse(url), PriorSource(path, "default")) as proxy:
+    async with Proxy(RelayTarget.parse(url), PriorSource(path, "default")) as proxy:
         transport = httpx2.ASGITransport(proxy)
         async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http_client:
             body = {"model": MODEL, "messages": QUESTION}

@@ -15,14 +15,14 @@ from tfgrpo.gate.bets import (
     BET_CAP,
     GUESS,
     GUESS_SQUARED,
-    MOST,
+    LARGEST_PLAN,
     chance_of_promotion,
     next_bet,
     passes_needed,
     smallest_effect,
     tasks_needed,
 )
-from tfgrpo.gate.e_process import Gate, GateState, Verdict, decide, detectable, enough, interval
+from tfgrpo.gate.e_process import Gate, GateState, GateVerdict, detectable, enough, interval_over_tasks, judge
 
 RATES = st.tuples(st.floats(0, 1), st.floats(0, 1))
 FIRST = attempt(1)
@@ -114,16 +114,16 @@ def test_a_task_without_a_reward_in_one_arm_is_lost_to_both_in_that_pass() -> No
     assert (after.pairs, after.lost, after.lost_by_candidate) == ((2, 1, 0), 3, 1)
     assert after.differences.tolist() == [0.5, 1.0]
     assert after.estimate == 0.75
-    reason = decide(Gate(3, 4), after).reason
+    reason = judge(Gate(3, 4), after).reason
     assert "3 pairs lost, 1 by the candidate alone; 1 of the tasks never scored, taken for equal" in reason
 
 
 def test_a_gate_that_never_saw_a_pair_promotes_nothing() -> None:
     gate, lost = Gate(2, 2), rewards(nan, nan)
     once = gate.start.after(lost, lost)
-    assert decide(gate, once).verdict == "continue"
-    decision = decide(gate, once.after(lost, lost))
-    assert (decision.verdict, interval(once)) == ("reject", None)
+    assert judge(gate, once).verdict == "continue"
+    decision = judge(gate, once.after(lost, lost))
+    assert (decision.verdict, interval_over_tasks(once)) == ("reject", None)
     assert "no pair was scored; 4 pairs lost" in decision.reason
 
 
@@ -155,9 +155,9 @@ def test_all_attempts_on_one_validation_set_together_spend_alpha() -> None:
 
 
 @pytest.mark.parametrize(("more", "verdict"), [(1e-9, "promote"), (-1e-9, "reject")])
-def test_one_over_the_level_promotes_and_less_does_not(more: float, verdict: Verdict) -> None:
+def test_one_over_the_level_promotes_and_less_does_not(more: float, verdict: GateVerdict) -> None:
     state = gone(FIRST, log_e=log(40) + more, passes=PASSES, mean=0.1)
-    assert decide(FIRST, state).verdict == verdict
+    assert judge(FIRST, state).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_one_over_the_level_promotes_and_less_does_not(more: float, verdict: Ver
         (gone(FIRST, log_e=-9.0, passes=9, mean=-0.1), "reject", "the passes left could hardly show that"),
     ],
 )
-def test_a_verdict_names_what_it_is_about(state: GateState, verdict: Verdict, words: str) -> None:
-    decision = decide(FIRST, state)
+def test_a_verdict_names_what_it_is_about(state: GateState, verdict: GateVerdict, words: str) -> None:
+    decision = judge(FIRST, state)
     assert decision.verdict == verdict
     assert "the mean effect over these 24 tasks" in decision.reason
     assert words in decision.reason
@@ -183,7 +183,7 @@ def test_a_verdict_names_what_it_is_about(state: GateState, verdict: Verdict, wo
 def test_the_interval_beside_a_verdict_is_clustered_by_task() -> None:
     """20 gains of 10 points, 4 losses of 50: one of 24 tasks weighs as one, however often it was tried."""
     state = GateState((2.0,) * 20 + (-10.0,) * 4, (20,) * 24, squares=160.0, passes=20)
-    found = interval(state)
+    found = interval_over_tasks(state)
     assert found is not None
     assert (found.wins, found.losses) == (20, 4)
     assert found.mean == pytest.approx(state.estimate) == pytest.approx(0)
@@ -192,29 +192,29 @@ def test_the_interval_beside_a_verdict_is_clustered_by_task() -> None:
 
 
 def test_what_would_have_been_enough_is_enough() -> None:
-    reason = decide(FIRST, gone(FIRST, log_e=1.0, passes=24, mean=0.05)).reason
+    reason = judge(FIRST, gone(FIRST, log_e=1.0, passes=24, mean=0.05)).reason
     passes, tasks = (passes_needed(TASKS, 0.05, FIRST.level), tasks_needed(PASSES, 0.05, FIRST.level))
     assert reason.endswith(f"would take about {TASKS} tasks x {passes} passes or {tasks} tasks x {PASSES} passes")
     assert passes is not None
     assert tasks is not None
     assert passes > PASSES
     assert tasks > TASKS
-    unlucky = decide(FIRST, gone(FIRST, log_e=1.0, passes=24, mean=0.12)).reason
+    unlucky = judge(FIRST, gone(FIRST, log_e=1.0, passes=24, mean=0.12)).reason
     assert unlucky.endswith(f"estimate +12.0 points); {detectable(FIRST)}")
-    worse = decide(FIRST, gone(FIRST, log_e=-9.0, passes=24, mean=-0.1)).reason
+    worse = judge(FIRST, gone(FIRST, log_e=-9.0, passes=24, mean=-0.1)).reason
     assert worse.endswith(
         "; 24 tasks x 24 passes promote an effect of +9.1 points in 80% of runs, smaller ones less often"
     )
     few = Gate(1, 1)
     assert enough(few, gone(few, log_e=0.1)).endswith("1 task x 1 pass: too few to promote anything")
-    tiny = decide(FIRST, gone(FIRST, log_e=0.1, passes=24, mean=0.001)).reason
+    tiny = judge(FIRST, gone(FIRST, log_e=0.1, passes=24, mean=0.001)).reason
     assert tiny.endswith("would take about more than 1,000 passes")
 
 
 # Simulated arms
 
 
-def verdicts(arms: Arms, runs: int, gate: Gate = FIRST) -> list[tuple[Verdict, int]]:
+def verdicts(arms: Arms, runs: int, gate: Gate = FIRST) -> list[tuple[GateVerdict, int]]:
     """The verdict and the number of passes of each run."""
     played = [play(gate, arms, np.random.default_rng([seed, 9])) for seed in range(runs)]
     return [(decision.verdict, state.passes) for decision, state in played]
@@ -300,12 +300,12 @@ def test_what_nobody_can_run_is_not_proposed() -> None:
     assert tasks_needed(1, 0.001, 0.025) is None
     needed = passes_needed(24, 0.02, 0.025)
     assert needed is not None
-    assert 24 < needed < MOST
+    assert 24 < needed < LARGEST_PLAN
 
 
 def test_a_candidate_that_wins_every_pair_needs_but_few() -> None:
     state, gate = FIRST.start, FIRST
-    while decide(gate, state).verdict == "continue" and state.passes < 3:
+    while judge(gate, state).verdict == "continue" and state.passes < 3:
         state = state.after(np.ones(TASKS), np.zeros(TASKS))
-    assert (state.passes, decide(gate, state).verdict) == (1, "promote")
+    assert (state.passes, judge(gate, state).verdict) == (1, "promote")
     assert state.e_value == pytest.approx(exp(TASKS * log1p(GUESS / GUESS_SQUARED)))

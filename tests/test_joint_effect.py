@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfgrpo.experiences.credit import chance_of_help, counting_tasks, estimate, interval, to_keep
+from tfgrpo.experiences.credit import chance_of_help, counting_tasks, effect_interval, estimate, to_keep
 from tfgrpo.experiences.joint import joint_effect, to_keep_together
 from tfgrpo.experiences.library import Library, judged_together
 from tfgrpo.experiences.show import included
@@ -44,7 +44,7 @@ def test_where_any_one_is_enough_single_effects_miss_what_the_joint_one_sees() -
     for seed in range(20):
         groups = simulated(any_is_enough, seed=seed)
         alone.append(len(to_keep(estimate(groups, SIX, SETTINGS), SETTINGS)))
-        low, high = interval(joint_effect(groups, SIX, SETTINGS).effect)
+        low, high = effect_interval(joint_effect(groups, SIX, SETTINGS).effect)
         covered.append(low <= 0.45 <= high)
         together.append(to_keep_together(groups, SIX, SETTINGS) is not None)
     assert np.mean(alone) < 3  # of six that all do it
@@ -67,7 +67,7 @@ def test_useless_ones_are_not_kept_together() -> None:
 
 def test_harmful_ones_are_not_kept_together() -> None:
     groups = simulated(lambda shown: 0.3 if shown else 0.7)
-    assert interval(joint_effect(groups, SIX, SETTINGS).effect)[1] < 0
+    assert effect_interval(joint_effect(groups, SIX, SETTINGS).effect)[1] < 0
     assert to_keep_together(groups, SIX, SETTINGS) is None
 
 

@@ -14,7 +14,7 @@ from tfgrpo.model.budget import Budget, Ceiling, FixedPrice
 from tfgrpo.records import Task
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.testing import Receive, Scope, ScriptedModel, Send, SimulatedPolicy
+from tfgrpo.testing import ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send
 
 STEP = SMALL.group_size * len(TASKS)
 """Calls of one step."""
@@ -128,7 +128,7 @@ async def test_a_probe_that_the_budget_does_not_allow_is_an_error_and_no_failure
 class Held(ScriptedModel):
     """Answers nobody before many have asked: so many calls are in flight at once."""
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         for _ in range(50):
             await asyncio.sleep(0)
         await super().app(scope, receive, send)

@@ -13,7 +13,7 @@ from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import JSON, CallKey, ChatBody, Usage
 from tfgrpo.settings import Settings
-from tfgrpo.testing import Answer, Receive, Scope, ScriptedModel, Send, serving
+from tfgrpo.testing import Answer, ScriptedModel, _Receive, _Scope, _Send, serving
 
 from .inprocess import AT_ONCE, URL, MemoryJournal, Server, completion, refusal, upstream
 
@@ -362,7 +362,7 @@ async def test_an_answer_that_is_no_completion_fails_the_call_and_is_not_committ
 async def test_no_more_calls_are_in_flight_than_the_settings_allow() -> None:
     flying, most = 0, 0
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         nonlocal flying, most
         flying += 1
         most = max(most, flying)
@@ -381,7 +381,7 @@ async def test_no_more_calls_are_in_flight_than_the_settings_allow() -> None:
 async def test_a_cancelled_call_leaves_nothing_behind() -> None:
     reached, patience = asyncio.Event(), True
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         reached.set()
         if patience:
             await asyncio.Event().wait()
@@ -404,7 +404,7 @@ async def test_a_call_over_a_real_socket_can_be_cancelled() -> None:
     reached = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
         loop.call_soon_threadsafe(reached.set)
         while (await receive())["type"] != "http.disconnect":
             pass

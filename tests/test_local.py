@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tfgrpo.errors import LocalModelError
-from tfgrpo.model.local import Endpoint, model_path, pull, serve, serve_local, upstream
+from tfgrpo.model.local import LocalEndpoint, model_path, pull, serve_local, serve_until_interrupted, upstream
 from tfgrpo.model.local import model as files
 from tfgrpo.model.local import server as servers
 
@@ -198,7 +198,7 @@ def test_what_is_no_model_file_is_one_line(content: bytes | None, tmp_path: Path
 @pytest.mark.parametrize("url", ["https://api.openai.com/v1", "http://localhost:8000/v1", "http://local:80/v1"])
 def test_any_other_url_is_left_as_it_is(url: str) -> None:
     with upstream(url) as endpoint:
-        assert endpoint == Endpoint(url, "")
+        assert endpoint == LocalEndpoint(url, "")
 
 
 def test_without_xllamacpp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_server_that_does_not_start_is_one_line(
 def test_a_server_that_stops_by_itself_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = pose_as_llama(f"STATUSES = [200]\n{ANSWERS}", monkeypatch, tmp_path)
     with pytest.raises(LocalModelError, match=r"stopped by itself \(exit code 0\)"):
-        serve(model=str(model), say=hush)
+        serve_until_interrupted(model=str(model), say=hush)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +279,7 @@ def server() -> Iterator[servers.LocalServer]:
         yield running
 
 
-def ask(endpoint: Endpoint, path: str, **body: object) -> HTTPResponse:
+def ask(endpoint: LocalEndpoint, path: str, **body: object) -> HTTPResponse:
     data = json.dumps(body).encode() if body else None
     response: HTTPResponse = urllib.request.urlopen(f"{endpoint.base_url}{path}", data)
     return response

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.records import Group, Rollout, Task, TokenBias
 from tfgrpo.settings import Settings
-from tfgrpo.token_prior.log_odds import Counts, iterates, log_odds, pseudo_counts, step_counts, token_prior
+from tfgrpo.token_prior.log_odds import Counts, log_odds, log_odds_path, pseudo_counts, step_counts, surviving_log_odds
 
 SETTINGS = Settings(shrinkage=1.0, kl_limit=50.0, bias_z=1.0)
 """Steps are not cut."""
@@ -55,7 +55,7 @@ def test_only_mixed_groups_count_and_all_answers_tell_how_common_a_token_is() ->
 def test_failed_attempts_count_nowhere() -> None:
     assert counts(group("t", [("a", 1.0), ("b", 0.0), ("zzz", None)])).tokens.tolist() == [0, 1]
     assert counts(group("t", [("a", None), ("b", None)])).tokens.tolist() == []
-    assert token_prior((), [counts(group("t", [("a", None)]))], PIECES, SETTINGS) == ()
+    assert surviving_log_odds((), [counts(group("t", [("a", None)]))], PIECES, SETTINGS) == ()
 
 
 def test_a_token_of_typical_frequency_has_as_many_pseudo_counts_as_the_shrinkage() -> None:
@@ -105,7 +105,7 @@ def wanted(tasks: int, right: str = "a", wrong: str = "b") -> list[Group]:
 
 
 def test_what_winners_say_is_favoured_where_many_tasks_agree() -> None:
-    kept = {entry.piece: entry for entry in token_prior((), [counts(*wanted(8))], PIECES, SETTINGS)}
+    kept = {entry.piece: entry for entry in surviving_log_odds((), [counts(*wanted(8))], PIECES, SETTINGS)}
     assert set(kept) == {b"a", b"b"}
     assert kept[b"a"].bias > 1
     assert kept[b"b"].bias == pytest.approx(-kept[b"a"].bias)
@@ -118,46 +118,48 @@ def test_z_is_that_of_the_paper_whatever_the_temperature_and_the_cuts(temperatur
     found = counts(*wanted(8), temperature=temperature)
     delta, variance = log_odds(found.won.sum(axis=0), found.lost.sum(axis=0), found.prior)
     for settings in (SETTINGS, replace(SETTINGS, kl_limit=0.02)):
-        kept = {entry.token: entry.z for entry in token_prior((), [found], PIECES, settings)}
+        kept = {entry.token: entry.z for entry in surviving_log_odds((), [found], PIECES, settings)}
         assert kept[0] == pytest.approx(delta[0] / variance[0] ** 0.5)
 
 
 def test_words_of_single_tasks_never_enter() -> None:
     own = [group(f"t{place}", [(chr(101 + place) * 9, 1.0), ("b", 0.0)]) for place in range(8)]
-    assert {entry.piece for entry in token_prior((), [counts(*own)], PIECES, SETTINGS)} == {b"b"}
+    assert {entry.piece for entry in surviving_log_odds((), [counts(*own)], PIECES, SETTINGS)} == {b"b"}
 
 
 def test_a_token_that_some_tasks_want_and_others_do_not_is_shrunk_away() -> None:
     both = [*wanted(6), *(group(f"other {place}", [("b", 1.0)] * 3 + [("a", 0.0)] * 3) for place in range(6))]
-    assert token_prior((), [counts(*both)], PIECES, SETTINGS) == ()
+    assert surviving_log_odds((), [counts(*both)], PIECES, SETTINGS) == ()
 
 
 def test_a_step_is_cut_at_what_the_kl_limit_allows_and_the_sum_at_the_cap() -> None:
     settings = replace(SETTINGS, kl_limit=0.02, bias_cap=0.5)
-    paths = iterates({}, [counts(*wanted(8))] * 4, settings)
+    paths = log_odds_path({}, [counts(*wanted(8))] * 4, settings)
     assert [path[0] for path in paths] == pytest.approx([0.2, 0.4, 0.5, 0.5])
 
 
 def test_a_bias_is_scaled_to_the_temperature_that_it_acts_at() -> None:
-    warm, cold = (iterates({}, [counts(*wanted(1), temperature=t)], SETTINGS)[0][0] for t in (1.0, 0.5))
+    warm, cold = (log_odds_path({}, [counts(*wanted(1), temperature=t)], SETTINGS)[0][0] for t in (1.0, 0.5))
     assert 0 < warm < SETTINGS.bias_cap
     assert warm == pytest.approx(2 * cold)
 
 
 def test_late_steps_weigh_more_in_what_is_kept() -> None:
     first, silence = counts(*wanted(8)), counts(group("t", [("a", 1.0), ("a", 0.0)]))
-    (once,) = (entry for entry in token_prior((), [first, silence], PIECES, SETTINGS) if entry.token == 0)
-    (late,) = (entry for entry in token_prior((), [silence, first], PIECES, SETTINGS) if entry.token == 0)
+    (once,) = (entry for entry in surviving_log_odds((), [first, silence], PIECES, SETTINGS) if entry.token == 0)
+    (late,) = (entry for entry in surviving_log_odds((), [silence, first], PIECES, SETTINGS) if entry.token == 0)
     assert late.bias == pytest.approx(once.bias * 2 / 3, rel=1e-3)
 
 
 def test_what_was_inherited_stays_where_nothing_new_was_said() -> None:
     before = (TokenBias(25, b"z", 1.5, 4.0, 9),)
-    assert token_prior(before, [], PIECES, SETTINGS) == before
-    kept = {entry.token: entry for entry in token_prior(before, [counts(*wanted(8))], {0: b"a", 1: b"b"}, SETTINGS)}
+    assert surviving_log_odds(before, [], PIECES, SETTINGS) == before
+    kept = {
+        entry.token: entry for entry in surviving_log_odds(before, [counts(*wanted(8))], {0: b"a", 1: b"b"}, SETTINGS)
+    }
     assert kept[25] == before[0]
     assert set(kept) == {0, 1, 25}
 
 
 def test_no_more_entries_are_kept_than_the_settings_allow() -> None:
-    assert len(token_prior((), [counts(*wanted(8))], PIECES, replace(SETTINGS, bias_entries=1))) == 1
+    assert len(surviving_log_odds((), [counts(*wanted(8))], PIECES, replace(SETTINGS, bias_entries=1))) == 1

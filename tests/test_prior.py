@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.records import JSON, Experience, Frame, Prior, Snapshot, TokenBias
-from tfgrpo.surfaces.chat import merge_bias, prior_for, render, token_estimate, with_prior
+from tfgrpo.surfaces.chat import merge_bias, prior_for, render_experiences, token_estimate, with_prior
 
 EXPERIENCES = (Experience("Answer with one word."), Experience("Use {{braces}} and \\frac{1}{2} as they are."))
 BIASES = (TokenBias(1, b"a", 2.0, 3.0, 4), TokenBias(2, b"b", -1.5, 3.0, 4))
@@ -53,7 +53,7 @@ def test_the_callers_messages_stay_and_ours_comes_after_the_leading_system_ones(
         roles = [entry.get("role") if isinstance(entry, dict) else None for entry in messages]
         lead = next((place for place, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
         ours = sent.pop(lead)
-        assert ours == {"role": roles[lead - 1] if lead else "system", "content": render(prior.experiences)}
+        assert ours == {"role": roles[lead - 1] if lead else "system", "content": render_experiences(prior.experiences)}
     assert sent == before
 
 
@@ -135,8 +135,8 @@ def test_a_token_prior_goes_only_to_the_model_that_it_was_learned_on() -> None:
 
 
 def test_nothing_is_rendered_of_nothing() -> None:
-    assert render(()) == ""
-    assert render(EXPERIENCES).count("\n- ") == 2
+    assert render_experiences(()) == ""
+    assert render_experiences(EXPERIENCES).count("\n- ") == 2
 
 
 @given(st.text())

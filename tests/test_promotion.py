@@ -11,7 +11,7 @@ import pytest
 from tests.routing import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative, upstream
 from tfgrpo.errors import InputError, ModelError, RewardError, UpstreamError
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.result import Learned
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model.budget import Budget
 from tfgrpo.observer import Silent
@@ -20,7 +20,7 @@ from tfgrpo.rollouts.rewards import Reward, load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-from tfgrpo.trials import Outcome, Validation
+from tfgrpo.trials import GateTrial, TrialOutcome
 
 EXACT = load_reward("exact")
 VALIDATION = tuple(
@@ -51,18 +51,18 @@ async def run(
     budget: Budget | None = None,
     fresh: bool = False,
     kind: type[Store] = Store,
-) -> Learned:
+) -> LearningResult:
     with kind(path) as store:
         async with upstream(model, store, plan.settings, budget) as calls:
             return await learn(plan, store, calls, Silent(), budget=budget, fresh=fresh)
 
 
-def validation(path: Path, place: int = -1) -> Validation:
+def validation(path: Path, place: int = -1) -> GateTrial:
     with Store(path) as store:
         return store.validations("default")[place]
 
 
-def outcome(path: Path) -> Outcome:
+def outcome(path: Path) -> TrialOutcome:
     found = validation(path).outcome
     assert found is not None
     return found
@@ -174,7 +174,7 @@ async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_
     class Overtaken(Store):
         """Somebody makes another prior live during the gate."""
 
-        def end_validation(self, validation: Validation, outcome: Outcome) -> None:
+        def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
             super().end_validation(validation, outcome)
             self.add_prior(other)
             self.set_state("default", other.id, "live", frame=PLAN.frame, by="A. Person")
@@ -233,7 +233,7 @@ async def test_validation_tasks_that_were_learned_from_are_refused_before_anythi
 # Interrupted
 
 
-def cut_in_the_gate(whole: Learned, path: Path, share: float) -> int:
+def cut_in_the_gate(whole: LearningResult, path: Path, share: float) -> int:
     """So many calls that a run is cut in the gate, after that share of it."""
     with Store(path) as store:
         stages = store.spent_by_stage(whole.run.id)
@@ -263,18 +263,18 @@ def dying(after: str) -> type[Store]:
     """A store whose process dies once that was written."""
 
     class Dying(Store):
-        def begin_validation(self, wanted: Validation) -> Validation:
+        def begin_validation(self, wanted: GateTrial) -> GateTrial:
             begun = super().begin_validation(wanted)
             if after == "begin":
                 raise Killed
             return begun
 
-        def add_pass(self, validation: Validation, made: object) -> None:
+        def add_pass(self, validation: GateTrial, made: object) -> None:
             super().add_pass(validation, made)  # type: ignore[arg-type]  # passed on as it came
             if after == "pass":
                 raise Killed
 
-        def end_validation(self, validation: Validation, outcome: Outcome) -> None:
+        def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
             super().end_validation(validation, outcome)
             if after == "outcome":
                 raise Killed
@@ -302,7 +302,7 @@ async def test_a_run_killed_between_two_writes_ends_as_if_it_had_not_been(tmp_pa
 # Rewards
 
 
-async def score_letters(path: Path, reward: Reward, settings: Settings = SMALL) -> Learned:
+async def score_letters(path: Path, reward: Reward, settings: Settings = SMALL) -> LearningResult:
     return await run(policy(), path, replace(PLAN, reward=reward, reward_name="tests:reward", settings=settings))
 
 

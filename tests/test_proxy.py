@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 from tfgrpo import AsyncOpenAI
 from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody
-from tfgrpo.serve.proxy import Limits, Proxy, Upstream, serve
+from tfgrpo.serve.proxy import Limits, Proxy, RelayTarget, serve
 from tfgrpo.serve.proxy.upstream import end_to_end
 from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
@@ -110,7 +110,7 @@ async def front(source: PriorSource) -> AsyncIterator[Serve]:
 
         async def start(upstream: App | str, *, base: str = "/v1", key: str | None = None, **limits: Any) -> Front:
             address = upstream if isinstance(upstream, str) else await stack.enter_async_context(running(upstream))
-            proxy = Proxy(Upstream.parse(address + base, key), source, Limits(**{"silence": PATIENCE, **limits}))
+            proxy = Proxy(RelayTarget.parse(address + base, key), source, Limits(**{"silence": PATIENCE, **limits}))
             await stack.enter_async_context(proxy)
             front = Front(proxy, await stack.enter_async_context(running(proxy)))
             await stack.enter_async_context(front.in_process)
@@ -199,7 +199,7 @@ async def test_what_an_inner_proxy_did_is_told_through_an_outer_one_that_did_not
 ) -> None:
     inner = await front(ScriptedModel(lambda body: "BILL").app)
     idle = PriorSource(tmp_path / "none.db", "default")
-    async with Proxy(Upstream.parse(f"{inner.address}/v1"), idle) as outer, calling(outer) as client:
+    async with Proxy(RelayTarget.parse(f"{inner.address}/v1"), idle) as outer, calling(outer) as client:
         response = await client.post(CHAT, json=BODY)
     assert response.headers.get_list(PRIOR_HEADER) == [PRIOR.id]
     assert response.headers.get_list(VARIANT_HEADER) == ["live"]
@@ -282,7 +282,7 @@ async def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
     source = PriorSource(tmp_path / "t.db", "default")
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(running(model.app))
-        client = calling(await stack.enter_async_context(Proxy(Upstream.parse(f"{address}/v1"), source)))
+        client = calling(await stack.enter_async_context(Proxy(RelayTarget.parse(f"{address}/v1"), source)))
         responses = [await client.post(CHAT, json=BODY) for _ in range(2)]
     assert [response.headers[PRIOR_HEADER] for response in responses] == ["none", "none"]
     assert all(is_as_written(body) for body in model.requests)
@@ -474,7 +474,7 @@ async def test_the_key_of_the_upstream_replaces_the_callers_and_is_never_told(
     await at.chat(authorization="Bearer sk-caller")
     await at.in_process.get("/v1/models")
     assert [upstream.headers(place)["authorization"] for place in (0, 1)] == ["Bearer sk-secret"] * 2
-    assert "secret" not in repr(Upstream.parse("http://host/v1", "sk-secret"))
+    assert "secret" not in repr(RelayTarget.parse("http://host/v1", "sk-secret"))
     assert "sk-" not in caplog.text
 
 
@@ -605,13 +605,13 @@ async def test_an_upstream_that_keeps_silent_is_a_504(front: Serve) -> None:
     ],
 )
 def test_the_proxys_v1_stands_for_the_base(base: str, path: bytes, address: str) -> None:
-    assert Upstream.parse(base).url(path, b"") == address
-    assert Upstream.parse(base).url(path, b"a=%20") == f"{address}?a=%20"
+    assert RelayTarget.parse(base).url(path, b"") == address
+    assert RelayTarget.parse(base).url(path, b"a=%20") == f"{address}?a=%20"
 
 
 @pytest.mark.parametrize("path", [b"/v1/../admin", b"/..", b"/v1/%2e%2E/admin", b"/v1/a/.%2e"])
 def test_a_path_that_climbs_has_no_address(path: bytes) -> None:
-    assert Upstream.parse("http://host/team/v1").url(path, b"") is None
+    assert RelayTarget.parse("http://host/team/v1").url(path, b"") is None
 
 
 async def test_a_path_that_climbs_is_refused(front: Serve) -> None:
@@ -636,7 +636,7 @@ async def test_a_path_that_climbs_is_refused(front: Serve) -> None:
 )
 def test_an_upstream_that_cannot_be_is_one_clear_line(url: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as raised:
-        Upstream.parse(url)
+        RelayTarget.parse(url)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -670,7 +670,7 @@ def test_the_proxies_of_the_environment_count(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://corp:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
-    assert Upstream.parse(base).forward_proxy() == proxy
+    assert RelayTarget.parse(base).forward_proxy() == proxy
 
 
 # The process

@@ -4,7 +4,7 @@ import httpx2
 import openai
 import pytest
 
-from tfgrpo.model.refusals import OPTIONAL, rejected_parameter, without
+from tfgrpo.model.refusals import OPTIONAL, rejected_parameter, without_parameters
 from tfgrpo.records import JSON, ChatBody
 
 BODY: ChatBody = {"model": "fake", "messages": [], "max_tokens": 8, "logprobs": True, "top_logprobs": 20, "seed": 1}
@@ -16,11 +16,11 @@ def error(status: int, body: JSON, text: str = "") -> openai.APIStatusError:
 
 
 def test_a_limit_is_renamed_and_logprobs_take_their_number_with_them() -> None:
-    assert without(BODY, {}) == BODY
-    kept = without(BODY, {"max_tokens": "", "logprobs": ""})
+    assert without_parameters(BODY, {}) == BODY
+    kept = without_parameters(BODY, {"max_tokens": "", "logprobs": ""})
     assert kept["max_completion_tokens"] == 8
     assert not kept.keys() & {"max_tokens", "logprobs", "top_logprobs"}
-    own = without({**BODY, "max_completion_tokens": 4}, {"max_tokens": ""})
+    own = without_parameters({**BODY, "max_completion_tokens": 4}, {"max_tokens": ""})
     assert (own["max_completion_tokens"], own["top_logprobs"]) == (4, 20)
 
 

@@ -11,7 +11,7 @@ from tests import stories
 from tfgrpo.errors import StoreError
 from tfgrpo.evaluation.difference import Difference
 from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
-from tfgrpo.report import Figures, gather, verdict
+from tfgrpo.report import Figures, gather_figures, verdict
 from tfgrpo.report.figures import clustered
 from tfgrpo.store import Store
 from tfgrpo.trials import Reached
@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 async def told(store: Store) -> Figures:
     run, _ = await stories.tell(store)
-    return gather(store, run.id)
+    return gather_figures(store, run.id)
 
 
 # Figures
@@ -61,9 +61,9 @@ async def test_experiences_come_with_their_last_effect_and_verdict_the_strongest
 
 async def test_what_was_decided_after_the_run_stands_beside_its_verdict(store: Store) -> None:
     run, _ = await stories.tell(store)
-    name = gather(store, run.id).tried[0].experience.id
+    name = gather_figures(store, run.id).tried[0].experience.id
     store.add_decisions("default", [Decision(name, "retired", "too slow", "ann")])
-    helps = gather(store, run.id).tried[0]
+    helps = gather_figures(store, run.id).tried[0]
     assert helps.decision and helps.since
     assert (helps.decision.verdict, helps.since.by) == ("kept", "ann")
 
@@ -80,10 +80,10 @@ async def test_failed_attempts_are_counted_by_their_error(store: Store) -> None:
 
 async def test_the_prior_of_a_run_is_the_one_that_it_made_live(store: Store) -> None:
     run, prior = await stories.tell(store)
-    figures = gather(store, run.id)
+    figures = gather_figures(store, run.id)
     assert (figures.prior, figures.state) == (prior, "ungated")
     store.set_state("default", prior.id, "rolled back", frame=stories.FRAME, by="ann")
-    assert gather(store, run.id).state == "rolled back"
+    assert gather_figures(store, run.id).state == "rolled back"
 
 
 def test_the_interval_is_as_wide_as_the_tasks_differ_however_many_attempts_there_are() -> None:
@@ -100,7 +100,7 @@ def test_a_single_task_has_no_interval() -> None:
 
 def test_an_unknown_run_says_where_runs_are_listed(store: Store) -> None:
     with pytest.raises(StoreError, match="no run run_nowhere in the store; `tfgrpo runs list`"):
-        gather(store, "run_nowhere")
+        gather_figures(store, "run_nowhere")
 
 
 # Verdicts
@@ -125,7 +125,7 @@ async def test_a_run_that_made_nothing_says_why(
     run = await stories.begin(store)
     if status != "running":
         store.end(run.id, status, store.spent(run.id), result)
-    figures = gather(store, run.id)
+    figures = gather_figures(store, run.id)
     assert verdict(figures).title == title
     assert verdict(figures).why.startswith(result.get("error", ""))
     assert figures.entry.run.usage == Usage(7, 700, 70)
@@ -133,7 +133,7 @@ async def test_a_run_that_made_nothing_says_why(
 
 def test_a_run_in_which_nothing_happened_has_empty_figures(store: Store) -> None:
     run, _ = store.begin(Run("learn", "default", Frame("m"), {}, (), "exact"))
-    figures = gather(store, run.id)
+    figures = gather_figures(store, run.id)
     assert (figures.steps, figures.tried, figures.refused, figures.failures, figures.stages) == ((), (), (), (), {})
 
 
@@ -143,7 +143,7 @@ def test_a_run_in_which_nothing_happened_has_empty_figures(store: Store) -> None
 def test_an_evaluation_is_judged_by_its_interval(store: Store, low: float, high: float, title: str) -> None:
     store.add_prior(Prior())
     run = stories.evaluate(store, Prior())
-    figures = gather(store, run.id)
+    figures = gather_figures(store, run.id)
     assert figures.measured
     gain = Difference((low + high) / 2, low, high, 1, 1, 1)
     measured = replace(figures.measured, contrasts={"learned - frozen": gain})
@@ -164,7 +164,7 @@ async def test_the_gate_has_the_first_word(
 ) -> None:
     run, prior = await stories.tell(store)
     stories.validate(store, run, prior, (-0.5, 1.5, 3.95), reached)
-    found = verdict(gather(store, run.id))
+    found = verdict(gather_figures(store, run.id))
     assert found.title == title
     assert all(word in found.why for word in words)
 
@@ -176,7 +176,7 @@ async def test_what_passed_the_gate_and_waits_is_not_called_promoted(store: Stor
     store.set_state(run.namespace, prior.id, "candidate", frame=stories.FRAME, run=run.id)
     stories.validate(store, run, prior, (-0.5, 1.5, 3.95), "promoted")
     store.end(run.id, "finished", store.spent(run.id), {})
-    found = verdict(gather(store, run.id))
+    found = verdict(gather_figures(store, run.id))
     assert found.title == "Passed the gate, but is not live: +9.8 points on these 5 validation tasks"
     assert found.why.startswith("It was not tested against what is live now; e-value 51.9 after 3 passes")
     assert found.tone == "unsure"
@@ -185,7 +185,7 @@ async def test_what_passed_the_gate_and_waits_is_not_called_promoted(store: Stor
 @pytest.mark.parametrize(("tasks", "title"), [(4, "Too few tasks to tell"), (5, "Better than frozen")])
 def test_an_interval_over_a_few_tasks_shows_nothing(store: Store, tasks: int, title: str) -> None:
     store.add_prior(Prior())
-    figures = gather(store, stories.evaluate(store, Prior()).id)
+    figures = gather_figures(store, stories.evaluate(store, Prior()).id)
     assert figures.measured
     found = verdict(replace(figures, measured=replace(figures.measured, tasks=tasks)))
     assert found.title.startswith(title)
@@ -195,7 +195,7 @@ def test_an_interval_over_a_few_tasks_shows_nothing(store: Store, tasks: int, ti
 async def test_an_evaluation_is_told_beside_an_ungated_prior(store: Store) -> None:
     run, prior = await stories.tell(store)
     stories.evaluate(store, prior)
-    found = verdict(gather(store, run.id))
+    found = verdict(gather_figures(store, run.id))
     assert found.title == "Ungated: no test has passed it"
     assert "On 48 tasks that learning did not see it is +27.6 points from frozen" in found.why
 
@@ -205,7 +205,7 @@ async def test_an_evaluation_of_an_older_version_has_one_difference(store: Store
     run = stories.evaluate(store, Prior())
     result = {name: value for name, value in run.result.items() if name not in ("differences", "pass_at_k")}
     store.end(run.id, "finished", Usage(), result)
-    measured = gather(store, run.id).measured
+    measured = gather_figures(store, run.id).measured
     assert measured
     assert list(measured.contrasts) == ["learned - frozen"]
     assert measured.gain == Difference(**stories.CONTRASTS["learned - frozen"])  # type: ignore[arg-type]  # counts are whole
@@ -225,7 +225,7 @@ async def test_an_evaluation_of_an_older_version_has_one_difference(store: Store
 async def test_what_a_budget_ended_is_no_success(store: Store, result: dict[str, str], title: str, why: str) -> None:
     run, _ = await stories.tell(store)
     store.end(run.id, "out of budget", Usage(), result)
-    found = verdict(gather(store, run.id))
+    found = verdict(gather_figures(store, run.id))
     assert found.title == title
     assert found.why.startswith(why)
 
@@ -233,4 +233,4 @@ async def test_what_a_budget_ended_is_no_success(store: Store, result: dict[str,
 async def test_what_is_live_already_is_nothing_new(store: Store) -> None:
     run = await stories.begin(store)
     store.end(run.id, "finished", Usage(), {"candidate": "prior_1", "state": None})
-    assert verdict(gather(store, run.id)).title == "Nothing new: what was learned is live already"
+    assert verdict(gather_figures(store, run.id)).title == "Nothing new: what was learned is live already"

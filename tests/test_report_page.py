@@ -30,7 +30,7 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
 )
-from tfgrpo.report import gather, render
+from tfgrpo.report import gather_figures, render_page
 from tfgrpo.report.repeat import NAMED, SWITCHES, VALUES, repeat_of
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -83,7 +83,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 async def told(store: Store) -> tuple[str, Page]:
     run, _ = await stories.tell(store)
-    return run.id, Page(render(gather(store, run.id)))
+    return run.id, Page(render_page(gather_figures(store, run.id)))
 
 
 # Numbers
@@ -92,7 +92,7 @@ async def told(store: Store) -> tuple[str, Page]:
 async def test_the_numbers_of_the_steps_are_the_stores(store: Store) -> None:
     run, page = await told(store)
     expected = []
-    for step in gather(store, run).steps:
+    for step in gather_figures(store, run).steps:
         assert step.reward
         groups = [group for group in store.groups(run) if group.step == step.number - 1]
         rewards = [rollout.reward for group in groups for rollout in group.scored if rollout.reward is not None]
@@ -130,7 +130,7 @@ async def test_the_numbers_of_the_gate_are_the_stores(store: Store, verdict: Rea
     run, prior = await stories.tell(store)
     stories.validate(store, run, prior, (-0.5, 1.5, 3.95), verdict)
     (gate,) = store.validations(run=run.id)
-    page = Page(render(gather(store, run.id)))
+    page = Page(render_page(gather_figures(store, run.id)))
     outcome = gate.outcome
     found = (outcome.estimate, outcome.low, outcome.high, outcome.lost, outcome.lost_by_candidate) if outcome else ()
     terms = (gate.attempt, len(gate.tasks), gate.level, gate.alpha)
@@ -142,14 +142,14 @@ async def test_the_numbers_of_the_gate_are_the_stores(store: Store, verdict: Rea
 async def test_the_last_evaluation_of_the_prior_stands_beside_what_the_run_says(store: Store) -> None:
     run, prior = await stories.tell(store)
     stories.evaluate(store, prior)
-    page = Page(render(gather(store, run.id)))
+    page = Page(render_page(gather_figures(store, run.id)))
     assert page.numbers["arms"] == [0.479, 0.812, 0.5, 0.812, 0.755, 0.9, 0.333]
     assert page.numbers["contrasts"] == [number for one in stories.CONTRASTS.values() for number in one.values()]
 
 
 async def test_what_it_cost_is_said_where_a_price_is_given(store: Store) -> None:
     run, _ = await stories.tell(store)
-    page = Page(render(gather(store, run.id), FixedPrice(1.0, 10.0)))
+    page = Page(render_page(gather_figures(store, run.id), FixedPrice(1.0, 10.0)))
     usd = [
         usage.prompt_tokens * 1e-6 + usage.completion_tokens * 1e-5 for usage in store.spent_by_stage(run.id).values()
     ]
@@ -167,7 +167,7 @@ async def test_what_was_refused_and_what_failed_is_counted_with_examples(store: 
 
 async def test_it_loads_nothing_and_runs_nothing(store: Store) -> None:
     run, _ = await stories.tell(store)
-    html = render(gather(store, run.id))
+    html = render_page(gather_figures(store, run.id))
     page = Page(html)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "form", "a"}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
@@ -178,7 +178,7 @@ async def test_it_loads_nothing_and_runs_nothing(store: Store) -> None:
 
 async def test_ids_are_unique_and_what_plots_refer_to_is_there(store: Store) -> None:
     run, _ = await stories.tell(store)
-    html = render(gather(store, run.id))
+    html = render_page(gather_figures(store, run.id))
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert not [name for name in ids if ids.count(name) > 1]
     referred = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', html)
@@ -188,7 +188,7 @@ async def test_ids_are_unique_and_what_plots_refer_to_is_there(store: Store) -> 
 
 async def test_plots_take_the_colours_and_letters_of_the_page(store: Store) -> None:
     run, _ = await stories.tell(store)
-    html = render(gather(store, run.id))
+    html = render_page(gather_figures(store, run.id))
     plots = "".join(re.findall(r"<svg.*?</svg>", html, re.DOTALL))
     assert set(re.findall(r"var\(--(\w+)\)", plots)) <= set(re.findall(r"--(\w+):", html))
     assert "var(--good)" in plots
@@ -244,8 +244,8 @@ def hostile(store: Store, text: str) -> str:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_of_others_are_shown_and_never_obeyed(store: Store, text: str) -> None:
-    page = Page(html := render(gather(store, hostile(store, text))))
-    plain = Page(render(gather(store, hostile(store, "plain"))))
+    page = Page(html := render_page(gather_figures(store, hostile(store, text))))
+    plain = Page(render_page(gather_figures(store, hostile(store, "plain"))))
     assert [(tag, sorted(found)) for tag, found in page.tags] == [(tag, sorted(found)) for tag, found in plain.tags]
     html.encode("utf-8")
     assert not re.search("[\x00-\x08\x0b-\x1f\u200b\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
@@ -261,7 +261,7 @@ async def test_a_run_that_did_not_finish_has_a_page(store: Store, status: str) -
     run = await stories.begin(store)
     if status != "running":
         store.end(run.id, status, store.spent(run.id), {"error": "401: no <key>"})  # type: ignore[arg-type]  # a literal
-    page = Page(render(gather(store, run.id)))
+    page = Page(render_page(gather_figures(store, run.id)))
     assert page.words["verdict"] == {"running": "Running, or killed"}.get(status, status.capitalize())
     assert ("401: no <key>" in page.words["page"]) == (status == "failed")
     assert page.numbers["stages"][-3:] == [7, 700, 70]
@@ -269,7 +269,7 @@ async def test_a_run_that_did_not_finish_has_a_page(store: Store, status: str) -
 
 def test_a_run_in_which_nothing_happened_has_a_page(store: Store) -> None:
     run, _ = store.begin(Run("learn", "default", Frame("m"), {}, (), "exact"))
-    page = Page(render(gather(store, run.id)))
+    page = Page(render_page(gather_figures(store, run.id)))
     assert "No step has been completed." in page.words["page"]
     assert "None was proposed." in page.words["page"]
 
@@ -278,14 +278,14 @@ def test_a_step_in_which_nothing_was_scored_has_a_page(store: Store) -> None:
     store.add_tasks(stories.TASKS)
     run, _ = store.begin(Run("learn", "default", Frame("m"), {}, (stories.TASKS[0].id,), "exact"))
     store.add_group(run.id, stories.group_of(stories.TASKS[0], 0, (None, None)))
-    page = Page(render(gather(store, run.id)))
+    page = Page(render_page(gather_figures(store, run.id)))
     assert page.numbers["steps"] == [1, 2, 2]
 
 
 def test_an_evaluation_has_a_page(store: Store) -> None:
     store.add_prior(Prior())
     run = stories.evaluate(store, Prior())
-    page = Page(render(gather(store, run.id)))
+    page = Page(render_page(gather_figures(store, run.id)))
     assert page.words["verdict"] == "Better than frozen by +27.6 points"
     assert page.numbers["arms"] == [0.479, 0.812, 0.5, 0.812, 0.755, 0.9, 0.333]
     assert page.numbers["contrasts"] == [number for one in stories.CONTRASTS.values() for number in one.values()]
@@ -294,9 +294,9 @@ def test_an_evaluation_has_a_page(store: Store) -> None:
 
 def test_an_evaluation_on_a_few_tasks_has_no_interval(store: Store) -> None:
     store.add_prior(Prior())
-    figures = gather(store, stories.evaluate(store, Prior()).id)
+    figures = gather_figures(store, stories.evaluate(store, Prior()).id)
     assert figures.measured
-    text = render(replace(figures, measured=replace(figures.measured, tasks=4)))
+    text = render_page(replace(figures, measured=replace(figures.measured, tasks=4)))
     ends = {number for one in stories.CONTRASTS.values() for number in (one["low"], one["high"])}
     assert not ends & set(Page(text).numbers["contrasts"])
     assert "no interval" in text
@@ -350,7 +350,7 @@ def test_the_page_says_how_many_tasks_each_side_had(store: Store) -> None:
     run, _ = store.begin(Run("learn", "default", Frame("m"), sides, (), "exact"))
     store.hold_out(run.id, "validation", ids[:5])
     store.hold_out(run.id, "test", ids[5:])
-    words = Page(render(gather(store, run.id))).words["page"]
+    words = Page(render_page(gather_figures(store, run.id))).words["page"]
     assert "VALIDATION that of the 5 validation tasks, TEST that of the 1 test tasks" in words
 
 

@@ -19,7 +19,7 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
 )
-from tfgrpo.rollouts.executor import ChatExecutor, attempt_once, gather, request_body, roll_group, sampling
+from tfgrpo.rollouts.executor import ChatExecutor, concurrently, request_body, roll_group, rollout_once, sampling
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 FRAME = Frame("fake", "Route it.", {"max_tokens": 8, "temperature": 9, "logit_bias": {"1": 5}}, 0.7, 0.95)
@@ -146,12 +146,12 @@ async def test_an_upstream_that_cannot_be_used_is_no_attempt() -> None:
 async def test_a_single_call_is_biased_and_raises() -> None:
     model = ScriptedModel(lambda body: "billing")
     assert (
-        await attempt_once(model, FRAME, Task("Where?"), PRIOR, backend=Backend(logit_bias="honoured"), seed=4)
+        await rollout_once(model, FRAME, Task("Where?"), PRIOR, backend=Backend(logit_bias="honoured"), seed=4)
     ).text == "billing"
     assert model.requests[0]["logit_bias"] == {"1": 5, "2": -1.0}
     model.script = lambda body: Answer("overloaded", status=500)
     with pytest.raises(ModelError, match="overloaded"):
-        await attempt_once(model, FRAME, Task("Where?"), PRIOR, backend=Backend())
+        await rollout_once(model, FRAME, Task("Where?"), PRIOR, backend=Backend())
 
 
 async def test_a_group_is_in_order_of_sample_and_of_one_prior() -> None:
@@ -190,8 +190,8 @@ async def failing(error: BaseException, turns: int = 0) -> int:
 
 
 async def test_results_come_in_the_order_given() -> None:
-    assert await gather(value(number, 10 - number) for number in range(10)) == list(range(10))
-    assert await gather(()) == []
+    assert await concurrently(value(number, 10 - number) for number in range(10)) == list(range(10))
+    assert await concurrently(()) == []
 
 
 async def test_the_first_error_cancels_the_rest_and_comes_out_bare() -> None:
@@ -206,7 +206,7 @@ async def test_the_first_error_cancels_the_rest_and_comes_out_bare() -> None:
         return number
 
     with pytest.raises(StoreError, match="first"):
-        await gather(
+        await concurrently(
             [patient(1), failing(ModelError("second"), 5), failing(StoreError("first"), 2), patient(4)],
         )
     assert sorted(cancelled) == [1, 4]
@@ -218,7 +218,7 @@ async def test_an_error_deep_inside_comes_out_as_it_is(error: Exception) -> None
     async def nested(depth: int) -> int:
         if not depth:
             return await failing(error, 3)
-        return sum(await gather([nested(depth - 1), nested(depth - 1)]))
+        return sum(await concurrently([nested(depth - 1), nested(depth - 1)]))
 
     with pytest.raises(type(error)) as caught:
         await nested(3)
@@ -238,7 +238,7 @@ async def test_work_that_cannot_even_be_listed_is_an_error_and_starts_nothing() 
         raise StoreError("no second")
 
     with pytest.raises(StoreError, match="no second"):
-        await gather(listed())
+        await concurrently(listed())
     assert started == []
 
 
@@ -253,9 +253,9 @@ async def test_cancelling_cancels_the_work_and_is_passed_on() -> None:
         return number
 
     async def two(number: int) -> list[int]:
-        return await gather([work(number), work(number + 1)])
+        return await concurrently([work(number), work(number + 1)])
 
-    everything = asyncio.create_task(gather([two(0), two(2)]))
+    everything = asyncio.create_task(concurrently([two(0), two(2)]))
     await value(0, 5)
     everything.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -266,7 +266,7 @@ async def test_cancelling_cancels_the_work_and_is_passed_on() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
 def test_an_interrupt_inside_the_work_ends_the_program_as_itself(error: BaseException) -> None:
     async def nested() -> list[list[int]]:
-        return await gather([gather([failing(error, 2), value(1, 50)])])
+        return await concurrently([concurrently([failing(error, 2), value(1, 50)])])
 
     with pytest.raises(type(error)):
         asyncio.run(nested())

@@ -8,8 +8,8 @@ import pytest
 from tests.inprocess import MemoryJournal
 from tests.routing import ADVICE, HARM, TASKS, distilling, run
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.experiences.step_notes import Attempt, StepLog, TakenIn
-from tfgrpo.learning.result import Learned
+from tfgrpo.experiences.step_notes import DistillerTry, StepNotes, TakenIn
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -21,15 +21,15 @@ PROSE = "I think it went well."
 
 async def test_what_is_noted_is_found_again() -> None:
     journal = MemoryJournal()
-    log, again = StepLog(journal, "run_1"), StepLog(journal, "run_1")
+    log, again = StepNotes(journal, "run_1"), StepNotes(journal, "run_1")
     assert await log.taken_in(0) is None
     first = await log.next_attempt(0, "task_1")
-    assert first == Attempt(0, "task_1", 0)
+    assert first == DistillerTry(0, "task_1", 0)
     await log.fail(first, "prose")
     assert await again.failure(first) == "prose"
-    assert await again.next_attempt(0, "task_1") == first.next == Attempt(0, "task_1", 1)
-    assert await again.next_attempt(0, "task_2") == Attempt(0, "task_2", 0)
-    what = TakenIn({"task_1": 0, "task_2": 3}, (Attempt(0, "task_9", 2),))
+    assert await again.next_attempt(0, "task_1") == first.next == DistillerTry(0, "task_1", 1)
+    assert await again.next_attempt(0, "task_2") == DistillerTry(0, "task_2", 0)
+    what = TakenIn({"task_1": 0, "task_2": 3}, (DistillerTry(0, "task_9", 2),))
     await log.take_in(1, what)
     assert await again.taken_in(1) == await log.taken_in(1) == what
 
@@ -68,7 +68,7 @@ async def cut_at(calls: int, script: Script, path: Path) -> None:
         await run(cut(script, calls), path, SETTINGS)
 
 
-async def whole_run(script: Script, path: Path) -> Learned:
+async def whole_run(script: Script, path: Path) -> LearningResult:
     return await run(ScriptedModel(script), path, SETTINGS)
 
 

@@ -34,7 +34,7 @@ from tfgrpo.records import (
 from tfgrpo.store import ExperienceStatus, Store
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
 from tfgrpo.store.path import APPLICATION_ID
-from tfgrpo.trials import Outcome, Pass, Validation
+from tfgrpo.trials import GateTrial, Pass, TrialOutcome
 
 FROZEN = Path(__file__).parent / "stores"
 NEWEST = load_migrations()[-1].number
@@ -52,8 +52,8 @@ ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant",
 
 URL, BACKEND = "http://127.0.0.1:8080/v1", Backend(logit_bias="rejected", tokenizer="tokenizer_1")
 PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
-OUTCOME = Outcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
-VALIDATION = Validation("math", (TASK.id,), RUN.id, PRIOR.id, None, 0.05, 32, 0)
+OUTCOME = TrialOutcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
+VALIDATION = GateTrial("math", (TASK.id,), RUN.id, PRIOR.id, None, 0.05, 32, 0)
 
 
 def populate(store: Store) -> None:

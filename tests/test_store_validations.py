@@ -11,18 +11,18 @@ import pytest
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Experience, Frame, Prior, Run, Task
 from tfgrpo.store import Store
-from tfgrpo.trials import Outcome, Pass, Validation, task_set_id
+from tfgrpo.trials import GateTrial, Pass, TrialOutcome, task_set_id
 
 TASKS = tuple(Task(f"message {number}", "x") for number in range(6))
 IDS = tuple(sorted(task.id for task in TASKS))
 CANDIDATES = tuple(Prior((Experience(f"When in case {number}, ask."),)) for number in range(4))
 RUNS = tuple(Run("learn", "math", Frame("m"), {"seed": number}, (TASKS[0].id,), "exact") for number in range(4))
 FIRST, SECOND = Pass(1, 0.2, dict.fromkeys(IDS[:5], (1.0, 0.25)), 0.7), Pass(2, 0.25, {IDS[0]: (None, 0.0)}, 0.7)
-OUTCOME = Outcome("promoted", "the mean effect over these 5 tasks", 2, 41.5, 0.3, 0.1, 0.5, 4, 1)
+OUTCOME = TrialOutcome("promoted", "the mean effect over these 5 tasks", 2, 41.5, 0.3, 0.1, 0.5, 4, 1)
 
 
-def wanted(number: int = 0, tasks: tuple[str, ...] = IDS[:5], namespace: str = "math") -> Validation:
-    return Validation(namespace, tasks, RUNS[number].id, CANDIDATES[number].id, None, 0.05, 32, 7)
+def wanted(number: int = 0, tasks: tuple[str, ...] = IDS[:5], namespace: str = "math") -> GateTrial:
+    return GateTrial(namespace, tasks, RUNS[number].id, CANDIDATES[number].id, None, 0.05, 32, 7)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tfgrpo.cli import main
-from tfgrpo.probe.capabilities import SHIFT, Survey, survey
+from tfgrpo.probe.capabilities import SHIFT, Capabilities, capabilities
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
@@ -21,9 +21,9 @@ from .live import MODEL, go_live
 POLICY = SimulatedPolicy([f"w{number}" for number in range(40)], lambda prompt: [-0.05 * n for n in range(40)])
 
 
-async def surveyed(script: Callable[[ChatBody], str | Answer]) -> Survey:
+async def surveyed(script: Callable[[ChatBody], str | Answer]) -> Capabilities:
     async with upstream(ScriptedModel(script, owner="llamacpp", tokenizer=lambda text: []).app) as calling:
-        return await survey(calling, "fake")
+        return await capabilities(calling, "fake")
 
 
 def refusing(name: str) -> Callable[[ChatBody], Answer]:
@@ -66,7 +66,7 @@ async def test_several_choices_are_counted() -> None:
     both["choices"].append(choice)
 
     async with upstream(Server(httpx2.Response(200, json=both))) as calling:
-        assert (await survey(calling, "fake")).n == "honoured"
+        assert (await capabilities(calling, "fake")).n == "honoured"
 
 
 @pytest.mark.parametrize(

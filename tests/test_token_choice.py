@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.result import Learned
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model import local
 from tfgrpo.model.upstream import Upstream
@@ -26,15 +26,15 @@ from tfgrpo.testing import Script, ScriptedModel, SimulatedPolicy
 from tfgrpo.token_prior.choice import (
     FEWEST_FOLDS,
     FOLDS,
-    Attempts,
     Biases,
     Choice,
-    attempts,
+    WeighedRollouts,
     choose,
     choose_by_steps,
     folds,
     log_probabilities,
     mean_rewards,
+    weighed_rollouts,
 )
 from tfgrpo.token_prior.gradient import LOOSE_TAIL, Floats
 
@@ -86,7 +86,7 @@ def sampled(
 def test_an_answer_has_the_probability_of_any_policy_wanted(includes_bias: bool, includes_temperature: bool) -> None:
     backend = replace(BEFORE, includes_bias=includes_bias, includes_temperature=includes_temperature)
     in_force, wanted = {1: 0.8, 2: -0.5}, {0: -1.0, 1: 2.0}
-    found = attempts([sampled("a", in_force, length=3, backend=backend)], in_force, TEMPERATURE)
+    found = weighed_rollouts([sampled("a", in_force, length=3, backend=backend)], in_force, TEMPERATURE)
     exact = log_softmax(biased(wanted) / TEMPERATURE)[found.tokens[:, 0]].reshape(8, 3).sum(axis=1)
     np.testing.assert_allclose(log_probabilities(found, wanted, backend), exact, atol=1e-9)
 
@@ -94,7 +94,7 @@ def test_an_answer_has_the_probability_of_any_policy_wanted(includes_bias: bool,
 def chosen(steps: Sequence[tuple[Biases, int]], outcome: Biases, *, tasks: int = 12, length: int = 1) -> Choice:
     """The choice on steps of (biases in force, good token), where every fold comes to `outcome`."""
     seen = [
-        attempts(
+        weighed_rollouts(
             [sampled(str(task), bias, length=length, step=number, good=good) for task in range(tasks)],
             bias,
             TEMPERATURE,
@@ -140,7 +140,7 @@ def test_a_useless_prior_is_kept_one_time_in_six_and_a_harmful_one_hardly_ever(
     kept = 0
     for number in range(200):
         groups = [sampled(f"{number} {task}", {}, good=good or 0) for task in range(12)]
-        seen = attempts(groups, {}, TEMPERATURE)
+        seen = weighed_rollouts(groups, {}, TEMPERATURE)
         if good is None:
             luck = np.random.default_rng(number).integers(0, 2, len(seen.rewards))
             seen = replace(seen, rewards=luck.astype(np.float64))
@@ -173,7 +173,7 @@ def test_what_an_experience_is_worth_does_not_count_for_the_token_prior() -> Non
         )
         for group in (sampled(str(task), {1: 1.5}, step=1, good=9) for task in range(12))
     ]
-    steps = [attempts(plain, {}, TEMPERATURE), attempts(helped, {1: 1.5}, TEMPERATURE)]
+    steps = [weighed_rollouts(plain, {}, TEMPERATURE), weighed_rollouts(helped, {1: 1.5}, TEMPERATURE)]
     scopes = [
         choose(steps, {}, lambda part: {1: 1.5}, BEFORE, worth=worth, seed=0).scope for worth in ({}, {"exp_1": 1.0})
     ]
@@ -186,7 +186,7 @@ def test_attempts_whose_sampled_token_has_no_probability_are_left_out() -> None:
     assert trace is not None
     trace.logprobs[0, 0] = -math.inf
     bare = replace(group.rollouts[1], trace=None)
-    found = attempts([replace(group, rollouts=(group.rollouts[0], bare, *group.rollouts[2:]))], {}, 1.0)
+    found = weighed_rollouts([replace(group, rollouts=(group.rollouts[0], bare, *group.rollouts[2:]))], {}, 1.0)
     assert len(found.rewards) == 6
 
 
@@ -232,10 +232,10 @@ def test_stratified_folds_lose_nothing_and_folds_by_chance_what_is_derived() -> 
     groups = [sampled(str(number), {}, good=int(number < share * count), count=100) for number in range(count)]
     answers = {group.task.id: number < share * count for number, group in enumerate(groups)}
     known, unknown = (
-        replace(attempts(groups, {}, TEMPERATURE), answers=told) for told in (answers, dict.fromkeys(answers))
+        replace(weighed_rollouts(groups, {}, TEMPERATURE), answers=told) for told in (answers, dict.fromkeys(answers))
     )
 
-    def gain(seen: Attempts, biases: Callable[[float], Biases], seed: int) -> float:
+    def gain(seen: WeighedRollouts, biases: Callable[[float], Biases], seed: int) -> float:
         def without(part: frozenset[str]) -> Biases:
             return biases(float(np.mean([answers[task] for task in answers if task not in part])))
 
@@ -276,7 +276,9 @@ def test_mean_rewards_are_those_of_scored_attempts_less_the_worth_of_experiences
 SETTINGS = Settings(steps=3, experiences=False, concurrency=8)
 
 
-async def run(script: Script, path: Path, tasks: tuple[Task, ...], reward: Reward, *, local: bool = False) -> Learned:
+async def run(
+    script: Script, path: Path, tasks: tuple[Task, ...], reward: Reward, *, local: bool = False
+) -> LearningResult:
     plan = Plan(tasks, reward, "exact", Frame("fake", "Answer."), settings=SETTINGS)
     tokenizer = toy.tokenizer(WORDS) if local else None
     with Store(path) as store:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tfgrpo.cli import main
 from tfgrpo.errors import UpstreamError
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.result import Learned
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.observer import Silent
@@ -95,7 +95,9 @@ SILENT = replace(POLICY, logprobs=False)
 SETTINGS = Settings(steps=3, experiences=False, concurrency=8)
 
 
-async def run(script: Script, path: Path, tokenizer: Tokenizer | None, model: str = "fake") -> tuple[Learned, str]:
+async def run(
+    script: Script, path: Path, tokenizer: Tokenizer | None, model: str = "fake"
+) -> tuple[LearningResult, str]:
     """What was learned, and why the store says that it is served."""
     wanted = Plan(TASKS, load_reward("exact"), "exact", Frame(model, "Route it."), settings=SETTINGS)
     with Store(path) as store:

@@ -15,12 +15,12 @@ from tfgrpo.settings import Settings
 from tfgrpo.token_prior.gradient import (
     Floats,
     Gradient,
+    bias_path,
     is_special,
-    iterates,
     pieces,
     policy,
     step_gradient,
-    token_prior,
+    surviving_biases,
 )
 
 LOGITS = np.array([1.0, 0.5, 0.2, -0.3, -1.0, -2.0])
@@ -188,7 +188,7 @@ def test_biases_of_listed_tokens_sum_to_no_change(outcomes: list[tuple[int, floa
 def test_flat_groups_teach_nothing() -> None:
     found = step_gradient([labelled("a", [(1, 1.0), (2, 1.0)])], {}, 0.7, BEFORE, Settings())
     assert found.tasks == ()
-    assert token_prior((), [found], {}, Settings()) == ()
+    assert surviving_biases((), [found], {}, Settings()) == ()
 
 
 def test_rollouts_without_logprobs_or_reward_are_left_out() -> None:
@@ -206,14 +206,14 @@ def run(tasks: int, winner: int, steps: int = 3) -> tuple[list[Gradient], dict[i
     settings, bias, found = Settings(), dict[int, float](), []
     for _ in range(steps):
         found.append(step_gradient(groups, bias, 1.0, BEFORE, settings))
-        bias = iterates({}, found, settings)[-1]
+        bias = bias_path({}, found, settings)[-1]
     return found, pieces(groups)
 
 
 def test_what_many_tasks_want_is_kept_with_its_evidence() -> None:
     steps, known = run(tasks=12, winner=2)
-    strongest, *_ = token_prior((), steps, known, Settings())
-    by_token = {entry.token: entry for entry in token_prior((), steps, known, Settings())}
+    strongest, *_ = surviving_biases((), steps, known, Settings())
+    by_token = {entry.token: entry for entry in surviving_biases((), steps, known, Settings())}
     assert by_token[2].bias > 0.3
     assert by_token[1].bias < -0.3
     assert by_token[2].evidence == 12
@@ -224,13 +224,13 @@ def test_what_many_tasks_want_is_kept_with_its_evidence() -> None:
 @pytest.mark.parametrize("tasks", [1, 2, 3])
 def test_what_one_or_a_few_tasks_want_never_enters(tasks: int) -> None:
     steps, known = run(tasks=tasks, winner=2)
-    assert token_prior((), steps, known, Settings()) == ()
+    assert surviving_biases((), steps, known, Settings()) == ()
 
 
 def test_a_token_that_helps_half_of_the_tasks_and_hurts_the_other_half_is_dropped() -> None:
     groups = [labelled(str(task), [(2, float(task % 2)), (1, float(1 - task % 2))] * 4) for task in range(12)]
     found = step_gradient(groups, {}, 1.0, BEFORE, Settings())
-    assert token_prior((), [found], pieces(groups), Settings()) == ()
+    assert surviving_biases((), [found], pieces(groups), Settings()) == ()
 
 
 def test_a_step_stays_within_the_kl_limit() -> None:
@@ -243,14 +243,14 @@ def test_a_step_stays_within_the_kl_limit() -> None:
 
 def test_biases_are_capped() -> None:
     steps, known = run(tasks=12, winner=2, steps=30)
-    entries = token_prior((), steps, known, Settings(bias_cap=0.2, kl_limit=1e9))
+    entries = surviving_biases((), steps, known, Settings(bias_cap=0.2, kl_limit=1e9))
     assert max(abs(entry.bias) for entry in entries) <= 0.2
 
 
 def test_an_inherited_bias_without_new_evidence_is_kept() -> None:
     inherited = TokenBias(99, b"old", 1.5, 4.0, 7)
     steps, known = run(tasks=12, winner=2)
-    (kept,) = [entry for entry in token_prior((inherited,), steps, known, Settings()) if entry.token == 99]
+    (kept,) = [entry for entry in surviving_biases((inherited,), steps, known, Settings()) if entry.token == 99]
     assert (kept.bias, round(kept.z, 6), kept.piece) == (1.5, 4.0, b"old")
 
 

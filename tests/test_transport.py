@@ -15,7 +15,7 @@ from tfgrpo.records import Frame, Prior, Snapshot
 from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
 from tfgrpo.serve.wire import AsyncPriorTransport, PriorTransport
 from tfgrpo.store import Store
-from tfgrpo.surfaces.http import PRIOR_HEADER, decide, takes_prior
+from tfgrpo.surfaces.http import PRIOR_HEADER, rewrite, takes_prior
 
 from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 
@@ -41,7 +41,7 @@ def sdk_json(value: object) -> bytes:
 
 
 def test_a_chat_request_gets_experiences_and_token_prior() -> None:
-    decision = decide(sdk_json(BODY), SNAPSHOT)
+    decision = rewrite(sdk_json(BODY), SNAPSHOT)
     assert decision.prior == PRIOR.id
     assert decision.notice is None
     sent = json.loads(decision.content or b"")
@@ -52,7 +52,7 @@ def test_a_chat_request_gets_experiences_and_token_prior() -> None:
 
 def test_what_the_sdk_wrote_is_sent_again_to_the_byte() -> None:
     messages = [{"role": "system", "content": "a\u2028b"}, {"role": "user", "content": 'é "☃" \\ \n'}]
-    sent = decide(sdk_json({**BODY, "messages": messages}), SNAPSHOT).content or b""
+    sent = rewrite(sdk_json({**BODY, "messages": messages}), SNAPSHOT).content or b""
     assert all(sdk_json(message) in sent for message in messages)
 
 
@@ -73,7 +73,7 @@ messages_lists = st.lists(
 @given(messages_lists, st.dictionaries(st.sampled_from(["n", "tools", "metadata", "user"]), json_values))
 def test_the_callers_values_survive_in_order(messages: list[dict[str, object]], more: dict[str, object]) -> None:
     body = {"model": MODEL, **more, "messages": messages}
-    sent = json.loads(decide(json.dumps(body).encode(), SNAPSHOT).content or b"")
+    sent = json.loads(rewrite(json.dumps(body).encode(), SNAPSHOT).content or b"")
     ours = [place for place, message in enumerate(sent["messages"]) if TEXT in str(message["content"])]
     assert len(ours) == 1
     del sent["messages"][ours[0]], sent["logit_bias"]
@@ -82,12 +82,12 @@ def test_the_callers_values_survive_in_order(messages: list[dict[str, object]], 
 
 def test_half_a_surrogate_pair_travels_escaped_as_it_came() -> None:
     body = b'{"model":"fake","messages":[{"role":"user","content":"\\ud83d"}]}'
-    sent = decide(body, SNAPSHOT).content or b""
+    sent = rewrite(body, SNAPSHOT).content or b""
     assert json.loads(sent)["messages"][1]["content"] == "\ud83d"
 
 
 def test_another_model_gets_the_experiences_alone_and_a_word_about_it() -> None:
-    decision = decide(sdk_json({**BODY, "model": "else\n"}), SNAPSHOT)
+    decision = rewrite(sdk_json({**BODY, "model": "else\n"}), SNAPSHOT)
     sent = json.loads(decision.content or b"")
     assert TEXT in sent["messages"][0]["content"]
     assert "logit_bias" not in sent
@@ -110,7 +110,7 @@ def test_another_model_gets_the_experiences_alone_and_a_word_about_it() -> None:
     ],
 )
 def test_a_model_of_another_family_comes_with_a_word_about_it(prior: Prior, model: Any, told: list[str]) -> None:
-    decision = decide(sdk_json({**BODY, "model": model}), Snapshot("math", prior, "live", Frame(MODEL)))
+    decision = rewrite(sdk_json({**BODY, "model": model}), Snapshot("math", prior, "live", Frame(MODEL)))
     assert (decision.content is None) == (not prior.experiences)
     assert (decision.notice is None) == (not told)
     assert [words for words in told if words not in (decision.notice or "")] == []
@@ -118,13 +118,13 @@ def test_a_model_of_another_family_comes_with_a_word_about_it(prior: Prior, mode
 
 
 def test_nothing_is_sent_of_a_token_prior_for_another_model() -> None:
-    decision = decide(sdk_json({**BODY, "model": "else"}), TOKENS_ONLY)
+    decision = rewrite(sdk_json({**BODY, "model": "else"}), TOKENS_ONLY)
     assert (decision.content, decision.prior) == (None, "none")
     assert decision.notice
 
 
 def test_an_empty_prior_leaves_the_body_alone() -> None:
-    assert decide(sdk_json(BODY), NOTHING).content is None
+    assert rewrite(sdk_json(BODY), NOTHING).content is None
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_an_empty_prior_leaves_the_body_alone() -> None:
     ],
 )
 def test_what_is_no_chat_request_is_left_to_the_upstream(body: bytes) -> None:
-    assert decide(body, SNAPSHOT).content is None
+    assert rewrite(body, SNAPSHOT).content is None
 
 
 @pytest.mark.parametrize(

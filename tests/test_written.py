@@ -7,10 +7,10 @@ import pytest
 
 from tests.test_distil import Recorded, distiller
 from tfgrpo.errors import BudgetEnded, UpstreamError
-from tfgrpo.evaluation.written import SHOWN_CHARS, Written, write
+from tfgrpo.evaluation.written import SHOWN_CHARS, WrittenExperiences, write
 from tfgrpo.records import ChatBody, Experience, Prior, Task
 from tfgrpo.settings import Settings
-from tfgrpo.surfaces.chat import render, token_estimate
+from tfgrpo.surfaces.chat import render_experiences, token_estimate
 from tfgrpo.testing import Answer
 
 TASKS = (
@@ -39,7 +39,7 @@ def added(texts: Sequence[str]) -> str:
 
 async def written(
     answer: str | Answer, learned: Prior = LEARNED, settings: Settings | None = None
-) -> tuple[Written, Recorded]:
+) -> tuple[WrittenExperiences, Recorded]:
     model = Recorded(lambda _: answer)
     return await write(distiller(model, settings), TASKS, learned), model
 
@@ -47,7 +47,9 @@ async def written(
 async def test_as_many_are_written_as_were_learned_and_at_no_greater_length() -> None:
     found, model = await written(added(TEXTS))
     assert [experience.text for experience in found.experiences] == list(TEXTS[:1])
-    assert token_estimate(render(found.experiences)) <= token_estimate(render(LEARNED.experiences))
+    assert token_estimate(render_experiences(found.experiences)) <= token_estimate(
+        render_experiences(LEARNED.experiences)
+    )
     assert found.refused[0].endswith("more than 2 changes")
     assert found.refused[1].endswith("it would make the prior longer than the learned one")
     assert "Write at most 2 pieces" in model.said()

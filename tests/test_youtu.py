@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tfgrpo.errors import InputError
-from tfgrpo.priors.exchange import parse
-from tfgrpo.priors.youtu import MOST, YAML_CHARS, Texts, agent_yaml
+from tfgrpo.priors.exchange import parse_prior
+from tfgrpo.priors.youtu import MOST_READ, YAML_CHARS, Texts, agent_yaml
 from tfgrpo.records import Experience, Frame, Prior
 
 AGENT = r"""# @package _global_
@@ -32,7 +32,7 @@ FOUND = ("Counting: enumerate small cases first.", "Checking: verify each result
 
 
 def test_an_agent_is_read_for_its_experiences_and_its_model() -> None:
-    assert parse("agent.yaml", AGENT) == Texts(FOUND, "deepseek-chat")
+    assert parse_prior("agent.yaml", AGENT) == Texts(FOUND, "deepseek-chat")
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_an_agent_is_read_for_its_experiences_and_its_model() -> None:
     ids=["as saved", "as cached", "a list", "repeated"],
 )
 def test_experiences_are_read_as_json(value: object) -> None:
-    assert parse("experiences.json", json.dumps(value)) == Texts(("one", "two"))
+    assert parse_prior("experiences.json", json.dumps(value)) == Texts(("one", "two"))
 
 
 def test_what_is_exported_is_read_back() -> None:
     prior = Prior(tuple(Experience(text) for text in FOUND))
     text = agent_yaml(prior, Frame("m", "Be brief: [G] stays."))
-    assert parse("agent.yaml", text) == Texts(FOUND, "m")
+    assert parse_prior("agent.yaml", text) == Texts(FOUND, "m")
     assert text.startswith("# @package _global_\ndefaults:\n- _self_\n")
 
 
@@ -82,12 +82,12 @@ BOMB = "a: &a {x: 1}\n" + "".join(
         ('{"G0": "fine", "G1": "half \\ud83d"}', "experience 1 holds half a surrogate pair"),
         ('agent: {instructions: "[G0]. half \\ud83d"}', "experience 0 holds half a surrogate pair"),
         ('{"experiences": "G0"}', "neither a prior"),
-        (json.dumps([str(number) for number in range(MOST + 1)]), "301 experiences"),
+        (json.dumps([str(number) for number in range(MOST_READ + 1)]), "301 experiences"),
     ],
     ids=lambda value: value[:25],
 )
 def test_what_holds_no_experiences_is_one_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
-        parse("file", text)
+        parse_prior("file", text)
     assert str(caught.value).startswith("file")
     assert "\n" not in str(caught.value)

@@ -57,15 +57,3 @@ class LocalModelError(TfgrpoError):
 
 class StoreError(TfgrpoError):
     """The store could not be opened, read or written."""
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text holds characters alone, and no half of a surrogate pair, which no file and no hash can hold."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def shortened(value: object, limit: int = 80) -> str:
-    """Untrusted text made fit for an error: one line, printable, at most `limit` characters."""
-    line = " ".join(str(value).split())
-    safe = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

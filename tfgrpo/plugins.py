@@ -9,7 +9,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from .errors import InputError, shortened
+from .errors import InputError
+from .text import shortened
 
 
 def is_named(name: str) -> bool:

@@ -7,9 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .errors import shortened
 from .records import Group, Rollout, Usage
-from .text import counted
+from .text import counted, shortened
 
 _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""

@@ -260,7 +260,7 @@ class Effect:
     """Scored rollouts behind the estimate."""
 
 
-Verdict: TypeAlias = Literal["awaiting review", "refused", "on trial", "kept", "retired"]
+Fate: TypeAlias = Literal["awaiting review", "refused", "on trial", "kept", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ class Decision:
     """What became of an experience, why, and by whom (`rule`, `distiller` or a person)."""
 
     experience: str
-    verdict: Verdict
+    verdict: Fate
     why: str
     by: str = "rule"
     run: str = ""

@@ -17,9 +17,9 @@ from .model.events import events
 from .model.replies import parse_reply
 from .records import JSON, CallKey, ChatBody, Reply, message_text
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class ScriptedModel:
         """Raises ModelError where the script answers with an error status."""
         return parse_reply(json.dumps(payload(body, self.answer(body))))
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/embeddings, /v1/models, /tokenize, /health.
 
         An echo elsewhere.
@@ -127,7 +127,7 @@ class ScriptedModel:
         else:
             await _respond(send, 200, raw, content_type=b"application/octet-stream")
 
-    async def _embed(self, body: JSON, embed: Embed, send: Send) -> None:
+    async def _embed(self, body: JSON, embed: Embed, send: _Send) -> None:
         texts = [body["input"]] if isinstance(body["input"], str) else list(body["input"])
         self.embedded.append(texts)
         vectors = [embed(text) for text in texts]
@@ -141,7 +141,7 @@ class ScriptedModel:
         told = {"object": "list", "model": body["model"], "data": found, "usage": usage}
         await _respond(send, 200, json.dumps(told).encode())
 
-    async def _complete(self, body: ChatBody, send: Send) -> None:
+    async def _complete(self, body: ChatBody, send: _Send) -> None:
         answer = self.answer(body)
         whole = payload(body, answer)
         if not body.get("stream") or answer.status != 200:
@@ -153,7 +153,7 @@ class ScriptedModel:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
+async def _body(receive: _Receive) -> AsyncIterator[bytes]:
     while True:
         event = await receive()
         yield event.get("body", b"")
@@ -161,13 +161,13 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-async def _respond(send: Send, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+async def _respond(send: _Send, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _lifespan(receive: _Receive, send: _Send) -> None:
     while True:
         event = await receive()
         await send({"type": f"{event['type']}.complete"})
@@ -225,7 +225,7 @@ def _log_softmax(logits: Sequence[float], temperature: float) -> list[float]:
 
 
 @contextmanager
-def serving(app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> Iterator[str]:
+def serving(app: Callable[[_Scope, _Receive, _Send], Awaitable[None]]) -> Iterator[str]:
     """Serve an ASGI app on a free port of 127.0.0.1 in a thread; yields its base URL (`http://127.0.0.1:PORT/v1`)."""
     import socket
     import threading

@@ -36,7 +36,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialOutcome:
     """How an attempt of the gate ended; rewards in reward units."""
 
     verdict: Reached
@@ -56,7 +56,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
+class GateTrial:
     """One attempt of the gate at one candidate: its terms, written down before the first pass, and what came of it."""
 
     namespace: str
@@ -73,7 +73,7 @@ class Validation:
     attempt: int = 1
     """In the life of (namespace, validation set), from 1."""
     passes: tuple[Pass, ...] = ()
-    outcome: Outcome | None = None
+    outcome: TrialOutcome | None = None
     """None while it is undecided."""
     at: str = ""
     """When it began, UTC in ISO 8601, for people."""

@@ -3,13 +3,14 @@
 import click
 
 from .. import __version__
-from ..errors import BudgetEnded, InputError, TfgrpoError, is_unicode
+from ..errors import BudgetEnded, InputError, TfgrpoError
+from ..text import is_unicode
 
 OUT_OF_BUDGET = 3
 """Exit code of a command that a ceiling ended: what was done is kept, and it is no success."""
 
 
-class Ended(click.ClickException):
+class OutOfBudget(click.ClickException):
     """An error that is none: a ceiling was reached."""
 
     exit_code = OUT_OF_BUDGET
@@ -47,7 +48,7 @@ class OneLineGroup(TextGroup):
         except TfgrpoError as error:
             told = " ".join(str(error).split())
             if isinstance(error, BudgetEnded):
-                raise Ended(f"{told}; what was done is kept, and a larger ceiling goes on from there") from error
+                raise OutOfBudget(f"{told}; what was done is kept, and a larger ceiling goes on from there") from error
             raise click.ClickException(told) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. What was done is kept; the same command goes on from there.", err=True)

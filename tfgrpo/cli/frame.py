@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import InputError, is_unicode
+from ..errors import InputError
+from ..text import is_unicode
 from .groups import gathered
 
 if TYPE_CHECKING:

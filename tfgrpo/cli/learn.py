@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..learning.plan import Plan
-    from ..learning.result import Learned
+    from ..learning.result import LearningResult
     from ..model.budget import Budget
     from ..settings import Settings
     from ..store import Store
@@ -129,7 +129,9 @@ def _refuse_frame_of_agent(plan: "Plan") -> None:
         raise InputError("--system and --request shape a plain call; an agent writes its own requests: leave them out")
 
 
-async def _learned(plan: "Plan", store: "Store", there: Endpoints, notes: "Iterable[str]", *, fresh: bool) -> "Learned":
+async def _learned(
+    plan: "Plan", store: "Store", there: Endpoints, notes: "Iterable[str]", *, fresh: bool
+) -> "LearningResult":
     """Carry out a plan, with a display of how it goes."""
     from ..learning.run import learn as run_learning
 

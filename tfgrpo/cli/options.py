@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import InputError, is_unicode
+from ..errors import InputError
+from ..text import is_unicode
 from .groups import together
 
 if TYPE_CHECKING:

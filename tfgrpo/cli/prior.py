@@ -174,10 +174,10 @@ def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, 
     A prior becomes a candidate of the namespace. Experiences are on trial whatever they were elsewhere: the next
     learning measures them. Texts go through the same admission as a distiller's.
     """
-    from ..priors.exchange import FILE_BYTES, Portable, parse
+    from ..priors.exchange import FILE_BYTES, Portable, parse_prior
 
     source = "standard input" if file == "-" else file
-    found = parse(source, read_text(file, FILE_BYTES))
+    found = parse_prior(source, read_text(file, FILE_BYTES))
     if use_now and not isinstance(found, Portable):
         raise InputError(
             f"--use: {source} holds experiences and no prior; they go on trial, and learning measures them"

@@ -26,11 +26,11 @@ def report(run_id: str, output: str, price: str | None, store: str | None) -> No
     the extra `tfgrpo[report]`.
     """
     from ..model.budget import read_price
-    from ..report import gather, render
+    from ..report import gather_figures, render_page
 
     prices = read_price(price) if price else None
     with open_store(store) as opened:
-        page = render(gather(opened, run_id), prices)
+        page = render_page(gather_figures(opened, run_id), prices)
     if output == "-":
         return write_text(None, page)
     write_text(output, page)

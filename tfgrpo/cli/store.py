@@ -4,8 +4,8 @@ import click
 
 from . import main
 from .options import json_option, open_store, print_json
-from .store_text import RUN_COLUMNS, figures_json, run_json, run_lines, run_row
-from .text import plain, print_table
+from .store_text import RUN_COLUMNS, figures_json, run_figures, run_json, run_lines
+from .text import print_table, printable
 
 store_file_option = click.option("--store", metavar="FILE", help="The store [default: TFGRPO_STORE, else ./tfgrpo.db].")
 
@@ -43,7 +43,7 @@ def verify(store: str | None, as_json: bool) -> None:
     if as_json:
         print_json(list(findings))
     else:
-        click.echo("\n".join(map(plain, findings)) if findings else f"{opened.path} is whole")
+        click.echo("\n".join(map(printable, findings)) if findings else f"{opened.path} is whole")
     if findings:
         raise click.exceptions.Exit(1)
 
@@ -67,7 +67,7 @@ def list_runs(namespace: str | None, store: str | None, as_json: bool) -> None:
     elif not found:
         click.echo("no run yet; tfgrpo learn begins one")
     else:
-        print_table(RUN_COLUMNS, map(run_row, found))
+        print_table(RUN_COLUMNS, map(run_figures, found))
 
 
 @runs.command("show")
@@ -76,10 +76,10 @@ def list_runs(namespace: str | None, store: str | None, as_json: bool) -> None:
 @json_option
 def show_run(run_id: str, store: str | None, as_json: bool) -> None:
     """One run: how it ended, what it cost, how each step went, what came of it, and its settings."""
-    from ..report import gather
+    from ..report import gather_figures
 
     with open_store(store) as opened:
-        figures = gather(opened, run_id)
+        figures = gather_figures(opened, run_id)
     if as_json:
         means = [step.reward.mean for step in figures.steps if step.reward]
         print_json({**run_json(figures.entry, means), **figures_json(figures)})

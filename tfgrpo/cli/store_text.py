@@ -5,10 +5,10 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..text import counted
-from .text import biases_json, effect_text, percent, plain, size_text, token_text
+from .text import biases_json, effect_text, percent, printable, size_text, token_text
 
 if TYPE_CHECKING:
-    from ..priors.by_hand import Outcome
+    from ..priors.by_hand import Offered
     from ..priors.exchange import Portable
     from ..priors.versions import Changes
     from ..records import JSON, Experience, Group, Prior
@@ -74,11 +74,11 @@ def standing_lines(prior: "Prior", namespace: str, events: "Sequence[LineageEntr
         yield f"it was never a candidate in namespace {namespace}"
         return
     run, parent = run_behind(events), f", from {prior.parent}" if prior.parent else ""
-    yield plain(f"learned on {events[-1].frame.model} by {run or 'no run that is known'}{parent}")
+    yield printable(f"learned on {events[-1].frame.model} by {run or 'no run that is known'}{parent}")
     yield f"in namespace {namespace}{', where it is served' if served else ''}:"
     for event in events:
         of = f" ({event.run})" if event.run else ""
-        yield plain(f"  {day_time(event.at)}  {event.state} by {event.by}{of}: {event.why}")
+        yield printable(f"  {day_time(event.at)}  {event.state} by {event.by}{of}: {event.why}")
 
 
 def changes_json(before: str, after: str, changes: "Changes") -> "dict[str, JSON]":
@@ -106,19 +106,20 @@ def changes_lines(before: str, after: str, changes: "Changes") -> Iterator[str]:
     """A difference as in a diff: - what the first prior has alone, + what the second has."""
     yield f"--- {before}"
     yield f"+++ {after}"
-    yield from (f"- {plain(entry.text)}" for entry in changes.removed)
-    yield from (f"+ {plain(entry.text)}" for entry in changes.added)
+    yield from (f"- {printable(entry.text)}" for entry in changes.removed)
+    yield from (f"+ {printable(entry.text)}" for entry in changes.added)
     if changes.reordered:
         yield "the experiences of both are in another order"
     for change in changes.biases:
         was, now = (f"{bias:+.2f}" if bias is not None else "none" for bias in (change.before, change.after))
         yield f"{token_text(change.piece):>16} {was} -> {now}"
     yield from (
-        f"{name}: {plain(was or 'none')} -> {plain(now or 'none')}" for name, (was, now) in changes.settings.items()
+        f"{name}: {printable(was or 'none')} -> {printable(now or 'none')}"
+        for name, (was, now) in changes.settings.items()
     )
 
 
-def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Outcome]") -> Iterator[str]:
+def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Offered]") -> Iterator[str]:
     """What came in with a prior, and what is next."""
     from ..prompts import template
 
@@ -126,18 +127,18 @@ def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Outcome]"
     yield f"{prior.id}: {size_text(prior)}; {use}"
     system = f"a system prompt of {len(frame.system)} characters" if frame.system else "no system prompt"
     fields = ", ".join(sorted(frame.request)) or "none"
-    yield plain(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
+    yield printable(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
     if prior.experiences and prior.template != template("prior").version:
         yield "its experiences were learned under another template than this tfgrpo shows them in"
     yield from outcome_lines(outcomes)
 
 
-def outcome_lines(outcomes: "Sequence[Outcome]") -> Iterator[str]:
+def outcome_lines(outcomes: "Sequence[Offered]") -> Iterator[str]:
     """What became of texts that were offered."""
     for outcome in outcomes:
         which = f" {outcome.experience}" if outcome.experience else ""
         why = f" ({outcome.why})" if outcome.why else ""
-        yield f"{outcome.verdict}{which}{plain(why)}: {plain(outcome.text)}"
+        yield f"{outcome.verdict}{which}{printable(why)}: {printable(outcome.text)}"
     counts = Counter(outcome.verdict + (" as before" if outcome.stands else "") for outcome in outcomes)
     if outcomes:
         yield ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -190,21 +191,21 @@ def history_json(history: "ExperienceHistory", groups: "Iterable[Group]", own: "
 def history_lines(told: "JSON") -> Iterator[str]:
     """The same for people, oldest first."""
     yield f"{told['id']} ({told['kind']})"
-    yield plain(told["text"])
+    yield printable(told["text"])
     for origin in told["origins"]:
-        parent = f", in place of {plain(origin['parent'])}" if origin["parent"] else ""
-        where = f"{plain(origin['run'])}, step {origin['step'] + 1}" if origin["run"] else "a person"
+        parent = f", in place of {printable(origin['parent'])}" if origin["parent"] else ""
+        where = f"{printable(origin['run'])}, step {origin['step'] + 1}" if origin["run"] else "a person"
         yield f"came   {day_time(origin['at'])}  from {where}{parent}"
-        yield from (f"       task {plain(task)}" for task in origin["tasks"])
+        yield from (f"       task {printable(task)}" for task in origin["tasks"])
     for group in told["groups"]:
         rewards = ", ".join("failed" if reward is None else f"{reward:.2f}" for reward in group["rewards"])
-        yield f"group  {group['task']}, step {group['step'] + 1}: {plain(group['prompt'])[:60]!r}, rewards {rewards}"
+        yield f"group  {group['task']}, step {group['step'] + 1}: {printable(group['prompt'])[:60]!r}, rewards {rewards}"
     yield from (f"next   {successor}" for successor in told["successors"])
     for effect in told["effects"]:
-        where = f"{plain(effect['run'])}, step {effect['step'] + 1}"
+        where = f"{printable(effect['run'])}, step {effect['step'] + 1}"
         yield f"effect {day_time(effect['at'])}  {effect_text(effect)}  ({where})"
     for made in told["decisions"]:
-        yield f"{day_time(made['at'])}  {made['verdict']} by {plain(made['by'])}: {plain(made['why'])}"
+        yield f"{day_time(made['at'])}  {made['verdict']} by {printable(made['by'])}: {printable(made['why'])}"
 
 
 def run_json(entry: "RunEntry", means: "Sequence[float]") -> "dict[str, JSON]":
@@ -248,7 +249,7 @@ RUN_COLUMNS = (
 )
 
 
-def run_row(told: "JSON") -> tuple[object, ...]:
+def run_figures(told: "JSON") -> tuple[object, ...]:
     """One run in the columns of RUN_COLUMNS."""
     usage = told["usage"]
     return (
@@ -299,11 +300,11 @@ def run_lines(figures: "Figures") -> Iterator[str]:
 
     run, outcome = figures.entry.run, verdict(figures)
     yield f"{run.id} ({run.kind} in {run.namespace}, attempt {run.attempt + 1}): {run.status}"
-    yield plain(f"{outcome.title}. {outcome.why}")
+    yield printable(f"{outcome.title}. {outcome.why}")
     yield f"from {day_time(figures.entry.started)} to {day_time(figures.entry.ended) or '...'} UTC"
-    yield plain(f"model {run.frame.model}, reward {run.reward}, {counted(len(run.tasks), 'task')}")
+    yield printable(f"model {run.frame.model}, reward {run.reward}, {counted(len(run.tasks), 'task')}")
     stages = ", ".join(f"{stage} {spent.calls:,}" for stage, spent in figures.stages.items() if spent.calls)
-    usage, split = run.usage, f" ({plain(stages)})" if stages else ""
+    usage, split = run.usage, f" ({printable(stages)})" if stages else ""
     yield f"{counted(usage.calls, 'call')}{split}, {usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
     yield from map(_step_line, figures.steps)
     yield from (f"{arm}: mean reward {percent(mean)}" for arm, mean in run.result.get("means", {}).items())
@@ -314,10 +315,10 @@ def run_lines(figures: "Figures") -> Iterator[str]:
         made = "made" if run.kind == "learn" else "measured"
         yield f"{made} {prior.id} ({size_text(prior)}), {figures.state or 'never live'}"
     yield from (
-        plain(f"{counted(failure.count, 'attempt')} failed: {failure.error}") for failure in figures.failures[:3]
+        printable(f"{counted(failure.count, 'attempt')} failed: {failure.error}") for failure in figures.failures[:3]
     )
-    yield from (plain(f"note: {note}") for note in figures.notes)
-    settings = ", ".join(f"{name} {plain(value)}" for name, value in run.settings.items())
+    yield from (printable(f"note: {note}") for note in figures.notes)
+    settings = ", ".join(f"{name} {printable(value)}" for name, value in run.settings.items())
     yield f"settings: {settings}"
 
 

@@ -8,7 +8,7 @@ from ..text import counted
 if TYPE_CHECKING:
     from ..demo.run import Demo
     from ..evaluation.arms import Evaluation
-    from ..learning.result import Learned
+    from ..learning.result import LearningResult
     from ..records import JSON, Effect, Prior, TokenBias
     from ..store import ExperienceStatus
 
@@ -22,14 +22,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "id")
     for row in rows:
-        table.add_row(*(plain(cell) for cell in row))
+        table.add_row(*(printable(cell) for cell in row))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 10_000
     console.print(table)
 
 
-def plain(cell: object) -> str:
+def printable(cell: object) -> str:
     """Text of models and users, with control characters made visible: a terminal must not obey them."""
     text = "" if cell is None else str(cell)
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -67,8 +67,8 @@ def size_text(prior: "Prior") -> str:
 def prior_lines(prior: "Prior", why: str = "") -> list[str]:
     """A prior as readable lines; `why` is what its lineage says of how it came."""
     lines = [f"prior {prior.id}", size_text(prior)]
-    lines += [plain(why)] if why else []
-    lines += [f"- {plain(experience.text)}" for experience in prior.experiences]
+    lines += [printable(why)] if why else []
+    lines += [f"- {printable(experience.text)}" for experience in prior.experiences]
     ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
     lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:_STRONGEST]]
     if len(ordered) > _STRONGEST:
@@ -108,7 +108,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def learned_lines(learned: "Learned") -> list[str]:
+def learned_lines(learned: "LearningResult") -> list[str]:
     """What a learning run came to."""
     usage = learned.usage
     lines = [f"run {learned.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"]
@@ -128,7 +128,7 @@ def learned_lines(learned: "Learned") -> list[str]:
     return lines
 
 
-def _promotion_lines(learned: "Learned") -> list[str]:
+def _promotion_lines(learned: "LearningResult") -> list[str]:
     """What became of what was learned, and on what evidence."""
     candidate, promotion = learned.candidate, learned.promotion
     if candidate is None:
@@ -142,7 +142,7 @@ def _promotion_lines(learned: "Learned") -> list[str]:
         return [f"{named} is live, ungated {what}; measure it on other tasks: tfgrpo eval"]
     became = {"live": "is live", "rejected": "was rejected"}.get(promotion.state, "is a candidate")
     kept = "" if promotion.state == "live" else "; the live prior is as it was"
-    why = [] if promotion.undecided else [plain(promotion.why)]  # what the budget ended says it
+    why = [] if promotion.undecided else [printable(promotion.why)]  # what the budget ended says it
     return [f"{named} {became} {what}{kept}", *why]
 
 
@@ -157,7 +157,9 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         solved = f"  {percent(result.pass_at_k[arm]):>7}" if result.repeats > 1 else ""
         lines.append(f"{arm:>18}  {percent(mean):>7}{solved}")
     if result.constant is not None and result.constant_mean is not None:
-        lines.append(f"{'best constant':>18}  {percent(result.constant_mean):>7}  (always {plain(result.constant)!r})")
+        lines.append(
+            f"{'best constant':>18}  {percent(result.constant_mean):>7}  (always {printable(result.constant)!r})"
+        )
     for name, found in result.differences.items():
         interval = f"95% interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, over tasks"
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
@@ -176,12 +178,12 @@ def demo_lines(result: "Demo", fates: "Sequence[ExperienceStatus]") -> list[str]
     lines += [f"  {line}" for line in texts]
     for status in fates:
         row = experience_json(status)
-        lines.append(f"  {row['fate']}: {plain(row['text'])} ({plain(row['why'])})")
+        lines.append(f"  {row['fate']}: {printable(row['text'])} ({printable(row['why'])})")
     lines += ["", "On messages it has not seen", *evaluation_lines(result.evaluation)]
     lines += ["", "One call each, frozen and learned"]
     for example in result.examples:
-        lines.append(f"  {plain(example.message)}  ({plain(example.answer)})")
-        lines.append(f"    {plain(example.frozen)!r} -> {plain(example.learned)!r}")
+        lines.append(f"  {printable(example.message)}  ({printable(example.answer)})")
+        lines.append(f"    {printable(example.frozen)!r} -> {printable(example.learned)!r}")
     usage = result.usage
     lines += ["", f"{result.seconds:.0f} s, {usage.calls:,} calls, {usage.tokens:,} tokens, seed {result.seed}"]
     return lines

@@ -33,7 +33,7 @@ def chat(
     from ..model.upstream import Upstream
     from ..probe.backend import recognised
     from ..records import Prior, Rollout, Task
-    from ..rollouts.executor import attempt_once
+    from ..rollouts.executor import rollout_once
     from ..surfaces.chat import prior_for
     from .text import prior_lines
 
@@ -58,7 +58,7 @@ def chat(
                 if lacking := left_out(given, known):
                     click.echo(f"token prior left out: {upstream.name} was probed: {lacking}", err=True)
                     sent = replace(given, biases=(), tokenizer=None)
-                said = await attempt_once(upstream, frame, Task(text), sent, backend=backend, seed=seed)
+                said = await rollout_once(upstream, frame, Task(text), sent, backend=backend, seed=seed)
                 for parameter in sorted(upstream.dropped):
                     click.echo(f"{parameter} was left out: {upstream.dropped[parameter]}", err=True)
                 return said
@@ -117,14 +117,14 @@ def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: 
     it is rejected or ignored, and say so in the header x-tfgrpo-token-prior.
     """
     from ..model.upstream import Upstream
-    from ..probe.capabilities import Survey, survey
+    from ..probe.capabilities import Capabilities, capabilities
 
     named = read_tokenizer(tokenizer)
     with open_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
 
-        async def call() -> tuple[Survey, dict[str, str]]:
+        async def call() -> tuple[Capabilities, dict[str, str]]:
             async with Upstream(url, tokenizer=named) as upstream:
-                found = await survey(upstream, name)
+                found = await capabilities(upstream, name)
                 opened.add_probe(upstream.key, name, found.backend)
                 return found, upstream.dropped
 
@@ -156,6 +156,6 @@ def pull_model() -> None:
 @click.option("--slots", default=4, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
 def serve_model(*, model: str | None, port: int, slots: int) -> None:
     """Serve the embedded model at an OpenAI-compatible address until Ctrl-C."""
-    from ..model.local import serve as serve_local
+    from ..model.local import serve_until_interrupted as serve_local
 
     serve_local(port=port, model=model, slots=slots)

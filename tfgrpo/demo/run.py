@@ -11,14 +11,14 @@ from pathlib import Path
 from ..evaluation.arms import Evaluation
 from ..evaluation.measure import Measurement, measure
 from ..learning.plan import Plan
-from ..learning.result import Learned
+from ..learning.result import LearningResult
 from ..learning.run import learn
 from ..model.local import cached_path
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import recognised
 from ..records import JSON, Frame, Prior, Task, Usage, message_text
-from ..rollouts.executor import attempt_once
+from ..rollouts.executor import rollout_once
 from ..rollouts.rewards import load_reward
 from ..settings import Settings
 from ..store import Store
@@ -26,9 +26,9 @@ from ..tasks.read import read_tasks
 
 DATA = Path(__file__).parent / "tasks"
 NAMESPACE = "demo"
-REWARD = "exact"
+DEMO_REWARD = "exact"
 REPEATS = 4
-EXAMPLES = 3
+SHOWN_EXAMPLES = 3
 GATE_PASSES = 12
 """At most; about 4 s each. With 24 tasks they detect 13 points, and the demo's effect is twice that."""
 
@@ -48,7 +48,7 @@ class Demo:
     """What the demo measured: what was learned, whether or not the gate promoted it."""
 
     seed: int
-    learned: Learned
+    learned: LearningResult
     evaluation: Evaluation
     examples: tuple[Example, ...]
     seconds: float
@@ -118,24 +118,24 @@ def demo_store(seed: int) -> Path:
 async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, observer: Observer) -> Demo:
     """Learn on the train part, decide by the validation part, measure on the test part; raises as those do."""
     started = time.monotonic()
-    reward, frame, train, test = load_reward(REWARD), demo_frame(model), part("train"), part("test")
+    reward, frame, train, test = load_reward(DEMO_REWARD), demo_frame(model), part("train"), part("test")
     decide_by = part("validation")
     held_out = f"{len(decide_by)} others decide whether it goes live, and {len(test)} more measure it"
     observer.note(f"learning from {len(train)} support messages; {held_out}; 2 to 3 minutes")
     settings = demo_settings(seed)
-    plan = Plan(train, reward, REWARD, frame, NAMESPACE, settings, validation=decide_by, test=test)
+    plan = Plan(train, reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=decide_by, test=test)
     learned = await learn(plan, store, upstream, observer)
     prior = learned.candidate or learned.prior
-    wanted = Measurement(test, reward, REWARD, frame, prior, NAMESPACE, REPEATS, seed)
+    wanted = Measurement(test, reward, DEMO_REWARD, frame, prior, NAMESPACE, REPEATS, seed)
     evaluation = await measure(wanted, store, upstream, observer)
     seconds = time.monotonic() - started
     backend = await recognised(upstream, model)
 
     async def say(task: Task, prior: Prior) -> str:
-        return (await attempt_once(upstream, frame, task, prior, backend=backend, seed=seed)).text
+        return (await rollout_once(upstream, frame, task, prior, backend=backend, seed=seed)).text
 
     examples = [
         Example(message_text(task.messages[-1]), str(task.answer), await say(task, Prior()), await say(task, prior))
-        for task in test[:EXAMPLES]
+        for task in test[:SHOWN_EXAMPLES]
     ]
     return Demo(seed, learned, evaluation, tuple(examples), seconds, upstream.usage)

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..hashing import canonical
 from ..observer import Observer
 from ..records import JSON, Prior, Rollout, Task
-from ..rollouts.executor import Executor, gather
+from ..rollouts.executor import Executor, concurrently
 from ..rollouts.rewards import Reward, score
 from ..settings import FLAT
 from .difference import Difference, paired_difference
@@ -85,7 +85,9 @@ async def evaluate(
         observer.landed(rollout)
         return rollout
 
-    rollouts = await gather(attempt(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats))
+    rollouts = await concurrently(
+        attempt(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats)
+    )
     rewards = np.array([np.nan if rollout.reward is None else rollout.reward for rollout in rollouts])
     rewards = rewards.reshape(len(priors), len(tasks), repeats)
     shared = np.isfinite(rewards).any(axis=2).all(axis=0)

@@ -15,14 +15,14 @@ from ..experiences.quote import clip, neutralise
 from ..hashing import canonical
 from ..prompts import Template, template
 from ..records import CallKey, Experience, Origin, Prior, Task
-from ..surfaces.chat import render, token_estimate
+from ..surfaces.chat import render_experiences, token_estimate
 
 SHOWN_CHARS = 24_000
 """Of all tasks together in the prompt: each is cut to its part of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenExperiences:
     """What the distiller wrote."""
 
     experiences: tuple[Experience, ...] = ()
@@ -39,11 +39,11 @@ def written_template() -> Template:
     return found
 
 
-async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> Written:
+async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> WrittenExperiences:
     """Experiences for tasks like these, at the length of the learned prior; raises UpstreamError, BudgetEnded."""
     settings, prompt = distiller.settings, written_template()
     limit = len(learned.experiences) or settings.trial_experiences
-    most = token_estimate(render(learned.experiences)) or settings.prior_tokens
+    most = token_estimate(render_experiences(learned.experiences)) or settings.prior_tokens
     messages = prompt.messages(
         tasks=_listed(tasks, settings.ground_truth), limit=str(limit), words=str(settings.experience_words)
     )
@@ -54,12 +54,14 @@ async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> 
     except UpstreamError:
         raise
     except ModelError as error:
-        return Written(failure=str(error))
+        return WrittenExperiences(failure=str(error))
     texts = [edit.text for edit in proposals.edits if edit.operation == "ADD"]
-    return _admitted(replace(Written(), refused=proposals.dropped), texts, tasks, most, distiller)
+    return _admitted(replace(WrittenExperiences(), refused=proposals.dropped), texts, tasks, most, distiller)
 
 
-def _admitted(start: Written, texts: Sequence[str], tasks: Sequence[Task], most: int, distiller: Distiller) -> Written:
+def _admitted(
+    start: WrittenExperiences, texts: Sequence[str], tasks: Sequence[Task], most: int, distiller: Distiller
+) -> WrittenExperiences:
     """Those that pass admission and fit into `most` tokens together, in the order in which they were written."""
     kept: list[Experience] = []
     refused = list(start.refused)
@@ -67,14 +69,14 @@ def _admitted(start: Written, texts: Sequence[str], tasks: Sequence[Task], most:
     for text in texts:
         experience = Experience(text, origin=origin)
         why = refusal(experience, kept, tasks, distiller.settings)
-        if not why and token_estimate(render([*kept, experience])) > most:
+        if not why and token_estimate(render_experiences([*kept, experience])) > most:
             why = "it would make the prior longer than the learned one"
         if why:
             refused.append(f"{text}: {why}")
         else:
             kept.append(experience)
     failure = None if kept else "the distiller wrote nothing that may be shown"
-    return Written(tuple(kept), tuple(refused), failure)
+    return WrittenExperiences(tuple(kept), tuple(refused), failure)
 
 
 def _listed(tasks: Sequence[Task], answers: bool) -> str:

@@ -81,7 +81,7 @@ def chance_of_help(effect: Effect) -> float:
     return NormalDist().cdf(effect.mean / effect.sd)
 
 
-def interval(effect: Effect, level: float = 0.95) -> tuple[float, float]:
+def effect_interval(effect: Effect, level: float = 0.95) -> tuple[float, float]:
     """The central interval of an effect, in reward units."""
     reach = NormalDist().inv_cdf(0.5 + level / 2) * effect.sd
     return effect.mean - reach, effect.mean + reach

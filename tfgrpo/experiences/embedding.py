@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError, UpstreamError
 from ..records import CallKey, Vector
 from .overlap import Meanings
-from .step_notes import StepLog
+from .step_notes import StepNotes
 
 if TYPE_CHECKING:
     from ..model.upstream import Upstream
 
-BATCH = 32
+TEXTS_A_CALL = 32
 """Texts in one call; some servers take no more."""
 STAGE = "embedding"
 """What the journal calls these calls."""
@@ -26,7 +26,7 @@ _PROBE = "When asked for a label, reply with the label only."
 class Embedder:
     """An embedding model at work in one run."""
 
-    def __init__(self, upstream: "Upstream", model: str, near: float, run: str, log: StepLog) -> None:
+    def __init__(self, upstream: "Upstream", model: str, near: float, run: str, log: StepNotes) -> None:
         """`near` is the cosine from which two texts count as one."""
         self._upstream, self._model, self._near, self._run, self._log = upstream, model, near, run, log
         self._vectors: dict[str, Vector] = {}
@@ -45,8 +45,8 @@ class Embedder:
         """What is known of these texts and of those before them, and why it is not all, if a call failed."""
         new = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         why = None
-        for number, start in enumerate(range(0, len(new), BATCH)):
-            why = await self._embed(step, number, new[start : start + BATCH])
+        for number, start in enumerate(range(0, len(new), TEXTS_A_CALL)):
+            why = await self._embed(step, number, new[start : start + TEXTS_A_CALL])
             if why:
                 break
         return Meanings(self._near, dict(self._vectors)), why

@@ -7,12 +7,12 @@ back what is still on trial; what has a measured effect is decided by that effec
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..records import Decision, Edit, Effect, Experience, ExperienceKind, Origin, Task, Verdict
+from ..records import Decision, Edit, Effect, Experience, ExperienceKind, Fate, Origin, Task
 from ..settings import Settings
-from ..surfaces.chat import render
+from ..surfaces.chat import render_experiences
 from ..text import counted
 from .admission import refusal
-from .credit import chance_of_help, interval
+from .credit import chance_of_help, effect_interval
 from .joint import JointEffect
 from .overlap import NO_MEANINGS, Meanings
 
@@ -32,7 +32,7 @@ class Library:
         """The last decision about each experience."""
         return {decision.experience: decision for decision in self.decisions}
 
-    def having(self, *verdicts: Verdict) -> tuple[Experience, ...]:
+    def having(self, *verdicts: Fate) -> tuple[Experience, ...]:
         """The experiences with one of these verdicts, in order of arrival."""
         standing = self.standing
         return tuple(
@@ -76,7 +76,7 @@ def apply(
     return library
 
 
-def judged(library: Library, effects: Sequence[Effect], verdict: Verdict) -> Library:
+def judged(library: Library, effects: Sequence[Effect], verdict: Fate) -> Library:
     """The library with what credit decided by these effects (`to_retire`: retired, `to_keep`: kept)."""
     return library.decided(
         *(Decision(effect.experience, verdict, describe(effect), RULE, effect.run, effect.step) for effect in effects)
@@ -92,7 +92,7 @@ def judged_together(library: Library, joint: JointEffect) -> Library:
 
 def describe(effect: Effect) -> str:
     """An effect in words, in points of reward (hundredths), with its 95% interval."""
-    low, high = interval(effect)
+    low, high = effect_interval(effect)
     figures = f"{100 * effect.mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     return f"{figures} from {counted(effect.evidence, 'rollout')}, P(> 0) = {chance_of_help(effect):.3f}"
 
@@ -105,13 +105,13 @@ def affordable(
     When not all fit, those with the highest lower bound of their effect come first. It is decided once a step, before
     any coin is flipped: what a rollout is shown must not depend on what else it is shown.
     """
-    bounds = {effect.experience: interval(effect)[0] for effect in effects}
-    unmeasured = interval(Effect("", "", 0, 0.0, settings.effect_scale, 0))[0]
+    bounds = {effect.experience: effect_interval(effect)[0] for effect in effects}
+    unmeasured = effect_interval(Effect("", "", 0, 0.0, settings.effect_scale, 0))[0]
     current = library.current
     chosen: set[str] = set()
     for entry in sorted(current, key=lambda entry: -bounds.get(entry.id, unmeasured)):
         wanted = [other for other in current if other.id in chosen or other.id == entry.id]
-        if count_tokens(render(wanted)) <= settings.prior_tokens:
+        if count_tokens(render_experiences(wanted)) <= settings.prior_tokens:
             chosen.add(entry.id)
     return tuple(entry for entry in current if entry.id in chosen)
 
@@ -130,7 +130,7 @@ def _tried(
         return library
     others = [entry for entry in rivals(library) if entry is not parent]
     why = refusal(experience, others, tasks, settings, meanings) or _full(library, experience, parent, settings)
-    verdict: Verdict = "refused" if why else _admitted(settings)
+    verdict: Fate = "refused" if why else _admitted(settings)
     if parent and not why and not settings.review:
         library = _taken_back(library, parent.id, f"UPDATE to {experience.id}", settings, at)
     decision = Decision(experience.id, verdict, why or _proposed(edit), RULE, at.run, at.step)
@@ -151,7 +151,7 @@ def _open(last: Decision | None) -> bool:
     return (last.verdict, last.by) in (("refused", RULE), ("retired", DISTILLER))
 
 
-def _admitted(settings: Settings) -> Verdict:
+def _admitted(settings: Settings) -> Fate:
     if settings.review:
         return "awaiting review"
     return "kept" if settings.recipe == "paper" else "on trial"

@@ -16,7 +16,7 @@ from ..records import CallKey, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DistillerTry:
     """One attempt at distilling a group."""
 
     step: int
@@ -25,9 +25,9 @@ class Attempt:
     number: int = 0
 
     @property
-    def next(self) -> "Attempt":
+    def next(self) -> "DistillerTry":
         """The attempt after this one."""
-        return Attempt(self.step, self.task, self.number + 1)
+        return DistillerTry(self.step, self.task, self.number + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class TakenIn:
 
     numbers: Mapping[str, int]
     """For each task whose group was distilled, the attempt that counted."""
-    again: tuple[Attempt, ...] = ()
+    again: tuple[DistillerTry, ...] = ()
     """Attempts at groups of earlier steps, in order."""
 
 
-class StepLog:
+class StepNotes:
     """Reads and writes both kinds of note; what was read once is not read again."""
 
     def __init__(self, journal: Journal, run: str) -> None:
@@ -54,7 +54,7 @@ class StepLog:
             if found is None:
                 return None
             noted = json.loads(found)
-            again = tuple(Attempt(*each) for each in noted["again"])
+            again = tuple(DistillerTry(*each) for each in noted["again"])
             self._known[step] = TakenIn(noted["numbers"], again)
         return self._known[step]
 
@@ -63,17 +63,17 @@ class StepLog:
         again = [(each.step, each.task, each.number) for each in what.again]
         await self._write(CallKey(self._run, "taken in", step), json.dumps({"numbers": what.numbers, "again": again}))
 
-    async def failure(self, attempt: Attempt) -> str | None:
+    async def failure(self, attempt: DistillerTry) -> str | None:
         """Why an attempt failed; None when it has not been made, or has not failed."""
         return await self._read(self._key(attempt))
 
-    async def fail(self, attempt: Attempt, why: str) -> None:
+    async def fail(self, attempt: DistillerTry, why: str) -> None:
         """Note that an attempt has failed."""
         await self._write(self._key(attempt), why)
 
-    async def next_attempt(self, step: int, task: str) -> Attempt:
+    async def next_attempt(self, step: int, task: str) -> DistillerTry:
         """The first attempt at a group that has not failed in an earlier sitting."""
-        attempt = Attempt(step, task)
+        attempt = DistillerTry(step, task)
         while await self.failure(attempt) is not None:
             attempt = attempt.next
         return attempt
@@ -86,7 +86,7 @@ class StepLog:
         """Note that they get none."""
         await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
 
-    def _key(self, attempt: Attempt) -> CallKey:
+    def _key(self, attempt: DistillerTry) -> CallKey:
         return CallKey(self._run, "not distilled", attempt.step, attempt.task, retry=attempt.number)
 
     async def _read(self, key: CallKey) -> str | None:

@@ -23,7 +23,7 @@ GUESS_PAIRS = 200
 """How many pairs the guesses weigh as much as."""
 POWER = 0.8
 """The chance of promotion that counts as being able to detect an effect."""
-MOST = 1_000
+LARGEST_PLAN = 1_000
 """Passes, or tasks, past which nobody is sent."""
 
 
@@ -72,11 +72,15 @@ def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER)
 
 def passes_needed(tasks: int, effect: float, level: float, power: float = POWER) -> int | None:
     """How many passes over that many tasks promote such an effect with that chance; None: more than MOST."""
-    found = bisect_left(range(MOST + 1), power, lo=1, key=lambda n: chance_of_promotion(tasks, n, effect, level))
-    return found if found <= MOST else None
+    found = bisect_left(
+        range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(tasks, n, effect, level)
+    )
+    return found if found <= LARGEST_PLAN else None
 
 
 def tasks_needed(passes: int, effect: float, level: float, power: float = POWER) -> int | None:
     """How many tasks, passed over that often, promote such an effect with that chance; None: more than MOST."""
-    found = bisect_left(range(MOST + 1), power, lo=1, key=lambda n: chance_of_promotion(n, passes, effect, level))
-    return found if found <= MOST else None
+    found = bisect_left(
+        range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(n, passes, effect, level)
+    )
+    return found if found <= LARGEST_PLAN else None

@@ -42,7 +42,7 @@ from ..text import counted
 from ..trials import level_of
 from .bets import (
     BET_CAP,
-    MOST,
+    LARGEST_PLAN,
     POWER,
     chance_of_promotion,
     next_bet,
@@ -59,7 +59,7 @@ _LUCK = 1.645
 _LARGEST_LOG = 700.0
 """Of a number that a float holds."""
 
-Verdict: TypeAlias = Literal["promote", "reject", "continue"]
+GateVerdict: TypeAlias = Literal["promote", "reject", "continue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +157,11 @@ class GateState:
 class GateDecision:
     """The verdict after a look, and one sentence that says on what; the first that is not `continue` is final."""
 
-    verdict: Verdict
+    verdict: GateVerdict
     reason: str
 
 
-def decide(gate: Gate, state: GateState) -> GateDecision:
+def judge(gate: Gate, state: GateState) -> GateDecision:
     """Promote, reject, or make another pass; to be asked after every pass. Stopping early is always allowed."""
     claim = f"the mean effect over these {gate.tasks} tasks is above zero"
     figures = _figures(gate, state)
@@ -173,7 +173,7 @@ def decide(gate: Gate, state: GateState) -> GateDecision:
     return GateDecision("reject", f"not promoted: {why} {claim} ({figures}); {enough(gate, state)}")
 
 
-def interval(state: GateState, seed: int = 0) -> Difference | None:
+def interval_over_tasks(state: GateState, seed: int = 0) -> Difference | None:
     """The mean effect with its 95% interval over tasks like these, to stand beside a verdict; None without a pair."""
     return paired_difference(state.differences, seed) if any(state.pairs) else None
 
@@ -226,7 +226,7 @@ def enough(gate: Gate, state: GateState) -> str:
     passes, tasks = passes_needed(gate.tasks, effect, gate.level), tasks_needed(gate.passes, effect, gate.level)
     ways = [_size(gate.tasks, passes)] if passes else []
     ways += [_size(tasks, gate.passes)] if tasks else []
-    return f"an effect of that size would take about {' or '.join(ways or [f'more than {MOST:,} passes'])}"
+    return f"an effect of that size would take about {' or '.join(ways or [f'more than {LARGEST_PLAN:,} passes'])}"
 
 
 def _size(tasks: int, passes: int) -> str:

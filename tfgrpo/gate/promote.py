@@ -19,12 +19,12 @@ from ..hashing import derive_seed
 from ..model.budget import Budget
 from ..observer import Observer
 from ..records import JSON, Frame, Prior, PriorState, Rollout, Run, Task
-from ..rollouts.executor import Executor, gather
+from ..rollouts.executor import Executor, concurrently
 from ..rollouts.rewards import Reward, score
 from ..store import Store
 from ..text import counted
-from ..trials import Outcome, Pass, Validation
-from .e_process import Gate, GateDecision, decide, enough, interval
+from ..trials import GateTrial, Pass, TrialOutcome
+from .e_process import Gate, GateDecision, enough, interval_over_tasks, judge
 
 MakeExecutor: TypeAlias = Callable[[str, int], Executor]
 """From the stage (for keys of calls) and a seed to what makes attempts."""
@@ -32,7 +32,7 @@ UNTESTED = "learned; no gate has tested it"
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Candidacy:
     """A candidate and what it is tested on."""
 
     run: Run
@@ -57,7 +57,7 @@ class Promotion:
     """`live` on evidence, `ungated` live without a gate, `rejected`, or still `candidate`."""
     why: str
     """One line for people; where there was a gate it says what its verdict is about."""
-    validation: Validation | None = None
+    validation: GateTrial | None = None
     """The attempt of the gate, if there was one."""
     undecided: bool = False
     """The budget ended before there was a verdict."""
@@ -74,7 +74,7 @@ class Promotion:
 
 
 async def promote(
-    trial: Trial,
+    trial: Candidacy,
     store: Store,
     make: MakeExecutor,
     observer: Observer,
@@ -123,17 +123,17 @@ async def promote(
     return Promotion(state, why, replace(gate.validation, outcome=outcome))
 
 
-def _live_already(trial: Trial, store: Store) -> bool:
+def _live_already(trial: Candidacy, store: Store) -> bool:
     """Whether the candidate is what is live, and not by a verdict of this run."""
     snapshot = store.live(trial.run.namespace)
     return snapshot is not None and snapshot.prior.id == trial.candidate.id and not _attempts(trial, store)
 
 
-def _attempts(trial: Trial, store: Store) -> list[Validation]:
+def _attempts(trial: Candidacy, store: Store) -> list[GateTrial]:
     return [one for one in store.validations(run=trial.run.id) if one.candidate == trial.candidate.id]
 
 
-def _begun(trial: Trial, store: Store, budget: Budget | None) -> Validation | None:
+def _begun(trial: Candidacy, store: Store, budget: Budget | None) -> GateTrial | None:
     """The run's attempt at this candidate, begun now or before; None where the budget allows no pass of a new one."""
     allowed = budget.calls_left if budget else None
     if allowed is not None and allowed < 2 * len(trial.tasks) and not _attempts(trial, store):
@@ -142,11 +142,11 @@ def _begun(trial: Trial, store: Store, budget: Budget | None) -> Validation | No
     live = snapshot.prior.id if snapshot else None
     tasks = tuple(sorted(task.id for task in trial.tasks))
     return store.begin_validation(
-        Validation(run.namespace, tasks, run.id, trial.candidate.id, live, trial.alpha, trial.passes, trial.seed)
+        GateTrial(run.namespace, tasks, run.id, trial.candidate.id, live, trial.alpha, trial.passes, trial.seed)
     )
 
 
-def _state(trial: Trial, store: Store, begun: Validation, outcome: Outcome) -> tuple[PriorState, str]:
+def _state(trial: Candidacy, store: Store, begun: GateTrial, outcome: TrialOutcome) -> tuple[PriorState, str]:
     """What a verdict makes of the candidate; it was not tested against a prior that has gone live meanwhile."""
     if outcome.verdict == "rejected":
         return "rejected", outcome.reason
@@ -164,8 +164,8 @@ class _Gating:
 
     def __init__(
         self,
-        trial: Trial,
-        begun: Validation,
+        trial: Candidacy,
+        begun: GateTrial,
         opponent: Prior,
         *,
         store: Store,
@@ -186,7 +186,7 @@ class _Gating:
         left = self.gate.passes - self.state.passes
         self.observer.stage("gate, at most", 0 if self.validation.outcome else left * 2 * self.gate.tasks)
         while True:
-            decision = decide(self.gate, self.state)
+            decision = judge(self.gate, self.state)
             if decision.verdict != "continue":
                 return decision
             if out := self._out_of_reach(budget):
@@ -196,10 +196,10 @@ class _Gating:
             except BudgetEnded as ended:
                 return GateDecision("continue", f"{decision.reason}; {ended}; {enough(self.gate, self.state)}")
 
-    def outcome(self, decision: GateDecision) -> Outcome:
+    def outcome(self, decision: GateDecision) -> TrialOutcome:
         """The verdict with its figures."""
-        state, found = self.state, interval(self.state, self.trial.seed)
-        return Outcome(
+        state, found = self.state, interval_over_tasks(self.state, self.trial.seed)
+        return TrialOutcome(
             "promoted" if decision.verdict == "promote" else "rejected",
             decision.reason + _beside(found),
             state.passes,
@@ -216,10 +216,10 @@ class _Gating:
         allowed = budget.calls_left if budget else None
         if allowed is None or (most := self.state.passes + allowed // (2 * self.gate.tasks)) >= self.gate.passes:
             return None
-        reason, enough_to_tell = decide(self.gate, self.state).reason, enough(self.gate, self.state)
+        reason, enough_to_tell = judge(self.gate, self.state).reason, enough(self.gate, self.state)
         if most == self.state.passes:
             return GateDecision("continue", f"{reason}; the budget allows no further pass; {enough_to_tell}")
-        if decide(replace(self.gate, passes=most), self.state).verdict == "reject":
+        if judge(replace(self.gate, passes=most), self.state).verdict == "reject":
             more = counted(most - self.state.passes, "more pass")
             why = f"the budget allows {more}, which could hardly show it"
             return GateDecision("continue", f"{reason}; {why}; {enough_to_tell}")
@@ -228,7 +228,7 @@ class _Gating:
     async def _pass(self) -> None:
         """Every task once under each arm, committed when it is complete."""
         number, bet, tasks = self.state.passes + 1, self.state.bet, self.trial.tasks
-        rollouts = await gather(self._attempt(arm, task, number) for task in tasks for arm in self.priors)
+        rollouts = await concurrently(self._attempt(arm, task, number) for task in tasks for arm in self.priors)
         rewards = {
             task.id: (pair[0].reward, pair[1].reward)
             for task, pair in zip(tasks, zip(rollouts[::2], rollouts[1::2], strict=True), strict=True)

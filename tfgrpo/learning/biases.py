@@ -7,13 +7,13 @@ from ..records import JSON, Frame, Group, TokenBias
 from ..token_prior.choice import Choice
 from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
 from ..token_prior.gradient import LOOSE_TAIL
-from .context import Sitting
+from .context import RunContext
 
 
 class TokenRun:
     """Learns a token prior as long as that is wanted and possible; notes why it is not."""
 
-    def __init__(self, sitting: Sitting, inherited: tuple[TokenBias, ...]) -> None:
+    def __init__(self, sitting: RunContext, inherited: tuple[TokenBias, ...]) -> None:
         """`inherited` are the biases of the prior before, in the upstream's tokens."""
         self._sitting, self._learning = sitting, _learning(sitting, inherited)
         self._choice: Choice | None = None
@@ -80,7 +80,7 @@ class TokenRun:
         return f"; token prior {WEAKER}" if weak else ""
 
 
-def _learning(sitting: Sitting, inherited: tuple[TokenBias, ...]) -> TokenLearning | None:
+def _learning(sitting: RunContext, inherited: tuple[TokenBias, ...]) -> TokenLearning | None:
     """None where no token prior is wanted, or none can be learned, which is noted."""
     plan, upstream, note = sitting.plan, sitting.upstream, sitting.notes.note
     if not plan.settings.token_prior:

@@ -46,7 +46,7 @@ class Notes:
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class RunContext:
     """What the parts of a learning run share."""
 
     plan: Plan

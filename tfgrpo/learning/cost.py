@@ -12,7 +12,7 @@ from math import ceil
 
 from ..experiences.distil import COMPARED
 from ..experiences.edits import WORD_CHARS
-from ..experiences.embedding import BATCH
+from ..experiences.embedding import TEXTS_A_CALL
 from ..gate.bets import POWER, smallest_effect, tasks_needed
 from ..gate.e_process import Gate
 from ..model.budget import Ceiling, Prices
@@ -162,7 +162,7 @@ def _embedding(plan: Plan, groups: int) -> Usage:
     """Of the probe and of what so many groups propose; what the namespace holds already is not known here."""
     settings = plan.settings
     texts = groups * settings.proposals
-    calls = 1 + settings.steps * ceil(texts / settings.steps / BATCH)
+    calls = 1 + settings.steps * ceil(texts / settings.steps / TEXTS_A_CALL)
     return Usage(calls, (1 + texts) * token_estimate("x" * WORD_CHARS * settings.experience_words))
 
 

@@ -13,10 +13,10 @@ from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.show import included
-from ..experiences.step_notes import Attempt, StepLog, TakenIn
+from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..hashing import canonical, derive_seed
 from ..records import Edit, Effect, Experience, Group, Run, Task
-from ..rollouts.executor import gather
+from ..rollouts.executor import concurrently
 from ..settings import Settings
 from ..store import Store
 from ..surfaces.chat import token_estimate
@@ -78,9 +78,9 @@ class ExperienceLearning:
     ) -> None:
         """`count_tokens` tells the length of what is shown, best by the model's own tokenizer."""
         self._count_tokens, self._embedder = count_tokens, embedder
-        self.log = StepLog(store, run.id)
-        self._made: dict[tuple[int, str], Attempt] = {}
-        self._to_retry: dict[tuple[int, str], Attempt] = {}
+        self.log = StepNotes(store, run.id)
+        self._made: dict[tuple[int, str], DistillerTry] = {}
+        self._to_retry: dict[tuple[int, str], DistillerTry] = {}
         self._distiller, self._store, self._run, self._settings = distiller, store, run, settings
         self._tasks = tuple(tasks)
         known = store.experiences(run.namespace, without_run=run.id)
@@ -116,12 +116,12 @@ class ExperienceLearning:
         """The edits that one group proposes; a failure is noted, and tried again when the run is resumed."""
         fixed = await self.log.taken_in(group.step)
         if fixed:
-            attempt = Attempt(group.step, group.task.id, fixed.numbers.get(group.task.id, 0))
+            attempt = DistillerTry(group.step, group.task.id, fixed.numbers.get(group.task.id, 0))
         else:
             attempt = await self.log.next_attempt(group.step, group.task.id)
         return await self._attempt(group, attempt)
 
-    async def _attempt(self, group: Group, attempt: Attempt) -> Proposals:
+    async def _attempt(self, group: Group, attempt: DistillerTry) -> Proposals:
         """One attempt at distilling a group; one that is known to have failed is not made again."""
         self._made[group.step, group.task.id] = attempt
         if failure := await self.log.failure(attempt):
@@ -142,7 +142,7 @@ class ExperienceLearning:
         fixed = await self.log.taken_in(step)
         again = fixed.again if fixed else tuple(self._to_retry.values())
         groups = {(group.step, group.task.id): group for group in self._groups[self._earlier :]}
-        found = await gather(self._attempt(groups[each.step, each.task], each) for each in again)
+        found = await concurrently(self._attempt(groups[each.step, each.task], each) for each in again)
         for each, proposals in zip(again, found, strict=True):
             self._to_retry.pop((each.step, each.task), None)
             if fixed and proposals.failure:

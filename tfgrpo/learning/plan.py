@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import InputError, shortened
+from ..errors import InputError
 from ..experiences.distil import templates_version
 from ..hashing import canonical
 from ..records import JSON, Frame, Run, Task
@@ -11,6 +11,7 @@ from ..rollouts.agents import Agent
 from ..rollouts.rewards import Reward
 from ..settings import Settings
 from ..store import Store
+from ..text import shortened
 from ..trials import Role, task_set_id
 
 
@@ -56,7 +57,7 @@ def refuse_seen(plan: Plan, store: Store) -> None:
         raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
 
 
-def run_of(plan: Plan, parent: str | None) -> Run:
+def planned_run(plan: Plan, parent: str | None) -> Run:
     """The run that carries out a plan, from the prior with that id; the sides of its tasks are part of it."""
     proposing = {"distiller": plan.distiller, "prompts": templates_version(plan.prompts)}
     comparing = {"embedding": plan.embedding} if plan.embedding else {}
@@ -70,7 +71,7 @@ def run_of(plan: Plan, parent: str | None) -> Run:
 def unfinished(plan: Plan, store: Store) -> Run | None:
     """The plan's run that never finished, whatever is live by now: its own prior, if it was killed at the very end."""
     for entry in reversed(store.runs(plan.namespace)):
-        same = replace(run_of(plan, entry.run.parent), attempt=entry.run.attempt)
+        same = replace(planned_run(plan, entry.run.parent), attempt=entry.run.attempt)
         if same.id == entry.run.id:
             return None if entry.run.status == "finished" else replace(same, attempt=0)
     return None

@@ -26,7 +26,7 @@ class StepSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearningResult:
     """What a run came to."""
 
     run: Run

@@ -11,8 +11,8 @@ from ..evaluation.measure import usable
 from ..experiences.distil import HOLD_TO_SCHEMA, Distiller
 from ..experiences.embedding import STAGE as EMBEDDING
 from ..experiences.embedding import Embedder
-from ..experiences.step_notes import StepLog
-from ..gate.promote import Promotion, Trial, promote
+from ..experiences.step_notes import StepNotes
+from ..gate.promote import Candidacy, Promotion, promote
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
@@ -25,11 +25,11 @@ from ..store import SERVING, Store
 from ..surfaces.chat import token_count
 from ..text import counted
 from .biases import TokenRun
-from .context import Notes, Sitting, ending
+from .context import Notes, RunContext, ending
 from .cost import Cost, cost, lines
 from .experiences import ExperienceLearning
-from .plan import Plan, refuse_seen, run_of, unfinished
-from .result import Learned, StepSummary
+from .plan import Plan, planned_run, refuse_seen, unfinished
+from .result import LearningResult, StepSummary
 from .steps import Steps
 
 
@@ -43,7 +43,7 @@ async def learn(
     embedding: Upstream | None = None,
     fresh: bool = False,
     budget: Budget | None = None,
-) -> Learned:
+) -> LearningResult:
     """Learn a prior, and make it live if the gate says so; goes on with the same run where it was interrupted.
 
     `upstream` journals to `store` under `budget`, and so do `distiller`, where experiences are proposed elsewhere, and
@@ -67,7 +67,7 @@ async def learn(
         inherited, moved = await fitted(start, upstream, backend, plan.frame.model, run=run.id)
         async with executors(plan.agent, upstream, plan.settings, store) as make:
             notes, proposing = Notes(observer), distiller or upstream
-            sitting = Sitting(
+            sitting = RunContext(
                 plan, run, store, upstream, proposing, backend, make, observer, notes, start, budget, embedder
             )
             learner = _Learner(sitting, inherited.biases)
@@ -82,7 +82,7 @@ def _begun(plan: Plan, store: Store, *, fresh: bool) -> tuple[Run, Prior, bool]:
     """The run that carries out the plan, the prior that it starts from, and whether it was begun before."""
     wanted = None if fresh else unfinished(plan, store)
     live = store.live(plan.namespace)
-    wanted = wanted or run_of(plan, live.prior.id if live else None)
+    wanted = wanted or planned_run(plan, live.prior.id if live else None)
     start = store.prior(wanted.parent) if wanted.parent else Prior()
     store.add_tasks((*plan.tasks, *plan.validation, *plan.test))
     run, resumed = store.begin(wanted, fresh=fresh)
@@ -118,7 +118,7 @@ async def _embedder(plan: Plan, upstream: Upstream, run: Run, store: Store) -> E
     """What asks the plan's embedding model, which is known to answer; raises UpstreamError where it does not."""
     if plan.embedding is None or not plan.settings.experiences:
         return None
-    embedder = Embedder(upstream, plan.embedding, plan.settings.embedding_near, run.id, StepLog(store, run.id))
+    embedder = Embedder(upstream, plan.embedding, plan.settings.embedding_near, run.id, StepNotes(store, run.id))
     await embedder.probe()
     return embedder
 
@@ -126,7 +126,7 @@ async def _embedder(plan: Plan, upstream: Upstream, run: Run, store: Store) -> E
 class _Learner:
     """From the steps of a run to its prior, and what the gate makes of that."""
 
-    def __init__(self, sitting: Sitting, inherited: tuple[TokenBias, ...]) -> None:
+    def __init__(self, sitting: RunContext, inherited: tuple[TokenBias, ...]) -> None:
         """`inherited` are the biases of the prior before, in the upstream's tokens."""
         plan, count = sitting.plan, token_count(sitting.upstream.tokenizer)
         self._sitting, self._tokens = sitting, TokenRun(sitting, inherited)
@@ -141,7 +141,7 @@ class _Learner:
         )
         self._steps = Steps(sitting, self._experiences, self._tokens)
 
-    async def learn(self, resumed: bool) -> Learned:
+    async def learn(self, resumed: bool) -> LearningResult:
         """All steps that the budget allows, then the verdicts, the new prior and the gate."""
         sitting = self._sitting
         steps, cut = await self._steps.make(resumed=resumed)
@@ -151,7 +151,7 @@ class _Learner:
         candidate = self._candidate(over=cut is None) if steps else None
         promotion = await self._promoted(candidate) if candidate else None
         changed = promotion is not None and promotion.state in SERVING
-        return Learned(
+        return LearningResult(
             sitting.run,
             resumed,
             candidate if candidate and changed else self._live(),
@@ -207,10 +207,10 @@ class _Learner:
         return snapshot.prior if snapshot else self._sitting.start
 
 
-def _trial(sitting: Sitting, candidate: Prior) -> Trial:
+def _trial(sitting: RunContext, candidate: Prior) -> Candidacy:
     """What the gate tests."""
     plan, settings = sitting.plan, sitting.plan.settings
-    return Trial(
+    return Candidacy(
         sitting.run,
         candidate,
         plan.validation,
@@ -235,7 +235,7 @@ def _ended(
     return "; ".join(told) or None
 
 
-def _proposer(sitting: Sitting) -> Distiller:
+def _proposer(sitting: RunContext) -> Distiller:
     """Where the model that proposes is the one probed: hidden samplers off, answers held to a schema."""
     plan, kind = sitting.plan, sitting.backend.kind
     probed = sitting.distiller is sitting.upstream and plan.distiller in (None, plan.frame.model)

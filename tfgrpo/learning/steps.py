@@ -12,13 +12,13 @@ from ..experiences.distil import can_teach
 from ..experiences.edits import Proposals
 from ..records import Experience, Group, Prior, Rollout, Task
 from ..rollouts.advantage import group_kind
-from ..rollouts.executor import Executor, gather, roll_group
+from ..rollouts.executor import Executor, concurrently, roll_group
 from ..rollouts.rewards import score
 from ..rollouts.shaping import shaped
 from ..rollouts.visits import visited
 from ..text import counted
 from .biases import TokenRun
-from .context import Sitting
+from .context import RunContext
 from .experiences import ExperienceLearning
 from .result import StepSummary
 
@@ -26,7 +26,7 @@ from .result import StepSummary
 class Steps:
     """Makes the steps, one after the other; what they teach is in `experiences` and `tokens`."""
 
-    def __init__(self, sitting: Sitting, experiences: ExperienceLearning, tokens: TokenRun) -> None:
+    def __init__(self, sitting: RunContext, experiences: ExperienceLearning, tokens: TokenRun) -> None:
         self._sitting, self._experiences, self._tokens = sitting, experiences, tokens
         self._plan, self._settings = sitting.plan, sitting.plan.settings
         self._groups: list[Group] = []
@@ -65,7 +65,7 @@ class Steps:
         prior = self._sitting.prior(self._experiences.on_offer, self._tokens.working)
         self._sitting.store.add_prior(prior)
         tasks = visited(self._plan.tasks, self._groups, step, self._settings)
-        results = await gather(self._group(task, prior, step) for task in tasks)
+        results = await concurrently(self._group(task, prior, step) for task in tasks)
         groups, proposals = [group for group, _ in results], [found for _, found in results]
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Literal, Protocol, TypeAlias
 
-from ..errors import BudgetEnded, InputError, shortened
+from ..errors import BudgetEnded, InputError
 from ..records import Usage
+from ..text import shortened
 
 OPENAI_URL = "https://api.openai.com/v1"
 """The upstream where no other is named."""
@@ -112,7 +113,7 @@ def _sum(one: Spent, other: Spent) -> Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SpentCeiling:
     """Which ceiling ended a run, and what had been spent of that resource when a call was first refused."""
 
     resource: Resource
@@ -142,7 +143,7 @@ class Budget:
         if ceiling.usd is not None and prices is None:
             raise InputError("a ceiling on money needs prices; state --price IN/OUT")
         self.ceiling = ceiling
-        self.ended: Ended | None = None
+        self.ended: SpentCeiling | None = None
         self.prices, self._clock = prices, clock
         self._earlier = self._spent = spent or Spent()
         self._started = clock() - 60 * self._spent.minutes
@@ -195,10 +196,10 @@ class Budget:
         usd = self.price(model, usage)
         self._spent = replace(self._spent, tokens=self._spent.tokens + usage.tokens, usd=self._spent.usd + usd)
 
-    def _used_up(self) -> Ended | None:
+    def _used_up(self) -> SpentCeiling | None:
         spent = self.spent
         for name in _UNITS:
             most, used = getattr(self.ceiling, name), getattr(spent, name)
             if most is not None and used >= most * (1 - self._held):
-                return Ended(name, most, used, most * self._held)
+                return SpentCeiling(name, most, used, most * self._held)
         return None

@@ -28,7 +28,7 @@ _TOO_LONG = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
 """A refusal of the whole request, though its words may name max_tokens."""
 
 
-def without(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, JSON]:
+def without_parameters(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, JSON]:
     """The body less what the upstream rejects; a limit that has another name there is renamed."""
     gone = {*dropped, *(implied for name in dropped for implied in _IMPLIED.get(name, ()))}
     kept = {name: value for name, value in body.items() if name not in gone}

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..errors import ModelError, shortened
+from ..errors import ModelError
 from ..records import JSON, Reply, TokenTrace, Usage, Vector, Vectors, message_text
+from ..text import shortened
 from .tokenizer import TokenId
 
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")

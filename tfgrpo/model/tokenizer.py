@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import InputError, shortened
+from ..errors import InputError
 from ..hashing import content_id
+from ..text import shortened
 
 if TYPE_CHECKING:
     from tiktoken import Encoding

@@ -11,14 +11,14 @@ from typing import Generic, Protocol, Self, TypeVar
 import httpx2
 import openai
 
-from ..errors import InputError, ModelError, UpstreamError, shortened
+from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
 from ..records import JSON, CallKey, ChatBody, Reply, Usage, Vectors
 from ..settings import Settings
-from ..text import counted
+from ..text import counted, shortened
 from .backends import backend_key
 from .budget import Budget
-from .refusals import error_field, rejected_parameter, what_it_says, without
+from .refusals import error_field, rejected_parameter, what_it_says, without_parameters
 from .replies import parse_reply, parse_vectors
 from .tokenizer import TokenId, Tokenizer
 
@@ -209,7 +209,7 @@ class Upstream:
         """The response's text, and which of the body's parameters were dropped to get it, and why."""
         while True:
             lacking = {name: why for name, why in self.dropped.items() if name in body}
-            sent = without(body, lacking)
+            sent = without_parameters(body, lacking)
             try:
                 return (await self._send(path, sent)).text, lacking
             except openai.APIConnectionError as error:

@@ -7,12 +7,13 @@ measurement. Everything is appended with the name of who did it; nothing that wa
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import InputError, shortened
+from ..errors import InputError
 from ..experiences.admission import refusal
 from ..experiences.library import DISTILLER, RULE, Library, apply, places
-from ..records import Decision, Edit, Experience, Prior, PriorState, Snapshot, Task, Verdict
+from ..records import Decision, Edit, Experience, Fate, Prior, PriorState, Snapshot, Task
 from ..settings import Settings
 from ..store import SERVING, LineageEntry, Store
+from ..text import shortened
 from .exchange import Portable
 from .versions import served
 
@@ -23,7 +24,7 @@ _NO_PRIOR = "tfgrpo prior list shows what there is"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Offered:
     """What became of one text that was offered."""
 
     text: str
@@ -41,7 +42,7 @@ class Imported:
     """A prior that was taken in, and what became of its experiences, in their order."""
 
     snapshot: Snapshot
-    experiences: tuple[Outcome, ...]
+    experiences: tuple[Offered, ...]
 
 
 class Curator:
@@ -96,7 +97,7 @@ class Curator:
             raise InputError(f"{experience.id} is {self._verdict(library, experience)} already")
         return self._decided(experience, "retired", why)
 
-    def offer(self, texts: Iterable[str], why: str) -> tuple[Outcome, ...]:
+    def offer(self, texts: Iterable[str], why: str) -> tuple[Offered, ...]:
         """Put texts on trial while there are places; what else is admitted waits for review.
 
         What was decided here, be it by a person, a distiller or credit, stays as it is.
@@ -109,7 +110,7 @@ class Curator:
         self._save(before, after)
         return tuple(outcomes)
 
-    def _offered(self, library: Library, text: str, why: str) -> tuple[Library, Outcome]:
+    def _offered(self, library: Library, text: str, why: str) -> tuple[Library, Offered]:
         experience = Experience(text)
         if last := library.standing.get(experience.id):
             return library, _standing(experience, last)
@@ -117,8 +118,8 @@ class Curator:
         try:
             after = self._tried(library, Edit("ADD", text), why, settings)
         except InputError as error:
-            return library, Outcome(text, "refused", str(error), None)
-        return after, Outcome(text, self._verdict(after, experience), None, experience.id)
+            return library, Offered(text, "refused", str(error), None)
+        return after, Offered(text, self._verdict(after, experience), None, experience.id)
 
     def _library(self) -> Library:
         return _library(self._store, self._namespace)
@@ -161,7 +162,7 @@ class Curator:
         self._store.add_experiences(self._namespace, new)
         self._store.add_decisions(self._namespace, after.decisions[len(before.decisions) :])
 
-    def _decided(self, experience: Experience, verdict: Verdict, why: str) -> Experience:
+    def _decided(self, experience: Experience, verdict: Fate, why: str) -> Experience:
         self._store.add_decisions(self._namespace, [Decision(experience.id, verdict, why, self._by)])
         return experience
 
@@ -182,15 +183,15 @@ def _library(store: Store, namespace: str) -> Library:
     return Library(tuple(status.experience for status in known), decisions)
 
 
-def _verdict(library: Library, new: Experience, settings: Settings) -> Verdict:
+def _verdict(library: Library, new: Experience, settings: Settings) -> Fate:
     """On trial while there is a place for its kind, else it waits for one."""
     taken = sum(entry.kind == new.kind for entry in library.having("on trial"))
     return "on trial" if taken < places(new.kind, settings) else "awaiting review"
 
 
-def _standing(experience: Experience, last: Decision) -> Outcome:
+def _standing(experience: Experience, last: Decision) -> Offered:
     why = f"decided here by {last.by}: {last.why}"
-    return Outcome(experience.text, last.verdict, why, experience.id, stands=True)
+    return Offered(experience.text, last.verdict, why, experience.id, stands=True)
 
 
 def _of(edit: Edit) -> Experience:
@@ -271,7 +272,7 @@ def import_prior(
         verdict = _verdict(library, entry, settings or Settings())
         trials.append(Decision(entry.id, verdict, f"imported with {prior.id}", by))
         library = replace(library, experiences=(*library.experiences, entry)).decided(trials[-1])
-        outcomes.append(Outcome(entry.text, verdict, None, entry.id))
+        outcomes.append(Offered(entry.text, verdict, None, entry.id))
     store.add_experiences(namespace, prior.experiences)
     store.add_effects(namespace, portable.effects)
     store.add_decisions(namespace, trials)

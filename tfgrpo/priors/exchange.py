@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import NoReturn, get_args
 
-from ..errors import InputError, shortened
+from ..errors import InputError
 from ..records import (
     JSON,
     Decision,
     Effect,
     Experience,
     ExperienceKind,
+    Fate,
     Frame,
     Group,
     Origin,
@@ -25,10 +26,10 @@ from ..records import (
     PriorState,
     Rollout,
     TokenBias,
-    Verdict,
 )
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT, RESERVED_FIELDS
-from ..surfaces.chat import render
+from ..surfaces.chat import render_experiences
+from ..text import shortened
 from .fields import LARGEST, Field
 from .youtu import Texts, read_agent, read_experiences
 
@@ -171,13 +172,13 @@ def plain_text(given: Portable) -> str:
     prior = given.prior
     parts = [f"# {prior.id}, learned on {given.frame.model}"]
     if prior.experiences:
-        parts.append(render(prior.experiences))
+        parts.append(render_experiences(prior.experiences))
     if prior.biases:
         parts.append(f"logit_bias = {json.dumps(dict(prior.logit_bias))}")
     return "\n\n".join(parts) + "\n"
 
 
-def parse(source: str, text: str) -> Portable | Texts:
+def parse_prior(source: str, text: str) -> Portable | Texts:
     """A prior, or the experiences of a youtu-agent file; raises InputError, naming what is wrong and where."""
     if not text.lstrip().startswith(("{", "[")):
         return read_agent(source, text)
@@ -257,7 +258,7 @@ def _effects(place: Field) -> Iterator[Effect]:
 
 def _decisions(place: Field) -> Iterator[Decision]:
     for decision in place.at("decisions").items(MOST_ENTRIES):
-        verdict: Verdict = decision.at("verdict").one_of(get_args(Verdict))
+        verdict: Fate = decision.at("verdict").one_of(get_args(Fate))
         yield Decision(
             place.at("id").text(),
             verdict,

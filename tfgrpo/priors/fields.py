@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-from ..errors import InputError, is_unicode, shortened
+from ..errors import InputError
 from ..records import JSON
+from ..text import is_unicode, shortened
 
 LARGEST = 1_000_000_000
 """Of a whole number."""

@@ -8,15 +8,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, is_unicode, shortened
+from ..errors import InputError
 from ..records import JSON, Frame, Prior
+from ..text import is_unicode, shortened
 
 if TYPE_CHECKING:
     from yaml import Node
 
 YAML_CHARS = 200_000
 """Characters of YAML that are read at most; its parser is slow."""
-MOST = 300
+MOST_READ = 300
 """Experiences that are taken from one file at most."""
 
 _MARK = re.compile(r"^[ \t]*\[\w{1,12}\]\.\s+", re.MULTILINE)
@@ -88,8 +89,8 @@ def _texts(source: str, texts: list[str], model: str | None) -> Texts:
     found = tuple(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
     if not found:
         raise InputError(f"{source}: no experiences in it; youtu-agent writes each as [G0]. and its text")
-    if len(found) > MOST:
-        raise InputError(f"{source}: {len(found):,} experiences; at most {MOST:,} are read")
+    if len(found) > MOST_READ:
+        raise InputError(f"{source}: {len(found):,} experiences; at most {MOST_READ:,} are read")
     return Texts(found, model)
 
 

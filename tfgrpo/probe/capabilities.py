@@ -21,7 +21,7 @@ Verdict: TypeAlias = Literal["honoured", "rejected", "inert", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Capabilities:
     """What was measured, and how many calls it took."""
 
     backend: Backend
@@ -42,7 +42,7 @@ class Survey:
         return {**asdict(self.backend), **own}
 
 
-async def survey(upstream: Upstream, model: str) -> Survey:
+async def capabilities(upstream: Upstream, model: str) -> Capabilities:
     """The probe and six short calls more; raises as `probe` does. What a call fails at counts as rejected."""
     backend = await probe(upstream, model, run="")
     frame = Frame(model, temperature=1.0)
@@ -72,7 +72,7 @@ async def survey(upstream: Upstream, model: str) -> Survey:
         shift = round(raised[token] - listed[token], 3) if token in raised else None
     several = await ask(1, n=2)
     same, again, other = [await ask(seed) for seed in (2, 2, 3)]
-    return Survey(
+    return Capabilities(
         backend,
         len(listed),
         shift,

@@ -5,10 +5,9 @@ All or nothing: of a map that keeps some of its tokens and loses others nobody h
 
 from dataclasses import replace
 
-from ..errors import shortened
 from ..model.upstream import Upstream
 from ..records import Backend, CallKey, Prior
-from ..text import counted
+from ..text import counted, shortened
 from ..token_prior.gradient import is_special
 from .backend import tokenize
 

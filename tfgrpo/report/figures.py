@@ -9,15 +9,15 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import shortened
 from ..evaluation.difference import FEWEST, Difference
-from ..experiences.credit import interval
+from ..experiences.credit import effect_interval
 from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
 from ..rollouts.advantage import GroupKind, group_kind
 from ..store import RunEntry, Store
-from ..trials import Role, Validation
+from ..text import shortened
+from ..trials import GateTrial, Role
 
-EXAMPLES = 3
+MOST_EXAMPLES = 3
 """Examples shown of each thing that is counted."""
 _BLOCK, _BLOCKS = 100, 100
 """Resamples behind an interval: so many blocks of so many."""
@@ -69,7 +69,7 @@ class Tried:
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95% interval of the effect, in reward units."""
-        return interval(self.effect) if self.effect else None
+        return effect_interval(self.effect) if self.effect else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Figures:
     """What the run made, or, for an evaluation, measured."""
     state: PriorState | None
     """What became of that prior in the namespace, by now."""
-    validation: Validation | None
+    validation: GateTrial | None
     """The gate's attempt at that prior, if this run made one."""
     measured: Measured | None
     """The evaluation itself, or the last one of the prior that the run made."""
@@ -157,7 +157,7 @@ class Figures:
         return str(self.entry.run.result.get("error") or "")
 
 
-def gather(store: Store, given: str) -> Figures:
+def gather_figures(store: Store, given: str) -> Figures:
     """The figures of the run with this id, or the only one whose id begins so; StoreError where there is none."""
     entry = store.run_entry(given)
     run = entry.run
@@ -238,7 +238,7 @@ def _state(store: Store, namespace: str, prior: Prior | None) -> PriorState | No
     return states[-1] if states else None
 
 
-def _validation(store: Store, run_id: str, prior: Prior | None) -> Validation | None:
+def _validation(store: Store, run_id: str, prior: Prior | None) -> GateTrial | None:
     found = [one for one in store.validations(run=run_id) if prior and one.candidate == prior.id]
     return found[-1] if found else None
 
@@ -296,7 +296,7 @@ def _refused(refused: Sequence[Tried]) -> tuple[Refused, ...]:
         Refused(
             cases[0][0] if len({why for why, _ in cases}) == 1 else general,
             len(cases),
-            tuple(text for _, text in cases[:EXAMPLES]),
+            tuple(text for _, text in cases[:MOST_EXAMPLES]),
         )
         for general, cases in ordered
     )

@@ -25,7 +25,7 @@ _HARMLESS = "\n\t\u200c\u200d"
 _INSTALL = "a report needs jinja2 and matplotlib: pip install 'tfgrpo[report]'"
 
 
-def render(figures: Figures, prices: Prices | None = None) -> str:
+def render_page(figures: Figures, prices: Prices | None = None) -> str:
     """The page, with what each stage cost where prices are given, those of the model that attempts.
 
     Raises InputError where the libraries of the extra `report` are not installed, and as the prices do.

@@ -5,14 +5,14 @@ from math import exp
 from typing import Literal, TypeAlias
 
 from ..text import counted
-from ..trials import Outcome, Validation
+from ..trials import GateTrial, TrialOutcome
 from .figures import Figures, Measured
 
 Tone: TypeAlias = Literal["good", "bad", "unsure"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RunVerdict:
     """What a person needs at a glance."""
 
     title: str
@@ -20,18 +20,18 @@ class Verdict:
     tone: Tone
 
 
-def verdict(figures: Figures) -> Verdict:
+def verdict(figures: Figures) -> RunVerdict:
     """The outcome of a run; what has not ended well says so before anything else."""
     run, error = figures.entry.run, figures.error
     status = run.status
     if status == "failed":
-        return Verdict("Failed", error or "The store does not say why.", "bad")
+        return RunVerdict("Failed", error or "The store does not say why.", "bad")
     if status == "interrupted":
-        return Verdict("Interrupted", "What was done is kept; the same command goes on from there.", "unsure")
+        return RunVerdict("Interrupted", "What was done is kept; the same command goes on from there.", "unsure")
     if status == "running":
-        return Verdict("Running, or killed", "It has not ended; the same command goes on from there.", "unsure")
+        return RunVerdict("Running, or killed", "It has not ended; the same command goes on from there.", "unsure")
     if error:
-        return Verdict("Out of budget", error, "unsure")
+        return RunVerdict("Out of budget", error, "unsure")
     found = _evaluated(figures) if run.kind == "eval" else _learned(figures)
     if status == "finished":
         return found
@@ -39,7 +39,7 @@ def verdict(figures: Figures) -> Verdict:
     return replace(found, title=f"Out of budget. {found.title}", why=f"{ended}. {found.why}")
 
 
-def e_value(validation: Validation) -> float:
+def e_value(validation: GateTrial) -> float:
     """Of the gate so far; it starts at 1."""
     return exp(min(700.0, validation.passes[-1].log_e)) if validation.passes else 1.0
 
@@ -49,24 +49,24 @@ def points(reward: float) -> str:
     return f"{100 * reward:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _learned(figures: Figures) -> Verdict:
+def _learned(figures: Figures) -> RunVerdict:
     gate = figures.validation
     if figures.prior is None and figures.entry.run.result.get("candidate"):
-        return Verdict("Nothing new: what was learned is live already", "The live prior is as it was.", "unsure")
+        return RunVerdict("Nothing new: what was learned is live already", "The live prior is as it was.", "unsure")
     if figures.prior is None:
-        return Verdict("Nothing was learned that evidence supports", "The live prior is as it was.", "unsure")
+        return RunVerdict("Nothing was learned that evidence supports", "The live prior is as it was.", "unsure")
     if gate and gate.outcome:
         return _gated(gate, gate.outcome, waits=figures.state == "candidate")
     if gate:
         so_far = f"e-value {e_value(gate):.3g} after {counted(len(gate.passes), 'pass')}, {1 / gate.level:g} needed"
-        return Verdict("Undecided: the gate was not finished", f"{so_far}. What is live is as it was.", "unsure")
+        return RunVerdict("Undecided: the gate was not finished", f"{so_far}. What is live is as it was.", "unsure")
     if figures.state == "candidate":
-        return Verdict("Undecided: the gate made no pass", "What is live is as it was.", "unsure")
+        return RunVerdict("Undecided: the gate made no pass", "What is live is as it was.", "unsure")
     why = "No gate has seen it, so this run does not show that it helps."
-    return Verdict("Ungated: no test has passed it", f"{why} {_elsewhere(figures.measured)}".strip(), "unsure")
+    return RunVerdict("Ungated: no test has passed it", f"{why} {_elsewhere(figures.measured)}".strip(), "unsure")
 
 
-def _gated(gate: Validation, outcome: Outcome, *, waits: bool) -> Verdict:
+def _gated(gate: GateTrial, outcome: TrialOutcome, *, waits: bool) -> RunVerdict:
     """Of what the gate decided; `waits`: its prior was not made live, since another had gone live meanwhile."""
     tasks, estimate = len(gate.tasks), f"{points(outcome.estimate)} points"
     evidence = f"e-value {outcome.e_value:.3g} after {counted(outcome.passes, 'pass')}, {1 / gate.level:g} needed"
@@ -78,26 +78,26 @@ def _gated(gate: Validation, outcome: Outcome, *, waits: bool) -> Verdict:
         if waits:
             title = f"Passed the gate, but is not live: {estimate} on these {tasks} validation tasks"
             why = f"It was not tested against what is live now; {evidence}{around}."
-            return Verdict(title, why, "unsure")
+            return RunVerdict(title, why, "unsure")
         carries = around and outcome.low is not None and outcome.low <= 0
         open_question = " That it carries over to other tasks is not shown." if carries else ""
-        return Verdict(title, f"Their mean effect is above zero: {evidence}{around}.{open_question}", "good")
+        return RunVerdict(title, f"Their mean effect is above zero: {evidence}{around}.{open_question}", "good")
     title = f"Not promoted: no gain was shown on these {tasks} validation tasks"
-    return Verdict(title, f"Estimate {estimate}: {evidence}{around}. What is live is as it was.", "bad")
+    return RunVerdict(title, f"Estimate {estimate}: {evidence}{around}. What is live is as it was.", "bad")
 
 
-def _evaluated(figures: Figures) -> Verdict:
+def _evaluated(figures: Figures) -> RunVerdict:
     measured = figures.measured
     if measured is None:
-        return Verdict("Nothing was measured", "The store holds no result of this evaluation.", "unsure")
+        return RunVerdict("Nothing was measured", "The store holds no result of this evaluation.", "unsure")
     gain, told = measured.gain, _elsewhere(measured)
     if measured.few:
-        return Verdict(f"Too few tasks to tell: {points(gain.mean)} points", told, "unsure")
+        return RunVerdict(f"Too few tasks to tell: {points(gain.mean)} points", told, "unsure")
     if gain.low > 0:
-        return Verdict(f"Better than frozen by {points(gain.mean)} points", told, "good")
+        return RunVerdict(f"Better than frozen by {points(gain.mean)} points", told, "good")
     if gain.high < 0:
-        return Verdict(f"Worse than frozen: {points(gain.mean)} points", told, "bad")
-    return Verdict(f"No difference shown: {points(gain.mean)} points", told, "unsure")
+        return RunVerdict(f"Worse than frozen: {points(gain.mean)} points", told, "bad")
+    return RunVerdict(f"No difference shown: {points(gain.mean)} points", told, "unsure")
 
 
 def _elsewhere(measured: Measured | None) -> str:

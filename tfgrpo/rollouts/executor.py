@@ -19,7 +19,7 @@ SAMPLERS_OFF = {"llama.cpp": _LLAMA_CPP_OFF, "vllm": _VLLM_OFF}
 T = TypeVar("T")
 
 
-async def gather(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All results in the order given; the first error cancels the rest and is raised as it is.
 
     A budget that ends cancels nothing: calls in flight are paid for, so they land first, and are committed.
@@ -109,7 +109,7 @@ class ChatExecutor:
         )
 
 
-async def attempt_once(
+async def rollout_once(
     model: Model, frame: Frame, task: Task, prior: Prior, *, backend: Backend, seed: int = 0
 ) -> Rollout:
     """One call outside of any run; raises ModelError when it fails."""
@@ -137,4 +137,4 @@ async def roll_group(
         partial = replace(prior, experiences=shown(sample))
         return replace(await executor(task, partial, step, sample), prior=prior.id)
 
-    return Group(task, step, tuple(await gather(attempt(sample) for sample in range(size))))
+    return Group(task, step, tuple(await concurrently(attempt(sample) for sample in range(size))))

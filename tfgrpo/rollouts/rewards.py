@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, SupportsFloat, TypeAlias
 
-from ..errors import InputError, RewardError, shortened
+from ..errors import InputError, RewardError
 from ..hashing import canonical
 from ..plugins import is_named, load_function
 from ..records import JSON, Rollout, Task
 from ..tasks import gym
+from ..text import shortened
 
 NUMERIC_TOLERANCE = 1e-6
 """How far, relative to the answer, a number may be from it."""
@@ -251,7 +252,7 @@ BUILT_IN: Mapping[str, AnswerReward] = {
 
 def default_reward(source: str) -> str:
     """The name of the reward for a source of tasks that comes with none."""
-    return gym.REWARD if source.startswith(gym.SCHEME) else "exact"
+    return gym.GYM_REWARD if source.startswith(gym.SCHEME) else "exact"
 
 
 def load_reward(name: str) -> Reward:
@@ -261,11 +262,11 @@ def load_reward(name: str) -> Reward:
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    if name == gym.REWARD:
+    if name == gym.GYM_REWARD:
         return gym.GymReward()
     if is_named(name):
         return load_function(name, "reward", "the rollout")
     near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
     guess = f"; did you mean {near[0]}?" if near else ";"
-    known = f"{', '.join(BUILT_IN)}, {gym.REWARD}, or a function of your own as module:function"
+    known = f"{', '.join(BUILT_IN)}, {gym.GYM_REWARD}, or a function of your own as module:function"
     raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {known}")

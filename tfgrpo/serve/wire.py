@@ -6,7 +6,7 @@ from typing import Self
 
 import httpx2
 
-from ..surfaces.http import PRIOR_HEADER, Decision, decide, takes_prior
+from ..surfaces.http import PRIOR_HEADER, Rewrite, rewrite, takes_prior
 from .source import PriorSource
 
 
@@ -18,7 +18,7 @@ def send_with_prior(
         return send(request)
     if not (snapshot := source.current()):
         return send(request)
-    decision = decide(request.read(), snapshot, backends=source.backends(str(request.url)))
+    decision = rewrite(request.read(), snapshot, backends=source.backends(str(request.url)))
     source.say(decision.notice)
     return _marked(send(request if decision.content is None else _copy(request, decision)), decision)
 
@@ -31,12 +31,12 @@ async def send_with_prior_async(
         return await send(request)
     if not (snapshot := await source.current_async()):
         return await send(request)
-    decision = decide(await request.aread(), snapshot, backends=source.backends(str(request.url)))
+    decision = rewrite(await request.aread(), snapshot, backends=source.backends(str(request.url)))
     source.say(decision.notice)
     return _marked(await send(request if decision.content is None else _copy(request, decision)), decision)
 
 
-def _copy(request: httpx2.Request, decision: Decision) -> httpx2.Request:
+def _copy(request: httpx2.Request, decision: Rewrite) -> httpx2.Request:
     headers = request.headers.copy()
     for framing in ("content-length", "transfer-encoding"):
         headers.pop(framing, None)
@@ -45,7 +45,7 @@ def _copy(request: httpx2.Request, decision: Decision) -> httpx2.Request:
     return kind(request.method, request.url, headers=headers, content=decision.content, extensions=request.extensions)
 
 
-def _marked(response: httpx2.Response, decision: Decision) -> httpx2.Response:
+def _marked(response: httpx2.Response, decision: Rewrite) -> httpx2.Response:
     response.headers.update(decision.marks)
     return response
 

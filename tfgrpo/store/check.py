@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from ..records import Experience
 from ..trials import task_set_id
 from . import rows
-from .checksums import broken_seals
+from .checksums import wrong_checksums
 from .file import UNREADABLE, StoreFile
 from .lineage import load_prior
 from .migrations import expected_parts, schema_number, schema_parts
@@ -111,4 +111,4 @@ def _texts(db: Database) -> Iterator[str]:
                 yield f"{table} row {rowid}: {column} cannot be read: {error}"
 
 
-_CHECKS: tuple[_Check, ...] = (broken_seals, _foreign_keys, _ids, _task_sets, _texts)
+_CHECKS: tuple[_Check, ...] = (wrong_checksums, _foreign_keys, _ids, _task_sets, _texts)

@@ -23,7 +23,7 @@ def checksum(*values: Value) -> str:
     return f"{crc:08x}"
 
 
-def keep_sealed(db: Database) -> None:
+def keep_checksums(db: Database) -> None:
     """From now on whatever this connection inserts or updates gets its checksum."""
     db.conn.create_function(_COLUMN, -1, checksum, deterministic=True)
     db.execute("PRAGMA temp_store = MEMORY")
@@ -37,7 +37,7 @@ def keep_sealed(db: Database) -> None:
             )
 
 
-def seal_all(db: Database) -> None:
+def add_checksums(db: Database) -> None:
     """Give every row its checksum: a migration has changed what it covers."""
     db.conn.create_function(_COLUMN, -1, checksum, deterministic=True)
     for table, columns in _sealed(db):
@@ -45,7 +45,7 @@ def seal_all(db: Database) -> None:
         db.execute(f"UPDATE {table} SET {_COLUMN} = {_COLUMN}({names})")
 
 
-def broken_seals(db: Database) -> Iterator[str]:
+def wrong_checksums(db: Database) -> Iterator[str]:
     """The rows whose content does not fit their checksum, a line each."""
     before = db.conn.text_factory
     db.conn.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")  # a damaged text must be read to be told

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 from sqlite_utils import Database
 
 from ..errors import StoreError
-from .checksums import keep_sealed
+from .checksums import keep_checksums
 from .migrations import Migration, load_migrations
 from .path import NOT_WRITABLE, check_place
 from .upgrade import upgrade
@@ -103,7 +103,7 @@ class StoreFile:
                 raise StoreError(f"store {self.path} is closed")
             if not self._writer:
                 db = self._connect("rw")
-                keep_sealed(db)
+                keep_checksums(db)
                 self._writer = Writer(db)
             return self._writer.submit(work)
 

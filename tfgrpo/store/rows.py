@@ -45,7 +45,7 @@ def unpack(blob: bytes) -> str:
     return zlib.decompress(blob).decode("utf-8", "surrogatepass")
 
 
-def plain(text: str) -> str:
+def column_text(text: str) -> str:
     """Text for a column that people read: half a surrogate pair, which no file can hold, becomes a question mark."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -158,7 +158,7 @@ def run_of(row: Mapping[str, Any], tasks: Iterable[str]) -> Run:
 
 
 def rollout_row(rollout: Rollout) -> Row:
-    said = plain(rollout.text)
+    said = column_text(rollout.text)
     long = len(said) > SHOWN
     return {
         "sample": rollout.sample,
@@ -167,8 +167,8 @@ def rollout_row(rollout: Rollout) -> Row:
         "text": f"{said[:SHOWN]}…" if long else said,
         "whole": pack(said) if long else None,
         "reward": None if rollout.reward is None else float(rollout.reward),
-        "error": None if rollout.error is None else plain(rollout.error),
-        "finish_reason": plain(rollout.finish_reason),
+        "error": None if rollout.error is None else column_text(rollout.error),
+        "finish_reason": column_text(rollout.finish_reason),
         **usage_row(rollout.usage),
     }
 
@@ -238,7 +238,7 @@ def decision_row(namespace: str, decision: Decision) -> Row:
         "namespace": namespace,
         "experience": decision.experience,
         "verdict": decision.verdict,
-        "why": plain(decision.why),
+        "why": column_text(decision.why),
         "by": decision.by,
         "run": decision.run,
         "step": decision.step,

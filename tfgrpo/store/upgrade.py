@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from .. import __version__
 from ..errors import StoreError
-from .checksums import seal_all
+from .checksums import add_checksums
 from .migrations import Migration, apply_migrations, needed_version, schema_number
 from .path import NOT_WRITABLE
 from .writer import transaction
@@ -63,7 +63,7 @@ def _migrate(db: Database, path: Path, steps: Sequence[Migration], undo: ExitSta
         return None
     copy = _keep_copy(path, present, undo) if present else None
     apply_migrations(db, steps, __version__)
-    seal_all(db)
+    add_checksums(db)
     return copy
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from ..errors import StoreError
-from ..trials import Opening, Outcome, Pass, Role, Validation, task_set_id
+from ..trials import GateTrial, Opening, Pass, Role, TrialOutcome, task_set_id
 from . import rows
 from .file import StoreFile
 from .queries import add_namespace
@@ -48,7 +48,7 @@ class ValidationStore(StoreFile):
         with self._read(f"counting attempts of the gate in {namespace}") as db:
             return _next_attempt(db, namespace, list(tasks))
 
-    def begin_validation(self, wanted: Validation) -> Validation:
+    def begin_validation(self, wanted: GateTrial) -> GateTrial:
         """Write down an attempt before its first pass; its number is the store's to give.
 
         A run's attempt at the same candidate is there already when it is resumed: it comes back as it was begun, with
@@ -59,7 +59,7 @@ class ValidationStore(StoreFile):
         (begun,) = [one for one in self.validations(run=wanted.run) if one.candidate == wanted.candidate]
         return begun
 
-    def add_pass(self, validation: Validation, made: Pass) -> None:
+    def add_pass(self, validation: GateTrial, made: Pass) -> None:
         """Append a pass; one with this number that is there already stays."""
         row: Row = {
             "number": made.number,
@@ -69,14 +69,14 @@ class ValidationStore(StoreFile):
         }
         self._append_to("passes", validation, row)
 
-    def end_validation(self, validation: Validation, outcome: Outcome) -> None:
+    def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
         """Append how an attempt ended; an outcome that is there already stays."""
         self._append_to(
             "outcomes",
             validation,
             {
                 "verdict": outcome.verdict,
-                "reason": rows.plain(outcome.reason),
+                "reason": rows.column_text(outcome.reason),
                 "passes": outcome.passes,
                 "e_value": outcome.e_value,
                 "estimate": outcome.estimate,
@@ -87,7 +87,7 @@ class ValidationStore(StoreFile):
             },
         )
 
-    def validations(self, namespace: str | None = None, *, run: str | None = None) -> tuple[Validation, ...]:
+    def validations(self, namespace: str | None = None, *, run: str | None = None) -> tuple[GateTrial, ...]:
         """The attempts of the gate in a namespace, of a run, or all, oldest first, each with its passes and outcome."""
         query = """
             SELECT * FROM validations WHERE (:namespace IS NULL OR namespace = :namespace)
@@ -109,7 +109,7 @@ class ValidationStore(StoreFile):
         with self._read(f"reading who opened test tasks of {namespace}") as db:
             return tuple(Opening(**row) for row in db.query(query, [namespace]))
 
-    def _append_to(self, table: str, validation: Validation, row: Row) -> None:
+    def _append_to(self, table: str, validation: GateTrial, row: Row) -> None:
         def work(db: Database) -> None:
             place = [validation.run, validation.candidate]
             found = db.execute("SELECT id FROM validations WHERE run = ? AND candidate = ?", place).fetchone()
@@ -136,7 +136,7 @@ def _next_attempt(db: Database, namespace: str, tasks: list[str]) -> int:
     return int(db.execute(query, [namespace, ids]).fetchone()[0])
 
 
-def _begin(db: Database, wanted: Validation) -> None:
+def _begin(db: Database, wanted: GateTrial) -> None:
     add_namespace(db, wanted.namespace)
     task_set = _add_set(db, wanted.tasks)
     attempt = _next_attempt(db, wanted.namespace, list(wanted.tasks))
@@ -156,11 +156,11 @@ def _begin(db: Database, wanted: Validation) -> None:
     insert(db, "validations", [row], "ON CONFLICT (run, candidate) DO NOTHING")
 
 
-def _validation(db: Database, row: dict[str, Any]) -> Validation:
+def _validation(db: Database, row: dict[str, Any]) -> GateTrial:
     tasks = db.execute("SELECT task FROM task_sets WHERE id = ? ORDER BY task", [row["task_set"]]).fetchall()
     passes = db.query("SELECT * FROM passes WHERE validation = ? ORDER BY number", [row["id"]])
     outcomes = [_outcome(found) for found in db.query("SELECT * FROM outcomes WHERE validation = ?", [row["id"]])]
-    return Validation(
+    return GateTrial(
         namespace=row["namespace"],
         tasks=tuple(task for (task,) in tasks),
         run=row["run"],
@@ -181,6 +181,6 @@ def _pass(row: dict[str, Any]) -> Pass:
     return Pass(row["number"], row["bet"], rewards, row["log_e"])
 
 
-def _outcome(row: dict[str, Any]) -> Outcome:
+def _outcome(row: dict[str, Any]) -> TrialOutcome:
     names = ("verdict", "reason", "passes", "e_value", "estimate", "low", "high", "lost", "lost_by_candidate")
-    return Outcome(**{name: row[name] for name in names})
+    return TrialOutcome(**{name: row[name] for name in names})

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Value: TypeAlias = str | int | float | bytes | None
 Row: TypeAlias = dict[str, Value]
 
-BATCH = 256
+WRITES_TOGETHER = 256
 """Writes in one transaction, at most: other processes wait for it."""
 
 
@@ -91,7 +91,7 @@ class Writer:
 
     def _waiting(self, first: _Job[Any]) -> tuple[list[_Job[Any]], bool]:
         batch = [first]
-        while len(batch) < BATCH:
+        while len(batch) < WRITES_TOGETHER:
             try:
                 job = self._jobs.get_nowait()
             except Empty:

@@ -17,7 +17,7 @@ from ..settings import BIAS_ENTRIES, BIAS_LIMIT
 _SYSTEM_ROLES = ("system", "developer")
 
 
-def render(experiences: Sequence[Experience]) -> str:
+def render_experiences(experiences: Sequence[Experience]) -> str:
     """The experiences as the model reads them; empty when there are none."""
     if not experiences:
         return ""
@@ -50,7 +50,7 @@ def with_prior(body: ChatBody, prior: Prior, *, biased: bool = True) -> ChatBody
         return body
     changed: dict[str, JSON] = dict(body)
     if prior.experiences:
-        changed["messages"] = _with_text(messages, render(prior.experiences))
+        changed["messages"] = _with_text(messages, render_experiences(prior.experiences))
     own = body.get("logit_bias")
     if biased and prior.biases and isinstance(own, Mapping | None):
         changed["logit_bias"] = merge_bias(own, prior.logit_bias)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
-from ..errors import shortened
 from ..model.backends import LeftOut, left_out
 from ..model.families import same_family
 from ..records import JSON, Backend, ChatBody, Snapshot
+from ..text import shortened
 from .chat import with_prior
 
 PRIOR_HEADER = "x-tfgrpo-prior"
@@ -41,7 +41,7 @@ STANDARD = Codec(json.loads, _dumps)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Rewrite:
     """What becomes of one request body."""
 
     content: bytes | None = None
@@ -70,12 +70,12 @@ def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
     return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *_SEALED))
 
 
-def decide(
+def rewrite(
     content: bytes,
     snapshot: Snapshot,
     codecs: Sequence[Codec] = (STANDARD,),
     backends: Mapping[str, Backend] = _NO_BACKENDS,
-) -> Decision:
+) -> Rewrite:
     """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on.
 
     `backends` is what is known of the upstream, model by model: one that was seen to reject `logit_bias`, to ignore it,
@@ -84,7 +84,7 @@ def decide(
     """
     body, codec = _parsed(content, codecs)
     if not _is_chat(body):
-        return Decision()
+        return Rewrite()
     prior, model = snapshot.prior, body.get("model")
     if model == snapshot.frame.model:
         lacking = left_out(prior, backends.get(snapshot.frame.model))
@@ -92,8 +92,8 @@ def decide(
     else:
         lacking, notice = "other-model" if prior.biases else None, _notice(snapshot, model)
     if not (prior.experiences or (prior.biases and lacking is None)):
-        return Decision(notice=notice, left_out=lacking)
-    return Decision(codec.dumps(with_prior(body, prior, biased=lacking is None)), prior.id, notice, lacking)
+        return Rewrite(notice=notice, left_out=lacking)
+    return Rewrite(codec.dumps(with_prior(body, prior, biased=lacking is None)), prior.id, notice, lacking)
 
 
 def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec]:

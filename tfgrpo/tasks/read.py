@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import InputError, shortened
+from ..errors import InputError
 from ..records import JSON, Message, Task
+from ..text import shortened
 from . import gym
 
 INPUT_FIELDS = ("input", "question", "prompt", "messages")

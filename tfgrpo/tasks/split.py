@@ -8,10 +8,10 @@ test, validation, train.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..errors import InputError, shortened
+from ..errors import InputError
 from ..hashing import content_id, derive_seed
 from ..records import Task
-from ..text import counted
+from ..text import counted, shortened
 from .read import TaskSet
 
 SMALLEST_VALIDATION = 5

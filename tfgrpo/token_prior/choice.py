@@ -60,10 +60,10 @@ FEWEST_FOLDS = 5
 """With fewer, what is learned without a fold is learned from too little."""
 FEWEST_EFFECTIVE = 4.0
 """Attempts a task; with fewer a single one decides."""
-FEWEST_TASKS = 4
+FEWEST_WEIGHED_TASKS = 4
 """Tasks that must be weighed for a standard error to mean anything."""
 
-Scope: TypeAlias = Literal["whole answer", "none"]
+ChoiceScope: TypeAlias = Literal["whole answer", "none"]
 Biases: TypeAlias = Mapping[int, float]
 
 
@@ -71,7 +71,7 @@ Biases: TypeAlias = Mapping[int, float]
 class Choice:
     """What was chosen, and the figures that it was chosen on."""
 
-    scope: Scope
+    scope: ChoiceScope
     why: str
     gain: float | None = None
     """Mean of d over tasks, in reward units."""
@@ -89,7 +89,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attempts:
+class WeighedRollouts:
     """The scored attempts of one step that have log-probabilities: R attempts, N positions, C listed tokens each."""
 
     tokens: Ints
@@ -110,14 +110,14 @@ class Attempts:
     temperature: float
 
 
-def attempts(groups: Sequence[Group], in_force: Biases, temperature: float) -> Attempts:
+def weighed_rollouts(groups: Sequence[Group], in_force: Biases, temperature: float) -> WeighedRollouts:
     """What one step's groups, mixed or not, give to weigh."""
     usable = [rollout for group in groups for rollout in group.scored if _is_whole(rollout.trace)]
     tokens, reported, lengths = packed([rollout.trace for rollout in usable if rollout.trace is not None])
     rewards = np.array([rollout.reward for rollout in usable], dtype=np.float64)
     tasks, shown = tuple(rollout.task.id for rollout in usable), tuple(rollout.included for rollout in usable)
     answers = {rollout.task.id: rollout.task.answer for rollout in usable}
-    return Attempts(tokens, reported, lengths, rewards, tasks, answers, shown, dict(in_force), temperature)
+    return WeighedRollouts(tokens, reported, lengths, rewards, tasks, answers, shown, dict(in_force), temperature)
 
 
 def _is_whole(trace: TokenTrace | None) -> bool:
@@ -138,7 +138,7 @@ def folds(answers: Mapping[str, JSON], seed: int) -> list[frozenset[str]]:
     return [frozenset(in_turn[start::count]) for start in range(count)]
 
 
-def log_probabilities(found: Attempts, bias: Biases, backend: Backend) -> Floats:
+def log_probabilities(found: WeighedRollouts, bias: Biases, backend: Backend) -> Floats:
     """log pi_b of each attempt's answer, shape (R,)."""
     applied = look_up(found.tokens, bias)
     if backend.includes_bias:  # reported are those of the policy that was sampled
@@ -150,7 +150,7 @@ def log_probabilities(found: Attempts, bias: Biases, backend: Backend) -> Floats
 
 
 def choose(
-    steps: Sequence[Attempts],
+    steps: Sequence[WeighedRollouts],
     start: Biases,
     without: Callable[[frozenset[str]], Biases],
     backend: Backend,
@@ -206,7 +206,7 @@ def _worth(shown: Sequence[str], worth: Mapping[str, float]) -> float:
     return sum(worth.get(experience, 0.0) for experience in shown)
 
 
-def _adjusted(step: Attempts, worth: Mapping[str, float]) -> Floats:
+def _adjusted(step: WeighedRollouts, worth: Mapping[str, float]) -> Floats:
     return step.rewards - np.array([_worth(shown, worth) for shown in step.shown], dtype=np.float64)
 
 
@@ -227,12 +227,12 @@ def _weighed(logs: Floats, rewards: Floats) -> tuple[float, float]:
 def _verdict(gains: Floats, effective: float | None, parts: int) -> Choice:
     """The choice on d of each task, shape (T,)."""
     count = len(gains)
-    if count < FEWEST_TASKS:
+    if count < FEWEST_WEIGHED_TASKS:
         return Choice("none", f"{counted(count, 'training task')}: too few to tell a gain", tasks=count, folds=parts)
     gain, deviation = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(count))
     figures = f"{100 * gain:+.1f} points, give or take {100 * deviation:.1f}, "
     figures += f"on {parts} held-out folds of {count} tasks" if parts else f"on {count} tasks, not held out"
-    scope: Scope
+    scope: ChoiceScope
     sure = gain > (deviation if parts else 2 * deviation)
     scope, why = ("whole answer", figures) if sure else ("none", f"no gain shown ({figures})")
     if effective is not None and effective < FEWEST_EFFECTIVE:

@@ -60,12 +60,12 @@ class PolicyGradient:
         self._steps.append(tokens.step_gradient(groups, in_force, temperature, self._backend, self._settings))
         self.pieces |= tokens.pieces(groups)
         before = {entry.token: entry.bias for entry in self._inherited}
-        return tokens.iterates(before, self._steps, self._settings)[-1]
+        return tokens.bias_path(before, self._steps, self._settings)[-1]
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says."""
-        steps = [tokens.without(step, without) for step in self._steps] if without else self._steps
-        return tokens.token_prior(self._inherited, steps, self.pieces, self._settings)
+        steps = [tokens.without_tasks(step, without) for step in self._steps] if without else self._steps
+        return tokens.surviving_biases(self._inherited, steps, self.pieces, self._settings)
 
     @property
     def tail(self) -> float:
@@ -87,7 +87,7 @@ class LogOdds:
         """As the Protocol says; counts need no biases `in_force`."""
         self._steps.append(log_odds.step_counts(groups, self._encode, temperature, self._settings))
         before = {entry.token: entry.bias for entry in self._inherited}
-        return log_odds.iterates(before, self._steps, self._settings)[-1]
+        return log_odds.log_odds_path(before, self._steps, self._settings)[-1]
 
     def _encode(self, text: str) -> list[int]:
         """The ids of a text, less what looks like a control token."""
@@ -97,7 +97,7 @@ class LogOdds:
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says; all tasks always count."""
-        return log_odds.token_prior(self._inherited, self._steps, self.pieces, self._settings)
+        return log_odds.surviving_log_odds(self._inherited, self._steps, self.pieces, self._settings)
 
     @property
     def tail(self) -> float:
@@ -120,7 +120,7 @@ class TokenLearning:
         self._frame, self._backend, self._settings = frame, backend, settings
         self._inherited = inherited
         self._working = {entry.token: entry.bias for entry in inherited}
-        self._attempts: list[token_choice.Attempts] = []
+        self._attempts: list[token_choice.WeighedRollouts] = []
         self._groups: list[Sequence[Group]] = []
         self._estimator: Estimator = (
             PolicyGradient(inherited, backend, settings)
@@ -151,7 +151,7 @@ class TokenLearning:
         if self.estimator == "log-odds":
             self._groups.append(groups)
         else:
-            self._attempts.append(token_choice.attempts(groups, in_force, temperature))
+            self._attempts.append(token_choice.weighed_rollouts(groups, in_force, temperature))
         found = self._estimator.learn(groups, in_force, temperature)
         self._working = strongest(found, self._settings.bias_entries)
 

@@ -60,7 +60,7 @@ DECIDED = 0.99
 """A position whose likeliest token has more than this probability takes no part in the KL limit."""
 FINEST = 1e-3
 """Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
-FEWEST_TASKS = 4.0
+FEWEST_EFFECTIVE_TASKS = 4.0
 """A token with fewer effective tasks behind it is dropped, however well they agree."""
 LOOSE_TAIL = 0.25
 """Mean bound on the relative error of probabilities from which on rollouts are sampled at T = 1, where it is 0."""
@@ -266,13 +266,13 @@ def pieces(groups: Sequence[Group]) -> dict[int, bytes]:
     return known
 
 
-def iterates(start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings) -> list[dict[int, float]]:
+def bias_path(start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings) -> list[dict[int, float]]:
     """The biases after each step, in nats; `start` are those that the run began with."""
     tokens, paths = _paths(start, steps, settings, leave_out=())
     return [dict(zip(tokens.tolist(), path[0].tolist(), strict=True)) for path in paths]
 
 
-def token_prior(
+def surviving_biases(
     start: Sequence[TokenBias], steps: Sequence[Gradient], known: Mapping[int, bytes], settings: Settings
 ) -> tuple[TokenBias, ...]:
     """The entries worth keeping: the averaged bias of each token whose |z| reaches the threshold, strongest first."""
@@ -283,14 +283,14 @@ def token_prior(
     biases = {token: entry.bias for token, entry in before.items()}
     tokens, paths = _paths(biases, steps, settings, leave_out=everyone)
     averaged = np.average(np.stack(paths), axis=0, weights=np.arange(1, len(paths) + 1))
-    whole, without = averaged[0], averaged[1:]
-    variance = (1 - 1 / len(everyone)) * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    whole, without_tasks = averaged[0], averaged[1:]
+    variance = (1 - 1 / len(everyone)) * ((without_tasks - without_tasks.mean(axis=0)) ** 2).sum(axis=0)
     inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
     deviation = np.sqrt(variance + look_up(tokens, inherited))
     z = whole / np.maximum(deviation, FINEST)
     earlier = look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
     evidence = np.maximum(earlier, _effective_tasks(tokens, steps))  # a second run may be on the same tasks
-    keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_TASKS) & (np.abs(whole) >= LEAST_BIAS)
+    keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_EFFECTIVE_TASKS) & (np.abs(whole) >= LEAST_BIAS)
     entries = [
         TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
         for i, token in enumerate(tokens.tolist())
@@ -299,7 +299,7 @@ def token_prior(
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
 
 
-def without(step: Gradient, tasks: frozenset[str]) -> Gradient:
+def without_tasks(step: Gradient, tasks: frozenset[str]) -> Gradient:
     """What the other tasks say."""
     kept = [row for row, task in enumerate(step.tasks) if task not in tasks]
     names = tuple(step.tasks[row] for row in kept)

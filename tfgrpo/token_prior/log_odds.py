@@ -34,7 +34,7 @@ import numpy as np
 from ..records import Group, TokenBias
 from ..rollouts.advantage import advantages, group_kind
 from ..settings import Settings
-from .gradient import FEWEST_TASKS, LEAST_BIAS, Floats, Ints
+from .gradient import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +87,7 @@ def log_odds(won: Floats, lost: Floats, prior: Floats) -> tuple[Floats, Floats]:
     return np.where(np.isfinite(delta), delta, 0.0), 1 / more + 1 / less
 
 
-def iterates(start: Mapping[int, float], steps: Sequence[Counts], settings: Settings) -> list[dict[int, float]]:
+def log_odds_path(start: Mapping[int, float], steps: Sequence[Counts], settings: Settings) -> list[dict[int, float]]:
     """The biases after each step, in nats; `start` are those that the run began with."""
     limit = float(np.sqrt(2 * settings.kl_limit))
     bias, paths = dict(start), []
@@ -100,14 +100,14 @@ def iterates(start: Mapping[int, float], steps: Sequence[Counts], settings: Sett
     return paths
 
 
-def token_prior(
+def surviving_log_odds(
     start: Sequence[TokenBias], steps: Sequence[Counts], known: Mapping[int, bytes], settings: Settings
 ) -> tuple[TokenBias, ...]:
     """The entries worth keeping: averaged biases with enough |z| and tasks behind them, strongest first."""
     before = {entry.token: entry for entry in start}
     if not any(step.tasks for step in steps):
         return tuple(start)
-    paths = iterates({token: entry.bias for token, entry in before.items()}, steps, settings)
+    paths = log_odds_path({token: entry.bias for token, entry in before.items()}, steps, settings)
     late = np.arange(1, len(paths) + 1) / np.arange(1, len(paths) + 1).sum()
     scores, support = _scores(before, steps, late, settings), _effective_tasks(steps)
     entries = []
@@ -115,7 +115,12 @@ def token_prior(
         bias = float(sum(weight * path.get(token, 0.0) for weight, path in zip(late, paths, strict=True)))
         z, piece = scores[token], known.get(token, b"") or before[token].piece
         evidence = support.get(token, 0.0) + (before[token].evidence if token in before else 0)
-        if abs(z) >= settings.bias_z and z * bias > 0 and evidence >= FEWEST_TASKS and abs(bias) >= LEAST_BIAS:
+        if (
+            abs(z) >= settings.bias_z
+            and z * bias > 0
+            and evidence >= FEWEST_EFFECTIVE_TASKS
+            and abs(bias) >= LEAST_BIAS
+        ):
             entries.append(TokenBias(token, piece, bias, z, int(evidence)))
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
 

@@ -4,6 +4,6 @@ Needs the extra `tfgrpo[local]`. `model` finds the file, `server` runs it, `chil
 """
 
 from .model import cached_path, model_path, pull
-from .server import Endpoint, serve, serve_local, upstream
+from .server import LocalEndpoint, serve_local, serve_until_interrupted, upstream
 
-__all__ = ["Endpoint", "cached_path", "model_path", "pull", "serve", "serve_local", "upstream"]
+__all__ = ["LocalEndpoint", "cached_path", "model_path", "pull", "serve_local", "serve_until_interrupted", "upstream"]

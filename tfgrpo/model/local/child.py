@@ -14,7 +14,7 @@ import xllamacpp
 ERRORS_ONLY = 1
 
 
-def main(*, model: str, name: str, port: int, slots: int, context: int, threads: int) -> None:
+def run_server(*, model: str, name: str, port: int, slots: int, context: int, threads: int) -> None:
     """Serve until standard input ends; raises RuntimeError when llama.cpp cannot start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     params = xllamacpp.CommonParams()
@@ -38,4 +38,4 @@ def main(*, model: str, name: str, port: int, slots: int, context: int, threads:
 
 
 if __name__ == "__main__":
-    main(**json.loads(sys.argv[1]))
+    run_server(**json.loads(sys.argv[1]))

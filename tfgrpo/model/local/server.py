@@ -43,7 +43,7 @@ START_SECONDS = 120.0
 POLL_SECONDS = 0.02
 
 
-class Endpoint(NamedTuple):
+class LocalEndpoint(NamedTuple):
     """Where to call."""
 
     base_url: str
@@ -55,22 +55,22 @@ class Endpoint(NamedTuple):
 class LocalServer(NamedTuple):
     """A running embedded model."""
 
-    endpoint: Endpoint
+    endpoint: LocalEndpoint
     process: subprocess.Popen[str]
 
 
 @contextmanager
-def upstream(base_url: str) -> Iterator[Endpoint]:
+def upstream(base_url: str) -> Iterator[LocalEndpoint]:
     """The endpoint of a URL; `local` and `local:PATH` start the embedded model, and stop it on exit."""
     kind, _, path = base_url.partition(":")
     if kind != "local":
-        yield Endpoint(base_url, "")
+        yield LocalEndpoint(base_url, "")
         return
     with serve_local(model_path(path)) as server:
         yield server.endpoint
 
 
-def serve(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = tell) -> None:
+def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = tell) -> None:
     """Serve the embedded model until Ctrl-C, on a free port unless one is given; raises LocalModelError."""
     with suppress(KeyboardInterrupt), serve_local(model_path(model), port=port, slots=slots) as server:
         say(f"{server.endpoint.model} at {server.endpoint.base_url}; Ctrl-C stops it")
@@ -95,7 +95,7 @@ def serve_local(path: Path, *, port: int = 0, slots: int = SLOTS, context: int =
         except ChildProcessError as error:
             reason = _complaint(log) or error
             raise LocalModelError(f"cannot serve {path} ({reason}); name another GGUF, or none for SmolLM2") from error
-        yield LocalServer(Endpoint(f"{url}/v1", name), process)
+        yield LocalServer(LocalEndpoint(f"{url}/v1", name), process)
 
 
 def threads() -> int:

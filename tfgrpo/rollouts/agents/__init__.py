@@ -5,19 +5,19 @@ experiences that the attempt is shown, the token prior and the run's sampling se
 `llm`, and is journalled; all of them together are the trajectory.
 """
 
-from .agent import Agent, FunctionAgent, Place, load_agent
+from .agent import Agent, FunctionAgent, ModelAddress, load_agent
 from .command import CommandAgent
-from .endpoint import Endpoint, recording
+from .endpoint import RecordingEndpoint, recording
 from .executor import AgentExecutor, Executors, executors
 
 __all__ = [
     "Agent",
     "AgentExecutor",
     "CommandAgent",
-    "Endpoint",
     "Executors",
     "FunctionAgent",
-    "Place",
+    "ModelAddress",
+    "RecordingEndpoint",
     "executors",
     "load_agent",
     "recording",

@@ -12,9 +12,10 @@ from typing import Protocol, TypeVar
 
 import openai
 
-from ...errors import AgentError, InputError, shortened
+from ...errors import AgentError, InputError
 from ...plugins import is_named, load_function
 from ...records import JSON, Task
+from ...text import shortened
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ _SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelAddress:
     """Where one attempt calls its model."""
 
     base_url: str
@@ -44,7 +45,7 @@ class Agent(Protocol):
     name: str
     """What the run remembers it by."""
 
-    async def __call__(self, task: Task, place: Place) -> JSON:
+    async def __call__(self, task: Task, place: ModelAddress) -> JSON:
         """Its answer; raises AgentError when it fails."""
         ...
 
@@ -63,7 +64,7 @@ class FunctionAgent:
         called = getattr(self._function, "__call__", None)  # noqa: B004 - of an object that can be called
         self._is_async = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(called)
 
-    async def __call__(self, task: Task, place: Place) -> JSON:
+    async def __call__(self, task: Task, place: ModelAddress) -> JSON:
         """As the Protocol says."""
         if not self._is_async:
             return await _in_thread(lambda: self._run(task, place))
@@ -77,7 +78,7 @@ class FunctionAgent:
             except Exception as error:  # the user's code may raise anything
                 raise _failed(error) from error
 
-    def _run(self, task: Task, place: Place) -> JSON:
+    def _run(self, task: Task, place: ModelAddress) -> JSON:
         direct = openai.DefaultHttpx2Client(trust_env=False, verify=False)
         with openai.OpenAI(base_url=place.base_url, api_key=KEY, max_retries=0, http_client=direct) as client:
             try:

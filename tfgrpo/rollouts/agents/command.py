@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from ...errors import AgentError, InputError, shortened
+from ...errors import AgentError, InputError
 from ...records import JSON, Task
-from .agent import KEY, Place, told
+from ...text import shortened
+from .agent import KEY, ModelAddress, told
 
 BLANK = "{input}"
 """Where the task goes in a command."""
-LONGEST_ANSWER = 2**20
+LONGEST_OUTPUT = 2**20
 """Bytes of standard output that are read as an answer."""
 _TAIL = 4_096
 """Bytes of standard error that are looked at when a program fails."""
@@ -42,7 +43,7 @@ class CommandAgent:
         if shutil.which(self._words[0]) is None:
             raise InputError(f"--command: there is no program {shortened(self._words[0])!r} that can be run")
 
-    async def __call__(self, task: Task, place: Place) -> JSON:
+    async def __call__(self, task: Task, place: ModelAddress) -> JSON:
         """What the program prints, stripped; raises AgentError when it fails or prints nothing."""
         words = [word.replace(BLANK, task.prompt) for word in self._words]
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
@@ -51,16 +52,16 @@ class CommandAgent:
                 ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
                 raise AgentError(f"the program {ended}: {told(_end(errors)) or 'it said nothing on standard error'}")
             out.seek(0)
-            printed = out.read(LONGEST_ANSWER + 1)
-        if len(printed) > LONGEST_ANSWER:
-            raise AgentError(f"the program printed more than {LONGEST_ANSWER:,} bytes, which is no answer")
+            printed = out.read(LONGEST_OUTPUT + 1)
+        if len(printed) > LONGEST_OUTPUT:
+            raise AgentError(f"the program printed more than {LONGEST_OUTPUT:,} bytes, which is no answer")
         answer = printed.decode("utf-8", "replace").strip()
         if not answer:
             raise AgentError("the program printed no answer")
         return answer
 
 
-def environment(given: Mapping[str, str], place: Place) -> dict[str, str]:
+def environment(given: Mapping[str, str], place: ModelAddress) -> dict[str, str]:
     """Ours for a program: its model is at `place`, and no variable holds the upstream's key."""
     key = given.get("OPENAI_API_KEY")
     kept = {name: value for name, value in given.items() if not key or value != key}

@@ -6,22 +6,23 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from ...errors import InputError, ModelError, TfgrpoError, shortened
+from ...errors import InputError, ModelError, TfgrpoError
 from ...model.events import events
 from ...records import JSON, ChatBody
+from ...text import shortened
 from .session import Session, read_request
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-HOST = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 LONGEST_REQUEST = 2**26
 """Bytes."""
 _FINAL: Mapping[str, str] = {"x-should-retry": "false"}
 """Tells the SDK what is true of every refusal here: the call was retried already."""
 
 
-class Endpoint:
+class RecordingEndpoint:
     """Knows the attempts that are under way by the paths of their base URLs, which nobody can guess."""
 
     def __init__(self, address: str) -> None:
@@ -89,7 +90,7 @@ def _refusal(status: int, code: str, message: str) -> "web.Response":
 
 
 @asynccontextmanager
-async def recording() -> AsyncIterator[Endpoint]:
+async def recording() -> AsyncIterator[RecordingEndpoint]:
     """An endpoint on a free port of this machine; raises InputError without the extra `serve`."""
     try:
         from aiohttp import web
@@ -97,8 +98,8 @@ async def recording() -> AsyncIterator[Endpoint]:
         raise InputError("agents need aiohttp, which is not installed: pip install 'tfgrpo[serve]'") from error
     app = web.Application(client_max_size=LONGEST_REQUEST)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-    with socket.create_server((HOST, 0)) as listener:
-        endpoint = Endpoint(f"http://{HOST}:{listener.getsockname()[1]}")
+    with socket.create_server((_LOOPBACK, 0)) as listener:
+        endpoint = RecordingEndpoint(f"http://{_LOOPBACK}:{listener.getsockname()[1]}")
         app.router.add_route("*", "/{attempt}/v1/{route:.*}", endpoint.serve)
         await runner.setup()
         try:

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from ...errors import AgentError, StoreError, shortened
+from ...errors import AgentError, StoreError
 from ...hashing import canonical, content_id
 from ...model.upstream import Journal, Upstream
 from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
 from ...settings import Settings
+from ...text import shortened
 from ..executor import ChatExecutor, Executor
-from .agent import Agent, Place
-from .endpoint import Endpoint, recording
+from .agent import Agent, ModelAddress
+from .endpoint import RecordingEndpoint, recording
 from .session import Session, Terms
 from .trajectory import joined, trajectory
 
@@ -24,7 +25,7 @@ _GRACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class AgentResult:
     """How one attempt ended: with an answer, or with an error."""
 
     text: str
@@ -34,7 +35,7 @@ class Outcome:
     """The ends of the names of its calls in the journal: last part of the key, hash of the request."""
 
     @classmethod
-    def read(cls, text: str) -> "Outcome":
+    def read(cls, text: str) -> "AgentResult":
         """As it was written, in JSON."""
         fields = json.loads(text)
         calls = tuple((retry, request) for retry, request in fields["calls"])
@@ -51,7 +52,7 @@ class AgentExecutor:
     def __init__(
         self,
         agent: Agent,
-        endpoint: Endpoint,
+        endpoint: RecordingEndpoint,
         terms: Terms,
         *,
         run: str,
@@ -74,13 +75,13 @@ class AgentExecutor:
         ending = replace(key, stage=f"{self._stage} outcome")
         known = await self._journal.reply(ending, under) if self._journal else None
         if known is not None:
-            return await self._replayed(blank, key, Outcome.read(known))
+            return await self._replayed(blank, key, AgentResult.read(known))
         async with self._slots:
             session = Session(self._terms, prior, key)
             text, error = await self._attempt(session, task)
         calls = session.calls
         messages = trajectory(calls, prior, None if error else text)
-        outcome = Outcome(text, error, messages, tuple((call.retry, call.request) for call in calls))
+        outcome = AgentResult(text, error, messages, tuple((call.retry, call.request) for call in calls))
         if self._journal and not error:
             await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())
         return _rollout(blank, outcome, [call.reply for call in calls])
@@ -88,7 +89,7 @@ class AgentExecutor:
     async def _attempt(self, session: Session, task: Task) -> tuple[str, str | None]:
         """The agent's answer, or what went wrong; raises what the session was stopped by."""
         with self._endpoint.opened(session) as url:
-            work = asyncio.ensure_future(self._agent(task, Place(url, session.model)))
+            work = asyncio.ensure_future(self._agent(task, ModelAddress(url, session.model)))
             try:
                 await asyncio.wait((work, session.stopped), timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
                 if session.stopped.done():
@@ -102,7 +103,7 @@ class AgentExecutor:
                 session.close()
                 await _cancelled(work)
 
-    async def _replayed(self, blank: Rollout, key: CallKey, outcome: Outcome) -> Rollout:
+    async def _replayed(self, blank: Rollout, key: CallKey, outcome: AgentResult) -> Rollout:
         """A finished attempt from the journal, without the agent."""
         calls = []
         for retry, request in outcome.calls:
@@ -138,7 +139,7 @@ def _answer(given: JSON, session: Session) -> str:
         raise AgentError(f"the agent returned a {kind}; an answer is a text, or JSON") from error
 
 
-def _rollout(blank: Rollout, outcome: Outcome, replies: Sequence[Reply]) -> Rollout:
+def _rollout(blank: Rollout, outcome: AgentResult, replies: Sequence[Reply]) -> Rollout:
     return replace(
         blank,
         messages=outcome.messages,

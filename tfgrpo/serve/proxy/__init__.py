@@ -15,6 +15,6 @@ try:
     from .server import serve
 except ModuleNotFoundError as error:
     raise InputError(f"the proxy needs {error.name}, which is not installed: pip install 'tfgrpo[serve]'") from error
-from .upstream import Upstream
+from .upstream import RelayTarget
 
-__all__ = ["Limits", "Proxy", "Upstream", "serve"]
+__all__ = ["Limits", "Proxy", "RelayTarget", "serve"]

@@ -11,10 +11,10 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, decide, is_completion, takes_prior
+from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, is_completion, rewrite, takes_prior
 from ..source import CHECK_SECONDS, PriorSource
-from .asgi import Caller, Receive, Scope, Send, refuse, respond
-from .upstream import Order, Upstream
+from .asgi import Caller, Receive, Scope, Send, respond, respond_error
+from .upstream import Order, RelayTarget
 
 HEALTH_PATH = "/healthz"
 _HEADER_BYTES = 65_536
@@ -48,7 +48,7 @@ class Proxy:
     whole. GET /healthz answers without asking the upstream.
     """
 
-    def __init__(self, upstream: Upstream, source: PriorSource, limits: Limits | None = None) -> None:
+    def __init__(self, upstream: RelayTarget, source: PriorSource, limits: Limits | None = None) -> None:
         self._upstream = upstream
         self._source = source
         self._limits = limits or Limits()
@@ -112,7 +112,7 @@ class Proxy:
     async def _exchange(self, scope: Scope, caller: Caller, send: Send) -> None:
         url = self._upstream.url(scope["raw_path"], scope["query_string"])
         if url is None:
-            await refuse(send, 400, "invalid_request_error", "bad_path", "a path may not hold '..'")
+            await respond_error(send, 400, "invalid_request_error", "bad_path", "a path may not hold '..'")
             return
         order = await self._order(scope, caller, url)
         try:
@@ -144,7 +144,7 @@ class Proxy:
         if content is None:
             self._source.say(f"a chat request of over {self._limits.rewrite} bytes went on without the prior")
             return order.telling(NO_PRIOR)
-        decision = decide(content, snapshot, _CODECS, self._source.backends(url))
+        decision = rewrite(content, snapshot, _CODECS, self._source.backends(url))
         self._source.say(decision.notice)
         if decision.content is None:
             return order.holding(content).telling(NO_PRIOR, decision.left_out)
@@ -153,7 +153,7 @@ class Proxy:
     async def _fail(self, send: Send, status: int, code: str, what: str) -> None:
         message = f"the upstream {self._upstream.base} {what}"
         _logger.warning(message)
-        await refuse(send, status, "upstream_error", code, message)
+        await respond_error(send, status, "upstream_error", code, message)
 
 
 async def _relay(response: aiohttp.ClientResponse, order: Order, send: Send) -> bool:

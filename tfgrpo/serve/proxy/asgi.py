@@ -56,6 +56,6 @@ async def respond(send: Send, status: int, value: JSON) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse(send: Send, status: int, kind: str, code: str, message: str) -> None:
+async def respond_error(send: Send, status: int, kind: str, code: str, message: str) -> None:
     """Answer with an error in the shape of the OpenAI API."""
     await respond(send, status, {"error": {"message": message, "type": kind, "param": None, "code": code}})

@@ -11,7 +11,7 @@ import uvloop  # noqa: F401
 from ...errors import InputError
 from ..source import prior_source
 from .app import Limits, Proxy
-from .upstream import Upstream
+from .upstream import RelayTarget
 
 _IDLE_SECONDS = 75
 """How long a caller's unused connection stays open: longer than SDKs keep theirs, so that it is they who close it."""
@@ -36,7 +36,7 @@ def serve(
     the callers' own. Port 0 takes a free one. `ready` is called once, with the `base_url` for callers, when connections
     are accepted. Raises InputError for an upstream, host or port that cannot be used.
     """
-    app = Proxy(Upstream.parse(upstream, upstream_key), prior_source(store, namespace), limits)
+    app = Proxy(RelayTarget.parse(upstream, upstream_key), prior_source(store, namespace), limits)
     config = uvicorn.Config(
         app,
         interface="asgi3",

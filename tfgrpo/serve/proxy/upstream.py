@@ -27,7 +27,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
+class RelayTarget:
     """An OpenAI-compatible API, named by the URL that an SDK would be given as `base_url`.
 
     The proxy's `/v1` stands for that URL: `/v1/models` goes to `BASE/models`. A base that ends in `/v1`, or has no path

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from ...errors import InputError, shortened
+from ...errors import InputError
 from ...hashing import derive_seed
 from ...records import JSON, Rollout, Task
+from ...text import shortened
 from .verifier import GymReward, library, verifier
 
 SCHEME = "gym:"
@@ -40,7 +41,7 @@ def entries(source: str) -> Iterator[tuple[str, JSON]]:
     Raises InputError for a source that is malformed, too large or of an unknown family, for a family that cannot be
     used, and without the extra.
     """
-    wanted = parse(source)
+    wanted = parse_source(source)
     verifier(wanted.family)
     for number, entry in enumerate(_made(wanted), 1):
         told = {name: value for name, value in entry["metadata"].items() if name != _PLACE}
@@ -52,7 +53,7 @@ def entries(source: str) -> Iterator[tuple[str, JSON]]:
         yield f"task {number}", {"input": task.input, "answer": task.answer, "id": place, "metadata": metadata}
 
 
-def parse(source: str) -> GymSource:
+def parse_source(source: str) -> GymSource:
     """What a source such as `gym:leg_counting?size=50&seed=1` asks for; raises InputError for any other form."""
     family, _, query = source.removeprefix(SCHEME).partition("?")
     try:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ...errors import InputError
 from ...records import JSON, Rollout, Task
 
-REWARD = "gym"
+GYM_REWARD = "gym"
 """Name of the reward."""
 EXECUTING = frozenset(
     {
