@@ -25,7 +25,7 @@ from tfgrpo.model.local import LocalEndpoint, model_path, serve_local
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.progress import Display
 from tfgrpo.records import JSON, Frame, Prior
-from tfgrpo.rollouts.rewards import load_reward
+from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Recipe, Settings
 from tfgrpo.store import Store
 

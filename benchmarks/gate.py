@@ -23,8 +23,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo.gate.bets import chance_of_promotion, smallest_effect
-from tfgrpo.gate.e_process import Gate, GateDecision, GateState, interval_over_tasks, judge
+from tfgrpo.gate.e_process import Gate, GateState
+from tfgrpo.gate.power import chance_of_promotion, smallest_effect
+from tfgrpo.gate.verdict import GateDecision, interval_over_tasks, judge
 
 TASKS, PASSES, ALPHA = 24, 24, 0.05
 COLLAPSING, LOSS, GAIN = 4, 0.5, 0.1

@@ -35,8 +35,9 @@ from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, Group, Prior, Rollout, Run, Task, TokenBias
-from tfgrpo.rollouts.executor import ChatExecutor, concurrently
-from tfgrpo.rollouts.rewards import score
+from tfgrpo.rollouts.concurrently import concurrently
+from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.rewards.reward import score
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.token_prior.estimators import TokenLearning

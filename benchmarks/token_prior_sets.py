@@ -14,7 +14,8 @@ from pathlib import Path
 from tfgrpo.demo import run as demo
 from tfgrpo.hashing import derive_seed
 from tfgrpo.records import Frame, Message, Rollout, Task
-from tfgrpo.rollouts.rewards import Reward, load_reward
+from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.rollouts.rewards.reward import Reward
 from tfgrpo.tasks.gym import GymReward
 from tfgrpo.tasks.read import read_tasks
 

@@ -14,7 +14,7 @@ from tfgrpo.model.budget import Budget
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame, Task, message_text
-from tfgrpo.rollouts.rewards import load_reward
+from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy

@@ -25,7 +25,7 @@ class ArmOptions:
 
     def snapshot(self, store: "Store", namespace: str) -> "Snapshot":
         """The prior to measure; raises InputError where there is none."""
-        from ..priors.by_hand import snapshot_of
+        from ..priors.serving import snapshot_of
 
         found = snapshot_of(store, namespace, self.prior_id) if self.prior_id else store.live(namespace)
         if found is None:
@@ -40,7 +40,7 @@ class ArmOptions:
 
     def sources(self, prior: "Prior", store: "Store", namespace: str) -> "tuple[Task, ...]":
         """The tasks from which the arm `written` is made; none where it is not wanted, or they are not known."""
-        from ..evaluation.measure import sources_of
+        from ..evaluation.held_out import sources_of
 
         return () if self.no_written else sources_of(prior, store, namespace)
 

@@ -27,7 +27,8 @@ from .text import evaluation_lines
 
 if TYPE_CHECKING:
     from ..evaluation.arms import Evaluation
-    from ..evaluation.measure import HeldOut, Measurement
+    from ..evaluation.held_out import HeldOut
+    from ..evaluation.measure import Measurement
     from ..records import Snapshot
     from ..store import Store
 
@@ -65,8 +66,9 @@ def evaluate(
     learning has to beat. All arms run under the request frame and the sampling settings of learning. Of a file that was
     split by `tfgrpo learn`, the test part is measured, and the store remembers that it was.
     """
-    from ..evaluation.measure import Measurement, held_out
-    from ..rollouts.rewards import check
+    from ..evaluation.held_out import held_out
+    from ..evaluation.measure import Measurement
+    from ..rollouts.rewards.built_in import check
     from ..settings import Settings
     from ..surfaces.chat import prior_for
 

@@ -83,7 +83,7 @@ def learn(
 
     from ..experiences.distil import templates
     from ..learning.plan import Plan
-    from ..rollouts.rewards import check
+    from ..rollouts.rewards.built_in import check
 
     named, (found, reward) = read_tokenizer(tokenizer), tasks.read()
     parts = sides.splits(found)

@@ -106,7 +106,7 @@ def diff(first: str, second: str | None, store: str | None, namespace: str, as_j
 @store_options
 def use_prior(prior_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
     """Serve a prior of the namespace from now on; what was served before stays in the list."""
-    from ..priors.by_hand import use
+    from ..priors.serving import use
 
     with open_store(store) as opened:
         chosen = use(opened, namespace, prior_id, by=person(by), why=why)
@@ -119,7 +119,7 @@ def use_prior(prior_id: str, why: str, by: str | None, store: str | None, namesp
 @store_options
 def rollback(why: str, by: str | None, store: str | None, namespace: str) -> None:
     """Serve the prior that was served before the live one; a new event, nothing is deleted."""
-    from ..priors.by_hand import roll_back
+    from ..priors.serving import roll_back
 
     with open_store(store) as opened:
         before, now = roll_back(opened, namespace, by=person(by), why=why)
@@ -197,7 +197,8 @@ def _take_prior(
 ) -> None:
     from dataclasses import asdict
 
-    from ..priors.by_hand import import_prior, use
+    from ..priors.importing import import_prior
+    from ..priors.serving import use
 
     warn_of_model(namespace, store.namespaces(), store.live(namespace), given.frame.model)
     imported = import_prior(store, namespace, given, by=by, source=source)
@@ -236,8 +237,8 @@ def _named(store: "Store", namespace: str, prior_id: str | None) -> "Prior":
 
 def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bool) -> "Portable":
     """A prior with all that is known of it in the namespace."""
-    from ..priors.by_hand import event_of
     from ..priors.exchange import Event, Portable
+    from ..priors.serving import event_of
     from ..priors.versions import run_behind
 
     found = _named(store, namespace, prior_id)

@@ -25,7 +25,7 @@ def report(run_id: str, output: str, price: str | None, store: str | None) -> No
     The page needs no network and runs no script. It quotes prompts and experiences: whoever sees it sees those. Needs
     the extra `tfgrpo[report]`.
     """
-    from ..model.budget import read_price
+    from ..model.prices import read_price
     from ..report import gather_figures, render_page
 
     prices = read_price(price) if price else None

@@ -25,7 +25,8 @@ class Spending:
     def budget(self, base_url: str | None, *models: str | None) -> "Budget":
         """One budget for a run that calls these models; raises InputError for a ceiling on money without prices."""
         from ..errors import InputError
-        from ..model.budget import Budget, Ceiling, ListedPrices, Prices, read_price
+        from ..model.budget import Budget, Ceiling
+        from ..model.prices import ListedPrices, Prices, read_price
         from ..records import Usage
 
         url = base_url or os.environ.get("OPENAI_BASE_URL")

@@ -8,7 +8,7 @@ import click
 from .groups import gathered
 
 if TYPE_CHECKING:
-    from ..rollouts.rewards import Reward
+    from ..rollouts.rewards.reward import Reward
     from ..tasks.read import TaskSet
 
 
@@ -22,13 +22,13 @@ class TaskOptions:
     @property
     def reward_name(self) -> str:
         """The reward's name, as a run remembers it."""
-        from ..rollouts.rewards import default_reward
+        from ..rollouts.rewards.built_in import default_reward
 
         return self.reward or default_reward(self.tasks)
 
     def read(self) -> "tuple[TaskSet, Reward]":
         """The tasks and the reward; raises InputError where one of them cannot be had."""
-        from ..rollouts.rewards import load_reward
+        from ..rollouts.rewards.built_in import load_reward
         from ..tasks.read import read_tasks
 
         reward = load_reward(self.reward_name)

@@ -19,7 +19,7 @@ from ..observer import Observer
 from ..probe.backend import recognised
 from ..records import JSON, Frame, Prior, Task, Usage, message_text
 from ..rollouts.executor import rollout_once
-from ..rollouts.rewards import load_reward
+from ..rollouts.rewards.built_in import load_reward
 from ..settings import Settings
 from ..store import Store
 from ..tasks.read import read_tasks

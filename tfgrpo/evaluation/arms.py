@@ -12,8 +12,9 @@ from ..errors import InputError
 from ..hashing import canonical
 from ..observer import Observer
 from ..records import JSON, Prior, Rollout, Task
-from ..rollouts.executor import Executor, concurrently
-from ..rollouts.rewards import Reward, score
+from ..rollouts.concurrently import concurrently
+from ..rollouts.executor import Executor
+from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT
 from .difference import Difference, paired_difference
 

@@ -1,22 +1,22 @@
 """A measurement as a run of the store: which tasks, which arms; the same one goes on where it was interrupted."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from ..errors import BudgetEnded, InputError, TfgrpoError
+from ..errors import BudgetEnded, TfgrpoError
 from ..experiences.distil import Distiller
-from ..hashing import canonical
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import probe
 from ..probe.retokenise import fitted
+from ..probe.usable import usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.agents import Agent, executors
-from ..rollouts.executor import SAMPLERS_OFF
-from ..rollouts.rewards import Reward
+from ..rollouts.request import SAMPLERS_OFF
+from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
 from ..text import counted
@@ -46,49 +46,6 @@ class Measurement:
     """Name of the model that writes them; None: the model itself."""
     opened: Mapping[str, int] = field(default_factory=dict)
     """Test splits that this opens, by id: how many of their tasks are measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The tasks of a source that may be measured on."""
-
-    tasks: tuple[Task, ...]
-    opened: Mapping[str, int]
-    """Test splits that they belong to, by id: how many of their tasks are among them."""
-    notes: tuple[str, ...]
-    """What was left out, and why."""
-
-
-def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> HeldOut:
-    """The tasks that neither learning nor the gate has seen in the namespace: those of its test splits, where some are.
-
-    Raises InputError when none is left.
-    """
-    learned = {task for entry in store.runs(namespace) if entry.run.kind == "learn" for task in entry.run.tasks}
-    gated = {task for ids in store.held_out(namespace, "validation").values() for task in ids}
-    seen = {canonical(task.input) for task in store.tasks(learned | gated)}
-    left = tuple(task for task in tasks if canonical(task.input) not in seen)
-    if not left:
-        used = f"{counted(len(tasks), 'task')}, all used for learning in namespace {namespace} or by its gate"
-        raise InputError(f"{used}; give others to eval")
-    splits = store.held_out(namespace, "test")
-    tested = tuple(task for task in left if any(task.id in ids for ids in splits.values()))
-    measured = tested or left
-    here = {task.id for task in measured}
-    counts = {split: len(here & set(ids)) for split, ids in splits.items()}
-    outside = {
-        "left out: used for learning or by the gate": len(tasks) - len(left),
-        "left out: in no test split": len(left) - len(measured),
-    }
-    notes = tuple(f"{counted(count, 'task')} {why}" for why, count in outside.items() if count)
-    return HeldOut(measured, {split: count for split, count in counts.items() if count}, notes)
-
-
-def sources_of(prior: Prior, store: Store, namespace: str) -> tuple[Task, ...]:
-    """The tasks that a prior was learned from; none where no run of this store made it."""
-    runs = {entry.run.id: entry.run for entry in store.runs(namespace) if entry.run.kind == "learn"}
-    made = [event.run for event in store.lineage(namespace) if event.prior == prior.id and event.run in runs]
-    return store.tasks(runs[made[0]].tasks) if made else ()
 
 
 async def measure(
@@ -190,19 +147,3 @@ async def _written(wanted: Measurement, distiller: Distiller, observer: Observer
         observer.note(f"the arm `written` is left out: {found.failure}")
         return {}
     return {"written": Prior(found.experiences, template=template("prior").version)}
-
-
-def usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer) -> Prior:
-    """The prior, less a token prior that means nothing to this upstream; says so."""
-    if not prior.biases:
-        return prior
-    if backend.logit_bias == "unknown":
-        why = f"; {backend.lacking}" if backend.lacking else ""
-        observer.note(f"token prior left out: {upstream.name} could not be seen to honour logit_bias{why}")
-    elif backend.logit_bias != "honoured":
-        observer.note(f"token prior left out: {upstream.name} does not honour logit_bias ({backend.logit_bias})")
-    elif prior.tokenizer != backend.tokenizer:
-        observer.note(f"token prior left out: it belongs to another tokenizer than that of {upstream.name}")
-    else:
-        return prior
-    return replace(prior, biases=(), tokenizer=None)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import ModelError, UpstreamError
 from ..experiences.admission import refusal
+from ..experiences.answers import Form
 from ..experiences.distil import Distiller, ask
-from ..experiences.edits import Form
 from ..experiences.quote import clip, neutralise
 from ..hashing import canonical
 from ..prompts import Template, template

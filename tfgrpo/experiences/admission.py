@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..records import Experience, Task
 from ..settings import Settings
-from .edits import too_long, words
 from .overlap import NO_MEANINGS, Meanings, leaked_task, repeated
 from .quote import neutralise
+from .words import too_long, words
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin

@@ -19,7 +19,8 @@ from ..prompts import Template, template
 from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from ..rollouts.advantage import group_kind
 from ..settings import Settings
-from .edits import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
+from .answers import Form, Proposals, Unusable
+from .merge_rules import consolidate, filled_up, need_merging, one_update_each, repeats
 from .quote import clip, neutralise, transcript
 
 if TYPE_CHECKING:

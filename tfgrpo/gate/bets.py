@@ -1,17 +1,4 @@
-"""The gate's bet, and what a number of tasks and passes can detect with it.
-
-The chances are those of *simulated* rewards of 0 or 1 whose pass rates are spread evenly over [0, 1 - effect] for one
-arm and are higher by the effect, on every task alike, for the other; arms are sampled apart. Then
-
-    q = E[d^2] = (1 + effect + effect^2) / 3
-
-Where rewards spread less between attempts (graded ones, tasks that are always or never solved), or the arms agree more,
-smaller effects are detected than is said here. `benchmarks/gate.py` holds the approximation against simulation.
-"""
-
-from bisect import bisect_left
-from math import log, log1p, sqrt
-from statistics import NormalDist
+"""The gate's bet: how much is staked on the next pass, from what earlier passes have shown. Pure."""
 
 BET_CAP = 0.5
 """Largest bet; below 1, so that no pass can ruin the bettor."""
@@ -21,10 +8,6 @@ GUESS_SQUARED = 0.35
 """The mean of d^2 that goes with it."""
 GUESS_PAIRS = 200
 """How many pairs the guesses weigh as much as."""
-POWER = 0.8
-"""The chance of promotion that counts as being able to detect an effect."""
-LARGEST_PLAN = 1_000
-"""Passes, or tasks, past which nobody is sent."""
 
 
 def shrunk(pairs: int, total: float, squares: float) -> tuple[float, float]:
@@ -40,47 +23,3 @@ def next_bet(pairs: int, total: float, squares: float) -> float:
     """
     mean, square = shrunk(pairs, total, squares)
     return min(BET_CAP, max(0.0, mean / square))
-
-
-def chance_of_promotion(tasks: int, passes: int, effect: float, level: float) -> float:
-    """The chance that an effect above 0 (reward units, at most 1) is promoted at that level within the passes.
-
-    The logarithm of the e-value is taken for normal, with the mean and variance that it has when every bet is the one
-    that the expected outcomes lead to. What noise in the bets costs and what looking after each pass gains are left
-    out, and nearly cancel: simulated chances were within 6 points, from 5 to 1,000 tasks.
-    """
-    square = (1 + effect + effect**2) / 3
-    win, loss = (square + effect) / 2, (square - effect) / 2
-    mean = variance = 0.0
-    for pairs in range(0, passes * tasks, tasks):
-        bet = next_bet(pairs, pairs * effect, pairs * square)
-        gain, cost = log1p(bet), log1p(-bet)
-        growth = win * gain + loss * cost
-        mean += tasks * growth
-        variance += tasks * (win * gain**2 + loss * cost**2 - growth**2)
-    surplus = mean + log(level)
-    return NormalDist().cdf(surplus / sqrt(variance)) if variance > 0 else float(surplus >= 0)
-
-
-def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER) -> float | None:
-    """The smallest effect, to a tenth of a point, that is promoted with that chance; None where not even 100 points."""
-    found = bisect_left(
-        range(1001), power, lo=1, key=lambda tenths: chance_of_promotion(tasks, passes, tenths / 1000, level)
-    )
-    return found / 1000 if found < 1001 else None
-
-
-def passes_needed(tasks: int, effect: float, level: float, power: float = POWER) -> int | None:
-    """How many passes over that many tasks promote such an effect with that chance; None: more than MOST."""
-    found = bisect_left(
-        range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(tasks, n, effect, level)
-    )
-    return found if found <= LARGEST_PLAN else None
-
-
-def tasks_needed(passes: int, effect: float, level: float, power: float = POWER) -> int | None:
-    """How many tasks, passed over that often, promote such an effect with that chance; None: more than MOST."""
-    found = bisect_left(
-        range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(n, passes, effect, level)
-    )
-    return found if found <= LARGEST_PLAN else None

@@ -19,12 +19,14 @@ from ..hashing import derive_seed
 from ..model.budget import Budget
 from ..observer import Observer
 from ..records import JSON, Frame, Prior, PriorState, Rollout, Run, Task
-from ..rollouts.executor import Executor, concurrently
-from ..rollouts.rewards import Reward, score
+from ..rollouts.concurrently import concurrently
+from ..rollouts.executor import Executor
+from ..rollouts.rewards.reward import Reward, score
 from ..store import Store
 from ..text import counted
 from ..trials import GateTrial, Pass, TrialOutcome
-from .e_process import Gate, GateDecision, enough, interval_over_tasks, judge
+from .e_process import Gate
+from .verdict import GateDecision, enough, interval_over_tasks, judge
 
 MakeExecutor: TypeAlias = Callable[[str, int], Executor]
 """From the stage (for keys of calls) and a seed to what makes attempts."""

@@ -11,11 +11,12 @@ from json import dumps
 from math import ceil
 
 from ..experiences.distil import COMPARED
-from ..experiences.edits import WORD_CHARS
 from ..experiences.embedding import TEXTS_A_CALL
-from ..gate.bets import POWER, smallest_effect, tasks_needed
+from ..experiences.words import WORD_CHARS
 from ..gate.e_process import Gate
-from ..model.budget import Ceiling, Prices
+from ..gate.power import POWER, smallest_effect, tasks_needed
+from ..model.budget import Ceiling
+from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
 from ..surfaces.chat import token_estimate
 from ..text import counted

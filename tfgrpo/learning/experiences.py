@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..experiences.answers import Proposals
 from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
 from ..experiences.demonstrations import demonstration
 from ..experiences.distil import Distiller, merge, propose
-from ..experiences.edits import Proposals
 from ..experiences.embedding import Embedder
 from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
@@ -16,7 +16,7 @@ from ..experiences.show import included
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..hashing import canonical, derive_seed
 from ..records import Edit, Effect, Experience, Group, Run, Task
-from ..rollouts.executor import concurrently
+from ..rollouts.concurrently import concurrently
 from ..settings import Settings
 from ..store import Store
 from ..surfaces.chat import token_estimate

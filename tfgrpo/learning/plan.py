@@ -8,7 +8,7 @@ from ..experiences.distil import templates_version
 from ..hashing import canonical
 from ..records import JSON, Frame, Run, Task
 from ..rollouts.agents import Agent
-from ..rollouts.rewards import Reward
+from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
 from ..text import shortened

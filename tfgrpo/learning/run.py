@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..errors import BudgetEnded
-from ..evaluation.measure import usable
 from ..experiences.distil import HOLD_TO_SCHEMA, Distiller
 from ..experiences.embedding import STAGE as EMBEDDING
 from ..experiences.embedding import Embedder
@@ -18,9 +17,11 @@ from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import probe
 from ..probe.retokenise import fitted
+from ..probe.usable import usable
 from ..records import Prior, Run, TokenBias
 from ..rollouts.agents import executors
-from ..rollouts.executor import SAMPLERS_OFF, Executor
+from ..rollouts.executor import Executor
+from ..rollouts.request import SAMPLERS_OFF
 from ..store import SERVING, Store
 from ..surfaces.chat import token_count
 from ..text import counted

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..errors import BudgetEnded, ModelError
+from ..experiences.answers import Proposals
 from ..experiences.distil import can_teach
-from ..experiences.edits import Proposals
 from ..records import Experience, Group, Prior, Rollout, Task
 from ..rollouts.advantage import group_kind
-from ..rollouts.executor import Executor, concurrently, roll_group
-from ..rollouts.rewards import score
+from ..rollouts.concurrently import concurrently
+from ..rollouts.executor import Executor
+from ..rollouts.group import roll_group
+from ..rollouts.rewards.reward import score
 from ..rollouts.shaping import shaped
 from ..rollouts.visits import visited
 from ..text import counted

@@ -1,26 +1,19 @@
-"""What a person does to the memory of a namespace: experiences added, edited and decided, priors chosen and imported.
+"""What a person does to the experiences of a namespace: added, edited, approved, refused, retired.
 
 A person's experience goes through the same admission as a distiller's, and is then on trial: nothing is kept without
 measurement. Everything is appended with the name of who did it; nothing that was is changed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
-from ..experiences.admission import refusal
 from ..experiences.library import DISTILLER, RULE, Library, apply, places
-from ..records import Decision, Edit, Experience, Fate, Prior, PriorState, Snapshot, Task
+from ..records import Decision, Edit, Experience, Fate, Task
 from ..settings import Settings
-from ..store import SERVING, LineageEntry, Store
-from ..text import shortened
-from .exchange import Portable
-from .versions import served
+from ..store import Store
 
-_SHOWN = 5
-"""Refused experiences that one error names at most."""
 _NO_EXPERIENCE = "tfgrpo experience list shows what there is"
-_NO_PRIOR = "tfgrpo prior list shows what there is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +30,6 @@ class Offered:
     """It was decided here before, and that stands: an import overrules nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """A prior that was taken in, and what became of its experiences, in their order."""
-
-    snapshot: Snapshot
-    experiences: tuple[Offered, ...]
-
-
 class Curator:
     """One person at the library of one namespace; raises InputError for what cannot be done, and then changes nothing.
 
@@ -52,7 +37,7 @@ class Curator:
     """
 
     def __init__(self, store: Store, namespace: str, by: str, settings: Settings | None = None) -> None:
-        self._store, self._namespace, self._by = store, namespace, _name(by)
+        self._store, self._namespace, self._by = store, namespace, person_named(by)
         self._settings = settings or Settings()
         self._tasks = tasks_of(store, namespace)
 
@@ -113,8 +98,8 @@ class Curator:
     def _offered(self, library: Library, text: str, why: str) -> tuple[Library, Offered]:
         experience = Experience(text)
         if last := library.standing.get(experience.id):
-            return library, _standing(experience, last)
-        settings = replace(self._settings, review=_verdict(library, experience, self._settings) != "on trial")
+            return library, decided_before(experience, last)
+        settings = replace(self._settings, review=fate_of_new(library, experience, self._settings) != "on trial")
         try:
             after = self._tried(library, Edit("ADD", text), why, settings)
         except InputError as error:
@@ -122,7 +107,7 @@ class Curator:
         return after, Offered(text, self._verdict(after, experience), None, experience.id)
 
     def _library(self) -> Library:
-        return _library(self._store, self._namespace)
+        return library_of(self._store, self._namespace)
 
     def _found(self, given: str) -> tuple[Library, Experience]:
         library, wanted = self._library(), self._store.history(self._namespace, given).experience.id
@@ -171,25 +156,25 @@ class Curator:
         return last.verdict if last else "undecided"
 
 
-def _name(by: str) -> str:
+def person_named(by: str) -> str:
     if by.strip() in ("", RULE, DISTILLER):
         raise InputError(f"--by {by!r}: give a person's name; {RULE} and {DISTILLER} are tfgrpo's own")
     return by.strip()
 
 
-def _library(store: Store, namespace: str) -> Library:
+def library_of(store: Store, namespace: str) -> Library:
     known = store.experiences(namespace)
     decisions = tuple(status.decision for status in known if status.decision)
     return Library(tuple(status.experience for status in known), decisions)
 
 
-def _verdict(library: Library, new: Experience, settings: Settings) -> Fate:
+def fate_of_new(library: Library, new: Experience, settings: Settings) -> Fate:
     """On trial while there is a place for its kind, else it waits for one."""
     taken = sum(entry.kind == new.kind for entry in library.having("on trial"))
     return "on trial" if taken < places(new.kind, settings) else "awaiting review"
 
 
-def _standing(experience: Experience, last: Decision) -> Offered:
+def decided_before(experience: Experience, last: Decision) -> Offered:
     why = f"decided here by {last.by}: {last.why}"
     return Offered(experience.text, last.verdict, why, experience.id, stands=True)
 
@@ -202,100 +187,3 @@ def _of(edit: Edit) -> Experience:
 def tasks_of(store: Store, namespace: str) -> tuple[Task, ...]:
     """Every task that a run of the namespace has used: no experience may give away the answer of one."""
     return store.tasks(dict.fromkeys(task for entry in store.runs(namespace) for task in entry.run.tasks))
-
-
-def event_of(store: Store, namespace: str, prior: Prior) -> LineageEntry:
-    """The last event of a prior in a namespace; InputError when it has none there."""
-    events = [event for event in store.lineage(namespace) if event.prior == prior.id]
-    if not events:
-        raise InputError(
-            f"{prior.id} was never a candidate in namespace {namespace}; {_NO_PRIOR}, and tfgrpo prior import brings in"
-            " one of another namespace"
-        )
-    return events[-1]
-
-
-def snapshot_of(store: Store, namespace: str, given: str) -> Snapshot:
-    """A prior by id or the beginning of it, under the request frame that it has in the namespace."""
-    prior = store.prior(given)
-    event = event_of(store, namespace, prior)
-    return Snapshot(namespace, prior, event.state, event.frame)
-
-
-def use(store: Store, namespace: str, given: str, *, by: str, why: str) -> Snapshot:
-    """Make a prior live that was there before; it is ungated unless a gate has passed it."""
-    by = _name(by)
-    chosen, live = snapshot_of(store, namespace, given), store.live(namespace)
-    if live and live.prior.id == chosen.prior.id:
-        raise InputError(f"{live.prior.id} is {live.state} in namespace {namespace} already")
-    passed = any(event.prior == chosen.prior.id and event.state == "live" for event in store.lineage(namespace))
-    state: PriorState = "live" if passed else "ungated"
-    store.set_state(namespace, chosen.prior.id, state, frame=chosen.frame, by=by, why=why)
-    return replace(chosen, state=state)
-
-
-def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snapshot, Snapshot | None]:
-    """Go back to the prior that was served before the live one; returns what was live, and what is now.
-
-    With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
-    so that at no moment there is none.
-    """
-    by = _name(by)
-    live = store.live(namespace)
-    if live is None:
-        raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
-    earlier = [event for event in served(store.lineage(namespace))[:-1] if event.state in SERVING]
-    if earlier:
-        back = earlier[-1]
-        told = f"{live.prior.id} is rolled back"
-        store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told)
-    store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why)
-    return live, store.live(namespace)
-
-
-def import_prior(
-    store: Store, namespace: str, portable: Portable, *, by: str, source: str, settings: Settings | None = None
-) -> Imported:
-    """Take in a prior as a candidate, with the run that learned it and what is known of its effects.
-
-    Its experiences are on trial here while there are places, and else wait for review, whatever they were at home; what
-    was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them.
-    """
-    by, prior = _name(by), portable.prior
-    _admit(prior.experiences, tasks_of(store, namespace), source)
-    library, outcomes = _library(store, namespace), []
-    trials: list[Decision] = []
-    for entry in prior.experiences:
-        if last := library.standing.get(entry.id):
-            outcomes.append(_standing(entry, last))
-            continue
-        verdict = _verdict(library, entry, settings or Settings())
-        trials.append(Decision(entry.id, verdict, f"imported with {prior.id}", by))
-        library = replace(library, experiences=(*library.experiences, entry)).decided(trials[-1])
-        outcomes.append(Offered(entry.text, verdict, None, entry.id))
-    store.add_experiences(namespace, prior.experiences)
-    store.add_effects(namespace, portable.effects)
-    store.add_decisions(namespace, trials)
-    store.add_prior(prior)
-    if prior.id not in {event.prior for event in store.lineage(namespace)}:
-        told = f"imported from {source}: {_home(portable)}"
-        store.set_state(namespace, prior.id, "candidate", frame=portable.frame, run=portable.run, by=by, why=told)
-    return Imported(snapshot_of(store, namespace, prior.id), tuple(outcomes))
-
-
-def _home(portable: Portable) -> str:
-    """What a prior was where it comes from, in a line."""
-    learned = f"learned on {portable.frame.model}, run {portable.run or 'unknown'}"
-    if not portable.lineage:
-        return learned
-    last = portable.lineage[-1]
-    return f"{learned}; {last.state} in its namespace {shortened(portable.namespace, 40)} ({shortened(last.why, 200)})"
-
-
-def _admit(experiences: Sequence[Experience], tasks: Sequence[Task], source: str) -> None:
-    """A prior is one whole, so one refused experience refuses it; that its texts repeat each other is no objection."""
-    found = [(place, refusal(entry, (), tasks, Settings())) for place, entry in enumerate(experiences)]
-    refused = [f"experiences[{place}]: {why}" for place, why in found if why]
-    if refused:
-        more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
-        raise InputError(f"{source}: not admitted, nothing was imported: {'; '.join(refused[:_SHOWN])}{more}")

@@ -12,7 +12,7 @@ from ..hashing import content_id
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Reply, TokenTrace
-from ..rollouts.executor import sampling
+from ..rollouts.request import sampling
 from ..token_prior.gradient import is_special
 
 _PROMPT = "Name a colour."

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from ..errors import ModelError, UpstreamError
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
-from ..rollouts.executor import sampling
+from ..rollouts.request import sampling
 from .backend import probe
 
 ALTERNATIVES = 20

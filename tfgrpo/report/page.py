@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import InputError
-from ..model.budget import Prices
+from ..model.prices import Prices
 from ..records import TokenBias
 from ..store import RunEntry
 from .figures import Figures

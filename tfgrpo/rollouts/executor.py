@@ -1,53 +1,15 @@
-"""Rollouts: tasks in, attempts out. A call that fails is an attempt with an error."""
+"""The one seam through which rollouts are made: a chat call here, an agent elsewhere. A call that fails is a rollout
+with an error."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-from ..errors import BudgetEnded, ModelError, UpstreamError
+from ..errors import ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.upstream import Model
-from ..records import JSON, Backend, CallKey, ChatBody, Experience, Frame, Group, Prior, Rollout, Task
+from ..records import Backend, CallKey, Frame, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
-
-_LLAMA_CPP_OFF: Mapping[str, JSON] = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
-_VLLM_OFF: Mapping[str, JSON] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
-SAMPLERS_OFF = {"llama.cpp": _LLAMA_CPP_OFF, "vllm": _VLLM_OFF}
-"""Servers' hidden sampling defaults, switched off: else the policy sampled is not the one that is measured."""
-
-T = TypeVar("T")
-
-
-async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results in the order given; the first error cancels the rest and is raised as it is.
-
-    A budget that ends cancels nothing: calls in flight are paid for, so they land first, and are committed.
-    """
-    made: list[Coroutine[Any, Any, T]] = []
-    tasks: list[asyncio.Task[T | BudgetEnded]] = []
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                made.append(one)
-                tasks.append(group.create_task(_unless_ended(one)))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        for one in made:
-            one.close()  # one that was cancelled before it began would be complained of
-    results = [task.result() for task in tasks]
-    for result in results:
-        if isinstance(result, BudgetEnded):
-            raise result
-    return [result for result in results if not isinstance(result, BudgetEnded)]
-
-
-async def _unless_ended(one: Coroutine[Any, Any, T]) -> T | BudgetEnded:
-    try:
-        return await one
-    except BudgetEnded as ended:
-        return ended
+from .request import request_body
 
 
 class Executor(Protocol):
@@ -56,19 +18,6 @@ class Executor(Protocol):
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
         """One attempt at a task under a prior; raises UpstreamError when no attempt can succeed."""
         ...
-
-
-def sampling(frame: Frame, backend: Backend, seed: int) -> dict[str, JSON]:
-    """Every sampling setting, stated."""
-    off = SAMPLERS_OFF.get(backend.kind, {})
-    return {"temperature": frame.temperature, "top_p": frame.top_p, "seed": seed, **off}
-
-
-def request_body(frame: Frame, backend: Backend, task: Task, seed: int) -> ChatBody:
-    """The request for one attempt, before the prior."""
-    system = [{"role": "system", "content": frame.system}] if frame.system else []
-    messages = [*system, *task.messages]
-    return {"model": frame.model, "messages": messages, **frame.request, **sampling(frame, backend, seed)}
 
 
 class ChatExecutor:
@@ -117,24 +66,3 @@ async def rollout_once(
     if rollout.error:
         raise ModelError(rollout.error)
     return rollout
-
-
-async def roll_group(
-    executor: Executor,
-    task: Task,
-    prior: Prior,
-    *,
-    step: int,
-    size: int,
-    shown: Callable[[int], tuple[Experience, ...]],
-) -> Group:
-    """All attempts of one task in one step, in order of sample; `shown` picks the prior's experiences for a sample.
-
-    The size is fixed before the first attempt: stopping on outcomes would bias the group's mean.
-    """
-
-    async def attempt(sample: int) -> Rollout:
-        partial = replace(prior, experiences=shown(sample))
-        return replace(await executor(task, partial, step, sample), prior=prior.id)
-
-    return Group(task, step, tuple(await concurrently(attempt(sample) for sample in range(size))))

@@ -1,7 +1,7 @@
-"""The token prior of one run as it grows, step after step: `tokens` and `log_odds` have the mathematics.
+"""The token prior of one run as it grows, step after step: `gradient`, `path` and `log_odds` have the mathematics.
 
 Where log-probabilities come with token ids, the policy gradient is exact; where they do not, and a tokenizer is at
-hand, weighted log-odds of the answers' tokens stand in for it. At the end `token_choice` says whether what was learned
+hand, weighted log-odds of the answers' tokens stand in for it. At the end `choice` says whether what was learned
 is kept.
 """
 
@@ -12,9 +12,7 @@ from ..model.tokenizer import Tokenizer
 from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from ..settings import Settings
 from ..surfaces.chat import merge_bias
-from . import choice as token_choice
-from . import gradient as tokens
-from . import log_odds
+from . import choice, gradient, log_odds, path
 from .choice import Choice
 
 EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
@@ -52,20 +50,20 @@ class PolicyGradient:
 
     def __init__(self, inherited: tuple[TokenBias, ...], backend: Backend, settings: Settings) -> None:
         self._inherited, self._backend, self._settings = inherited, backend, settings
-        self._steps: list[tokens.Gradient] = []
+        self._steps: list[gradient.Gradient] = []
         self.pieces = {entry.token: entry.piece for entry in inherited}
 
     def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
         """As the Protocol says; the groups were sampled under the biases `in_force`."""
-        self._steps.append(tokens.step_gradient(groups, in_force, temperature, self._backend, self._settings))
-        self.pieces |= tokens.pieces(groups)
+        self._steps.append(gradient.step_gradient(groups, in_force, temperature, self._backend, self._settings))
+        self.pieces |= gradient.pieces(groups)
         before = {entry.token: entry.bias for entry in self._inherited}
-        return tokens.bias_path(before, self._steps, self._settings)[-1]
+        return path.bias_path(before, self._steps, self._settings)[-1]
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says."""
-        steps = [tokens.without_tasks(step, without) for step in self._steps] if without else self._steps
-        return tokens.surviving_biases(self._inherited, steps, self.pieces, self._settings)
+        steps = [path.without_tasks(step, without) for step in self._steps] if without else self._steps
+        return path.surviving_biases(self._inherited, steps, self.pieces, self._settings)
 
     @property
     def tail(self) -> float:
@@ -93,7 +91,7 @@ class LogOdds:
         """The ids of a text, less what looks like a control token."""
         ids = list(self._tokenizer.encode(text))
         self.pieces |= {token: self._tokenizer.piece_of(token) for token in set(ids) - self.pieces.keys()}
-        return [token for token in ids if not tokens.is_special(self.pieces[token])]
+        return [token for token in ids if not gradient.is_special(self.pieces[token])]
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says; all tasks always count."""
@@ -120,7 +118,7 @@ class TokenLearning:
         self._frame, self._backend, self._settings = frame, backend, settings
         self._inherited = inherited
         self._working = {entry.token: entry.bias for entry in inherited}
-        self._attempts: list[token_choice.WeighedRollouts] = []
+        self._attempts: list[choice.WeighedRollouts] = []
         self._groups: list[Sequence[Group]] = []
         self._estimator: Estimator = (
             PolicyGradient(inherited, backend, settings)
@@ -151,7 +149,7 @@ class TokenLearning:
         if self.estimator == "log-odds":
             self._groups.append(groups)
         else:
-            self._attempts.append(token_choice.weighed_rollouts(groups, in_force, temperature))
+            self._attempts.append(choice.weighed_rollouts(groups, in_force, temperature))
         found = self._estimator.learn(groups, in_force, temperature)
         self._working = strongest(found, self._settings.bias_entries)
 
@@ -170,22 +168,22 @@ class TokenLearning:
         found = self.result()
         if found == self._inherited:
             return found, Choice("none", "no token was moved far enough, by enough tasks")
-        choice = self._choice(worth)
-        return found if choice.scope == "whole answer" else self._inherited, choice
+        chosen = self._choice(worth)
+        return found if chosen.scope == "whole answer" else self._inherited, chosen
 
     def _choice(self, worth: Mapping[str, float]) -> Choice:
         if self.estimator == "log-odds":
-            return token_choice.choose_by_steps([token_choice.mean_rewards(groups, worth) for groups in self._groups])
+            return choice.choose_by_steps([choice.mean_rewards(groups, worth) for groups in self._groups])
 
         def without(tasks: frozenset[str]) -> dict[int, float]:
             return self._sent({entry.token: entry.bias for entry in self._estimator.result(tasks)})
 
         start = self._sent({entry.token: entry.bias for entry in self._inherited})
-        return token_choice.choose(self._attempts, start, without, self._backend, worth=worth, seed=self._settings.seed)
+        return choice.choose(self._attempts, start, without, self._backend, worth=worth, seed=self._settings.seed)
 
-    def as_json(self, choice: Choice) -> dict[str, JSON]:
+    def as_json(self, chosen: Choice) -> dict[str, JSON]:
         """How the token prior came about, in figures."""
-        return {"estimator": self.estimator, "tail": round(self.tail, 4), "choice": choice.as_json()}
+        return {"estimator": self.estimator, "tail": round(self.tail, 4), "choice": chosen.as_json()}
 
 
 def strongest(biases: Mapping[int, float], count: int) -> dict[int, float]:

@@ -34,7 +34,8 @@ import numpy as np
 from ..records import Group, TokenBias
 from ..rollouts.advantage import advantages, group_kind
 from ..settings import Settings
-from .gradient import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS, Floats, Ints
+from .gradient import Floats, Ints
+from .path import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from ...hashing import content_id, derive_seed
 from ...model.upstream import Upstream
 from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply
 from ...surfaces.chat import with_prior
-from ..executor import sampling
+from ..request import sampling
 from .agent import DEFAULT_MODEL
 
 _STREAMING = ("stream", "stream_options")

@@ -1,0 +1,126 @@
+"""Agents as a user meets them: from the shell, and on the embedded model."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.rollouts.test_agents import PRINTS, SLEEPS, gone
+from tests.routing import TASKS
+from tfgrpo.cli import main
+from tfgrpo.demo.run import part
+from tfgrpo.evaluation.measure import Measurement, measure
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.run import learn
+from tfgrpo.model.local import upstream
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.records import Frame, message_text
+from tfgrpo.rollouts.agents import FunctionAgent
+from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import ScriptedModel
+
+
+@pytest.fixture
+def folder(folder: Path) -> Path:
+    """The current folder, with tasks and a program that answers them."""
+    for name, number in (("train", 0), ("test", 100)):
+        lines = [json.dumps({"input": f"{task.prompt} ({number})", "answer": task.answer}) for task in TASKS[:9]]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    (folder / "agent.py").write_text(PRINTS)
+    return folder
+
+
+COMMAND = f"{sys.executable} agent.py {{input}}"
+
+
+def tfgrpo(command: str, tasks: str, url: str, *more: str) -> Result:
+    ungated = ("--gate", "none") if command == "learn" else ()
+    return CliRunner().invoke(main, [command, tasks, "--model", "fake", "--base-url", url, *ungated, *more])
+
+
+def test_a_program_is_learned_for_and_evaluated(folder: Path, url: str, model: ScriptedModel) -> None:
+    small = ("--steps", "2", "--group-size", "8", "--no-experiences")
+    learned = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, *small, "--json")
+    assert learned.exit_code == 0, learned.output
+    figures = json.loads(learned.stdout)
+    assert figures["biases"] > 0
+    measured = tfgrpo("eval", "test.jsonl", url, "--command", COMMAND, "--repeat", "1", "--json")
+    assert measured.exit_code == 0, measured.output
+    assert json.loads(measured.stdout)["tasks"] == 9
+    asked = [body for body in model.requests if message_text(body["messages"][-1]).startswith("message ")]
+    assert len(asked) == 2 * 9 * 8 + 2 * 9
+    assert sum("logit_bias" in body for body in asked) == 9 * 8 + 9, "the second step, and the learned arm"
+    with Store(folder / "tfgrpo.db") as store:
+        kinds = {entry.run.kind: entry.run.settings["agent"] for entry in store.runs()}
+        assert kinds == {"learn": COMMAND, "eval": COMMAND}
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("--command", "prog"), "write {input} where the task goes"),
+        (("--agent", "a:b", "--command", COMMAND), "give one of them"),
+        (("--command", COMMAND, "--agent-timeout", "0"), "agent_timeout is 0.0; it must be a number above 0"),
+        (("--command", COMMAND, "--system", "agent.py"), "an agent writes its own requests"),
+    ],
+)
+def test_options_that_make_no_agent_are_refused_at_once(
+    folder: Path, url: str, model: ScriptedModel, more: tuple[str, ...], why: str
+) -> None:
+    result = tfgrpo("learn", "train.jsonl", url, *more)
+    assert (result.exit_code, model.requests) == (1, [])
+    assert why in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_command_whose_every_attempt_fails_says_why(folder: Path, url: str) -> None:
+    (folder / "agent.py").write_text("print('billing')")
+    result = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, "--steps", "1", "--group-size", "2")
+    assert result.exit_code == 1
+    assert re.search("every attempt of step 1 failed; the first one: .* made no model call", result.stderr)
+
+
+def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIDS", str(folder / "pids"))
+    (folder / "agent.py").write_text(SLEEPS + "print('started', file=open('started', 'w')); time.sleep(600)")
+    command = [sys.executable, "-m", "tfgrpo", "learn", "train.jsonl", "--gate", "none", "--model", "fake"]
+    command += ["--base-url", url]
+    with subprocess.Popen([*command, "--command", COMMAND], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (folder / "started").exists():
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert gone(folder / "pids")
+    with Store(folder / "tfgrpo.db") as store:
+        (entry,) = store.runs()
+        assert entry.run.status == "interrupted"
+        assert store.spent(entry.run.id).calls > 0
+
+
+@pytest.mark.model
+async def test_an_agent_on_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
+    """As the demo, but the calls are an agent's own; 24 messages, twice an arm: the sign is what can be asked for."""
+    reward, agent = load_reward("exact"), FunctionAgent("tests.own_agents:sort_message")
+    settings = Settings(seed=7, steps=2, group_size=6, experiences=False, concurrency=4)
+    with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
+        frame = Frame(name)
+        async with Upstream(url, settings=settings, journal=store) as model:
+            plan = Plan(part("train"), reward, "exact", frame, "demo", settings, agent=agent)
+            learned = await learn(plan, store, model, Silent())
+            wanted = Measurement(
+                part("validation"), reward, "exact", frame, learned.prior, "demo", repeats=2, seed=7, agent=agent
+            )
+            result = await measure(wanted, store, model, Silent())
+    assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
+    assert learned.steps[1].mean_reward > learned.steps[0].mean_reward
+    assert result.difference.mean > 0, result

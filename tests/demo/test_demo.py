@@ -1,0 +1,67 @@
+"""The demo's tasks, and a small version of the main job on the embedded model: real learning, really measured."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, demo_store, part
+from tfgrpo.evaluation.measure import Measurement, measure
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.run import learn
+from tfgrpo.model.local import upstream
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.records import Run, Usage, message_text
+from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+
+
+def test_the_parts_are_distinct_balanced_and_large_enough() -> None:
+    messages = {
+        name: [message_text(task.messages[-1]) for task in part(name)] for name in ("train", "validation", "test")
+    }
+    assert len(messages["train"]) >= 24
+    assert len(messages["validation"]) >= 24
+    assert len(messages["test"]) >= 48
+    everything = [message.casefold() for texts in messages.values() for message in texts]
+    assert len(set(everything)) == len(everything)
+    for name in messages:
+        labels = Counter(task.answer for task in part(name))
+        assert set(labels) == {"delivery", "payment", "login"}
+        assert len(set(labels.values())) == 1
+
+
+def test_an_interrupted_demo_goes_on_and_a_finished_one_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
+    run = Run("eval", NAMESPACE, demo_frame("m"), {}, (), DEMO_REWARD)
+    with Store(demo_store(3)) as store:
+        begun, _ = store.begin(run)
+    with Store(demo_store(3)) as store:
+        assert [entry.run.id for entry in store.runs()] == [begun.id]
+        store.end(begun.id, "finished", Usage(), {})
+    with Store(demo_store(3)) as store:
+        assert store.runs() == ()
+
+
+@pytest.mark.model
+async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
+    """Half of the demo's learning, through the gate: about +20 points of exact match; +5 is the least to be real."""
+    reward = load_reward(DEMO_REWARD)
+    base = demo_settings(seed=7)
+    settings = Settings(seed=7, steps=2, group_size=6, experiences=False, concurrency=base.concurrency, gate_passes=12)
+    with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
+        frame = demo_frame(name)
+        async with Upstream(url, settings=settings, journal=store) as model:
+            plan = Plan(part("train"), reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=part("validation"))
+            learned = await learn(plan, store, model, Silent())
+            wanted = Measurement(part("test"), reward, DEMO_REWARD, frame, learned.prior, NAMESPACE, repeats=2, seed=7)
+            result = await measure(wanted, store, model, Silent())
+    assert learned.promotion is not None
+    assert learned.promotion.state == "live", learned.promotion.why
+    assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
+    assert result.difference.mean > 0.05, result
+    assert result.constant_mean == pytest.approx(1 / 3)

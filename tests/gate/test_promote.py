@@ -1,0 +1,348 @@
+"""The gate as learning meets it: on evidence alone, pass by pass, and the same after a kill."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.routing import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative, upstream
+from tfgrpo.errors import InputError, ModelError, RewardError, UpstreamError
+from tfgrpo.learning.plan import Plan
+from tfgrpo.learning.result import LearningResult
+from tfgrpo.learning.run import learn
+from tfgrpo.model.budget import Budget
+from tfgrpo.observer import Silent
+from tfgrpo.records import ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
+from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.rollouts.rewards.reward import Reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+from tfgrpo.trials import GateTrial, TrialOutcome
+
+EXACT = load_reward("exact")
+VALIDATION = tuple(
+    Task(f"letter {number} about {topic}", label) for number, (topic, label) in enumerate(list(TOPICS.items()) * 3)
+)
+PLAN = Plan(TASKS, EXACT, "exact", Frame("fake", "Route it."), settings=SMALL, validation=VALIDATION)
+
+
+def settled(prompt: str) -> list[float]:
+    """The policy of `talkative` on messages; on letters it says its word whatever the biases are."""
+    return [0.0, 0.0, 0.0, 0.0, 500.0] if "letter" in prompt else talkative(prompt)
+
+
+def contrary(prompt: str) -> list[float]:
+    """On letters the policy leans towards `The`, which learning unlearns, and that is right there."""
+    return [1.5, 0.0, 0.0, 0.0, 0.0] if "letter" in prompt else talkative(prompt)
+
+
+def policy(logits: Callable[[str], list[float]] = talkative) -> ScriptedModel:
+    return ScriptedModel(SimulatedPolicy(WORDS, logits))
+
+
+async def run(
+    model: ScriptedModel,
+    path: Path,
+    plan: Plan = PLAN,
+    *,
+    budget: Budget | None = None,
+    fresh: bool = False,
+    kind: type[Store] = Store,
+) -> LearningResult:
+    with kind(path) as store:
+        async with upstream(model, store, plan.settings, budget) as calls:
+            return await learn(plan, store, calls, Silent(), budget=budget, fresh=fresh)
+
+
+def validation(path: Path, place: int = -1) -> GateTrial:
+    with Store(path) as store:
+        return store.validations("default")[place]
+
+
+def outcome(path: Path) -> TrialOutcome:
+    found = validation(path).outcome
+    assert found is not None
+    return found
+
+
+def states(path: Path) -> list[str]:
+    with Store(path) as store:
+        return [entry.state for entry in store.lineage("default")]
+
+
+# Verdicts
+
+
+async def test_what_is_better_goes_live_on_evidence_that_is_written_down(tmp_path: Path) -> None:
+    learned = await run(policy(), tmp_path / "t.db")
+    assert learned.changed
+    assert learned.promotion is not None
+    assert states(tmp_path / "t.db") == ["candidate", "live"]
+    tried, found = validation(tmp_path / "t.db"), outcome(tmp_path / "t.db")
+    assert (tried.candidate, tried.live, tried.attempt, tried.level) == (learned.prior.id, None, 1, 0.025)
+    assert (found.verdict, found.passes) == ("promoted", len(tried.passes))
+    assert (
+        found.e_value >= 40 > max(one.log_e for one in tried.passes[:-1] or tried.passes[:0])
+        if found.passes > 1
+        else True
+    )
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.estimate <= found.high
+    with Store(tmp_path / "t.db") as store:
+        snapshot = store.live("default")
+        assert snapshot is not None
+        assert (snapshot.prior, snapshot.state) == (learned.prior, "live")
+        why = store.lineage("default")[-1].why
+        assert store.verify() == ()
+    assert why == found.reason == learned.promotion.why
+    for words in (
+        "the mean effect over these 9 tasks is above zero",
+        "e-value",
+        "passes",
+        "estimate +",
+        "95% interval",
+    ):
+        assert words in why
+    figures = learned.as_json()
+    assert (figures["state"], figures["gate"]["verdict"], figures["ended"]) == ("live", "promoted", None)
+
+
+@pytest.mark.parametrize(("logits", "fewest"), [(settled, 1), (contrary, 1)])
+async def test_what_is_no_better_there_is_rejected_and_the_live_prior_stays(
+    tmp_path: Path, logits: Callable[[str], list[float]], fewest: int
+) -> None:
+    plan = (
+        PLAN if logits is settled else replace(PLAN, validation=tuple(replace(one, answer="The") for one in VALIDATION))
+    )
+    learned = await run(policy(logits), tmp_path / "t.db", plan)
+    assert not learned.changed
+    assert learned.candidate is not None
+    assert learned.prior == Prior()
+    assert states(tmp_path / "t.db") == ["candidate", "rejected"]
+    found = outcome(tmp_path / "t.db")
+    assert found.verdict == "rejected"
+    assert fewest <= found.passes < 32
+    assert "in 80% of runs" in found.reason, "what would have been enough"
+    with Store(tmp_path / "t.db") as store:
+        assert store.live("default") is None
+        assert store.lineage("default")[-1].why == found.reason
+        assert store.runs()[0].run.status == "finished"
+
+
+async def test_a_second_candidate_is_tested_against_the_live_prior_at_half_the_level(tmp_path: Path) -> None:
+    first = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, learning_rate=0.4)))
+    second = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, steps=4)))
+    tried = validation(tmp_path / "t.db")
+    assert (tried.live, tried.attempt, tried.level) == (first.prior.id, 2, 0.0125)
+    assert second.candidate is not None
+    assert tried.candidate == second.candidate.id
+
+
+async def test_without_validation_tasks_the_prior_goes_live_ungated(tmp_path: Path) -> None:
+    learned = await run(policy(), tmp_path / "t.db", replace(PLAN, validation=()))
+    assert learned.promotion is not None
+    assert (learned.promotion.state, learned.promotion.validation) == ("ungated", None)
+    assert states(tmp_path / "t.db") == ["ungated"]
+
+
+async def test_what_is_live_already_is_not_tested_again(tmp_path: Path) -> None:
+    learned = await run(policy(), tmp_path / "a.db", replace(PLAN, validation=()))
+
+    class WithIt(Store):
+        """Somebody makes the same prior live while the run learns it."""
+
+        def add_prior(self, prior: Prior) -> None:
+            super().add_prior(prior)
+            if prior.id == learned.prior.id:
+                self.set_state("default", prior.id, "live", frame=PLAN.frame, by="A. Person")
+
+    again = await run(policy(), tmp_path / "b.db", kind=WithIt)
+    assert again.candidate == learned.prior
+    assert again.promotion is None
+    assert states(tmp_path / "b.db") == ["live"]
+    with Store(tmp_path / "b.db") as store:
+        assert store.validations() == ()
+
+
+async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_path: Path) -> None:
+    other = Prior((Experience("When in doubt, ask."),))
+
+    class Overtaken(Store):
+        """Somebody makes another prior live during the gate."""
+
+        def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
+            super().end_validation(validation, outcome)
+            self.add_prior(other)
+            self.set_state("default", other.id, "live", frame=PLAN.frame, by="A. Person")
+
+    learned = await run(policy(), tmp_path / "t.db", kind=Overtaken)
+    assert learned.promotion is not None
+    assert learned.promotion.state == "candidate"
+    assert learned.prior == other
+    assert states(tmp_path / "t.db") == ["candidate", "live"]
+    assert f"{other.id} has gone live meanwhile" in learned.promotion.why
+    assert f"tfgrpo prior use {learned.promotion.validation.candidate}" in learned.promotion.why  # type: ignore[union-attr]  # it was tested
+
+
+# What the gate reads and sends
+
+
+def about_letters(model: ScriptedModel) -> list[ChatBody]:
+    """The requests that quote a validation task."""
+    return [body for body in model.requests if re.search(r"letter \d", str(body["messages"]))]
+
+
+async def test_nothing_but_the_gate_reads_the_validation_tasks(tmp_path: Path) -> None:
+    model = policy()
+    learned = await run(model, tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, experiences=True)))
+    letters = about_letters(model)
+    with Store(tmp_path / "t.db") as store:
+        stages = store.spent_by_stage(learned.run.id)
+        assert {group.task.id for group in store.groups(learned.run.id)} == {task.id for task in TASKS}
+    gated = sum(usage.calls for stage, usage in stages.items() if stage.startswith("gate"))
+    assert len(letters) == gated == 2 * len(VALIDATION) * outcome(tmp_path / "t.db").passes
+
+
+async def test_samples_are_fresh_in_every_pass_arm_and_attempt_under_the_frame_of_learning(tmp_path: Path) -> None:
+    model = policy(settled)
+    frame = Frame("fake", "Route it.", {"max_tokens": 3}, temperature=0.9, top_p=0.8)
+    for steps in (1, 2):
+        await run(model, tmp_path / "t.db", replace(PLAN, frame=frame, settings=replace(SMALL, steps=steps)))
+    letters = about_letters(model)
+    assert len({body["seed"] for body in letters}) == len(letters)
+    assert {(body["temperature"], body["top_p"], body["max_tokens"]) for body in letters} == {(0.9, 0.8, 3)}
+    assert {message_text(body["messages"][0]) for body in letters} == {"Route it."}
+    assert {"logprobs" in body for body in letters} == {False}
+    assert [one.attempt for one in (validation(tmp_path / "t.db", 0), validation(tmp_path / "t.db"))] == [1, 2]
+
+
+async def test_validation_tasks_that_were_learned_from_are_refused_before_anything_is_spent(tmp_path: Path) -> None:
+    await run(policy(), tmp_path / "t.db", replace(PLAN, validation=()))
+    model = policy()
+    with pytest.raises(
+        InputError, match=r"3 of 12 validation tasks were learned from in namespace default .*--gate none"
+    ):
+        await run(model, tmp_path / "t.db", replace(PLAN, tasks=VALIDATION, validation=(*TASKS[:3], *VALIDATION)))
+    assert model.requests == []
+
+
+# Interrupted
+
+
+def cut_in_the_gate(whole: LearningResult, path: Path, share: float) -> int:
+    """So many calls that a run is cut in the gate, after that share of it."""
+    with Store(path) as store:
+        stages = store.spent_by_stage(whole.run.id)
+    gated = sum(usage.calls for stage, usage in stages.items() if stage.startswith("gate"))
+    return whole.usage.calls - gated + int(share * gated)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+async def test_a_run_that_failed_in_the_gate_goes_on_in_the_same_pass(tmp_path: Path, share: float) -> None:
+    whole = await run(policy(), tmp_path / "whole.db")
+    calls = cut_in_the_gate(whole, tmp_path / "whole.db", share)
+    with pytest.raises(UpstreamError, match="401"):
+        await run(failing_after(calls, Answer("no", status=401)), tmp_path / "cut.db")
+    model = policy()
+    resumed = await run(model, tmp_path / "cut.db")
+    assert {**resumed.as_json(), "resumed": False} == whole.as_json()
+    assert len(model.requests) == whole.usage.calls - calls
+    one, other = validation(tmp_path / "whole.db"), validation(tmp_path / "cut.db")
+    assert replace(one, at="") == replace(other, at="")
+
+
+class Killed(BaseException):
+    """As by kill -9."""
+
+
+def dying(after: str) -> type[Store]:
+    """A store whose process dies once that was written."""
+
+    class Dying(Store):
+        def begin_validation(self, wanted: GateTrial) -> GateTrial:
+            begun = super().begin_validation(wanted)
+            if after == "begin":
+                raise Killed
+            return begun
+
+        def add_pass(self, validation: GateTrial, made: object) -> None:
+            super().add_pass(validation, made)  # type: ignore[arg-type]  # passed on as it came
+            if after == "pass":
+                raise Killed
+
+        def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
+            super().end_validation(validation, outcome)
+            if after == "outcome":
+                raise Killed
+
+        def end(self, run_id: str, status: RunStatus, usage: Usage, result: Mapping[str, object]) -> None:
+            if after == "live" and status == "finished":
+                raise Killed
+            super().end(run_id, status, usage, result)
+
+    return Dying
+
+
+@pytest.mark.parametrize("after", ["begin", "pass", "outcome", "live"])
+async def test_a_run_killed_between_two_writes_ends_as_if_it_had_not_been(tmp_path: Path, after: str) -> None:
+    whole = await run(policy(), tmp_path / "whole.db")
+    with pytest.raises(Killed):
+        await run(policy(), tmp_path / "cut.db", kind=dying(after))
+    resumed = await run(policy(), tmp_path / "cut.db")
+    assert {**resumed.as_json(), "resumed": False} == whole.as_json()
+    assert states(tmp_path / "cut.db") == states(tmp_path / "whole.db")
+    with Store(tmp_path / "cut.db") as store:
+        assert len(store.validations()) == 1
+
+
+# Rewards
+
+
+async def score_letters(path: Path, reward: Reward, settings: Settings = SMALL) -> LearningResult:
+    return await run(policy(), path, replace(PLAN, reward=reward, reward_name="tests:reward", settings=settings))
+
+
+async def test_a_task_that_the_reward_fails_on_is_lost_to_both_arms_and_counted(tmp_path: Path) -> None:
+    def picky(rollout: Rollout) -> float:
+        if rollout.task == VALIDATION[0]:
+            raise ValueError("cannot read it")
+        return EXACT(rollout)  # type: ignore[return-value]  # not async
+
+    learned = await score_letters(tmp_path / "t.db", picky)
+    found, tried = outcome(tmp_path / "t.db"), validation(tmp_path / "t.db")
+    assert (found.lost, found.lost_by_candidate) == (found.passes, 0)
+    assert {one.rewards[VALIDATION[0].id] for one in tried.passes} == {(None, None)}
+    assert learned.promotion is not None
+    assert f"{found.passes} pairs lost, 0 by the candidate alone" in learned.promotion.why
+
+
+async def test_a_reward_that_fails_on_every_task_ends_the_run_and_says_why(tmp_path: Path) -> None:
+    def broken(rollout: Rollout) -> float:
+        if rollout.task in VALIDATION:
+            raise ValueError("cannot read it")
+        return EXACT(rollout)  # type: ignore[return-value]  # not async
+
+    with pytest.raises(ModelError, match=r"no task could be compared in pass 1 of the gate; .*cannot read it"):
+        await score_letters(tmp_path / "t.db", broken)
+
+
+@pytest.mark.parametrize("value", [1.5, -1.0, float("nan")])
+async def test_a_reward_out_of_range_is_one_error_that_names_task_and_value(tmp_path: Path, value: float) -> None:
+    def wild(rollout: Rollout) -> float:
+        return value if rollout.task == VALIDATION[0] else EXACT(rollout)  # type: ignore[return-value]  # not async
+
+    with pytest.raises(RewardError, match=rf"{VALIDATION[0].id} .*is {value}; it must be a number from 0 to 1"):
+        await score_letters(tmp_path / "t.db", wild)
+    clipping = replace(SMALL, clip_rewards=True)
+    if math.isnan(value):  # no number to clip
+        with pytest.raises(RewardError, match="is nan"):
+            await score_letters(tmp_path / "c.db", wild, clipping)
+        return
+    await score_letters(tmp_path / "c.db", wild, clipping)
+    bound = min(1.0, max(0.0, value))
+    assert {one.rewards[VALIDATION[0].id] for one in validation(tmp_path / "c.db").passes} == {(bound, bound)}

@@ -1,0 +1,175 @@
+"""A ceiling ends a run and is no success: what was done is kept, said, and gone on from with a larger one."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.gate.test_promote import PLAN, policy, run, states, validation
+from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
+from tfgrpo.errors import BudgetEnded
+from tfgrpo.learning.cost import cost
+from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.model.prices import FixedPrice
+from tfgrpo.records import Task
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send
+
+STEP = SMALL.group_size * len(TASKS)
+"""Calls of one step."""
+PROBE = 3
+
+
+def calls(most: int) -> Budget:
+    return Budget(Ceiling(calls=most))
+
+
+async def test_what_completed_steps_taught_is_kept_and_gated_with_what_was_held_back(tmp_path: Path) -> None:
+    """200 calls: 140 may be learned with, which is one step and a half; 60 and no more are left for three passes."""
+    plan = replace(PLAN, settings=replace(SMALL, steps=4))
+    assert cost(plan).held_back == 0.3
+    budget = calls(200)
+    learned = await run(policy(), tmp_path / "t.db", plan, budget=budget)
+    assert len(learned.steps) == 1
+    assert learned.ended is not None
+    assert learned.ended.startswith(
+        "the budget of 200 calls is used up but for 60 held back for the gate (140 spent): 1 of 4 steps were done"
+    )
+    assert budget.spent.calls <= 200
+    assert learned.candidate is not None
+    assert len(validation(tmp_path / "t.db").passes) >= 1
+    with Store(tmp_path / "t.db") as store:
+        entry = store.runs()[0]
+        assert (entry.run.status, entry.run.result["ended"]) == ("out of budget", learned.ended)
+        assert store.spent(entry.run.id).calls == budget.spent.calls
+
+
+async def test_without_a_gate_learning_may_use_all_of_it(tmp_path: Path) -> None:
+    plan = replace(PLAN, settings=replace(SMALL, steps=4), validation=())
+    learned = await run(policy(), tmp_path / "t.db", plan, budget=calls(200))
+    assert len(learned.steps) == 2
+    assert states(tmp_path / "t.db") == ["ungated"]
+    assert learned.ended == (
+        "the budget of 200 calls is used up (200 spent): 2 of 4 steps were done, and what they taught is kept"
+    )
+
+
+@pytest.mark.parametrize("most", [1, PROBE + 5, 100, 140, 170, 200])
+async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(tmp_path: Path, most: int) -> None:
+    """Up to the gate's number of the attempt, which counts the earlier candidate if that was tested."""
+    whole = await run(policy(), tmp_path / "whole.db")
+    try:
+        first = await run(policy(), tmp_path / "cut.db", budget=calls(most))
+        assert first.ended is not None
+    except BudgetEnded:
+        assert most < PROBE
+    with Store(tmp_path / "cut.db") as store:
+        assert store.runs()[0].run.status == "out of budget"
+        committed = store.spent(store.runs()[0].run.id).calls
+        tested = len(store.validations())
+    assert committed <= most
+    model, budget = policy(), calls(10_000)
+    resumed = await run(model, tmp_path / "cut.db", budget=budget)
+    assert resumed.resumed
+    assert resumed.ended is None
+    assert resumed.candidate == whole.candidate
+    assert resumed.steps == whole.steps
+    assert budget.spent.calls == resumed.usage.calls, "earlier sittings count"
+    with Store(tmp_path / "cut.db") as store:
+        assert store.runs()[0].run.status == "finished"
+        found = store.validations()
+    if not tested or found[0].candidate == whole.prior.id:
+        assert {**resumed.as_json(), "resumed": False} == whole.as_json()
+        assert len(model.requests) == whole.usage.calls - committed
+
+
+async def test_the_same_ceiling_again_spends_nothing_more(tmp_path: Path) -> None:
+    first = await run(policy(), tmp_path / "t.db", budget=calls(60))
+    model = policy()
+    again = await run(model, tmp_path / "t.db", budget=calls(60))
+    assert model.requests == []
+    assert (again.steps, again.candidate, again.usage) == (first.steps, first.candidate, first.usage)
+
+
+async def test_a_budget_that_ends_in_the_gate_leaves_a_candidate_that_is_tested_on_later(tmp_path: Path) -> None:
+    plan = replace(PLAN, settings=replace(SMALL, steps=1))
+    whole = await run(policy(), tmp_path / "whole.db", plan)
+    assert len(validation(tmp_path / "whole.db").passes) > 2
+    learned = await run(policy(), tmp_path / "t.db", plan, budget=calls(int((PROBE + STEP) / 0.7) + 1))
+    assert len(validation(tmp_path / "t.db").passes) == 1
+    assert learned.promotion is not None
+    assert learned.promotion.undecided
+    assert states(tmp_path / "t.db") == ["candidate"]
+    assert learned.ended is not None
+    assert learned.ended.startswith("the gate was not finished: undecided whether the mean effect over these 9 tasks")
+    assert "9 tasks x" in learned.ended, "what would have been enough"
+    assert validation(tmp_path / "t.db").outcome is None
+    resumed = await run(policy(), tmp_path / "t.db", plan, budget=calls(5_000))
+    assert {**resumed.as_json(), "resumed": False} == whole.as_json()
+
+
+async def test_a_budget_too_small_for_a_pass_spends_no_attempt(tmp_path: Path) -> None:
+    many = tuple(Task(f"letter {number} about invoice", "billing") for number in range(30))
+    plan = replace(PLAN, settings=replace(SMALL, steps=1), validation=many)
+    learned = await run(policy(), tmp_path / "t.db", plan, budget=calls(int((PROBE + STEP) / 0.7) + 1))
+    with Store(tmp_path / "t.db") as store:
+        assert store.validations() == ()
+    assert learned.ended == "the gate was not finished: the budget allows no pass of the gate"
+
+
+async def test_a_probe_that_the_budget_does_not_allow_is_an_error_and_no_failure(tmp_path: Path) -> None:
+    with pytest.raises(BudgetEnded, match="1 calls is used up"):
+        await run(policy(), tmp_path / "t.db", replace(PLAN, validation=()), budget=calls(1))
+    with Store(tmp_path / "t.db") as store:
+        assert store.runs()[0].run.status == "out of budget"
+
+
+class Held(ScriptedModel):
+    """Answers nobody before many have asked: so many calls are in flight at once."""
+
+    async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await super().app(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "most_calls"),
+    [(Ceiling(calls=150), 150), (Ceiling(tokens=1_000), None), (Ceiling(usd=0.001), None)],
+)
+async def test_at_most_the_calls_in_flight_overshoot_and_all_of_them_are_committed(
+    tmp_path: Path, ceiling: Ceiling, most_calls: int | None
+) -> None:
+    settings = replace(SMALL, steps=5, concurrency=32)
+    budget = Budget(ceiling, FixedPrice(1, 1))
+    model = Held(SimulatedPolicy(WORDS, talkative))
+    learned = await run(model, tmp_path / "t.db", replace(PLAN, settings=settings, validation=()), budget=budget)
+    assert learned.ended is not None
+    sent = [body for body in model.requests]
+    with Store(tmp_path / "t.db") as store:
+        assert store.spent(learned.run.id).calls == len(sent) == budget.spent.calls
+    each = budget.spent.tokens / budget.spent.calls
+    longest = 2 * each
+    assert most_calls is None or budget.spent.calls == most_calls
+    assert ceiling.tokens is None or budget.spent.tokens <= ceiling.tokens + 32 * longest
+    assert ceiling.usd is None or budget.spent.usd <= ceiling.usd + 32 * longest / 1e6
+
+
+@pytest.mark.parametrize("most", [130, 250])
+async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_only(tmp_path: Path, most: int) -> None:
+    """They are given anew when it goes on: in the store such an experience stays on trial."""
+    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    plan = replace(PLAN, settings=settings, validation=())
+    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", plan)
+    first = await run(ScriptedModel(script), tmp_path / "cut.db", plan, budget=calls(most))
+    assert first.ended is not None
+    with Store(tmp_path / "cut.db") as store:
+        verdicts = {status.decision.verdict for status in store.experiences("default") if status.decision}
+    assert "kept" not in verdicts
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", plan, budget=calls(5_000))
+    assert (resumed.candidate, resumed.fates, resumed.steps) == (whole.candidate, whole.fates, whole.steps)
+    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+        assert one.experiences("default") == other.experiences("default")

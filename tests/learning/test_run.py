@@ -1,0 +1,545 @@
+"""The whole loop, through the real SDK, on simulated policies with known effects."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.routing import (
+    ADVICE,
+    HARM,
+    NOISE,
+    SMALL,
+    TASKS,
+    TOPICS,
+    WORDS,
+    distilling,
+    failing_after,
+    plan,
+    run,
+    simulated,
+    talkative,
+    upstream,
+)
+from tests.toy import tokenizer
+from tfgrpo.errors import ModelError, UpstreamError
+from tfgrpo.learning.run import learn
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Usage, message_text
+from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+
+
+async def test_a_token_prior_is_learned_stored_and_live(tmp_path: Path) -> None:
+    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=4, experiences=False))
+    biases = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
+    assert learned.changed
+    assert biases["The"] < -0.5
+    assert learned.steps[-1].mean_reward > learned.steps[0].mean_reward + 0.2
+    with Store(tmp_path / "t.db") as store:
+        snapshot = store.live("default")
+        assert snapshot is not None
+        assert (snapshot.prior, snapshot.state, snapshot.frame.system) == (learned.prior, "ungated", "Route it.")
+        groups = store.groups(learned.run.id)
+        assert [len(group.rollouts) for group in groups] == [8] * len(TASKS) * 4
+        assert store.run(learned.run.id).status == "finished"
+
+
+async def test_every_request_states_its_sampling_and_its_own_seed(tmp_path: Path) -> None:
+    model = simulated()
+    await run(model, tmp_path / "t.db")
+    rollouts = [body for body in model.requests if message_text(body["messages"][0]) == "Route it."]
+    assert len(rollouts) == 2 * 6 * len(TASKS)
+    assert len({body["seed"] for body in rollouts}) == len(rollouts)
+    assert {(body["temperature"], body["top_p"], body["top_logprobs"]) for body in rollouts} == {(0.7, 1.0, 20)}
+
+
+class Disordered(ScriptedModel):
+    """Answers in an order of completion of its own."""
+
+    async def _complete(self, body: ChatBody, send: object) -> None:
+        for _ in range(hash(json.dumps(body)) % 13):  # differs from process to process, and between requests
+            await asyncio.sleep(0)
+        await super()._complete(body, send)  # type: ignore[arg-type]  # passed on as it came
+
+
+async def test_the_order_of_completion_does_not_matter(tmp_path: Path) -> None:
+    one = await run(simulated(), tmp_path / "one.db")
+    other = await run(Disordered(SimulatedPolicy(WORDS, talkative)), tmp_path / "other.db")
+    assert one.prior.id == other.prior.id
+
+
+@pytest.mark.parametrize("calls", [5, 40, 100])
+async def test_a_run_that_failed_goes_on_without_repeating_a_call(tmp_path: Path, calls: int) -> None:
+    whole = await run(simulated(), tmp_path / "whole.db")
+    with pytest.raises(UpstreamError, match="401"):
+        await run(failing_after(calls, Answer("no", status=401)), tmp_path / "cut.db")
+    with Store(tmp_path / "cut.db") as store:
+        (entry,) = store.runs()
+        assert entry.run.status == "failed"
+        committed = store.spent(entry.run.id).calls
+        assert committed == calls
+    model = simulated()
+    resumed = await run(model, tmp_path / "cut.db")
+    assert resumed.resumed
+    assert resumed.prior.id == whole.prior.id
+    assert len(model.requests) == whole.usage.calls - committed
+
+
+async def test_a_cancelled_run_keeps_its_calls_and_goes_on(tmp_path: Path) -> None:
+    whole = await run(simulated(), tmp_path / "whole.db")
+    reached, policy = asyncio.Event(), SimulatedPolicy(WORDS, talkative)
+    model = ScriptedModel(policy)
+
+    def script(body: ChatBody) -> Answer:
+        if len(model.requests) > 60:
+            reached.set()
+        return policy(body)
+
+    model.script = script
+    task = asyncio.create_task(run(model, tmp_path / "cut.db"))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with Store(tmp_path / "cut.db") as store:
+        assert store.runs()[0].run.status == "interrupted"
+        assert store.spent(store.runs()[0].run.id).calls > 0
+    assert (await run(simulated(), tmp_path / "cut.db")).prior.id == whole.prior.id
+
+
+async def test_fresh_starts_anew(tmp_path: Path) -> None:
+    with pytest.raises(UpstreamError):
+        await run(failing_after(40, Answer("no", status=401)), tmp_path / "t.db")
+    learned = await run(simulated(), tmp_path / "t.db", fresh=True)
+    assert not learned.resumed
+    assert learned.run.attempt == 1
+
+
+async def test_a_second_run_goes_on_from_the_live_prior(tmp_path: Path) -> None:
+    first = await run(simulated(), tmp_path / "t.db")
+    second = await run(simulated(), tmp_path / "t.db")
+    assert second.run.parent == first.prior.id
+    assert second.prior.parent == first.prior.id
+    assert second.steps[0].mean_reward > first.steps[0].mean_reward
+    with Store(tmp_path / "t.db") as store:
+        assert [entry.state for entry in store.lineage("default")] == ["ungated", "ungated", "superseded"]
+
+
+class KilledAtTheEnd(Store):
+    """Dies after the new prior went live, before the run is said to be finished."""
+
+    def end(self, run_id: str, status: RunStatus, usage: Usage, result: Mapping[str, JSON]) -> None:
+        if status == "finished":
+            raise KeyboardInterrupt
+        super().end(run_id, status, usage, result)
+
+
+async def test_a_run_killed_after_its_prior_went_live_is_the_one_that_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), KilledAtTheEnd(tmp_path / "t.db") as store:
+        async with upstream(simulated(), store) as calls:
+            await learn(plan(), store, calls, Silent())
+    model = simulated()
+    learned = await run(model, tmp_path / "t.db")
+    assert learned.resumed
+    assert model.requests == []
+    with Store(tmp_path / "t.db") as store:
+        assert [entry.prior for entry in store.lineage("default")] == [learned.prior.id]
+
+
+async def test_an_upstream_that_rejects_logit_bias_never_sees_one_again(tmp_path: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if "logit_bias" in body:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        return policy(body)
+
+    model = ScriptedModel(script)
+    learned = await run(model, tmp_path / "t.db")
+    assert not learned.changed
+    assert any("does not honour logit_bias (rejected)" in note for note in learned.notes)
+    assert sum("logit_bias" in body for body in model.requests) == 1
+
+
+async def test_logit_bias_rejected_in_mid_run_ends_the_token_prior_and_loses_no_rollout(tmp_path: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if "logit_bias" in body and len(model.requests) > 20:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        return policy(body)
+
+    model = ScriptedModel(script)
+    learned = await run(model, tmp_path / "t.db")
+    assert not learned.changed
+    assert any("token prior ends here" in note for note in learned.notes)
+    assert [step.failed for step in learned.steps] == [0, 0]
+
+
+async def test_rollouts_behind_a_token_prior_are_sampled_from_the_whole_policy(tmp_path: Path) -> None:
+    model = simulated()
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store) as calls:
+            narrow = replace(plan(), frame=Frame("fake", "Route it.", top_p=0.9))
+            learned = await learn(narrow, store, calls, Silent())
+    assert {body["top_p"] for body in model.requests} == {1.0}
+    assert any("top_p 1, not 0.9" in note for note in learned.notes)
+
+
+async def test_an_upstream_that_fails_throughout_is_one_clear_error(tmp_path: Path) -> None:
+    model = failing_after(3, Answer("the model is out of order", status=422))
+    with pytest.raises(ModelError, match=r"every attempt of step 1 failed; the first one: .* out of order"):
+        await run(model, tmp_path / "t.db")
+
+
+async def test_at_temperature_zero_no_token_prior_is_learned_and_it_is_said(tmp_path: Path) -> None:
+    model = simulated()
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store) as calls:
+            greedy = replace(plan(), frame=Frame("fake", "Route it.", temperature=0.0))
+            learned = await learn(greedy, store, calls, Silent())
+    assert not learned.changed
+    assert any("at temperature 0" in note for note in learned.notes)
+
+
+async def test_a_run_goes_on_at_another_address(tmp_path: Path) -> None:
+    """The embedded model has another port each time that it is started."""
+    with pytest.raises(UpstreamError):
+        await run(failing_after(40, Answer("no", status=401)), tmp_path / "t.db")
+    model = simulated()
+    with Store(tmp_path / "t.db") as store:
+        transport = httpx2.ASGITransport(app=model.app)
+        async with (
+            httpx2.AsyncClient(transport=transport) as client,
+            Upstream("http://elsewhere:1234/v1", settings=SMALL, journal=store, http_client=client) as calls,
+        ):
+            learned = await learn(plan(), store, calls, Silent())
+    assert learned.resumed
+
+
+async def test_what_others_add_after_a_run_began_does_not_change_how_it_goes_on(tmp_path: Path) -> None:
+    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return script(body) if count[0] <= 130 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+    with Store(tmp_path / "cut.db") as store:
+        late = Experience("When it is late, sleep.")
+        store.add_experiences("default", [late])
+        store.add_decisions("default", [Decision(late.id, "kept", "I like it", by="someone")])
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    assert resumed.prior.id == whole.prior.id
+
+
+async def test_what_a_person_retires_while_a_run_goes_on_is_not_kept(tmp_path: Path) -> None:
+    settings = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+    script, count = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}), [0]
+
+    def overseen(body: ChatBody) -> str:
+        count[0] += 1
+        if count[0] == 300:
+            with Store(tmp_path / "t.db") as store:
+                store.add_decisions("default", [Decision(Experience(ADVICE).id, "retired", "no", by="ann")])
+        return script(body)
+
+    learned = await run(ScriptedModel(overseen), tmp_path / "t.db", settings)
+    assert ADVICE not in [experience.text for experience in learned.prior.experiences]
+    with Store(tmp_path / "t.db") as store:
+        (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+        assert status.decision is not None
+        assert (status.decision.verdict, status.decision.by) == ("retired", "ann")
+
+
+async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if int(body["seed"]) % 10 == 0:
+            return Answer("content policy", status=422)
+        return policy(body)
+
+    learned = await run(ScriptedModel(script), tmp_path / "t.db")
+    assert sum(step.failed for step in learned.steps) > 5
+    assert learned.changed
+
+
+async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> None:
+    effects = {ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}
+    settings = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+    learned = await run(ScriptedModel(distilling(effects)), tmp_path / "t.db", settings)
+    with Store(tmp_path / "t.db") as store:
+        found = {status.experience.text: status for status in store.experiences("default")}
+    assert [experience.text for experience in learned.prior.experiences] == [ADVICE]
+    fates = {text: status.decision.verdict for text, status in found.items() if status.decision}
+    assert fates[ADVICE] == "kept"
+    assert fates[HARM] == "retired"
+    assert fates[NOISE] != "kept"
+    effect = found[ADVICE].effect
+    assert effect is not None
+    assert abs(effect.mean - 0.45) < 3 * effect.sd
+    assert effect.evidence > 100
+
+
+MEASURED = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+
+
+async def test_a_kept_experience_is_measured_again_over_a_window_of_runs(tmp_path: Path) -> None:
+    path, script = tmp_path / "t.db", distilling({ADVICE: 0.45})
+    evidence = []
+    for number in range(3):
+        learned = await run(ScriptedModel(script), path, replace(MEASURED, seed=number, effect_window=1))
+        with Store(path) as store:
+            (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+            evidence.append(sum(len(group.scored) for group in store.groups(learned.run.id)))
+        assert status.decision is not None
+        assert status.decision.verdict == "kept"
+    assert status.effect is not None
+    assert evidence[2] < status.effect.evidence <= evidence[1] + evidence[2], "not those of the first run"
+    (told,) = [note for note in learned.notes if note.startswith("kept experiences stay measured")]
+    assert f"from {evidence[1] + evidence[2]:,} ({evidence[1]:,} of earlier runs)" in told
+    assert "showing 10 points takes about 1,904" in told
+
+
+async def test_a_kept_experience_that_no_longer_helps_is_retired(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    first = await run(ScriptedModel(distilling({ADVICE: 0.45})), path, MEASURED)
+    turned = ScriptedModel(distilling({ADVICE: -0.45}, base=0.7))
+    await run(turned, path, replace(MEASURED, seed=1, effect_window=0, kept_exclusion=0.5))
+    assert ADVICE in [experience.text for experience in first.prior.experiences]
+    with Store(path) as store:
+        (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+    assert status.decision is not None
+    assert (status.decision.verdict, status.decision.by) == ("retired", "rule")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Frame("fake", "Route it now."), Frame("fake", "Route it.", temperature=0.2)],
+    ids=["system", "temperature"],
+)
+async def test_only_rollouts_under_the_same_frame_count(tmp_path: Path, other: Frame) -> None:
+    script = distilling({ADVICE: 0.45})
+    await run(ScriptedModel(script), tmp_path / "t.db", MEASURED)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(script), store, MEASURED) as calls:
+            second = await learn(replace(plan(MEASURED), frame=other), store, calls, Silent())
+        (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
+        assert status.effect is not None
+        assert status.effect.evidence <= sum(len(group.scored) for group in store.groups(second.run.id))
+
+
+@pytest.mark.parametrize(("cap", "shown"), [(1, 0), (10_000, 1)])
+async def test_experiences_are_shown_within_their_cap_counted_by_the_models_tokenizer(
+    tmp_path: Path, cap: int, shown: int
+) -> None:
+    asked: list[str] = []
+
+    def encode(text: str) -> list[int]:
+        asked.append(text)
+        return [0] * len(text)
+
+    settings = replace(MEASURED, steps=2, prior_tokens=cap, demonstrations=False)
+    model = ScriptedModel(distilling({ADVICE: 0.0}))
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store, settings) as calls:
+            calls.tokenizer = replace(tokenizer(WORDS), encode=encode)
+            await learn(plan(settings), store, calls, Silent())
+    assert any(ADVICE in text for text in asked)
+    rollouts = [body for body in model.requests if "<attempts>" not in str(body) and "<proposals>" not in str(body)]
+    assert any(ADVICE in str(body["messages"]) for body in rollouts) == bool(shown)
+
+
+async def test_tasks_that_teach_nothing_are_visited_less_and_counted(tmp_path: Path) -> None:
+    settings = Settings(steps=4, group_size=4, experiences=False, token_prior=False)
+    learned = await run(ScriptedModel(lambda _: "billing"), tmp_path / "t.db", settings)
+    assert [step.rested for step in learned.steps[:2]] == [0, 0]
+    assert sum(step.rested for step in learned.steps[2:]) == len(TASKS), "each of them once in two steps"
+    with Store(tmp_path / "t.db") as store:
+        assert len(store.groups(learned.run.id)) == 3 * len(TASKS)
+
+
+async def test_a_run_with_resting_tasks_is_resumed_as_if_it_had_not_been_cut(tmp_path: Path) -> None:
+    settings = Settings(steps=4, group_size=4, proposals=3, token_prior=False)
+    script = distilling({ADVICE: 0.55, NOISE: 0.0}, base=0.44)
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
+    assert sum(step.rested for step in whole.steps) > 0
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return script(body) if count[0] <= 170 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    assert (resumed.prior.id, resumed.steps) == (whole.prior.id, whole.steps)
+
+
+async def test_long_answers_earn_less_where_that_is_asked_for(tmp_path: Path) -> None:
+    def script(body: ChatBody) -> str:
+        return "billing" if body["seed"] % 2 else "answer: " + "well " * 30 + "billing"
+
+    wanted = replace(plan(replace(SMALL, token_prior=False, overlong="20:10")), reward=load_reward("contains"))
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(script), store) as calls:
+            learned = await learn(wanted, store, calls, Silent())
+        rollouts = [rollout for group in store.groups(learned.run.id) for rollout in group.rollouts]
+    right = [rollout for rollout in rollouts if rollout.task.answer == "billing"]
+    assert {(rollout.text == "billing", rollout.reward) for rollout in right} == {(True, 1.0), (False, 0.0)}
+
+
+@pytest.mark.parametrize("calls", [20, 130, 250])
+async def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_from(tmp_path: Path, calls: int) -> None:
+    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
+    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return script(body) if count[0] <= calls else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+        assert one.experiences("default") == other.experiences("default")
+
+
+def imitating(body: ChatBody) -> str:
+    """A model that no advice helps, and an example does; its distiller proposes nothing."""
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    if "<attempts>" in texts:
+        return "[]"
+    right = next((label for topic, label in TOPICS.items() if topic in message_text(body["messages"][-1])), "billing")
+    return right if body["seed"] % 1000 < (850 if "Right answer:" in texts else 350) else "The message"
+
+
+MANY = Settings(steps=4, group_size=8, token_prior=False)
+
+
+async def test_demonstrations_are_tried_measured_and_kept_where_no_strategy_is_proposed(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(imitating), tmp_path / "t.db", MANY)
+    assert {entry.kind for entry in learned.prior.experiences} == {"demonstration"}
+    with Store(tmp_path / "t.db") as store:
+        groups, known = store.groups(learned.run.id), store.experiences("default")
+    sources = {status.experience.id: status.experience.origin.tasks for status in known}
+    assert len({task for tasks in sources.values() for task in tasks}) == len(sources), "one a task, ever"
+    assert all(len(tasks) == 1 for tasks in sources.values())
+    seen = [(group.task.id, entry) for group in groups for rollout in group.rollouts for entry in rollout.included]
+    assert seen
+    assert not [task for task, entry in seen if task in sources[entry]]
+    on_trial = [status for status in known if status.decision and status.decision.verdict == "on trial"]
+    assert len(on_trial) <= MANY.demonstration_places == 2
+
+
+@pytest.mark.parametrize(
+    "off", [{"demonstrations": False}, {"recipe": "paper"}, {"experiences": False}, {"distilled_groups": 0}]
+)
+async def test_demonstrations_can_be_left_out(tmp_path: Path, off: dict[str, JSON]) -> None:
+    await run(ScriptedModel(imitating), tmp_path / "t.db", replace(MANY, steps=1, **off))
+    with Store(tmp_path / "t.db") as store:
+        assert store.experiences("default") == ()
+
+
+async def test_demonstrations_come_back_as_they_were_when_a_run_is_resumed(tmp_path: Path) -> None:
+    whole = await run(Disordered(imitating), tmp_path / "whole.db", MANY)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return imitating(body) if count[0] <= 250 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", MANY)
+    resumed = await run(ScriptedModel(imitating), tmp_path / "cut.db", MANY)
+    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+        assert one.experiences("default") == other.experiences("default")
+
+
+async def test_labels_take_turns_at_being_distilled(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def talking(body: ChatBody) -> str:
+        said = "".join(message_text(message) for message in body["messages"])
+        asked.extend(label for label in TOPICS.values() if f"<answer>\n{label}\n</answer>" in said)
+        return "[]" if "<attempts>" in said else "The message"
+
+    few = Settings(steps=2, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0)
+    await run(ScriptedModel(talking), tmp_path / "t.db", few)
+    assert sorted(asked) == sorted([*TOPICS.values()] * 2)
+
+
+TEN = [
+    {"operation": "ADD", "text": f"When case {number} comes, take way {number}.", "from": ["P1"]}
+    for number in range(10)
+]
+HALF = json.dumps([{"operation": "ADD", "text": ADVICE, "from": ["P1"]}])[:-20]
+GERMAN = "Wenn eine Nachricht zugeordnet wird, antworte nur mit dem Wort."
+
+
+@pytest.mark.parametrize(
+    ("answer", "adopted", "why"),
+    [
+        ("I think it went well.", 0, "0 JSON values"),
+        ("我认为这次尝试做得很好。", 0, "0 JSON values"),
+        (HALF, 0, "JSON is broken"),
+        (json.dumps([{"operation": "UPDATE", "text": ADVICE, "target": "E9"}]), 0, "not in the list of experiences"),
+        (json.dumps([{"operation": "DELETE", "target": "exp_0123456789"}]), 0, "not in the list of experiences"),
+        (json.dumps(TEN), 1, ""),
+        (json.dumps([{"operation": "ADD", "text": GERMAN, "from": ["P1"]}]), 1, ""),
+        ("very " * 10_000, 0, "50000 characters"),
+        (json.dumps([{"operation": "ADD", "text": "very " * 10_000}]), 0, "characters"),
+        (Answer(HALF, finish_reason="length"), 0, "cut off"),
+        ("", 0, "0 JSON values"),
+        (Answer("no", status=422), 0, "422"),
+    ],
+    ids=[
+        "prose",
+        "prose in another language",
+        "half a JSON",
+        "UPDATE of nothing",
+        "DELETE of nothing",
+        "ten for one",
+        "another language",
+        "50k characters",
+        "50k characters in JSON",
+        "cut off",
+        "nothing",
+        "an error",
+    ],
+)
+async def test_a_distiller_that_answers_badly_costs_no_rollout(
+    tmp_path: Path, answer: str | Answer, adopted: int, why: str
+) -> None:
+    def script(body: ChatBody) -> str | Answer:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        return answer if "<attempts>" in texts or "<proposals>" in texts else "billing"
+
+    settings = Settings(steps=1, group_size=4, proposals=1, token_prior=False)
+    learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
+    failures = learned.steps[0].undistilled
+    assert len(failures) == (8 if why else 0), "all groups but the four that were solved"
+    assert all(why in failure for failure in failures)
+    assert any("8 groups could not be distilled" in note for note in learned.notes) == bool(why)
+    assert learned.fates == ({"on trial": adopted} if adopted else {})
+    with Store(tmp_path / "t.db") as store:
+        groups = store.groups(learned.run.id)
+        assert store.run(learned.run.id).status == "finished"
+    assert [len(group.scored) for group in groups] == [4] * len(TASKS)

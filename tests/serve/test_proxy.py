@@ -1,0 +1,726 @@
+import asyncio
+import gzip
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import httpx2
+import openai
+import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tfgrpo import AsyncOpenAI
+from tfgrpo.errors import InputError
+from tfgrpo.records import Backend, ChatBody
+from tfgrpo.serve.proxy import Limits, Proxy, RelayTarget, serve
+from tfgrpo.serve.proxy.upstream import end_to_end
+from tfgrpo.serve.source import PriorSource
+from tfgrpo.store import Store
+from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
+from tfgrpo.testing import ScriptedModel, serving
+
+from .live import MODEL, OTHER, PRIOR, TEXT, go_live
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+VARIANT_HEADER = "x-tfgrpo-variant"
+CHAT = "/v1/chat/completions"
+QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
+BODY = {"model": MODEL, "messages": QUESTION}
+PATIENCE = 10.0
+"""Seconds until a test that waits for an event fails instead of hanging."""
+
+
+def is_biased(body: ChatBody) -> bool:
+    return str(body["messages"]).count(TEXT) == 1 and body["logit_bias"] == {"7": 1.5, "9": -2.0}
+
+
+def is_as_written(body: ChatBody) -> bool:
+    return list(body["messages"]) == QUESTION and "logit_bias" not in body
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[str]:
+    """The app behind a real socket, in this event loop; yields `http://127.0.0.1:PORT`."""
+    config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_level="critical", date_header=False)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: HttpToolsProtocol(config, state, app_state={}), "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*state.tasks)
+
+
+async def soon(event: Awaitable[T]) -> T:
+    """Wait for what must happen, but not for ever."""
+    async with asyncio.timeout(PATIENCE):
+        return await event
+
+
+def calling(app: App) -> httpx2.AsyncClient:
+    """A client of an app in this process."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://proxy")
+
+
+class Front:
+    """A proxy before an upstream, and clients of it."""
+
+    def __init__(self, proxy: Proxy, address: str) -> None:
+        self.proxy = proxy
+        self.address = address
+        self.in_process = calling(proxy)
+        self.outside = httpx2.AsyncClient(base_url=address, timeout=PATIENCE)
+
+    async def chat(self, body: object = BODY, **headers: str) -> httpx2.Response:
+        return await self.in_process.post(CHAT, json=body, headers=headers)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> PriorSource:
+    return PriorSource(go_live(tmp_path / "s.db"), "default")
+
+
+Serve: TypeAlias = Callable[..., Awaitable[Front]]
+
+
+@pytest.fixture
+async def front(source: PriorSource) -> AsyncIterator[Serve]:
+    """A function that puts a proxy before an ASGI app, or before an address."""
+    async with AsyncExitStack() as stack:
+
+        async def start(upstream: App | str, *, base: str = "/v1", key: str | None = None, **limits: Any) -> Front:
+            address = upstream if isinstance(upstream, str) else await stack.enter_async_context(running(upstream))
+            proxy = Proxy(RelayTarget.parse(address + base, key), source, Limits(**{"silence": PATIENCE, **limits}))
+            await stack.enter_async_context(proxy)
+            front = Front(proxy, await stack.enter_async_context(running(proxy)))
+            await stack.enter_async_context(front.in_process)
+            await stack.enter_async_context(front.outside)
+            return front
+
+        yield start
+
+
+class Recorder:
+    """An upstream that keeps each request as it came, and answers the same to all."""
+
+    def __init__(self, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None, body: bytes = b"") -> None:
+        self.status = status
+        self.answer = headers or []
+        self.body = body
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pieces, more = [], True
+        while more:
+            event = await receive()
+            pieces.append(event.get("body", b""))
+            more = event.get("more_body", False)
+        self.scopes.append(scope)
+        self.bodies.append(b"".join(pieces))
+        await send({"type": "http.response.start", "status": self.status, "headers": self.answer})
+        await send({"type": "http.response.body", "body": self.body})
+
+    def headers(self, place: int = -1) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.scopes[place]["headers"]}
+
+
+# Chat completions
+
+
+async def test_the_sdk_gets_the_prior_through_the_proxy(front: Serve) -> None:
+    model = ScriptedModel(lambda body: "To BILL with it")
+    at = await front(model.app)
+    async with openai.AsyncOpenAI(api_key="sk-caller", base_url="http://proxy/v1", http_client=at.in_process) as client:
+        raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
+        stream = await client.chat.completions.create(model=MODEL, messages=QUESTION, stream=True)
+        words = [chunk.choices[0].delta.content async for chunk in stream]
+    assert raw.parse().choices[0].message.content == "To BILL with it"
+    assert (raw.headers[PRIOR_HEADER], raw.headers[VARIANT_HEADER]) == (PRIOR.id, "live")
+    assert words == ["To", " BILL", " with", " it", None]
+    assert [is_biased(body) for body in model.requests] == [True, True]
+    assert model.headers[0]["authorization"] == "Bearer sk-caller"
+    assert model.headers[0][PRIOR_HEADER] == PRIOR.id
+
+
+async def test_a_blocking_sdk_gets_it_too(front: Serve) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    at = await front(model.app)
+
+    def call() -> str | None:
+        with openai.OpenAI(api_key="sk", base_url=f"{at.address}/v1") as client:
+            return client.chat.completions.create(model=MODEL, messages=QUESTION).choices[0].message.content
+
+    assert await asyncio.to_thread(call) == "BILL"
+    assert is_biased(model.requests[0])
+
+
+async def test_a_tfgrpo_client_before_the_proxy_does_not_double_it(front: Serve, source: PriorSource) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    at = await front(model.app)
+    options: Any = {"api_key": "sk", "base_url": "http://proxy/v1", "http_client": at.in_process}
+    async with AsyncOpenAI(store=source.path, **options) as client:
+        raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
+    assert is_biased(model.requests[0])
+    assert (raw.headers[PRIOR_HEADER], raw.headers[VARIANT_HEADER]) == (PRIOR.id, "none")
+
+
+async def test_a_proxy_before_a_proxy_does_not_double_it(front: Serve) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    inner = await front(model.app)
+    outer = await front(inner.address)
+    response = await outer.chat()
+    assert is_biased(model.requests[0])
+    assert (response.headers[PRIOR_HEADER], response.headers[VARIANT_HEADER]) == (PRIOR.id, "live")
+
+
+async def test_what_an_inner_proxy_did_is_told_through_an_outer_one_that_did_nothing(
+    front: Serve, tmp_path: Path
+) -> None:
+    inner = await front(ScriptedModel(lambda body: "BILL").app)
+    idle = PriorSource(tmp_path / "none.db", "default")
+    async with Proxy(RelayTarget.parse(f"{inner.address}/v1"), idle) as outer, calling(outer) as client:
+        response = await client.post(CHAT, json=BODY)
+    assert response.headers.get_list(PRIOR_HEADER) == [PRIOR.id]
+    assert response.headers.get_list(VARIANT_HEADER) == ["live"]
+
+
+async def test_a_caller_can_opt_out(front: Serve) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    at = await front(model.app)
+    response = await at.chat(**{PRIOR_HEADER: "none"})
+    assert is_as_written(model.requests[0])
+    assert model.headers[0][PRIOR_HEADER] == "none"
+    assert (response.headers[PRIOR_HEADER], response.headers[VARIANT_HEADER]) == ("none", "none")
+
+
+async def test_the_variant_is_the_state_of_the_prior(front: Serve, source: PriorSource) -> None:
+    go_live(source.path, OTHER, state="ungated")
+    at = await front(ScriptedModel(lambda body: "BILL").app)
+    response = await at.chat()
+    assert (response.headers[PRIOR_HEADER], response.headers[VARIANT_HEADER]) == (OTHER.id, "ungated")
+
+
+async def test_another_model_gets_the_experiences_alone(front: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    at = await front(model.app)
+    for _ in range(2):
+        assert (await at.chat({**BODY, "model": "else"})).headers[PRIOR_HEADER] == PRIOR.id
+    assert TEXT in str(model.requests[0]["messages"])
+    assert "logit_bias" not in model.requests[0]
+    assert len([record for record in caplog.records if "'else'" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("logit_bias", ["rejected", "inert"])
+async def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
+    front: Serve, source: PriorSource, logit_bias: Literal["rejected", "inert"]
+) -> None:
+    model = ScriptedModel(lambda body: "BILL")
+    async with running(model.app) as address:
+        with Store(source.path) as store:
+            store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias=logit_bias))
+        at = await front(address)
+        response = await at.chat()
+    told = {name: response.headers[name] for name in (PRIOR_HEADER, VARIANT_HEADER, TOKEN_PRIOR_HEADER)}
+    assert list(told.values()) == [PRIOR.id, "live", logit_bias]
+    assert TEXT in str(model.requests[0]["messages"])
+    assert "logit_bias" not in model.requests[0]
+
+
+async def test_what_is_measured_while_the_proxy_runs_is_heeded(front: Serve, source: PriorSource) -> None:
+    go_live(source.path, replace(PRIOR, experiences=()))
+    model = ScriptedModel(lambda body: "BILL")
+    async with running(model.app) as address:
+        at = await front(address)
+        assert TOKEN_PRIOR_HEADER not in (await at.chat()).headers
+        with Store(source.path) as store:
+            store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias="rejected"))
+        source.refresh()
+        response = await at.chat()
+    assert (response.headers[PRIOR_HEADER], response.headers[TOKEN_PRIOR_HEADER]) == ("none", "rejected")
+    assert ["logit_bias" in body for body in model.requests] == [True, False]
+
+
+async def test_a_new_prior_is_taken_up_without_a_request(
+    front: Serve, source: PriorSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfgrpo.serve.proxy.app.CHECK_SECONDS", 0.001)
+    await front(Recorder())
+    go_live(source.path, OTHER)
+    async with asyncio.timeout(PATIENCE):
+        while source.snapshot is None or source.snapshot.prior != OTHER:
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("content", [None, b"no database"], ids=["missing", "damaged"])
+async def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
+    content: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if content:
+        (tmp_path / "t.db").write_bytes(content)
+    model = ScriptedModel(lambda body: "BILL")
+    source = PriorSource(tmp_path / "t.db", "default")
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(running(model.app))
+        client = calling(await stack.enter_async_context(Proxy(RelayTarget.parse(f"{address}/v1"), source)))
+        responses = [await client.post(CHAT, json=BODY) for _ in range(2)]
+    assert [response.headers[PRIOR_HEADER] for response in responses] == ["none", "none"]
+    assert all(is_as_written(body) for body in model.requests)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"model": "fake",  "messages": []}', b"no JSON", gzip.compress(json.dumps(BODY).encode()), b"[" * 5_000, b""],
+    ids=["no message", "no JSON", "compressed", "nested", "empty"],
+)
+async def test_a_body_that_is_no_chat_request_passes_to_the_byte(body: bytes, front: Serve) -> None:
+    upstream = Recorder()
+    response = await (await front(upstream)).in_process.post(CHAT, content=body)
+    assert upstream.bodies == [body]
+    assert upstream.headers()["content-length"] == str(len(body))
+    assert response.headers[PRIOR_HEADER] == "none"
+
+
+async def _in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 1_000):
+        yield body[start : start + 1_000]
+
+
+@pytest.mark.parametrize("pieces", [False, True], ids=["with length", "chunked"])
+async def test_a_chat_request_over_the_limit_passes_to_the_byte(pieces: bool, front: Serve) -> None:
+    upstream = Recorder()
+    at = await front(upstream, rewrite=10_000)
+    body = json.dumps({**BODY, "padding": "x" * 300_000}).encode()
+    response = await at.outside.post(CHAT, content=_in_pieces(body) if pieces else body)
+    assert upstream.bodies == [body]
+    assert upstream.headers().get("content-length") == (None if pieces else str(len(body)))
+    assert response.headers[PRIOR_HEADER] == "none"
+
+
+async def test_a_chat_request_in_pieces_gets_the_prior(front: Serve) -> None:
+    upstream = Recorder()
+    at = await front(upstream)
+    body = json.dumps({**BODY, "padding": "x" * 300_000}).encode()
+    await at.outside.post(CHAT, content=_in_pieces(body))
+    assert is_biased(json.loads(upstream.bodies[0]))
+    assert upstream.headers()["content-length"] == str(len(upstream.bodies[0]))
+    assert "transfer-encoding" not in upstream.headers()
+
+
+@pytest.mark.parametrize("odd", [b'"\\ud83d"', b"NaN", b"1e-7", b"18446744073709551615", b'"\xc3\xa9\\u0000"'])
+async def test_json_that_others_refuse_is_kept(odd: bytes, front: Serve) -> None:
+    upstream = Recorder()
+    body = b'{"model":"fake","odd":' + odd + b',"messages":[{"role":"user","content":"Which queue?"}]}'
+    await (await front(upstream)).in_process.post(CHAT, content=body)
+    sent = json.loads(upstream.bodies[0])
+    assert is_biased(sent)
+    assert repr(sent["odd"]) == repr(json.loads(odd))
+
+
+# Everything else
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_other_routes_pass_to_the_byte_both_ways(method: str, front: Serve) -> None:
+    answered = [(b"x-one", b"1"), (b"x-one", b"2"), (b"set-cookie", b"a=b"), (b"date", b"today"), (b"server", b"s")]
+    upstream = Recorder(404, answered, b"\x00\xff")
+    at = await front(upstream)
+    given = {"x-mine": "m", "content-type": "audio/wav", "cookie": "own=1", "user-agent": "mine"}
+    path = "/v1/files/a%2Fb%20c?x=%2F&y=1&y=2"
+    response = await at.outside.request(method, path, content=b"\x01" * 200_000, headers=given)
+    assert (response.status_code, response.content) == (404, b"\x00\xff")
+    assert [line for line in response.headers.raw if line[0] != b"transfer-encoding"] == answered
+    scope = upstream.scopes[0]
+    assert (scope["method"], scope["raw_path"], scope["query_string"]) == (
+        method,
+        b"/v1/files/a%2Fb%20c",
+        b"x=%2F&y=1&y=2",
+    )
+    assert upstream.bodies == [b"\x01" * 200_000]
+    assert given.items() <= upstream.headers().items()
+    assert upstream.headers()["content-length"] == "200000"
+
+
+async def test_the_proxy_keeps_no_cookies_and_adds_no_headers(front: Serve) -> None:
+    upstream = Recorder(200, [(b"set-cookie", b"a=b")])
+    async with running(upstream) as address:
+        at = await front(address.replace("127.0.0.1", "localhost"))
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(at.address.rpartition(":")[2]))
+            writer.write(b"GET /v1/models HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n")
+            await reader.read()
+            writer.close()
+    assert [name for name, _ in upstream.scopes[1]["headers"]] == [b"host"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/other"])
+async def test_connections_to_the_upstream_are_used_again(path: str, front: Serve) -> None:
+    upstream = Recorder(body=b"whole")
+    at = await front(upstream)
+    for _ in range(3):
+        await at.outside.post(path, json=BODY)
+    assert len({scope["client"] for scope in upstream.scopes}) == 1
+
+
+async def test_a_request_streams_to_the_upstream_as_it_comes(front: Serve) -> None:
+    arrived, onward = asyncio.Queue[bytes](), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            event = await receive()
+            await arrived.put(event["body"])
+            more = event["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await onward.wait()
+        yield b"second"
+
+    at = await front(upstream)
+    call = asyncio.create_task(at.outside.post("/v1/files", content=body()))
+    assert await soon(arrived.get()) == b"first"
+    onward.set()
+    assert (await call).status_code == 200
+    assert await soon(arrived.get()) == b"second"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/other"])
+async def test_a_stream_is_relayed_chunk_by_chunk(path: str, front: Serve) -> None:
+    onward = asyncio.Queue[None]()
+    events = [b"data: 1\n\n", b"data: 2\n", b"\ndata: [DONE]\n\n"]
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            await onward.get()
+        await send({"type": "http.response.body"})
+
+    at = await front(upstream)
+    async with at.outside.stream("POST", path, json=BODY) as response:
+        seen = []
+        async for chunk in response.aiter_raw():
+            seen.append(chunk)
+            onward.put_nowait(None)
+    assert seen == events
+    assert response.headers["content-type"] == "text/event-stream"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/other"])
+async def test_a_compressed_answer_is_relayed_to_the_byte(path: str, front: Serve) -> None:
+    packed = gzip.compress(b'{"choices": []}' * 1_000)
+    answered = [(b"content-encoding", b"gzip"), (b"content-length", str(len(packed)).encode())]
+    at = await front(Recorder(200, answered, packed))
+    async with at.outside.stream("POST", path, json=BODY) as response:
+        raw = b"".join([chunk async for chunk in response.aiter_raw()])
+    assert raw == packed
+    assert response.headers["content-length"] == str(len(packed))
+    assert response.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(("method", "status", "length"), [("HEAD", 200, "12"), ("GET", 204, None), ("GET", 304, None)])
+async def test_an_answer_without_a_body_stays_one(method: str, status: int, length: str | None, front: Serve) -> None:
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (await reader.readline()).strip():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 {status} So\r\nContent-Length: 12\r\nETag: e\r\n\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(upstream, "127.0.0.1", 0)
+    async with server:
+        at = await front(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        responses = [await at.outside.request(method, "/v1/models") for _ in range(2)]
+    assert [(response.status_code, response.content) for response in responses] == [(status, b"")] * 2
+    assert responses[0].headers.get("content-length") == length
+    assert responses[0].headers["etag"] == "e"
+
+
+async def test_redirects_are_for_the_caller_to_follow(front: Serve) -> None:
+    at = await front(Recorder(307, [(b"location", b"http://elsewhere/v1")]))
+    response = await at.chat()
+    assert (response.status_code, response.headers["location"]) == (307, "http://elsewhere/v1")
+
+
+async def test_the_key_of_the_upstream_replaces_the_callers_and_is_never_told(
+    front: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    upstream = Recorder()
+    at = await front(upstream, key="sk-secret")
+    await at.chat(authorization="Bearer sk-caller")
+    await at.in_process.get("/v1/models")
+    assert [upstream.headers(place)["authorization"] for place in (0, 1)] == ["Bearer sk-secret"] * 2
+    assert "secret" not in repr(RelayTarget.parse("http://host/v1", "sk-secret"))
+    assert "sk-" not in caplog.text
+
+
+async def test_health_is_the_proxys_own(front: Serve) -> None:
+    upstream = Recorder()
+    response = await (await front(upstream)).in_process.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert not upstream.scopes
+
+
+# When someone leaves
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/other"])
+async def test_a_caller_who_leaves_before_the_first_byte_cancels_the_call(path: str, front: Serve) -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await _until_left(receive)
+        left.set()
+
+    at = await front(upstream)
+    call = asyncio.create_task(at.outside.post(path, json=BODY))
+    await soon(began.wait())
+    call.cancel()
+    await soon(left.wait())
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/other"])
+async def test_a_caller_who_leaves_a_stream_cancels_the_call(path: str, front: Serve) -> None:
+    left = asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        await _until_left(receive)
+        left.set()
+
+    at = await front(upstream)
+    async with at.outside.stream("POST", path, json=BODY) as response:
+        async for _ in response.aiter_raw():
+            break
+    await soon(left.wait())
+
+
+async def test_a_caller_who_leaves_an_upload_cancels_the_call(front: Serve) -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        began.set()
+        await _until_left(receive)
+        left.set()
+
+    at = await front(upstream)
+    _, writer = await asyncio.open_connection("127.0.0.1", int(at.address.rpartition(":")[2]))
+    writer.write(b"POST /v1/files HTTP/1.1\r\nHost: proxy\r\nContent-Length: 100\r\n\r\nhalf")
+    await soon(began.wait())
+    writer.close()
+    await soon(left.wait())
+
+
+async def test_an_upstream_that_breaks_off_never_looks_whole(front: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(upstream, "127.0.0.1", 0)
+    async with server:
+        at = await front(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await at.outside.post(CHAT, json=BODY)
+    assert "broke off" in caplog.text
+
+
+async def test_an_upstream_that_cannot_be_reached_is_a_502_of_the_openai_shape(front: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    at = await front(address)
+    response = await at.in_process.post(f"{CHAT}?api-key=sk-query", json=BODY)
+    error = response.json()["error"]
+    assert response.status_code == 502
+    assert (error["type"], error["code"], error["param"]) == ("upstream_error", "upstream_unreachable", None)
+    assert address in error["message"]
+    assert "sk-query" not in response.text
+    async with openai.AsyncOpenAI(
+        api_key="sk", base_url="http://proxy/v1", http_client=at.in_process, max_retries=0
+    ) as client:
+        with pytest.raises(openai.InternalServerError, match="cannot be reached"):
+            await client.chat.completions.create(model=MODEL, messages=QUESTION)
+
+
+async def test_an_upstream_that_keeps_silent_is_a_504(front: Serve) -> None:
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await _until_left(receive)
+
+    response = await (await front(upstream, silence=0.01)).chat()
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "upstream_timeout"
+
+
+# Addresses and headers
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "address"),
+    [
+        ("https://api.openai.com/v1", b"/v1/models", "https://api.openai.com/v1/models"),
+        ("https://api.openai.com/v1/", b"/v1/models", "https://api.openai.com/v1/models"),
+        ("http://host:8091/v1", b"/tokenize", "http://host:8091/tokenize"),
+        ("http://host:8091/v1", b"/v1", "http://host:8091/v1"),
+        ("http://host:8091", b"/v1/models", "http://host:8091/v1/models"),
+        ("http://host:8091/", b"/models", "http://host:8091/models"),
+        ("http://host/team/v1", b"/v1/models", "http://host/team/v1/models"),
+        ("http://host/team/v1", b"/health", "http://host/team/health"),
+        ("http://host/v1beta/openai", b"/v1/models", "http://host/v1beta/openai/models"),
+        ("http://host/v1beta/openai/", b"/v1/", "http://host/v1beta/openai/"),
+        ("http://host/v1beta/openai", b"/v1", "http://host/v1beta/openai"),
+        ("http://host/openai", b"/v1x/models", "http://host/openai/v1x/models"),
+        ("http://host/openai", b"/chat/completions", "http://host/openai/chat/completions"),
+    ],
+)
+def test_the_proxys_v1_stands_for_the_base(base: str, path: bytes, address: str) -> None:
+    assert RelayTarget.parse(base).url(path, b"") == address
+    assert RelayTarget.parse(base).url(path, b"a=%20") == f"{address}?a=%20"
+
+
+@pytest.mark.parametrize("path", [b"/v1/../admin", b"/..", b"/v1/%2e%2E/admin", b"/v1/a/.%2e"])
+def test_a_path_that_climbs_has_no_address(path: bytes) -> None:
+    assert RelayTarget.parse("http://host/team/v1").url(path, b"") is None
+
+
+async def test_a_path_that_climbs_is_refused(front: Serve) -> None:
+    upstream = Recorder()
+    response = await (await front(upstream)).outside.get("/v1/%2e%2e/admin")
+    assert response.status_code == 400
+    assert not upstream.scopes
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "must be a URL"),
+        ("localhost:8091/v1", "must be a URL"),
+        ("ftp://host/v1", "must be a URL"),
+        ("http:///v1", "must be a URL"),
+        ("http://host:99999/v1", "must be a URL"),
+        ("http://[::1/v1", "must be a URL"),
+        ("http://me:secret@host/v1", "--upstream-key-env"),
+        ("http://host/v1?key=secret", "--upstream-key-env"),
+    ],
+)
+def test_an_upstream_that_cannot_be_is_one_clear_line(url: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as raised:
+        RelayTarget.parse(url)
+    assert "secret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_headers_of_one_connection_end_there() -> None:
+    given = [
+        (b"Connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"TE", b"trailers"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Proxy-Authorization", b"Basic x"),
+        (b"Upgrade", b"h2c"),
+        (b"X-Kept", b"2"),
+    ]
+    assert end_to_end(given) == [(b"x-kept", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("base", "no_proxy", "proxy"),
+    [
+        ("http://api.example/v1", "", "http://corp:3128"),
+        ("http://api.example/v1", "api.example", None),
+        ("http://127.0.0.1:8091/v1", "", None),
+        ("https://api.example/v1", "", None),
+    ],
+)
+def test_the_proxies_of_the_environment_count(
+    base: str, no_proxy: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://corp:3128")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert RelayTarget.parse(base).forward_proxy() == proxy
+
+
+# The process
+
+
+def test_what_is_not_installed_is_one_clear_line() -> None:
+    program = "import sys; sys.modules['aiohttp'] = None; import tfgrpo.serve.proxy"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("tfgrpo.errors.InputError")
+    assert "pip install 'tfgrpo[serve]'" in last
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"127\.0\.0\.1, port {port}: .*in use.*--port"):
+            serve("http://host/v1", store=tmp_path / "s.db", port=port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("no.such.host.invalid", 0)])
+def test_an_address_that_cannot_be_is_one_clear_line(host: str, port: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot listen on"):
+        serve("http://host/v1", store=tmp_path / "s.db", host=host, port=port)
+
+
+def test_sigterm_lets_the_calls_in_flight_finish(tmp_path: Path) -> None:
+    began, onward = threading.Event(), threading.Event()
+
+    def slow(body: ChatBody) -> str:
+        began.set()
+        onward.wait(PATIENCE)
+        return "BILL"
+
+    program = (
+        "import sys; from tfgrpo.serve.proxy import serve; serve(sys.argv[1], store=sys.argv[2], port=0, ready=print)"
+    )
+    with serving(ScriptedModel(slow).app) as upstream:
+        arguments = [sys.executable, "-uc", program, upstream, str(go_live(tmp_path / "s.db"))]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            answers: list[httpx2.Response] = []
+            url = f"{process.stdout.readline().strip()}/chat/completions"
+            call = threading.Thread(target=lambda: answers.append(httpx2.post(url, json=BODY, timeout=PATIENCE)))
+            call.start()
+            assert began.wait(PATIENCE)
+            process.send_signal(signal.SIGTERM)
+            onward.set()
+            call.join()
+            _, errors = process.communicate(timeout=PATIENCE)
+    assert answers[0].status_code == 200
+    assert answers[0].headers[PRIOR_HEADER] == PRIOR.id
+    assert (process.returncode, errors) == (-signal.SIGTERM, "")

@@ -1,0 +1,240 @@
+"""The store's schema: as documented, and reached from every schema there ever was, with rows in it.
+
+`python -m tests.store.test_migrations` freezes a store of the newest schema in tests/stores/, once per migration.
+"""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tfgrpo.assets import asset_folder
+from tfgrpo.errors import StoreError
+from tfgrpo.records import (
+    Backend,
+    CallKey,
+    Decision,
+    Effect,
+    Experience,
+    Frame,
+    Group,
+    Origin,
+    Prior,
+    Rollout,
+    Run,
+    Task,
+    TokenBias,
+    Usage,
+)
+from tfgrpo.store import ExperienceStatus, Store
+from tfgrpo.store.migrations import Migration, load_migrations, schema_text
+from tfgrpo.store.path import APPLICATION_ID
+from tfgrpo.trials import GateTrial, Pass, TrialOutcome
+
+FROZEN = Path(__file__).parent / "schemas"
+NEWEST = load_migrations()[-1].number
+
+TASK = Task("What is 2 + 2?", "4", {"level": 1})
+FRAME = Frame("m", "Be brief.", {"max_tokens": 5})
+RUN = Run("learn", "math", FRAME, {"seed": 0}, (TASK.id,), "exact")
+KEY = CallKey(RUN.id, "rollout", 0, TASK.id)
+EXPERIENCE = Experience("When adding, count.", origin=Origin(RUN.id, 1, (TASK.id,)))
+EFFECT = Effect(EXPERIENCE.id, RUN.id, 1, 0.25, 0.1, 8)
+DECISION = Decision(EXPERIENCE.id, "kept", "it helps", run=RUN.id, step=1)
+PRIOR = Prior((EXPERIENCE,), (TokenBias(7, b"4", 0.5, 3.0, 4),), "tokenizer", "template_1")
+ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
+
+
+URL, BACKEND = "http://127.0.0.1:8080/v1", Backend(logit_bias="rejected", tokenizer="tokenizer_1")
+PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
+OUTCOME = TrialOutcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
+VALIDATION = GateTrial("math", (TASK.id,), RUN.id, PRIOR.id, None, 0.05, 32, 0)
+
+
+def populate(store: Store) -> None:
+    """One row or more in every table."""
+    store.add_tasks([TASK])
+    store.begin(RUN)
+    asyncio.run(store.record(KEY, "hash", '{"id": 1}', Usage(1, 20, 1)))
+    store.add_group(RUN.id, Group(TASK, 0, (ATTEMPT,)))
+    store.add_experiences("math", [EXPERIENCE])
+    store.add_effects("math", [EFFECT])
+    store.add_decisions("math", [DECISION])
+    store.add_prior(PRIOR)
+    store.set_state("math", PRIOR.id, "ungated", frame=FRAME, run=RUN.id)
+    store.hold_out(RUN.id, "validation", [TASK.id])
+    store.begin_validation(VALIDATION)
+    store.add_pass(VALIDATION, PASS)
+    store.end_validation(VALIDATION, OUTCOME)
+    store.open_test(RUN.id, VALIDATION.task_set, 1)
+    store.add_probe(URL, "m", BACKEND)
+
+
+def check(store: Store) -> None:
+    """All that `populate` put in is there."""
+    assert store.verify() == ()
+    assert store.tasks([TASK.id]) == (TASK,)
+    assert store.run(RUN.id) == RUN
+    assert asyncio.run(store.reply(KEY, "hash")) == '{"id": 1}'
+    assert store.groups(RUN.id) == (Group(TASK, 0, (ATTEMPT,)),)
+    assert store.experiences("math") == (ExperienceStatus(EXPERIENCE, EFFECT, DECISION),)
+    snapshot = store.live("math")
+    assert snapshot is not None
+    assert (snapshot.prior, snapshot.state, snapshot.frame) == (PRIOR, "ungated", FRAME)
+
+
+def restore(dump: Path, path: Path) -> set[str]:
+    """A store as its dump describes it; the names of its tables."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(dump.read_text(encoding="utf-8"))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def freeze() -> None:
+    """Dump a store of the newest schema; never done again once a release has it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tfgrpo.db"
+        path.write_bytes(populated())
+        with closing(sqlite3.connect(path)) as db:
+            text = "\n".join(db.iterdump()) + "\n"
+    (FROZEN / f"{NEWEST:04}.sql").write_text(text, encoding="utf-8")
+
+
+def later(sql: str) -> type[Store]:
+    """The store of a version that has one migration more."""
+
+    class Later(Store):
+        def _migrations(self) -> tuple[Migration, ...]:
+            return *super()._migrations(), Migration(NEWEST + 1, "later", sql)
+
+    return Later
+
+
+@cache
+def populated() -> bytes:
+    """The file of a populated store."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tfgrpo.db"
+        with Store(path) as store:
+            populate(store)
+        return path.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A populated store, closed."""
+    path = tmp_path / "tfgrpo.db"
+    path.write_bytes(populated())
+    return path
+
+
+def test_schema_sql_is_what_the_migrations_add_up_to() -> None:
+    written = (asset_folder("store") / "schema.sql").read_text(encoding="utf-8")
+    assert written == schema_text(), "run: python -m tfgrpo.store > store/schema.sql"
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [step.number for step in load_migrations()] == list(range(1, NEWEST + 1))
+
+
+def test_the_readme_explains_every_table_and_view(path: Path) -> None:
+    readme = (asset_folder("store") / "README.md").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(path)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+    assert [name for name in names if f"| `{name}` |" not in readme] == []
+
+
+def test_views_can_be_read_and_agree_with_the_store(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT id, model, tasks FROM run_list").fetchall() == [(RUN.id, "m", 1)]
+        assert db.execute("SELECT id, verdict, mean FROM experience_list").fetchall() == [(EXPERIENCE.id, "kept", 0.25)]
+        attempts = db.execute("SELECT input, answer, text, reward, group_mean FROM rollout_list").fetchall()
+        assert attempts == [('"What is 2 + 2?"', '"4"', "4", 1.0, 1.0)]
+        groups = db.execute("SELECT run, step, answer, rollouts, scored, mean, errors FROM group_list").fetchall()
+        assert groups == [(RUN.id, 0, '"4"', 1, 1, 1.0, 0)]
+        gated = "SELECT candidate, live, attempt, level, passes, log_e, verdict FROM validation_list"
+        assert db.execute(gated).fetchall() == [(PRIOR.id, None, 1, 0.025, 1, 0.0, "rejected")]
+        passed = "SELECT candidate, number, bet, tasks, candidate_mean, live_mean FROM pass_list"
+        assert db.execute(passed).fetchall() == [(PRIOR.id, 1, 0.2, 1, 1.0, None)]
+        assert db.execute("SELECT namespace, run, tasks FROM opening_list").fetchall() == [("math", RUN.id, 1)]
+
+
+def test_every_table_has_a_checksum_in_its_rows(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            assert None not in db.execute(f"SELECT checksum FROM {table}").fetchone(), table
+            assert db.execute(f"SELECT count(*) FROM {table} WHERE checksum = '00000000'").fetchone() == (0,), table
+
+
+def test_every_schema_has_a_frozen_store() -> None:
+    frozen = [int(dump.stem) for dump in sorted(FROZEN.glob("*.sql"))]
+    assert frozen == list(range(1, NEWEST + 1)), "run: python -m tests.store.test_migrations"
+
+
+@pytest.mark.parametrize("dump", sorted(FROZEN.glob("*.sql")), ids=lambda dump: dump.stem)
+def test_a_frozen_store_is_upgraded_with_all_its_rows(dump: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tfgrpo.db"
+    known = restore(dump, path)
+    with Store(path) as store:
+        check(store)
+        counts = store.info().rows
+        gated = store.validations()
+    with Store(tmp_path / "new.db") as store:
+        populate(store)
+        full = store.info().rows
+        expected = [replace(one, at=gated[0].at) for one in store.validations()] if "validations" in known else []
+    assert 0 not in full.values()
+    assert counts == {name: count if name in known | {"migrations"} else 0 for name, count in full.items()}
+    assert list(gated) == expected
+
+
+def test_an_older_store_is_upgraded_and_a_copy_kept(path: Path) -> None:
+    with later("ALTER TABLE runs ADD COLUMN note TEXT;\nCREATE TABLE notes (id INTEGER PRIMARY KEY);")(path) as store:
+        check(store)
+        assert store.info().schema == NEWEST + 1
+    with Store(path.with_name(f"tfgrpo.db.schema-{NEWEST}.bak")) as copy:
+        check(copy)
+        assert copy.info().schema == NEWEST
+
+
+def test_an_upgrade_says_where_the_copy_is(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        later("CREATE TABLE notes (id INTEGER PRIMARY KEY);")(path).close()
+    (told,) = caplog.messages
+    assert told == (
+        f"store {path} was upgraded from schema {NEWEST} to {NEWEST + 1};"
+        f" {path}.schema-{NEWEST}.bak is a copy of it as it was"
+    )
+
+
+def test_an_upgrade_that_fails_changes_nothing(path: Path) -> None:
+    with pytest.raises(StoreError, match="no such table"):
+        later("CREATE TABLE notes (id INTEGER PRIMARY KEY);\nDROP TABLE nowhere;")(path)
+    with Store(path) as store:
+        check(store)
+        assert "notes" not in store.info().rows
+
+
+def test_a_new_store_leaves_no_copy(path: Path) -> None:
+    with Store(path):
+        pass
+    assert [file.name for file in path.parent.iterdir()] == ["tfgrpo.db"]
+
+
+def test_a_store_from_the_future_names_the_version_it_needs(path: Path) -> None:
+    later("CREATE TABLE notes (id INTEGER PRIMARY KEY);")(path).close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE migrations SET tfgrpo = '9.1.0' WHERE number > ?", [NEWEST])
+    with pytest.raises(StoreError, match=r"needs tfgrpo 9\.1\.0 or later"):
+        Store(path)
+
+
+if __name__ == "__main__":
+    freeze()

@@ -1,0 +1,167 @@
+"""The distiller's answers read as edits. Pure.
+
+An answer is one JSON list of {"operation", "text", "target"}, prose and code fences around it allowed. An answer with
+nothing usable in it is refused as a whole, with the reason that the distiller is then shown; else what cannot be used
+is dropped, with its reason.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast, get_args
+
+from ..records import JSON, Edit, Experience, Operation
+from .words import too_long, words
+
+LONGEST_ANSWER = 20_000
+"""Characters; whatever is longer is no answer to a request for a few sentences."""
+_JSON_START = re.compile(r"\[(?=\s*[\]{])|\{(?=\s*[\"}])")
+T = TypeVar("T")
+_THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What one group, or the merge of a step, proposes."""
+
+    edits: tuple[Edit, ...] = ()
+    dropped: tuple[str, ...] = ()
+    """Edits that could not be used, each with its reason."""
+    failure: str | None = None
+    """Why the distiller gave no usable answer: a group's edits are then empty, a step's were merged by rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An answer that cannot be adopted; the distiller is shown why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a usable answer keeps to; `read` turns an answer into edits."""
+
+    current: tuple[Experience, ...]
+    """The experiences shown as E1, E2, ..."""
+    limit: int
+    """Edits at most; the first ones are taken."""
+    words: int
+    instructions: str
+    """The prompt before it was filled in: what is copied from it is no proposal."""
+    tasks: tuple[str, ...] = ()
+    """Where the edits come from, unless they come from proposals."""
+    proposals: tuple[Edit, ...] = ()
+    """When merging: the edits shown as P1, P2, ..., of which each new one has to name its sources."""
+
+    @property
+    def schema(self) -> dict[str, JSON]:
+        """A usable answer as a JSON schema, for servers that hold a model to one."""
+        operations = [named for named in get_args(Operation) if self.current or named in ("ADD", "NONE")]
+        if self.proposals:
+            operations.remove("NONE")
+        fields: dict[str, JSON] = {"operation": {"enum": operations}, "text": {"type": "string"}}
+        if self.current:
+            fields["target"] = {"enum": ["", *_names("E", self.current)]}
+        if self.proposals:
+            fields["from"] = {"type": "array", "items": {"enum": _names("P", self.proposals)}, "minItems": 1}
+        change = {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
+        return {"type": "array", "items": change, "minItems": 1, "maxItems": self.limit}
+
+    def read(self, answer: str) -> Proposals | Unusable:
+        """The usable edits of an answer, or why there are none."""
+        items = _items(answer)
+        if isinstance(items, Unusable):
+            return items
+        read = [self._edit(item) for item in items]
+        usable = [edit for edit in read if isinstance(edit, Edit)]
+        refused = [edit.why for edit in read if isinstance(edit, Unusable)]
+        if refused and not usable:
+            return Unusable("; ".join(refused[:3]))
+        edits = [edit for edit in usable if edit.operation != "NONE"]
+        if self.proposals and not edits:
+            return Unusable("it merges the proposals into nothing")
+        surplus = [f"{edit.operation} {edit.text!r}: more than {self.limit} changes" for edit in edits[self.limit :]]
+        return Proposals(tuple(edits[: self.limit]), (*refused, *surplus))
+
+    def _edit(self, item: Mapping[str, JSON]) -> Edit | Unusable:
+        named = str(item.get("operation", "")).strip().upper()
+        if named not in get_args(Operation):
+            return Unusable(f"operation {named[:20]!r} is none of {', '.join(get_args(Operation))}")
+        operation = cast(Operation, named)
+        if operation == "NONE":
+            return Edit("NONE")
+        said = item.get("text")
+        text = " ".join(said.split()).lstrip("-* ") if isinstance(said, str) and operation != "DELETE" else ""
+        target = _named(item.get("target"), "E", self.current)
+        edit = Edit(operation, text, target[0].id if target and operation != "ADD" else None, self._sources(item))
+        why = self._fault(edit)
+        return Unusable(f"{operation}: {why}") if why else edit
+
+    def _fault(self, edit: Edit) -> str | None:
+        if edit.operation != "ADD" and edit.target is None:
+            return 'its "target" is not in the list of experiences'
+        if self.proposals and not edit.tasks:
+            return 'its "from" names no proposal'
+        if edit.operation == "DELETE":
+            return None
+        spoken = words(edit.text)
+        if not spoken:
+            return "it has no text"
+        if " ".join(spoken) in " ".join(words(self.instructions)):
+            return "its text is copied from the instructions"
+        return too_long(edit.text, self.words)
+
+    def _sources(self, item: Mapping[str, JSON]) -> tuple[str, ...]:
+        named = _named(item.get("from"), "P", self.proposals)
+        return union(edit.tasks for edit in named) if self.proposals else self.tasks
+
+
+def _names(letter: str, among: Sequence[object]) -> list[JSON]:
+    return [f"{letter}{number}" for number in range(1, len(among) + 1)]
+
+
+def _named(value: JSON, letter: str, among: Sequence[T]) -> list[T]:
+    """What names such as "E2" or ["P1", "P3"] stand for; names of nothing are left out."""
+    names = value if isinstance(value, list) else [value]
+    matches = [re.match(rf"\W*{letter}(\d{{1,6}})\b", str(name), re.IGNORECASE) for name in names]
+    numbers = [int(match.group(1)) for match in matches if match]
+    return [among[number - 1] for number in numbers if 0 < number <= len(among)]
+
+
+def union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(entry for part in parts for entry in part))
+
+
+def _items(answer: str) -> list[Mapping[str, JSON]] | Unusable:
+    """The objects of the one JSON list in an answer; objects one after another, or one that holds the list, will do."""
+    if len(answer) > LONGEST_ANSWER:
+        return Unusable(f"it has {len(answer)} characters instead of a short JSON list")
+    values = _json_values(_THOUGHTS.sub("", answer))
+    if isinstance(values, Unusable):
+        return values
+    if values and all(isinstance(value, dict) and "operation" in value for value in values):
+        return values
+    if len(values) != 1:
+        return Unusable(f"there are {len(values)} JSON values in it instead of one list")
+    inner = list(values[0].values()) if isinstance(values[0], dict) else values
+    if len(inner) == 1 and isinstance(inner[0], list) and all(isinstance(item, dict) for item in inner[0]):
+        return inner[0]
+    return Unusable('it is not a JSON list of objects with "operation", "text" and "target"')
+
+
+def _json_values(text: str) -> list[JSON] | Unusable:
+    """Every JSON list or object in a text; one that begins and does not end well makes the text unusable."""
+    decoder, values, end = json.JSONDecoder(), [], 0
+    for start in _JSON_START.finditer(text):
+        if start.start() < end:
+            continue
+        try:
+            value, end = decoder.raw_decode(text, start.start())
+        except json.JSONDecodeError as error:
+            return Unusable(f"its JSON is broken: {error.msg} at character {error.pos}")
+        except RecursionError:
+            return Unusable("its JSON is nested too deeply")
+        values.append(value)
+    return values

@@ -1,0 +1,28 @@
+"""The words of a text in any script, and how many it may have. Pure."""
+
+import re
+
+from ..text import counted
+
+WORD_CHARS = 12
+"""No text is longer than this many characters for each word that it may have."""
+_IDEOGRAPHS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts without spaces between words (Thai, Japanese, Chinese)."""
+_WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower case, without punctuation; each ideograph counts as one."""
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def too_long(text: str, limit: int) -> str | None:
+    """Why a text is longer than `limit` words, or None; two ideographs make a word."""
+    ideographs = len(re.findall(f"[{_IDEOGRAPHS}]", text))
+    spaced = len(re.sub(f"[{_IDEOGRAPHS}]", " ", text).split())
+    count = spaced + (ideographs + 1) // 2
+    if count > limit:
+        return f"the text has {counted(count, 'word')}; at most {limit} are allowed"
+    if len(text) > limit * WORD_CHARS:
+        return f"the text has {len(text)} characters; at most {limit * WORD_CHARS} are allowed"
+    return None

@@ -1,0 +1,60 @@
+"""Which prior of a namespace is served, chosen by a person; the choice is appended with the person's name."""
+
+from dataclasses import replace
+
+from ..errors import InputError
+from ..records import Prior, PriorState, Snapshot
+from ..store import SERVING, LineageEntry, Store
+from .by_hand import person_named
+from .versions import served
+
+_NO_PRIOR = "tfgrpo prior list shows what there is"
+
+
+def event_of(store: Store, namespace: str, prior: Prior) -> LineageEntry:
+    """The last event of a prior in a namespace; InputError when it has none there."""
+    events = [event for event in store.lineage(namespace) if event.prior == prior.id]
+    if not events:
+        raise InputError(
+            f"{prior.id} was never a candidate in namespace {namespace}; {_NO_PRIOR}, and tfgrpo prior import brings in"
+            " one of another namespace"
+        )
+    return events[-1]
+
+
+def snapshot_of(store: Store, namespace: str, given: str) -> Snapshot:
+    """A prior by id or the beginning of it, under the request frame that it has in the namespace."""
+    prior = store.prior(given)
+    event = event_of(store, namespace, prior)
+    return Snapshot(namespace, prior, event.state, event.frame)
+
+
+def use(store: Store, namespace: str, given: str, *, by: str, why: str) -> Snapshot:
+    """Make a prior live that was there before; it is ungated unless a gate has passed it."""
+    by = person_named(by)
+    chosen, live = snapshot_of(store, namespace, given), store.live(namespace)
+    if live and live.prior.id == chosen.prior.id:
+        raise InputError(f"{live.prior.id} is {live.state} in namespace {namespace} already")
+    passed = any(event.prior == chosen.prior.id and event.state == "live" for event in store.lineage(namespace))
+    state: PriorState = "live" if passed else "ungated"
+    store.set_state(namespace, chosen.prior.id, state, frame=chosen.frame, by=by, why=why)
+    return replace(chosen, state=state)
+
+
+def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snapshot, Snapshot | None]:
+    """Go back to the prior that was served before the live one; returns what was live, and what is now.
+
+    With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
+    so that at no moment there is none.
+    """
+    by = person_named(by)
+    live = store.live(namespace)
+    if live is None:
+        raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
+    earlier = [event for event in served(store.lineage(namespace))[:-1] if event.state in SERVING]
+    if earlier:
+        back = earlier[-1]
+        told = f"{live.prior.id} is rolled back"
+        store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told)
+    store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why)
+    return live, store.live(namespace)

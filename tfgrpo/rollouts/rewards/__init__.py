@@ -1,0 +1,1 @@
+"""Rewards: from a rollout to a number in [0, 1], higher is better."""

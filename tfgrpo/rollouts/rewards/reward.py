@@ -1,0 +1,58 @@
+"""What a reward is, and how a rollout is scored by one: a number in [0, 1], higher is better."""
+
+import inspect
+import math
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Protocol, SupportsFloat
+
+from ...errors import InputError, RewardError
+from ...records import Rollout, Task
+from ...text import shortened
+
+ROUNDING = 1e-9
+"""A reward this far outside [0, 1] is the rounding of a sum, and is taken for its bound."""
+
+
+class Reward(Protocol):
+    """Any function, sync or async, from an attempt to a number in [0, 1]. A slow one should be async."""
+
+    def __call__(self, rollout: Rollout, /) -> float | Awaitable[float]:
+        """The reward of a rollout that has no error; an exception makes it a rollout with an error."""
+        ...
+
+
+async def score(reward: Reward, rollout: Rollout, *, clip: bool = False) -> Rollout:
+    """The rollout with its reward; one with an error stays without.
+
+    A reward that raises is one bad attempt: the rollout comes back with an error. A reward that gives anything but a
+    number in [0, 1] would spoil every comparison: RewardError, naming the task and the value. With `clip` a number
+    outside is taken for the nearer bound; NaN, or no number, stays an error. InputError passes.
+    """
+    if rollout.error is not None:
+        return rollout
+    try:
+        value = reward(rollout)
+        given: object = await value if inspect.isawaitable(value) else value
+    except InputError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        return replace(rollout, error=f"the reward failed: {type(error).__name__}: {shortened(error, 300)}")
+    return replace(rollout, reward=_in_range(given, rollout.task, clip))
+
+
+def _in_range(value: object, task: Task, clip: bool) -> float:
+    try:
+        number = float(value) if isinstance(value, SupportsFloat) else math.nan
+    except (TypeError, ValueError, OverflowError):  # an array of many numbers, an integer of 400 digits
+        number = math.nan
+    if not (-ROUNDING <= number <= 1 + ROUNDING or (clip and not math.isnan(number))):
+        clipping = "" if math.isnan(number) else ", or be clipped to it (--clip-rewards)"
+        wrong = f"the reward of {task_in_words(task)} is {shortened(value)}; it must be a number from 0 to 1"
+        raise RewardError(wrong + clipping)
+    return min(1.0, max(0.0, number))
+
+
+def task_in_words(task: Task) -> str:
+    own = f", id {shortened(task.metadata['id'])!r}" if task.metadata.get("id") is not None else ""
+    return f"task {task.id}{own} ({shortened(task.prompt)})"
