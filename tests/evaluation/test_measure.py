@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.test_arms import EXACT, LEARNED, WORDS, Notes
+from tests.inprocess import Server, refusal, upstream
 from tfgrpo.errors import BudgetEnded, InputError, UpstreamError
 from tfgrpo.evaluation.arms import Evaluation
 from tfgrpo.evaluation.held_out import held_out, sources_of
@@ -18,8 +19,6 @@ from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Run, Task, 
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-
-from .inprocess import Server, refusal, upstream
 
 
 def talkative(prompt: str) -> list[float]:

@@ -1,11 +1,10 @@
 import pytest
 
+from tests import proposals
 from tfgrpo.experiences.admission import refusal
 from tfgrpo.experiences.library import Library, apply
 from tfgrpo.records import Decision, Edit, Experience, Task
 from tfgrpo.settings import Settings
-
-from . import proposals
 
 TASKS = (
     Task("See https://docs.example.com/api for the codes. Which queue? Charged twice.", "BILL"),

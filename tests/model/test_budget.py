@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.inprocess import MemoryJournal, Server, completion, refusal, upstream
 from tfgrpo.errors import BudgetEnded, InputError
 from tfgrpo.model.budget import Budget, Ceiling, Spent, SpentCeiling
 from tfgrpo.model.prices import FixedPrice, ListedPrices, read_price
@@ -12,8 +13,6 @@ from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import _Receive, _Scope, _Send
-
-from .inprocess import MemoryJournal, Server, completion, refusal, upstream
 
 TOKENS = Usage(1, 7, 2)
 """What one call of `inprocess.completion` costs."""

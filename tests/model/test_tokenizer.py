@@ -11,6 +11,7 @@ import pytest
 import tiktoken
 import tokenizers
 
+from tests import toy
 from tfgrpo.errors import InputError
 from tfgrpo.model.replies import parse_trace
 from tfgrpo.model.tokenizer import (
@@ -21,8 +22,6 @@ from tfgrpo.model.tokenizer import (
     fingerprint,
     tiktoken_tokenizer,
 )
-
-from . import toy
 
 TOY = toy.tokenizer(("The", "billing", "naïve"))
 

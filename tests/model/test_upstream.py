@@ -8,14 +8,13 @@ import traceback
 import httpx2
 import pytest
 
+from tests.inprocess import AT_ONCE, URL, MemoryJournal, Server, completion, refusal, upstream
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import JSON, CallKey, ChatBody, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, _Receive, _Scope, _Send, serving
-
-from .inprocess import AT_ONCE, URL, MemoryJournal, Server, completion, refusal, upstream
 
 KEY = CallKey("run_1", "rollout", 0, "task_1", 0)
 BODY: ChatBody = {

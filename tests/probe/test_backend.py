@@ -7,6 +7,8 @@ import httpx2
 import pytest
 import tiktoken
 
+from tests import toy
+from tests.inprocess import MemoryJournal, Server, completion, refusal, upstream
 from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.model.tokenizer import TELLING_TEXT
 from tfgrpo.model.tokenizer import fingerprint as fingerprint_of
@@ -14,9 +16,6 @@ from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-
-from . import toy
-from .inprocess import MemoryJournal, Server, completion, refusal, upstream
 
 POLICY = SimulatedPolicy(("Blue", "Red", "<|im_end|>", "Green", "Mauve"), lambda prompt: [2.0, 1.0, -4.0, 0.0, -2.0])
 FULL = Backend(kind="llama.cpp", logit_bias="honoured", token_ids=True, logprobs=True)

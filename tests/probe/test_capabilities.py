@@ -9,14 +9,13 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 
+from tests.inprocess import Server, completion, upstream
+from tests.live import MODEL, go_live
 from tfgrpo.cli import main
 from tfgrpo.probe.capabilities import SHIFT, Capabilities, capabilities
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
-
-from .inprocess import Server, completion, upstream
-from .live import MODEL, go_live
 
 POLICY = SimulatedPolicy([f"w{number}" for number in range(40)], lambda prompt: [-0.05 * n for n in range(40)])
 

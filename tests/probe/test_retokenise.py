@@ -2,12 +2,11 @@
 
 import pytest
 
+from tests import toy
+from tests.inprocess import MemoryJournal, upstream
 from tfgrpo.probe.retokenise import fitted
 from tfgrpo.records import Backend, Experience, Prior, TokenBias
 from tfgrpo.testing import ScriptedModel
-
-from . import toy
-from .inprocess import MemoryJournal, upstream
 
 EXPERIENCES = (Experience("When asked, answer."),)
 BACKEND = Backend(kind="llama.cpp", logit_bias="honoured", tokenizer="new")

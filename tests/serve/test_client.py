@@ -11,6 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tfgrpo import AsyncOpenAI, OpenAI
 from tfgrpo.client import AsyncClientOptions, ClientOptions
 from tfgrpo.model.backends import backend_key
@@ -18,8 +19,6 @@ from tfgrpo.records import Backend, ChatBody
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import Answer, ScriptedModel, serving
-
-from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 
 QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
 TOOLS: Any = [{"type": "function", "function": {"name": "route", "parameters": {"type": "object"}}}]

@@ -20,6 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tfgrpo import AsyncOpenAI
 from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody
@@ -29,8 +30,6 @@ from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import ScriptedModel, serving
-
-from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]

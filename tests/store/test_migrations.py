@@ -1,6 +1,6 @@
 """The store's schema: as documented, and reached from every schema there ever was, with rows in it.
 
-`python -m tests.store.test_migrations` freezes a store of the newest schema in tests/stores/, once per migration.
+`python -m tests.store.test_migrations` freezes a store of the newest schema in tests/store/schemas/, once per migration.
 """
 
 import asyncio

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tfgrpo.records import Frame, Prior, Snapshot
 from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
 from tfgrpo.serve.wire import AsyncPriorTransport, PriorTransport
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, rewrite, takes_prior
-
-from .live import MODEL, OTHER, PRIOR, TEXT, go_live
 
 SNAPSHOT = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
 TOKENS_ONLY = Snapshot("default", Prior(biases=PRIOR.biases), "live", Frame(model=MODEL))

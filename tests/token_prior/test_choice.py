@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import toy
+from tests.inprocess import upstream
+from tests.routing import TASKS, WORDS, talkative
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
@@ -38,10 +41,6 @@ from tfgrpo.token_prior.choice import (
     weighed_rollouts,
 )
 from tfgrpo.token_prior.gradient import LOOSE_TAIL, Floats
-
-from . import toy
-from .inprocess import upstream
-from .routing import TASKS, WORDS, talkative
 
 LOGITS = np.array([1.0, 0.5, -0.3, -1.0])
 BEFORE = Backend(logit_bias="honoured", logprobs=True, token_ids=True)

@@ -12,6 +12,10 @@ import tiktoken
 import tokenizers
 from click.testing import CliRunner
 
+from tests import toy
+from tests.inprocess import upstream
+from tests.live import go_live
+from tests.routing import TASKS, WORDS, talkative
 from tfgrpo.cli import main
 from tfgrpo.errors import UpstreamError
 from tfgrpo.learning.plan import Plan
@@ -25,11 +29,6 @@ from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel, SimulatedPolicy, serving
 from tfgrpo.token_prior.estimators import TokenLearning, obstacle, strongest
-
-from . import toy
-from .inprocess import upstream
-from .live import go_live
-from .routing import TASKS, WORDS, talkative
 
 
 def group(task: Task, answers: Sequence[tuple[str, float]]) -> Group:
