@@ -7,7 +7,7 @@ import pytest
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import PromptError, UpstreamError
 from tfgrpo.experiences.answers import Proposals
-from tfgrpo.experiences.distil import COMPARED, Distiller, can_teach, merge, propose
+from tfgrpo.experiences.distil import COMPARED, Distiller, can_teach, merge, propose, templates
 from tfgrpo.records import CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
@@ -349,4 +349,4 @@ def test_a_users_template_that_cannot_be_filled_in_is_refused_at_once(
     target = tmp_path / f"{name}.md"
     target.write_text(target.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     with pytest.raises(PromptError, match=f"prompt {name}"):
-        Distiller(in_turn(), "small", "run_1", Settings(), prompts=tmp_path)
+        templates(tmp_path)

@@ -8,7 +8,6 @@ resumed finds it again.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -35,8 +34,8 @@ CHUNK = 4
 HOLD_TO_SCHEMA = frozenset({"llama.cpp"})
 """Kinds of servers that were seen to hold an answer to a JSON schema."""
 
-_RETRIES = 1_000_000
-"""More than one attempt at a group ever needs."""
+_MOST_RETRIES = 1_000_000
+"""More than one try at a group ever needs."""
 
 _BLANKS: Mapping[str, Sequence[str]] = {
     "summarise": ("task", "notes", "attempt", "part", "parts", "reward", "words"),
@@ -55,32 +54,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Distiller:
-    """The model that proposes, and all that its calls depend on; raises PromptError for unusable templates."""
+    """The model that proposes, and all that its calls depend on."""
 
     model: "Model"
     name: str
     """Model name in the request."""
     run: str
     settings: Settings
-    prompts: Path | None = None
-    """A folder with the user's own templates."""
+    templates: Mapping[str, Template] = field(default_factory=lambda: templates(None), repr=False)
+    """By name; read once, so that a file that is changed during a run changes nothing."""
     request: Mapping[str, JSON] = field(default_factory=dict)
     """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
     schema: bool = False
     """Whether the server can hold answers to a JSON schema: a small model then always gives the form asked for."""
-    templates: Mapping[str, Template] = field(init=False, repr=False)
-    """Read once: a file that is changed during a run changes nothing."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "templates", templates(self.prompts))
 
     def template(self, name: str) -> Template:
         """The template of a stage."""
         return self.templates[name]
-
-    def again(self, attempt: int) -> "Again":
-        """The same for one attempt at a group, of which the first has the number 0."""
-        return Again(self, attempt)
 
     def body(self, messages: Sequence[Message], key: CallKey, form: Form | None = None) -> ChatBody:
         """The request for one call, for an answer of that form."""
@@ -94,13 +84,12 @@ def _response_format(form: Form) -> dict[str, JSON]:
     return {"type": "json_schema", "json_schema": {"name": "changes", "strict": True, "schema": form.schema}}
 
 
-class Again:
-    """The Model of one attempt: its requests are those of the first, its calls have keys of their own."""
+class LaterTry:
+    """The Model of a later try at distilling a group: it asks as the first try did, under keys of its own."""
 
-    def __init__(self, distiller: Distiller, attempt: int) -> None:
-        self._model, self._first = distiller.model, attempt * _RETRIES
-        self.distiller = copy(distiller)
-        object.__setattr__(self.distiller, "model", self)
+    def __init__(self, model: "Model", number: int) -> None:
+        """The first try has the number 0."""
+        self._model, self._first = model, number * _MOST_RETRIES
         self.is_new = False
         """Whether any call was made; otherwise all that it came to was in the journal."""
 

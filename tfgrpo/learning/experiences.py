@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..experiences.answers import Proposals
 from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
 from ..experiences.demonstrations import demonstration
-from ..experiences.distil import Distiller, merge, propose
+from ..experiences.distil import Distiller, LaterTry, merge, propose
 from ..experiences.embedding import Embedder
 from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
@@ -126,12 +126,12 @@ class ExperienceLearning:
         self._made[group.step, group.task.id] = attempt
         if failure := await self.log.failure(attempt):
             return Proposals(failure=failure)
-        again = self._distiller.again(attempt.number)
-        found = await propose(again.distiller, group, self._strategies)
+        model = LaterTry(self._distiller.model, attempt.number)
+        found = await propose(replace(self._distiller, model=model), group, self._strategies)
         if not found.failure:
             return found
         await self.log.fail(attempt, found.failure)
-        return found if again.is_new else await self._attempt(group, attempt.next)  # it failed in an earlier sitting
+        return found if model.is_new else await self._attempt(group, attempt.next)  # it failed in an earlier sitting
 
     async def _again(self, step: int, failed: Sequence[Group]) -> list[Proposals]:
         """What groups of earlier steps propose that could not be distilled in an earlier sitting; fixes the step.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..errors import BudgetEnded
-from ..experiences.distil import HOLD_TO_SCHEMA, Distiller
+from ..experiences.distil import HOLD_TO_SCHEMA, Distiller, templates
 from ..experiences.embedding import STAGE as EMBEDDING
 from ..experiences.embedding import Embedder
 from ..experiences.step_notes import StepNotes
@@ -242,4 +242,4 @@ def _proposer(sitting: RunContext) -> Distiller:
     probed = sitting.distiller is sitting.upstream and plan.distiller in (None, plan.frame.model)
     request = SAMPLERS_OFF.get(kind, {}) if probed else {}
     name, held = plan.distiller or plan.frame.model, probed and kind in HOLD_TO_SCHEMA
-    return Distiller(sitting.distiller, name, sitting.run.id, plan.settings, plan.prompts, request, held)
+    return Distiller(sitting.distiller, name, sitting.run.id, plan.settings, templates(plan.prompts), request, held)
