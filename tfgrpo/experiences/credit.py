@@ -25,39 +25,14 @@ right.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..records import Effect, Experience, Group
+from ..records import Effect, Experience, Group, Rollout
 from ..settings import Settings
-
-_LARGEST_VARIANCE = 0.25
-"""Of a reward in [0, 1]; weighs as one observation, so that groups without any spread give no false certainty."""
-_FEWEST_TASKS = 4
-"""With fewer there is no variance between tasks to speak of."""
-_DECIMALS = 6
-"""Figures are rounded, so that machines that sum in another way agree on them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Evidence:
-    """The sums of the regression, by task: T tasks, K experiences."""
-
-    columns: tuple[str, ...]
-    """Ids of the experiences, length K."""
-    tasks: tuple[str, ...]
-    """Ids of the tasks, length T."""
-    grams: NDArray[np.float64]
-    """X_t'X_t, shape (T, K, K)."""
-    moments: NDArray[np.float64]
-    """X_t'y_t in reward units, shape (T, K)."""
-    counts: NDArray[np.int64]
-    """Scored rollouts in groups that saw the experience both in and out, shape (T, K)."""
-    variance: float
-    """s2: variance of the reward within groups."""
+from .regression import FEWEST_TASKS, ROUNDING, Sums, gather
 
 
 def estimate(
@@ -68,12 +43,17 @@ def estimate(
     Rollouts without a reward are left out; a group with fewer than two scored ones carries nothing. An experience
     without evidence has the effect of the prior: 0 with standard deviation `settings.effect_scale`.
     """
-    evidence = _gather(groups, experiences)
+    evidence = gather(groups, made_with, (experience.id for experience in experiences))
     effects = []
     for experience in experiences:
         mean, sd, count = _posterior(evidence, experience, settings.effect_scale)
-        effects.append(Effect(experience.id, run, step, round(mean, _DECIMALS), round(sd, _DECIMALS), count))
+        effects.append(Effect(experience.id, run, step, round(mean, ROUNDING), round(sd, ROUNDING), count))
     return tuple(effects)
+
+
+def made_with(rollout: Rollout) -> tuple[str, ...]:
+    """The columns of a rollout: the variant that it was made under, and the experiences that it was shown."""
+    return (*filter(None, [rollout.variant]), *rollout.included)
 
 
 def chance_of_help(effect: Effect) -> float:
@@ -145,41 +125,7 @@ def _without(groups: Sequence[Group], experiences: Collection[str]) -> Sequence[
     ]
 
 
-def _gather(groups: Sequence[Group], experiences: Sequence[Experience]) -> _Evidence:
-    """The sums over groups in order of task and step, whatever the order in which they are given.
-
-    Experiences that rollouts were shown but that nobody asks about (retired ones) have columns too.
-    """
-    usable = [group for group in groups if len(group.scored) > 1]
-    ordered = sorted(usable, key=lambda group: (group.task.id, group.step))
-    seen = {included for group in ordered for rollout in group.scored for included in rollout.included}
-    columns = tuple(sorted(seen | {experience.id for experience in experiences}))
-    tasks = tuple(sorted({group.task.id for group in ordered}))
-    rows = {task: row for row, task in enumerate(tasks)}
-    grams, moments = np.zeros((len(tasks), len(columns), len(columns))), np.zeros((len(tasks), len(columns)))
-    counts = np.zeros((len(tasks), len(columns)), dtype=np.int64)
-    squares, freedom = _LARGEST_VARIANCE, 1
-    for group in ordered:
-        shown, gains = _centred(group, columns)
-        row = rows[group.task.id]
-        grams[row] += shown.T @ shown
-        moments[row] += shown.T @ gains
-        counts[row] += len(gains) * np.any(shown != 0, axis=0)
-        squares += float(gains @ gains)
-        freedom += len(gains) - 1
-    return _Evidence(columns, tasks, grams, moments, counts, squares / freedom)
-
-
-def _centred(group: Group, columns: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inclusions (n, K) and rewards (n,) of the scored rollouts, each less its mean over the group."""
-    place = {column: number for number, column in enumerate(columns)}
-    shown = np.zeros((len(group.scored), len(columns)))
-    for row, rollout in enumerate(group.scored):
-        shown[row, [place[included] for included in rollout.included]] = 1.0
-    return shown - shown.mean(axis=0), group.rewards - group.rewards.mean()
-
-
-def _posterior(evidence: _Evidence, experience: Experience, scale: float) -> tuple[float, float, int]:
+def _posterior(evidence: Sums, experience: Experience, scale: float) -> tuple[float, float, int]:
     """Mean, standard deviation and scored rollouts behind them, over the tasks that count for this experience."""
     column = evidence.columns.index(experience.id)
     counting = counting_tasks(experience, evidence.tasks)
@@ -192,7 +138,7 @@ def _posterior(evidence: _Evidence, experience: Experience, scale: float) -> tup
     variance = float(weights[column])
     counts = evidence.counts[use, column]
     tasks = np.count_nonzero(counts)
-    if tasks >= _FEWEST_TASKS:
+    if tasks >= FEWEST_TASKS:
         scores = (moments - grams @ mean) / s2 @ weights  # what each task adds to the error of this mean
         between = float(scores @ scores) * tasks / (tasks - 3)
         variance = max(variance, between + float(weights @ prior @ weights))

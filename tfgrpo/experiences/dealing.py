@@ -1,0 +1,95 @@
+"""Which arm of the race each rollout of a step is made under. Pure.
+
+A balanced design rather than independent draws, decided by hash alone. Over the groups of a step every arm gets its
+share of the rollouts as exactly as whole numbers allow. So it does within each group, which therefore has as many
+different arms as the shares allow. Where there are more arms than places, those that have met least in groups meet
+next, for only arms that meet are compared.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from ..hashing import derive_seed
+
+_PARTS = 1_000_000
+"""Shares are taken as whole numbers of these parts, so that all machines deal alike."""
+
+
+def dealt(
+    arms: Iterable[str],
+    shares: Mapping[str, float] | None = None,
+    *,
+    seed: int,
+    step: int,
+    tasks: Collection[str],
+    size: int,
+) -> dict[str, tuple[str, ...]]:
+    """The arm of each of the `size` rollouts, in order of sample, for each of the tasks (ids) of a step or of a round.
+
+    `shares` are weights of any scale, at least 0 and for one arm above 0; None: all alike. Neither the order of arms
+    nor that of tasks matters. Raises ValueError where no arm has a share.
+    """
+    deal = derive_seed("deal", seed, step, sorted(tasks))
+    names = _by_hash(arms, deal)
+    parts = [round(shares.get(arm, 0.0) * _PARTS) if shares else 1 for arm in names]
+    groups = _groups(_apportioned(parts, len(tasks) * size), len(tasks), size)
+    return {
+        task: tuple(names[arm] for arm in _shuffled(group, deal, task))
+        for task, group in zip(_by_hash(tasks, deal), groups, strict=True)
+    }
+
+
+def rounds(tasks: Iterable[str], count: int, *, seed: int, step: int) -> tuple[tuple[str, ...], ...]:
+    """The tasks of a step divided into at most `count` rounds of as many tasks each, by hash: no round is empty."""
+    ordered = _by_hash(tasks, derive_seed("rounds", seed, step))
+    return tuple(tuple(ordered[first::count]) for first in range(min(count, len(ordered))))
+
+
+def _by_hash(names: Iterable[str], deal: int) -> list[str]:
+    return sorted(set(names), key=lambda name: (derive_seed(deal, name), name))
+
+
+def _shuffled(group: Sequence[int], deal: int, task: str) -> list[int]:
+    """A group's arms in order of sample, since places in a group differ (the control of `show.py`)."""
+    order = sorted(range(len(group)), key=lambda place: (derive_seed(deal, task, place), place))
+    return [group[place] for place in order]
+
+
+def _apportioned(parts: Sequence[int], total: int) -> list[int]:
+    """The total divided by largest remainders, in proportion to the parts; ties go to the first."""
+    whole = sum(parts)
+    if whole <= 0:
+        raise ValueError("no arm of the race has a share of the rollouts")
+    quotas = [part * total // whole for part in parts]
+    by_rest = sorted(range(len(parts)), key=lambda arm: -(parts[arm] * total % whole))
+    for arm in by_rest[: total - sum(quotas)]:
+        quotas[arm] += 1
+    return quotas
+
+
+def _groups(quotas: Sequence[int], groups: int, size: int) -> list[list[int]]:
+    """Arms by number for each group, so that arm a is in quotas[a] / groups places of each, rounded up or down.
+
+    Of those that may be rounded up, whoever would not reach its quota otherwise comes first, then who is behind most,
+    then who has met the group's arms least.
+    """
+    certain = [arm for arm, quota in enumerate(quotas) for _ in range(quota // groups)]
+    extra = [quota % groups for quota in quotas]
+    given, met = [0] * len(quotas), Counter[tuple[int, int]]()
+    dealt_groups = []
+    for number in range(groups):
+        group, left = list(certain), {arm for arm in range(len(quotas)) if given[arm] < extra[arm]}
+        while len(group) < size:
+
+            def urgency(arm: int, group: list[int] = group, number: int = number) -> tuple[bool, int, int, int]:
+                must = extra[arm] - given[arm] == groups - number
+                behind = extra[arm] * (number + 1) - given[arm] * groups
+                return not must, -behind, sum(met[arm, other] for other in group), arm
+
+            arm = min(left, key=urgency)
+            left.remove(arm)
+            given[arm] += 1
+            group.append(arm)
+        met.update((one, other) for one in group for other in group)
+        dealt_groups.append(group)
+    return dealt_groups

@@ -1,0 +1,221 @@
+"""The race of variants: which whole way to prompt is the best, from rollouts that were made anyway. Pure.
+
+How the loop is to use it:
+
+    arms = (ids of the variants, that of the frozen one among them); share = None
+    for each step:
+        for tasks in rounds(ids of the step's tasks, count, seed=..., step=...):
+            deal = dealt(arms, share, seed=..., step=..., tasks=tasks, size=group_size)
+            # rollout `sample` of `task` is made under the variant deal[task][sample], kept as Rollout.variant
+            now = standings(groups of all steps so far, arms)
+            share = shares(now)                          # of the next round; arms are the same
+        arms = survivors(now, frozen=id, step=step)      # what leaves never comes back
+        share = shares(now, arms)
+    winner(now, tokens)                                  # and chance_of_overtaking(now), to end early
+
+An arm is a column of the regression of `regression.py`, jointly with the experiences that rollouts were shown:
+
+    r_gi - mean_g = sum_a beta_a (z_gia - mean_g z_a) + sum_k gamma_k (x_gik - mean_g x_k) + noise
+    beta_a ~ N(0, tau^2)      gamma_k ~ N(0, effect_scale^2)
+
+With X (n, K) the centred columns, y the centred rewards, P the diagonal of inverse prior variances and s2 the variance
+within groups that the columns leave unexplained,
+
+    M = X'X / s2 + P      mean = M^-1 X'y / s2      covariance = D C M^-1 C D
+
+C takes what is common to all arms away (only differences are seen), and the diagonal D widens an arm's standard
+deviation to that of the sandwich clustered by task, where that is larger (`credit.py` has its formula and source). tau
+is estimated along (empirical Bayes, by expectation maximisation): whole variants differ by nothing on one set of tasks
+and by fifty points on another. `benchmarks/race.py` prints how often the right arm wins.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hashing import derive_seed
+from ..records import Group
+from .regression import FEWEST_TASKS, ROUNDING, Sums, gather
+
+NEAR = 0.01
+"""Arms whose expected rewards differ by no more than one point are as good as each other."""
+_SCALE, _SCALE_WEIGHT = 0.15, 2.0
+"""tau before any evidence, in reward units, and how many arms that counts for."""
+_ITERATIONS = 8
+"""Of expectation maximisation for tau and s2."""
+_DRAWS = 4_096
+"""From the joint posterior; a chance is known to within 0.016."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one arm of a race is worth, as of the rollouts so far."""
+
+    arm: str
+    """Id of the variant."""
+    mean: float
+    """Posterior mean of its expected reward less the average of the arms'."""
+    sd: float
+    """Standard deviation of that."""
+    reward: float
+    """Expected reward: the mean over the tasks seen, had all their rollouts been made under this arm."""
+    best: float
+    """P(it is the best of the arms)."""
+    near: float
+    """P(it is within one point of the best)."""
+    rollouts: int
+    """Scored rollouts that were made under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The arm that a race ends with, and why, in a sentence for people."""
+
+    arm: str
+    why: str
+
+
+def standings(groups: Sequence[Group], arms: Collection[str], *, effect_scale: float = 0.15) -> tuple[Standing, ...]:
+    """How the arms stand, the best first, by all rollouts so far.
+
+    Arms that left explain rollouts too, and nothing is said of them. Rollouts without a reward are left out: one that
+    counts as failed is to have the reward 0. Without evidence all arms stand alike.
+    """
+    raced = {rollout.variant for group in groups for rollout in group.scored if rollout.variant} | set(arms)
+    sums = gather(groups, lambda rollout: (*filter(None, [rollout.variant]), *rollout.included), arms)
+    return ranked(sums, arms, raced, effect_scale=effect_scale)
+
+
+def ranked(
+    sums: Sums, arms: Collection[str], raced: Collection[str], *, effect_scale: float = 0.15
+) -> tuple[Standing, ...]:
+    """`standings` from sums; `raced` are the columns that are arms, those that left among them."""
+    names = sorted(arms)
+    own = np.array([sums.columns.index(arm) for arm in names])
+    fit = _fitted(sums, np.array([column in raced for column in sums.columns], dtype=bool), effect_scale)
+    contrasts = np.eye(len(sums.columns))[own]
+    contrasts = contrasts - contrasts.mean(axis=0)
+    means = contrasts @ fit.effects
+    covariance = _widened(sums, fit, contrasts, own)
+    best, near = _chances(means, covariance)
+    rewards = fit.level + fit.effects[own]
+    rollouts, sds = sums.shown[:, own].sum(axis=0), np.sqrt(np.diagonal(covariance))
+    listed = [
+        Standing(arm, _rounded(mean), _rounded(sd), _rounded(reward), _rounded(chance), _rounded(close), int(made))
+        for arm, mean, sd, reward, chance, close, made in zip(
+            names, means, sds, rewards, best, near, rollouts, strict=True
+        )
+    ]
+    return tuple(sorted(listed, key=lambda entry: (-entry.mean, entry.arm)))
+
+
+def survivors(table: Sequence[Standing], *, frozen: str, step: int) -> tuple[str, ...]:
+    """The arms (ids) that stay in the race after a step (from 0), the best first.
+
+    At least half of those that trail leave: those least likely to be within a point of the best, of equals the later
+    id. The frozen arm stays until the second step is over.
+    """
+    most = 1 + (len(table) - 1) // 2
+    order = sorted(table, key=lambda entry: (-entry.near, -entry.mean, entry.arm))
+    stays = [entry.arm for entry in order[:most]]
+    if step == 0 and frozen in {entry.arm for entry in table} - set(stays):
+        stays.append(frozen)
+    return tuple(stays)
+
+
+def shares(table: Sequence[Standing], arms: Collection[str]) -> dict[str, float]:
+    """The share of the next rollouts for each of these arms: half of it alike, half by the chance to be the best."""
+    chances = {entry.arm: entry.best for entry in table if entry.arm in arms}
+    total = sum(chances.values()) or 1.0
+    return {arm: round(0.5 / len(chances) + 0.5 * chance / total, ROUNDING) for arm, chance in chances.items()}
+
+
+def winner(table: Sequence[Standing], tokens: Mapping[str, int]) -> Winner:
+    """The cheapest of the arms whose expected reward is within one point of the best; of equals the better, then by id.
+
+    `tokens` are the prompt tokens that each arm adds to a call.
+    """
+    first = max(table, key=lambda entry: (entry.mean, entry.near))
+    close = [entry for entry in table if first.mean - entry.mean <= NEAR]
+    chosen = min(close, key=lambda entry: (tokens[entry.arm], -entry.mean, entry.arm))
+    return Winner(chosen.arm, _why(chosen, first, tokens))
+
+
+def chance_of_overtaking(table: Sequence[Standing]) -> float:
+    """P(some other arm is better than the leader by more than a point): near 0, more rollouts cannot change much."""
+    return round(1.0 - max(table, key=lambda entry: entry.mean).near, ROUNDING)
+
+
+def _why(chosen: Standing, first: Standing, tokens: Mapping[str, int]) -> str:
+    said = (
+        f"expected reward {chosen.reward:.2f} over {chosen.rollouts} rollouts, within a point of the best with a "
+        f"chance of {chosen.near:.0%}, at {tokens[chosen.arm]} prompt tokens a call"
+    )
+    if chosen.arm == first.arm:
+        return said
+    return f"{said}; the best by its mean, {first.reward:.2f}, costs {tokens[first.arm]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """The regression solved: K columns."""
+
+    effects: NDArray[np.float64]
+    """Posterior means, shape (K,)."""
+    inverse: NDArray[np.float64]
+    """M^-1, shape (K, K)."""
+    precision: NDArray[np.float64]
+    """P, its diagonal, shape (K,)."""
+    variance: float
+    """s2."""
+    level: float
+    """The mean over tasks of the reward, less what the arms add to it."""
+
+
+def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float) -> _Fit:
+    """Means and M^-1, with tau and s2 by expectation maximisation; tau starts as if a few arms had shown _SCALE."""
+    gram, moment = sums.grams.sum(axis=0), sums.moments.sum(axis=0)
+    tau2, s2 = _SCALE**2, sums.variance
+    for _ in range(_ITERATIONS):
+        precision = np.where(raced, 1 / tau2, 1 / effect_scale**2)
+        inverse = np.linalg.inv(gram / s2 + np.diag(precision))
+        effects = inverse @ moment / s2
+        second = effects**2 + np.diagonal(inverse)
+        tau2 = (_SCALE_WEIGHT * _SCALE**2 + float(second[raced].sum())) / (_SCALE_WEIGHT + np.count_nonzero(raced))
+        left = sums.squares - 2 * float(effects @ moment) + float(effects @ gram @ effects)
+        s2 = (left + float(np.sum(gram * inverse))) / sums.freedom
+    added = np.where(raced, sums.shown, 0) @ effects
+    level = float(np.mean((sums.rewards - added) / sums.sizes)) if len(sums.tasks) else 0.0
+    return _Fit(effects, inverse, precision, s2, level)
+
+
+def _widened(sums: Sums, fit: _Fit, contrasts: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Covariance of the arms' contrasts, shape (A, A): each deviation at least as large as clustering by task says."""
+    weights = contrasts @ fit.inverse
+    plain = weights @ contrasts.T
+    scores = (sums.moments - sums.grams @ fit.effects) / fit.variance @ weights.T
+    tasks = np.count_nonzero(sums.counts[:, own], axis=0)
+    correction = tasks / np.maximum(tasks - 3, 1)
+    between = (scores**2).sum(axis=0) * correction + (weights**2 * fit.precision).sum(axis=1)
+    ratio = np.where(tasks >= FEWEST_TASKS, between / np.maximum(np.diagonal(plain), 1e-12), 1.0)
+    widening = np.sqrt(np.maximum(ratio, 1.0))
+    widened: NDArray[np.float64] = plain * np.outer(widening, widening)
+    return widened
+
+
+def _chances(
+    means: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """P(best) and P(within NEAR of the best) for each arm, shapes (A,), over draws from the joint posterior."""
+    arms = len(means)
+    root = np.linalg.cholesky(covariance + 1e-10 * np.eye(arms))  # contrasts add up to zero: without it, singular
+    normals = np.random.default_rng(derive_seed("race", arms)).standard_normal((_DRAWS, arms))
+    draws = means + normals @ root.T
+    top = draws.max(axis=1, keepdims=True)
+    return np.mean(draws == top, axis=0), np.mean(draws >= top - NEAR, axis=0)
+
+
+def _rounded(figure: float) -> float:
+    return round(float(figure), ROUNDING)
