@@ -1,23 +1,50 @@
-"""Who watches a run while it goes: a progress display, a test, or nobody."""
+"""Who watches a run while it goes: a progress display, a plot in a notebook, a test, or nobody."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from .records import Group, Rollout
 
 
+@dataclass(frozen=True, slots=True)
+class StepSummary:
+    """One step in figures."""
+
+    step: int
+    mean_reward: float
+    groups: Mapping[str, int]
+    """How many were mixed, solved, hopeless, flat, unscored."""
+    failed: int
+    """Rollouts without a reward."""
+    proposed: int
+    """Edits that the distiller proposed."""
+    undistilled: tuple[str, ...]
+    """Why groups that could teach proposed nothing usable."""
+    rested: int = 0
+    """Tasks left out, since their pass rate was 0 or 1 twice in a row."""
+
+
 class Observer(Protocol):
-    """Told what happens, in order of happening; never asked."""
+    """Told what happens, in order of happening; never asked. What it raises ends the run, whose calls are kept.
+
+    Whoever wants to be told of a part only derives from `Silent`.
+    """
 
     def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
         """A stage of that many rollouts begins, and of that many groups to be distilled."""
+        ...
+
+    def landed(self, rollout: Rollout) -> None:
+        """One rollout is complete and scored."""
         ...
 
     def distilled(self, group: Group) -> None:
         """One group has been distilled."""
         ...
 
-    def landed(self, rollout: Rollout) -> None:
-        """One attempt is complete and scored."""
+    def step(self, summary: StepSummary) -> None:
+        """One step of learning is complete: its rollouts are scored, and what they teach is taken in."""
         ...
 
     def note(self, line: str) -> None:
@@ -31,10 +58,13 @@ class Silent:
     def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
         """Nothing."""
 
+    def landed(self, rollout: Rollout) -> None:
+        """Nothing."""
+
     def distilled(self, group: Group) -> None:
         """Nothing."""
 
-    def landed(self, rollout: Rollout) -> None:
+    def step(self, summary: StepSummary) -> None:
         """Nothing."""
 
     def note(self, line: str) -> None:

@@ -7,6 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .observer import StepSummary
 from .records import Group, Rollout, Usage
 from .text import counted, shortened
 
@@ -64,6 +65,9 @@ class Display:
         """Count one group; it may have taken as long as many attempts."""
         self._distilled += 1
         self._show()
+
+    def step(self, summary: StepSummary) -> None:
+        """Nothing: a note tells it in words."""
 
     def _show(self) -> None:
         finished, total = self._done + self._distilled, self._rollouts + self._groups
