@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import httpx2
 
 from tfgrpo.model.budget import Budget
+from tfgrpo.model.journal import Journal
 from tfgrpo.model.tokenizer import Tokenizer
-from tfgrpo.model.upstream import Journal, Upstream
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import _Receive, _Scope, _Send

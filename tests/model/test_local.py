@@ -46,7 +46,7 @@ while STATUSES:
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Outside tests marked `model`, the cache is empty and a few bytes stand for SmolLM2."""
-    if "model" not in request.keywords:
+    if not request.node.get_closest_marker("model"):
         monkeypatch.setattr(files, "SHA256", hashlib.sha256(CONTENT).hexdigest())
         monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path / "cache"))
         monkeypatch.delenv("TFGRPO_LOCAL_MODEL", raising=False)

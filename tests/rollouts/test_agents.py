@@ -23,7 +23,7 @@ from tfgrpo.errors import BudgetEnded, InputError, ModelError, UpstreamError
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import learn
 from tfgrpo.model.budget import Budget, Ceiling
-from tfgrpo.model.upstream import Journal
+from tfgrpo.model.journal import Journal
 from tfgrpo.observer import Silent
 from tfgrpo.records import (
     Backend,

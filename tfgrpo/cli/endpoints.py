@@ -10,8 +10,9 @@ from .target import endpoint
 
 if TYPE_CHECKING:
     from ..model.budget import Budget
+    from ..model.journal import Journal
     from ..model.tokenizer import Tokenizer
-    from ..model.upstream import Journal, Upstream
+    from ..model.upstream import Upstream
     from ..progress import Display
     from ..settings import Settings
     from .distiller import DistillerOptions, Elsewhere

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from ...errors import AgentError, StoreError
 from ...hashing import canonical, content_id
-from ...model.upstream import Journal, Upstream
+from ...model.journal import Journal
+from ...model.upstream import Upstream
 from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
 from ...settings import Settings
 from ...text import shortened

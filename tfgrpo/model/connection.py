@@ -1,0 +1,149 @@
+"""The connection to one OpenAI-compatible endpoint, by the openai SDK: requests go out, answers or worded errors come
+back."""
+
+import os
+import re
+from collections.abc import Mapping
+
+import httpx2
+import openai
+
+from ..errors import InputError, UpstreamError
+from ..records import JSON
+from ..settings import Settings
+from ..text import shortened
+from .failures import Failures
+from .refusals import rejected_parameter, without_parameters
+
+_CONNECT_SECONDS = 10.0
+_ASIDE_SECONDS = 10.0
+"""How long to wait for routes that answer at once (/models, /tokenize)."""
+
+
+class Connection:
+    """One endpoint, and what it was found to reject.
+
+    A parameter that it rejects is dropped from then on and listed in `dropped`. Until it has answered once a failed
+    connection is final at once; later ones are worth the SDK's retries. The key is `api_key`, else that in
+    OPENAI_API_KEY; no error ever quotes it.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None,
+        api_key: str | None,
+        settings: Settings,
+        *,
+        http_client: httpx2.AsyncClient | None = None,
+        options: str = "--",
+    ) -> None:
+        """Raises InputError for a base URL that is none, UpstreamError where there is no usable key."""
+        key = _usable_key(api_key)
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL")
+        url = _checked_url(base_url) if base_url else None
+        if not (key or url):
+            raise UpstreamError(f"no API key: set OPENAI_API_KEY, or name another upstream with {options}base-url")
+        self._client = openai.AsyncOpenAI(
+            base_url=url,
+            api_key=key or "none",
+            timeout=httpx2.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
+            max_retries=settings.call_retries,
+            http_client=http_client or _direct_client(url),
+        )
+        self.base_url = str(self._client.base_url)
+        self.root = re.sub(r"(/v1)?/?$", "", self.base_url)
+        """Where routes are that are not the API's (/tokenize)."""
+        self.name = self._client.base_url.netloc.decode()
+        """Host and port, for people."""
+        self.dropped: dict[str, str] = {}
+        """Parameters that it rejects, and how that was seen."""
+        secrets = tuple(secret for secret in (key, self._client.base_url.password) if secret)
+        self.failures = Failures(self.name, options, settings.call_timeout, secrets)
+        self._answered = False
+
+    async def close(self) -> None:
+        """Close what is open to the endpoint."""
+        await self._client.close()
+
+    async def complete(self, path: str, body: JSON) -> tuple[str, Mapping[str, str]]:
+        """The response's text, and which of the body's parameters were dropped to get it, and why; raises ModelError.
+
+        Nothing of the SDK's errors is kept in ours: the server's words could quote the key.
+        """
+        while True:
+            lacking = {name: why for name, why in self.dropped.items() if name in body}
+            sent = without_parameters(body, lacking)
+            try:
+                return (await self._send(path, sent)).text, lacking
+            except openai.APIConnectionError as error:
+                raise self.failures.lost(error, answered=self._answered) from None
+            except openai.APIStatusError as error:
+                name = rejected_parameter(error, sent)
+                if name is None:
+                    raise self.failures.refused(error) from None
+                self.dropped[name] = f"rejected by {self.name} with {error.status_code}"
+
+    async def ask(self, path: str, body: JSON = None) -> JSON:
+        """The JSON answer of a route that not every server has, None where there is none; a GET without a body.
+
+        Raises ModelError where the route may be there another time.
+        """
+        try:
+            return (await self._send(path, body, httpx2.Timeout(_ASIDE_SECONDS))).json()
+        except openai.APIStatusError as error:
+            if error.status_code == 429 or (error.status_code >= 500 and error.status_code != 501):
+                raise self.failures.refused(error) from None
+        except (openai.APITimeoutError, ValueError):
+            pass  # silence, or a page for people: there is none
+        except openai.APIConnectionError as error:
+            raise self.failures.lost(error, answered=self._answered) from None
+        return None
+
+    async def _send(self, path: str, body: JSON, timeout: httpx2.Timeout | None = None) -> httpx2.Response:
+        """One answer, after retries: a GET where there is no body. Raises as the SDK does."""
+        while True:
+            patient = self._answered
+            client = self._client.with_options(
+                max_retries=self._client.max_retries if patient else 0, timeout=timeout or self._client.timeout
+            )
+            try:
+                if body is None:
+                    response = await client.get(path, cast_to=httpx2.Response)
+                else:
+                    response = await client.post(path, body=body, cast_to=httpx2.Response)
+            except openai.APIStatusError as error:
+                self._answered = True
+                if not patient and _may_pass(error.status_code):
+                    continue
+                raise
+            self._answered = True
+            return response
+
+
+def _usable_key(given: str | None) -> str:
+    key = (given or os.environ.get("OPENAI_API_KEY", "")).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UpstreamError("the API key (OPENAI_API_KEY) holds characters that no key has; copy it once more")
+    return key
+
+
+def _checked_url(given: str) -> str:
+    try:
+        url = httpx2.URL(given)
+        if url.scheme in ("http", "https") and url.host and (url.port or 80) < 2**16:
+            return given
+    except httpx2.InvalidURL:
+        pass
+    shown = shortened(given.rpartition("@")[2])
+    raise InputError(f"{shown!r} is no base URL; one looks like http://127.0.0.1:8080/v1")
+
+
+def _direct_client(url: str | None) -> httpx2.AsyncClient | None:
+    """A client for this machine, past the HTTP proxy that the environment may name; None: the SDK's own will do."""
+    local = url is not None and httpx2.URL(url).host in ("localhost", "127.0.0.1", "::1")
+    return openai.DefaultAsyncHttpx2Client(trust_env=False) if local else None
+
+
+def _may_pass(status: int) -> bool:
+    """Whether a call may succeed when it is made again; 501: the server cannot do this at all."""
+    return status in (408, 409, 429) or (status >= 500 and status != 501)

@@ -1,0 +1,60 @@
+"""What an upstream's failures are called: one line each, which says what to do next and quotes no secret. No I/O."""
+
+from dataclasses import dataclass, field
+
+import httpx2
+import openai
+
+from ..errors import ModelError, UpstreamError
+from ..text import shortened
+from .refusals import error_field, what_it_says
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The errors of one endpoint, worded."""
+
+    name: str
+    """What the endpoint is called."""
+    options: str
+    """What the options that name it begin with: `--`, `--distiller-`."""
+    seconds: float
+    """How long a call may take."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What no error may quote: the key, and the password of the base URL."""
+
+    def lost(self, error: openai.APIConnectionError, *, answered: bool) -> ModelError:
+        """No answer came; final while the upstream has never `answered`, and when it no longer takes connections."""
+        cause = error.__cause__ or error
+        unreachable = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
+        kind = UpstreamError if unreachable or not answered else ModelError
+        if isinstance(error, openai.APITimeoutError) and not unreachable:
+            return kind(f"{self.name} did not answer within {self.seconds:g} s; is {self.options}base-url right?")
+        words = self._safe(cause) or type(cause).__name__
+        return kind(f"cannot reach {self.name}: {words}; is it running, and is {self.options}base-url right?")
+
+    def refused(self, error: openai.APIStatusError) -> ModelError:
+        """The answer was a refusal; final where no other call can fare better."""
+        status = error.status_code
+        if status in (401, 403):
+            named = "OPENAI_API_KEY" + (f" (or {self.options}key-env)" if self.options != "--" else "")
+            why = f"it refuses the key in {named}" if self.secrets else f"it wants a key; set {named}"
+            return UpstreamError(f"{self.name} answered {status}: {why}")
+        if status == 402 or error_field(error, "code") == "insufficient_quota":
+            return UpstreamError(f"{self.name} answered {status}: the account's quota is spent")
+        words = self._safe(what_it_says(error))
+        if status == 404:
+            named = f"{self.options}model and {self.options}base-url"
+            return UpstreamError(f"{self.name} answered 404: {words}; are {named} right?")
+        return ModelError(f"{self.name} answered {status}: {words}", status)
+
+    def unreadable(self, response: str, wanted: str) -> ModelError:
+        """The answer is not what the route gives."""
+        return ModelError(f"{self.name} gave no {wanted}: {self._safe(response, 120)}")
+
+    def _safe(self, text: object, limit: int = 300) -> str:
+        """An upstream's words fit for an error: short, printable, and without what is secret."""
+        words = str(text)
+        for secret in self.secrets:
+            words = words.replace(secret, "***")
+        return shortened(words, limit)
