@@ -80,7 +80,7 @@ def test_what_ended_a_run_stays_what_ended_it() -> None:
     assert budget.ended == SpentCeiling("calls", 1, 1)
 
 
-def test_earlier_sittings_count() -> None:
+def test_what_earlier_starts_of_the_run_spent_counts() -> None:
     clock = Clock()
     budget = Budget(Ceiling(tokens=100), spent=Spent(5, 91, 0.25, 3.0), clock=clock)
     assert spend(budget, 9) == 1

@@ -1,2 +1,2 @@
-"""One call of a frozen model: the upstream, what it may cost, how its answers are read, the tokenizer; and `local`, the
-embedded model."""
+"""One call of a frozen model: the upstream that answers it, what it costs, how answers and refusals are read, the
+tokenizer; and `local`, the embedded model."""

@@ -1,4 +1,4 @@
-"""Which backend a URL belongs to, and what a token prior means there. No I/O."""
+"""The key under which an upstream is known, and why a request to it goes without the token prior. No I/O."""
 
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit

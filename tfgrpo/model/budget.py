@@ -1,10 +1,10 @@
-"""One ceiling over everything that a run spends: calls, tokens, money, minutes.
+"""The budget of a run: what it has spent so far, held against its ceilings on calls, tokens, money and minutes.
 
 `admit` is asked right before each call is sent, `charge` told what it cost. Calls are counted when they are admitted,
 so no more are made than the ceiling says; tokens, money and time overshoot by the calls that are in flight at most. A
-call is one request with its retries; a reply from the journal is none, and what earlier sittings of a run spent is
-handed over as `spent`, or carried. Minutes are those of this sitting. A share of every ceiling can be held back for
-what comes last.
+call is one request with its retries; a reply from the journal is none. What earlier starts of the run spent is handed
+over as `spent`, or carried; minutes are counted from this start. A share of every ceiling can be held back for what
+comes last.
 """
 
 import time
@@ -96,7 +96,7 @@ class Budget:
         return replace(self._spent, minutes=(self._clock() - self._started) / 60)
 
     def carry(self, earlier: Iterable[tuple[str, Usage]]) -> None:
-        """Count what earlier sittings of the run have spent, by model; raises InputError as the prices do."""
+        """Count what earlier starts of the run have spent, by model; raises InputError as the prices do."""
         for model, usage in earlier:
             spent = Spent(usage.calls, usage.tokens, self.price(model, usage))
             self._earlier, self._spent = _sum(self._earlier, spent), _sum(self._spent, spent)

@@ -10,7 +10,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 def events(whole: Mapping[str, JSON], *, usage: bool) -> Iterator[bytes]:
-    """For each choice a word each, then the tool calls and the finish reason; then the usage if asked for, and DONE."""
+    """An event for each word of a choice, each tool call and its finish reason; the usage if asked for; then DONE."""
     base = {name: value for name, value in whole.items() if name not in ("choices", "usage")}
     base["object"] = "chat.completion.chunk"
     for choice in whole["choices"]:

@@ -1,4 +1,4 @@
-"""Which names mean the same model, for all that experiences care. Pure.
+"""Model families: names that mean the same model, for all that experiences care. Pure.
 
 An API and a file name one model in many ways: with the date of a snapshot, a provider, a quantisation. What was learned
 on one of them is warned about on another *model*, not on another name. Token priors are stricter: they belong to the

@@ -1,4 +1,4 @@
-"""What a server's refusal is about, and the request without it. No I/O."""
+"""A server's refusal read: the optional parameter that it is about, and the request without that. No I/O."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a server answered to a chat request, read with tolerance: only a missing answer is an error."""
+"""A server's answers read: chat completions, embeddings, log-probabilities. Only a missing answer is an error."""
 
 import json
 import math
@@ -24,9 +24,8 @@ _MOST_TOKENS = 2**22
 def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
     """A chat completion's JSON text as a Reply; raises ModelError when it is not one.
 
-    `token_id` tells the id of a token by its bytes, where the server gives none.
-
-    Figures that make no sense (usage, log-probabilities) are left out: they are no reason to lose a paid answer.
+    `token_id` tells the id of a token by its bytes, where the server gives none. Figures that make no sense (usage,
+    log-probabilities) are left out: they are no reason to lose a paid answer.
     """
     try:
         payload = _loads(response)
