@@ -5,8 +5,8 @@
 24 tasks, rewards of 0 or 1, at most 24 passes, a look after every pass; the gate is the real one. Pass rates are spread
 evenly over tasks, and are the same in every run but in the last row. `covered`: the 95% interval at the stop holds the
 true mean effect; `above 0`: it lies above zero. Limits, exit code 1 where one is missed: where the mean effect is zero
-the share promoted has a 95% upper bound of at most 5%, five attempts in a row on one validation set included; of +10
-points at least 80% are promoted on the first attempt; of -10 points none. In the last row the mean is zero over the
+the share promoted has a 95% upper bound of at most 5%, five trials in a row on one validation set included; of +10
+points at least 80% are promoted on the first trial; of -10 points none. In the last row the mean is zero over the
 tasks that could be drawn, not over the 24 that were: no null of the gate.
 
 The second table holds what the gate says it can detect, before anything is spent, against simulation.
@@ -63,7 +63,7 @@ def collapse(rng: np.random.Generator | None = None) -> Arms:
 
 
 def play(gate: Gate, arms: Arms, rng: np.random.Generator) -> tuple[GateDecision, GateState]:
-    """One attempt, pass after pass until it is decided."""
+    """One trial, pass after pass until it is decided."""
     luck = rng.random((gate.passes, 2, gate.tasks))
     outcomes = (luck < np.stack([arms.candidate, arms.live])).astype(np.float64)
     state = gate.start
@@ -77,7 +77,7 @@ def play(gate: Gate, arms: Arms, rng: np.random.Generator) -> tuple[GateDecision
 
 @dataclass(slots=True)
 class Row:
-    """Counts over runs; what is said of intervals and passes is of the last attempt of each run."""
+    """Counts over runs; what is said of intervals and passes is of the last trial of each run."""
 
     name: str
     runs: int = 0
@@ -89,7 +89,7 @@ class Row:
 
 
 def simulate(name: str, draw: Draw, gates: list[Gate], runs: int) -> Row:
-    """Runs of these attempts, one after the other until one promotes."""
+    """Runs of these trials, one after the other until one promotes."""
     row = Row(name)
     for seed in range(runs):
         rng = np.random.default_rng([seed, 5])
@@ -110,33 +110,33 @@ def simulate(name: str, draw: Draw, gates: list[Gate], runs: int) -> Row:
     return row
 
 
-def attempt(number: int, alpha: float = ALPHA) -> Gate:
-    """The terms of that attempt."""
+def trial(number: int, alpha: float = ALPHA) -> Gate:
+    """The terms of that trial."""
     return Gate(TASKS, PASSES, alpha, number)
 
 
 def rows(runs: int) -> list[Row]:
     """The first table."""
-    first, whole, strict = [attempt(1)], [attempt(1, 2 * ALPHA)], [attempt(1, 0.02)]
-    five = [attempt(number) for number in range(1, 6)]
+    first, whole, strict = [trial(1)], [trial(1, 2 * ALPHA)], [trial(1, 0.02)]
+    five = [trial(number) for number in range(1, 6)]
     nothing, better, worse = shifted(0.0), shifted(0.1), shifted(-0.1)
     return [
         simulate("no effect, level 0.05", lambda _: nothing, whole, runs),
-        simulate("no effect, first attempt (0.025)", lambda _: nothing, first, runs),
-        simulate("no effect, five attempts in a row", lambda _: nothing, five, runs),
+        simulate("no effect, first trial (0.025)", lambda _: nothing, first, runs),
+        simulate("no effect, five trials in a row", lambda _: nothing, five, runs),
         simulate("+10 points, level 0.05", lambda _: better, whole, runs),
-        simulate("+10 points, first attempt (0.025)", lambda _: better, first, runs),
+        simulate("+10 points, first trial (0.025)", lambda _: better, first, runs),
         simulate("+10 points, level 0.01", lambda _: better, strict, runs),
-        simulate("-10 points, first attempt", lambda _: worse, first, runs),
+        simulate("-10 points, first trial", lambda _: worse, first, runs),
         simulate("few tasks collapse, mean 0, level 0.05", lambda _: collapse(), whole, runs),
-        simulate("few tasks collapse, mean 0, first attempt", lambda _: collapse(), first, runs),
-        simulate("such tasks drawn anew, first attempt", collapse, first, runs),
+        simulate("few tasks collapse, mean 0, first trial", lambda _: collapse(), first, runs),
+        simulate("such tasks drawn anew, first trial", collapse, first, runs),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Detectable:
-    """What the gate says it can detect with 80% power on the first attempt, and how often that is promoted."""
+    """What the gate says it can detect with 80% power on the first trial, and how often that is promoted."""
 
     tasks: int
     passes: int
@@ -198,7 +198,7 @@ def main() -> None:
         counts = (row.promoted, row.above, row.promoted_above, row.covered)
         shares = " ".join(f"{_figure(count, row.runs):22}" for count in counts)
         print(f"{row.name:42} {shares} {row.passes / row.runs:6.1f}")
-    print("\nSmallest effect that is detected with 80% power on the first attempt, and how often it is promoted")
+    print("\nSmallest effect that is detected with 80% power on the first trial, and how often it is promoted")
     print(f"{'tasks':>5} {'passes':>6} {'effect':>7} {'said':>6}  simulated")
     second = detectable(options.runs)
     for one in second:

@@ -98,10 +98,10 @@ def validate(store: Store, run: Run, prior: Prior) -> None:
     tasks = tuple(Task(f"held-out message {number}", "a") for number in range(HELD_OUT))
     store.add_tasks(tasks)
     ids = tuple(task.id for task in tasks)
-    gate = store.begin_validation(GateTrial(run.namespace, ids, run.id, prior.id, None, 0.05, PASSES, 0))
+    gate = store.begin_trial(GateTrial(run.namespace, ids, run.id, prior.id, None, 0.05, PASSES, 0))
     for number in range(1, PASSES + 1):
         store.add_pass(gate, Pass(number, 0.2, {task: (1.0, 0.0) for task in ids}, 0.12 * number))
-    store.end_validation(gate, TrialOutcome("promoted", "promoted", PASSES, 46.5, 0.08, 0.01, 0.15))
+    store.end_trial(gate, TrialOutcome("promoted", "promoted", PASSES, 46.5, 0.08, 0.01, 0.15))
     store.set_state(run.namespace, prior.id, "live", frame=run.frame, run=run.id)
 
 

@@ -95,12 +95,12 @@ def validate(store: Store, run: Run, candidate: Prior, logs: tuple[float, ...], 
     tasks = tuple(Task(f"held-out message {number}", "billing") for number in range(5))
     store.add_tasks(tasks)
     ids = tuple(sorted(task.id for task in tasks))
-    begun = store.begin_validation(GateTrial(run.namespace, ids, run.id, candidate.id, None, 0.05, 32, 0))
+    begun = store.begin_trial(GateTrial(run.namespace, ids, run.id, candidate.id, None, 0.05, 32, 0))
     for number, log_e in enumerate(logs, start=1):
         store.add_pass(begun, Pass(number, 0.2, {task: (1.0, 0.0) for task in ids}, log_e))
     if verdict:
         e_value, reason = exp(logs[-1]), f"{verdict}: for a <reason>"
-        store.end_validation(begun, TrialOutcome(verdict, reason, len(logs), e_value, 0.098, -0.01, 0.2, 3, 1))
+        store.end_trial(begun, TrialOutcome(verdict, reason, len(logs), e_value, 0.098, -0.01, 0.2, 3, 1))
     return begun
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of the gate: its attempts, each pass of them, how they ended, and who opened which test tasks."""
+"""What is remembered of the gate: its trials, their passes and how they ended; and who opened which test tasks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ def task_set_id(tasks: Iterable[str]) -> str:
     return content_id("set", sorted(set(tasks)))
 
 
-def level_of(alpha: float, attempt: int) -> float:
-    """What attempt k may spend of alpha: alpha / 2^k, so that all of them together spend at most alpha."""
-    return float(alpha * 0.5**attempt)
+def level_of(alpha: float, number: int) -> float:
+    """What trial k may spend of alpha: alpha / 2^k, so that all of them together spend at most alpha."""
+    return float(alpha * 0.5**number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Pass:
     bet: float
     """Fixed before the pass."""
     rewards: Mapping[str, tuple[float | None, float | None]]
-    """By task id: the candidate's and the live prior's; None where an attempt has no reward."""
+    """By task id: the candidate's and the live prior's; None where a rollout has no reward."""
     log_e: float
     """Natural logarithm of the e-value after the pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialOutcome:
-    """How an attempt of the gate ended; rewards in reward units."""
+    """How a trial ended; effects in reward units."""
 
     verdict: Reached
     reason: str
@@ -57,7 +57,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True, slots=True)
 class GateTrial:
-    """One attempt of the gate at one candidate: its terms, written down before the first pass, and what came of it."""
+    """One try of the gate at one candidate: its terms, written down before the first pass, and what came of it."""
 
     namespace: str
     tasks: tuple[str, ...]
@@ -70,8 +70,8 @@ class GateTrial:
     alpha: float
     most_passes: int
     seed: int
-    attempt: int = 1
-    """In the life of (namespace, validation set), from 1."""
+    number: int = 1
+    """Counts the trials of (namespace, validation set) over their whole life, from 1."""
     passes: tuple[Pass, ...] = ()
     outcome: TrialOutcome | None = None
     """None while it is undecided."""
@@ -85,8 +85,8 @@ class GateTrial:
 
     @property
     def level(self) -> float:
-        """What this attempt may spend of alpha; an e-value of 1 / level promotes."""
-        return level_of(self.alpha, self.attempt)
+        """What this trial may spend of alpha; an e-value of 1 / level promotes."""
+        return level_of(self.alpha, self.number)
 
 
 @dataclass(frozen=True, slots=True)

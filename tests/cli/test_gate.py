@@ -44,7 +44,7 @@ def test_one_file_teaches_decides_and_is_left_for_the_test(folder: Path, url: st
         learned.stderr
     )
     with Store("tfgrpo.db") as store:
-        (tried,) = store.validations()
+        (tried,) = store.trials()
         (run,) = (entry.run for entry in store.runs())
         (test,) = store.held_out("default", "test").values()
         assert [len(side) for side in (run.tasks, tried.tasks, test)] == [27, 16, 5]
@@ -66,7 +66,7 @@ def test_a_smaller_alpha_and_fewer_passes_are_the_gates(folder: Path, url: str) 
     learned = learn(url, "--alpha", "0.01", "--passes", "2", "--validation-share", "0.5", "--json")
     assert learned.exit_code == 0, learned.output
     with Store("tfgrpo.db") as store:
-        (tried,) = store.validations()
+        (tried,) = store.trials()
         assert (tried.alpha, tried.most_passes, len(tried.tasks)) == (0.01, 2, 26)
 
 
@@ -75,7 +75,7 @@ def test_gate_none_is_as_published_and_teaches_with_all_tasks(folder: Path, url:
     assert "is live, ungated" in learned.stdout
     with Store("tfgrpo.db") as store:
         assert len(store.runs()[0].run.tasks) == 48
-        assert store.validations() == ()
+        assert store.trials() == ()
 
 
 @pytest.mark.parametrize(

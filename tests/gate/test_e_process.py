@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.gate import PASSES, TASKS, Arms, attempt, collapse, missed, play, shifted, simulate, wilson
+from benchmarks.gate import PASSES, TASKS, Arms, collapse, missed, play, shifted, simulate, trial, wilson
 from tfgrpo.errors import InputError, RewardError
 from tfgrpo.gate.bets import BET_CAP, GUESS, GUESS_SQUARED, next_bet
 from tfgrpo.gate.e_process import Gate, GateState
@@ -17,7 +17,7 @@ from tfgrpo.gate.power import LARGEST_PLAN, chance_of_promotion, passes_needed, 
 from tfgrpo.gate.verdict import GateVerdict, detectable, enough, interval_over_tasks, judge
 
 RATES = st.tuples(st.floats(0, 1), st.floats(0, 1))
-FIRST = attempt(1)
+FIRST = trial(1)
 
 
 def rewards(*values: float) -> NDArray[np.float64]:
@@ -130,7 +130,7 @@ def test_rewards_that_cannot_be_bet_on_are_refused(wrong: NDArray[np.float64]) -
 
 
 @pytest.mark.parametrize(
-    "terms", [{"tasks": 0}, {"passes": 0}, {"attempt": 0}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": nan}]
+    "terms", [{"tasks": 0}, {"passes": 0}, {"trial": 0}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": nan}]
 )
 def test_terms_that_make_no_gate_are_refused(terms: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"gate: {next(iter(terms))} is"):
@@ -140,7 +140,7 @@ def test_terms_that_make_no_gate_are_refused(terms: dict[str, float]) -> None:
 # Verdicts
 
 
-def test_all_attempts_on_one_validation_set_together_spend_alpha() -> None:
+def test_all_trials_on_one_validation_set_together_spend_alpha() -> None:
     levels = [Gate(24, 24, 0.05, number).level for number in range(1, 40)]
     assert levels[:3] == [0.025, 0.0125, 0.00625]
     assert sum(levels) == pytest.approx(0.05)
@@ -213,7 +213,7 @@ def verdicts(arms: Arms, runs: int, gate: Gate = FIRST) -> list[tuple[GateVerdic
 
 
 def test_without_an_effect_few_are_promoted_and_most_are_given_up_early() -> None:
-    found = verdicts(shifted(0.0), 120, attempt(1, 0.1))
+    found = verdicts(shifted(0.0), 120, trial(1, 0.1))
     assert [verdict for verdict, _ in found].count("promote") <= 6
     assert {verdict for verdict, _ in found} == {"promote", "reject"}
     assert np.mean([passes for _, passes in found]) < 0.7 * PASSES
@@ -223,11 +223,11 @@ def test_the_benchmarks_limits_hold_on_a_small_scale() -> None:
     """The same table as `benchmarks/gate.py` prints for 1,000 runs, with fewer: the bounds are the issue's."""
     nothing, worse = shifted(0.0), shifted(-0.1)
     table = [
-        simulate("no effect, level 0.05", lambda _: nothing, [attempt(1, 0.1)], 250),
-        simulate("no effect, five attempts in a row", lambda _: nothing, [attempt(n) for n in range(1, 6)], 150),
-        simulate("+10 points, first attempt", lambda _: shifted(0.1), [FIRST], 150),
-        simulate("-10 points, first attempt", lambda _: worse, [FIRST], 150),
-        simulate("few tasks collapse, first attempt", lambda _: collapse(), [FIRST], 150),
+        simulate("no effect, level 0.05", lambda _: nothing, [trial(1, 0.1)], 250),
+        simulate("no effect, five trials in a row", lambda _: nothing, [trial(n) for n in range(1, 6)], 150),
+        simulate("+10 points, first trial", lambda _: shifted(0.1), [FIRST], 150),
+        simulate("-10 points, first trial", lambda _: worse, [FIRST], 150),
+        simulate("few tasks collapse, first trial", lambda _: collapse(), [FIRST], 150),
     ]
     assert missed(table) == []
     assert all(wilson(row.promoted, row.runs)[1] <= 0.05 for row in table if not row.name.startswith("+"))
@@ -236,10 +236,10 @@ def test_the_benchmarks_limits_hold_on_a_small_scale() -> None:
 def test_tasks_that_gain_do_not_hide_those_that_collapse() -> None:
     arms = collapse()
     assert arms.candidate.mean() == pytest.approx(arms.live.mean())
-    assert [verdict for verdict, _ in verdicts(arms, 60, attempt(1, 0.1))].count("promote") <= 3
+    assert [verdict for verdict, _ in verdicts(arms, 60, trial(1, 0.1))].count("promote") <= 3
 
 
-def test_ten_points_are_promoted_by_the_first_attempt() -> None:
+def test_ten_points_are_promoted_by_the_first_trial() -> None:
     assert [verdict for verdict, _ in verdicts(shifted(0.1), 100)].count("promote") >= 80
 
 

@@ -58,13 +58,13 @@ async def run(
             return await learn(plan, store, calls, Silent(), budget=budget, fresh=fresh)
 
 
-def validation(path: Path, place: int = -1) -> GateTrial:
+def trial(path: Path, place: int = -1) -> GateTrial:
     with Store(path) as store:
-        return store.validations("default")[place]
+        return store.trials("default")[place]
 
 
 def outcome(path: Path) -> TrialOutcome:
-    found = validation(path).outcome
+    found = trial(path).outcome
     assert found is not None
     return found
 
@@ -82,8 +82,8 @@ async def test_what_is_better_goes_live_on_evidence_that_is_written_down(tmp_pat
     assert learned.changed
     assert learned.promotion is not None
     assert states(tmp_path / "t.db") == ["candidate", "live"]
-    tried, found = validation(tmp_path / "t.db"), outcome(tmp_path / "t.db")
-    assert (tried.candidate, tried.live, tried.attempt, tried.level) == (learned.prior.id, None, 1, 0.025)
+    tried, found = trial(tmp_path / "t.db"), outcome(tmp_path / "t.db")
+    assert (tried.candidate, tried.live, tried.number, tried.level) == (learned.prior.id, None, 1, 0.025)
     assert (found.verdict, found.passes) == ("promoted", len(tried.passes))
     assert (
         found.e_value >= 40 > max(one.log_e for one in tried.passes[:-1] or tried.passes[:0])
@@ -137,8 +137,8 @@ async def test_what_is_no_better_there_is_rejected_and_the_live_prior_stays(
 async def test_a_second_candidate_is_tested_against_the_live_prior_at_half_the_level(tmp_path: Path) -> None:
     first = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, learning_rate=0.4)))
     second = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, steps=4)))
-    tried = validation(tmp_path / "t.db")
-    assert (tried.live, tried.attempt, tried.level) == (first.prior.id, 2, 0.0125)
+    tried = trial(tmp_path / "t.db")
+    assert (tried.live, tried.number, tried.level) == (first.prior.id, 2, 0.0125)
     assert second.candidate is not None
     assert tried.candidate == second.candidate.id
 
@@ -146,7 +146,7 @@ async def test_a_second_candidate_is_tested_against_the_live_prior_at_half_the_l
 async def test_without_validation_tasks_the_prior_goes_live_ungated(tmp_path: Path) -> None:
     learned = await run(policy(), tmp_path / "t.db", replace(PLAN, validation=()))
     assert learned.promotion is not None
-    assert (learned.promotion.state, learned.promotion.validation) == ("ungated", None)
+    assert (learned.promotion.state, learned.promotion.trial) == ("ungated", None)
     assert states(tmp_path / "t.db") == ["ungated"]
 
 
@@ -166,7 +166,7 @@ async def test_what_is_live_already_is_not_tested_again(tmp_path: Path) -> None:
     assert again.promotion is None
     assert states(tmp_path / "b.db") == ["live"]
     with Store(tmp_path / "b.db") as store:
-        assert store.validations() == ()
+        assert store.trials() == ()
 
 
 async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_
     class Overtaken(Store):
         """Somebody makes another prior live during the gate."""
 
-        def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
-            super().end_validation(validation, outcome)
+        def end_trial(self, begun: GateTrial, outcome: TrialOutcome) -> None:
+            super().end_trial(begun, outcome)
             self.add_prior(other)
             self.set_state("default", other.id, "live", frame=PLAN.frame, by="A. Person")
 
@@ -186,7 +186,7 @@ async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_
     assert learned.prior == other
     assert states(tmp_path / "t.db") == ["candidate", "live"]
     assert f"{other.id} has gone live meanwhile" in learned.promotion.why
-    assert f"tfgrpo prior use {learned.promotion.validation.candidate}" in learned.promotion.why  # type: ignore[union-attr]  # it was tested
+    assert f"tfgrpo prior use {learned.promotion.trial.candidate}" in learned.promotion.why  # type: ignore[union-attr]  # it was tested
 
 
 # What the gate reads and sends
@@ -208,7 +208,7 @@ async def test_nothing_but_the_gate_reads_the_validation_tasks(tmp_path: Path) -
     assert len(letters) == gated == 2 * len(VALIDATION) * outcome(tmp_path / "t.db").passes
 
 
-async def test_samples_are_fresh_in_every_pass_arm_and_attempt_under_the_frame_of_learning(tmp_path: Path) -> None:
+async def test_samples_are_fresh_in_every_pass_arm_and_trial_under_the_frame_of_learning(tmp_path: Path) -> None:
     model = policy(settled)
     frame = Frame("fake", "Route it.", {"max_tokens": 3}, temperature=0.9, top_p=0.8)
     for steps in (1, 2):
@@ -218,7 +218,7 @@ async def test_samples_are_fresh_in_every_pass_arm_and_attempt_under_the_frame_o
     assert {(body["temperature"], body["top_p"], body["max_tokens"]) for body in letters} == {(0.9, 0.8, 3)}
     assert {message_text(body["messages"][0]) for body in letters} == {"Route it."}
     assert {"logprobs" in body for body in letters} == {False}
-    assert [one.attempt for one in (validation(tmp_path / "t.db", 0), validation(tmp_path / "t.db"))] == [1, 2]
+    assert [one.number for one in (trial(tmp_path / "t.db", 0), trial(tmp_path / "t.db"))] == [1, 2]
 
 
 async def test_validation_tasks_that_were_learned_from_are_refused_before_anything_is_spent(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ async def test_a_run_that_failed_in_the_gate_goes_on_in_the_same_pass(tmp_path: 
     resumed = await run(model, tmp_path / "cut.db")
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
     assert len(model.requests) == whole.usage.calls - calls
-    one, other = validation(tmp_path / "whole.db"), validation(tmp_path / "cut.db")
+    one, other = trial(tmp_path / "whole.db"), trial(tmp_path / "cut.db")
     assert replace(one, at="") == replace(other, at="")
 
 
@@ -264,19 +264,19 @@ def dying(after: str) -> type[Store]:
     """A store whose process dies once that was written."""
 
     class Dying(Store):
-        def begin_validation(self, wanted: GateTrial) -> GateTrial:
-            begun = super().begin_validation(wanted)
+        def begin_trial(self, wanted: GateTrial) -> GateTrial:
+            begun = super().begin_trial(wanted)
             if after == "begin":
                 raise Killed
             return begun
 
-        def add_pass(self, validation: GateTrial, made: object) -> None:
-            super().add_pass(validation, made)  # type: ignore[arg-type]  # passed on as it came
+        def add_pass(self, begun: GateTrial, made: object) -> None:
+            super().add_pass(begun, made)  # type: ignore[arg-type]  # passed on as it came
             if after == "pass":
                 raise Killed
 
-        def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
-            super().end_validation(validation, outcome)
+        def end_trial(self, begun: GateTrial, outcome: TrialOutcome) -> None:
+            super().end_trial(begun, outcome)
             if after == "outcome":
                 raise Killed
 
@@ -297,7 +297,7 @@ async def test_a_run_killed_between_two_writes_ends_as_if_it_had_not_been(tmp_pa
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
     assert states(tmp_path / "cut.db") == states(tmp_path / "whole.db")
     with Store(tmp_path / "cut.db") as store:
-        assert len(store.validations()) == 1
+        assert len(store.trials()) == 1
 
 
 # Rewards
@@ -314,7 +314,7 @@ async def test_a_task_that_the_reward_fails_on_is_lost_to_both_arms_and_counted(
         return EXACT(rollout)  # type: ignore[return-value]  # not async
 
     learned = await score_letters(tmp_path / "t.db", picky)
-    found, tried = outcome(tmp_path / "t.db"), validation(tmp_path / "t.db")
+    found, tried = outcome(tmp_path / "t.db"), trial(tmp_path / "t.db")
     assert (found.lost, found.lost_by_candidate) == (found.passes, 0)
     assert {one.rewards[VALIDATION[0].id] for one in tried.passes} == {(None, None)}
     assert learned.promotion is not None
@@ -345,4 +345,4 @@ async def test_a_reward_out_of_range_is_one_error_that_names_task_and_value(tmp_
         return
     await score_letters(tmp_path / "c.db", wild, clipping)
     bound = min(1.0, max(0.0, value))
-    assert {one.rewards[VALIDATION[0].id] for one in validation(tmp_path / "c.db").passes} == {(bound, bound)}
+    assert {one.rewards[VALIDATION[0].id] for one in trial(tmp_path / "c.db").passes} == {(bound, bound)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gate.test_promote import PLAN, policy, run, states, validation
+from tests.gate.test_promote import PLAN, policy, run, states, trial
 from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.learning.cost import cost
@@ -39,7 +39,7 @@ async def test_what_completed_steps_taught_is_kept_and_gated_with_what_was_held_
     )
     assert budget.spent.calls <= 200
     assert learned.candidate is not None
-    assert len(validation(tmp_path / "t.db").passes) >= 1
+    assert len(trial(tmp_path / "t.db").passes) >= 1
     with Store(tmp_path / "t.db") as store:
         entry = store.runs()[0]
         assert (entry.run.status, entry.run.result["ended"]) == ("out of budget", learned.ended)
@@ -68,7 +68,7 @@ async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(tmp_p
     with Store(tmp_path / "cut.db") as store:
         assert store.runs()[0].run.status == "out of budget"
         committed = store.spent(store.runs()[0].run.id).calls
-        tested = len(store.validations())
+        tested = len(store.trials())
     assert committed <= most
     model, budget = policy(), calls(10_000)
     resumed = await run(model, tmp_path / "cut.db", budget=budget)
@@ -79,7 +79,7 @@ async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(tmp_p
     assert budget.spent.calls == resumed.usage.calls, "earlier sittings count"
     with Store(tmp_path / "cut.db") as store:
         assert store.runs()[0].run.status == "finished"
-        found = store.validations()
+        found = store.trials()
     if not tested or found[0].candidate == whole.prior.id:
         assert {**resumed.as_json(), "resumed": False} == whole.as_json()
         assert len(model.requests) == whole.usage.calls - committed
@@ -96,16 +96,16 @@ async def test_the_same_ceiling_again_spends_nothing_more(tmp_path: Path) -> Non
 async def test_a_budget_that_ends_in_the_gate_leaves_a_candidate_that_is_tested_on_later(tmp_path: Path) -> None:
     plan = replace(PLAN, settings=replace(SMALL, steps=1))
     whole = await run(policy(), tmp_path / "whole.db", plan)
-    assert len(validation(tmp_path / "whole.db").passes) > 2
+    assert len(trial(tmp_path / "whole.db").passes) > 2
     learned = await run(policy(), tmp_path / "t.db", plan, budget=calls(int((PROBE + STEP) / 0.7) + 1))
-    assert len(validation(tmp_path / "t.db").passes) == 1
+    assert len(trial(tmp_path / "t.db").passes) == 1
     assert learned.promotion is not None
     assert learned.promotion.undecided
     assert states(tmp_path / "t.db") == ["candidate"]
     assert learned.ended is not None
     assert learned.ended.startswith("the gate was not finished: undecided whether the mean effect over these 9 tasks")
     assert "9 tasks x" in learned.ended, "what would have been enough"
-    assert validation(tmp_path / "t.db").outcome is None
+    assert trial(tmp_path / "t.db").outcome is None
     resumed = await run(policy(), tmp_path / "t.db", plan, budget=calls(5_000))
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
 
@@ -115,7 +115,7 @@ async def test_a_budget_too_small_for_a_pass_spends_no_attempt(tmp_path: Path) -
     plan = replace(PLAN, settings=replace(SMALL, steps=1), validation=many)
     learned = await run(policy(), tmp_path / "t.db", plan, budget=calls(int((PROBE + STEP) / 0.7) + 1))
     with Store(tmp_path / "t.db") as store:
-        assert store.validations() == ()
+        assert store.trials() == ()
     assert learned.ended == "the gate was not finished: the budget allows no pass of the gate"
 
 

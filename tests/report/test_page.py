@@ -129,11 +129,11 @@ async def test_the_numbers_of_the_token_biases_and_of_the_spend_are_the_stores(s
 async def test_the_numbers_of_the_gate_are_the_stores(store: Store, verdict: Reached | None) -> None:
     run, prior = await stories.tell(store)
     stories.validate(store, run, prior, (-0.5, 1.5, 3.95), verdict)
-    (gate,) = store.validations(run=run.id)
+    (gate,) = store.trials(run=run.id)
     page = Page(render_page(gather_figures(store, run.id)))
     outcome = gate.outcome
     found = (outcome.estimate, outcome.low, outcome.high, outcome.lost, outcome.lost_by_candidate) if outcome else ()
-    terms = (gate.attempt, len(gate.tasks), gate.level, gate.alpha)
+    terms = (gate.number, len(gate.tasks), gate.level, gate.alpha)
     e_value = outcome.e_value if outcome else math.exp(3.95)
     assert page.numbers["gate-facts"] == pytest.approx([e_value, 1 / gate.level, 3, 32, *found, *terms])
     assert ("for a <reason>" in page.words["page"]) == (verdict == "rejected")

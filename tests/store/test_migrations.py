@@ -68,9 +68,9 @@ def populate(store: Store) -> None:
     store.add_prior(PRIOR)
     store.set_state("math", PRIOR.id, "ungated", frame=FRAME, run=RUN.id)
     store.hold_out(RUN.id, "validation", [TASK.id])
-    store.begin_validation(VALIDATION)
+    store.begin_trial(VALIDATION)
     store.add_pass(VALIDATION, PASS)
-    store.end_validation(VALIDATION, OUTCOME)
+    store.end_trial(VALIDATION, OUTCOME)
     store.open_test(RUN.id, VALIDATION.task_set, 1)
     store.add_probe(URL, "m", BACKEND)
 
@@ -185,11 +185,11 @@ def test_a_frozen_store_is_upgraded_with_all_its_rows(dump: Path, tmp_path: Path
     with Store(path) as store:
         check(store)
         counts = store.info().rows
-        gated = store.validations()
+        gated = store.trials()
     with Store(tmp_path / "new.db") as store:
         populate(store)
         full = store.info().rows
-        expected = [replace(one, at=gated[0].at) for one in store.validations()] if "validations" in known else []
+        expected = [replace(one, at=gated[0].at) for one in store.trials()] if "validations" in known else []
     assert 0 not in full.values()
     assert counts == {name: count if name in known | {"migrations"} else 0 for name, count in full.items()}
     assert list(gated) == expected

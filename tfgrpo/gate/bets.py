@@ -1,4 +1,7 @@
-"""The gate's bet: how much is staked on the next pass, from what earlier passes have shown. Pure."""
+"""The gate's bet: how much of its wealth is staked on the next pass, from what earlier passes have shown. Pure.
+
+`e_process` says what the bets add up to, and why they prove something.
+"""
 
 BET_CAP = 0.5
 """Largest bet; below 1, so that no pass can ruin the bettor."""

@@ -1,6 +1,6 @@
 """Whether a candidate prior may go live: a bet, renewed before each pass, that it is better than the live one.
 
-A pass attempts every validation task once under each prior, with fresh samples. d_t in [-1, 1] is the candidate's
+A pass runs every validation task once under each prior, with fresh samples. d_t in [-1, 1] is the candidate's
 reward on task t less that of the live prior. The bet lambda in [0, BET_CAP] is fixed before the pass, from earlier
 passes alone; after the pass the e-value, which starts at 1, is multiplied by
 
@@ -21,9 +21,9 @@ so under the null the e-value is a supermartingale, and by Ville's inequality th
 is said of other tasks: for that the interval, with tasks resampled, stands beside it. That interval is of the data at
 the stop, and knows nothing of the looks before.
 
-**Attempts.** Attempt k on one validation set gets the level alpha / 2^k, so all attempts of its life together promote a
+**Trials.** Trial k on one validation set gets the level alpha / 2^k, so all trials of its life together promote a
 candidate that is no better with a chance of at most alpha, even where candidates are chosen after the verdicts on
-earlier ones. Samples must be fresh in every pass of every attempt.
+earlier ones. Samples must be fresh in every pass of every trial.
 
 **Lost pairs.** A task of which either arm has no reward in a pass is lost to both in that pass; its factor is 1, as if
 they had been equal. The null is then about the effects weighted by how often each task was scored.
@@ -45,19 +45,19 @@ _LARGEST_LOG = 700.0
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The terms of one attempt, fixed before its first pass."""
+    """The terms of one trial, fixed before its first pass."""
 
     tasks: int
     passes: int
     """At most; lower it when the budget allows fewer."""
     alpha: float = 0.05
-    """Chance of ever promoting what is no better, over all attempts on this validation set."""
-    attempt: int = 1
-    """Number of this attempt in the life of (namespace, validation set), from 1."""
+    """Chance of ever promoting what is no better, over all trials on this validation set."""
+    trial: int = 1
+    """Number of this trial in the life of (namespace, validation set), from 1."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a value out of range."""
-        for name in ("tasks", "passes", "attempt"):
+        for name in ("tasks", "passes", "trial"):
             if getattr(self, name) < 1:
                 raise InputError(f"gate: {name} is {getattr(self, name)}; it must be at least 1")
         if not 0 < self.alpha < 1:
@@ -65,8 +65,8 @@ class Gate:
 
     @property
     def level(self) -> float:
-        """What this attempt may spend of alpha: alpha / 2^attempt."""
-        return level_of(self.alpha, self.attempt)
+        """What this trial may spend of alpha: alpha / 2^trial."""
+        return level_of(self.alpha, self.trial)
 
     @property
     def start(self) -> "GateState":

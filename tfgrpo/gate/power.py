@@ -1,11 +1,11 @@
-"""The gate's bet, and what a number of tasks and passes can detect with it.
+"""What a number of tasks and passes can detect with the gate's bets, told before anything is spent. Pure.
 
 The chances are those of *simulated* rewards of 0 or 1 whose pass rates are spread evenly over [0, 1 - effect] for one
 arm and are higher by the effect, on every task alike, for the other; arms are sampled apart. Then
 
     q = E[d^2] = (1 + effect + effect^2) / 3
 
-Where rewards spread less between attempts (graded ones, tasks that are always or never solved), or the arms agree more,
+Where rewards spread less between rollouts (graded ones, tasks that are always or never solved), or the arms agree more,
 smaller effects are detected than is said here. `benchmarks/gate.py` holds the approximation against simulation.
 """
 
@@ -50,7 +50,7 @@ def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER)
 
 
 def passes_needed(tasks: int, effect: float, level: float, power: float = POWER) -> int | None:
-    """How many passes over that many tasks promote such an effect with that chance; None: more than MOST."""
+    """How many passes over that many tasks promote such an effect with that chance; None: more than LARGEST_PLAN."""
     found = bisect_left(
         range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(tasks, n, effect, level)
     )
@@ -58,7 +58,7 @@ def passes_needed(tasks: int, effect: float, level: float, power: float = POWER)
 
 
 def tasks_needed(passes: int, effect: float, level: float, power: float = POWER) -> int | None:
-    """How many tasks, passed over that often, promote such an effect with that chance; None: more than MOST."""
+    """How many tasks, passed over that often, promote such an effect with that chance; None: more than LARGEST_PLAN."""
     found = bisect_left(
         range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(n, passes, effect, level)
     )

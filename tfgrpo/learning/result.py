@@ -4,25 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ..gate.promote import Promotion
+from ..observer import StepSummary
 from ..records import JSON, Prior, Run, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class StepSummary:
-    """One step in figures."""
-
-    step: int
-    mean_reward: float
-    groups: Mapping[str, int]
-    """How many were mixed, solved, hopeless, flat, unscored."""
-    failed: int
-    """Attempts without a reward."""
-    proposed: int
-    """Edits that the distiller proposed."""
-    undistilled: tuple[str, ...]
-    """Why groups that could teach proposed nothing usable."""
-    rested: int = 0
-    """Tasks left out, since their pass rate was 0 or 1 twice in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +33,8 @@ class LearningResult:
     """Why the budget ended the run, and what was not done; None where all of it was done."""
     token_prior: Mapping[str, JSON] | None = None
     """How the token prior was estimated, on what figures it was kept or not; None where none was tried."""
+    race: tuple[Mapping[str, JSON], ...] = ()
+    """How the ways to prompt stood after each step; empty where nothing raced."""
 
     def as_json(self) -> dict[str, JSON]:
         """The figures of the run."""
@@ -60,10 +45,11 @@ class LearningResult:
             "changed": self.changed,
             "candidate": self.candidate.id if self.candidate else None,
             "state": self.promotion.state if self.promotion else None,
-            "gate": self.promotion.as_json() if self.promotion and self.promotion.validation else None,
+            "gate": self.promotion.as_json() if self.promotion and self.promotion.trial else None,
             "ended": self.ended,
             "experiences": len(self.prior.experiences),
             "biases": len(self.prior.biases),
+            "race": [dict(lap) for lap in self.race],
             "token_prior": None if self.token_prior is None else dict(self.token_prior),
             "steps": [asdict(step) for step in self.steps],
             "fates": dict(self.fates),

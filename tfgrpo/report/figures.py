@@ -137,7 +137,7 @@ class Figures:
     """What the run made, or, for an evaluation, measured."""
     state: PriorState | None
     """What became of that prior in the namespace, by now."""
-    validation: GateTrial | None
+    trial: GateTrial | None
     """The gate's attempt at that prior, if this run made one."""
     measured: Measured | None
     """The evaluation itself, or the last one of the prior that the run made."""
@@ -172,7 +172,7 @@ def gather_figures(store: Store, given: str) -> Figures:
         steps=_steps(groups) if learning else (),
         prior=prior,
         state=_state(store, run.namespace, prior),
-        validation=_validation(store, run.id, prior),
+        trial=_trial(store, run.id, prior),
         measured=_measured(entry if run.kind == "eval" else _evaluation(store, run.namespace, prior)),
         tried=tuple(one for one in tried if one not in refused),
         refused=_refused(refused),
@@ -238,8 +238,8 @@ def _state(store: Store, namespace: str, prior: Prior | None) -> PriorState | No
     return states[-1] if states else None
 
 
-def _validation(store: Store, run_id: str, prior: Prior | None) -> GateTrial | None:
-    found = [one for one in store.validations(run=run_id) if prior and one.candidate == prior.id]
+def _trial(store: Store, run_id: str, prior: Prior | None) -> GateTrial | None:
+    found = [one for one in store.trials(run=run_id) if prior and one.candidate == prior.id]
     return found[-1] if found else None
 
 

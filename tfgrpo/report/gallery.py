@@ -38,7 +38,7 @@ class Gallery:
 
 def gallery(figures: Figures, tried: Sequence[Tried], biases: Sequence[TokenBias]) -> Gallery:
     """The plots of these figures, of these experiences and token biases of theirs."""
-    gate, measured, none = figures.validation, figures.measured, Markup()
+    gate, measured, none = figures.trial, figures.measured, Markup()
     ends = [100 * end for one in tried if one.interval for end in one.interval]
     limits = strips.common_limits(ends) if ends else (0.0, 1.0)
     span = strips.common_limits([entry.bias for entry in biases]) if biases else (0.0, 1.0)

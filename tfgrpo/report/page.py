@@ -34,7 +34,7 @@ def render_page(figures: Figures, prices: Prices | None = None) -> str:
     from .gallery import gallery
     from .plots import KINDS
 
-    gate, measured = figures.validation, figures.measured
+    gate, measured = figures.trial, figures.measured
     tried, biases = figures.tried[:TRIED], _strongest(figures)[:BIASES]
     present = {kind for step in figures.steps for kind in step.kinds}
     scored = [step.reward for step in figures.steps if step.reward]

@@ -50,7 +50,7 @@ def points(reward: float) -> str:
 
 
 def _learned(figures: Figures) -> RunVerdict:
-    gate = figures.validation
+    gate = figures.trial
     if figures.prior is None and figures.entry.run.result.get("candidate"):
         return RunVerdict("Nothing new: what was learned is live already", "The live prior is as it was.", "unsure")
     if figures.prior is None:

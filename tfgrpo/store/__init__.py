@@ -1,5 +1,5 @@
-"""The memory of it all, one SQLite file: what happened (`runs`), what was learned (`lineage`), on what evidence it went
-live (`validations`), and what upstreams honour (`probes`).
+"""One SQLite file that remembers it all: what happened (`runs`), what was learned (`lineage`), on what evidence it went
+live (`trials`), and what upstreams honour (`probes`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
@@ -9,7 +9,7 @@ from .lineage import SERVING, ExperienceHistory, ExperienceStatus, LineageEntry,
 from .path import default_store_path
 from .probes import ProbeStore
 from .runs import RunEntry, RunStore
-from .validations import ValidationStore
+from .trials import TrialStore
 
 __all__ = [
     "SERVING",
@@ -24,5 +24,5 @@ __all__ = [
 ]
 
 
-class Store(RunStore, LineageStore, ValidationStore, ProbeStore, CheckedStore):
+class Store(RunStore, LineageStore, TrialStore, ProbeStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -1,4 +1,4 @@
-"""Is the store whole? What does it hold?"""
+"""Whether a store is whole, and how much it holds: `tfgrpo store verify` and `store info`."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""Which file is the store, and is it one? Decided from its name and its first bytes, before anything is opened."""
+"""Which file is the store, and whether it is one: told by its name and its first bytes, before anything is opened."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""Small queries that both halves of the store need."""
+"""Small queries that several parts of the store need: one row by the beginning of its id, a namespace."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the gate did is kept as it happened, once, and attempts are counted over the life of a validation set."""
+"""What the gate did is kept as it happened, once, and trials are counted over the life of a validation set."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -35,49 +35,49 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def test_an_attempt_is_there_before_its_first_pass_and_comes_back_as_it_was_begun(store: Store) -> None:
-    begun = store.begin_validation(wanted())
-    assert (begun.attempt, begun.level, begun.passes, begun.outcome) == (1, 0.025, (), None)
+def test_a_trial_is_there_before_its_first_pass_and_comes_back_as_it_was_begun(store: Store) -> None:
+    begun = store.begin_trial(wanted())
+    assert (begun.number, begun.level, begun.passes, begun.outcome) == (1, 0.025, (), None)
     assert begun.task_set == task_set_id(reversed(IDS[:5]))
-    assert store.begin_validation(replace(wanted(), alpha=0.5)) == begun
-    assert store.validations("math") == (begun,)
-    assert store.validations("other") == ()
+    assert store.begin_trial(replace(wanted(), alpha=0.5)) == begun
+    assert store.trials("math") == (begun,)
+    assert store.trials("other") == ()
 
 
 def test_passes_and_the_outcome_are_appended_once(store: Store) -> None:
-    begun = store.begin_validation(wanted())
+    begun = store.begin_trial(wanted())
     store.add_pass(begun, FIRST)
     store.add_pass(begun, replace(FIRST, log_e=-3.0))
     store.add_pass(begun, SECOND)
-    store.end_validation(begun, OUTCOME)
-    store.end_validation(begun, replace(OUTCOME, verdict="rejected"))
-    assert store.begin_validation(wanted()) == replace(begun, passes=(FIRST, SECOND), outcome=OUTCOME)
-    assert store.validations(run=RUNS[0].id) == store.validations()
+    store.end_trial(begun, OUTCOME)
+    store.end_trial(begun, replace(OUTCOME, verdict="rejected"))
+    assert store.begin_trial(wanted()) == replace(begun, passes=(FIRST, SECOND), outcome=OUTCOME)
+    assert store.trials(run=RUNS[0].id) == store.trials()
     assert store.verify() == ()
 
 
-def test_attempts_count_over_the_life_of_a_namespace_and_a_validation_set(store: Store) -> None:
-    attempts = [store.begin_validation(wanted(number)).attempt for number in range(3)]
-    assert attempts == [1, 2, 3]
-    assert store.next_attempt("math", IDS[:5]) == 4
-    assert store.next_attempt("other", IDS[:5]) == 1
+def test_trials_count_over_the_life_of_a_namespace_and_a_validation_set(store: Store) -> None:
+    numbers = [store.begin_trial(wanted(number)).number for number in range(3)]
+    assert numbers == [1, 2, 3]
+    assert store.next_trial("math", IDS[:5]) == 4
+    assert store.next_trial("other", IDS[:5]) == 1
 
 
 def test_a_set_that_shares_a_task_is_the_same_set_to_the_count(store: Store) -> None:
     """Else a task more in the file would give all of alpha anew."""
-    store.begin_validation(wanted(0))
-    assert store.next_attempt("math", IDS) == 2
-    assert store.next_attempt("math", IDS[4:]) == 2
-    assert store.next_attempt("math", IDS[5:]) == 1
-    assert [store.begin_validation(wanted(1, IDS)).attempt, store.next_attempt("math", IDS[:5])] == [2, 3]
+    store.begin_trial(wanted(0))
+    assert store.next_trial("math", IDS) == 2
+    assert store.next_trial("math", IDS[4:]) == 2
+    assert store.next_trial("math", IDS[5:]) == 1
+    assert [store.begin_trial(wanted(1, IDS)).number, store.next_trial("math", IDS[:5])] == [2, 3]
 
 
 def test_the_gate_of_a_run_that_has_none_cannot_go_on(store: Store) -> None:
-    assert store.validations(run=RUNS[0].id) == ()
+    assert store.trials(run=RUNS[0].id) == ()
     with pytest.raises(StoreError, match="has not begun"):
         store.add_pass(wanted(), FIRST)
     with pytest.raises(StoreError, match="has not begun"):
-        store.end_validation(wanted(), OUTCOME)
+        store.end_trial(wanted(), OUTCOME)
 
 
 def test_held_out_tasks_are_known_by_namespace_and_purpose(store: Store) -> None:
@@ -105,7 +105,7 @@ def test_each_opening_of_a_test_set_is_remembered(store: Store) -> None:
 
 
 def test_verify_finds_a_set_that_lost_a_task(store: Store) -> None:
-    begun = store.begin_validation(wanted())
+    begun = store.begin_trial(wanted())
     store.close()
     with closing(sqlite3.connect(store.path)) as db, db:
         db.execute("DELETE FROM task_sets WHERE task = ?", [IDS[0]])

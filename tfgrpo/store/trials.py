@@ -16,8 +16,8 @@ from .queries import add_namespace
 from .writer import ONCE, Row, insert
 
 
-class ValidationStore(StoreFile):
-    """The part of the store that the gate and evaluations write."""
+class TrialStore(StoreFile):
+    """The part of the store that the gate and evaluations write; its table `validations` holds the trials."""
 
     def hold_out(self, run_id: str, role: Role, tasks: Iterable[str]) -> str:
         """Write down which tasks (ids, added before) a run held out, once; the id of the set."""
@@ -43,23 +43,23 @@ class ValidationStore(StoreFile):
                 found[task_set] = (*found.get(task_set, ()), task)
             return found
 
-    def next_attempt(self, namespace: str, tasks: Iterable[str]) -> int:
-        """The number that the next attempt of the gate on these tasks (ids) will have; nothing is written."""
-        with self._read(f"counting attempts of the gate in {namespace}") as db:
-            return _next_attempt(db, namespace, list(tasks))
+    def next_trial(self, namespace: str, tasks: Iterable[str]) -> int:
+        """The number that the next trial on these tasks (ids) will have; nothing is written."""
+        with self._read(f"counting trials in {namespace}") as db:
+            return _next_number(db, namespace, list(tasks))
 
-    def begin_validation(self, wanted: GateTrial) -> GateTrial:
-        """Write down an attempt before its first pass; its number is the store's to give.
+    def begin_trial(self, wanted: GateTrial) -> GateTrial:
+        """Write down a trial before its first pass; its number is the store's to give.
 
-        A run's attempt at the same candidate is there already when it is resumed: it comes back as it was begun, with
+        A run's trial of the same candidate is there already when it is resumed: it comes back as it was begun, with
         the passes that were made and its outcome.
         """
         what = f"beginning the gate of run {wanted.run}"
         self._write(what, partial(_begin, wanted=wanted))
-        (begun,) = [one for one in self.validations(run=wanted.run) if one.candidate == wanted.candidate]
+        (begun,) = [one for one in self.trials(run=wanted.run) if one.candidate == wanted.candidate]
         return begun
 
-    def add_pass(self, validation: GateTrial, made: Pass) -> None:
+    def add_pass(self, trial: GateTrial, made: Pass) -> None:
         """Append a pass; one with this number that is there already stays."""
         row: Row = {
             "number": made.number,
@@ -67,13 +67,13 @@ class ValidationStore(StoreFile):
             "rewards": rows.dumps({task: list(pair) for task, pair in made.rewards.items()}),
             "log_e": float(made.log_e),
         }
-        self._append_to("passes", validation, row)
+        self._append_to("passes", trial, row)
 
-    def end_validation(self, validation: GateTrial, outcome: TrialOutcome) -> None:
-        """Append how an attempt ended; an outcome that is there already stays."""
+    def end_trial(self, trial: GateTrial, outcome: TrialOutcome) -> None:
+        """Append how a trial ended; an outcome that is there already stays."""
         self._append_to(
             "outcomes",
-            validation,
+            trial,
             {
                 "verdict": outcome.verdict,
                 "reason": rows.column_text(outcome.reason),
@@ -87,14 +87,14 @@ class ValidationStore(StoreFile):
             },
         )
 
-    def validations(self, namespace: str | None = None, *, run: str | None = None) -> tuple[GateTrial, ...]:
-        """The attempts of the gate in a namespace, of a run, or all, oldest first, each with its passes and outcome."""
+    def trials(self, namespace: str | None = None, *, run: str | None = None) -> tuple[GateTrial, ...]:
+        """The trials in a namespace, of a run, or all, oldest first, each with its passes and outcome."""
         query = """
             SELECT * FROM validations WHERE (:namespace IS NULL OR namespace = :namespace)
             AND (:run IS NULL OR run = :run) ORDER BY id"""
         with self._read("reading what the gate decided") as db:
             found = list(db.query(query, {"namespace": namespace, "run": run}))
-            return tuple(_validation(db, row) for row in found)
+            return tuple(_trial_of(db, row) for row in found)
 
     def open_test(self, run_id: str, task_set: str, tasks: int) -> None:
         """Write down that an evaluation measures on so many tasks of a test split; a resumed one's is there already."""
@@ -109,15 +109,15 @@ class ValidationStore(StoreFile):
         with self._read(f"reading who opened test tasks of {namespace}") as db:
             return tuple(Opening(**row) for row in db.query(query, [namespace]))
 
-    def _append_to(self, table: str, validation: GateTrial, row: Row) -> None:
+    def _append_to(self, table: str, trial: GateTrial, row: Row) -> None:
         def work(db: Database) -> None:
-            place = [validation.run, validation.candidate]
+            place = [trial.run, trial.candidate]
             found = db.execute("SELECT id FROM validations WHERE run = ? AND candidate = ?", place).fetchone()
             if found is None:
-                raise StoreError(f"the gate of run {validation.run} has not begun; begin it first")
+                raise StoreError(f"the gate of run {trial.run} has not begun; begin it first")
             insert(db, table, [{"validation": found[0], **row}], ONCE)
 
-        self._write(f"adding {table} to the gate of run {validation.run}", work)
+        self._write(f"adding {table} to the gate of run {trial.run}", work)
 
 
 def _add_set(db: Database, tasks: Iterable[str]) -> str:
@@ -127,8 +127,8 @@ def _add_set(db: Database, tasks: Iterable[str]) -> str:
     return task_set
 
 
-def _next_attempt(db: Database, namespace: str, tasks: list[str]) -> int:
-    """One more than the attempts so far on this set, or on any that shares a task with it: they looked at it too."""
+def _next_number(db: Database, namespace: str, tasks: list[str]) -> int:
+    """One more than the trials so far on this set, or on any that shares a task with it: they looked at it too."""
     ids = rows.dumps(tasks)
     query = """
         SELECT coalesce(max(attempt), 0) + 1 FROM validations WHERE namespace = ? AND task_set IN
@@ -139,16 +139,16 @@ def _next_attempt(db: Database, namespace: str, tasks: list[str]) -> int:
 def _begin(db: Database, wanted: GateTrial) -> None:
     add_namespace(db, wanted.namespace)
     task_set = _add_set(db, wanted.tasks)
-    attempt = _next_attempt(db, wanted.namespace, list(wanted.tasks))
+    number = _next_number(db, wanted.namespace, list(wanted.tasks))
     row: Row = {
         "namespace": wanted.namespace,
         "task_set": task_set,
-        "attempt": attempt,
+        "attempt": number,
         "run": wanted.run,
         "candidate": wanted.candidate,
         "live": wanted.live,
         "alpha": float(wanted.alpha),
-        "level": replace(wanted, attempt=attempt).level,
+        "level": replace(wanted, number=number).level,
         "tasks": len(set(wanted.tasks)),
         "most_passes": wanted.most_passes,
         "seed": wanted.seed,
@@ -156,7 +156,7 @@ def _begin(db: Database, wanted: GateTrial) -> None:
     insert(db, "validations", [row], "ON CONFLICT (run, candidate) DO NOTHING")
 
 
-def _validation(db: Database, row: dict[str, Any]) -> GateTrial:
+def _trial_of(db: Database, row: dict[str, Any]) -> GateTrial:
     tasks = db.execute("SELECT task FROM task_sets WHERE id = ? ORDER BY task", [row["task_set"]]).fetchall()
     passes = db.query("SELECT * FROM passes WHERE validation = ? ORDER BY number", [row["id"]])
     outcomes = [_outcome(found) for found in db.query("SELECT * FROM outcomes WHERE validation = ?", [row["id"]])]
@@ -169,7 +169,7 @@ def _validation(db: Database, row: dict[str, Any]) -> GateTrial:
         alpha=row["alpha"],
         most_passes=row["most_passes"],
         seed=row["seed"],
-        attempt=row["attempt"],
+        number=row["attempt"],
         passes=tuple(_pass(found) for found in passes),
         outcome=outcomes[0] if outcomes else None,
         at=row["at"],
