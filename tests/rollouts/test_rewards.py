@@ -392,6 +392,18 @@ async def test_numbers_from_0_to_1_are_rewards(value: float, reward: float) -> N
 
 
 @pytest.mark.parametrize(
+    ("value", "reward", "feedback"),
+    [((0.5, "too long"), 0.5, "too long"), ((True, ""), 1.0, ""), ((0.25, None), 0.25, "")],
+)
+async def test_a_reward_may_come_with_feedback(value: tuple[float, str], reward: float, feedback: str) -> None:
+    async def given(rollout: Rollout) -> tuple[float, str]:
+        return value
+
+    for judge in (lambda rollout: value, given):
+        assert await score(judge, attempt("text")) == replace(attempt("text"), reward=reward, feedback=feedback)
+
+
+@pytest.mark.parametrize(
     ("value", "shown"),
     [
         (1.5, "1.5"),
@@ -403,6 +415,9 @@ async def test_numbers_from_0_to_1_are_rewards(value: float, reward: float) -> N
         (None, "None"),
         ("1", "1"),
         ([1.0], "[1.0]"),
+        ((0.5, 0.5), "(0.5, 0.5)"),
+        (("0.5", "good"), "0.5"),
+        ((1.5, "good"), "1.5"),
         (np.array([0.1, 0.2]), "[0.1 0.2]"),
         (1j, "1j"),
     ],

@@ -1,10 +1,10 @@
-"""What a reward is, and how a rollout is scored by one: a number in [0, 1], higher is better."""
+"""What a reward is, and how a rollout is scored by one: a number in [0, 1], higher is better, with feedback or none."""
 
 import inspect
 import math
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Protocol, SupportsFloat
+from typing import Protocol, SupportsFloat, TypeAlias
 
 from ...errors import InputError, RewardError
 from ...records import Rollout, Task
@@ -12,18 +12,23 @@ from ...text import shortened
 
 ROUNDING = 1e-9
 """A reward this far outside [0, 1] is the rounding of a sum, and is taken for its bound."""
+Score: TypeAlias = float | tuple[float, str]
+"""A number in [0, 1], or one with feedback: what was right or wrong, in words."""
 
 
 class Reward(Protocol):
-    """Any function, sync or async, from an attempt to a number in [0, 1]. A slow one should be async."""
+    """Any function, sync or async, from a rollout to a number in [0, 1], or to a pair of that and feedback.
 
-    def __call__(self, rollout: Rollout, /) -> float | Awaitable[float]:
+    A slow one should be async.
+    """
+
+    def __call__(self, rollout: Rollout, /) -> Score | Awaitable[Score]:
         """The reward of a rollout that has no error; an exception makes it a rollout with an error."""
         ...
 
 
 async def score(reward: Reward, rollout: Rollout, *, clip: bool = False) -> Rollout:
-    """The rollout with its reward; one with an error stays without.
+    """The rollout with its reward, and the feedback where there is some; one with an error stays without.
 
     A reward that raises is one bad attempt: the rollout comes back with an error. A reward that gives anything but a
     number in [0, 1] would spoil every comparison: RewardError, naming the task and the value. With `clip` a number
@@ -38,7 +43,15 @@ async def score(reward: Reward, rollout: Rollout, *, clip: bool = False) -> Roll
         raise
     except Exception as error:  # the user's code may raise anything
         return replace(rollout, error=f"the reward failed: {type(error).__name__}: {shortened(error, 300)}")
-    return replace(rollout, reward=_in_range(given, rollout.task, clip))
+    number, feedback = _parted(given)
+    return replace(rollout, reward=_in_range(number, rollout.task, clip), feedback=feedback)
+
+
+def _parted(given: object) -> tuple[object, str]:
+    """What should be a number, and the feedback beside it; whatever is no such pair is taken as a whole."""
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], str | None):
+        return given[0], given[1] or ""
+    return given, ""
 
 
 def _in_range(value: object, task: Task, clip: bool) -> float:
