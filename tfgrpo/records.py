@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .errors import InputError
 from .hashing import content_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 JSON: TypeAlias = Any
 """Anything that `json.loads` can return."""
@@ -41,12 +42,16 @@ class Task:
     @property
     def messages(self) -> tuple[Message, ...]:
         """The input as chat messages."""
-        return ({"role": "user", "content": self.input},) if isinstance(self.input, str) else self.input
+        return _messages(self.input)
 
     @property
     def prompt(self) -> str:
         """The input as text, for people, for the distiller and for leak checks."""
         return "\n".join(message_text(message) for message in self.messages)
+
+
+def _messages(given: str | tuple[Message, ...]) -> tuple[Message, ...]:
+    return ({"role": "user", "content": given},) if isinstance(given, str) else given
 
 
 def message_text(message: Message) -> str:
@@ -123,9 +128,9 @@ class TokenTrace:
     which temperature) is said by `Backend`. Positions that the server left without a log-probability are not in here.
     """
 
-    ids: NDArray[np.int64]
+    ids: "NDArray[np.int64]"
     """Token ids, shape (L, 1 + K): column 0 was sampled, the others are distinct; -1: none."""
-    logprobs: NDArray[np.float64]
+    logprobs: "NDArray[np.float64]"
     """Their log-probabilities, shape (L, 1 + K); -inf where there is none."""
     pieces: Mapping[int, bytes]
     """The bytes of each token id that occurs."""
@@ -198,6 +203,10 @@ class Rollout:
     finish_reason: str = ""
     usage: Usage = Usage()
     trace: TokenTrace | None = None
+    variant: str = ""
+    """Id of the variant that it was made under, while variants race."""
+    feedback: str = ""
+    """What the reward said of it beside the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +223,10 @@ class Group:
         return tuple(rollout for rollout in self.rollouts if rollout.reward is not None)
 
     @property
-    def rewards(self) -> NDArray[np.float64]:
+    def rewards(self) -> "NDArray[np.float64]":
         """Rewards of the scored rollouts, shape (n,)."""
+        import numpy as np  # the clients load these records, and get on without
+
         return np.array([rollout.reward for rollout in self.scored], dtype=np.float64)
 
 
@@ -245,6 +256,50 @@ class Experience:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", content_id("exp", self.kind, self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """A worked example, shown as turns of its own: what was asked, and a right answer as the assistant would give it.
+
+    The same words are the same demonstration, whichever task they come from.
+    """
+
+    input: str | tuple[Message, ...]
+    answer: str
+    task: str = field(default="", compare=False)
+    """Id of the task that it is taken from, and is never shown on."""
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", content_id("demo", self.input, self.answer))
+
+    def __hash__(self) -> int:
+        return hash(self.id)  # messages cannot be hashed
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The input as chat messages."""
+        return _messages(self.input)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A whole way to prompt: an instruction or none, an ordered set of demonstrations or none; what the race compares.
+
+    Without both it is the frozen model.
+    """
+
+    instruction: str | None = None
+    demonstrations: tuple[Demonstration, ...] = ()
+    nearest: int = 0
+    """0: all demonstrations are shown, in order; k: those k that are nearest to each request, the nearest last."""
+    source: str = field(default="", compare=False)
+    """A short name for people: `frozen`, `16 examples, draw 2`, `8 nearest`, `written 1`, `live`."""
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", content_id("variant", *_prompting(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +369,7 @@ class TokenBias:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """An immutable version of what was learned: experiences in the order shown, and a token prior."""
+    """An immutable version of what was learned: a way to prompt, experiences in the order shown, and a token prior."""
 
     experiences: tuple[Experience, ...] = ()
     biases: tuple[TokenBias, ...] = ()
@@ -323,6 +378,12 @@ class Prior:
     template: str = ""
     """Version (content id) of the template that renders the experiences."""
     parent: str | None = field(default=None, compare=False)
+    instruction: str | None = None
+    """Stands before the experiences."""
+    demonstrations: tuple[Demonstration, ...] = ()
+    """In the order shown; with `nearest`, a pool to choose from."""
+    nearest: int = 0
+    """As of `Variant`."""
     id: str = field(init=False)
     logit_bias: Mapping[str, float] = field(init=False, compare=False, repr=False)
     """The token prior as the API's `logit_bias` map; made once, since every request needs it."""
@@ -333,7 +394,21 @@ class Prior:
         object.__setattr__(self, "logit_bias", {str(entry.token): entry.bias for entry in ordered})
         texts = [[experience.kind, experience.text] for experience in self.experiences]
         biases = [[entry.token, entry.bias] for entry in ordered]
-        object.__setattr__(self, "id", content_id("prior", texts, biases, self.tokenizer, self.template))
+        prompting = [_prompting(self)] if self.instruction or self.demonstrations or self.nearest else []
+        parts = [texts, biases, self.tokenizer, self.template, *prompting]
+        object.__setattr__(self, "id", content_id("prior", *parts))
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is anything in it for the model to read; a token prior works unread."""
+        return bool(self.instruction or self.experiences or self.demonstrations)
+
+
+def _prompting(given: Variant | Prior) -> list[JSON]:
+    return [given.instruction, [entry.id for entry in given.demonstrations], given.nearest]
 
 
 PriorState: TypeAlias = Literal["candidate", "canary", "live", "ungated", "rejected", "superseded", "rolled back"]

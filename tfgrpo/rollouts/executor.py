@@ -1,6 +1,7 @@
 """The one seam through which rollouts are made: a chat call here, an agent elsewhere. A call that fails is a rollout
 with an error."""
 
+import re
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,6 +11,15 @@ from ..model.upstream import Model
 from ..records import Backend, CallKey, Frame, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
 from .request import request_body
+
+
+_REFUSED = re.compile(r" answered (?:400|413|422)\b")
+"""How an upstream's refusal of the request itself is told (`model.failures`)."""
+
+
+def is_refused(rollout: Rollout) -> bool:
+    """Whether a rollout failed for its own request's sake: too long, or with something that the upstream refuses."""
+    return rollout.error is not None and _REFUSED.search(rollout.error) is not None
 
 
 class Executor(Protocol):
@@ -39,7 +49,7 @@ class ChatExecutor:
         plain = request_body(self.frame, self.backend, task, seed)
         if self.top_logprobs and self.backend.logprobs:
             plain = {**plain, "logprobs": True, "top_logprobs": self.top_logprobs}
-        body = with_prior(plain, prior, biased=self.backend.logit_bias == "honoured")
+        body = with_prior(plain, prior, biased=self.backend.logit_bias == "honoured", exclude=task.id)
         included = tuple(experience.id for experience in prior.experiences)
         blank = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
         try:

@@ -91,7 +91,7 @@ def rewrite(
         notice = _lacking(snapshot, lacking) if lacking else None
     else:
         lacking, notice = "other-model" if prior.biases else None, _notice(snapshot, model)
-    if not (prior.experiences or (prior.biases and lacking is None)):
+    if not (prior.has_text or (prior.biases and lacking is None)):
         return Rewrite(notice=notice, left_out=lacking)
     return Rewrite(codec.dumps(with_prior(body, prior, biased=lacking is None)), prior.id, notice, lacking)
 

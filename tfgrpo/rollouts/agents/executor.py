@@ -81,7 +81,7 @@ class AgentExecutor:
             session = Session(self._terms, prior, key)
             text, error = await self._attempt(session, task)
         calls = session.calls
-        messages = trajectory(calls, prior, None if error else text)
+        messages = trajectory(calls, prior, None if error else text, task.id)
         outcome = AgentResult(text, error, messages, tuple((call.retry, call.request) for call in calls))
         if self._journal and not error:
             await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())

@@ -42,7 +42,7 @@ class Terms:
     seed: int
     top_logprobs: int = 0
 
-    def body(self, asked: ChatBody, prior: Prior, seed: int) -> ChatBody:
+    def body(self, asked: ChatBody, prior: Prior, seed: int, task: str) -> ChatBody:
         """The agent's request as it is sent: with the prior and with the run's sampling settings.
 
         The token prior, and the log-probabilities that it is learned from, are for the run's model alone.
@@ -56,7 +56,7 @@ class Terms:
             own = fields.get("top_logprobs")
             most = max(own, self.top_logprobs) if isinstance(own, int) else self.top_logprobs
             plain |= {"logprobs": True, "top_logprobs": most}
-        return with_prior(plain, prior, biased=ours and self.backend.logit_bias == "honoured")
+        return with_prior(plain, prior, biased=ours and self.backend.logit_bias == "honoured", exclude=task)
 
 
 class Session:
@@ -106,7 +106,7 @@ class Session:
         number, self._arrived = self._arrived, self._arrived + 1
         key = replace(self._key, retry=retry)
         seed = derive_seed(self._terms.seed, key.stage, key.step, key.task, key.sample, retry)
-        body = self._terms.body(asked, self._prior, seed)
+        body = self._terms.body(asked, self._prior, seed, key.task)
         response, reply = await self._terms.upstream.exchange(body, key)
         if asked.get("logit_bias"):
             reply = replace(reply, trace=None)  # sampled under biases that learning does not know

@@ -9,11 +9,11 @@ from ...surfaces.chat import with_prior
 from .session import Call
 
 
-def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None) -> tuple[Message, ...]:
+def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, task: str = "") -> tuple[Message, ...]:
     """Every message of an attempt once, in order: what the agent sent, what the model replied, tool calls and results.
 
-    A request that begins with a conversation so far goes on with it; any other begins another, after it. Each shows the
-    experiences that it was given. An answer that the model did not say in these words stands at the end.
+    A request that begins with a conversation so far goes on with it; any other begins another, after it. Each shows
+    what its last request was given of the prior. An answer that the model did not say in these words stands at the end.
     """
     threads: list[list[Message]] = []
     for call in calls:
@@ -23,7 +23,9 @@ def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None) -> tuple
         else:
             threads.append(thread := [])
         thread += [*call.messages[len(thread) :], call.reply.message]
-    shown = [message for thread in threads for message in with_prior({"messages": thread}, prior)["messages"]]
+    shown: list[Message] = []
+    for *asked, reply in threads:
+        shown += [*with_prior({"messages": asked}, prior, exclude=task)["messages"], reply]
     if answer is not None and not (shown and message_text(shown[-1]).strip() == answer.strip()):
         shown.append({"role": "assistant", "content": answer})
     return tuple(shown)
