@@ -33,8 +33,12 @@ class Settings:
     rest_tasks: bool = True
     """Visit a task whose pass rate was 0 or 1 twice in a row only every other step (`paper`: every step)."""
     overlong: str | None = None
-    """`MAX:CACHE` in completion tokens: over the last CACHE of MAX an attempt loses up to 1; None: length is free."""
+    """`MAX:CACHE` in completion tokens: over the last CACHE of MAX a rollout loses up to 1; None: length is free."""
 
+    race: bool = True
+    """Let what a user has for nothing race: no prompt, examples in it, an instruction (`paper`: never)."""
+    race_rounds: int = 4
+    """Looks at the race in a step, each over a part of its tasks: those that lead get more of the next rollouts."""
     experiences: bool = True
     recipe: Recipe = "measured"
     proposals: int = 2
@@ -46,20 +50,16 @@ class Settings:
     """Cosine of two strategies' vectors from which they are the same in other words, where there is an embedding model
     (measured with all-MiniLM-L6-v2: `benchmarks/near_duplicates.py`)."""
     summary_chars: int = 2_000
-    """An attempt longer than this is summarised before groups are contrasted."""
+    """A rollout longer than this is summarised before groups are contrasted."""
     distiller_retries: int = 2
     distiller_tokens: int = 1_024
     """Cap on one answer of the distiller; one that reasons before it answers needs more."""
     trial_experiences: int = 8
     """Experiences on trial at once: a few hundred rollouts cannot measure more (`paper` knows no such limit)."""
     demonstrations: bool = True
-    """Try winning attempts as examples beside the distiller's strategies (`paper`: never)."""
-    demonstration_share: float = 0.25
-    """Share of the places on trial that demonstrations have, and strategies leave to them."""
-    demonstration_chars: int = 400
-    """Cap on the task and on the answer that a demonstration quotes, each."""
+    """Let training tasks, shown as examples, into the race."""
     ground_truth: bool = True
-    """Show the distiller the tasks' answers; off, what all attempts failed at teaches it nothing."""
+    """Show the distiller the tasks' answers; off, what all rollouts failed at teaches it nothing."""
     review: bool = False
     """What is admitted waits for a person instead of going on trial."""
     prior_tokens: int = 1_000
@@ -91,7 +91,7 @@ class Settings:
     clip_rewards: bool = False
     """Take a reward outside [0, 1] for the nearer bound, instead of stopping."""
     gate_alpha: float = 0.05
-    """Chance of ever promoting a prior that is no better, over all attempts on one validation set."""
+    """Chance of ever promoting a prior that is no better, over all trials on one validation set."""
     gate_passes: int = 32
     """Passes of the gate at most."""
 
@@ -100,7 +100,7 @@ class Settings:
     call_timeout: float = 600.0
     """Seconds."""
     agent_timeout: float = 600.0
-    """Seconds that one attempt of an agent may take."""
+    """Seconds that one rollout of an agent may take."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a value out of range."""
@@ -114,18 +114,6 @@ class Settings:
         """The defaults of a recipe under explicit settings; raises InputError as the constructor does."""
         return cls(**{**(_PAPER if recipe == "paper" else {}), **explicit, "recipe": recipe})
 
-    @property
-    def demonstration_places(self) -> int:
-        """Demonstrations on trial at once; one place at least is left to strategies."""
-        if not self.demonstrations or self.recipe == "paper":
-            return 0
-        return min(int(self.demonstration_share * self.trial_experiences), self.trial_experiences - 1)
-
-    @property
-    def strategy_places(self) -> int:
-        """Strategies on trial at once."""
-        return self.trial_experiences - self.demonstration_places
-
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast are left out."""
         speed = {"concurrency", "call_retries", "call_timeout", "agent_timeout"}
@@ -136,9 +124,9 @@ _PAPER: Mapping[str, JSON] = {
     "group_size": 5,
     "steps": 3,
     "proposals": 1,
-    "demonstrations": False,
     "rest_tasks": False,
     "token_prior": False,
+    "race": False,
 }
 """Training-Free GRPO as published (arXiv 2510.08191): every experience always in, nothing measured, no token prior."""
 
@@ -163,11 +151,11 @@ def _is_overlong(value: object) -> bool:
 
 
 _COUNTS = (
-    "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
-    "prior_tokens", "demonstration_chars", "top_logprobs", "gate_passes", "concurrency",
+    "steps", "group_size", "race_rounds", "proposals", "experience_words", "summary_chars", "distiller_tokens",
+    "trial_experiences", "prior_tokens", "top_logprobs", "gate_passes", "concurrency",
 )  # fmt: skip
 _SHARES = (
-    "embedding_near", "demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
+    "embedding_near", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
     "keep_joint_above",
 )  # fmt: skip
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")

@@ -28,19 +28,19 @@ class Evaluation:
     means: Mapping[str, float]
     """Mean reward of each arm."""
     pass_at_k: Mapping[str, float]
-    """Share of tasks that earned the full reward in at least one of the k = `repeats` attempts of each arm."""
+    """Share of tasks that earned the full reward in at least one of the k = `repeats` rollouts of each arm."""
     differences: Mapping[str, Difference]
     """Of every two arms, by name: `learned - frozen` first."""
     constant: str | None
     """The one answer that would score best on these tasks, where answers repeat."""
     constant_mean: float | None
     lost_tasks: int
-    """Tasks left out of all arms, since some arm has no scored attempt at them."""
+    """Tasks left out of all arms, since some arm has no scored rollout at them."""
     failed: int
-    """Attempts without a reward."""
+    """Rollouts without a reward."""
     first_error: str | None
     rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
-    """Every attempt of each arm, in order of task and sample."""
+    """Every rollout of each arm, in order of task and sample."""
 
     @property
     def difference(self) -> Difference:
@@ -81,13 +81,13 @@ async def evaluate(
     """
     observer.stage("evaluate", len(tasks) * repeats * len(priors))
 
-    async def attempt(arm: str, task: Task, sample: int) -> Rollout:
+    async def rollout(arm: str, task: Task, sample: int) -> Rollout:
         rollout = await score(reward, await executors[arm](task, priors[arm], 0, sample), clip=clip)
         observer.landed(rollout)
         return rollout
 
     rollouts = await concurrently(
-        attempt(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats)
+        rollout(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats)
     )
     rewards = np.array([np.nan if rollout.reward is None else rollout.reward for rollout in rollouts])
     rewards = rewards.reshape(len(priors), len(tasks), repeats)
@@ -133,7 +133,7 @@ async def best_constant(tasks: Sequence[Task], reward: Reward, *, clip: bool = F
     counts = Counter(answer if isinstance(answer, str) else canonical(answer) for answer in given)
     scores: dict[str, float] = {}
     for text in sorted(text for text, count in counts.items() if count > 1):
-        attempts = [await score(reward, Rollout(task, 0, 0, "", text=text), clip=clip) for task in tasks]
-        scores[text] = sum(attempt.reward or 0.0 for attempt in attempts) / len(tasks)
+        rollouts = [await score(reward, Rollout(task, 0, 0, "", text=text), clip=clip) for task in tasks]
+        scores[text] = sum(rollout.reward or 0.0 for rollout in rollouts) / len(tasks)
     best = max(scores, key=lambda text: scores[text], default=None)
     return None if best is None else (best, scores[best])

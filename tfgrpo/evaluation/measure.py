@@ -37,7 +37,7 @@ class Measurement:
     repeats: int = 4
     seed: int = 0
     agent: Agent | None = None
-    """What makes the attempts; None: one chat call each."""
+    """What makes the rollouts; None: one chat call each."""
     settings: Settings = field(default_factory=Settings)
     """How many agents run at once, and for how long; the distiller's limits; whether rewards are clipped."""
     sources: tuple[Task, ...] = ()
@@ -99,7 +99,7 @@ async def measure(
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
     except BudgetEnded as ended:
-        told = f"{ended} before all attempts were made, so nothing was compared"
+        told = f"{ended} before all rollouts were made, so nothing was compared"
         store.end(run.id, "out of budget", store.spent(run.id), {"error": told})
         raise BudgetEnded(told) from ended
     except TfgrpoError as error:

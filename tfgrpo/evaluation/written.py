@@ -1,4 +1,4 @@
-"""The arm that learning has to beat: experiences that the distiller writes from the tasks alone, without any attempt.
+"""The arm that learning has to beat: experiences that the distiller writes from the tasks alone, without any rollout.
 
 They are as many as the learned prior has, and take no more tokens; they pass the same admission. Where the learned
 prior has none there may be as many as could be on trial.

@@ -140,11 +140,11 @@ def _group_json(group: Group) -> dict[str, JSON]:
         "step": group.step,
         "task": {"id": task.id, "input": task.input, "answer": task.answer, "metadata": dict(task.metadata)},
         "prior": group.rollouts[0].prior,
-        "attempts": [_attempt_json(rollout) for rollout in group.rollouts],
+        "attempts": [_rollout_json(rollout) for rollout in group.rollouts],
     }
 
 
-def _attempt_json(rollout: Rollout) -> dict[str, JSON]:
+def _rollout_json(rollout: Rollout) -> dict[str, JSON]:
     return {
         "sample": rollout.sample,
         "included": list(rollout.included),

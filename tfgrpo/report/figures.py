@@ -45,10 +45,10 @@ class Step:
     number: int
     """From 1."""
     reward: Interval | None
-    """Mean over the scored attempts, tasks resampled; None when nothing was scored."""
+    """Mean over the scored rollouts, tasks resampled; None when nothing was scored."""
     scored: int
     failed: int
-    """Attempts without a reward."""
+    """Rollouts without a reward."""
     kinds: Mapping[GroupKind, int]
     """How many groups were mixed, solved, hopeless, flat, unscored."""
 
@@ -83,7 +83,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Attempts that failed in one way."""
+    """Rollouts that failed in one way."""
 
     error: str
     count: int
@@ -96,7 +96,7 @@ class Arm:
     mean: float
     """Mean reward."""
     pass_at_k: float | None
-    """Share of tasks with the full reward in at least one attempt; None where an older version did not say."""
+    """Share of tasks with the full reward in at least one rollout; None where an older version did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +131,14 @@ class Figures:
 
     entry: RunEntry
     stages: Mapping[str, Usage]
-    """What the calls of each stage have cost, over all sittings."""
+    """What the calls of each stage have cost, over all starts of the run."""
     steps: tuple[Step, ...]
     prior: Prior | None
     """What the run made, or, for an evaluation, measured."""
     state: PriorState | None
     """What became of that prior in the namespace, by now."""
     trial: GateTrial | None
-    """The gate's attempt at that prior, if this run made one."""
+    """The trial that this run made of that prior, if it made one."""
     measured: Measured | None
     """The evaluation itself, or the last one of the prior that the run made."""
     tried: tuple[Tried, ...]
@@ -185,7 +185,7 @@ def gather_figures(store: Store, given: str) -> Figures:
 def clustered(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 0) -> Interval:
     """The mean of all rewards with a percentile bootstrap over tasks (Efron 1979); sums and counts by task, shape (T,).
 
-    Every task must have a scored attempt.
+    Every task must have a scored rollout.
     """
     mean, size = float(sums.sum() / counts.sum()), len(sums)
     if size < 2:
@@ -199,7 +199,7 @@ def clustered(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 
 
 
 def reward_of(rollouts: Sequence[Rollout], seed: int = 0) -> Interval | None:
-    """The mean reward of these attempts, with its interval over tasks; None where none is scored."""
+    """The mean reward of these rollouts, with its interval over tasks; None where none is scored."""
     by_task: dict[str, list[float]] = {}
     for rollout in rollouts:
         if rollout.reward is not None:

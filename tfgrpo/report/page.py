@@ -26,7 +26,7 @@ _INSTALL = "a report needs jinja2 and matplotlib: pip install 'tfgrpo[report]'"
 
 
 def render_page(figures: Figures, prices: Prices | None = None) -> str:
-    """The page, with what each stage cost where prices are given, those of the model that attempts.
+    """The page, with what each stage cost where prices are given, those of the model that does the tasks.
 
     Raises InputError where the libraries of the extra `report` are not installed, and as the prices do.
     """

@@ -2,17 +2,17 @@
 
 The tasks are divided into folds. For each fold the whole recipe is followed without the fold's tasks, as the jackknife
 of `tokens` does, and its outcome b' is held against the biases that the run began with, b0 (none, mostly), on the
-attempts that were made at the fold's tasks anyway. Attempt i at task t, sampled in step s under b_s, weighs
+rollouts that were made at the fold's tasks anyway. Rollout i at task t, sampled in step s under b_s, weighs
 
     w_i(b) = pi_b(y_i) / q_t(y_i),        q_t = sum_s (n_ts / n_t) pi_{b_s},
 
-where n_ts is the number of attempts at t in step s, and n_t their sum: all steps together are one sample of the mixture
+where n_ts is the number of rollouts at t in step s, and n_t their sum: all steps together are one sample of the mixture
 q_t (the balance heuristic of Veach and Guibas, 1995), so no weight under b0 exceeds n_t / n_t0. With r the rewards,
 
     V_t(b) = sum_i w_i(b) r_i / sum_i w_i(b),        d_t = V_t(b') - V_t(b0),
 
 and the prior is kept (scope *whole answer*) when the mean of d_t over tasks exceeds its standard error, clustered by
-task, std(d) / sqrt(T), and the weights carry enough: the median over tasks of the effective number of attempts,
+task, std(d) / sqrt(T), and the weights carry enough: the median over tasks of the effective number of rollouts,
 
     min over b of (sum_i w_i(b))^2 / sum_i w_i(b)^2,
 
@@ -33,9 +33,9 @@ against that stands the standard error, which is the plain one, with the varianc
 
 Its limits. Log pi_b(y) is a sum over positions, so weights degenerate as answers grow: with long answers nothing can be
 told apart, and none is learned, however good the prior is. Tokens outside the listed ones count as unbiased. The biases
-b_s were learned from all tasks, so b' is not wholly free of the fold; the attempts themselves are fresh in every step.
+b_s were learned from all tasks, so b' is not wholly free of the fold; the rollouts themselves are fresh in every step.
 A label with fewer tasks than there are folds is still weakened by leaving one out. Self-normalised weights are biased
-towards what was seen: a rare good answer that no attempt gave is not credited. What experiences an attempt was shown is
+towards what was seen: a rare good answer that no rollout gave is not credited. What experiences a rollout was shown is
 not weighed; their measured effects are subtracted from its reward instead. It is a choice inside learning, no test:
 that is the gate's. One standard error lets a prior without effect in one time in six, and one that hurts hardly ever,
 unless training tasks differ from those that count (`benchmarks/token_choice.py`).
@@ -59,7 +59,7 @@ FOLDS = 10
 FEWEST_FOLDS = 5
 """With fewer, what is learned without a fold is learned from too little."""
 FEWEST_EFFECTIVE = 4.0
-"""Attempts a task; with fewer a single one decides."""
+"""Rollouts a task; with fewer a single one decides."""
 FEWEST_WEIGHED_TASKS = 4
 """Tasks that must be weighed for a standard error to mean anything."""
 
@@ -81,7 +81,7 @@ class Choice:
     folds: int = 0
     """0: not held out."""
     effective: float | None = None
-    """Median over tasks of the effective number of attempts."""
+    """Median over tasks of the effective number of rollouts."""
 
     def as_json(self) -> dict[str, JSON]:
         """All of it."""
@@ -90,22 +90,22 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeighedRollouts:
-    """The scored attempts of one step that have log-probabilities: R attempts, N positions, C listed tokens each."""
+    """The scored rollouts of one step that have log-probabilities: R rollouts, N positions, C listed tokens each."""
 
     tokens: Ints
     """Token ids, shape (N, C); column 0 was sampled."""
     reported: Floats
     """Log-probabilities, shape (N, C)."""
     lengths: Ints
-    """Positions of each attempt, shape (R,)."""
+    """Positions of each rollout, shape (R,)."""
     rewards: Floats
     """Shape (R,)."""
     tasks: tuple[str, ...]
-    """Id of each attempt's task."""
+    """Id of each rollout's task."""
     answers: Mapping[str, JSON]
     """The answer of each task, by its id; None where there is none."""
     shown: tuple[tuple[str, ...], ...]
-    """Ids of the experiences that each attempt was shown."""
+    """Ids of the experiences that each rollout was shown."""
     in_force: Biases
     temperature: float
 
@@ -139,7 +139,7 @@ def folds(answers: Mapping[str, JSON], seed: int) -> list[frozenset[str]]:
 
 
 def log_probabilities(found: WeighedRollouts, bias: Biases, backend: Backend) -> Floats:
-    """log pi_b of each attempt's answer, shape (R,)."""
+    """log pi_b of each rollout's answer, shape (R,)."""
     applied = look_up(found.tokens, bias)
     if backend.includes_bias:  # reported are those of the policy that was sampled
         applied = applied - look_up(found.tokens, found.in_force)
@@ -218,7 +218,7 @@ def _log_mean(logs: Floats, counts: Ints) -> Floats:
 
 
 def _weighed(logs: Floats, rewards: Floats) -> tuple[float, float]:
-    """The self-normalised mean reward, and the effective number of attempts."""
+    """The self-normalised mean reward, and the effective number of rollouts."""
     weights = np.exp(logs - logs.max())
     total = weights.sum()
     return float(weights @ rewards / total), float(total**2 / (weights @ weights))
@@ -236,6 +236,6 @@ def _verdict(gains: Floats, effective: float | None, parts: int) -> Choice:
     sure = gain > (deviation if parts else 2 * deviation)
     scope, why = ("whole answer", figures) if sure else ("none", f"no gain shown ({figures})")
     if effective is not None and effective < FEWEST_EFFECTIVE:
-        needed = f"{effective:.1f} effective attempts a task, {FEWEST_EFFECTIVE:g} are needed"
-        scope, why = "none", f"the attempts cannot be weighed, as happens with long answers ({needed})"
+        needed = f"{effective:.1f} effective rollouts a task, {FEWEST_EFFECTIVE:g} are needed"
+        scope, why = "none", f"the rollouts cannot be weighed, as happens with long answers ({needed})"
     return Choice(scope, why, gain, deviation, count, parts, effective)
