@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfgrpo.errors import InputError, RewardError
-from tfgrpo.evaluation.arms import Evaluation, best_constant, evaluate
+from tfgrpo.evaluation.arms import Evaluation, best_constant, compare_arms
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.hashing import derive_seed
 from tfgrpo.observer import Silent
@@ -57,7 +57,7 @@ async def compare(
 ) -> Evaluation:
     tasks = [Task(text, answer) for text, answer in answers.items()]
     repeats = len(next(iter(frozen.values())))
-    return await evaluate(
+    return await compare_arms(
         {"frozen": Texts(frozen), "learned": Texts(learned)},
         ARMS,
         tasks,
@@ -103,7 +103,7 @@ async def test_three_arms_are_compared_two_by_two_the_last_and_the_first_at_the_
         "learned": {task: ("x" if task != "d" else "-",) for task in answers},
     }
     priors = {**ARMS, "written": Prior((Experience("Answer."),))}
-    found = await evaluate(
+    found = await compare_arms(
         {arm: Texts(texts) for arm, texts in said.items()},
         {arm: priors[arm] for arm in said},
         [Task(text, answer) for text, answer in answers.items()],
@@ -131,7 +131,7 @@ async def test_only_the_full_reward_solves_a_task() -> None:
 async def test_rewards_outside_the_range_are_clipped_where_that_is_asked_for() -> None:
     tasks = [Task("a", "x"), Task("b", "x")]
     said = Texts({"a": ("x",), "b": ("-",)})
-    found = await evaluate(
+    found = await compare_arms(
         {"frozen": said, "learned": said},
         ARMS,
         tasks,
@@ -169,7 +169,7 @@ async def test_nothing_to_compare_is_an_error_that_says_why() -> None:
     with pytest.raises(InputError, match="no task could be compared: the call failed"):
         await compare({"a": (None,)}, {"a": ("x",)}, {"a": "x"})
     with pytest.raises(InputError, match="no task could be compared: no tasks"):
-        await evaluate({}, ARMS, [], EXACT, repeats=1, seed=0, observer=Notes())
+        await compare_arms({}, ARMS, [], EXACT, repeats=1, seed=0, observer=Notes())
 
 
 async def test_a_reward_that_fails_loses_attempts_and_one_out_of_range_stops() -> None:
@@ -240,7 +240,7 @@ async def test_the_interval_covers_the_mean_effect_over_tasks_like_these() -> No
             for some in (base, base + effects)
         ]
         executors = {arm: Drawn(chance, f"{run} {arm}") for arm, chance in zip(ARMS, chances, strict=True)}
-        found = await evaluate(executors, ARMS, tasks, EXACT, repeats=2, seed=run, observer=Silent())
+        found = await compare_arms(executors, ARMS, tasks, EXACT, repeats=2, seed=run, observer=Silent())
         covered += found.difference.low <= 0.1 <= found.difference.high
     assert 0.89 <= covered / 200 <= 0.98
 

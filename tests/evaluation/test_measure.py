@@ -11,8 +11,9 @@ from tests.evaluation.test_arms import EXACT, LEARNED, WORDS, Notes
 from tests.inprocess import Server, refusal, upstream
 from tfgrpo.errors import BudgetEnded, InputError, UpstreamError
 from tfgrpo.evaluation.arms import Evaluation
-from tfgrpo.evaluation.held_out import held_out, sources_of
+from tfgrpo.evaluation.held_out import held_out
 from tfgrpo.evaluation.measure import Measurement, measure
+from tfgrpo.evaluation.written_arm import source_tasks
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Run, Task, TokenBias, message_text
@@ -242,7 +243,7 @@ def test_a_prior_is_written_against_the_tasks_that_it_was_learned_from(tmp_path:
         store.add_tasks(TASKS)
         store.add_prior(LEARNED)
         run, _ = store.begin(Run("learn", "default", Frame("fake"), {}, (TASKS[2].id, TASKS[0].id), "exact"))
-        assert sources_of(LEARNED, store, "default") == ()
+        assert source_tasks(LEARNED, store, "default") == ()
         store.set_state("default", LEARNED.id, "candidate", frame=Frame("fake"), run=run.id)
-        assert sources_of(LEARNED, store, "default") == (TASKS[2], TASKS[0])
-        assert sources_of(LEARNED, store, "other") == ()
+        assert source_tasks(LEARNED, store, "default") == (TASKS[2], TASKS[0])
+        assert source_tasks(LEARNED, store, "other") == ()

@@ -1,8 +1,8 @@
-"""Is it better, and by how much? Arms on the same tasks under the same settings, with intervals over tasks."""
+"""Arms on the same tasks under the same settings: how much better each is, with intervals over tasks."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -64,7 +64,7 @@ class Evaluation:
         }
 
 
-async def evaluate(
+async def compare_arms(
     executors: Mapping[str, Executor],
     priors: Mapping[str, Prior],
     tasks: Sequence[Task],
@@ -81,38 +81,57 @@ async def evaluate(
     """
     observer.stage("evaluate", len(tasks) * repeats * len(priors))
 
-    async def rollout(arm: str, task: Task, sample: int) -> Rollout:
+    async def scored(arm: str, task: Task, sample: int) -> Rollout:
         rollout = await score(reward, await executors[arm](task, priors[arm], 0, sample), clip=clip)
         observer.landed(rollout)
         return rollout
 
     rollouts = await concurrently(
-        rollout(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats)
+        scored(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats)
     )
-    rewards = np.array([np.nan if rollout.reward is None else rollout.reward for rollout in rollouts])
-    rewards = rewards.reshape(len(priors), len(tasks), repeats)
-    shared = np.isfinite(rewards).any(axis=2).all(axis=0)
-    errors = [rollout.error for rollout in rollouts if rollout.error]
-    if not shared.any():
-        raise InputError(f"no task could be compared: {errors[0] if errors else 'no tasks'}")
-    by_task = np.nanmean(rewards[:, shared], axis=2)
-    solved = (np.nanmax(rewards[:, shared], axis=2) > 1 - FLAT).mean(axis=1)
-    compared = [task for task, kept in zip(tasks, shared, strict=True) if kept]
-    constant = await best_constant(compared, reward, clip=clip)
     each = len(tasks) * repeats
+    by_arm = {arm: tuple(rollouts[place * each : (place + 1) * each]) for place, arm in enumerate(priors)}
+    rewards = _rewards(by_arm, len(tasks), repeats)
+    shared = np.asarray(np.isfinite(rewards).any(axis=2).all(axis=0))
+    if not shared.any():
+        raise InputError(f"no task could be compared: {_first_error(rollouts) or 'no tasks'}")
+    compared = [task for task, kept in zip(tasks, shared, strict=True) if kept]
+    found = _evaluation(by_arm, rewards[:, shared], int((~shared).sum()), seed)
+    constant = await best_constant(compared, reward, clip=clip)
+    return replace(found, constant=constant[0], constant_mean=constant[1]) if constant else found
+
+
+def _rewards(by_arm: Mapping[str, Sequence[Rollout]], tasks: int, repeats: int) -> NDArray[np.float64]:
+    """The rewards of all arms, shape (arms, tasks, repeats), NaN for none."""
+    rewards = [rollout.reward for rollouts in by_arm.values() for rollout in rollouts]
+    filled = np.array([np.nan if reward is None else reward for reward in rewards], dtype=np.float64)
+    return filled.reshape(len(by_arm), tasks, repeats)
+
+
+def _evaluation(
+    by_arm: Mapping[str, tuple[Rollout, ...]], rewards: NDArray[np.float64], lost_tasks: int, seed: int
+) -> Evaluation:
+    """The figures of arms from their rewards on the tasks that all of them have, shape (arms, tasks, repeats)."""
+    by_task = np.nanmean(rewards, axis=2)
+    solved = (np.nanmax(rewards, axis=2) > 1 - FLAT).mean(axis=1)
+    rollouts = [rollout for of_arm in by_arm.values() for rollout in of_arm]
     return Evaluation(
-        tasks=int(shared.sum()),
-        repeats=repeats,
-        means=dict(zip(priors, by_task.mean(axis=1).tolist(), strict=True)),
-        pass_at_k=dict(zip(priors, solved.tolist(), strict=True)),
-        differences=_differences(tuple(priors), by_task, seed),
-        constant=constant[0] if constant else None,
-        constant_mean=constant[1] if constant else None,
-        lost_tasks=int((~shared).sum()),
+        tasks=rewards.shape[1],
+        repeats=rewards.shape[2],
+        means=dict(zip(by_arm, by_task.mean(axis=1).tolist(), strict=True)),
+        pass_at_k=dict(zip(by_arm, solved.tolist(), strict=True)),
+        differences=_differences(tuple(by_arm), by_task, seed),
+        constant=None,
+        constant_mean=None,
+        lost_tasks=lost_tasks,
         failed=sum(rollout.reward is None for rollout in rollouts),
-        first_error=errors[0] if errors else None,
-        rollouts={arm: tuple(rollouts[place * each : (place + 1) * each]) for place, arm in enumerate(priors)},
+        first_error=_first_error(rollouts),
+        rollouts=by_arm,
     )
+
+
+def _first_error(rollouts: Sequence[Rollout]) -> str | None:
+    return next((rollout.error for rollout in rollouts if rollout.error), None)
 
 
 def _differences(arms: Sequence[str], by_task: NDArray[np.float64], seed: int) -> dict[str, Difference]:

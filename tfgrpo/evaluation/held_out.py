@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..hashing import canonical
-from ..records import Prior, Task
+from ..records import Task
 from ..store import Store
 from ..text import counted
 
@@ -44,10 +44,3 @@ def held_out(tasks: Sequence[Task], store: Store, namespace: str) -> HeldOut:
     }
     notes = tuple(f"{counted(count, 'task')} {why}" for why, count in outside.items() if count)
     return HeldOut(measured, {split: count for split, count in counts.items() if count}, notes)
-
-
-def sources_of(prior: Prior, store: Store, namespace: str) -> tuple[Task, ...]:
-    """The tasks that a prior was learned from; none where no run of this store made it."""
-    runs = {entry.run.id: entry.run for entry in store.runs(namespace) if entry.run.kind == "learn"}
-    made = [event.run for event in store.lineage(namespace) if event.prior == prior.id and event.run in runs]
-    return store.tasks(runs[made[0]].tasks) if made else ()

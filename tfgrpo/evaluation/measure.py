@@ -1,8 +1,10 @@
-"""A measurement as a run of the store: which tasks, which arms; the same one goes on where it was interrupted."""
+"""One evaluation, begun as a run of the store and ended there; the same one goes on where it was interrupted."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import BudgetEnded, TfgrpoError
 from ..experiences.distil import Distiller
@@ -14,14 +16,17 @@ from ..probe.retokenise import fitted
 from ..probe.usable import usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
-from ..rollouts.agents import Agent, executors
+from ..rollouts.maker import executors
 from ..rollouts.request import SAMPLERS_OFF
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
 from ..text import counted
-from .arms import Evaluation, evaluate
-from .written import write, written_template
+from .arms import Evaluation, compare_arms
+from .written_arm import write_from_tasks, written_template
+
+if TYPE_CHECKING:
+    from ..rollouts.agents import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Measurement:
     namespace: str = "default"
     repeats: int = 4
     seed: int = 0
-    agent: Agent | None = None
+    agent: "Agent | None" = None
     """What makes the rollouts; None: one chat call each."""
     settings: Settings = field(default_factory=Settings)
     """How many agents run at once, and for how long; the distiller's limits; whether rewards are clipped."""
@@ -60,41 +65,55 @@ async def measure(
     """The arms under the settings of learning; goes on where the same measurement was interrupted.
 
     `upstream` journals to `store` under `budget`, and so does `distiller`, where experiences are written elsewhere.
-    Raises as `evaluate` does, UpstreamError when no call can succeed, and BudgetEnded: a larger one goes on.
+    Raises as `compare_arms` does, UpstreamError when no call can succeed, and BudgetEnded: a larger one goes on.
     """
     store.add_tasks(wanted.tasks)
     store.add_prior(wanted.prior)
     run, _ = store.begin(_run_of(wanted))
     if budget:
-        name = wanted.frame.model
-        spent = store.spent_by_stage(run.id).items()
-        budget.carry((wanted.distiller or name if stage == "written" else name, usage) for stage, usage in spent)
+        _carry(wanted, run, store, budget)
     for split, tasks in wanted.opened.items():
         _open(store, run, split, tasks, observer)
+    with _ended_in_store(run, store):
+        result = await _compared(wanted, run, store, upstream, observer, distiller=distiller)
+    for name, why in sorted(upstream.dropped.items()):
+        observer.note(f"parameter {name} was left out: {why}")
+    store.end(run.id, "finished", store.spent(run.id), result.as_json())
+    return result
+
+
+async def _compared(
+    wanted: Measurement, run: Run, store: Store, upstream: Upstream, observer: Observer, *, distiller: Upstream | None
+) -> Evaluation:
+    """The arms that this upstream can honour, rolled out and compared."""
+    backend = await probe(upstream, wanted.frame.model, run=run.id)
+    store.add_probe(upstream.key, wanted.frame.model, backend)
+    prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
+    if moved:
+        observer.note(moved)
+    own = distiller is None and wanted.distiller in (None, wanted.frame.model)
+    writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
+    learned = usable(prior, backend, upstream, observer)
+    priors = {"frozen": Prior(), **await _written(wanted, writer, observer), "learned": learned}
+    async with executors(wanted.agent, upstream, wanted.settings, store) as make:
+        arms = {arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors}
+        return await compare_arms(
+            arms,
+            priors,
+            wanted.tasks,
+            wanted.reward,
+            repeats=wanted.repeats,
+            seed=wanted.seed,
+            observer=observer,
+            clip=wanted.settings.clip_rewards,
+        )
+
+
+@contextmanager
+def _ended_in_store(run: Run, store: Store) -> Iterator[None]:
+    """Write down how a measurement ended that did not finish."""
     try:
-        backend = await probe(upstream, wanted.frame.model, run=run.id)
-        store.add_probe(upstream.key, wanted.frame.model, backend)
-        prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
-        if moved:
-            observer.note(moved)
-        own = distiller is None and wanted.distiller in (None, wanted.frame.model)
-        writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
-        learned = usable(prior, backend, upstream, observer)
-        priors = {"frozen": Prior(), **await _written(wanted, writer, observer), "learned": learned}
-        async with executors(wanted.agent, upstream, wanted.settings, store) as make:
-            arms = {
-                arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors
-            }
-            result = await evaluate(
-                arms,
-                priors,
-                wanted.tasks,
-                wanted.reward,
-                repeats=wanted.repeats,
-                seed=wanted.seed,
-                observer=observer,
-                clip=wanted.settings.clip_rewards,
-            )
+        yield
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
@@ -105,10 +124,12 @@ async def measure(
     except TfgrpoError as error:
         store.end(run.id, "failed", store.spent(run.id), {"error": str(error)})
         raise
-    for name, why in sorted(upstream.dropped.items()):
-        observer.note(f"parameter {name} was left out: {why}")
-    store.end(run.id, "finished", store.spent(run.id), result.as_json())
-    return result
+
+
+def _carry(wanted: Measurement, run: Run, store: Store, budget: Budget) -> None:
+    """Count what earlier starts of the run have spent, by the model that it was spent on."""
+    name, spent = wanted.frame.model, store.spent_by_stage(run.id).items()
+    budget.carry((wanted.distiller or name if stage == "written" else name, usage) for stage, usage in spent)
 
 
 def _run_of(wanted: Measurement) -> Run:
@@ -140,7 +161,7 @@ async def _written(wanted: Measurement, distiller: Distiller, observer: Observer
     """The arm whose prior is written from the tasks alone; none, and said so, where nothing usable is written."""
     if not wanted.sources:
         return {}
-    found = await write(distiller, wanted.sources, wanted.prior)
+    found = await write_from_tasks(distiller, wanted.sources, wanted.prior)
     for line in found.refused:
         observer.note(f"written, and not admitted: {line}")
     if found.failure:

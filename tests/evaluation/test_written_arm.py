@@ -7,7 +7,7 @@ import pytest
 
 from tests.experiences.test_distil import Recorded, distiller
 from tfgrpo.errors import BudgetEnded, UpstreamError
-from tfgrpo.evaluation.written import SHOWN_CHARS, WrittenExperiences, write
+from tfgrpo.evaluation.written_arm import SHOWN_CHARS, WrittenExperiences, write_from_tasks
 from tfgrpo.records import ChatBody, Experience, Prior, Task
 from tfgrpo.settings import Settings
 from tfgrpo.surfaces.chat import render_experiences, token_estimate
@@ -41,7 +41,7 @@ async def written(
     answer: str | Answer, learned: Prior = LEARNED, settings: Settings | None = None
 ) -> tuple[WrittenExperiences, Recorded]:
     model = Recorded(lambda _: answer)
-    return await write(distiller(model, settings), TASKS, learned), model
+    return await write_from_tasks(distiller(model, settings), TASKS, learned), model
 
 
 async def test_as_many_are_written_as_were_learned_and_at_no_greater_length() -> None:
@@ -75,7 +75,7 @@ async def test_the_tasks_are_shown_with_their_answers_and_cannot_close_their_tag
 async def test_the_prompt_is_bounded_however_many_and_long_the_tasks_are() -> None:
     model = Recorded(lambda _: added(TEXTS))
     many = [Task(f"{number} " + "word " * 5_000, "answer " * 5_000) for number in range(500)]
-    await write(distiller(model), many, LEARNED)
+    await write_from_tasks(distiller(model), many, LEARNED)
     assert len(model.said()) < 3 * SHOWN_CHARS
 
 
@@ -104,4 +104,4 @@ async def test_what_ends_a_run_is_passed_on(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error)):
-        await write(distiller(Recorded(failing)), TASKS, LEARNED)
+        await write_from_tasks(distiller(Recorded(failing)), TASKS, LEARNED)

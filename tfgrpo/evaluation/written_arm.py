@@ -15,6 +15,7 @@ from ..experiences.quote import clip, neutralise
 from ..hashing import canonical
 from ..prompts import Template, template
 from ..records import CallKey, Experience, Origin, Prior, Task
+from ..store import Store
 from ..surfaces.chat import render_experiences, token_estimate
 
 SHOWN_CHARS = 24_000
@@ -39,7 +40,7 @@ def written_template() -> Template:
     return found
 
 
-async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> WrittenExperiences:
+async def write_from_tasks(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> WrittenExperiences:
     """Experiences for tasks like these, at the length of the learned prior; raises UpstreamError, BudgetEnded."""
     settings, prompt = distiller.settings, written_template()
     limit = len(learned.experiences) or settings.trial_experiences
@@ -57,6 +58,13 @@ async def write(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> 
         return WrittenExperiences(failure=str(error))
     texts = [edit.text for edit in proposals.edits if edit.operation == "ADD"]
     return _admitted(replace(WrittenExperiences(), refused=proposals.dropped), texts, tasks, most, distiller)
+
+
+def source_tasks(prior: Prior, store: Store, namespace: str) -> tuple[Task, ...]:
+    """The tasks that a prior was learned from; none where no run of this store made it."""
+    runs = {entry.run.id: entry.run for entry in store.runs(namespace) if entry.run.kind == "learn"}
+    made = [event.run for event in store.lineage(namespace) if event.prior == prior.id and event.run in runs]
+    return store.tasks(runs[made[0]].tasks) if made else ()
 
 
 def _admitted(
