@@ -1,4 +1,4 @@
-"""Functions of the user's, named on the command line as `module:function`."""
+"""Functions of the user's: named as `module:function`, or given as they are."""
 
 import importlib
 import inspect
@@ -35,13 +35,24 @@ def load_function(name: str, what: str, *parameters: str) -> Callable[..., Any]:
         loaded: Callable[..., Any] = attrgetter(function)(found)
     except AttributeError as error:
         raise InputError(f"{what} {name}: module {module} has no {function}") from error
-    if not callable(loaded):
-        raise InputError(f"{what} {name}: {function} is not a function but {shortened(type(loaded).__name__)}")
+    check_function(loaded, f"{what} {name}", *parameters)
+    return loaded
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name by which a run remembers a function that it was given: `module:function`."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def check_function(given: object, what: str, *parameters: str) -> None:
+    """Raise InputError for what cannot be called with these positional arguments."""
+    if not callable(given):
+        raise InputError(f"{what} is not a function but {shortened(type(given).__name__)}")
     try:
-        inspect.signature(loaded).bind(*parameters)
+        inspect.signature(given).bind(*parameters)
     except TypeError as error:
         wanted = "one argument" if len(parameters) == 1 else f"{len(parameters)} arguments"
-        raise InputError(f"{what} {name}: it must take {wanted}, {' and '.join(parameters)} ({error})") from error
+        raise InputError(f"{what}: it must take {wanted}, {' and '.join(parameters)} ({error})") from error
     except ValueError:  # some builtins have no signature to check
         pass
-    return loaded

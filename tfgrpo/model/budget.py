@@ -7,6 +7,7 @@ over as `spent`, or carried; minutes are counted from this start. A share of eve
 comes last.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import BudgetEnded, InputError
 from ..records import Usage
-from .prices import Prices
+from .prices import ListedPrices, Prices, read_price
 
 Resource: TypeAlias = Literal["calls", "tokens", "usd", "minutes"]
 _UNITS: Mapping[Resource, str] = {"calls": "calls", "tokens": "tokens", "usd": "USD", "minutes": "minutes"}
@@ -144,3 +145,29 @@ class Budget:
             if most is not None and used >= most * (1 - self._held):
                 return SpentCeiling(name, most, used, most * self._held)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a run may spend at most, and what its calls cost."""
+
+    max_calls: int | None = None
+    max_tokens: int | None = None
+    max_usd: float | None = None
+    max_minutes: float | None = None
+    price: str | None = None
+    """`IN/OUT` in USD per million tokens; None: as genai-prices lists it."""
+
+    def budget(self, base_url: str | None, *models: str | None) -> Budget:
+        """One budget for a run that calls these models; raises InputError for a ceiling on money without prices."""
+        url = base_url or os.environ.get("OPENAI_BASE_URL")
+        ceiling = Ceiling(self.max_calls, self.max_tokens, self.max_usd, self.max_minutes)
+        prices: Prices = read_price(self.price) if self.price else ListedPrices(url)
+        try:
+            for model in filter(None, models):
+                prices(model, Usage())
+        except InputError:
+            if self.max_usd is not None:
+                raise
+            return Budget(ceiling)  # nothing depends on prices but the estimate, which says that they are unknown
+        return Budget(ceiling, prices)

@@ -1,4 +1,4 @@
-"""Tasks from a file (JSONL, JSON or CSV) or from `gym`, read and checked whole before anything is spent.
+"""Tasks from a file (JSONL, JSON or CSV), from `gym` or from Python, read and checked before anything is spent.
 
 A task is an object with an input (text or chat messages) and, where there is one, an answer (any JSON). Both go by the
 names that people give them (`INPUT_FIELDS`, `ANSWER_FIELDS`; the first present wins). `metadata` and all other fields
@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -60,6 +60,23 @@ def read_tasks(source: str) -> TaskSet:
     suffix = Path(source).suffix.lower()
     parse = _PARSERS[suffix if suffix in _PARSERS else _looks_like(text)]
     return _distinct(name, parse(name, text))
+
+
+TaskSource: TypeAlias = str | Path | Iterable[Mapping[str, JSON] | Task]
+"""What is read as tasks: a path or `gym:FAMILY`, or the tasks themselves."""
+
+
+def tasks_of(source: TaskSource, name: str = "tasks") -> TaskSet:
+    """The tasks of a source: a path or `gym:FAMILY` as `read_tasks` takes it, or dicts by the same rules, and Tasks.
+
+    Raises InputError, naming the item of `name`, for whatever is not a task, and for two tasks under one id.
+    """
+    if isinstance(source, str | Path):
+        return read_tasks(str(source))
+    if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes):
+        kinds = "a path, gym:FAMILY, or a list of dicts or Tasks"
+        raise InputError(f"{name} must be {kinds}, and it is {shortened(type(source).__name__)}")
+    return _distinct(name, ((f"item {number}", item) for number, item in enumerate(source, 1)))
 
 
 def _text(source: str, name: str) -> str:
@@ -162,7 +179,7 @@ def _distinct(name: str, entries: Iterator[Entry]) -> TaskSet:
     given: dict[str, tuple[str, str]] = {}
     for place, value in entries:
         try:
-            task = _task(value)
+            task = value if isinstance(value, Task) else _task(value)
         except InputError as error:
             raise InputError(f"{name}, {place}: {error}") from error
         own = task.metadata.get("id")
@@ -174,18 +191,20 @@ def _distinct(name: str, entries: Iterator[Entry]) -> TaskSet:
         met = tasks.get(task.id)
         tasks[task.id] = replace(met, count=met.count + 1) if met else task
     if not tasks:
-        raise InputError(f'{name} holds no tasks; write one a line, like {{"input": "2 + 2", "answer": "4"}}')
+        raise InputError(f'{name} holds no tasks; one looks like {{"input": "2 + 2", "answer": "4"}}')
     return TaskSet(tuple(tasks.values()), name, tuple(places.values()))
 
 
 def _task(value: JSON) -> Task:
     """One entry as a task; an InputError says what is wrong, and leaves saying where to the caller."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise InputError(f"expected an object with an input, read {shortened(value)}")
     fields = {field: held for field, held in value.items() if held is not None}
     asked = next((field for field in INPUT_FIELDS if field in fields), None)
     if asked is None:
-        raise InputError(f"no input; name it {_either(INPUT_FIELDS)}; fields seen: {shortened(', '.join(value))}")
+        raise InputError(
+            f"no input; name it {_either(INPUT_FIELDS)}; fields seen: {shortened(', '.join(map(str, value)))}"
+        )
     given = _input(asked, fields.pop(asked))
     answered = next((field for field in ANSWER_FIELDS if field in fields), None)
     answer = None if answered is None else fields.pop(answered)
@@ -195,10 +214,12 @@ def _task(value: JSON) -> Task:
         return Task(given, answer, metadata)
     except (ValueError, RecursionError) as error:
         raise InputError("a value that JSON cannot carry (NaN, Infinity, half a surrogate pair)") from error
+    except TypeError as error:  # from Python: a date, a set, an array
+        raise InputError(f"a value that JSON cannot carry ({shortened(error)})") from error
 
 
 def _input(field: str, value: JSON) -> str | tuple[Message, ...]:
-    if isinstance(value, list) and value:
+    if isinstance(value, list | tuple) and value:
         messages = tuple(_message(f"message {number} of {field}", message) for number, message in enumerate(value, 1))
         if messages[-1]["role"] == "assistant":  # as in files for fine-tuning: the model would be shown its answer
             raise InputError(f"the last of {field} is the assistant's; move its text to a field named answer")

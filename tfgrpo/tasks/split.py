@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..hashing import content_id, derive_seed
 from ..records import Task
 from ..text import counted, shortened
-from .read import TaskSet
+from .read import TaskSet, TaskSource, tasks_of
 
 SMALLEST_VALIDATION = 5
 """Tasks; fewer cannot stand for anything."""
@@ -30,6 +30,31 @@ class Shares:
         if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             wrong = f"shares of {self.validation:g} for validation and {self.test:g} for test"
             raise InputError(f"{wrong} cannot be; neither may be below 0, and both together must be below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Where the tasks that decide and those of the test come from, as a user says it."""
+
+    gated: bool = True
+    """Whether a gate decides at all."""
+    validation: TaskSource | None = None
+    """None: a part of the tasks."""
+    test: TaskSource | None = None
+    """None: a part of the tasks, where validation is one too."""
+    validation_share: float | None = None
+    test_share: float | None = None
+
+    def splits(self, found: TaskSet) -> "Splits":
+        """The splits of the tasks found; raises InputError for a task on two sides, or too few to decide by."""
+        usual, given = Shares(), self.validation is not None or self.test is not None
+        shares = Shares(
+            validation=usual.validation if self.validation_share is None else self.validation_share,
+            test=(0.0 if given or not self.gated else usual.test) if self.test_share is None else self.test_share,
+        )
+        validation = None if self.validation is None else tasks_of(self.validation, "validation")
+        test = None if self.test is None else tasks_of(self.test, "test")
+        return arrange(found, validation, test, shares=shares, gated=self.gated)
 
 
 @dataclass(frozen=True, slots=True)
