@@ -13,7 +13,7 @@ from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Reply, TokenTrace
 from ..rollouts.request import sampling
-from ..token_prior.gradient import is_special
+from ..token_prior.policy import is_special
 
 _PROMPT = "Name a colour."
 _COLD = 0.5

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..model.upstream import Upstream
 from ..records import Backend, CallKey, Prior
 from ..text import counted, shortened
-from ..token_prior.gradient import is_special
+from ..token_prior.policy import is_special
 from .backend import tokenize
 
 _NAMED = 3

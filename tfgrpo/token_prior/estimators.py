@@ -5,14 +5,15 @@ hand, weighted log-odds of the answers' tokens stand in for it. At the end `choi
 is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from ..model.tokenizer import Tokenizer
 from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
+from ..rollouts.group import made_under
 from ..settings import Settings
 from ..surfaces.chat import merge_bias
-from . import choice, gradient, log_odds, path
+from . import choice, gradient, log_odds, path, policy
 from .choice import Choice
 
 EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
@@ -44,7 +45,7 @@ class Estimator(Protocol):
 
 
 class PolicyGradient:
-    """The Estimator of `tokens`."""
+    """The Estimator of `gradient` and `path`."""
 
     name: EstimatorName = "policy gradient"
 
@@ -56,7 +57,7 @@ class PolicyGradient:
     def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
         """As the Protocol says; the groups were sampled under the biases `in_force`."""
         self._steps.append(gradient.step_gradient(groups, in_force, temperature, self._backend, self._settings))
-        self.pieces |= gradient.pieces(groups)
+        self.pieces |= policy.pieces(groups)
         before = {entry.token: entry.bias for entry in self._inherited}
         return path.bias_path(before, self._steps, self._settings)[-1]
 
@@ -91,7 +92,7 @@ class LogOdds:
         """The ids of a text, less what looks like a control token."""
         ids = list(self._tokenizer.encode(text))
         self.pieces |= {token: self._tokenizer.piece_of(token) for token in set(ids) - self.pieces.keys()}
-        return [token for token in ids if not gradient.is_special(self.pieces[token])]
+        return [token for token in ids if not policy.is_special(self.pieces[token])]
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says; all tasks always count."""
@@ -118,8 +119,8 @@ class TokenLearning:
         self._frame, self._backend, self._settings = frame, backend, settings
         self._inherited = inherited
         self._working = {entry.token: entry.bias for entry in inherited}
-        self._attempts: list[choice.WeighedRollouts] = []
-        self._groups: list[Sequence[Group]] = []
+        self._sampled: list[tuple[Sequence[Group], dict[int, float], float]] = []
+        """Of each step its groups, the biases in force, and the temperature."""
         self._estimator: Estimator = (
             PolicyGradient(inherited, backend, settings)
             if backend.logprobs or tokenizer is None
@@ -146,10 +147,7 @@ class TokenLearning:
     def learn(self, groups: Sequence[Group], temperature: float) -> None:
         """Take in a step's groups, sampled at that temperature under `working`."""
         in_force = self._sent(self._working)
-        if self.estimator == "log-odds":
-            self._groups.append(groups)
-        else:
-            self._attempts.append(choice.weighed_rollouts(groups, in_force, temperature))
+        self._sampled.append((groups, in_force, temperature))
         found = self._estimator.learn(groups, in_force, temperature)
         self._working = strongest(found, self._settings.bias_entries)
 
@@ -163,23 +161,28 @@ class TokenLearning:
         """What the evidence of all steps supports, whatever is chosen."""
         return self._estimator.result()
 
-    def choose(self, worth: Mapping[str, float]) -> tuple[tuple[TokenBias, ...], Choice]:
-        """What is kept, and why: the result, or what was inherited; `worth` is what experiences were measured to do."""
+    def choose(self, worth: Mapping[str, float], arms: Collection[str] = ()) -> tuple[tuple[TokenBias, ...], Choice]:
+        """What is kept, and why: the result, or what was inherited; `worth` is what experiences were measured to do.
+
+        It is chosen by the rollouts under these arms of the race, and by those of no arm.
+        """
         found = self.result()
         if found == self._inherited:
             return found, Choice("none", "no token was moved far enough, by enough tasks")
-        chosen = self._choice(worth)
+        chosen = self._choice(worth, arms)
         return found if chosen.scope == "whole answer" else self._inherited, chosen
 
-    def _choice(self, worth: Mapping[str, float]) -> Choice:
+    def _choice(self, worth: Mapping[str, float], arms: Collection[str]) -> Choice:
+        sampled = [(made_under(groups, arms), in_force, heat) for groups, in_force, heat in self._sampled]
         if self.estimator == "log-odds":
-            return choice.choose_by_steps([choice.mean_rewards(groups, worth) for groups in self._groups])
+            return choice.choose_by_steps([choice.mean_rewards(groups, worth) for groups, *_ in sampled])
 
         def without(tasks: frozenset[str]) -> dict[int, float]:
             return self._sent({entry.token: entry.bias for entry in self._estimator.result(tasks)})
 
         start = self._sent({entry.token: entry.bias for entry in self._inherited})
-        return choice.choose(self._attempts, start, without, self._backend, worth=worth, seed=self._settings.seed)
+        weighed = [choice.weighed_rollouts(*step) for step in sampled]
+        return choice.choose(weighed, start, without, self._backend, worth=worth, seed=self._settings.seed)
 
     def as_json(self, chosen: Choice) -> dict[str, JSON]:
         """How the token prior came about, in figures."""

@@ -1,6 +1,6 @@
-"""The token prior: GRPO on a vector of logit biases.
+"""What one step's rollouts say about each token: the policy gradient of GRPO, on a vector of logit biases.
 
-The policy. A bias b_v is added to the logit of token v, so at temperature T the sampled policy is
+A bias b_v is added to the logit of token v, so at temperature T the sampled policy is
 
     pi_b(v | s) = exp((l_v(s) + b_v) / T) / Z,        d/db_v log pi_b(y | s) = (1[y = v] - pi_b(v | s)) / T.
 
@@ -14,53 +14,27 @@ mean KL divergence of the new policy from the old one, at the positions where it
 limit; |b_v| is capped. The prior changes only between steps: the gradient is that of the policy which was sampled.
 Requests carry the strongest biases only (`bias_entries`); the iterate behind them moves every listed token.
 
-What p_it is known from. Servers report log-probabilities of the K likeliest tokens and of the sampled one, mostly at
-T = 1 and, llama.cpp for one, *before* the bias. With x_v the reported log-probability,
-
-    pi_b(v) = exp((x_v + b_v) / T) / (sum over listed u of exp((x_u + b_u) / T) + tail).
-
-The probability outside the list is R = 1 - sum exp(x_u). At T = 1 the tail is R exactly, for unbiased tail tokens. At
-T < 1 each unlisted token has x <= x_K, so tail <= R exp(x_K (1/T - 1)): that bound is what is used, and tail / Z bounds
-the relative error of every p. At T > 1 the same expression is a lower bound, and what is used; from above the tail is
-bounded by R spread evenly over a whole vocabulary of at most n = VOCABULARY tokens, n^(1 - 1/T) R^(1/T), and what lies
-between the two, over Z, bounds the relative error. Its mean over positions is reported; above LOOSE_TAIL rollouts go on
-at T = 1. Tokens outside the list enter with p = 0: the gradient of such a token is off by
-less than A_i exp(x_K / T) / Z a position.
-
-Which tokens survive. The bias that is kept is the average of the iterates, weighted by their step number (early ones
-lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
-leave-one-out path through all steps (under the gradients that were sampled, so later steps do not make up for the task
-that is missing: an approximation): a z of the gradient would vanish at convergence, and drop the best tokens. The
-threshold on |z| is low, because the word of a label is wanted by its own tasks and unwanted by all others: its z is
-modest however right its bias is, and to drop one label of several is worse than to drop none. What keeps out the words
-of single tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
-
-    m = (sum_j |g_j|)^2 / sum_j g_j^2,
-
-which is 1 for a token that one task alone moves and J for one that all J move alike. Biases too small to matter are
-dropped too.
+`policy` says what p_it is known from, and how far it may be off: the mean of that bound over positions is reported, and
+above LOOSE_TAIL rollouts go on at T = 1. Tokens outside the list enter with p = 0: the gradient of such a token is off
+by less than A_i exp(x_K / T) / Z a position, where x_K is the last log-probability of the list. `path` follows the
+steps, and says which tokens survive.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..records import Backend, Group, TokenTrace
 from ..rollouts.advantage import advantages, group_kind
 from ..settings import Settings
+from .policy import Floats, Ints, is_special, look_up, packed, pieces, policy
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
 DECIDED = 0.99
 """A position whose likeliest token has more than this probability takes no part in the KL limit."""
 LOOSE_TAIL = 0.25
 """Mean bound on the relative error of probabilities from which on rollouts are sampled at T = 1, where it is 0."""
-VOCABULARY = 2**18
-"""Tokens that any tokenizer in use has, at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,29 +71,6 @@ class Gradient:
     """As in Positions."""
 
 
-def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
-    """pi_b of the listed tokens, shape (N, C), and the bound on their relative error at each position, shape (N,).
-
-    `reported` are log-probabilities, the sampled token's first, with -inf where there is none; `bias` the biases that
-    were in force; both (N, C).
-    """
-    inverse = 1.0 if backend.includes_temperature else 1.0 / temperature
-    rest = np.clip(1.0 - np.exp(reported).sum(axis=1), 0.0, 1.0)
-    others = reported[:, 1:]  # the sampled token may be less likely than tokens that are not listed: it bounds nothing
-    least = np.where(np.isfinite(others), others, 0.0).min(axis=1, initial=0.0)
-    tail = rest * np.exp(least * (inverse - 1.0))
-    unknown = tail if inverse > 1 else np.maximum(VOCABULARY ** (1.0 - inverse) * rest**inverse - tail, 0.0)
-    weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
-    total = weights.sum(axis=1) + tail
-    return weights / total[:, None], unknown / total
-
-
-def is_special(piece: bytes) -> bool:
-    """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
-    text = piece.strip()
-    return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)
-
-
 def positions(
     groups: Sequence[Group], bias: Mapping[int, float], frame_temperature: float, backend: Backend, settings: Settings
 ) -> tuple[Positions, tuple[str, ...]]:
@@ -150,34 +101,6 @@ def positions(
         bound,
     )
     return found, tuple(tasks)
-
-
-def packed(traces: Sequence[TokenTrace]) -> tuple[Ints, Floats, Ints]:
-    """Token ids and reported log-probabilities of all positions, shapes (N, C), and each trace's number of them.
-
-    Column 0 was sampled; -1 and -inf where there is no token.
-    """
-    lengths = np.array([len(trace.ids) for trace in traces], dtype=np.int64)
-    width = max((trace.ids.shape[1] for trace in traces), default=1)
-    tokens = np.full((int(lengths.sum()), width), -1, dtype=np.int64)
-    reported = np.full(tokens.shape, -np.inf)
-    start = 0
-    for trace in traces:
-        stop = start + len(trace.ids)
-        tokens[start:stop, : trace.ids.shape[1]] = trace.ids
-        reported[start:stop, : trace.ids.shape[1]] = trace.logprobs
-        start = stop
-    return tokens, reported, lengths
-
-
-def look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
-    """The value of each token, 0 where there is none; same shape as `tokens`."""
-    if not values:
-        return np.zeros(tokens.shape)
-    known = np.array(sorted(values), dtype=np.int64)
-    table = np.array([values[int(token)] for token in known])
-    place = np.clip(np.searchsorted(known, tokens), 0, len(known) - 1)
-    return np.where(known[place] == tokens, table[place], 0.0)
 
 
 def gradient(found: Positions, tasks: tuple[str, ...], special: set[int], temperature: float) -> Gradient:
@@ -247,13 +170,3 @@ def step_gradient(
     found, tasks = positions(groups, bias, temperature, backend, settings)
     special = {token for token, piece in pieces(groups).items() if is_special(piece)}
     return within_kl_limit(gradient(found, tasks, special, temperature), found, temperature, settings)
-
-
-def pieces(groups: Sequence[Group]) -> dict[int, bytes]:
-    """The bytes of every token that was listed."""
-    known: dict[int, bytes] = {}
-    for group in groups:
-        for rollout in group.rollouts:
-            if rollout.trace is not None:
-                known.update(rollout.trace.pieces)
-    return known

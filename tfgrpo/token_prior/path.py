@@ -1,4 +1,18 @@
-"""The biases step by step under the gradients, and which tokens survive. Pure; `gradient` derives all of it."""
+"""The biases step by step under the gradients, and which tokens survive. Pure.
+
+The bias that is kept is the average of the iterates, weighted by their step number (early ones
+lag). z_v is that average over its jackknife standard deviation, leaving out whole tasks and following each
+leave-one-out path through all steps (under the gradients that were sampled, so later steps do not make up for the task
+that is missing: an approximation): a z of the gradient would vanish at convergence, and drop the best tokens. The
+threshold on |z| is low, because the word of a label is wanted by its own tasks and unwanted by all others: its z is
+modest however right its bias is, and to drop one label of several is worse than to drop none. What keeps out the words
+of single tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
+
+    m = (sum_j |g_j|)^2 / sum_j g_j^2,
+
+which is 1 for a token that one task alone moves and J for one that all J move alike. Biases too small to matter are
+dropped too.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +21,8 @@ import numpy as np
 
 from ..records import TokenBias
 from ..settings import Settings
-from .gradient import Floats, Gradient, Ints, look_up, natural_step
+from .gradient import Gradient, natural_step
+from .policy import Floats, Ints, look_up
 
 FINEST = 1e-3
 """Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
