@@ -12,7 +12,7 @@ from tfgrpo.errors import StoreError
 from tfgrpo.evaluation.difference import Difference
 from tfgrpo.records import Decision, Frame, Prior, Run, RunStatus, Usage
 from tfgrpo.report import Figures, gather_figures, verdict
-from tfgrpo.report.figures import clustered
+from tfgrpo.report.gather import mean_over_tasks
 from tfgrpo.store import Store
 from tfgrpo.trials import Reached
 
@@ -50,20 +50,20 @@ async def test_spend_adds_up_over_the_stages_in_the_order_they_began(store: Stor
 
 async def test_experiences_come_with_their_last_effect_and_verdict_the_strongest_first(store: Store) -> None:
     figures = await told(store)
-    assert [one.experience.text for one in figures.tried] == [stories.HELPS, stories.HURTS]
-    helps, hurts = figures.tried
+    assert [one.experience.text for one in figures.experiences] == [stories.HELPS, stories.HURTS]
+    helps, hurts = figures.experiences
     assert helps.effect and hurts.effect
     assert (helps.effect.mean, hurts.effect.mean) == (0.12, -0.09)
     assert np.allclose(helps.interval or (), (0.12 - 1.96 * 0.03, 0.12 + 1.96 * 0.03), atol=1e-4)
-    assert [one.decision.verdict for one in figures.tried if one.decision] == ["kept", "retired"]
+    assert [one.decision.verdict for one in figures.experiences if one.decision] == ["kept", "retired"]
     assert (helps.in_prior, hurts.in_prior) == (True, False)
 
 
 async def test_what_was_decided_after_the_run_stands_beside_its_verdict(store: Store) -> None:
     run, _ = await stories.tell(store)
-    name = gather_figures(store, run.id).tried[0].experience.id
+    name = gather_figures(store, run.id).experiences[0].experience.id
     store.add_decisions("default", [Decision(name, "retired", "too slow", "ann")])
-    helps = gather_figures(store, run.id).tried[0]
+    helps = gather_figures(store, run.id).experiences[0]
     assert helps.decision and helps.since
     assert (helps.decision.verdict, helps.since.by) == ("kept", "ann")
 
@@ -88,14 +88,14 @@ async def test_the_prior_of_a_run_is_the_one_that_it_made_live(store: Store) -> 
 
 def test_the_interval_is_as_wide_as_the_tasks_differ_however_many_attempts_there_are() -> None:
     counts = np.full(16, 1_000)
-    same, apart = clustered(counts * 0.5, counts), clustered(np.array([0.0, 1_000.0] * 8), counts)
+    same, apart = mean_over_tasks(counts * 0.5, counts), mean_over_tasks(np.array([0.0, 1_000.0] * 8), counts)
     assert (same.low, same.mean, same.high) == (0.5, 0.5, 0.5)
     assert apart.low is not None and apart.high is not None
     assert apart.high - apart.low == pytest.approx(2 * 1.96 * 0.5 / 4, rel=0.15)
 
 
 def test_a_single_task_has_no_interval() -> None:
-    assert clustered(np.array([3.0]), np.array([4])).low is None
+    assert mean_over_tasks(np.array([3.0]), np.array([4])).low is None
 
 
 def test_an_unknown_run_says_where_runs_are_listed(store: Store) -> None:
@@ -134,7 +134,13 @@ async def test_a_run_that_made_nothing_says_why(
 def test_a_run_in_which_nothing_happened_has_empty_figures(store: Store) -> None:
     run, _ = store.begin(Run("learn", "default", Frame("m"), {}, (), "exact"))
     figures = gather_figures(store, run.id)
-    assert (figures.steps, figures.tried, figures.refused, figures.failures, figures.stages) == ((), (), (), (), {})
+    assert (figures.steps, figures.experiences, figures.refused, figures.failures, figures.stages) == (
+        (),
+        (),
+        (),
+        (),
+        {},
+    )
 
 
 @pytest.mark.parametrize(

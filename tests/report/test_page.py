@@ -14,6 +14,7 @@ import pytest
 from tests import stories
 from tests.cli.test_cli import one_line
 from tests.cli.test_store import tfgrpo, works
+from tests.help import commands
 from tfgrpo.cli import main
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.records import (
@@ -158,7 +159,7 @@ async def test_what_it_cost_is_said_where_a_price_is_given(store: Store) -> None
 
 async def test_what_was_refused_and_what_failed_is_counted_with_examples(store: Store) -> None:
     _, page = await told(store)
-    for text in ("it gives away the answer of a task", *stories.LEAKS, "14 attempts failed: timed out", "no JSON"):
+    for text in ("it gives away the answer of a task", *stories.LEAKS, "14 rollouts failed: timed out", "no JSON"):
         assert text in page.words["page"]
 
 
@@ -307,8 +308,9 @@ def test_an_evaluation_on_a_few_tasks_has_no_interval(store: Store) -> None:
 
 def test_every_option_of_the_command_that_repeats_a_run_exists() -> None:
     options = {
-        name: {option for one in main.commands[name].params if isinstance(one, click.Option) for option in one.opts}
-        for name in ("learn", "eval")
+        name: {option for one in command.params if isinstance(one, click.Option) for option in one.opts}
+        for name, command in commands(main, "")
+        if name.strip() in ("learn", "eval")
     }
     for name, option in {**VALUES, **SWITCHES, **NAMED}.items():
         assert option in options["eval" if name == "repeats" else "learn"]

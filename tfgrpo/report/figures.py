@@ -1,32 +1,14 @@
-"""What a report says of one run, in figures: read from the store, computed once, free of any form."""
+"""What a report says of one run, in figures, free of any form; `gather` reads them from the store."""
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..evaluation.difference import FEWEST, Difference
 from ..experiences.credit import effect_interval
-from ..records import Decision, Effect, Experience, Group, Prior, PriorState, Rollout, Usage
-from ..rollouts.advantage import GroupKind, group_kind
-from ..store import RunEntry, Store
-from ..text import shortened
+from ..records import Decision, Effect, Experience, Prior, PriorState, Usage
+from ..rollouts.advantage import GroupKind
+from ..store import RunEntry
 from ..trials import GateTrial, Role
-
-MOST_EXAMPLES = 3
-"""Examples shown of each thing that is counted."""
-_BLOCK, _BLOCKS = 100, 100
-"""Resamples behind an interval: so many blocks of so many."""
-_NAMED = (
-    (re.compile(r"\btask_[0-9a-f]+"), "a task"),
-    (re.compile(r"\bexp_[0-9a-f]+"), "another experience"),
-    (re.compile(r"\d+"), "…"),
-)
-"""What reasons name, and what stands for it where it differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +21,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepFigures:
     """One step of learning."""
 
     number: int
@@ -54,7 +36,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class ReportedExperience:
     """An experience that a run proposed, measured or judged."""
 
     experience: Experience
@@ -73,7 +55,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedProposals:
     """Proposals that were refused for one reason."""
 
     why: str
@@ -82,7 +64,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedRollouts:
     """Rollouts that failed in one way."""
 
     error: str
@@ -90,7 +72,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmFigures:
     """What one arm of an evaluation reached."""
 
     mean: float
@@ -100,13 +82,13 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class EvaluationFigures:
     """An evaluation: arms on the same tasks, which learning did not see."""
 
     run: str
     tasks: int
     repeats: int
-    arms: Mapping[str, Arm]
+    arms: Mapping[str, ArmFigures]
     contrasts: Mapping[str, Difference]
     """By name, as `learned - frozen`, which is the first."""
     constant: str | None
@@ -132,20 +114,20 @@ class Figures:
     entry: RunEntry
     stages: Mapping[str, Usage]
     """What the calls of each stage have cost, over all starts of the run."""
-    steps: tuple[Step, ...]
+    steps: tuple[StepFigures, ...]
     prior: Prior | None
     """What the run made, or, for an evaluation, measured."""
     state: PriorState | None
     """What became of that prior in the namespace, by now."""
     trial: GateTrial | None
     """The trial that this run made of that prior, if it made one."""
-    measured: Measured | None
+    measured: EvaluationFigures | None
     """The evaluation itself, or the last one of the prior that the run made."""
-    tried: tuple[Tried, ...]
+    experiences: tuple[ReportedExperience, ...]
     """Strongest effect first, then in order of arrival."""
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedProposals, ...]
     """Most frequent first."""
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedRollouts, ...]
     """Most frequent first."""
     held_out: Mapping[Role, int]
     """How many tasks the run kept from learning, by what for."""
@@ -155,172 +137,3 @@ class Figures:
     def error(self) -> str:
         """What ended a run that failed."""
         return str(self.entry.run.result.get("error") or "")
-
-
-def gather_figures(store: Store, given: str) -> Figures:
-    """The figures of the run with this id, or the only one whose id begins so; StoreError where there is none."""
-    entry = store.run_entry(given)
-    run = entry.run
-    learning, groups = run.kind == "learn", store.groups(run.id)
-    prior = _prior(store, entry)
-    tried = _tried(store, entry, prior) if learning else ()
-    refused = [one for one in tried if one.decision and one.decision.verdict == "refused"]
-    notes = run.result.get("notes")
-    return Figures(
-        entry=entry,
-        stages=store.spent_by_stage(run.id),
-        steps=_steps(groups) if learning else (),
-        prior=prior,
-        state=_state(store, run.namespace, prior),
-        trial=_trial(store, run.id, prior),
-        measured=_measured(entry if run.kind == "eval" else _evaluation(store, run.namespace, prior)),
-        tried=tuple(one for one in tried if one not in refused),
-        refused=_refused(refused),
-        failures=_failures(groups),
-        held_out=_held_out(store, entry),
-        notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
-    )
-
-
-def clustered(sums: NDArray[np.float64], counts: NDArray[np.int64], seed: int = 0) -> Interval:
-    """The mean of all rewards with a percentile bootstrap over tasks (Efron 1979); sums and counts by task, shape (T,).
-
-    Every task must have a scored rollout.
-    """
-    mean, size = float(sums.sum() / counts.sum()), len(sums)
-    if size < 2:
-        return Interval(mean)
-    rng, means = np.random.default_rng(seed), []
-    for _ in range(_BLOCKS):
-        drawn = rng.integers(size, size=(_BLOCK, size))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return Interval(mean, float(low), float(high))
-
-
-def reward_of(rollouts: Sequence[Rollout], seed: int = 0) -> Interval | None:
-    """The mean reward of these rollouts, with its interval over tasks; None where none is scored."""
-    by_task: dict[str, list[float]] = {}
-    for rollout in rollouts:
-        if rollout.reward is not None:
-            by_task.setdefault(rollout.task.id, []).append(rollout.reward)
-    if not by_task:
-        return None
-    rewards = by_task.values()
-    return clustered(np.array([sum(of) for of in rewards]), np.array([len(of) for of in rewards]), seed)
-
-
-def _steps(groups: Sequence[Group]) -> tuple[Step, ...]:
-    found = []
-    for step in sorted({group.step for group in groups}):
-        of_step = [group for group in groups if group.step == step]
-        rollouts = [rollout for group in of_step for rollout in group.rollouts]
-        scored = sum(rollout.reward is not None for rollout in rollouts)
-        kinds = Counter[GroupKind](group_kind(group) for group in of_step)
-        found.append(Step(step + 1, reward_of(rollouts, step), scored, len(rollouts) - scored, dict(kinds)))
-    return tuple(found)
-
-
-def _prior(store: Store, entry: RunEntry) -> Prior | None:
-    """The prior that a learning made, if it made one; that which an evaluation measured."""
-    run = entry.run
-    if run.kind == "eval":
-        return store.prior(run.parent) if run.parent else None
-    made = [
-        event.prior for event in store.lineage(run.namespace) if event.run == run.id and event.state != "superseded"
-    ]
-    return store.prior(made[-1]) if made else None
-
-
-def _state(store: Store, namespace: str, prior: Prior | None) -> PriorState | None:
-    """What the last event of a namespace says of a prior."""
-    states = [event.state for event in store.lineage(namespace) if prior and event.prior == prior.id]
-    return states[-1] if states else None
-
-
-def _trial(store: Store, run_id: str, prior: Prior | None) -> GateTrial | None:
-    found = [one for one in store.trials(run=run_id) if prior and one.candidate == prior.id]
-    return found[-1] if found else None
-
-
-def _evaluation(store: Store, namespace: str, prior: Prior | None) -> RunEntry | None:
-    """The last finished evaluation of a prior."""
-    found = [
-        entry
-        for entry in store.runs(namespace)
-        if prior and (entry.run.kind, entry.run.status, entry.run.parent) == ("eval", "finished", prior.id)
-    ]
-    return found[-1] if found else None
-
-
-def _measured(entry: RunEntry | None) -> Measured | None:
-    if entry is None or "difference" not in entry.run.result:
-        return None
-    told = entry.run.result
-    contrasts = told.get("differences") or {"learned - frozen": told["difference"]}
-    passed = told.get("pass_at_k") or {}
-    return Measured(
-        run=entry.run.id,
-        tasks=told["tasks"],
-        repeats=told["repeats"],
-        arms={arm: Arm(mean, passed.get(arm)) for arm, mean in told["means"].items()},
-        contrasts={name: Difference(**found) for name, found in contrasts.items()},
-        constant=told["constant"],
-        constant_mean=told["constant_mean"],
-        lost_tasks=told["lost_tasks"],
-    )
-
-
-def _tried(store: Store, entry: RunEntry, prior: Prior | None) -> tuple[Tried, ...]:
-    run, held = entry.run, {experience.id for experience in prior.experiences} if prior else set()
-    effects = {effect.experience: effect for effect in store.effects(run.namespace, run.id)}
-    verdicts = {decision.experience: decision for decision in store.decisions(run.namespace, run.id)}
-    found = []
-    for status in store.experiences(run.namespace):
-        name, standing = status.experience.id, status.decision
-        if name in effects or name in verdicts or name in held:
-            verdict = verdicts.get(name)
-            since = standing if verdict and standing != verdict else None
-            found.append(Tried(status.experience, effects.get(name), verdict or standing, since, name in held))
-    return tuple(sorted(found, key=lambda one: -one.effect.mean if one.effect else np.inf))
-
-
-def _refused(refused: Sequence[Tried]) -> tuple[Refused, ...]:
-    """By reason, whichever task, experience or number a reason names."""
-    reasons: dict[str, list[tuple[str, str]]] = {}
-    for one in refused:
-        why = one.decision.why if one.decision else ""
-        reasons.setdefault(_general(why), []).append((why, one.experience.text))
-    ordered = sorted(reasons.items(), key=lambda found: -len(found[1]))
-    return tuple(
-        Refused(
-            cases[0][0] if len({why for why, _ in cases}) == 1 else general,
-            len(cases),
-            tuple(text for _, text in cases[:MOST_EXAMPLES]),
-        )
-        for general, cases in ordered
-    )
-
-
-def _general(why: str) -> str:
-    """A reason with what it names left open."""
-    for pattern, open_one in _NAMED:
-        why = pattern.sub(open_one, why)
-    return why
-
-
-def _held_out(store: Store, entry: RunEntry) -> dict[Role, int]:
-    run, roles = entry.run, get_args(Role)
-    return {
-        role: len(store.held_out(run.namespace, role)[run.settings[role]]) for role in roles if role in run.settings
-    }
-
-
-def _failures(groups: Sequence[Group]) -> tuple[Failure, ...]:
-    errors = Counter(
-        shortened(rollout.error or "no reward", 300)
-        for group in groups
-        for rollout in group.rollouts
-        if rollout.reward is None
-    )
-    return tuple(Failure(error, count) for error, count in errors.most_common())

@@ -18,7 +18,7 @@ from .verdict import e_value, points, verdict
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TRIED, BIASES, FAILURES = 100, 20, 10
+EXPERIENCES, BIASES, FAILURES = 100, 20, 10
 """At most so many are shown of each."""
 _HARMLESS = "\n\t\u200c\u200d"
 """Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
@@ -35,7 +35,7 @@ def render_page(figures: Figures, prices: Prices | None = None) -> str:
     from .plots import KINDS
 
     gate, measured = figures.trial, figures.measured
-    tried, biases = figures.tried[:TRIED], _strongest(figures)[:BIASES]
+    experiences, biases = figures.experiences[:EXPERIENCES], _strongest(figures)[:BIASES]
     present = {kind for step in figures.steps for kind in step.kinds}
     scored = [step.reward for step in figures.steps if step.reward]
     return (
@@ -54,9 +54,9 @@ def render_page(figures: Figures, prices: Prices | None = None) -> str:
                 "first": scored[0] if scored else None,
                 "last": scored[-1] if scored else None,
                 "kinds": [kind for kind in KINDS if kind in present],
-                "plots": gallery(figures, tried, biases),
-                "tried": tried,
-                "more_tried": len(figures.tried) - len(tried),
+                "plots": gallery(figures, experiences, biases),
+                "experiences": experiences,
+                "more_experiences": len(figures.experiences) - len(experiences),
                 "biases": biases,
                 "more_biases": len(_strongest(figures)) - len(biases),
                 "failures": figures.failures[:FAILURES],

@@ -20,7 +20,7 @@ from .canvas import (
     UNSURE,
     drawn,
 )
-from .figures import Step
+from .figures import StepFigures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ KINDS: Mapping[GroupKind, str] = {
 }
 
 
-def rewards(steps: Sequence[Step], name: str) -> Markup:
+def rewards(steps: Sequence[StepFigures], name: str) -> Markup:
     """The mean reward of each step that was scored, with its interval over tasks."""
     found = [(step.number, step.reward) for step in steps if step.reward]
     at, means = [number for number, _ in found], [100 * reward.mean for _, reward in found]
@@ -58,7 +58,7 @@ def rewards(steps: Sequence[Step], name: str) -> Markup:
     return _plot(draw, name)
 
 
-def kinds(steps: Sequence[Step], name: str) -> Markup:
+def kinds(steps: Sequence[StepFigures], name: str) -> Markup:
     """What share of each step's groups could teach, and what the others were."""
     at = [step.number for step in steps]
     totals = [sum(step.kinds.values()) for step in steps]

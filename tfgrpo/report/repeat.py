@@ -1,4 +1,4 @@
-"""How to repeat a run: a command line, the files that it names, and the settings that no option sets. Pure."""
+"""How a run can be repeated: a command line, the files that it names, and the settings that no option sets. Pure."""
 
 import json
 import shlex

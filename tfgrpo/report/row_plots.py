@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 260, 20
 """In CSS pixels."""
 
 
-def strip(
+def interval_row(
     limits: tuple[float, float],
     mean: float,
     name: str,
@@ -38,7 +38,7 @@ def strip(
     return _row(limits, [*row, point], name)
 
 
-def bar(limits: tuple[float, float], value: float, name: str) -> Markup:
+def bar_row(limits: tuple[float, float], value: float, name: str) -> Markup:
     """One row of a bar chart around zero."""
     from matplotlib.patches import Rectangle
 
@@ -46,8 +46,8 @@ def bar(limits: tuple[float, float], value: float, name: str) -> Markup:
     return _row(limits, [Rectangle((zero, 0.22), end - zero, 0.56, color=GOOD if value > 0 else BAD)], name)
 
 
-def scale(limits: tuple[float, float], name: str, *, signed: bool = False) -> Markup:
-    """The axis that rows share."""
+def axis_row(limits: tuple[float, float], name: str, *, signed: bool = False) -> Markup:
+    """The axis that the rows of a table share, as its first row."""
     from matplotlib.ticker import MaxNLocator
 
     def draw(figure: "Figure") -> None:

@@ -1,4 +1,4 @@
-"""Is it real? One run's outcome in a line, and a sentence that says on what it rests. Pure."""
+"""One run's outcome in a line, and a sentence that says on what it rests. Pure."""
 
 from dataclasses import dataclass, replace
 from math import exp
@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from ..text import counted
 from ..trials import GateTrial, TrialOutcome
-from .figures import Figures, Measured
+from .figures import EvaluationFigures, Figures
 
 Tone: TypeAlias = Literal["good", "bad", "unsure"]
 
@@ -100,7 +100,7 @@ def _evaluated(figures: Figures) -> RunVerdict:
     return RunVerdict(f"No difference shown: {points(gain.mean)} points", told, "unsure")
 
 
-def _elsewhere(measured: Measured | None) -> str:
+def _elsewhere(measured: EvaluationFigures | None) -> str:
     """What an evaluation has found, in a sentence."""
     if measured is None:
         return ""
