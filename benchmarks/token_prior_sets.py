@@ -16,7 +16,7 @@ from tfgrpo.hashing import derive_seed
 from tfgrpo.records import Frame, Message, Rollout, Task
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import Reward
-from tfgrpo.tasks.gym import GymReward
+from tfgrpo.rollouts.rewards.verified import GymReward
 from tfgrpo.tasks.read import read_tasks
 
 DATA = Path(__file__).parent / "data"

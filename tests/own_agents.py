@@ -9,7 +9,7 @@ import openai
 from tfgrpo.records import Task, message_text
 
 RUNS: list[str] = []
-"""The tasks that were attempted, in order."""
+"""The tasks that were rolled out, in order."""
 release = threading.Event()
 """Ends `stuck`."""
 

@@ -47,7 +47,7 @@ def test_divided_advantages_ignore_the_rewards_scale_and_undivided_ones_keep_it(
 
 
 @given(rewards)
-def test_a_better_attempt_never_has_the_smaller_advantage(given: list[float]) -> None:
+def test_a_better_rollout_never_has_the_smaller_advantage(given: list[float]) -> None:
     order = np.argsort(given, kind="stable")
     assert (np.diff(advantages(np.array(given))[order]) >= 0).all()
 

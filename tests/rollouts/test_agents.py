@@ -41,12 +41,13 @@ from tfgrpo.records import (
     Usage,
     message_text,
 )
-from tfgrpo.rollouts.agents import Agent, CommandAgent, FunctionAgent, executors, load_agent
-from tfgrpo.rollouts.agents.agent import ModelAddress, told
+from tfgrpo.rollouts.agents import Agent, CommandAgent, FunctionAgent, load_agent
+from tfgrpo.rollouts.agents.agent import ModelAddress, last_words
 from tfgrpo.rollouts.agents.command import environment
 from tfgrpo.rollouts.agents.session import Call, Session, Terms, read_request
 from tfgrpo.rollouts.agents.trajectory import joined, trajectory
 from tfgrpo.rollouts.executor import Executor
+from tfgrpo.rollouts.maker import executors
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
@@ -122,7 +123,7 @@ def released() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def attempts(
+async def rolling(
     agent: Agent,
     model: ScriptedModel,
     settings: Settings | None = None,
@@ -140,7 +141,7 @@ async def attempts(
         yield make(FRAME, backend, run="run_1", stage="rollout", seed=3, top_logprobs=5)
 
 
-async def attempt(
+async def rolled(
     agent: Agent,
     model: ScriptedModel,
     settings: Settings | None = None,
@@ -150,7 +151,7 @@ async def attempt(
     journal: Journal | None = None,
     budget: Budget | None = None,
 ) -> Rollout:
-    async with attempts(agent, model, settings, journal=journal, budget=budget) as executor:
+    async with rolling(agent, model, settings, journal=journal, budget=budget) as executor:
         return await executor(task, prior, 2, 5)
 
 
@@ -171,7 +172,7 @@ async def test_a_program_is_biased_and_recorded_with_its_tool_calls_and_results(
     program: Program,
 ) -> None:
     model = ScriptedModel(tool_user)
-    rollout = await attempt(program(SDK), model)
+    rollout = await rolled(program(SDK), model)
     assert rollout.error is None
     assert rollout.text == 'billing, found: {"word": "charge"}'
     roles = [message["role"] for message in rollout.messages]
@@ -190,7 +191,7 @@ async def test_a_program_is_biased_and_recorded_with_its_tool_calls_and_results(
 
 async def test_a_program_without_any_library_is_biased_and_recorded(program: Program) -> None:
     model = always()
-    rollout = await attempt(program(PRINTS), model)
+    rollout = await rolled(program(PRINTS), model)
     assert (rollout.text, rollout.error) == ("billing", None)
     assert [message["role"] for message in rollout.messages] == ["system", "user", "assistant"]
     assert "logit_bias" in model.requests[0]
@@ -198,7 +199,7 @@ async def test_a_program_without_any_library_is_biased_and_recorded(program: Pro
 
 async def test_streamed_calls_are_answered_with_events(program: Program) -> None:
     model = always("billing it is")
-    rollout = await attempt(program(STREAMING), model)
+    rollout = await rolled(program(STREAMING), model)
     assert (rollout.text, rollout.error) == ("billing it is", None)
     assert "stream" not in model.requests[0]
     assert "stream_options" not in model.requests[0]
@@ -207,18 +208,18 @@ async def test_streamed_calls_are_answered_with_events(program: Program) -> None
 async def test_a_task_is_one_argument_and_no_shell_reads_it(program: Program, tmp_path: Path) -> None:
     evil = f"$(touch {tmp_path}/owned); `touch {tmp_path}/owned` 'a' \"b\" {{input}} \\ \n* é 漢"
     model = always()
-    rollout = await attempt(program(URLLIB + "print(repr(sys.argv[1:]))"), model, task=Task(evil))
+    rollout = await rolled(program(URLLIB + "print(repr(sys.argv[1:]))"), model, task=Task(evil))
     assert rollout.text == repr([evil])
     assert not (tmp_path / "owned").exists()
     both = program(URLLIB + "print(repr(sys.argv[1:]))", "--ask={input} 'two words'")
-    assert (await attempt(both, model, task=Task("a b"))).text == repr(["--ask=a b", "two words"])
+    assert (await rolled(both, model, task=Task("a b"))).text == repr(["--ask=a b", "two words"])
 
 
 async def test_the_upstreams_key_does_not_reach_a_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
     monkeypatch.setenv("COPY_OF_IT", "sk-very-secret-0123456789")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    rollout = await attempt(program(URLLIB + "print(json.dumps(dict(os.environ)))"), always())
+    rollout = await rolled(program(URLLIB + "print(json.dumps(dict(os.environ)))"), always())
     assert "very-secret" not in rollout.text
     assert json.loads(rollout.text)["OPENAI_BASE_URL"].startswith("http://127.0.0.1:")
 
@@ -245,11 +246,11 @@ def test_a_program_calls_past_any_proxy_and_keeps_the_rest_of_its_environment() 
     ],
     ids=["crash", "code", "secret", "bearer", "signal", "nothing", "too much", "no call", "at once"],
 )
-async def test_a_program_that_fails_is_an_attempt_with_an_error(
+async def test_a_program_that_fails_is_a_rollout_with_an_error(
     program: Program, source: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_TOKEN", "0123456789")
-    rollout = await attempt(program(source), always())
+    rollout = await rolled(program(source), always())
     assert rollout.error is not None
     assert why in rollout.error
     assert len(rollout.error) < 400
@@ -258,8 +259,8 @@ async def test_a_program_that_fails_is_an_attempt_with_an_error(
 
 
 @pytest.mark.parametrize("text", ["a\0b", "x" * 200_000])
-async def test_a_task_that_no_argument_can_hold_is_an_attempt_with_an_error(program: Program, text: str) -> None:
-    assert "cannot be started" in ((await attempt(program(PRINTS), always(), task=Task(text))).error or "")
+async def test_a_task_that_no_argument_can_hold_is_a_rollout_with_an_error(program: Program, text: str) -> None:
+    assert "cannot be started" in ((await rolled(program(PRINTS), always(), task=Task(text))).error or "")
 
 
 SLEEPS = (
@@ -294,7 +295,7 @@ async def test_a_program_that_never_ends_is_killed_with_its_children(
 ) -> None:
     monkeypatch.setenv("PIDS", str(pids := tmp_path / "pids"))
     agent = program(SLEEPS + "time.sleep(600)")
-    rollout = await attempt(agent, always(), Settings(agent_timeout=3.0))
+    rollout = await rolled(agent, always(), Settings(agent_timeout=3.0))
     assert rollout.error == "the agent gave no answer within 3 s (--agent-timeout)"
     assert rollout.usage.calls == 1
     assert gone(pids)
@@ -304,17 +305,17 @@ async def test_children_that_outlive_their_program_are_ended_and_hold_nothing_up
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIDS", str(pids := tmp_path / "pids"))
-    rollout = await attempt(program(SLEEPS + "print(said)"), always())
+    rollout = await rolled(program(SLEEPS + "print(said)"), always())
     assert (rollout.text, rollout.error) == ("billing", None)
     assert gone(pids)
 
 
-async def test_an_attempt_that_is_cancelled_kills_its_program(
+async def test_a_rollout_that_is_cancelled_kills_its_program(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIDS", str(pids := tmp_path / "pids"))
     journal = MemoryJournal()
-    work = asyncio.create_task(attempt(program(SLEEPS + "time.sleep(600)"), always(), journal=journal))
+    work = asyncio.create_task(rolled(program(SLEEPS + "time.sleep(600)"), always(), journal=journal))
     while not (pids.exists() and " " in pids.read_text()):
         await asyncio.sleep(0.01)
     work.cancel()
@@ -327,7 +328,7 @@ async def test_an_attempt_that_is_cancelled_kills_its_program(
 @pytest.mark.parametrize("name", ["route", "route_async"])
 async def test_a_function_is_given_a_biased_and_recorded_client(name: str) -> None:
     model = ScriptedModel(lambda body: "billing" if "first" not in message_text(body["messages"][-1]) else "hm")
-    rollout = await attempt(FunctionAgent(f"tests.own_agents:{name}"), model)
+    rollout = await rolled(FunctionAgent(f"tests.own_agents:{name}"), model)
     assert (rollout.text, rollout.error) == ("billing", None)
     assert all("logit_bias" in body and body["temperature"] == 0.9 for body in model.requests)
     assert rollout.usage.calls == len(model.requests)
@@ -348,18 +349,18 @@ async def test_a_function_is_given_a_biased_and_recorded_client(name: str) -> No
         ("stuck_async", "the agent gave no answer within 0.5 s (--agent-timeout)"),
     ],
 )
-async def test_a_function_that_fails_is_an_attempt_with_an_error(name: str, error: str) -> None:
-    rollout = await attempt(FunctionAgent(f"tests.own_agents:{name}"), always(), Settings(agent_timeout=0.5))
+async def test_a_function_that_fails_is_a_rollout_with_an_error(name: str, error: str) -> None:
+    rollout = await rolled(FunctionAgent(f"tests.own_agents:{name}"), always(), Settings(agent_timeout=0.5))
     assert rollout.error == error
 
 
 async def test_an_answer_may_be_json() -> None:
-    assert (await attempt(FunctionAgent("tests.own_agents:returns_object"), always())).text == '{"label":"billing"}'
+    assert (await rolled(FunctionAgent("tests.own_agents:returns_object"), always())).text == '{"label":"billing"}'
 
 
 async def test_what_an_agent_asks_after_its_time_is_refused() -> None:
     model, agent = always(), FunctionAgent("tests.own_agents:stuck")
-    async with attempts(agent, model, Settings(agent_timeout=0.5)) as executor:
+    async with rolling(agent, model, Settings(agent_timeout=0.5)) as executor:
         await executor(TASK, PRIOR, 0, 0)
         own_agents.release.set()
         while len(own_agents.RUNS) < 2:
@@ -386,7 +387,7 @@ print(json.dumps(seen))
 
 
 async def test_what_is_no_chat_completion_is_refused_with_a_reason(program: Program) -> None:
-    rollout = await attempt(program(OTHER_ROUTES), always())
+    rollout = await rolled(program(OTHER_ROUTES), always())
     assert json.loads(rollout.text) == ["fake", [404, "not_recorded"], *[[400, "bad_request"]] * 3]
     assert rollout.usage.calls == 1
 
@@ -408,14 +409,14 @@ async def test_a_call_that_fails_is_the_agents_to_deal_with(program: Program) ->
         return Answer("too long", status=400) if "too long" in str(body["messages"]) else "billing"
 
     model = ScriptedModel(script)
-    rollout = await attempt(program(FALLS_BACK), model)
+    rollout = await rolled(program(FALLS_BACK), model)
     assert (rollout.text, rollout.error) == ("billing", None)
     assert len(model.requests) == 2, "what failed for good is not tried again"
 
 
 async def test_another_model_of_an_agents_gets_no_token_prior(program: Program) -> None:
     model = always()
-    rollout = await attempt(program(PRINTS.replace('os.environ["TFGRPO_MODEL"]', '"other"')), model)
+    rollout = await rolled(program(PRINTS.replace('os.environ["TFGRPO_MODEL"]', '"other"')), model)
     assert rollout.error is None
     (body,) = model.requests
     assert body["model"] == "other"
@@ -429,14 +430,14 @@ async def test_an_upstream_that_can_answer_nothing_stops_the_run_and_the_agent(
 ) -> None:
     model = always(Answer("no", status=401))
     with pytest.raises(UpstreamError, match="refuses the key"):
-        await attempt(program(PRINTS), model)
+        await rolled(program(PRINTS), model)
     with pytest.raises(UpstreamError, match="refuses the key"):
-        await attempt(FunctionAgent("tests.own_agents:route"), model)
+        await rolled(FunctionAgent("tests.own_agents:route"), model)
 
 
 async def test_a_spent_budget_stops_the_run(program: Program) -> None:
     with pytest.raises(BudgetEnded):
-        await attempt(program(SDK), ScriptedModel(tool_user), budget=Budget(Ceiling(calls=1)))
+        await rolled(program(SDK), ScriptedModel(tool_user), budget=Budget(Ceiling(calls=1)))
 
 
 async def test_no_more_agents_run_at_once_than_calls_may(program: Program, tmp_path: Path) -> None:
@@ -455,7 +456,7 @@ sys.stdout = sys.stderr = None
 """
     )
     agent = program(counted.replace("print(said)", "print(most)"))
-    async with attempts(agent, always(), Settings(concurrency=2)) as executor:
+    async with rolling(agent, always(), Settings(concurrency=2)) as executor:
         made = await asyncio.gather(*(executor(TASK, PRIOR, 0, sample) for sample in range(6)))
     assert {rollout.text for rollout in made} <= {"1", "2"}
 
@@ -463,34 +464,34 @@ sys.stdout = sys.stderr = None
 # Journal and resume
 
 
-async def test_a_finished_attempt_is_not_made_again(program: Program) -> None:
+async def test_a_finished_rollout_is_not_made_again(program: Program) -> None:
     journal, model = MemoryJournal(), ScriptedModel(tool_user)
-    first = await attempt(program(SDK), model, journal=journal)
-    second = await attempt(program(SDK), model, journal=journal)
+    first = await rolled(program(SDK), model, journal=journal)
+    second = await rolled(program(SDK), model, journal=journal)
     assert len(model.requests) == 2
     assert replace(second, trace=None) == replace(first, trace=None)
 
 
-async def test_an_attempt_that_failed_may_be_made_again() -> None:
+async def test_a_rollout_that_failed_may_be_made_again() -> None:
     journal, agent, model = MemoryJournal(), FunctionAgent("tests.own_agents:crashes"), always()
-    first = await attempt(agent, model, journal=journal)
-    second = await attempt(agent, model, journal=journal)
+    first = await rolled(agent, model, journal=journal)
+    second = await rolled(agent, model, journal=journal)
     assert (second.error, second.usage) == (first.error, first.usage)
     assert (len(own_agents.RUNS), len(model.requests)) == (2, 1)
 
 
 class Cut(MemoryJournal):
-    """Was killed before any attempt was over."""
+    """Was killed before any rollout was over."""
 
     async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
         if not key.stage.endswith("outcome"):
             await super().record(key, request, response, usage)
 
 
-async def test_an_unfinished_attempt_replays_the_calls_that_it_makes_again(program: Program) -> None:
+async def test_an_unfinished_rollout_replays_the_calls_that_it_makes_again(program: Program) -> None:
     journal, model = Cut(), ScriptedModel(tool_user)
-    first = await attempt(program(SDK), model, journal=journal)
-    second = await attempt(program(SDK), model, journal=journal)
+    first = await rolled(program(SDK), model, journal=journal)
+    second = await rolled(program(SDK), model, journal=journal)
     assert len(model.requests) == 2
     assert replace(second, trace=None) == replace(first, trace=None)
 
@@ -511,19 +512,19 @@ print(said)
     )
     journal, model = Cut(), always()
     for calls in (3, 5, 7):
-        rollout = await attempt(program(fickle), model, journal=journal)
+        rollout = await rolled(program(fickle), model, journal=journal)
         assert (rollout.text, rollout.error) == ("billing", None)
         assert [message["role"] for message in rollout.messages] == ["system", *["user", "assistant"] * 3]
-        assert len(model.requests) == calls, "the first call of each attempt is the same, and made once"
+        assert len(model.requests) == calls, "the first call of each rollout is the same, and made once"
 
 
 async def test_the_same_question_asked_twice_is_sampled_twice(program: Program) -> None:
     model = ScriptedModel(lambda body: str(body["seed"]))
     journal = Cut()
     twice = program(PRINTS.replace("print(said)", "print(said, ask([{'role': 'user', 'content': sys.argv[1]}]))"))
-    await attempt(twice, model, journal=journal)
+    await rolled(twice, model, journal=journal)
     assert len({body["seed"] for body in model.requests}) == 2
-    await attempt(twice, model, journal=journal)
+    await rolled(twice, model, journal=journal)
     assert len(model.requests) == 2
 
 
@@ -688,5 +689,5 @@ async def test_an_agent_that_asks_for_log_probabilities_gets_them() -> None:
 def test_what_an_agent_says_of_its_failure_keeps_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_PASSWORD", "correct horse")
     text = "at https://me:pw@host with sk-proj-abcdefghijkl, ghp_0123456789abc, correct horse and more"
-    assert told(text) == "at https://***@host with ***, ***, *** and more"
-    assert told("a" * 100_000) == "…" + "a" * 300
+    assert last_words(text) == "at https://***@host with ***, ***, *** and more"
+    assert last_words("a" * 100_000) == "…" + "a" * 300

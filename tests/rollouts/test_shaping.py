@@ -27,7 +27,7 @@ def test_it_is_taken_off_the_reward_which_stays_at_0_or_above(reward: float, tok
     assert shaped(rollout, Settings()) == rollout
 
 
-def test_an_attempt_without_a_reward_stays_as_it_is() -> None:
+def test_a_rollout_without_a_reward_stays_as_it_is() -> None:
     rollout = Rollout(Task("a"), 0, 0, "p", error="no", usage=Usage(1, 0, 500))
     assert shaped(rollout, LIMITED) == rollout
 

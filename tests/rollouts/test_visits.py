@@ -45,7 +45,7 @@ def test_a_task_that_teaches_nothing_is_visited_every_other_step_and_not_all_res
         (RIGHT, FAILED),
     ],
 )
-def test_a_task_whose_attempts_differ_or_that_is_new_is_visited_at_every_step(
+def test_a_task_whose_rollouts_differ_or_that_is_new_is_visited_at_every_step(
     visits: tuple[Sequence[float | None], ...],
 ) -> None:
     earlier = [entry for task in TASKS for entry in history(task, *visits)]

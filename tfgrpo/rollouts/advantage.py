@@ -1,4 +1,4 @@
-"""The group-relative advantage, and what a group can teach."""
+"""The group-relative advantage, and the kinds of groups by what they can teach. Pure."""
 
 from typing import Literal, TypeAlias
 
@@ -9,6 +9,7 @@ from ..records import Group
 from ..settings import FLAT
 
 GroupKind: TypeAlias = Literal["mixed", "solved", "hopeless", "flat", "unscored"]
+"""A mixed group can teach; the others are all right, all wrong, all alike in between, or without any reward."""
 
 
 def advantages(rewards: NDArray[np.float64], *, divide_by_std: bool = True) -> NDArray[np.float64]:
@@ -25,7 +26,7 @@ def advantages(rewards: NDArray[np.float64], *, divide_by_std: bool = True) -> N
 
 
 def group_kind(group: Group) -> GroupKind:
-    """Whether a group can teach (mixed), or why not: all right, all wrong, all alike in between, or nothing scored."""
+    """Whether a group can teach, or why not."""
     rewards = group.rewards
     if rewards.size == 0:
         return "unscored"

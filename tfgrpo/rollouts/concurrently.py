@@ -1,4 +1,4 @@
-"""Work side by side: results in the order given, and the first error ends the rest."""
+"""Coroutines side by side: results in the order given, and the first error ends the rest."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable

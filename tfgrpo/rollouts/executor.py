@@ -1,5 +1,4 @@
-"""The one seam through which rollouts are made: a chat call here, an agent elsewhere. A call that fails is a rollout
-with an error."""
+"""Executors: the one seam through which rollouts are made. Here it is a chat call; `agents` has the other."""
 
 import re
 from dataclasses import replace
@@ -12,7 +11,6 @@ from ..records import Backend, CallKey, Frame, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
 from .request import request_body
 
-
 _REFUSED = re.compile(r" answered (?:400|413|422)\b")
 """How an upstream's refusal of the request itself is told (`model.failures`)."""
 
@@ -23,18 +21,28 @@ def is_refused(rollout: Rollout) -> bool:
 
 
 class Executor(Protocol):
-    """The one seam through which attempts are made: a chat call here, an agent or a fleet of them elsewhere."""
+    """Makes one rollout: by a chat call here, by an agent or a fleet of them elsewhere."""
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-        """One attempt at a task under a prior; raises UpstreamError when no attempt can succeed."""
+        """One rollout of a task under a prior, maybe with an error; raises UpstreamError when none can succeed."""
+        ...
+
+
+class Executors(Protocol):
+    """Makes the Executors of a run, one for each stage."""
+
+    def __call__(
+        self, frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
+    ) -> Executor:
+        """As ChatExecutor is made."""
         ...
 
 
 class ChatExecutor:
-    """An Executor of one chat call an attempt.
+    """An Executor of one chat call a rollout.
 
     `top_logprobs` asks for that many alternatives a token (0: none). Seeds and keys are hashes of (seed, step, task,
-    sample), whatever the order in which attempts are made.
+    sample), whatever the order in which rollouts are made.
     """
 
     def __init__(
@@ -44,7 +52,7 @@ class ChatExecutor:
         self.run, self.stage, self.seed, self.top_logprobs = run, stage, seed, top_logprobs
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-        """One attempt; its trajectory is the request's messages and the answer."""
+        """One rollout; its trajectory is the request's messages and the answer."""
         seed = derive_seed(self.seed, self.stage, step, task.id, sample)
         plain = request_body(self.frame, self.backend, task, seed)
         if self.top_logprobs and self.backend.logprobs:

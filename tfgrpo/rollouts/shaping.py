@@ -1,4 +1,4 @@
-"""Overlong shaping: an attempt that comes near its token limit earns less. Pure."""
+"""Overlong shaping: a rollout that comes near its token limit earns less. Pure."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from ..settings import Settings
 
 
 def penalty(tokens: int, longest: int, cache: int) -> float:
-    """What an attempt of so many completion tokens loses, in reward units, from 0 to -1 (DAPO, arXiv 2503.14476).
+    """What a rollout of so many completion tokens loses, in reward units, from 0 to -1 (DAPO, arXiv 2503.14476).
 
     0 up to longest - cache; (longest - cache - L) / cache from there to longest; -1 beyond.
     """

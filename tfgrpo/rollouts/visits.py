@@ -1,4 +1,4 @@
-"""Which tasks a step visits: those that no longer teach anything are visited every other step. Pure."""
+"""The tasks that a step visits: those that no longer teach anything are visited every other step. Pure."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from ..settings import Settings
 from .advantage import group_kind
 
 _ENOUGH = 2
-"""Visits in a row in which all attempts were right, or all wrong."""
+"""Visits in a row in which all rollouts were right, or all wrong."""
 
 
 def visited(tasks: Sequence[Task], earlier: Sequence[Group], step: int, settings: Settings) -> tuple[Task, ...]:
-    """The tasks to attempt in a step, in their order, given all groups of earlier steps in order of step.
+    """The tasks to roll out in a step, in their order, given all groups of earlier steps in order of step.
 
     A task whose pass rate was 0 or 1 at its last two visits rests in every other step; which of the two it rests in is
-    decided by its hash, so that not all rest at once. It is visited as before once its attempts differ again. When all
+    decided by its hash, so that not all rest at once. It is visited as before once its rollouts differ again. When all
     would rest, none does. What earlier groups say is all that decides, so a resumed run visits the same.
     """
     if not settings.rest_tasks:

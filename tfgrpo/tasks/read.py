@@ -19,7 +19,7 @@ from typing import TypeAlias
 from ..errors import InputError
 from ..records import JSON, Message, Task
 from ..text import shortened
-from . import gym
+from .gym import SCHEME
 
 INPUT_FIELDS = ("input", "question", "prompt", "messages")
 ANSWER_FIELDS = ("answer", "output", "label", "target", "expected")
@@ -53,8 +53,10 @@ def read_tasks(source: str) -> TaskSet:
     A source of any other name is taken for what its content looks like. Entries that differ in nothing but their id
     are one task. Raises InputError, naming the line, for whatever is not a task, and for two tasks under one id.
     """
-    if source.startswith(gym.SCHEME):
-        return _distinct(source, gym.entries(source))
+    if source.startswith(SCHEME):
+        from .gym.source import entries
+
+        return _distinct(source, entries(source))
     name = "standard input" if source == "-" else source
     text = _text(source, name)
     suffix = Path(source).suffix.lower()

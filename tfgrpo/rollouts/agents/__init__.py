@@ -1,24 +1,25 @@
-"""Agents: attempts made by a program of the user's, whose model calls are biased and recorded without changing it.
+"""Agents: programs and functions of the user's that make rollouts, their model calls biased and recorded unchanged.
 
-An attempt has a base URL of its own on a local endpoint. Each chat completion that the program asks for there gets the
-experiences that the attempt is shown, the token prior and the run's sampling settings, goes to the upstream through
-`llm`, and is journalled; all of them together are the trajectory.
+A rollout has a base URL of its own on a local endpoint. Each chat completion that the agent asks for there gets what
+the rollout is shown of the prior and the run's sampling settings, goes to the upstream, and is journalled; all of them
+together are the rollout's trajectory.
 """
 
-from .agent import Agent, FunctionAgent, ModelAddress, load_agent
+from .agent import Agent, ModelAddress
 from .command import CommandAgent
 from .endpoint import RecordingEndpoint, recording
-from .executor import AgentExecutor, Executors, executors
+from .executor import AgentExecutor, agent_executors
+from .function import FunctionAgent
+from .load import load_agent
 
 __all__ = [
     "Agent",
     "AgentExecutor",
     "CommandAgent",
-    "Executors",
     "FunctionAgent",
     "ModelAddress",
     "RecordingEndpoint",
-    "executors",
+    "agent_executors",
     "load_agent",
     "recording",
 ]

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from ...errors import AgentError, InputError
 from ...records import JSON, Task
 from ...text import shortened
-from .agent import KEY, ModelAddress, told
+from .agent import KEY, ModelAddress, last_words
 
 BLANK = "{input}"
 """Where the task goes in a command."""
@@ -50,7 +50,9 @@ class CommandAgent:
             code = await _run(words, environment(os.environ, place), out, errors)
             if code:
                 ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-                raise AgentError(f"the program {ended}: {told(_end(errors)) or 'it said nothing on standard error'}")
+                raise AgentError(
+                    f"the program {ended}: {last_words(_end(errors)) or 'it said nothing on standard error'}"
+                )
             out.seek(0)
             printed = out.read(LONGEST_OUTPUT + 1)
         if len(printed) > LONGEST_OUTPUT:

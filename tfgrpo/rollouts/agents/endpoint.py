@@ -1,4 +1,4 @@
-"""The local HTTP endpoint that agents call: a base URL for each attempt, OpenAI's chat completions behind it."""
+"""The local HTTP endpoint that agents call: a base URL for each rollout, OpenAI's chat completions behind it."""
 
 import secrets
 import socket
@@ -23,7 +23,7 @@ _FINAL: Mapping[str, str] = {"x-should-retry": "false"}
 
 
 class RecordingEndpoint:
-    """Knows the attempts that are under way by the paths of their base URLs, which nobody can guess."""
+    """Knows the rollouts that are under way by the paths of their base URLs, which nobody can guess."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -43,7 +43,7 @@ class RecordingEndpoint:
         """Answer one request; a streamed one gets the whole completion as events, once it is there."""
         session = self._open.get(request.match_info["attempt"])
         if session is None:
-            return _refusal(410, "attempt_over", "this attempt is over; its calls are no longer answered")
+            return _refusal(410, "rollout_over", "this rollout is over; its calls are no longer answered")
         wanted = request.method, request.match_info["route"]
         if wanted == ("GET", "models"):
             listed = {"id": session.model, "object": "model", "created": 0, "owned_by": "tfgrpo"}

@@ -1,12 +1,10 @@
-"""Attempts made by an agent: an Executor like that of chat calls."""
+"""The Executor whose rollouts an agent makes."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Protocol
 
 from ...errors import AgentError, StoreError
 from ...hashing import canonical, content_id
@@ -15,7 +13,7 @@ from ...model.upstream import Upstream
 from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
 from ...settings import Settings
 from ...text import shortened
-from ..executor import ChatExecutor, Executor
+from ..executor import Executor, Executors
 from .agent import Agent, ModelAddress
 from .endpoint import RecordingEndpoint, recording
 from .session import Session, Terms
@@ -27,7 +25,7 @@ _GRACE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class AgentResult:
-    """How one attempt ended: with an answer, or with an error."""
+    """How an agent ended a rollout: with an answer, or with an error."""
 
     text: str
     error: str | None
@@ -44,10 +42,10 @@ class AgentResult:
 
 
 class AgentExecutor:
-    """An Executor whose attempts an agent makes.
+    """An Executor whose rollouts an agent makes.
 
-    Whatever an agent does wrong is an attempt with an error. One that gave an answer is journalled as a whole, so that
-    a resumed run never makes it again, not even with an agent that does not repeat itself.
+    Whatever an agent does wrong is a rollout with an error. One that gave an answer is journalled as a whole, so that a
+    resumed run never makes it again, not even with an agent that does not repeat itself.
     """
 
     def __init__(
@@ -62,13 +60,13 @@ class AgentExecutor:
         slots: asyncio.Semaphore,
         journal: Journal | None = None,
     ) -> None:
-        """An attempt may take so many `seconds` once it has one of the `slots`."""
+        """A rollout may take so many `seconds` once it has one of the `slots`."""
         self._agent, self._endpoint, self._terms = agent, endpoint, terms
         self._run, self._stage, self._seconds, self._slots = run, stage, seconds, slots
         self._journal = journal
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-        """One attempt; its trajectory is every message of its calls."""
+        """One rollout; its trajectory is every message of its calls."""
         key = CallKey(self._run, self._stage, step, task.id, sample)
         included = tuple(experience.id for experience in prior.experiences)
         blank = Rollout(task, step, sample, prior.id, included)
@@ -79,7 +77,7 @@ class AgentExecutor:
             return await self._replayed(blank, key, AgentResult.read(known))
         async with self._slots:
             session = Session(self._terms, prior, key)
-            text, error = await self._attempt(session, task)
+            text, error = await self._answered(session, task)
         calls = session.calls
         messages = trajectory(calls, prior, None if error else text, task.id)
         outcome = AgentResult(text, error, messages, tuple((call.retry, call.request) for call in calls))
@@ -87,7 +85,7 @@ class AgentExecutor:
             await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())
         return _rollout(blank, outcome, [call.reply for call in calls])
 
-    async def _attempt(self, session: Session, task: Task) -> tuple[str, str | None]:
+    async def _answered(self, session: Session, task: Task) -> tuple[str, str | None]:
         """The agent's answer, or what went wrong; raises what the session was stopped by."""
         with self._endpoint.opened(session) as url:
             work = asyncio.ensure_future(self._agent(task, ModelAddress(url, session.model)))
@@ -105,12 +103,12 @@ class AgentExecutor:
                 await _cancelled(work)
 
     async def _replayed(self, blank: Rollout, key: CallKey, outcome: AgentResult) -> Rollout:
-        """A finished attempt from the journal, without the agent."""
+        """A finished rollout from the journal, without the agent."""
         calls = []
         for retry, request in outcome.calls:
             found = await self._terms.upstream.replay(replace(key, retry=retry), request)
             if found is None:
-                raise StoreError(f"run {key.run} lacks a call of an attempt that it has; start it anew with --fresh")
+                raise StoreError(f"run {key.run} lacks a call of a rollout that it has; start it anew with --fresh")
             calls.append(found[1])
         return _rollout(blank, outcome, calls)
 
@@ -152,24 +150,11 @@ def _rollout(blank: Rollout, outcome: AgentResult, replies: Sequence[Reply]) -> 
     )
 
 
-class Executors(Protocol):
-    """Makes the Executors of a run, one for each stage."""
-
-    def __call__(
-        self, frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
-    ) -> Executor:
-        """As ChatExecutor is made."""
-        ...
-
-
 @asynccontextmanager
-async def executors(
-    agent: Agent | None, upstream: Upstream, settings: Settings, journal: Journal
+async def agent_executors(
+    agent: Agent, upstream: Upstream, settings: Settings, journal: Journal
 ) -> AsyncIterator[Executors]:
-    """Executors of one chat call an attempt, or of an agent's attempts, of which `settings.concurrency` run at once."""
-    if agent is None:
-        yield partial(ChatExecutor, upstream)
-        return
+    """Executors of an agent's rollouts, of which `settings.concurrency` run at once."""
     slots = asyncio.Semaphore(settings.concurrency)
     async with recording() as endpoint:
 

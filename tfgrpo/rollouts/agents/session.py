@@ -1,4 +1,4 @@
-"""The model calls of one attempt: biased, recorded, and found again when a run is resumed."""
+"""Sessions: the model calls of an agent in one rollout, biased, recorded, and found again when a run is resumed."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for every call of a run's attempts."""
+    """What holds for every call that agents make in a run."""
 
     upstream: Upstream
     frame: Frame
@@ -60,7 +60,7 @@ class Terms:
 
 
 class Session:
-    """One attempt's calls, in the order in which they came.
+    """An agent's calls in one rollout, in the order in which they came.
 
     The key of a call is made from what the agent asks and how often it has asked that before, not from its place: calls
     made at once may come in any order, and an agent that asks something else when a run is resumed meets no other

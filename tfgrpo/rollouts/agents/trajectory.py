@@ -1,4 +1,4 @@
-"""What the calls of an attempt come to: one trajectory, one token trace. Pure."""
+"""An agent's calls in one rollout taken together: one trajectory, one token trace. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from .session import Call
 
 
 def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, task: str = "") -> tuple[Message, ...]:
-    """Every message of an attempt once, in order: what the agent sent, what the model replied, tool calls and results.
+    """Every message of a rollout once, in order: what the agent sent, what the model replied, tool calls and results.
 
     A request that begins with a conversation so far goes on with it; any other begins another, after it. Each shows
     what its last request was given of the prior. An answer that the model did not say in these words stands at the end.

@@ -1,4 +1,4 @@
-"""Whether a text is the answer: exactly, somewhere in it, by a pattern, or as the label that it picks. Pure."""
+"""Matchers: whether a text is the answer, or holds it, fits its pattern, ends on its number, picks its label. Pure."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from ...hashing import canonical
 from ...records import JSON, Rollout, Task
 from ...text import shortened
 from .numbers import last_number, plain_signs
-from .reward import task_in_words
+from .reward import BuiltInReward, task_in_words
 
 NUMERIC_TOLERANCE = 1e-6
 """How far, relative to the answer, a number may be from it."""
@@ -21,7 +21,7 @@ Matcher: TypeAlias = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerReward:
+class AnswerReward(BuiltInReward):
     """A Reward of 1 for a text that matches the task's answer, or one of them; else 0."""
 
     name: str
@@ -31,6 +31,10 @@ class AnswerReward:
     def __call__(self, rollout: Rollout, /) -> float:
         """Raises InputError, naming the task, when it has no answer that the reward can use."""
         return float(any(matches(rollout.text) for matches in self.matchers(rollout.task)))
+
+    def check(self, task: Task) -> None:
+        """Raises InputError as the call does."""
+        self.matchers(task)
 
     def matchers(self, task: Task) -> list[Matcher]:
         """One for each right answer; raises InputError as the call does."""

@@ -1,4 +1,4 @@
-"""The number that a text ends on, whatever its format. Pure."""
+"""Numbers in text: the last one that it holds, whatever its format. Pure."""
 
 import math
 import re
@@ -16,6 +16,7 @@ _PLAIN = str.maketrans(
 
 
 def plain_signs(text: str) -> str:
+    """Text in Unicode's composed form (NFC), with a hyphen for a minus sign and typewriter's quotes for curly ones."""
     return unicodedata.normalize("NFC", text).translate(_PLAIN)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Protocol, SupportsFloat, TypeAlias
@@ -27,10 +28,25 @@ class Reward(Protocol):
         ...
 
 
+class BuiltInReward(ABC):
+    """A Reward with a name, which can tell beforehand what tasks it cannot score."""
+
+    name: str
+    """As it is named on the command line."""
+
+    @abstractmethod
+    def __call__(self, rollout: Rollout, /) -> float:
+        """Raises InputError, naming the task, when it cannot be scored."""
+
+    @abstractmethod
+    def check(self, task: Task) -> None:
+        """Raises InputError as the call does."""
+
+
 async def score(reward: Reward, rollout: Rollout, *, clip: bool = False) -> Rollout:
     """The rollout with its reward, and the feedback where there is some; one with an error stays without.
 
-    A reward that raises is one bad attempt: the rollout comes back with an error. A reward that gives anything but a
+    A reward that raises spoils one rollout, which comes back with an error. A reward that gives anything but a
     number in [0, 1] would spoil every comparison: RewardError, naming the task and the value. With `clip` a number
     outside is taken for the nearer bound; NaN, or no number, stays an error. InputError passes.
     """
@@ -67,5 +83,6 @@ def _in_range(value: object, task: Task, clip: bool) -> float:
 
 
 def task_in_words(task: Task) -> str:
+    """A task for an error: its id, the one that its file gives it, and how it begins."""
     own = f", id {shortened(task.metadata['id'])!r}" if task.metadata.get("id") is not None else ""
     return f"task {task.id}{own} ({shortened(task.prompt)})"

@@ -1,6 +1,10 @@
-"""Procedural tasks of reasoning-gym, and their own verifiers: `gym:FAMILY?size=50&seed=1` (extra `tfgrpo[gym]`)."""
+"""Procedural tasks of reasoning-gym, and their families' own verifiers: `gym:FAMILY?size=50&seed=1`.
 
-from .source import SCHEME, entries
-from .verifier import GYM_REWARD, GymReward
+Needs the extra `tfgrpo[gym]`. `source` makes the tasks, `child` is the process that they are made in, `verifier` says
+how right an answer is.
+"""
 
-__all__ = ["GYM_REWARD", "SCHEME", "GymReward", "entries"]
+SCHEME = "gym:"
+"""What such a source begins with."""
+GYM_REWARD = "gym"
+"""Name of the reward by which these tasks are scored."""

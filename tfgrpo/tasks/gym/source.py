@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 
 from ...errors import InputError
 from ...hashing import derive_seed
-from ...records import JSON, Rollout, Task
+from ...records import JSON, Task
 from ...text import shortened
-from .verifier import GymReward, library, verifier
+from . import SCHEME
+from .verifier import library, verified, verifier
 
-SCHEME = "gym:"
 DEFAULT_SIZE = 50
 MOST_TASKS = 10_000
 _FORM = "a source looks like gym:FAMILY?size=50&seed=1"
@@ -36,7 +36,7 @@ class GymSource:
 
 
 def entries(source: str) -> Iterator[tuple[str, JSON]]:
-    """The tasks of a source, each with its place; their metadata holds what GymReward needs.
+    """The tasks of a source, each with its place; their metadata holds what their verifier needs.
 
     Raises InputError for a source that is malformed, too large or of an unknown family, for a family that cannot be
     used, and without the extra.
@@ -47,7 +47,7 @@ def entries(source: str) -> Iterator[tuple[str, JSON]]:
         told = {name: value for name, value in entry["metadata"].items() if name != _PLACE}
         metadata = {"gym": wanted.family, "entry": told}
         task = Task(entry["question"], entry["answer"], metadata)
-        if task.answer is not None and GymReward()(Rollout(task, 0, 0, "", text=task.answer)) < 1:
+        if task.answer is not None and verified(task, task.answer) < 1:
             raise InputError(f"family {wanted.family}: tasks lose what their verifier needs as JSON; take another")
         place = f"{wanted.family}-{wanted.seed}-{number}"
         yield f"task {number}", {"input": task.input, "answer": task.answer, "id": place, "metadata": metadata}

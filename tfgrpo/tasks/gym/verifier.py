@@ -1,18 +1,15 @@
-"""The reward `gym`: each task is scored by the verifier of the family that made it."""
+"""Verifiers: how right an answer is, by the family of reasoning-gym that made its task."""
 
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import TypeAlias
 
 from ...errors import InputError
-from ...records import JSON, Rollout, Task
+from ...records import JSON, Task
 
-GYM_REWARD = "gym"
-"""Name of the reward."""
 EXECUTING = frozenset(
     {
         "binary_matrix", "countdown", "intermediate_integration", "n_queens", "polynomial_multiplication", "puzzle24",
@@ -47,25 +44,22 @@ def verifier(family: str) -> Verifier:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class GymReward:
-    """A Reward: what the verifier of the task's family says of the text in the last <answer> tags, or of the whole."""
+def of_gym(task: Task) -> tuple[Verifier, Mapping[str, JSON]]:
+    """The verifier of the task's family, and the entry that it made; InputError for a task that is none of its."""
+    family, told = task.metadata.get("gym"), task.metadata.get("entry")
+    if not (isinstance(family, str) and isinstance(told, Mapping)):
+        raise InputError(f"task {task.id} is none of reasoning-gym's, which reward gym needs; take another reward")
+    return verifier(family), {"question": task.input, "answer": task.answer, "metadata": {**told}}
 
-    def __call__(self, rollout: Rollout, /) -> float:
-        """Raises InputError, naming the task, when it is none of reasoning-gym's."""
-        scores, entry = self.check(rollout.task)
-        tagged: str | None = library().utils.extract_answer(rollout.text)
-        said = rollout.text.strip() if tagged is None else tagged
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # numpy's, of text that is no number
-                return float(scores(said, entry))
-        except Exception:  # verifiers parse answers without a check: what they cannot read is wrong, and counts as such
-            return 0.0
 
-    def check(self, task: Task) -> tuple[Verifier, Mapping[str, JSON]]:
-        """The task's verifier and entry; raises InputError as the call does."""
-        family, told = task.metadata.get("gym"), task.metadata.get("entry")
-        if not (isinstance(family, str) and isinstance(told, Mapping)):
-            raise InputError(f"task {task.id} is none of reasoning-gym's, which reward gym needs; take another reward")
-        return verifier(family), {"question": task.input, "answer": task.answer, "metadata": {**told}}
+def verified(task: Task, text: str) -> float:
+    """What the verifier says of the text in the last <answer> tags, or of the whole; raises InputError as `of_gym`."""
+    scores, entry = of_gym(task)
+    tagged: str | None = library().utils.extract_answer(text)
+    said = text.strip() if tagged is None else tagged
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy's, of text that is no number
+            return float(scores(said, entry))
+    except Exception:  # verifiers parse answers without a check: what they cannot read is wrong, and counts as such
+        return 0.0

@@ -1,0 +1,23 @@
+"""The agent that the options name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import InputError
+from ...plugins import is_named
+from ...records import JSON, Task
+from ...text import shortened
+from .agent import Agent
+from .command import CommandAgent
+from .function import FunctionAgent
+
+
+def load_agent(function: str | Callable[[Any, Task], JSON] | None, command: str | None) -> Agent | None:
+    """The agent that one of the two names, if any; raises InputError for both, and as the agents do."""
+    if function is not None and command is not None:
+        raise InputError("--agent and --command both name what makes the rollouts; give one of them")
+    if isinstance(function, str) and not is_named(function):
+        raise InputError(f"--agent {shortened(function)}: it must be module:function; a program goes with --command")
+    if function is not None:
+        return FunctionAgent(function)
+    return CommandAgent(command) if command is not None else None
