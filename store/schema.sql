@@ -32,6 +32,15 @@ CREATE INDEX decisions_of_experience ON decisions (namespace, experience);
 
 CREATE UNIQUE INDEX decisions_of_run ON decisions (namespace, experience, run, step, verdict) WHERE run <> '';
 
+CREATE TABLE demonstrations (
+    id       TEXT PRIMARY KEY,
+    input    TEXT NOT NULL, -- JSON: a text or a list of chat messages
+    answer   TEXT NOT NULL, -- as the assistant gives it
+    task     TEXT NOT NULL, -- the task that it is taken from; may be one of another store, empty where none is known
+    at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum TEXT NOT NULL DEFAULT '00000000'
+);
+
 CREATE TABLE effects (
     id         INTEGER PRIMARY KEY,
     namespace  TEXT NOT NULL REFERENCES namespaces (name),
@@ -150,6 +159,14 @@ CREATE TABLE passes (
     PRIMARY KEY (validation, number)
 );
 
+CREATE TABLE prior_demonstrations (
+    prior         TEXT NOT NULL REFERENCES priors (id),
+    position      INTEGER NOT NULL,
+    demonstration TEXT NOT NULL REFERENCES demonstrations (id),
+    checksum      TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (prior, position)
+);
+
 CREATE TABLE prior_experiences (
     prior      TEXT NOT NULL REFERENCES priors (id),
     position   INTEGER NOT NULL,
@@ -163,7 +180,7 @@ CREATE TABLE priors (
     template  TEXT NOT NULL, -- version of the template that renders the experiences
     parent    TEXT, -- may be a prior of another store
     at        TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-, checksum TEXT NOT NULL DEFAULT '00000000');
+, checksum TEXT NOT NULL DEFAULT '00000000', instruction TEXT, nearest INTEGER NOT NULL DEFAULT 0);
 
 CREATE TABLE probes (
     id       INTEGER PRIMARY KEY,
@@ -187,7 +204,7 @@ CREATE TABLE rollouts (
     finish_reason     TEXT NOT NULL,
     calls             INTEGER NOT NULL,
     prompt_tokens     INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000', whole BLOB,
+    completion_tokens INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000', whole BLOB, variant TEXT NOT NULL DEFAULT '', feedback TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (group_id, sample)
 );
 
@@ -264,6 +281,19 @@ CREATE TABLE validations (
     UNIQUE (run, candidate)
 );
 
+CREATE TABLE variants (
+    run            TEXT NOT NULL REFERENCES runs (id),
+    id             TEXT NOT NULL, -- hash of instruction, demonstrations and nearest
+    source         TEXT NOT NULL, -- a name for people: frozen, 16 examples, draw 2, 8 nearest, written 1, live
+    instruction    TEXT,
+    nearest        INTEGER NOT NULL, -- 0: all demonstrations are shown; k: the k nearest to each request
+    demonstrations TEXT NOT NULL, -- JSON list of demonstration ids, in order
+    tokens         INTEGER NOT NULL, -- what it adds to a request
+    at             TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum       TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (run, id)
+);
+
 CREATE VIEW experience_list AS
 SELECT seen.first AS number, origins.namespace, experiences.id, experiences.kind, experiences.text,
        decisions.verdict, decisions.why, decisions.by, decisions.run AS decision_run, decisions.step AS decision_step,
@@ -308,11 +338,12 @@ GROUP BY passes.validation, passes.number;
 CREATE VIEW rollout_list AS
 SELECT groups.run, groups.step, groups.task, tasks.input, tasks.answer, groups.prior, groups.id AS group_id,
        rollouts.sample, rollouts.reward, avg(rollouts.reward) OVER (PARTITION BY groups.id) AS group_mean,
-       rollouts.text, rollouts.error, rollouts.finish_reason, rollouts.included,
-       rollouts.prompt_tokens, rollouts.completion_tokens
+       rollouts.text, rollouts.feedback, rollouts.error, rollouts.finish_reason, rollouts.included,
+       rollouts.variant, variants.source AS variant_source, rollouts.prompt_tokens, rollouts.completion_tokens
 FROM groups
 JOIN tasks ON tasks.id = groups.task
-JOIN rollouts ON rollouts.group_id = groups.id;
+JOIN rollouts ON rollouts.group_id = groups.id
+LEFT JOIN variants ON variants.run = groups.run AND variants.id = rollouts.variant;
 
 CREATE VIEW run_list AS
 SELECT id, namespace, kind, json_extract(frame, '$.model') AS model, reward, attempt, status,
@@ -329,3 +360,12 @@ SELECT validations.namespace, validations.run, validations.task_set, validations
        outcomes.high, outcomes.reason, validations.at
 FROM validations
 LEFT JOIN outcomes ON outcomes.validation = validations.id;
+
+CREATE VIEW variant_list AS
+SELECT variants.run, variants.id, variants.source, variants.tokens, variants.nearest,
+       json_array_length(variants.demonstrations) AS demonstrations, count(rollouts.sample) AS rollouts,
+       count(rollouts.reward) AS scored, avg(rollouts.reward) AS mean, sum(rollouts.error IS NOT NULL) AS errors
+FROM variants
+LEFT JOIN groups ON groups.run = variants.run
+LEFT JOIN rollouts ON rollouts.group_id = groups.id AND rollouts.variant = variants.id
+GROUP BY variants.run, variants.id;

@@ -14,7 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.test_migrations import EXPERIENCE, KEY, PRIOR, RUN, TASK, check, populate, populated
+from tests.store.test_migrations import (
+    EXPERIENCE,
+    KEY,
+    PRIOR,
+    PROMPTING,
+    RUN,
+    TASK,
+    VARIANT,
+    check,
+    populate,
+    populated,
+)
 from tfgrpo.errors import StoreError
 from tfgrpo.records import CallKey, Group, Rollout, Task, Usage
 from tfgrpo.store import Store, default_store_path, file
@@ -202,7 +213,8 @@ def read_everything(path: Path) -> tuple[str, ...]:
     """What `verify` finds; StoreError is the only error that reading may raise."""
     with Store(path, create=False) as store:
         problems = store.verify()
-        for read in (store.runs, store.namespaces, lambda: store.groups(RUN.id), lambda: store.live("math")):
+        of_run = lambda: store.groups(RUN.id), lambda: store.variants(RUN.id)
+        for read in (store.runs, store.namespaces, *of_run, lambda: store.live("math")):
             try:
                 read()
             except StoreError as error:
@@ -243,6 +255,9 @@ def test_a_flipped_byte_never_shows_as_anything_but_a_store_error(path: Path, se
         ("Be brief.", f"run {RUN.id}: its content was changed"),
         ("When adding, count.", f"experience {EXPERIENCE.id}: its content was changed"),
         ("template_1", f"prior {PRIOR.id}: its content was changed"),
+        ("What is 1 + 1?", f"demonstration {VARIANT.demonstrations[0].id}: its content was changed"),
+        ("Count.", f"variant {VARIANT.id}: its content was changed"),
+        ("Count.", f"prior {PROMPTING.id}: its content was changed"),
     ],
 )
 def test_verify_finds_changed_content(path: Path, text: str, finding: str) -> None:
@@ -270,6 +285,10 @@ def test_verify_finds_an_index_that_disagrees(path: Path) -> None:
         ("UPDATE rollouts SET messages = x'00'", "rollouts row 1: messages cannot be read"),
         ("UPDATE rollouts SET whole = x'00'", "rollouts row 1: whole cannot be read"),
         ("UPDATE runs SET frame = '[]'", f"run {RUN.id}: "),
+        ("UPDATE variants SET demonstrations = '['", f"variant {VARIANT.id}: "),
+        ("UPDATE demonstrations SET input = '{'", f"demonstration {VARIANT.demonstrations[0].id}: "),
+        ("UPDATE priors SET nearest = 2", f"prior {PROMPTING.id}: its content was changed"),
+        ("DELETE FROM demonstrations", "prior_demonstrations row 1: its row in demonstrations is missing"),
     ],
 )
 def test_verify_finds_what_a_careless_hand_did(path: Path, damage: str, finding: str) -> None:

@@ -1,6 +1,6 @@
 """The store's schema: as documented, and reached from every schema there ever was, with rows in it.
 
-`python -m tests.store.test_migrations` freezes a store of the newest schema in tests/store/schemas/, once per migration.
+`python -m tests.store.test_migrations` freezes a store of the newest schema in tests/store/schemas/, once a migration.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from tfgrpo.records import (
     Backend,
     CallKey,
     Decision,
+    Demonstration,
     Effect,
     Experience,
     Frame,
@@ -30,6 +31,7 @@ from tfgrpo.records import (
     Task,
     TokenBias,
     Usage,
+    Variant,
 )
 from tfgrpo.store import ExperienceStatus, Store
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
@@ -47,9 +49,10 @@ EXPERIENCE = Experience("When adding, count.", origin=Origin(RUN.id, 1, (TASK.id
 EFFECT = Effect(EXPERIENCE.id, RUN.id, 1, 0.25, 0.1, 8)
 DECISION = Decision(EXPERIENCE.id, "kept", "it helps", run=RUN.id, step=1)
 PRIOR = Prior((EXPERIENCE,), (TokenBias(7, b"4", 0.5, 3.0, 4),), "tokenizer", "template_1")
+SHOWN = (Demonstration("What is 1 + 1?", "2", "task_1"), Demonstration(({"role": "user", "content": "3 + 3?"},), "6"))
+FROZEN_MODEL, VARIANT = Variant(source="frozen"), Variant("Count.", SHOWN, 1, "1 nearest")
+PROMPTING = Prior(instruction="Count.", demonstrations=SHOWN, nearest=1)
 ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
-
-
 URL, BACKEND = "http://127.0.0.1:8080/v1", Backend(logit_bias="rejected", tokenizer="tokenizer_1")
 PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
 OUTCOME = TrialOutcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
@@ -67,6 +70,8 @@ def populate(store: Store) -> None:
     store.add_decisions("math", [DECISION])
     store.add_prior(PRIOR)
     store.set_state("math", PRIOR.id, "ungated", frame=FRAME, run=RUN.id)
+    store.add_variants(RUN.id, [(FROZEN_MODEL, 0), (VARIANT, 31)])
+    store.add_prior(PROMPTING)
     store.hold_out(RUN.id, "validation", [TASK.id])
     store.begin_trial(VALIDATION)
     store.add_pass(VALIDATION, PASS)
@@ -86,6 +91,7 @@ def check(store: Store) -> None:
     snapshot = store.live("math")
     assert snapshot is not None
     assert (snapshot.prior, snapshot.state, snapshot.frame) == (PRIOR, "ungated", FRAME)
+    assert (snapshot.prior.instruction, snapshot.prior.demonstrations, snapshot.prior.nearest) == (None, (), 0)
 
 
 def restore(dump: Path, path: Path) -> set[str]:
@@ -163,6 +169,8 @@ def test_views_can_be_read_and_agree_with_the_store(path: Path) -> None:
         passed = "SELECT candidate, number, bet, tasks, candidate_mean, live_mean FROM pass_list"
         assert db.execute(passed).fetchall() == [(PRIOR.id, 1, 0.2, 1, 1.0, None)]
         assert db.execute("SELECT namespace, run, tasks FROM opening_list").fetchall() == [("math", RUN.id, 1)]
+        raced = "SELECT source, tokens, nearest, demonstrations, rollouts, mean FROM variant_list ORDER BY tokens"
+        assert db.execute(raced).fetchall() == [("frozen", 0, 0, 0, 0, None), ("1 nearest", 31, 1, 2, 0, None)]
 
 
 def test_every_table_has_a_checksum_in_its_rows(path: Path) -> None:
@@ -185,14 +193,16 @@ def test_a_frozen_store_is_upgraded_with_all_its_rows(dump: Path, tmp_path: Path
     with Store(path) as store:
         check(store)
         counts = store.info().rows
-        gated = store.trials()
+        gated, raced = store.trials(), store.variants(RUN.id)
     with Store(tmp_path / "new.db") as store:
         populate(store)
-        full = store.info().rows
+        full = dict(store.info().rows)
         expected = [replace(one, at=gated[0].at) for one in store.trials()] if "validations" in known else []
     assert 0 not in full.values()
+    full["priors"] -= "demonstrations" not in known  # the one that holds some
     assert counts == {name: count if name in known | {"migrations"} else 0 for name, count in full.items()}
     assert list(gated) == expected
+    assert raced == (((FROZEN_MODEL, 0), (VARIANT, 31)) if "variants" in known else ())
 
 
 def test_an_older_store_is_upgraded_and_a_copy_kept(path: Path) -> None:

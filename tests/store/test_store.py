@@ -16,6 +16,7 @@ from tfgrpo.model.journal import Journal
 from tfgrpo.records import (
     CallKey,
     Decision,
+    Demonstration,
     Effect,
     Experience,
     Frame,
@@ -27,6 +28,7 @@ from tfgrpo.records import (
     Task,
     TokenBias,
     Usage,
+    Variant,
 )
 from tfgrpo.store import ExperienceStatus, Namespace, Store
 
@@ -57,6 +59,11 @@ entries = st.builds(  # of priors with one id the first stays: what the id leave
     numbers,
 )
 biases = st.lists(entries, unique_by=lambda entry: entry.token, max_size=4).map(tuple)
+demonstrations = st.builds(  # the same words are the same demonstration, of which the first stays
+    lambda asked, answer: Demonstration(asked, answer, Task(asked, answer).id), texts | messages, texts
+)
+shown = st.lists(demonstrations, max_size=3).map(tuple)
+variants = st.builds(Variant, st.none() | texts, shown, st.integers(0, 9))
 priors = st.builds(
     Prior,
     st.lists(experiences, unique=True, max_size=4).map(tuple),
@@ -64,6 +71,9 @@ priors = st.builds(
     st.none() | texts,
     texts,
     st.none() | texts,
+    st.none() | texts.filter(bool),
+    shown,
+    st.integers(0, 9),
 )
 properties = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -270,6 +280,8 @@ def test_a_group_comes_back_as_it_was(store: Store, data: st.DataObject) -> None
         error=st.none() | texts,
         finish_reason=texts,
         usage=usages,
+        variant=texts,
+        feedback=texts,
     )
     attempts = data.draw(st.lists(attempt, unique_by=lambda rollout: rollout.sample, min_size=1, max_size=4))
     given = Group(task, step, tuple(sorted(attempts, key=lambda rollout: rollout.sample)))
@@ -437,6 +449,7 @@ def test_a_prior_comes_back_as_it_was(store: Store, prior: Prior) -> None:
     store.add_prior(prior)
     found = store.prior(prior.id)
     assert (found, found.id) == (prior, prior.id)
+    assert [entry.task for entry in found.demonstrations] == [entry.task for entry in prior.demonstrations]
 
 
 def test_a_prior_is_never_overwritten(store: Store) -> None:
@@ -450,6 +463,56 @@ def test_a_prior_knows_where_its_experiences_came_from(store: Store) -> None:
     store.add_experiences("math", [EXPERIENCE])
     store.add_prior(PRIOR)
     assert store.prior(PRIOR.id).experiences[0].origin == EXPERIENCE.origin
+
+
+# Ways to prompt
+
+
+@given(st.lists(st.tuples(variants, st.integers(0, 2**40)), unique_by=lambda entry: entry[0].id, max_size=4))
+@properties
+def test_variants_come_back_as_they_were_in_the_order_they_came(store: Store, raced: list[tuple[Variant, int]]) -> None:
+    store.add_tasks([TASK])
+    run, _ = store.begin(RUN, fresh=True)
+    store.add_variants(run.id, raced)
+    found = store.variants(run.id)
+    assert found == tuple(raced)
+    tasks_of = [[entry.task for entry in variant.demonstrations] for variant, _ in found]
+    assert tasks_of == [[entry.task for entry in variant.demonstrations] for variant, _ in raced]
+
+
+@pytest.mark.parametrize("asked", ["영수증을 다시 보내 주세요", "أين فاتورتي؟", "def f(x):\n\treturn x ** 2  # '\"%s"])
+def test_a_demonstration_in_any_language_comes_back_as_it_was(store: Store, run: Run, asked: str) -> None:
+    raced = Variant(asked, (Demonstration(asked, f"{asked}!", "task_1"),), source=asked)
+    store.add_variants(run.id, [(raced, 7)])
+    store.add_prior(Prior(instruction=asked, demonstrations=raced.demonstrations))
+    ((found, tokens),) = store.variants(run.id)
+    assert (found, found.source, found.demonstrations[0].task, tokens) == (raced, asked, "task_1", 7)
+    assert store.verify() == ()
+
+
+def test_a_resumed_run_adds_its_variants_once(store: Store, run: Run) -> None:
+    raced = [(Variant(source="frozen"), 0), (Variant("Count.", source="written 1"), 5)]
+    for _ in range(2):
+        store.add_variants(run.id, raced)
+    store.add_variants(run.id, [(Variant("Think."), 6)])
+    assert [variant.source for variant, _ in store.variants(run.id)] == ["frozen", "written 1", ""]
+    assert store.variants("run_other") == ()
+
+
+def test_variants_of_a_run_that_was_not_begun_are_refused_whole(store: Store) -> None:
+    with pytest.raises(StoreError, match="not added before"):
+        store.add_variants("run_x", [(Variant(demonstrations=(Demonstration("a", "b"),)), 5)])
+    assert store.info().rows["demonstrations"] == 0
+
+
+def test_rollouts_are_seen_under_their_variant(store: Store, run: Run) -> None:
+    raced = Variant("Count.", source="written 1")
+    store.add_variants(run.id, [(raced, 5)])
+    rollouts = [Rollout(TASK, 0, n, "prior_0", reward=float(n), variant=raced.id if n else "") for n in range(2)]
+    store.add_group(run.id, Group(TASK, 0, tuple(rollouts)))
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("SELECT sample, variant_source FROM rollout_list").fetchall() == [(0, None), (1, "written 1")]
+        assert db.execute("SELECT source, rollouts, mean FROM variant_list").fetchall() == [("written 1", 1, 1.0)]
 
 
 # The lineage of a namespace

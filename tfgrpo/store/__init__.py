@@ -1,5 +1,5 @@
-"""One SQLite file that remembers it all: what happened (`runs`), what was learned (`lineage`), on what evidence it went
-live (`trials`), and what upstreams honour (`probes`).
+"""One SQLite file that remembers it all: what happened (`runs`), what raced (`variants`), what was learned (`lineage`),
+on what evidence it went live (`trials`), and what upstreams honour (`probes`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
@@ -10,6 +10,7 @@ from .path import default_store_path
 from .probes import ProbeStore
 from .runs import RunEntry, RunStore
 from .trials import TrialStore
+from .variants import VariantStore
 
 __all__ = [
     "SERVING",
@@ -24,5 +25,5 @@ __all__ = [
 ]
 
 
-class Store(RunStore, LineageStore, TrialStore, ProbeStore, CheckedStore):
+class Store(RunStore, VariantStore, LineageStore, TrialStore, ProbeStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -16,6 +16,7 @@ from .file import UNREADABLE, StoreFile
 from .lineage import load_prior
 from .migrations import expected_parts, schema_number, schema_parts
 from .runs import load_run
+from .variants import demonstration_of, load_variant
 
 _Check: TypeAlias = Callable[[Database], Iterator[str]]
 
@@ -46,7 +47,8 @@ class CheckedStore(StoreFile):
         """What is wrong, a line each; empty when all is well.
 
         Checks SQLite's own structure, the schema, the checksum of each row, foreign keys, the id of each task, run,
-        experience, prior and set of tasks against its content, and that each compressed text can be read.
+        experience, demonstration, variant, prior and set of tasks against its content, and that each compressed text
+        can be read.
         """
         with self._read("verifying it") as db:
             return tuple(line for check in (_structure, self._schema, *_CHECKS) for line in _findings(db, check))
@@ -76,11 +78,13 @@ def _foreign_keys(db: Database) -> Iterator[str]:
 
 
 def _ids(db: Database) -> Iterator[str]:
-    """Tasks, runs, experiences and priors whose content is not what their ids were made from."""
+    """Tasks, runs, experiences and more whose content is not what their ids were made from."""
     readers: dict[str, Callable[[dict[str, Any]], object]] = {
         "task": rows.task_of,
         "run": lambda row: load_run(db, row),
         "experience": _check_experience,
+        "demonstration": demonstration_of,
+        "variant": lambda row: load_variant(db, row),
         "prior": lambda row: load_prior(db, row),
     }
     for noun, read in readers.items():

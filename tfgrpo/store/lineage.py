@@ -11,6 +11,7 @@ from ..records import Decision, Effect, Experience, Frame, Origin, Prior, PriorS
 from . import rows
 from .file import StoreFile
 from .queries import add_namespace, one_row
+from .variants import add_demonstrations, demonstration_of
 from .writer import ONCE, Row, insert
 
 SERVING = ("live", "ungated")
@@ -116,7 +117,7 @@ class LineageStore(StoreFile):
             return _history(db, namespace, row)
 
     def add_prior(self, prior: Prior) -> None:
-        """Add a prior with its experiences in order and its token biases; one that is there already stays."""
+        """Add a prior with all that it holds, in order; one that is there already stays."""
         self._write(f"adding {prior.id}", partial(_add_prior, prior=prior))
 
     def prior(self, given: str) -> Prior:
@@ -241,6 +242,10 @@ def _add_prior(db: Database, prior: Prior) -> None:
     order = enumerate(prior.experiences)
     insert(db, "prior_experiences", [{"prior": prior.id, "position": n, "experience": entry.id} for n, entry in order])
     insert(db, "token_biases", [rows.bias_row(prior.id, entry) for entry in prior.biases])
+    add_demonstrations(db, prior.demonstrations)
+    shown = [entry.id for entry in prior.demonstrations]
+    places: list[Row] = [{"prior": prior.id, "position": n, "demonstration": one} for n, one in enumerate(shown)]
+    insert(db, "prior_demonstrations", places)
 
 
 _EXPERIENCES = """
@@ -253,6 +258,15 @@ ORDER BY prior_experiences.position
 """
 
 
+_DEMONSTRATIONS = """
+SELECT demonstrations.*
+FROM prior_demonstrations
+JOIN demonstrations ON demonstrations.id = prior_demonstrations.demonstration
+WHERE prior_demonstrations.prior = ?
+ORDER BY prior_demonstrations.position
+"""
+
+
 def load_prior(db: Database, row: dict[str, Any]) -> Prior:
     """The prior of a row of `priors`; ValueError when its content is not what its id was made from."""
     biases = db.query("SELECT * FROM token_biases WHERE prior = ? ORDER BY token", [row["id"]])
@@ -262,6 +276,9 @@ def load_prior(db: Database, row: dict[str, Any]) -> Prior:
         tokenizer=row["tokenizer"],
         template=row["template"],
         parent=row["parent"],
+        instruction=row["instruction"],
+        demonstrations=tuple(demonstration_of(entry) for entry in db.query(_DEMONSTRATIONS, [row["id"]])),
+        nearest=row["nearest"],
     )
     rows.same_id(row["id"], prior.id)
     return prior

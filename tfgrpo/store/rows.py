@@ -169,6 +169,8 @@ def rollout_row(rollout: Rollout) -> Row:
         "reward": None if rollout.reward is None else float(rollout.reward),
         "error": None if rollout.error is None else column_text(rollout.error),
         "finish_reason": column_text(rollout.finish_reason),
+        "variant": rollout.variant,
+        "feedback": column_text(rollout.feedback),
         **usage_row(rollout.usage),
     }
 
@@ -186,6 +188,8 @@ def rollout_of(row: Mapping[str, Any], task: Task) -> Rollout:
         error=row["error"],
         finish_reason=row["finish_reason"],
         usage=usage_of(row),
+        variant=row["variant"],
+        feedback=row["feedback"],
     )
 
 
@@ -250,7 +254,14 @@ def decision_of(row: Mapping[str, Any]) -> Decision:
 
 
 def prior_row(prior: Prior) -> Row:
-    return {"id": prior.id, "tokenizer": prior.tokenizer, "template": prior.template, "parent": prior.parent}
+    return {
+        "id": prior.id,
+        "tokenizer": prior.tokenizer,
+        "template": prior.template,
+        "parent": prior.parent,
+        "instruction": prior.instruction,
+        "nearest": prior.nearest,
+    }
 
 
 def bias_row(prior: str, entry: TokenBias) -> Row:
