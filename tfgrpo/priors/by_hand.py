@@ -1,33 +1,20 @@
-"""What a person does to the experiences of a namespace: added, edited, approved, refused, retired.
+"""A person at the experiences of a namespace, who adds, edits, approves, refuses and retires them.
 
 A person's experience goes through the same admission as a distiller's, and is then on trial: nothing is kept without
 measurement. Everything is appended with the name of who did it; nothing that was is changed.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import InputError
-from ..experiences.library import DISTILLER, RULE, Library, apply, places
-from ..records import Decision, Edit, Experience, Fate, Task
+from ..experiences.library import Library, apply
+from ..records import Decision, Edit, Experience, Fate
 from ..settings import Settings
 from ..store import Store
+from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
 
 _NO_EXPERIENCE = "tfgrpo experience list shows what there is"
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """What became of one text that was offered."""
-
-    text: str
-    verdict: str
-    """`on trial`, `awaiting review` or `refused`; any, where it was decided here before."""
-    why: str | None
-    experience: str | None
-    """Its id; None when it was refused now, since nothing is stored then."""
-    stands: bool = False
-    """It was decided here before, and that stands: an import overrules nobody."""
 
 
 class Curator:
@@ -39,18 +26,18 @@ class Curator:
     def __init__(self, store: Store, namespace: str, by: str, settings: Settings | None = None) -> None:
         self._store, self._namespace, self._by = store, namespace, person_named(by)
         self._settings = settings or Settings()
-        self._tasks = tasks_of(store, namespace)
+        self._tasks = tasks_used(store, namespace)
 
     def add(self, text: str) -> Experience:
         """Put a text on trial."""
         library, added = self._library(), Edit("ADD", text)
-        return self._adopt(library, self._tried(library, added, "added"), added)
+        return self._adopt(library, self._admitted(library, added, "added"), added)
 
     def edit(self, given: str, text: str) -> Experience:
         """Put a successor on trial; what it replaces is retired if it was only on trial, and stays if it was kept."""
         library, old = self._found(given)
         edited = Edit("UPDATE", text, old.id, old.origin.tasks, old.kind)
-        after = self._tried(library, edited, f"edited from {old.id}")
+        after = self._admitted(library, edited, f"edited from {old.id}")
         return self._adopt(library, self._replaced(after, old.id, edited), edited)
 
     def approve(self, given: str) -> Experience:
@@ -63,7 +50,7 @@ class Curator:
         again = Edit(
             "UPDATE" if origin.parent else "ADD", experience.text, origin.parent, origin.tasks, experience.kind
         )
-        admitted = self._tried(replace(library, decisions=rest), again, "approved")
+        admitted = self._admitted(replace(library, decisions=rest), again, "approved")
         after = library.decided(admitted.standing[experience.id])
         return self._adopt(library, self._replaced(after, origin.parent, again), again)
 
@@ -101,7 +88,7 @@ class Curator:
             return library, decided_before(experience, last)
         settings = replace(self._settings, review=fate_of_new(library, experience, self._settings) != "on trial")
         try:
-            after = self._tried(library, Edit("ADD", text), why, settings)
+            after = self._admitted(library, Edit("ADD", text), why, settings)
         except InputError as error:
             return library, Offered(text, "refused", str(error), None)
         return after, Offered(text, self._verdict(after, experience), None, experience.id)
@@ -116,12 +103,12 @@ class Curator:
             raise InputError(f"experience {wanted} is not in namespace {self._namespace}; {_NO_EXPERIENCE}")
         return library, found
 
-    def _tried(self, library: Library, edit: Edit, why: str, settings: Settings | None = None) -> Library:
+    def _admitted(self, library: Library, edit: Edit, why: str, settings: Settings | None = None) -> Library:
         """The library with the edit admitted by the distiller's own rules, as decided by the person."""
         after = apply(library, [edit], self._tasks, settings or self._settings)
         new = after.decisions[len(library.decisions) :]
         if not new:
-            same = _of(edit)
+            same = _proposed(edit)
             hint = "" if same in library.current else f"; tfgrpo experience approve {same.id} puts it on trial"
             raise InputError(f"{same.id} has this text, and is {self._verdict(library, same)} already{hint}")
         if new[-1].verdict == "refused":
@@ -134,12 +121,12 @@ class Curator:
         last = library.standing.get(old or "")
         if last is None or last.verdict != "on trial":
             return library
-        return library.decided(Decision(last.experience, "retired", f"replaced by {_of(new).id}", self._by))
+        return library.decided(Decision(last.experience, "retired", f"replaced by {_proposed(new).id}", self._by))
 
     def _adopt(self, before: Library, after: Library, edit: Edit) -> Experience:
         """Write down what is new; returns the experience that the edit is about."""
         self._save(before, after)
-        return next(entry for entry in after.experiences if entry == _of(edit))
+        return next(entry for entry in after.experiences if entry == _proposed(edit))
 
     def _save(self, before: Library, after: Library) -> None:
         known = {entry.id: entry.origin for entry in before.experiences}
@@ -156,34 +143,6 @@ class Curator:
         return last.verdict if last else "undecided"
 
 
-def person_named(by: str) -> str:
-    if by.strip() in ("", RULE, DISTILLER):
-        raise InputError(f"--by {by!r}: give a person's name; {RULE} and {DISTILLER} are tfgrpo's own")
-    return by.strip()
-
-
-def library_of(store: Store, namespace: str) -> Library:
-    known = store.experiences(namespace)
-    decisions = tuple(status.decision for status in known if status.decision)
-    return Library(tuple(status.experience for status in known), decisions)
-
-
-def fate_of_new(library: Library, new: Experience, settings: Settings) -> Fate:
-    """On trial while there is a place for its kind, else it waits for one."""
-    taken = sum(entry.kind == new.kind for entry in library.having("on trial"))
-    return "on trial" if taken < places(new.kind, settings) else "awaiting review"
-
-
-def decided_before(experience: Experience, last: Decision) -> Offered:
-    why = f"decided here by {last.by}: {last.why}"
-    return Offered(experience.text, last.verdict, why, experience.id, stands=True)
-
-
-def _of(edit: Edit) -> Experience:
+def _proposed(edit: Edit) -> Experience:
     """The experience that an edit proposes, without an origin; the origin is no part of what it is."""
     return Experience(edit.text, edit.kind)
-
-
-def tasks_of(store: Store, namespace: str) -> tuple[Task, ...]:
-    """Every task that a run of the namespace has used: no experience may give away the answer of one."""
-    return store.tasks(dict.fromkeys(task for entry in store.runs(namespace) for task in entry.run.tasks))

@@ -30,7 +30,7 @@ from ..records import (
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT, RESERVED_FIELDS
 from ..surfaces.chat import render_experiences
 from ..text import shortened
-from .fields import LARGEST, Field
+from .fields import LARGEST, JSONField
 from .youtu import Texts, read_agent, read_experiences
 
 VERSION = 1
@@ -199,7 +199,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def read_portable(source: str, value: JSON) -> Portable:
     """The prior of a form; raises InputError for what breaks `prior.schema.json`, or does not hash to its id."""
-    form = Field(value, source)
+    form = JSONField(value, source)
     if form.at("tfgrpo").value != "prior":
         form.at("tfgrpo").wrong('"prior"')
     if (version := form.at("version").whole()) != VERSION:
@@ -225,7 +225,7 @@ def read_portable(source: str, value: JSON) -> Portable:
     )
 
 
-def _experience(place: Field) -> Experience:
+def _experience(place: JSONField) -> Experience:
     origin = place.at("origin")
     kind: ExperienceKind = place.at("kind").one_of(get_args(ExperienceKind))
     experience = Experience(
@@ -244,7 +244,7 @@ def _experience(place: Field) -> Experience:
     return experience
 
 
-def _effects(place: Field) -> Iterator[Effect]:
+def _effects(place: JSONField) -> Iterator[Effect]:
     for effect in place.at("effects").items(MOST_ENTRIES):
         yield Effect(
             place.at("id").text(),
@@ -256,7 +256,7 @@ def _effects(place: Field) -> Iterator[Effect]:
         )
 
 
-def _decisions(place: Field) -> Iterator[Decision]:
+def _decisions(place: JSONField) -> Iterator[Decision]:
     for decision in place.at("decisions").items(MOST_ENTRIES):
         verdict: Fate = decision.at("verdict").one_of(get_args(Fate))
         yield Decision(
@@ -269,14 +269,14 @@ def _decisions(place: Field) -> Iterator[Decision]:
         )
 
 
-def _events(form: Field) -> Iterator[Event]:
+def _events(form: JSONField) -> Iterator[Event]:
     """The lineage, which files of earlier releases have not."""
     for event in form.at("lineage").items(MOST_ENTRIES) if "lineage" in form.object() else ():
         state: PriorState = event.at("state").one_of(get_args(PriorState))
         yield Event(state, *(event.at(name).text() for name in ("run", "by", "why", "at")))
 
 
-def _bias(place: Field) -> TokenBias:
+def _bias(place: JSONField) -> TokenBias:
     return TokenBias(
         place.at("token").whole(),
         _piece(place),
@@ -286,7 +286,7 @@ def _bias(place: Field) -> TokenBias:
     )
 
 
-def _piece(place: Field) -> bytes:
+def _piece(place: JSONField) -> bytes:
     if ("text" in place.object()) == ("base64" in place.object()):
         place.wrong("a token with either text or base64")
     if "text" in place.object():
@@ -297,7 +297,7 @@ def _piece(place: Field) -> bytes:
         place.at("base64").wrong("base64")
 
 
-def _frame(place: Field) -> Frame:
+def _frame(place: JSONField) -> Frame:
     request = place.at("request")
     if refused := sorted(request.object().keys() & set(RESERVED_FIELDS)):
         raise InputError(f"{request.source}: {request.path} sets {', '.join(refused)}, which tfgrpo sets itself")
@@ -312,7 +312,7 @@ def _frame(place: Field) -> Frame:
     )
 
 
-def _no_doubles(form: Field, prior: Prior) -> None:
+def _no_doubles(form: JSONField, prior: Prior) -> None:
     if len({entry.id for entry in prior.experiences}) < len(prior.experiences):
         raise InputError(f"{form.source}: an experience stands in it twice")
     if len({entry.token for entry in prior.biases}) < len(prior.biases):

@@ -1,4 +1,4 @@
-"""JSON from a stranger, field by field: whatever is missing, of another kind or out of range is named. Pure."""
+"""JSON from strangers, read field by field: what is missing, of another kind or out of range is named. Pure."""
 
 import json
 import math
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class JSONField:
     """A JSON value and where it stands in its file; each method raises InputError for what it does not give."""
 
     value: JSON
@@ -30,12 +30,12 @@ class Field:
         found = found or shortened(json.dumps(self.value, ensure_ascii=False), 40)
         raise InputError(f"{self.source}: {self.path or 'the file'} must be {expected}, and is {found}")
 
-    def at(self, name: str) -> "Field":
+    def at(self, name: str) -> "JSONField":
         """A field of an object, which must be there."""
         path = f"{self.path}.{name}" if self.path else name
         if name not in self.object():
             raise InputError(f"{self.source}: {path} is missing")
-        return Field(self.value[name], self.source, path)
+        return JSONField(self.value[name], self.source, path)
 
     def object(self) -> Mapping[str, JSON]:
         """An object."""
@@ -53,13 +53,13 @@ class Field:
             raise InputError(f"{self.source}: {self.path} holds half a surrogate pair, which is no character")
         return dict(self.object())
 
-    def items(self, most: int) -> "Iterator[Field]":
+    def items(self, most: int) -> "Iterator[JSONField]":
         """The entries of a list with at most so many."""
         if not isinstance(self.value, list):
             self.wrong("a list")
         if len(self.value) > most:
             raise InputError(f"{self.source}: {self.path} has {len(self.value):,} entries; at most {most:,} are read")
-        yield from (Field(one, self.source, f"{self.path}[{place}]") for place, one in enumerate(self.value))
+        yield from (JSONField(one, self.source, f"{self.path}[{place}]") for place, one in enumerate(self.value))
 
     def text(self, longest: int | None = None) -> str:
         """A text that a file can hold, of at most so many characters."""

@@ -1,4 +1,4 @@
-"""A prior of another store taken in: a candidate here, its experiences on trial while there are places."""
+"""Taking in a prior of another store: it is a candidate here, its experiences on trial while there are places."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from ..records import Decision, Experience, Snapshot, Task
 from ..settings import Settings
 from ..store import Store
 from ..text import shortened
-from .by_hand import Offered, decided_before, fate_of_new, library_of, person_named, tasks_of
 from .exchange import Portable
+from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
 from .serving import snapshot_of
 
 _SHOWN = 5
@@ -34,20 +34,20 @@ def import_prior(
     was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them.
     """
     by, prior = person_named(by), portable.prior
-    _admit(prior.experiences, tasks_of(store, namespace), source)
+    _admit(prior.experiences, tasks_used(store, namespace), source)
     library, outcomes = library_of(store, namespace), []
-    trials: list[Decision] = []
+    decisions: list[Decision] = []
     for entry in prior.experiences:
         if last := library.standing.get(entry.id):
             outcomes.append(decided_before(entry, last))
             continue
         verdict = fate_of_new(library, entry, settings or Settings())
-        trials.append(Decision(entry.id, verdict, f"imported with {prior.id}", by))
-        library = replace(library, experiences=(*library.experiences, entry)).decided(trials[-1])
+        decisions.append(Decision(entry.id, verdict, f"imported with {prior.id}", by))
+        library = replace(library, experiences=(*library.experiences, entry)).decided(decisions[-1])
         outcomes.append(Offered(entry.text, verdict, None, entry.id))
     store.add_experiences(namespace, prior.experiences)
     store.add_effects(namespace, portable.effects)
-    store.add_decisions(namespace, trials)
+    store.add_decisions(namespace, decisions)
     store.add_prior(prior)
     if prior.id not in {event.prior for event in store.lineage(namespace)}:
         told = f"imported from {source}: {_home(portable)}"

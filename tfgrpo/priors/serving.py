@@ -1,11 +1,14 @@
-"""Which prior of a namespace is served, chosen by a person; the choice is appended with the person's name."""
+"""A person's choice of the prior that a namespace serves: `prior use` and `prior rollback`.
+
+It is appended to the lineage with the person's name; nothing that was is changed.
+"""
 
 from dataclasses import replace
 
 from ..errors import InputError
 from ..records import Prior, PriorState, Snapshot
 from ..store import SERVING, LineageEntry, Store
-from .by_hand import person_named
+from .offered import person_named
 from .versions import served
 
 _NO_PRIOR = "tfgrpo prior list shows what there is"
@@ -41,6 +44,12 @@ def use(store: Store, namespace: str, given: str, *, by: str, why: str) -> Snaps
     return replace(chosen, state=state)
 
 
+def before_live(store: Store, namespace: str) -> LineageEntry | None:
+    """What a rollback goes back to; None: nothing was served before, and calls would go out without a prior."""
+    earlier = [event for event in served(store.lineage(namespace))[:-1] if event.state in SERVING]
+    return earlier[-1] if earlier else None
+
+
 def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snapshot, Snapshot | None]:
     """Go back to the prior that was served before the live one; returns what was live, and what is now.
 
@@ -51,9 +60,7 @@ def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snaps
     live = store.live(namespace)
     if live is None:
         raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
-    earlier = [event for event in served(store.lineage(namespace))[:-1] if event.state in SERVING]
-    if earlier:
-        back = earlier[-1]
+    if back := before_live(store, namespace):
         told = f"{live.prior.id} is rolled back"
         store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told)
     store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why)
