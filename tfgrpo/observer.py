@@ -1,10 +1,11 @@
 """Who watches a run while it goes: a progress display, a plot in a notebook, a test, or nobody."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from .records import Group, Rollout
+from .records import Group, Rollout, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ class Observer(Protocol):
     def note(self, line: str) -> None:
         """Something a person should know: a parameter dropped, a prior left out, a group that failed."""
         ...
+
+
+Watch: TypeAlias = Callable[[Callable[[], Usage]], AbstractContextManager[Observer]]
+"""Makes the observer of one run, from a function that tells what the run has spent so far."""
 
 
 class Silent:

@@ -1,0 +1,147 @@
+"""What a user wants measured, in whichever way it was said: read, checked, its models started, and measured."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..model.endpoints import Endpoints
+from ..observer import Watch
+from ..priors.serving import snapshot_of
+from ..priors.versions import model_notice
+from ..records import Snapshot, Task
+from ..rollouts.rewards.built_in import check, reward_of
+from ..rollouts.rewards.reward import Reward
+from ..settings import Settings
+from ..store import Store
+from ..surfaces.chat import prior_for
+from ..tasks.read import TaskSource, tasks_of
+from .arms import Evaluation
+from .held_out import HeldOut, held_out
+from .measure import Measurement, measure
+from .written_arm import source_tasks
+
+if TYPE_CHECKING:
+    from ..rollouts.agents import Agent
+
+CANDIDATE = "candidate"
+"""In place of a prior's id: the last one that a run of the namespace has learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedEvaluation:
+    """What is to be measured, as it was said; nothing of it is read yet."""
+
+    tasks: TaskSource
+    endpoints: Endpoints
+    """Without a model: the one that the prior was learned on."""
+    reward: str | Reward | None = None
+    """None: the one that goes with the tasks."""
+    namespace: str = "default"
+    prior: str | None = None
+    """An id, the beginning of one, or `candidate`; None: the live one."""
+    repeats: int = 4
+    temperature: float | None = None
+    """Of all arms; None: that of learning."""
+    seed: int = 0
+    written: bool = True
+    """Whether there is an arm of experiences that are written from the training tasks alone."""
+    agent: "Agent | None" = None
+    settings: Settings = field(default_factory=Settings)
+
+    def prepared(self, store: Store) -> "PreparedEvaluation":
+        """All that it is about, read and checked; raises InputError for what could not be measured."""
+        if self.repeats < 1:
+            raise InputError(f"--repeat is {self.repeats}; it must be a whole number of at least 1")
+        found = tasks_of(self.tasks)
+        reward = reward_of(self.reward, self.tasks)
+        check(reward[0], found.tasks)
+        snapshot = self._snapshot(store)
+        left = held_out(found.tasks, store, self.namespace)
+        own = self.endpoints.own
+        model = own.model or (None if own.is_local else snapshot.frame.model)
+        return PreparedEvaluation(
+            self,
+            reward,
+            snapshot,
+            left,
+            replace(self.endpoints, own=replace(own, model=model)),
+            source_tasks(snapshot.prior, store, self.namespace) if self.written else (),
+        )
+
+    def _snapshot(self, store: Store) -> Snapshot:
+        """The prior to measure; raises InputError where there is none."""
+        if self.prior == CANDIDATE:
+            events = store.lineage(self.namespace)
+            learned = [event.prior for event in events if event.run and event.state in (CANDIDATE, "ungated")]
+            if not learned:
+                raise InputError(
+                    f"nothing was learned in namespace {self.namespace} yet; tfgrpo learn makes a candidate"
+                )
+            return snapshot_of(store, self.namespace, learned[-1])
+        found = snapshot_of(store, self.namespace, self.prior) if self.prior else store.live(self.namespace)
+        if found is None:
+            ways = "--prior candidate measures what was learned last, and tfgrpo learn makes one"
+            raise InputError(f"no prior is live in namespace {self.namespace}; {ways}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedEvaluation:
+    """An evaluation that was checked, and the models that it calls."""
+
+    wanted: WantedEvaluation
+    reward: tuple[Reward, str]
+    snapshot: Snapshot
+    """The prior to measure, and what it was learned for."""
+    left: HeldOut
+    """The tasks that it may be measured on."""
+    endpoints: Endpoints
+    sources: tuple[Task, ...]
+
+    @contextmanager
+    def started(self) -> "Iterator[PreparedEvaluation]":
+        """The same with the names of all models; starts the embedded ones, and stops them on exit."""
+        with self.endpoints.started() as there:
+            yield replace(self, endpoints=there)
+
+    @property
+    def measurement(self) -> Measurement:
+        """What is measured, once the models are started."""
+        wanted, model, learned = self.wanted, self.endpoints.own.name, self.snapshot.frame
+        temperature = learned.temperature if wanted.temperature is None else wanted.temperature
+        return Measurement(
+            self.left.tasks,
+            *self.reward,
+            replace(learned, model=model, temperature=temperature),
+            prior_for(self.snapshot, model),
+            wanted.namespace,
+            wanted.repeats,
+            wanted.seed,
+            agent=wanted.agent,
+            settings=wanted.settings,
+            sources=self.sources,
+            distiller=self.endpoints.distiller.model,
+            opened=self.left.opened,
+        )
+
+    async def measure(self, store: Store, watch: Watch) -> Evaluation:
+        """Measure the arms, once the models are started; raises as `measure.measure` does."""
+        async with self.endpoints.opened(self.wanted.settings, store) as to:
+            with watch(lambda: to.usage) as observer:
+                for line in self._notes(store):
+                    observer.note(line)
+                found = self.measurement
+                return await measure(found, store, to.own, observer, distiller=to.distiller, budget=to.budget)
+
+    def _notes(self, store: Store) -> Iterator[str]:
+        """What to say before anything is done: what is left out, and another model than learned on."""
+        found, name, learned = self.measurement, self.wanted.namespace, self.snapshot
+        if notice := model_notice(name, store.namespaces(), learned, found.frame.model):
+            yield notice
+        yield from self.left.notes
+        if len(found.prior.biases) < len(learned.prior.biases):
+            yield f"token prior left out: it was learned on {learned.frame.model}"
+        if self.wanted.written and not self.sources:
+            yield "the arm `written` is left out: no run of this store learned this prior"

@@ -1,0 +1,134 @@
+"""What a user wants learned, in whichever way it was said: read, checked, its models started, and learned."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..experiences.distil import templates
+from ..model.endpoints import Endpoints
+from ..observer import Watch
+from ..priors.versions import model_notice
+from ..records import JSON, Frame
+from ..rollouts.rewards.built_in import check, reward_of
+from ..rollouts.rewards.reward import Reward
+from ..settings import Settings
+from ..store import Store
+from ..tasks.read import TaskSet, TaskSource, tasks_of
+from ..tasks.split import Sides
+from ..text import counted
+from .cost import cost, lines
+from .plan import Plan
+from .result import LearningResult
+from .run import learn
+
+if TYPE_CHECKING:
+    from ..rollouts.agents import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLearning:
+    """What is to be learned, as it was said; nothing of it is read yet."""
+
+    tasks: TaskSource
+    endpoints: Endpoints
+    frame: Frame
+    reward: str | Reward | None = None
+    """None: the one that goes with the tasks."""
+    sides: Sides = field(default_factory=Sides)
+    settings: Settings = field(default_factory=Settings)
+    namespace: str = "default"
+    agent: "Agent | None" = None
+    prompts: Path | None = None
+    """A folder with the user's own templates for the distiller."""
+
+    def prepared(self) -> "PreparedLearning":
+        """Its plan, read and checked; raises InputError for what could not be carried out."""
+        self._check_options()
+        found = tasks_of(self.tasks)
+        reward, name = reward_of(self.reward, self.tasks)
+        parts = self.sides.splits(found)
+        check(reward, (*parts.train, *parts.validation, *parts.test))
+        templates(self.prompts)
+        plan = Plan(
+            parts.train,
+            reward,
+            name,
+            self.frame,
+            self.namespace,
+            self.settings,
+            self.endpoints.distiller.model,
+            self.prompts,
+            self.agent,
+            parts.validation,
+            parts.test,
+            self.endpoints.embedding.model,
+        )
+        return PreparedLearning(plan, self.endpoints, tuple(_notes(found, self.settings)))
+
+    def _check_options(self) -> None:
+        """Raise InputError for what cannot go together."""
+        if self.agent and (self.frame.system or self.frame.request):
+            shape = "--system and --request shape a plain call"
+            raise InputError(f"{shape}; an agent writes its own requests: leave them out")
+        if self.endpoints.embedding.model and not self.settings.experiences:
+            wrong = "--embedding-model compares experiences, and --no-experiences leaves none"
+            raise InputError(f"{wrong}; give one of them")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedLearning:
+    """A plan that was checked, and the models that carry it out."""
+
+    plan: Plan
+    endpoints: Endpoints
+    notes: tuple[str, ...] = ()
+    """What to say before anything is done."""
+
+    @contextmanager
+    def started(self) -> "Iterator[PreparedLearning]":
+        """The same with the names of all models; starts the embedded ones, and stops them on exit."""
+        with self.endpoints.started() as there:
+            frame = replace(self.plan.frame, model=there.own.name)
+            plan = replace(self.plan, frame=frame, distiller=there.distiller.model)
+            yield replace(self, plan=plan, endpoints=there)
+
+    async def learn(self, store: Store, watch: Watch, *, fresh: bool = False) -> LearningResult:
+        """Carry out the plan, once its models are started; raises as `run.learn` does."""
+        async with self.endpoints.opened(self.plan.settings, store) as to:
+            with watch(lambda: to.usage) as observer:
+                for line in (*self._notices(store), *self.notes):
+                    observer.note(line)
+                return await learn(
+                    self.plan,
+                    store,
+                    to.own,
+                    observer,
+                    distiller=to.distiller,
+                    embedding=to.embedding,
+                    fresh=fresh,
+                    budget=to.budget,
+                )
+
+    def estimate(self, store: Store | None) -> tuple[dict[str, JSON], tuple[str, ...]]:
+        """What it would cost and what its gate could detect, as figures and in words; it spends nothing."""
+        plan, budget = self.plan, self.endpoints.budget()
+        number = store.next_trial(plan.namespace, [task.id for task in plan.validation]) if store else 1
+        found = cost(plan, budget.prices)
+        return found.as_json(plan, number, budget.ceiling), tuple(lines(plan, found, number, budget.ceiling))
+
+    def _notices(self, store: Store) -> Iterator[str]:
+        """That the namespace was learned on another model, where it was."""
+        name, model = self.plan.namespace, self.plan.frame.model
+        if notice := model_notice(name, store.namespaces(), store.live(name), model):
+            yield f"{notice}; to re-validate it: tfgrpo eval TASKS --namespace {name} --model {model}"
+
+
+def _notes(found: TaskSet, settings: Settings) -> Iterator[str]:
+    """What to say of the tasks and settings before anything is done."""
+    if found.duplicates:
+        yield f"{found.source}: {counted(found.duplicates, 'repeated task')} counted once"
+    if settings.group_size == 1 and settings.recipe == "measured":
+        yield "a group of one compares nothing: no experience can be measured, and none kept"
