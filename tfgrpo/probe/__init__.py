@@ -1,1 +1,1 @@
-"""What an upstream honours, measured; and whether a token prior fits it."""
+"""What an upstream honours, as measured with a few calls, and the prior as it can honour it."""

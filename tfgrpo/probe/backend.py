@@ -1,4 +1,4 @@
-"""What an upstream honours, measured with a few one-token calls before anything is learned from it."""
+"""The probe: a few one-token calls that measure what an upstream honours of what learning asks of it."""
 
 import asyncio
 import math
@@ -26,6 +26,7 @@ _WORDS = ("The", "But", "If", "No")
 """Words that no one answers with, to be forced where no log-probabilities tell of other tokens."""
 
 Honoured: TypeAlias = Literal["honoured", "rejected", "inert", "unknown"]
+"""Whether a parameter does what it says; inert: it is taken and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class _Target:
 
 
 async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
-    """At most three calls of one token: ids, log-probabilities, and what temperature and a forcing bias do to them.
+    """What serves the model, by at most three calls of one token: what temperature and a forcing bias do to them.
 
     Where tokens come without ids and the model is one of OpenAI's, `upstream` is given tiktoken's tokenizer. Raises
     UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
@@ -82,15 +83,19 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
 
 
 async def recognised(upstream: Upstream, model: str) -> Backend:
-    """For a call outside of any run: who serves the model, so that its hidden samplers can be switched off.
+    """What serves the model, by its list of models alone, so that its hidden samplers can be switched off.
 
-    Nothing is measured: a prior was learned there, so its biases are taken to be honoured.
+    For a call outside of any run. Nothing is measured: a prior was learned there, so its biases are taken to be
+    honoured.
     """
     return Backend(kind=await _kind(upstream, model, run=""), logit_bias="honoured")
 
 
 async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> Backend:
-    """Gives the upstream tiktoken's tokenizer where it is the one to ask; the backend says why it could not."""
+    """The backend with its tokenizer's fingerprint.
+
+    The upstream is given tiktoken's tokenizer where that is the model's; the backend says why where it cannot be had.
+    """
     name = encoding_name(model) if upstream.tokenizer is None and backend.kind == "other" else None
     if name is None:
         return replace(backend, tokenizer=upstream.tokenizer.fingerprint if upstream.tokenizer else "")
@@ -103,7 +108,7 @@ async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> B
 
 
 async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp", "vllm", "other"]:
-    """By who owns the model, among several; one that is not listed by that name may be any of them (llama.cpp)."""
+    """The server's software, by who owns the model; one not listed by that name may be any of them (llama.cpp)."""
     answer = await upstream.get("/models", CallKey(run, "probe /models"))
     data = answer.get("data") if isinstance(answer, Mapping) else None
     models = [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
@@ -113,7 +118,7 @@ async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp"
 
 
 async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: str) -> str:
-    """By the ids of a telling text where the server tokenizes, else that of our tokenizer, else the model's name."""
+    """The tokenizer's, by the ids of TELLING_TEXT where the server tokenizes; else that of ours, else by the model."""
     served = await tokenize(upstream, backend, model, CallKey(run, "probe /tokenize"), TELLING_TEXT)
     if not served:
         return backend.tokenizer or content_id("tokenizer", "model", model)
@@ -167,7 +172,7 @@ def _unlikely(trace: TokenTrace | None) -> _Target | None:
 
 
 def _honoured(upstream: Upstream, forced: Reply, target: _Target) -> Honoured:
-    """By the token sampled where it has an id, else by the text that came of it."""
+    """Whether the forced token came, by its id where it has one, else by the text."""
     if "logit_bias" in upstream.dropped:
         return "rejected"
     if forced.trace is not None:

@@ -1,14 +1,13 @@
-"""All that an upstream honours of what could be asked of it, for people; `probe` measures what learning needs."""
+"""The capabilities of an upstream, for people: all that it honours, beyond what learning needs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
 
 from ..errors import ModelError, UpstreamError
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
 from ..rollouts.request import sampling
-from .backend import probe
+from .backend import Honoured, probe
 
 ALTERNATIVES = 20
 """Asked for at each position: what learning asks for, and the most that OpenAI gives."""
@@ -16,8 +15,6 @@ SHIFT = 2.0
 """Nats by which a token is raised to see whether its reported log-probability moves."""
 _PROMPT = "Write a short sentence about the sea."
 _TOKENS = 8
-
-Verdict: TypeAlias = Literal["honoured", "rejected", "inert", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +27,9 @@ class Capabilities:
     shift: float | None
     """By how much the reported log-probability of a token that was raised by SHIFT moved; 0: reported before the bias,
     or not honoured; None where there is none to see."""
-    n: Verdict
+    n: Honoured
     """Whether `n` choices come from one request."""
-    seed: Verdict
+    seed: Honoured
     """Whether one seed gives one answer, and another seed another; unknown where all answers are alike."""
     calls: int
 
@@ -43,7 +40,7 @@ class Capabilities:
 
 
 async def capabilities(upstream: Upstream, model: str) -> Capabilities:
-    """The probe and six short calls more; raises as `probe` does. What a call fails at counts as rejected."""
+    """What the probe and six short calls more show; raises as `probe` does. What a call fails at counts as rejected."""
     backend = await probe(upstream, model, run="")
     frame = Frame(model, temperature=1.0)
 
@@ -90,13 +87,13 @@ def _first(reply: Reply | None) -> Mapping[int, float]:
     return {token: logprob for token, logprob in pairs if token >= 0}
 
 
-def _several(reply: Reply | None, upstream: Upstream) -> Verdict:
+def _several(reply: Reply | None, upstream: Upstream) -> Honoured:
     if reply is None or "n" in upstream.dropped:
         return "rejected"
     return "honoured" if reply.choices > 1 else "inert"
 
 
-def _seeded(same: Reply | None, again: Reply | None, other: Reply | None, upstream: Upstream) -> Verdict:
+def _seeded(same: Reply | None, again: Reply | None, other: Reply | None, upstream: Upstream) -> Honoured:
     if same is None or again is None or other is None or "seed" in upstream.dropped:
         return "rejected"
     if same.text != again.text:
