@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tfgrpo.cli import main
+from tfgrpo.cli.command import show_all
 
 _STORE = Path(__file__).parent.parent / "store"
 
@@ -17,16 +18,18 @@ def commands(command: click.Command, *names: str) -> Iterator[tuple[str, click.C
     """Every command with its full name, groups before what is in them."""
     yield " ".join(names), command
     if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from commands(command.commands[name], *names, name)
+        context = click.Context(command)
+        for name in sorted(command.list_commands(context)):
+            if found := command.get_command(context, name):
+                yield from commands(found, *names, name)
 
 
 def reference() -> str:
-    """Help texts of all commands as Markdown."""
+    """Help texts of all commands as Markdown, with every option."""
     parts = []
     for name, command in commands(main, "tfgrpo"):
-        context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-        parts.append(f"## {name}\n\n```\n{command.get_help(context)}\n```")
+        context = command.make_context(name, [], resilient_parsing=True, **main.context_settings, terminal_width=100)
+        parts.append(f"## {name}\n\n```\n{show_all(context).get_help()}\n```")
     return "\n\n".join(parts)
 
 

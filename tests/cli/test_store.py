@@ -15,7 +15,7 @@ from tests import stories
 from tests.cli.test_cli import SMALL, one_line, write_tasks
 from tests.store.test_migrations import FROZEN, NEWEST, restore
 from tfgrpo.cli import main
-from tfgrpo.cli.text import effect_text
+from tfgrpo.cli.lines.experiences import effect_text
 from tfgrpo.priors.exchange import FILE_BYTES
 from tfgrpo.records import (
     JSON,
@@ -116,9 +116,11 @@ def test_using_and_rolling_back_are_remembered_with_a_name(priors: tuple[Prior, 
     assert [event["state"] for event in events[4:]] == ["superseded", "ungated", "superseded", "rolled back"]
 
 
-def test_a_rollback_from_the_only_prior_leaves_none(priors: tuple[Prior, Prior]) -> None:
+def test_a_second_rollback_in_a_row_that_leaves_no_prior_is_asked_for(priors: tuple[Prior, Prior]) -> None:
     works("prior", "rollback")
-    assert "calls go out without a prior" in works("prior", "rollback").stdout
+    one_line(tfgrpo("prior", "rollback"), "rolled back already", "without a prior", "--yes")
+    assert live() == priors[0].id
+    assert "calls go out without a prior" in works("prior", "rollback", "--yes").stdout
     assert live() is None
     one_line(tfgrpo("prior", "rollback"), "nothing to roll back")
 

@@ -1,11 +1,16 @@
 """The demo's tasks, and a small version of the main job on the embedded model: real learning, really measured."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, demo_store, part
+from tfgrpo.cli import main
+from tfgrpo.demo.kept import demo_path, demo_store
+from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, part
+from tfgrpo.errors import InputError
 from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import learn
@@ -38,13 +43,51 @@ def test_an_interrupted_demo_goes_on_and_a_finished_one_is_made_anew(
 ) -> None:
     monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
     run = Run("eval", NAMESPACE, demo_frame("m"), {}, (), DEMO_REWARD)
-    with Store(demo_store(3)) as store:
+    path = demo_path(3)
+    with demo_store(path) as store:
         begun, _ = store.begin(run)
-    with Store(demo_store(3)) as store:
+    with demo_store(path) as store:
         assert [entry.run.id for entry in store.runs()] == [begun.id]
         store.end(begun.id, "finished", Usage(), {})
-    with Store(demo_store(3)) as store:
+    with demo_store(path) as store:
         assert store.runs() == ()
+        store.begin(run)
+    with Store(path.with_name("demo-3.previous.db")) as store:
+        assert [entry.run.status for entry in store.runs()] == ["finished"]
+
+
+def finish(path: Path) -> str:
+    """A finished demo in the store at a path, and its run."""
+    with Store(path) as store:
+        run, _ = store.begin(Run("eval", NAMESPACE, demo_frame("m"), {}, (), DEMO_REWARD))
+        store.end(run.id, "finished", Usage(), {})
+    return run.id
+
+
+def test_a_finished_demo_comes_back_where_the_new_one_cannot_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
+    path = demo_path(3)
+    run = finish(path)
+    with pytest.raises(InputError), demo_store(path) as store:
+        assert store.runs() == ()
+        raise InputError("the model answers nothing")
+    with Store(path) as store:
+        assert [entry.run.id for entry in store.runs()] == [run]
+    assert [file.name for file in tmp_path.glob("*.db")] == ["demo-3.db"]
+
+
+def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # the extra `local` is not installed
+    path = demo_path(3)
+    before = finish(path), path.read_bytes()
+    result = CliRunner().invoke(main, ["demo", "--seed", "3"])
+    assert result.exit_code == 1
+    assert "tfgrpo[local]" in result.stderr
+    assert path.read_bytes() == before[1]
+    assert [file.name for file in tmp_path.glob("*.db")] == ["demo-3.db"]
 
 
 @pytest.mark.model

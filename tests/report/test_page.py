@@ -309,11 +309,10 @@ def test_an_evaluation_on_a_few_tasks_has_no_interval(store: Store) -> None:
 def test_every_option_of_the_command_that_repeats_a_run_exists() -> None:
     options = {
         name: {option for one in command.params if isinstance(one, click.Option) for option in one.opts}
-        for name, command in commands(main, "")
-        if name.strip() in ("learn", "eval")
+        for name, command in commands(main, "tfgrpo")
     }
     for name, option in {**VALUES, **SWITCHES, **NAMED}.items():
-        assert option in options["eval" if name == "repeats" else "learn"]
+        assert option in options["tfgrpo eval" if name == "repeats" else "tfgrpo learn"]
 
 
 def test_the_command_states_what_is_not_the_default() -> None:

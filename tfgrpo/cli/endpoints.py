@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .embedding import NO_EMBEDDING, EmbeddingOptions
-from .target import endpoint
+from .options.embedding import NO_EMBEDDING, EmbeddingOptions
+from .options.target import endpoint
 
 if TYPE_CHECKING:
     from ..model.budget import Budget
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ..model.upstream import Upstream
     from ..progress import Display
     from ..settings import Settings
-    from .distiller import DistillerOptions, Elsewhere
-    from .spending import Spending
-    from .target import Target
+    from .options.distiller import DistillerOptions, Elsewhere
+    from .options.spending import Spending
+    from .options.target import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The model that makes the attempts, and the one that proposes experiences."""
+    """The model that makes the rollouts, and the one that proposes experiences."""
 
     url: str | None
     model: str

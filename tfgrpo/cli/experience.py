@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError
-from . import main
-from .options import by_option, json_option, open_store, person, print_json, store_options
-from .store_text import history_json, history_lines
-from .text import effect_text, experience_json, print_table
+from .command import TextGroup
+from .lines.experiences import effect_text, experience_json, history_json, history_lines
+from .lines.tables import print_table
+from .options.shared import by_option, json_option, open_store, person, store_options
+from .streams import print_json, tell
 
 if TYPE_CHECKING:
     from ..priors.by_hand import Curator
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from ..store import ExperienceHistory, Store
 
 
-@main.group()
+_NEXT = "; the next tfgrpo learn measures it"
+_STILL = "\nthe live prior still holds it: tfgrpo prior use, prior rollback or learn changes that"
+
+
+@click.group(cls=TextGroup)
 def experience() -> None:
     """Short texts for the prompt, each with its measured effect."""
 
@@ -49,20 +54,18 @@ def show_experience(experience_id: str, store: str | None, namespace: str, as_js
             raise InputError(f"{found.experience.id} is not in namespace {namespace}; name another with --namespace")
         own = {entry.run.id for entry in opened.runs(namespace)}
         told = history_json(found, _source_groups(opened, found), own)
-    if as_json:
-        print_json(told)
-    else:
-        click.echo("\n".join(history_lines(told)))
+    tell(as_json, told, *history_lines(told))
 
 
 @experience.command("add")
 @click.argument("text")
 @by_option
 @store_options
-def add(text: str, by: str | None, store: str | None, namespace: str) -> None:
+@json_option
+def add(text: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Put TEXT on trial: the next learning measures it. It is admitted as a distiller's text would be."""
     with open_store(store, create=True) as opened:
-        _say(_curator(opened, namespace, by).add(text), "is on trial; the next tfgrpo learn measures it")
+        _say(as_json, _curator(opened, namespace, by).add(text), "on trial", _NEXT)
 
 
 @experience.command("edit")
@@ -70,15 +73,14 @@ def add(text: str, by: str | None, store: str | None, namespace: str) -> None:
 @click.argument("text")
 @by_option
 @store_options
-def edit(experience_id: str, text: str, by: str | None, store: str | None, namespace: str) -> None:
+@json_option
+def edit(*, experience_id: str, text: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Put TEXT on trial as the successor of an experience.
 
     The old text is retired if it was on trial; one that was kept stays until you retire it, as its effect is measured.
     """
     with open_store(store) as opened:
-        _say(
-            _curator(opened, namespace, by).edit(experience_id, text), "is on trial; the next tfgrpo learn measures it"
-        )
+        _say(as_json, _curator(opened, namespace, by).edit(experience_id, text), "on trial", _NEXT)
 
 
 @experience.command("retire")
@@ -86,25 +88,24 @@ def edit(experience_id: str, text: str, by: str | None, store: str | None, names
 @click.option("--why", default="retired by a person", show_default=True, help="Reason to remember.")
 @by_option
 @store_options
-def retire(experience_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
+@json_option
+def retire(*, experience_id: str, why: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Take an experience out of later learning; priors that hold it stay as they are."""
     with open_store(store) as opened:
         retired, live = _curator(opened, namespace, by).retire(experience_id, why), opened.live(namespace)
-    _say(retired, "is retired")
-    if live and retired.id in {entry.id for entry in live.prior.experiences}:
-        click.echo(
-            f"the live prior {live.prior.id} still holds it: tfgrpo prior use, prior rollback or learn changes that"
-        )
+    served = live is not None and retired.id in {entry.id for entry in live.prior.experiences}
+    _say(as_json, retired, "retired", _STILL if served else "", served=served)
 
 
 @experience.command("approve")
 @click.argument("experience_id", metavar="ID")
 @by_option
 @store_options
-def approve(experience_id: str, by: str | None, store: str | None, namespace: str) -> None:
+@json_option
+def approve(experience_id: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Put on trial what waits for review, or was refused or retired; it still has to be admitted."""
     with open_store(store) as opened:
-        _say(_curator(opened, namespace, by).approve(experience_id), "is on trial; the next tfgrpo learn measures it")
+        _say(as_json, _curator(opened, namespace, by).approve(experience_id), "on trial", _NEXT)
 
 
 @experience.command("refuse")
@@ -112,10 +113,11 @@ def approve(experience_id: str, by: str | None, store: str | None, namespace: st
 @click.option("--why", required=True, help="Reason to remember.")
 @by_option
 @store_options
-def refuse(experience_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
+@json_option
+def refuse(*, experience_id: str, why: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Refuse what waits for review or is on trial; it is not proposed again."""
     with open_store(store) as opened:
-        _say(_curator(opened, namespace, by).refuse(experience_id, why), "is refused")
+        _say(as_json, _curator(opened, namespace, by).refuse(experience_id, why), "refused")
 
 
 def _curator(store: "Store", namespace: str, by: str | None) -> "Curator":
@@ -124,8 +126,9 @@ def _curator(store: "Store", namespace: str, by: str | None) -> "Curator":
     return Curator(store, namespace, person(by))
 
 
-def _say(about: "Experience", what: str) -> None:
-    click.echo(f"{about.id} {what}")
+def _say(as_json: bool, about: "Experience", fate: str, following: str = "", **more: bool) -> None:
+    """What became of an experience; `following` is what comes next, for people."""
+    tell(as_json, {"id": about.id, "text": about.text, "fate": fate, **more}, f"{about.id} is {fate}{following}")
 
 
 def _source_groups(store: "Store", history: "ExperienceHistory") -> "list[Group]":

@@ -1,27 +1,31 @@
 """The command that learns a prior."""
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import OUT_OF_BUDGET, main
-from .agents import AgentOptions, agent_options
-from .distiller import DistillerOptions, distiller_options, prompts_option
-from .embedding import EmbeddingOptions, embedding_options
+from .command import TextCommand
 from .endpoints import Endpoints, endpoints
-from .frame import FrameOptions, frame_options
-from .options import json_option, open_store, print_json, run_async, store_options
-from .settings import gate_options, method_options, part_options, read_settings
-from .sides import Sides, sides_options
-from .spending import Spending, spending_options
-from .target import Target, read_tokenizer, target_options, tokenizer_option, warn_of_model
-from .tasks import TaskOptions, task_options
-from .text import learned_lines
+from .lines.learning import learned_lines
+from .options.agents import AgentOptions, agent_options
+from .options.distiller import DistillerOptions, distiller_options, prompts_option
+from .options.embedding import EmbeddingOptions, embedding_options
+from .options.frame import FrameOptions, frame_options
+from .options.gathered import BUDGET, LEARN_FROM, gathered, titled
+from .options.settings import gate_options, method_options, part_options, read_settings
+from .options.shared import json_option, open_store, store_options
+from .options.spending import Spending, spending_options
+from .options.splits import SplitOptions, split_options
+from .options.target import Target, read_tokenizer, target_options, tokenizer_option, warn_of_model
+from .options.tasks import TaskOptions, task_options
+from .root import OUT_OF_BUDGET
+from .streams import tell
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..learning.plan import Plan
     from ..learning.result import LearningResult
     from ..model.budget import Budget
@@ -30,94 +34,101 @@ if TYPE_CHECKING:
     from ..tasks.read import TaskSet
 
 
-@main.command()
-@task_options
-@target_options
-@store_options
-@tokenizer_option
-@frame_options
-@method_options
-@agent_options
-@distiller_options
-@embedding_options
-@prompts_option
-@sides_options
-@gate_options
-@spending_options
-@part_options
-@click.option("--dry-run", is_flag=True, help="Say what it would cost, and what the gate could detect; spend nothing.")
+@dataclass(frozen=True, slots=True)
+class LearnOptions:
+    """What `learn` was asked for, its settings aside."""
+
+    tasks: TaskOptions
+    frame: FrameOptions
+    target: Target
+    distiller: DistillerOptions
+    tokenizer: str | None
+    spending: Spending
+    split: SplitOptions
+    agent: AgentOptions
+    embedding: EmbeddingOptions
+    prompts: Path | None
+    store: str | None
+    namespace: str
+
+    def plan(self, given: Mapping[str, Any]) -> "tuple[Plan, tuple[str, ...]]":
+        """What is to be learned, and what to say of it before anything is done; raises InputError as its parts do."""
+        from ..experiences.distil import templates
+        from ..learning.plan import Plan
+        from ..rollouts.rewards.built_in import check
+
+        found, reward = self.tasks.read()
+        parts = self.split.splits(found)
+        check(reward, (*parts.train, *parts.validation, *parts.test))
+        templates(self.prompts)
+        plan = Plan(
+            parts.train,
+            reward,
+            self.tasks.reward_name,
+            self.frame.read(self.target.model or self.target.base_url or ""),
+            self.namespace,
+            read_settings({**given, **self.agent.settings, **self.embedding.settings}),
+            self.distiller.model,
+            self.prompts,
+            self.agent.load(),
+            parts.validation,
+            parts.test,
+            self.embedding.model,
+        )
+        self.embedding.check(experiences=plan.settings.experiences)
+        _refuse_frame_of_agent(plan)
+        return plan, tuple(_notes(found, plan.settings))
+
+    def endpoints(self) -> AbstractContextManager[Endpoints]:
+        """Where its calls go."""
+        named = read_tokenizer(self.tokenizer)
+        return endpoints(self.target, self.distiller, self.spending, named, self.embedding)
+
+
+@click.command(cls=TextCommand)
+@gathered(
+    "asked",
+    LearnOptions,
+    task_options(LEARN_FROM),
+    frame_options,
+    target_options,
+    distiller_options,
+    tokenizer_option,
+    spending_options,
+    titled(BUDGET)("--dry-run", is_flag=True, help="Say what it would cost, and what the gate could detect; no more."),
+    split_options,
+    gate_options,
+    agent_options,
+    method_options,
+    part_options,
+    embedding_options,
+    prompts_option,
+    store_options,
+)
 @click.option(
     "--resume/--fresh",
     default=True,
-    help="Go on where the same run was interrupted, or start it anew.  [default: resume]",
+    help="Go on where it was interrupted, or start anew.  [default: resume]",
 )
 @json_option
-def learn(
-    *,
-    tasks: TaskOptions,
-    target: Target,
-    store: str | None,
-    namespace: str,
-    tokenizer: str | None,
-    frame: FrameOptions,
-    agent: AgentOptions,
-    distiller: DistillerOptions,
-    embedding: EmbeddingOptions,
-    prompts: "Path | None",
-    sides: Sides,
-    spending: Spending,
-    dry_run: bool,
-    resume: bool,
-    as_json: bool,
-    **settings: float | str | None,
-) -> None:
+def learn(*, asked: LearnOptions, dry_run: bool, resume: bool, as_json: bool, **settings: float | str | None) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
     TASKS is JSONL, JSON or CSV with `input` and `answer`, - for stdin, or gym:FAMILY?size=50&seed=1 (extra
-    `tfgrpo[gym]`). A part of it teaches, a part decides (the gate), a part is left for tfgrpo eval.
-
-    The same command goes on where it was interrupted. Exit code 3: a ceiling ended the run; what was done is kept, and
-    a larger ceiling goes on from there.
+    `tfgrpo[gym]`). A part teaches, a part decides (the gate), a part is left for eval. Exit code 3: a ceiling ended it,
+    and the same command with a larger one goes on.
     """
+    import asyncio
     from dataclasses import replace
 
-    from ..experiences.distil import templates
-    from ..learning.plan import Plan
-    from ..rollouts.rewards.built_in import check
-
-    named, (found, reward) = read_tokenizer(tokenizer), tasks.read()
-    parts = sides.splits(found)
-    check(reward, (*parts.train, *parts.validation, *parts.test))
-    templates(prompts)
-    plan = Plan(
-        parts.train,
-        reward,
-        tasks.reward_name,
-        frame.read(target.model or target.base_url or ""),
-        namespace,
-        read_settings({**settings, **agent.settings, **embedding.settings}),
-        distiller.model,
-        prompts,
-        agent.load(),
-        parts.validation,
-        parts.test,
-        embedding.model,
-    )
-    embedding.check(experiences=plan.settings.experiences)
-    _refuse_frame_of_agent(plan)
+    plan, notes = asked.plan(settings)
     if dry_run:
-        budget = spending.budget(target.base_url, plan.frame.model, plan.distiller, plan.embedding)
-        _tell_cost(plan, budget, store, as_json=as_json)
-        return
-    with open_store(store, create=True) as opened, endpoints(target, distiller, spending, named, embedding) as there:
+        return _tell_cost(plan, asked, as_json=as_json)
+    with open_store(asked.store, create=True) as opened, asked.endpoints() as there:
         plan = replace(plan, frame=replace(plan.frame, model=there.model), distiller=there.distiller)
-        warn_of_model(namespace, opened.namespaces(), opened.live(namespace), there.model)
-        notes = _notes(found, plan.settings)
-        learned = run_async(_learned(plan, opened, there, notes, fresh=not resume))
-    if as_json:
-        print_json(learned.as_json())
-    else:
-        click.echo("\n".join(learned_lines(learned)))
+        warn_of_model(plan.namespace, opened.namespaces(), opened.live(plan.namespace), there.model)
+        learned = asyncio.run(_learned(plan, opened, there, notes, fresh=not resume))
+    tell(as_json, learned.as_json(), *learned_lines(learned))
     if learned.ended:
         click.get_current_context().exit(OUT_OF_BUDGET)
 
@@ -130,7 +141,7 @@ def _refuse_frame_of_agent(plan: "Plan") -> None:
 
 
 async def _learned(
-    plan: "Plan", store: "Store", there: Endpoints, notes: "Iterable[str]", *, fresh: bool
+    plan: "Plan", store: "Store", there: Endpoints, notes: Iterable[str], *, fresh: bool
 ) -> "LearningResult":
     """Carry out a plan, with a display of how it goes."""
     from ..learning.run import learn as run_learning
@@ -160,17 +171,15 @@ def _notes(found: "TaskSet", settings: "Settings") -> Iterator[str]:
         yield "a group of one compares nothing: no experience can be measured, and none kept"
 
 
-def _tell_cost(plan: "Plan", budget: "Budget", store: str | None, *, as_json: bool) -> None:
+def _tell_cost(plan: "Plan", asked: LearnOptions, *, as_json: bool) -> None:
     """What --dry-run prints; a store that is not there yet is not made."""
     from ..learning.cost import cost, lines
     from ..store import default_store_path
 
-    path, attempt = default_store_path(store), 1
-    if path.exists():
-        with open_store(store) as opened:
-            attempt = opened.next_attempt(plan.namespace, [task.id for task in plan.validation])
+    budget: Budget = asked.spending.budget(asked.target.base_url, plan.frame.model, plan.distiller, plan.embedding)
+    trial = 1
+    if default_store_path(asked.store).exists():
+        with open_store(asked.store) as opened:
+            trial = opened.next_trial(plan.namespace, [task.id for task in plan.validation])
     found = cost(plan, budget.prices)
-    if as_json:
-        print_json(found.as_json(plan, attempt, budget.ceiling))
-    else:
-        click.echo("\n".join(lines(plan, found, attempt, budget.ceiling)))
+    tell(as_json, found.as_json(plan, trial, budget.ceiling), *lines(plan, found, trial, budget.ceiling))

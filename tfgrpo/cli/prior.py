@@ -1,34 +1,28 @@
 """Commands about priors: what was learned, version by version, and which version is served."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import InputError
-from . import main
-from .options import (
-    by_option,
-    json_option,
-    open_store,
-    person,
-    print_json,
-    read_text,
-    store_options,
-    write_text,
-)
-from .store_text import (
+from .command import TextGroup
+from .lines.experiences import outcome_lines
+from .lines.priors import (
     changes_json,
     changes_lines,
     event_json,
     imported_lines,
-    outcome_lines,
     prior_json,
+    prior_lines,
     standing_lines,
     tree_rows,
 )
-from .target import warn_of_model
-from .text import print_table, prior_lines
+from .lines.tables import print_table
+from .options.shared import by_option, json_option, open_store, person, store_options
+from .options.target import warn_of_model
+from .streams import print_json, read_text, tell, write_text
 
 if TYPE_CHECKING:
     from ..priors.exchange import Portable
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
     from ..store import Store
 
 
-@main.group()
+@click.group(cls=TextGroup)
 def prior() -> None:
     """What was learned, version by version."""
 
@@ -75,10 +69,8 @@ def show_prior(prior_id: str | None, store: str | None, namespace: str, as_json:
         shown, live = _named(opened, namespace, prior_id), opened.live(namespace)
         events = [event for event in opened.lineage(namespace) if event.prior == shown.id]
     served = live is not None and live.prior.id == shown.id
-    if as_json:
-        print_json(prior_json(shown, namespace, events, served))
-    else:
-        click.echo("\n".join([*prior_lines(shown), *standing_lines(shown, namespace, events, served)]))
+    lines = *prior_lines(shown), *standing_lines(shown, namespace, events, served)
+    tell(as_json, prior_json(shown, namespace, events, served), *lines)
 
 
 @prior.command("diff")
@@ -93,10 +85,7 @@ def diff(first: str, second: str | None, store: str | None, namespace: str, as_j
     with open_store(store) as opened:
         before, after = opened.prior(first), _named(opened, namespace, second)
     found = changes(before, after)
-    if as_json:
-        print_json(changes_json(before.id, after.id, found))
-    else:
-        click.echo("\n".join(changes_lines(before.id, after.id, found)))
+    tell(as_json, changes_json(before.id, after.id, found), *changes_lines(before.id, after.id, found))
 
 
 @prior.command("use")
@@ -104,27 +93,53 @@ def diff(first: str, second: str | None, store: str | None, namespace: str, as_j
 @click.option("--why", default="chosen by a person", show_default=True, help="Reason to remember.")
 @by_option
 @store_options
-def use_prior(prior_id: str, why: str, by: str | None, store: str | None, namespace: str) -> None:
+@json_option
+def use_prior(*, prior_id: str, why: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Serve a prior of the namespace from now on; what was served before stays in the list."""
     from ..priors.serving import use
 
     with open_store(store) as opened:
         chosen = use(opened, namespace, prior_id, by=person(by), why=why)
-    click.echo(f"{chosen.prior.id} is {chosen.state} in namespace {namespace}; {_EVAL}")
+    figures = {"prior": chosen.prior.id, "state": chosen.state, "namespace": namespace}
+    tell(as_json, figures, f"{chosen.prior.id} is {chosen.state} in namespace {namespace}; {_EVAL}")
 
 
 @prior.command("rollback")
 @click.option("--why", default="rolled back by a person", show_default=True, help="Reason to remember.")
+@click.option("--yes", is_flag=True, help="Turn the prior off without asking.")
 @by_option
 @store_options
-def rollback(why: str, by: str | None, store: str | None, namespace: str) -> None:
-    """Serve the prior that was served before the live one; a new event, nothing is deleted."""
+@json_option
+def rollback(*, why: str, yes: bool, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+    """Serve the prior that was served before the live one; a new event, nothing is deleted.
+
+    With none before it, calls go out without a prior from then on; a second rollback in a row asks before it does that.
+    """
     from ..priors.serving import roll_back
 
+    name = person(by)
     with open_store(store) as opened:
-        before, now = roll_back(opened, namespace, by=person(by), why=why)
+        if not yes:
+            _ask_before_off(opened, namespace)
+        before, now = roll_back(opened, namespace, by=name, why=why)
     rest = f"{now.prior.id} is {now.state} again" if now else "none was live before it, calls go out without a prior"
-    click.echo(f"{before.prior.id} is rolled back; {rest}")
+    figures = {"rolled_back": before.prior.id, "prior": now.prior.id if now else None, "namespace": namespace}
+    tell(as_json, figures, f"{before.prior.id} is rolled back; {rest}")
+
+
+def _ask_before_off(store: "Store", namespace: str) -> None:
+    """Ask where a second rollback in a row would turn the prior off, which was hardly meant; InputError where nobody
+    can be asked."""
+    from ..priors.serving import before_live
+
+    events = store.lineage(namespace)
+    second = store.live(namespace) is not None and events[-1].state == "rolled back"
+    if not second or before_live(store, namespace):
+        return
+    off = f"nothing was live before it in namespace {namespace}, so calls would go out without a prior"
+    if not sys.stdin.isatty():
+        raise InputError(f"the last prior was rolled back already: {off}; --yes does it all the same")
+    click.confirm(f"The last prior was rolled back already: {off}. Turn it off?", abort=True, err=True)
 
 
 @prior.command("export")
@@ -205,12 +220,10 @@ def _take_prior(
     taken, outcomes = imported.snapshot, imported.experiences
     if use_now:
         taken = use(store, namespace, taken.prior.id, by=by, why=f"imported from {source}")
-    if as_json:
-        told = {"prior": taken.prior.id, "namespace": namespace, "state": taken.state}
-        print_json({**told, "experiences": [asdict(outcome) for outcome in outcomes]})
-        return
+    told = {"prior": taken.prior.id, "namespace": namespace, "state": taken.state}
     following = _EVAL if taken.state in ("live", "ungated") else f"to serve it: tfgrpo prior use {taken.prior.id}"
-    click.echo("\n".join(imported_lines(given, f"{taken.state} in namespace {namespace}; {following}", outcomes)))
+    lines = imported_lines(given, f"{taken.state} in namespace {namespace}; {following}", outcomes)
+    tell(as_json, {**told, "experiences": [asdict(outcome) for outcome in outcomes]}, *lines)
 
 
 def _take_texts(store: "Store", namespace: str, given: "Texts", source: str, by: str, *, as_json: bool) -> None:
@@ -220,10 +233,7 @@ def _take_texts(store: "Store", namespace: str, given: "Texts", source: str, by:
 
     learned = f", learned on {given.model}" if given.model else ""
     outcomes = Curator(store, namespace, by).offer(given.texts, f"imported from {source}{learned}")
-    if as_json:
-        print_json([asdict(outcome) for outcome in outcomes])
-    else:
-        click.echo("\n".join(outcome_lines(outcomes)))
+    tell(as_json, [asdict(outcome) for outcome in outcomes], *outcome_lines(outcomes))
 
 
 def _named(store: "Store", namespace: str, prior_id: str | None) -> "Prior":

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
-from . import main
+from .command import TextGroup
+from .options.shared import json_option
+from .streams import tell
 
 
-@main.group()
+@click.group(cls=TextGroup)
 def prompts() -> None:
     """The prompts that the model which proposes experiences is given."""
 
@@ -15,7 +17,8 @@ def prompts() -> None:
 @prompts.command("export")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--force", is_flag=True, help="Overwrite files of the same names.")
-def export(folder: Path, force: bool) -> None:
+@json_option
+def export(folder: Path, force: bool, as_json: bool) -> None:
     """Copy the prompts to DIR, to be changed there and used with `tfgrpo learn --prompts DIR`."""
     from ..errors import InputError
     from ..experiences.distil import PROMPTS
@@ -30,4 +33,5 @@ def export(folder: Path, force: bool) -> None:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
-    click.echo(f"{len(files)} prompts are in {folder}; use them with: tfgrpo learn ... --prompts {folder}")
+    told = f"{len(files)} prompts are in {folder}; use them with: tfgrpo learn ... --prompts {folder}"
+    tell(as_json, {"files": [str(path) for path in files]}, told)

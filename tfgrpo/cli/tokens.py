@@ -2,12 +2,14 @@
 
 import click
 
-from . import main
-from .options import json_option, open_store, print_json, store_options
-from .text import biases_json, print_table
+from .command import TextGroup
+from .lines.priors import biases_json
+from .lines.tables import print_table
+from .options.shared import json_option, open_store, store_options
+from .streams import print_json
 
 
-@main.group()
+@click.group(cls=TextGroup)
 def tokens() -> None:
     """The token prior: a learned `logit_bias` map."""
 

@@ -13,7 +13,6 @@ from ..evaluation.measure import Measurement, measure
 from ..learning.plan import Plan
 from ..learning.result import LearningResult
 from ..learning.run import learn
-from ..model.local import cached_path
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import recognised
@@ -100,19 +99,6 @@ def demo_settings(seed: int) -> Settings:
         rest_tasks=False,
         concurrency=8,
     )
-
-
-def demo_store(seed: int) -> Path:
-    """A seed's store in the user's cache: an interrupted demo goes on from it, a finished one is made anew."""
-    path = cached_path().with_name(f"demo-{seed}.db")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        with Store(path) as store:
-            finished = any(entry.run.kind == "eval" and entry.run.status == "finished" for entry in store.runs())
-        if finished:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-    return path
 
 
 async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, observer: Observer) -> Demo:

@@ -4,12 +4,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
-
-from .groups import gathered
+from .gathered import BUDGET, gathered, titled
 
 if TYPE_CHECKING:
-    from ..model.budget import Budget
+    from ...model.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +22,10 @@ class Spending:
 
     def budget(self, base_url: str | None, *models: str | None) -> "Budget":
         """One budget for a run that calls these models; raises InputError for a ceiling on money without prices."""
-        from ..errors import InputError
-        from ..model.budget import Budget, Ceiling
-        from ..model.prices import ListedPrices, Prices, read_price
-        from ..records import Usage
+        from ...errors import InputError
+        from ...model.budget import Budget, Ceiling
+        from ...model.prices import ListedPrices, Prices, read_price
+        from ...records import Usage
 
         url = base_url or os.environ.get("OPENAI_BASE_URL")
         ceiling = Ceiling(self.max_calls, self.max_tokens, self.max_usd, self.max_minutes)
@@ -42,13 +40,17 @@ class Spending:
         return Budget(ceiling, prices)
 
 
+_option = titled(BUDGET)
+
 spending_options = gathered(
     "spending",
     Spending,
-    click.option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
-    click.option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
-    click.option("--max-usd", type=float, help="Ceiling on money, over all sittings of the run."),
-    click.option("--max-minutes", type=float, help="Ceiling on the time of this sitting."),
-    click.option("--price", metavar="IN/OUT", help="USD per million tokens.  [default: as genai-prices lists it]"),
+    _option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
+    _option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
+    _option("--max-usd", type=float, help="Ceiling on money, over all starts of the run."),
+    _option("--max-minutes", type=float, help="Ceiling on the time of this start of the run."),
+    _option(
+        "--price", rare=True, metavar="IN/OUT", help="USD per million tokens.  [default: as genai-prices lists it]"
+    ),
 )
 """--max-calls, --max-tokens, --max-usd, --max-minutes and --price; the command gets them as `spending`."""

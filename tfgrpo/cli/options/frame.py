@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from ..errors import InputError
-from ..text import is_unicode
-from .groups import gathered
+from ...errors import InputError
+from ...text import is_unicode
+from .gathered import LEARN_FROM, gathered, titled
 
 if TYPE_CHECKING:
-    from ..records import JSON, Frame
+    from ...records import JSON, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class FrameOptions:
 
     def read(self, model: str) -> "Frame":
         """The request frame for a model; options win over the file. Raises InputError for a file that is none."""
-        from ..records import Frame
+        from ...records import Frame
 
         fields = _read_request(self.request)
         told = {"temperature": self.temperature, "top_p": self.top_p}
@@ -39,13 +37,15 @@ class FrameOptions:
         return Frame(model, _read(self.system).strip() if self.system else None, fields, **sampling)
 
 
+_option = titled(LEARN_FROM)
+
 frame_options = gathered(
     "frame",
     FrameOptions,
-    click.option("--system", metavar="FILE", help="System prompt that production will use."),
-    click.option("--request", metavar="FILE.json", help="Further request fields (max_tokens, tools, ...)."),
-    click.option("--temperature", type=float, help="Of rollouts, and of production.  [default: 0.7]"),
-    click.option("--top-p", type=float, help="Of rollouts, and of production.  [default: 1]"),
+    _option("--system", metavar="FILE", help="System prompt that production will use."),
+    _option("--request", metavar="FILE.json", help="Further request fields (max_tokens, tools, ...)."),
+    _option("--temperature", type=float, help="Of rollouts, and of production.  [default: 0.7]"),
+    _option("--top-p", type=float, rare=True, help="Of rollouts, and of production.  [default: 1]"),
 )
 """--system, --request, --temperature and --top-p; the command gets them as `frame`."""
 
@@ -57,7 +57,7 @@ def _number(path: str | None, name: str, value: "JSON") -> float:
 
 
 def _read_request(path: str | None) -> "dict[str, JSON]":
-    from ..settings import RESERVED_FIELDS
+    from ...settings import RESERVED_FIELDS
 
     if path is None:
         return {}

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .groups import gathered
+from .gathered import GATE, gathered, titled
 
 if TYPE_CHECKING:
-    from ..tasks.read import TaskSet
-    from ..tasks.split import Splits
+    from ...tasks.read import TaskSet
+    from ...tasks.split import Splits
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class SplitOptions:
     """The options as they were given."""
 
     gate: str
@@ -23,9 +23,9 @@ class Sides:
     test_share: float | None
 
     def splits(self, found: "TaskSet") -> "Splits":
-        """The sides of a run; raises InputError for a task on two of them, or too few to decide by."""
-        from ..tasks.read import read_tasks
-        from ..tasks.split import Shares, arrange
+        """The splits of a run's tasks; raises InputError for a task on two of them, or too few to decide by."""
+        from ...tasks.read import read_tasks
+        from ...tasks.split import Shares, arrange
 
         usual, gated = Shares(), self.gate != "none"
         one_file = gated and self.validation is None and self.test is None
@@ -37,22 +37,25 @@ class Sides:
         return arrange(found, validation, test, shares=shares, gated=gated)
 
 
-sides_options = gathered(
-    "sides",
-    Sides,
-    click.option(
+_option = titled(GATE)
+
+split_options = gathered(
+    "split",
+    SplitOptions,
+    _option(
         "--gate",
         type=click.Choice(["evidence", "none"]),
         is_flag=False,
         flag_value="evidence",
         default="evidence",
         show_default=True,
-        help="`evidence`: what is learned goes live only if held-out tasks show that it is better. `none`: at once,"
-        " `ungated`, and all of TASKS teach.",
+        help="`evidence`: live only if held-out tasks show that it is better. `none`: at once; all TASKS teach.",
     ),
-    click.option("--validation", metavar="FILE", help="Tasks that the gate decides by, instead of a part of TASKS."),
-    click.option("--test", metavar="FILE", help="Tasks left for tfgrpo eval, instead of a part of TASKS."),
-    click.option("--validation-share", type=float, help="Part of TASKS that the gate decides by.  [default: 0.3]"),
-    click.option("--test-share", type=float, help="Part of TASKS left for tfgrpo eval.  [default: 0.2, or 0]"),
+    _option("--validation", metavar="FILE", help="Tasks that the gate decides by, instead of a part of TASKS."),
+    _option("--test", metavar="FILE", rare=True, help="Tasks left for tfgrpo eval, instead of a part of TASKS."),
+    _option(
+        "--validation-share", type=float, rare=True, help="Part of TASKS that the gate decides by.  [default: 0.3]"
+    ),
+    _option("--test-share", type=float, rare=True, help="Part of TASKS left for tfgrpo eval.  [default: 0.2, or 0]"),
 )
-"""--gate, --validation, --test and their shares; the command gets them as `sides`."""
+"""--gate, --validation, --test and their shares; the command gets them as `split`."""

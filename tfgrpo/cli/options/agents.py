@@ -1,15 +1,13 @@
-"""Options for attempts that an agent makes."""
+"""Options for rollouts that an agent makes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from .groups import gathered
+from .gathered import AGENTS, gathered, titled
 
 if TYPE_CHECKING:
-    from ..rollouts.agents import Agent
+    from ...rollouts.agents import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +19,8 @@ class AgentOptions:
     agent_timeout: float | None
 
     def load(self) -> "Agent | None":
-        """What makes the attempts; None: one chat call each. Raises InputError where it cannot be loaded."""
-        from ..rollouts.agents import load_agent
+        """What makes the rollouts; None: one chat call each. Raises InputError where it cannot be loaded."""
+        from ...rollouts.agents import load_agent
 
         return load_agent(self.agent, self.command)
 
@@ -32,21 +30,23 @@ class AgentOptions:
         return {} if self.agent_timeout is None else {"agent_timeout": self.agent_timeout}
 
 
+_option = titled(AGENTS)
+
 agent_options = gathered(
     "agent",
     AgentOptions,
-    click.option(
+    _option(
         "--agent",
         metavar="MODULE:FUNCTION",
-        help="A function that makes the attempts: from an OpenAI client (AsyncOpenAI if it is async) and a task to"
-        " its answer.",
+        help="A function that makes the rollouts: (client, task) to an answer.",
     ),
-    click.option(
+    _option(
         "--command",
         metavar="'PROG {input}'",
-        help="A program that makes the attempts: it gets the task as an argument, calls the model at"
-        " OPENAI_BASE_URL, and prints its answer.",
+        help="A program that does: it calls OPENAI_BASE_URL, and prints its answer.",
     ),
-    click.option("--agent-timeout", type=float, metavar="SECONDS", help="For one attempt of an agent.  [default: 600]"),
+    _option(
+        "--agent-timeout", type=float, metavar="SECONDS", rare=True, help="For one rollout of an agent.  [default: 600]"
+    ),
 )
 """--agent, --command and --agent-timeout; the command gets them as `agent`."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import InputError
-from .groups import gathered
+from ...errors import InputError
+from .gathered import MODEL, gathered, titled
 
 if TYPE_CHECKING:
-    from ..model.tokenizer import Tokenizer
-    from ..records import Snapshot
-    from ..store import Namespace
+    from ...model.tokenizer import Tokenizer
+    from ...records import Snapshot
+    from ...store import Namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +28,28 @@ class Target:
         return self if self.model or self.base_url == "local" else Target(self.base_url, learned_on)
 
 
+_option = titled(MODEL)
+
 target_options = gathered(
     "target",
     Target,
-    click.option(
+    _option(
         "--base-url",
         envvar="TFGRPO_BASE_URL",
         metavar="URL",
-        help="OpenAI-compatible endpoint, or `local` for the embedded model [default: OpenAI's; the key is"
-        " OPENAI_API_KEY].",
+        help="OpenAI-compatible API, or `local`, embedded.  [default: OpenAI's]",
     ),
-    click.option("--model", envvar="TFGRPO_MODEL", help="Model name; the embedded model's own with --base-url local."),
+    _option(
+        "--model",
+        envvar="TFGRPO_MODEL",
+        help="Its name, except with `local`. The key is read from OPENAI_API_KEY.",
+    ),
 )
 """--base-url and --model; the command gets them as `target`."""
 
-tokenizer_option = click.option(
+tokenizer_option = _option(
     "--tokenizer",
+    rare=True,
     metavar="FILE",
     help="The model's tokenizer.json, where the server gives tokens no ids (extra `tfgrpo[tokenizer]`).  [default:"
     " tiktoken for OpenAI's models]",
@@ -52,7 +58,7 @@ tokenizer_option = click.option(
 
 def read_tokenizer(path: str | None) -> "Tokenizer | None":
     """The tokenizer that --tokenizer names."""
-    from ..model.tokenizer import file_tokenizer
+    from ...model.tokenizer import file_tokenizer
 
     return file_tokenizer(path) if path else None
 
@@ -61,7 +67,7 @@ def read_tokenizer(path: str | None) -> "Tokenizer | None":
 def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
     """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
     if base_url is not None and base_url.partition(":")[0] == "local":
-        from ..model.local import upstream
+        from ...model.local import upstream
 
         with upstream(base_url) as (url, own):
             yield url, model or own
@@ -75,7 +81,7 @@ def warn_of_model(
     namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str, *, measuring: bool = False
 ) -> None:
     """Say once, on stderr, that a namespace was learned on another model; `used` is the prior in use there, if any."""
-    from ..priors.versions import model_notice
+    from ...priors.versions import model_notice
 
     if notice := model_notice(namespace, known, used, model):
         hint = "" if measuring else f"; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}"

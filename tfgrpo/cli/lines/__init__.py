@@ -1,0 +1,1 @@
+"""What commands print: each result as lines for people, and as JSON for programs."""

@@ -1,0 +1,48 @@
+"""What a learning run came to."""
+
+from typing import TYPE_CHECKING
+
+from ...text import counted
+from .priors import size_text
+from .tables import percent, printable
+
+if TYPE_CHECKING:
+    from ...learning.result import LearningResult
+
+
+def learned_lines(learned: "LearningResult") -> list[str]:
+    """What a learning run came to."""
+    usage = learned.usage
+    lines = [f"run {learned.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"]
+    rewards = [step.mean_reward for step in learned.steps]
+    if rewards:
+        lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
+    if rested := sum(step.rested for step in learned.steps):
+        lines.append(f"visits left out: {rested}, of tasks whose attempts were all right or all wrong twice in a row")
+    fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
+    undistilled = sum(len(step.undistilled) for step in learned.steps)
+    failed = f"; in {counted(undistilled, 'group')} the distiller gave no usable answer" if undistilled else ""
+    lines.append(f"experiences: {fates}{failed}")
+    lines += _promotion_lines(learned)
+    if learned.ended:
+        lines.append(f"the budget ended this run: {learned.ended}")
+        lines.append("the same command with a larger ceiling goes on from there")
+    return lines
+
+
+def _promotion_lines(learned: "LearningResult") -> list[str]:
+    """What became of what was learned, and on what evidence."""
+    candidate, promotion = learned.candidate, learned.promotion
+    if candidate is None:
+        what = "nothing was learned yet" if not learned.steps else "nothing was learned that evidence supports"
+        return [f"{what}; the live prior is as it was"]
+    named = f"prior {candidate.id}"
+    what = f"({size_text(candidate)})"
+    if promotion is None:
+        return [f"{named} {what} is live already"]
+    if promotion.state == "ungated":
+        return [f"{named} is live, ungated {what}; measure it on other tasks: tfgrpo eval"]
+    became = {"live": "is live", "rejected": "was rejected"}.get(promotion.state, "is a candidate")
+    kept = "" if promotion.state == "live" else "; the live prior is as it was"
+    why = [] if promotion.undecided else [printable(promotion.why)]  # what the budget ended says it
+    return [f"{named} {became} {what}{kept}", *why]

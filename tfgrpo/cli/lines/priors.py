@@ -1,0 +1,168 @@
+"""Priors: what is in one, where it comes from, how two differ."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ...text import counted
+from .experiences import outcome_lines
+from .tables import day_time, printable
+
+if TYPE_CHECKING:
+    from ...priors.offered import Offered
+    from ...priors.exchange import Portable
+    from ...priors.versions import Changes
+    from ...records import JSON, Experience, Prior, TokenBias
+    from ...store import LineageEntry, Store
+
+
+def token_text(piece: bytes) -> str:
+    """A token's bytes as quoted text; bytes that are not UTF-8 by their escapes."""
+    return repr(piece.decode("utf-8", "backslashreplace"))
+
+
+def biases_json(biases: "Iterable[TokenBias]") -> "list[JSON]":
+    """Token biases for people and programs, strongest first."""
+    ordered = sorted(biases, key=lambda entry: (-abs(entry.bias), entry.token))
+    return [
+        {
+            "token": entry.token,
+            "text": entry.piece.decode("utf-8", "backslashreplace"),
+            "bias": entry.bias,
+            "z": round(entry.z, 2),
+            "tasks": entry.evidence,
+        }
+        for entry in ordered
+    ]
+
+
+_STRONGEST = 10
+"""Token biases that are shown of a prior; `tfgrpo tokens show` has all."""
+
+
+def size_text(prior: "Prior") -> str:
+    """What a prior holds, in numbers."""
+    return f"{counted(len(prior.experiences), 'experience')}, {counted(len(prior.biases), 'token bias')}"
+
+
+def prior_lines(prior: "Prior", why: str = "") -> list[str]:
+    """A prior as readable lines; `why` is what its lineage says of how it came."""
+    lines = [f"prior {prior.id}", size_text(prior)]
+    lines += [printable(why)] if why else []
+    lines += [f"- {printable(experience.text)}" for experience in prior.experiences]
+    ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
+    lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:_STRONGEST]]
+    if len(ordered) > _STRONGEST:
+        lines.append(f"... and {len(ordered) - _STRONGEST} more: tfgrpo tokens show")
+    return lines
+
+
+def event_json(event: "LineageEntry") -> "dict[str, JSON]":
+    """One event of a lineage."""
+    told = {"state": event.state, "run": event.run, "by": event.by, "why": event.why}
+    return {"at": event.at, "prior": event.prior, **told}
+
+
+def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None) -> Iterator[tuple[object, ...]]:
+    """A row for each prior under its parent: its last event, the run that learned it; the live one is starred."""
+    from ...priors.versions import run_behind, tree
+
+    last = {event.prior: event for event in events}
+    for branch, prior in tree([store.prior(prior_id) for prior_id in last]):
+        event = last[prior.id]
+        name = f"{branch}{prior.id}{' *' if prior.id == live else ''}"
+        size = len(prior.experiences), len(prior.biases)
+        run = run_behind(each for each in events if each.prior == prior.id)
+        yield name, event.state, day_time(event.at), *size, run, event.by, event.why
+
+
+def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> "dict[str, JSON]":
+    """A prior with where it comes from, and its events in a namespace, oldest first."""
+    from ...priors.versions import run_behind
+
+    return {
+        "id": prior.id,
+        "parent": prior.parent,
+        "namespace": namespace,
+        "state": events[-1].state if events else None,
+        "served": served,
+        "run": run_behind(events),
+        "model": events[-1].frame.model if events else None,
+        "why": events[0].why if events else "",
+        "lineage": [event_json(event) for event in events],
+        "tokenizer": prior.tokenizer,
+        "template": prior.template,
+        "experiences": [_experience_json(entry) for entry in prior.experiences],
+        "biases": biases_json(prior.biases),
+    }
+
+
+def _experience_json(entry: "Experience") -> "dict[str, JSON]":
+    origin = {"run": entry.origin.run, "step": entry.origin.step, "parent": entry.origin.parent}
+    return {"id": entry.id, "kind": entry.kind, "text": entry.text, "origin": origin}
+
+
+def standing_lines(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> Iterator[str]:
+    """Where a prior comes from, and what became of it in a namespace."""
+    from ...priors.versions import run_behind
+
+    if not events:
+        yield f"it was never a candidate in namespace {namespace}"
+        return
+    run, parent = run_behind(events), f", from {prior.parent}" if prior.parent else ""
+    yield printable(f"learned on {events[-1].frame.model} by {run or 'no run that is known'}{parent}")
+    yield f"in namespace {namespace}{', where it is served' if served else ''}:"
+    for event in events:
+        of = f" ({event.run})" if event.run else ""
+        yield printable(f"  {day_time(event.at)}  {event.state} by {event.by}{of}: {event.why}")
+
+
+def changes_json(before: str, after: str, changes: "Changes") -> "dict[str, JSON]":
+    """How one prior differs from another."""
+    return {
+        "before": before,
+        "after": after,
+        "added": [{"id": entry.id, "text": entry.text} for entry in changes.added],
+        "removed": [{"id": entry.id, "text": entry.text} for entry in changes.removed],
+        "reordered": changes.reordered,
+        "biases": [
+            {
+                "token": change.token,
+                "text": change.piece.decode("utf-8", "backslashreplace"),
+                "before": change.before,
+                "after": change.after,
+            }
+            for change in changes.biases
+        ],
+        "settings": {name: list(pair) for name, pair in changes.settings.items()},
+    }
+
+
+def changes_lines(before: str, after: str, changes: "Changes") -> Iterator[str]:
+    """A difference as in a diff: - what the first prior has alone, + what the second has."""
+    yield f"--- {before}"
+    yield f"+++ {after}"
+    yield from (f"- {printable(entry.text)}" for entry in changes.removed)
+    yield from (f"+ {printable(entry.text)}" for entry in changes.added)
+    if changes.reordered:
+        yield "the experiences of both are in another order"
+    for change in changes.biases:
+        was, now = (f"{bias:+.2f}" if bias is not None else "none" for bias in (change.before, change.after))
+        yield f"{token_text(change.piece):>16} {was} -> {now}"
+    yield from (
+        f"{name}: {printable(was or 'none')} -> {printable(now or 'none')}"
+        for name, (was, now) in changes.settings.items()
+    )
+
+
+def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Offered]") -> Iterator[str]:
+    """What came in with a prior, and what is next."""
+    from ...prompts import template
+
+    prior, frame = portable.prior, portable.frame
+    yield f"{prior.id}: {size_text(prior)}; {use}"
+    system = f"a system prompt of {len(frame.system)} characters" if frame.system else "no system prompt"
+    fields = ", ".join(sorted(frame.request)) or "none"
+    yield printable(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
+    if prior.experiences and prior.template != template("prior").version:
+        yield "its experiences were learned under another template than this tfgrpo shows them in"
+    yield from outcome_lines(outcomes)

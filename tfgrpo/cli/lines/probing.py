@@ -1,0 +1,23 @@
+"""What was measured of an upstream, and what can be learned there."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .tables import printable
+
+if TYPE_CHECKING:
+    from ...records import JSON
+
+
+def probe_lines(told: "JSON") -> Iterator[str]:
+    """The figures, a line each, and the verdict."""
+    for field, value in told.items():
+        if field != "verdict":
+            yield f"{field.replace('_', ' '):22}{printable(value)}"
+    verdict = told["verdict"]
+    by = verdict["token_prior"]
+    yield ""
+    yield f"What can be learned on {printable(told['model'])}"
+    yield "  experiences and demonstrations: yes; they are text, and ask nothing of the upstream"
+    yield printable(f"  a token prior: {f'yes, by {by}' if by else 'no'}; {verdict['why']}")
+    yield from (printable(f"To get more: {advice}") for advice in verdict["advice"])

@@ -1,0 +1,83 @@
+"""Options that are settings of a learning run under the same name; the command gets them all as `**settings`."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .gathered import ADVANCED, GATE, titled, together
+
+if TYPE_CHECKING:
+    from ...records import JSON
+    from ...settings import Settings
+
+_option, _gate_option = titled(ADVANCED), titled(GATE)
+_rare = partial(_option, rare=True)
+
+method_options = together(
+    _option(
+        "--recipe",
+        type=click.Choice(["measured", "paper"]),
+        default="measured",
+        show_default=True,
+        help="`paper`: as published, nothing measured.",
+    ),
+    _option("--steps", type=int, help="Visits to the training tasks.  [default: 4; paper: 3]"),
+    _option("--group-size", type=int, help="Rollouts a task in each step.  [default: 8; paper: 5]"),
+    _option("--seed", type=int, help="Another seed is another run.  [default: 0]"),
+    _rare("--concurrency", type=int, help="Calls in flight.  [default: 16]"),
+    _rare("--distilled-groups", type=int, help="Groups a step that propose experiences.  [default: all]"),
+    _rare("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]"),
+    _rare("--distiller-retries", type=int, help="Further tries of it where an answer cannot be used.  [default: 2]"),
+)
+"""The recipe, and how much of it."""
+
+gate_options = together(
+    _gate_option(
+        "--alpha",
+        "gate_alpha",
+        type=float,
+        rare=True,
+        help="Chance of ever promoting what is no better.  [default: 0.05]",
+    ),
+    _gate_option("--passes", "gate_passes", type=int, rare=True, help="Passes of the gate at most.  [default: 32]"),
+)
+"""How sure the gate must be, and how long it may try."""
+
+part_options = together(
+    _rare("--no-experiences", is_flag=True, help="Learn the token prior only."),
+    _rare("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]"),
+    _rare("--no-demonstrations", is_flag=True, help="Try no winning rollouts as examples.  [paper: always]"),
+    _rare("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller."),
+    _rare(
+        "--prior-tokens",
+        type=int,
+        help="Most tokens of experiences to show, counted with the model's tokenizer where it is at hand."
+        "  [default: 1000]",
+    ),
+    _rare("--no-rest-tasks", is_flag=True, help="Visit tasks that are always solved, or never, at every step too."),
+    _rare(
+        "--overlong",
+        metavar="MAX:CACHE",
+        help="Take off up to 1 of the reward from MAX - CACHE to MAX completion tokens."
+        "  [default: length costs nothing]",
+    ),
+    _rare("--review", is_flag=True, help="Hold every proposal for a person instead of trying it."),
+)
+"""The parts of the method, on or off, and their bounds."""
+
+
+def read_settings(given: Mapping[str, Any]) -> "Settings":
+    """The recipe's settings under those that options name; raises InputError for a value out of range."""
+    from ...settings import Settings
+
+    named = dict(given)
+    return Settings.for_recipe(named.pop("recipe"), **_explicit(named))
+
+
+def _explicit(options: "Mapping[str, float | str | None]") -> "dict[str, JSON]":
+    """The settings that options name: numbers and flags that were given, and what a `no_` flag switches off."""
+    switched = {name.removeprefix("no_"): False for name, on in options.items() if name.startswith("no_") and on}
+    named = {name: value for name, value in options.items() if not name.startswith("no_")}
+    return switched | {name: value for name, value in named.items() if value is not None and value is not False}

@@ -1,0 +1,52 @@
+"""Options that most commands share, and what is made of them."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ...errors import InputError
+from ...text import is_unicode
+from .gathered import together
+
+if TYPE_CHECKING:
+    from ...store import Store
+
+
+def _namespace(context: click.Context, option: click.Parameter, given: str) -> str:
+    if is_unicode(given) and not (given.strip() and given.isprintable()):  # TextCommand tells what is no Unicode
+        raise InputError(f"--namespace {given!r}: give a name of visible characters")
+    return given
+
+
+store_option = click.option("--store", metavar="FILE", help="The store.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
+store_options = together(
+    store_option,
+    click.option(
+        "--namespace",
+        default="default",
+        envvar="TFGRPO_NAMESPACE",
+        help="Lineage of priors.",
+        show_default=True,
+        callback=_namespace,
+    ),
+)
+"""--store and --namespace."""
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+by_option = click.option("--by", metavar="NAME", help="Who decides, to remember.  [default: the user's login name]")
+
+
+def person(given: str | None) -> str:
+    """The name that stands with a person's decision."""
+    import getpass
+
+    try:
+        return given if given is not None else getpass.getuser()
+    except (OSError, KeyError, ImportError) as error:  # a container's user may have no name
+        raise InputError("your user has no login name; say who decides with --by NAME") from error
+
+
+def open_store(given: str | None, *, create: bool = False) -> "Store":
+    """The store that the options name."""
+    from ...store import Store, default_store_path
+
+    return Store(default_store_path(given), create=create)

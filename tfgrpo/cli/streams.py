@@ -1,0 +1,57 @@
+"""What commands read and write: files, standard input and standard output."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..records import JSON
+
+
+def read_text(path: str, limit: int) -> str:
+    """The text of a file, or of standard input for `-`, of at most so many bytes."""
+    name = "standard input" if path == "-" else path
+    try:
+        with click.open_file(path, "rb") as file:
+            raw = file.read(limit + 1)
+        text = "" if len(raw) > limit else str(raw, "utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {name}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    if len(raw) > limit:
+        raise InputError(f"{name} is too large: at most {limit:,} bytes are read")
+    return text
+
+
+def check_output(option: str, path: str | None) -> None:
+    """Refuse an output file that could not be written, before anything is spent for it."""
+    if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise InputError(f"{option} {path}: there is no such folder, or it is one; name a file in a folder that exists")
+
+
+def write_text(path: str | None, text: str) -> None:
+    """A text to a file, or to standard output."""
+    if path is None:
+        return click.echo(text, nl=False)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def print_json(value: "JSON") -> None:
+    """JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def tell(as_json: bool, figures: "JSON", *lines: str) -> None:
+    """A result on stdout: its figures with --json, else its lines for people."""
+    if as_json:
+        print_json(figures)
+    else:
+        click.echo("\n".join(lines))

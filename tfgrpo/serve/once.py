@@ -1,0 +1,58 @@
+"""One call with the live prior, under the request frame that it was learned in, with no proxy between."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..model.backends import left_out
+from ..model.upstream import Upstream
+from ..probe.backend import recognised
+from ..records import Backend, Prior, Snapshot, Task
+from ..rollouts.executor import rollout_once
+from ..surfaces.chat import prior_for
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one call came to."""
+
+    text: str
+    prior: Prior
+    """What the model was given of the live prior."""
+    notes: tuple[str, ...]
+    """What was left out of the request, and why."""
+
+
+async def say(
+    url: str | None,
+    model: str,
+    text: str,
+    snapshot: Snapshot,
+    probed: Mapping[str, Mapping[str, Backend]],
+    *,
+    frozen: bool,
+    seed: int,
+) -> Said:
+    """Send a text to a model; `probed` is what the store remembers of upstreams, and `frozen` leaves the prior out.
+
+    Raises ModelError where the call fails.
+    """
+    async with Upstream(url) as upstream:
+        known = probed.get(upstream.key, {}).get(model)
+        given, notes = (Prior(), []) if frozen else _fitting(snapshot, model, upstream, known)
+        backend = replace(known or await recognised(upstream, model), logit_bias="honoured")
+        frame = replace(snapshot.frame, model=model)
+        rollout = await rollout_once(upstream, frame, Task(text), given, backend=backend, seed=seed)
+        dropped = [f"{name} was left out: {why}" for name, why in sorted(upstream.dropped.items())]
+    return Said(rollout.text, given, (*notes, *dropped))
+
+
+def _fitting(snapshot: Snapshot, model: str, upstream: Upstream, known: Backend | None) -> tuple[Prior, list[str]]:
+    """The live prior less a token prior that the model or its upstream has no use for, and what to say of that."""
+    given = prior_for(snapshot, model)
+    if len(given.biases) < len(snapshot.prior.biases):
+        return given, [f"token prior left out: it was learned on {snapshot.frame.model}, and this is {model}"]
+    if lacking := left_out(given, known):
+        return replace(given, biases=(), tokenizer=None), [
+            f"token prior left out: {upstream.name} was probed: {lacking}"
+        ]
+    return given, []
