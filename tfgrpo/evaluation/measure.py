@@ -12,8 +12,7 @@ from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import probe
-from ..probe.retokenise import fitted
-from ..probe.usable import usable
+from ..probe.usable import fitted, usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.maker import executors
