@@ -1,7 +1,7 @@
 # Two doors for people: `make demo` and `make test`. Both set up .venv from nothing but Python 3.11+, pip and make.
 
 BIN := .venv/bin
-DOCS := README.md docs/cli.md docs/store.md
+DOCS := README.md docs/architecture.md docs/cli.md docs/store.md
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
