@@ -123,7 +123,7 @@ def test_a_call_can_opt_out(model: ScriptedModel, store: Path) -> None:
     assert is_as_written(model.requests[0])
 
 
-def test_each_attempt_of_a_retried_call_has_the_prior_once(store: Path) -> None:
+def test_a_call_that_is_made_again_has_the_prior_once(store: Path) -> None:
     bodies: list[ChatBody] = []
 
     def failing_first(request: httpx2.Request) -> httpx2.Response:
@@ -291,7 +291,7 @@ async def test_async_streams_parsing_and_tools_work_as_ever(model: ScriptedModel
     assert [is_biased(body) for body in model.requests] == [True] * 3
 
 
-async def test_each_attempt_of_a_retried_async_call_has_the_prior_once(store: Path) -> None:
+async def test_an_async_call_that_is_made_again_has_the_prior_once(store: Path) -> None:
     bodies: list[ChatBody] = []
 
     def failing_first(request: httpx2.Request) -> httpx2.Response:

@@ -25,7 +25,7 @@ from tfgrpo import AsyncOpenAI
 from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.serve.proxy import Limits, Proxy, RelayTarget, serve
-from tfgrpo.serve.proxy.upstream import end_to_end
+from tfgrpo.serve.proxy.relay import end_to_end
 from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER

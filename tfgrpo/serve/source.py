@@ -1,4 +1,4 @@
-"""The live prior in memory, kept up with the store."""
+"""A source of the live prior: held in memory, kept up with the store."""
 
 import logging
 import os
@@ -43,8 +43,8 @@ class PriorSource:
         self._lock = Lock()
         self._snapshot: Snapshot | None = None
         self._backends: _Backends = {}
-        self._connection: _Connection | None = None
-        self._inherited: _Connection | None = None
+        self._connection: _OpenStore | None = None
+        self._inherited: _OpenStore | None = None
         self._reported = ""
         self._said: set[str] = set()
 
@@ -102,12 +102,12 @@ class PriorSource:
             self._report(self._standing())
         self._due = self._clock() + CHECK_SECONDS
 
-    def _connected(self) -> "_Connection":
+    def _connected(self) -> "_OpenStore":
         if self._connection and self._connection.process != os.getpid():
             self._inherited = self._connection  # SQLite forbids a fork to use, or even close, its parent's connection
             self._connection = None
         if self._connection is None:
-            self._connection = _Connection(self.path, self.namespace)
+            self._connection = _OpenStore(self.path, self.namespace)
         return self._connection
 
     def _release(self) -> None:
@@ -137,7 +137,7 @@ def prior_source(store: str | Path | None = None, namespace: str | None = None) 
     return PriorSource(default_store_path(store), namespace or os.environ.get("TFGRPO_NAMESPACE") or "default")
 
 
-class _Connection:
+class _OpenStore:
     """An open store, and how far it was read."""
 
     def __init__(self, path: Path, namespace: str) -> None:

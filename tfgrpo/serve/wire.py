@@ -1,4 +1,4 @@
-"""The decision driven over httpx2, blocking and async: around one request, and as transports."""
+"""The live prior over httpx2, blocking and async: around one request, and as transports."""
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -18,9 +18,9 @@ def send_with_prior(
         return send(request)
     if not (snapshot := source.current()):
         return send(request)
-    decision = rewrite(request.read(), snapshot, backends=source.backends(str(request.url)))
-    source.say(decision.notice)
-    return _marked(send(request if decision.content is None else _copy(request, decision)), decision)
+    rewritten = rewrite(request.read(), snapshot, backends=source.backends(str(request.url)))
+    source.say(rewritten.notice)
+    return _marked(send(request if rewritten.content is None else _copy(request, rewritten)), rewritten)
 
 
 async def send_with_prior_async(
@@ -31,22 +31,22 @@ async def send_with_prior_async(
         return await send(request)
     if not (snapshot := await source.current_async()):
         return await send(request)
-    decision = rewrite(await request.aread(), snapshot, backends=source.backends(str(request.url)))
-    source.say(decision.notice)
-    return _marked(await send(request if decision.content is None else _copy(request, decision)), decision)
+    rewritten = rewrite(await request.aread(), snapshot, backends=source.backends(str(request.url)))
+    source.say(rewritten.notice)
+    return _marked(await send(request if rewritten.content is None else _copy(request, rewritten)), rewritten)
 
 
-def _copy(request: httpx2.Request, decision: Rewrite) -> httpx2.Request:
+def _copy(request: httpx2.Request, rewritten: Rewrite) -> httpx2.Request:
     headers = request.headers.copy()
     for framing in ("content-length", "transfer-encoding"):
         headers.pop(framing, None)
-    headers[PRIOR_HEADER] = decision.prior
+    headers[PRIOR_HEADER] = rewritten.prior
     kind = type(request)  # the SDK also takes clients of httpx, whose requests are of another class
-    return kind(request.method, request.url, headers=headers, content=decision.content, extensions=request.extensions)
+    return kind(request.method, request.url, headers=headers, content=rewritten.content, extensions=request.extensions)
 
 
-def _marked(response: httpx2.Response, decision: Rewrite) -> httpx2.Response:
-    response.headers.update(decision.marks)
+def _marked(response: httpx2.Response, rewritten: Rewrite) -> httpx2.Response:
+    response.headers.update(rewritten.marks)
     return response
 
 
@@ -58,7 +58,7 @@ class PriorTransport(httpx2.BaseTransport):
         self._source = source
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """One attempt, biased at most once."""
+        """Send one request, biased at most once."""
         return send_with_prior(request, self._source, self._inner.handle_request)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class AsyncPriorTransport(httpx2.AsyncBaseTransport):
         self._source = source
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """One attempt, biased at most once."""
+        """Send one request, biased at most once."""
         return await send_with_prior_async(request, self._source, self._inner.handle_async_request)
 
     async def aclose(self) -> None:

@@ -1,4 +1,14 @@
-"""Which requests get the prior, and what becomes of their bodies. No I/O."""
+"""How a prior travels over HTTP: which requests get it, what becomes of their bodies, what headers tell. No I/O.
+
+A POST to `.../chat/completions` leaves with the prior that is live, and with its mark: the header `x-tfgrpo-prior`
+names the prior. A request that has the mark is never biased again, so a client may speak through a proxy; a caller who
+wants no prior sends `x-tfgrpo-prior: none`. When a client sends a request once more, it starts from what the caller
+wrote, and is biased once. Everything else passes as it is: other routes, bodies that are no chat request, and bodies
+that a signature binds. The response gets the same header; where a token prior was left out, `x-tfgrpo-token-prior` says
+why: `rejected` or `inert` (as `tfgrpo probe` found the upstream), `other-tokenizer`, `other-model`.
+
+`serve.source` knows what is live; `serve.wire` and `serve.proxy` drive this.
+"""
 
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -12,6 +22,7 @@ from ..text import shortened
 from .chat import with_prior
 
 PRIOR_HEADER = "x-tfgrpo-prior"
+"""The mark: of a request, the prior that is in it; of a response, the prior that its request had."""
 NO_PRIOR = "none"
 TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
 """Of a response: why the token prior was left out."""

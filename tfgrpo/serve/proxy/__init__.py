@@ -1,11 +1,11 @@
 """The proxy: an OpenAI-compatible endpoint that adds the live prior, in front of any other.
 
-`serve` runs it; `Proxy` is the ASGI app; `Upstream` says where requests go. It needs the extra `tfgrpo[serve]`.
+`serve` runs it; `Proxy` is the ASGI app; `RelayTarget` says where requests go. It needs the extra `tfgrpo[serve]`.
 
-POST requests to `.../chat/completions` get the prior by the decision of `transport`, which has the rules and the
-opt-out. Their responses tell by `x-tfgrpo-prior` which prior they had, or `none`, and by `x-tfgrpo-variant` its state
-(`live`, `ungated`), or `none` when this proxy added nothing. All else passes byte for byte in both directions, as it
-comes; only hop-by-hop headers and Host are the proxy's own.
+POST requests to `.../chat/completions` get the prior by the rules of `surfaces.http`, which has the opt-out too. Their
+responses tell by `x-tfgrpo-prior` which prior they had, or `none`, and by `x-tfgrpo-variant` its state (`live`,
+`ungated`), or `none` when this proxy added nothing. All else passes byte for byte in both directions, as it comes; only
+hop-by-hop headers and Host are the proxy's own.
 """
 
 from ...errors import InputError
@@ -15,6 +15,6 @@ try:
     from .server import serve
 except ModuleNotFoundError as error:
     raise InputError(f"the proxy needs {error.name}, which is not installed: pip install 'tfgrpo[serve]'") from error
-from .upstream import RelayTarget
+from .relay import RelayTarget
 
 __all__ = ["Limits", "Proxy", "RelayTarget", "serve"]

@@ -1,4 +1,4 @@
-"""The ASGI app: what lives as long as the server, and how an exchange goes."""
+"""The ASGI app of the proxy: what lives as long as the server, and how an exchange goes."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from yarl import URL
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, is_completion, rewrite, takes_prior
 from ..source import CHECK_SECONDS, PriorSource
 from .asgi import Caller, Receive, Scope, Send, respond, respond_error
-from .upstream import Order, RelayTarget
+from .relay import Relayed, RelayTarget
 
 HEALTH_PATH = "/healthz"
 _HEADER_BYTES = 65_536
@@ -114,13 +114,13 @@ class Proxy:
         if url is None:
             await respond_error(send, 400, "invalid_request_error", "bad_path", "a path may not hold '..'")
             return
-        order = await self._order(scope, caller, url)
+        relayed = await self._relayed(scope, caller, url)
         try:
             response = await self._session.request(
                 scope["method"],
                 URL(url, encoded=True),
-                headers=order.headers,
-                data=order.body,
+                headers=relayed.headers,
+                data=relayed.body,
                 allow_redirects=False,
             )
         except TimeoutError:
@@ -129,26 +129,27 @@ class Proxy:
             reason = getattr(error, "strerror", None) or type(error).__name__
             await self._fail(send, 502, "upstream_unreachable", f"cannot be reached ({reason})")
         else:
-            if await _relay(response, order, send):
+            if await _relay(response, relayed, send):
                 await send({"type": "http.response.body"})
 
-    async def _order(self, scope: Scope, caller: Caller, url: str) -> Order:
-        order = self._upstream.order(scope["headers"], caller.body())
+    async def _relayed(self, scope: Scope, caller: Caller, url: str) -> Relayed:
+        """The caller's request as it goes on: with the prior where it takes one."""
+        relayed = self._upstream.relayed(scope["headers"], caller.body())
         if not is_completion(scope["method"], scope["path"]):
-            return order
-        given = dict(order.headers)
+            return relayed
+        given = dict(relayed.headers)
         snapshot = self._source.snapshot
         if snapshot is None or not takes_prior(scope["method"], scope["path"], given):
-            return order.telling(given.get(PRIOR_HEADER, NO_PRIOR))
+            return relayed.telling(given.get(PRIOR_HEADER, NO_PRIOR))
         content = await caller.whole(self._limits.rewrite)
         if content is None:
             self._source.say(f"a chat request of over {self._limits.rewrite} bytes went on without the prior")
-            return order.telling(NO_PRIOR)
-        decision = rewrite(content, snapshot, _CODECS, self._source.backends(url))
-        self._source.say(decision.notice)
-        if decision.content is None:
-            return order.holding(content).telling(NO_PRIOR, decision.left_out)
-        return order.holding(decision.content).marked(decision.prior, snapshot.state, decision.left_out)
+            return relayed.telling(NO_PRIOR)
+        rewritten = rewrite(content, snapshot, _CODECS, self._source.backends(url))
+        self._source.say(rewritten.notice)
+        if rewritten.content is None:
+            return relayed.holding(content).telling(NO_PRIOR, rewritten.left_out)
+        return relayed.holding(rewritten.content).marked(rewritten.prior, snapshot.state, rewritten.left_out)
 
     async def _fail(self, send: Send, status: int, code: str, what: str) -> None:
         message = f"the upstream {self._upstream.base} {what}"
@@ -156,10 +157,10 @@ class Proxy:
         await respond_error(send, status, "upstream_error", code, message)
 
 
-async def _relay(response: aiohttp.ClientResponse, order: Order, send: Send) -> bool:
+async def _relay(response: aiohttp.ClientResponse, relayed: Relayed, send: Send) -> bool:
     """Pass the answer on as it comes, all but its end; False when the upstream broke off."""
     async with response:
-        headers = order.response_headers(response.raw_headers)
+        headers = relayed.response_headers(response.raw_headers)
         if response.status in _BODILESS:  # they may give the length that another answer would have
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -1,4 +1,4 @@
-"""The caller's side of one exchange, over ASGI."""
+"""A caller over ASGI: the body of the request as it arrives, and answers in JSON."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -14,7 +14,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Caller:
-    """What the caller sends, and whether the caller is still there."""
+    """The sender of one request: its body, and whether it is still there."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -22,7 +22,7 @@ class Caller:
         self._held: list[bytes] = []
 
     async def listen(self) -> None:
-        """Take in the body, no faster than it is read; returns when the caller has left."""
+        """Take in the body no faster than it is read; returns when the caller has left."""
         while (event := await self._receive())["type"] == "http.request":
             if event.get("body"):
                 await self._arriving.put(event["body"])

@@ -4,14 +4,13 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-import httptools  # noqa: F401 - uvicorn loads both by name; what is missing is said before anything starts
+import httptools  # noqa: F401 - uvicorn loads it by name; what is missing is said before anything starts
 import uvicorn
-import uvloop  # noqa: F401
 
 from ...errors import InputError
 from ..source import prior_source
 from .app import Limits, Proxy
-from .upstream import RelayTarget
+from .relay import RelayTarget
 
 _IDLE_SECONDS = 75
 """How long a caller's unused connection stays open: longer than SDKs keep theirs, so that it is they who close it."""
@@ -32,7 +31,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; calls in flight are finished first, a second signal ends them.
 
-    `upstream` is the base URL that an SDK would be given (see `Upstream` for how paths map); `upstream_key` replaces
+    `upstream` is the base URL that an SDK would be given (see `RelayTarget` for how paths map); `upstream_key` replaces
     the callers' own. Port 0 takes a free one. `ready` is called once, with the `base_url` for callers, when connections
     are accepted. Raises InputError for an upstream, host or port that cannot be used.
     """
@@ -40,7 +39,7 @@ def serve(
     config = uvicorn.Config(
         app,
         interface="asgi3",
-        loop="uvloop",
+        loop="auto",  # uvloop where it is installed: it does not exist everywhere
         http="httptools",
         ws="none",
         lifespan="on",

@@ -1,4 +1,4 @@
-"""Where requests go: address and headers, worked out without I/O."""
+"""The relay: to which address a caller's request goes on, with which headers, and what its answer says. No I/O."""
 
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ class RelayTarget:
             address = self.base + (below.removeprefix("/v1") if f"{below}/".startswith("/v1/") else below)
         return f"{address}?{query.decode('latin-1')}" if query else address
 
-    def order(self, given: Headers, body: AsyncIterator[bytes]) -> "Order":
+    def relayed(self, given: Headers, body: AsyncIterator[bytes]) -> "Relayed":
         """The caller's request for the next hop, with our key if there is one, and its body as it comes."""
         lines = list(given)
         lengths = dict(lines)
@@ -75,10 +75,10 @@ class RelayTarget:
         if self.key:
             headers.append(("authorization", f"Bearer {self.key}"))
         if b"transfer-encoding" in lengths:
-            return Order(headers, body)
+            return Relayed(headers, body)
         if b"content-length" not in lengths:
-            return Order(headers, None)
-        return Order([*headers, ("content-length", _text(lengths[b"content-length"]))], body)
+            return Relayed(headers, None)
+        return Relayed([*headers, ("content-length", _text(lengths[b"content-length"]))], body)
 
     def forward_proxy(self) -> str | None:
         """The HTTP proxy that the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) puts before this host."""
@@ -89,8 +89,8 @@ class RelayTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A request for the upstream, and what the caller is told of it."""
+class Relayed:
+    """A caller's request as it goes on to the upstream, and what the caller is told of it."""
 
     headers: Sequence[tuple[str, str]]
     body: bytes | AsyncIterator[bytes] | None
