@@ -1,5 +1,6 @@
 """What people see of a run: figures that add up, on stderr only, and no terminal commands of a model's."""
 
+import click
 import pytest
 
 from tfgrpo import progress
@@ -99,3 +100,19 @@ def watch(observer: Observer) -> None:
     observer.stage("learn", 1)
     observer.landed(rollout(1.0))
     observer.note("a note")
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_a_narrow_terminal_keeps_every_figure(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    with Display(lambda: SPENT) as display:
+        display.stage("gate, at most", 12_800, groups=40)
+        display.landed(rollout(0.25))
+    shown = click.unstyle(capsys.readouterr().err)
+    assert max(len(line) for line in shown.replace("\r", "\n").splitlines()) <= int(columns)
+    words = shown.split()
+    for figure in ("0/40", "1/12840", "1,200", "45,678", "0.25", "left"):
+        assert figure in words

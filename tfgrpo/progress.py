@@ -1,11 +1,14 @@
 """An Observer for people: a live line on a terminal, a plain line now and then elsewhere. All on stderr."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Group as RichGroup
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from .observer import StepSummary
 from .records import Group, Rollout, Usage
@@ -15,6 +18,34 @@ _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""
 _NOTE = 2_000
 """Characters of a note at most."""
+_WIDEST = 1_000
+"""Columns of a terminal at most, to see how wide a line would be."""
+
+
+class _Fitting:
+    """What is drawn: on one line if that fits, else on several."""
+
+    def __init__(self, one: RenderableType, several: RenderableType) -> None:
+        self._one, self._several = one, several
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        needed = Measurement.get(console, options.update(max_width=_WIDEST), self._one).maximum
+        yield self._one if needed <= options.max_width else self._several
+
+
+class _Bar(Progress):
+    """A bar with the figures beside it, or below it where the terminal is too narrow for both: none is cut off."""
+
+    _how_far = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    _left = (TimeRemainingColumn(), TextColumn("left"))
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The tasks as they stand."""
+        self.columns = (*self._how_far, TextColumn("· {task.fields[figures]} ·"), *self._left)
+        beside = self.make_tasks_table(self.tasks)
+        self.columns = (*self._how_far, TextColumn("·"), *self._left)
+        figures = [Text(task.fields["figures"], overflow="fold", no_wrap=False) for task in self.tasks if task.visible]
+        yield _Fitting(beside, RichGroup(self.make_tasks_table(self.tasks), *figures))
 
 
 class Display:
@@ -23,17 +54,8 @@ class Display:
     def __init__(self, usage: Callable[[], Usage], *, quiet: bool = False) -> None:
         self._usage = usage
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("· {task.fields[figures]} ·"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-            transient=True,
-        )
+        off = quiet or not self._console.is_terminal
+        self._bar = _Bar(console=self._console, disable=off, transient=True)
         self._stage = self._bar.add_task("", visible=False, figures="", total=None)
         self._name, self._rollouts, self._groups = "", 0, 0
         self._done, self._distilled, self._rewards, self._scored = 0, 0, 0.0, 0
@@ -54,7 +76,7 @@ class Display:
         self._bar.reset(self._stage, description=name, total=rollouts + groups, visible=True, figures=self._figures())
 
     def landed(self, rollout: Rollout) -> None:
-        """Count one attempt."""
+        """Count one rollout."""
         self._done += 1
         if rollout.reward is not None:
             self._rewards += rollout.reward
@@ -62,7 +84,7 @@ class Display:
         self._show()
 
     def distilled(self, group: Group) -> None:
-        """Count one group; it may have taken as long as many attempts."""
+        """Count one group; it may have taken as long as many rollouts."""
         self._distilled += 1
         self._show()
 

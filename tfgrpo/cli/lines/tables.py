@@ -1,22 +1,68 @@
 """Tables, and cells of them; text of models and users is shown, never obeyed."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_IDS = ("id", "prior", "run")
+"""Columns of ids: never broken over lines, so that they can be copied."""
+_LEAST = 12
+"""Characters that any other column can be read at."""
+_GAP = 2
+"""Spaces between two columns."""
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout; as wide as its longest text where stdout is not a terminal."""
+    """A table on stdout; a block for each row where the terminal is too narrow for one.
+
+    It is as wide as its longest text where stdout is not a terminal.
+    """
     from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if _least_width(columns, cells) <= console.width:
+        console.print(_table(columns, cells))
+        return
+    for row in cells:
+        console.print(_block(columns, row), "")
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The narrowest that a table can be, with ids in one piece and no other column under _LEAST unless it is short."""
+    from rich.cells import cell_len
+
+    widest = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    least = [width if name in _IDS else min(width, _LEAST) for name, width in zip(columns, widest, strict=True)]
+    return sum(least) + _GAP * (len(columns) - 1)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "id")
+        table.add_column(column, overflow="fold", no_wrap=column in _IDS)
     for row in rows:
-        table.add_row(*(printable(cell) for cell in row))
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
+        table.add_row(*row)
+    return table
+
+
+def _block(columns: Sequence[str], row: Sequence[str]) -> "Table":
+    """One row as lines of name and value; empty values are left out."""
+    from rich.table import Table
+
+    block = Table.grid(padding=(0, _GAP))
+    block.add_column(style="bold", no_wrap=True)
+    block.add_column(overflow="fold")
+    for name, value in zip(columns, row, strict=True):
+        if value:
+            block.add_row(name, value)
+    return block
 
 
 def printable(cell: object) -> str:
