@@ -1,1 +1,1 @@
-"""Tasks from files and from `gym`, read and checked whole; which of them teach, decide, or are left for the test."""
+"""Tasks: read and checked whole, from files or `gym`, and split by what they are for."""

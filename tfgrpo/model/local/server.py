@@ -25,7 +25,7 @@ from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from ...errors import LocalModelError
-from .model import FILE, NAME, Say, model_path, tell
+from .model import FILE, NAME, Say, model_path, to_stderr
 
 CHILD = Path(__file__).with_name("child.py")
 HOST = "127.0.0.1"
@@ -70,7 +70,7 @@ def upstream(base_url: str) -> Iterator[LocalEndpoint]:
         yield server.endpoint
 
 
-def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = tell) -> None:
+def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = to_stderr) -> None:
     """Serve the embedded model until Ctrl-C, on a free port unless one is given; raises LocalModelError."""
     with suppress(KeyboardInterrupt), serve_local(model_path(model), port=port, slots=slots) as server:
         say(f"{server.endpoint.model} at {server.endpoint.base_url}; Ctrl-C stops it")

@@ -11,7 +11,7 @@ from ...errors import InputError, RewardError
 from ...records import Rollout, Task
 from ...text import shortened
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 """A reward this far outside [0, 1] is the rounding of a sum, and is taken for its bound."""
 Score: TypeAlias = float | tuple[float, str]
 """A number in [0, 1], or one with feedback: what was right or wrong, in words."""
@@ -75,7 +75,7 @@ def _in_range(value: object, task: Task, clip: bool) -> float:
         number = float(value) if isinstance(value, SupportsFloat) else math.nan
     except (TypeError, ValueError, OverflowError):  # an array of many numbers, an integer of 400 digits
         number = math.nan
-    if not (-ROUNDING <= number <= 1 + ROUNDING or (clip and not math.isnan(number))):
+    if not (-_ROUNDING <= number <= 1 + _ROUNDING or (clip and not math.isnan(number))):
         clipping = "" if math.isnan(number) else ", or be clipped to it (--clip-rewards)"
         wrong = f"the reward of {task_in_words(task)} is {shortened(value)}; it must be a number from 0 to 1"
         raise RewardError(wrong + clipping)

@@ -1,4 +1,4 @@
-"""Makes the tasks of one family, in a process of its own; the arguments are family, size and seed.
+"""The process that makes the tasks of one family; its arguments are family, size and seed.
 
 Some families iterate over sets, so what they make hangs on PYTHONHASHSEED, which only a new process can set. After the
 last blank line of standard output stands the JSON of `entries`, or of the `error`.
@@ -9,7 +9,7 @@ import sys
 
 
 def made(family: str, size: int, seed: int) -> str:
-    """The JSON."""
+    """The tasks of a family, or why there are none, as JSON."""
     import reasoning_gym
 
     try:
