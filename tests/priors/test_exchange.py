@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import InputError
 from tfgrpo.priors.exchange import Event, Portable, json_text, parse_prior, plain_text, portable_json
-from tfgrpo.records import Decision, Effect, Experience, Frame, Group, Origin, Prior, Rollout, Task, TokenBias
+from tfgrpo.records import (
+    Decision,
+    Demonstration,
+    Effect,
+    Experience,
+    Frame,
+    Group,
+    Origin,
+    Prior,
+    Rollout,
+    Task,
+    TokenBias,
+)
 
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5, "tools": [{"type": "function"}]}, 0.7, 0.9)
 FIRST = Experience("When adding, count.", origin=Origin("run_a", 1, ("task_1",), "exp_0"))
@@ -31,6 +43,10 @@ EFFECT = Effect(FIRST.id, "run_a", 1, 0.25, 0.1, 8)
 DECISION = Decision(FIRST.id, "kept", "it helps", "rule", "run_a", 2)
 EVENT = Event("ungated", "run_a", "rule", "learned", "2026-01-01T00:00:00Z")
 PORTABLE = Portable(PRIOR, FRAME, "math", "run_a", (EFFECT,), (DECISION,), (EVENT,))
+PLAIN = Demonstration("영수증이 어디 있나요?", "BILL", "task_1")
+CHAT = Demonstration(({"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text"}]}), "أجب")
+SHOWING = replace(PRIOR, instruction="Answer with\none word.", demonstrations=(PLAIN, CHAT), nearest=1)
+SHOWN = replace(PORTABLE, prior=SHOWING)
 SCHEMA = json.loads(Path(asset_folder("store") / "prior.schema.json").read_text(encoding="utf-8"))
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -43,6 +59,14 @@ experiences = st.builds(
 biases = st.builds(
     TokenBias, st.integers(0, 200_000), st.binary(max_size=4), st.floats(-100, 100), st.floats(-9, 9), st.integers(0, 9)
 )
+some_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+contents = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "tool"]), "content": texts})
+demonstrations = st.builds(Demonstration, some_text | st.lists(contents, min_size=1, max_size=2).map(tuple), texts)
+prompting = st.tuples(
+    st.none() | some_text.filter(str.strip),
+    st.lists(demonstrations, max_size=3, unique_by=lambda entry: entry.id).map(tuple),
+    st.integers(0, 9),
+)
 priors = st.builds(
     Prior,
     st.lists(experiences, max_size=3, unique_by=lambda entry: entry.id).map(tuple),
@@ -51,6 +75,11 @@ priors = st.builds(
     texts,
     st.none() | texts,
 )
+
+
+def with_prompting(prior: Prior, parts: tuple[str | None, tuple[Demonstration, ...], int]) -> Prior:
+    instruction, shown, nearest = parts
+    return replace(prior, instruction=instruction, demonstrations=shown, nearest=nearest if shown else 0)
 
 
 def form() -> dict[str, Any]:
@@ -71,7 +100,7 @@ def test_a_prior_comes_back_with_all_that_travels_with_it() -> None:
     assert found.prior.parent == "prior_0"
 
 
-@given(priors)
+@given(st.builds(with_prompting, priors, prompting))
 @settings(max_examples=50, deadline=None)
 def test_any_prior_comes_back_and_keeps_to_the_schema(prior: Prior) -> None:
     value = json.loads(json_text(Portable(prior, FRAME, "math")))
@@ -84,6 +113,21 @@ def test_any_prior_comes_back_and_keeps_to_the_schema(prior: Prior) -> None:
 def test_the_schema_is_one_and_the_form_keeps_to_it() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(form(), SCHEMA)
+
+
+def test_a_prior_comes_back_with_its_way_to_prompt() -> None:
+    text = json_text(SHOWN)
+    jsonschema.validate(json.loads(text), SCHEMA)
+    found = parse_prior("p.json", text)
+    assert found == SHOWN
+    assert isinstance(found, Portable)
+    assert [entry.task for entry in found.prior.demonstrations] == ["task_1", ""]
+
+
+def test_a_prior_without_a_way_to_prompt_is_written_as_before_there_was_any() -> None:
+    assert form()["version"] == 1
+    assert not {"instruction", "demonstrations", "nearest"} & form().keys()
+    assert portable_json(SHOWN)["version"] == 2
 
 
 def test_bytes_travel_as_text_where_they_are_text() -> None:
@@ -121,6 +165,15 @@ def test_the_text_is_what_a_prompt_and_a_request_get() -> None:
     assert "logit_bias" not in plain_text(Portable(Prior((FIRST,)), FRAME, "math"))
 
 
+def test_the_text_has_the_instruction_first_and_the_demonstrations_turn_by_turn() -> None:
+    parts = plain_text(SHOWN).split("\n\n")
+    assert parts[1] == "Answer with\none word."
+    assert "- When adding, count." in parts[2] + parts[3]
+    assert "(the 1 nearest to the request, of:)" in parts
+    assert "user: 영수증이 어디 있나요?\nassistant: BILL" in parts
+    assert "system: s" not in plain_text(SHOWN)
+
+
 Change = Callable[[dict[str, Any]], object]
 IN_BOTH: list[tuple[Change, str]] = [
     (lambda form: form.update(tfgrpo="experience"), "tfgrpo must be"),
@@ -151,6 +204,23 @@ IN_BOTH: list[tuple[Change, str]] = [
     (lambda form: form.update(biases=form["biases"] * 151), "302 entries; at most 300"),
 ]
 """What the schema and the reader both refuse."""
+SHOWN_IN_BOTH: list[tuple[Change, str]] = [
+    (lambda form: form.pop("nearest"), "nearest is missing"),
+    (lambda form: form.pop("instruction"), "instruction is missing"),
+    (lambda form: form.update(instruction=""), "instruction must be a text or null"),
+    (lambda form: form.update(instruction="x" * 20_001), "20,001 characters"),
+    (lambda form: form.update(nearest=-1), "nearest must be a number from 0"),
+    (lambda form: form.update(nearest="all"), "nearest must be a number"),
+    (lambda form: form.update(demonstrations={}), "demonstrations must be a list"),
+    (lambda form: form["demonstrations"][0].pop("answer"), "demonstrations[0].answer is missing"),
+    (lambda form: form["demonstrations"][0].update(answer=["BILL"]), "demonstrations[0].answer must be a text"),
+    (lambda form: form["demonstrations"][0].update(input=""), "demonstrations[0].input must be a text or a list"),
+    (lambda form: form["demonstrations"][1].update(input=[]), "demonstrations[1].input must be a text or a list"),
+    (lambda form: form["demonstrations"][1].update(input=["hello"]), "demonstrations[1].input[0] must be an object"),
+    (lambda form: form["demonstrations"][1]["input"][0].update(role="boss"), "demonstrations[1].input[0].role"),
+    (lambda form: form["demonstrations"][1]["input"][0].update(content=5), "demonstrations[1].input[0].content"),
+]
+"""The same of a form with a way to prompt."""
 IN_READER: list[tuple[Change, str]] = [
     (lambda form: form.update(id="prior_0"), "id is prior_0, but the content hashes to prior_"),
     (lambda form: form["experiences"].reverse(), "the content hashes to"),
@@ -164,6 +234,18 @@ IN_READER: list[tuple[Change, str]] = [
     (lambda form: form["frame"]["request"].update(stop=["\ud83d"]), "frame.request holds half a surrogate"),
 ]
 """What no schema can say."""
+SHOWN_IN_READER: list[tuple[Change, str]] = [
+    (lambda form: form.update(instruction="Other."), "id is prior_"),
+    (lambda form: form.update(instruction=" \n"), "instruction must be a text or null"),
+    (lambda form: form.update(nearest=2), "id is prior_"),
+    (lambda form: form["demonstrations"].reverse(), "the content hashes to"),
+    (lambda form: form["demonstrations"][0].update(answer="BUG"), "demonstrations[0].id"),
+    (lambda form: form.update(demonstrations=form["demonstrations"][:1] * 2), "stands in it twice"),
+    (lambda form: form.update(demonstrations=[]), "nearest must be 0 where there are no demonstrations"),
+    (lambda form: form["demonstrations"][0].update(answer="\ud83d"), "surrogate"),
+    (lambda form: form["demonstrations"][1]["input"][0].update(content="\ud83d"), "surrogate"),
+]
+"""The same of a form with a way to prompt."""
 
 
 @pytest.mark.parametrize(
@@ -180,6 +262,30 @@ def test_what_is_wrong_with_a_form_is_named_in_one_line(change: Change, words: s
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [*SHOWN_IN_BOTH, *SHOWN_IN_READER],
+    ids=lambda value: value[:40] if isinstance(value, str) else "form",
+)
+def test_what_is_wrong_with_a_way_to_prompt_is_named_in_one_line(change: Change, words: str) -> None:
+    value = copy.deepcopy(portable_json(SHOWN))
+    change(value)
+    with pytest.raises(InputError) as caught:
+        read(value)
+    assert str(caught.value).startswith("p.json")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), SHOWN_IN_BOTH, ids=lambda value: value[:40] if isinstance(value, str) else "form"
+)
+def test_the_schema_refuses_a_way_to_prompt_that_the_reader_refuses(change: Change, words: str) -> None:
+    value = copy.deepcopy(portable_json(SHOWN))
+    change(value)
+    assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value), words
+
+
+@pytest.mark.parametrize(
     ("change", "words"), IN_BOTH, ids=lambda value: value[:40] if isinstance(value, str) else "form"
 )
 def test_the_schema_refuses_what_the_reader_refuses(change: Change, words: str) -> None:
@@ -189,8 +295,8 @@ def test_the_schema_refuses_what_the_reader_refuses(change: Change, words: str) 
 
 
 def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
-    with pytest.raises(InputError, match=r"version 2 of the form.*upgrade"):
-        read({**form(), "version": 2, "experiences": "told otherwise"})
+    with pytest.raises(InputError, match=r"version 3 of the form.*upgrade"):
+        read({**form(), "version": 3, "experiences": "told otherwise"})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tfgrpo.priors.versions import BiasChange, changes, model_notice, run_behind, served, tree
-from tfgrpo.records import Experience, Frame, Prior, PriorState, Snapshot, TokenBias
+from tfgrpo.records import Demonstration, Experience, Frame, Prior, PriorState, Snapshot, TokenBias
 from tfgrpo.store import LineageEntry, Namespace
 
 FRAME = Frame("m")
@@ -63,6 +63,21 @@ def test_a_prior_does_not_differ_from_itself() -> None:
 
 def test_another_order_is_a_difference() -> None:
     assert changes(Prior((ONE, TWO)), Prior((TWO, ONE))).reordered
+
+
+FIRST, SECOND, THIRD = (Demonstration(text, text.upper()) for text in ("first", "second", "third"))
+
+
+def test_a_difference_names_what_is_shown_and_what_no_longer_is() -> None:
+    before = Prior(instruction="Count.", demonstrations=(FIRST, SECOND))
+    found = changes(before, Prior(demonstrations=(SECOND, THIRD), nearest=1))
+    assert (found.shown, found.no_longer_shown, found.reshuffled) == ((THIRD,), (FIRST,), False)
+    assert found.settings == {"instruction": ("Count.", None), "nearest": (None, "1")}
+
+
+def test_another_order_of_demonstrations_is_a_difference() -> None:
+    found = changes(Prior(demonstrations=(FIRST, SECOND)), Prior(demonstrations=(SECOND, FIRST)))
+    assert (found.shown, found.no_longer_shown, found.reshuffled, found.reordered) == ((), (), True, False)
 
 
 @pytest.mark.parametrize(

@@ -66,14 +66,19 @@ def refusal(
     `tasks` are those whose answers it must not give away. An answer that several tasks share is a label: naming it is
     no leak. A demonstration may hold its source task's answer.
     """
-    text = unicodedata.normalize("NFKC", experience.text)
-    if objection := _ill_formed(experience, settings) or _injection(text) or _link(text, tasks) or _secret(text):
+    if objection := _ill_formed(experience, settings) or text_refusal(experience.text, tasks):
         return objection
     if task := leaked_task(experience, tasks):
         return f"it gives away the answer of {task}"
     if same := repeated(experience.text, existing, tasks, meanings):
         return f"it says what {same} says already"
     return None
+
+
+def text_refusal(text: str, tasks: Sequence[Task]) -> str | None:
+    """Why a text of a stranger's may not stand among our instructions to a model, whatever its length and form."""
+    plain = unicodedata.normalize("NFKC", text)
+    return _injection(plain) or _link(plain, tasks) or secret_in(plain)
 
 
 def _ill_formed(experience: Experience, settings: Settings) -> str | None:
@@ -107,8 +112,8 @@ def _link(text: str, tasks: Sequence[Task]) -> str | None:
     return "it holds a link that is in no task"
 
 
-def _secret(text: str) -> str | None:
-    """The kind of secret is named, never the secret."""
+def secret_in(text: str) -> str | None:
+    """What looks like a secret in a text: its kind is named, never the secret."""
     for detector in _detectors():
         if any(detector.analyze_string(text)):
             return f"it holds what looks like a secret ({detector.secret_type})"

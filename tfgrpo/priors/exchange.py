@@ -28,13 +28,15 @@ from ..records import (
     TokenBias,
 )
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT, RESERVED_FIELDS
-from ..surfaces.chat import render_experiences
+from ..surfaces.chat import prior_text
+from ..surfaces.turns import turns_text
 from ..text import shortened
 from .fields import LARGEST, JSONField
+from .prompting import Prompting, has_prompting, prompting_json, read_prompting
 from .youtu import Texts, read_agent, read_experiences
 
-VERSION = 1
-"""Of the form; a higher one is refused."""
+VERSIONS = (1, 2)
+"""Of the form; a higher one is refused. The second has a way to prompt, and is written only where there is one."""
 FILE_BYTES = 32_000_000
 """Of a file at most."""
 MOST_EXPERIENCES = 1_000
@@ -80,7 +82,7 @@ def portable_json(given: Portable) -> dict[str, JSON]:
     prior, frame = given.prior, given.frame
     form: dict[str, JSON] = {
         "tfgrpo": "prior",
-        "version": VERSION,
+        "version": VERSIONS[has_prompting(prior)],
         "id": prior.id,
         "namespace": given.namespace,
         "run": given.run,
@@ -92,6 +94,7 @@ def portable_json(given: Portable) -> dict[str, JSON]:
         "experiences": [_experience_json(entry, given) for entry in prior.experiences],
         "biases": [_bias_json(entry) for entry in prior.biases],
     }
+    form |= prompting_json(prior) if has_prompting(prior) else {}
     return form | ({"rollouts": [_group_json(group) for group in given.groups]} if given.groups else {})
 
 
@@ -171,8 +174,11 @@ def plain_text(given: Portable) -> str:
     """What a prior adds to a request, for people and for other tools' prompts."""
     prior = given.prior
     parts = [f"# {prior.id}, learned on {given.frame.model}"]
-    if prior.experiences:
-        parts.append(render_experiences(prior.experiences))
+    if text := prior_text(prior):
+        parts.append(text)
+    if prior.nearest:
+        parts.append(f"(the {prior.nearest} nearest to the request, of:)")
+    parts += [turns_text(entry) for entry in prior.demonstrations]
     if prior.biases:
         parts.append(f"logit_bias = {json.dumps(dict(prior.logit_bias))}")
     return "\n\n".join(parts) + "\n"
@@ -202,8 +208,8 @@ def read_portable(source: str, value: JSON) -> Portable:
     form = JSONField(value, source)
     if form.at("tfgrpo").value != "prior":
         form.at("tfgrpo").wrong('"prior"')
-    if (version := form.at("version").whole()) != VERSION:
-        raise InputError(f"{source}: version {version} of the form; this tfgrpo reads version {VERSION}, upgrade it")
+    if (version := form.at("version").whole()) not in VERSIONS:
+        raise InputError(f"{source}: version {version} of the form; this tfgrpo reads up to {VERSIONS[-1]}, upgrade it")
     entries = list(form.at("experiences").items(MOST_EXPERIENCES))
     prior = Prior(
         tuple(_experience(entry) for entry in entries),
@@ -211,6 +217,7 @@ def read_portable(source: str, value: JSON) -> Portable:
         form.at("tokenizer").text_or_none(NAME_CHARS),
         form.at("template").text(NAME_CHARS),
         form.at("parent").text_or_none(),
+        **(read_prompting(form) if version > 1 else Prompting(instruction=None, demonstrations=(), nearest=0)),
     )
     _no_doubles(form, prior)
     form.at("id").hashes_to(prior.id)

@@ -1,20 +1,22 @@
 """Taking in a prior of another store: it is a candidate here, its experiences on trial while there are places."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
-from ..experiences.admission import refusal
-from ..records import Decision, Experience, Snapshot, Task
+from ..experiences.admission import refusal, secret_in, text_refusal
+from ..records import Decision, Prior, Snapshot, Task
 from ..settings import Settings
 from ..store import Store
+from ..surfaces.turns import turns_text
 from ..text import shortened
 from .exchange import Portable
 from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
 from .serving import snapshot_of
 
 _SHOWN = 5
-"""Refused experiences that one error names at most."""
+"""Objections that one error names at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,11 @@ def import_prior(
     """Take in a prior as a candidate, with the run that learned it and what is known of its effects.
 
     Its experiences are on trial here while there are places, and else wait for review, whatever they were at home; what
-    was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them.
+    was decided here before stands. Raises InputError, and takes in nothing, when admission refuses one of them, or the
+    prior's instruction, or when a demonstration holds a secret.
     """
     by, prior = person_named(by), portable.prior
-    _admit(prior.experiences, tasks_used(store, namespace), source)
+    _admit(prior, tasks_used(store, namespace), source)
     library, outcomes = library_of(store, namespace), []
     decisions: list[Decision] = []
     for entry in prior.experiences:
@@ -64,10 +67,18 @@ def _home(portable: Portable) -> str:
     return f"{learned}; {last.state} in its namespace {shortened(portable.namespace, 40)} ({shortened(last.why, 200)})"
 
 
-def _admit(experiences: Sequence[Experience], tasks: Sequence[Task], source: str) -> None:
-    """A prior is one whole, so one refused experience refuses it; that its texts repeat each other is no objection."""
-    found = [(place, refusal(entry, (), tasks, Settings())) for place, entry in enumerate(experiences)]
-    refused = [f"experiences[{place}]: {why}" for place, why in found if why]
+def _admit(prior: Prior, tasks: Sequence[Task], source: str) -> None:
+    """A prior is one whole, so one refused text refuses it; that its texts repeat each other is no objection."""
+    refused = [f"{place}: {why}" for place, why in _objections(prior, tasks) if why]
     if refused:
         more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
         raise InputError(f"{source}: not admitted, nothing was imported: {'; '.join(refused[:_SHOWN])}{more}")
+
+
+def _objections(prior: Prior, tasks: Sequence[Task]) -> Iterator[tuple[str, str | None]]:
+    """Each text of a prior by its place, and why it may not be tried; demonstrations speak in turns of their own."""
+    yield "instruction", text_refusal(prior.instruction or "", tasks)
+    for place, entry in enumerate(prior.experiences):
+        yield f"experiences[{place}]", refusal(entry, (), tasks, Settings())
+    for place, shown in enumerate(prior.demonstrations):
+        yield f"demonstrations[{place}]", secret_in(unicodedata.normalize("NFKC", turns_text(shown)))

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..model.families import same_family
-from ..records import Experience, Prior, Snapshot
+from ..records import Demonstration, Experience, Prior, Snapshot
 from ..store import SERVING, LineageEntry, Namespace
+
+Entry = TypeVar("Entry", Experience, Demonstration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +32,51 @@ class Changes:
     reordered: bool
     """The experiences that both hold are shown in another order."""
     settings: Mapping[str, tuple[str | None, str | None]]
-    """`tokenizer` and `template`, before and after, where they differ."""
+    """`tokenizer`, `template`, `instruction` and `nearest` (as text), before and after, where they differ."""
+    shown: tuple[Demonstration, ...] = ()
+    """Demonstrations that only the second prior holds."""
+    no_longer_shown: tuple[Demonstration, ...] = ()
+    reshuffled: bool = False
+    """The demonstrations that both hold stand in another order."""
 
 
 def changes(before: Prior, after: Prior) -> Changes:
     """How `after` differs from `before`."""
-    old, new = {entry.id: entry for entry in before.experiences}, {entry.id: entry for entry in after.experiences}
+    old, new = _by_id(before.experiences), _by_id(after.experiences)
+    then, now = _by_id(before.demonstrations), _by_id(after.demonstrations)
     pairs = {
         "tokenizer": (before.tokenizer, after.tokenizer),
         "template": (before.template, after.template),
+        "instruction": (before.instruction, after.instruction),
+        "nearest": (_nearest(before), _nearest(after)),
     }
     return Changes(
-        added=tuple(entry for key, entry in new.items() if key not in old),
-        removed=tuple(entry for key, entry in old.items() if key not in new),
+        added=_missing(new, old),
+        removed=_missing(old, new),
         biases=tuple(_bias_changes(before, after)),
-        reordered=[key for key in old if key in new] != [key for key in new if key in old],
+        reordered=_reordered(old, new),
         settings={name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
+        shown=_missing(now, then),
+        no_longer_shown=_missing(then, now),
+        reshuffled=_reordered(then, now),
     )
+
+
+def _by_id(entries: Iterable[Entry]) -> dict[str, Entry]:
+    return {entry.id: entry for entry in entries}
+
+
+def _missing(here: Mapping[str, Entry], there: Mapping[str, Entry]) -> tuple[Entry, ...]:
+    return tuple(entry for key, entry in here.items() if key not in there)
+
+
+def _reordered(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> bool:
+    """Whether what both hold stands in another order."""
+    return [key for key in old if key in new] != [key for key in new if key in old]
+
+
+def _nearest(prior: Prior) -> str | None:
+    return str(prior.nearest) if prior.nearest else None
 
 
 def _bias_changes(before: Prior, after: Prior) -> Iterator[BiasChange]:

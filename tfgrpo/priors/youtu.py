@@ -69,7 +69,8 @@ def agent_yaml(prior: Prior, frame: Frame) -> str:
     import yaml
 
     lines = [f"[G{place}]. {' '.join(entry.text.split())}" for place, entry in enumerate(prior.experiences)]
-    instructions = "\n\n".join([frame.system or "You are a helpful assistant.", "\n".join([_LEAD, *lines])])
+    parts = [frame.system or "You are a helpful assistant.", prior.instruction, "\n".join([_LEAD, *lines])]
+    instructions = "\n\n".join(filter(None, parts))
     agent = {
         "defaults": ["_self_"],
         "type": "simple",

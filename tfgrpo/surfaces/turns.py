@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 TURN_TOKENS = 5
 """What marks the beginning and end of one turn, in tokens (ChatML and Llama 3 take four to six)."""
-_TURNS = ("user", "assistant", "tool")
+_TURNS = ("user", "assistant", "tool", "function")
 _POOLS = 16
 """Pools that are kept ready."""
 
@@ -37,6 +37,11 @@ def shown_demonstrations(prior: Prior, messages: Sequence[JSON], exclude: str = 
 
     found = nearest(_ready(_Same(pool)), question(messages), prior.nearest + len(own))
     return tuple(pool[place] for place in [place for place in found if place not in own][: prior.nearest][::-1])
+
+
+def turns_text(demonstration: Demonstration) -> str:
+    """A demonstration as text, a line for each turn, for people and for prompts that have no turns."""
+    return "\n".join(f"{turn['role']}: {message_text(turn)}" for turn in turns(demonstration))
 
 
 def demonstration_tokens(demonstration: Demonstration, count: Callable[[str], int]) -> int:
