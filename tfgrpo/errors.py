@@ -4,9 +4,9 @@ TfgrpoError
 ├── InputError          a file, option or setting that cannot be used as given
 │   └── PromptError     a prompt template with a missing or surplus placeholder
 ├── RewardError         a reward that failed, or gave something other than a number in [0, 1]
-├── ModelError          one model call failed after its retries; the attempt is kept as data
+├── ModelError          one model call failed after its retries; the rollout is kept as data
 │   └── UpstreamError   no call can succeed (unreachable, unauthorised, unknown model); the run stops
-├── AgentError         one attempt of an agent failed; it is kept as data
+├── AgentError          one rollout by an agent failed; it is kept as data
 ├── BudgetEnded         a ceiling of the run is reached; what was done is kept
 ├── LocalModelError     the embedded model could not be fetched or started
 └── StoreError          the store could not be opened, read or written
@@ -44,7 +44,7 @@ class UpstreamError(ModelError):
 
 
 class AgentError(TfgrpoError):
-    """One attempt of an agent failed: it crashed, or gave no answer."""
+    """One rollout by an agent failed: it crashed, or gave no answer."""
 
 
 class BudgetEnded(TfgrpoError):

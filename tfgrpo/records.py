@@ -185,7 +185,7 @@ class CallKey:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One attempt at a task; a failed call is an attempt with an error, not an exception."""
+    """One try of the model, or of an agent, at a task; a failed call is a rollout with an error, not an exception."""
 
     task: Task
     step: int
@@ -193,7 +193,7 @@ class Rollout:
     prior: str
     """Id of the prior in force."""
     included: tuple[str, ...] = ()
-    """Ids of the experiences that this attempt was shown."""
+    """Ids of the experiences that this rollout was shown."""
     messages: tuple[Message, ...] = ()
     """The whole trajectory, tool calls and final answer included."""
     text: str = ""
@@ -441,7 +441,7 @@ class Run:
     parent: str | None = None
     """The prior that it started from (learn) or measures (eval)."""
     attempt: int = 0
-    """How many runs with the same settings came before."""
+    """The number of the repeat: how many runs with the same settings came before."""
     status: RunStatus = field(default="running", compare=False)
     usage: Usage = field(default=Usage(), compare=False)
     result: Mapping[str, JSON] = field(default_factory=dict, compare=False)

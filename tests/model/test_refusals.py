@@ -1,4 +1,4 @@
-"""What refusals are about; those that come through the SDK are in test_llm.py."""
+"""What refusals are about; those that come through the SDK are in test_upstream.py."""
 
 import httpx2
 import openai

@@ -1,6 +1,6 @@
 """What each experience is worth: its measured effect on the reward, at no extra call.
 
-Every rollout is shown its own random subset of the experiences (`inclusion.py`), so a group compares them as it does
+Every rollout is shown its own random subset of the experiences (`show.py`), so a group compares them as it does
 attempts. For rollout i of group g, with z_gik = 1 where experience k was shown,
 
     r_gi - mean_g = sum_k beta_k (z_gik - mean_g z_k) + noise,      beta_k ~ N(0, tau^2)
@@ -20,7 +20,7 @@ and the larger of the two standard deviations counts. An experience's source tas
 it may be about them alone; what was written from more than half of the tasks is about none of them alone, and all
 count, for else what every task teaches could never be measured. Interactions between experiences are ignored: an
 effect is an average over what else was shown, and what single effects leave undecided is judged as one
-(`joint_effect.py`). Effects are in reward units. `benchmarks/credit.py` prints what decisions by these numbers get
+(`joint.py`). Effects are in reward units. `benchmarks/credit.py` prints what decisions by these numbers get
 right.
 """
 

@@ -4,7 +4,7 @@ A balanced design rather than independent coins. An experience on trial is in th
 whatever luck has it, so that every group compares it; and one attempt of each group, the *control*, is shown none of
 those on trial (but in groups of fewer than `SMALLEST`, and where their share leaves no attempt out). With independent
 coins nearly no attempt would be without all of them (0.4% where eight are on trial at one half), and what they do
-together could not be measured (`joint_effect.py`).
+together could not be measured (`joint.py`).
 """
 
 from collections.abc import Collection, Sequence

@@ -57,7 +57,7 @@ class RunStore(StoreFile):
         await self._write_async(f"recording the {_place(key)} of run {key.run}", work)
 
     def spent(self, run_id: str) -> Usage:
-        """What the journalled calls of a run have cost, over all of its sessions."""
+        """What the journalled calls of a run have cost, over all of its starts."""
         with self._read(f"reading run {run_id}") as db:
             return _spent(db, run_id)
 
@@ -69,7 +69,7 @@ class RunStore(StoreFile):
             return {row["stage"]: rows.usage_of(row) for row in db.query(query, [run_id])}
 
     def step_means(self) -> Mapping[str, tuple[float, ...]]:
-        """The mean reward of each step of each learning run, over the attempts that have a reward."""
+        """The mean reward of each step of each learning run, over the rollouts that have a reward."""
         with self._read("reading mean rewards") as db:
             found = list(db.execute(_STEP_MEANS))
             return {run: tuple(mean for _, mean in part) for run, part in groupby(found, key=lambda row: row[0])}
@@ -77,7 +77,8 @@ class RunStore(StoreFile):
     def begin(self, run: Run, *, fresh: bool = False) -> tuple[Run, bool]:
         """The run to carry out, and whether it is resumed; its tasks must have been added.
 
-        That is the last attempt with the same settings when it never finished, else (or with `fresh`) a new attempt.
+        That is the last run with the same settings when it never finished, else (or with `fresh`) a new one: a repeat,
+        where there were any.
         """
         return self._write(f"beginning a run in {run.namespace}", partial(_begin, run=run, fresh=fresh))
 
@@ -115,7 +116,7 @@ class RunStore(StoreFile):
             return tuple(load_task(db, task_id) for task_id in ids)
 
     def learned_from(self, namespace: str) -> tuple[str, ...]:
-        """The ids of the tasks that learning in a namespace has seen attempts at, sorted."""
+        """The ids of the tasks that learning in a namespace has made rollouts of, sorted."""
         query = """
             SELECT DISTINCT groups.task FROM groups JOIN runs ON runs.id = groups.run
             WHERE runs.namespace = ? AND runs.kind = 'learn' ORDER BY groups.task"""
