@@ -16,7 +16,7 @@ from tests.cli.test_cli import SMALL, one_line, write_tasks
 from tests.store.test_migrations import FROZEN, NEWEST, restore
 from tfgrpo.cli import main
 from tfgrpo.cli.lines.experiences import effect_text
-from tfgrpo.priors.exchange import FILE_BYTES
+from tfgrpo.priors.parse import FILE_BYTES
 from tfgrpo.records import (
     JSON,
     Decision,
@@ -48,8 +48,8 @@ def priors(folder: Path) -> tuple[Prior, Prior]:
         learned = Experience(TEXT, origin=Origin(run.id, 0, (TASK.id,)))
         first = Prior((learned,), (TokenBias(7, b"\xff", 0.5, 3.0, 4),), "tokenizer", "template_1")
         second = Prior((learned, Experience("When in doubt, ask.")), (), None, "template_1", first.id)
-        attempts = (Rollout(TASK, 0, 0, first.id, reward=1.0), Rollout(TASK, 0, 1, first.id, error="lost"))
-        store.add_group(run.id, Group(TASK, 0, attempts))
+        rollouts = (Rollout(TASK, 0, 0, first.id, reward=1.0), Rollout(TASK, 0, 1, first.id, error="lost"))
+        store.add_group(run.id, Group(TASK, 0, rollouts))
         store.add_experiences("default", second.experiences)
         store.add_effects("default", [Effect(learned.id, run.id, 0, 0.2, 0.1, 9)])
         store.add_decisions("default", [Decision(learned.id, "kept", "it helps", run=run.id)])
@@ -481,10 +481,10 @@ async def test_a_run_shows_how_it_ended_what_it_made_and_at_what_cost(folder: Pa
     for line in (
         "Ungated: no test has passed it",
         "7 calls (probe 1, rollout 4, contrast 2), 700 + 70 tokens",
-        "groups: 1 hopeless, 3 mixed, 1 solved, 1 unscored; 7 attempts failed",
+        "groups: 1 hopeless, 3 mixed, 1 solved, 1 unscored; 7 rollouts failed",
         "experiences: 1 kept, 2 refused, 1 retired",
         f"made {prior.id} (1 experience, 2 token biases), ungated",
-        "14 attempts failed: timed out",
+        "14 rollouts failed: timed out",
         "note: step 1: 1 groups could not be distilled: no JSON",
     ):
         assert line in text

@@ -8,8 +8,8 @@ import pytest
 
 from tfgrpo.errors import InputError
 from tfgrpo.priors.by_hand import Curator
-from tfgrpo.priors.exchange import Event, Portable
 from tfgrpo.priors.importing import import_prior
+from tfgrpo.priors.portable import Event, Portable
 from tfgrpo.priors.serving import roll_back, snapshot_of, use
 from tfgrpo.records import Decision, Demonstration, Effect, Experience, Fate, Frame, Origin, Prior, Run, Task
 from tfgrpo.settings import Settings

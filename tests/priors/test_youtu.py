@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfgrpo.errors import InputError
-from tfgrpo.priors.exchange import parse_prior
+from tfgrpo.priors.parse import parse_prior
 from tfgrpo.priors.youtu import MOST_READ, YAML_CHARS, Texts, agent_yaml
 from tfgrpo.records import Experience, Frame, Prior
 

@@ -25,7 +25,7 @@ from .options.target import warn_of_model
 from .streams import print_json, read_text, tell, write_text
 
 if TYPE_CHECKING:
-    from ..priors.exchange import Portable
+    from ..priors.portable import Portable
     from ..priors.youtu import Texts
     from ..records import Prior
     from ..store import Store
@@ -53,7 +53,8 @@ def list_priors(store: str | None, namespace: str, as_json: bool) -> None:
     elif not events:
         click.echo(f"no prior in namespace {namespace} yet; tfgrpo learn makes one")
     else:
-        print_table(("prior", "state", "since", "experiences", "biases", "run", "by", "why"), rows)
+        sizes = ("experiences", "demonstrations", "biases", "tokens")
+        print_table(("prior", "state", "since", *sizes, "run", "by", "why"), rows)
 
 
 @prior.command("show")
@@ -159,7 +160,7 @@ def export(
     *, prior_id: str | None, form: str, output: str | None, rollouts: bool, store: str | None, namespace: str
 ) -> None:
     """Write a prior (the live one unless ID is given) to a file that other machines and tools can read."""
-    from ..priors.exchange import json_text, plain_text
+    from ..priors.portable import json_text, plain_text
     from ..priors.youtu import agent_yaml
 
     if rollouts and form != "json":
@@ -168,8 +169,9 @@ def export(
         if output and Path(output).exists() and opened.path.samefile(output):
             raise InputError(f"--output {output} is the store itself; name another file")
         given = _portable(opened, namespace, prior_id, rollouts)
-    if form == "youtu-agent" and given.prior.biases:
-        click.echo("token prior left out: youtu-agent has no place for one", err=True)
+    held = {"token prior": given.prior.biases, "demonstrations": given.prior.demonstrations}
+    if form == "youtu-agent" and (left := [name for name, parts in held.items() if parts]):
+        click.echo(f"{' and '.join(left)} left out: youtu-agent has no place for that", err=True)
     if form == "youtu-agent":
         text = agent_yaml(given.prior, given.frame)
     else:
@@ -189,7 +191,8 @@ def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, 
     A prior becomes a candidate of the namespace. Experiences are on trial whatever they were elsewhere: the next
     learning measures them. Texts go through the same admission as a distiller's.
     """
-    from ..priors.exchange import FILE_BYTES, Portable, parse_prior
+    from ..priors.parse import FILE_BYTES, parse_prior
+    from ..priors.portable import Portable
 
     source = "standard input" if file == "-" else file
     found = parse_prior(source, read_text(file, FILE_BYTES))
@@ -247,7 +250,7 @@ def _named(store: "Store", namespace: str, prior_id: str | None) -> "Prior":
 
 def _portable(store: "Store", namespace: str, prior_id: str | None, rollouts: bool) -> "Portable":
     """A prior with all that is known of it in the namespace."""
-    from ..priors.exchange import Event, Portable
+    from ..priors.portable import Event, Portable
     from ..priors.serving import event_of
     from ..priors.versions import run_behind
 

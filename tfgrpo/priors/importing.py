@@ -11,8 +11,8 @@ from ..settings import Settings
 from ..store import Store
 from ..surfaces.turns import turns_text
 from ..text import shortened
-from .exchange import Portable
 from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
+from .portable import Portable
 from .serving import snapshot_of
 
 _SHOWN = 5

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tfgrpo.assets import asset_folder
 from tfgrpo.errors import InputError
-from tfgrpo.priors.exchange import Event, Portable, json_text, parse_prior, plain_text, portable_json
+from tfgrpo.priors.parse import parse_prior
+from tfgrpo.priors.portable import Event, Portable, json_text, plain_text, portable_json
 from tfgrpo.records import (
     Decision,
     Demonstration,

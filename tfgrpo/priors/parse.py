@@ -1,14 +1,13 @@
-"""A prior as one portable JSON file, and back. Pure.
+"""A file with a prior in it, read back. Pure.
 
-The form is versioned and described by `store/prior.schema.json`. What is read comes from strangers: its size, form,
-ranges and ids are checked here; whether its texts may be tried is for admission to say.
+What is read comes from strangers: its size, form, ranges and ids are checked here; whether its texts may go on trial is
+for admission to say. The form is that of `portable`; files of youtu-agent are read too.
 """
 
 import base64
 import binascii
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import NoReturn, get_args
 
 from ..errors import InputError
@@ -20,23 +19,18 @@ from ..records import (
     ExperienceKind,
     Fate,
     Frame,
-    Group,
     Origin,
     Prior,
     PriorState,
-    Rollout,
     TokenBias,
 )
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT, RESERVED_FIELDS
-from ..surfaces.chat import prior_text
-from ..surfaces.turns import turns_text
 from ..text import shortened
 from .fields import LARGEST, JSONField
-from .prompting import Prompting, has_prompting, prompting_json, read_prompting
+from .portable import VERSIONS, Event, Portable
+from .prompting import Prompting, read_prompting
 from .youtu import Texts, read_agent, read_experiences
 
-VERSIONS = (1, 2)
-"""Of the form; a higher one is refused. The second has a way to prompt, and is written only where there is one."""
 FILE_BYTES = 32_000_000
 """Of a file at most."""
 MOST_EXPERIENCES = 1_000
@@ -47,141 +41,6 @@ TEXT_CHARS = 20_000
 NAME_CHARS = 200
 FURTHEST = 1_000_000.0
 """No effect is further from zero."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What became of a prior in its namespace; `at` is UTC in ISO 8601, for people."""
-
-    state: PriorState
-    run: str
-    by: str
-    why: str
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Portable:
-    """A prior with all that travels with it."""
-
-    prior: Prior
-    frame: Frame
-    namespace: str
-    run: str = ""
-    """The run that learned it."""
-    effects: tuple[Effect, ...] = ()
-    decisions: tuple[Decision, ...] = ()
-    lineage: tuple[Event, ...] = ()
-    """What became of it there, oldest first."""
-    groups: tuple[Group, ...] = ()
-    """The rollouts behind it, where they were asked for; they are written and never read."""
-
-
-def portable_json(given: Portable) -> dict[str, JSON]:
-    """The form of a prior, ready for JSON."""
-    prior, frame = given.prior, given.frame
-    form: dict[str, JSON] = {
-        "tfgrpo": "prior",
-        "version": VERSIONS[has_prompting(prior)],
-        "id": prior.id,
-        "namespace": given.namespace,
-        "run": given.run,
-        "parent": prior.parent,
-        "template": prior.template,
-        "tokenizer": prior.tokenizer,
-        "frame": frame_json(frame),
-        "lineage": [asdict(event) for event in given.lineage],
-        "experiences": [_experience_json(entry, given) for entry in prior.experiences],
-        "biases": [_bias_json(entry) for entry in prior.biases],
-    }
-    form |= prompting_json(prior) if has_prompting(prior) else {}
-    return form | ({"rollouts": [_group_json(group) for group in given.groups]} if given.groups else {})
-
-
-def frame_json(frame: Frame) -> dict[str, JSON]:
-    """A request frame, field by field."""
-    return {
-        "model": frame.model,
-        "system": frame.system,
-        "request": dict(frame.request),
-        "temperature": frame.temperature,
-        "top_p": frame.top_p,
-    }
-
-
-def _experience_json(entry: Experience, given: Portable) -> dict[str, JSON]:
-    origin = entry.origin
-    return {
-        "id": entry.id,
-        "kind": entry.kind,
-        "text": entry.text,
-        "origin": {"run": origin.run, "step": origin.step, "tasks": list(origin.tasks), "parent": origin.parent},
-        "effects": [
-            {"run": one.run, "step": one.step, "mean": one.mean, "sd": one.sd, "evidence": one.evidence}
-            for one in given.effects
-            if one.experience == entry.id
-        ],
-        "decisions": [
-            {"verdict": one.verdict, "why": one.why, "by": one.by, "run": one.run, "step": one.step}
-            for one in given.decisions
-            if one.experience == entry.id
-        ],
-    }
-
-
-def _bias_json(entry: TokenBias) -> dict[str, JSON]:
-    try:
-        piece = {"text": entry.piece.decode()}
-    except UnicodeDecodeError:
-        piece = {"base64": base64.b64encode(entry.piece).decode()}
-    return {"token": entry.token, **piece, "bias": entry.bias, "z": entry.z, "evidence": entry.evidence}
-
-
-def _group_json(group: Group) -> dict[str, JSON]:
-    task = group.task
-    return {
-        "step": group.step,
-        "task": {"id": task.id, "input": task.input, "answer": task.answer, "metadata": dict(task.metadata)},
-        "prior": group.rollouts[0].prior,
-        "attempts": [_rollout_json(rollout) for rollout in group.rollouts],
-    }
-
-
-def _rollout_json(rollout: Rollout) -> dict[str, JSON]:
-    return {
-        "sample": rollout.sample,
-        "included": list(rollout.included),
-        "messages": [dict(message) for message in rollout.messages],
-        "text": rollout.text,
-        "reward": rollout.reward,
-        "error": rollout.error,
-        "finish_reason": rollout.finish_reason,
-    }
-
-
-def json_text(given: Portable) -> str:
-    """The form as a file."""
-    form = portable_json(given)
-    text = json.dumps(form, indent=2, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair in a rollout: it can only travel escaped
-        text = json.dumps(form, indent=2)
-    return text + "\n"
-
-
-def plain_text(given: Portable) -> str:
-    """What a prior adds to a request, for people and for other tools' prompts."""
-    prior = given.prior
-    parts = [f"# {prior.id}, learned on {given.frame.model}"]
-    if text := prior_text(prior):
-        parts.append(text)
-    if prior.nearest:
-        parts.append(f"(the {prior.nearest} nearest to the request, of:)")
-    parts += [turns_text(entry) for entry in prior.demonstrations]
-    if prior.biases:
-        parts.append(f"logit_bias = {json.dumps(dict(prior.logit_bias))}")
-    return "\n\n".join(parts) + "\n"
 
 
 def parse_prior(source: str, text: str) -> Portable | Texts:
