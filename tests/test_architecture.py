@@ -1,21 +1,86 @@
-"""Data flows one way, and so do imports: a module imports only from modules upstream of it in FLOW."""
+"""The house: data flows one way, and so do imports, between folders and within them; one name means one thing.
+
+Each of the tables says from upstream to downstream what there is. A new file is put where it belongs: below all that it
+imports. Where no such place is, two files need each other: what both need belongs into one above them.
+"""
 
 import ast
 import importlib.util
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "text", "errors", "hashing", "plugins", "records", "trials", "observer", "settings", "assets", "prompts",
+    "text", "errors", "hashing", "plugins", "records", "extras", "trials", "observer", "settings", "assets", "prompts",
     "model", "surfaces", "testing", "tasks", "rollouts", "token_prior", "experiences", "store", "priors", "probe",
-    "evaluation", "gate", "learning", "report", "serve", "client", "progress", "demo", "cli", "__main__", "__init__",
+    "evaluation", "gate", "learning", "report", "serve", "client", "progress", "options", "blocking", "api", "demo",
+    "cli", "__main__", "__init__",
 )  # fmt: skip
-"""From upstream to downstream; a sub-package stands as one, and its own modules may import each other."""
+"""The files and folders of the package; a folder stands as one."""
+
+ORDER: Mapping[str, tuple[str, ...]] = {
+    "": FLOW,
+    "model": (
+        "__init__", "families", "backends", "prices", "budget", "refusals", "failures", "connection", "tokenizer",
+        "replies", "journal", "upstream", "events", "local", "endpoints",
+    ),
+    "model/local": ("child", "model", "server", "__init__"),
+    "surfaces": ("__init__", "nearest", "turns", "chat", "http"),
+    "tasks": ("__init__", "gym", "read", "split"),
+    "tasks/gym": ("__init__", "child", "verifier", "source"),
+    "rollouts": (
+        "__init__", "request", "executor", "agents", "maker", "concurrently", "group", "rewards", "shaping",
+        "advantage", "visits",
+    ),
+    "rollouts/agents": (
+        "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
+    ),
+    "rollouts/rewards": ("__init__", "numbers", "reward", "matchers", "verified", "built_in"),
+    "token_prior": ("__init__", "policy", "gradient", "choice", "path", "log_odds", "estimators"),
+    "experiences": (
+        "__init__", "words", "quote", "numerals", "show", "answers", "merge_rules", "distil", "step_notes", "overlap",
+        "admission", "embedding", "regression", "credit", "joint", "library", "variants", "dealing", "race",
+    ),
+    "store": (
+        "migrations", "path", "writer", "checksums", "queries", "rows", "upgrade", "file", "probes", "runs", "trials",
+        "variants", "experiences", "lineage", "check", "__init__", "__main__",
+    ),
+    "priors": (
+        "__init__", "fields", "offered", "by_hand", "prompting", "versions", "serving", "youtu", "portable", "parse",
+        "importing",
+    ),
+    "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),
+    "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "measure", "wanted"),
+    "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
+    "learning": (
+        "__init__", "plan", "cost", "context", "begin", "race", "starters", "biases", "experiences", "result", "steps",
+        "run", "wanted",
+    ),
+    "report": (
+        "canvas", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page", "__init__",
+        "notebook", "results",
+    ),
+    "serve": ("__init__", "once", "source", "wire", "proxy"),
+    "serve/proxy": ("asgi", "relay", "app", "server", "__init__"),
+    "demo": ("__init__", "kept", "run"),
+    "cli": (
+        "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
+        "experience", "learn", "local", "prior", "probe", "prompts", "report", "runs", "serve", "store", "tokens",
+    ),
+    "cli/options": (
+        "__init__", "gathered", "agents", "arms", "embedding", "frame", "settings", "shared", "spending", "splits",
+        "target", "distiller", "tasks",
+    ),
+    "cli/lines": ("__init__", "tables", "evaluation", "experiences", "priors", "learning", "demo", "probing", "runs"),
+}  # fmt: skip
+"""By folder, its files; `__init__` stands first where it is a docstring, and last where it gathers what others hold."""
 
 ANYWHERE = {"__version__"}
 """What any module may take from the package itself."""
@@ -26,73 +91,123 @@ HEAVY = {
 }  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 
+LONGEST_FUNCTION = 50
+MOST_PARAMETERS = 8
+FACES = ("api.py",)
+"""Files of functions that take each of a run's settings by name, as the SDKs do."""
+
 FILES = sorted(PACKAGE.rglob("*.py"))
+BY_NAME = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 
 
-def place(file: Path) -> str:
-    """The name in FLOW of the module that a file is, or belongs to."""
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
-def imported(source: str, package: str) -> Iterator[str]:
-    """The modules, as `tfgrpo.a.b`, that a source in `package` imports from tfgrpo, anywhere in it.
+def package_of(file: Path) -> str:
+    """The package, as `tfgrpo.a`, that a file's relative imports start from."""
+    return ".".join(("tfgrpo", *file.relative_to(PACKAGE).parent.parts))
 
-    `from . import x` counts as importing x; the names in any other `from` may be modules or what modules hold.
-    """
-    for node in ast.walk(ast.parse(source)):
+
+def imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """What a source in `package` imports from tfgrpo, anywhere in it: modules, or names in them, as `tfgrpo.a.b`."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tfgrpo")
         elif isinstance(node, ast.ImportFrom):
             module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            if module == "tfgrpo":
-                yield from (f"tfgrpo.{alias.name}" for alias in node.names)
-            elif module.startswith("tfgrpo."):
-                yield module
+            if module.split(".")[0] == "tfgrpo":
+                yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def places_imported(file: Path) -> set[str]:
-    """The other places in FLOW from which a file imports."""
-    package = ".".join(("tfgrpo", *file.relative_to(PACKAGE).parent.parts))
-    modules = imported(file.read_text(encoding="utf-8"), package)
-    return {module.partition(".")[2].partition(".")[0] or "__init__" for module in modules} - {place(file)}
+def file_of(dotted: str) -> Path:
+    """The file of the module that `tfgrpo.a.b` is, or is held by."""
+    path = PACKAGE.joinpath(*dotted.split(".")[1:])
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if path.is_dir() else file_of(dotted.rpartition(".")[0])
+
+
+def meeting(one: Path, other: Path) -> tuple[str, str, str]:
+    """The innermost folder that holds both files, and the names by which each stands there."""
+    parts, others = ([*file.relative_to(PACKAGE).with_suffix("").parts] for file in (one, other))
+    depth = next(place for place, (part, its) in enumerate(zip(parts, others, strict=False)) if part != its)
+    return "/".join(parts[:depth]), parts[depth], others[depth]
 
 
 @pytest.mark.parametrize(
     ("source", "package", "found"),
     [
-        ("from .errors import InputError", "tfgrpo", {"tfgrpo.errors"}),
+        ("from .errors import InputError", "tfgrpo", {"tfgrpo.errors.InputError"}),
         ("from . import prior, learn as other", "tfgrpo", {"tfgrpo.prior", "tfgrpo.learn"}),
-        ("def f():\n    from .store import Store", "tfgrpo", {"tfgrpo.store"}),
-        ("if TYPE_CHECKING:\n    from .store import Store", "tfgrpo", {"tfgrpo.store"}),
-        ("from ..records import Prior", "tfgrpo.proxy", {"tfgrpo.records"}),
+        ("def f():\n    from .store import Store", "tfgrpo", {"tfgrpo.store.Store"}),
+        ("if TYPE_CHECKING:\n    from .store import Store", "tfgrpo", {"tfgrpo.store.Store"}),
+        ("from ..records import Prior", "tfgrpo.proxy", {"tfgrpo.records.Prior"}),
         ("from .. import records", "tfgrpo.proxy", {"tfgrpo.records"}),
-        ("from .app import App", "tfgrpo.proxy", {"tfgrpo.proxy.app"}),
-        ("from . import app", "tfgrpo.proxy", {"tfgrpo.proxy"}),
-        ("from .proxy.app import App", "tfgrpo", {"tfgrpo.proxy.app"}),
+        ("from .app import App", "tfgrpo.proxy", {"tfgrpo.proxy.app.App"}),
+        ("from . import app", "tfgrpo.proxy", {"tfgrpo.proxy.app"}),
+        ("from .proxy.app import App", "tfgrpo", {"tfgrpo.proxy.app.App"}),
         ("import tfgrpo", "tfgrpo", {"tfgrpo"}),
         ("import tfgrpo.learn as other, json", "tfgrpo", {"tfgrpo.learn"}),
         ("from tfgrpo import learn", "tfgrpo", {"tfgrpo.learn"}),
-        ("from tfgrpo.learn import Learner", "tfgrpo", {"tfgrpo.learn"}),
+        ("from tfgrpo.learn import Learner", "tfgrpo", {"tfgrpo.learn.Learner"}),
         ("import tfgrpo_plugin\nfrom tfgrpo_plugin import x\nfrom json import loads", "tfgrpo", set()),
     ],
 )
 def test_no_way_of_importing_is_overlooked(source: str, package: str, found: set[str]) -> None:
-    assert set(imported(source, package)) == found
+    assert set(imported(ast.parse(source), package)) == found
 
 
-def test_every_module_has_its_place_in_the_flow() -> None:
-    assert {place(file) for file in FILES} <= set(FLOW)
+@pytest.mark.parametrize(
+    ("dotted", "path"),
+    [
+        ("tfgrpo.records.Prior", "records.py"),
+        ("tfgrpo.serve.proxy", "serve/proxy/__init__.py"),
+        ("tfgrpo.serve.proxy.Proxy", "serve/proxy/__init__.py"),
+        ("tfgrpo.serve.proxy.app", "serve/proxy/app.py"),
+        ("tfgrpo.__version__", "__init__.py"),
+    ],
+)
+def test_what_is_imported_is_known_by_its_file(dotted: str, path: str) -> None:
+    assert file_of(dotted) == PACKAGE / path
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_every_file_has_its_place_in_the_order() -> None:
+    there = defaultdict(set)
+    for file in FILES:
+        parts = file.relative_to(PACKAGE).with_suffix("").parts
+        for depth, part in enumerate(parts):
+            there["/".join(parts[:depth])].add(part)
+    wrong = [
+        f"ORDER[{folder!r}] lacks {sorted(there[folder] - {*ORDER.get(folder, ())})}"
+        f" and has {sorted({*ORDER.get(folder, ())} - there[folder])}, which is not there"
+        for folder in sorted({*there, *ORDER})
+        if there[folder] != {*ORDER.get(folder, ())}
+    ]
+    assert not wrong, "put each new file below all that it imports:\n" + "\n".join(wrong)
+    assert [folder for folder, names in ORDER.items() if len(names) > len({*names})] == []
+
+
+@BY_NAME
 def test_imports_point_upstream(file: Path) -> None:
-    upstream = set(FLOW[: FLOW.index(place(file))])
-    assert places_imported(file) - upstream <= ANYWHERE
+    wrong = []
+    for dotted in imported(parsed(file), package_of(file)):
+        held = file_of(dotted)
+        if held == file or dotted.rpartition(".")[2] in ANYWHERE:
+            continue
+        folder, name, other = meeting(file, held)
+        order = ORDER.get(folder, ())
+        if name in order and other in order and order.index(other) > order.index(name):
+            wrong.append(f"{dotted}: in ORDER[{folder!r}] {other} stands below {name}")
+    assert not wrong, "move the name that is imported to a file above, or the importing file below:\n" + "\n".join(
+        wrong
+    )
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+@BY_NAME
 def test_imports_inside_the_package_are_relative(file: Path) -> None:
-    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    nodes = list(ast.walk(parsed(file)))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
     assert not [name for name in names if name.split(".")[0] == "tfgrpo"]
@@ -103,3 +218,87 @@ def test_importing_it_loads_nothing_heavy(module: str) -> None:
     program = f"import sys, {module}; print(*{HEAVY!r} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ran.stderr, ran.stdout.split()) == ("", [])
+
+
+def test_a_small_run_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """No later stage, no agent, no reasoning-gym. Prints how many files it passes through: `pytest -s` shows it."""
+    program = """if True:
+        import asyncio, sys
+        from pathlib import Path
+        from tests.routing import run, simulated
+        from tfgrpo.settings import Settings
+        asyncio.run(run(simulated(), Path(sys.argv[1]), Settings(steps=1, group_size=2, experiences=False)))
+        print(*(name for name in sys.modules if name.split(".")[0] == "tfgrpo"))
+    """
+    command = [sys.executable, "-c", program, str(tmp_path / "tfgrpo.db")]
+    ran = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    loaded = {file_of(name).relative_to(PACKAGE).as_posix() for name in ran.stdout.split()} - {"testing.py"}
+    own = [name for name in loaded if not name.endswith("__init__.py")]
+    print(f"a small run passes through {len(own)} files of the package")
+    later = [f"{one}{end}" for one in FLOW[FLOW.index("learning") + 1 :] for end in ("/", ".py")]
+    others = ["rollouts/agents/", "rollouts/rewards/verified.py", "tasks/gym/"]
+    assert [name for name in own if name.startswith((*later, *others))] == []
+
+
+# Names
+
+
+def is_command(node: ast.stmt) -> bool:
+    """Whether it is the function behind a command, which is named as the command is."""
+    named = [ast.unparse(one) for one in getattr(node, "decorator_list", ())]
+    return any("command" in one or "group" in one for one in named)
+
+
+def public_names(tree: ast.Module) -> Iterator[str]:
+    """What a module defines for others: functions, classes, constants; TypeVars and functions behind commands aside."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not is_command(node):
+            yield node.name
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            if node.value is not None and "TypeVar" in ast.unparse(node.value):
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def test_no_public_name_stands_twice() -> None:
+    places = defaultdict(list)
+    for file in FILES:
+        for name in public_names(parsed(file)):
+            if not name.startswith("_"):
+                places[name].append(str(file.relative_to(PACKAGE)))
+    twice = [f"{name}: {', '.join(found)}" for name, found in sorted(places.items()) if len(found) > 1]
+    assert not twice, "rename one of each, make it private, or import it from the other:\n" + "\n".join(twice)
+
+
+# Size
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many it takes from a caller, `self` aside."""
+    given = function.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    return len([each for each in named if each.arg not in ("self", "cls")])
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (function.end_lineno or 0) - function.lineno + 1
+
+
+@BY_NAME
+def test_a_function_is_short_and_takes_few_parameters(file: Path) -> None:
+    few = [one for one in functions(parsed(file)) if not is_command(one) and file.name not in FACES]
+    long = {one.name: length(one) for one in functions(parsed(file)) if length(one) > LONGEST_FUNCTION}
+    many = {one.name: parameters(one) for one in few if parameters(one) > MOST_PARAMETERS}
+    assert (long, many) == ({}, {})
+
+
+def test_files_and_functions_are_short_in_the_median() -> None:
+    lines = [len(file.read_text(encoding="utf-8").splitlines()) for file in FILES if file.name != "__init__.py"]
+    assert statistics.median(lines) <= 120
+    assert statistics.median(length(one) for file in FILES for one in functions(parsed(file))) <= 7
