@@ -20,6 +20,7 @@ from tfgrpo.priors.parse import FILE_BYTES
 from tfgrpo.records import (
     JSON,
     Decision,
+    Demonstration,
     Effect,
     Experience,
     Frame,
@@ -86,7 +87,7 @@ def test_priors_are_listed_as_a_tree_with_the_served_one_starred(priors: tuple[P
     assert [row.split()[0] for row in rows] == [first.id, "└─"]
     assert rows[0].split()[1] == "superseded"
     assert f"└─ {second.id} *" in rows[1]
-    assert rows[0].split()[4:6] == ["1", "1"]
+    assert rows[0].split()[4:7] == ["1", "0", "1"]
     events = json.loads(works("prior", "list", "--json").stdout)
     assert [event["state"] for event in events] == ["ungated", "ungated", "superseded"]
     assert [event["parent"] for event in events] == [None, first.id, None]
@@ -101,6 +102,63 @@ def test_a_difference_is_told_to_people_and_to_programs(priors: tuple[Prior, Pri
     told = json.loads(works("prior", "diff", second.id, first.id, "--json").stdout)
     assert [entry["text"] for entry in told["removed"]] == ["When in doubt, ask."]
     assert told["biases"] == [{"token": 7, "text": "\\xff", "before": None, "after": 0.5}]
+
+
+SHOWN = tuple(Demonstration(f"영수증 {number}은\n어디 있나요?", f"BILL {number}", "task_1") for number in range(5))
+
+
+@pytest.fixture
+def prompting(priors: tuple[Prior, Prior]) -> Prior:
+    """A prior with a way to prompt, live after the others."""
+    third = Prior(instruction="Answer with\none word.", demonstrations=SHOWN, nearest=2, parent=priors[1].id)
+    with Store("tfgrpo.db") as store:
+        store.add_prior(third)
+        store.set_state("default", third.id, "ungated", frame=FRAME, why="it won the race")
+    return third
+
+
+def test_a_way_to_prompt_is_shown_with_what_it_costs(prompting: Prior) -> None:
+    lines = works("prior", "show").stdout.splitlines()
+    assert lines[1] == "an instruction, the 2 nearest of 5 demonstrations, 0 experiences, 0 token biases"
+    assert lines[2].startswith("adds about ")
+    assert lines[3:6] == [
+        "instruction: Answer with\\none word.",
+        "the 2 nearest of 5 demonstrations:",
+        "  영수증 0은 어디 있나요? -> BILL 0",
+    ]
+    assert lines[8] == f"  ... and 2 more: tfgrpo prior export {prompting.id} --format text"
+    told = json.loads(works("prior", "show", "--json").stdout)
+    assert (told["nearest"], told["instruction"], len(told["demonstrations"])) == (2, "Answer with\none word.", 5)
+    assert told["demonstrations"][1] == {
+        "id": SHOWN[1].id, "input": SHOWN[1].input, "answer": "BILL 1", "task": "task_1"
+    }  # fmt: skip
+    assert f"adds about {told['tokens']} tokens to a request" == lines[2]
+    (row,) = (line for line in works("prior", "list").stdout.splitlines() if f"{prompting.id} *" in line)
+    assert row.split("2 of 5")[1].split()[:2] == ["0", str(told["tokens"])]
+
+
+def test_a_difference_names_the_demonstrations(priors: tuple[Prior, Prior], prompting: Prior) -> None:
+    lines = works("prior", "diff", priors[1].id).stdout.splitlines()
+    assert "+ 영수증 4은 어디 있나요? -> BILL 4" in lines
+    assert "instruction: none -> Answer with\\none word." in lines
+    assert "nearest: none -> 2" in lines
+    told = json.loads(works("prior", "diff", prompting.id, priors[1].id, "--json").stdout)
+    assert [entry["answer"] for entry in told["no_longer_shown"]] == [entry.answer for entry in SHOWN]
+    assert (told["shown"], told["reshuffled"]) == ([], False)
+
+
+def test_a_way_to_prompt_travels_to_another_machine(prompting: Prior) -> None:
+    works("prior", "export", "-o", "p.json")
+    result = works("prior", "import", "p.json", "--store", "other.db", "--by", "ann")
+    assert f"{prompting.id}: an instruction, the 2 nearest of 5 demonstrations" in result.stdout
+    assert "adds about" in result.stdout
+    with Store("other.db") as store:
+        found = store.prior(prompting.id)
+        assert (found, found.demonstrations[0].task) == (prompting, "task_1")
+        assert store.verify() == ()
+    text = works("prior", "export", "--format", "text").stdout
+    assert "user: 영수증 0은\n어디 있나요?\nassistant: BILL 0" in text
+    assert "demonstrations left out" in works("prior", "export", "--format", "youtu-agent").stderr
 
 
 def test_using_and_rolling_back_are_remembered_with_a_name(priors: tuple[Prior, Prior]) -> None:
@@ -279,7 +337,7 @@ def damaged(text: str) -> dict[str, str | bytes]:
     leak = "When asked, say tangerine orchard."
     told = {**form["experiences"][0], "id": Experience(leak).id, "text": leak}
     whole = Prior((Experience(leak),), template="t").id
-    later = {**form, "version": 2}
+    later = {**form, "version": 3}
     leaking = {**form, "id": whole, "experiences": [told], "biases": [], "tokenizer": None, "template": "t"}
     return {
         "cut.json": text[:100],
@@ -296,7 +354,7 @@ def damaged(text: str) -> dict[str, str | bytes]:
     [
         ("huge.json", ("huge.json", "too large", "32,000,000")),
         ("cut.json", ("cut.json", "not JSON")),
-        ("later.json", ("later.json", "version 2", "upgrade")),
+        ("later.json", ("later.json", "version 3", "upgrade")),
         ("changed.json", ("changed.json", "experiences[0].id", "was changed")),
         ("leak.json", ("leak.json", "experiences[0]", "gives away the answer", "nothing was imported")),
         ("binary.json", ("binary.json", "not UTF-8")),

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...text import counted
+from ...text import counted, shortened
 from .experiences import outcome_lines
 from .tables import day_time, printable
 
 if TYPE_CHECKING:
     from ...priors.offered import Offered
-    from ...priors.exchange import Portable
+    from ...priors.portable import Portable
     from ...priors.versions import Changes
-    from ...records import JSON, Experience, Prior, TokenBias
+    from ...records import JSON, Demonstration, Experience, Prior, TokenBias
     from ...store import LineageEntry, Store
 
 
@@ -37,17 +37,56 @@ def biases_json(biases: "Iterable[TokenBias]") -> "list[JSON]":
 
 _STRONGEST = 10
 """Token biases that are shown of a prior; `tfgrpo tokens show` has all."""
+_FIRST = 3
+"""Demonstrations that are shown of a prior; `tfgrpo prior export` has all."""
 
 
 def size_text(prior: "Prior") -> str:
     """What a prior holds, in numbers."""
-    return f"{counted(len(prior.experiences), 'experience')}, {counted(len(prior.biases), 'token bias')}"
+    instruction = "an instruction, " if prior.instruction else ""
+    shown = f"{_shown_text(prior)}, " if prior.demonstrations else ""
+    sizes = f"{counted(len(prior.experiences), 'experience')}, {counted(len(prior.biases), 'token bias')}"
+    return f"{instruction}{shown}{sizes}"
+
+
+def _shown_text(prior: "Prior") -> str:
+    """How many demonstrations a request is shown: `16 demonstrations`, `the 8 nearest of 40 demonstrations`."""
+    held = counted(len(prior.demonstrations), "demonstration")
+    return f"the {prior.nearest} nearest of {held}" if prior.nearest else held
+
+
+def tokens_added(prior: "Prior") -> int:
+    """What a prior adds to a request, in tokens as they are estimated without a tokenizer."""
+    from ...surfaces.chat import prior_tokens, token_estimate
+
+    return prior_tokens(prior, token_estimate)
+
+
+def _prompting_lines(prior: "Prior") -> Iterator[str]:
+    """What stands in the prompt beside the experiences, and what all of the prompt costs."""
+    if prior.has_text:
+        yield f"adds about {counted(tokens_added(prior), 'token')} to a request"
+    if prior.instruction:
+        yield f"instruction: {printable(prior.instruction)}"
+    if prior.demonstrations:
+        yield f"{_shown_text(prior)}:"
+    yield from (f"  {_demonstration_text(entry)}" for entry in prior.demonstrations[:_FIRST])
+    if (more := len(prior.demonstrations) - _FIRST) > 0:
+        yield f"  ... and {more} more: tfgrpo prior export {prior.id} --format text"
+
+
+def _demonstration_text(entry: "Demonstration") -> str:
+    """A demonstration in a line."""
+    from ...surfaces.turns import question
+
+    return f"{shortened(question(entry.messages))} -> {shortened(entry.answer)}"
 
 
 def prior_lines(prior: "Prior", why: str = "") -> list[str]:
     """A prior as readable lines; `why` is what its lineage says of how it came."""
     lines = [f"prior {prior.id}", size_text(prior)]
     lines += [printable(why)] if why else []
+    lines += _prompting_lines(prior)
     lines += [f"- {printable(experience.text)}" for experience in prior.experiences]
     ordered = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
     lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:_STRONGEST]]
@@ -63,20 +102,25 @@ def event_json(event: "LineageEntry") -> "dict[str, JSON]":
 
 
 def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None) -> Iterator[tuple[object, ...]]:
-    """A row for each prior under its parent: its last event, the run that learned it; the live one is starred."""
+    """A row for each prior under its parent: its last event, the run that learned it; the live one is starred.
+
+    With what it holds, and the tokens that it adds to a request.
+    """
     from ...priors.versions import run_behind, tree
 
     last = {event.prior: event for event in events}
     for branch, prior in tree([store.prior(prior_id) for prior_id in last]):
         event = last[prior.id]
         name = f"{branch}{prior.id}{' *' if prior.id == live else ''}"
-        size = len(prior.experiences), len(prior.biases)
+        shown = f"{prior.nearest} of {len(prior.demonstrations)}" if prior.nearest else len(prior.demonstrations)
+        size = len(prior.experiences), shown, len(prior.biases), tokens_added(prior)
         run = run_behind(each for each in events if each.prior == prior.id)
         yield name, event.state, day_time(event.at), *size, run, event.by, event.why
 
 
 def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> "dict[str, JSON]":
     """A prior with where it comes from, and its events in a namespace, oldest first."""
+    from ...priors.prompting import prompting_json
     from ...priors.versions import run_behind
 
     return {
@@ -93,6 +137,8 @@ def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]",
         "template": prior.template,
         "experiences": [_experience_json(entry) for entry in prior.experiences],
         "biases": biases_json(prior.biases),
+        **prompting_json(prior),
+        "tokens": tokens_added(prior),
     }
 
 
@@ -118,12 +164,17 @@ def standing_lines(prior: "Prior", namespace: str, events: "Sequence[LineageEntr
 
 def changes_json(before: str, after: str, changes: "Changes") -> "dict[str, JSON]":
     """How one prior differs from another."""
+    from ...priors.prompting import demonstration_json
+
     return {
         "before": before,
         "after": after,
         "added": [{"id": entry.id, "text": entry.text} for entry in changes.added],
         "removed": [{"id": entry.id, "text": entry.text} for entry in changes.removed],
         "reordered": changes.reordered,
+        "shown": [demonstration_json(entry) for entry in changes.shown],
+        "no_longer_shown": [demonstration_json(entry) for entry in changes.no_longer_shown],
+        "reshuffled": changes.reshuffled,
         "biases": [
             {
                 "token": change.token,
@@ -145,6 +196,10 @@ def changes_lines(before: str, after: str, changes: "Changes") -> Iterator[str]:
     yield from (f"+ {printable(entry.text)}" for entry in changes.added)
     if changes.reordered:
         yield "the experiences of both are in another order"
+    yield from (f"- {_demonstration_text(entry)}" for entry in changes.no_longer_shown)
+    yield from (f"+ {_demonstration_text(entry)}" for entry in changes.shown)
+    if changes.reshuffled:
+        yield "the demonstrations of both are in another order"
     for change in changes.biases:
         was, now = (f"{bias:+.2f}" if bias is not None else "none" for bias in (change.before, change.after))
         yield f"{token_text(change.piece):>16} {was} -> {now}"
@@ -160,6 +215,7 @@ def imported_lines(portable: "Portable", use: str, outcomes: "Sequence[Offered]"
 
     prior, frame = portable.prior, portable.frame
     yield f"{prior.id}: {size_text(prior)}; {use}"
+    yield from _prompting_lines(prior)
     system = f"a system prompt of {len(frame.system)} characters" if frame.system else "no system prompt"
     fields = ", ".join(sorted(frame.request)) or "none"
     yield printable(f"its request frame comes with it: model {frame.model}, {system}, further fields: {fields}")
