@@ -1,11 +1,12 @@
-"""One SQLite file that remembers it all: what happened (`runs`), what raced (`variants`), what was learned (`lineage`),
-on what evidence it went live (`trials`), and what upstreams honour (`probes`).
+"""One SQLite file that remembers it all: what happened (`runs`), what raced (`variants`), what was learned (`experiences`,
+`lineage`), on what evidence it went live (`trials`), and what upstreams honour (`probes`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
 
 from .check import CheckedStore, StoreInfo
-from .lineage import SERVING, ExperienceHistory, ExperienceStatus, LineageEntry, LineageStore, Namespace
+from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore
+from .lineage import SERVING, LineageEntry, LineageStore, Namespace
 from .path import default_store_path
 from .probes import ProbeStore
 from .runs import RunEntry, RunStore
@@ -25,5 +26,5 @@ __all__ = [
 ]
 
 
-class Store(RunStore, VariantStore, LineageStore, TrialStore, ProbeStore, CheckedStore):
+class Store(RunStore, ExperienceStore, VariantStore, LineageStore, TrialStore, ProbeStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -1,0 +1,152 @@
+"""Experiences with their evidence: where each came from, what it is worth, what was decided. Rows are appended only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from ..records import Decision, Effect, Experience, Origin
+from . import rows
+from .file import StoreFile
+from .queries import add_namespace, one_row
+from .writer import ONCE, Row, insert
+
+
+@dataclass(frozen=True, slots=True)
+class ExperienceStatus:
+    """An experience with the latest that is known of it in one namespace."""
+
+    experience: Experience
+    effect: Effect | None
+    """The latest that a run of the namespace has measured, else the latest that was imported."""
+    decision: Decision | None
+    imported: bool = False
+    """The effect was measured elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperienceHistory:
+    """All that is known of an experience in one namespace, oldest first, each with its time, UTC in ISO 8601."""
+
+    experience: Experience
+    origins: tuple[tuple[str, Origin], ...]
+    effects: tuple[tuple[str, Effect], ...]
+    decisions: tuple[tuple[str, Decision], ...]
+    successors: tuple[str, ...]
+    """Ids of the experiences that replace it."""
+
+
+class ExperienceStore(StoreFile):
+    """The part of the store that remembers experiences, namespace by namespace."""
+
+    def add_experiences(self, namespace: str, experiences: Iterable[Experience]) -> None:
+        """Add experiences and where they came from; what is there already stays."""
+        added = list(experiences)
+        texts = [rows.experience_row(experience) for experience in added]
+        origins = [rows.origin_row(namespace, experience) for experience in added]
+
+        def work(db: Database) -> None:
+            add_namespace(db, namespace)
+            insert(db, "experiences", texts, ONCE)
+            insert(db, "origins", origins, ONCE)
+
+        self._write(f"adding experiences to {namespace}", work)
+
+    def add_effects(self, namespace: str, effects: Iterable[Effect]) -> None:
+        """Append estimates; one of the same experience, run and step is there already when a run is resumed."""
+        self._append("effects", namespace, [rows.effect_row(namespace, effect) for effect in effects])
+
+    def add_decisions(self, namespace: str, decisions: Iterable[Decision]) -> None:
+        """Append decisions; a run's own, with the same step and verdict, is there already when it is resumed."""
+        self._append("decisions", namespace, [rows.decision_row(namespace, decision) for decision in decisions])
+
+    def experiences(self, namespace: str, *, without_run: str | None = None) -> tuple[ExperienceStatus, ...]:
+        """The experiences of a namespace in the order they came, each with its latest effect and decision.
+
+        `without_run` leaves out what one run has added, and others since it began: a run that is resumed starts from
+        what it once started from.
+        """
+        with self._read(f"reading the experiences of {namespace}") as db:
+            found = db.query(_STANDING, {"namespace": namespace, "without": without_run})
+            return tuple(_status(row) for row in found)
+
+    def effects(self, namespace: str, run_id: str) -> tuple[Effect, ...]:
+        """The estimates that a run has made, oldest first."""
+        return tuple(rows.effect_of(row) for row in self._made_by("effects", namespace, run_id))
+
+    def decisions(self, namespace: str, run_id: str) -> tuple[Decision, ...]:
+        """The decisions that a run has made, oldest first."""
+        return tuple(rows.decision_of(row) for row in self._made_by("decisions", namespace, run_id))
+
+    def history(self, namespace: str, given: str) -> ExperienceHistory:
+        """The past of the experience with this id, or the only one whose id begins so; empty in another namespace."""
+        with self._read(f"looking up experience {given}") as db:
+            row = one_row(db, "experiences", "experience", given, prefix="exp")
+            return _history(db, namespace, row)
+
+    def _made_by(self, table: str, namespace: str, run_id: str) -> list[dict[str, Any]]:
+        with self._read(f"reading the {table} of run {run_id}") as db:
+            return list(
+                db.query(f"SELECT * FROM {table} WHERE namespace = ? AND run = ? ORDER BY id", [namespace, run_id])
+            )
+
+    def _append(self, table: str, namespace: str, added: list[Row]) -> None:
+        def work(db: Database) -> None:
+            add_namespace(db, namespace)
+            insert(db, table, added, ONCE)
+
+        self._write(f"adding {table} to {namespace}", work)
+
+
+_STANDING = """
+SELECT experiences.id, experiences.kind, experiences.text,
+    decisions.verdict, decisions.why, decisions.by, decisions.run AS decision_run, decisions.step AS decision_step,
+    effects.mean, effects.sd, effects.evidence, effects.run AS effect_run, effects.step AS effect_step,
+    EXISTS (SELECT 1 FROM runs WHERE id = effects.run AND namespace = :namespace) AS own,
+    origins.run, origins.step, origins.tasks, origins.parent
+FROM (
+    SELECT min(id) AS first, max(id) AS last FROM origins
+    WHERE namespace = :namespace AND run IS NOT :without
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9') GROUP BY experience) AS seen
+JOIN origins ON origins.id = seen.last
+JOIN experiences ON experiences.id = origins.experience
+LEFT JOIN decisions ON decisions.id = (
+    SELECT max(id) FROM decisions AS latest
+    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9'))
+LEFT JOIN effects ON effects.id = (
+    SELECT id FROM effects AS latest
+    WHERE namespace = :namespace AND experience = origins.experience AND run IS NOT :without
+    AND at <= coalesce((SELECT started FROM runs WHERE id = :without), '9')
+    ORDER BY EXISTS (SELECT 1 FROM runs WHERE id = latest.run AND namespace = :namespace) DESC, id DESC LIMIT 1)
+ORDER BY seen.first
+"""
+
+
+def _status(row: dict[str, Any]) -> ExperienceStatus:
+    experience = rows.experience_of(row)
+    effect = decision = None
+    if row["mean"] is not None:
+        effect = Effect(experience.id, row["effect_run"], row["effect_step"], row["mean"], row["sd"], row["evidence"])
+    if row["verdict"] is not None:
+        where = row["decision_run"], row["decision_step"]
+        decision = Decision(experience.id, row["verdict"], row["why"], row["by"], *where)
+    return ExperienceStatus(experience, effect, decision, effect is not None and not row["own"])
+
+
+def _history(db: Database, namespace: str, row: dict[str, Any]) -> ExperienceHistory:
+    def all_of(table: str) -> list[dict[str, Any]]:
+        where = "namespace = :namespace AND experience = :experience"
+        return list(db.query(f"SELECT * FROM {table} WHERE {where} ORDER BY id", place))
+
+    place = {"namespace": namespace, "experience": row["id"]}
+    versions = [(found["at"], rows.experience_of({**row, **found})) for found in all_of("origins")]
+    next_ones = "SELECT DISTINCT experience FROM origins WHERE namespace = :namespace AND parent = :experience"
+    return ExperienceHistory(
+        experience=versions[-1][1] if versions else Experience(row["text"], row["kind"]),
+        origins=tuple((at, version.origin) for at, version in versions),
+        effects=tuple((found["at"], rows.effect_of(found)) for found in all_of("effects")),
+        decisions=tuple((found["at"], rows.decision_of(found)) for found in all_of("decisions")),
+        successors=tuple(experience for (experience,) in db.execute(next_ones, place)),
+    )
