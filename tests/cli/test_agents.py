@@ -1,11 +1,11 @@
 """Agents as a user meets them: from the shell, and on the embedded model."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,21 +47,41 @@ def tfgrpo(command: str, tasks: str, url: str, *more: str) -> Result:
     return CliRunner().invoke(main, [command, tasks, "--model", "fake", "--base-url", url, *ungated, *more])
 
 
-def test_a_program_is_learned_for_and_evaluated(folder: Path, url: str, model: ScriptedModel) -> None:
+FUNCTION = "tests.own_agents:route"
+
+
+def asked(model: ScriptedModel) -> list[bool]:
+    """Of each request of an agent since the last look, whether it was sent a token prior."""
+    sent = [body for body in model.requests if message_text(body["messages"][-1]).startswith("message ")]
+    model.requests.clear()
+    return ["logit_bias" in body for body in sent]
+
+
+def test_a_function_is_learned_for_and_its_prior_reaches_a_program_too(
+    folder: Path, url: str, model: ScriptedModel
+) -> None:
     small = ("--steps", "2", "--group-size", "8", "--no-experiences")
-    learned = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, *small, "--json")
+    learned = tfgrpo("learn", "train.jsonl", url, "--agent", FUNCTION, *small, "--json")
     assert learned.exit_code == 0, learned.output
-    figures = json.loads(learned.stdout)
-    assert figures["biases"] > 0
+    assert json.loads(learned.stdout)["biases"] > 0
+    assert asked(model) == [False] * 9 * 8 + [True] * 9 * 8, "from the second step on"
+    (folder / "test.jsonl").write_text("\n".join((folder / "test.jsonl").read_text().splitlines()[:3]))
     measured = tfgrpo("eval", "test.jsonl", url, "--command", COMMAND, "--repeat", "1", "--json")
     assert measured.exit_code == 0, measured.output
-    assert json.loads(measured.stdout)["tasks"] == 9
-    asked = [body for body in model.requests if message_text(body["messages"][-1]).startswith("message ")]
-    assert len(asked) == 2 * 9 * 8 + 2 * 9
-    assert sum("logit_bias" in body for body in asked) == 9 * 8 + 9, "the second step, and the learned arm"
+    assert json.loads(measured.stdout)["tasks"] == 3
+    assert sorted(asked(model)) == [False] * 3 + [True] * 3, "the learned arm"
     with Store(folder / "tfgrpo.db") as store:
         kinds = {entry.run.kind: entry.run.settings["agent"] for entry in store.runs()}
-        assert kinds == {"learn": COMMAND, "eval": COMMAND}
+        assert kinds == {"learn": FUNCTION, "eval": COMMAND}
+
+
+def test_a_program_is_learned_for(folder: Path, url: str, model: ScriptedModel) -> None:
+    small = ("--steps", "1", "--group-size", "2", "--no-experiences")
+    learned = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, *small, "--json")
+    assert learned.exit_code == 0, learned.output
+    assert len(asked(model)) == 9 * 2
+    with Store(folder / "tfgrpo.db") as store:
+        assert [entry.run.settings["agent"] for entry in store.runs()] == [COMMAND]
 
 
 @pytest.mark.parametrize(
@@ -93,10 +113,10 @@ def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, mo
     monkeypatch.setenv("PIDS", str(folder / "pids"))
     (folder / "agent.py").write_text(SLEEPS + "print('started', file=open('started', 'w')); time.sleep(600)")
     command = [sys.executable, "-m", "tfgrpo", "learn", "train.jsonl", "--gate", "none", "--model", "fake"]
-    command += ["--base-url", url]
+    command += ["--base-url", url, "--concurrency", "1"]
     with subprocess.Popen([*command, "--command", COMMAND], stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (folder / "started").exists():
-            os.sched_yield()
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130, errors

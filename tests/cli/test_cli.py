@@ -112,7 +112,7 @@ def test_tasks_that_were_learned_from_are_left_out_of_evaluation(folder: Path, u
     both.write_text(both.read_text() + "\n" + (folder / "train.jsonl").read_text())
     result = tfgrpo("eval", str(both), "--base-url", url)
     assert f"{len(TASKS)} tasks left out: used for learning" in result.stderr
-    assert result.stdout.startswith(f"{len(TASKS)} tasks x 4 attempts")
+    assert result.stdout.startswith(f"{len(TASKS)} tasks x 4 rollouts")
     refused = tfgrpo("eval", str(folder / "train.jsonl"), "--base-url", url)
     assert refused.exit_code == 1
     assert "give others to eval" in refused.stderr

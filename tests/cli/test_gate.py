@@ -192,7 +192,7 @@ def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(fo
     assert "opened" not in first.stderr
     second = evaluate(url, "--seed", "1", "--temperature", "0.9")
     assert "; it was opened 1 time before" in second.stderr
-    assert second.stdout.startswith("5 tasks x 4 attempts an arm\n")
+    assert second.stdout.startswith("5 tasks x 4 rollouts an arm\n")
     for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
         assert words in second.stdout
     with Store("tfgrpo.db") as store:
@@ -203,12 +203,12 @@ def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(fo
 def test_eval_says_nothing_of_tasks_like_these_after_a_few(folder: Path, url: str) -> None:
     learn(url, "--gate", "none")
     few = evaluate(url, "--no-written", tasks="four.jsonl").stdout
-    assert "4 tasks x 4 attempts an arm" in few
+    assert "4 tasks x 4 rollouts an arm" in few
     assert "points (too few tasks for an interval)" in few
     assert "95%" not in few
 
 
-def test_eval_saves_every_attempt(folder: Path, url: str) -> None:
+def test_eval_saves_every_rollout(folder: Path, url: str) -> None:
     learn(url)
     assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written").exit_code == 0
     rows = [json.loads(line) for line in Path("rollouts.jsonl").read_text().splitlines()]

@@ -81,6 +81,8 @@ def test_a_finished_demo_comes_back_where_the_new_one_cannot_begin(
 def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFGRPO_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "xllamacpp", None)  # the extra `local` is not installed
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("TFGRPO_LOCAL_MODEL", str(tmp_path / "model.gguf"))
     path = demo_path(3)
     before = finish(path), path.read_bytes()
     result = CliRunner().invoke(main, ["demo", "--seed", "3"])

@@ -13,7 +13,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
     """Arms, differences and intervals."""
     from ...evaluation.difference import FEWEST
 
-    lines = [f"{counted(result.tasks, 'task')} x {counted(result.repeats, 'attempt')} an arm"]
+    lines = [f"{counted(result.tasks, 'task')} x {counted(result.repeats, 'rollout')} an arm"]
     if result.repeats > 1:
         lines.append(f"{'':>18}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
     for arm, mean in result.means.items():
@@ -29,6 +29,6 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.failed:
-        failed, lost = counted(result.failed, "attempt"), counted(result.lost_tasks, "task")
+        failed, lost = counted(result.failed, "rollout"), counted(result.lost_tasks, "task")
         lines.append(f"{failed} failed, {lost} left out: {result.first_error}")
     return lines

@@ -18,7 +18,7 @@ def learned_lines(learned: "LearningResult") -> list[str]:
     if rewards:
         lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
     if rested := sum(step.rested for step in learned.steps):
-        lines.append(f"visits left out: {rested}, of tasks whose attempts were all right or all wrong twice in a row")
+        lines.append(f"visits left out: {rested}, of tasks whose rollouts were all right or all wrong twice in a row")
     fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
     undistilled = sum(len(step.undistilled) for step in learned.steps)
     failed = f"; in {counted(undistilled, 'group')} the distiller gave no usable answer" if undistilled else ""

@@ -18,7 +18,7 @@ def run_json(entry: "RunEntry", means: "Sequence[float]") -> "dict[str, JSON]":
     """One run with its settings and figures; `means` are its mean rewards by step."""
     from dataclasses import asdict
 
-    from ...priors.exchange import frame_json
+    from ...priors.portable import frame_json
 
     run = entry.run
     return {
@@ -105,7 +105,8 @@ def run_lines(figures: "Figures") -> Iterator[str]:
     from ...report import verdict
 
     run, outcome = figures.entry.run, verdict(figures)
-    yield f"{run.id} ({run.kind} in {run.namespace}, attempt {run.attempt + 1}): {run.status}"
+    again = f", repeat {run.attempt}" if run.attempt else ""
+    yield f"{run.id} ({run.kind} in {run.namespace}{again}): {run.status}"
     yield printable(f"{outcome.title}. {outcome.why}")
     yield f"from {day_time(figures.entry.started)} to {day_time(figures.entry.ended) or '...'} UTC"
     yield printable(f"model {run.frame.model}, reward {run.reward}, {counted(len(run.tasks), 'task')}")
@@ -121,7 +122,7 @@ def run_lines(figures: "Figures") -> Iterator[str]:
         made = "made" if run.kind == "learn" else "measured"
         yield f"{made} {prior.id} ({size_text(prior)}), {figures.state or 'never live'}"
     yield from (
-        printable(f"{counted(failure.count, 'attempt')} failed: {failure.error}") for failure in figures.failures[:3]
+        printable(f"{counted(failure.count, 'rollout')} failed: {failure.error}") for failure in figures.failures[:3]
     )
     yield from (printable(f"note: {note}") for note in figures.notes)
     settings = ", ".join(f"{name} {printable(value)}" for name, value in run.settings.items())
@@ -130,7 +131,7 @@ def run_lines(figures: "Figures") -> Iterator[str]:
 
 def _step_line(step: "StepFigures") -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(step.kinds.items()))
-    failed = f"; {counted(step.failed, 'attempt')} failed" if step.failed else ""
+    failed = f"; {counted(step.failed, 'rollout')} failed" if step.failed else ""
     scored, reward = counted(step.scored, "rollout"), reward_text(step.reward)
     return f"step {step.number}: {scored}, mean reward {reward}; groups: {kinds}{failed}"
 
