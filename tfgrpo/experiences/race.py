@@ -39,7 +39,7 @@ from ..hashing import derive_seed
 from ..records import Group
 from .regression import FEWEST_TASKS, ROUNDING, Sums, gather
 
-NEAR = 0.01
+AS_GOOD = 0.01
 """Arms whose expected rewards differ by no more than one point are as good as each other."""
 _SCALE, _SCALE_WEIGHT = 0.15, 2.0
 """tau before any evidence, in reward units, and how many arms that counts for."""
@@ -138,7 +138,7 @@ def winner(table: Sequence[Standing], tokens: Mapping[str, int]) -> Winner:
     `tokens` are the prompt tokens that each arm adds to a call.
     """
     first = max(table, key=lambda entry: (entry.mean, entry.near))
-    close = [entry for entry in table if first.mean - entry.mean <= NEAR]
+    close = [entry for entry in table if first.mean - entry.mean <= AS_GOOD]
     chosen = min(close, key=lambda entry: (tokens[entry.arm], -entry.mean, entry.arm))
     return Winner(chosen.arm, _why(chosen, first, tokens))
 
@@ -208,13 +208,13 @@ def _widened(sums: Sums, fit: _Fit, contrasts: NDArray[np.float64], own: NDArray
 def _chances(
     means: NDArray[np.float64], covariance: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """P(best) and P(within NEAR of the best) for each arm, shapes (A,), over draws from the joint posterior."""
+    """P(best) and P(within AS_GOOD of the best) for each arm, shapes (A,), over draws from the joint posterior."""
     arms = len(means)
     root = np.linalg.cholesky(covariance + 1e-10 * np.eye(arms))  # contrasts add up to zero: without it, singular
     normals = np.random.default_rng(derive_seed("race", arms)).standard_normal((_DRAWS, arms))
     draws = means + normals @ root.T
     top = draws.max(axis=1, keepdims=True)
-    return np.mean(draws == top, axis=0), np.mean(draws >= top - NEAR, axis=0)
+    return np.mean(draws == top, axis=0), np.mean(draws >= top - AS_GOOD, axis=0)
 
 
 def _rounded(figure: float) -> float:

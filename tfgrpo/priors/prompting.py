@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ..records import JSON, Demonstration, Message, Prior
+from ..tasks.read import TURN_ROLES
 from .fields import JSONField
 
 MOST_DEMONSTRATIONS = 5_000
 MOST_MESSAGES = 1_000
 """Of one demonstration at most."""
 INSTRUCTION_CHARS = ANSWER_CHARS = 20_000
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 class Prompting(TypedDict):
@@ -71,7 +71,7 @@ def _messages(place: JSONField) -> tuple[Message, ...]:
 
 
 def _message(place: JSONField) -> Mapping[str, Any]:
-    place.at("role").one_of(ROLES)
+    place.at("role").one_of(TURN_ROLES)
     content = place.at("content").value if "content" in place.object() else None
     if not (content is None or isinstance(content, str | list)):
         place.at("content").wrong("a text, a list of parts or null")
