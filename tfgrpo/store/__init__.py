@@ -1,5 +1,5 @@
-"""One SQLite file that remembers it all: what happened (`runs`), what raced (`variants`), what was learned (`experiences`,
-`lineage`), on what evidence it went live (`trials`), and what upstreams honour (`probes`).
+"""One SQLite file that remembers it all: what happened (`runs`), what raced (`variants`), what was learned
+(`experiences`, `lineage`), on what evidence it went live (`trials`), and what upstreams honour (`probes`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
