@@ -172,7 +172,7 @@ async def test_nothing_to_compare_is_an_error_that_says_why() -> None:
         await compare_arms({}, ARMS, [], EXACT, repeats=1, seed=0, observer=Notes())
 
 
-async def test_a_reward_that_fails_loses_attempts_and_one_out_of_range_stops() -> None:
+async def test_a_reward_that_fails_loses_rollouts_and_one_out_of_range_stops() -> None:
     def picky(rollout: Rollout) -> float:
         if rollout.text == "-":
             raise ValueError("cannot read it")

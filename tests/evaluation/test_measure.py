@@ -130,7 +130,7 @@ async def test_an_evaluation_goes_on_where_it_was_interrupted(tmp_path: Path) ->
     assert 0 < done <= before
 
 
-# The arm that is written without attempts
+# The arm that is written without rollouts
 
 SOURCES = tuple(Task(f"letter {number}", "billing") for number in range(4))
 WRITTEN = "When a message comes, say one word."

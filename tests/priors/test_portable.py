@@ -139,8 +139,8 @@ def test_bytes_travel_as_text_where_they_are_text() -> None:
 
 def test_rollouts_travel_only_when_asked_and_are_not_read_back() -> None:
     task = Task("1 + 1", "2")
-    attempt = Rollout(task, 0, 0, "prior_0", (FIRST.id,), ({"role": "user", "content": "\ud83d"},), "2", 1.0)
-    asked = replace(PORTABLE, groups=(Group(task, 0, (attempt,)),))
+    rollout = Rollout(task, 0, 0, "prior_0", (FIRST.id,), ({"role": "user", "content": "\ud83d"},), "2", 1.0)
+    asked = replace(PORTABLE, groups=(Group(task, 0, (rollout,)),))
     value = json.loads(json_text(asked))
     jsonschema.validate(value, SCHEMA)
     assert value["rollouts"][0]["attempts"][0]["text"] == "2"

@@ -74,7 +74,7 @@ async def test_refusals_for_one_reason_are_counted_together_whatever_they_name(s
     assert set(refused.examples) == set(stories.LEAKS)
 
 
-async def test_failed_attempts_are_counted_by_their_error(store: Store) -> None:
+async def test_failed_rollouts_are_counted_by_their_error(store: Store) -> None:
     assert [(one.error, one.count) for one in (await told(store)).failures] == [("timed out", 14)]
 
 
@@ -86,7 +86,7 @@ async def test_the_prior_of_a_run_is_the_one_that_it_made_live(store: Store) -> 
     assert gather_figures(store, run.id).state == "rolled back"
 
 
-def test_the_interval_is_as_wide_as_the_tasks_differ_however_many_attempts_there_are() -> None:
+def test_the_interval_is_as_wide_as_the_tasks_differ_however_many_rollouts_there_are() -> None:
     counts = np.full(16, 1_000)
     same, apart = mean_over_tasks(counts * 0.5, counts), mean_over_tasks(np.array([0.0, 1_000.0] * 8), counts)
     assert (same.low, same.mean, same.high) == (0.5, 0.5, 0.5)

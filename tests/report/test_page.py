@@ -12,8 +12,7 @@ import click
 import pytest
 
 from tests import stories
-from tests.cli.test_cli import one_line
-from tests.cli.test_store import tfgrpo, works
+from tests.cli.shell import one_line, tfgrpo, works
 from tests.help import commands
 from tfgrpo.cli import main
 from tfgrpo.model.prices import FixedPrice
@@ -98,9 +97,9 @@ async def test_the_numbers_of_the_steps_are_the_stores(store: Store) -> None:
         groups = [group for group in store.groups(run) if group.step == step.number - 1]
         rewards = [rollout.reward for group in groups for rollout in group.scored if rollout.reward is not None]
         assert step.reward.mean == pytest.approx(sum(rewards) / len(rewards))
-        attempts = sum(len(group.rollouts) for group in groups)
+        rollouts = sum(len(group.rollouts) for group in groups)
         kinds = [step.kinds[kind] for kind in ("mixed", "solved", "hopeless", "unscored")]
-        expected += [step.reward.mean, step.reward.low, step.reward.high, *kinds, attempts - len(rewards), attempts]
+        expected += [step.reward.mean, step.reward.low, step.reward.high, *kinds, rollouts - len(rewards), rollouts]
     assert page.numbers["steps"] == expected
 
 

@@ -160,8 +160,8 @@ def test_views_can_be_read_and_agree_with_the_store(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT id, model, tasks FROM run_list").fetchall() == [(RUN.id, "m", 1)]
         assert db.execute("SELECT id, verdict, mean FROM experience_list").fetchall() == [(EXPERIENCE.id, "kept", 0.25)]
-        attempts = db.execute("SELECT input, answer, text, reward, group_mean FROM rollout_list").fetchall()
-        assert attempts == [('"What is 2 + 2?"', '"4"', "4", 1.0, 1.0)]
+        rollouts = db.execute("SELECT input, answer, text, reward, group_mean FROM rollout_list").fetchall()
+        assert rollouts == [('"What is 2 + 2?"', '"4"', "4", 1.0, 1.0)]
         groups = db.execute("SELECT run, step, answer, rollouts, scored, mean, errors FROM group_list").fetchall()
         assert groups == [(RUN.id, 0, '"4"', 1, 1, 1.0, 0)]
         gated = "SELECT candidate, live, attempt, level, passes, log_e, verdict FROM validation_list"

@@ -91,8 +91,8 @@ def run(store: Store) -> Run:
 
 
 def group(*rewards: float | None, step: int = 0, task: Task = TASK, prior: str = "prior_0") -> Group:
-    attempts = (Rollout(task, step, sample, prior, reward=reward) for sample, reward in enumerate(rewards))
-    return Group(task, step, tuple(attempts))
+    rollouts = (Rollout(task, step, sample, prior, reward=reward) for sample, reward in enumerate(rewards))
+    return Group(task, step, tuple(rollouts))
 
 
 def as_journal(store: Journal) -> Journal:
@@ -141,7 +141,7 @@ def test_a_run_that_did_not_finish_is_resumed(store: Store, run: Run, status: st
     assert (again.id, again.status, again.usage, resumed) == (run.id, "running", Usage(1), True)
 
 
-def test_a_finished_run_is_followed_by_another_attempt(store: Store, run: Run) -> None:
+def test_a_finished_run_is_followed_by_a_repeat(store: Store, run: Run) -> None:
     store.end(run.id, "finished", Usage(3, 20, 10), {"prior": "prior_1"})
     again, resumed = store.begin(RUN)
     assert (again.attempt, again.usage, again.result, resumed) == (1, Usage(), {}, False)
@@ -149,7 +149,7 @@ def test_a_finished_run_is_followed_by_another_attempt(store: Store, run: Run) -
     assert (first.status, first.usage, first.result) == ("finished", Usage(3, 20, 10), {"prior": "prior_1"})
 
 
-def test_a_fresh_attempt_hides_the_unfinished_one_before_it(store: Store, run: Run) -> None:
+def test_a_fresh_run_hides_the_unfinished_one_before_it(store: Store, run: Run) -> None:
     fresh, resumed = store.begin(RUN, fresh=True)
     assert (fresh.attempt, resumed) == (1, False)
     store.end(fresh.id, "finished", Usage(), {})
@@ -267,7 +267,7 @@ def test_a_group_comes_back_as_it_was(store: Store, data: st.DataObject) -> None
     store.add_tasks([task])
     run, _ = store.begin(replace(RUN, tasks=(task.id,)), fresh=True)
     step = data.draw(st.integers(0, 9))
-    attempt = st.builds(
+    rollout = st.builds(
         Rollout,
         task=st.just(task),
         step=st.just(step),
@@ -283,8 +283,8 @@ def test_a_group_comes_back_as_it_was(store: Store, data: st.DataObject) -> None
         variant=texts,
         feedback=texts,
     )
-    attempts = data.draw(st.lists(attempt, unique_by=lambda rollout: rollout.sample, min_size=1, max_size=4))
-    given = Group(task, step, tuple(sorted(attempts, key=lambda rollout: rollout.sample)))
+    rollouts = data.draw(st.lists(rollout, unique_by=lambda rollout: rollout.sample, min_size=1, max_size=4))
+    given = Group(task, step, tuple(sorted(rollouts, key=lambda rollout: rollout.sample)))
     store.add_group(run.id, given)
     assert store.groups(run.id) == (given,)
 
@@ -327,9 +327,9 @@ def test_half_a_surrogate_pair_from_a_model_loses_no_rollout(store: Store, run: 
 @pytest.mark.parametrize("length", [0, 2_000, 2_001, 100_000])
 def test_a_long_answer_is_compressed_and_comes_back_whole(store: Store, run: Run, length: int) -> None:
     text = ("naïve 你好 " * 10_000)[:length]
-    attempt = Rollout(TASK, 0, 0, "prior_0", messages=({"content": text},), text=text)
-    store.add_group(run.id, Group(TASK, 0, (attempt,)))
-    assert store.groups(run.id)[0].rollouts == (attempt,)
+    rollout = Rollout(TASK, 0, 0, "prior_0", messages=({"content": text},), text=text)
+    store.add_group(run.id, Group(TASK, 0, (rollout,)))
+    assert store.groups(run.id)[0].rollouts == (rollout,)
     with closing(sqlite3.connect(store.path)) as db:
         shown, whole = db.execute("SELECT text, whole FROM rollouts").fetchone()
     assert (shown == text) is (whole is None) is (length <= 2_000)

@@ -106,7 +106,7 @@ def chosen(steps: Sequence[tuple[Biases, int]], outcome: Biases, *, tasks: int =
 
 
 def test_the_gain_is_that_of_the_exact_policy() -> None:
-    """Within 0.03: 40 tasks, two steps of eight attempts; one standard error is 0.015."""
+    """Within 0.03: 40 tasks, two steps of eight rollouts; one standard error is 0.015."""
     outcome = {1: 1.0}
     found = chosen([({}, 1), ({1: 1.5}, 1)], outcome, tasks=40)
     before, after = (np.exp(log_softmax(biased(bias) / TEMPERATURE))[1] for bias in ({}, outcome))
@@ -135,7 +135,7 @@ def test_a_prior_without_effect_is_not_kept() -> None:
 def test_a_useless_prior_is_kept_one_time_in_six_and_a_harmful_one_hardly_ever(
     outcome: Biases, good: int | None, loss: float, least: float, most: float
 ) -> None:
-    """200 sets of 12 tasks, 8 attempts each: t > 1 with 11 degrees of freedom in 17% of them, give or take 2.7."""
+    """200 sets of 12 tasks, 8 rollouts each: t > 1 with 11 degrees of freedom in 17% of them, give or take 2.7."""
     chances = np.array([np.exp(log_softmax(biased(bias) / TEMPERATURE)) for bias in ({}, outcome)])
     assert good is None or chances[0, good] - chances[1, good] == pytest.approx(loss, abs=0.005)
     kept = 0
@@ -181,7 +181,7 @@ def test_what_an_experience_is_worth_does_not_count_for_the_token_prior() -> Non
     assert scopes == ["whole answer", "none"]
 
 
-def test_attempts_whose_sampled_token_has_no_probability_are_left_out() -> None:
+def test_rollouts_whose_sampled_token_has_no_probability_are_left_out() -> None:
     group = sampled("a", {})
     trace = group.rollouts[0].trace
     assert trace is not None
@@ -266,7 +266,7 @@ def test_without_log_probabilities_steps_are_compared_and_it_is_said_that_nothin
     assert choose_by_steps([first]).scope == "none"
 
 
-def test_mean_rewards_are_those_of_scored_attempts_less_the_worth_of_experiences() -> None:
+def test_mean_rewards_are_those_of_scored_rollouts_less_the_worth_of_experiences() -> None:
     group = sampled("a", {}, count=2, good=9, shown=("exp_1",))
     rollouts = (replace(group.rollouts[0], reward=1.0), replace(group.rollouts[1], reward=None))
     assert mean_rewards([replace(group, rollouts=rollouts)], {"exp_1": 0.25}) == {group.task.id: 0.75}

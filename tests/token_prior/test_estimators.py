@@ -158,7 +158,7 @@ def spoiled(entry: dict[str, JSON], defect: int) -> list[JSON]:
 
 
 async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp_path: Path) -> None:
-    """Half of the attempts come with a defect; the others teach what they would have taught."""
+    """Half of the rollouts come with a defect; the others teach what they would have taught."""
 
     def script(body: ChatBody) -> Answer:
         answer = POLICY(body)
@@ -182,7 +182,7 @@ async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp
     assert 77 not in {entry.token for entry in learned.prior.biases}
 
 
-async def test_a_run_in_which_all_attempts_fail_at_their_tasks_ends_without_a_token_prior(tmp_path: Path) -> None:
+async def test_a_run_in_which_all_rollouts_fail_at_their_tasks_ends_without_a_token_prior(tmp_path: Path) -> None:
     hopeless = tuple(replace(task, answer="nothing that is ever said") for task in TASKS)
     wanted = Plan(hopeless, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=SETTINGS)
     with Store(tmp_path / "t.db") as store:

@@ -52,7 +52,7 @@ def test_only_mixed_groups_count_and_all_answers_tell_how_common_a_token_is() ->
     assert found.prior[2] == pytest.approx(3 * found.prior[0])
 
 
-def test_failed_attempts_count_nowhere() -> None:
+def test_failed_rollouts_count_nowhere() -> None:
     assert counts(group("t", [("a", 1.0), ("b", 0.0), ("zzz", None)])).tokens.tolist() == [0, 1]
     assert counts(group("t", [("a", None), ("b", None)])).tokens.tolist() == []
     assert surviving_log_odds((), [counts(group("t", [("a", None)]))], PIECES, SETTINGS) == ()

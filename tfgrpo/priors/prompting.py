@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ..records import JSON, Demonstration, Message, Prior
-from ..tasks.read import TURN_ROLES
+from ..tasks.read import ROLES
 from .fields import JSONField
 
 MOST_DEMONSTRATIONS = 5_000
@@ -71,7 +71,7 @@ def _messages(place: JSONField) -> tuple[Message, ...]:
 
 
 def _message(place: JSONField) -> Mapping[str, Any]:
-    place.at("role").one_of(TURN_ROLES)
+    place.at("role").one_of(ROLES)
     content = place.at("content").value if "content" in place.object() else None
     if not (content is None or isinstance(content, str | list)):
         place.at("content").wrong("a text, a list of parts or null")
