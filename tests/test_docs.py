@@ -1,0 +1,35 @@
+"""Documents name files that exist, and the glossary stays small enough to be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOUND = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"))
+DOCUMENTS = sorted(path for path in FOUND if path.name != "agents.md")
+"""Those of ours; docs/agents.md names files that a user would write."""
+HOUSES = ("", "tfgrpo/", "tests/", "benchmarks/")
+
+
+def named_files(text: str) -> set[str]:
+    """The Python files, with their folders where those are told, that a document names."""
+    return set(re.findall(r"`([\w/]+\.py)`", text))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_names_no_file_that_is_not_there(document: Path) -> None:
+    known = {file.name for file in (ROOT / "tfgrpo").rglob("*.py")}
+    for name in named_files(document.read_text(encoding="utf-8")):
+        assert name in known or any((ROOT / house / name).is_file() for house in HOUSES), name
+
+
+def test_a_document_links_to_what_is_there() -> None:
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_glossary_has_at_most_forty_terms() -> None:
+    glossary = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    assert 30 < len(re.findall(r"^\| \*\*", glossary, re.MULTILINE)) <= 40
