@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.records import JSON, Experience, Frame, Prior, Snapshot, TokenBias
-from tfgrpo.surfaces.chat import merge_bias, prior_for, render_experiences, token_estimate, with_prior
+from tfgrpo.records import JSON, Demonstration, Experience, Frame, Prior, Snapshot, TokenBias
+from tfgrpo.surfaces.chat import merge_bias, prior_for, prior_text, render_experiences, token_estimate, with_prior
+from tfgrpo.surfaces.turns import shown_demonstrations, turns
 
 EXPERIENCES = (Experience("Answer with one word."), Experience("Use {{braces}} and \\frac{1}{2} as they are."))
 BIASES = (TokenBias(1, b"a", 2.0, 3.0, 4), TokenBias(2, b"b", -1.5, 3.0, 4))
@@ -32,6 +33,9 @@ priors = st.builds(
     st.dictionaries(st.integers(0, 999), st.floats(-200, 200), max_size=20).map(
         lambda found: tuple(TokenBias(token, b"x", bias, 1.0, 4) for token, bias in found.items())
     ),
+    instruction=st.none() | st.text(),
+    demonstrations=st.lists(st.builds(Demonstration, st.text(), st.text()), max_size=4).map(tuple),
+    nearest=st.integers(0, 3),
 )
 
 
@@ -49,11 +53,13 @@ def test_the_callers_messages_stay_and_ours_comes_after_the_leading_system_ones(
     before = copy.deepcopy(messages)
     sent = list(with_prior({"messages": messages}, prior)["messages"])
     assert messages == before
-    if prior.experiences:
-        roles = [entry.get("role") if isinstance(entry, dict) else None for entry in messages]
-        lead = next((place for place, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
-        ours = sent.pop(lead)
-        assert ours == {"role": roles[lead - 1] if lead else "system", "content": render_experiences(prior.experiences)}
+    roles = [entry.get("role") if isinstance(entry, dict) else None for entry in messages]
+    lead = next((place for place, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
+    if text := prior_text(prior):
+        assert sent.pop(lead) == {"role": roles[lead - 1] if lead else "system", "content": text}
+    shown = [turn for entry in shown_demonstrations(prior, messages) for turn in turns(entry)]
+    assert sent[lead : lead + len(shown)] == shown
+    del sent[lead : lead + len(shown)]
     assert sent == before
 
 
@@ -71,7 +77,9 @@ def test_the_callers_biases_win_and_ours_are_bounded(own: dict[str, float], lear
 
 @given(priors)
 def test_the_same_version_is_the_same_text(prior: Prior) -> None:
-    again = Prior(tuple(Experience(entry.text) for entry in prior.experiences), prior.biases)
+    shown = tuple(Demonstration(entry.input, entry.answer, "task_1") for entry in prior.demonstrations)
+    texts = tuple(Experience(entry.text) for entry in prior.experiences)
+    again = Prior(texts, prior.biases, instruction=prior.instruction, demonstrations=shown, nearest=prior.nearest)
     assert again.id == prior.id
     assert with_prior({"messages": [ASKED]}, again) == with_prior({"messages": [ASKED]}, prior)
 
@@ -97,6 +105,32 @@ def test_the_experiences_have_a_message_of_their_own(messages: list[JSON], place
     assert sent[place]["role"] == role
     for experience in EXPERIENCES:
         assert f"- {experience.text}" in sent[place]["content"]
+
+
+def test_the_instruction_comes_first_then_the_experiences_then_the_demonstrations() -> None:
+    shown = (Demonstration("한 단어로?", "네"), Demonstration("كلمة واحدة؟", "نعم"))
+    prior = Prior(EXPERIENCES, instruction="Be brief.", demonstrations=shown)
+    system = {"role": "system", "content": "s"}
+    sent = with_prior({"messages": [system, ASKED]}, prior)["messages"]
+    assert sent == [
+        system,
+        {"role": "system", "content": f"Be brief.\n\n{render_experiences(EXPERIENCES)}"},
+        {"role": "user", "content": "한 단어로?"},
+        {"role": "assistant", "content": "네"},
+        {"role": "user", "content": "كلمة واحدة؟"},
+        {"role": "assistant", "content": "نعم"},
+        ASKED,
+    ]
+
+
+def test_a_prior_without_a_way_to_prompt_is_sent_as_before_there_was_any() -> None:
+    sent = with_prior({"messages": [ASKED]}, PRIOR)["messages"]
+    assert sent == [{"role": "system", "content": render_experiences(EXPERIENCES)}, ASKED]
+
+
+def test_demonstrations_alone_need_no_message_of_ours() -> None:
+    sent = with_prior({"messages": [ASKED]}, Prior(demonstrations=(Demonstration("a", "b"),)))["messages"]
+    assert sent == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, ASKED]
 
 
 @pytest.mark.parametrize("messages", [None, "Where?", [], (), {}, 3])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
-from tfgrpo.records import Frame, Prior, Snapshot
+from tfgrpo.records import Demonstration, Frame, Prior, Snapshot
 from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
 from tfgrpo.serve.wire import AsyncPriorTransport, PriorTransport
 from tfgrpo.store import Store
@@ -47,6 +47,33 @@ def test_a_chat_request_gets_experiences_and_token_prior() -> None:
     assert TEXT in sent["messages"][0]["content"]
     assert sent["messages"][1:] == BODY["messages"]
     assert sent["logit_bias"] == {"7": 1.5, "9": -2.0}
+
+
+@pytest.mark.parametrize(
+    ("prior", "first"),
+    [
+        (Prior(instruction="Reply with a code."), {"role": "system", "content": "Reply with a code."}),
+        (Prior(demonstrations=(Demonstration("청구서?", "BILL"),)), {"role": "user", "content": "청구서?"}),
+        (Prior(demonstrations=(Demonstration("청구서?", "BILL"),), nearest=8), {"role": "user", "content": "청구서?"}),
+    ],
+)
+def test_a_way_to_prompt_alone_is_a_prior_too(prior: Prior, first: dict[str, str]) -> None:
+    decision = rewrite(sdk_json(BODY), Snapshot("default", prior, "live", Frame(model=MODEL)))
+    assert (decision.prior, decision.marks) == (prior.id, {PRIOR_HEADER: prior.id})
+    sent = json.loads(decision.content or b"")
+    assert sent["messages"][0] == first
+    assert sent["messages"][-1:] == BODY["messages"]
+
+
+@pytest.mark.parametrize(
+    ("prior", "what"),
+    [(Prior(instruction="x"), "instructions"), (Prior(demonstrations=(Demonstration("a", "b"),)), "demonstrations")],
+)
+def test_a_way_to_prompt_that_was_learned_on_another_family_is_told(prior: Prior, what: str) -> None:
+    decision = rewrite(sdk_json({**BODY, "model": "gpt-4o"}), Snapshot("default", prior, "live", Frame(model="llama")))
+    assert decision.content is not None
+    assert decision.notice is not None
+    assert decision.notice.startswith(f"the {what} of namespace 'default' were learned on model 'llama'")
 
 
 def test_what_the_sdk_wrote_is_sent_again_to_the_byte() -> None:

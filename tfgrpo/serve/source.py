@@ -5,16 +5,20 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio.to_thread
 
 from ..errors import StoreError
 from ..model.backends import backend_key
 from ..records import Backend, Prior, Snapshot
-from ..store import Store, default_store_path
+from ..surfaces.turns import make_ready
+
+if TYPE_CHECKING:
+    from ..store import Store
 
 CHECK_SECONDS = 2.0
 """How often the store is looked at for a newer prior, at most."""
@@ -134,6 +138,8 @@ def prior_source(store: str | Path | None = None, namespace: str | None = None) 
 
     A store not given is that of TFGRPO_STORE or ./tfgrpo.db, a namespace that of TFGRPO_NAMESPACE or `default`.
     """
+    from ..store import default_store_path  # here, and below: importing a client must not take longer than the SDK's
+
     return PriorSource(default_store_path(store), namespace or os.environ.get("TFGRPO_NAMESPACE") or "default")
 
 
@@ -141,6 +147,8 @@ class _OpenStore:
     """An open store, and how far it was read."""
 
     def __init__(self, path: Path, namespace: str) -> None:
+        from ..store import Store
+
         self._store = Store(path, create=False)
         self._namespace = namespace
         self._changes: int | None = None
@@ -152,11 +160,15 @@ class _OpenStore:
         changes = self._store.changes()  # asked first: what is committed in between is read next time
         if changes == self._changes:
             return known, backends
-        found = self._store.live(self._namespace), self._store.probes()
+        live, probes = self._store.live(self._namespace), self._store.probes()
+        if live and known and live.prior.id == known.prior.id:
+            live = replace(live, prior=known.prior)  # what was made ready for it is found by its being the same
+        if live:
+            make_ready(live.prior)
         self._changes = changes
-        return found
+        return live, probes
 
 
-def _close(store: Store, process: int) -> None:
+def _close(store: "Store", process: int) -> None:
     if process == os.getpid():
         store.close()

@@ -147,9 +147,10 @@ def _notice(snapshot: Snapshot, model: JSON) -> str | None:
             f"the token prior of namespace {name!r} was learned on model {learned!r}, and is left out for {told!r};"
             " to have one there: tfgrpo learn TASKS --model MODEL --namespace NAME"
         )
-    if prior.experiences and isinstance(model, str) and not same_family(model, learned):
+    if prior.has_text and isinstance(model, str) and not same_family(model, learned):
+        what = "experiences" if prior.experiences else "demonstrations" if prior.demonstrations else "instructions"
         lines.append(
-            f"the experiences of namespace {name!r} were learned on model {learned!r}, and may hurt on {told!r};"
+            f"the {what} of namespace {name!r} were learned on model {learned!r}, and may hurt on {told!r};"
             f" to re-validate them: tfgrpo eval TASKS --namespace {name!r} --model {told!r}"
         )
     return "; ".join(lines) or None

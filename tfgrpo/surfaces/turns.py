@@ -39,6 +39,12 @@ def shown_demonstrations(prior: Prior, messages: Sequence[JSON], exclude: str = 
     return tuple(pool[place] for place in [place for place in found if place not in own][: prior.nearest][::-1])
 
 
+def make_ready(prior: Prior) -> None:
+    """Do beforehand what the first request with a pool would have to wait for."""
+    if prior.nearest:
+        _ready(_Same(prior.demonstrations))
+
+
 def turns_text(demonstration: Demonstration) -> str:
     """A demonstration as text, a line for each turn, for people and for prompts that have no turns."""
     return "\n".join(f"{turn['role']}: {message_text(turn)}" for turn in turns(demonstration))
