@@ -29,13 +29,15 @@ def dealt(
     `shares` are weights of any scale, at least 0 and for one arm above 0; None: all alike. Neither the order of arms
     nor that of tasks matters. Raises ValueError where no arm has a share.
     """
-    deal = derive_seed("deal", seed, step, sorted(tasks))
-    names = _by_hash(arms, deal)
+    if not tasks:
+        return {}
+    deal = derive_seed("deal", seed, step, sorted(set(tasks)))
+    names, places = _by_hash(arms, deal), _by_hash(tasks, deal)
     parts = [round(shares.get(arm, 0.0) * _PARTS) if shares else 1 for arm in names]
-    groups = _groups(_apportioned(parts, len(tasks) * size), len(tasks), size)
+    groups = _groups(_apportioned(parts, len(places) * size), len(places), size)
     return {
         task: tuple(names[arm] for arm in _shuffled(group, deal, task))
-        for task, group in zip(_by_hash(tasks, deal), groups, strict=True)
+        for task, group in zip(places, groups, strict=True)
     }
 
 
