@@ -1,0 +1,123 @@
+"""`eval` as a user meets it: what is measured, and how often."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.cli.shell import learn_gated, learn_routing, tfgrpo, works, write_messages, write_tasks
+from tests.routing import TASKS, WORDS, simulated, talkative
+from tfgrpo.records import ChatBody, Prior, message_text
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the gate has promoted a prior, learned from a part of `tasks.jsonl`."""
+    folder = tmp_path_factory.mktemp("learned")
+    write_messages(folder)
+    store = folder / "tfgrpo.db"
+    with serving(simulated().app) as url:
+        result = learn_gated(url, "--group-size", "4", "--store", str(store), tasks=str(folder / "tasks.jsonl"))
+    assert "is live" in result.stdout, result.output
+    return store
+
+
+@pytest.fixture
+def promoted(task_files: Path, learned: Path) -> None:
+    """The same store, and the same files, in the current folder."""
+    shutil.copy(learned, task_files / "tfgrpo.db")
+
+
+def evaluate(url: str, *more: str, tasks: str = "tasks.jsonl") -> Result:
+    return tfgrpo("eval", tasks, "--base-url", url, *more)
+
+
+def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(promoted: None, url: str) -> None:
+    first = evaluate(url, "--json", "--repeat", "2")
+    assert first.exit_code == 0, first.output
+    figures = json.loads(first.stdout)
+    assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (5, 2, 0.7)
+    assert "43 tasks left out: used for learning or by the gate" in first.stderr
+    assert "5 tasks of the test split set_" in first.stderr
+    assert "opened" not in first.stderr
+    second = evaluate(url, "--seed", "1", "--temperature", "0.9")
+    assert "; it was opened 1 time before" in second.stderr
+    assert second.stdout.startswith("5 tasks x 4 rollouts an arm\n")
+    for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
+        assert words in second.stdout
+    with Store("tfgrpo.db") as store:
+        assert [entry.tasks for entry in store.openings("default")] == [5, 5]
+        assert store.runs()[-1].run.frame.temperature == 0.9
+
+
+def test_eval_says_nothing_of_tasks_like_these_after_a_few(promoted: None, url: str) -> None:
+    few = evaluate(url, "--no-written", tasks="four.jsonl").stdout
+    assert "4 tasks x 4 rollouts an arm" in few
+    assert "points (too few tasks for an interval)" in few
+    assert "95%" not in few
+
+
+def test_eval_saves_every_rollout(promoted: None, url: str) -> None:
+    assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written").exit_code == 0
+    rows = [json.loads(line) for line in Path("rollouts.jsonl").read_text().splitlines()]
+    assert len(rows) == 5 * 4 * 2
+    assert {row["arm"] for row in rows} == {"frozen", "learned"}
+    assert {row["reward"] for row in rows} <= {0.0, 1.0}
+    assert all(row["messages"][-1]["content"] == row["text"] for row in rows)
+
+
+def test_eval_ends_at_a_ceiling_with_the_same_code_and_goes_on(promoted: None, url: str) -> None:
+    ended = evaluate(url, "--max-calls", "20")
+    assert ended.exit_code == 3
+    assert ended.stderr.splitlines()[-1] == (
+        "Error: the budget of 20 calls is used up (20 spent) before all rollouts were made, so nothing was compared;"
+        " what was done is kept, and a larger ceiling goes on from there"
+    )
+    assert evaluate(url, "--max-calls", "500").exit_code == 0
+
+
+def test_eval_has_a_written_arm_where_the_distiller_writes_one(task_files: Path) -> None:
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> str | Answer:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        return json.dumps([{"operation": "ADD", "text": ADVICE}]) if "<tasks>" in texts else policy(body)
+
+    with serving(ScriptedModel(script).app) as url:
+        learn_gated(url, "--gate", "none", tasks="few.jsonl")
+        figures = json.loads(evaluate(url, "--json", tasks="other.jsonl").stdout)
+        without = json.loads(evaluate(url, "--json", "--no-written", tasks="other.jsonl").stdout)
+    assert list(figures["means"]) == ["frozen", "written", "learned"]
+    assert list(figures["differences"]) == ["learned - frozen", "learned - written", "written - frozen"]
+    assert list(without["means"]) == ["frozen", "learned"]
+
+
+ADVICE = "When a message is routed, answer with the label alone."
+
+
+def test_tasks_that_were_learned_from_are_left_out_of_evaluation(folder: Path, url: str) -> None:
+    learn_routing(folder, url)
+    both = folder / "both.jsonl"
+    write_tasks(both, 100)
+    both.write_text(both.read_text() + "\n" + (folder / "train.jsonl").read_text())
+    result = tfgrpo("eval", str(both), "--base-url", url)
+    assert f"{len(TASKS)} tasks left out: used for learning" in result.stderr
+    assert result.stdout.startswith(f"{len(TASKS)} tasks x 4 rollouts")
+    refused = tfgrpo("eval", str(folder / "train.jsonl"), "--base-url", url)
+    assert refused.exit_code == 1
+    assert "give others to eval" in refused.stderr
+
+
+def test_a_candidate_is_measured_under_its_own_frame(priors: tuple[Prior, Prior], url: str) -> None:
+    works("prior", "export", "-o", "p.json")
+    works("prior", "import", "p.json", "--store", "other.db")
+    tasks = write_tasks(Path("test.jsonl"), 100)
+    result = works("eval", tasks, "--prior", priors[1].id, "--base-url", url, "--store", "other.db", "--repeat", "1")
+    assert "learned - frozen" in result.stdout
+    assert "was learned on" not in result.stderr
+    measured = works("eval", tasks, "--model", "n", "--base-url", url, "--repeat", "1")
+    assert "namespace default was learned on m, and this is n" in measured.stderr
