@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.records import (
     JSON,
+    Demonstration,
     Experience,
     Frame,
     Group,
@@ -20,6 +21,7 @@ from tfgrpo.records import (
     Task,
     TokenBias,
     Usage,
+    Variant,
     message_text,
 )
 
@@ -92,6 +94,33 @@ def test_costs_add_up() -> None:
     assert (total, total.tokens) == (Usage(3, 15, 7), 22)
 
 
+# Demonstrations and variants
+
+
+SHOWN = (
+    Demonstration("한 단어로?", "네", "task_1"),
+    Demonstration(({"role": "user", "content": "x = 1\nprint(x)"},), "1"),
+)
+
+
+def test_a_demonstration_is_its_words_whichever_task_they_come_from() -> None:
+    one, other = SHOWN[0], Demonstration("한 단어로?", "네", "task_2")
+    assert (one.id, one, hash(one)) == (other.id, other, hash(other))
+    assert len({entry.id for entry in (*SHOWN, Demonstration("한 단어로?", "아니요"))}) == 3
+    assert [entry.messages[0]["role"] for entry in SHOWN] == ["user", "user"]
+
+
+def test_a_variant_is_how_it_prompts_whatever_it_is_called() -> None:
+    variant = Variant("Count.", SHOWN, 1, "16 examples, draw 2")
+    assert replace(variant, source="live") == variant
+    others = [
+        {"instruction": None}, {"instruction": "Count!"}, {"demonstrations": SHOWN[::-1]}, {"demonstrations": ()},
+        {"nearest": 0},
+    ]  # fmt: skip
+    assert len({variant.id, *(replace(variant, **other).id for other in others)}) == 6  # type: ignore[arg-type]
+    assert Variant() == Variant(source="frozen")
+
+
 # Experiences, biases, priors
 
 
@@ -134,10 +163,32 @@ def test_a_prior_is_the_same_version_whatever_its_evidence_and_history(same: dic
         {"biases": ()},
         {"tokenizer": "tokenizer_2"},
         {"template": "template_2"},
+        {"instruction": "Count."},
+        {"demonstrations": SHOWN},
+        {"demonstrations": SHOWN[::-1]},
+        {"nearest": 2},
     ],
 )
 def test_a_prior_that_is_sent_otherwise_is_another_version(other: dict[str, JSON]) -> None:
     assert replace(PRIOR, **other).id != PRIOR.id
+
+
+def test_a_prior_without_a_way_to_prompt_keeps_the_id_that_it_had_before_there_was_any() -> None:
+    assert (PRIOR.id, Prior().id) == ("prior_7b9a8eb0a0fabd8e", "prior_c410125280488d1f")
+
+
+@pytest.mark.parametrize(
+    ("prior", "text"),
+    [
+        (Prior(), False),
+        (Prior(biases=PRIOR.biases), False),
+        (PRIOR, True),
+        (Prior(instruction="Count."), True),
+        (Prior(demonstrations=SHOWN), True),
+    ],
+)
+def test_a_prior_knows_whether_a_model_has_anything_to_read(prior: Prior, text: bool) -> None:
+    assert prior.has_text is text
 
 
 def test_a_prior_has_its_biases_as_the_api_takes_them() -> None:

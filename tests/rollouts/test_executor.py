@@ -1,7 +1,8 @@
-"""Attempts: what each request states, what a failure becomes, and how many run together."""
+"""Rollouts: what each request states, what a failure becomes, and how many run together."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from tfgrpo.records import (
     Backend,
     CallKey,
     ChatBody,
+    Demonstration,
     Experience,
     Frame,
     Prior,
@@ -21,7 +23,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.rollouts.concurrently import concurrently
 from tfgrpo.rollouts.executor import ChatExecutor, rollout_once
-from tfgrpo.rollouts.group import roll_group
+from tfgrpo.rollouts.group import Under, roll_group
 from tfgrpo.rollouts.request import request_body, sampling
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
@@ -113,10 +115,10 @@ async def test_seeds_and_keys_are_those_of_the_place_and_not_of_the_order() -> N
     assert not set(forth.values()) & set((await calls(places, seed=1)).values())
 
 
-# Attempts
+# Rollouts
 
 
-async def test_an_attempt_holds_the_whole_trajectory_and_what_it_was_shown() -> None:
+async def test_a_rollout_holds_the_whole_trajectory_and_what_it_was_shown() -> None:
     model = ScriptedModel(SimulatedPolicy(("billing",), lambda prompt: [0.0]))
     rollout = await executor(model, top_logprobs=1)(TASK, PRIOR, 3, 2)
     assert rollout.messages == (*model.requests[0]["messages"], {"role": "assistant", "content": "billing"})
@@ -129,7 +131,17 @@ async def test_an_attempt_holds_the_whole_trajectory_and_what_it_was_shown() -> 
     assert rollout.trace.pieces == {0: b"billing"}
 
 
-async def test_a_call_that_fails_is_an_attempt_with_an_error() -> None:
+@pytest.mark.parametrize("nearest", [0, 1])
+async def test_a_task_is_never_shown_its_own_example(nearest: int) -> None:
+    pool = Demonstration(str(TASK.input), "billing", TASK.id), Demonstration("My card was charged twice.", "refund")
+    model = ScriptedModel(lambda body: "billing")
+    rollout = await executor(model)(TASK, Prior(demonstrations=pool, nearest=nearest), 0, 0)
+    asked = [message["content"] for message in model.requests[0]["messages"]]
+    assert asked == ["Route it.", "My card was charged twice.", "refund", TASK.input]
+    assert [message["content"] for message in rollout.messages] == [*asked, "billing"]
+
+
+async def test_a_call_that_fails_is_a_rollout_with_an_error() -> None:
     rollout = await executor(ScriptedModel(lambda body: Answer("overloaded", status=500)))(TASK, PRIOR, 0, 0)
     assert "overloaded" in (rollout.error or "")
     assert (rollout.text, rollout.reward, rollout.usage) == ("", None, Usage())
@@ -141,7 +153,7 @@ class Gone:
         raise UpstreamError("cannot reach it")
 
 
-async def test_an_upstream_that_cannot_be_used_is_no_attempt() -> None:
+async def test_an_upstream_that_cannot_be_used_is_no_rollout() -> None:
     with pytest.raises(UpstreamError):
         await ChatExecutor(Gone(), FRAME, HONOURED, run="", stage="", seed=0)(TASK, PRIOR, 0, 0)
 
@@ -167,14 +179,15 @@ async def test_a_group_is_in_order_of_sample_and_of_one_prior() -> None:
         finished.append(sample)
         return Rollout(task, step, sample, prior.id, tuple(one.id for one in prior.experiences))
 
-    def shown(sample: int) -> tuple[Experience, ...]:
-        return PRIOR.experiences[: sample % 3]
+    def under(sample: int) -> Under:
+        return Under(replace(PRIOR, experiences=PRIOR.experiences[: sample % 3]), f"variant {sample % 2}")
 
-    group = await roll_group(backwards, TASK, PRIOR, step=2, size=6, shown=shown)
+    group = await roll_group(backwards, TASK, PRIOR, step=2, size=6, under=under)
     assert finished == [5, 4, 3, 2, 1, 0]
     assert [rollout.sample for rollout in group.rollouts] == list(range(6))
     assert [len(rollout.included) for rollout in group.rollouts] == [0, 1, 2, 0, 1, 2]
     assert {rollout.prior for rollout in group.rollouts} == {PRIOR.id}
+    assert [rollout.variant for rollout in group.rollouts] == ["variant 0", "variant 1"] * 3
     assert (group.task, group.step) == (TASK, 2)
 
 

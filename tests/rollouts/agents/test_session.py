@@ -3,10 +3,11 @@
 import pytest
 
 from tests.inprocess import upstream
-from tests.rollouts.agents.made import BACKEND, FRAME, PRINTS, PRIOR, Cut, Program, always, rolled, said
+from tests.rollouts.agents.made import BACKEND, FRAME, PRINTS, PRIOR, TASK, Cut, Program, always, rolled, said
 from tests.routing import WORDS, talkative
 from tfgrpo.records import (
     CallKey,
+    Demonstration,
     Prior,
 )
 from tfgrpo.rollouts.agents.session import Session, Terms, read_request
@@ -22,6 +23,15 @@ async def test_another_model_of_an_agents_gets_no_token_prior(program: Program) 
     assert "logit_bias" not in body
     assert "logprobs" not in body
     assert PRIOR.experiences[0].text in str(body["messages"])
+
+
+async def test_an_agents_task_is_never_shown_its_own_example(program: Program) -> None:
+    pool = Demonstration(str(TASK.input), "billing", TASK.id), Demonstration("My card was charged twice.", "refund")
+    model = always()
+    rollout = await rolled(program(PRINTS), model, prior=Prior(demonstrations=pool))
+    sent = [message["content"] for message in model.requests[0]["messages"]]
+    assert sent == ["My card was charged twice.", "refund", TASK.input]
+    assert [message["content"] for message in rollout.messages][:3] == sent
 
 
 async def test_the_same_question_asked_twice_is_sampled_twice(program: Program) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.rollouts.agents.made import said
 from tfgrpo.records import (
+    Demonstration,
     Message,
     Prior,
     Reply,
@@ -33,6 +34,20 @@ def test_conversations_are_told_apart_and_each_message_stands_once() -> None:
     assert told_once == ["plan", "a plan", "go on", "the end", "search", "a result", "the end"]
     assert [message_text(message) for message in trajectory(calls[:1], Prior(), "a plan ")] == ["plan", "a plan"]
     assert trajectory([], Prior(), None) == ()
+
+
+def test_a_conversation_shows_what_its_last_request_was_given_and_a_task_never_its_own_example() -> None:
+    pool = (
+        Demonstration("영수증을 다시 보내 주세요", "BILL", "task_1"),
+        Demonstration("비밀번호를 잊어버렸어요", "TECH", "task_2"),
+    )
+    prior = Prior(demonstrations=pool, nearest=1)
+    asked = [said("user", "영수증을 보내 줘"), said("assistant", "which?"), said("user", "비밀번호를 바꿔 줘")]
+    calls = [call(asked[:1], "which?"), call(asked, "done")]
+    texts = [message_text(message) for message in trajectory(calls, prior, "done")]
+    assert texts == ["비밀번호를 잊어버렸어요", "TECH", "영수증을 보내 줘", "which?", "비밀번호를 바꿔 줘", "done"]
+    own = [message_text(message) for message in trajectory(calls, prior, "done", "task_2")]
+    assert own[:2] == ["영수증을 다시 보내 주세요", "BILL"]
 
 
 def test_traces_of_unequal_width_are_joined_as_one() -> None:
