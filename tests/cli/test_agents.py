@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.rollouts.test_agents import PRINTS, SLEEPS, gone
+from tests.rollouts.agents.made import PRINTS
+from tests.rollouts.agents.test_command import SLEEPS, gone
 from tests.routing import TASKS
 from tfgrpo.cli import main
 from tfgrpo.demo.run import part

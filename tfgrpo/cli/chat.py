@@ -5,7 +5,7 @@ import click
 from ..errors import InputError
 from .command import TextCommand
 from .lines.priors import prior_lines
-from .options.shared import json_option, open_store, store_options
+from .options.shared import json_option, named_store, store_options
 from .options.target import Target, endpoint, target_options, warn_of_model
 from .streams import tell
 
@@ -26,7 +26,7 @@ def chat(
 
     from ..serve.once import say
 
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         snapshot, namespaces, probed = opened.live(namespace), opened.namespaces(), opened.probes()
     if snapshot is None:
         raise InputError(f"no prior is live in namespace {namespace}; tfgrpo learn makes one")

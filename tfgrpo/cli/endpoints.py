@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..progress import Display
     from ..settings import Settings
     from .options.distiller import DistillerOptions, Elsewhere
-    from .options.spending import Spending
+    from .options.spending import SpendingOptions
     from .options.target import Target
 
 
@@ -67,7 +67,7 @@ class Opened:
 def endpoints(
     target: "Target",
     distiller: "DistillerOptions",
-    spending: "Spending",
+    spending: "SpendingOptions",
     tokenizer: "Tokenizer | None",
     embedding: EmbeddingOptions = NO_EMBEDDING,
 ) -> Iterator[Endpoints]:

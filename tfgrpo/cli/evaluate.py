@@ -15,8 +15,8 @@ from .options.agents import AgentOptions, agent_options
 from .options.arms import ArmOptions, arm_options
 from .options.distiller import DistillerOptions, distiller_options
 from .options.gathered import MEASURE, gathered
-from .options.shared import json_option, open_store, store_options
-from .options.spending import Spending, spending_options
+from .options.shared import json_option, named_store, store_options
+from .options.spending import SpendingOptions, spending_options
 from .options.target import Target, read_tokenizer, target_options, tokenizer_option, warn_of_model
 from .options.tasks import TaskOptions, task_options
 from .streams import check_output, tell, write_text
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class EvalOptions:
+class EvalArguments:
     """What `eval` was asked for."""
 
     tasks: TaskOptions
@@ -42,7 +42,7 @@ class EvalOptions:
     target: Target
     distiller: DistillerOptions
     tokenizer: str | None
-    spending: Spending
+    spending: SpendingOptions
     store: str | None
     namespace: str
 
@@ -87,7 +87,7 @@ class EvalOptions:
 @click.command("eval", cls=TextCommand)
 @gathered(
     "asked",
-    EvalOptions,
+    EvalArguments,
     task_options(MEASURE),
     arm_options,
     target_options,
@@ -99,7 +99,7 @@ class EvalOptions:
 )
 @click.option("--save-rollouts", metavar="FILE", help="Write every rollout to FILE, as JSONL.")
 @json_option
-def evaluate(*, asked: EvalOptions, save_rollouts: str | None, as_json: bool) -> None:
+def evaluate(*, asked: EvalArguments, save_rollouts: str | None, as_json: bool) -> None:
     """Frozen, written and learned on TASKS that were not used for learning, with 95% intervals over tasks.
 
     `written` has experiences that the distiller writes from the training tasks alone, as many as were learned: what
@@ -112,7 +112,7 @@ def evaluate(*, asked: EvalOptions, save_rollouts: str | None, as_json: bool) ->
 
     check_output("--save-rollouts", save_rollouts)
     found, reward = asked.read()
-    with open_store(asked.store) as opened:
+    with named_store(asked.store) as opened:
         snapshot, left = asked.arms.snapshot(opened, asked.namespace), held_out(found.tasks, opened, asked.namespace)
         with asked.endpoints(snapshot) as there:
             warn_of_model(asked.namespace, opened.namespaces(), snapshot, there.model, measuring=True)

@@ -8,7 +8,7 @@ from ..errors import InputError
 from .command import TextGroup
 from .lines.experiences import effect_text, experience_json, history_json, history_lines
 from .lines.tables import print_table
-from .options.shared import by_option, json_option, open_store, person, store_options
+from .options.shared import by_option, json_option, named_store, person, store_options
 from .streams import print_json, tell
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def experience() -> None:
 @json_option
 def list_experiences(store: str | None, namespace: str, as_json: bool) -> None:
     """Every experience that was proposed, its effect on the mean reward, and what became of it."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         found = [experience_json(status) for status in opened.experiences(namespace)]
     if as_json:
         print_json(found)
@@ -48,7 +48,7 @@ def list_experiences(store: str | None, namespace: str, as_json: bool) -> None:
 @json_option
 def show_experience(experience_id: str, store: str | None, namespace: str, as_json: bool) -> None:
     """One experience: where it came from, the groups behind it, its effect over time, and every decision."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         found = opened.history(namespace, experience_id)
         if not found.origins:
             raise InputError(f"{found.experience.id} is not in namespace {namespace}; name another with --namespace")
@@ -64,7 +64,7 @@ def show_experience(experience_id: str, store: str | None, namespace: str, as_js
 @json_option
 def add(text: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Put TEXT on trial: the next learning measures it. It is admitted as a distiller's text would be."""
-    with open_store(store, create=True) as opened:
+    with named_store(store, create=True) as opened:
         _say(as_json, _curator(opened, namespace, by).add(text), "on trial", _NEXT)
 
 
@@ -79,7 +79,7 @@ def edit(*, experience_id: str, text: str, by: str | None, store: str | None, na
 
     The old text is retired if it was on trial; one that was kept stays until you retire it, as its effect is measured.
     """
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         _say(as_json, _curator(opened, namespace, by).edit(experience_id, text), "on trial", _NEXT)
 
 
@@ -91,7 +91,7 @@ def edit(*, experience_id: str, text: str, by: str | None, store: str | None, na
 @json_option
 def retire(*, experience_id: str, why: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Take an experience out of later learning; priors that hold it stay as they are."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         retired, live = _curator(opened, namespace, by).retire(experience_id, why), opened.live(namespace)
     served = live is not None and retired.id in {entry.id for entry in live.prior.experiences}
     _say(as_json, retired, "retired", _STILL if served else "", served=served)
@@ -104,7 +104,7 @@ def retire(*, experience_id: str, why: str, by: str | None, store: str | None, n
 @json_option
 def approve(experience_id: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Put on trial what waits for review, or was refused or retired; it still has to be admitted."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         _say(as_json, _curator(opened, namespace, by).approve(experience_id), "on trial", _NEXT)
 
 
@@ -116,7 +116,7 @@ def approve(experience_id: str, by: str | None, store: str | None, namespace: st
 @json_option
 def refuse(*, experience_id: str, why: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
     """Refuse what waits for review or is on trial; it is not proposed again."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         _say(as_json, _curator(opened, namespace, by).refuse(experience_id, why), "refused")
 
 

@@ -17,8 +17,8 @@ from .options.embedding import EmbeddingOptions, embedding_options
 from .options.frame import FrameOptions, frame_options
 from .options.gathered import BUDGET, LEARN_FROM, gathered, titled
 from .options.settings import gate_options, method_options, part_options, read_settings
-from .options.shared import json_option, open_store, store_options
-from .options.spending import Spending, spending_options
+from .options.shared import json_option, named_store, store_options
+from .options.spending import SpendingOptions, spending_options
 from .options.splits import SplitOptions, split_options
 from .options.target import Target, read_tokenizer, target_options, tokenizer_option, warn_of_model
 from .options.tasks import TaskOptions, task_options
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnOptions:
+class LearnArguments:
     """What `learn` was asked for, its settings aside."""
 
     tasks: TaskOptions
@@ -43,7 +43,7 @@ class LearnOptions:
     target: Target
     distiller: DistillerOptions
     tokenizer: str | None
-    spending: Spending
+    spending: SpendingOptions
     split: SplitOptions
     agent: AgentOptions
     embedding: EmbeddingOptions
@@ -88,7 +88,7 @@ class LearnOptions:
 @click.command(cls=TextCommand)
 @gathered(
     "asked",
-    LearnOptions,
+    LearnArguments,
     task_options(LEARN_FROM),
     frame_options,
     target_options,
@@ -111,7 +111,7 @@ class LearnOptions:
     help="Go on where it was interrupted, or start anew.  [default: resume]",
 )
 @json_option
-def learn(*, asked: LearnOptions, dry_run: bool, resume: bool, as_json: bool, **settings: float | str | None) -> None:
+def learn(*, asked: LearnArguments, dry_run: bool, resume: bool, as_json: bool, **settings: float | str | None) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
     TASKS is JSONL, JSON or CSV with `input` and `answer`, - for stdin, or gym:FAMILY?size=50&seed=1 (extra
@@ -124,7 +124,7 @@ def learn(*, asked: LearnOptions, dry_run: bool, resume: bool, as_json: bool, **
     plan, notes = asked.plan(settings)
     if dry_run:
         return _tell_cost(plan, asked, as_json=as_json)
-    with open_store(asked.store, create=True) as opened, asked.endpoints() as there:
+    with named_store(asked.store, create=True) as opened, asked.endpoints() as there:
         plan = replace(plan, frame=replace(plan.frame, model=there.model), distiller=there.distiller)
         warn_of_model(plan.namespace, opened.namespaces(), opened.live(plan.namespace), there.model)
         learned = asyncio.run(_learned(plan, opened, there, notes, fresh=not resume))
@@ -171,7 +171,7 @@ def _notes(found: "TaskSet", settings: "Settings") -> Iterator[str]:
         yield "a group of one compares nothing: no experience can be measured, and none kept"
 
 
-def _tell_cost(plan: "Plan", asked: LearnOptions, *, as_json: bool) -> None:
+def _tell_cost(plan: "Plan", asked: LearnArguments, *, as_json: bool) -> None:
     """What --dry-run prints; a store that is not there yet is not made."""
     from ..learning.cost import cost, lines
     from ..store import default_store_path
@@ -179,7 +179,7 @@ def _tell_cost(plan: "Plan", asked: LearnOptions, *, as_json: bool) -> None:
     budget: Budget = asked.spending.budget(asked.target.base_url, plan.frame.model, plan.distiller, plan.embedding)
     trial = 1
     if default_store_path(asked.store).exists():
-        with open_store(asked.store) as opened:
+        with named_store(asked.store) as opened:
             trial = opened.next_trial(plan.namespace, [task.id for task in plan.validation])
     found = cost(plan, budget.prices)
     tell(as_json, found.as_json(plan, trial, budget.ceiling), *lines(plan, found, trial, budget.ceiling))

@@ -20,7 +20,7 @@ from .lines.priors import (
     tree_rows,
 )
 from .lines.tables import print_table
-from .options.shared import by_option, json_option, open_store, person, store_options
+from .options.shared import by_option, json_option, named_store, person, store_options
 from .options.target import warn_of_model
 from .streams import print_json, read_text, tell, write_text
 
@@ -44,7 +44,7 @@ def list_priors(store: str | None, namespace: str, as_json: bool) -> None:
 
     With --json all events, oldest first, each with the parent of its prior.
     """
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         events, live = opened.lineage(namespace), opened.live(namespace)
         rows = list(tree_rows(opened, events, live.prior.id if live else None))
         parents = {prior_id: opened.prior(prior_id).parent for prior_id in {event.prior for event in events}}
@@ -66,7 +66,7 @@ def show_prior(prior_id: str | None, store: str | None, namespace: str, as_json:
 
     With the model and the run that it was learned by, and what became of it in the namespace.
     """
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         shown, live = _named(opened, namespace, prior_id), opened.live(namespace)
         events = [event for event in opened.lineage(namespace) if event.prior == shown.id]
     served = live is not None and live.prior.id == shown.id
@@ -83,7 +83,7 @@ def diff(first: str, second: str | None, store: str | None, namespace: str, as_j
     """What prior B (the live one unless it is named) has and A has not, and the other way round."""
     from ..priors.versions import changes
 
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         before, after = opened.prior(first), _named(opened, namespace, second)
     found = changes(before, after)
     tell(as_json, changes_json(before.id, after.id, found), *changes_lines(before.id, after.id, found))
@@ -99,7 +99,7 @@ def use_prior(*, prior_id: str, why: str, by: str | None, store: str | None, nam
     """Serve a prior of the namespace from now on; what was served before stays in the list."""
     from ..priors.serving import use
 
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         chosen = use(opened, namespace, prior_id, by=person(by), why=why)
     figures = {"prior": chosen.prior.id, "state": chosen.state, "namespace": namespace}
     tell(as_json, figures, f"{chosen.prior.id} is {chosen.state} in namespace {namespace}; {_EVAL}")
@@ -119,7 +119,7 @@ def rollback(*, why: str, yes: bool, by: str | None, store: str | None, namespac
     from ..priors.serving import roll_back
 
     name = person(by)
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         if not yes:
             _ask_before_off(opened, namespace)
         before, now = roll_back(opened, namespace, by=name, why=why)
@@ -165,7 +165,7 @@ def export(
 
     if rollouts and form != "json":
         raise InputError(f"--rollouts: the format {form} has no place for them; use --format json")
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         if output and Path(output).exists() and opened.path.samefile(output):
             raise InputError(f"--output {output} is the store itself; name another file")
         given = _portable(opened, namespace, prior_id, rollouts)
@@ -200,7 +200,7 @@ def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, 
         raise InputError(
             f"--use: {source} holds experiences and no prior; they go on trial, and learning measures them"
         )
-    with open_store(store, create=True) as opened:
+    with named_store(store, create=True) as opened:
         if isinstance(found, Portable):
             _take_prior(opened, namespace, found, source, person(by), use_now=use_now, as_json=as_json)
         else:

@@ -6,7 +6,7 @@ import click
 
 from .command import TextCommand
 from .lines.probing import probe_lines
-from .options.shared import json_option, open_store
+from .options.shared import json_option, named_store
 from .options.target import Target, endpoint, read_tokenizer, target_options, tokenizer_option
 from .streams import tell
 
@@ -31,7 +31,7 @@ def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: 
     import asyncio
 
     named = read_tokenizer(tokenizer)
-    with open_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
+    with named_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
         figures = asyncio.run(_probed(url, name, named, opened))
     tell(as_json, figures, *probe_lines(figures))
 

@@ -4,7 +4,7 @@ import click
 
 from ..errors import InputError
 from .command import TextCommand
-from .options.shared import json_option, open_store, store_option
+from .options.shared import json_option, named_store, store_option
 from .streams import print_json, write_text
 
 
@@ -35,7 +35,7 @@ def report(run_id: str, output: str, price: str | None, store: str | None, as_js
     if as_json and output == "-":
         raise InputError("--json and -o - both write to standard output; give the page a file")
     prices = read_price(price) if price else None
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         figures = gather_figures(opened, run_id)
     page = render_page(figures, prices)
     write_text(None if output == "-" else output, page)

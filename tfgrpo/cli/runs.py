@@ -5,7 +5,7 @@ import click
 from .command import TextGroup
 from .lines.runs import RUN_COLUMNS, figures_json, run_figures, run_json, run_lines
 from .lines.tables import print_table
-from .options.shared import json_option, open_store, store_option
+from .options.shared import json_option, named_store, store_option
 from .streams import print_json
 
 
@@ -20,7 +20,7 @@ def runs() -> None:
 @json_option
 def list_runs(namespace: str | None, store: str | None, as_json: bool) -> None:
     """Every learning and evaluation, oldest first: how it ended, what it cost, and its first and last mean reward."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         entries, means = opened.runs(namespace), opened.step_means()
     found = [run_json(entry, means.get(entry.run.id, ())) for entry in entries]
     if as_json:
@@ -39,7 +39,7 @@ def show_run(run_id: str, store: str | None, as_json: bool) -> None:
     """One run: how it ended, what it cost, how each step went, what came of it, and its settings."""
     from ..report import gather_figures
 
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         figures = gather_figures(opened, run_id)
     if as_json:
         means = [step.reward.mean for step in figures.steps if step.reward]

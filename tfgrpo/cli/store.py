@@ -4,7 +4,7 @@ import click
 
 from .command import TextGroup
 from .lines.tables import print_table, printable
-from .options.shared import json_option, open_store, store_option
+from .options.shared import json_option, named_store, store_option
 from .streams import print_json, tell
 
 
@@ -20,7 +20,7 @@ def info(store: str | None, as_json: bool) -> None:
     """Its size, its schema, its namespaces and the rows of each table."""
     from dataclasses import asdict
 
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         figures, namespaces = opened.info(), opened.namespaces()
     if as_json:
         print_json({**asdict(figures), "namespaces": [asdict(namespace) for namespace in namespaces]})
@@ -36,7 +36,7 @@ def info(store: str | None, as_json: bool) -> None:
 @json_option
 def verify(store: str | None, as_json: bool) -> None:
     """Compute every id and check every reference anew; exit code 1 when something is wrong."""
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         findings = opened.verify()
     tell(as_json, list(findings), *(map(printable, findings) if findings else [f"{opened.path} is whole"]))
     if findings:

@@ -5,7 +5,7 @@ import click
 from .command import TextGroup
 from .lines.priors import biases_json
 from .lines.tables import print_table
-from .options.shared import json_option, open_store, store_options
+from .options.shared import json_option, named_store, store_options
 from .streams import print_json
 
 
@@ -22,7 +22,7 @@ def show_tokens(prior_id: str | None, store: str | None, namespace: str, as_json
     """Each token with its bias (nats), z and the tasks that moved it; of the live prior unless one is named."""
     from ..records import Prior
 
-    with open_store(store) as opened:
+    with named_store(store) as opened:
         snapshot = opened.live(namespace)
         shown = opened.prior(prior_id) if prior_id else snapshot.prior if snapshot else Prior()
     found = biases_json(shown.biases)

@@ -45,7 +45,7 @@ def person(given: str | None) -> str:
         raise InputError("your user has no login name; say who decides with --by NAME") from error
 
 
-def open_store(given: str | None, *, create: bool = False) -> "Store":
+def named_store(given: str | None, *, create: bool = False) -> "Store":
     """The store that the options name."""
     from ...store import Store, default_store_path
 

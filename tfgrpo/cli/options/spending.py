@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
+class SpendingOptions:
     """Ceilings and prices as they were given."""
 
     max_calls: int | None
@@ -44,7 +44,7 @@ _option = titled(BUDGET)
 
 spending_options = gathered(
     "spending",
-    Spending,
+    SpendingOptions,
     _option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
     _option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
     _option("--max-usd", type=float, help="Ceiling on money, over all starts of the run."),
