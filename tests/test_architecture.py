@@ -265,6 +265,8 @@ def public_names(tree: ast.Module) -> Iterator[str]:
 def test_no_public_name_stands_twice() -> None:
     places = defaultdict(list)
     for file in FILES:
+        if file.name in FACES:  # what they offer is named as what the stages do
+            continue
         for name in public_names(parsed(file)):
             if not name.startswith("_"):
                 places[name].append(str(file.relative_to(PACKAGE)))

@@ -1,53 +1,89 @@
 """Training-Free GRPO: a frozen model behind an API gets better at your task, with no weights touched."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from .errors import TfgrpoError
-
+TYPE_CHECKING = False  # as type checkers understand it; `typing` would take longer to load than all of this
 if TYPE_CHECKING:
+    from . import errors, observer, testing
+    from .api import aevaluate, alearn, evaluate, learn, open_store
     from .client import AsyncOpenAI, OpenAI
+    from .errors import TfgrpoError
+    from .observer import Observer, Silent, StepSummary
     from .records import Experience, Prior, Rollout, Task
+    from .report.results import EvaluationRun, LearningRun
     from .serve.source import PriorSource
     from .serve.wire import AsyncPriorTransport, PriorTransport
+    from .settings import Settings
+    from .store import Store
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncOpenAI",
     "AsyncPriorTransport",
+    "EvaluationRun",
     "Experience",
+    "LearningRun",
+    "Observer",
     "OpenAI",
     "Prior",
     "PriorSource",
     "PriorTransport",
     "Rollout",
+    "Settings",
+    "Silent",
+    "StepSummary",
+    "Store",
     "Task",
     "TfgrpoError",
     "__version__",
+    "aevaluate",
+    "alearn",
+    "errors",
+    "evaluate",
+    "learn",
+    "observer",
+    "open_store",
+    "testing",
 ]
 
 _HOMES = {
     "AsyncOpenAI": "client",
     "AsyncPriorTransport": "serve.wire",
+    "EvaluationRun": "report.results",
     "Experience": "records",
+    "LearningRun": "report.results",
+    "Observer": "observer",
     "OpenAI": "client",
     "Prior": "records",
     "PriorSource": "serve.source",
     "PriorTransport": "serve.wire",
     "Rollout": "records",
+    "Settings": "settings",
+    "Silent": "observer",
+    "StepSummary": "observer",
+    "Store": "store",
     "Task": "records",
+    "TfgrpoError": "errors",
+    "aevaluate": "api",
+    "alearn": "api",
+    "evaluate": "api",
+    "learn": "api",
+    "open_store": "api",
 }
+"""The module of each public name; a public name that is not here is a module itself."""
 
 
 def __getattr__(name: str) -> object:
     """The public names come from their modules at first use: the SDK and numpy take most of a second to load."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        return import_module(f".{name}", __name__)
     value: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return __all__

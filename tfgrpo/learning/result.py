@@ -36,6 +36,22 @@ class LearningResult:
     race: tuple[Mapping[str, JSON], ...] = ()
     """How the ways to prompt stood after each step; empty where nothing raced."""
 
+    @property
+    def promoted(self) -> bool:
+        """The gate has promoted what was learned, and it is live."""
+        return self.promotion is not None and self.promotion.state == "live"
+
+    @property
+    def why(self) -> str:
+        """What became of what was learned, and for what reason, in a sentence."""
+        if self.promotion:
+            return self.promotion.why
+        if self.candidate:
+            return "what was learned is live already"
+        if not self.steps:
+            return f"nothing was learned yet: {self.ended}" if self.ended else "nothing was learned yet"
+        return "nothing was learned that evidence supports"
+
     def as_json(self) -> dict[str, JSON]:
         """The figures of the run."""
         return {

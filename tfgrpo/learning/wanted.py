@@ -69,7 +69,8 @@ class WantedLearning:
         return PreparedLearning(plan, self.endpoints, tuple(_notes(found, self.settings)))
 
     def _check_options(self) -> None:
-        """Raise InputError for what cannot go together."""
+        """Raise InputError for what cannot go together, and for ceilings that cannot be held."""
+        self.endpoints.budget()
         if self.agent and (self.frame.system or self.frame.request):
             shape = "--system and --request shape a plain call"
             raise InputError(f"{shape}; an agent writes its own requests: leave them out")

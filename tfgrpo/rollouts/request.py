@@ -27,6 +27,8 @@ def request_frame(
 
     Raises InputError, which names the source, for fields that no request could have.
     """
+    if not (isinstance(system, str | None) and isinstance(request, Mapping | None)):
+        raise InputError(f"{source}: the system prompt is text, and the other fields are a dict")
     fields = dict(request or {})
     try:
         text = dumps(fields, ensure_ascii=False)
