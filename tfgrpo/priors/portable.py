@@ -134,6 +134,8 @@ def _rollout_json(rollout: Rollout) -> dict[str, JSON]:
         "reward": rollout.reward,
         "error": rollout.error,
         "finish_reason": rollout.finish_reason,
+        "variant": rollout.variant,
+        "feedback": rollout.feedback,
     }
 
 

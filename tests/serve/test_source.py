@@ -1,0 +1,197 @@
+"""The live prior in memory: how it follows the store, and what no store can break."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.live import MODEL, OTHER, PRIOR, go_live
+from tfgrpo.records import Demonstration, Frame, Prior, Snapshot
+from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
+from tfgrpo.store import Store
+from tfgrpo.surfaces import nearest
+from tfgrpo.surfaces.chat import with_prior
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_store_is_looked_at_once_in_a_while(tmp_path: Path) -> None:
+    clock = Clock()
+    source = PriorSource(go_live(tmp_path / "s.db"), "default", clock=clock)
+    assert source.snapshot is None
+    assert source.prior == PRIOR
+    go_live(source.path, OTHER)
+    clock.now = CHECK_SECONDS - 0.01
+    assert source.prior == PRIOR
+    clock.now = CHECK_SECONDS
+    assert source.prior == OTHER
+    assert source.snapshot == Snapshot("default", OTHER, "live", Frame(model=MODEL))
+
+
+def test_a_pool_is_made_ready_once_for_a_prior_and_before_a_request_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, pool_of = [], nearest.pool_of
+
+    def counted(texts: Sequence[str]) -> nearest.Pool:
+        made.append(len(texts))
+        return pool_of(texts)
+
+    monkeypatch.setattr(nearest, "pool_of", counted)
+    clock, prior = Clock(), Prior(demonstrations=(Demonstration("청구서?", "BILL"), Demonstration("a", "b")), nearest=1)
+    source = PriorSource(go_live(tmp_path / "s.db", prior), "default", clock=clock)
+    snapshot = source.current()
+    assert made == [2]
+    with Store(source.path) as store:
+        store.add_prior(OTHER)  # a change, but not of what is live
+    clock.now = CHECK_SECONDS
+    again = source.current()
+    assert snapshot is not None
+    assert again is not None
+    assert again.prior is snapshot.prior
+    assert "BILL" in str(with_prior({"messages": [{"role": "user", "content": "청구서"}]}, again.prior))
+    assert made == [2]
+
+
+async def test_an_event_loop_gets_the_same(tmp_path: Path) -> None:
+    clock = Clock()
+    source = PriorSource(go_live(tmp_path / "s.db"), "default", clock=clock)
+    for _ in range(2):
+        snapshot = await source.current_async()
+        assert snapshot is not None
+        assert snapshot.prior == PRIOR
+
+
+def test_threads_that_come_first_all_get_the_prior(tmp_path: Path) -> None:
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: source.prior, range(32))) == {PRIOR}
+
+
+def test_a_source_that_was_closed_opens_again(tmp_path: Path) -> None:
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
+    source.refresh()
+    source.close()
+    go_live(source.path, OTHER)
+    source.refresh()
+    assert source.snapshot is not None
+    assert source.snapshot.prior == OTHER
+
+
+def test_a_forked_process_opens_the_store_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
+    source.refresh()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    go_live(source.path, OTHER)
+    source.refresh()
+    assert source.prior == OTHER
+
+
+def test_a_prior_that_is_rolled_back_is_given_no_more(tmp_path: Path) -> None:
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
+    assert source.prior == PRIOR
+    with Store(source.path) as store:
+        store.set_state("default", PRIOR.id, "rolled back", frame=Frame(model=MODEL), by="anna")
+    source.refresh()
+    assert source.snapshot is None
+
+
+def test_namespaces_are_apart(tmp_path: Path) -> None:
+    go_live(tmp_path / "s.db", OTHER, namespace="math")
+    assert PriorSource(go_live(tmp_path / "s.db"), "math").prior == OTHER
+
+
+def _missing(path: Path) -> None:
+    pass
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _text(path: Path) -> None:
+    path.write_text("no database")
+
+
+def _cut_off(path: Path) -> None:
+    go_live(path)
+    path.write_bytes(path.read_bytes()[:4096])
+
+
+def _from_the_future(path: Path) -> None:
+    with Store(path) as store:
+        db = store._db
+        db.execute("INSERT INTO migrations (number, name, tfgrpo) VALUES (9999, 'later', '99.0')")
+        db.commit()
+
+
+def _empty(path: Path) -> None:
+    Store(path).close()
+
+
+UNUSABLE = [_missing, _folder, _text, _cut_off, _from_the_future, _empty]
+
+
+@pytest.mark.parametrize("make", UNUSABLE)
+def test_a_store_that_gives_nothing_means_no_prior_and_is_said_once(
+    make: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "s.db")
+    source = PriorSource(tmp_path / "s.db", "default")
+    for _ in range(3):
+        source.refresh()
+        assert source.prior is None
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("tfgrpo", logging.WARNING)
+    assert "s.db" in record.getMessage()
+
+
+def test_a_store_that_appears_disappears_and_comes_back_is_followed(tmp_path: Path) -> None:
+    source = PriorSource(tmp_path / "s.db", "default")
+    states = []
+    for step in (None, lambda: go_live(source.path), source.path.unlink, lambda: go_live(source.path, OTHER)):
+        if step:
+            step()
+        source.refresh()
+        states.append(source.snapshot and source.snapshot.prior)
+    assert states == [None, PRIOR, None, OTHER]
+
+
+def test_a_store_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
+    source.refresh()
+    go_live(tmp_path / "new.db", OTHER).rename(source.path)
+    source.refresh()
+    source.refresh()
+    assert source.prior == OTHER
+
+
+def test_strangers_cannot_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = PriorSource(tmp_path / "s.db", "default")
+    for number in range(1_000):
+        source.say(f"model {number}")
+        source.say(f"model {number}")
+    assert len(caplog.records) == 100
+
+
+def test_arguments_come_before_the_environment_and_that_before_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TFGRPO_STORE", "TFGRPO_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    source = prior_source()
+    assert (source.path, source.namespace) == (Path("tfgrpo.db"), "default")
+    monkeypatch.setenv("TFGRPO_STORE", str(tmp_path / "e.db"))
+    monkeypatch.setenv("TFGRPO_NAMESPACE", "math")
+    source = prior_source()
+    assert (source.path, source.namespace) == (tmp_path / "e.db", "math")
+    source = prior_source(tmp_path / "a.db", "bot")
+    assert (source.path, source.namespace) == (tmp_path / "a.db", "bot")
