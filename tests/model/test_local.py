@@ -203,7 +203,8 @@ def test_any_other_url_is_left_as_it_is(url: str) -> None:
 
 def test_without_xllamacpp_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LocalModelError, match=r"tfgrpo\[local\]"), serve_local(tmp_path / "model.gguf"):
+    told = r"extra `local`: .*pip install .*\[local\]'"
+    with pytest.raises(LocalModelError, match=told), serve_local(tmp_path / "model.gguf"):
         pass
 
 

@@ -161,7 +161,7 @@ def test_a_file_that_is_none_is_a_clear_error(tmp_path: Path, content: bytes | N
 def test_without_the_library_a_file_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = byte_level(tmp_path / "tokenizer.json")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(InputError, match=r"pip install 'tfgrpo\[tokenizer\]'"):
+    with pytest.raises(InputError, match=r"extra `tokenizer`: .*pip install .*\[tokenizer\]'"):
         file_tokenizer(path)
 
 

@@ -382,5 +382,5 @@ async def test_without_its_libraries_a_report_says_what_to_install(
     with Store("tfgrpo.db") as store:
         run, _ = await stories.tell(store)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    one_line(tfgrpo("report", run.id), "pip install 'tfgrpo[report]'")
+    one_line(tfgrpo("report", run.id), "matplotlib, of the extra `report`", "pip install", "[report]'")
     assert not Path("report.html").exists()

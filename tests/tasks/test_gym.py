@@ -194,7 +194,7 @@ def test_a_source_that_cannot_be_used_says_why(source: str, words: str | None) -
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    with pytest.raises(InputError, match=r"pip install 'tfgrpo\[gym\]'"):
+    with pytest.raises(InputError, match=r"extra `gym`: .*pip install .*\[gym\]'"):
         read_tasks("gym:leg_counting")
 
 

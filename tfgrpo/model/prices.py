@@ -5,6 +5,7 @@ from math import inf, isfinite
 from typing import Protocol
 
 from ..errors import InputError
+from ..extras import install_hint
 from ..records import Usage
 from ..text import shortened
 
@@ -55,7 +56,7 @@ class ListedPrices:
             import genai_prices
         except ImportError:
             raise InputError(
-                "prices are looked up with genai-prices: pip install 'tfgrpo[prices]', or state --price IN/OUT"
+                f"prices are looked up with the extra `prices`: {install_hint('prices')}; or state --price IN/OUT"
             ) from None
         tokens = genai_prices.Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InputError
+from ..extras import install_hint
 from ..hashing import content_id
 from ..text import shortened
 
@@ -144,7 +145,7 @@ def _loaded(path: str | Path, text: str) -> "FileTokenizer":
     try:
         from tokenizers import Tokenizer as FileTokenizer
     except ImportError:
-        raise InputError("--tokenizer needs an extra: pip install 'tfgrpo[tokenizer]'") from None
+        raise InputError(f"--tokenizer needs the extra `tokenizer`: {install_hint('tokenizer')}") from None
     try:
         loaded = FileTokenizer.from_str(text)
     except Exception as error:  # the library raises this very class

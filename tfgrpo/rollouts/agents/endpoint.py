@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from ...errors import InputError, ModelError, TfgrpoError
+from ...extras import install_hint
 from ...model.events import events
 from ...records import JSON, ChatBody
 from ...text import shortened
@@ -95,7 +96,7 @@ async def recording() -> AsyncIterator[RecordingEndpoint]:
     try:
         from aiohttp import web
     except ModuleNotFoundError as error:
-        raise InputError("agents need aiohttp, which is not installed: pip install 'tfgrpo[serve]'") from error
+        raise InputError(f"agents need aiohttp, of the extra `serve`: {install_hint('serve')}") from error
     app = web.Application(client_max_size=LONGEST_REQUEST)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
     with socket.create_server((_LOOPBACK, 0)) as listener:

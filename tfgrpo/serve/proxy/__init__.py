@@ -9,12 +9,13 @@ hop-by-hop headers and Host are the proxy's own.
 """
 
 from ...errors import InputError
+from ...extras import install_hint
 
 try:
     from .app import Limits, Proxy
     from .server import serve
 except ModuleNotFoundError as error:
-    raise InputError(f"the proxy needs {error.name}, which is not installed: pip install 'tfgrpo[serve]'") from error
+    raise InputError(f"the proxy needs {error.name}, of the extra `serve`: {install_hint('serve')}") from error
 from .relay import RelayTarget
 
 __all__ = ["Limits", "Proxy", "RelayTarget", "serve"]

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TypeAlias
 
 from ...errors import InputError
+from ...extras import install_hint
 from ...records import JSON, Task
 
 EXECUTING = frozenset(
@@ -29,7 +30,7 @@ def library() -> ModuleType:
             warnings.simplefilter("ignore")  # of the many libraries that it loads
             return importlib.import_module("reasoning_gym")
     except ImportError as error:
-        raise InputError("tasks of reasoning-gym need an extra: pip install 'tfgrpo[gym]'") from error
+        raise InputError(f"tasks of reasoning-gym need the extra `gym`: {install_hint('gym')}") from error
 
 
 @lru_cache
