@@ -28,6 +28,21 @@ def test_retiring_what_is_served_says_that_it_is_still_served(priors: tuple[Prio
     assert "still holds it" in works("experience", "retire", Experience(TEXT).id).stdout
 
 
+def test_what_becomes_of_an_experience_is_told_to_programs_too(priors: tuple[Prior, Prior]) -> None:
+    def told(*arguments: str) -> JSON:
+        return json.loads(works("experience", *arguments, "--json").stdout)
+
+    added = told("add", "Think twice.")
+    assert (added["text"], added["fate"]) == ("Think twice.", "on trial")
+    edited = told("edit", added["id"], "Think three times.")
+    assert (edited["text"], edited["fate"]) == ("Think three times.", "on trial")
+    refused = told("refuse", edited["id"], "--why", "too slow")
+    assert refused == {"id": edited["id"], "text": "Think three times.", "fate": "refused"}
+    assert told("approve", edited["id"])["fate"] == "on trial"
+    assert told("retire", edited["id"])["served"] is False
+    assert told("retire", Experience(TEXT).id)["served"] is True
+
+
 def test_an_experience_shows_where_it_came_from_and_what_became_of_it(priors: tuple[Prior, Prior]) -> None:
     text = works("experience", "show", Experience(TEXT).id[:9]).stdout
     assert TEXT in text

@@ -2,6 +2,9 @@
 
 import getpass
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -143,3 +146,30 @@ def test_a_decision_carries_the_login_name_unless_another_is_given(
 
     monkeypatch.setattr(getpass, "getuser", nobody)
     one_line(tfgrpo("prior", "rollback"), "--by NAME")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+def test_on_a_terminal_a_person_is_asked_before_the_prior_is_off(
+    priors: tuple[Prior, Prior], answer: str, code: int
+) -> None:
+    works("prior", "rollback")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "tfgrpo", "prior", "rollback"]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        os.write(ours, f"{answer}\n".encode())
+        _, told = process.communicate()
+    os.close(ours)
+    os.close(theirs)
+    assert "Turn it off? [y/N]" in told
+    assert process.returncode == code
+    assert (live() is None) == (answer == "y")
+
+
+def test_a_choice_is_told_to_programs_too(priors: tuple[Prior, Prior]) -> None:
+    first, second = priors
+    used = json.loads(works("prior", "use", first.id, "--json").stdout)
+    assert used == {"prior": first.id, "state": "ungated", "namespace": "default"}
+    back = json.loads(works("prior", "rollback", "--json").stdout)
+    assert back == {"rolled_back": first.id, "prior": second.id, "namespace": "default"}
+    works("prior", "rollback", "--yes")
+    assert live() is None

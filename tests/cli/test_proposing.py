@@ -219,6 +219,8 @@ def test_exported_prompts_can_be_changed_and_used(folder: Path, url: str, model:
     exported = tfgrpo("prompts", "export", "mine")
     assert exported.exit_code == 0, exported.output
     assert {path.stem for path in (folder / "mine").iterdir()} == set(PROMPTS)
+    again = json.loads(tfgrpo("prompts", "export", "mine", "--force", "--json").stdout)
+    assert {Path(path).stem for path in again["files"]} == set(PROMPTS)
     contrast = folder / "mine" / "contrast.md"
     contrast.write_text(contrast.read_text().replace("You turn", "Dear friend, you turn"))
     assert learn(url, "--steps", "1", "--prompts", "mine").exit_code == 0

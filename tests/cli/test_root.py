@@ -98,6 +98,20 @@ def test_every_option_is_explained() -> None:
     assert bare == []
 
 
+SAYS_NOTHING = {"tfgrpo serve", "tfgrpo local serve", "tfgrpo prior export"}
+"""Commands that run until they are stopped, or write what they were asked for and nothing else."""
+
+
+def test_every_command_that_prints_a_result_prints_it_as_json_too() -> None:
+    mute = {
+        name
+        for name, command in commands(main, "tfgrpo")
+        if not isinstance(command, click.Group)
+        and "--json" not in [option for param in command.params for option in param.opts]
+    }
+    assert mute == SAYS_NOTHING
+
+
 def test_the_reference_names_every_command() -> None:
     text = reference()
     assert all(f"## {name}\n" in text for name, _ in commands(main, "tfgrpo"))

@@ -1,5 +1,6 @@
 """The page of a run: its numbers are the store's, its texts are harmless, and it stands alone."""
 
+import json
 import math
 import re
 import sys
@@ -362,6 +363,10 @@ async def test_the_page_is_written_where_it_is_asked_for_over_what_is_there(fold
     assert result.stdout == ""
     assert result.stderr.startswith("r.html: ")
     assert Path("r.html").read_text(encoding="utf-8") == works("report", run.id, "-o", "-").stdout
+    told = json.loads(works("report", run.id, "-o", "r.html", "--json").stdout)
+    assert (told["run"], told["output"], told["bytes"]) == (run.id, "r.html", Path("r.html").stat().st_size)
+    assert told["verdict"]["title"] in Path("r.html").read_text(encoding="utf-8")
+    one_line(tfgrpo("report", run.id, "-o", "-", "--json"), "--json and -o -")
     works("report", run.id)
     assert Path("report.html").exists()
 

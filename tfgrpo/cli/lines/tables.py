@@ -10,6 +10,8 @@ _IDS = ("id", "prior", "run")
 """Columns of ids: never broken over lines, so that they can be copied."""
 _LEAST = 12
 """Characters that any other column can be read at."""
+_WORD = 24
+"""Characters of the longest word that is never broken either: an id in a sentence."""
 _GAP = 2
 """Spaces between two columns."""
 
@@ -33,11 +35,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """The narrowest that a table can be, with ids in one piece and no other column under _LEAST unless it is short."""
+    """The narrowest that a table can be: ids and words in one piece, no other column under _LEAST unless it is short.
+
+    The columns of a table that is too wide are all cut to the same width, so the longest word counts in each.
+    """
     from rich.cells import cell_len
 
     widest = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
-    least = [width if name in _IDS else min(width, _LEAST) for name, width in zip(columns, widest, strict=True)]
+    words = [cell_len(word) for row in rows for cell in row for word in cell.split()]
+    readable = max((word for word in words if word <= _WORD), default=0)
+    least = [
+        width if name in _IDS else min(width, max(_LEAST, readable))
+        for name, width in zip(columns, widest, strict=True)
+    ]
     return sum(least) + _GAP * (len(columns) - 1)
 
 
@@ -59,9 +69,10 @@ def _block(columns: Sequence[str], row: Sequence[str]) -> "Table":
     block = Table.grid(padding=(0, _GAP))
     block.add_column(style="bold", no_wrap=True)
     block.add_column(overflow="fold")
+    width = max(map(len, columns))
     for name, value in zip(columns, row, strict=True):
         if value:
-            block.add_row(name, value)
+            block.add_row(name.ljust(width), value)
     return block
 
 
