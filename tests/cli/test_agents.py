@@ -103,11 +103,11 @@ def test_options_that_make_no_agent_are_refused_at_once(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_command_whose_every_attempt_fails_says_why(folder: Path, url: str) -> None:
+def test_a_command_whose_every_rollout_fails_says_why(folder: Path, url: str) -> None:
     (folder / "agent.py").write_text("print('billing')")
     result = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, "--steps", "1", "--group-size", "2")
     assert result.exit_code == 1
-    assert re.search("every attempt of step 1 failed; the first one: .* made no model call", result.stderr)
+    assert re.search("every rollout of step 1 failed; the first one: .* made no model call", result.stderr)
 
 
 def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

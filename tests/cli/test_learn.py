@@ -112,7 +112,7 @@ def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str
     assert figures["smallest_effect"] > json.loads(learn_gated(url, "--dry-run", "--json").stdout)["smallest_effect"]
 
 
-def test_a_dry_run_knows_how_many_attempts_there_were(task_files: Path, url: str) -> None:
+def test_a_dry_run_knows_how_many_trials_there_were(task_files: Path, url: str) -> None:
     learn_gated(url, "--steps", "1", "--passes", "2")
     assert "gate: attempt 2 on these 16 validation tasks, level 0.0125" in learn_gated(url, "--dry-run").stdout
     assert "gate" not in learn_gated(url, "--dry-run", "--gate", "none").stdout
