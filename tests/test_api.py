@@ -246,7 +246,7 @@ BAD: dict[str, tuple[JSON, dict[str, JSON], str]] = {
     "an agent with a frame": (DICTS, {"agent": shout, "system": "x"}, "system and request shape a plain call"),
     "a ceiling without prices": (DICTS, {"max_usd": 1.0}, 'state it with price="IN/OUT"'),
     "a ceiling of 0": (DICTS, {"max_calls": 0}, "the ceiling on calls is 0; it must be above 0"),
-    "a lone key": (DICTS, {"distiller_api_key": "sk-1"}, "distiller_api_key goes with distiller_base_url"),
+    "a lone key": (DICTS, {"distiller_api_key": "sk-1"}, "(distiller_api_key) goes with distiller_base_url"),
     "a lone embedding": (DICTS, {"embedding_base_url": "x"}, "embedding_base_url goes with embedding_model"),
     "an embedding for nothing": (
         DICTS,

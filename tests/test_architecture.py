@@ -75,7 +75,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "experience", "learn", "local", "prior", "probe", "prompts", "report", "runs", "serve", "store", "tokens",
     ),
     "cli/options": (
-        "__init__", "gathered", "agents", "arms", "embedding", "frame", "settings", "shared", "spending", "splits",
+        "__init__", "gathered", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
         "target", "distiller", "tasks",
     ),
     "cli/lines": ("__init__", "tables", "evaluation", "experiences", "priors", "learning", "demo", "probing", "runs"),

@@ -21,7 +21,7 @@ def test_a_public_name_imports(name: str) -> None:
 
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="OpenAl"):
-        tfgrpo.OpenAl  # type: ignore[attr-defined]  # that is the mistake  # noqa: B018
+        tfgrpo.OpenAl  # noqa: B018
 
 
 def loaded_by(program: str, after: str = "pass") -> set[str]:

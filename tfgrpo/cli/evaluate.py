@@ -1,34 +1,30 @@
 """The command that measures a prior."""
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from .command import TextCommand
-from .endpoints import Endpoints, endpoints
+from .endpoints import named_endpoints
 from .lines.evaluation import evaluation_lines
 from .options.agents import AgentOptions, agent_options
 from .options.arms import ArmOptions, arm_options
 from .options.distiller import DistillerOptions, distiller_options
 from .options.gathered import MEASURE, gathered
 from .options.shared import json_option, named_store, store_options
-from .options.spending import SpendingOptions, spending_options
-from .options.target import Target, read_tokenizer, target_options, tokenizer_option, warn_of_model
+from .options.spending import spending_options
+from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
 from .streams import check_output, tell, write_text
 
 if TYPE_CHECKING:
     from ..evaluation.arms import Evaluation
-    from ..evaluation.held_out import HeldOut
-    from ..evaluation.measure import Measurement
-    from ..records import Snapshot
-    from ..rollouts.rewards.reward import Reward
+    from ..evaluation.wanted import PreparedEvaluation
+    from ..model.budget import Spending
     from ..store import Store
-    from ..tasks.read import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +38,28 @@ class EvalArguments:
     target: Target
     distiller: DistillerOptions
     tokenizer: str | None
-    spending: SpendingOptions
+    spending: "Spending"
     store: str | None
     namespace: str
 
-    def read(self) -> "tuple[TaskSet, Reward]":
-        """The tasks and the reward that scores them; raises InputError where one is not fit for the other."""
-        from ..rollouts.rewards.built_in import check
-
-        found, reward = self.tasks.read()
-        check(reward, found.tasks)
-        return found, reward
-
-    def endpoints(self, snapshot: "Snapshot") -> AbstractContextManager[Endpoints]:
-        """Where its calls go, for the prior that is measured."""
-        named = read_tokenizer(self.tokenizer)
-        return endpoints(self.target.or_model(snapshot.frame.model), self.distiller, self.spending, named)
-
-    def measurement(
-        self, snapshot: "Snapshot", left: "HeldOut", reward: "Reward", there: Endpoints, store: "Store"
-    ) -> "Measurement":
-        """What is to be measured, on the tasks that are left."""
-        from ..evaluation.measure import Measurement
+    def prepared(self, store: "Store") -> "PreparedEvaluation":
+        """What is to be measured, read and checked; raises InputError as its parts do."""
+        from ..evaluation.wanted import WantedEvaluation
         from ..settings import Settings
-        from ..surfaces.chat import prior_for
 
-        return Measurement(
-            left.tasks,
-            reward,
-            self.tasks.reward_name,
-            self.arms.frame(snapshot.frame, there.model),
-            prior_for(snapshot, there.model),
+        return WantedEvaluation(
+            self.tasks.tasks,
+            named_endpoints(self.target, self.distiller, self.tokenizer, self.spending),
+            self.tasks.reward,
             self.namespace,
+            self.arms.prior_id,
             self.arms.repeat,
+            self.arms.temperature,
             self.arms.seed,
-            agent=self.agent.load(),
-            settings=Settings(clip_rewards=self.clip_rewards, **self.agent.settings),
-            sources=self.arms.sources(snapshot.prior, store, self.namespace),
-            distiller=there.distiller,
-            opened=left.opened,
-        )
+            not self.arms.no_written,
+            self.agent.load(),
+            Settings(clip_rewards=self.clip_rewards, **self.agent.settings),
+        ).prepared(store)
 
 
 @click.command("eval", cls=TextCommand)
@@ -108,39 +86,16 @@ def evaluate(*, asked: EvalArguments, save_rollouts: str | None, as_json: bool) 
     """
     import asyncio
 
-    from ..evaluation.held_out import held_out
+    from ..progress import Display
 
     check_output("--save-rollouts", save_rollouts)
-    found, reward = asked.read()
-    with named_store(asked.store) as opened:
-        snapshot, left = asked.arms.snapshot(opened, asked.namespace), held_out(found.tasks, opened, asked.namespace)
-        with asked.endpoints(snapshot) as there:
-            warn_of_model(asked.namespace, opened.namespaces(), snapshot, there.model, measuring=True)
-            wanted = asked.measurement(snapshot, left, reward, there, opened)
-            result = asyncio.run(_measured(wanted, opened, there, _notes(wanted, snapshot, left, asked.arms)))
+    with named_store(asked.store) as opened, asked.prepared(opened).started() as started:
+        result = asyncio.run(started.measure(opened, Display))
     if save_rollouts:
         write_text(save_rollouts, "".join(_rollout_lines(result)))
-    figures = {"prior": wanted.prior.id, "temperature": wanted.frame.temperature, **result.as_json()}
+    measured = started.measurement
+    figures = {"prior": measured.prior.id, "temperature": measured.frame.temperature, **result.as_json()}
     tell(as_json, figures, *evaluation_lines(result))
-
-
-async def _measured(wanted: "Measurement", store: "Store", there: Endpoints, notes: Iterable[str]) -> "Evaluation":
-    """Measure the arms, with a display of how it goes."""
-    from ..evaluation.measure import measure
-
-    async with there.open(wanted.settings, store) as to:
-        for line in notes:
-            to.display.note(line)
-        return await measure(wanted, store, to.upstream, to.display, distiller=to.distiller, budget=there.budget)
-
-
-def _notes(wanted: "Measurement", snapshot: "Snapshot", left: "HeldOut", arms: ArmOptions) -> Iterator[str]:
-    """What is left out, before anything is done."""
-    yield from left.notes
-    if len(wanted.prior.biases) < len(snapshot.prior.biases):
-        yield f"token prior left out: it was learned on {snapshot.frame.model}"
-    if not (wanted.sources or arms.no_written):
-        yield "the arm `written` is left out: no run of this store learned this prior"
 
 
 def _rollout_lines(result: "Evaluation") -> Iterator[str]:

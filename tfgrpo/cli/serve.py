@@ -3,7 +3,7 @@
 import click
 
 from .command import TextCommand
-from .options.shared import store_options
+from .options.shared import key_in, store_options
 from .options.target import endpoint
 
 
@@ -17,15 +17,10 @@ def serve(
     *, upstream: str, host: str, port: int, upstream_key_env: str | None, store: str | None, namespace: str
 ) -> None:
     """An OpenAI-compatible proxy that gives every chat call the live prior."""
-    import os
-
-    from ..errors import InputError
     from ..serve.proxy import serve as serve_proxy
     from ..store import default_store_path
 
-    key = os.environ.get(upstream_key_env) if upstream_key_env else None
-    if upstream_key_env and not key:
-        raise InputError(f"--upstream-key-env: the variable {upstream_key_env} is not set")
+    key = key_in("--upstream-key-env", upstream_key_env)
     with endpoint(upstream, "") as (url, _):
         serve_proxy(
             url or upstream,

@@ -42,7 +42,7 @@ class Endpoint:
     def started(self) -> "Iterator[Endpoint]":
         """The same with the name of its model; starts the embedded one, and stops it on exit."""
         if not self.is_local:
-            if not self.model:
+            if self.model is None:
                 raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")
             yield self
             return
@@ -87,7 +87,7 @@ class Endpoints:
     def __post_init__(self) -> None:
         """Raises InputError for what is said of a model that there is not."""
         if self.distiller.key and not self.distiller.base_url:
-            raise InputError("--distiller-key-env goes with --distiller-base-url")
+            raise InputError("a key of the distiller's own (--distiller-key-env) goes with --distiller-base-url")
         if self.embedding.model is None and (self.embedding.base_url or self.embedding.key):
             given = "--embedding-base-url" if self.embedding.base_url else "--embedding-key-env"
             raise InputError(f"{given} goes with --embedding-model")

@@ -1,8 +1,5 @@
-"""Options that say which model proposes experiences, and what is made of them."""
+"""Options that say which model proposes experiences."""
 
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +8,10 @@ import click
 
 from ...errors import InputError
 from .gathered import ADVANCED, MODEL, gathered, titled
-from .target import endpoint
+from .shared import key_in
 
 if TYPE_CHECKING:
-    from ...model.budget import Budget
-    from ...model.journal import Journal
-    from ...model.upstream import Upstream
-    from ...settings import Settings
+    from ...model.endpoints import Endpoint
 
 
 prompts_option = titled(ADVANCED)(
@@ -37,25 +31,14 @@ class DistillerOptions:
     base_url: str | None
     key_env: str | None
 
-    @contextmanager
-    def endpoint(self, beside: str | None) -> "Iterator[tuple[Elsewhere, str | None]]":
-        """Where the distiller is, and its model's name; starts the embedded model for `local`, and stops it on exit.
+    @property
+    def endpoint(self) -> "Endpoint":
+        """The model that proposes; raises InputError for a key that is not there, or has no endpoint."""
+        from ...model.endpoints import Endpoint
 
-        `beside` is the base URL of the model that learns: a distiller at the same one has no endpoint of its own.
-        """
-        base_url = self.base_url if self.base_url != beside else None
-        if base_url is None:
-            if self.key_env:
-                raise InputError("--distiller-key-env goes with --distiller-base-url")
-            yield Elsewhere(None, None), self.model
-            return
-        key = os.environ.get(self.key_env) if self.key_env else None
-        if self.key_env and not key:
-            raise InputError(f"--distiller-key-env: the variable {self.key_env} is not set")
-        if self.model is None and base_url.partition(":")[0] != "local":
-            raise InputError("which model proposes? Name it with --distiller-model")
-        with endpoint(base_url, self.model) as (url, name):
-            yield Elsewhere(url, key), name
+        if self.key_env and not self.base_url:
+            raise InputError("--distiller-key-env goes with --distiller-base-url")
+        return Endpoint(self.base_url, self.model, key_in("--distiller-key-env", self.key_env))
 
 
 _option = titled(MODEL)
@@ -79,26 +62,3 @@ distiller_options = gathered(
     prefix="distiller_",
 )
 """--distiller-model, --distiller-base-url and --distiller-key-env; the command gets them as `distiller`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """An endpoint of the distiller's own; without a URL it has none."""
-
-    url: str | None
-    key: str | None
-
-    @asynccontextmanager
-    async def open(
-        self, settings: "Settings", journal: "Journal", budget: "Budget | None" = None
-    ) -> "AsyncIterator[Upstream | None]":
-        """The distiller's upstream, under the same journal and budget; None where the model's own serves it."""
-        from ...model.upstream import Upstream
-
-        if self.url is None:
-            yield None
-            return
-        async with Upstream(
-            self.url, api_key=self.key, settings=settings, journal=journal, budget=budget, options="--distiller-"
-        ) as own:
-            yield own

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
-from ...text import is_unicode
 from .gathered import LEARN_FROM, gathered, titled
 
 if TYPE_CHECKING:
@@ -26,15 +25,11 @@ class FrameOptions:
 
     def read(self, model: str) -> "Frame":
         """The request frame for a model; options win over the file. Raises InputError for a file that is none."""
-        from ...records import Frame
+        from ...rollouts.request import request_frame
 
-        fields = _read_request(self.request)
-        told = {"temperature": self.temperature, "top_p": self.top_p}
-        for name, given in told.items():
-            in_file = fields.pop(name, None)
-            told[name] = given if given is not None else in_file
-        sampling = {name: _number(self.request, name, value) for name, value in told.items() if value is not None}
-        return Frame(model, _read(self.system).strip() if self.system else None, fields, **sampling)
+        system, fields = _read(self.system).strip() if self.system else None, _read_request(self.request)
+        source, given = str(self.request), {"temperature": self.temperature, "top_p": self.top_p}
+        return request_frame(model, system, fields, source=source, **given)
 
 
 _option = titled(LEARN_FROM)
@@ -50,15 +45,7 @@ frame_options = gathered(
 """--system, --request, --temperature and --top-p; the command gets them as `frame`."""
 
 
-def _number(path: str | None, name: str, value: "JSON") -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{path}: {name} is {value!r}; it must be a number")
-    return float(value)
-
-
 def _read_request(path: str | None) -> "dict[str, JSON]":
-    from ...settings import RESERVED_FIELDS
-
     if path is None:
         return {}
     try:
@@ -67,10 +54,6 @@ def _read_request(path: str | None) -> "dict[str, JSON]":
         raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
     if not isinstance(fields, dict):
         raise InputError(f'{path}: a request file holds one JSON object, such as {{"max_tokens": 8}}')
-    if not is_unicode(json.dumps(fields, ensure_ascii=False)):
-        raise InputError(f"{path}: it holds half a surrogate pair, which is no character")
-    if refused := sorted(set(fields) & set(RESERVED_FIELDS)):
-        raise InputError(f"{path}: {', '.join(refused)} cannot be set here")
     return fields
 
 

@@ -1,5 +1,6 @@
 """Options that most commands share, and what is made of them."""
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -50,3 +51,11 @@ def named_store(given: str | None, *, create: bool = False) -> "Store":
     from ...store import Store, default_store_path
 
     return Store(default_store_path(given), create=create)
+
+
+def key_in(option: str, name: str | None) -> str | None:
+    """The key in the environment variable that an option names, if it does; InputError where it is not set."""
+    key = os.environ.get(name) if name else None
+    if name and not key:
+        raise InputError(f"{option}: the variable {name} is not set")
+    return key

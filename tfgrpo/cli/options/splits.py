@@ -8,8 +8,7 @@ import click
 from .gathered import GATE, gathered, titled
 
 if TYPE_CHECKING:
-    from ...tasks.read import TaskSet
-    from ...tasks.split import Splits
+    from ...tasks.split import Sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +21,13 @@ class SplitOptions:
     validation_share: float | None
     test_share: float | None
 
-    def splits(self, found: "TaskSet") -> "Splits":
-        """The splits of a run's tasks; raises InputError for a task on two of them, or too few to decide by."""
-        from ...tasks.read import read_tasks
-        from ...tasks.split import Shares, arrange
+    @property
+    def sides(self) -> "Sides":
+        """Where the tasks that decide and those of the test come from."""
+        from ...tasks.split import Sides
 
-        usual, gated = Shares(), self.gate != "none"
-        one_file = gated and self.validation is None and self.test is None
-        shares = Shares(
-            validation=usual.validation if self.validation_share is None else self.validation_share,
-            test=(usual.test if one_file else 0.0) if self.test_share is None else self.test_share,
-        )
-        validation, test = (read_tasks(name) if name else None for name in (self.validation, self.test))
-        return arrange(found, validation, test, shares=shares, gated=gated)
+        gated, validation, test = self.gate != "none", self.validation or None, self.test or None
+        return Sides(gated, validation, test, self.validation_share, self.test_share)
 
 
 _option = titled(GATE)

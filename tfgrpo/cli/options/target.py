@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import InputError
 from .gathered import MODEL, gathered, titled
 
 if TYPE_CHECKING:
@@ -66,23 +65,15 @@ def read_tokenizer(path: str | None) -> "Tokenizer | None":
 @contextmanager
 def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
     """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
-    if base_url is not None and base_url.partition(":")[0] == "local":
-        from ...model.local import upstream
+    from ...model.endpoints import Endpoint
 
-        with upstream(base_url) as (url, own):
-            yield url, model or own
-    elif model is None:
-        raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")
-    else:
-        yield base_url, model
+    with Endpoint(base_url, model).started() as there:
+        yield there.base_url, there.model or ""
 
 
-def warn_of_model(
-    namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str, *, measuring: bool = False
-) -> None:
+def warn_of_model(namespace: str, known: "Iterable[Namespace]", used: "Snapshot | None", model: str) -> None:
     """Say once, on stderr, that a namespace was learned on another model; `used` is the prior in use there, if any."""
     from ...priors.versions import model_notice
 
     if notice := model_notice(namespace, known, used, model):
-        hint = "" if measuring else f"; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}"
-        click.echo(notice + hint, err=True)
+        click.echo(f"{notice}; to re-validate it: tfgrpo eval TASKS --namespace {namespace} --model {model}", err=True)
