@@ -1,6 +1,6 @@
 """The kinds of option, command and group that the command line is made of: click's, with a help that can be read.
 
-An option stands under a title; one that is rare is shown by --help-all alone.
+An option stands under a title; where a command has many, a rare one is shown by --help-all alone.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,15 @@ from ..text import is_unicode
 
 _ALL = "tfgrpo.cli.command.all"
 """Set in a context's `meta` where the help is to show the rare options too."""
+_UNTITLED = "Options"
+_MANY = 15
+"""A command of more options and arguments than these leaves the rare ones to --help-all."""
 
 
 class TitledOption(click.Option):
     """An option that knows its place in the help."""
 
-    def __init__(self, *given: Any, title: str = "Options", rare: bool = False, **more: Any) -> None:
+    def __init__(self, *given: Any, title: str = _UNTITLED, rare: bool = False, **more: Any) -> None:
         super().__init__(*given, **more)
         self.title, self.rare = title, rare
 
@@ -42,7 +45,8 @@ class TextCommand(click.Command):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        if any(isinstance(param, TitledOption) and param.rare for param in self.params):
+        self.abridged = len(self.params) > _MANY and any(getattr(param, "rare", False) for param in self.params)
+        if self.abridged:
             explained = "Show every option, the rare ones too, and exit."
             also: dict[str, Any] = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
             self.params.append(click.Option(["--help-all"], help=explained, **also))
@@ -67,18 +71,15 @@ class TextCommand(click.Command):
 
     def _sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
         """What the help says of each option, by title."""
+        abridged = self.abridged and not ctx.meta.get(_ALL)
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            title = getattr(param, "title", "Options")
-            row = param.get_help_record(ctx)
-            if (
-                row
-                and not isinstance(param, click.Argument)
-                and (ctx.meta.get(_ALL) or not getattr(param, "rare", False))
-            ):
-                sections.setdefault(title, []).append(row)
-        return {**{title: rows for title, rows in sections.items() if title != "Options"},
-                "Options": sections.get("Options", [])}  # fmt: skip
+            if isinstance(param, click.Argument) or (abridged and getattr(param, "rare", False)):
+                continue
+            if row := param.get_help_record(ctx):
+                sections.setdefault(getattr(param, "title", _UNTITLED), []).append(row)
+        sections[_UNTITLED] = sections.pop(_UNTITLED, [])  # to the end
+        return sections
 
 
 class TextGroup(click.Group):
