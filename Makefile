@@ -1,12 +1,13 @@
 # Two doors for people: `make demo` and `make test`. Both set up .venv from nothing but Python 3.11+, pip and make.
 
 BIN := .venv/bin
+EXTRAS := local,prices,report,serve,tokenizer
 DOCS := README.md docs/architecture.md docs/cli.md docs/store.md
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check lowest format docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/tfgrpo demo
@@ -24,6 +25,10 @@ check: .venv/dev.stamp
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under 90
 
+# The tests on the oldest versions that pyproject.toml allows, but for those on the embedded model.
+lowest: .venv-lowest/dev.stamp
+	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not model" -p no:cacheprovider
+
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -33,7 +38,7 @@ docs: .venv/dev.stamp
 	$(BIN)/cog -r -I . $(DOCS)
 
 clean:
-	rm -rf .venv dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest dist .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 # A .venv whose Python is gone is made anew; one that works is kept, whoever made it.
 $(BIN)/python:
@@ -48,6 +53,13 @@ $(BIN)/python:
 	touch $@
 
 .venv/dev.stamp: .venv/demo.stamp
-	$(BIN)/python -m pip install --quiet --group dev
-	$(BIN)/python -m pip install --quiet --group gym || echo "no reasoning-gym (it needs a C compiler): two tests will skip"
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[gym]' || echo "no reasoning-gym (it needs a C compiler): two tests will skip"
+	touch $@
+
+# On the oldest Python too: versions from before a Python are not built for it.
+.venv-lowest/dev.stamp: pyproject.toml .venv/demo.stamp
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --seed --python 3.11 .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[$(EXTRAS)]' --group dev
 	touch $@

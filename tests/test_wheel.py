@@ -53,6 +53,27 @@ def test_the_wheel_carries_its_licence_and_its_command(wheel: Path) -> None:
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= beside
 
 
+def test_a_missing_extra_is_installed_from_the_wheel_that_the_package_is_from(wheel: Path, tmp_path: Path) -> None:
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--target",
+        tmp_path,
+        wheel,
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    source = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tfgrpo.extras import *; print(install_hint('gym'))"
+    )
+    ran = subprocess.run([sys.executable, "-P", "-c", source], capture_output=True, text=True, check=True)
+    assert ran.stdout.endswith(f"pip install '{wheel}[gym]'\n")
+
+
 def test_prompts_and_migrations_are_found_in_the_wheel(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, TypedDict
 import httpx2
 import openai
 
-from .serve.source import PriorSource, prior_source
-from .serve.wire import send_with_prior, send_with_prior_async
-
 if TYPE_CHECKING:
     from typing import Unpack
 
     from openai._provider import _Provider
     from openai._types import HttpxSendArgs
     from openai.auth import WorkloadIdentity, X509WorkloadIdentity
+
+    from .serve.source import PriorSource
 
 
 class _Options(TypedDict, total=False):
@@ -38,7 +37,7 @@ class _Options(TypedDict, total=False):
     webhook_secret: str | None
     provider: "_Provider | None"
     base_url: str | httpx2.URL | openai.NotGiven | None
-    data_residency: openai.DataResidency | None
+    data_residency: "openai.DataResidency | None"  # older versions have none
     websocket_base_url: str | httpx2.URL | None
     timeout: float | openai.Timeout | openai.NotGiven | None
     max_retries: int
@@ -61,13 +60,13 @@ class AsyncClientOptions(_Options, total=False):
 
 
 if not all(hasattr(sdk, "_send_request") for sdk in (openai.OpenAI, openai.AsyncOpenAI)):
-    raise ImportError(f"tfgrpo cannot add a prior to openai {openai.__version__}: install 'openai>=3.54,<4'")
+    raise ImportError(f"tfgrpo cannot add a prior to openai {openai.__version__}: install 'openai>=3,<4'")
 
 
 class OpenAI(openai.OpenAI):
     """`openai.OpenAI` with the live prior of a namespace in every chat completion."""
 
-    tfgrpo: PriorSource
+    tfgrpo: "PriorSource"
     """Where the prior comes from: `.prior` and `.current()` tell what is in force."""
 
     def __init__(
@@ -75,15 +74,19 @@ class OpenAI(openai.OpenAI):
         *,
         store: str | Path | None = None,
         namespace: str | None = None,
-        _source: PriorSource | None = None,
+        _source: "PriorSource | None" = None,
         **options: "Unpack[ClientOptions]",
     ) -> None:
+        from .serve.source import prior_source  # here and below: the import of a client takes as long as the SDK's
+
         self.tfgrpo = _source or prior_source(store, namespace)
         super().__init__(**options)
 
     def _send_request(
         self, request: httpx2.Request, *, stream: bool, **kwargs: "Unpack[HttpxSendArgs]"
     ) -> httpx2.Response:
+        from .serve.wire import send_with_prior
+
         return send_with_prior(request, self.tfgrpo, partial(super()._send_request, stream=stream, **kwargs))
 
     if not TYPE_CHECKING:  # for editors and type checkers the SDK's own signature stays
@@ -98,7 +101,7 @@ class OpenAI(openai.OpenAI):
 class AsyncOpenAI(openai.AsyncOpenAI):
     """`openai.AsyncOpenAI` with the live prior of a namespace in every chat completion."""
 
-    tfgrpo: PriorSource
+    tfgrpo: "PriorSource"
     """Where the prior comes from: `.prior` and `.current()` tell what is in force."""
 
     def __init__(
@@ -106,15 +109,19 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         *,
         store: str | Path | None = None,
         namespace: str | None = None,
-        _source: PriorSource | None = None,
+        _source: "PriorSource | None" = None,
         **options: "Unpack[AsyncClientOptions]",
     ) -> None:
+        from .serve.source import prior_source  # here and below: the import of a client takes as long as the SDK's
+
         self.tfgrpo = _source or prior_source(store, namespace)
         super().__init__(**options)
 
     async def _send_request(
         self, request: httpx2.Request, *, stream: bool, **kwargs: "Unpack[HttpxSendArgs]"
     ) -> httpx2.Response:
+        from .serve.wire import send_with_prior_async
+
         send = partial(super()._send_request, stream=stream, **kwargs)
         return await send_with_prior_async(request, self.tfgrpo, send)
 
