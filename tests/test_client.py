@@ -218,7 +218,7 @@ def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
 @pytest.mark.parametrize(("ours", "theirs"), [(ClientOptions, openai.OpenAI), (AsyncClientOptions, openai.AsyncOpenAI)])
 def test_the_constructors_offer_all_that_the_sdks_do(ours: type, theirs: type) -> None:
     taken = {name for name in inspect.signature(theirs).parameters if not name.startswith("_")}
-    assert set(ours.__annotations__) == taken
+    assert taken <= set(ours.__annotations__)  # an older SDK takes fewer
 
 
 def test_an_unknown_option_is_refused_as_by_the_sdk() -> None:
