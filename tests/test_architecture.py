@@ -72,7 +72,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
-        "experience", "learn", "local", "prior", "probe", "prompts", "report", "runs", "serve", "store", "tokens",
+        "experience", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "runs", "serve", "store",
+        "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",

@@ -10,6 +10,7 @@ from ...text import is_unicode
 from .gathered import together
 
 if TYPE_CHECKING:
+    from ...records import Prior
     from ...store import Store
 
 
@@ -59,3 +60,12 @@ def key_in(option: str, name: str | None) -> str | None:
     if name and not key:
         raise InputError(f"{option}: the variable {name} is not set")
     return key
+
+
+def named_prior(store: "Store", namespace: str, prior_id: str | None) -> "Prior":
+    """The prior with this id, else the live one."""
+    if prior_id is not None:
+        return store.prior(prior_id)
+    if (snapshot := store.live(namespace)) is None:
+        raise InputError(f"no prior is live in namespace {namespace}; tfgrpo prior list shows what there is")
+    return snapshot.prior
