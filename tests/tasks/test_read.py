@@ -3,6 +3,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError
-from tfgrpo.records import Task
-from tfgrpo.tasks.read import TaskSet, read_tasks
+from tfgrpo.records import JSON, Task
+from tfgrpo.tasks.read import TaskSet, read_tasks, tasks_of
 
 Writer = Callable[[str, str | bytes], str]
 
@@ -266,3 +267,36 @@ def test_what_is_written_as_csv_is_read_back(pairs: list[tuple[str, str]]) -> No
     with pytest.MonkeyPatch.context() as patch:
         found = read_stdin(file.getvalue().encode(), patch)
     assert [(task.input, task.answer) for task in found.tasks] == list(dict.fromkeys(pairs))
+
+
+DICTS = [{"question": "2 + 2", "label": 4}, {"messages": [{"role": "user", "content": "hi"}], "id": "b", "kind": "x"}]
+
+
+def test_dicts_and_tasks_are_read_by_the_rules_of_files(write: Writer) -> None:
+    name = write("t.jsonl", "\n".join(json.dumps(entry) for entry in DICTS))
+    found = tasks_of(DICTS)
+    assert found.tasks == read_tasks(name).tasks == tasks_of(Path(name)).tasks == tasks_of(name).tasks
+    assert (found.source, found.places) == ("tasks", ("item 1", "item 2"))
+    again = tasks_of(iter([*found.tasks, DICTS[0]]), "validation")
+    assert (again.source, [task.count for task in again.tasks], again.duplicates) == ("validation", [2, 1], 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ([{"input": "a"}, {"answer": "b"}], "tasks, item 2: no input; name it input, "),
+        ([{1: "a"}], "tasks, item 1: no input; name it input, question, prompt or messages; fields seen: 1"),
+        ([{"input": "a", "id": 1}, Task("b", metadata={"id": 1})], "tasks: item 1 and item 2 share the id '1'"),
+        ([{"input": "a", "answer": date(2026, 1, 1)}], "tasks, item 1: a value that JSON cannot carry (Object of type"),
+        (["a"], "tasks, item 1: expected an object with an input, read a"),
+        ([], "tasks holds no tasks; one looks like {"),
+        ({"input": "a"}, "tasks must be a path, gym:FAMILY, or a list of dicts or Tasks, and it is dict"),
+        (b"t.jsonl", "and it is bytes"),
+        (None, "and it is NoneType"),
+    ],
+)
+def test_what_is_no_list_of_tasks_is_one_line_that_names_the_item(source: JSON, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        tasks_of(source)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError
 from tfgrpo.records import Task
-from tfgrpo.tasks.read import TaskSet, read_tasks
-from tfgrpo.tasks.split import Shares, Splits, arrange, split
+from tfgrpo.tasks.read import TaskSet, read_tasks, tasks_of
+from tfgrpo.tasks.split import Shares, Sides, Splits, arrange, split
 from tfgrpo.text import counted
 
 HUNDREDS = TaskSet(tuple(Task(f"{number} + 1", number + 1) for number in range(400)), "sums.jsonl")
@@ -152,3 +152,20 @@ def test_without_a_gate_every_task_teaches_unless_it_is_for_the_test() -> None:
     assert arrange(few, test=test, shares=Shares(), gated=False) == Splits(few.tasks, (), test.tasks)
     message = refusal(lambda: arrange(few, numbered("val.jsonl", 10, 9), shares=Shares(), gated=False))
     assert message.startswith("val.jsonl is for the gate, which --gate none leaves out")
+
+
+def test_sides_are_parts_of_the_tasks_unless_they_are_given() -> None:
+    found = tasks_of([{"input": f"question {number}"} for number in range(60)])
+    others = [{"input": f"other {number}"} for number in range(6)]
+    usual = Sides().splits(found)
+    assert usual == split(found)
+    assert all((usual.train, usual.validation, usual.test))
+    given = Sides(validation=others).splits(found)
+    assert (len(given.train), len(given.validation), given.test) == (60, 6, ())
+    tested = Sides(test=others).splits(found)
+    assert len(tested.test) == 6
+    assert len(tested.train) + len(tested.validation) == 60
+    assert Sides(gated=False).splits(found) == Splits(found.tasks)
+    assert len(Sides(gated=False, test_share=0.5).splits(found).test) > 20
+    with pytest.raises(InputError, match=r"^validation, item 1: no input"):
+        Sides(validation=[{"x": 1}]).splits(found)
