@@ -1,5 +1,6 @@
 """A store with a live prior in it, for the tests of what carries priors to a model."""
 
+import json
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from tfgrpo.records import Experience, Frame, Prior, PriorState, TokenBias
 from tfgrpo.store import Store
 
 MODEL = "fake"
+BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Où est ma facture ?"}]}
 TEXT = "When a queue is asked for, reply with its code only."
 PRIOR = Prior(
     experiences=(Experience(TEXT),),
@@ -43,3 +45,8 @@ def _empty_store() -> bytes:
         path = Path(folder) / "empty.db"
         Store(path).close()
         return path.read_bytes()
+
+
+def sdk_json(value: object) -> bytes:
+    """JSON as the SDK writes it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
