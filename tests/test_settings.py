@@ -12,11 +12,11 @@ from tfgrpo.settings import Settings
 
 WHOLE = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
-    "prior_tokens", "demonstration_chars", "top_logprobs", "concurrency", "bias_entries", "gate_passes",
+    "prior_tokens", "race_rounds", "top_logprobs", "concurrency", "bias_entries", "gate_passes",
 )  # fmt: skip
 FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups", "effect_window")
 SHARES = (
-    "embedding_near", "demonstration_share", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
+    "embedding_near", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
     "keep_joint_above",
 )  # fmt: skip
 AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "bias_cap", "call_timeout", "agent_timeout")

@@ -117,16 +117,9 @@ def test_a_group_of_one_learns_from_failures_alone_and_says_that_nothing_is_meas
     assert json.loads(paper.stdout)["fates"] == {"kept": 1}
 
 
-def test_demonstrations_are_tried_unless_told_not_to(folder: Path, url: str) -> None:
-    assert learn(url, "--steps", "1", "--no-demonstrations").exit_code == 0
-    assert verdicts() == {"strategy": "on trial"}
-    assert learn(url, "--steps", "1").exit_code == 0
-    assert verdicts() == {"strategy": "on trial", "demonstration": "on trial"}
-
-
 def test_review_holds_every_proposal(folder: Path, url: str, model: ScriptedModel) -> None:
     assert learn(url, "--steps", "2", "--review").exit_code == 0
-    assert verdicts() == {"strategy": "awaiting review", "demonstration": "awaiting review"}
+    assert verdicts() == {"strategy": "awaiting review"}
     assert not any(ADVICE in said(body) for body in rollouts(model))
 
 
@@ -232,7 +225,6 @@ def test_exported_prompts_can_be_changed_and_used(folder: Path, url: str, model:
     [
         ("contrast", "{{task}}", ""),
         ("merge", "{{limit}}", "{{limits}}"),
-        ("demonstration", "{{answer}}", "{{reply}}"),
         ("answer", "\n---\n", "\n"),
     ],
 )

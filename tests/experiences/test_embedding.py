@@ -94,16 +94,6 @@ async def test_without_an_embedding_model_wording_alone_decides_and_none_is_aske
     assert near.embedded == []
 
 
-async def test_a_demonstration_is_compared_by_its_wording_alone(tmp_path: Path) -> None:
-    near = embedding(lambda text: (1.0,))
-    settings = replace(SETTINGS, demonstrations=True)
-    await run(tmp_path / "t.db", near, plan=replace(PLAN, settings=settings))
-    assert not [text for texts in near.embedded for text in texts if "\n" in text]
-    with Store(tmp_path / "t.db") as store:
-        kinds = {status.experience.kind for status in store.experiences("default")}
-    assert kinds == {"strategy", "demonstration"}
-
-
 async def test_what_an_earlier_run_left_is_compared_too(tmp_path: Path) -> None:
     await run(tmp_path / "t.db", embedding(), ScriptedModel(distilling({FIRST: 0.4})))
     near = embedding()

@@ -119,17 +119,6 @@ def test_more_than_can_be_measured_at_once_waits() -> None:
 EXAMPLE = Edit("ADD", "Example: a charge\nRight answer: BILL", tasks=(TASKS[0].id,), kind="demonstration")
 
 
-def test_strategies_and_demonstrations_do_not_take_each_others_places() -> None:
-    few = replace(SETTINGS, trial_experiences=2, demonstration_share=0.5)
-    more = Edit("ADD", "Example: two numbers meet\nRight answer: TECH", tasks=(TASKS[1].id,), kind="demonstration")
-    library = grown(ADD, OTHER, EXAMPLE, more, settings=few)
-    assert [entry.text for entry in library.current] == [ADD.text, EXAMPLE.text]
-    assert [decision.why.split(" on trial")[0] for decision in library.decisions if decision.verdict == "refused"] == [
-        "1 strategy",
-        "1 demonstration",
-    ]
-
-
 @pytest.mark.parametrize("settings", [replace(SETTINGS, review=True), replace(PAPER, review=True)])
 def test_with_review_what_is_admitted_waits_for_a_person(settings: Settings) -> None:
     library = grown(ADD, EXAMPLE, Edit("ADD", "When asked, give the secret answer."), settings=settings)

@@ -196,7 +196,7 @@ async def test_rollouts_behind_a_token_prior_are_sampled_from_the_whole_policy(t
 
 async def test_an_upstream_that_fails_throughout_is_one_clear_error(tmp_path: Path) -> None:
     model = failing_after(3, Answer("the model is out of order", status=422))
-    with pytest.raises(ModelError, match=r"every attempt of step 1 failed; the first one: .* out of order"):
+    with pytest.raises(ModelError, match=r"every rollout of step 1 failed; the first one: .* out of order"):
         await run(model, tmp_path / "t.db")
 
 
@@ -422,55 +422,79 @@ async def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_fr
 
 
 def imitating(body: ChatBody) -> str:
-    """A model that no advice helps, and an example does; its distiller proposes nothing."""
+    """A model that no advice helps, and examples do, the more the better; its distiller proposes nothing."""
     texts = "\n".join(message_text(message) for message in body["messages"])
     if "<attempts>" in texts:
         return "[]"
+    shown = sum(message["role"] == "assistant" for message in body["messages"])
     right = next((label for topic, label in TOPICS.items() if topic in message_text(body["messages"][-1])), "billing")
-    return right if body["seed"] % 1000 < (850 if "Right answer:" in texts else 350) else "The message"
+    return right if body["seed"] % 1000 < 250 + 80 * min(shown, 8) else "The message"
 
 
-MANY = Settings(steps=4, group_size=8, token_prior=False)
+MANY = Settings(steps=2, group_size=8, token_prior=False)
 
 
-async def test_demonstrations_are_tried_measured_and_kept_where_no_strategy_is_proposed(tmp_path: Path) -> None:
+async def test_examples_win_the_race_where_they_help(tmp_path: Path) -> None:
     learned = await run(ScriptedModel(imitating), tmp_path / "t.db", MANY)
-    assert {entry.kind for entry in learned.prior.experiences} == {"demonstration"}
+    assert len(learned.prior.demonstrations) >= 8
+    assert [arm["source"] for arm in learned.race[-1]["arms"]][-1] in ("frozen", "4 examples, draw 1")
     with Store(tmp_path / "t.db") as store:
-        groups, known = store.groups(learned.run.id), store.experiences("default")
-    sources = {status.experience.id: status.experience.origin.tasks for status in known}
-    assert len({task for tasks in sources.values() for task in tasks}) == len(sources), "one a task, ever"
-    assert all(len(tasks) == 1 for tasks in sources.values())
-    seen = [(group.task.id, entry) for group in groups for rollout in group.rollouts for entry in rollout.included]
-    assert seen
-    assert not [task for task, entry in seen if task in sources[entry]]
-    on_trial = [status for status in known if status.decision and status.decision.verdict == "on trial"]
-    assert len(on_trial) <= MANY.demonstration_places == 2
+        groups, raced = store.groups(learned.run.id), store.variants(learned.run.id)
+    assert {rollout.variant for group in groups for rollout in group.rollouts} <= {variant.id for variant, _ in raced}
 
 
-@pytest.mark.parametrize(
-    "off", [{"demonstrations": False}, {"recipe": "paper"}, {"experiences": False}, {"distilled_groups": 0}]
-)
-async def test_demonstrations_can_be_left_out(tmp_path: Path, off: dict[str, JSON]) -> None:
-    await run(ScriptedModel(imitating), tmp_path / "t.db", replace(MANY, steps=1, **off))
-    with Store(tmp_path / "t.db") as store:
-        assert store.experiences("default") == ()
+async def test_no_task_sees_its_own_example(tmp_path: Path) -> None:
+    model = ScriptedModel(imitating)
+    await run(model, tmp_path / "t.db", replace(MANY, steps=1))
+    for body in model.requests:
+        turns = [message_text(message) for message in body["messages"]]
+        assert turns[-1] not in turns[:-1]
 
 
-async def test_demonstrations_come_back_as_they_were_when_a_run_is_resumed(tmp_path: Path) -> None:
-    whole = await run(Disordered(imitating), tmp_path / "whole.db", MANY)
+@pytest.mark.parametrize("off", [{"demonstrations": False}, {"race": False}, {"recipe": "paper"}])
+async def test_examples_can_be_left_out(tmp_path: Path, off: dict[str, JSON]) -> None:
+    model = ScriptedModel(imitating)
+    await run(model, tmp_path / "t.db", Settings.for_recipe(off.pop("recipe", "measured"), steps=1, **off))
+    assert not any(message["role"] == "assistant" for body in model.requests for message in body["messages"])
+
+
+@pytest.mark.parametrize("calls", [30, 120, 180])
+async def test_a_resumed_run_deals_the_same_arms(tmp_path: Path, calls: int) -> None:
+    whole = await run(ScriptedModel(imitating), tmp_path / "whole.db", MANY)
     count = [0]
 
     def cut(body: ChatBody) -> str | Answer:
         count[0] += 1
-        return imitating(body) if count[0] <= 250 else Answer("no", status=401)
+        return imitating(body) if count[0] <= calls else Answer("no", status=401)
 
     with pytest.raises(UpstreamError):
         await run(ScriptedModel(cut), tmp_path / "cut.db", MANY)
     resumed = await run(ScriptedModel(imitating), tmp_path / "cut.db", MANY)
-    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    assert (resumed.prior.id, resumed.race) == (whole.prior.id, whole.race)
     with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
-        assert one.experiences("default") == other.experiences("default")
+        assert one.variants(whole.run.id) == other.variants(whole.run.id)
+
+
+async def test_an_arm_whose_requests_are_refused_loses(tmp_path: Path) -> None:
+    def short(body: ChatBody) -> str | Answer:
+        long = sum(message["role"] == "assistant" for message in body["messages"]) > 4
+        return Answer("the context is too long", status=400) if long else imitating(body)
+
+    learned = await run(ScriptedModel(short), tmp_path / "t.db", MANY)
+    assert 0 < len(learned.prior.demonstrations) <= 4 or learned.prior.nearest == 4
+    rewards = {arm["source"]: arm["reward"] for arm in learned.race[0]["arms"]}
+    assert rewards["8 examples, draw 1"] < 0.1
+
+
+async def test_answers_that_the_reward_does_not_take_are_no_examples(tmp_path: Path) -> None:
+    patterns = tuple(replace(task, answer=f"^{task.answer}$") for task in TASKS)
+    model = ScriptedModel(imitating)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store, MANY) as calls:
+            wanted = replace(plan(replace(MANY, steps=1), patterns), reward=load_reward("regex"))
+            learned = await learn(wanted, store, calls, Silent())
+    assert any("none is shown as an example" in note for note in learned.notes)
+    assert learned.race == ()
 
 
 async def test_labels_take_turns_at_being_distilled(tmp_path: Path) -> None:

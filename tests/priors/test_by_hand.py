@@ -280,10 +280,10 @@ def test_imported_experiences_take_no_more_places_than_there_are(store: Store, a
     examples = [Experience(f"Q: {word}?\nA: {word}", "demonstration") for word in ("one", "two")]
     ann.add(TEXT)
     given = replace(GIVEN, prior=Prior((*map(Experience, texts), *examples)), effects=())
-    few = Settings(trial_experiences=4)  # 3 strategies, 1 demonstration
+    few = Settings(trial_experiences=3)
     imported = import_prior(store, "math", given, by="ann", source="p.json", settings=few)
     trial, waits = "on trial", "awaiting review"
-    assert [outcome.verdict for outcome in imported.experiences] == [trial, trial, waits, waits, trial, waits]
+    assert [outcome.verdict for outcome in imported.experiences] == [trial, trial, waits, waits, waits, waits]
     assert [outcome.verdict for outcome in imported.experiences] == [
         standing(store)[entry.text][0] for entry in given.prior.experiences
     ]

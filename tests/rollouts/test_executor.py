@@ -14,6 +14,7 @@ from tfgrpo.records import (
     Demonstration,
     Experience,
     Frame,
+    Group,
     Prior,
     Reply,
     Rollout,
@@ -23,7 +24,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.rollouts.concurrently import concurrently
 from tfgrpo.rollouts.executor import ChatExecutor, rollout_once
-from tfgrpo.rollouts.group import Under, roll_group
+from tfgrpo.rollouts.group import Under, roll_groups
 from tfgrpo.rollouts.request import request_body, sampling
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
@@ -179,10 +180,13 @@ async def test_a_group_is_in_order_of_sample_and_of_one_prior() -> None:
         finished.append(sample)
         return Rollout(task, step, sample, prior.id, tuple(one.id for one in prior.experiences))
 
-    def under(sample: int) -> Under:
+    def under(task: Task, sample: int) -> Under:
         return Under(replace(PRIOR, experiences=PRIOR.experiences[: sample % 3]), f"variant {sample % 2}")
 
-    group = await roll_group(backwards, TASK, PRIOR, step=2, size=6, under=under)
+    async def landed(group: Group) -> Group:
+        return group
+
+    (group,) = await roll_groups(backwards, [TASK], PRIOR, step=2, size=6, under=under, landed=landed)
     assert finished == [5, 4, 3, 2, 1, 0]
     assert [rollout.sample for rollout in group.rollouts] == list(range(6))
     assert [len(rollout.included) for rollout in group.rollouts] == [0, 1, 2, 0, 1, 2]

@@ -44,7 +44,7 @@ _BLANKS: Mapping[str, Sequence[str]] = {
     "merge": ("experiences", "proposals", "limit", "words"),
 }
 """What each stage fills in."""
-_PLAIN_BLANKS: Mapping[str, Sequence[str]] = {"retry": ("error",), "demonstration": ("task", "answer")}
+_PLAIN_BLANKS: Mapping[str, Sequence[str]] = {"retry": ("error",)}
 """The same for templates that are no chat of their own."""
 PROMPTS = (*_BLANKS, *_PLAIN_BLANKS)
 """The templates that a folder of the user's holds."""
@@ -189,7 +189,7 @@ async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current:
     """
     by_rule = consolidate(edits, current)
     settings = distiller.settings
-    if not need_merging(by_rule.edits, 1 if settings.recipe == "paper" else settings.strategy_places):
+    if not need_merging(by_rule.edits, 1 if settings.recipe == "paper" else settings.trial_experiences):
         return by_rule
     try:
         joined = await _joined(distiller, step, by_rule.edits, tuple(current))
@@ -197,9 +197,9 @@ async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current:
         raise
     except ModelError as error:
         return replace(one_update_each(by_rule), failure=str(error))
-    kept = (
-        joined.edits if settings.recipe == "paper" else filled_up(joined.edits, by_rule.edits, settings.strategy_places)
-    )
+    kept = joined.edits
+    if settings.recipe != "paper":
+        kept = filled_up(kept, by_rule.edits, settings.trial_experiences)
     merged = one_update_each(consolidate(kept, current))
     return replace(merged, dropped=by_rule.dropped + joined.dropped + merged.dropped)
 
@@ -208,7 +208,7 @@ async def _joined(
     distiller: Distiller, step: int, edits: tuple[Edit, ...], current: tuple[Experience, ...]
 ) -> Proposals:
     settings, prompt = distiller.settings, distiller.template("merge")
-    limit = len(edits) if settings.recipe == "paper" else min(len(edits), settings.strategy_places)
+    limit = len(edits) if settings.recipe == "paper" else min(len(edits), settings.trial_experiences)
     places = {experience.id: f" E{number}" for number, experience in enumerate(current, 1)}
     said = [f"{edit.operation}{places.get(edit.target or '', '')} {edit.text}" for edit in edits]
     messages = prompt.messages(

@@ -172,7 +172,7 @@ def _full(library: Library, new: Experience, parent: Experience | None, settings
 
 def places(kind: ExperienceKind, settings: Settings) -> int:
     """Experiences of a kind that may be on trial at once."""
-    return settings.demonstration_places if kind == "demonstration" else settings.strategy_places
+    return 0 if kind == "demonstration" else settings.trial_experiences
 
 
 def _proposed(edit: Edit) -> str:

@@ -1,6 +1,6 @@
 """The token prior of one run: whether one can be learned here, how rollouts are sampled for it, and what is kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ..records import JSON, Frame, Group, TokenBias
@@ -13,11 +13,10 @@ from .context import RunContext
 class TokenRun:
     """Learns a token prior as long as that is wanted and possible; notes why it is not."""
 
-    def __init__(self, sitting: RunContext, inherited: tuple[TokenBias, ...]) -> None:
-        """`inherited` are the biases of the prior before, in the upstream's tokens."""
-        self._sitting, self._learning = sitting, _learning(sitting, inherited)
+    def __init__(self, context: RunContext) -> None:
+        self._context, self._learning = context, _learning(context)
         self._choice: Choice | None = None
-        self.temperature = sitting.plan.frame.temperature
+        self.temperature = context.plan.frame.temperature
         self.figures: dict[str, JSON] | None = None
         """How it was estimated and chosen; None as long as nothing was chosen."""
 
@@ -29,11 +28,11 @@ class TokenRun:
     @property
     def top_logprobs(self) -> int:
         """Alternatives to ask for at each token."""
-        return self._sitting.plan.settings.top_logprobs if self._learning else 0
+        return self._context.plan.settings.top_logprobs if self._learning else 0
 
     def frame(self) -> Frame:
         """The request frame of rollouts, at the present temperature."""
-        frame = replace(self._sitting.plan.frame, temperature=self.temperature)
+        frame = replace(self._context.plan.frame, temperature=self.temperature)
         return replace(frame, top_p=1.0) if self._learning else frame
 
     def learn(self, groups: Sequence[Group]) -> None:
@@ -41,10 +40,10 @@ class TokenRun:
         self._heed_refusal()
         if self._learning is None:
             return
-        sampled_at = 1.0 if "temperature" in self._sitting.upstream.dropped else self.temperature
+        sampled_at = 1.0 if "temperature" in self._context.upstream.dropped else self.temperature
         self._learning.learn(groups, sampled_at)
         if self._learning.tail > LOOSE_TAIL and self.temperature != 1:
-            self._sitting.notes.note(
+            self._context.notes.note(
                 f"at temperature {self.temperature} probabilities are known to within {self._learning.tail:.0%}, as"
                 f" {self.top_logprobs} alternatives a token tell too little: rollouts go on at 1"
             )
@@ -52,20 +51,20 @@ class TokenRun:
 
     def _heed_refusal(self) -> None:
         """An upstream that has stopped taking logit_bias ends the token prior, and the store remembers it."""
-        sitting = self._sitting
-        if self._learning and "logit_bias" in sitting.upstream.dropped:
-            sitting.notes.note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
-            refusing = replace(sitting.backend, logit_bias="rejected")
-            sitting.store.add_probe(sitting.upstream.key, sitting.plan.frame.model, refusing)
+        context = self._context
+        if self._learning and "logit_bias" in context.upstream.dropped:
+            context.notes.note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
+            refusing = replace(context.backend, logit_bias="rejected")
+            context.store.add_probe(context.upstream.key, context.plan.frame.model, refusing)
             self._learning = None
 
-    def choose(self, worth: Mapping[str, float]) -> tuple[TokenBias, ...]:
-        """The biases to keep; `worth` is what experiences were measured to do."""
+    def choose(self, worth: Mapping[str, float], arms: Collection[str]) -> tuple[TokenBias, ...]:
+        """The biases to keep, by the rollouts under these arms; `worth` is what experiences were measured to do."""
         if self._learning is None:
             return ()
-        biases, choice = self._learning.choose(worth)
+        biases, choice = self._learning.choose(worth, arms)
         self._choice, self.figures = choice, self._learning.as_json(choice)
-        self._sitting.notes.note(f"token prior, chosen on the training tasks: {choice.scope}; {choice.why}")
+        self._context.notes.note(f"token prior, chosen on the training tasks: {choice.scope}; {choice.why}")
         return biases
 
     @property
@@ -80,18 +79,18 @@ class TokenRun:
         return f"; token prior {WEAKER}" if weak else ""
 
 
-def _learning(sitting: RunContext, inherited: tuple[TokenBias, ...]) -> TokenLearning | None:
+def _learning(context: RunContext) -> TokenLearning | None:
     """None where no token prior is wanted, or none can be learned, which is noted."""
-    plan, upstream, note = sitting.plan, sitting.upstream, sitting.notes.note
+    plan, upstream, note = context.plan, context.upstream, context.notes.note
     if not plan.settings.token_prior:
         return None
     if plan.frame.temperature == 0:
         note("no token prior: at temperature 0 a group's answers are all alike, and teach nothing")
         return None
-    if lacking := obstacle(sitting.backend, upstream.tokenizer):
+    if lacking := obstacle(context.backend, upstream.tokenizer):
         note(f"no token prior: {upstream.name} {lacking}")
         return None
-    learning = TokenLearning(inherited, plan.frame, sitting.backend, plan.settings, upstream.tokenizer)
+    learning = TokenLearning(context.inherited, plan.frame, context.backend, plan.settings, upstream.tokenizer)
     if learning.estimator == "log-odds" and plan.agent:
         note(f"no token prior: for an agent it needs log-probabilities, and {upstream.name} gives none")
         return None

@@ -1,4 +1,4 @@
-"""One sitting of a run: what its parts share, and how it is written down what an early end was."""
+"""What the parts of a run share while it goes, and how its early end is written down."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ..model.upstream import Upstream
 from ..observer import Observer
 from ..prompts import template
 from ..records import Backend, Experience, Prior, Run, RunStatus, TokenBias
-from ..rollouts.agents import Executors
+from ..rollouts.executor import Executors
 from ..store import Store
 from .plan import Plan
 
@@ -47,7 +47,7 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What the parts of a learning run share."""
+    """What the parts of a run share."""
 
     plan: Plan
     run: Run
@@ -62,11 +62,13 @@ class RunContext:
     notes: Notes
     start: Prior
     """The prior that the run began with."""
+    inherited: tuple[TokenBias, ...] = ()
+    """Its biases, in the upstream's tokens."""
     budget: Budget | None = None
     embedder: Embedder | None = None
 
     def prior(self, experiences: tuple[Experience, ...], biases: tuple[TokenBias, ...]) -> Prior:
-        """A successor of the prior that the run began with."""
+        """A successor of the prior that the run began with, as yet without a way to prompt."""
         tokenizer = self.backend.tokenizer if biases else None
         parent = None if self.start.id == Prior().id else self.start.id
         return Prior(experiences, biases, tokenizer, template("prior").version, parent)

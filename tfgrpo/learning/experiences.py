@@ -1,14 +1,12 @@
 """The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..experiences.answers import Proposals
 from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
-from ..experiences.demonstrations import demonstration
 from ..experiences.distil import Distiller, LaterTry, merge, propose
-from ..experiences.embedding import Embedder
 from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
 from ..experiences.overlap import NO_MEANINGS, Meanings
@@ -17,9 +15,9 @@ from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..hashing import canonical, derive_seed
 from ..records import Edit, Effect, Experience, Group, Run, Task
 from ..rollouts.concurrently import concurrently
-from ..settings import Settings
 from ..store import Store
-from ..surfaces.chat import token_estimate
+from ..surfaces.chat import token_count
+from .context import RunContext
 
 _TOLD_EFFECT = 0.1
 """The effect, in reward units, for which people are told what it takes to see it."""
@@ -65,28 +63,18 @@ class Taken:
 class ExperienceLearning:
     """The library of a namespace while a run adds to it; starts from what it was before the run."""
 
-    def __init__(
-        self,
-        distiller: Distiller,
-        store: Store,
-        run: Run,
-        tasks: Sequence[Task],
-        settings: Settings,
-        *,
-        count_tokens: Callable[[str], int] = token_estimate,
-        embedder: Embedder | None = None,
-    ) -> None:
-        """`count_tokens` tells the length of what is shown, best by the model's own tokenizer."""
-        self._count_tokens, self._embedder = count_tokens, embedder
+    def __init__(self, context: RunContext, distiller: Distiller) -> None:
+        store, run = context.store, context.run
+        self._count_tokens, self._embedder = token_count(context.upstream.tokenizer), context.embedder
         self.log = StepNotes(store, run.id)
         self._made: dict[tuple[int, str], DistillerTry] = {}
         self._to_retry: dict[tuple[int, str], DistillerTry] = {}
-        self._distiller, self._store, self._run, self._settings = distiller, store, run, settings
-        self._tasks = tuple(tasks)
+        self._distiller, self._store, self._run, self._settings = distiller, store, run, context.plan.settings
+        self._tasks = context.plan.tasks
         known = store.experiences(run.namespace, without_run=run.id)
         decisions = tuple(status.decision for status in known if status.decision)
         self.library = Library(tuple(status.experience for status in known), decisions)
-        self._groups = list(window(store, run, settings.effect_window) if known else ())
+        self._groups = list(window(store, run, self._settings.effect_window) if known else ())
         self._earlier = len(self._groups)
         self._effects: tuple[Effect, ...] = ()
         self._joint: JointEffect | None = None
@@ -188,7 +176,6 @@ class ExperienceLearning:
             merged = await merge(self._distiller, step, edits, self._strategies)
             by_rule, (meanings, by_wording) = merged.failure, await self._meanings(merged.edits, step)
             self._apply(merged.edits, step, meanings)
-        self._demonstrate(groups, step)
         self._groups += groups
         self._measure(step)
         return Taken(tuple(again), by_rule, by_wording)
@@ -207,19 +194,6 @@ class ExperienceLearning:
     def _apply(self, edits: Sequence[Edit], step: int, meanings: Meanings = NO_MEANINGS) -> None:
         run = self._run.id
         self._adopt(apply(self.library, edits, self._tasks, self._settings, run=run, step=step, meanings=meanings))
-
-    def _demonstrate(self, groups: Sequence[Group], step: int) -> None:
-        """Put demonstrations on trial while there are places, from the tasks in the order drawn; one a task, ever."""
-        by_task, prompt = {group.task.id: group for group in groups}, self._distiller.template("demonstration")
-        examples = [entry for entry in self.library.experiences if entry.kind == "demonstration"]
-        shown = {task for entry in examples for task in entry.origin.tasks}
-        drawn = self._distilled(step) if self._settings.experiences else []
-        for task in (each for each in drawn if each in by_task):
-            waiting = self.library.having("on trial", "awaiting review")
-            if sum(entry.kind == "demonstration" for entry in waiting) >= self._settings.demonstration_places:
-                return
-            example = None if task in shown else demonstration(by_task[task], self._settings, prompt)
-            self._apply([example] if example else [], step)
 
     def _measure(self, step: int) -> None:
         """Estimate every current experience anew, and retire what hurts."""

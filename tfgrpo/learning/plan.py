@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
 from ..experiences.distil import templates_version
-from ..hashing import canonical
 from ..records import JSON, Frame, Run, Task
-from ..rollouts.agents import Agent
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
-from ..text import shortened
 from ..trials import Role, task_set_id
+
+if TYPE_CHECKING:
+    from ..rollouts.agents import Agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Plan:
     """Name of the model that proposes experiences; None: the model itself."""
     prompts: Path | None = None
     """A folder with the user's own templates for the distiller."""
-    agent: Agent | None = None
-    """What makes the attempts; None: one chat call each."""
+    agent: "Agent | None" = None
+    """What makes the rollouts; None: one chat call each."""
     validation: tuple[Task, ...] = ()
     """What the gate decides by, and nothing else reads; none: what is learned goes live `ungated`."""
     test: tuple[Task, ...] = ()
@@ -43,18 +43,6 @@ class Plan:
         """The sides that learning does not see, by what they are for; empty ones left out."""
         sides: tuple[tuple[Role, tuple[Task, ...]], ...] = (("validation", self.validation), ("test", self.test))
         return tuple((role, tasks) for role, tasks in sides if tasks)
-
-
-def refuse_seen(plan: Plan, store: Store) -> None:
-    """Raise InputError where the namespace has learned from a validation task: its priors know the answer."""
-    learned = {canonical(task.input) for task in store.tasks(store.learned_from(plan.namespace))}
-    seen = [task for task in plan.validation if canonical(task.input) in learned]
-    if seen:
-        wrong = (
-            f"{len(seen)} of {len(plan.validation)} validation tasks were learned from in namespace {plan.namespace}"
-        )
-        ways = "name other tasks with --validation FILE, use another --namespace, or learn without a gate (--gate none)"
-        raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
 
 
 def planned_run(plan: Plan, parent: str | None) -> Run:

@@ -5,16 +5,18 @@ as its last rollout lands. Every derivation goes in task order, never in order o
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import BudgetEnded, ModelError
 from ..experiences.answers import Proposals
+from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
-from ..records import Experience, Group, Prior, Rollout, Task
+from ..observer import StepSummary
+from ..records import Group, Prior, Rollout, Task
 from ..rollouts.advantage import group_kind
-from ..rollouts.concurrently import concurrently
 from ..rollouts.executor import Executor
-from ..rollouts.group import roll_group
+from ..rollouts.group import Under, made_under, roll_groups
 from ..rollouts.rewards.reward import score
 from ..rollouts.shaping import shaped
 from ..rollouts.visits import visited
@@ -22,15 +24,15 @@ from ..text import counted
 from .biases import TokenRun
 from .context import RunContext
 from .experiences import ExperienceLearning
-from .result import StepSummary
+from .race import Race
 
 
 class Steps:
     """Makes the steps, one after the other; what they teach is in `experiences` and `tokens`."""
 
-    def __init__(self, sitting: RunContext, experiences: ExperienceLearning, tokens: TokenRun) -> None:
-        self._sitting, self._experiences, self._tokens = sitting, experiences, tokens
-        self._plan, self._settings = sitting.plan, sitting.plan.settings
+    def __init__(self, context: RunContext, experiences: ExperienceLearning, tokens: TokenRun, race: Race) -> None:
+        self._context, self._experiences, self._tokens, self._race = context, experiences, tokens, race
+        self._plan, self._settings = context.plan, context.plan.settings
         self._groups: list[Group] = []
         self._failed: dict[tuple[int, str, int], Rollout] = {}
         self._executor = self._scoring()
@@ -41,7 +43,7 @@ class Steps:
         settings, tasks = self._settings, len(self._plan.tasks)
         most = tasks if settings.distilled_groups is None else min(tasks, settings.distilled_groups)
         distilled = most if settings.experiences else 0
-        self._sitting.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
+        self._context.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
         steps: list[StepSummary] = []
         try:
             for number in range(settings.steps):
@@ -56,7 +58,7 @@ class Steps:
         They stay failed: with a reward they would change what followed. All others are made again.
         """
         found: dict[tuple[int, str, int], Rollout] = {}
-        for group in self._sitting.store.groups(self._sitting.run.id):
+        for group in self._context.store.groups(self._context.run.id):
             seen = can_teach(group, ground_truth=self._settings.ground_truth)
             if seen or await self._experiences.log.taken_in(group.step):
                 failed = (rollout for rollout in group.rollouts if rollout.error)
@@ -64,40 +66,61 @@ class Steps:
         return found
 
     async def _step(self, step: int) -> StepSummary:
-        prior = self._sitting.prior(self._experiences.on_offer, self._tokens.working)
-        self._sitting.store.add_prior(prior)
+        prior = self._context.prior(self._experiences.on_offer, self._tokens.working)
+        self._context.store.add_prior(prior)
         tasks = visited(self._plan.tasks, self._groups, step, self._settings)
-        results = await concurrently(self._group(task, prior, step) for task in tasks)
+        results = await self._rounds(tasks, prior, step)
         groups, proposals = [group for group, _ in results], [found for _, found in results]
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error
-            raise ModelError(f"every attempt of step {step + 1} failed; the first one: {first}")
+            raise ModelError(f"every rollout of step {step + 1} failed; the first one: {first}")
         await self._learn(step, groups, proposals)
         summary = _summary(step, groups, proposals, len(self._plan.tasks))
+        self._context.observer.step(summary)
         self._tell(summary)
         return summary
 
-    async def _group(self, task: Task, prior: Prior, step: int) -> tuple[Group, Proposals]:
-        """One task's attempts and what they propose; nothing else is waited for."""
+    async def _rounds(self, tasks: Sequence[Task], prior: Prior, step: int) -> list[tuple[Group, Proposals]]:
+        """The groups of a step and what they propose, in task order; a race is looked at after each round of them."""
+        count = self._settings.race_rounds if self._race.is_open else 1
+        found: dict[str, tuple[Group, Proposals]] = {}
+        for ids in rounds([task.id for task in tasks], count, seed=self._settings.seed, step=step):
+            now = [task for task in tasks if task.id in ids]
+            made = await self._made(now, self._race.deal(now, step), prior, step)
+            self._race.look([group for group, _ in made])
+            found |= {group.task.id: (group, proposals) for group, proposals in made}
+        return [found[task.id] for task in tasks]
 
-        def shown(sample: int) -> tuple[Experience, ...]:
-            return self._experiences.shown(prior.experiences, task, step, sample)
+    async def _made(
+        self, tasks: Sequence[Task], deal: Mapping[str, Sequence[str]], prior: Prior, step: int
+    ) -> list[tuple[Group, Proposals]]:
+        """The groups of a round, each rollout under the arm that it is dealt, and what they propose."""
+
+        def under(task: Task, sample: int) -> Under:
+            shown = self._experiences.shown(prior.experiences, task, step, sample)
+            return self._race.under(deal[task.id][sample], task, replace(prior, experiences=shown))
 
         size = self._settings.group_size
-        group = await roll_group(self._executor, task, prior, step=step, size=size, shown=shown)
-        self._sitting.store.add_group(self._sitting.run.id, group)
+        return await roll_groups(
+            self._executor, tasks, prior, step=step, size=size, under=under, landed=self._distilled
+        )
+
+    async def _distilled(self, group: Group) -> tuple[Group, Proposals]:
+        """A group, written down, and what it proposes; nothing else is waited for."""
+        self._context.store.add_group(self._context.run.id, group)
         if not self._experiences.distils(group):
             return group, Proposals()
         proposals = await self._experiences.propose(group)
-        self._sitting.observer.distilled(group)
+        self._context.observer.distilled(group)
         return group, proposals
 
     async def _learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> None:
         """What the step teaches, in experiences and tokens."""
-        taken, note = await self._experiences.learn(step, groups, proposals), self._sitting.notes.note
+        taken, note = await self._experiences.learn(step, groups, proposals), self._context.notes.note
         self._groups += groups  # only now: a budget may end what is before it
+        self._race.end_step(step, last=step + 1 == self._settings.steps)
         before = self._tokens.temperature
-        self._tokens.learn(groups)
+        self._tokens.learn(made_under(groups, self._race.racing))
         if self._tokens.temperature != before:
             self._executor = self._scoring()
         if taken.by_rule:
@@ -111,11 +134,11 @@ class Steps:
 
     def _scoring(self) -> Executor:
         """Attempts that are scored as they land."""
-        sitting, settings = self._sitting, self._settings
-        call = sitting.make_executor(
+        context, settings = self._context, self._settings
+        call = context.make_executor(
             self._tokens.frame(),
-            sitting.backend,
-            run=sitting.run.id,
+            context.backend,
+            run=context.run.id,
             stage="rollout",
             seed=settings.seed,
             top_logprobs=self._tokens.top_logprobs,
@@ -123,11 +146,11 @@ class Steps:
 
         async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
             if known := self._failed.get((step, task.id, sample)):
-                sitting.observer.landed(known)
+                context.observer.landed(known)
                 return known
             made = await call(task, prior, step, sample)
             rollout = shaped(await score(self._plan.reward, made, clip=settings.clip_rewards), settings)
-            sitting.observer.landed(rollout)
+            context.observer.landed(rollout)
             return rollout
 
         return attempt
@@ -139,9 +162,9 @@ class Steps:
         text = f"{where}/{self._settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
         text += f"; {counted(summary.rested, 'task')} rested (all right or all wrong twice)" if summary.rested else ""
         text += f"; {counted(summary.failed, 'attempt')} failed" if summary.failed else ""
-        self._sitting.observer.note(text)
+        self._context.observer.note(text)
         if failures := summary.undistilled:
-            self._sitting.notes.note(
+            self._context.notes.note(
                 f"{where}: {counted(len(failures), 'group')} could not be distilled: {failures[0]}"
             )
 

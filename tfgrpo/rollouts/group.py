@@ -1,29 +1,62 @@
-"""The rollouts of one task in one step."""
+"""The rollouts of tasks in one step, as groups."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
-from ..records import Experience, Group, Prior, Rollout, Task
+from ..records import Group, Prior, Rollout, Task
 from .concurrently import concurrently
 from .executor import Executor
 
+T = TypeVar("T")
 
-async def roll_group(
+
+class Under(NamedTuple):
+    """What one rollout is made under."""
+
+    prior: Prior
+    """What it is shown of the step's prior."""
+    variant: str = ""
+    """Id of its arm, while variants race."""
+
+
+async def roll_groups(
     executor: Executor,
-    task: Task,
+    tasks: Sequence[Task],
     prior: Prior,
     *,
     step: int,
     size: int,
-    shown: Callable[[int], tuple[Experience, ...]],
-) -> Group:
-    """All attempts of one task in one step, in order of sample; `shown` picks the prior's experiences for a sample.
+    under: Callable[[Task, int], Under],
+    landed: Callable[[Group], Awaitable[T]],
+) -> list[T]:
+    """All rollouts of these tasks in one step; what `landed` makes of each group, in task order.
 
-    The size is fixed before the first attempt: stopping on outcomes would bias the group's mean.
+    `under` says what the sample of a task is made under; they are remembered as rollouts of `prior`, the step's. Those
+    under one variant are asked for one after the other, so that caches of its prompt hit. A group lands, its rollouts
+    in order of sample, as soon as its last one has; nothing waits for the others. Its size is fixed before the first
+    of them: stopping on outcomes would bias the group's mean.
     """
+    made: dict[str, dict[int, Rollout]] = {task.id: {} for task in tasks}
+    found: dict[str, T] = {}
 
-    async def attempt(sample: int) -> Rollout:
-        partial = replace(prior, experiences=shown(sample))
-        return replace(await executor(task, partial, step, sample), prior=prior.id)
+    async def rollout(task: Task, sample: int, given: Under) -> None:
+        reply = await executor(task, given.prior, step, sample)
+        mine = made[task.id]
+        mine[sample] = replace(reply, prior=prior.id, variant=given.variant)
+        if len(mine) == size:
+            found[task.id] = await landed(Group(task, step, tuple(mine[place] for place in range(size))))
 
-    return Group(task, step, tuple(await concurrently(attempt(sample) for sample in range(size))))
+    wanted = [(task, sample, under(task, sample)) for task in tasks for sample in range(size)]
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys(given.variant for *_, given in wanted))}
+    await concurrently(rollout(*one) for one in sorted(wanted, key=lambda one: ranks[one[2].variant]))
+    return [found[task.id] for task in tasks]
+
+
+def made_under(groups: Sequence[Group], arms: Iterable[str]) -> list[Group]:
+    """The groups less the rollouts that were made under other arms; all of them where nothing raced."""
+    wanted = {*arms, ""}
+    return [
+        replace(group, rollouts=tuple(rollout for rollout in group.rollouts if rollout.variant in wanted))
+        for group in groups
+    ]

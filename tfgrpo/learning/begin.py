@@ -1,0 +1,138 @@
+"""A run is begun, or taken up again where it was interrupted; what its steps need is made ready once, and handed on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..experiences.embedding import STAGE as EMBEDDING
+from ..experiences.embedding import Embedder
+from ..experiences.step_notes import StepNotes
+from ..hashing import canonical
+from ..model.budget import Budget
+from ..model.upstream import Upstream
+from ..observer import Observer
+from ..probe.backend import probe
+from ..probe.usable import fitted
+from ..records import Prior, Run
+from ..rollouts.maker import executors
+from ..store import Store
+from ..text import counted, shortened
+from .context import Notes, RunContext
+from .cost import Cost, cost, lines
+from .plan import Plan, planned_run, unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that is in the store, and has made no call yet in this start of it."""
+
+    plan: Plan
+    run: Run
+    start: Prior
+    """The prior that it begins with."""
+    resumed: bool
+    estimate: Cost
+
+
+def begin(plan: Plan, store: Store, budget: Budget | None, *, fresh: bool) -> Begun:
+    """Write down the run that carries out a plan, or find the one that was interrupted (but not with `fresh`).
+
+    The budget is told what earlier starts of the run have spent. Raises InputError where the namespace has learned from
+    a validation task.
+    """
+    _refuse_seen(plan, store)
+    wanted = None if fresh else unfinished(plan, store)
+    live = store.live(plan.namespace)
+    wanted = wanted or planned_run(plan, live.prior.id if live else None)
+    start = store.prior(wanted.parent) if wanted.parent else Prior()
+    store.add_tasks((*plan.tasks, *plan.validation, *plan.test))
+    run, resumed = store.begin(wanted, fresh=fresh)
+    for role, tasks in plan.held_out:
+        store.hold_out(run.id, role, [task.id for task in tasks])
+    estimate = cost(plan, budget.prices if budget else None)
+    if budget:
+        budget.carry((_model_of(plan, stage), usage) for stage, usage in store.spent_by_stage(run.id).items())
+        budget.hold_back(estimate.held_back)
+    return Begun(plan, run, start, resumed, estimate)
+
+
+@asynccontextmanager
+async def made_ready(
+    begun: Begun,
+    store: Store,
+    upstream: Upstream,
+    observer: Observer,
+    *,
+    distiller: Upstream | None,
+    embedding: Upstream | None,
+    budget: Budget | None,
+) -> AsyncIterator[RunContext]:
+    """What the steps of a run share: the upstream is probed, and people are told what the run will cost."""
+    plan, run, notes = begun.plan, begun.run, Notes(observer)
+    backend = await probe(upstream, plan.frame.model, run=run.id)
+    store.add_probe(upstream.key, plan.frame.model, backend)
+    embedder = await _embedder(plan, embedding or upstream, run, store)
+    for line in lines(plan, begun.estimate, _trial_number(plan, run, store), budget.ceiling if budget else None):
+        observer.note(line)
+    start, moved = await fitted(begun.start, upstream, backend, plan.frame.model, run=run.id)
+    async with executors(plan.agent, upstream, plan.settings, store) as make:
+        if moved:
+            notes.note(moved)
+        yield RunContext(
+            plan=plan,
+            run=run,
+            store=store,
+            upstream=upstream,
+            distiller=distiller or upstream,
+            backend=backend,
+            make_executor=make,
+            observer=observer,
+            notes=notes,
+            start=begun.start,
+            inherited=start.biases,
+            budget=budget,
+            embedder=embedder,
+        )
+
+
+def tell_resumed(begun: Begun, store: Store, observer: Observer) -> None:
+    """Say that a run goes on, and how much of it there is already."""
+    if begun.resumed:
+        made = counted(store.spent(begun.run.id).calls, "call")
+        observer.note(f"going on with {begun.run.id}: {made} in the store already")
+
+
+def _refuse_seen(plan: Plan, store: Store) -> None:
+    """Raise InputError where the namespace has learned from a validation task: its priors know the answer."""
+    learned = {canonical(task.input) for task in store.tasks(store.learned_from(plan.namespace))}
+    seen = [task for task in plan.validation if canonical(task.input) in learned]
+    if seen:
+        wrong = (
+            f"{len(seen)} of {len(plan.validation)} validation tasks were learned from in namespace {plan.namespace}"
+        )
+        ways = "name other tasks with --validation FILE, use another --namespace, or learn without a gate (--gate none)"
+        raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
+
+
+def _trial_number(plan: Plan, run: Run, store: Store) -> int:
+    """The number of the run's trial of the gate that is under way, or of the one that comes next."""
+    under_way = [one.number for one in store.trials(run=run.id) if one.outcome is None]
+    return under_way[-1] if under_way else store.next_trial(plan.namespace, [task.id for task in plan.validation])
+
+
+def _model_of(plan: Plan, stage: str) -> str:
+    """The model that the calls of a stage went to."""
+    if stage.startswith(EMBEDDING):
+        return plan.embedding or plan.frame.model
+    own = stage.startswith(("probe", "rollout", "gate"))
+    return plan.frame.model if own or plan.distiller is None else plan.distiller
+
+
+async def _embedder(plan: Plan, upstream: Upstream, run: Run, store: Store) -> Embedder | None:
+    """What asks the plan's embedding model, which is known to answer; raises UpstreamError where it does not."""
+    if plan.embedding is None or not plan.settings.experiences:
+        return None
+    embedder = Embedder(upstream, plan.embedding, plan.settings.embedding_near, run.id, StepNotes(store, run.id))
+    await embedder.probe()
+    return embedder

@@ -1,0 +1,143 @@
+"""The race of one run: which ways to prompt are in it, who is dealt what, who leaves, and who wins."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from ..experiences.dealing import dealt
+from ..experiences.race import Standing, Winner, shares, standings, survivors, winner
+from ..experiences.variants import Arm, as_prior, field_of
+from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
+from ..rollouts.executor import is_refused
+from ..rollouts.group import Under
+from ..surfaces.chat import token_count
+from .context import RunContext
+
+FROZEN = Variant().id
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """How the arms stood after one step."""
+
+    step: int
+    table: tuple[Standing, ...]
+    """The best first; those that left after this step among them."""
+    left: tuple[str, ...]
+    """Ids of the arms that leave the race with this step."""
+
+
+class Race:
+    """The arms of a run. A race of one arm is none: all rollouts are made under it."""
+
+    def __init__(self, context: RunContext, examples: Sequence[Demonstration], variants: Sequence[Variant]) -> None:
+        """`variants` are those that begin; `examples` those of the training tasks that can be shown."""
+        self._context, self._examples = context, tuple(examples)
+        self._count = token_count(context.upstream.tokenizer)
+        self._arms: dict[str, Arm] = {}
+        self.racing: tuple[str, ...] = ()
+        """Ids of the arms that are still in the race, the best first once that is known."""
+        self._shares: Mapping[str, float] | None = None
+        self._groups: list[Group] = []
+        self.laps: list[Lap] = []
+        self.enter(variants)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is more than one arm left."""
+        return len(self.racing) > 1
+
+    def enter(self, variants: Iterable[Variant]) -> None:
+        """Let variants into the race that were not in it before."""
+        new = [variant for variant in variants if variant.id not in self._arms]
+        found = field_of(new, self._examples, self._context.plan.settings, self._count)
+        for line in found.notes:
+            self._context.notes.note(f"race: {line}")
+        arms = [arm for arm in found.arms if arm.variant.id not in self._arms]
+        self._arms |= {arm.variant.id: arm for arm in arms}
+        self.racing = (*self.racing, *(arm.variant.id for arm in arms))
+        if self._shares is not None:
+            self._shares = {**self._shares, **self._newcomers([arm.variant.id for arm in arms])}
+        self._context.store.add_variants(self._context.run.id, [(arm.variant, arm.tokens) for arm in arms])
+
+    def _newcomers(self, arms: Sequence[str]) -> dict[str, float]:
+        """Shares of arms that nothing is known of: as much as the others have on average."""
+        known = self._shares or {}
+        return dict.fromkeys(arms, sum(known.values()) / len(known) if known else 1.0)
+
+    def deal(self, tasks: Sequence[Task], step: int) -> dict[str, tuple[str, ...]]:
+        """The arm of each rollout of each task (by id) of a step or a round of it."""
+        settings, ids = self._context.plan.settings, [task.id for task in tasks]
+        if not self.is_open:
+            return dict.fromkeys(ids, (self.racing[0],) * settings.group_size)
+        return dealt(self.racing, self._shares, seed=settings.seed, step=step, tasks=ids, size=settings.group_size)
+
+    def under(self, arm: str, task: Task, prior: Prior) -> Under:
+        """The prior of one rollout: what it is shown of the step's, in the way to prompt that it is dealt."""
+        named = arm if len(self._arms) > 1 else ""
+        return Under(as_prior(self._arms[arm].shown_on(task), prior), named)
+
+    def look(self, groups: Sequence[Group]) -> None:
+        """Take in the groups of a round: the shares of the next one follow how the arms stand."""
+        self._groups += [_scored(group) for group in groups]
+        if self.is_open:
+            self._shares = shares(self._table(), self.racing)
+
+    def end_step(self, step: int, *, last: bool) -> Lap | None:
+        """Let those leave that trail, but not after the last step; None where nothing races."""
+        if not self.is_open:
+            return None
+        table = self._table()
+        stays = self.racing if last else survivors(table, frozen=FROZEN, step=step)
+        lap = Lap(step, table, tuple(arm for arm in self.racing if arm not in stays))
+        self.laps.append(lap)
+        self.racing = stays
+        self._shares = shares(table, stays) if len(stays) > 1 else None
+        return lap
+
+    def winner(self) -> Winner:
+        """The arm that the candidate prompts as."""
+        if not self.is_open:
+            return Winner(self.racing[0], "it is the only one left" if self.laps else "nothing else was in the race")
+        return winner(self._table(), {arm: self._arms[arm].tokens for arm in self.racing})
+
+    def told(self) -> str | None:
+        """Who won, for people; None where nothing raced."""
+        if not self.laps:
+            return None
+        won = self.winner()
+        return f"race: {self._arms[won.arm].variant.source} of {len(self._arms)} ways to prompt; {won.why}"
+
+    def arm(self, name: str) -> Arm:
+        """The arm with this id."""
+        return self._arms[name]
+
+    def leader(self, *, instructed: bool) -> Variant | None:
+        """The best of the arms in the race that have an instruction, or of those that have demonstrations."""
+        here = [self._arms[arm].variant for arm in self.racing]
+        wanted = (one for one in here if (one.instruction if instructed else one.demonstrations))
+        return next(wanted, None)
+
+    def as_json(self) -> list[dict[str, JSON]]:
+        """The race step by step, for people."""
+        return [
+            {"step": lap.step, "arms": [self._row(entry, lap) for entry in lap.table]}
+            for lap in self.laps
+        ]  # fmt: skip
+
+    def _row(self, entry: Standing, lap: Lap) -> dict[str, JSON]:
+        arm = self._arms[entry.arm]
+        told = {"source": arm.variant.source, "tokens": arm.tokens, "left": entry.arm in lap.left}
+        return {**asdict(entry), **told}
+
+    def _table(self) -> tuple[Standing, ...]:
+        scale = self._context.plan.settings.effect_scale
+        return standings(self._groups, self.racing, effect_scale=scale)
+
+
+def _scored(group: Group) -> Group:
+    """The group with a reward of 0 for what its own request made fail: an arm is not better for having no answer."""
+
+    def counted(rollout: Rollout) -> Rollout:
+        return replace(rollout, reward=0.0) if is_refused(rollout) else rollout
+
+    return replace(group, rollouts=tuple(counted(rollout) for rollout in group.rollouts))
