@@ -68,7 +68,7 @@ async def test_experiences_are_tried_and_measured_on_an_agent_and_resume_as_if_n
 
 
 async def test_a_step_in_which_every_agent_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"every attempt of step 1 failed; the first one: .* made no model call"):
+    with pytest.raises(ModelError, match=r"every rollout of step 1 failed; the first one: .* made no model call"):
         await learned(FunctionAgent("tests.own_agents:calls_nobody"), always(), tmp_path / "t.db", SMALL)
 
 

@@ -14,7 +14,7 @@ from tfgrpo.rollouts.agents import load_agent
         ("tests.own_agents:nothing", None, "has no nothing"),
         ("tests.nowhere:route", None, "cannot import"),
         ("tests.own_agents:RUNS", None, "is not a function"),
-        ("tests.rollouts.test_agents:alive", None, "it must take 2 arguments, a client and the task"),
+        ("tests.rollouts.agents.made:always", None, "it must take 2 arguments, a client and the task"),
         (None, "prog 'unclosed {input}", "No closing quotation"),
         (None, "cat", "write {input} where the task goes"),
         (None, "", "write {input}"),
