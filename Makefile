@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 EXTRAS := local,prices,report,serve,tokenizer
-DOCS := README.md docs/architecture.md docs/cli.md docs/store.md
+DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store.md
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)

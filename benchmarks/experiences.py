@@ -20,7 +20,7 @@ import click
 from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.experiences.library import describe
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import LocalEndpoint, model_path, serve_local
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.progress import Display
@@ -80,7 +80,7 @@ async def figures(endpoint: LocalEndpoint, name: str, recipe: Recipe, seed: int,
         async with Upstream(endpoint.base_url, settings=settings, journal=store) as upstream:
             with Display(lambda: upstream.usage) as display:
                 plan = Plan(convention.training, reward, REWARD, frame, settings=settings)
-                learning = _finished(store) or (await learn(plan, store, upstream, display)).as_json()
+                learning = _finished(store) or (await carry_out(plan, store, upstream, display)).as_json()
                 prior = store.prior(learning["prior"]) if learning["changed"] else Prior()
                 wanted = Measurement(convention.held_out, reward, REWARD, frame, prior, repeats=REPEATS, seed=seed)
                 measured = await measure(wanted, store, upstream, display)

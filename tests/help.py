@@ -1,15 +1,19 @@
-"""What documents are generated from: docs/cli.md from the commands, docs/store.md from the schema."""
+"""What documents are generated from: the commands, the schema of the store, the settings of a run."""
 
+import ast
+import inspect
 import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import click
 
 from tfgrpo.cli import main
 from tfgrpo.cli.command import show_all
+from tfgrpo.settings import Settings
 
 _STORE = Path(__file__).parent.parent / "store"
 
@@ -31,6 +35,27 @@ def reference() -> str:
         context = command.make_context(name, [], resilient_parsing=True, **main.context_settings, terminal_width=100)
         parts.append(f"## {name}\n\n```\n{show_all(context).get_help()}\n```")
     return "\n\n".join(parts)
+
+
+def settings_table() -> str:
+    """The settings of a run as Markdown: defaults of both recipes, and what each is by the text below it."""
+    measured, paper = Settings(), Settings.for_recipe("paper")
+    rows = ["| setting | default | `paper` | |", "|---|---|---|---|"]
+    for name, purpose in _explained():
+        usual, published = getattr(measured, name), getattr(paper, name)
+        other = "" if usual == published else f"`{published!r}`"
+        rows.append(f"| `{name}` | `{usual!r}` | {other} | {purpose.replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
+
+
+def _explained() -> Iterator[tuple[str, str]]:
+    """Each setting with the text below it, empty where there is none."""
+    (kind,) = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(kind, ast.ClassDef)
+    for node, below in pairwise(kind.body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+            yield node.target.id, " ".join(str(text).split())
 
 
 def tables() -> str:

@@ -9,7 +9,7 @@ import httpx2
 
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -56,7 +56,7 @@ async def upstream(
 async def run(model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False) -> LearningResult:
     with Store(path) as store:
         async with upstream(model, store, settings) as calls:
-            return await learn(plan(settings), store, calls, Silent(), fresh=fresh)
+            return await carry_out(plan(settings), store, calls, Silent(), fresh=fresh)
 
 
 def simulated() -> ScriptedModel:

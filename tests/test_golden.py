@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.routing import ADVICE, HARM, TOPICS, WORDS, plan, talkative, upstream
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Task, message_text
 from tfgrpo.settings import Settings
@@ -53,7 +53,7 @@ async def learned(path: Path) -> str:
     wanted = replace(plan(SETTINGS, TRAIN), validation=VALIDATION)
     with Store(path) as store:
         async with upstream(model(), store, SETTINGS) as calls:
-            found = await learn(wanted, store, calls, Silent())
+            found = await carry_out(wanted, store, calls, Silent())
     return found.candidate.id if found.candidate else "nothing"
 
 

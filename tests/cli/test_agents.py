@@ -18,7 +18,7 @@ from tfgrpo.cli import main
 from tfgrpo.demo.run import part
 from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import upstream
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -137,7 +137,7 @@ async def test_an_agent_on_the_embedded_model_learns_on_one_part_and_is_better_o
         frame = Frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
             plan = Plan(part("train"), reward, "exact", frame, "demo", settings, agent=agent)
-            learned = await learn(plan, store, model, Silent())
+            learned = await carry_out(plan, store, model, Silent())
             wanted = Measurement(
                 part("validation"), reward, "exact", frame, learned.prior, "demo", repeats=2, seed=7, agent=agent
             )

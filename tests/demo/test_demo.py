@@ -13,7 +13,7 @@ from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, p
 from tfgrpo.errors import InputError
 from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import upstream
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -102,7 +102,7 @@ async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tm
         frame = demo_frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
             plan = Plan(part("train"), reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=part("validation"))
-            learned = await learn(plan, store, model, Silent())
+            learned = await carry_out(plan, store, model, Silent())
             wanted = Measurement(part("test"), reward, DEMO_REWARD, frame, learned.prior, NAMESPACE, repeats=2, seed=7)
             result = await measure(wanted, store, model, Silent())
     assert learned.promotion is not None

@@ -15,7 +15,7 @@ from tfgrpo.experiences.embedding import TEXTS_A_CALL
 from tfgrpo.learning.cost import cost
 from tfgrpo.learning.plan import Plan, planned_run
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.model.upstream import Upstream
@@ -64,7 +64,7 @@ async def run(
             calling(model or ScriptedModel(SCRIPT), store, budget) as calls,
             calling(near, store, budget) as embedder,
         ):
-            return await learn(plan, store, calls, Silent(), embedding=embedder, budget=budget)
+            return await carry_out(plan, store, calls, Silent(), embedding=embedder, budget=budget)
 
 
 def decisions(path: Path) -> dict[str, Decision]:

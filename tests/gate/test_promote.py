@@ -12,7 +12,7 @@ from tests.routing import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative,
 from tfgrpo.errors import InputError, ModelError, RewardError, UpstreamError
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
@@ -55,7 +55,7 @@ async def run(
 ) -> LearningResult:
     with kind(path) as store:
         async with upstream(model, store, plan.settings, budget) as calls:
-            return await learn(plan, store, calls, Silent(), budget=budget, fresh=fresh)
+            return await carry_out(plan, store, calls, Silent(), budget=budget, fresh=fresh)
 
 
 def trial(path: Path, place: int = -1) -> GateTrial:

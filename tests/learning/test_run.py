@@ -27,7 +27,7 @@ from tests.routing import (
 )
 from tests.toy import tokenizer
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Usage, message_text
@@ -145,7 +145,7 @@ class KilledAtTheEnd(Store):
 async def test_a_run_killed_after_its_prior_went_live_is_the_one_that_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), KilledAtTheEnd(tmp_path / "t.db") as store:
         async with upstream(simulated(), store) as calls:
-            await learn(plan(), store, calls, Silent())
+            await carry_out(plan(), store, calls, Silent())
     model = simulated()
     learned = await run(model, tmp_path / "t.db")
     assert learned.resumed
@@ -189,7 +189,7 @@ async def test_rollouts_behind_a_token_prior_are_sampled_from_the_whole_policy(t
     with Store(tmp_path / "t.db") as store:
         async with upstream(model, store) as calls:
             narrow = replace(plan(), frame=Frame("fake", "Route it.", top_p=0.9))
-            learned = await learn(narrow, store, calls, Silent())
+            learned = await carry_out(narrow, store, calls, Silent())
     assert {body["top_p"] for body in model.requests} == {1.0}
     assert any("top_p 1, not 0.9" in note for note in learned.notes)
 
@@ -205,7 +205,7 @@ async def test_at_temperature_zero_no_token_prior_is_learned_and_it_is_said(tmp_
     with Store(tmp_path / "t.db") as store:
         async with upstream(model, store) as calls:
             greedy = replace(plan(), frame=Frame("fake", "Route it.", temperature=0.0))
-            learned = await learn(greedy, store, calls, Silent())
+            learned = await carry_out(greedy, store, calls, Silent())
     assert not learned.changed
     assert any("at temperature 0" in note for note in learned.notes)
 
@@ -221,7 +221,7 @@ async def test_a_run_goes_on_at_another_address(tmp_path: Path) -> None:
             httpx2.AsyncClient(transport=transport) as client,
             Upstream("http://elsewhere:1234/v1", settings=SMALL, journal=store, http_client=client) as calls,
         ):
-            learned = await learn(plan(), store, calls, Silent())
+            learned = await carry_out(plan(), store, calls, Silent())
     assert learned.resumed
 
 
@@ -336,7 +336,7 @@ async def test_only_rollouts_under_the_same_frame_count(tmp_path: Path, other: F
     await run(ScriptedModel(script), tmp_path / "t.db", MEASURED)
     with Store(tmp_path / "t.db") as store:
         async with upstream(ScriptedModel(script), store, MEASURED) as calls:
-            second = await learn(replace(plan(MEASURED), frame=other), store, calls, Silent())
+            second = await carry_out(replace(plan(MEASURED), frame=other), store, calls, Silent())
         (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
         assert status.effect is not None
         assert status.effect.evidence <= sum(len(group.scored) for group in store.groups(second.run.id))
@@ -357,7 +357,7 @@ async def test_experiences_are_shown_within_their_cap_counted_by_the_models_toke
     with Store(tmp_path / "t.db") as store:
         async with upstream(model, store, settings) as calls:
             calls.tokenizer = replace(tokenizer(WORDS), encode=encode)
-            await learn(plan(settings), store, calls, Silent())
+            await carry_out(plan(settings), store, calls, Silent())
     assert any(ADVICE in text for text in asked)
     rollouts = [body for body in model.requests if "<attempts>" not in str(body) and "<proposals>" not in str(body)]
     assert any(ADVICE in str(body["messages"]) for body in rollouts) == bool(shown)
@@ -396,7 +396,7 @@ async def test_long_answers_earn_less_where_that_is_asked_for(tmp_path: Path) ->
     wanted = replace(plan(replace(SMALL, token_prior=False, overlong="20:10")), reward=load_reward("contains"))
     with Store(tmp_path / "t.db") as store:
         async with upstream(ScriptedModel(script), store) as calls:
-            learned = await learn(wanted, store, calls, Silent())
+            learned = await carry_out(wanted, store, calls, Silent())
         rollouts = [rollout for group in store.groups(learned.run.id) for rollout in group.rollouts]
     right = [rollout for rollout in rollouts if rollout.task.answer == "billing"]
     assert {(rollout.text == "billing", rollout.reward) for rollout in right} == {(True, 1.0), (False, 0.0)}
@@ -492,7 +492,7 @@ async def test_answers_that_the_reward_does_not_take_are_no_examples(tmp_path: P
     with Store(tmp_path / "t.db") as store:
         async with upstream(model, store, MANY) as calls:
             wanted = replace(plan(replace(MANY, steps=1), patterns), reward=load_reward("regex"))
-            learned = await learn(wanted, store, calls, Silent())
+            learned = await carry_out(wanted, store, calls, Silent())
     assert any("none is shown as an example" in note for note in learned.notes)
     assert learned.race == ()
 

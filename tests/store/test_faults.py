@@ -20,7 +20,7 @@ from tests.store.test_migrations import FROZEN, NEWEST, check, later, populated,
 from tests.store.test_migrations import TASK as STORED_TASK
 from tfgrpo import OpenAI
 from tfgrpo.errors import StoreError, UpstreamError
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame
 from tfgrpo.serve.proxy import Proxy, RelayTarget
@@ -429,6 +429,6 @@ async def test_learning_leaves_a_damaged_store_as_it_is(tmp_path: Path) -> None:
         before = store.verify()
         async with upstream(model, store) as calls:
             with pytest.raises(StoreError, match=r"damaged .*`tfgrpo store verify` .*restore a copy"):
-                await learn(plan(), store, calls, Silent())
+                await carry_out(plan(), store, calls, Silent())
         assert model.requests == []
         assert store.verify() == before != ()

@@ -269,7 +269,10 @@ def test_what_is_written_as_csv_is_read_back(pairs: list[tuple[str, str]]) -> No
     assert [(task.input, task.answer) for task in found.tasks] == list(dict.fromkeys(pairs))
 
 
-DICTS = [{"question": "2 + 2", "label": 4}, {"messages": [{"role": "user", "content": "hi"}], "id": "b", "kind": "x"}]
+DICTS: list[dict[str, JSON]] = [
+    {"question": "2 + 2", "label": 4},
+    {"messages": [{"role": "user", "content": "hi"}], "id": "b", "kind": "x"},
+]
 
 
 def test_dicts_and_tasks_are_read_by_the_rules_of_files(write: Writer) -> None:

@@ -17,7 +17,7 @@ from tests.routing import TASKS, WORDS, talkative
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model import local
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -284,7 +284,7 @@ async def run(
     tokenizer = toy.tokenizer(WORDS) if local else None
     with Store(path) as store:
         async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS, tokenizer=tokenizer) as calls:
-            return await learn(plan, store, calls, Silent())
+            return await carry_out(plan, store, calls, Silent())
 
 
 async def test_a_run_says_what_was_chosen_and_on_which_figures(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_
     plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=SETTINGS)
     with Store(tmp_path / "t.db") as store:
         async with upstream(model.app, journal=store, settings=SETTINGS) as calls:
-            learned = await learn(plan, store, calls, Silent())
+            learned = await carry_out(plan, store, calls, Silent())
     for told in ("rollouts go on at 1", "top_p 1, not 0.9"):
         assert len([line for line in learned.notes if told in line]) == 1
     assert [body["temperature"] for body in model.requests[-2 * 8 * len(tasks) :]] == [1.0] * 2 * 8 * len(tasks)
@@ -381,7 +381,7 @@ async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_i
         frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
         async with Upstream(url, settings=settings, journal=store) as calls:
             plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=settings)
-            learned = await learn(plan, store, calls, Silent())
+            learned = await carry_out(plan, store, calls, Silent())
     kept = {entry.piece.decode(errors="replace"): entry.bias for entry in learned.prior.biases}
     assert kept['"'] > 0.5
     assert learned.steps[1].mean_reward > learned.steps[0].mean_reward + 0.1

@@ -20,7 +20,7 @@ from tfgrpo.cli import main
 from tfgrpo.errors import UpstreamError
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, Backend, ChatBody, Frame, Group, Prior, Rollout, Task, TokenBias
@@ -101,7 +101,7 @@ async def run(
     wanted = Plan(TASKS, load_reward("exact"), "exact", Frame(model, "Route it."), settings=SETTINGS)
     with Store(path) as store:
         async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS, tokenizer=tokenizer) as calls:
-            learned = await learn(wanted, store, calls, Silent())
+            learned = await carry_out(wanted, store, calls, Silent())
         return learned, "".join(entry.why for entry in store.lineage("default"))
 
 
@@ -175,7 +175,7 @@ async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp
     )
     with Store(tmp_path / "t.db") as store:
         async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS) as calls:
-            learned = await learn(wanted, store, calls, Silent())
+            learned = await carry_out(wanted, store, calls, Silent())
     assert [step.failed for step in learned.steps] == [0] * SETTINGS.steps
     kept = {entry.piece.decode(errors="replace"): entry.bias for entry in learned.prior.biases}
     assert kept["The"] < -0.3
@@ -187,7 +187,7 @@ async def test_a_run_in_which_all_rollouts_fail_at_their_tasks_ends_without_a_to
     wanted = Plan(hopeless, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=SETTINGS)
     with Store(tmp_path / "t.db") as store:
         async with upstream(ScriptedModel(POLICY).app, journal=store, settings=SETTINGS) as calls:
-            learned = await learn(wanted, store, calls, Silent())
+            learned = await carry_out(wanted, store, calls, Silent())
     assert (learned.prior.biases, learned.changed) == ((), False)
     assert "no token was moved" in "".join(learned.notes)
 
@@ -209,7 +209,7 @@ async def test_a_token_prior_of_another_tokenizer_is_resolved_anew_or_left_behin
         wanted = Plan(TASKS, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=SETTINGS)
         with Store(path) as store:
             async with upstream(model.app, journal=store, settings=SETTINGS, tokenizer=toy.tokenizer(WORDS)) as calls:
-                learned = await learn(wanted, store, calls, Silent())
+                learned = await carry_out(wanted, store, calls, Silent())
         assert [line for line in learned.notes if note in line]
         first = next(body for body in model.requests if body.get("top_logprobs") == SETTINGS.top_logprobs)
         inherited = {str(WORDS.index(piece.decode())): -1.0 for piece in pieces} if note == "resolved anew" else None

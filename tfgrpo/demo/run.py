@@ -12,7 +12,7 @@ from ..evaluation.arms import Evaluation
 from ..evaluation.measure import Measurement, measure
 from ..learning.plan import Plan
 from ..learning.result import LearningResult
-from ..learning.run import learn
+from ..learning.run import carry_out
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import recognised
@@ -110,7 +110,7 @@ async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, obse
     observer.note(f"learning from {len(train)} support messages; {held_out}; 2 to 3 minutes")
     settings = demo_settings(seed)
     plan = Plan(train, reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=decide_by, test=test)
-    learned = await learn(plan, store, upstream, observer)
+    learned = await carry_out(plan, store, upstream, observer)
     prior = learned.candidate or learned.prior
     wanted = Measurement(test, reward, DEMO_REWARD, frame, prior, NAMESPACE, REPEATS, seed)
     evaluation = await measure(wanted, store, upstream, observer)

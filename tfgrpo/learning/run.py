@@ -30,7 +30,7 @@ from .starters import open_race
 from .steps import Steps
 
 
-async def learn(
+async def carry_out(
     plan: Plan,
     store: Store,
     upstream: Upstream,

@@ -22,7 +22,7 @@ from ..text import counted
 from .cost import cost, lines
 from .plan import Plan
 from .result import LearningResult
-from .run import learn
+from .run import carry_out
 
 if TYPE_CHECKING:
     from ..rollouts.agents import Agent
@@ -102,7 +102,7 @@ class PreparedLearning:
             with watch(lambda: to.usage) as observer:
                 for line in (*self._notices(store), *self.notes):
                     observer.note(line)
-                return await learn(
+                return await carry_out(
                     self.plan,
                     store,
                     to.own,

@@ -12,7 +12,7 @@ from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, 
 from tests.routing import upstream as stored_upstream
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.learning.run import learn
+from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.records import (
     ChatBody,
@@ -31,7 +31,7 @@ async def learned(
     with Store(path) as store:
         async with stored_upstream(model, store, settings) as calls:
             wanted = replace(plan(settings, tuple(tasks)), agent=agent, frame=Frame("fake"))
-            return await learn(wanted, store, calls, Silent())
+            return await carry_out(wanted, store, calls, Silent())
 
 
 async def test_a_token_prior_is_learned_from_an_agents_calls(tmp_path: Path) -> None:
@@ -81,6 +81,6 @@ async def test_no_token_prior_is_learned_for_an_agent_without_log_probabilities(
         async with stored_upstream(model, store, settings) as calls:
             calls.tokenizer = tokenizer(WORDS)
             wanted = replace(plan(settings), agent=FunctionAgent("tests.own_agents:route"))
-            found = await learn(wanted, store, calls, Silent())
+            found = await carry_out(wanted, store, calls, Silent())
     assert not found.prior.biases
     assert any("no token prior" in note for note in found.notes)
