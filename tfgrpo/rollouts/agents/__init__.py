@@ -1,4 +1,4 @@
-"""Agents: programs and functions of the user's that make rollouts, their model calls biased and recorded unchanged.
+"""Agents: the user's programs and functions that make rollouts, as they are; their model calls are biased and recorded.
 
 A rollout has a base URL of its own on a local endpoint. Each chat completion that the agent asks for there gets what
 the rollout is shown of the prior and the run's sampling settings, goes to the upstream, and is journalled; all of them
