@@ -26,8 +26,11 @@ class Settings:
     """The knobs of one learning run; `repr` and the store show all of them."""
 
     seed: int = 0
+    """Of sampling and of every choice by hash; another seed is another run."""
     steps: int = 4
+    """Visits to the training tasks."""
     group_size: int = 8
+    """Rollouts of each task in a step."""
     divide_by_std: bool = True
     """Divide advantages by the group's standard deviation (GRPO); off: Dr. GRPO."""
     rest_tasks: bool = True
@@ -40,18 +43,22 @@ class Settings:
     race_rounds: int = 4
     """Looks at the race in a step, each over a part of its tasks: those that lead get more of the next rollouts."""
     experiences: bool = True
+    """Learn experiences; off: the way to prompt and the token prior alone."""
     recipe: Recipe = "measured"
+    """`measured` tries experiences before it keeps them; `paper` is Training-Free GRPO as published."""
     proposals: int = 2
     """Edits that one group may propose."""
     distilled_groups: int | None = None
     """Tasks a step, drawn by hash, whose groups are distilled if they can teach; None: all."""
     experience_words: int = 32
+    """Cap on one experience, in words."""
     embedding_near: float = 0.9
     """Cosine of two strategies' vectors from which they are the same in other words, where there is an embedding model
     (measured with all-MiniLM-L6-v2: `benchmarks/near_duplicates.py`)."""
     summary_chars: int = 2_000
     """A rollout longer than this is summarised before groups are contrasted."""
     distiller_retries: int = 2
+    """Further tries where an answer of the distiller cannot be used."""
     distiller_tokens: int = 1_024
     """Cap on one answer of the distiller; one that reasons before it answers needs more."""
     trial_experiences: int = 8
@@ -65,6 +72,7 @@ class Settings:
     prior_tokens: int = 1_000
     """Cap on the rendered experiences, in tokens."""
     trial_inclusion: float = 0.5
+    """Share of rollouts that are shown an experience on trial."""
     kept_exclusion: float = 0.1
     """Share of rollouts in which a kept experience is left out, so that its effect stays measured (epsilon)."""
     effect_scale: float = 0.15
@@ -72,21 +80,28 @@ class Settings:
     effect_window: int = 3
     """Earlier runs of the namespace, under the same frame and reward, whose rollouts count for effects too."""
     retire_below: float = 0.1
+    """An experience leaves as soon as P(it helps) is below this."""
     keep_above: float = 0.96
     """At 0.95 the share of useless experiences that are kept could not be shown to be below 6%; at 0.96 it can."""
     keep_joint_above: float = 0.999
     """The same for experiences judged as one: a mistake there lets in all of them at once."""
 
     token_prior: bool = True
+    """Learn a token prior."""
     top_logprobs: int = 20
+    """Alternatives to each token that are asked for with their log-probabilities."""
     learning_rate: float = 1.0
+    """Of the token prior's steps (eta)."""
     shrinkage: float = 5.0
     """Curvature added to each token's own (lambda)."""
     kl_limit: float = 0.2
     """Nats a step, averaged over the positions where an updated token competes."""
     bias_cap: float = 4.0
+    """Cap on one bias, in nats."""
     bias_entries: int = 100
+    """Cap on the number of biases."""
     bias_z: float = 1.0
+    """A bias is dropped whose z is below this."""
 
     clip_rewards: bool = False
     """Take a reward outside [0, 1] for the nearer bound, instead of stopping."""
@@ -96,7 +111,9 @@ class Settings:
     """Passes of the gate at most."""
 
     concurrency: int = 16
+    """Calls in flight at once."""
     call_retries: int = 5
+    """Of one call, by the SDK."""
     call_timeout: float = 600.0
     """Seconds."""
     agent_timeout: float = 600.0
