@@ -52,7 +52,8 @@ def ready(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def compiled(title: str) -> CodeType:
     """The examples of a section, where a cell may await as in a notebook."""
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(SECTIONS[title], f"docs/python-api.md, {title}", "exec", flags=flags, dont_inherit=True)
+    code: CodeType = compile(SECTIONS[title], f"docs/python-api.md, {title}", "exec", flags=flags, dont_inherit=True)
+    return code
 
 
 @pytest.mark.parametrize("title", [title for title in SECTIONS if title != FIRST])
