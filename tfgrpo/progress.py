@@ -66,7 +66,8 @@ class Display:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # before 14.3 rich ended a line that was never begun
+            self._bar.stop()
 
     def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
         """A stage of that many rollouts begins, and of that many groups to be distilled."""
