@@ -280,7 +280,8 @@ def test_dicts_and_tasks_are_read_by_the_rules_of_files(write: Writer) -> None:
     found = tasks_of(DICTS)
     assert found.tasks == read_tasks(name).tasks == tasks_of(Path(name)).tasks == tasks_of(name).tasks
     assert (found.source, found.places) == ("tasks", ("item 1", "item 2"))
-    again = tasks_of(iter([*found.tasks, DICTS[0]]), "validation")
+    mixed: list[JSON] = [*found.tasks, DICTS[0]]
+    again = tasks_of(iter(mixed), "validation")
     assert (again.source, [task.count for task in again.tasks], again.duplicates) == ("validation", [2, 1], 1)
 
 

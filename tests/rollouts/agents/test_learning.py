@@ -48,7 +48,7 @@ async def test_a_token_prior_is_learned_from_an_agents_calls(tmp_path: Path) -> 
 
 
 async def test_experiences_are_tried_and_measured_on_an_agent_and_resume_as_if_never_cut(tmp_path: Path) -> None:
-    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    settings = Settings(steps=2, group_size=8, proposals=3, token_prior=False)
     agent = FunctionAgent("tests.own_agents:route")
     script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
     whole = await learned(agent, ScriptedModel(script), tmp_path / "whole.db", settings)
@@ -57,7 +57,7 @@ async def test_experiences_are_tried_and_measured_on_an_agent_and_resume_as_if_n
 
     def cut(body: ChatBody) -> str | Answer:
         count[0] += 1
-        return script(body) if count[0] <= 150 else Answer("no", status=401)
+        return script(body) if count[0] <= 100 else Answer("no", status=401)
 
     with pytest.raises(UpstreamError):
         await learned(agent, ScriptedModel(cut), tmp_path / "cut.db", settings)
