@@ -149,7 +149,7 @@ async def test_a_program_that_never_ends_is_killed_with_its_children(
     monkeypatch.setenv("PIDS", str(pids := tmp_path / "pids"))
     agent = program(SLEEPS + "time.sleep(600)")
     rollout = await rolled(agent, always(), Settings(agent_timeout=2.0))
-    assert rollout.error == "the agent gave no answer within 3 s (--agent-timeout)"
+    assert rollout.error == "the agent gave no answer within 2 s (--agent-timeout)"
     assert rollout.usage.calls == 1
     assert gone(pids)
 
