@@ -155,6 +155,7 @@ def test_without_an_observer_a_display_tells_how_it_goes(
     assert out == ""
     assert "tasks: 1 repeated task counted once" in err
     assert "step 1/1: mean reward" in err
+    assert 'price unknown (price="IN/OUT" states it)' in err
 
 
 def shout(client: object, task: Task) -> str:

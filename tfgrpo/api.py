@@ -64,7 +64,15 @@ async def aevaluate(tasks: TaskSource, **options: Unpack[EvaluateOptions]) -> Ev
 
 def _watch(observer: Observer | None) -> Watch:
     """What watches a run: a display on stderr where no observer is given."""
-    return Display if observer is None else lambda usage: nullcontext(observer)
+    return _PythonDisplay if observer is None else lambda usage: nullcontext(observer)
+
+
+class _PythonDisplay(Display):
+    """The display of the command line, with options as Python names them."""
+
+    def note(self, line: str) -> None:
+        """Print one line above the bar."""
+        super().note(_in_python(line))
 
 
 _PHRASES: Mapping[str, str] = {
