@@ -24,6 +24,8 @@ class StepSummary:
     """Why groups that could teach proposed nothing usable."""
     rested: int = 0
     """Tasks left out, since their pass rate was 0 or 1 twice in a row."""
+    first_error: str | None = None
+    """Why the first of the failed rollouts failed."""
 
 
 class Observer(Protocol):

@@ -274,6 +274,7 @@ async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
 
     learned = await run(ScriptedModel(script), tmp_path / "t.db")
     assert sum(step.failed for step in learned.steps) > 5
+    assert all("422" in (step.first_error or "") for step in learned.steps if step.failed)
     assert learned.changed
 
 

@@ -118,11 +118,13 @@ class Race:
         return next(wanted, None)
 
     def as_json(self) -> list[dict[str, JSON]]:
-        """The race step by step, for people."""
-        return [
-            {"step": lap.step, "arms": [self._row(entry, lap) for entry in lap.table]}
-            for lap in self.laps
-        ]  # fmt: skip
+        """The race step by step, for people; the last step names the winner."""
+        laps: list[dict[str, JSON]] = [
+            {"step": lap.step, "arms": [self._row(entry, lap) for entry in lap.table]} for lap in self.laps
+        ]
+        if laps:
+            laps[-1]["winner"] = asdict(self.winner())
+        return laps
 
     def _row(self, entry: Standing, lap: Lap) -> dict[str, JSON]:
         arm = self._arms[entry.arm]

@@ -1,6 +1,6 @@
 """What a learning run came to, step by step and as a whole."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from ..gate.promote import Promotion
@@ -35,6 +35,8 @@ class LearningResult:
     """How the token prior was estimated, on what figures it was kept or not; None where none was tried."""
     race: tuple[Mapping[str, JSON], ...] = ()
     """How the ways to prompt stood after each step; empty where nothing raced."""
+    tokens_a_call: int = 0
+    """Prompt tokens that the candidate, or without one the live prior, adds to a call."""
 
     @property
     def promoted(self) -> bool:
@@ -66,9 +68,21 @@ class LearningResult:
             "experiences": len(self.prior.experiences),
             "biases": len(self.prior.biases),
             "race": [dict(lap) for lap in self.race],
+            "tokens_a_call": self.tokens_a_call,
             "token_prior": None if self.token_prior is None else dict(self.token_prior),
             "steps": [asdict(step) for step in self.steps],
             "fates": dict(self.fates),
             "usage": asdict(self.usage),
             "notes": list(self.notes),
         }
+
+
+def last_looks(race: Sequence[Mapping[str, JSON]]) -> list[tuple[int, Mapping[str, JSON]]]:
+    """Each way to prompt of a race as it stood when it was last looked at, and after which step (from 0) that was.
+
+    Those that stayed come first, the best of them at the head; then those that left, the last to leave first.
+    """
+    latest: dict[str, tuple[int, Mapping[str, JSON]]] = {}
+    for lap in race:
+        latest |= {row["arm"]: (lap["step"], row) for row in lap["arms"]}
+    return sorted(latest.values(), key=lambda entry: (entry[1]["left"], -entry[0], -entry[1]["reward"]))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..errors import BudgetEnded
-from ..experiences.distil import HOLD_TO_SCHEMA, Distiller, templates
+from ..experiences.distil import Distiller, templates
 from ..experiences.variants import as_prior
 from ..gate.promote import Promotion, promote
 from ..gate.trial import Candidacy
@@ -19,6 +19,7 @@ from ..records import Prior
 from ..rollouts.executor import Executor
 from ..rollouts.request import SAMPLERS_OFF
 from ..store import SERVING, Store
+from ..surfaces.chat import prior_tokens, token_count
 from .begin import begin, made_ready, tell_resumed
 from .biases import TokenRun
 from .context import RunContext, ending
@@ -81,10 +82,11 @@ class _Learning:
         candidate = self._candidate(over=cut is None) if steps else None
         promotion = await self._promoted(candidate) if candidate else None
         changed = promotion is not None and promotion.state in SERVING
+        prior = candidate if candidate and changed else self._live()
         return LearningResult(
             context.run,
             resumed,
-            candidate if candidate and changed else self._live(),
+            prior,
             changed,
             steps,
             Counter[str](decision.verdict for decision in self._experiences.library.standing.values()),
@@ -95,6 +97,7 @@ class _Learning:
             _ended(context.plan, steps, cut, promotion),
             self._tokens.figures,
             tuple(self._race.as_json()),
+            prior_tokens(candidate or prior, token_count(context.upstream.tokenizer)),
         )
 
     def _note_dropped(self) -> None:
@@ -169,9 +172,9 @@ def _ended(
 
 
 def _proposer(context: RunContext) -> Distiller:
-    """Where the model that proposes is the one probed: hidden samplers off, answers held to a schema."""
+    """Where the model that proposes is the one probed, its hidden samplers are off."""
     plan, kind = context.plan, context.backend.kind
     probed = context.distiller is context.upstream and plan.distiller in (None, plan.frame.model)
     request = SAMPLERS_OFF.get(kind, {}) if probed else {}
-    name, held = plan.distiller or plan.frame.model, probed and kind in HOLD_TO_SCHEMA
-    return Distiller(context.distiller, name, context.run.id, plan.settings, templates(plan.prompts), request, held)
+    name = plan.distiller or plan.frame.model
+    return Distiller(context.distiller, name, context.run.id, plan.settings, templates(plan.prompts), request)

@@ -161,7 +161,8 @@ class Steps:
         shares = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.groups.items()))
         text = f"{where}/{self._settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
         text += f"; {counted(summary.rested, 'task')} rested (all right or all wrong twice)" if summary.rested else ""
-        text += f"; {counted(summary.failed, 'attempt')} failed" if summary.failed else ""
+        failed = f"; {counted(summary.failed, 'rollout')} failed, the first one: {summary.first_error}"
+        text += failed if summary.failed else ""
         self._context.observer.note(text)
         if failures := summary.undistilled:
             self._context.notes.note(
@@ -180,4 +181,5 @@ def _summary(step: int, groups: Sequence[Group], proposals: Sequence[Proposals],
         proposed=sum(len(found.edits) for found in proposals),
         undistilled=tuple(found.failure for found in proposals if found.failure),
         rested=tasks - len(groups),
+        first_error=next((one.error for group in groups for one in group.rollouts if one.error), None),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..evaluation.difference import FEWEST, Difference
 from ..experiences.credit import effect_interval
-from ..records import Decision, Effect, Experience, Prior, PriorState, Usage
+from ..records import JSON, Decision, Effect, Experience, Prior, PriorState, Usage
 from ..rollouts.advantage import GroupKind
 from ..store import RunEntry
 from ..trials import GateTrial, Role
@@ -132,6 +132,19 @@ class Figures:
     held_out: Mapping[Role, int]
     """How many tasks the run kept from learning, by what for."""
     notes: tuple[str, ...]
+    race: tuple[Mapping[str, JSON], ...] = ()
+    """How the ways to prompt stood after each step; empty where nothing raced."""
+    tokens_a_call: int | None = None
+    """Prompt tokens that what was learned adds to a call; None where an older version did not say."""
+
+    @property
+    def winner(self) -> str:
+        """Who won the race, and why; empty where nothing raced."""
+        won = self.race[-1].get("winner") if self.race else None
+        if not won:
+            return ""
+        source = next((row["source"] for row in self.race[-1]["arms"] if row["arm"] == won["arm"]), won["arm"])
+        return f"{source}: {won['why']}"
 
     @property
     def error(self) -> str:

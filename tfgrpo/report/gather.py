@@ -59,6 +59,8 @@ def gather_figures(store: Store, given: str) -> Figures:
         failures=_failures(groups),
         held_out=_held_out(store, entry),
         notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
+        race=tuple(run.result.get("race") or ()),
+        tokens_a_call=run.result.get("tokens_a_call"),
     )
 
 

@@ -5,7 +5,7 @@ from html import escape
 
 from ..evaluation.arms import Evaluation
 from ..evaluation.difference import FEWEST
-from ..learning.result import LearningResult
+from ..learning.result import LearningResult, last_looks
 from ..records import JSON, Prior
 from ..text import counted, shortened
 from .page import shown
@@ -86,10 +86,6 @@ def _curve(rewards: Sequence[float]) -> str:
 
 def _race(laps: Sequence[JSON]) -> str:
     """The ways to prompt as they stood when each was last looked at: the best of those that stayed first."""
-    latest: dict[str, tuple[int, JSON]] = {}
-    for lap in laps:
-        latest |= {row["arm"]: (lap["step"], row) for row in lap["arms"]}
-    ordered = sorted(latest.values(), key=lambda entry: (entry[1]["left"], -entry[0], -entry[1]["reward"]))
     rows = [
         [
             shortened(row["source"], LONGEST),
@@ -99,7 +95,7 @@ def _race(laps: Sequence[JSON]) -> str:
             f"{row['tokens']:,}",
             f"step {step + 1}" if row["left"] else "",
         ]
-        for step, row in ordered
+        for step, row in last_looks(laps)
     ]
     return _table(["way to prompt", "reward", "P(best)", "rollouts", "tokens", "left after"], rows) if rows else ""
 

@@ -46,6 +46,7 @@ def render_page(figures: Figures, prices: Prices | None = None) -> str:
             | {
                 "run": figures.entry.run,
                 "verdict": verdict(figures),
+                "winner": figures.winner,
                 "gate": gate,
                 "usd": _usd(figures, prices) if prices else None,
                 "e_value": e_value(gate) if gate else None,

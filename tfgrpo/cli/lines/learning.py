@@ -1,33 +1,47 @@
 """What a learning run came to."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...text import counted
+from ...text import counted, shortened
 from .priors import size_text
+from .race import race_lines
 from .tables import percent, printable
 
 if TYPE_CHECKING:
     from ...learning.result import LearningResult
+    from ...observer import StepSummary
 
 
 def learned_lines(learned: "LearningResult") -> list[str]:
     """What a learning run came to."""
     usage = learned.usage
     lines = [f"run {learned.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"]
-    rewards = [step.mean_reward for step in learned.steps]
-    if rewards:
-        lines.append("mean reward by step: " + " -> ".join(percent(reward) for reward in rewards))
-    if rested := sum(step.rested for step in learned.steps):
-        lines.append(f"visits left out: {rested}, of tasks whose rollouts were all right or all wrong twice in a row")
+    lines += _step_lines(learned.steps)
+    lines += race_lines(learned.race)
     fates = ", ".join(f"{count} {fate}" for fate, count in sorted(learned.fates.items())) or "none proposed"
     undistilled = sum(len(step.undistilled) for step in learned.steps)
     failed = f"; in {counted(undistilled, 'group')} the distiller gave no usable answer" if undistilled else ""
     lines.append(f"experiences: {fates}{failed}")
     lines += _promotion_lines(learned)
+    if learned.tokens_a_call:
+        prior = learned.candidate or learned.prior
+        lines.append(f"{prior.id} adds {counted(learned.tokens_a_call, 'prompt token')} to a call")
     if learned.ended:
         lines.append(f"the budget ended this run: {learned.ended}")
         lines.append("the same command with a larger ceiling goes on from there")
     return lines
+
+
+def _step_lines(steps: "Sequence[StepSummary]") -> Iterator[str]:
+    """How the steps went: rewards, what was not visited, what failed and why."""
+    if steps:
+        yield "mean reward by step: " + " -> ".join(percent(step.mean_reward) for step in steps)
+    if rested := sum(step.rested for step in steps):
+        yield f"visits left out: {rested}, of tasks whose rollouts were all right or all wrong twice in a row"
+    if failed := sum(step.failed for step in steps):
+        first = next((step.first_error for step in steps if step.first_error), "no reward")
+        yield f"{counted(failed, 'rollout')} failed, the first one: {printable(shortened(first, 300))}"
 
 
 def _promotion_lines(learned: "LearningResult") -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...text import counted
 from .priors import size_text
+from .race import race_lines
 from .tables import day_time, percent, printable
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def figures_json(figures: "Figures") -> "dict[str, JSON]":
         "state": figures.state,
         "stages": {stage: asdict(usage) for stage, usage in figures.stages.items()},
         "steps": [asdict(step) for step in figures.steps],
+        "race": [dict(lap) for lap in figures.race],
         "experiences": dict(_fates(figures)),
         "failures": [asdict(failure) for failure in figures.failures],
     }
@@ -114,6 +116,7 @@ def run_lines(figures: "Figures") -> Iterator[str]:
     usage, split = run.usage, f" ({printable(stages)})" if stages else ""
     yield f"{counted(usage.calls, 'call')}{split}, {usage.prompt_tokens:,} + {usage.completion_tokens:,} tokens"
     yield from map(_step_line, figures.steps)
+    yield from race_lines(figures.race)
     yield from (f"{arm}: mean reward {percent(mean)}" for arm, mean in run.result.get("means", {}).items())
     if figures.steps:
         fates = ", ".join(f"{count} {fate}" for fate, count in sorted(_fates(figures).items()))
