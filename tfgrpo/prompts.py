@@ -46,6 +46,11 @@ class Template:
         return tuple({"role": role, "content": _substitute(part, values).strip()} for role, part in parts)
 
 
+def instructions_of(prompt: Template) -> str:
+    """What a template says itself, without its blanks."""
+    return _PLACEHOLDER.sub(" ", prompt.text)
+
+
 def _check(name: str, text: str, values: Mapping[str, str]) -> None:
     wanted = set(_PLACEHOLDER.findall(text))
     if missing := sorted(wanted - values.keys()):

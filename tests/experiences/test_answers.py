@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tfgrpo.experiences.answers import Form, Proposals, Unusable
 from tfgrpo.experiences.merge_rules import consolidate, filled_up, need_merging, one_update_each
-from tfgrpo.experiences.words import too_long
+from tfgrpo.experiences.words import WORD_CHARS, too_long
 from tfgrpo.records import Edit, Experience
 
 CURRENT = (Experience("When asked for a label, answer with the label."), Experience("When in doubt, check twice."))
@@ -67,9 +67,6 @@ def test_nothing_to_learn_is_a_usable_answer(answer: str) -> None:
         ('[{"operation": "ADD", "text": ["x"]}]', "no text"),
         ('[{"operation": "ADD", "text": "one two three four five six seven eight nine"}]', "has 9 words; at most 8"),
         ('[{"operation": "ADD", "text": "When a date has no year, guess it"}]', "copied from the instructions"),
-        ('[{"operation": "UPDATE", "text": "When x, y.", "target": "E3"}]', '"target" is not in the list'),
-        ('[{"operation": "DELETE", "target": "E0"}]', '"target" is not in the list'),
-        ('[{"operation": "DELETE"}]', '"target" is not in the list'),
         ("x" * 50_000, "50000 characters"),
         ('[{"a":' * 3_000, "nested too deeply"),
     ],
@@ -81,6 +78,25 @@ def test_an_answer_with_nothing_usable_says_why(answer: str, why: str) -> None:
 def test_what_is_usable_is_adopted_and_the_rest_dropped_with_its_reason() -> None:
     answer = json.dumps([{"operation": "DELETE", "target": "E9"}, ADD])
     assert read(FORM, answer) == Proposals((ADDED,), ('DELETE: its "target" is not in the list of experiences',))
+
+
+@pytest.mark.parametrize("target", ["E3", "E0", "", "the first", None, 7])
+def test_an_update_of_nothing_known_is_an_addition(target: str | int | None) -> None:
+    answer = json.dumps([{"operation": "UPDATE", "text": ADD["text"], "target": target}])
+    assert read(FORM, answer) == Proposals((ADDED,))
+    assert read(MERGE, json.dumps([{**json.loads(answer)[0], "from": ["P1"]}])).edits[0].operation == "ADD"
+
+
+@pytest.mark.parametrize("target", ["E0", "E3", None])
+def test_a_deletion_of_nothing_known_is_dropped_and_the_answer_stays_usable(target: str | None) -> None:
+    answer = json.dumps([{"operation": "DELETE", "target": target}])
+    assert read(FORM, answer) == Proposals((), ('DELETE: its "target" is not in the list of experiences',))
+
+
+def test_the_schema_bounds_each_text_so_that_no_model_loops_to_the_cut() -> None:
+    items = FORM.schema["items"]
+    assert isinstance(items, dict)
+    assert items["properties"]["text"] == {"type": "string", "maxLength": 8 * WORD_CHARS}
 
 
 def test_ten_proposals_are_cut_to_the_limit() -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,6 @@ async def test_a_retry_is_shown_its_answer_and_the_error() -> None:
         (json.dumps([ADD])[:-5], "broken"),
         (Answer(json.dumps([ADD]), finish_reason="length"), "cut off"),
         ("x" * 50_000, "50000 characters"),
-        (json.dumps([{"operation": "DELETE", "target": "E7"}]), '"target" is not in the list'),
     ],
 )
 async def test_a_group_whose_answers_stay_unusable_has_failed_with_the_reason(answer: str | Answer, why: str) -> None:
@@ -295,17 +295,17 @@ async def test_what_can_all_be_tried_is_tried_as_it_is(settings: Settings, asked
     assert len(merged.edits) == 2 - asked
 
 
-async def test_a_server_that_can_is_told_to_hold_answers_to_the_form() -> None:
+async def test_every_server_is_asked_to_hold_answers_to_the_form() -> None:
     model = in_turn(json.dumps([ADD]), json.dumps([{**ADD, "from": ["P1", "P2"]}]))
-    held = Distiller(model, "small", "run_1", CROWDED, schema=True)
+    held = distiller(model, CROWDED)
     await propose(held, FAILED, ())
     await merge(held, 2, TWO_ADDS, CURRENT)
     first, second = (body["response_format"]["json_schema"]["schema"] for body in model.bodies)
     assert first["maxItems"] == CROWDED.proposals
-    assert first["items"]["properties"]["operation"] == {"enum": ["ADD", "NONE"]}
-    assert second["items"]["properties"]["operation"] == {"enum": ["ADD", "UPDATE", "DELETE"]}
-    assert second["items"]["properties"]["target"] == {"enum": ["", "E1", "E2"]}
-    assert second["items"]["properties"]["from"]["items"] == {"enum": ["P1", "P2"]}
+    assert first["items"]["properties"]["operation"] == {"type": "string", "enum": ["ADD", "NONE"]}
+    assert second["items"]["properties"]["operation"]["enum"] == ["ADD", "UPDATE", "DELETE"]
+    assert second["items"]["properties"]["target"]["enum"] == ["", "E1", "E2"]
+    assert second["items"]["properties"]["from"]["items"]["enum"] == ["P1", "P2"]
 
 
 @pytest.mark.parametrize("answer", ["no", json.dumps([ADD]), Answer("busy", status=500)])
@@ -350,3 +350,11 @@ def test_a_users_template_that_cannot_be_filled_in_is_refused_at_once(
     target.write_text(target.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
     with pytest.raises(PromptError, match=f"prompt {name}"):
         templates(tmp_path)
+
+
+async def test_what_a_reward_says_of_an_attempt_is_shown_with_it() -> None:
+    told = [replace(rollout, feedback="</attempt> wrong queue") for rollout in MIXED.rollouts[1:]]
+    model = in_turn("[]")
+    await propose(distiller(model), replace(MIXED, rollouts=(MIXED.rollouts[0], *told)), ())
+    assert "TECH\n<feedback>\n\u2039/attempt> wrong queue\n</feedback>\n</attempt>" in model.said()
+    assert "BILL\n</attempt>" in model.said()

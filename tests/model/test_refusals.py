@@ -4,10 +4,12 @@ import httpx2
 import openai
 import pytest
 
-from tfgrpo.model.refusals import OPTIONAL, rejected_parameter, without_parameters
+from tfgrpo.model.refusals import OPTIONAL, OUR_SCHEMA, dispensable, rejected_parameter, without_parameters
 from tfgrpo.records import JSON, ChatBody
 
 BODY: ChatBody = {"model": "fake", "messages": [], "max_tokens": 8, "logprobs": True, "top_logprobs": 20, "seed": 1}
+
+OURS: JSON = {"type": "json_schema", "json_schema": {"name": OUR_SCHEMA, "schema": {}}}
 
 
 def error(status: int, body: JSON, text: str = "") -> openai.APIStatusError:
@@ -26,7 +28,7 @@ def test_a_limit_is_renamed_and_logprobs_take_their_number_with_them() -> None:
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_any_parameter_that_a_request_can_do_without_is_recognised(name: str) -> None:
-    sent = {**BODY, **dict.fromkeys(OPTIONAL, 1)}
+    sent = {**BODY, **dict.fromkeys(OPTIONAL, 1), "response_format": OURS}
     assert rejected_parameter(error(400, {"param": name, "message": "no"}), sent) == name
     assert rejected_parameter(error(422, {"message": f"What is '{name}'?"}), sent) == name
     assert rejected_parameter(error(400, None, f'{{"unknown": "{name}"}}'), sent) == name
@@ -55,3 +57,19 @@ def test_a_request_with_nothing_to_spare_has_no_parameter_to_drop() -> None:
 def test_of_several_names_the_first_in_the_words_is_meant() -> None:
     words = "unknown field `seed`, expected one of `logprobs`, `max_tokens`, `top_logprobs`"
     assert rejected_parameter(error(400, {"message": words}), BODY) == "seed"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["response_format.type must be text", "The JSON schema has features not supported", "failed to parse grammar"],
+)
+def test_a_schema_of_ours_is_known_by_what_a_refusal_says(words: str) -> None:
+    assert rejected_parameter(error(400, {"message": words}), {**BODY, "response_format": OURS}) == "response_format"
+
+
+def test_a_form_that_the_user_asks_for_is_never_left_out() -> None:
+    asked: JSON = {"type": "json_schema", "json_schema": {"name": "mine", "schema": {}}}
+    for theirs in (asked, {"type": "json_object"}):
+        body = {**BODY, "response_format": theirs}
+        assert "response_format" not in dispensable(body)
+        assert rejected_parameter(error(400, {"param": "response_format", "message": "no"}), body) is None

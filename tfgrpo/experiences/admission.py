@@ -1,7 +1,8 @@
 """What a proposed experience must not be or hold before it may be tried. Pure; `refusal` gives the first objection.
 
 An experience is shown to a model, so whoever writes tasks or steers attempts may try to speak through it. These checks
-stop carelessness and known tricks; they prove nothing. Leaks and near-duplicates are judged by `overlap`.
+stop carelessness and known tricks; they prove nothing. Leaks and near-duplicates are judged by `overlap`, copies of our
+prompts and of tasks by `copies`.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..records import Experience, Task
 from ..settings import Settings
+from .copies import echoes_prompt, restated_task
 from .overlap import NO_MEANINGS, Meanings, leaked_task, repeated
 from .quote import neutralise
 from .words import too_long, words
@@ -70,6 +72,10 @@ def refusal(
         return objection
     if task := leaked_task(experience, tasks):
         return f"it gives away the answer of {task}"
+    if experience.kind == "strategy" and echoes_prompt(experience.text, tasks):
+        return "it echoes the prompt"
+    if experience.kind == "strategy" and (task := restated_task(experience.text, tasks)):
+        return f"it restates a task ({task})"
     if same := repeated(experience.text, existing, tasks, meanings):
         return f"it says what {same} says already"
     return None

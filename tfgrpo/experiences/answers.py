@@ -2,7 +2,7 @@
 
 An answer is one JSON list of {"operation", "text", "target"}, prose and code fences around it allowed. An answer with
 nothing usable in it is refused as a whole, with the reason that the distiller is then shown; else what cannot be used
-is dropped, with its reason.
+is dropped, with its reason. A proposal is a text and what it replaces: one that replaces nothing known is added.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast, get_args
 
 from ..records import JSON, Edit, Experience, Operation
-from .words import too_long, words
+from .words import WORD_CHARS, too_long, words
 
 LONGEST_ANSWER = 20_000
 """Characters; whatever is longer is no answer to a request for a few sentences."""
@@ -61,11 +61,12 @@ class Form:
         operations = [named for named in get_args(Operation) if self.current or named in ("ADD", "NONE")]
         if self.proposals:
             operations.remove("NONE")
-        fields: dict[str, JSON] = {"operation": {"enum": operations}, "text": {"type": "string"}}
+        text: JSON = {"type": "string", "maxLength": self.words * WORD_CHARS}  # or a small model loops to the cut
+        fields: dict[str, JSON] = {"operation": _one_of(operations), "text": text}
         if self.current:
-            fields["target"] = {"enum": ["", *_names("E", self.current)]}
+            fields["target"] = _one_of(["", *_names("E", self.current)])
         if self.proposals:
-            fields["from"] = {"type": "array", "items": {"enum": _names("P", self.proposals)}, "minItems": 1}
+            fields["from"] = {"type": "array", "items": _one_of(_names("P", self.proposals)), "minItems": 1}
         change = {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
         return {"type": "array", "items": change, "minItems": 1, "maxItems": self.limit}
 
@@ -79,7 +80,9 @@ class Form:
         refused = [edit.why for edit in read if isinstance(edit, Unusable)]
         if refused and not usable:
             return Unusable("; ".join(refused[:3]))
-        edits = [edit for edit in usable if edit.operation != "NONE"]
+        edits = [edit for edit in usable if edit.operation != "NONE" and not _deletes_nothing(edit)]
+        if any(_deletes_nothing(edit) for edit in usable):
+            refused.append('DELETE: its "target" is not in the list of experiences')
         if self.proposals and not edits:
             return Unusable("it merges the proposals into nothing")
         surplus = [f"{edit.operation} {edit.text!r}: more than {self.limit} changes" for edit in edits[self.limit :]]
@@ -95,13 +98,13 @@ class Form:
         said = item.get("text")
         text = " ".join(said.split()).lstrip("-* ") if isinstance(said, str) and operation != "DELETE" else ""
         target = _named(item.get("target"), "E", self.current)
+        if operation == "UPDATE" and not target:
+            operation = "ADD"
         edit = Edit(operation, text, target[0].id if target and operation != "ADD" else None, self._sources(item))
         why = self._fault(edit)
         return Unusable(f"{operation}: {why}") if why else edit
 
     def _fault(self, edit: Edit) -> str | None:
-        if edit.operation != "ADD" and edit.target is None:
-            return 'its "target" is not in the list of experiences'
         if self.proposals and not edit.tasks:
             return 'its "from" names no proposal'
         if edit.operation == "DELETE":
@@ -116,6 +119,14 @@ class Form:
     def _sources(self, item: Mapping[str, JSON]) -> tuple[str, ...]:
         named = _named(item.get("from"), "P", self.proposals)
         return union(edit.tasks for edit in named) if self.proposals else self.tasks
+
+
+def _deletes_nothing(edit: Edit) -> bool:
+    return edit.operation == "DELETE" and edit.target is None
+
+
+def _one_of(names: Sequence[JSON]) -> JSON:
+    return {"type": "string", "enum": [*names]}
 
 
 def _names(letter: str, among: Sequence[object]) -> list[JSON]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import ModelError, PromptError, UpstreamError
 from ..hashing import canonical, content_id, derive_seed
+from ..model.refusals import OUR_SCHEMA
 from ..prompts import Template, template
 from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from ..rollouts.advantage import group_kind
@@ -31,8 +32,6 @@ FAILED = 1
 """The same for a group that all failed, the most frequent first: with four, a small model proposed what *they* say."""
 CHUNK = 4
 """A long attempt is read in parts of this many times `summary_chars`."""
-HOLD_TO_SCHEMA = frozenset({"llama.cpp"})
-"""Kinds of servers that were seen to hold an answer to a JSON schema."""
 
 _MOST_RETRIES = 1_000_000
 """More than one try at a group ever needs."""
@@ -65,23 +64,25 @@ class Distiller:
     """By name; read once, so that a file that is changed during a run changes nothing."""
     request: Mapping[str, JSON] = field(default_factory=dict)
     """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
-    schema: bool = False
-    """Whether the server can hold answers to a JSON schema: a small model then always gives the form asked for."""
 
     def template(self, name: str) -> Template:
         """The template of a stage."""
         return self.templates[name]
 
     def body(self, messages: Sequence[Message], key: CallKey, form: Form | None = None) -> ChatBody:
-        """The request for one call, for an answer of that form."""
+        """The request for one call, for an answer of that form.
+
+        Every server is asked to hold the answer to the form's JSON schema. No probe is needed: one that refuses to says
+        so at the first call and is not asked again (`refusals.py`), and one that ignores it answers as it would have.
+        """
         seed = derive_seed(self.settings.seed, key.stage, key.step, key.task, key.sample, key.retry)
         sampling = {"temperature": 0, "top_p": 1, "seed": seed, "max_tokens": self.settings.distiller_tokens}
-        held = {"response_format": _response_format(form)} if form and self.schema else {}
+        held = {"response_format": _response_format(form)} if form else {}
         return {"model": self.name, "messages": list(messages), **sampling, **held, **self.request}
 
 
 def _response_format(form: Form) -> dict[str, JSON]:
-    return {"type": "json_schema", "json_schema": {"name": "changes", "strict": True, "schema": form.schema}}
+    return {"type": "json_schema", "json_schema": {"name": OUR_SCHEMA, "strict": True, "schema": form.schema}}
 
 
 class LaterTry:
@@ -273,7 +274,9 @@ async def _described(distiller: Distiller, rollout: Rollout, text: str, times: i
         text = await _summary(distiller, rollout, text)
     cut = ' cut_off="yes"' if rollout.finish_reason == "length" else ""
     head = f'<attempt reward="{rollout.reward:.2f}" times="{times}"{cut}>'
-    return f"{head}\n{neutralise(text) or '(nothing)'}\n</attempt>"
+    said = neutralise(clip(rollout.feedback, distiller.settings.summary_chars // 4).strip())
+    feedback = f"\n<feedback>\n{said}\n</feedback>" if said else ""
+    return f"{head}\n{neutralise(text) or '(nothing)'}{feedback}\n</attempt>"
 
 
 async def _summary(distiller: Distiller, rollout: Rollout, text: str) -> str:

@@ -4,7 +4,9 @@ import re
 
 from ..records import Message, Rollout, message_text
 
-_TAG_NAMES = "task|answer|attempts?|experiences?|notes|proposals?|system|user|assistant|developer|tool|instructions?"
+_TAG_NAMES = (
+    "task|answer|attempts?|feedback|experiences?|notes|proposals?|system|user|assistant|developer|tool|instructions?"
+)
 _CHAT_NAMES = r"(?:start|end)_of_turn|tool_call|tool_response|function_call|think|s"
 _MARKUP = re.compile(
     rf"[<\uff1c](?=\s*[/|\uff5c]?\s*(?:{_TAG_NAMES}|{_CHAT_NAMES})\b|[|\uff5c<])|\[(?=\s*/?\s*INST\s*\])", re.IGNORECASE

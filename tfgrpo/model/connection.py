@@ -13,7 +13,7 @@ from ..records import JSON
 from ..settings import Settings
 from ..text import shortened
 from .failures import Failures
-from .refusals import rejected_parameter, without_parameters
+from .refusals import dispensable, rejected_parameter, without_parameters
 
 _CONNECT_SECONDS = 10.0
 _ASIDE_SECONDS = 10.0
@@ -71,7 +71,7 @@ class Connection:
         Nothing of the SDK's errors is kept in ours: the server's words could quote the key.
         """
         while True:
-            lacking = {name: why for name, why in self.dropped.items() if name in body}
+            lacking = {name: why for name, why in self.dropped.items() if name in dispensable(body)}
             sent = without_parameters(body, lacking)
             try:
                 return (await self._send(path, sent)).text, lacking

@@ -19,13 +19,28 @@ OPTIONAL = (
     "top_logprobs",
     "logprobs",
     "max_tokens",
+    "response_format",
 )
 """Parameters that a request can do without when an upstream rejects them."""
+OUR_SCHEMA = "tfgrpo_changes"
+"""Name of the JSON schema that the distiller's answers are to be held to: a wish, where a user's own is a demand."""
 
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _IMPLIED = {"logprobs": ("top_logprobs",)}
+_SAID_OF_OURS = re.compile(r"schema|grammar|structured|guided", re.IGNORECASE)
+"""Words by which a refusal of a schema is known."""
 _TOO_LONG = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
 """A refusal of the whole request, though its words may name max_tokens."""
+
+
+def dispensable(body: ChatBody) -> tuple[str, ...]:
+    """The parameters of a body that it can do without: a response_format only where it is ours."""
+    return tuple(name for name in OPTIONAL if name in body and (name != "response_format" or _is_ours(body[name])))
+
+
+def _is_ours(response_format: JSON) -> bool:
+    schema = response_format.get("json_schema") if isinstance(response_format, dict) else None
+    return isinstance(schema, dict) and schema.get("name") == OUR_SCHEMA
 
 
 def without_parameters(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, JSON]:
@@ -40,13 +55,16 @@ def without_parameters(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, 
 
 def rejected_parameter(error: openai.APIStatusError, sent: ChatBody) -> str | None:
     """The optional parameter that a 400 or 422 is about: the one that it names as `param`, else first in its words."""
-    candidates = [name for name in OPTIONAL if name in sent]
+    candidates = dispensable(sent)
     if error.status_code not in (400, 422) or not candidates:
         return None
     named = error_field(error, "param")
     words = named if isinstance(named, str) and named else what_it_says(error)
-    found = re.search(rf"\b({'|'.join(candidates)})\b", words)
-    return found[1] if found and not _TOO_LONG.search(words) else None
+    if _TOO_LONG.search(words):
+        return None
+    if found := re.search(rf"\b({'|'.join(candidates)})\b", words):
+        return found[1]
+    return "response_format" if "response_format" in candidates and _SAID_OF_OURS.search(words) else None
 
 
 def what_it_says(error: openai.APIStatusError) -> str:
