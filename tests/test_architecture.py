@@ -60,8 +60,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "measure", "wanted"),
     "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
     "learning": (
-        "__init__", "plan", "cost", "context", "begin", "race", "starters", "biases", "experiences", "result", "steps",
-        "run", "wanted",
+        "__init__", "plan", "cost", "context", "begin", "race", "starters", "biases", "rest", "experiences", "result",
+        "steps", "run", "wanted",
     ),
     "report": (
         "canvas", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page", "__init__",

@@ -88,7 +88,7 @@ async def test_a_deterministic_run_ends_as_if_it_had_not_been_cut(
 
 async def test_a_group_that_failed_in_the_step_under_way_is_distilled_again_in_it(tmp_path: Path) -> None:
     path, mute = tmp_path / "t.db", failing(HONEST, lambda text: True)
-    await cut_at(EVERY_STEP + 20, mute, path)
+    await cut_at(EVERY_STEP + 8, mute, path)
     with Store(path) as store:
         (entry,) = store.runs()
         noted = store.spent(entry.run.id).calls

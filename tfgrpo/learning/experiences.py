@@ -18,6 +18,7 @@ from ..rollouts.concurrently import concurrently
 from ..store import Store
 from ..surfaces.chat import token_count
 from .context import RunContext
+from .rest import Rest
 
 _TOLD_EFFECT = 0.1
 """The effect, in reward units, for which people are told what it takes to see it."""
@@ -66,7 +67,7 @@ class ExperienceLearning:
     def __init__(self, context: RunContext, distiller: Distiller) -> None:
         store, run = context.store, context.run
         self._count_tokens, self._embedder = token_count(context.upstream.tokenizer), context.embedder
-        self.log = StepNotes(store, run.id)
+        self.log, self.rest = StepNotes(store, run.id), Rest()
         self._made: dict[tuple[int, str], DistillerTry] = {}
         self._to_retry: dict[tuple[int, str], DistillerTry] = {}
         self._distiller, self._store, self._run, self._settings = distiller, store, run, context.plan.settings
@@ -101,13 +102,24 @@ class ExperienceLearning:
         return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
 
     async def propose(self, group: Group) -> Proposals:
-        """The edits that one group proposes; a failure is noted, and tried again when the run is resumed."""
+        """The edits that one group proposes; a failure is noted, and tried again when the run is resumed.
+
+        A distiller that has failed too often in the step is left in peace; a step that was taken in is repeated as it
+        was, whoever failed then.
+        """
+        task, failed = group.task.id, False
         fixed = await self.log.taken_in(group.step)
-        if fixed:
-            attempt = DistillerTry(group.step, group.task.id, fixed.numbers.get(group.task.id, 0))
-        else:
-            attempt = await self.log.next_attempt(group.step, group.task.id)
-        return await self._attempt(group, attempt)
+        try:
+            if not (task in fixed.numbers if fixed else await self.rest.allows(task)):
+                return Proposals(rested=True)
+            attempt = await self.log.next_attempt(group.step, task)
+            if fixed:
+                attempt = DistillerTry(group.step, task, fixed.numbers[task])
+            found = await self._attempt(group, attempt)
+            failed = found.failure is not None
+            return found
+        finally:
+            self.rest.ended(task, failed=failed)
 
     async def _attempt(self, group: Group, attempt: DistillerTry) -> Proposals:
         """One attempt at distilling a group; one that is known to have failed is not made again."""
@@ -147,11 +159,15 @@ class ExperienceLearning:
         """What a distiller is shown and may change: an example of another task is none of its business."""
         return tuple(entry for entry in self.library.current if entry.kind == "strategy")
 
-    def distils(self, group: Group) -> bool:
-        """Whether a group is among those distilled in its step: drawn by hash and known beforehand."""
+    def expect(self, step: int, tasks: Sequence[Task]) -> None:
+        """The groups of these tasks come next, in this order."""
+        self.rest.expect(step, [task.id for task in tasks if self.distils(task, step)])
+
+    def distils(self, task: Task, step: int) -> bool:
+        """Whether the group of a task is among those distilled in a step: drawn by hash and known beforehand."""
         if not self._settings.experiences:
             return False
-        return self._settings.distilled_groups is None or group.task.id in self._distilled(group.step)
+        return self._settings.distilled_groups is None or task.id in self._distilled(step)
 
     def _distilled(self, step: int) -> list[str]:
         """Ids of the tasks distilled in a step: drawn by hash and known beforehand, so that no group waits.

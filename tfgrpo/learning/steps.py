@@ -25,6 +25,7 @@ from .biases import TokenRun
 from .context import RunContext
 from .experiences import ExperienceLearning
 from .race import Race
+from .rest import RESTS_AFTER
 
 
 class Steps:
@@ -100,6 +101,7 @@ class Steps:
             shown = self._experiences.shown(prior.experiences, task, step, sample)
             return self._race.under(deal[task.id][sample], task, replace(prior, experiences=shown))
 
+        self._experiences.expect(step, tasks)
         size = self._settings.group_size
         return await roll_groups(
             self._executor, tasks, prior, step=step, size=size, under=under, landed=self._distilled
@@ -108,7 +110,7 @@ class Steps:
     async def _distilled(self, group: Group) -> tuple[Group, Proposals]:
         """A group, written down, and what it proposes; nothing else is waited for."""
         self._context.store.add_group(self._context.run.id, group)
-        if not self._experiences.distils(group):
+        if not self._experiences.distils(group.task, group.step):
             return group, Proposals()
         proposals = await self._experiences.propose(group)
         self._context.observer.distilled(group)
@@ -117,6 +119,9 @@ class Steps:
     async def _learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> None:
         """What the step teaches, in experiences and tokens."""
         taken, note = await self._experiences.learn(step, groups, proposals), self._context.notes.note
+        if rested := sum(found.rested for found in proposals):
+            unasked = counted(rested, "more group")
+            note(f"step {step + 1}: after {RESTS_AFTER} unusable answers the distiller rested, for {unasked}")
         self._groups += groups  # only now: a budget may end what is before it
         self._race.end_step(step, last=step + 1 == self._settings.steps)
         before = self._tokens.temperature
@@ -148,7 +153,11 @@ class Steps:
             if known := self._failed.get((step, task.id, sample)):
                 context.observer.landed(known)
                 return known
-            made = await call(task, prior, step, sample)
+            try:
+                made = await call(task, prior, step, sample)
+            except BudgetEnded:
+                self._experiences.rest.give_up()
+                raise
             rollout = shaped(await score(self._plan.reward, made, clip=settings.clip_rewards), settings)
             context.observer.landed(rollout)
             return rollout

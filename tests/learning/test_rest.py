@@ -1,0 +1,87 @@
+"""The distiller rests after so many unusable answers in a step, whatever the order in which groups land."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.routing import TASKS, distilling, run
+from tfgrpo.learning.rest import RESTS_AFTER, Rest
+from tfgrpo.records import ChatBody, message_text
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel
+
+NAMES = [f"task_{number}" for number in range(20)]
+SETTINGS = Settings(steps=2, group_size=4, token_prior=False, demonstrations=False, rest_tasks=False)
+
+
+async def asked(fails: set[str], seed: int) -> list[str]:
+    """The tasks that the distiller is asked about where those of `fails` fail, landing in a random order."""
+    rest, chance, found = Rest(), random.Random(seed), list[str]()
+    rest.expect(0, NAMES[:12])
+
+    async def landed(task: str, wait: int) -> None:
+        for _ in range(wait):
+            await asyncio.sleep(0)
+        if allowed := await rest.allows(task):
+            found.append(task)
+        rest.ended(task, failed=allowed and task in fails)
+
+    for names in (NAMES[:12], NAMES[12:]):
+        if names[0] != NAMES[0]:
+            rest.expect(0, names)
+        await asyncio.gather(*(landed(task, chance.randrange(30)) for task in names))
+    return sorted(found, key=NAMES.index)
+
+
+@pytest.mark.parametrize("fails", [set(), set(NAMES), set(NAMES[::2]), set(NAMES[3:7]), set(NAMES[10:16])])
+async def test_who_is_left_out_does_not_depend_on_who_lands_first(fails: set[str]) -> None:
+    before = [sum(one in fails for one in NAMES[:place]) for place in range(len(NAMES))]
+    wanted = [task for task, failed in zip(NAMES, before, strict=True) if failed < RESTS_AFTER]
+    for seed in range(10):
+        assert await asked(fails, seed) == wanted
+
+
+async def test_a_new_step_is_a_new_chance_and_giving_up_lets_nothing_wait() -> None:
+    rest = Rest()
+    rest.expect(0, NAMES)
+    for name in NAMES[:RESTS_AFTER]:
+        rest.ended(name, failed=True)
+    assert not await rest.allows(NAMES[-1])
+    rest.expect(1, NAMES)
+    assert await rest.allows(NAMES[0])
+    rest.give_up()
+    assert not await rest.allows(NAMES[-1])
+
+
+def mute(body: ChatBody) -> str | Answer:
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    return "I think it went well." if "<attempts>" in texts else distilling({})(body)
+
+
+async def test_a_distiller_that_never_answers_is_asked_about_five_groups_a_step(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(mute), tmp_path / "t.db", SETTINGS)
+    assert [len(step.undistilled) for step in learned.steps] == [RESTS_AFTER] * 2
+    (note,) = (line for line in learned.notes if "step 1: after 5 unusable answers the distiller rested" in line)
+    assert "more groups" in note
+    with Store(tmp_path / "t.db") as store:
+        spent = store.spent_by_stage(learned.run.id)
+    assert sum(spent[stage].calls for stage in ("contrast", "answer") if stage in spent) <= 2 * RESTS_AFTER * 3
+
+
+@pytest.mark.parametrize("calls", [30, 60, 75, 100])
+async def test_a_resumed_run_rests_where_it_rested(tmp_path: Path, calls: int) -> None:
+    whole = await run(ScriptedModel(mute), tmp_path / "whole.db", SETTINGS)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return mute(body) if count[0] <= calls else Answer("no", status=401)
+
+    with pytest.raises(Exception, match="401"):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", SETTINGS)
+    resumed = await run(ScriptedModel(mute), tmp_path / "cut.db", SETTINGS)
+    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    assert len(TASKS) > RESTS_AFTER
