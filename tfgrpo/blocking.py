@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.5
-"""How often a waiting thread wakes: some systems tell it of Ctrl-C only then."""
+_LOOK_SECONDS = 0.2
+"""How often a waiting thread looks whether it was interrupted."""
 
 
 def blocking(function: Callable[P, Coroutine[Any, Any, T]], name: str) -> Callable[P, T]:
@@ -37,36 +37,45 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]], name: str) -> Callab
 
 def _in_thread(work: Coroutine[Any, Any, T]) -> T:
     """The result of work that runs in an event loop of its own, in a thread; the loop that runs here stands still."""
-    begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+    begun: Future[Callable[[], object]] = Future()
 
     async def main() -> T:
         task = asyncio.create_task(work)
-        begun.set_result((asyncio.get_running_loop(), task))
+        begun.set_result(partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel))
         return await task
 
-    with ThreadPoolExecutor(1, thread_name_prefix="tfgrpo") as pool, _ctrl_c_raises():
+    with _told_of_ctrl_c() as interrupted, ThreadPoolExecutor(1, thread_name_prefix="tfgrpo") as pool:
         done = pool.submit(copy_context().run, asyncio.run, main())
-        try:
-            while not wait([done], timeout=_LOOK_SECONDS).done:
-                pass
-            return done.result()
-        except KeyboardInterrupt:
-            loop, task = begun.result()
+        while not (wait([done], timeout=_LOOK_SECONDS).done or interrupted.is_set()):
+            pass
+        if interrupted.is_set():
             with suppress(RuntimeError):  # it ended in this moment, and its loop is closed
-                loop.call_soon_threadsafe(task.cancel)
-            wait([done])
+                begun.result()()
+        try:
+            return done.result()
+        except asyncio.CancelledError:
+            if interrupted.is_set():
+                raise KeyboardInterrupt from None
             raise
 
 
 @contextmanager
-def _ctrl_c_raises() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt in here: `asyncio.run` makes it cancel a task, of the loop that stands still."""
-    before = signal.getsignal(signal.SIGINT)
+def _told_of_ctrl_c() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C in here; `asyncio.run` makes it cancel a task of the loop that stands still.
+
+    A second one is a KeyboardInterrupt at once.
+    """
+    told, before = threading.Event(), signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
+        yield told
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def tell(*_: object) -> None:
+        told.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, tell)
     try:
-        yield
+        yield told
     finally:
         signal.signal(signal.SIGINT, before)
