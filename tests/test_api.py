@@ -164,7 +164,8 @@ def shout(client: object, task: Task) -> str:
 
 
 def test_an_agent_may_be_a_function(small: LearnOptions) -> None:
-    found = learn(DICTS[:4], **(small | {"steps": 1, "group_size": 2, "agent": shout}))
+    few: LearnOptions = {"steps": 1, "group_size": 2, "agent": shout, "stop_hopeless": False}
+    found = learn(DICTS[:4], **(small | few))
     assert found.run.settings["agent"] == f"{__name__}:shout"
     assert {one.text for one in found.rollouts()} <= set(WORDS)
 

@@ -46,7 +46,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "token_prior": ("__init__", "policy", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
         "__init__", "words", "quote", "numerals", "show", "answers", "merge_rules", "distil", "step_notes", "overlap",
-        "copies", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "dealing", "race",
+        "copies", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "write",
+        "instruct", "dealing", "race",
     ),
     "store": (
         "migrations", "path", "writer", "checksums", "queries", "rows", "upgrade", "file", "probes", "runs", "trials",
@@ -61,7 +62,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
     "learning": (
         "__init__", "plan", "cost", "context", "begin", "race", "starters", "biases", "rest", "experiences", "result",
-        "steps", "run", "wanted",
+        "diagnosis", "steps", "run", "wanted",
     ),
     "report": (
         "canvas", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page", "__init__",

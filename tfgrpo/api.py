@@ -84,6 +84,7 @@ _PHRASES: Mapping[str, str] = {
     "--fresh": "fresh=True",
     "--gate none": "gate=False",
     "--no-experiences": "experiences=False",
+    "--no-stop-hopeless": "stop_hopeless=False",
     "--prior candidate": 'prior="candidate"',
     "--price IN/OUT": 'price="IN/OUT"',
     "--validation FILE": "validation=...",

@@ -7,6 +7,7 @@ TfgrpoError
 ├── ModelError          one model call failed after its retries; the rollout is kept as data
 │   └── UpstreamError   no call can succeed (unreachable, unauthorised, unknown model); the run stops
 ├── AgentError          one rollout by an agent failed; it is kept as data
+├── NoRewardError       no rollout of a first step earned anything; the run stops, and what was done is kept
 ├── BudgetEnded         a ceiling of the run is reached; what was done is kept
 ├── LocalModelError     the embedded model could not be fetched or started
 └── StoreError          the store could not be opened, read or written
@@ -45,6 +46,10 @@ class UpstreamError(ModelError):
 
 class AgentError(TfgrpoError):
     """One rollout by an agent failed: it crashed, or gave no answer."""
+
+
+class NoRewardError(TfgrpoError):
+    """No rollout of a first step earned anything: the run stops, says why that may be, and what was done is kept."""
 
 
 class BudgetEnded(TfgrpoError):

@@ -70,6 +70,7 @@ class SettingOptions(TypedDict, total=False):
     clip_rewards: bool
     gate_alpha: float
     gate_passes: int
+    stop_hopeless: bool
     concurrency: int
     call_retries: int
     call_timeout: float

@@ -40,7 +40,7 @@ class Settings:
 
     race: bool = True
     """Let what a user has for nothing race: no prompt, examples in it, an instruction (`paper`: never)."""
-    race_rounds: int = 4
+    race_rounds: int = 2
     """Looks at the race in a step, each over a part of its tasks: those that lead get more of the next rollouts."""
     experiences: bool = True
     """Learn experiences; off: the way to prompt and the token prior alone."""
@@ -110,6 +110,8 @@ class Settings:
     gate_passes: int = 32
     """Passes of the gate at most."""
 
+    stop_hopeless: bool = True
+    """Stop after the first step where no rollout earned anything, and say why that may be."""
     concurrency: int = 16
     """Calls in flight at once."""
     call_retries: int = 5
@@ -132,8 +134,8 @@ class Settings:
         return cls(**{**(_PAPER if recipe == "paper" else {}), **explicit, "recipe": recipe})
 
     def as_json(self) -> Mapping[str, JSON]:
-        """The settings that decide what is learned; those that only decide how fast are left out."""
-        speed = {"concurrency", "call_retries", "call_timeout", "agent_timeout"}
+        """The settings that decide what is learned; those that only decide how fast, or when to stop, are left out."""
+        speed = {"stop_hopeless", "concurrency", "call_retries", "call_timeout", "agent_timeout"}
         return {name: value for name, value in asdict(self).items() if name not in speed}
 
 

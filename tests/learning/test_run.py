@@ -204,7 +204,8 @@ async def test_at_temperature_zero_no_token_prior_is_learned_and_it_is_said(tmp_
     model = simulated()
     with Store(tmp_path / "t.db") as store:
         async with upstream(model, store) as calls:
-            greedy = replace(plan(), frame=Frame("fake", "Route it.", temperature=0.0))
+            settings = replace(SMALL, stop_hopeless=False)
+            greedy = replace(plan(settings), frame=Frame("fake", "Route it.", temperature=0.0))
             learned = await carry_out(greedy, store, calls, Silent())
     assert not learned.changed
     assert any("at temperature 0" in note for note in learned.notes)
@@ -506,7 +507,9 @@ async def test_labels_take_turns_at_being_distilled(tmp_path: Path) -> None:
         asked.extend(label for label in TOPICS.values() if f"<answer>\n{label}\n</answer>" in said)
         return "[]" if "<attempts>" in said else "The message"
 
-    few = Settings(steps=2, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0)
+    few = Settings(
+        steps=2, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0, stop_hopeless=False
+    )
     await run(ScriptedModel(talking), tmp_path / "t.db", few)
     assert sorted(asked) == sorted([*TOPICS.values()] * 2)
 

@@ -46,6 +46,11 @@ class Race:
         """Whether there is more than one arm left."""
         return len(self.racing) > 1
 
+    @property
+    def has_examples(self) -> bool:
+        """Whether some arm shows demonstrations."""
+        return any(arm.variant.demonstrations for arm in self._arms.values())
+
     def enter(self, variants: Iterable[Variant]) -> None:
         """Let variants into the race that were not in it before."""
         new = [variant for variant in variants if variant.id not in self._arms]

@@ -49,7 +49,7 @@ async def carry_out(
     What a budget ends is no error: what the completed steps taught is kept, and goes through the gate if what was held
     back for that is enough. Raises UpstreamError when no call can succeed, ModelError when a whole step or pass failed,
     RewardError and InputError as the reward does, PromptError for unusable templates, BudgetEnded when not even the
-    upstream could be probed; what was done is kept.
+    upstream could be probed, NoRewardError when no rollout of the first step earned anything; what was done is kept.
     """
     begun = begin(plan, store, budget, fresh=fresh)
     tell_resumed(begun, store, observer)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..errors import BudgetEnded, ModelError
+from ..errors import BudgetEnded, ModelError, NoRewardError
 from ..experiences.answers import Proposals
 from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
@@ -23,6 +23,7 @@ from ..rollouts.visits import visited
 from ..text import counted
 from .biases import TokenRun
 from .context import RunContext
+from .diagnosis import earned_nothing, hopeless
 from .experiences import ExperienceLearning
 from .race import Race
 from .rest import RESTS_AFTER
@@ -75,6 +76,8 @@ class Steps:
         if not any(group.scored for group in groups):
             first = groups[0].rollouts[0].error
             raise ModelError(f"every rollout of step {step + 1} failed; the first one: {first}")
+        if step == 0 and self._settings.stop_hopeless and earned_nothing(groups):
+            raise NoRewardError(hopeless(groups, self._plan.reward_name, examples=self._race.has_examples))
         await self._learn(step, groups, proposals)
         summary = _summary(step, groups, proposals, len(self._plan.tasks))
         self._context.observer.step(summary)

@@ -63,6 +63,7 @@ part_options = together(
         help="Take off up to 1 of the reward from MAX - CACHE to MAX completion tokens."
         "  [default: length costs nothing]",
     ),
+    _rare("--no-stop-hopeless", is_flag=True, help="Go on where no rollout of the first step earned anything."),
     _rare("--review", is_flag=True, help="Hold every proposal for a person instead of trying it."),
 )
 """The parts of the method, on or off, and their bounds."""
