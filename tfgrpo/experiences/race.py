@@ -31,6 +31,7 @@ and by fifty points on another. `benchmarks/race.py` prints how often the right 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,9 +187,13 @@ def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float) -> _Fit:
         tau2 = (_SCALE_WEIGHT * _SCALE**2 + float(second[raced].sum())) / (_SCALE_WEIGHT + np.count_nonzero(raced))
         left = sums.squares - 2 * float(effects @ moment) + float(effects @ gram @ effects)
         s2 = (left + float(np.sum(gram * inverse))) / sums.freedom
-    added = np.where(raced, sums.shown, 0) @ effects
-    level = float(np.mean((sums.rewards - added) / sums.sizes)) if len(sums.tasks) else 0.0
-    return _Fit(effects, inverse, precision, s2, level)
+    return _Fit(effects, inverse, precision, s2, _level(sums, np.where(raced, effects, 0.0)))
+
+
+def _level(sums: Sums, added: NDArray[np.float64]) -> float:
+    """The mean over the tasks seen of a task's mean reward, less what the columns of its rollouts add to it."""
+    seen = sums.sizes > 0
+    return float(np.mean((sums.rewards - sums.shown @ added)[seen] / sums.sizes[seen])) if np.any(seen) else 0.0
 
 
 def _widened(sums: Sums, fit: _Fit, contrasts: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -211,10 +216,15 @@ def _chances(
     """P(best) and P(within AS_GOOD of the best) for each arm, shapes (A,), over draws from the joint posterior."""
     arms = len(means)
     root = np.linalg.cholesky(covariance + 1e-10 * np.eye(arms))  # contrasts add up to zero: without it, singular
-    normals = np.random.default_rng(derive_seed("race", arms)).standard_normal((_DRAWS, arms))
-    draws = means + normals @ root.T
+    draws = means + _normals(arms) @ root.T
     top = draws.max(axis=1, keepdims=True)
     return np.mean(draws == top, axis=0), np.mean(draws >= top - AS_GOOD, axis=0)
+
+
+@lru_cache(maxsize=64)
+def _normals(arms: int) -> NDArray[np.float64]:
+    """The same draws every time, shape (_DRAWS, arms): a chance changes with the evidence alone."""
+    return np.random.default_rng(derive_seed("race", arms)).standard_normal((_DRAWS, arms))
 
 
 def _rounded(figure: float) -> float:
