@@ -87,14 +87,14 @@ def demo_frame(model: str) -> Frame:
 
 
 def demo_settings(seed: int) -> Settings:
-    """The defaults, with few and short calls of the distiller: the embedded model is a weak one."""
+    """The defaults, with few and short calls of the distiller and short prompts: the embedded model is a weak one."""
     return Settings(
         seed=seed,
         distilled_groups=1,
         proposals=1,
         distiller_retries=0,
         distiller_tokens=96,
-        demonstrations=False,
+        prior_tokens=450,
         gate_passes=GATE_PASSES,
         rest_tasks=False,
         concurrency=8,

@@ -5,14 +5,16 @@ order, so that prompts share their beginnings and caches hit. The order takes th
 answers that repeat alike.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Protocol
 
 from ..hashing import canonical, derive_seed
-from ..records import JSON, Demonstration, Prior, Task, Variant
-from ..settings import Settings
+from ..records import JSON, Demonstration, Group, Prior, Task, Variant
+from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
 from ..text import counted
 
@@ -58,10 +60,24 @@ def answer_text(answer: JSON) -> str | None:
     return text if text.strip() else None
 
 
-def example(task: Task) -> Demonstration | None:
-    """A task with its own answer; None where it has none."""
-    text = answer_text(task.answer)
-    return None if text is None else Demonstration(task.input, text, task.id)
+def example(task: Task, shared: int = 0) -> Demonstration | None:
+    """A task with its own answer; None where it has none.
+
+    Its first `shared` messages are left out: every request brings them along.
+    """
+    text, asked = answer_text(task.answer), task.messages[shared:]
+    if text is None:
+        return None
+    alone = len(asked) == 1 and asked[0].get("role") == "user" and isinstance(asked[0].get("content"), str)
+    return Demonstration(asked[0]["content"] if alone else asked, text, task.id)
+
+
+def shared_messages(tasks: Sequence[Task]) -> int:
+    """How many messages all these tasks begin with, the last one of each aside."""
+    first = tasks[0].messages if len(tasks) > 1 else ()
+    most = min((len(task.messages) - 1 for task in tasks), default=0)
+    alike = (all(task.messages[place] == first[place] for task in tasks) for place in range(most if first else 0))
+    return sum(1 for _ in takewhile(bool, alike))
 
 
 def in_turns(examples: Sequence[Demonstration], seed: int, draw: int) -> list[Demonstration]:
@@ -146,28 +162,52 @@ def variant_of(prior: Prior, source: str) -> Variant:
     return Variant(prior.instruction, prior.demonstrations, prior.nearest, source)
 
 
-def combined(one: Variant, other: Variant) -> Variant | None:
-    """The instruction of the one with the demonstrations of the other; None where that is neither of them anew."""
-    if not one.instruction or one.demonstrations or not other.demonstrations or other.instruction:
+def followers(best_first: Sequence[Variant], groups: Sequence[Group], shared: int, settings: Settings) -> list[Variant]:
+    """What enters the race after its first step: the leader of one kind with that of the other, and verified rollouts.
+
+    `shared` as of `example`.
+    """
+    told = next((one for one in best_first if one.instruction and not one.demonstrations), None)
+    shown = next((one for one in best_first if one.demonstrations and not one.instruction), None)
+    found = [verified(groups, shared, settings)]
+    if told and shown:
+        found.append(replace(shown, instruction=told.instruction, source=f"{told.source} with {shown.source}"))
+    return [variant for variant in found if variant]
+
+
+def verified(groups: Sequence[Group], shared: int, settings: Settings) -> Variant | None:
+    """Rollouts that earned the full reward with more words than the answer, such as their reasoning, as demonstrations.
+
+    The shortest of each task; None where fewer tasks than the smallest set has have one.
+    """
+    found = []
+    for group in groups:
+        own = example(group.task, shared)
+        won = [one for one in group.scored if (one.reward or 0) >= 1 - FLAT and one.finish_reason != "length"]
+        texts = [one.text.strip() for one in won if own and len(one.text.strip()) > 2 * len(own.answer)]
+        if own and texts:
+            found.append(replace(own, answer=min(texts, key=lambda text: (len(text), text))))
+    ordered = in_turns(found, settings.seed, DRAWS)[: max(SIZES)]
+    if len(ordered) < min(SIZES):
         return None
-    return replace(other, instruction=one.instruction, source=f"{one.source} with {other.source}")
+    return Variant(None, tuple(ordered), source=counted(len(ordered), "verified rollout"))
 
 
 def _fitting(variant: Variant, most: int, count: Callable[[str], int]) -> Variant | None:
-    """The variant, cut to the demonstrations that fit into `most` tokens; None where that leaves nothing of it."""
+    """The variant, a set cut to what fits into `most` tokens; None where that leaves nothing of it."""
     if tokens_of(variant, count) <= most:
         return variant
-    if variant.nearest or len(variant.demonstrations) <= max(SIZES):
+    if variant.nearest:
         return None
-    low, high = max(SIZES), len(variant.demonstrations)
-    while high - low > 1:  # the tokens of a beginning grow with its length
-        middle = (low + high) // 2
-        fits = tokens_of(replace(variant, demonstrations=variant.demonstrations[:middle]), count) <= most
-        low, high = (middle, high) if fits else (low, middle)
-    if low == max(SIZES):
+
+    def fits(size: int) -> bool:
+        return tokens_of(replace(variant, demonstrations=variant.demonstrations[:size]), count) <= most
+
+    size = bisect_left(range(1, len(variant.demonstrations) + 1), True, key=lambda size: not fits(size))
+    if not size:
         return None
     draw = variant.source.rpartition(", ")[2]
-    return replace(variant, demonstrations=variant.demonstrations[:low], source=f"{counted(low, 'example')}, {draw}")
+    return replace(variant, demonstrations=variant.demonstrations[:size], source=f"{counted(size, 'example')}, {draw}")
 
 
 def _reserve(variant: Variant, examples: Sequence[Demonstration]) -> Demonstration | None:

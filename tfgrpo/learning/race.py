@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 from ..experiences.dealing import dealt
 from ..experiences.race import Standing, Winner, shares, standings, survivors, winner
-from ..experiences.variants import Arm, as_prior, field_of
+from ..experiences.variants import Arm, as_prior, field_of, followers, shared_messages
 from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from ..rollouts.executor import is_refused
 from ..rollouts.group import Under
@@ -116,11 +116,11 @@ class Race:
         """The arm with this id."""
         return self._arms[name]
 
-    def leader(self, *, instructed: bool) -> Variant | None:
-        """The best of the arms in the race that have an instruction, or of those that have demonstrations."""
-        here = [self._arms[arm].variant for arm in self.racing]
-        wanted = (one for one in here if (one.instruction if instructed else one.demonstrations))
-        return next(wanted, None)
+    def follow(self, groups: Sequence[Group]) -> None:
+        """Let those enter that the first step has made possible."""
+        shared = shared_messages(self._context.plan.tasks)
+        best_first = [self._arms[arm].variant for arm in self.racing]
+        self.enter(followers(best_first, groups, shared, self._context.plan.settings))
 
     def as_json(self) -> list[dict[str, JSON]]:
         """The race step by step, for people; the last step names the winner."""

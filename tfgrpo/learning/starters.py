@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from ..errors import BudgetEnded
 from ..experiences.distil import Distiller
-from ..experiences.variants import PROPOSERS, example, variant_of
-from ..records import Demonstration, Rollout, Task
+from ..experiences.instruct import instructions, instructions_wanted
+from ..experiences.step_notes import StepNotes
+from ..experiences.variants import PROPOSERS, example, shared_messages, variant_of
+from ..records import Demonstration, Rollout, Task, Variant
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT, Settings
 from ..text import counted
@@ -22,7 +25,20 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
     if settings.demonstrations and len(examples) < len(plan.tasks):
         context.notes.note(_left_out(len(plan.tasks), len(examples)))
     found = [variant for propose in PROPOSERS for variant in propose(examples, settings)]
-    return Race(context, examples, [*found, *([live] if live.id != FROZEN else [])])
+    written = await _instructed(context, proposer)
+    return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
+
+
+async def _instructed(context: RunContext, proposer: Distiller) -> tuple[Variant, ...]:
+    """The instructions that the distiller writes; what could not be written is said."""
+    plan, log = context.plan, StepNotes(context.store, context.run.id)
+    try:
+        found = await instructions(proposer, plan.tasks, instructions_wanted(plan.settings), log)
+    except BudgetEnded:
+        return ()  # so does the first step, and it says so
+    for why in found.failures:
+        context.notes.note(f"race: an instruction is left out: {why}")
+    return found.variants
 
 
 async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Settings) -> tuple[Demonstration, ...]:
@@ -30,9 +46,9 @@ async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Setti
 
     An answer that is no such text (a pattern, a list of conditions) would teach the model to say it.
     """
-    found = []
+    found, shared = [], shared_messages(tasks)
     for task in tasks:
-        shown = example(task)
+        shown = example(task, shared)
         if shown is None:
             continue
         said = await score(reward, Rollout(task, 0, 0, "", text=shown.answer), clip=settings.clip_rewards)

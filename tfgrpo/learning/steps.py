@@ -48,6 +48,8 @@ class Steps:
         self._context.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
         steps: list[StepSummary] = []
         try:
+            if failed := await self._experiences.start():
+                self._context.notes.note(f"nothing is on trial in the first step: {failed}")
             for number in range(settings.steps):
                 steps.append(await self._step(number))
         except BudgetEnded as cut:
@@ -126,7 +128,9 @@ class Steps:
             unasked = counted(rested, "more group")
             note(f"step {step + 1}: after {RESTS_AFTER} unusable answers the distiller rested, for {unasked}")
         self._groups += groups  # only now: a budget may end what is before it
-        self._race.end_step(step, last=step + 1 == self._settings.steps)
+        last = step + 1 == self._settings.steps
+        if self._race.end_step(step, last=last) and step == 0 and not last:
+            self._race.follow(groups)
         before = self._tokens.temperature
         self._tokens.learn(made_under(groups, self._race.racing))
         if self._tokens.temperature != before:

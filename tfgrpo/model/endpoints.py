@@ -39,16 +39,16 @@ class Endpoint:
         return self.model or self.base_url or ""
 
     @contextmanager
-    def started(self) -> "Iterator[Endpoint]":
-        """The same with the name of its model; starts the embedded one, and stops it on exit."""
+    def started(self, slots: int | None = None) -> "Iterator[Endpoint]":
+        """The same with the name of its model; starts the embedded one with so many slots, and stops it on exit."""
         if not self.is_local:
             if self.model is None:
                 raise InputError("which model? Name it with --model, or use --base-url local for the embedded one")
             yield self
             return
-        from .local import upstream
+        from .local.server import SLOTS, upstream
 
-        with upstream(self.base_url or LOCAL) as (url, own):
+        with upstream(self.base_url or LOCAL, slots or SLOTS) as (url, own):
             yield replace(self, base_url=url, model=self.model or own)
 
 
@@ -99,7 +99,9 @@ class Endpoints:
     @contextmanager
     def started(self) -> "Iterator[Endpoints]":
         """The same with the names of all models; starts the embedded ones, and stops them on exit."""
-        with self.own.started() as own, _proposing(self.distiller, self.own) as distiller:
+        from .local.server import ONE_AFTER_THE_OTHER
+
+        with self.own.started(ONE_AFTER_THE_OTHER) as own, _proposing(self.distiller, self.own) as distiller:
             yield replace(self, own=own, distiller=distiller)
 
     @asynccontextmanager
