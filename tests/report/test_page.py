@@ -199,7 +199,7 @@ async def test_plots_take_the_colours_and_letters_of_the_page(store: Store) -> N
 async def test_every_section_has_a_heading_and_every_plot_a_name_or_a_table(store: Store) -> None:
     _, page = await told(store)
     ids = {found.get("id") for tag, found in page.tags if tag == "h2"}
-    assert [found.get("aria-labelledby") in ids for tag, found in page.tags if tag == "section"] == [True] * 7
+    assert [found.get("aria-labelledby") in ids for tag, found in page.tags if tag == "section"] == [True] * 8
     assert all(found.get("aria-label") for tag, found in page.tags if tag == "figure")
 
 

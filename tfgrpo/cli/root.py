@@ -26,6 +26,7 @@ _COMMANDS = {
         "experience": Listed("experience:experience", "Texts for the prompt, each with its measured effect."),
         "tokens": Listed("tokens:tokens", "The token prior, token by token."),
         "runs": Listed("runs:runs", "Every learning and evaluation, and what it cost."),
+        "rollouts": Listed("rollouts:rollouts", "What the model said in a run, the worst and the best."),
         "report": Listed("report:report", "One HTML page of a run: what it learned, and if it is real."),
         "prompts": Listed("prompts:prompts", "The prompts of the model that proposes experiences."),
         "store": Listed("store:store", "The file that remembers it all."),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from ..evaluation.difference import FEWEST, Difference
 from ..experiences.credit import effect_interval
-from ..records import JSON, Decision, Effect, Experience, Prior, PriorState, Usage
+from ..records import JSON, Decision, Effect, Experience, Prior, PriorState, Rollout, Usage
 from ..rollouts.advantage import GroupKind
 from ..store import RunEntry
 from ..trials import GateTrial, Role
+from .extremes import MovedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,10 @@ class Figures:
     notes: tuple[str, ...]
     race: tuple[Mapping[str, JSON], ...] = ()
     """How the ways to prompt stood after each step; empty where nothing raced."""
+    moved: tuple[MovedTask, ...] = ()
+    """Tasks that got better or worse, the largest gain first."""
+    worst: tuple[Rollout, ...] = ()
+    best: tuple[Rollout, ...] = ()
     tokens_a_call: int | None = None
     """Prompt tokens that what was learned adds to a call; None where an older version did not say."""
 

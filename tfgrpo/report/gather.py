@@ -14,6 +14,7 @@ from ..rollouts.advantage import GroupKind, group_kind
 from ..store import RunEntry, Store
 from ..text import shortened
 from ..trials import GateTrial, Role
+from .extremes import best_of, moved_tasks, rollouts_of, worst_of
 from .figures import (
     ArmFigures,
     EvaluationFigures,
@@ -60,6 +61,9 @@ def gather_figures(store: Store, given: str) -> Figures:
         held_out=_held_out(store, entry),
         notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
         race=tuple(run.result.get("race") or ()),
+        moved=moved_tasks(groups) if learning else (),
+        worst=tuple(worst_of(rollouts_of(groups), MOST_EXAMPLES)) if learning else (),
+        best=tuple(best_of(rollouts_of(groups), MOST_EXAMPLES)) if learning else (),
         tokens_a_call=run.result.get("tokens_a_call"),
     )
 

@@ -12,6 +12,7 @@ from ..extras import install_hint
 from ..model.prices import Prices
 from ..records import TokenBias
 from ..store import RunEntry
+from .extremes import task_name
 from .figures import Figures
 from .repeat import repeat_of
 from .verdict import e_value, points, verdict
@@ -19,8 +20,10 @@ from .verdict import e_value, points, verdict
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-EXPERIENCES, BIASES, FAILURES = 100, 20, 10
-"""At most so many are shown of each."""
+EXPERIENCES, BIASES, FAILURES, MOVED_TASKS = 100, 20, 10, 10
+"""At most so many are shown of each; of tasks that moved on each side."""
+LONGEST_TEXT = 1_000
+"""Characters shown of a rollout."""
 _HARMLESS = "\n\t\u200c\u200d"
 """Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
 
@@ -47,6 +50,7 @@ def render_page(figures: Figures, prices: Prices | None = None) -> str:
                 "run": figures.entry.run,
                 "verdict": verdict(figures),
                 "winner": figures.winner,
+                "shown_tasks": [*figures.moved[:MOVED_TASKS], *figures.moved[MOVED_TASKS:][-MOVED_TASKS:]],
                 "gate": gate,
                 "usd": _usd(figures, prices) if prices else None,
                 "e_value": e_value(gate) if gate else None,
@@ -94,6 +98,8 @@ def _environment() -> "Environment":
     environment = Environment(loader=FunctionLoader(_file), autoescape=True, undefined=StrictUndefined)
     filters: Mapping[str, object] = {
         "shown": shown,
+        "clipped": lambda text: shown(text if len(str(text)) <= LONGEST_TEXT else f"{str(text)[:LONGEST_TEXT]}…"),
+        "task_name": task_name,
         "token": lambda piece: f"'{shown(piece.decode('utf-8', 'backslashreplace'), harmless='')}'",
         "percent": lambda share: f"{100 * share:.1f}%",
         "signed": _signed,
