@@ -7,7 +7,8 @@ import pytest
 
 from tests.experiences.test_distil import Recorded, distiller
 from tfgrpo.errors import BudgetEnded, UpstreamError
-from tfgrpo.evaluation.written_arm import SHOWN_CHARS, WrittenExperiences, write_from_tasks
+from tfgrpo.evaluation.written_arm import WrittenExperiences, write_from_tasks
+from tfgrpo.experiences.write import SHOWN_CHARS
 from tfgrpo.records import ChatBody, Experience, Prior, Task
 from tfgrpo.settings import Settings
 from tfgrpo.surfaces.chat import render_experiences, token_estimate

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BudgetEnded, TfgrpoError
 from ..experiences.distil import Distiller
+from ..experiences.write import written_template
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
@@ -22,7 +23,7 @@ from ..settings import Settings
 from ..store import Store
 from ..text import counted
 from .arms import Evaluation, compare_arms
-from .written_arm import write_from_tasks, written_template
+from .written_arm import write_from_tasks
 
 if TYPE_CHECKING:
     from ..rollouts.agents import Agent

@@ -7,19 +7,12 @@ prior has none there may be as many as could be on trial.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import ModelError, UpstreamError
 from ..experiences.admission import refusal
-from ..experiences.answers import Form
-from ..experiences.distil import Distiller, ask
-from ..experiences.quote import clip, neutralise
-from ..hashing import canonical
-from ..prompts import Template, template
-from ..records import CallKey, Experience, Origin, Prior, Task
+from ..experiences.distil import Distiller
+from ..experiences.write import write
+from ..records import Experience, Origin, Prior, Task
 from ..store import Store
 from ..surfaces.chat import render_experiences, token_estimate
-
-SHOWN_CHARS = 24_000
-"""Of all tasks together in the prompt: each is cut to its part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +26,13 @@ class WrittenExperiences:
     """Why there is no usable answer."""
 
 
-def written_template() -> Template:
-    """The prompt of this arm; raises PromptError where a blank is wrong."""
-    found = template("written")
-    found.messages(tasks="", limit="", words="")
-    return found
-
-
 async def write_from_tasks(distiller: Distiller, tasks: Sequence[Task], learned: Prior) -> WrittenExperiences:
     """Experiences for tasks like these, at the length of the learned prior; raises UpstreamError, BudgetEnded."""
-    settings, prompt = distiller.settings, written_template()
-    limit = len(learned.experiences) or settings.trial_experiences
+    settings = distiller.settings
     most = token_estimate(render_experiences(learned.experiences)) or settings.prior_tokens
-    messages = prompt.messages(
-        tasks=_listed(tasks, settings.ground_truth), limit=str(limit), words=str(settings.experience_words)
-    )
-    ids = tuple(task.id for task in tasks)
-    form = Form((), limit, settings.experience_words, prompt.text, tasks=ids)
-    try:
-        proposals = await ask(distiller, CallKey(distiller.run, "written"), messages, form.read, form)
-    except UpstreamError:
-        raise
-    except ModelError as error:
-        return WrittenExperiences(failure=str(error))
+    proposals = await write(distiller, tasks, len(learned.experiences) or settings.trial_experiences)
+    if proposals.failure:
+        return WrittenExperiences(failure=proposals.failure)
     texts = [edit.text for edit in proposals.edits if edit.operation == "ADD"]
     return _admitted(replace(WrittenExperiences(), refused=proposals.dropped), texts, tasks, most, distiller)
 
@@ -85,15 +62,3 @@ def _admitted(
             kept.append(experience)
     failure = None if kept else "the distiller wrote nothing that may be shown"
     return WrittenExperiences(tuple(kept), tuple(refused), failure)
-
-
-def _listed(tasks: Sequence[Task], answers: bool) -> str:
-    """The tasks with their answers, each between tags and cut to its part of the whole."""
-    room = max(200, SHOWN_CHARS // max(1, len(tasks)))
-    parts = []
-    for task in tasks[: SHOWN_CHARS // 200]:
-        known = answers and task.answer is not None
-        answer = task.answer if isinstance(task.answer, str) else canonical(task.answer)
-        said = f"\n<answer>\n{neutralise(clip(answer, room // 2))}\n</answer>" if known else ""
-        parts.append(f"<task>\n{neutralise(clip(task.prompt, room))}{said}\n</task>")
-    return "\n".join(parts)

@@ -18,7 +18,8 @@ LONGEST_ANSWER = 20_000
 """Characters; whatever is longer is no answer to a request for a few sentences."""
 _JSON_START = re.compile(r"\[(?=\s*[\]{])|\{(?=\s*[\"}])")
 T = TypeVar("T")
-_THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
+"""What a model says to itself before its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _items(answer: str) -> list[Mapping[str, JSON]] | Unusable:
     """The objects of the one JSON list in an answer; objects one after another, or one that holds the list, will do."""
     if len(answer) > LONGEST_ANSWER:
         return Unusable(f"it has {len(answer)} characters instead of a short JSON list")
-    values = _json_values(_THOUGHTS.sub("", answer))
+    values = _json_values(THOUGHTS.sub("", answer))
     if isinstance(values, Unusable):
         return values
     if values and all(isinstance(value, dict) and "operation" in value for value in values):

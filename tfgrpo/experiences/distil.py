@@ -2,8 +2,8 @@
 
 Long attempts are summarised, better ones contrasted with worse ones, and failed ones with the expected answer; then the
 edits of a step are merged. What tasks, attempts and models say is data: it stands between tags that it cannot close.
-Every call states its sampling (temperature 0, top_p 1, a hashed seed) and has a key of its own, so that a run that is
-resumed finds it again.
+Every call states its sampling (temperature 0, but 1 where several texts are wanted; top_p 1, a hashed seed) and has a
+key of its own, so that a run that is resumed finds it again.
 """
 
 from collections import Counter
@@ -41,6 +41,8 @@ _BLANKS: Mapping[str, Sequence[str]] = {
     "contrast": ("task", "answer", "attempts", "experiences", "limit", "words"),
     "answer": ("task", "answer", "attempts", "experiences", "limit", "words"),
     "merge": ("experiences", "proposals", "limit", "words"),
+    "written": ("tasks", "limit", "words"),
+    "instruction": ("tasks", "words"),
 }
 """What each stage fills in."""
 _PLAIN_BLANKS: Mapping[str, Sequence[str]] = {"retry": ("error",)}
@@ -69,14 +71,16 @@ class Distiller:
         """The template of a stage."""
         return self.templates[name]
 
-    def body(self, messages: Sequence[Message], key: CallKey, form: Form | None = None) -> ChatBody:
+    def body(
+        self, messages: Sequence[Message], key: CallKey, form: Form | None = None, temperature: float = 0
+    ) -> ChatBody:
         """The request for one call, for an answer of that form.
 
         Every server is asked to hold the answer to the form's JSON schema. No probe is needed: one that refuses to says
         so at the first call and is not asked again (`refusals.py`), and one that ignores it answers as it would have.
         """
         seed = derive_seed(self.settings.seed, key.stage, key.step, key.task, key.sample, key.retry)
-        sampling = {"temperature": 0, "top_p": 1, "seed": seed, "max_tokens": self.settings.distiller_tokens}
+        sampling = {"temperature": temperature, "top_p": 1, "seed": seed, "max_tokens": self.settings.distiller_tokens}
         held = {"response_format": _response_format(form)} if form else {}
         return {"model": self.name, "messages": list(messages), **sampling, **held, **self.request}
 
@@ -228,6 +232,8 @@ async def ask(
     messages: Sequence[Message],
     read: Callable[[str], T | Unusable],
     form: Form | None = None,
+    *,
+    temperature: float = 0,
 ) -> T:
     """The first usable answer; each further try is shown the last answer and what was wrong with it.
 
@@ -237,7 +243,7 @@ async def ask(
     asked, why, tries = list(messages), "", 0
     while tries <= distiller.settings.distiller_retries:
         this = replace(key, retry=key.retry + tries)
-        reply = await distiller.model(distiller.body(asked, this, form), this)
+        reply = await distiller.model(distiller.body(asked, this, form, temperature), this)
         result = Unusable("it was cut off; answer shorter") if reply.finish_reason == "length" else read(reply.text)
         if not isinstance(result, Unusable):
             return result

@@ -86,6 +86,14 @@ class StepNotes:
         """Note that they get none."""
         await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
 
+    async def unwritten(self, stage: str, number: int = 0) -> str | None:
+        """Why there is no text of a stage before the first step; None where that has not failed."""
+        return await self._read(CallKey(self._run, f"no {stage}", sample=number))
+
+    async def leave_unwritten(self, stage: str, number: int, why: str) -> None:
+        """Note that there is none."""
+        await self._write(CallKey(self._run, f"no {stage}", sample=number), why)
+
     def _key(self, attempt: DistillerTry) -> CallKey:
         return CallKey(self._run, "not distilled", attempt.step, attempt.task, retry=attempt.number)
 

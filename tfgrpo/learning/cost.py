@@ -12,7 +12,9 @@ from math import ceil
 
 from ..experiences.distil import COMPARED
 from ..experiences.embedding import TEXTS_A_CALL
+from ..experiences.instruct import PAIRS_CHARS, instructions_wanted
 from ..experiences.words import WORD_CHARS
+from ..experiences.write import SHOWN_CHARS, texts_wanted
 from ..gate.e_process import Gate
 from ..gate.power import POWER, smallest_effect, tasks_needed
 from ..model.budget import Ceiling
@@ -81,7 +83,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
         len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
     )
     attempts = _usage(frame, tasks, each, answer)
-    distilling = _distilling(plan, distilled, answer) if settings.experiences else Usage()
+    distilling = _distilling(plan, distilled, answer) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * settings.gate_passes, answer)
     usd = None
@@ -157,6 +159,17 @@ def _distilling(plan: Plan, groups: int, answer: int) -> Usage:
     return Usage(
         calls + summaries, calls * context + summaries * summed, (calls + summaries) * settings.distiller_tokens
     )
+
+
+def _writing(plan: Plan) -> Usage:
+    """Of what is written from the tasks alone before the first step."""
+    if all(task.answer is None for task in plan.tasks):
+        return Usage()
+    pairs = sum(token_estimate(task.prompt) for task in plan.tasks)
+    texts, several = int(texts_wanted(plan.settings) > 0), instructions_wanted(plan.settings)
+    read = texts * min(pairs, token_estimate("x" * SHOWN_CHARS)) + several * token_estimate("x" * PAIRS_CHARS)
+    calls = texts + several
+    return Usage(calls, calls * INSTRUCTION_TOKENS + read, calls * plan.settings.distiller_tokens)
 
 
 def _embedding(plan: Plan, groups: int) -> Usage:

@@ -9,9 +9,11 @@ from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
 from ..experiences.distil import Distiller, LaterTry, merge, propose
 from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
+from ..experiences.merge_rules import consolidate
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.show import included
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
+from ..experiences.write import WRITTEN, texts_wanted, write
 from ..hashing import canonical, derive_seed
 from ..records import Edit, Effect, Experience, Group, Run, Task
 from ..rollouts.concurrently import concurrently
@@ -100,6 +102,19 @@ class ExperienceLearning:
         """What one rollout is shown of those on offer."""
         kept = {experience.id for experience in self.library.having("kept")}
         return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
+
+    async def start(self) -> str | None:
+        """Put on trial what the distiller writes from the tasks alone; why there is none of it, where that failed."""
+        limit = texts_wanted(self._settings)
+        if not limit or all(task.answer is None for task in self._tasks):
+            return None
+        if failed := await self.log.unwritten(WRITTEN):
+            return failed
+        found = await write(self._distiller, self._tasks, limit)
+        if found.failure:
+            await self.log.leave_unwritten(WRITTEN, 0, found.failure)
+        self._apply(consolidate(found.edits, self._strategies).edits, 0)
+        return found.failure
 
     async def propose(self, group: Group) -> Proposals:
         """The edits that one group proposes; a failure is noted, and tried again when the run is resumed.
