@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from tfgrpo.learning.starters import usable_examples
+from tfgrpo.experiences.examples import usable_examples
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, Backend, CallKey, Demonstration, Frame, Message, Prior, Rollout, Run, Task, Usage

@@ -31,8 +31,15 @@ PROBING = 6
 WRITING_TOKENS = 200
 SHOWN = 12
 """Training tasks that `written` is shown."""
-DISTILLING: Mapping[str, JSON] = {"distiller_tokens": 256, "distiller_retries": 0, "summary_chars": 400}
-"""Of both recipes: an experience has 32 words at most, and small models that may write more write in circles."""
+RECIPE: Mapping[str, JSON] = {
+    "concurrency": 8,
+    "distiller_tokens": 256,
+    "distiller_retries": 0,
+    "summary_chars": 400,
+    "stop_hopeless": False,
+}
+"""Of both recipes: an experience has 32 words at most, and small models that may write more write in circles; a first
+step that earns nothing is no reason to stop, since what comes of it is to be measured."""
 
 
 async def frozen(cell: Cell) -> Found:
@@ -59,8 +66,9 @@ async def few_shot_chosen(cell: Cell) -> Found:
     arms = [(size, draw) for draw in range(DRAWS) for size in (4, 8, 16)]
     priors = {arm: Prior(demonstrations=_draw(cell, *arm)) for arm in arms}
     totals = {arm: [0.0, 0] for arm in arms}
-    rounds = max(1, math.ceil(math.log2(len(arms))))
+    rounds = int(math.log2(len(arms)))  # until one is left
     start, left = 0, cell.terms.calls // cell.wanted.calls_each
+    arms = arms[: max(1, left // rounds)]
     for number in range(rounds):
         each = left // (rounds - number) // len(arms)
         if each == 0:
@@ -102,7 +110,7 @@ async def written(cell: Cell) -> Found:
 
 async def paper(cell: Cell) -> Found:
     """Training-Free GRPO as published, until its calls are spent; a step that they end teaches nothing."""
-    return await _learned(cell, Settings.for_recipe("paper", seed=cell.seed, concurrency=8, **DISTILLING))
+    return await _learned(cell, Settings.for_recipe("paper", seed=cell.seed, **RECIPE))
 
 
 async def learner(cell: Cell) -> Found:
@@ -116,7 +124,7 @@ def fitting(cell: Cell) -> Settings:
     size, steps = 8, calls // (tasks * 8 * each)
     if steps < 2:
         size, steps = max(2, calls // (tasks * 2 * each)), 2
-    given: dict[str, Any] = {"seed": cell.seed, "steps": steps, "group_size": size, "concurrency": 8, **DISTILLING}
+    given: dict[str, Any] = {"seed": cell.seed, "steps": steps, "group_size": size, **RECIPE}
     for groups in range(tasks, 0, -1):
         settings = Settings(**given, distilled_groups=groups)
         total = cost(_plan(cell, settings))

@@ -37,14 +37,20 @@ class Interval:
     low: float = -math.inf
     high: float = math.inf
 
+    @property
+    def has_width(self) -> bool:
+        """Whether there is an interval to show: values that are all alike say nothing of how others would spread."""
+        return 0 < self.high - self.low < math.inf
+
     def __str__(self) -> str:
-        bounds = f" [{100 * self.low:+.0f}, {100 * self.high:+.0f}]" if math.isfinite(self.low) else ""
+        bounds = f" [{100 * self.low:+.0f}, {100 * self.high:+.0f}]" if self.has_width else ""
         return f"{100 * self.mean:+.1f}{bounds}"
 
     @property
     def share(self) -> str:
-        """The same for what cannot be below zero."""
-        bounds = f" [{100 * self.low:.0f}, {100 * self.high:.0f}]" if math.isfinite(self.low) else ""
+        """The same for what is from 0 to 1."""
+        low, high = max(0.0, self.low), min(1.0, self.high)
+        bounds = f" [{100 * low:.0f}, {100 * high:.0f}]" if self.has_width else ""
         return f"{100 * self.mean:.1f}{bounds}"
 
 
@@ -148,7 +154,9 @@ def _over_sets(rows: Sequence[Row]) -> Iterator[str]:
 
 def _flags(rows: Sequence[Row]) -> Iterator[str]:
     """The cells and sets in which this learner is below the best other arm, or below frozen, more than it may be."""
-    told = []
+    told: list[str] = []
+    if all(row["method"] != OURS for row in rows):
+        told.append("No cell of this learner is made yet.")
     places = [(f"{name}, seed {seed}", here) for (name, seed), here in _grouped(rows, "set", "seed").items()]
     places += [(f"{name}, all seeds", here) for (name,), here in _grouped(rows, "set").items()]
     for place, here in places:
