@@ -27,6 +27,7 @@ from tests.routing import (
 )
 from tests.toy import tokenizer
 from tfgrpo.errors import ModelError, UpstreamError
+from tfgrpo.learning.rest import RESTS_AFTER
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -457,7 +458,8 @@ async def test_no_task_sees_its_own_example(tmp_path: Path) -> None:
 async def test_examples_can_be_left_out(tmp_path: Path, off: dict[str, JSON]) -> None:
     model = ScriptedModel(imitating)
     await run(model, tmp_path / "t.db", Settings.for_recipe(off.pop("recipe", "measured"), steps=1, **off))
-    assert not any(message["role"] == "assistant" for body in model.requests for message in body["messages"])
+    rollouts = [body["messages"] for body in model.requests if "<tasks>" not in json.dumps(body["messages"])]
+    assert not any(message["role"] == "assistant" for turns in rollouts for message in turns)
 
 
 @pytest.mark.parametrize("calls", [30, 120, 180])
@@ -504,8 +506,10 @@ async def test_labels_take_turns_at_being_distilled(tmp_path: Path) -> None:
 
     def talking(body: ChatBody) -> str:
         said = "".join(message_text(message) for message in body["messages"])
+        if "<attempts>" not in said:
+            return "The message"
         asked.extend(label for label in TOPICS.values() if f"<answer>\n{label}\n</answer>" in said)
-        return "[]" if "<attempts>" in said else "The message"
+        return "[]"
 
     few = Settings(
         steps=2, group_size=2, distilled_groups=3, token_prior=False, distiller_retries=0, stop_hopeless=False
@@ -528,8 +532,8 @@ GERMAN = "Wenn eine Nachricht zugeordnet wird, antworte nur mit dem Wort."
         ("I think it went well.", 0, "0 JSON values"),
         ("我认为这次尝试做得很好。", 0, "0 JSON values"),
         (HALF, 0, "JSON is broken"),
-        (json.dumps([{"operation": "UPDATE", "text": ADVICE, "target": "E9"}]), 0, "not in the list of experiences"),
-        (json.dumps([{"operation": "DELETE", "target": "exp_0123456789"}]), 0, "not in the list of experiences"),
+        (json.dumps([{"operation": "UPDATE", "text": ADVICE, "target": "E9"}]), 1, ""),
+        (json.dumps([{"operation": "DELETE", "target": "exp_0123456789"}]), 0, ""),
         (json.dumps(TEN), 1, ""),
         (json.dumps([{"operation": "ADD", "text": GERMAN, "from": ["P1"]}]), 1, ""),
         ("very " * 10_000, 0, "50000 characters"),
@@ -563,9 +567,9 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
     settings = Settings(steps=1, group_size=4, proposals=1, token_prior=False)
     learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
     failures = learned.steps[0].undistilled
-    assert len(failures) == (8 if why else 0), "all groups but the four that were solved"
+    assert len(failures) == (RESTS_AFTER if why else 0), "then it rests"
     assert all(why in failure for failure in failures)
-    assert any("8 groups could not be distilled" in note for note in learned.notes) == bool(why)
+    assert any(f"{RESTS_AFTER} groups could not be distilled" in note for note in learned.notes) == bool(why)
     assert learned.fates == ({"on trial": adopted} if adopted else {})
     with Store(tmp_path / "t.db") as store:
         groups = store.groups(learned.run.id)

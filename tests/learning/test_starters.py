@@ -1,0 +1,77 @@
+"""What the distiller writes before the first step: instructions that race, and texts that are on trial at once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.routing import TASKS, TOPICS, run
+from tfgrpo.errors import UpstreamError
+from tfgrpo.records import ChatBody, message_text
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel
+
+SETTINGS = Settings(steps=2, group_size=6, token_prior=False, demonstrations=False, rest_tasks=False)
+INSTRUCTION = "Name what the message is about: one label, lower case, with nothing around it."
+TEXT = "When a message is long, look at its last word."
+
+
+def obedient(body: ChatBody) -> str:
+    """Answers right where the instruction is there, and writes it when asked; proposes nothing from rollouts."""
+    said = "\n".join(message_text(message) for message in body["messages"])
+    if "<tasks>" in said:
+        written = json.dumps([{"operation": "ADD", "text": TEXT}])
+        return written if "Answer with a JSON list" in said else INSTRUCTION
+    if "<attempts>" in said:
+        return "[]"
+    right = next((label for topic, label in TOPICS.items() if topic in said), "billing")
+    return right if INSTRUCTION in said or body["seed"] % 5 == 0 else "The message"
+
+
+def broken(body: ChatBody) -> str | Answer:
+    said = "\n".join(message_text(message) for message in body["messages"])
+    return Answer("busy", status=422) if "<tasks>" in said else obedient(body)
+
+
+async def test_an_instruction_that_works_wins_the_race(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", SETTINGS)
+    assert learned.prior.instruction == INSTRUCTION
+    assert "written 1" in [arm["source"] for arm in learned.race[0]["arms"]]
+
+
+async def test_texts_from_the_tasks_alone_are_on_trial_from_the_first_step(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", SETTINGS)
+    with Store(tmp_path / "t.db") as store:
+        (status,) = store.experiences("default")
+        shown = [rollout for group in store.groups(learned.run.id) if group.step == 0 for rollout in group.rollouts]
+        spent = store.spent_by_stage(learned.run.id)
+    assert (status.experience.text, status.experience.origin.step) == (TEXT, 0)
+    assert status.experience.origin.tasks == tuple(task.id for task in TASKS)
+    assert 0 < sum(status.experience.id in rollout.included for rollout in shown) < len(shown)
+    assert (spent["written"].calls, spent["instruction"].calls) == (1, 2)
+
+
+async def test_what_could_not_be_written_is_said_and_costs_no_rollout(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(broken), tmp_path / "t.db", SETTINGS)
+    assert sum("race: an instruction is left out" in note for note in learned.notes) == 2
+    assert any("nothing is on trial in the first step" in note for note in learned.notes)
+    assert len(learned.steps) == 2
+
+
+@pytest.mark.parametrize("script", [obedient, broken])
+@pytest.mark.parametrize("calls", [9, 40, 100])
+async def test_a_resumed_run_has_what_was_written(tmp_path: Path, script: object, calls: int) -> None:
+    model = obedient if script is obedient else broken
+    whole = await run(ScriptedModel(model), tmp_path / "whole.db", SETTINGS)
+    count = [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return model(body) if count[0] <= calls else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", SETTINGS)
+    resumed = await run(ScriptedModel(obedient), tmp_path / "cut.db", SETTINGS)
+    if calls > 9:
+        assert (resumed.prior.id, resumed.race, resumed.fates) == (whole.prior.id, whole.race, whole.fates)
