@@ -281,7 +281,7 @@ def test_what_cannot_be_measured_is_one_line(small: LearnOptions) -> None:
     with pytest.raises(StoreError, match=r"^no store at"):
         open_store()
     open_store(create=True).close()
-    with pytest.raises(InputError, match='no prior is live in namespace default; prior="candidate" measures what'):
+    with pytest.raises(InputError, match="no prior is live, and nothing was learned, in namespace default yet"):
         evaluate(DICTS)
     with pytest.raises(InputError, match="nothing was learned in namespace default yet"):
         evaluate(DICTS, prior="candidate")

@@ -46,8 +46,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "token_prior": ("__init__", "policy", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
         "__init__", "words", "quote", "numerals", "show", "answers", "merge_rules", "distil", "step_notes", "overlap",
-        "copies", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "write",
-        "instruct", "dealing", "race",
+        "copies", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "examples",
+        "write", "instruct", "dealing", "race",
     ),
     "store": (
         "migrations", "path", "writer", "checksums", "queries", "rows", "upgrade", "file", "probes", "runs", "trials",
@@ -58,7 +58,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "importing",
     ),
     "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),
-    "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "measure", "wanted"),
+    "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted"),
     "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
     "learning": (
         "__init__", "plan", "cost", "context", "begin", "race", "starters", "biases", "rest", "experiences", "result",

@@ -47,11 +47,12 @@ async def alearn(tasks: TaskSource, **options: Unpack[LearnOptions]) -> Learning
 
 
 async def aevaluate(tasks: TaskSource, **options: Unpack[EvaluateOptions]) -> EvaluationRun:
-    """Measure a prior on tasks that were not used for learning: frozen, written and learned, with intervals over tasks.
+    """Measure a prior on tasks that were not used for learning, with intervals over tasks.
 
-    `prior` is an id, a Prior, or "candidate", what was learned last; by default it is the live one. Without a model, it
-    is measured on that which it was learned on. `docs/python-api.md` explains every option. Raises TfgrpoError, in one
-    line; BudgetEnded where a ceiling ends it, and a larger one goes on from there.
+    The arms are frozen, written, few-shot and learned. `prior` is an id, a Prior, or "candidate", what was learned
+    last; by default it is the live one, and where there is none what was learned last. Without a model, it is measured
+    on that which it was learned on. `docs/python-api.md` explains every option. Raises TfgrpoError, in one line;
+    BudgetEnded where a ceiling ends it, and a larger one goes on from there.
     """
     with (
         _errors_for_python(),

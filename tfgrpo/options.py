@@ -124,9 +124,10 @@ class EvaluateOptions(RunOptions, total=False):
     prior: str | Prior | None
     repeat: int
     written: bool
+    few_shot: bool
 
 
-DEFAULTS: Mapping[str, JSON] = {"fresh": False, "gate": True, "repeat": 4, "written": True}
+DEFAULTS: Mapping[str, JSON] = {"fresh": False, "gate": True, "repeat": 4, "written": True, "few_shot": True}
 """Of the options that are not None unless they are given; those of settings depend on the recipe."""
 
 
@@ -177,6 +178,7 @@ def wanted_evaluation(tasks: TaskSource, given: EvaluateOptions) -> WantedEvalua
         given.get("written", DEFAULTS["written"]),
         _agent(given.get("agent")),
         _settings(given),
+        given.get("few_shot", DEFAULTS["few_shot"]),
     )
 
 

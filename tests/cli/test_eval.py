@@ -62,7 +62,7 @@ def test_eval_says_nothing_of_tasks_like_these_after_a_few(promoted: None, url: 
 
 
 def test_eval_saves_every_rollout(promoted: None, url: str) -> None:
-    assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written").exit_code == 0
+    assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written", "--no-few-shot").exit_code == 0
     rows = [json.loads(line) for line in Path("rollouts.jsonl").read_text().splitlines()]
     assert len(rows) == 5 * 4 * 2
     assert {row["arm"] for row in rows} == {"frozen", "learned"}
@@ -91,9 +91,9 @@ def test_eval_has_a_written_arm_where_the_distiller_writes_one(task_files: Path)
         learn_gated(url, "--gate", "none", tasks="few.jsonl")
         figures = json.loads(evaluate(url, "--json", tasks="other.jsonl").stdout)
         without = json.loads(evaluate(url, "--json", "--no-written", tasks="other.jsonl").stdout)
-    assert list(figures["means"]) == ["frozen", "written", "learned"]
-    assert list(figures["differences"]) == ["learned - frozen", "learned - written", "written - frozen"]
-    assert list(without["means"]) == ["frozen", "learned"]
+    assert list(figures["means"]) == ["frozen", "written", "few-shot", "learned"]
+    assert [*figures["differences"]][:3] == ["learned - frozen", "learned - written", "learned - few-shot"]
+    assert list(without["means"]) == ["frozen", "few-shot", "learned"]
 
 
 ADVICE = "When a message is routed, answer with the label alone."
@@ -121,3 +121,15 @@ def test_a_candidate_is_measured_under_its_own_frame(priors: tuple[Prior, Prior]
     assert "was learned on" not in result.stderr
     measured = works("eval", tasks, "--model", "n", "--base-url", url, "--repeat", "1")
     assert "namespace default was learned on m, and this is n" in measured.stderr
+
+
+def test_without_a_live_prior_the_last_candidate_is_measured_and_it_is_said(task_files: Path, url: str) -> None:
+    none = evaluate(url, tasks="other.jsonl")
+    assert none.exit_code == 1
+    learn_gated(url, "--gate", "none", tasks="few.jsonl")
+    with Store("tfgrpo.db") as store:
+        (event,) = store.lineage("default")
+        store.set_state("default", event.prior, "rolled back", frame=event.frame, by="ann", why="a try")
+    found = evaluate(url, "--json", "--repeat", "1", tasks="other.jsonl")
+    assert f"no prior is live in namespace default: measuring {event.prior}, learned last (rolled back)" in found.stderr
+    assert json.loads(found.stdout)["prior"] == event.prior

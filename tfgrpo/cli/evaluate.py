@@ -59,6 +59,7 @@ class EvalArguments:
             not self.arms.no_written,
             self.agent.load(),
             Settings(clip_rewards=self.clip_rewards, **self.agent.settings),
+            not self.arms.no_few_shot,
         ).prepared(store)
 
 
@@ -78,11 +79,12 @@ class EvalArguments:
 @click.option("--save-rollouts", metavar="FILE", help="Write every rollout to FILE, as JSONL.")
 @json_option
 def evaluate(*, asked: EvalArguments, save_rollouts: str | None, as_json: bool) -> None:
-    """Frozen, written and learned on TASKS that were not used for learning, with 95% intervals over tasks.
+    """Frozen, written, few-shot and learned on TASKS that were not used for learning, with 95% intervals over tasks.
 
-    `written` has experiences that the distiller writes from the training tasks alone, as many as were learned: what
-    learning has to beat. All arms run under the request frame and the sampling settings of learning. Of a file that was
-    split by `tfgrpo learn`, the test part is measured, and the store remembers that it was.
+    `written` has experiences that the distiller writes from the training tasks alone, as many as were learned;
+    `few-shot` has training examples in as many prompt tokens: what learning has to beat. All arms run under the request
+    frame and the sampling settings of learning. Of a file that was split by `tfgrpo learn`, the test part is measured,
+    and the store remembers that it was. Where no prior is live, the last one learned is measured.
     """
     import asyncio
 

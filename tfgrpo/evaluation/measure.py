@@ -1,7 +1,7 @@
 """One evaluation, begun as a run of the store and ended there; the same one goes on where it was interrupted."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,8 +21,10 @@ from ..rollouts.request import SAMPLERS_OFF
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
+from ..surfaces.chat import token_count
 from ..text import counted
 from .arms import Evaluation, compare_arms
+from .few_shot_arm import few_shot_prior
 from .written_arm import write_from_tasks
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Measurement:
     """How many agents run at once, and for how long; the distiller's limits; whether rewards are clipped."""
     sources: tuple[Task, ...] = ()
     """Tasks from which the distiller writes experiences directly, for an arm of their own; none: no such arm."""
+    shown: tuple[Task, ...] = ()
+    """Tasks of which some are shown as examples, for an arm of their own; none: no such arm."""
     distiller: str | None = None
     """Name of the model that writes them; None: the model itself."""
     opened: Mapping[str, int] = field(default_factory=dict)
@@ -94,7 +98,9 @@ async def _compared(
     own = distiller is None and wanted.distiller in (None, wanted.frame.model)
     writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
     learned = usable(prior, backend, upstream, observer)
-    priors = {"frozen": Prior(), **await _written(wanted, writer, observer), "learned": learned}
+    count = token_count(upstream.tokenizer)
+    beside = {**await _written(wanted, writer, observer), **await _few_shot(wanted, learned, count, observer)}
+    priors = {"frozen": Prior(), **beside, "learned": learned}
     async with executors(wanted.agent, upstream, wanted.settings, store) as make:
         arms = {arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors}
         return await compare_arms(
@@ -139,6 +145,8 @@ def _run_of(wanted: Measurement) -> Run:
     if wanted.sources:
         sources = [task.id for task in wanted.sources]
         settings["written"] = [written_template().version, wanted.distiller, wanted.settings.ground_truth, sources]
+    if wanted.shown:
+        settings["few_shot"] = [task.id for task in wanted.shown]
     ids = tuple(task.id for task in wanted.tasks)
     return Run("eval", wanted.namespace, wanted.frame, settings, ids, wanted.reward_name, wanted.prior.id)
 
@@ -168,3 +176,16 @@ async def _written(wanted: Measurement, distiller: Distiller, observer: Observer
         observer.note(f"the arm `written` is left out: {found.failure}")
         return {}
     return {"written": Prior(found.experiences, template=template("prior").version)}
+
+
+async def _few_shot(
+    wanted: Measurement, learned: Prior, count: Callable[[str], int], observer: Observer
+) -> dict[str, Prior]:
+    """The arm of training examples at the length of the learned prior; none, and said so, where none can be shown."""
+    if not wanted.shown:
+        return {}
+    found = await few_shot_prior(wanted.shown, learned, wanted.reward, wanted.settings, seed=wanted.seed, count=count)
+    if isinstance(found, str):
+        observer.note(f"the arm `few-shot` is left out: {found}")
+        return {}
+    return {"few-shot": found}

@@ -14,7 +14,7 @@ from ..records import Snapshot, Task
 from ..rollouts.rewards.built_in import check, reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
-from ..store import Store
+from ..store import SERVING, Store
 from ..surfaces.chat import prior_for
 from ..tasks.read import TaskSource, tasks_of
 from .arms import Evaluation
@@ -49,6 +49,8 @@ class WantedEvaluation:
     """Whether there is an arm of experiences that are written from the training tasks alone."""
     agent: "Agent | None" = None
     settings: Settings = field(default_factory=Settings)
+    few_shot: bool = True
+    """Whether there is an arm of training examples in the prompt."""
 
     def prepared(self, store: Store) -> "PreparedEvaluation":
         """All that it is about, read and checked; raises InputError for what could not be measured."""
@@ -67,24 +69,21 @@ class WantedEvaluation:
             snapshot,
             left,
             replace(self.endpoints, own=replace(own, model=model)),
-            source_tasks(snapshot.prior, store, self.namespace) if self.written else (),
+            source_tasks(snapshot.prior, store, self.namespace) if self.written or self.few_shot else (),
         )
 
     def _snapshot(self, store: Store) -> Snapshot:
-        """The prior to measure; raises InputError where there is none."""
-        if self.prior == CANDIDATE:
-            events = store.lineage(self.namespace)
-            learned = [event.prior for event in events if event.run and event.state in (CANDIDATE, "ungated")]
-            if not learned:
-                raise InputError(
-                    f"nothing was learned in namespace {self.namespace} yet; tfgrpo learn makes a candidate"
-                )
-            return snapshot_of(store, self.namespace, learned[-1])
-        found = snapshot_of(store, self.namespace, self.prior) if self.prior else store.live(self.namespace)
-        if found is None:
-            ways = "--prior candidate measures what was learned last, and tfgrpo learn makes one"
-            raise InputError(f"no prior is live in namespace {self.namespace}; {ways}")
-        return found
+        """The prior to measure, what was learned last where none is live; raises InputError where there is none."""
+        if self.prior is not None and self.prior != CANDIDATE:
+            return snapshot_of(store, self.namespace, self.prior)
+        if self.prior is None and (live := store.live(self.namespace)):
+            return live
+        events = store.lineage(self.namespace)
+        learned = [event.prior for event in events if event.run and event.state in (CANDIDATE, "ungated")]
+        if not learned:
+            nothing = "nothing was learned" if self.prior else "no prior is live, and nothing was learned,"
+            raise InputError(f"{nothing} in namespace {self.namespace} yet; tfgrpo learn makes a candidate")
+        return snapshot_of(store, self.namespace, learned[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,8 @@ class PreparedEvaluation:
             wanted.seed,
             agent=wanted.agent,
             settings=wanted.settings,
-            sources=self.sources,
+            sources=self.sources if wanted.written else (),
+            shown=self.sources if wanted.few_shot else (),
             distiller=self.endpoints.distiller.model,
             opened=self.left.opened,
         )
@@ -140,8 +140,12 @@ class PreparedEvaluation:
         found, name, learned = self.measurement, self.wanted.namespace, self.snapshot
         if notice := model_notice(name, store.namespaces(), learned, found.frame.model):
             yield notice
+        if self.wanted.prior is None and learned.state not in SERVING:
+            yield f"no prior is live in namespace {name}: measuring {learned.prior.id}, learned last ({learned.state})"
         yield from self.left.notes
         if len(found.prior.biases) < len(learned.prior.biases):
             yield f"token prior left out: it was learned on {learned.frame.model}"
         if self.wanted.written and not self.sources:
             yield "the arm `written` is left out: no run of this store learned this prior"
+        if self.wanted.few_shot and not self.sources:
+            yield "the arm `few-shot` is left out: no run of this store learned this prior"

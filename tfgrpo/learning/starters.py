@@ -1,15 +1,12 @@
 """The variants that a race begins with: from the training tasks alone, what is live, what the distiller writes."""
 
-from collections.abc import Sequence
-
 from ..errors import BudgetEnded
 from ..experiences.distil import Distiller
+from ..experiences.examples import usable_examples
 from ..experiences.instruct import instructions, instructions_wanted
 from ..experiences.step_notes import StepNotes
-from ..experiences.variants import PROPOSERS, example, shared_messages, variant_of
-from ..records import Demonstration, Rollout, Task, Variant
-from ..rollouts.rewards.reward import Reward, score
-from ..settings import FLAT, Settings
+from ..experiences.variants import PROPOSERS, variant_of
+from ..records import Variant
 from ..text import counted
 from .context import RunContext
 from .race import FROZEN, Race
@@ -39,22 +36,6 @@ async def _instructed(context: RunContext, proposer: Distiller) -> tuple[Variant
     for why in found.failures:
         context.notes.note(f"race: an instruction is left out: {why}")
     return found.variants
-
-
-async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Settings) -> tuple[Demonstration, ...]:
-    """The tasks whose own answer would earn the full reward if the model gave it in these words, as demonstrations.
-
-    An answer that is no such text (a pattern, a list of conditions) would teach the model to say it.
-    """
-    found, shared = [], shared_messages(tasks)
-    for task in tasks:
-        shown = example(task, shared)
-        if shown is None:
-            continue
-        said = await score(reward, Rollout(task, 0, 0, "", text=shown.answer), clip=settings.clip_rewards)
-        if said.reward is not None and said.reward >= 1 - FLAT:
-            found.append(shown)
-    return tuple(found)
 
 
 def _left_out(tasks: int, usable: int) -> str:

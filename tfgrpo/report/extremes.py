@@ -76,5 +76,5 @@ def moved_tasks(groups: Sequence[Group]) -> tuple[MovedTask, ...]:
 
 
 def _moved(first: Group, last: Group) -> MovedTask:
-    means = (float(group.rewards.mean()) for group in (first, last))
-    return MovedTask(first.task, *means, (first.step + 1, last.step + 1))
+    before, after = float(first.rewards.mean()), float(last.rewards.mean())
+    return MovedTask(first.task, before, after, (first.step + 1, last.step + 1))

@@ -78,7 +78,8 @@ def repeat_of(run: Run) -> Repeat:
 
 def _defaults(run: Run) -> Mapping[str, JSON]:
     if run.kind == "eval":
-        return {"repeats": 4, "seed": 0, "clip_rewards": False}
+        arms = {name: run.settings[name] for name in ("written", "few_shot") if name in run.settings}
+        return {"repeats": 4, "seed": 0, "clip_rewards": False, **arms}
     recipe: Recipe = "paper" if run.settings.get("recipe") == "paper" else "measured"
     own = {"recipe": "measured", "distiller": None, "prompts": templates_version(None)}
     return {**Settings.for_recipe(recipe).as_json(), **own}

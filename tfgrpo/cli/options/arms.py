@@ -16,6 +16,7 @@ class ArmOptions:
     temperature: float | None
     seed: int
     no_written: bool
+    no_few_shot: bool
 
 
 _option = titled(MEASURE)
@@ -27,11 +28,12 @@ arm_options = gathered(
         "--prior",
         "prior_id",
         metavar="ID",
-        help="A prior by id, or `candidate`, the last one learned.  [default: the live one]",
+        help="A prior by id, or `candidate`, the last one learned.  [default: the live one, else `candidate`]",
     ),
     _option("--repeat", default=4, show_default=True, type=click.IntRange(min=1), help="Rollouts a task and arm."),
     _option("--temperature", type=float, help="Of all arms.  [default: that of learning]"),
     _option("--seed", default=0, show_default=True, help="Of sampling and resampling."),
     _option("--no-written", is_flag=True, rare=True, help="Leave out the arm of experiences written without rollouts."),
+    _option("--no-few-shot", is_flag=True, rare=True, help="Leave out the arm of training examples in the prompt."),
 )
-"""--prior, --repeat, --temperature, --seed and --no-written; the command gets them as `arms`."""
+"""--prior, --repeat, --temperature, --seed, --no-written and --no-few-shot; the command gets them as `arms`."""
