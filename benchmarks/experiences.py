@@ -41,6 +41,7 @@ SHARED: dict[str, JSON] = {
     "summary_chars": 400,
     "distiller_tokens": 120,
     "distiller_retries": 1,
+    "stop_hopeless": False,
     "concurrency": 8,
 }
 OWN: dict[Recipe, dict[str, JSON]] = {"measured": {"distilled_groups": 8}, "paper": {"steps": 4}}

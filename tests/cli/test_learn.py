@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import SMALL, learn_gated, learn_routing, one_line, tfgrpo, write_tasks
-from tests.routing import TASKS
+from tests.routing import TASKS, TOPICS
+from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel
+from tfgrpo.testing import ScriptedModel, serving
 
 
 def test_one_file_teaches_decides_and_is_left_for_the_test(task_files: Path, url: str) -> None:
@@ -180,3 +181,21 @@ def test_repeated_tasks_are_counted_and_said(folder: Path, url: str) -> None:
     result = tfgrpo("learn", path, "--model", "fake", "--base-url", url, *SMALL)
     assert result.exit_code == 0
     assert f"{len(TASKS)} repeated tasks counted once" in result.stderr
+
+
+def test_a_first_step_that_earns_nothing_is_one_line_that_says_why(folder: Path) -> None:
+    model = ScriptedModel(lambda body: f"Surely: {right_label(body)}, I think")
+    with serving(model.app) as url:
+        stopped = learn_routing(folder, url)
+        gone_on = learn_routing(folder, url, "--no-stop-hopeless")
+    assert stopped.exit_code == 1
+    assert stopped.stderr.splitlines()[-1].startswith("Error: no rollout of the first step earned anything. Asked ")
+    assert "the answer is in the text, but reward exact wants nothing else" in stopped.stderr.splitlines()[-1]
+    assert gone_on.exit_code == 0, gone_on.output
+    assert "mean reward by step: 0.0% -> 0.0%" in gone_on.stdout
+
+
+def right_label(body: ChatBody) -> str:
+    """The label of the message that is asked about."""
+    asked = message_text(body["messages"][-1])
+    return next((label for topic, label in TOPICS.items() if topic in asked), "nothing")

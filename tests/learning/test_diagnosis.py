@@ -60,6 +60,7 @@ def right(body: ChatBody) -> str:
             lambda body: Answer("Let me think about this message step by", "length"),
             "24 of 24 rollouts were cut off at max_tokens: raise it in --request",
         ),
+        (lambda body: "It is one of billing, technical and sales", "the model does not know: "),
         (lambda body: Answer("", "length"), "were cut off at max_tokens"),
         (lambda body: " ", "24 of 24 rollouts are empty"),
         (lambda body: "I'm sorry, but I can't help with that.", "24 of 24 rollouts refuse to answer"),

@@ -4,13 +4,14 @@ Whoever sees rewards of 0 alone cannot tell a model that does not know from an a
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ..errors import InputError
 from ..hashing import canonical
 from ..records import Group, Rollout
 from ..rollouts.rewards.built_in import BUILT_IN
-from ..rollouts.rewards.matchers import AnswerReward
+from ..rollouts.rewards.matchers import normalised
 from ..text import counted, shortened
 
 COMPARED_TEXTS = 3
@@ -87,21 +88,37 @@ def _form_of(fitting: str, matched: int, scored: Sequence[Rollout], reward: str)
 def _fitting(scored: Sequence[Rollout], reward: str) -> tuple[str, int]:
     """The built-in reward, other than this, that matches most rollouts (nearly: the one that says most), and how many.
 
-    No number is looked for where answers are words.
+    No number is looked for where answers are words, and a text that names several labels holds none of them.
     """
-    counts = {
-        name: sum(_matches(BUILT_IN[name], one) for one in scored if name != "numeric" or _has_number(one))
-        for name in _LOOSER
-        if name != reward
-    }
+    labels = _labels(scored)
+
+    def fits(name: str, rollout: Rollout) -> bool:
+        if name == "numeric" and not _has_number(rollout):
+            return False
+        return not (name in ("contains", "regex") and _names_others(rollout, labels)) and _matches(name, rollout)
+
+    counts = {name: sum(fits(name, one) for one in scored) for name in _LOOSER if name != reward}
     most = max(counts.values())
     return next((name, count) for name, count in counts.items() if count >= 0.8 * most)
 
 
-def _matches(reward: AnswerReward, rollout: Rollout) -> bool:
+def _labels(rollouts: Sequence[Rollout]) -> list[str]:
+    """The answers that more than one task has."""
+    tasks = {rollout.task.id: rollout for rollout in rollouts}
+    counts = Counter(normalised(text) for one in tasks.values() for text in _texts(one))
+    return [text for text, count in counts.items() if text and count > 1]
+
+
+def _names_others(rollout: Rollout, labels: Sequence[str]) -> bool:
+    """Whether a text holds a label that is no answer of its task, nor a part of one."""
+    text, own = normalised(rollout.text), [normalised(answer) for answer in _texts(rollout)]
+    return any(label in text for label in labels if not any(label in answer for answer in own))
+
+
+def _matches(name: str, rollout: Rollout) -> bool:
     """Whether a built-in reward would give anything; one that cannot score the task gives nothing."""
     try:
-        return bool(rollout.text.strip()) and reward(rollout) > 0
+        return bool(rollout.text.strip()) and BUILT_IN[name](rollout) > 0
     except InputError:
         return False
 
