@@ -315,7 +315,7 @@ class Effect:
     """Scored rollouts behind the estimate."""
 
 
-Fate: TypeAlias = Literal["awaiting review", "refused", "on trial", "kept", "retired"]
+Fate: TypeAlias = Literal["awaiting review", "refused", "waiting", "on trial", "kept", "retired"]
 
 
 @dataclass(frozen=True, slots=True)

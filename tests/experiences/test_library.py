@@ -107,13 +107,36 @@ def test_only_what_was_never_measured_or_judged_may_be_proposed_again(verdict: F
 def test_more_than_can_be_measured_at_once_waits() -> None:
     few = replace(SETTINGS, trial_experiences=1)
     library = grown(ADD, OTHER, settings=few)
-    assert [verdict for _, verdict in verdicts(library)] == ["on trial", "refused"]
+    assert [verdict for _, verdict in verdicts(library)] == ["on trial", "waiting"]
     assert "on trial already" in library.decisions[-1].why
     freed = apply(decided(library, 0, "kept"), [OTHER], TASKS, few)
     assert [verdict for _, verdict in verdicts(freed)] == ["kept", "on trial"]
     successor = Edit("UPDATE", "When a charge is named twice, answer BILL.", library.experiences[0].id)
     assert len(apply(library, [successor], TASKS, few).current) == 1
     assert len(grown(ADD, OTHER, settings=replace(PAPER, trial_experiences=1)).current) == 2
+
+
+LIKE_OTHER = replace(OTHER, text=f"{OTHER.text[:-1]} again.", tasks=(TASKS[2].id,))
+FEW = replace(SETTINGS, trial_experiences=1)
+
+
+def test_what_several_groups_propose_gets_the_place_and_the_rest_waits_for_the_next_one() -> None:
+    library = grown(ADD, OTHER, LIKE_OTHER, settings=FEW)
+    assert verdicts(library) == [(OTHER.text, "on trial"), (LIKE_OTHER.text, "refused"), (ADD.text, "waiting")]
+    assert apply(library, (), TASKS, FEW, run="run_1", step=3) == library, "there is no place yet"
+    freed = decided(library, 0, "retired")
+    assert verdicts(apply(freed, (), TASKS, FEW, run="run_1", step=3))[-1] == (ADD.text, "on trial")
+    assert apply(freed, (), TASKS, FEW, run="run_2") == freed, "another run measures its own"
+
+
+def test_of_those_that_wait_the_best_supported_comes_first() -> None:
+    taken = grown(Edit("ADD", "When it is late, answer at once."), settings=FEW)
+    library = apply(taken, [ADD, OTHER], TASKS, FEW, run="run_1", step=3)
+    again = replace(OTHER, tasks=(TASKS[2].id,))
+    library = apply(library, [again], TASKS, FEW, run="run_1", step=4)
+    assert [decision.verdict for decision in library.decisions] == ["on trial", "waiting", "waiting"], "said once"
+    freed = apply(decided(library, 0, "kept"), (), TASKS, FEW, run="run_1", step=5)
+    assert [verdict for _, verdict in verdicts(freed)] == ["kept", "waiting", "on trial"]
 
 
 EXAMPLE = Edit("ADD", "Example: a charge\nRight answer: BILL", tasks=(TASKS[0].id,), kind="demonstration")

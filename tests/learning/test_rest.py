@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.routing import TASKS, distilling, run
+from tests.routing import HARM, NOISE, TASKS, distilling, run
 from tfgrpo.learning.rest import RESTS_AFTER, Rest
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.settings import Settings
@@ -85,3 +85,16 @@ async def test_a_resumed_run_rests_where_it_rested(tmp_path: Path, calls: int) -
     resumed = await run(ScriptedModel(mute), tmp_path / "cut.db", SETTINGS)
     assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
     assert len(TASKS) > RESTS_AFTER
+
+
+async def test_what_waits_is_tried_in_the_same_run_when_a_place_becomes_free(tmp_path: Path) -> None:
+    harmful = {HARM: -0.3, NOISE: -0.3}
+    few = Settings(steps=4, group_size=6, trial_experiences=1, proposals=2, token_prior=False, race=False)
+    await run(ScriptedModel(distilling(harmful, base=0.6)), tmp_path / "t.db", few)
+    with Store(tmp_path / "t.db") as store:
+        verdicts = [
+            [decision.verdict for _, decision in store.history("default", status.experience.id).decisions]
+            for status in store.experiences("default")
+        ]
+    assert ["on trial", "retired"] in verdicts
+    assert ["waiting", "on trial"] in [each[:2] for each in verdicts]

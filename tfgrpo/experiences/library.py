@@ -14,7 +14,7 @@ from ..text import counted
 from .admission import refusal
 from .credit import chance_of_help, effect_interval
 from .joint import JointEffect
-from .overlap import NO_MEANINGS, Meanings
+from .overlap import NEAR, NO_MEANINGS, Meanings, similarity
 
 RULE, DISTILLER = "rule", "distiller"
 """Who decided, when no person did: our rules and measurements, or a distiller that took an experience back."""
@@ -61,14 +61,15 @@ def apply(
 ) -> Library:
     """The library after the edits of a step; `tasks` are those whose answers must not leak.
 
-    ADD and UPDATE are put on trial, or refused with the reason; UPDATE and DELETE retire a target that is on trial, and
-    leave one that was kept to its measured effect. Under the recipe `paper` nothing is measured: what is admitted is
-    kept, and edits retire it. With `settings.review` what is admitted waits for a person, and an UPDATE's target stays
-    as it is until then. A text that is tried, kept or measured already changes nothing, nor does a target that
-    is not current.
+    ADD and UPDATE are put on trial, or refused with the reason. Where places are few those that most groups propose
+    come first; the rest wait, and are tried when a place becomes free in the same run. UPDATE and DELETE retire a
+    target that is on trial, and leave one that was kept to its measured effect. Under the recipe `paper` nothing is
+    measured: what is admitted is kept, and edits retire it. With `settings.review` what is admitted waits for a person,
+    and an UPDATE's target stays as it is until then. A text that is tried, kept or measured already changes nothing,
+    nor does a target that is not current.
     """
     at = Origin(run, step)
-    for edit in edits:
+    for edit in _in_order(library, edits, run):
         if edit.operation in ("ADD", "UPDATE"):
             library = _tried(library, edit, tasks, settings, at=at, meanings=meanings)
         elif edit.operation == "DELETE":
@@ -116,6 +117,22 @@ def affordable(
     return tuple(entry for entry in current if entry.id in chosen)
 
 
+def _in_order(library: Library, edits: Sequence[Edit], run: str) -> list[Edit]:
+    """The edits, and the texts that wait in this run: first what replaces others, then what most tasks speak for."""
+    added = [edit for edit in edits if edit.operation == "ADD"]
+    mine = [entry for entry in library.having("waiting") if library.standing[entry.id].run == run]
+    waiting = [Edit("ADD", entry.text, tasks=entry.origin.tasks, kind=entry.kind) for entry in mine]
+    wanted = [*added, *waiting]
+    ordered = sorted(wanted, key=lambda edit: -_support(edit, wanted)) if waiting or len(added) > 1 else wanted
+    return [*(edit for edit in edits if edit.operation != "ADD"), *ordered]
+
+
+def _support(edit: Edit, among: Sequence[Edit]) -> int:
+    """How many tasks' groups propose this, in like words."""
+    alike = [other for other in among if other is edit or similarity(edit.text, other.text) >= NEAR]
+    return len({task for other in alike for task in other.tasks})
+
+
 def _tried(
     library: Library, edit: Edit, tasks: Sequence[Task], settings: Settings, *, at: Origin, meanings: Meanings
 ) -> Library:
@@ -129,13 +146,15 @@ def _tried(
     if not _open(standing.get(experience.id)):
         return library
     others = [entry for entry in rivals(library) if entry is not parent]
-    why = refusal(experience, others, tasks, settings, meanings) or _full(library, experience, parent, settings)
-    verdict: Fate = "refused" if why else _admitted(settings)
+    refused, full = refusal(experience, others, tasks, settings, meanings), _full(library, experience, parent, settings)
+    why = refused or full
+    verdict = _verdict(refused, full, settings)
     if parent and not why and not settings.review:
         library = _taken_back(library, parent.id, f"UPDATE to {experience.id}", settings, at)
     decision = Decision(experience.id, verdict, why or _proposed(edit), RULE, at.run, at.step)
-    experiences = tuple((known | {experience.id: experience}).values())
-    return replace(library, experiences=experiences).decided(decision)
+    waits_on = verdict == "waiting" and experience.id in standing and standing[experience.id].verdict == "waiting"
+    library = replace(library, experiences=tuple((known | {experience.id: experience}).values()))
+    return library if waits_on else library.decided(decision)
 
 
 def rivals(library: Library) -> list[Experience]:
@@ -145,10 +164,16 @@ def rivals(library: Library) -> list[Experience]:
 
 
 def _open(last: Decision | None) -> bool:
-    """Whether a text may be proposed (again): it is new, a rule refused it then, or a distiller took it back."""
+    """Whether a text may be proposed (again): it is new, waits, a rule refused it, or a distiller took it back."""
     if last is None:
         return True
-    return (last.verdict, last.by) in (("refused", RULE), ("retired", DISTILLER))
+    return (last.verdict, last.by) in (("refused", RULE), ("waiting", RULE), ("retired", DISTILLER))
+
+
+def _verdict(refused: str | None, full: str | None, settings: Settings) -> Fate:
+    if refused:
+        return "refused"
+    return "waiting" if full else _admitted(settings)
 
 
 def _admitted(settings: Settings) -> Fate:
@@ -167,7 +192,7 @@ def _full(library: Library, new: Experience, parent: Experience | None, settings
     on_trial = [entry for entry in library.having("on trial") if entry.kind == new.kind and entry is not parent]
     if len(on_trial) < places(new.kind, settings):
         return None
-    return f"{counted(len(on_trial), new.kind)} on trial already; it may be proposed again when one is decided"
+    return f"{counted(len(on_trial), new.kind)} on trial already; its turn comes when one is decided"
 
 
 def places(kind: ExperienceKind, settings: Settings) -> int:

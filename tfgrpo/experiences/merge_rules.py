@@ -37,9 +37,13 @@ def consolidate(edits: Sequence[Edit], current: Sequence[Experience]) -> Proposa
 
 
 def filled_up(merged: Sequence[Edit], proposed: Sequence[Edit], places: int) -> tuple[Edit, ...]:
-    """The merged edits, and then those proposed that come from no task of theirs, while there are places."""
+    """The merged edits, and then those proposed that come from no task of theirs, while there are places.
+
+    What most groups propose comes first.
+    """
     sources = {task for edit in merged for task in edit.tasks}
     left = [edit for edit in proposed if sources.isdisjoint(edit.tasks)]
+    left.sort(key=lambda edit: -len(edit.tasks))
     return (*merged, *left[: max(0, places - len(merged))])
 
 

@@ -209,6 +209,7 @@ class ExperienceLearning:
             self._apply(merged.edits, step, meanings)
         self._groups += groups
         self._measure(step)
+        self._apply((), step)  # what waits takes the places that have become free
         return Taken(tuple(again), by_rule, by_wording)
 
     async def _meanings(self, edits: Sequence[Edit], step: int) -> tuple[Meanings, str | None]:

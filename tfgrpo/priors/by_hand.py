@@ -111,7 +111,7 @@ class Curator:
             same = _proposed(edit)
             hint = "" if same in library.current else f"; tfgrpo experience approve {same.id} puts it on trial"
             raise InputError(f"{same.id} has this text, and is {self._verdict(library, same)} already{hint}")
-        if new[-1].verdict == "refused":
+        if new[-1].verdict in ("refused", "waiting"):
             raise InputError(f"not admitted: {new[-1].why}")
         told = tuple(replace(decision, by=self._by) for decision in new[:-1])
         return replace(after, decisions=(*library.decisions, *told, replace(new[-1], by=self._by, why=why)))
