@@ -30,5 +30,5 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.failed:
         failed, lost = counted(result.failed, "rollout"), counted(result.lost_tasks, "task")
-        lines.append(f"{failed} failed, {lost} left out: {result.first_error}")
+        lines.append(f"{failed} failed, {lost} left out: {printable(result.first_error)}")
     return lines
