@@ -18,7 +18,7 @@ from tfgrpo.experiences.variants import (
     shared_messages,
     tokens_of,
     variant_of,
-    verified,
+    verified_rollouts,
 )
 from tfgrpo.records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from tfgrpo.settings import Settings
@@ -114,13 +114,13 @@ def rollouts(task: Task, *texts: tuple[str, float]) -> Group:
 
 def test_verified_rollouts_are_shown_with_their_reasoning() -> None:
     groups = [rollouts(task, ("wrong", 0.0), (f"It says {task.prompt}, so: {task.answer}", 1.0)) for task in TASKS[:5]]
-    found = verified(groups, 0, SETTINGS)
+    found = verified_rollouts(groups, 0, SETTINGS)
     assert found is not None
     assert found.source == "5 verified rollouts"
     assert all("so: " in entry.answer for entry in found.demonstrations)
-    assert verified(groups[:3], 0, SETTINGS) is None
+    assert verified_rollouts(groups[:3], 0, SETTINGS) is None
     bare = [rollouts(task, (str(task.answer), 1.0)) for task in TASKS]
-    assert verified(bare, 0, SETTINGS) is None, "an answer alone is an example already"
+    assert verified_rollouts(bare, 0, SETTINGS) is None, "an answer alone is an example already"
 
 
 def test_the_leader_of_one_kind_enters_with_that_of_the_other() -> None:

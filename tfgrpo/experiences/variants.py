@@ -169,13 +169,13 @@ def followers(best_first: Sequence[Variant], groups: Sequence[Group], shared: in
     """
     told = next((one for one in best_first if one.instruction and not one.demonstrations), None)
     shown = next((one for one in best_first if one.demonstrations and not one.instruction), None)
-    found = [verified(groups, shared, settings)]
+    found = [verified_rollouts(groups, shared, settings)]
     if told and shown:
         found.append(replace(shown, instruction=told.instruction, source=f"{told.source} with {shown.source}"))
     return [variant for variant in found if variant]
 
 
-def verified(groups: Sequence[Group], shared: int, settings: Settings) -> Variant | None:
+def verified_rollouts(groups: Sequence[Group], shared: int, settings: Settings) -> Variant | None:
     """Rollouts that earned the full reward with more words than the answer, such as their reasoning, as demonstrations.
 
     The shortest of each task; None where fewer tasks than the smallest set has have one.
