@@ -22,6 +22,7 @@ check: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cog --check -I . $(DOCS)
+	$(BIN)/python -m compileall -q tfgrpo benchmarks  # tests start many processes, and some machines keep no bytecode
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under 90
 

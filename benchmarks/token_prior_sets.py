@@ -9,6 +9,7 @@ divided by a hash of input and answer: 32 tasks to measure, 12 to try things out
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tfgrpo.demo import run as demo
@@ -145,7 +146,7 @@ def parts(wanted: SetOfTasks) -> Parts:
     if not wanted.source:
         train, validation, test = (_ordered(demo.part(name)) for name in ("train", "validation", "test"))
         return Parts(tuple(train[:TRAIN]), tuple(validation[:VALIDATION]), tuple(test[:TEST]))
-    ordered = _ordered(read_tasks(wanted.source).tasks)
+    ordered = _ordered(_tasks(wanted.source))
     framed = [_framed(task, wanted) for task in ordered[: TEST + VALIDATION + TRAIN]]
     return Parts(tuple(framed[TEST + VALIDATION :]), tuple(framed[TEST : TEST + VALIDATION]), tuple(framed[:TEST]))
 
@@ -156,14 +157,20 @@ def fresh_parts(wanted: SetOfTasks, seed: int) -> Parts:
         test = _ordered(demo.part("test"))[TEST:]
         others = [*demo.part("train"), *demo.part("validation")]
     elif wanted.fresh:
-        unseen = _ordered(read_tasks(wanted.fresh).tasks)
-        test, others = unseen[:TEST], [*unseen[TEST:], *read_tasks(wanted.source).tasks]
+        unseen = _ordered(_tasks(wanted.fresh))
+        test, others = unseen[:TEST], [*unseen[TEST:], *_tasks(wanted.source)]
     else:
         raise ValueError(f"{wanted.name} has no tasks kept for the check")
     measured = {task.prompt for task in test}
     pool = [task for task in _ordered(others) if task.prompt not in measured]
     drawn = sorted(pool, key=lambda task: (derive_seed("token prior", seed, task.prompt), task.id))[:TRAIN]
     return Parts(tuple(_framed(task, wanted) for task in drawn), (), tuple(_framed(task, wanted) for task in test))
+
+
+@lru_cache
+def _tasks(source: str) -> tuple[Task, ...]:
+    """The tasks of a source; reasoning-gym takes seconds to make them."""
+    return tuple(read_tasks(source).tasks)
 
 
 def _ordered(tasks: Iterable[Task]) -> list[Task]:

@@ -10,7 +10,8 @@ from tfgrpo.records import CallKey, Experience, Frame, Group, Prior, Rollout, Ru
 from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 
-SPAWN = multiprocessing.get_context("spawn")
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(["tfgrpo.serve.source", "tfgrpo.store"])  # read once, not by each process
 PROCESSES, GROUPS, ROLLOUTS = 16, 5, 8
 
 
@@ -54,7 +55,7 @@ def record_for_ever(path: Path, acknowledge: Connection) -> None:
 
 def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(tmp_path: Path) -> None:
     path = tmp_path / "tfgrpo.db"  # made by whoever comes first
-    writers = [SPAWN.Process(target=write_groups, args=(path, number)) for number in range(PROCESSES)]
+    writers = [FRESH.Process(target=write_groups, args=(path, number)) for number in range(PROCESSES)]
     for writer in writers:
         writer.start()
     with Store(path) as store:
@@ -80,8 +81,8 @@ def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(tm
 
 def test_a_killed_process_loses_no_call_that_it_reported(tmp_path: Path) -> None:
     path = tmp_path / "tfgrpo.db"
-    reader, writer = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=record_for_ever, args=(path, writer))
+    reader, writer = FRESH.Pipe(duplex=False)
+    process = FRESH.Process(target=record_for_ever, args=(path, writer))
     process.start()
     writer.close()
     reported = 0
