@@ -220,3 +220,10 @@ def test_what_a_merge_leaves_out_fills_the_places_that_it_leaves_free() -> None:
     assert filled_up(joined, proposed, 2) == (*joined, proposed[2])
     assert filled_up(joined, proposed, 9) == (*joined, *proposed[2:])
     assert filled_up(joined, proposed, 1) == tuple(joined)
+
+
+def test_of_a_text_that_goes_on_the_whole_sentences_that_fit_are_taken() -> None:
+    text = "When it rains, take an umbrella. And when it rains, take an umbrella again and again."
+    assert read(FORM, json.dumps([{**ADD, "text": text}])) == Proposals((ADDED,))
+    chinese = "\u4e0b\u96e8\u5e26\u4f1e\u3002" * 9
+    assert read(FORM, json.dumps([{**ADD, "text": chinese}])).edits[0].text == chinese[:10]

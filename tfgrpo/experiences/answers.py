@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast, get_args
 
 from ..records import JSON, Edit, Experience, Operation
-from .words import WORD_CHARS, too_long, words
+from .words import WORD_CHARS, too_long, whole_sentences, words
 
 LONGEST_ANSWER = 20_000
 """Characters; whatever is longer is no answer to a request for a few sentences."""
@@ -100,6 +100,7 @@ class Form:
             return Edit("NONE")
         said = item.get("text")
         text = " ".join(said.split()).lstrip("-* ") if isinstance(said, str) and operation != "DELETE" else ""
+        text = whole_sentences(text, self.words) or text  # small models go on after the one asked for
         target = _named(item.get("target"), "E", self.current)
         if operation == "UPDATE" and not target:
             operation = "ADD"

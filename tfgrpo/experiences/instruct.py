@@ -5,7 +5,6 @@ hashed seed) and sees another draw of the tasks. What fails is told, and noted i
 resumed has the same arms.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ from .answers import THOUGHTS, Unusable
 from .distil import Distiller, ask
 from .step_notes import StepNotes
 from .variants import answer_text, example, in_turns
-from .words import too_long, words
+from .words import whole_sentences, words
 from .write import quoted_pairs
 
 INSTRUCTION = "instruction"
@@ -32,8 +31,6 @@ PAIR_CHARS = 400
 INSTRUCTION_WORDS = 80
 SHORTEST = 3
 """Words; what is shorter is no instruction but an answer."""
-
-_SENTENCE = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s*(?=\S)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +108,8 @@ def _read(answer: str, tasks: Sequence[Task], settings: Settings) -> str | Unusa
     lines = [line.strip() for line in THOUGHTS.sub("", answer).replace("`", "").splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].endswith(":"):
         lines = lines[1:]  # "Sure, here is the instruction:"
-    text = _cut(" ".join(" ".join(lines).split()).strip('"'))
+    text = whole_sentences(" ".join(" ".join(lines).split()).strip('"'), INSTRUCTION_WORDS)
     if len(words(text)) < SHORTEST:
         return Unusable(f"it has fewer than {SHORTEST} words, or one sentence of more than {INSTRUCTION_WORDS}")
     why = refusal(Experience(text), (), tasks, replace(settings, experience_words=INSTRUCTION_WORDS))
     return Unusable(why) if why else text
-
-
-def _cut(text: str) -> str:
-    kept = ""
-    for sentence in _SENTENCE.split(text):
-        longer = f"{kept} {sentence}".strip()
-        if too_long(longer, INSTRUCTION_WORDS):
-            break
-        kept = longer
-    return kept

@@ -8,6 +8,7 @@ WORD_CHARS = 12
 """No text is longer than this many characters for each word that it may have."""
 _IDEOGRAPHS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Scripts without spaces between words (Thai, Japanese, Chinese)."""
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])\s*")
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
 
 
@@ -26,3 +27,9 @@ def too_long(text: str, limit: int) -> str | None:
     if len(text) > limit * WORD_CHARS:
         return f"the text has {len(text)} characters; at most {limit * WORD_CHARS} are allowed"
     return None
+
+
+def whole_sentences(text: str, limit: int) -> str:
+    """The whole sentences from the beginning of a text that are no longer than `limit` words; none may be."""
+    ends = [*(match.start() for match in _SENTENCE_END.finditer(text)), len(text)]
+    return next((text[:end] for end in reversed(ends) if not too_long(text[:end], limit)), "")
