@@ -70,7 +70,7 @@ def test_a_function_is_learned_for_and_its_prior_reaches_a_program_too(
     measured = tfgrpo("eval", "test.jsonl", url, "--command", COMMAND, "--repeat", "1", "--json")
     assert measured.exit_code == 0, measured.output
     assert json.loads(measured.stdout)["tasks"] == 3
-    assert sorted(asked(model)) == [False] * 3 + [True] * 3, "the learned arm"
+    assert sorted(asked(model)) == [False] * 6 + [True] * 3, "frozen, few-shot, and the learned arm"
     with Store(folder / "tfgrpo.db") as store:
         kinds = {entry.run.kind: entry.run.settings["agent"] for entry in store.runs()}
         assert kinds == {"learn": FUNCTION, "eval": COMMAND}
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, mo
 async def test_an_agent_on_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
     """As the demo, but the calls are an agent's own; 24 messages, twice an arm: the sign is what can be asked for."""
     reward, agent = load_reward("exact"), FunctionAgent("tests.own_agents:sort_message")
-    settings = Settings(seed=7, steps=2, group_size=6, experiences=False, concurrency=4)
+    settings = Settings(seed=7, race=False, steps=2, group_size=6, experiences=False, concurrency=4)
     with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
         frame = Frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:

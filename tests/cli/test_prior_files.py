@@ -115,13 +115,13 @@ def test_experiences_without_a_place_wait_for_a_person(folder: Path) -> None:
     texts = [f"When {name} {name}s are asked for, give {name}." for name in numbers]
     Path("experiences.json").write_text(json.dumps(texts))
     told = json.loads(works("prior", "import", "experiences.json", "--json").stdout)
-    assert [one["verdict"] for one in told[:6]] == ["on trial"] * 6
-    assert {one["verdict"] for one in told[6:]} == {"awaiting review"}
+    assert [one["verdict"] for one in told[:8]] == ["on trial"] * 8
+    assert {one["verdict"] for one in told[8:]} == {"awaiting review"}
     Path("more.json").write_text(json.dumps(["Read the question twice."]))
     assert works("prior", "import", "more.json").stdout.splitlines()[-1].endswith("tfgrpo experience approve ID")
-    one_line(tfgrpo("experience", "approve", told[6]["experience"]), "on trial already")
+    one_line(tfgrpo("experience", "approve", told[8]["experience"]), "on trial already")
     works("experience", "retire", told[0]["experience"])
-    works("experience", "approve", told[6]["experience"])
+    works("experience", "approve", told[8]["experience"])
 
 
 def damaged(text: str) -> dict[str, str | bytes]:

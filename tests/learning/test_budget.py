@@ -28,7 +28,7 @@ def calls(most: int) -> Budget:
 
 async def test_what_completed_steps_taught_is_kept_and_gated_with_what_was_held_back(tmp_path: Path) -> None:
     """200 calls: 140 may be learned with, which is one step and a half; 60 and no more are left for three passes."""
-    plan = replace(PLAN, settings=replace(SMALL, steps=4, race=False))
+    plan = replace(PLAN, settings=replace(SMALL, steps=4))
     assert cost(plan).held_back == 0.3
     budget = calls(200)
     learned = await run(policy(), tmp_path / "t.db", plan, budget=budget)

@@ -274,7 +274,7 @@ def test_mean_rewards_are_those_of_scored_rollouts_less_the_worth_of_experiences
 
 # Whole runs
 
-SETTINGS = Settings(steps=3, experiences=False, concurrency=8)
+SETTINGS = Settings(steps=3, race=False, experiences=False, concurrency=8)
 
 
 async def run(
@@ -376,7 +376,7 @@ async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_i
     """Twelve words, each to be put between quotes after one worked example."""
     example = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     tasks = tuple(Task((*example, {"role": "user", "content": word}), f'"{word}"') for word in QUOTED)
-    settings = Settings(steps=2, experiences=False, concurrency=8)
+    settings = Settings(steps=2, race=False, experiences=False, concurrency=8)
     with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
         frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
         async with Upstream(url, settings=settings, journal=store) as calls:

@@ -91,7 +91,7 @@ def test_what_an_upstream_lacks_is_named(backend: Backend, local: bool, words: t
 POLICY = SimulatedPolicy(WORDS, talkative)
 NAMELESS = replace(POLICY, ids=False)
 SILENT = replace(POLICY, logprobs=False)
-SETTINGS = Settings(steps=3, experiences=False, concurrency=8)
+SETTINGS = Settings(steps=3, race=False, experiences=False, concurrency=8)
 
 
 async def run(
@@ -184,7 +184,8 @@ async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp
 
 async def test_a_run_in_which_all_rollouts_fail_at_their_tasks_ends_without_a_token_prior(tmp_path: Path) -> None:
     hopeless = tuple(replace(task, answer="nothing that is ever said") for task in TASKS)
-    wanted = Plan(hopeless, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=SETTINGS)
+    settings = replace(SETTINGS, stop_hopeless=False)
+    wanted = Plan(hopeless, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=settings)
     with Store(tmp_path / "t.db") as store:
         async with upstream(ScriptedModel(POLICY).app, journal=store, settings=SETTINGS) as calls:
             learned = await carry_out(wanted, store, calls, Silent())

@@ -36,7 +36,7 @@ async def learned(
 
 async def test_a_token_prior_is_learned_from_an_agents_calls(tmp_path: Path) -> None:
     agent = FunctionAgent("tests.own_agents:route")
-    settings = Settings(steps=3, group_size=8, concurrency=8, experiences=False)
+    settings = Settings(steps=3, race=False, group_size=8, concurrency=8, experiences=False)
     model = ScriptedModel(SimulatedPolicy(WORDS, talkative))
     found = await learned(agent, model, tmp_path / "t.db", settings)
     biases = {entry.piece.decode(): entry.bias for entry in found.prior.biases}

@@ -48,7 +48,8 @@ gate_options = together(
 part_options = together(
     _rare("--no-experiences", is_flag=True, help="Learn the token prior only."),
     _rare("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]"),
-    _rare("--no-demonstrations", is_flag=True, help="Let no training tasks, shown as examples, into the race.  [paper: always]"),
+    _rare("--no-race", is_flag=True, help="Learn on top of what is live alone.  [paper: always]"),
+    _rare("--no-demonstrations", is_flag=True, help="Let no training task, shown as an example, into the race."),
     _rare("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller."),
     _rare(
         "--prior-tokens",
