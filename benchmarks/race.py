@@ -1,6 +1,6 @@
 """How often the race of variants ends near the best of them, on a SIMULATED policy whose truth is known. No model.
 
-    python -m benchmarks.race [--runs 400] [--first-seed 0] [--tasks 30] [--steps 2] [--json FILE]
+    python -m benchmarks.race [--runs 400] [--first-seed 0] [--tasks 30] [--steps 2]
 
 Twelve arms, 30 tasks, groups of 8, two steps: 480 rollouts whoever decides. A rollout earns 1 with the probability
 
@@ -15,10 +15,9 @@ The second table asks whether the race knows how sure it is, also where an arm's
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +39,9 @@ WORLDS: dict[str, Draw] = {
     "3 from 35 to 40, 9 below 15": lambda rng: rng.permutation([*rng.uniform(0.35, 0.4, 3), *rng.uniform(0, 0.15, 9)]),
     "one at 40, 11 below 25": lambda rng: rng.permutation([0.4, *rng.uniform(0, 0.25, 11)]),
 }
+
+SURENESS = tuple((world, spread) for world in (*WORLDS,)[::2] for spread in (0.0, 0.2))
+"""Worlds of the second table, and standard deviations of an arm's worth between tasks."""
 
 
 @dataclass(slots=True)
@@ -122,9 +124,10 @@ def halving(race: SimulatedRace, steps: int) -> str:
     return arms[0]
 
 
-def raced(race: SimulatedRace, steps: int, *, parts: int = 4, entered: Sequence[str] = ARMS) -> tuple[Standing, ...]:
+def raced(race: SimulatedRace, steps: int, *, parts: int = 4) -> tuple[Standing, ...]:
     """The product's own race, in so many rounds a step; how the arms stand at its end."""
-    arms, share, table = tuple(entered), None, ()
+    table: tuple[Standing, ...] = ()
+    arms, share = ARMS, None
     for step in range(steps):
         for tasks in rounds(race.names, parts, seed=race.seed, step=step):
             race.roll(dealt(arms, share, seed=race.seed, step=step, tasks=tasks, size=GROUP_SIZE))
@@ -177,12 +180,12 @@ class Cell:
         return f"{figure(self.close, self.runs)} {100 * self.lost / self.runs:4.1f}"
 
 
-def simulate(rule: Rule, draw: Draw, seeds: Sequence[int], *, tasks: int = 30, steps: int = 2) -> Cell:
+def simulate(rule: str, world: str, seeds: Sequence[int], *, tasks: int = 30, steps: int = 2) -> Cell:
     """As many runs as seeds; under every rule the same seed has the same arms and tasks."""
     cell = Cell()
     for seed in seeds:
-        race = SimulatedRace(seed, draw, tasks)
-        cell.count(race.lost(rule(race, steps)))
+        race = SimulatedRace(seed, WORLDS[world], tasks)
+        cell.count(race.lost(RULES[rule](race, steps)))
         assert sum(len(rewards) for _, _, rewards in race.tables) == tasks * steps * GROUP_SIZE
     return cell
 
@@ -217,11 +220,11 @@ class Sureness:
         return f"{best}   {overtaken}   {self.covered / self.intervals:6.1%}"
 
 
-def sureness(draw: Draw, seeds: Sequence[int], spread: float, *, tasks: int = 30, steps: int = 2) -> Sureness:
+def sureness(world: str, spread: float, seeds: Sequence[int], *, tasks: int = 30, steps: int = 2) -> Sureness:
     """The race of the product, with arms whose worth differs by `spread` between tasks."""
     said = Sureness()
     for seed in seeds:
-        race = SimulatedRace(seed, draw, tasks, spread)
+        race = SimulatedRace(seed, WORLDS[world], tasks, spread)
         said.count(race, raced(race, steps))
     return said
 
@@ -233,28 +236,25 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tasks", type=int, default=30)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    seeds, size = range(options.first_seed, options.first_seed + options.runs), (options.tasks, options.steps)
-    rollouts = options.tasks * options.steps * GROUP_SIZE
-    print(
-        f"Simulated policy, 12 arms, {rollouts} rollouts, {options.runs} runs: share that ends within 3 points of the"
-    )
-    print("best [95% Wilson interval], and points lost to the best on average")
-    print(f"{'':24}" + "".join(f"{name:30}" for name in WORLDS))
-    found: dict[str, dict[str, list[float]]] = {}
-    for name, rule in RULES.items():
-        cells = {world: simulate(rule, draw, seeds, tasks=size[0], steps=size[1]) for world, draw in WORLDS.items()}
-        print(f"{name:24}" + "".join(f"{cell!s:30}" for cell in cells.values()), flush=True)
-        found[name] = {world: [cell.runs, cell.close, cell.lost] for world, cell in cells.items()}
-    print("\nWhat the race says of its leader, and what is true [95%]; intervals: 95% ones that cover")
-    print(f"{'':42}{'it is the best':31}{'another is better by > 1 point':32}intervals")
-    for spread in (0.0, 0.2):
-        for world, draw in WORLDS.items():
-            said = sureness(draw, seeds, spread, tasks=size[0], steps=size[1])
-            print(f"{world + (f', worth sd {spread}' if spread else ''):42}{said!s}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps({"runs, close, reward lost": found}, indent=2) + "\n")
+    same = {
+        "seeds": range(options.first_seed, options.first_seed + options.runs),
+        "tasks": options.tasks,
+        "steps": options.steps,
+    }
+    with ProcessPoolExecutor() as pool:
+        cells = [[pool.submit(simulate, rule, world, **same) for world in WORLDS] for rule in RULES]
+        said = [(world, spread, pool.submit(sureness, world, spread, **same)) for world, spread in SURENESS]
+        print(f"12 arms, {options.tasks} tasks, {options.steps} steps, {options.runs} runs: share that ends within 3")
+        print("points of the best arm [95% Wilson interval], and the points lost to it on average\n")
+        print(f"{'':24}" + "".join(f"{world:31}" for world in WORLDS))
+        for rule, row in zip(RULES, cells, strict=True):
+            print(f"{rule:24}" + "".join(f"{cell.result()!s:31}" for cell in row), flush=True)
+        print("\nWhat the race of 4 rounds says at its end on average, and what was true; 95% intervals that cover\n")
+        print(f"{'':50}{'the leader is the best':32}{'another is better by > 1 point':33}intervals")
+        for world, spread, figures in said:
+            where = f"{world}, sd {spread} between tasks" if spread else world
+            print(f"{where:50}{figures.result()}", flush=True)
 
 
 if __name__ == "__main__":

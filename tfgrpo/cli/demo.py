@@ -33,7 +33,7 @@ def demo(*, seed: int, store: str | None, json_file: str | None) -> None:
 
     check_output("--json", json_file)
     path = Path(store) if store else demo_path(seed)
-    with endpoint("local", None, slots=1) as (url, name), Store(path) if store else demo_store(path) as opened:
+    with endpoint("local", None) as (url, name), Store(path) if store else demo_store(path) as opened:
         result = asyncio.run(_shown(url, name, opened, seed))
         fates = opened.experiences("demo")
     click.echo("\n".join(demo_lines(result, fates)))

@@ -87,14 +87,14 @@ def demo_frame(model: str) -> Frame:
 
 
 def demo_settings(seed: int) -> Settings:
-    """The defaults, with few and short calls of the distiller and short prompts: the embedded model is a weak one."""
+    """The defaults, with few and short calls of the distiller, and no examples: the embedded model reads slowly."""
     return Settings(
         seed=seed,
         distilled_groups=1,
         proposals=1,
         distiller_retries=0,
         distiller_tokens=96,
-        prior_tokens=450,
+        demonstrations=False,
         gate_passes=GATE_PASSES,
         rest_tasks=False,
         concurrency=8,

@@ -1,17 +1,18 @@
 """The race of variants: which whole way to prompt is the best, from rollouts that were made anyway. Pure.
 
-How the loop is to use it:
+How the loop uses it:
 
-    arms = (ids of the variants, that of the frozen one among them); share = None
+    arms = (ids of the variants, the frozen one among them); share = None
     for each step:
-        for tasks in rounds(ids of the step's tasks, count, seed=..., step=...):
+        for tasks in rounds(ids of the step's tasks, 4, seed=..., step=...):
             deal = dealt(arms, share, seed=..., step=..., tasks=tasks, size=group_size)
             # rollout `sample` of `task` is made under the variant deal[task][sample], kept as Rollout.variant
-            now = standings(groups of all steps so far, arms)
-            share = shares(now)                          # of the next round; arms are the same
-        arms = survivors(now, frozen=id, step=step)      # what leaves never comes back
-        share = shares(now, arms)
-    winner(now, tokens)                                  # and chance_of_overtaking(now), to end early
+            table = standings(all groups so far, arms)
+            share = shares(table, arms)
+        if it is not the last step:
+            arms = survivors(table, frozen=id, step=step)  # what leaves never comes back
+            share = shares(table, arms)
+    winner(table, tokens)                                  # chance_of_overtaking(table) says whether to go on
 
 An arm is a column of the regression of `regression.py`, jointly with the experiences that rollouts were shown:
 
@@ -38,6 +39,7 @@ from numpy.typing import NDArray
 
 from ..hashing import derive_seed
 from ..records import Group
+from .credit import made_with
 from .regression import FEWEST_TASKS, ROUNDING, Sums, gather
 
 AS_GOOD = 0.01
@@ -48,6 +50,9 @@ _ITERATIONS = 8
 """Of expectation maximisation for tau and s2."""
 _DRAWS = 4_096
 """From the joint posterior; a chance is known to within 0.016."""
+
+_LEAST, _FLATTER = 0.005, 0.7
+"""Of the simulated rules for sharing that did equally well, the simplest; see `benchmarks/race.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,7 @@ def standings(groups: Sequence[Group], arms: Collection[str], *, effect_scale: f
     counts as failed is to have the reward 0. Without evidence all arms stand alike.
     """
     raced = {rollout.variant for group in groups for rollout in group.scored if rollout.variant} | set(arms)
-    sums = gather(groups, lambda rollout: (*filter(None, [rollout.variant]), *rollout.included), arms)
-    return ranked(sums, arms, raced, effect_scale=effect_scale)
+    return ranked(gather(groups, made_with, arms), arms, raced, effect_scale=effect_scale)
 
 
 def ranked(
@@ -127,10 +131,13 @@ def survivors(table: Sequence[Standing], *, frozen: str, step: int) -> tuple[str
 
 
 def shares(table: Sequence[Standing], arms: Collection[str]) -> dict[str, float]:
-    """The share of the next rollouts for each of these arms: half of it alike, half by the chance to be the best."""
-    chances = {entry.arm: entry.best for entry in table if entry.arm in arms}
-    total = sum(chances.values()) or 1.0
-    return {arm: round(0.5 / len(chances) + 0.5 * chance / total, ROUNDING) for arm, chance in chances.items()}
+    """The share of the next rollouts for each of these arms, in proportion to max(P(best), 0.5%)^0.7.
+
+    More for whoever may still be the best, a little flatter than the chance itself (as top-two sampling is; Russo,
+    2016), and for none so little that bad luck in its first rollouts could never be made up for.
+    """
+    weights = {entry.arm: max(entry.best, _LEAST) ** _FLATTER for entry in table if entry.arm in arms}
+    return {arm: _rounded(weight / sum(weights.values())) for arm, weight in weights.items()}
 
 
 def winner(table: Sequence[Standing], tokens: Mapping[str, int]) -> Winner:
@@ -216,15 +223,15 @@ def _chances(
     """P(best) and P(within AS_GOOD of the best) for each arm, shapes (A,), over draws from the joint posterior."""
     arms = len(means)
     root = np.linalg.cholesky(covariance + 1e-10 * np.eye(arms))  # contrasts add up to zero: without it, singular
-    draws = means + _normals(arms) @ root.T
-    top = draws.max(axis=1, keepdims=True)
-    return np.mean(draws == top, axis=0), np.mean(draws >= top - AS_GOOD, axis=0)
+    draws = means[:, None] + root @ _normals(arms)
+    top = draws.max(axis=0)
+    return np.mean(draws == top, axis=1), np.mean(draws >= top - AS_GOOD, axis=1)
 
 
 @lru_cache(maxsize=64)
 def _normals(arms: int) -> NDArray[np.float64]:
-    """The same draws every time, shape (_DRAWS, arms): a chance changes with the evidence alone."""
-    return np.random.default_rng(derive_seed("race", arms)).standard_normal((_DRAWS, arms))
+    """The same draws every time, shape (arms, _DRAWS): a chance changes with the evidence alone."""
+    return np.random.default_rng(derive_seed("race", arms)).standard_normal((arms, _DRAWS))
 
 
 def _rounded(figure: float) -> float:

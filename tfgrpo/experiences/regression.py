@@ -89,15 +89,16 @@ def summed(
     rewards, sizes = np.zeros(len(tasks)), np.zeros(len(tasks), dtype=np.int64)
     squares, freedom = _LARGEST_VARIANCE, 1
     for row, indicators, scores in tables:
-        centred, gains = indicators - indicators.mean(axis=0), scores - scores.mean()
+        size, made, earned = len(scores), indicators.sum(axis=0), float(scores.sum())
+        centred, gains = indicators - made / size, scores - earned / size
         grams[row] += centred.T @ centred
         moments[row] += centred.T @ gains
-        counts[row] += len(gains) * np.any(centred != 0, axis=0)
-        shown[row] += indicators.sum(axis=0).astype(np.int64)
-        rewards[row] += float(scores.sum())
-        sizes[row] += len(scores)
+        counts[row] += size * ((made > 0) & (made < size))
+        shown[row] += made.astype(np.int64)
+        rewards[row] += earned
+        sizes[row] += size
         squares += float(gains @ gains)
-        freedom += len(gains) - 1
+        freedom += size - 1
     return Sums(columns, tasks, grams, moments, counts, shown, rewards, sizes, squares, freedom)
 
 

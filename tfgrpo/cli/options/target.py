@@ -63,13 +63,11 @@ def read_tokenizer(path: str | None) -> "Tokenizer | None":
 
 
 @contextmanager
-def endpoint(
-    base_url: str | None, model: str | None, *, slots: int | None = None
-) -> "Iterator[tuple[str | None, str]]":
+def endpoint(base_url: str | None, model: str | None) -> "Iterator[tuple[str | None, str]]":
     """The base URL and model to call; starts the embedded model for `local`, and stops it on exit."""
     from ...model.endpoints import Endpoint
 
-    with Endpoint(base_url, model).started(slots) as there:
+    with Endpoint(base_url, model).started() as there:
         yield there.base_url, there.model or ""
 
 
