@@ -65,22 +65,25 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "diagnosis", "steps", "run", "wanted",
     ),
     "report": (
-        "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page", "__init__",
-        "notebook", "results",
+        "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
+        "__init__", "notebook", "results",
     ),
     "serve": ("__init__", "once", "source", "wire", "proxy"),
     "serve/proxy": ("asgi", "relay", "app", "server", "__init__"),
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
-        "experience", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs", "serve", "store",
-        "tokens",
+        "experience", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs",
+        "serve", "store", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
         "target", "distiller", "tasks",
     ),
-    "cli/lines": ("__init__", "tables", "evaluation", "experiences", "priors", "race", "learning", "demo", "probing", "runs", "rollouts"),
+    "cli/lines": (
+        "__init__", "tables", "evaluation", "experiences", "priors", "race", "learning", "demo", "probing", "runs",
+        "rollouts",
+    ),
 }  # fmt: skip
 """By folder, its files; `__init__` stands first where it is a docstring, and last where it gathers what others hold."""
 

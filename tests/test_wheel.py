@@ -63,8 +63,8 @@ def test_a_missing_extra_is_installed_from_the_wheel_that_the_package_is_from(wh
         "--no-index",
         "--no-deps",
         "--target",
-        tmp_path,
-        wheel,
+        str(tmp_path),
+        str(wheel),
     ]
     subprocess.run(install, check=True, capture_output=True)
     source = (
