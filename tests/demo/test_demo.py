@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import Run, Usage, message_text
 from tfgrpo.rollouts.rewards.built_in import load_reward
-from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 
 
@@ -96,8 +96,7 @@ def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkey
 async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
     """Half of the demo's learning, through the gate: about +20 points of exact match; +5 is the least to be real."""
     reward = load_reward(DEMO_REWARD)
-    base = demo_settings(seed=7)
-    settings = Settings(seed=7, steps=2, group_size=6, experiences=False, concurrency=base.concurrency, gate_passes=12)
+    settings = replace(demo_settings(seed=7), steps=2, group_size=6, experiences=False)
     with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
         frame = demo_frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
