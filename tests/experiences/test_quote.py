@@ -39,3 +39,15 @@ def test_a_trajectory_with_tools_is_told_whole_without_the_prompt() -> None:
     assert transcript(attempt) == '[assistant] calls search({"q": "x"})\n[tool] found\n[assistant] BILL'
     plain = Rollout(TASK, 0, 0, "p", messages=(*TASK.messages, messages[-1]), text="BILL", reward=1.0)
     assert transcript(plain) == "BILL"
+
+
+def test_demonstrations_before_the_task_are_no_part_of_what_a_rollout_did() -> None:
+    task = Task("Which queue?", "BILL")
+    shown = ({"role": "user", "content": "Another one?"}, {"role": "assistant", "content": "TECH"})
+    said = {"role": "assistant", "content": "SALES"}
+    rollout = Rollout(task, 0, 0, "", messages=(*shown, *task.messages, said), text="SALES")
+    assert transcript(rollout) == "SALES"
+    more = ({"role": "assistant", "content": "Let me see."}, {"role": "user", "content": "Go on."}, said)
+    longer = Rollout(task, 0, 0, "", messages=(*shown, *task.messages, *more), text="SALES")
+    assert "TECH" not in transcript(longer)
+    assert "Let me see." in transcript(longer)

@@ -29,12 +29,24 @@ def clip(text: str, limit: int) -> str:
 
 
 def transcript(rollout: Rollout) -> str:
-    """What an attempt did: its answer, or the whole trajectory after the task when there is more to it."""
-    before = rollout.task.messages
-    own = [m for m in rollout.messages if m not in before and m.get("role") not in ("system", "developer")]
+    """What a rollout did: its answer, or the whole trajectory after the task when there is more to it.
+
+    What stands before the task, such as demonstrations, it was shown, and did not do.
+    """
+    own = [m for m in _after_task(rollout) if m.get("role") not in ("system", "developer")]
     if len(own) < 2 and not any(message.get("tool_calls") for message in own):
         return rollout.text
     return "\n".join(_turn(message) for message in own)
+
+
+def _after_task(rollout: Rollout) -> list[Message]:
+    """The messages after those of the task; where an agent put the task in other words, all that are none of its."""
+    asked, messages = list(rollout.task.messages), list(rollout.messages)
+    starts = range(len(messages) - len(asked) + 1)
+    found = next((place for place in starts if messages[place : place + len(asked)] == asked), None)
+    if found is None:
+        return [message for message in messages if message not in asked]
+    return messages[found + len(asked) :]
 
 
 def _turn(message: Message) -> str:
