@@ -124,7 +124,7 @@ def halving(race: SimulatedRace, steps: int) -> str:
     return arms[0]
 
 
-def raced(race: SimulatedRace, steps: int, *, parts: int = 4) -> tuple[Standing, ...]:
+def raced(race: SimulatedRace, steps: int, *, parts: int = 2) -> tuple[Standing, ...]:
     """The product's own race, in so many rounds a step; how the arms stand at its end."""
     table: tuple[Standing, ...] = ()
     arms, share = ARMS, None
@@ -156,8 +156,8 @@ RULES: dict[str, Rule] = {
     "uniform, plain means": uniform,
     "halving, plain means": halving,
     "race, 1 round a step": lambda race, steps: won(raced(race, steps, parts=1)),
-    "race, 2 rounds a step": lambda race, steps: won(raced(race, steps, parts=2)),
-    "race, 4 rounds a step": lambda race, steps: won(raced(race, steps)),
+    "race, 2 rounds a step": lambda race, steps: won(raced(race, steps)),
+    "race, 4 rounds a step": lambda race, steps: won(raced(race, steps, parts=4)),
     "told who is close": told,
 }
 
@@ -250,7 +250,7 @@ def main() -> None:
         print(f"{'':24}" + "".join(f"{world:31}" for world in WORLDS))
         for rule, row in zip(RULES, cells, strict=True):
             print(f"{rule:24}" + "".join(f"{cell.result()!s:31}" for cell in row), flush=True)
-        print("\nWhat the race of 4 rounds says at its end on average, and what was true; 95% intervals that cover\n")
+        print("\nWhat the race of 2 rounds says at its end on average, and what was true; 95% intervals that cover\n")
         print(f"{'':50}{'the leader is the best':32}{'another is better by > 1 point':33}intervals")
         for world, spread, figures in said:
             where = f"{world}, sd {spread} between tasks" if spread else world

@@ -4,7 +4,7 @@ How the loop uses it:
 
     arms = (ids of the variants, the frozen one among them); share = None
     for each step:
-        for tasks in rounds(ids of the step's tasks, 4, seed=..., step=...):
+        for tasks in rounds(ids of the step's tasks, 2, seed=..., step=...):
             deal = dealt(arms, share, seed=..., step=..., tasks=tasks, size=group_size)
             # rollout `sample` of `task` is made under the variant deal[task][sample], kept as Rollout.variant
             table = standings(all groups so far, arms)
