@@ -135,3 +135,17 @@ def test_a_prior_and_its_variant_are_two_ways_to_say_one_thing() -> None:
     assert variant_of(prior, "live") == variant
     assert tokens_of(variant, token_estimate) > 0
     assert tokens_of(Variant(), token_estimate) == 0
+
+
+def test_the_reserve_is_of_a_task_that_the_set_shows_in_no_words() -> None:
+    spoken = tuple(replace(entry, answer=f"It is {entry.answer}.") for entry in EXAMPLES[:6])
+    (arm,) = field_of([Variant(None, spoken, source="6 verified rollouts")], EXAMPLES, SETTINGS, token_estimate).arms
+    assert arm.reserve is not None
+    assert arm.reserve.task not in {entry.task for entry in spoken}
+
+
+def test_what_is_cut_says_what_it_was_cut_from() -> None:
+    whole = Variant(None, EXAMPLES[:8], source="live")
+    tight = replace(SETTINGS, prior_tokens=tokens_of(replace(whole, demonstrations=EXAMPLES[:5]), token_estimate))
+    (arm,) = field_of([whole], EXAMPLES, tight, token_estimate).arms
+    assert (len(arm.variant.demonstrations), arm.variant.source) == (5, "5 of live")

@@ -479,6 +479,15 @@ async def test_a_resumed_run_deals_the_same_arms(tmp_path: Path, calls: int) -> 
         assert one.variants(whole.run.id) == other.variants(whole.run.id)
 
 
+@pytest.mark.parametrize("race", [True, False])
+async def test_a_live_prior_that_no_longer_fits_is_left_out_and_ends_no_run(tmp_path: Path, race: bool) -> None:
+    first = await run(ScriptedModel(imitating), tmp_path / "t.db", MANY)
+    assert first.prior.demonstrations
+    tight = replace(MANY, steps=1, prior_tokens=3, race=race)
+    second = await run(ScriptedModel(imitating), tmp_path / "t.db", tight)
+    assert any("left out, for they take more than 3 tokens" in note and "live" in note for note in second.notes)
+
+
 async def test_an_arm_whose_requests_are_refused_loses(tmp_path: Path) -> None:
     def short(body: ChatBody) -> str | Answer:
         long = sum(message["role"] == "assistant" for message in body["messages"]) > 4

@@ -32,10 +32,10 @@ class Arm:
     tokens: int
     """Prompt tokens that it adds to a call."""
     reserve: Demonstration | None = None
-    """Takes the place of a task's own example."""
+    """Takes the place of a task's own example; of another task than any in the set."""
 
     def shown_on(self, task: Task) -> Variant:
-        """The variant as one task is shown it: its own example is replaced by the next of the draw."""
+        """The variant as one task is shown it: its own example is replaced by the reserve."""
         variant = self.variant
         if variant.nearest or all(entry.task != task.id for entry in variant.demonstrations):
             return variant
@@ -206,13 +206,12 @@ def _fitting(variant: Variant, most: int, count: Callable[[str], int]) -> Varian
     size = bisect_left(range(1, len(variant.demonstrations) + 1), True, key=lambda size: not fits(size))
     if not size:
         return None
-    draw = variant.source.rpartition(", ")[2]
-    return replace(variant, demonstrations=variant.demonstrations[:size], source=f"{counted(size, 'example')}, {draw}")
+    return replace(variant, demonstrations=variant.demonstrations[:size], source=f"{size} of {variant.source}")
 
 
 def _reserve(variant: Variant, examples: Sequence[Demonstration]) -> Demonstration | None:
-    """An example that is not in the set, and of the answer that most of the set has not."""
-    inside = {entry.id for entry in variant.demonstrations}
-    left = [entry for entry in examples if entry.id not in inside]
+    """An example of a task that is not in the set, and of the answer that the set holds least of."""
+    inside = {entry.task for entry in variant.demonstrations}
+    left = [entry for entry in examples if entry.task not in inside]
     held = Counter(entry.answer for entry in variant.demonstrations)
     return min(left, key=lambda entry: (held[entry.answer], derive_seed("reserve", entry.id)), default=None)

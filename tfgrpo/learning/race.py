@@ -40,6 +40,8 @@ class Race:
         self._groups: list[Group] = []
         self.laps: list[Lap] = []
         self.enter(variants)
+        if not self.racing:  # what alone was to prompt takes more than the prior's tokens
+            self.enter([Variant(source="frozen")])
 
     @property
     def is_open(self) -> bool:
@@ -60,14 +62,10 @@ class Race:
         arms = [arm for arm in found.arms if arm.variant.id not in self._arms]
         self._arms |= {arm.variant.id: arm for arm in arms}
         self.racing = (*self.racing, *(arm.variant.id for arm in arms))
-        if self._shares is not None:
-            self._shares = {**self._shares, **self._newcomers([arm.variant.id for arm in arms])}
+        if self._shares is not None:  # of newcomers nothing is known: they get as much as the others on average
+            average = sum(self._shares.values()) / len(self._shares)
+            self._shares = {**dict.fromkeys(self.racing, average), **self._shares}
         self._context.store.add_variants(self._context.run.id, [(arm.variant, arm.tokens) for arm in arms])
-
-    def _newcomers(self, arms: Sequence[str]) -> dict[str, float]:
-        """Shares of arms that nothing is known of: as much as the others have on average."""
-        known = self._shares or {}
-        return dict.fromkeys(arms, sum(known.values()) / len(known) if known else 1.0)
 
     def deal(self, tasks: Sequence[Task], step: int) -> dict[str, tuple[str, ...]]:
         """The arm of each rollout of each task (by id) of a step or a round of it."""
