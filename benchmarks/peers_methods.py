@@ -128,7 +128,7 @@ def fitting(cell: Cell) -> Settings:
     for groups in range(tasks, 0, -1):
         settings = Settings(**given, distilled_groups=groups)
         total = cost(_plan(cell, settings))
-        if total.total.calls + (each - 1) * total.attempts.calls <= calls:
+        if total.total.calls + (each - 1) * total.rollouts.calls <= calls:
             return settings
     return Settings(**given, distilled_groups=0)
 

@@ -17,12 +17,12 @@ def test_one_file_teaches_decides_and_is_left_for_the_test(task_files: Path, url
     assert learned.exit_code == 0, learned.output
     assert "is live (" in learned.stdout
     assert "promoted: the mean effect over these 16 tasks is above zero" in learned.stdout
-    assert "27 tasks x 6 attempts x 2 steps: 324 calls; gate: at most 1,024 (16 tasks x 32 passes x 2 priors)" in (
+    assert "27 tasks x 6 rollouts x 2 steps: 324 calls; gate: at most 1,024 (16 tasks x 32 passes x 2 priors)" in (
         learned.stderr
     )
     assert "at most about 1,348 calls" in learned.stderr
     assert "price unknown" in learned.stderr
-    assert "gate: attempt 1 on these 16 validation tasks, level 0.025, at most 32 passes: too few tasks to promote" in (
+    assert "gate: trial 1 on these 16 validation tasks, level 0.025, at most 32 passes: too few tasks to promote" in (
         learned.stderr
     )
     with Store("tfgrpo.db") as store:
@@ -100,7 +100,7 @@ def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str
     told = learn_gated(url, "--dry-run", "--price", "1/10")
     assert told.exit_code == 0, told.output
     first, second, third = told.stdout.splitlines()
-    assert first.startswith("27 tasks x 6 attempts x 2 steps: 324 calls; gate: at most 1,024")
+    assert first.startswith("27 tasks x 6 rollouts x 2 steps: 324 calls; gate: at most 1,024")
     assert second.startswith("at most about 1,348 calls, ")
     assert second.endswith(" USD")
     assert "too few tasks to promote anything below " in third
@@ -115,7 +115,7 @@ def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str
 
 def test_a_dry_run_knows_how_many_trials_there_were(task_files: Path, url: str) -> None:
     learn_gated(url, "--steps", "1", "--passes", "2")
-    assert "gate: attempt 2 on these 16 validation tasks, level 0.0125" in learn_gated(url, "--dry-run").stdout
+    assert "gate: trial 2 on these 16 validation tasks, level 0.0125" in learn_gated(url, "--dry-run").stdout
     assert "gate" not in learn_gated(url, "--dry-run", "--gate", "none").stdout
 
 

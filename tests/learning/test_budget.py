@@ -173,3 +173,12 @@ async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_o
     assert (resumed.candidate, resumed.fates, resumed.steps) == (whole.candidate, whole.fates, whole.steps)
     with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
         assert one.experiences("default") == other.experiences("default")
+
+
+def test_the_estimate_counts_what_a_prior_adds_to_each_prompt() -> None:
+    bare = replace(PLAN, settings=replace(SMALL, race=False, experiences=False))
+    raced = replace(PLAN, settings=replace(SMALL, race=True, experiences=False, prior_tokens=700))
+    silent = replace(raced, settings=replace(raced.settings, demonstrations=False))
+    calls_made = cost(raced).rollouts.calls + cost(raced).gating.calls
+    assert cost(raced).total.tokens - cost(bare).total.tokens == 700 * calls_made
+    assert cost(silent).total == cost(bare).total

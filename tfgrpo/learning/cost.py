@@ -1,8 +1,8 @@
 """What a run will cost, and what its gate can detect, before anything is spent. Pure.
 
-Calls of attempts are exact, those of distilling and of the gate are the most that there can be (retries left out).
-Tokens are on the safe side: three bytes each, answers as long as the request allows, or ANSWER_TOKENS where it says
-nothing.
+Calls of rollouts are exact, those of distilling and of the gate are the most that there can be (retries left out).
+Tokens are on the safe side: three bytes each, prompts with all that a prior may hold, answers as long as the request
+allows, or ANSWER_TOKENS where it says nothing.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from ..gate.power import POWER, smallest_effect, tasks_needed
 from ..model.budget import Ceiling
 from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
+from ..settings import Settings
 from ..surfaces.chat import token_estimate
 from ..text import counted
 from .plan import Plan
@@ -38,7 +39,7 @@ WANTED_EFFECT = 0.1
 class Cost:
     """An estimate of what a plan spends, at most."""
 
-    attempts: Usage
+    rollouts: Usage
     distilling: Usage
     gating: Usage
     usd: float | None
@@ -51,24 +52,24 @@ class Cost:
     @property
     def total(self) -> Usage:
         """All of it."""
-        return self.attempts + self.distilling + self.embedding + self.gating
+        return self.rollouts + self.distilling + self.embedding + self.gating
 
     @property
     def held_back(self) -> float:
         """The share of every ceiling that learning leaves to the gate: the gate's share of the calls, within bounds."""
         return min(MOST_HELD_BACK, self.gating.calls / self.total.calls)
 
-    def as_json(self, plan: Plan, attempt: int, ceiling: Ceiling | None = None) -> dict[str, JSON]:
+    def as_json(self, plan: Plan, number: int, ceiling: Ceiling | None = None) -> dict[str, JSON]:
         """The figures of the estimate."""
-        gate = _gate(plan, self, attempt, ceiling)
+        gate = _gate(plan, self, number, ceiling)
         embedding = {"embedding": self.embedding.calls} if plan.embedding else {}
-        calls = {"attempts": self.attempts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
+        calls = {"attempts": self.rollouts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
         return {
             "calls": {**calls, **embedding},
             "tokens": self.total.tokens,
             "usd": self.usd,
             "tasks": {"train": len(plan.tasks), "validation": len(plan.validation), "test": len(plan.test)},
-            "attempt": attempt if plan.validation else None,
+            "attempt": number if plan.validation else None,
             "passes": gate.passes if gate else 0,
             "smallest_effect": smallest_effect(gate.tasks, gate.passes, gate.level) if gate else None,
         }
@@ -82,22 +83,23 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     distilled = settings.steps * min(
         len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
     )
-    attempts = _usage(frame, tasks, each, answer)
+    shown = _prior_tokens(settings)
+    rollouts = _usage(frame, tasks, each, answer, shown)
     distilling = _distilling(plan, distilled, answer) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
-    gating = _usage(frame, plan.validation, 2 * settings.gate_passes, answer)
+    gating = _usage(frame, plan.validation, 2 * settings.gate_passes, answer, shown)
     usd = None
     if prices:
-        usd = prices(frame.model, attempts + gating) + prices(plan.distiller or frame.model, distilling)
+        usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling)
         usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
-    return Cost(attempts, distilling, gating, usd, answer == ANSWER_TOKENS and not _limit(frame), embedding)
+    return Cost(rollouts, distilling, gating, usd, answer == ANSWER_TOKENS and not _limit(frame), embedding)
 
 
-def lines(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None = None) -> Iterator[str]:
-    """The estimate for people; `attempt` is the number that the gate's attempt will have."""
+def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
+    """The estimate for people; `number` is that of the gate's trial."""
     settings, total = plan.settings, found.total
-    each = f"{counted(settings.group_size, 'attempt')} x {counted(settings.steps, 'step')}"
-    parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.attempts.calls, 'call')}"]
+    each = f"{counted(settings.group_size, 'rollout')} x {counted(settings.steps, 'step')}"
+    parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.rollouts.calls, 'call')}"]
     if found.distilling.calls:
         parts.append(f"proposals: at most {found.distilling.calls:,}")
     if found.embedding.calls:
@@ -110,13 +112,13 @@ def lines(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None = None)
     money = "price unknown (--price IN/OUT states it)" if found.usd is None else f"{found.usd:,.4g} USD"
     yield f"at most about {counted(total.calls, 'call')}, {total.tokens:,} tokens{guess}, {money}"
     if plan.validation:
-        yield _detects(plan, found, attempt, ceiling)
+        yield _detects(plan, found, number, ceiling)
 
 
-def _detects(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> str:
+def _detects(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> str:
     """What the gate can promote, up front."""
-    gate = _gate(plan, found, attempt, ceiling)
-    where = f"gate: attempt {attempt} on these {len(plan.validation)} validation tasks"
+    gate = _gate(plan, found, number, ceiling)
+    where = f"gate: trial {number} on these {len(plan.validation)} validation tasks"
     if gate is None:
         return f"{where}: the budget allows no pass, so nothing can be promoted"
     terms = f"{where}, level {gate.level:g}, at most {counted(gate.passes, 'pass')}"
@@ -128,21 +130,26 @@ def _detects(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> 
     return f"{terms}: {can}" + (f"; {100 * WANTED_EFFECT:.0f} points would take about {enough} tasks" if enough else "")
 
 
-def _gate(plan: Plan, found: Cost, attempt: int, ceiling: Ceiling | None) -> Gate | None:
+def _gate(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> Gate | None:
     """The gate with the passes that are left when learning has taken its part of a ceiling on calls; None: no pass."""
     settings, tasks = plan.settings, len(plan.validation)
     passes = settings.gate_passes
     if tasks and ceiling and ceiling.calls is not None:
-        needed = found.attempts.calls + found.distilling.calls + found.embedding.calls
+        needed = found.rollouts.calls + found.distilling.calls + found.embedding.calls
         left = ceiling.calls - min(needed, int(ceiling.calls * (1 - found.held_back)))
         passes = min(passes, left // (2 * tasks))
-    return Gate(tasks, passes, settings.gate_alpha, attempt) if tasks and passes else None
+    return Gate(tasks, passes, settings.gate_alpha, number) if tasks and passes else None
 
 
-def _usage(frame: Frame, tasks: tuple[Task, ...], each: int, answer: int) -> Usage:
-    """Of so many calls at each task."""
+def _prior_tokens(settings: Settings) -> int:
+    """What a prior adds to each prompt at most; nothing where none of what is learned is read by the model."""
+    return settings.prior_tokens if settings.experiences or (settings.race and settings.demonstrations) else 0
+
+
+def _usage(frame: Frame, tasks: tuple[Task, ...], each: int, answer: int, shown: int) -> Usage:
+    """Of so many calls at each task, with that many tokens of a prior in each."""
     around = token_estimate((frame.system or "") + dumps(dict(frame.request), ensure_ascii=False))
-    prompts = sum(around + token_estimate(task.prompt) for task in tasks)
+    prompts = sum(around + shown + token_estimate(task.prompt) for task in tasks)
     return Usage(each * len(tasks), each * prompts, each * len(tasks) * answer)
 
 
