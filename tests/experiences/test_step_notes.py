@@ -23,12 +23,12 @@ async def test_what_is_noted_is_found_again() -> None:
     journal = MemoryJournal()
     log, again = StepNotes(journal, "run_1"), StepNotes(journal, "run_1")
     assert await log.taken_in(0) is None
-    first = await log.next_attempt(0, "task_1")
+    first = await log.next_try(0, "task_1")
     assert first == DistillerTry(0, "task_1", 0)
     await log.fail(first, "prose")
     assert await again.failure(first) == "prose"
-    assert await again.next_attempt(0, "task_1") == first.next == DistillerTry(0, "task_1", 1)
-    assert await again.next_attempt(0, "task_2") == DistillerTry(0, "task_2", 0)
+    assert await again.next_try(0, "task_1") == first.next == DistillerTry(0, "task_1", 1)
+    assert await again.next_try(0, "task_2") == DistillerTry(0, "task_2", 0)
     what = TakenIn({"task_1": 0, "task_2": 3}, (DistillerTry(0, "task_9", 2),))
     await log.take_in(1, what)
     assert await again.taken_in(1) == await log.taken_in(1) == what

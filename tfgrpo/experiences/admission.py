@@ -1,6 +1,6 @@
 """What a proposed experience must not be or hold before it may be tried. Pure; `refusal` gives the first objection.
 
-An experience is shown to a model, so whoever writes tasks or steers attempts may try to speak through it. These checks
+An experience is shown to a model, so whoever writes tasks or steers rollouts may try to speak through it. These checks
 stop carelessness and known tricks; they prove nothing. Leaks and near-duplicates are judged by `overlap`, copies of our
 prompts and of tasks by `copies`.
 """

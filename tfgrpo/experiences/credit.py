@@ -1,7 +1,7 @@
 """What each experience is worth: its measured effect on the reward, at no extra call.
 
 Every rollout is shown its own random subset of the experiences (`show.py`), so a group compares them as it does
-attempts. For rollout i of group g, with z_gik = 1 where experience k was shown,
+rollouts. For rollout i of group g, with z_gik = 1 where experience k was shown,
 
     r_gi - mean_g = sum_k beta_k (z_gik - mean_g z_k) + noise,      beta_k ~ N(0, tau^2)
 
@@ -46,8 +46,9 @@ def estimate(
     evidence = gather(groups, made_with, (experience.id for experience in experiences))
     effects = []
     for experience in experiences:
-        mean, sd, count = _posterior(evidence, experience, settings.effect_scale)
-        effects.append(Effect(experience.id, run, step, round(mean, ROUNDING), round(sd, ROUNDING), count))
+        counting = counting_tasks(experience, evidence.tasks)
+        found = column_effect(evidence, experience.id, counting, settings.effect_scale)
+        effects.append(replace(found, run=run, step=step))
     return tuple(effects)
 
 
@@ -125,10 +126,9 @@ def _without(groups: Sequence[Group], experiences: Collection[str]) -> Sequence[
     ]
 
 
-def _posterior(evidence: Sums, experience: Experience, scale: float) -> tuple[float, float, int]:
-    """Mean, standard deviation and scored rollouts behind them, over the tasks that count for this experience."""
-    column = evidence.columns.index(experience.id)
-    counting = counting_tasks(experience, evidence.tasks)
+def column_effect(evidence: Sums, name: str, counting: Collection[str], scale: float) -> Effect:
+    """The effect of one column over the tasks (ids) that count for it, under a normal prior of that scale."""
+    column = evidence.columns.index(name)
     use = np.array([task in counting for task in evidence.tasks], dtype=bool)
     grams, moments, s2 = evidence.grams[use], evidence.moments[use], evidence.variance
     prior = np.eye(len(evidence.columns)) / scale**2
@@ -142,4 +142,5 @@ def _posterior(evidence: Sums, experience: Experience, scale: float) -> tuple[fl
         scores = (moments - grams @ mean) / s2 @ weights  # what each task adds to the error of this mean
         between = float(scores @ scores) * tasks / (tasks - 3)
         variance = max(variance, between + float(weights @ prior @ weights))
-    return float(mean[column]), float(np.sqrt(variance)), int(counts.sum())
+    sd = float(np.sqrt(variance))
+    return Effect(name, "", 0, round(float(mean[column]), ROUNDING), round(sd, ROUNDING), int(counts.sum()))

@@ -1,7 +1,7 @@
 """From groups to proposals: the semantic advantage, by a language model that only proposes; numbers decide.
 
-Long attempts are summarised, better ones contrasted with worse ones, and failed ones with the expected answer; then the
-edits of a step are merged. What tasks, attempts and models say is data: it stands between tags that it cannot close.
+Long rollouts are summarised, better ones contrasted with worse ones, and failed ones with the expected answer; then the
+edits of a step are merged. What tasks, rollouts and models say is data: it stands between tags that it cannot close.
 Every call states its sampling (temperature 0, but 1 where several texts are wanted; top_p 1, a hashed seed) and has a
 key of its own, so that a run that is resumed finds it again.
 """
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from ..model.upstream import Model
 
 COMPARED = 4
-"""Attempts of one group that are compared at most, half of them the best, half the worst (`paper`: all)."""
+"""Rollouts of one group that are compared at most, half of them the best, half the worst (`paper`: all)."""
 FAILED = 1
 """The same for a group that all failed, the most frequent first: with four, a small model proposed what *they* say."""
 CHUNK = 4
-"""A long attempt is read in parts of this many times `summary_chars`."""
+"""A long rollout is read in parts of this many times `summary_chars`."""
 
 _MOST_RETRIES = 1_000_000
 """More than one try at a group ever needs."""
@@ -131,7 +131,7 @@ def templates_version(folder: Path | None) -> str:
 
 
 def can_teach(group: Group, *, ground_truth: bool = True) -> Literal["contrast", "answer"] | None:
-    """How a group teaches: by its better and worse attempts, or, when none solved it, by the task's answer.
+    """How a group teaches: by its better and worse rollouts, or, when none solved it, by the task's answer.
 
     A group of one has nothing to compare: only its failure teaches. Without an answer, or without `ground_truth`,
     failures teach nothing.
@@ -165,13 +165,13 @@ async def _proposals(
     distiller: Distiller, stage: Literal["contrast", "answer"], group: Group, current: tuple[Experience, ...]
 ) -> Proposals:
     settings, task, prompt = distiller.settings, group.task, distiller.template(stage)
-    attempts = [await _described(distiller, *attempt) for attempt in _compared(group, settings)]
+    described = [await _described(distiller, *one) for one in _compared(group, settings)]
 
     async def asked(listed: tuple[Experience, ...], first_try: int) -> Proposals:
         messages = prompt.messages(
             task=_quoted_task(task, settings),
             answer=_quoted_answer(task, settings),
-            attempts="\n".join(attempts),
+            attempts="\n".join(described),
             experiences=_listed("E", [experience.text for experience in listed]),
             limit=str(settings.proposals),
             words=str(settings.experience_words),
@@ -259,7 +259,7 @@ async def ask(
 
 
 def _compared(group: Group, settings: Settings) -> list[tuple[Rollout, str, int]]:
-    """The distinct attempts to compare, each with its transcript and how often it came up: best reward first."""
+    """The distinct rollouts to compare, each with its transcript and how often it came up: best reward first."""
     first: dict[tuple[float, str], Rollout] = {}
     times: Counter[tuple[float, str]] = Counter()
     for rollout in group.scored:
@@ -275,7 +275,7 @@ def _compared(group: Group, settings: Settings) -> list[tuple[Rollout, str, int]
 
 
 async def _described(distiller: Distiller, rollout: Rollout, text: str, times: int) -> str:
-    """An attempt between its tags; short ones stand for themselves (`paper`: every one is summarised)."""
+    """A rollout between its tags; short ones stand for themselves (`paper`: every one is summarised)."""
     if distiller.settings.recipe == "paper" or len(text) > distiller.settings.summary_chars:
         text = await _summary(distiller, rollout, text)
     cut = ' cut_off="yes"' if rollout.finish_reason == "length" else ""
@@ -286,7 +286,7 @@ async def _described(distiller: Distiller, rollout: Rollout, text: str, times: i
 
 
 async def _summary(distiller: Distiller, rollout: Rollout, text: str) -> str:
-    """Notes on an attempt, carried over from part to part, so that every call's context is bounded."""
+    """Notes on a rollout, carried over from part to part, so that every call's context is bounded."""
     settings, prompt = distiller.settings, distiller.template("summarise")
     size = CHUNK * settings.summary_chars
     parts = [text[start : start + size] for start in range(0, len(text), size)] or [""]

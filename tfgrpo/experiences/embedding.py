@@ -52,7 +52,7 @@ class Embedder:
         return Meanings(self._near, dict(self._vectors)), why
 
     async def _embed(self, step: int, number: int, texts: Sequence[str]) -> str | None:
-        """Learn the vectors of a batch of a step; why it failed, in whatever sitting, if it did."""
+        """Learn the vectors of a batch of a step; why it failed, in whatever start, if it did."""
         if why := await self._log.unembedded(step, number):
             return why
         try:

@@ -3,7 +3,7 @@
 A single effect (`credit.py`) is an average over what else was shown. Of several experiences that all teach one thing,
 any one is enough: each adds little to the others, and none passes the bar alone, however much they do together. Of two
 that work only together neither does. So at the end of a run those that are still undecided are judged once more, as
-one, by the same regression with a single column for them all: 1 where an attempt was shown any of them, 0 where it was
+one, by the same regression with a single column for them all: 1 where a rollout was shown any of them, 0 where it was
 shown none (the controls of `show.py`, and a few more by luck). An experience does not count as shown on its own
 source tasks, where it may be about that task alone. m experiences of standard deviation tau each have tau sqrt(m)
 together, which is the prior of their effect.
@@ -19,10 +19,11 @@ from math import sqrt
 
 from ..records import Effect, Experience, Group
 from ..settings import Settings
-from .credit import chance_of_help, counting_tasks, estimate
+from .credit import chance_of_help, column_effect, counting_tasks, estimate, made_with
+from .regression import gather
 
-_TOGETHER = Experience("")
-"""Stands for all members in the regression; no real one is without a text."""
+_ANY_MEMBER = "any member"
+"""The column of the regression that all members share; no id of an experience reads so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,16 @@ class JointEffect:
 def joint_effect(
     groups: Sequence[Group], members: Sequence[Experience], settings: Settings, *, run: str = "", step: int = 0
 ) -> JointEffect:
-    """The difference in reward (in reward units) between attempts shown any of the members and those shown none.
+    """The difference in reward (in reward units) between rollouts shown any of the members and those shown none.
 
     All other experiences that were shown have columns of their own.
     """
     tasks = {group.task.id for group in groups}
     counting = {member.id: counting_tasks(member, tasks) for member in members}
     merged = [_merged(group, counting) for group in groups]
-    wide = replace(settings, effect_scale=settings.effect_scale * sqrt(len(members)))
-    (effect,) = estimate(merged, [_TOGETHER], wide, run=run, step=step)
-    return JointEffect(tuple(member.id for member in members), replace(effect, experience=""))
+    sums = gather(merged, made_with, [_ANY_MEMBER])
+    effect = column_effect(sums, _ANY_MEMBER, sums.tasks, settings.effect_scale * sqrt(len(members)))
+    return JointEffect(tuple(member.id for member in members), replace(effect, experience="", run=run, step=step))
 
 
 def to_keep_together(
@@ -71,11 +72,11 @@ def to_keep_together(
 
 
 def _merged(group: Group, counting: Mapping[str, Collection[str]]) -> Group:
-    """The group as if its attempts had been shown one experience for all members that count on its task."""
+    """The group as if its rollouts had been shown one experience for all members that count on its task."""
 
     def together(included: tuple[str, ...]) -> tuple[str, ...]:
         others = tuple(one for one in included if one not in counting)
         counted = any(group.task.id in counting[one] for one in included if one in counting)
-        return (*others, _TOGETHER.id) if counted else others
+        return (*others, _ANY_MEMBER) if counted else others
 
     return replace(group, rollouts=tuple(replace(each, included=together(each.included)) for each in group.rollouts))

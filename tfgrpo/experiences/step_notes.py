@@ -1,7 +1,7 @@
 """What a run's steps took in, journalled: a resumed run repeats that history, and tries again what failed in it.
 
-Distilling a group may take several attempts, each in another sitting of the run, and each with calls of its own in the
-journal. One that failed is noted with its reason. When a step is taken in, it is noted which attempt counted for each
+Distilling a group may take several tries, each in another start of the run, and each with calls of its own in the
+journal. One that failed is noted with its reason. When a step is taken in, it is noted which one counted for each
 of its groups, and which groups of earlier steps were distilled again beside them; that never changes any more. Nor does
 it that texts got no vectors: the step went by their wording.
 """
@@ -17,7 +17,7 @@ from ..records import CallKey, Usage
 
 @dataclass(frozen=True, slots=True)
 class DistillerTry:
-    """One attempt at distilling a group."""
+    """One try at distilling a group."""
 
     step: int
     """Of the group."""
@@ -26,7 +26,7 @@ class DistillerTry:
 
     @property
     def next(self) -> "DistillerTry":
-        """The attempt after this one."""
+        """The try after this one."""
         return DistillerTry(self.step, self.task, self.number + 1)
 
 
@@ -35,9 +35,9 @@ class TakenIn:
     """What a step took in."""
 
     numbers: Mapping[str, int]
-    """For each task whose group was distilled, the attempt that counted."""
+    """For each task whose group was distilled, the try that counted."""
     again: tuple[DistillerTry, ...] = ()
-    """Attempts at groups of earlier steps, in order."""
+    """Tries at groups of earlier steps, in order."""
 
 
 class StepNotes:
@@ -48,7 +48,7 @@ class StepNotes:
         self._known: dict[int, TakenIn] = {}
 
     async def taken_in(self, step: int) -> TakenIn | None:
-        """What a step took in, in whatever sitting; None while it has not been taken in."""
+        """What a step took in, in whatever start; None while it has not been taken in."""
         if step not in self._known:
             found = await self._read(CallKey(self._run, "taken in", step))
             if found is None:
@@ -63,20 +63,20 @@ class StepNotes:
         again = [(each.step, each.task, each.number) for each in what.again]
         await self._write(CallKey(self._run, "taken in", step), json.dumps({"numbers": what.numbers, "again": again}))
 
-    async def failure(self, attempt: DistillerTry) -> str | None:
-        """Why an attempt failed; None when it has not been made, or has not failed."""
-        return await self._read(self._key(attempt))
+    async def failure(self, one: DistillerTry) -> str | None:
+        """Why a try failed; None when it has not been made, or has not failed."""
+        return await self._read(self._key(one))
 
-    async def fail(self, attempt: DistillerTry, why: str) -> None:
-        """Note that an attempt has failed."""
-        await self._write(self._key(attempt), why)
+    async def fail(self, one: DistillerTry, why: str) -> None:
+        """Note that a try has failed."""
+        await self._write(self._key(one), why)
 
-    async def next_attempt(self, step: int, task: str) -> DistillerTry:
-        """The first attempt at a group that has not failed in an earlier sitting."""
-        attempt = DistillerTry(step, task)
-        while await self.failure(attempt) is not None:
-            attempt = attempt.next
-        return attempt
+    async def next_try(self, step: int, task: str) -> DistillerTry:
+        """The first try at a group that has not failed in an earlier start."""
+        one = DistillerTry(step, task)
+        while await self.failure(one) is not None:
+            one = one.next
+        return one
 
     async def unembedded(self, step: int, batch: int) -> str | None:
         """Why a step's texts of a batch have no vectors; None where that has not failed."""
@@ -94,8 +94,8 @@ class StepNotes:
         """Note that there is none."""
         await self._write(CallKey(self._run, f"no {stage}", sample=number), why)
 
-    def _key(self, attempt: DistillerTry) -> CallKey:
-        return CallKey(self._run, "not distilled", attempt.step, attempt.task, retry=attempt.number)
+    def _key(self, one: DistillerTry) -> CallKey:
+        return CallKey(self._run, "not distilled", one.step, one.task, retry=one.number)
 
     async def _read(self, key: CallKey) -> str | None:
         return await self._journal.reply(key, content_id("note", key.stage))

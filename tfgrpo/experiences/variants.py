@@ -7,16 +7,18 @@ answers that repeat alike.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..hashing import canonical, derive_seed
 from ..records import JSON, Demonstration, Group, Prior, Task, Variant
 from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
 from ..text import counted
+
+T = TypeVar("T")
 
 SIZES = (4, 8, 16)
 """Demonstrations of a set, and of those nearest to a request; beside them as many as the prior's tokens allow."""
@@ -83,11 +85,19 @@ def shared_messages(tasks: Sequence[Task]) -> int:
 def in_turns(examples: Sequence[Demonstration], seed: int, draw: int) -> list[Demonstration]:
     """The examples in one order of many, drawn by hash; answers that repeat take turns."""
     drawn = sorted(examples, key=lambda entry: (derive_seed(seed, "draw", draw, entry.task), entry.id))
-    turns, before = list[int](), Counter[str]()
-    for entry in drawn:
-        turns.append(before[entry.answer])
-        before[entry.answer] += 1
-    return [entry for _, entry in sorted(zip(turns, drawn, strict=True), key=lambda pair: pair[0])]
+    return taking_turns(drawn, lambda entry: entry.answer)
+
+
+def taking_turns(drawn: Iterable[T], answer: Callable[[T], str | None]) -> list[T]:
+    """What was drawn, so that the first of each answer come before the second of any; None takes no turn."""
+    before = Counter[str]()
+    turns: list[tuple[int, T]] = []
+    for one in drawn:
+        label = answer(one)
+        turns.append((before[label] if label is not None else 0, one))
+        if label is not None:
+            before[label] += 1
+    return [one for _, one in sorted(turns, key=lambda pair: pair[0])]
 
 
 def frozen(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:

@@ -1,6 +1,5 @@
 """The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from ..experiences.merge_rules import consolidate
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.show import included
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
+from ..experiences.variants import taking_turns
 from ..experiences.write import WRITTEN, texts_wanted, write
 from ..hashing import canonical, derive_seed
 from ..records import Edit, Effect, Experience, Group, Run, Task
@@ -27,7 +27,7 @@ _TOLD_EFFECT = 0.1
 
 
 def window(store: Store, run: Run, runs: int) -> tuple[Group, ...]:
-    """The groups of the last runs that ended before a run began, under its frame, reward and way of making attempts.
+    """The groups of the last runs that ended before a run began, under its frame, reward and way of making rollouts.
 
     A run that is resumed later finds the same ones.
     """
@@ -56,7 +56,7 @@ class Taken:
     """What a step took in beside the proposals of its own groups."""
 
     again: tuple[Proposals, ...]
-    """Of groups of earlier steps that could not be distilled in an earlier sitting."""
+    """Of groups of earlier steps that could not be distilled in an earlier start."""
     by_rule: str | None
     """Why proposals had to be merged by rule, if they had."""
     by_wording: str | None
@@ -127,37 +127,37 @@ class ExperienceLearning:
         try:
             if not (task in fixed.numbers if fixed else await self.rest.allows(task)):
                 return Proposals(rested=True)
-            attempt = await self.log.next_attempt(group.step, task)
+            one = await self.log.next_try(group.step, task)
             if fixed:
-                attempt = DistillerTry(group.step, task, fixed.numbers[task])
-            found = await self._attempt(group, attempt)
+                one = DistillerTry(group.step, task, fixed.numbers[task])
+            found = await self._try(group, one)
             failed = found.failure is not None
             return found
         finally:
             self.rest.ended(task, failed=failed)
 
-    async def _attempt(self, group: Group, attempt: DistillerTry) -> Proposals:
-        """One attempt at distilling a group; one that is known to have failed is not made again."""
-        self._made[group.step, group.task.id] = attempt
-        if failure := await self.log.failure(attempt):
+    async def _try(self, group: Group, one: DistillerTry) -> Proposals:
+        """One try at distilling a group; one that is known to have failed is not made again."""
+        self._made[group.step, group.task.id] = one
+        if failure := await self.log.failure(one):
             return Proposals(failure=failure)
-        model = LaterTry(self._distiller.model, attempt.number)
+        model = LaterTry(self._distiller.model, one.number)
         found = await propose(replace(self._distiller, model=model), group, self._strategies)
         if not found.failure:
             return found
-        await self.log.fail(attempt, found.failure)
-        return found if model.is_new else await self._attempt(group, attempt.next)  # it failed in an earlier sitting
+        await self.log.fail(one, found.failure)
+        return found if model.is_new else await self._try(group, one.next)  # it failed in an earlier start
 
     async def _again(self, step: int, failed: Sequence[Group]) -> list[Proposals]:
-        """What groups of earlier steps propose that could not be distilled in an earlier sitting; fixes the step.
+        """What groups of earlier steps propose that could not be distilled in an earlier start; fixes the step.
 
-        `failed` are the groups of this step that could not be distilled. They wait for the next sitting: once the step
+        `failed` are the groups of this step that could not be distilled. They wait for the next start: once the step
         is repeated there, they are tried again in the first step that is new.
         """
         fixed = await self.log.taken_in(step)
         again = fixed.again if fixed else tuple(self._to_retry.values())
         groups = {(group.step, group.task.id): group for group in self._groups[self._earlier :]}
-        found = await concurrently(self._attempt(groups[each.step, each.task], each) for each in again)
+        found = await concurrently(self._try(groups[each.step, each.task], each) for each in again)
         for each, proposals in zip(again, found, strict=True):
             self._to_retry.pop((each.step, each.task), None)
             if fixed and proposals.failure:
@@ -190,12 +190,8 @@ class ExperienceLearning:
         Where answers repeat they take turns, so that no label is without a voice.
         """
         drawn = sorted(self._tasks, key=lambda each: derive_seed(self._settings.seed, "distil", step, each.id))
-        turns, before = list[int](), Counter[str]()
-        for task in drawn:
-            turns.append(before[canonical(task.answer)])
-            before[canonical(task.answer)] += task.answer is not None
-        in_turn = sorted(zip(turns, drawn, strict=True), key=lambda pair: pair[0])
-        return [task.id for _, task in in_turn][: self._settings.distilled_groups]
+        in_turn = taking_turns(drawn, lambda task: None if task.answer is None else canonical(task.answer))
+        return [task.id for task in in_turn][: self._settings.distilled_groups]
 
     async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> Taken:
         """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try."""

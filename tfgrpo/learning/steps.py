@@ -57,7 +57,7 @@ class Steps:
         return tuple(steps), None
 
     async def _failures(self) -> dict[tuple[int, str, int], Rollout]:
-        """Failed attempts, by step, task and sample, that something was derived from before the run was resumed.
+        """Failed rollouts, by step, task and sample, that something was derived from before the run was resumed.
 
         They stay failed: with a reward they would change what followed. All others are made again.
         """
@@ -145,7 +145,7 @@ class Steps:
             note(f"step {step + 1}: {groups_again} of earlier steps distilled again, {failed} failed")
 
     def _scoring(self) -> Executor:
-        """Attempts that are scored as they land."""
+        """Rollouts that are scored as they land."""
         context, settings = self._context, self._settings
         call = context.make_executor(
             self._tokens.frame(),
@@ -156,7 +156,7 @@ class Steps:
             top_logprobs=self._tokens.top_logprobs,
         )
 
-        async def attempt(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        async def scored(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
             if known := self._failed.get((step, task.id, sample)):
                 context.observer.landed(known)
                 return known
@@ -169,7 +169,7 @@ class Steps:
             context.observer.landed(rollout)
             return rollout
 
-        return attempt
+        return scored
 
     def _tell(self, summary: StepSummary) -> None:
         """The step for people; only what failed in distilling is kept beside the figures."""
