@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfgrpo.experiences.credit import effect_interval, estimate, to_keep, to_retire
+from tfgrpo.experiences.dealing import included
 from tfgrpo.experiences.joint import to_keep_together
-from tfgrpo.experiences.show import included
 from tfgrpo.records import Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.credit import figure
 from tfgrpo.experiences.credit import estimate, to_keep, to_retire
+from tfgrpo.experiences.dealing import included
 from tfgrpo.experiences.joint import to_keep_together
-from tfgrpo.experiences.show import included
 from tfgrpo.records import Experience, Group, Rollout, Task
 from tfgrpo.settings import Settings
 

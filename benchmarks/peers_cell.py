@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from tfgrpo.experiences.examples import usable_examples
+from tfgrpo.experiences.variants import usable_examples
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, Backend, CallKey, Demonstration, Frame, Message, Prior, Rollout, Run, Task, Usage
-from tfgrpo.rollouts.concurrently import concurrently
 from tfgrpo.rollouts.executor import Executors
-from tfgrpo.rollouts.maker import executors
+from tfgrpo.rollouts.group import concurrently, executors
 from tfgrpo.rollouts.request import sampling
 from tfgrpo.rollouts.rewards.reward import score
 from tfgrpo.settings import Settings

@@ -35,8 +35,8 @@ from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, Group, Prior, Rollout, Run, Task, TokenBias
-from tfgrpo.rollouts.concurrently import concurrently
 from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.group import concurrently
 from tfgrpo.rollouts.rewards.reward import score
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

@@ -36,8 +36,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "tasks": ("__init__", "gym", "read", "split"),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (
-        "__init__", "request", "executor", "agents", "maker", "concurrently", "group", "rewards", "shaping",
-        "advantage", "visits",
+        "__init__", "request", "executor", "agents", "group", "rewards", "advantage",
     ),
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
@@ -45,13 +44,12 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "rollouts/rewards": ("__init__", "numbers", "reward", "matchers", "verified", "built_in"),
     "token_prior": ("__init__", "policy", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
-        "__init__", "words", "quote", "numerals", "show", "answers", "merge_rules", "distil", "step_notes", "overlap",
-        "copies", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "examples",
-        "write", "instruct", "dealing", "race",
+        "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "admission", "embedding",
+        "regression", "credit", "joint", "library", "variants", "write", "race",
     ),
     "store": (
-        "migrations", "path", "writer", "checksums", "queries", "rows", "upgrade", "file", "probes", "runs", "trials",
-        "variants", "experiences", "lineage", "check", "__init__", "__main__",
+        "path", "writer", "checksums", "migrations", "rows", "file", "probes", "runs", "trials", "experiences",
+         "lineage", "check", "__init__", "__main__",
     ),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "versions", "serving", "youtu", "portable", "parse",
@@ -61,8 +59,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted"),
     "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
     "learning": (
-        "__init__", "plan", "cost", "context", "begin", "race", "starters", "biases", "rest", "experiences", "result",
-        "diagnosis", "steps", "run", "wanted",
+        "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result", "steps",
+         "run", "wanted",
     ),
     "report": (
         "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",

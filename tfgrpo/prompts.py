@@ -2,6 +2,8 @@
 
 A missing or surplus value is an error. Values are never scanned again, so braces and LaTeX in them are safe. A template
 may hold a `system` and a `user` part, divided by a line of three dashes.
+
+Text from outside is made fit before it enters one: it closes no tag, speaks in no role and has a bounded length.
 """
 
 import re
@@ -13,7 +15,7 @@ from pathlib import Path
 from .assets import asset_folder
 from .errors import PromptError
 from .hashing import content_id
-from .records import Message
+from .records import Message, Rollout, message_text
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _DIVIDER = "\n---\n"
@@ -81,3 +83,54 @@ def _read(name: str, folder: Path) -> Template:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         hint = "tfgrpo prompts export FOLDER copies all of ours"
         raise PromptError(f"prompt {name}: cannot read {path}: {reason}; {hint}") from error
+
+
+_TAG_NAMES = (
+    "task|answer|attempts?|feedback|experiences?|notes|proposals?|system|user|assistant|developer|tool|instructions?"
+)
+_CHAT_NAMES = r"(?:start|end)_of_turn|tool_call|tool_response|function_call|think|s"
+_MARKUP = re.compile(
+    rf"[<\uff1c](?=\s*[/|\uff5c]?\s*(?:{_TAG_NAMES}|{_CHAT_NAMES})\b|[|\uff5c<])|\[(?=\s*/?\s*INST\s*\])", re.IGNORECASE
+)
+_HARMLESS = "\u2039"
+"""Looks like an opening angle bracket, and opens nothing."""
+
+
+def neutralise(text: str) -> str:
+    """The text with every opening or closing of our tags, and of chat templates' role markers, made harmless."""
+    return _MARKUP.sub(lambda match: "(" if match.group() == "[" else _HARMLESS, text)
+
+
+def clip(text: str, limit: int) -> str:
+    """The text, its middle left out and said so when it has more than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    note = f"\n[{len(text) - limit} characters left out]\n"
+    return f"{text[: limit - limit // 2]}{note}{text[len(text) - limit // 2 :]}"
+
+
+def transcript(rollout: Rollout) -> str:
+    """What a rollout did: its answer, or the whole trajectory after the task when there is more to it.
+
+    What stands before the task, such as demonstrations, it was shown, and did not do.
+    """
+    own = [m for m in _after_task(rollout) if m.get("role") not in ("system", "developer")]
+    if len(own) < 2 and not any(message.get("tool_calls") for message in own):
+        return rollout.text
+    return "\n".join(_turn(message) for message in own)
+
+
+def _after_task(rollout: Rollout) -> list[Message]:
+    """The messages after those of the task; where an agent put the task in other words, all that are none of its."""
+    asked, messages = list(rollout.task.messages), list(rollout.messages)
+    starts = range(len(messages) - len(asked) + 1)
+    found = next((place for place in starts if messages[place : place + len(asked)] == asked), None)
+    if found is None:
+        return [message for message in messages if message not in asked]
+    return messages[found + len(asked) :]
+
+
+def _turn(message: Message) -> str:
+    calls = [call.get("function", {}) for call in message.get("tool_calls") or ()]
+    called = [f"calls {call.get('name')}({call.get('arguments')})" for call in calls]
+    return f"[{message.get('role')}] " + " ".join(part for part in (message_text(message), *called) if part)

@@ -154,6 +154,10 @@ class Backend:
     """Fingerprint of the model's tokenizer."""
     lacking: str = ""
     """Why token ids could not be had on this machine, and what to do about it."""
+    fractional: bool | None = None
+    """Biases that are no whole numbers are taken; None: not known."""
+    system_role: Literal["honoured", "rejected", "unknown"] = "unknown"
+    """Rejected: its template knows no system role, and a request with one fails."""
 
 
 @dataclass(frozen=True, slots=True)

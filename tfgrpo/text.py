@@ -1,4 +1,6 @@
-"""Text fit for people: numbers in sentences, and untrusted text in errors. Pure."""
+"""Text for people and from people: numbers in sentences, untrusted text in errors, the words of any script. Pure."""
+
+import re
 
 
 def counted(number: int, noun: str) -> str:
@@ -22,3 +24,34 @@ def shortened(value: object, limit: int = 80) -> str:
     line = " ".join(str(value).split())
     safe = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+WORD_CHARS = 12
+"""No text is longer than this many characters for each word that it may have."""
+_IDEOGRAPHS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts without spaces between words (Thai, Japanese, Chinese)."""
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])\s*")
+_WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower case, without punctuation; each ideograph counts as one."""
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def too_long(text: str, limit: int) -> str | None:
+    """Why a text is longer than `limit` words, or None; two ideographs make a word."""
+    ideographs = len(re.findall(f"[{_IDEOGRAPHS}]", text))
+    spaced = len(re.sub(f"[{_IDEOGRAPHS}]", " ", text).split())
+    count = spaced + (ideographs + 1) // 2
+    if count > limit:
+        return f"the text has {counted(count, 'word')}; at most {limit} are allowed"
+    if len(text) > limit * WORD_CHARS:
+        return f"the text has {len(text)} characters; at most {limit * WORD_CHARS} are allowed"
+    return None
+
+
+def whole_sentences(text: str, limit: int) -> str:
+    """The whole sentences from the beginning of a text that are no longer than `limit` words; none may be."""
+    ends = [*(match.start() for match in _SENTENCE_END.finditer(text)), len(text)]
+    return next((text[:end] for end in reversed(ends) if not too_long(text[:end], limit)), "")

@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.experiences.answers import Form, Proposals, Unusable
-from tfgrpo.experiences.merge_rules import consolidate, filled_up, need_merging, one_update_each
-from tfgrpo.experiences.words import WORD_CHARS, too_long
+from tfgrpo.experiences.answers import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each
 from tfgrpo.records import Edit, Experience
+from tfgrpo.text import WORD_CHARS, too_long
 
 CURRENT = (Experience("When asked for a label, answer with the label."), Experience("When in doubt, check twice."))
 FORM = Form(CURRENT, limit=2, words=8, instructions='like: "When a date has no year, guess it."', tasks=("task_1",))

@@ -1,12 +1,47 @@
 """The group-relative advantage, and what a group can teach."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.records import Group, Rollout, Task
-from tfgrpo.rollouts.advantage import advantages, group_kind
+from tfgrpo.records import Group, Rollout, Task, Usage
+from tfgrpo.rollouts.advantage import advantages, group_kind, penalty, shaped, visited
+from tfgrpo.settings import Settings
+
+LIMITED = Settings(overlong="100:40")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "less"), [(0, 0), (60, 0), (61, -1 / 40), (80, -0.5), (100, -1), (101, -1), (9_999, -1)]
+)
+def test_the_penalty_grows_over_the_last_tokens(tokens: int, less: float) -> None:
+    assert penalty(tokens, 100, 40) == less
+
+
+@pytest.mark.parametrize(
+    ("reward", "tokens", "left"), [(1.0, 60, 1.0), (1.0, 80, 0.5), (1.0, 100, 0.0), (0.3, 80, 0.0), (0.0, 100, 0.0)]
+)
+def test_it_is_taken_off_the_reward_which_stays_at_0_or_above(reward: float, tokens: int, left: float) -> None:
+    rollout = Rollout(Task("a"), 0, 0, "p", reward=reward, usage=Usage(1, 500, tokens))
+    assert shaped(rollout, LIMITED) == replace(rollout, reward=left)
+    assert shaped(rollout, Settings()) == rollout
+
+
+def test_a_rollout_without_a_reward_stays_as_it_is() -> None:
+    rollout = Rollout(Task("a"), 0, 0, "p", error="no", usage=Usage(1, 0, 500))
+    assert shaped(rollout, LIMITED) == rollout
+
+
+@given(st.floats(0, 1), st.integers(0, 10_000))
+def test_rewards_stay_between_0_and_1(reward: float, tokens: int) -> None:
+    left = shaped(Rollout(Task("a"), 0, 0, "p", reward=reward, usage=Usage(1, 0, tokens)), LIMITED).reward
+    assert left is not None
+    assert 0 <= left <= reward
+
 
 rewards = st.lists(st.integers(0, 1000).map(lambda thousandths: thousandths / 1000), min_size=1, max_size=16)
 divided = st.booleans()
@@ -81,3 +116,68 @@ def test_a_flat_group_teaches_nothing(given: list[float]) -> None:
 )
 def test_each_group_can_teach_or_it_is_said_why_not(given: tuple[float | None, ...], kind: str) -> None:
     assert group_kind(group(*given)) == kind
+
+
+TASKS = tuple(Task(f"task {number}") for number in range(40))
+SETTINGS = Settings()
+
+
+def visited_group(task: Task, step: int, *rewards: float | None) -> Group:
+    return Group(task, step, tuple(Rollout(task, step, n, "p", reward=reward) for n, reward in enumerate(rewards)))
+
+
+def history(task: Task, *visits: Sequence[float | None]) -> list[Group]:
+    return [visited_group(task, step, *rewards) for step, rewards in enumerate(visits)]
+
+
+RIGHT, WRONG, MIXED, ALIKE, FAILED = (1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.5, 0.5), (None, None)
+
+
+def test_a_task_that_teaches_nothing_is_visited_every_other_step_and_not_all_rest_at_once() -> None:
+    dull = [entry for task in TASKS[:20] for entry in history(task, RIGHT, RIGHT)]
+    dull += [entry for task in TASKS[20:] for entry in history(task, WRONG, WRONG)]
+    two, three, four = ({task.id for task in visited(TASKS, dull, step, SETTINGS)} for step in (2, 3, 4))
+    assert two | three == {task.id for task in TASKS}
+    assert not two & three
+    assert two == four
+    assert 10 <= len(two) <= 30
+
+
+@pytest.mark.parametrize(
+    "visits",
+    [
+        (),
+        (RIGHT,),
+        (RIGHT, MIXED),
+        (MIXED, WRONG),
+        (WRONG, WRONG, MIXED),
+        (WRONG, MIXED, WRONG),
+        (ALIKE, ALIKE),
+        (FAILED, FAILED),
+        (RIGHT, FAILED),
+    ],
+)
+def test_a_task_whose_rollouts_differ_or_that_is_new_is_visited_at_every_step(
+    visits: tuple[Sequence[float | None], ...],
+) -> None:
+    earlier = [entry for task in TASKS for entry in history(task, *visits)]
+    for step in (2, 3):
+        assert visited(TASKS, earlier, step, SETTINGS) == TASKS
+
+
+@pytest.mark.parametrize("visits", [(RIGHT, RIGHT), (WRONG, WRONG), (WRONG, RIGHT), (MIXED, RIGHT, RIGHT)])
+def test_two_visits_in_a_row_are_enough(visits: tuple[Sequence[float | None], ...]) -> None:
+    earlier = [entry for task in TASKS for entry in history(task, *visits)]
+    assert len(visited(TASKS, earlier, 3, SETTINGS)) < len(TASKS)
+
+
+def test_no_step_is_empty() -> None:
+    (task,) = TASKS[:1]
+    for step in (2, 3):
+        assert visited([task], history(task, RIGHT, RIGHT), step, SETTINGS) == (task,)
+
+
+def test_resting_can_be_switched_off_and_is_off_under_the_recipe_paper() -> None:
+    earlier = [entry for task in TASKS for entry in history(task, RIGHT, RIGHT)]
+    assert visited(TASKS, earlier, 3, Settings(rest_tasks=False)) == TASKS
+    assert not Settings.for_recipe("paper").rest_tasks

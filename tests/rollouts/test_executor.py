@@ -22,9 +22,8 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
 )
-from tfgrpo.rollouts.concurrently import concurrently
-from tfgrpo.rollouts.executor import ChatExecutor, rollout_once
-from tfgrpo.rollouts.group import Under, roll_groups
+from tfgrpo.rollouts.executor import ChatExecutor, rollout_once, with_failure
+from tfgrpo.rollouts.group import Under, concurrently, roll_groups
 from tfgrpo.rollouts.request import request_body, sampling
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
@@ -290,3 +289,34 @@ def test_an_interrupt_inside_the_work_ends_the_program_as_itself(error: BaseExce
 
     with pytest.raises(type(error)):
         asyncio.run(nested())
+
+
+def test_a_failure_is_the_requests_own_or_the_upstreams() -> None:
+    """One table decides it for gate, credit, race and eval: the own one is a reward of 0, the other one is missing."""
+    own = (
+        "127.0.0.1:1 answered 400: too long",
+        "127.0.0.1:1 answered 413: too large",
+        "127.0.0.1:1 answered 422: no",
+        "127.0.0.1:1 did not answer within 600 s; is --base-url right?",
+        "127.0.0.1:1 gave no chat completion: {}",
+        "the agent gave no answer within 600 s (--agent-timeout)",
+        "the agent failed: ValueError: it read: api answered 503: busy",
+        "the program ended with code 3: killed",
+        "the reward failed: ValueError: cannot reach a number in this text",
+        "the reward failed: KeyError: 'x answered 503: no'",
+    )
+    the_upstreams = (
+        "127.0.0.1:1 answered 429: slow down",
+        "127.0.0.1:1 answered 500: oops, the other one answered 400",
+        "127.0.0.1:1 answered 503: busy; the program ended with code 1: it gave up",
+        "cannot reach 127.0.0.1:1: refused; is it running, and is --base-url right?",
+        "the reward failed: ModelError: judge:80 answered 503: busy",
+        "the reward failed: ConnectError: refused",
+    )
+    blank = Rollout(TASK, 0, 0, "")
+    for error in own:
+        assert with_failure(replace(blank, error=error)).reward == 0, error
+    for error in the_upstreams:
+        assert with_failure(replace(blank, error=error)).reward is None, error
+    assert with_failure(blank) == blank
+    assert with_failure(replace(blank, text="yes", reward=0.5)).reward == 0.5

@@ -12,8 +12,8 @@ from ..errors import InputError
 from ..hashing import canonical
 from ..observer import Observer
 from ..records import JSON, Prior, Rollout, Task
-from ..rollouts.concurrently import concurrently
 from ..rollouts.executor import Executor
+from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT
 from .difference import Difference, paired_difference

@@ -6,8 +6,7 @@ where that adds none (a token prior alone) there are USUAL_SHOTS of them.
 
 from collections.abc import Callable, Sequence
 
-from ..experiences.examples import usable_examples
-from ..experiences.variants import DRAWS, as_prior, in_turns
+from ..experiences.variants import DRAWS, as_prior, in_turns, usable_examples
 from ..records import Demonstration, Prior, Task, Variant
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings

@@ -16,7 +16,7 @@ from ..probe.backend import probe
 from ..probe.usable import fitted, usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
-from ..rollouts.maker import executors
+from ..rollouts.group import executors
 from ..rollouts.request import SAMPLERS_OFF
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings

@@ -1,6 +1,6 @@
 """What each experience is worth: its measured effect on the reward, at no extra call.
 
-Every rollout is shown its own random subset of the experiences (`show.py`), so a group compares them as it does
+Every rollout is shown its own random subset of the experiences (`dealing.py`), so a group compares them as it does
 rollouts. For rollout i of group g, with z_gik = 1 where experience k was shown,
 
     r_gi - mean_g = sum_k beta_k (z_gik - mean_g z_k) + noise,      beta_k ~ N(0, tau^2)
@@ -40,8 +40,9 @@ def estimate(
 ) -> tuple[Effect, ...]:
     """The effect of each experience, in the order given, as of a step.
 
-    Rollouts without a reward are left out; a group with fewer than two scored ones carries nothing. An experience
-    without evidence has the effect of the prior: 0 with standard deviation `settings.effect_scale`.
+    What failed by itself counts with the reward 0, or an experience that crashes wrong rollouts would look good; what the
+    upstream failed at is left out. A group with fewer than two scored rollouts carries nothing. An experience without
+    evidence has the effect of the prior: 0 with standard deviation `settings.effect_scale`.
     """
     evidence = gather(groups, made_with, (experience.id for experience in experiences))
     effects = []

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from ..errors import ModelError, PromptError, UpstreamError
 from ..hashing import canonical, content_id, derive_seed
 from ..model.refusals import OUR_SCHEMA
-from ..prompts import Template, template
+from ..prompts import Template, clip, neutralise, template, transcript
 from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from ..rollouts.advantage import group_kind
 from ..settings import Settings
-from .answers import Form, Proposals, Unusable
-from .merge_rules import consolidate, filled_up, need_merging, one_update_each, repeats
-from .quote import clip, neutralise, transcript
+from .answers import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
 
 if TYPE_CHECKING:
     from ..model.upstream import Model

@@ -4,7 +4,7 @@ A single effect (`credit.py`) is an average over what else was shown. Of several
 any one is enough: each adds little to the others, and none passes the bar alone, however much they do together. Of two
 that work only together neither does. So at the end of a run those that are still undecided are judged once more, as
 one, by the same regression with a single column for them all: 1 where a rollout was shown any of them, 0 where it was
-shown none (the controls of `show.py`, and a few more by luck). An experience does not count as shown on its own
+shown none (the controls of `dealing.py`, and a few more by luck). An experience does not count as shown on its own
 source tasks, where it may be about that task alone. m experiences of standard deviation tau each have tau sqrt(m)
 together, which is the prior of their effect.
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ..records import JSON, Experience, Task, Vector
+from ..text import words
 from .numerals import SMALL, dated, quantity, sequence, value, values
-from .words import words
 
 NEAR = 0.65
 """Jaccard similarity of two texts' shingles from which they count as one."""

@@ -10,12 +10,13 @@ their effects have and whose variance counts is for `credit.py` and `race.py` to
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Group, Rollout
+from ..rollouts.executor import with_failure
 
 _LARGEST_VARIANCE = 0.25
 """Of a reward in [0, 1]; weighs as one observation, so that groups without any spread give no false certainty."""
@@ -60,11 +61,11 @@ def gather(groups: Sequence[Group], made_with: Callable[[Rollout], Iterable[str]
     """The sums over groups in order of task and step, whatever the order in which they are given.
 
     `made_with` names the columns of a rollout. Columns that nobody asks about (what was retired, who left) are there
-    too, for they explain rollouts. Rollouts without a reward are left out, then groups with fewer than two.
+    too, for they explain rollouts. What failed by itself has the reward 0; other rollouts without a reward are left
+    out, then groups with fewer than two.
     """
-    ordered = sorted(
-        (group for group in groups if len(group.scored) > 1), key=lambda group: (group.task.id, group.step)
-    )
+    whole = (replace(group, rollouts=tuple(map(with_failure, group.rollouts))) for group in groups)
+    ordered = sorted((group for group in whole if len(group.scored) > 1), key=lambda group: (group.task.id, group.step))
     made = [[tuple(made_with(rollout)) for rollout in group.scored] for group in ordered]
     columns = tuple(sorted({name for group in made for names in group for name in names} | set(asked)))
     tasks = tuple(sorted({group.task.id for group in ordered}))

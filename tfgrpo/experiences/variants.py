@@ -1,4 +1,4 @@
-"""Variants that a user could have for nothing: training examples as demonstrations, in sets and as a pool. Pure.
+"""Variants that a user could have for nothing: training examples as demonstrations, in sets and as a pool.
 
 A proposer names ways to prompt; the race (`race.py`) decides between them. Sets of one draw are beginnings of one
 order, so that prompts share their beginnings and caches hit. The order takes the answers in turn, so that a set holds
@@ -13,7 +13,8 @@ from itertools import takewhile
 from typing import Protocol, TypeVar
 
 from ..hashing import canonical, derive_seed
-from ..records import JSON, Demonstration, Group, Prior, Task, Variant
+from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
+from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
 from ..text import counted
@@ -225,3 +226,19 @@ def _reserve(variant: Variant, examples: Sequence[Demonstration]) -> Demonstrati
     left = [entry for entry in examples if entry.task not in inside]
     held = Counter(entry.answer for entry in variant.demonstrations)
     return min(left, key=lambda entry: (held[entry.answer], derive_seed("reserve", entry.id)), default=None)
+
+
+async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Settings) -> tuple[Demonstration, ...]:
+    """The tasks whose own answer would earn the full reward if the model gave it in these words, as demonstrations.
+
+    An answer that is no such text (a pattern, a list of conditions) would teach the model to say it.
+    """
+    found, shared = [], shared_messages(tasks)
+    for task in tasks:
+        shown = example(task, shared)
+        if shown is None:
+            continue
+        said = await score(reward, Rollout(task, 0, 0, "", text=shown.answer), clip=settings.clip_rewards)
+        if said.reward is not None and said.reward >= 1 - FLAT:
+            found.append(shown)
+    return tuple(found)

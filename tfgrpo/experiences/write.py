@@ -1,18 +1,27 @@
-"""Experiences that the distiller writes from tasks and their answers alone, in one call and without any rollout.
+"""What the distiller writes from tasks and answers alone, without any rollout: experiences and instructions.
 
-They are on trial from a run's first step, and an arm of their own in an evaluation: learning has to beat them.
+Experiences are on trial from a run's first step, and an arm of their own in an evaluation: learning has to beat them.
+
+The answers take turns, so that those of all labels stand side by side. Each instruction is sampled (temperature 1, a
+hashed seed) and sees another draw of the tasks. What fails is told, and noted in the journal: the race of a run that is
+resumed has the same arms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ..errors import ModelError, UpstreamError
 from ..hashing import canonical
-from ..prompts import Template, template
-from ..records import CallKey, Task
+from ..prompts import Template, clip, neutralise, template
+from ..records import CallKey, Experience, Task, Variant
+from ..rollouts.group import concurrently
 from ..settings import Settings
-from .answers import Form, Proposals
+from ..text import whole_sentences, words
+from .admission import refusal
+from .answers import THOUGHTS, Form, Proposals, Unusable
 from .distil import Distiller, ask
-from .quote import clip, neutralise
+from .step_notes import StepNotes
+from .variants import answer_text, example, in_turns
 
 WRITTEN = "written"
 """The stage of the call, and the name of its template."""
@@ -61,3 +70,98 @@ def quoted_pairs(tasks: Sequence[Task], answers: bool, chars: int = SHOWN_CHARS)
         said = f"\n<answer>\n{neutralise(clip(answer, room // 2))}\n</answer>" if known else ""
         parts.append(f"<task>\n{neutralise(clip(task.prompt, room))}{said}\n</task>")
     return "\n".join(parts)
+
+
+INSTRUCTION = "instruction"
+"""The stage of the calls, and the name of their template."""
+INSTRUCTIONS = 2
+"""How many are written for a race."""
+PAIRS_CHARS = 4_000
+"""Of all tasks and answers in one prompt."""
+PAIR_CHARS = 400
+"""About the least of one task and its answer, so about ten stand side by side."""
+INSTRUCTION_WORDS = 80
+SHORTEST = 3
+"""Words; what is shorter is no instruction but an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What was written."""
+
+    variants: tuple[Variant, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Why there are no more, a line each."""
+
+
+def instructions_wanted(settings: Settings) -> int:
+    """How many instructions a run with these settings asks for."""
+    return INSTRUCTIONS if settings.race and settings.experiences and settings.ground_truth else 0
+
+
+async def instructions(distiller: Distiller, tasks: Sequence[Task], count: int, log: StepNotes) -> Instructions:
+    """So many instructions for tasks like these, each as a variant; none, and no call, where no task has an answer.
+
+    Raises UpstreamError when no call can succeed, BudgetEnded.
+    """
+    known = [task for task in tasks if answer_text(task.answer) is not None]
+    if not known:
+        return Instructions(failures=("no task has an answer",) if count else ())
+    found = await concurrently(_written(distiller, known, number, log) for number in range(count))
+    variants = (Variant(one, source=f"written {number}") for number, one in enumerate(found, 1) if isinstance(one, str))
+    return Instructions(tuple(variants), tuple(one.why for one in found if isinstance(one, Unusable)))
+
+
+async def _written(distiller: Distiller, tasks: Sequence[Task], number: int, log: StepNotes) -> str | Unusable:
+    if failed := await log.unwritten(INSTRUCTION, number):
+        return Unusable(failed)
+    try:
+        return await _asked(distiller, tasks, number)
+    except UpstreamError:
+        raise
+    except ModelError as error:
+        await log.leave_unwritten(INSTRUCTION, number, str(error))
+        return Unusable(str(error))
+
+
+async def _asked(distiller: Distiller, tasks: Sequence[Task], number: int) -> str:
+    settings = distiller.settings
+    shown = pairs_shown(tasks, settings, number)
+    messages = distiller.template(INSTRUCTION).messages(
+        tasks=quoted_pairs(shown, True, PAIRS_CHARS), words=str(INSTRUCTION_WORDS)
+    )
+
+    def read(answer: str) -> str | Unusable:
+        return _read(answer, tasks, settings)
+
+    key = CallKey(distiller.run, INSTRUCTION, sample=number)
+    return await ask(distiller, key, messages, read, temperature=1)
+
+
+def pairs_shown(tasks: Sequence[Task], settings: Settings, number: int) -> list[Task]:
+    """The tasks shown for one instruction: in turns over their answers, as many as fit."""
+    by_id = {task.id: task for task in tasks}
+    examples = [shown for task in tasks if (shown := example(task))]
+    ordered = [by_id[entry.task] for entry in in_turns(examples, settings.seed, number)]
+    return list(_fitting(ordered))
+
+
+def _fitting(tasks: Sequence[Task]) -> Iterator[Task]:
+    used = 0
+    for task in tasks:
+        used += min(PAIR_CHARS, len(task.prompt) + len(answer_text(task.answer) or ""))
+        if used > PAIRS_CHARS:
+            return
+        yield task
+
+
+def _read(answer: str, tasks: Sequence[Task], settings: Settings) -> str | Unusable:
+    """The instruction in an answer, cut to whole sentences of no more words than asked for; or what is wrong."""
+    lines = [line.strip() for line in THOUGHTS.sub("", answer).replace("`", "").splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].endswith(":"):
+        lines = lines[1:]  # "Sure, here is the instruction:"
+    text = whole_sentences(" ".join(" ".join(lines).split()).strip('"'), INSTRUCTION_WORDS)
+    if len(words(text)) < SHORTEST:
+        return Unusable(f"it has fewer than {SHORTEST} words, or one sentence of more than {INSTRUCTION_WORDS}")
+    why = refusal(Experience(text), (), tasks, replace(settings, experience_words=INSTRUCTION_WORDS))
+    return Unusable(why) if why else text

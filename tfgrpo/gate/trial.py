@@ -18,8 +18,8 @@ from ..hashing import derive_seed
 from ..model.budget import Budget
 from ..observer import Observer
 from ..records import Frame, Prior, Rollout, Run, Task
-from ..rollouts.concurrently import concurrently
 from ..rollouts.executor import Executor
+from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..store import Store
 from ..text import counted

@@ -15,7 +15,7 @@ from ..observer import Observer
 from ..probe.backend import probe
 from ..probe.usable import fitted
 from ..records import Prior, Run
-from ..rollouts.maker import executors
+from ..rollouts.group import executors
 from ..store import Store
 from ..text import counted, shortened
 from .context import Notes, RunContext

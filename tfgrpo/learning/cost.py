@@ -12,9 +12,7 @@ from math import ceil
 
 from ..experiences.distil import COMPARED
 from ..experiences.embedding import TEXTS_A_CALL
-from ..experiences.instruct import PAIRS_CHARS, instructions_wanted
-from ..experiences.words import WORD_CHARS
-from ..experiences.write import SHOWN_CHARS, texts_wanted
+from ..experiences.write import PAIRS_CHARS, SHOWN_CHARS, instructions_wanted, texts_wanted
 from ..gate.e_process import Gate
 from ..gate.power import POWER, smallest_effect, tasks_needed
 from ..model.budget import Ceiling
@@ -22,7 +20,7 @@ from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
-from ..text import counted
+from ..text import WORD_CHARS, counted
 from .plan import Plan
 
 ANSWER_TOKENS = 200

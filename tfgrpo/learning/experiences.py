@@ -3,20 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..experiences.answers import Proposals
+from ..experiences.answers import Proposals, consolidate
 from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
+from ..experiences.dealing import included
 from ..experiences.distil import Distiller, LaterTry, merge, propose
 from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
-from ..experiences.merge_rules import consolidate
 from ..experiences.overlap import NO_MEANINGS, Meanings
-from ..experiences.show import included
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..experiences.variants import taking_turns
 from ..experiences.write import WRITTEN, texts_wanted, write
 from ..hashing import canonical, derive_seed
 from ..records import Edit, Effect, Experience, Group, Run, Task
-from ..rollouts.concurrently import concurrently
+from ..rollouts.group import concurrently
 from ..store import Store
 from ..surfaces.chat import token_count
 from .context import RunContext

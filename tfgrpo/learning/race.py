@@ -1,15 +1,28 @@
-"""The race of one run: which ways to prompt are in it, who is dealt what, who leaves, and who wins."""
+"""The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
+from ..experiences.distil import Distiller
 from ..experiences.race import Standing, Winner, shares, standings, survivors, winner
-from ..experiences.variants import Arm, as_prior, field_of, followers, shared_messages
-from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
-from ..rollouts.executor import is_refused
+from ..experiences.step_notes import StepNotes
+from ..experiences.variants import (
+    PROPOSERS,
+    Arm,
+    as_prior,
+    field_of,
+    followers,
+    shared_messages,
+    usable_examples,
+    variant_of,
+)
+from ..experiences.write import instructions, instructions_wanted
+from ..records import JSON, Demonstration, Group, Prior, Task, Variant
 from ..rollouts.group import Under
 from ..surfaces.chat import token_count
+from ..text import counted
 from .context import RunContext
 
 FROZEN = Variant().id
@@ -81,7 +94,7 @@ class Race:
 
     def look(self, groups: Sequence[Group]) -> None:
         """Take in the groups of a round: the shares of the next one follow how the arms stand."""
-        self._groups += [_scored(group) for group in groups]
+        self._groups += groups
         if self.is_open:
             self._shares = shares(self._table(), self.racing)
 
@@ -139,10 +152,37 @@ class Race:
         return standings(self._groups, self.racing, effect_scale=scale)
 
 
-def _scored(group: Group) -> Group:
-    """The group with a reward of 0 for what its own request made fail: an arm is not better for having no answer."""
+async def open_race(context: RunContext, proposer: Distiller) -> Race:
+    """The race of a run; of one arm, what it begins with, where nothing is to race."""
+    plan, settings = context.plan, context.plan.settings
+    live = variant_of(context.start, "live" if context.start.has_text else "frozen")
+    if not settings.race:
+        return Race(context, (), [live])
+    examples = await usable_examples(plan.tasks, plan.reward, settings) if settings.demonstrations else ()
+    if settings.demonstrations and len(examples) < len(plan.tasks):
+        context.notes.note(_left_out(len(plan.tasks), len(examples)))
+    found = [variant for propose in PROPOSERS for variant in propose(examples, settings)]
+    written = await _instructed(context, proposer)
+    return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
 
-    def counted(rollout: Rollout) -> Rollout:
-        return replace(rollout, reward=0.0) if is_refused(rollout) else rollout
 
-    return replace(group, rollouts=tuple(counted(rollout) for rollout in group.rollouts))
+async def _instructed(context: RunContext, proposer: Distiller) -> tuple[Variant, ...]:
+    """The instructions that the distiller writes; what could not be written is said."""
+    plan, log = context.plan, StepNotes(context.store, context.run.id)
+    try:
+        found = await instructions(proposer, plan.tasks, instructions_wanted(plan.settings), log)
+    except BudgetEnded:
+        return ()  # so does the first step, and it says so
+    for why in found.failures:
+        context.notes.note(f"race: an instruction is left out: {why}")
+    return found.variants
+
+
+def _left_out(tasks: int, usable: int) -> str:
+    """What is said of tasks that cannot be shown as examples."""
+    if not usable:
+        return "race: no task has an answer that earns the full reward as it stands, so none is shown as an example"
+    none = counted(tasks - usable, "task")
+    return (
+        f"race: {none} of {tasks} cannot be shown as examples: no answer, or one that earns less than the full reward"
+    )

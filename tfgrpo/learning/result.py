@@ -1,11 +1,21 @@
-"""What a learning run came to, step by step and as a whole."""
+"""What a learning run came to, step by step and as a whole; and why no rollout of a first step earned anything.
 
-from collections.abc import Mapping, Sequence
+Whoever sees rewards of 0 alone cannot tell a model that does not know from an answer in another form.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from ..errors import InputError
 from ..gate.promote import Promotion
+from ..hashing import canonical
 from ..observer import StepSummary
-from ..records import JSON, Prior, Run, Usage
+from ..records import JSON, Group, Prior, Rollout, Run, Usage
+from ..rollouts.rewards.built_in import BUILT_IN
+from ..rollouts.rewards.matchers import normalised
+from ..text import counted, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +96,141 @@ def last_looks(race: Sequence[Mapping[str, JSON]]) -> list[tuple[int, Mapping[st
     for lap in race:
         latest |= {row["arm"]: (lap["step"], row) for row in lap["arms"]}
     return sorted(latest.values(), key=lambda entry: (entry[1]["left"], -entry[0], -entry[1]["reward"]))
+
+
+COMPARED_TEXTS = 3
+"""Rollouts that are shown beside their answers."""
+MANY = 0.5
+"""The share of rollouts from which what is wrong with them is the cause."""
+FITTING = 0.1
+"""The share of rollouts that another reward must match to be named before anything that is wrong with the answers."""
+_LOOSER = ("exact", "choice", "numeric", "contains", "regex")
+"""Built-in rewards, the one that says most of a match first."""
+_REFUSING = re.compile(
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)|i can(?:'t|not| not)|i won't|as an ai)\b", re.IGNORECASE
+)
+_FORM = "tell the model the form with --system"
+
+
+def earned_nothing(groups: Sequence[Group]) -> bool:
+    """Whether there are rewards, and all of them are zero."""
+    rewards = [rollout.reward for group in groups for rollout in group.scored]
+    return bool(rewards) and not any(rewards)
+
+
+def hopeless(groups: Sequence[Group], reward: str, *, examples: bool) -> str:
+    """What to say of a step in which no rollout earned anything under the reward of this name.
+
+    `examples` says that training examples were in the prompt of some.
+    """
+    shown = "; ".join(map(_beside, _first(groups)))
+    cause = likeliest_cause(groups, reward, examples=examples)
+    return (
+        f"no rollout of the first step earned anything. {shown}. Likeliest cause: {cause}. What was done is kept; the"
+        " same command with --no-stop-hopeless goes on from there"
+    )
+
+
+def likeliest_cause(groups: Sequence[Group], reward: str, *, examples: bool) -> str:
+    """Why no rollout earned anything, and what to do about it."""
+    made = [rollout for group in groups for rollout in group.rollouts]
+    if failed := _most(made, lambda rollout: rollout.error is not None):
+        return f"{failed} failed, the first one: {shortened(next(one.error for one in made if one.error), 300)}"
+    scored = [rollout for rollout in made if rollout.error is None]
+    cut = _most(scored, lambda rollout: rollout.finish_reason == "length")
+    cut_off = f"{cut} were cut off at max_tokens: raise it in --request, or ask for shorter answers with --system"
+    if empty := _most(scored, lambda rollout: not rollout.text.strip()):
+        return cut_off if cut else f"{empty} are empty: ask the model directly, with tfgrpo chat, what it answers"
+    if refused := _most(scored, lambda one: bool(_REFUSING.search(one.text)) or one.finish_reason == "content_filter"):
+        return f"{refused} refuse to answer: say with --system what the model may do"
+    fitting, matched = _fitting(scored, reward)
+    if matched >= FITTING * len(scored):
+        return _form_of(fitting, matched, scored, reward)
+    if cut:
+        return cut_off
+    return _form_of(fitting, matched, scored, reward) if matched else _unknown(scored, reward, examples=examples)
+
+
+def _unknown(scored: Sequence[Rollout], reward: str, *, examples: bool) -> str:
+    """What is left where the answers are whole, and hold nothing of what is wanted."""
+    if all(rollout.task.answer is None for rollout in scored):
+        return f"reward {reward} may ask for another form; the tasks have no answer to compare with, so look at it"
+    if examples:
+        return "the model does not know: the race had examples in it, and they did not help either"
+    return "the model does not know, and no examples were shown: the race shows the tasks' own answers, if it may"
+
+
+def _form_of(fitting: str, matched: int, scored: Sequence[Rollout], reward: str) -> str:
+    """That the answers are right, in another form than the reward wants."""
+    share = f"{fitting} would have rewarded {matched:,} of {counted(len(scored), 'rollout')}"
+    if fitting in ("contains", "choice") and reward in ("exact", "exact-strict"):
+        wants = f"the answer is in the text, but reward {reward} wants nothing else ({share})"
+        return f"{wants}: --reward contains or choice, or {_FORM}"
+    return f"reward {reward} does not fit the answers ({share}): --reward {fitting}, or {_FORM}"
+
+
+def _fitting(scored: Sequence[Rollout], reward: str) -> tuple[str, int]:
+    """The built-in reward, other than this, that matches most rollouts (nearly: the one that says most), and how many.
+
+    No number is looked for where answers are words, and a text that names several labels holds none of them.
+    """
+    labels = _labels(scored)
+
+    def fits(name: str, rollout: Rollout) -> bool:
+        if name == "numeric" and not _has_number(rollout):
+            return False
+        return not (name in ("contains", "regex") and _names_others(rollout, labels)) and _matches(name, rollout)
+
+    counts = {name: sum(fits(name, one) for one in scored) for name in _LOOSER if name != reward}
+    most = max(counts.values())
+    return next((name, count) for name, count in counts.items() if count >= 0.8 * most)
+
+
+def _labels(rollouts: Sequence[Rollout]) -> list[str]:
+    """The answers that more than one task has."""
+    tasks = {rollout.task.id: rollout for rollout in rollouts}
+    counts = Counter(normalised(text) for one in tasks.values() for text in _texts(one))
+    return [text for text, count in counts.items() if text and count > 1]
+
+
+def _names_others(rollout: Rollout, labels: Sequence[str]) -> bool:
+    """Whether a text holds a label that is no answer of its task, nor a part of one."""
+    text, own = normalised(rollout.text), [normalised(answer) for answer in _texts(rollout)]
+    return any(label in text for label in labels if not any(label in answer for answer in own))
+
+
+def _matches(name: str, rollout: Rollout) -> bool:
+    """Whether a built-in reward would give anything; one that cannot score the task gives nothing."""
+    try:
+        return bool(rollout.text.strip()) and BUILT_IN[name](rollout) > 0
+    except InputError:
+        return False
+
+
+def _has_number(rollout: Rollout) -> bool:
+    """Whether an answer is a number, whatever signs are around it."""
+    return any(re.fullmatch(r"[\W_]*\d[\d.,\s]*\W*", text) for text in _texts(rollout))
+
+
+def _texts(rollout: Rollout) -> list[str]:
+    answer = rollout.task.answer
+    listed = answer if isinstance(answer, list) else [answer]
+    return [one if isinstance(one, str) else canonical(one) for one in listed if one is not None]
+
+
+def _most(rollouts: Sequence[Rollout], wrong: Callable[[Rollout], bool]) -> str:
+    """How many of them something is wrong with, where it is many; else empty."""
+    found = sum(map(wrong, rollouts))
+    return f"{found:,} of {counted(len(rollouts), 'rollout')}" if rollouts and found >= MANY * len(rollouts) else ""
+
+
+def _first(groups: Sequence[Group]) -> list[Rollout]:
+    """One rollout of each of the first tasks that have one."""
+    return [group.scored[0] for group in groups if group.scored][:COMPARED_TEXTS]
+
+
+def _beside(rollout: Rollout) -> str:
+    """A rollout beside its answer."""
+    said, wanted = shortened(rollout.text), " or ".join(_texts(rollout)[:COMPARED_TEXTS])
+    beside = f", where the answer is {shortened(wanted)!r}" if wanted else ""
+    return f"Asked {shortened(rollout.task.prompt)!r}, it said {said!r}{beside}"

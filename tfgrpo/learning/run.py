@@ -25,9 +25,8 @@ from .biases import TokenRun
 from .context import RunContext, ending
 from .experiences import ExperienceLearning
 from .plan import Plan
-from .race import Race
+from .race import Race, open_race
 from .result import LearningResult
-from .starters import open_race
 from .steps import Steps
 
 

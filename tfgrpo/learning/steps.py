@@ -14,19 +14,17 @@ from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
 from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
-from ..rollouts.advantage import group_kind
+from ..rollouts.advantage import group_kind, shaped, visited
 from ..rollouts.executor import Executor
 from ..rollouts.group import Under, made_under, roll_groups
 from ..rollouts.rewards.reward import score
-from ..rollouts.shaping import shaped
-from ..rollouts.visits import visited
 from ..text import counted
 from .biases import TokenRun
 from .context import RunContext
-from .diagnosis import earned_nothing, hopeless
 from .experiences import ExperienceLearning
 from .race import Race
 from .rest import RESTS_AFTER
+from .result import earned_nothing, hopeless
 
 
 class Steps:

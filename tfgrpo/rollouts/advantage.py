@@ -1,12 +1,39 @@
-"""The group-relative advantage, and the kinds of groups by what they can teach. Pure."""
+"""The group-relative advantage: rewards shaped by length, groups by what they can teach, the tasks still worth a visit.
 
+All of it is pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Group
-from ..settings import FLAT
+from ..hashing import derive_seed
+from ..records import Group, Rollout, Task
+from ..settings import FLAT, Settings
+
+
+def penalty(tokens: int, longest: int, cache: int) -> float:
+    """What a rollout of so many completion tokens loses, in reward units, from 0 to -1 (DAPO, arXiv 2503.14476).
+
+    0 up to longest - cache; (longest - cache - L) / cache from there to longest; -1 beyond.
+    """
+    return max(-1.0, min(0.0, (longest - cache - tokens) / cache))
+
+
+def shaped(rollout: Rollout, settings: Settings) -> Rollout:
+    """The rollout with its penalty taken off its reward, which stays at 0 or above: a wrong answer cannot earn less.
+
+    Its length is that of all completions, of an agent all its calls'; one without a reward stays as it is.
+    """
+    if rollout.reward is None or settings.overlong is None:
+        return rollout
+    longest, cache = map(int, settings.overlong.split(":"))
+    less = penalty(rollout.usage.completion_tokens, longest, cache)
+    return replace(rollout, reward=max(0.0, rollout.reward + less))
+
 
 GroupKind: TypeAlias = Literal["mixed", "solved", "hopeless", "flat", "unscored"]
 """A mixed group can teach; the others are all right, all wrong, all alike in between, or without any reward."""
@@ -35,3 +62,27 @@ def group_kind(group: Group) -> GroupKind:
     if rewards[0] >= 1 - FLAT:
         return "solved"
     return "hopeless" if rewards[0] <= FLAT else "flat"
+
+
+_ENOUGH = 2
+"""Visits in a row in which all rollouts were right, or all wrong."""
+
+
+def visited(tasks: Sequence[Task], earlier: Sequence[Group], step: int, settings: Settings) -> tuple[Task, ...]:
+    """The tasks to roll out in a step, in their order, given all groups of earlier steps in order of step.
+
+    A task whose pass rate was 0 or 1 at its last two visits rests in every other step; which of the two it rests in is
+    decided by its hash, so that not all rest at once. It is visited as before once its rollouts differ again. When all
+    would rest, none does. What earlier groups say is all that decides, so a resumed run visits the same.
+    """
+    if not settings.rest_tasks:
+        return tuple(tasks)
+    dull: dict[str, int] = {}
+    for group in earlier:
+        is_dull = group_kind(group) in ("solved", "hopeless")
+        dull[group.task.id] = dull.get(group.task.id, 0) + 1 if is_dull else 0
+
+    def rests(task: Task) -> bool:
+        return dull.get(task.id, 0) >= _ENOUGH and (step + derive_seed(settings.seed, "visit", task.id)) % 2 == 1
+
+    return tuple(task for task in tasks if not rests(task)) or tuple(tasks)

@@ -11,13 +11,38 @@ from ..records import Backend, CallKey, Frame, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
 from .request import request_body
 
-_REFUSED = re.compile(r" answered (?:400|413|422)\b")
-"""How an upstream's refusal of the request itself is told (`model.failures`)."""
+_STATUS = re.compile(r"^\S+ answered (\d{3})\b")
+"""How an upstream's refusal is told (`model.failures`)."""
+_BUSY = (408, 409, 425, 429)
+"""Statuses below 500 that say nothing against the request."""
+_LOST = re.compile(
+    r"^(?:cannot reach "
+    r"|the reward failed: (?:ModelError|UpstreamError|BudgetEnded|TimeoutError|Connect\w*|Read\w*|RateLimitError"
+    r"|API\w*Error|InternalServerError|\w*Timeout|\w*ConnectionError)\b)"
+)
+"""How it is told that no connection was to be had, and that a reward which asks elsewhere got no answer."""
 
 
-def is_refused(rollout: Rollout) -> bool:
-    """Whether a rollout failed for its own request's sake: too long, or with something that the upstream refuses."""
-    return rollout.error is not None and _REFUSED.search(rollout.error) is not None
+def is_own_failure(rollout: Rollout) -> bool:
+    """Whether a rollout failed for its own request's sake, and not for the upstream's.
+
+    Its own: refused (400, 413, 422, ...), crashed, out of time, without an answer, or a reward that raises on its text.
+    The upstream's: 429, 5xx, no connection, also behind an agent or a reward. This is the one place that decides it.
+    """
+    if rollout.error is None:
+        return False
+    status = _STATUS.match(rollout.error)
+    if status:
+        return int(status[1]) < 500 and int(status[1]) not in _BUSY
+    return _LOST.match(rollout.error) is None
+
+
+def with_failure(rollout: Rollout) -> Rollout:
+    """The rollout with a reward of 0 where it failed by itself: nothing compared is better for having no answer.
+
+    What failed for the upstream's sake stays without a reward: it is missing, whatever it was compared with.
+    """
+    return replace(rollout, reward=0.0) if rollout.reward is None and is_own_failure(rollout) else rollout
 
 
 class Executor(Protocol):

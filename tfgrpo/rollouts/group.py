@@ -1,14 +1,69 @@
-"""The rollouts of tasks in one step, as groups."""
+"""The rollouts of tasks side by side, as groups: who makes them, and how they are brought together."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ..errors import BudgetEnded
+from ..model.journal import Journal
+from ..model.upstream import Upstream
 from ..records import Group, Prior, Rollout, Task
-from .concurrently import concurrently
-from .executor import Executor
+from ..settings import Settings
+from .executor import ChatExecutor, Executor, Executors
+
+if TYPE_CHECKING:
+    from .agents import Agent
+
 
 T = TypeVar("T")
+
+
+async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in the order given; the first error cancels the rest and is raised as it is.
+
+    A budget that ends cancels nothing: calls in flight are paid for, so they land first, and are committed.
+    """
+    made: list[Coroutine[Any, Any, T]] = []
+    tasks: list[asyncio.Task[T | BudgetEnded]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                made.append(one)
+                tasks.append(group.create_task(_unless_ended(one)))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        for one in made:
+            one.close()  # one that was cancelled before it began would be complained of
+    results = [task.result() for task in tasks]
+    for result in results:
+        if isinstance(result, BudgetEnded):
+            raise result
+    return [result for result in results if not isinstance(result, BudgetEnded)]
+
+
+async def _unless_ended(one: Coroutine[Any, Any, T]) -> T | BudgetEnded:
+    try:
+        return await one
+    except BudgetEnded as ended:
+        return ended
+
+
+@asynccontextmanager
+async def executors(
+    agent: "Agent | None", upstream: Upstream, settings: Settings, journal: Journal
+) -> AsyncIterator[Executors]:
+    """Executors of one chat call a rollout, or of an agent's rollouts where there is one."""
+    if agent is None:
+        yield partial(ChatExecutor, upstream)
+        return
+    from .agents import agent_executors
+
+    async with agent_executors(agent, upstream, settings, journal) as make:
+        yield make
 
 
 class Under(NamedTuple):

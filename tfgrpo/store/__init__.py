@@ -5,13 +5,12 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 """
 
 from .check import CheckedStore, StoreInfo
-from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore
+from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
 from .path import default_store_path
 from .probes import ProbeStore
 from .runs import RunEntry, RunStore
 from .trials import TrialStore
-from .variants import VariantStore
 
 __all__ = [
     "SERVING",

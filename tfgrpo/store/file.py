@@ -16,9 +16,8 @@ from sqlite_utils import Database
 
 from ..errors import StoreError
 from .checksums import keep_checksums
-from .migrations import Migration, load_migrations
+from .migrations import Migration, load_migrations, upgrade
 from .path import NOT_WRITABLE, check_place
-from .upgrade import upgrade
 from .writer import Writer
 
 T = TypeVar("T")

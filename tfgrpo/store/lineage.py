@@ -8,10 +8,9 @@ from sqlite_utils import Database
 
 from ..records import Frame, Prior, PriorState, Snapshot
 from . import rows
+from .experiences import add_demonstrations, demonstration_of
 from .file import StoreFile
-from .queries import add_namespace, one_row
-from .variants import add_demonstrations, demonstration_of
-from .writer import ONCE, Row, insert
+from .writer import ONCE, Row, add_namespace, insert, one_row
 
 SERVING = ("live", "ungated")
 """States in which a prior is given to clients; it leaves them by being superseded or rolled back."""

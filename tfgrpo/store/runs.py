@@ -12,8 +12,7 @@ from ..errors import StoreError
 from ..records import JSON, CallKey, Group, Run, RunStatus, Task, Usage
 from . import rows
 from .file import StoreFile
-from .queries import add_namespace, one_row
-from .writer import ONCE, Row, insert
+from .writer import ONCE, Row, add_namespace, insert, one_row
 
 _KEY = "run = :run AND stage = :stage AND step = :step AND task = :task AND sample = :sample AND retry = :retry"
 _UNFINISHED = ("running", "interrupted", "failed", "out of budget")

@@ -12,8 +12,7 @@ from ..errors import StoreError
 from ..trials import GateTrial, Opening, Pass, Role, TrialOutcome, task_set_id
 from . import rows
 from .file import StoreFile
-from .queries import add_namespace
-from .writer import ONCE, Row, insert
+from .writer import ONCE, Row, add_namespace, insert
 
 
 class TrialStore(StoreFile):

@@ -22,7 +22,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.rollouts.agents import Agent
 from tfgrpo.rollouts.executor import Executor
-from tfgrpo.rollouts.maker import executors
+from tfgrpo.rollouts.group import executors
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
 

@@ -94,10 +94,10 @@ class AgentExecutor:
                 if session.stopped.done():
                     session.stopped.result()
                 if not work.done():
-                    return "", f"the agent gave no answer within {self._seconds:g} s (--agent-timeout)"
+                    raise AgentError(f"the agent gave no answer within {self._seconds:g} s (--agent-timeout)")
                 return _answer(work.result(), session), None
             except AgentError as error:
-                return "", str(error)
+                return "", f"{session.failed}; {error}" if session.failed else str(error)
             finally:
                 session.close()
                 await _cancelled(work)

@@ -73,6 +73,8 @@ class Session:
         self._calls: dict[int, Call] = {}
         self.stopped: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
         """Gets the error, when a call shows that the run itself cannot go on."""
+        self.failed: str | None = None
+        """How its last call failed, if it did: an agent may break down over what is the upstream's fault."""
 
     def close(self) -> None:
         """Ask no more of `stopped`."""
@@ -91,9 +93,11 @@ class Session:
 
     async def complete(self, asked: ChatBody) -> dict[str, JSON]:
         """The chat completion for a request of the agent's, whole; raises ModelError, or what `stopped` gets."""
+        self.failed = None
         try:
             return await self._complete(asked)
         except Exception as error:
+            self.failed = str(error)
             only_this = isinstance(error, ModelError) and not isinstance(error, UpstreamError)
             if not only_this and not self.stopped.done():
                 self.stopped.set_exception(error)

@@ -5,7 +5,8 @@ import pytest
 from tests.experiences.test_distil import Recorded, distiller, in_turn
 from tests.inprocess import MemoryJournal
 from tfgrpo.errors import UpstreamError
-from tfgrpo.experiences.instruct import (
+from tfgrpo.experiences.step_notes import StepNotes
+from tfgrpo.experiences.write import (
     INSTRUCTION_WORDS,
     PAIRS_CHARS,
     Instructions,
@@ -13,7 +14,6 @@ from tfgrpo.experiences.instruct import (
     instructions_wanted,
     pairs_shown,
 )
-from tfgrpo.experiences.step_notes import StepNotes
 from tfgrpo.records import Task, Variant
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer

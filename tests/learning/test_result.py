@@ -7,8 +7,7 @@ import pytest
 
 from tests.routing import SMALL, TASKS, WORDS, plan, talkative, upstream
 from tfgrpo.errors import NoRewardError
-from tfgrpo.learning.diagnosis import earned_nothing, likeliest_cause
-from tfgrpo.learning.result import LearningResult
+from tfgrpo.learning.result import LearningResult, earned_nothing, likeliest_cause
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Group, Rollout, Task, message_text
