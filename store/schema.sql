@@ -81,6 +81,27 @@ CREATE TABLE held_out (
     PRIMARY KEY (run, role)
 );
 
+CREATE TABLE key_use (
+    key      TEXT NOT NULL REFERENCES keys (id),
+    day      TEXT NOT NULL, -- UTC
+    calls    INTEGER NOT NULL,
+    tokens   INTEGER NOT NULL, -- as the upstream's answers told
+    checksum TEXT NOT NULL DEFAULT '00000000',
+    PRIMARY KEY (key, day)
+);
+
+CREATE TABLE keys (
+    id         TEXT PRIMARY KEY, -- the public part of the key
+    digest     TEXT NOT NULL, -- SHA-256 of the whole key, which is kept nowhere
+    name       TEXT NOT NULL, -- whose it is, for people
+    namespace  TEXT, -- that its calls get the prior of; NULL: the proxy's own, or the one that a call names
+    admin      INTEGER NOT NULL DEFAULT 0, -- 1: it may also read figures and any prior
+    max_calls  INTEGER, -- NULL: no limit
+    max_tokens INTEGER, -- NULL: no limit
+    at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum   TEXT NOT NULL DEFAULT '00000000'
+);
+
 CREATE TABLE lineage (
     id        INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL REFERENCES namespaces (name),
@@ -192,6 +213,12 @@ CREATE TABLE probes (
 );
 
 CREATE INDEX probes_of ON probes (upstream, model);
+
+CREATE TABLE revocations (
+    key      TEXT PRIMARY KEY REFERENCES keys (id),
+    at       TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    checksum TEXT NOT NULL DEFAULT '00000000'
+);
 
 CREATE TABLE rollouts (
     group_id          INTEGER NOT NULL REFERENCES groups (id) ON DELETE CASCADE,

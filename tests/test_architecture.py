@@ -48,7 +48,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "regression", "credit", "joint", "library", "variants", "write", "race",
     ),
     "store": (
-        "path", "writer", "checksums", "migrations", "rows", "file", "probes", "runs", "trials", "experiences",
+        "path", "writer", "checksums", "migrations", "rows", "file", "probes", "keys", "runs", "trials", "experiences",
          "lineage", "check", "__init__", "__main__",
     ),
     "priors": (

@@ -33,7 +33,7 @@ from tfgrpo.records import (
     Usage,
     Variant,
 )
-from tfgrpo.store import ExperienceStatus, Store
+from tfgrpo.store import AccessKey, ExperienceStatus, KeySpending, Store
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
 from tfgrpo.store.path import APPLICATION_ID
 from tfgrpo.trials import GateTrial, Pass, TrialOutcome
@@ -53,6 +53,7 @@ SHOWN = (Demonstration("What is 1 + 1?", "2", "task_1"), Demonstration(({"role":
 FROZEN_MODEL, VARIANT = Variant(source="frozen"), Variant("Count.", SHOWN, 1, "1 nearest")
 PROMPTING = Prior(instruction="Count.", demonstrations=SHOWN, nearest=1)
 ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
+ACCESS_KEY = AccessKey("1", "digest", "anna", "math", max_calls=5)
 URL, BACKEND = "http://127.0.0.1:8080/v1", Backend(logit_bias="rejected", tokenizer="tokenizer_1")
 PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
 OUTCOME = TrialOutcome("rejected", "not promoted", 1, 1.0, 0.0, None, None, 1, 0)
@@ -78,6 +79,9 @@ def populate(store: Store) -> None:
     store.end_trial(VALIDATION, OUTCOME)
     store.open_test(RUN.id, VALIDATION.task_set, 1)
     store.add_probe(URL, "m", BACKEND)
+    store.add_key(ACCESS_KEY)
+    store.add_spending({ACCESS_KEY.id: KeySpending(2, 30)})
+    store.revoke_key(ACCESS_KEY.id)
 
 
 def check(store: Store) -> None:

@@ -6,6 +6,7 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 
 from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
+from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
 from .path import default_store_path
 from .probes import ProbeStore
@@ -14,8 +15,10 @@ from .trials import TrialStore
 
 __all__ = [
     "SERVING",
+    "AccessKey",
     "ExperienceHistory",
     "ExperienceStatus",
+    "KeySpending",
     "LineageEntry",
     "Namespace",
     "RunEntry",
@@ -25,5 +28,5 @@ __all__ = [
 ]
 
 
-class Store(RunStore, ExperienceStore, VariantStore, LineageStore, TrialStore, ProbeStore, CheckedStore):
+class Store(RunStore, ExperienceStore, VariantStore, LineageStore, TrialStore, ProbeStore, KeyStore, CheckedStore):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""
