@@ -1,4 +1,4 @@
-"""What is no advice: our own prompts said again, and a task's text copied."""
+"""What is no advice, and what may not be tried."""
 
 import pytest
 
@@ -58,6 +58,13 @@ def test_tasks_about_models_and_their_rewards_may_be_spoken_of() -> None:
     text = "When a paper has a reward model that learns from experience, answer rl."
     assert not echoes_prompt(text, papers)
     assert echoes_prompt(text, MESSAGES_AND_ROUTES)
+
+
+def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
+    loop = "When it is BILL, choose BILL, when it is BILL, choose BILL, when it is BILL, choose BILL."
+    assert refusal(Experience(loop), [], MESSAGES_AND_ROUTES, Settings()) == "it says the same again and again"
+    fine = "When the sum is over 10, answer HIGH; when it is under 10, answer LOW; when the sum is 10, answer EVEN."
+    assert refusal(Experience(fine), [], MESSAGES_AND_ROUTES, Settings()) is None
 
 
 def test_chinese_is_compared_by_longer_runs() -> None:

@@ -1,8 +1,8 @@
 """What a proposed experience must not be or hold before it may be tried. Pure; `refusal` gives the first objection.
 
 An experience is shown to a model, so whoever writes tasks or steers rollouts may try to speak through it. These checks
-stop carelessness and known tricks; they prove nothing. Leaks and near-duplicates are judged by `overlap`, Small
-models that are to write advice echo what they were told, or repeat the task that they were shown: texts are compared as
+stop carelessness and known tricks; they prove nothing. Leaks and near-duplicates are judged by `overlap`. Small models
+that are to write advice echo what they were told, repeat the task that they were shown, or themselves: that is seen by
 runs of words; where words are single ideographs a run has twice as many.
 """
 
@@ -29,6 +29,8 @@ ECHOED = ("answer", "contrast", "merge", "summarise", "written", "instruction", 
 ECHO, RESTATED, COPIED = 4, 5, 8
 """Words in a run: half of a text's runs of 4 in our prompts are an echo; most of its runs of 5 in one task's text, or
 one run of 8 that most tasks do not share, are a copy."""
+LOOP, MOST_SAID = 3, 2
+"""A text that says a run of 3 words more than twice goes round in a circle."""
 FEWEST_RUNS = 2
 """Runs that have to be found: one alone is chance."""
 _OURS = ("advice", "attempt", "experience", "model", "proposal", "reward")
@@ -57,6 +59,11 @@ def restated_task(text: str, tasks: Sequence[Task]) -> str | None:
         if (copied >= FEWEST_RUNS and 2 * copied > len(short)) or any(f" {run} " in flat for run in own):
             return task.id
     return None
+
+
+def goes_round(text: str) -> bool:
+    """Whether a text says the same again and again, as small models do that have lost their way."""
+    return max(Counter(_runs(text, LOOP)).values(), default=0) > MOST_SAID
 
 
 def _in_any(noun: str, tasks: Sequence[Task]) -> bool:
@@ -129,6 +136,8 @@ def refusal(
         return objection
     if task := leaked_task(experience, tasks):
         return f"it gives away the answer of {task}"
+    if experience.kind == "strategy" and goes_round(experience.text):
+        return "it says the same again and again"
     if experience.kind == "strategy" and echoes_prompt(experience.text, tasks):
         return "it echoes the prompt"
     if experience.kind == "strategy" and (task := restated_task(experience.text, tasks)):
