@@ -488,15 +488,17 @@ async def test_a_live_prior_that_no_longer_fits_is_left_out_and_ends_no_run(tmp_
     assert any("left out, for they take more than 3 tokens" in note and "live" in note for note in second.notes)
 
 
-async def test_an_arm_whose_requests_are_refused_loses(tmp_path: Path) -> None:
+async def test_an_arm_whose_requests_are_all_refused_leaves_at_once_and_it_is_said(tmp_path: Path) -> None:
     def short(body: ChatBody) -> str | Answer:
         long = sum(message["role"] == "assistant" for message in body["messages"]) > 4
         return Answer("the context is too long", status=400) if long else imitating(body)
 
     learned = await run(ScriptedModel(short), tmp_path / "t.db", MANY)
     assert 0 < len(learned.prior.demonstrations) <= 4 or learned.prior.nearest == 4
-    rewards = {arm["source"]: arm["reward"] for arm in learned.race[0]["arms"]}
-    assert rewards["8 examples, draw 1"] < rewards["frozen"]
+    assert "8 examples, draw 1" not in {arm["source"] for arm in learned.race[0]["arms"]}
+    (said,) = (note for note in learned.notes if "8 examples, draw 1" in note)
+    assert "is left out, as all its rollouts failed" in said
+    assert "the context is too long" in said
 
 
 async def test_answers_that_the_reward_does_not_take_are_no_examples(tmp_path: Path) -> None:

@@ -20,12 +20,15 @@ from ..experiences.variants import (
 )
 from ..experiences.write import instructions, instructions_wanted
 from ..records import JSON, Demonstration, Group, Prior, Task, Variant
+from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
 from ..surfaces.chat import token_count
 from ..text import counted
 from .context import RunContext
 
 FROZEN = Variant().id
+_FEWEST_REFUSED = 3
+"""Rollouts of an arm, all failed by themselves, that are no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,21 @@ class Race:
     def look(self, groups: Sequence[Group]) -> None:
         """Take in the groups of a round: the shares of the next one follow how the arms stand."""
         self._groups += groups
+        self._leave_out_refused()
         if self.is_open:
             self._shares = shares(self._table(), self.racing)
+
+    def _leave_out_refused(self) -> None:
+        """Whoever only ever failed, as a prompt longer than the model's context does, leaves at once, and it is said."""
+        made = [one for group in self._groups for one in group.rollouts if one.variant in self.racing]
+        for name in self.racing:
+            own = [one for one in made if one.variant == name]
+            failed = len(own) >= _FEWEST_REFUSED and all(is_own_failure(one) for one in own)
+            if not failed or name == FROZEN or not self.is_open:
+                continue
+            self.racing = tuple(arm for arm in self.racing if arm != name)
+            source = self._arms[name].variant.source
+            self._context.notes.note(f"race: {source} is left out, as all its rollouts failed: {own[0].error}")
 
     def end_step(self, step: int, *, last: bool) -> Lap | None:
         """Let those leave that trail, but not after the last step; None where nothing races."""
