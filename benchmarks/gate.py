@@ -98,7 +98,7 @@ def simulate(name: str, draw: Draw, gates: list[Gate], runs: int) -> Row:
             decision, state = play(gate, arms, rng)
             if decision.verdict == "promote":
                 break
-        found = interval_over_tasks(state, seed)
+        found = interval_over_tasks(state)
         assert found is not None
         promoted, above = decision.verdict == "promote", found.low > 0
         row.runs += 1

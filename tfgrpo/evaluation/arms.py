@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..hashing import canonical
 from ..observer import Observer
 from ..records import JSON, Prior, Rollout, Task
-from ..rollouts.executor import Executor
+from ..rollouts.executor import Executor, is_own_failure, with_failure
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT
@@ -35,10 +35,12 @@ class Evaluation:
     """The one answer that would score best on these tasks, where answers repeat."""
     constant_mean: float | None
     lost_tasks: int
-    """Tasks left out of all arms, since some arm has no scored rollout at them."""
+    """Tasks left out of all arms: some arm's rollouts there were all lost to the upstream, or all arms' failed."""
     failed: int
-    """Rollouts without a reward."""
+    """Rollouts that ended in an error."""
     first_error: str | None
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Rollouts of each arm that failed by themselves, and have a reward of 0 for it."""
     rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
     """Every rollout of each arm, in order of task and sample."""
 
@@ -61,6 +63,7 @@ class Evaluation:
             "lost_tasks": self.lost_tasks,
             "failed": self.failed,
             "first_error": self.first_error,
+            "failures": dict(self.failures),
         }
 
 
@@ -71,18 +74,18 @@ async def compare_arms(
     reward: Reward,
     *,
     repeats: int,
-    seed: int,
     observer: Observer,
     clip: bool = False,
 ) -> Evaluation:
     """Run each arm `repeats` times over each task; both mappings name the same arms, the baseline first.
 
-    Raises InputError when no task can be compared, RewardError as `score` does with `clip`.
+    What fails by itself has the reward 0, on tasks that some rollout of some arm could be scored on. Raises InputError
+    when no task can be compared, RewardError as `score` does with `clip`.
     """
     observer.stage("evaluate", len(tasks) * repeats * len(priors))
 
     async def scored(arm: str, task: Task, sample: int) -> Rollout:
-        rollout = await score(reward, await executors[arm](task, priors[arm], 0, sample), clip=clip)
+        rollout = with_failure(await score(reward, await executors[arm](task, priors[arm], 0, sample), clip=clip))
         observer.landed(rollout)
         return rollout
 
@@ -96,21 +99,23 @@ async def compare_arms(
     if not shared.any():
         raise InputError(f"no task could be compared: {_first_error(rollouts) or 'no tasks'}")
     compared = [task for task, kept in zip(tasks, shared, strict=True) if kept]
-    found = _evaluation(by_arm, rewards[:, shared], int((~shared).sum()), seed)
+    found = _evaluation(by_arm, rewards[:, shared], int((~shared).sum()))
     constant = await best_constant(compared, reward, clip=clip)
     return replace(found, constant=constant[0], constant_mean=constant[1]) if constant else found
 
 
 def _rewards(by_arm: Mapping[str, Sequence[Rollout]], tasks: int, repeats: int) -> NDArray[np.float64]:
-    """The rewards of all arms, shape (arms, tasks, repeats), NaN for none."""
-    rewards = [rollout.reward for rollouts in by_arm.values() for rollout in rollouts]
-    filled = np.array([np.nan if reward is None else reward for reward in rewards], dtype=np.float64)
-    return filled.reshape(len(by_arm), tasks, repeats)
+    """The rewards of all arms, shape (arms, tasks, repeats), NaN for none; none at tasks where all arms failed."""
+    rollouts = [rollout for of_arm in by_arm.values() for rollout in of_arm]
+    rewards = [np.nan if rollout.reward is None else rollout.reward for rollout in rollouts]
+    shape = len(by_arm), tasks, repeats
+    filled = np.array(rewards, dtype=np.float64).reshape(shape)
+    answered = np.array([rollout.error is None for rollout in rollouts], dtype=bool).reshape(shape)
+    filled[:, ~answered.any(axis=(0, 2))] = np.nan
+    return filled
 
 
-def _evaluation(
-    by_arm: Mapping[str, tuple[Rollout, ...]], rewards: NDArray[np.float64], lost_tasks: int, seed: int
-) -> Evaluation:
+def _evaluation(by_arm: Mapping[str, tuple[Rollout, ...]], rewards: NDArray[np.float64], lost_tasks: int) -> Evaluation:
     """The figures of arms from their rewards on the tasks that all of them have, shape (arms, tasks, repeats)."""
     by_task = np.nanmean(rewards, axis=2)
     solved = (np.nanmax(rewards, axis=2) > 1 - FLAT).mean(axis=1)
@@ -120,12 +125,13 @@ def _evaluation(
         repeats=rewards.shape[2],
         means=dict(zip(by_arm, by_task.mean(axis=1).tolist(), strict=True)),
         pass_at_k=dict(zip(by_arm, solved.tolist(), strict=True)),
-        differences=_differences(tuple(by_arm), by_task, seed),
+        differences=_differences(tuple(by_arm), by_task),
         constant=None,
         constant_mean=None,
         lost_tasks=lost_tasks,
-        failed=sum(rollout.reward is None for rollout in rollouts),
+        failed=sum(rollout.error is not None for rollout in rollouts),
         first_error=_first_error(rollouts),
+        failures={arm: sum(map(is_own_failure, made)) for arm, made in by_arm.items()},
         rollouts=by_arm,
     )
 
@@ -134,11 +140,11 @@ def _first_error(rollouts: Sequence[Rollout]) -> str | None:
     return next((rollout.error for rollout in rollouts if rollout.error), None)
 
 
-def _differences(arms: Sequence[str], by_task: NDArray[np.float64], seed: int) -> dict[str, Difference]:
+def _differences(arms: Sequence[str], by_task: NDArray[np.float64]) -> dict[str, Difference]:
     """Every later arm less every earlier one, the last less the first at the head; by_task has shape (arms, tasks)."""
     pairs = sorted(combinations(range(len(arms)), 2), key=lambda pair: (-pair[1], pair[0]))
     return {
-        f"{arms[later]} - {arms[earlier]}": paired_difference(by_task[later] - by_task[earlier], seed)
+        f"{arms[later]} - {arms[earlier]}": paired_difference(by_task[later] - by_task[earlier])
         for earlier, later in pairs
     }
 

@@ -1,21 +1,22 @@
 """How much better one arm is than another on the same tasks, with an interval over tasks. Pure."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from math import cos, pi, sin, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-BOOTSTRAP = 10_000
-"""Resamples behind an interval."""
 FEWEST = 5
-"""Tasks; resampling fewer shows nothing about tasks like these, and no verdict may rest on it."""
-_BLOCK = 100
-"""Resamples that are drawn at once, so that memory stays small with thousands of tasks."""
+"""Tasks; fewer show nothing about tasks like these, and no verdict may rest on them."""
+_NEARLY_NORMAL = 2_000
+"""Degrees of freedom past which Student's t is taken for normal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean reward of one arm less that of another over the same tasks, with its 95% interval, tasks resampled."""
+    """Mean reward of one arm less that of another over the same tasks, with its interval over tasks like these."""
 
     mean: float
     low: float
@@ -26,10 +27,39 @@ class Difference:
     ties: int
 
 
-def paired_difference(by_task: NDArray[np.float64], seed: int) -> Difference:
-    """The mean of per-task differences, shape (tasks,), with a percentile bootstrap over tasks (Efron 1979)."""
-    rng, count = np.random.default_rng(seed), len(by_task)
-    blocks = [by_task[rng.integers(count, size=(_BLOCK, count))].mean(axis=1) for _ in range(BOOTSTRAP // _BLOCK)]
-    low, high = np.percentile(np.concatenate(blocks), [2.5, 97.5])
+def paired_difference(by_task: NDArray[np.float64], confidence: float = 0.95) -> Difference:
+    """The mean of per-task differences, shape (tasks,), with Student's t interval over the task means (Student 1908).
+
+    Each task counts as one, however often it was tried: that clusters by task. The interval stays within [-1, 1], which
+    is all of it for a single task. (A percentile bootstrap of 5 to 12 tasks covers 83 to 92% where it says 95%; this
+    one covers 93 to 97% from 5 tasks on, given a few rollouts a task: `benchmarks/gate.py`.)
+    """
+    count, mean = len(by_task), float(by_task.mean())
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
-    return Difference(float(by_task.mean()), float(low), float(high), wins, losses, len(by_task) - wins - losses)
+    low, high = -1.0, 1.0
+    if count > 1:
+        reach = student_quantile(0.5 + confidence / 2, count - 1) * float(by_task.std(ddof=1)) / sqrt(count)
+        low, high = max(low, mean - reach), min(high, mean + reach)
+    return Difference(mean, low, high, wins, losses, count - wins - losses)
+
+
+@lru_cache(maxsize=4_096)
+def student_quantile(chance: float, freedom: int) -> float:
+    """The value that Student's t with that many degrees of freedom stays below with a chance above 1/2."""
+    if freedom > _NEARLY_NORMAL:
+        return NormalDist().inv_cdf(chance)
+    low, high = 0.0, pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 2 * chance - 1 else (low, middle)
+    return sin(low) / cos(low) * sqrt(freedom)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """P(|t| < tan(angle) sqrt(freedom)): the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    square, odd = cos(angle) ** 2, freedom % 2
+    total, term = 0.0, cos(angle) if odd else 1.0
+    for k in range(odd, freedom - odd, 2):
+        total += term
+        term *= square * (k + 1) / (k + 2)
+    return 2 / pi * (angle + sin(angle) * total) if odd else sin(angle) * total

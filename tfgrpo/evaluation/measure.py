@@ -109,7 +109,6 @@ async def _compared(
             wanted.tasks,
             wanted.reward,
             repeats=wanted.repeats,
-            seed=wanted.seed,
             observer=observer,
             clip=wanted.settings.clip_rewards,
         )

@@ -90,7 +90,7 @@ class TrialInProgress:
 
     def outcome(self, decision: GateDecision) -> TrialOutcome:
         """The verdict with its figures."""
-        state, found = self._state, interval_over_tasks(self._state, self._candidacy.seed)
+        state, found = self._state, interval_over_tasks(self._state)
         return TrialOutcome(
             "promoted" if decision.verdict == "promote" else "rejected",
             decision.reason + _interval_in_words(found),

@@ -37,9 +37,9 @@ def judge(gate: Gate, state: GateState) -> GateDecision:
     return GateDecision("reject", f"not promoted: {why} {claim} ({figures}); {enough(gate, state)}")
 
 
-def interval_over_tasks(state: GateState, seed: int = 0) -> Difference | None:
-    """The mean effect with its 95% interval over tasks like these, to stand beside a verdict; None without a pair."""
-    return paired_difference(state.differences, seed) if any(state.pairs) else None
+def interval_over_tasks(state: GateState, confidence: float = 0.95) -> Difference | None:
+    """The mean effect with its interval over tasks like these, to stand beside a verdict; None without a pair."""
+    return paired_difference(state.differences, confidence) if any(state.pairs) else None
 
 
 def _within_reach(gate: Gate, state: GateState) -> bool:

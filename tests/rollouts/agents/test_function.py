@@ -7,8 +7,9 @@ from tfgrpo.records import (
     message_text,
 )
 from tfgrpo.rollouts.agents import FunctionAgent
+from tfgrpo.rollouts.executor import is_own_failure
 from tfgrpo.settings import Settings
-from tfgrpo.testing import ScriptedModel
+from tfgrpo.testing import Answer, ScriptedModel
 
 
 @pytest.mark.parametrize("name", ["route", "route_async"])
@@ -42,3 +43,15 @@ async def test_a_function_that_fails_is_a_rollout_with_an_error(name: str, error
 
 async def test_an_answer_may_be_json() -> None:
     assert (await rolled(FunctionAgent("tests.own_agents:returns_object"), always())).text == '{"label":"billing"}'
+
+
+async def test_an_agent_that_breaks_down_over_an_outage_is_not_to_blame_for_it() -> None:
+    """The upstream's failure stands first, so it is told from the agent's own."""
+    lost = await rolled(
+        FunctionAgent("tests.own_agents:route"),
+        ScriptedModel(lambda _: Answer("busy", status=503)),
+        Settings(call_retries=0),
+    )
+    assert (lost.error or "").startswith("fake answered 503: busy; the agent failed: ")
+    assert not is_own_failure(lost)
+    assert is_own_failure(await rolled(FunctionAgent("tests.own_agents:crashes"), always()))

@@ -30,5 +30,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.failed:
         failed, lost = counted(result.failed, "rollout"), counted(result.lost_tasks, "task")
-        lines.append(f"{failed} failed, {lost} left out: {printable(result.first_error)}")
+        own = ", ".join(f"{arm} {count}" for arm, count in result.failures.items() if count)
+        zero = f" (a reward of 0 for what failed by itself: {own})" if own else ""
+        lines.append(f"{failed} failed{zero}, {lost} left out: {printable(result.first_error)}")
     return lines
