@@ -49,7 +49,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "store": (
         "path", "writer", "checksums", "migrations", "rows", "file", "probes", "keys", "runs", "trials", "experiences",
-         "lineage", "check", "__init__", "__main__",
+         "lineage", "inferences", "check", "__init__", "__main__",
     ),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "versions", "serving", "youtu", "portable", "parse",

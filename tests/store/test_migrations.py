@@ -33,7 +33,7 @@ from tfgrpo.records import (
     Usage,
     Variant,
 )
-from tfgrpo.store import AccessKey, ExperienceStatus, KeySpending, Store
+from tfgrpo.store import AccessKey, ExperienceStatus, Feedback, Inference, KeySpending, Store
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
 from tfgrpo.store.path import APPLICATION_ID
 from tfgrpo.trials import GateTrial, Pass, TrialOutcome
@@ -53,6 +53,8 @@ SHOWN = (Demonstration("What is 1 + 1?", "2", "task_1"), Demonstration(({"role":
 FROZEN_MODEL, VARIANT = Variant(source="frozen"), Variant("Count.", SHOWN, 1, "1 nearest")
 PROMPTING = Prior(instruction="Count.", demonstrations=SHOWN, nearest=1)
 ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
+CALL = Inference("inf_1", "math", PRIOR.id, "ungated", "chat", "m", 200, 0.5, '{"model": "m"}', "{}")
+WORTH = Feedback("inf_1", "math", PRIOR.id, "ungated", 0.5, "half right")
 ACCESS_KEY = AccessKey("1", "digest", "anna", "math", max_calls=5)
 URL, BACKEND = "http://127.0.0.1:8080/v1", Backend(logit_bias="rejected", tokenizer="tokenizer_1")
 PASS = Pass(1, 0.2, {TASK.id: (1.0, None)}, 0.0)
@@ -82,6 +84,8 @@ def populate(store: Store) -> None:
     store.add_key(ACCESS_KEY)
     store.add_spending({ACCESS_KEY.id: KeySpending(2, 30)})
     store.revoke_key(ACCESS_KEY.id)
+    store.add_calls_in_use([CALL], [WORTH])
+    store.add_share("math", PROMPTING.id, 0.1)
 
 
 def check(store: Store) -> None:

@@ -6,6 +6,7 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 
 from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
+from .inferences import Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
 from .path import default_store_path
@@ -18,6 +19,8 @@ __all__ = [
     "AccessKey",
     "ExperienceHistory",
     "ExperienceStatus",
+    "Feedback",
+    "Inference",
     "KeySpending",
     "LineageEntry",
     "Namespace",
@@ -28,5 +31,15 @@ __all__ = [
 ]
 
 
-class Store(RunStore, ExperienceStore, VariantStore, LineageStore, TrialStore, ProbeStore, KeyStore, CheckedStore):
+class Store(
+    RunStore,
+    ExperienceStore,
+    VariantStore,
+    LineageStore,
+    TrialStore,
+    ProbeStore,
+    KeyStore,
+    InferenceStore,
+    CheckedStore,
+):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""
