@@ -42,7 +42,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
     "rollouts/rewards": ("__init__", "numbers", "reward", "matchers", "verified", "built_in"),
-    "token_prior": ("__init__", "policy", "gradient", "choice", "path", "log_odds", "estimators"),
+    "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "admission", "embedding",
         "regression", "credit", "joint", "library", "variants", "write", "race",
