@@ -7,7 +7,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: demo test check lowest format docs clean
+.PHONY: demo test check coverage lowest format docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/tfgrpo demo
@@ -16,13 +16,17 @@ test: .venv/dev.stamp
 	$(BIN)/tfgrpo local pull
 	$(MAKE) check
 
-# Format, lint, types, docs drift, tests with branch coverage; the wheel's contents are a test.
+# Format, lint, types, docs drift, tests; the wheel's contents are a test.
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cog --check -I . $(DOCS)
 	$(BIN)/python -m compileall -q tfgrpo benchmarks  # tests start many processes, and some machines keep no bytecode
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# The tests once more, with branch coverage: it takes twice as long.
+coverage: .venv/dev.stamp
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --fail-under 90
 

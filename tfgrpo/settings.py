@@ -69,8 +69,9 @@ class Settings:
     """Show the distiller the tasks' answers; off, what all rollouts failed at teaches it nothing."""
     review: bool = False
     """What is admitted waits for a person instead of going on trial."""
-    prior_tokens: int = 1_000
-    """Cap on the rendered experiences, in tokens."""
+    prior_tokens: int = 4_000
+    """Cap on what a prior says in a prompt, in tokens; of ways that do equally well the cheapest wins, so most say less.
+    At 1,000 sixteen examples of 60 words did not fit, which everybody can paste into a prompt."""
     trial_inclusion: float = 0.5
     """Share of rollouts that are shown an experience on trial."""
     kept_exclusion: float = 0.1
@@ -112,6 +113,8 @@ class Settings:
 
     stop_hopeless: bool = True
     """Stop after the first step where no rollout earned anything, and say why that may be."""
+    stop_when_flat: bool = False
+    """Stop after the step from which twice the rollouts are unlikely to gain two points (`tfgrpo forecast`)."""
     concurrency: int = 16
     """Calls in flight at once."""
     call_retries: int = 5
@@ -135,7 +138,7 @@ class Settings:
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast, or when to stop, are left out."""
-        speed = {"stop_hopeless", "concurrency", "call_retries", "call_timeout", "agent_timeout"}
+        speed = {"stop_hopeless", "stop_when_flat", "concurrency", "call_retries", "call_timeout", "agent_timeout"}
         return {name: value for name, value in asdict(self).items() if name not in speed}
 
 

@@ -9,12 +9,15 @@ import pytest
 from tests.gate.test_promote import PLAN, policy, run, states, trial
 from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
 from tfgrpo.errors import BudgetEnded
+from tfgrpo.experiences.variants import example
 from tfgrpo.learning.cost import cost
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.records import Task
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
+from tfgrpo.surfaces.chat import token_estimate
+from tfgrpo.surfaces.turns import demonstration_tokens
 from tfgrpo.testing import ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send
 
 STEP = SMALL.group_size * len(TASKS)
@@ -177,8 +180,11 @@ async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_o
 
 def test_the_estimate_counts_what_a_prior_adds_to_each_prompt() -> None:
     bare = replace(PLAN, settings=replace(SMALL, race=False, experiences=False))
-    raced = replace(PLAN, settings=replace(SMALL, race=True, experiences=False, prior_tokens=700))
+    raced = replace(PLAN, settings=replace(SMALL, race=True, experiences=False))
+    tight = replace(raced, settings=replace(raced.settings, prior_tokens=70))
     silent = replace(raced, settings=replace(raced.settings, demonstrations=False))
     calls_made = cost(raced).rollouts.calls + cost(raced).gating.calls
-    assert cost(raced).total.tokens - cost(bare).total.tokens == 700 * calls_made
+    all_shown = sum(demonstration_tokens(one, token_estimate) for task in PLAN.tasks if (one := example(task)))
+    assert cost(raced).total.tokens - cost(bare).total.tokens == all_shown * calls_made
+    assert cost(tight).total.tokens - cost(bare).total.tokens == 70 * calls_made
     assert cost(silent).total == cost(bare).total

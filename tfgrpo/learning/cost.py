@@ -12,6 +12,7 @@ from math import ceil
 
 from ..experiences.distil import COMPARED
 from ..experiences.embedding import TEXTS_A_CALL
+from ..experiences.variants import example
 from ..experiences.write import PAIRS_CHARS, SHOWN_CHARS, instructions_wanted, texts_wanted
 from ..gate.e_process import Gate
 from ..gate.power import POWER, smallest_effect, tasks_needed
@@ -20,6 +21,7 @@ from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
+from ..surfaces.turns import demonstration_tokens
 from ..text import WORD_CHARS, counted
 from .plan import Plan
 
@@ -81,7 +83,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     distilled = settings.steps * min(
         len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
     )
-    shown = _prior_tokens(settings)
+    shown = _shown_tokens(plan)
     rollouts = _usage(frame, tasks, each, answer, shown)
     distilling = _distilling(plan, distilled, answer) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
@@ -139,9 +141,22 @@ def _gate(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> Gate
     return Gate(tasks, passes, settings.gate_alpha, number) if tasks and passes else None
 
 
-def _prior_tokens(settings: Settings) -> int:
-    """What a prior adds to each prompt at most; nothing where none of what is learned is read by the model."""
-    return settings.prior_tokens if settings.experiences or (settings.race and settings.demonstrations) else 0
+def _shown_tokens(plan: Plan) -> int:
+    """What a prior adds to each prompt at most: all tasks as examples, and as many experiences as can be on trial."""
+    settings = plan.settings
+    shows = settings.race and settings.demonstrations
+    examples = [one for task in plan.tasks if (one := example(task))] if shows else []
+    shown = sum(demonstration_tokens(one, token_estimate) for one in examples)
+    return min(settings.prior_tokens, _experience_tokens(settings) + shown)
+
+
+def _experience_tokens(settings: Settings) -> int:
+    """What experiences take of a prompt at most; `paper` knows no other limit than the prior's."""
+    if not settings.experiences:
+        return 0
+    each = token_estimate("x" * WORD_CHARS * settings.experience_words)
+    most = settings.prior_tokens
+    return most if settings.recipe == "paper" else min(most, settings.trial_experiences * each)
 
 
 def _usage(frame: Frame, tasks: tuple[Task, ...], each: int, answer: int, shown: int) -> Usage:
@@ -157,7 +172,7 @@ def _distilling(plan: Plan, groups: int, answer: int) -> Usage:
     compared = min(settings.group_size, settings.group_size if settings.recipe == "paper" else COMPARED)
     longest = token_estimate("x" * settings.summary_chars)
     task = min(2 * longest, max((token_estimate(one.prompt) for one in plan.tasks), default=0))
-    context = INSTRUCTION_TOKENS + task + settings.prior_tokens + compared * min(answer, longest)
+    context = INSTRUCTION_TOKENS + task + _experience_tokens(settings) + compared * min(answer, longest)
     calls = groups + settings.steps
     summaries = groups * settings.group_size if settings.recipe == "paper" else 0
     summed = INSTRUCTION_TOKENS + task + answer

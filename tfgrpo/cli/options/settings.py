@@ -54,8 +54,8 @@ part_options = together(
     _rare(
         "--prior-tokens",
         type=int,
-        help="Most tokens of experiences to show, counted with the model's tokenizer where it is at hand."
-        "  [default: 1000]",
+        help="Most tokens that a prior may add to a prompt, counted with the model's tokenizer where it is at hand."
+        "  [default: 4000]",
     ),
     _rare("--no-rest-tasks", is_flag=True, help="Visit tasks that are always solved, or never, at every step too."),
     _rare(
@@ -65,6 +65,7 @@ part_options = together(
         "  [default: length costs nothing]",
     ),
     _rare("--no-stop-hopeless", is_flag=True, help="Go on where no rollout of the first step earned anything."),
+    _rare("--stop-when-flat", is_flag=True, help="Stop after the step from which more rollouts are unlikely to pay."),
     _rare("--review", is_flag=True, help="Hold every proposal for a person instead of trying it."),
 )
 """The parts of the method, on or off, and their bounds."""
