@@ -28,11 +28,14 @@ FLOW = (
 ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
-        "__init__", "families", "backends", "prices", "budget", "refusals", "failures", "connection", "tokenizer",
+        "__init__", "families", "backends", "templates", "prices", "budget", "refusals", "failures", "connection", "tokenizer",
         "replies", "journal", "upstream", "events", "local", "endpoints",
     ),
     "model/local": ("child", "model", "server", "__init__"),
-    "surfaces": ("__init__", "nearest", "turns", "chat", "http"),
+    "surfaces": (
+        "__init__", "nearest", "turns", "parts", "surface", "chat", "examples", "responses", "messages", "completions",
+        "decisions", "routes", "http", "refused",
+    ),
     "tasks": ("__init__", "gym", "read", "split"),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (

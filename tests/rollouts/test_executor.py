@@ -122,7 +122,8 @@ async def test_a_rollout_holds_the_whole_trajectory_and_what_it_was_shown() -> N
     model = ScriptedModel(SimulatedPolicy(("billing",), lambda prompt: [0.0]))
     rollout = await executor(model, top_logprobs=1)(TASK, PRIOR, 3, 2)
     assert rollout.messages == (*model.requests[0]["messages"], {"role": "assistant", "content": "billing"})
-    assert "Answer with one word." in rollout.messages[1]["content"]
+    assert rollout.messages[0]["content"].startswith("Route it.\n\n")
+    assert "Answer with one word." in rollout.messages[0]["content"]
     assert rollout.included == tuple(experience.id for experience in PRIOR.experiences)
     assert (rollout.task, rollout.step, rollout.sample, rollout.prior) == (TASK, 3, 2, PRIOR.id)
     assert (rollout.text, rollout.finish_reason, rollout.error, rollout.reward) == ("billing", "stop", None, None)

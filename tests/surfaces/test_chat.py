@@ -1,6 +1,7 @@
 """What adding a prior to a request may and may not change."""
 
 import copy
+import json
 import math
 
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.records import JSON, Demonstration, Experience, Frame, Prior, Snapshot, TokenBias
-from tfgrpo.surfaces.chat import merge_bias, prior_for, prior_text, render_experiences, token_estimate, with_prior
+from tfgrpo.surfaces.chat import (
+    is_system,
+    merge_bias,
+    prior_for,
+    prior_text,
+    render_experiences,
+    token_estimate,
+    with_prior,
+)
+from tfgrpo.surfaces.surface import Manner
 from tfgrpo.surfaces.turns import shown_demonstrations, turns
 
 EXPERIENCES = (Experience("Answer with one word."), Experience("Use {{braces}} and \\frac{1}{2} as they are."))
@@ -47,20 +57,33 @@ def test_a_body_of_any_kind_is_neither_altered_nor_a_crash(body: dict[str, JSON]
 
 
 @given(st.lists(messages_of_any_kind, min_size=1, max_size=5), priors)
-def test_the_callers_messages_stay_and_ours_comes_after_the_leading_system_ones(
-    messages: list[JSON], prior: Prior
-) -> None:
+def test_the_callers_messages_stay_and_one_system_message_says_more(messages: list[JSON], prior: Prior) -> None:
     before = copy.deepcopy(messages)
     sent = list(with_prior({"messages": messages}, prior)["messages"])
     assert messages == before
-    roles = [entry.get("role") if isinstance(entry, dict) else None for entry in messages]
-    lead = next((place for place, role in enumerate(roles) if role not in ("system", "developer")), len(roles))
+    lead = next((place for place, message in enumerate(messages) if not is_system(message)), len(messages))
+    ours = 0
     if text := prior_text(prior):
-        assert sent.pop(lead) == {"role": roles[lead - 1] if lead else "system", "content": text}
+        own = messages[lead - 1].get("content") if lead else None
+        joins = lead and (own is None or isinstance(own, str) or _are_objects(own))
+        ours = 0 if joins else 1
+        assert sent[: max(0, lead - 1)] == before[: max(0, lead - 1)]
+        last = sent[lead - 1 + ours]
+        if not joins:
+            assert last == {"role": before[lead - 1]["role"] if lead else "system", "content": text}
+        elif isinstance(own, list):
+            assert [part for part in last["content"] if part != {"type": "text", "text": text}] == [
+                part for part in own if part != {"type": "text", "text": text}
+            ]
+        else:
+            assert last == {**before[lead - 1], "content": f"{own}\n\n{text}" if own else text}
     shown = [turn for entry in shown_demonstrations(prior, messages) for turn in turns(entry)]
-    assert sent[lead : lead + len(shown)] == shown
-    del sent[lead : lead + len(shown)]
-    assert sent == before
+    assert sent[lead + ours : lead + ours + len(shown)] == shown
+    assert sent[lead + ours + len(shown) :] == before[lead:]
+
+
+def _are_objects(value: JSON) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
 @given(biases, biases)
@@ -84,27 +107,62 @@ def test_the_same_version_is_the_same_text(prior: Prior) -> None:
     assert with_prior({"messages": [ASKED]}, again) == with_prior({"messages": [ASKED]}, prior)
 
 
+SAID = render_experiences(EXPERIENCES)
+LATE = {"role": "system", "content": "late"}
+PART: dict[str, JSON] = {"type": "text", "text": "s"}
+KEPT: dict[str, JSON] = {**PART, "prompt_cache_breakpoint": {"mode": "explicit"}}
+OURS: dict[str, JSON] = {"type": "text", "text": SAID}
+
+
 @pytest.mark.parametrize(
-    ("messages", "place", "role"),
+    ("messages", "expected"),
     [
-        ([ASKED], 0, "system"),
-        ((ASKED,), 0, "system"),
-        ([{"role": "system", "content": "s"}, ASKED], 1, "system"),
-        ([{"role": "developer", "content": "s"}, ASKED], 1, "developer"),
-        ([{"role": "system", "content": "s"}, {"role": "developer", "content": "d"}, ASKED], 2, "developer"),
-        ([{"role": "system", "content": [{"type": "text", "text": "s"}]}, ASKED], 1, "system"),
-        ([ASKED, {"role": "system", "content": "late"}], 0, "system"),
-        ([None, ASKED], 0, "system"),
-        (["text", {"role": "system"}], 0, "system"),
-        ([{"role": ["system"]}], 0, "system"),
+        ([ASKED], [{"role": "system", "content": SAID}, ASKED]),
+        ((ASKED,), [{"role": "system", "content": SAID}, ASKED]),
+        (
+            [{"role": "system", "content": "s", "name": "n"}, ASKED],
+            [{"role": "system", "content": f"s\n\n{SAID}", "name": "n"}, ASKED],
+        ),
+        ([{"role": "developer", "content": " s "}], [{"role": "developer", "content": f" s \n\n{SAID}"}]),
+        (
+            [{"role": "system", "content": "s"}, {"role": "developer", "content": "d"}, ASKED],
+            [{"role": "system", "content": "s"}, {"role": "developer", "content": f"d\n\n{SAID}"}, ASKED],
+        ),
+        ([{"role": "system", "content": [PART]}], [{"role": "system", "content": [PART, OURS]}]),
+        ([{"role": "system", "content": [PART, KEPT]}], [{"role": "system", "content": [PART, OURS, KEPT]}]),
+        ([{"role": "system", "content": 3}], [{"role": "system", "content": 3}, {"role": "system", "content": SAID}]),
+        ([{"role": "system"}, ASKED], [{"role": "system", "content": SAID}, ASKED]),
+        ([ASKED, LATE], [{"role": "system", "content": SAID}, ASKED, LATE]),
+        ([None, ASKED], [{"role": "system", "content": SAID}, None, ASKED]),
+        ([{"role": ["system"]}], [{"role": "system", "content": SAID}, {"role": ["system"]}]),
     ],
 )
-def test_the_experiences_have_a_message_of_their_own(messages: list[JSON], place: int, role: str) -> None:
-    sent = with_prior({"messages": messages}, PRIOR)["messages"]
-    assert [entry for number, entry in enumerate(sent) if number != place] == list(messages)
-    assert sent[place]["role"] == role
-    for experience in EXPERIENCES:
-        assert f"- {experience.text}" in sent[place]["content"]
+def test_the_experiences_go_to_the_end_of_the_last_leading_system_message(
+    messages: list[JSON], expected: list[JSON]
+) -> None:
+    assert with_prior({"messages": messages}, PRIOR)["messages"] == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([ASKED], [{"role": "user", "content": f"{SAID}\n\n{ASKED['content']}"}]),
+        ([{"role": "user", "content": [PART]}], [{"role": "user", "content": [OURS, PART]}]),
+        (
+            [{"role": "assistant", "content": "a"}],
+            [{"role": "user", "content": SAID}, {"role": "assistant", "content": "a"}],
+        ),
+        ([{"role": "system", "content": "s"}, ASKED], [{"role": "system", "content": f"s\n\n{SAID}"}, ASKED]),
+    ],
+)
+def test_where_there_is_no_system_role_the_first_user_says_them(messages: list[JSON], expected: list[JSON]) -> None:
+    assert with_prior({"messages": messages}, PRIOR, Manner(system_role=False))["messages"] == expected
+
+
+def test_where_there_is_no_system_role_the_first_example_begins_with_what_is_the_same_in_every_call() -> None:
+    prior = Prior(instruction="Be brief.", demonstrations=(Demonstration("a", "b"),))
+    sent = with_prior({"messages": [ASKED]}, prior, Manner(system_role=False))["messages"]
+    assert sent == [{"role": "user", "content": "Be brief.\n\na"}, {"role": "assistant", "content": "b"}, ASKED]
 
 
 def test_the_instruction_comes_first_then_the_experiences_then_the_demonstrations() -> None:
@@ -113,8 +171,7 @@ def test_the_instruction_comes_first_then_the_experiences_then_the_demonstration
     system = {"role": "system", "content": "s"}
     sent = with_prior({"messages": [system, ASKED]}, prior)["messages"]
     assert sent == [
-        system,
-        {"role": "system", "content": f"Be brief.\n\n{render_experiences(EXPERIENCES)}"},
+        {"role": "system", "content": f"s\n\nBe brief.\n\n{SAID}"},
         {"role": "user", "content": "한 단어로?"},
         {"role": "assistant", "content": "네"},
         {"role": "user", "content": "كلمة واحدة؟"},
@@ -143,7 +200,7 @@ def test_what_is_no_chat_request_is_returned_as_it_is(messages: JSON) -> None:
 def test_each_part_of_a_prior_can_be_had_without_the_other() -> None:
     body = {"messages": [ASKED]}
     assert with_prior(body, Prior()) == body
-    assert with_prior(body, PRIOR, biased=False).keys() == {"messages"}
+    assert with_prior(body, PRIOR, Manner(biased=False)).keys() == {"messages"}
     assert with_prior(body, Prior(biases=BIASES)) == {"messages": [ASKED], "logit_bias": {"1": 2.0, "2": -1.5}}
 
 
@@ -159,6 +216,16 @@ def test_only_the_strongest_biases_fill_the_room_that_the_caller_leaves() -> Non
     full = {str(token): 1.0 for token in range(305)}
     assert merge_bias(full, learned) == full
     assert merge_bias(None, learned)["903"] == 100.0
+
+
+def test_whole_numbers_are_written_as_such_and_others_where_they_are_taken() -> None:
+    learned = {"1": 2.0, "2": -1.5, "3": 0.4, "4": 2.6, "5": math.inf}
+    as_learned = merge_bias({"9": 1.0}, learned)
+    assert json.dumps(as_learned) == '{"9": 1.0, "1": 2, "2": -1.5, "3": 0.4, "4": 2.6, "5": 100}'
+    whole = merge_bias({"9": 1.0}, learned, whole=True)
+    assert json.dumps(whole) == '{"9": 1.0, "1": 2, "2": -2, "4": 3, "5": 100}'
+    body = {"messages": [ASKED]}
+    assert with_prior(body, Prior(biases=BIASES), Manner(whole=True))["logit_bias"] == {"1": 2, "2": -2}
 
 
 def test_a_token_prior_goes_only_to_the_model_that_it_was_learned_on() -> None:

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.live import BODY, MODEL, OTHER, PRIOR, TEXT, sdk_json
-from tfgrpo.records import Demonstration, Frame, Prior, Snapshot
-from tfgrpo.surfaces.http import PRIOR_HEADER, rewrite, takes_prior
+from tfgrpo.records import Backend, Demonstration, Frame, Prior, Snapshot
+from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, rewrite, why_not
 
 SNAPSHOT = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
 
 TOKENS_ONLY = Snapshot("default", Prior(biases=PRIOR.biases), "live", Frame(model=MODEL))
+
+TEXT_ONLY = Snapshot("default", OTHER, "live", Frame(model=MODEL))
 
 NOTHING = Snapshot("default", Prior(), "live", Frame(model=MODEL))
 
@@ -58,7 +60,8 @@ def test_a_way_to_prompt_that_was_learned_on_another_family_is_told(prior: Prior
 def test_what_the_sdk_wrote_is_sent_again_to_the_byte() -> None:
     messages = [{"role": "system", "content": "a\u2028b"}, {"role": "user", "content": 'é "☃" \\ \n'}]
     sent = rewrite(sdk_json({**BODY, "messages": messages}), SNAPSHOT).content or b""
-    assert all(sdk_json(message) in sent for message in messages)
+    assert sdk_json(messages[1]) in sent
+    assert sdk_json(messages[0]["content"])[:-1] in sent
 
 
 json_values = st.recursive(
@@ -80,9 +83,14 @@ messages_lists = st.lists(
 def test_the_callers_values_survive_in_order(messages: list[dict[str, object]], more: dict[str, object]) -> None:
     body = {"model": MODEL, **more, "messages": messages}
     sent = json.loads(rewrite(json.dumps(body).encode(), SNAPSHOT).content or b"")
-    ours = [place for place, message in enumerate(sent["messages"]) if TEXT in str(message["content"])]
-    assert len(ours) == 1
-    del sent["messages"][ours[0]], sent["logit_bias"]
+    assert json.dumps(sent).count(json.dumps(TEXT)[1:-1]) == 1
+    ours = next(place for place, message in enumerate(sent["messages"]) if TEXT in json.dumps(message["content"]))
+    if len(sent["messages"]) > len(messages):
+        del sent["messages"][ours]
+    else:
+        assert sent["messages"][ours]["role"] == messages[ours]["role"]
+        sent["messages"][ours] = messages[ours]
+    del sent["logit_bias"]
     assert sent == body
 
 
@@ -154,21 +162,110 @@ def test_what_is_no_chat_request_is_left_to_the_upstream(body: bytes) -> None:
     assert rewrite(body, SNAPSHOT).content is None
 
 
+NONE, OF_ANOTHER = {PRIOR_HEADER: " None"}, {PRIOR_HEADER: "prior_1"}
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "taken"),
+    ("method", "path", "headers", "reason"),
     [
-        ("POST", "/v1/chat/completions", set(), True),
-        ("POST", "/openai/deployments/x/chat/completions", set(), True),
-        ("POST", "/chat/completions/", {"content-type"}, True),
-        ("GET", "/v1/chat/completions", set(), False),
-        ("POST", "/v1/chat/completions/id", set(), False),
-        ("POST", "/v1/embeddings", set(), False),
-        ("POST", "/v1/chat/completions", {PRIOR_HEADER}, False),
-        ("POST", "/v1/chat/completions", {"x-amz-date"}, False),
-        ("POST", "/v1/chat/completions", {"content-digest"}, False),
+        ("POST", "/v1/chat/completions", {}, None),
+        ("POST", "/openai/deployments/x/chat/completions", {"content-type": "application/json"}, None),
+        ("POST", "/chat/completions/", {}, None),
+        ("POST", "/v1/responses", {}, None),
+        ("POST", "/openai/v1/responses?api-version=preview", {}, None),
+        ("POST", "/v1/messages", {}, None),
+        ("POST", "/prefix/v1/completions", {}, None),
+        ("POST", "/v1/decisions", {}, None),
+        ("GET", "/v1/chat/completions", {}, "route"),
+        ("POST", "/v1/chat/completions/id", {}, "route"),
+        ("POST", "/v1/responses/resp_1/cancel", {}, "route"),
+        ("POST", "/v1/responses/input_tokens", {}, "route"),
+        ("POST", "/v1/messages/count_tokens", {}, "route"),
+        ("POST", "/v1/threads/thread_1/messages", {}, "route"),
+        ("POST", "/v1/mycompletions", {}, "route"),
+        ("POST", "/v1/embeddings", NONE, "route"),
+        ("POST", "/v1/chat/completions", NONE, "disabled"),
+        ("POST", "/v1/chat/completions", OF_ANOTHER, "marked"),
+        ("POST", "/v1/responses", {"x-amz-date": "now"}, "signed"),
+        ("POST", "/v1/chat/completions", {"content-digest": "x"}, "signed"),
     ],
 )
-def test_only_unmarked_unsealed_chat_completions_take_a_prior(
-    method: str, path: str, headers: set[str], taken: bool
+def test_every_surface_takes_a_prior_and_what_does_not_has_a_reason(
+    method: str, path: str, headers: dict[str, str], reason: str | None
 ) -> None:
-    assert takes_prior(method, path, headers) is taken
+    assert why_not(method, path, headers) == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "snapshot", "path", "reason", "left_out"),
+    [
+        (BODY, None, "/v1/chat/completions", "no live prior", None),
+        (BODY, NOTHING, "/v1/chat/completions", "empty", None),
+        (BODY, TOKENS_ONLY, "/v1/chat/completions", None, None),
+        ({**BODY, "model": "else"}, TOKENS_ONLY, "/v1/chat/completions", "other-model", "other-model"),
+        ({"model": MODEL, "input": "hi"}, TOKENS_ONLY, "/v1/responses", "surface", "surface"),
+        ({"model": MODEL, "input": "hi"}, SNAPSHOT, "/v1/responses", None, "surface"),
+        ({"model": MODEL, "prompt": "hi"}, SNAPSHOT, "/v1/completions", None, None),
+        ({"model": "else", "prompt": "hi"}, SNAPSHOT, "/v1/completions", "other-model", "other-model"),
+        ({"model": MODEL, "prompt": "hi"}, TEXT_ONLY, "/v1/completions", "surface", None),
+        ({"model": MODEL, "input": {}}, SNAPSHOT, "/v1/responses", "shape", None),
+        (BODY, SNAPSHOT, "/v1/embeddings", "route", None),
+    ],
+)
+def test_what_went_in_is_told_and_why_not_where_nothing_did(
+    body: dict[str, Any], snapshot: Snapshot | None, path: str, reason: str | None, left_out: str | None
+) -> None:
+    rewritten = rewrite(sdk_json(body), snapshot, path=path)
+    assert (rewritten.reason, rewritten.left_out) == (reason, left_out)
+    assert (rewritten.content is None) == (rewritten.given is None) == (reason is not None)
+    told = {PRIOR_HEADER: rewritten.prior if reason is None else "none"}
+    told |= {REASON_HEADER: reason} if reason else {}
+    told |= {TOKEN_PRIOR_HEADER: left_out} if left_out else {}
+    assert rewritten.marks == told
+    assert rewritten.marks_beside({}) == told
+    assert rewritten.marks_beside({PRIOR_HEADER: "prior_1"}) == (told if reason is None else {})
+
+
+def test_no_json_is_told_from_another_shape() -> None:
+    assert [rewrite(body, SNAPSHOT).reason for body in (b"no JSON", b"[" * 100_000, b"{}", b"[]")] == [
+        "not-json",
+        "not-json",
+        "shape",
+        "shape",
+    ]
+
+
+def test_a_path_of_azure_names_the_model_where_the_body_does_not() -> None:
+    path = f"/openai/deployments/{MODEL}/chat/completions?api-version=2026-01-01"
+    sent = rewrite(sdk_json({"messages": BODY["messages"]}), SNAPSHOT, path=path)
+    assert (sent.model, sent.left_out) == (MODEL, None)
+    assert json.loads(sent.content or b"")["logit_bias"]
+
+
+@pytest.mark.parametrize(
+    ("host", "backend", "expected"),
+    [
+        ("127.0.0.1", None, 1.5),
+        ("api.openai.com", None, 2),
+        ("eu.api.openai.com", None, 2),
+        ("mine.openai.azure.com", None, 2),
+        ("notopenai.com", None, 1.5),
+        ("127.0.0.1", Backend(fractional=False), 2),
+        ("api.openai.com", Backend(fractional=True), 1.5),
+    ],
+)
+def test_biases_are_whole_numbers_where_no_others_are_taken(
+    host: str, backend: Backend | None, expected: float
+) -> None:
+    sent = rewrite(sdk_json(BODY), SNAPSHOT, backends={MODEL: backend} if backend else {}, host=host)
+    assert f'"7":{expected}' in (sent.content or b"").decode()
+
+
+def test_where_there_is_no_system_role_the_first_user_says_the_prior() -> None:
+    sent = rewrite(sdk_json(BODY), SNAPSHOT, backends={MODEL: Backend(system_role="rejected")}).content or b""
+    assert [message["role"] for message in json.loads(sent)["messages"]] == ["user"]
+
+
+def test_a_prior_that_is_suspended_does_not_go_in() -> None:
+    sent = rewrite(sdk_json(BODY), SNAPSHOT, suspended=lambda *where: where == (MODEL, "chat", PRIOR.id))
+    assert (sent.content, sent.reason) == (None, "suspended")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.surfaces.test_nearest import ARABIC, CODE, KOREAN
 from tfgrpo.records import Demonstration, Message, Prior, Task
 from tfgrpo.surfaces.chat import prior_tokens, token_estimate, with_prior
+from tfgrpo.surfaces.surface import Manner
 from tfgrpo.surfaces.turns import (
     TURN_TOKENS,
     demonstration_tokens,
@@ -117,7 +118,7 @@ def test_a_task_of_the_same_words_does_not_see_the_answer_under_another_id() -> 
     twin = Task(KOREAN[0], "label 0", {"source": "another file"})
     assert twin.id != POOL[0].task
     body = {"messages": [{"role": "system", "content": "s"}, *twin.messages]}
-    sent = with_prior(body, Prior(demonstrations=POOL), exclude=twin.id)["messages"]
+    sent = with_prior(body, Prior(demonstrations=POOL), Manner(exclude=twin.id))["messages"]
     assert "label 0" not in str(sent)
     assert "label 1" in str(sent)
     assert "label 0" in str(with_prior(body, Prior(demonstrations=POOL))["messages"])

@@ -1,14 +1,17 @@
 """The key under which an upstream is known, and why a request to it goes without the token prior. No I/O."""
 
+import re
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from ..records import Backend, Prior
 
-LeftOut: TypeAlias = Literal["rejected", "inert", "other-tokenizer", "other-model"]
+LeftOut: TypeAlias = Literal["rejected", "inert", "other-tokenizer", "other-model", "surface"]
 """Why a request goes without the token prior."""
 
-_ROUTE = "/chat/completions"
+_ROUTE = re.compile(r"/(?:chat/completions|responses|messages|completions|decisions)$")
+_WHOLE = re.compile(r"(?:^|\.)(?:openai\.com|openai\.azure\.com|services\.ai\.azure\.com)$")
+"""Hosts whose published schema maps `logit_bias` to whole numbers."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -18,7 +21,14 @@ def backend_key(url: str) -> str:
     port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
     host = parts.hostname or ""
     shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/').removesuffix(_ROUTE).rstrip('/')}"
+    return f"{parts.scheme}://{shown}{port}{_ROUTE.sub('', parts.path.rstrip('/')).rstrip('/')}"
+
+
+def takes_only_whole(backend: Backend | None, host: str) -> bool:
+    """Whether biases must be whole numbers: as was measured of a backend, else as the schema of its host says."""
+    if backend is not None and backend.fractional is not None:
+        return not backend.fractional
+    return _WHOLE.search(host) is not None
 
 
 def left_out(prior: Prior, backend: Backend | None) -> LeftOut | None:

@@ -9,6 +9,7 @@ from ..hashing import derive_seed
 from ..model.upstream import Model
 from ..records import Backend, CallKey, Frame, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
+from ..surfaces.surface import manner_of
 from .request import request_body
 
 _STATUS = re.compile(r"^\S+ answered (\d{3})\b")
@@ -82,7 +83,7 @@ class ChatExecutor:
         plain = request_body(self.frame, self.backend, task, seed)
         if self.top_logprobs and self.backend.logprobs:
             plain = {**plain, "logprobs": True, "top_logprobs": self.top_logprobs}
-        body = with_prior(plain, prior, biased=self.backend.logit_bias == "honoured", exclude=task.id)
+        body = with_prior(plain, prior, manner_of(self.backend, task.id))
         included = tuple(experience.id for experience in prior.experiences)
         blank = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
         try:

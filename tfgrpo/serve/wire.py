@@ -46,7 +46,7 @@ def _copy(request: httpx2.Request, rewritten: Rewrite) -> httpx2.Request:
 
 
 def _marked(response: httpx2.Response, rewritten: Rewrite) -> httpx2.Response:
-    response.headers.update(rewritten.marks)
+    response.headers.update(rewritten.marks_beside(response.headers))
     return response
 
 

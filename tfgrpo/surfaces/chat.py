@@ -1,22 +1,28 @@
-"""How a prior enters a request: the one decision that rollouts, client and proxy share. No I/O.
+"""Chat completions: how a prior enters a request, in the one way that rollouts, client and proxy share. No I/O.
 
-The caller's own messages stay byte for byte: instruction and experiences travel in a message of their own, right after
-the caller's leading system messages, and demonstrations follow as turns. What is the same in every call stands first,
-so that providers' prompt caches hit.
+Instruction and experiences go to the end of the caller's last leading system or developer message, whose own text stays
+byte for byte and comes first: many templates refuse a second one. There is a message of ours only where the caller has
+none, and where the upstream knows no system role the first turn of a user begins with them. Demonstrations follow as
+turns. What is the same in every call stands first, so that providers' prompt caches hit.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import takewhile
 
 from ..model.tokenizer import Tokenizer
 from ..prompts import template
-from ..records import JSON, ChatBody, Experience, Prior, Snapshot
+from ..records import JSON, ChatBody, Experience, Message, Prior, Snapshot, message_text
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT
+from .parts import PartType, appended, prepended
+from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, text_in
 from .turns import TURN_TOKENS, demonstration_tokens, shown_demonstrations, turns
 
-_SYSTEM_ROLES = ("system", "developer")
+SYSTEM_ROLES = ("system", "developer")
+_KEPT = 128
+"""Priors whose text and biases are kept ready: every request needs them."""
 
 
 def render_experiences(experiences: Sequence[Experience]) -> str:
@@ -26,8 +32,9 @@ def render_experiences(experiences: Sequence[Experience]) -> str:
     return template("prior").render(experiences="\n".join(f"- {entry.text}" for entry in experiences))
 
 
+@lru_cache(_KEPT)
 def prior_text(prior: Prior) -> str:
-    """What a prior says in a message of its own: its instruction, then its experiences; empty when it has neither."""
+    """What a prior says beside its demonstrations: its instruction, then its experiences; empty when it has neither."""
     return "\n\n".join(filter(None, (prior.instruction, render_experiences(prior.experiences))))
 
 
@@ -54,10 +61,8 @@ def token_count(tokenizer: Tokenizer | None) -> Callable[[str], int]:
     return token_estimate if tokenizer is None else lambda text: len(tokenizer.encode(text))
 
 
-def with_prior(body: ChatBody, prior: Prior, *, biased: bool = True, exclude: str = "") -> ChatBody:
-    """The same request with the prior added; `biased=False` leaves the token prior out.
-
-    `exclude` is the id of the task that is asked, in a rollout: it is not shown its own example.
+def with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:
+    """The same request with the prior added.
 
     A caller's own `logit_bias` wins key by key. The body is not altered; one that is no chat request (no messages) is
     returned as it is, and a `logit_bias` that is no map is left to the upstream to refuse.
@@ -67,35 +72,102 @@ def with_prior(body: ChatBody, prior: Prior, *, biased: bool = True, exclude: st
         return body
     changed: dict[str, JSON] = dict(body)
     if prior.has_text:
-        changed["messages"] = _with_text(messages, prior, exclude)
+        changed["messages"] = _with_text(messages, prior, manner)
+    return with_biases(changed, prior, manner)
+
+
+def with_biases(body: ChatBody, prior: Prior, manner: Manner) -> ChatBody:
+    """The same request with the token prior added to its `logit_bias`; as it is where that is no map."""
     own = body.get("logit_bias")
-    if biased and prior.biases and isinstance(own, Mapping | None):
-        changed["logit_bias"] = merge_bias(own, prior.logit_bias)
-    return changed
+    if not (manner.biased and prior.biases and isinstance(own, Mapping | None)):
+        return body
+    added = merge_bias(own, prior.logit_bias, whole=manner.whole) if own else dict(_alone(prior, manner.whole))
+    return {**body, "logit_bias": added}
 
 
-def _with_text(messages: Sequence[JSON], prior: Prior, exclude: str) -> list[JSON]:
-    leading = list(takewhile(_is_system, messages))
-    role, text = leading[-1]["role"] if leading else "system", prior_text(prior)
-    said = [{"role": role, "content": text}] if text else []
-    shown = [turn for entry in shown_demonstrations(prior, messages, exclude) for turn in turns(entry)]
-    return [*leading, *said, *shown, *messages[len(leading) :]]
+def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[JSON]:
+    leading = list(takewhile(is_system, messages))
+    shown = [turn for entry in shown_demonstrations(prior, messages, manner.exclude) for turn in turns(entry)]
+    following = [*shown, *messages[len(leading) :]]
+    text = prior_text(prior)
+    if not text:
+        return [*leading, *following]
+    if not leading and not manner.system_role:
+        return first_user_says(following, text)
+    return [*said_last(leading, text), *following]
 
 
-def _is_system(message: JSON) -> bool:
-    return isinstance(message, Mapping) and message.get("role") in _SYSTEM_ROLES
+def said_last(leading: Sequence[Message], text: str, kind: PartType = "text") -> list[Message]:
+    """Leading system messages of which the last one says the text too; a message of ours where none could."""
+    last = leading[-1] if leading else {"role": "system"}
+    content = appended(last.get("content"), text, kind)
+    if content is None:
+        return [*leading, {"role": last["role"], "content": text}]
+    return [*leading[:-1], {**last, "content": content}]
 
 
-def merge_bias(own: Mapping[str, float] | None, learned: Mapping[str, float]) -> dict[str, float]:
-    """Both maps in one, the caller's entries first and untouched, ours clamped, at most BIAS_ENTRIES in all."""
+def first_user_says(messages: Sequence[JSON], text: str, kind: PartType = "text") -> list[JSON]:
+    """Messages of which the first one of a user begins with the text; a turn of ours where none could."""
+    for place, message in enumerate(messages):
+        if isinstance(message, Mapping) and message.get("role") == "user":
+            content = prepended(message.get("content"), text, kind)
+            if content is not None:
+                return [*messages[:place], {**message, "content": content}, *messages[place + 1 :]]
+    return [{"role": "user", "content": text}, *messages]
+
+
+def is_system(message: JSON) -> bool:
+    """Whether a message is one of those that set the rules."""
+    return isinstance(message, Mapping) and message.get("role") in SYSTEM_ROLES
+
+
+def merge_bias(
+    own: Mapping[str, float] | None, learned: Mapping[str, float], *, whole: bool = False
+) -> dict[str, float]:
+    """Both maps in one, the caller's entries first and untouched, ours clamped, at most BIAS_ENTRIES in all.
+
+    What is a whole number is one in the JSON too; `whole` rounds the others of ours, and leaves out what comes to 0.
+    """
     own = own or {}
-    ours = {
-        token: bias if -BIAS_LIMIT <= bias <= BIAS_LIMIT else math.copysign(BIAS_LIMIT, bias)
-        for token, bias in learned.items()
-        if token not in own
-    }
+    rounded = {token: _number(bias, whole) for token, bias in learned.items() if token not in own}
+    ours = {token: bias for token, bias in rounded.items() if bias or not whole}
     room = max(0, BIAS_ENTRIES - len(own))
     if len(ours) > room:
         strongest = sorted(ours, key=lambda token: (-abs(ours[token]), token))[:room]
         ours = {token: ours[token] for token in strongest}
     return {**own, **ours}
+
+
+def _number(bias: float, whole: bool) -> float:
+    held = bias if -BIAS_LIMIT <= bias <= BIAS_LIMIT else math.copysign(BIAS_LIMIT, bias)
+    return round(held) if whole or float(held).is_integer() else held
+
+
+@lru_cache(_KEPT)
+def _alone(prior: Prior, whole: bool) -> Mapping[str, float]:
+    return merge_bias(None, prior.logit_bias, whole=whole)
+
+
+def is_chat_request(body: JSON) -> bool:
+    """Whether a body has messages, and no `logit_bias` that is none."""
+    messages = body.get("messages") if isinstance(body, Mapping) else None
+    if not (isinstance(messages, list) and messages and all(isinstance(entry, Mapping) for entry in messages)):
+        return False
+    return isinstance(body.get("logit_bias"), Mapping | None)
+
+
+def _told(payload: JSON) -> Told:
+    choice = next(iter(objects_in(payload, "choices")), {})
+    usage = payload.get("usage") if isinstance(payload, Mapping) else None
+    message = choice.get("message")
+    return Told(
+        text_in(payload, "id"),
+        text_in(payload, "model"),
+        message_text(message) if isinstance(message, Mapping) else "",
+        text_in(choice, "finish_reason"),
+        count_in(usage, "prompt_tokens"),
+        count_in(usage, "completion_tokens"),
+    )
+
+
+CHAT = Surface("chat", "/chat/completions", is_chat_request, with_prior, lambda body: body["messages"], _told)

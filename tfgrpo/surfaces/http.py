@@ -1,31 +1,57 @@
 """How a prior travels over HTTP: which requests get it, what becomes of their bodies, what headers tell. No I/O.
 
-A POST to `.../chat/completions` leaves with the prior that is live, and with its mark: the header `x-tfgrpo-prior`
-names the prior. A request that has the mark is never biased again, so a client may speak through a proxy; a caller who
-wants no prior sends `x-tfgrpo-prior: none`. When a client sends a request once more, it starts from what the caller
-wrote, and is biased once. Everything else passes as it is: other routes, bodies that are no chat request, and bodies
-that a signature binds. The response gets the same header; where a token prior was left out, `x-tfgrpo-token-prior` says
-why: `rejected` or `inert` (as `tfgrpo probe` found the upstream), `other-tokenizer`, `other-model`.
+A POST to one of the surfaces leaves with the prior that is live, and with its mark: the header `x-tfgrpo-prior` names
+the prior. A request that has the mark is never biased again, so a client may speak through a proxy; a caller who wants
+no prior sends `x-tfgrpo-prior: none`. When a client sends a request once more, it starts from what the caller wrote,
+and is biased once. Everything else passes as it is: other routes, bodies of another shape, and bodies that a signature
+binds. The response gets the same header, `none` with `x-tfgrpo-reason` where there was no prior, for one of the
+reasons of `Reason`; where a token prior was left out, `x-tfgrpo-token-prior` says why: `rejected` or `inert` (as
+`tfgrpo probe` found the upstream), `other-tokenizer`, `other-model`, `surface` (it has no biases).
 
-`serve.source` knows what is live; `serve.wire` and `serve.proxy` drive this.
+`serve.source` knows what is live; `serve.wire` and `serve.proxy` drive this: `why_not`, then `rewrite`, and `refused`
+says what goes once more.
 """
 
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeGuard
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from ..model.backends import LeftOut, left_out
+from ..model.backends import LeftOut, left_out, takes_only_whole
 from ..model.families import same_family
-from ..records import JSON, Backend, ChatBody, Snapshot
+from ..records import JSON, Backend, Prior, Snapshot
 from ..text import shortened
-from .chat import with_prior
+from .chat import CHAT
+from .routes import deployment_of, surface_of
+from .surface import Manner, Surface, SurfaceName
 
 PRIOR_HEADER = "x-tfgrpo-prior"
 """The mark: of a request, the prior that is in it; of a response, the prior that its request had."""
 NO_PRIOR = "none"
+REASON_HEADER = "x-tfgrpo-reason"
+"""Of a response: why its request had no prior."""
 TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
 """Of a response: why the token prior was left out."""
+
+Reason: TypeAlias = (
+    Literal[
+        "route",  # no surface has such requests
+        "disabled",  # the caller wants none
+        "marked",  # it has one already
+        "signed",  # a signature binds the body
+        "too long",  # for a proxy to hold
+        "not-json",
+        "shape",  # no body of this surface
+        "no live prior",
+        "namespace",  # there is none of that name
+        "store",  # it cannot be read
+        "empty",  # the live prior says nothing, and moves no token
+        "refused",  # the upstream refused the request with the prior
+        "suspended",  # it has refused several in a row
+    ]
+    | LeftOut  # the live prior is a token prior alone, and is left out
+)
+"""Why a request goes without a prior."""
 
 _NO_BACKENDS: Mapping[str, Backend] = {}
 
@@ -63,17 +89,35 @@ class Rewrite:
     """What a person should be told, once."""
     left_out: LeftOut | None = None
     """Why the token prior did not go in, where there is one."""
+    reason: Reason | None = None
+    """Why no prior went in."""
+    surface: SurfaceName | None = None
+    model: str = ""
+    """The model that is asked for; an Azure path may name it."""
+    given: Prior | None = None
+    """The prior as it went in, less what its surface has no place for, and what was left out."""
 
     @property
     def marks(self) -> dict[str, str]:
         """Headers for the response."""
-        told = {TOKEN_PRIOR_HEADER: str(self.left_out)} if self.left_out else {}
-        return told if self.content is None else {PRIOR_HEADER: self.prior, **told}
+        why = {REASON_HEADER: str(self.reason)} if self.reason else {}
+        token = {TOKEN_PRIOR_HEADER: str(self.left_out)} if self.left_out else {}
+        return {PRIOR_HEADER: self.prior, **why, **token}
+
+    def marks_beside(self, given: Container[str]) -> dict[str, str]:
+        """Headers for a response that has these; where no prior of ours went in, one that tells of another is right."""
+        return {} if self.content is None and PRIOR_HEADER in given else self.marks
+
+
+class Suspended(Protocol):
+    """Whether a model is served without a prior at a surface, since its upstream refuses that (`refused`)."""
+
+    def __call__(self, model: str, surface: str, prior: str, /) -> bool: ...
 
 
 def is_completion(method: str, path: str) -> bool:
     """Whether a request is one for a chat completion."""
-    return method == "POST" and path.rstrip("/").endswith("/chat/completions")
+    return surface_of(method, path) is CHAT
 
 
 def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
@@ -81,52 +125,105 @@ def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
     return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *_SEALED))
 
 
+def why_not(method: str, path: str, headers: Mapping[str, str]) -> Reason | None:
+    """Why a request goes without a prior, as its first line and headers tell; names of headers in lower case."""
+    if surface_of(method, path) is None:
+        return "route"
+    if (mark := headers.get(PRIOR_HEADER)) is not None:
+        return "disabled" if mark.strip().lower() == NO_PRIOR else "marked"
+    return "signed" if any(name in headers for name in _SEALED) else None
+
+
+def route_notice(method: str, path: str, reason: Reason) -> str:
+    """What is logged, once a route, of a request that goes without a prior."""
+    return f"{method} {shortened(path.partition('?')[0])} goes without a prior: {_REASONS.get(reason, reason)}"
+
+
 def rewrite(
     content: bytes,
-    snapshot: Snapshot,
+    snapshot: Snapshot | None,
     codecs: Sequence[Codec] = (STANDARD,),
     backends: Mapping[str, Backend] = _NO_BACKENDS,
+    *,
+    path: str = "/chat/completions",
+    host: str = "",
+    suspended: Suspended | None = None,
 ) -> Rewrite:
-    """Add the snapshot's prior to a chat request; the token prior goes only to the model that it was learned on.
+    """Add the snapshot's prior to the body of a POST to `path` at `host`; the token prior goes only to its own model.
 
     `backends` is what is known of the upstream, model by model: one that was seen to reject `logit_bias`, to ignore it,
     or to have another tokenizer is not sent the token prior. The first codec that can read the content also writes it.
     A request that goes without the token prior, or for a model of another family, comes with a notice.
     """
+    surface = surface_of("POST", path)
+    if surface is None:
+        return Rewrite(reason="route")
+    if snapshot is None:
+        return Rewrite(reason="no live prior", surface=surface.name)
     body, codec = _parsed(content, codecs)
-    if not _is_chat(body):
-        return Rewrite()
-    prior, model = snapshot.prior, body.get("model")
-    if model == snapshot.frame.model:
-        lacking = left_out(prior, backends.get(snapshot.frame.model))
-        notice = _lacking(snapshot, lacking) if lacking else None
-    else:
-        lacking, notice = "other-model" if prior.biases else None, _notice(snapshot, model)
-    if not (prior.has_text or (prior.biases and lacking is None)):
-        return Rewrite(notice=notice, left_out=lacking)
-    return Rewrite(codec.dumps(with_prior(body, prior, biased=lacking is None)), prior.id, notice, lacking)
+    if codec is None or not surface.fits(body):
+        return Rewrite(reason="not-json" if codec is None else "shape", surface=surface.name)
+    model = body.get("model") or deployment_of(path)
+    named = model if isinstance(model, str) else ""
+    if suspended and suspended(named, surface.name, snapshot.prior.id):
+        return Rewrite(reason="suspended", surface=surface.name, model=named)
+    backend = backends.get(snapshot.frame.model) if named == snapshot.frame.model else None
+    lacking, notice = _left_out(snapshot, surface, model, backend)
+    whole = takes_only_whole(backend, host)
+    manner = Manner(lacking is None, whole=whole, system_role=backend is None or backend.system_role != "rejected")
+    given = surface.part_of(snapshot.prior, manner)
+    if not (given.has_text or given.biases):
+        why = lacking or _nothing(snapshot.prior)
+        return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
+    sent = codec.dumps(surface.enter(body, given, manner))
+    return Rewrite(sent, snapshot.prior.id, notice, lacking, None, surface.name, named, given)
 
 
-def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec]:
+def _nothing(prior: Prior) -> Reason:
+    """Why a prior has nothing for a surface."""
+    return "surface" if prior.has_text or prior.biases else "empty"
+
+
+def _left_out(
+    snapshot: Snapshot, surface: Surface, model: JSON, backend: Backend | None
+) -> tuple[LeftOut | None, str | None]:
+    """Why the token prior is left out, if it is, and what a person should know of the request."""
+    prior = snapshot.prior
+    if model != snapshot.frame.model:
+        return "other-model" if prior.biases else None, _notice(snapshot, model)
+    if prior.biases and not surface.takes_biases:
+        return (
+            "surface",
+            f"the token prior of namespace {snapshot.namespace!r} is left out: {surface.route} has no biases",
+        )
+    lacking = left_out(prior, backend)
+    return lacking, _lacking(snapshot, lacking) if lacking else None
+
+
+def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec | None]:
     for codec in codecs:
         try:
             return codec.loads(content), codec
         except (ValueError, RecursionError):
             continue  # left to the next one, and in the end to the upstream
-    return None, STANDARD
+    return None, None
 
 
-def _is_chat(body: JSON) -> TypeGuard[ChatBody]:
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not (isinstance(messages, list) and messages and all(isinstance(entry, dict) for entry in messages)):
-        return False
-    return isinstance(body.get("logit_bias"), dict | None)
-
-
+_REASONS: Mapping[str, str] = {
+    "route": "no prior has a place there",
+    "disabled": "the caller wants none",
+    "marked": "it has one already",
+    "signed": "a signature binds its body",
+    "too long": "it is too long to be held",
+    "not-json": "its body is no JSON",
+    "shape": "its body is not one that a prior can enter",
+}
 _WHY: Mapping[LeftOut, str] = {
     "rejected": "rejects logit_bias",
     "inert": "ignores logit_bias",
     "other-tokenizer": "has another tokenizer",
+    "other-model": "serves another model",
+    "surface": "has no biases",
 }
 
 

@@ -45,9 +45,10 @@ def make_ready(prior: Prior) -> None:
         _ready(_Same(prior.demonstrations))
 
 
-def turns_text(demonstration: Demonstration) -> str:
+def turns_text(demonstration: Demonstration, *, answered: bool = True) -> str:
     """A demonstration as text, a line for each turn, for people and for prompts that have no turns."""
-    return "\n".join(f"{turn['role']}: {message_text(turn)}" for turn in turns(demonstration))
+    shown = turns(demonstration)[: None if answered else -1]
+    return "\n".join(f"{turn['role']}: {message_text(turn)}" for turn in shown)
 
 
 def demonstration_tokens(demonstration: Demonstration, count: Callable[[str], int]) -> int:

@@ -37,14 +37,14 @@ async def test_a_program_is_biased_and_recorded_with_its_tool_calls_and_results(
     assert rollout.error is None
     assert rollout.text == 'billing, found: {"word": "charge"}'
     roles = [message["role"] for message in rollout.messages]
-    assert roles == ["system", "system", "user", "assistant", "tool", "assistant"]
-    assert rollout.messages[3]["tool_calls"][0]["function"]["name"] == "look_up"
+    assert roles == ["system", "user", "assistant", "tool", "assistant"]
+    assert rollout.messages[2]["tool_calls"][0]["function"]["name"] == "look_up"
     assert (rollout.prior, rollout.included) == (PRIOR.id, (PRIOR.experiences[0].id,))
     assert rollout.usage.calls == 2
     assert len(model.requests) == 2
     for body in model.requests:
         assert body["model"] == "fake"
-        assert PRIOR.experiences[0].text in message_text(body["messages"][1])
+        assert PRIOR.experiences[0].text in message_text(body["messages"][0])
         assert body["logit_bias"] == {"1": 2.0}
         assert (body["temperature"], body["top_p"], body["top_k"], body["top_logprobs"]) == (0.9, 1.0, 0, 5)
     assert len({body["seed"] for body in model.requests}) == 2

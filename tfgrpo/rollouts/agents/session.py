@@ -12,6 +12,7 @@ from ...hashing import content_id, derive_seed
 from ...model.upstream import Upstream
 from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply
 from ...surfaces.chat import with_prior
+from ...surfaces.surface import manner_of
 from ..request import sampling
 from .agent import DEFAULT_MODEL
 
@@ -56,7 +57,7 @@ class Terms:
             own = fields.get("top_logprobs")
             most = max(own, self.top_logprobs) if isinstance(own, int) else self.top_logprobs
             plain |= {"logprobs": True, "top_logprobs": most}
-        return with_prior(plain, prior, biased=ours and self.backend.logit_bias == "honoured", exclude=task)
+        return with_prior(plain, prior, manner_of(self.backend, task, biased=ours))
 
 
 class Session:

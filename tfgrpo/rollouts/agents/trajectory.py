@@ -6,6 +6,7 @@ import numpy as np
 
 from ...records import JSON, Message, Prior, TokenTrace, message_text
 from ...surfaces.chat import with_prior
+from ...surfaces.surface import Manner
 from .session import Call
 
 
@@ -25,7 +26,7 @@ def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, task: st
         thread += [*call.messages[len(thread) :], call.reply.message]
     shown: list[Message] = []
     for *asked, reply in threads:
-        shown += [*with_prior({"messages": asked}, prior, exclude=task)["messages"], reply]
+        shown += [*with_prior({"messages": asked}, prior, Manner(exclude=task))["messages"], reply]
     if answer is not None and not (shown and message_text(shown[-1]).strip() == answer.strip()):
         shown.append({"role": "assistant", "content": answer})
     return tuple(shown)

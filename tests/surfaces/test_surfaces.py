@@ -1,0 +1,279 @@
+"""Each surface: how a prior enters a request, what stays as it is, what a response tells."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfgrpo.records import Demonstration, Experience, Prior, TokenBias
+from tfgrpo.surfaces.chat import prior_text
+from tfgrpo.surfaces.examples import whole_text
+from tfgrpo.surfaces.routes import SURFACES
+from tfgrpo.surfaces.surface import Manner, Surface, Told
+
+BY_NAME = {surface.name: surface for surface in SURFACES}
+BIASES = (TokenBias(7, b"a", 2.0, 3.0, 4),)
+PRIOR = Prior((Experience("Be brief."),), BIASES, demonstrations=(Demonstration("1 + 1?", "2"),))
+TEXT = prior_text(PRIOR)
+ALL = whole_text(PRIOR, [])
+SHOWN = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
+ASKED = {"role": "user", "content": "hi"}
+SYSTEM = {"role": "developer", "content": "s"}
+BLOCK = {"type": "text", "text": "s"}
+KEPT = {**BLOCK, "cache_control": {"type": "ephemeral"}}
+OURS = {"type": "text", "text": TEXT}
+WITH_TOOLS = Demonstration(
+    (
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "sunny"},
+    ),
+    "Sunny.",
+)
+
+
+def entered(name: Any, body: dict[str, Any], prior: Prior = PRIOR, manner: Manner | None = None) -> dict[str, Any]:
+    surface = BY_NAME[name]
+    assert surface.fits(body)
+    before = copy.deepcopy(body)
+    sent = dict(surface.enter(body, prior, manner or Manner()))
+    assert body == before
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"input": "hi"}, {"instructions": TEXT, "input": [*SHOWN, ASKED]}),
+        ({"input": [ASKED]}, {"instructions": TEXT, "input": [*SHOWN, ASKED]}),
+        ({"input": "hi", "instructions": " s "}, {"instructions": f" s \n\n{TEXT}", "input": [*SHOWN, ASKED]}),
+        ({"input": [SYSTEM, ASKED]}, {"input": [{**SYSTEM, "content": f"s\n\n{TEXT}"}, *SHOWN, ASKED]}),
+        (
+            {"input": [{**SYSTEM, "content": [{"type": "input_text", "text": "s"}]}, ASKED]},
+            {
+                "input": [
+                    {**SYSTEM, "content": [{"type": "input_text", "text": "s"}, {"type": "input_text", "text": TEXT}]},
+                    *SHOWN,
+                    ASKED,
+                ]
+            },
+        ),
+        (
+            {"input": [SYSTEM, ASKED], "instructions": "i"},
+            {"instructions": f"i\n\n{TEXT}", "input": [SYSTEM, *SHOWN, ASKED]},
+        ),
+        (
+            {"input": "go on", "previous_response_id": "resp_1"},
+            {"instructions": TEXT, "input": "go on", "previous_response_id": "resp_1"},
+        ),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "3"}], "previous_response_id": "r"},
+            {
+                "instructions": TEXT,
+                "input": [{"type": "function_call_output", "call_id": "c", "output": "3"}],
+                "previous_response_id": "r",
+            },
+        ),
+        ({"input": "hi", "conversation": "conv_1"}, {"instructions": ALL, "input": "hi", "conversation": "conv_1"}),
+        ({"prompt": {"id": "p"}}, {"instructions": TEXT, "prompt": {"id": "p"}}),
+    ],
+)
+def test_a_response_has_the_text_in_its_instructions_on_every_turn(body: Any, expected: Any) -> None:
+    assert entered("responses", body) == expected
+
+
+def test_a_response_without_a_system_role_has_the_text_in_the_first_turn_of_a_user() -> None:
+    sent = entered("responses", {"input": "hi"}, Prior((Experience("Be brief."),)), Manner(system_role=False))
+    assert sent == {"input": [{"role": "user", "content": f"{TEXT}\n\nhi"}]}
+
+
+def test_what_examples_have_of_tools_is_told_in_words_where_they_are_shown_as_turns_of_text() -> None:
+    sent = entered("responses", {"input": "hi"}, Prior(demonstrations=(WITH_TOOLS,)))
+    assert sent["input"][:2] == [
+        {"role": "user", "content": "user: Weather?\nassistant: \ntool: sunny"},
+        {"role": "assistant", "content": "Sunny."},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (None, TEXT),
+        ("s", f"s\n\n{TEXT}"),
+        ([BLOCK], [BLOCK, OURS]),
+        ([BLOCK, KEPT, BLOCK], [BLOCK, OURS, KEPT, BLOCK]),
+        ([KEPT, BLOCK, KEPT], [KEPT, BLOCK, OURS, KEPT]),
+        ([KEPT], [OURS, KEPT]),
+    ],
+)
+def test_a_message_to_anthropic_has_the_text_before_the_last_breakpoint_of_its_system(
+    system: Any, expected: Any
+) -> None:
+    body = {"max_tokens": 9, "messages": [ASKED]} | ({"system": system} if system else {})
+    assert entered("messages", body) == {"max_tokens": 9, "messages": [*SHOWN, ASKED], "system": expected}
+
+
+def test_an_example_with_an_empty_turn_is_not_shown_to_anthropic() -> None:
+    sent = entered("messages", {"messages": [ASKED]}, Prior(demonstrations=(Demonstration("a", " "),)))
+    assert sent == {"messages": [ASKED]}
+
+
+def test_a_completion_has_the_token_prior_alone() -> None:
+    assert entered("completions", {"prompt": "hi"}) == {"prompt": "hi", "logit_bias": {"7": 2}}
+    assert entered("completions", {"prompt": "hi", "logit_bias": {"7": 1}})["logit_bias"] == {"7": 1}
+
+
+def test_a_decision_has_the_text_in_the_instructions_of_each_question() -> None:
+    parts = [{"type": "input_text", "text": "s"}]
+    questions = [{"type": "predicate", "instructions": "s", "name": "n"}, {"type": "score", "instructions": parts}]
+    sent = entered("decisions", {"input": "hi", "questions": questions})
+    assert sent == {
+        "input": "hi",
+        "questions": [
+            {"type": "predicate", "instructions": f"s\n\n{ALL}", "name": "n"},
+            {"type": "score", "instructions": [*parts, {"type": "input_text", "text": ALL}]},
+        ],
+    }
+    assert "user: 1 + 1?\nassistant: 2" in ALL
+
+
+POOL = tuple(Demonstration(f"what of {animal}?", animal) for animal in ("cats", "dogs", "birds"))
+BODIES: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "dogs, please"}]},
+    "responses": {"input": "dogs, please"},
+    "messages": {"messages": [{"role": "user", "content": [{"type": "text", "text": "dogs, please"}]}]},
+    "completions": {"prompt": "dogs, please"},
+    "decisions": {"input": "dogs, please", "questions": [{"type": "predicate", "instructions": "?"}]},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in BODIES if name != "completions"])
+def test_the_nearest_example_is_that_of_what_is_asked(name: str) -> None:
+    sent = str(entered(name, BODIES[name], Prior(demonstrations=POOL, nearest=1)))
+    assert "what of dogs?" in sent
+    assert "what of cats?" not in sent
+
+
+fields = st.dictionaries(
+    st.from_regex(r"x_[a-z]{1,8}", fullmatch=True), st.integers() | st.text() | st.none(), max_size=4
+)
+
+
+@given(st.sampled_from(SURFACES), fields, fields)
+def test_fields_that_nobody_knows_pass_through(
+    surface: Surface, unknown: dict[str, Any], inner: dict[str, Any]
+) -> None:
+    body = {**BODIES[surface.name], **unknown}
+    for held in ("messages", "questions"):
+        if held in body:
+            body[held] = [{**entry, **inner} for entry in body[held]]
+    sent = entered(surface.name, body)
+    assert {name: sent[name] for name in unknown} == unknown
+    for held in ("messages", "questions"):
+        if held in body:
+            assert {name: sent[held][-1][name] for name in inner} == inner
+    changed = {name for name in sent if sent[name] != body.get(name)}
+    assert changed <= {"messages", "logit_bias", "input", "instructions", "system", "questions"}
+    assert entered(surface.name, body, Prior()) == body
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "messages",
+                    "input",
+                    "instructions",
+                    "system",
+                    "prompt",
+                    "questions",
+                    "role",
+                    "content",
+                    "output",
+                    "usage",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(anything)
+def test_no_body_and_no_response_is_a_crash(value: Any) -> None:
+    for surface in SURFACES:
+        if surface.fits(value):
+            surface.enter(value, PRIOR)
+            surface.enter(value, Prior(PRIOR.experiences, demonstrations=POOL, nearest=1), Manner(system_role=False))
+        assert isinstance(surface.told(value), Told)
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "told"),
+    [
+        (
+            "chat",
+            {
+                "id": "c",
+                "model": "m",
+                "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+            },
+            Told("c", "m", "hi", "stop", 3, 2),
+        ),
+        (
+            "responses",
+            {
+                "id": "r",
+                "model": "m",
+                "status": "completed",
+                "output": [
+                    {"type": "reasoning"},
+                    {"type": "message", "content": [{"type": "output_text", "text": "hi"}]},
+                ],
+                "usage": {"input_tokens": 3, "output_tokens": 2},
+            },
+            Told("r", "m", "hi", "stop", 3, 2),
+        ),
+        (
+            "responses",
+            {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}},
+            Told(finish_reason="length"),
+        ),
+        ("responses", {"status": "completed", "output": [{"type": "function_call"}]}, Told(finish_reason="tool_calls")),
+        (
+            "messages",
+            {
+                "id": "a",
+                "model": "m",
+                "content": [{"type": "thinking"}, {"type": "text", "text": "hi"}],
+                "stop_reason": "end_turn",
+                "usage": {"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 2},
+            },
+            Told("a", "m", "hi", "stop", 7, 2),
+        ),
+        ("completions", {"choices": [{"text": "hi", "finish_reason": "length"}]}, Told("", "", "hi", "length")),
+        (
+            "decisions",
+            {
+                "model": "m",
+                "answers": [
+                    {"type": "choice", "choice": "BILL"},
+                    {"type": "predicate", "probability": 0.5},
+                    {"type": "refusal"},
+                ],
+                "usage": {"input_tokens": 3, "output_tokens": 0},
+            },
+            Told("", "m", "BILL\n0.5\nrefusal", "", 3, 0),
+        ),
+    ],
+)
+def test_a_response_tells_the_same_of_every_surface(name: Any, payload: Any, told: Told) -> None:
+    assert BY_NAME[name].told(payload) == told

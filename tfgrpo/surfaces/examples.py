@@ -1,0 +1,21 @@
+"""A prior as one text, demonstrations included, where a surface has no turns. Pure."""
+
+from collections.abc import Sequence
+
+from ..prompts import template
+from ..records import JSON, Demonstration, Prior
+from .chat import prior_text
+from .turns import shown_demonstrations, turns_text
+
+
+def render_demonstrations(demonstrations: Sequence[Demonstration]) -> str:
+    """Demonstrations as the model reads them in a text; empty when there are none."""
+    if not demonstrations:
+        return ""
+    return template("examples").render(examples="\n\n".join(turns_text(entry) for entry in demonstrations))
+
+
+def whole_text(prior: Prior, asked: Sequence[JSON], exclude: str = "") -> str:
+    """All that a prior says to a request that asks so, in one text."""
+    shown = shown_demonstrations(prior, asked, exclude) if prior.demonstrations else ()
+    return "\n\n".join(filter(None, (prior_text(prior), render_demonstrations(shown))))

@@ -1,0 +1,69 @@
+"""Anthropic's messages: how a prior enters a request. No I/O.
+
+Instruction and experiences go to the end of `system`: after a text, or as a further block, before the last block with a
+cache breakpoint, so that the cache keeps ours too; the caller's blocks stay as they are. Demonstrations follow as turns
+before the caller's messages. There is no `logit_bias`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ..records import JSON, ChatBody, Prior
+from .chat import prior_text
+from .parts import appended
+from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, plain_turns, text_in
+from .turns import shown_demonstrations
+
+
+def message_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:
+    """The same request with the prior added; the body is not altered."""
+    changed: dict[str, JSON] = dict(body)
+    if text := prior_text(prior):
+        changed["system"] = appended(body.get("system"), text)
+    if shown := _turns(prior, body["messages"], manner):
+        changed["messages"] = [*shown, *body["messages"]]
+    return changed
+
+
+def _turns(prior: Prior, messages: Sequence[JSON], manner: Manner) -> list[JSON]:
+    """Demonstrations as messages; the API takes no empty ones."""
+    shown = [plain_turns(entry) for entry in shown_demonstrations(prior, messages, manner.exclude)]
+    said = [entry for entry in shown if all(text.strip() for _, text in entry)]
+    return [{"role": role, "content": text} for entry in said for role, text in entry]
+
+
+def _fits(body: JSON) -> bool:
+    messages = body.get("messages") if isinstance(body, Mapping) else None
+    if not (isinstance(messages, list) and messages and all(isinstance(entry, Mapping) for entry in messages)):
+        return False
+    system = body.get("system")
+    return isinstance(system, str | None) or (
+        isinstance(system, list) and all(isinstance(block, Mapping) for block in system)
+    )
+
+
+_REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+}
+"""What chat completions call it."""
+
+
+def _told(payload: JSON) -> Told:
+    usage = payload.get("usage") if isinstance(payload, Mapping) else None
+    cached = sum(count_in(usage, f"cache_{what}_input_tokens") for what in ("creation", "read"))
+    reason = text_in(payload, "stop_reason")
+    return Told(
+        text_in(payload, "id"),
+        text_in(payload, "model"),
+        "".join(text_in(block, "text") for block in objects_in(payload, "content")),
+        _REASONS.get(reason, reason),
+        count_in(usage, "input_tokens") + cached,
+        count_in(usage, "output_tokens"),
+    )
+
+
+MESSAGES = Surface(
+    "messages", "/messages", _fits, message_with_prior, lambda body: body["messages"], _told, takes_biases=False
+)
