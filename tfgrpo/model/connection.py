@@ -1,9 +1,12 @@
 """The connection to one OpenAI-compatible endpoint, by the openai SDK: requests go out, answers or worded errors come
 back."""
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping
+from itertools import count
+from typing import Protocol
 
 import httpx2
 import openai
@@ -14,18 +17,27 @@ from ..settings import Settings
 from ..text import shortened
 from .failures import Failures
 from .refusals import dispensable, rejected_parameter, without_parameters
+from .retries import BUSY, may_pass, seconds_until
 
 _CONNECT_SECONDS = 10.0
 _ASIDE_SECONDS = 10.0
 """How long to wait for routes that answer at once (/models, /tokenize)."""
 
 
+class Pause(Protocol):
+    """Waits before a call is tried again."""
+
+    async def __call__(self, seconds: float, *, busy: bool) -> None:
+        """`busy`: the upstream said that it was one call too many."""
+        ...
+
+
 class Connection:
     """One endpoint, and what it was found to reject.
 
     A parameter that it rejects is dropped from then on and listed in `dropped`. Until it has answered once a failed
-    connection is final at once; later ones are worth the SDK's retries. The key is `api_key`, else that in
-    OPENAI_API_KEY; no error ever quotes it.
+    connection is final at once; later ones are tried again, `settings.call_retries` times at most. The key is
+    `api_key`, else that in OPENAI_API_KEY; no error ever quotes it.
     """
 
     def __init__(
@@ -47,7 +59,7 @@ class Connection:
             base_url=url,
             api_key=key or "none",
             timeout=httpx2.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
-            max_retries=settings.call_retries,
+            max_retries=0,  # a call that waits to be tried again gives its place to others: the SDK would keep it
             http_client=http_client or _direct_client(url),
         )
         self.base_url = str(self._client.base_url)
@@ -59,22 +71,23 @@ class Connection:
         """Parameters that it rejects, and how that was seen."""
         secrets = tuple(secret for secret in (key, self._client.base_url.password) if secret)
         self.failures = Failures(self.name, options, settings.call_timeout, secrets)
-        self._answered = False
+        self._retries, self._answered = settings.call_retries, False
 
     async def close(self) -> None:
         """Close what is open to the endpoint."""
         await self._client.close()
 
-    async def complete(self, path: str, body: JSON) -> tuple[str, Mapping[str, str]]:
+    async def complete(self, path: str, body: JSON, pause: Pause) -> tuple[str, Mapping[str, str]]:
         """The response's text, and which of the body's parameters were dropped to get it, and why; raises ModelError.
 
+        `pause` waits before a call is tried again.
         Nothing of the SDK's errors is kept in ours: the server's words could quote the key.
         """
         while True:
             lacking = {name: why for name, why in self.dropped.items() if name in dispensable(body)}
             sent = without_parameters(body, lacking)
             try:
-                return (await self._send(path, sent)).text, lacking
+                return (await self._send(path, sent, pause=pause)).text, lacking
             except openai.APIConnectionError as error:
                 raise self.failures.lost(error, answered=self._answered) from None
             except openai.APIStatusError as error:
@@ -99,13 +112,12 @@ class Connection:
             raise self.failures.lost(error, answered=self._answered) from None
         return None
 
-    async def _send(self, path: str, body: JSON, timeout: httpx2.Timeout | None = None) -> httpx2.Response:
+    async def _send(
+        self, path: str, body: JSON, timeout: httpx2.Timeout | None = None, pause: Pause | None = None
+    ) -> httpx2.Response:
         """One answer, after retries: a GET where there is no body. Raises as the SDK does."""
-        while True:
-            patient = self._answered
-            client = self._client.with_options(
-                max_retries=self._client.max_retries if patient else 0, timeout=timeout or self._client.timeout
-            )
+        client = self._client.with_options(timeout=timeout) if timeout else self._client
+        for tried in count():
             try:
                 if body is None:
                     response = await client.get(path, cast_to=httpx2.Response)
@@ -113,11 +125,23 @@ class Connection:
                     response = await client.post(path, body=body, cast_to=httpx2.Response)
             except openai.APIStatusError as error:
                 self._answered = True
-                if not patient and _may_pass(error.status_code):
-                    continue
-                raise
-            self._answered = True
-            return response
+                if tried >= self._retries or not may_pass(error):
+                    raise
+                seconds, busy = seconds_until(error.response.headers, tried), error.status_code in BUSY
+            except openai.APIConnectionError:
+                if tried >= self._retries or not self._answered:
+                    raise
+                seconds, busy = seconds_until({}, tried), False
+            else:
+                self._answered = True
+                return response
+            await (pause or _slept)(seconds, busy=busy)
+        raise AssertionError("count() has an end")
+
+
+async def _slept(seconds: float, *, busy: bool) -> None:
+    """The pause of a call that has no place to give to others."""
+    await asyncio.sleep(seconds)
 
 
 def _usable_key(given: str | None) -> str:
@@ -142,8 +166,3 @@ def _direct_client(url: str | None) -> httpx2.AsyncClient | None:
     """A client for this machine, past the HTTP proxy that the environment may name; None: the SDK's own will do."""
     local = url is not None and httpx2.URL(url).host in ("localhost", "127.0.0.1", "::1")
     return openai.DefaultAsyncHttpx2Client(trust_env=False) if local else None
-
-
-def _may_pass(status: int) -> bool:
-    """Whether a call may succeed when it is made again; 501: the server cannot do this at all."""
-    return status in (408, 409, 429) or (status >= 500 and status != 501)

@@ -1,6 +1,5 @@
 """The upstream: one model call, bounded, paid for, and journalled before anything is derived from it."""
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection
 from .journal import Journal, JournalledCalls, dropped_for, with_dropped
+from .pace import Pace
 from .replies import parse_reply, parse_vectors
 from .tokenizer import Tokenizer
 
@@ -46,9 +46,9 @@ class _Route(Generic[R]):
 class Upstream:
     """One OpenAI-compatible endpoint; a Model that keeps count.
 
-    `settings.concurrency` calls are in flight at most. What is journalled is not asked again, and counts again; the
-    budget pays for new calls alone. How its errors are told, what it rejects and what it is asked again are the
-    Connection's to say. Calls whose key names no run are not journalled.
+    `settings.concurrency` calls are in flight at most, fewer while it is busy; rollouts let all else go first. What is
+    journalled is not asked again, and counts again; the budget pays for new calls alone. How its errors are told, what
+    it rejects and what it is asked again are the Connection's to say. Calls whose key names no run are not journalled.
     """
 
     def __init__(
@@ -71,7 +71,8 @@ class Upstream:
         self._connection = Connection(base_url, api_key, settings, http_client=http_client, options=options)
         self._calls = JournalledCalls(journal)
         self._budget = budget
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self.pace = Pace(settings.concurrency)
+        """How many calls are in flight."""
         self.name = self._connection.name
         """Host and port, for people."""
         self.key = backend_key(self._connection.base_url)
@@ -125,10 +126,11 @@ class Upstream:
         known = await self._replay(route, key, request)
         if known is not None:
             return known
-        async with self._slots:
+        async with self.pace.place(key.stage == "rollout") as place:
             if self._budget:
                 self._budget.admit()
-            response, lacking = await self._connection.complete(route.path, body)
+            response, lacking = await self._connection.complete(route.path, body, place.pause)
+            self.pace.answered()
             reply = self._parsed(route, response)
             if self._budget:
                 self._budget.charge(body["model"], reply.usage)

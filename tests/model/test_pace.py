@@ -1,0 +1,97 @@
+"""Who is let in, when it becomes less, and who waits without a place."""
+
+import asyncio
+
+import pytest
+
+from tfgrpo.model.pace import Pace
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_are_in_flight_than_asked_for_and_the_lower_rank_goes_first() -> None:
+    pace, order, done = Pace(2), list[str](), asyncio.Event()
+
+    async def call(name: str, rank: int) -> None:
+        async with pace.place(rank):
+            order.append(name)
+            assert pace.flying <= 2
+            if name.startswith("first"):
+                await done.wait()
+
+    calls = [("first a", 1), ("first b", 1), ("rollout 1", 1), ("rollout 2", 1), ("distilling", 0)]
+    running = [asyncio.create_task(call(*one)) for one in calls]
+    await settled()
+    assert order == ["first a", "first b"]
+    done.set()
+    await asyncio.gather(*running)
+    assert order[2:] == ["distilling", "rollout 1", "rollout 2"]
+    assert pace.flying == 0
+
+
+async def test_a_call_that_waits_to_be_tried_again_holds_no_place() -> None:
+    pace, order = Pace(1), list[str]()
+
+    async def first() -> None:
+        async with pace.place() as place:
+            order.append("first")
+            await place.pause(0.01, busy=False)
+            order.append("first again")
+
+    async def second() -> None:
+        async with pace.place():
+            order.append("second")
+
+    await asyncio.gather(first(), second())
+    assert order == ["first", "second", "first again"]
+    assert pace.flying == 0
+
+
+async def test_a_busy_upstream_gets_half_as_much_and_slowly_more_again() -> None:
+    pace = Pace(16)
+    for _ in range(4):
+        pace.refused(0.0)
+    assert pace.limit == 8
+    for _ in range(4 * 8):
+        pace.answered()
+    assert pace.limit == 16
+    for _ in range(100):
+        pace.answered()
+    assert pace.limit == 16, "never more than was asked for"
+
+
+async def test_a_few_refusals_among_many_answers_say_nothing() -> None:
+    pace = Pace(64)
+    for number in range(1_000):
+        pace.refused(1.0) if number % 20 == 0 else pace.answered()
+    assert pace.limit == 64
+
+
+async def test_nobody_is_let_in_before_the_time_that_a_busy_upstream_names() -> None:
+    pace, loop = Pace(4), asyncio.get_running_loop()
+    begun = loop.time()
+    for _ in range(4):
+        pace.refused(0.05)
+    async with pace.place():
+        assert loop.time() >= begun + 0.05
+
+
+@pytest.mark.parametrize("let_in", [False, True])
+async def test_a_place_is_not_lost_with_a_call_that_is_cancelled(let_in: bool) -> None:
+    pace = Pace(1)
+    await pace.take(0)
+    waiting = asyncio.create_task(pace.take(0))
+    await settled()
+    if let_in:
+        pace.give_back()  # its turn comes, and before it runs it is cancelled
+    waiting.cancel()
+    await settled()
+    if not let_in:
+        pace.give_back()
+    assert pace.flying == 0
+    async with asyncio.timeout(1):
+        await pace.take(0)

@@ -1,0 +1,112 @@
+"""How many calls are in flight at once: as many as were asked for, fewer while the upstream says that it is busy.
+
+Additive increase, multiplicative decrease, as TCP does it, with one difference: a few refusals among many answers are
+how some services thin out their traffic, and say nothing of ours. So the limit is halved when a quarter of the latest
+answers were refusals, not for each of them, and grows by one for every few answers that were none. A call that has to
+wait before it is tried again gives its place to others meanwhile.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+_BUSY_SHARE = 0.25
+"""Of the latest answers, as many as can be in flight: from here on the upstream is taken to be busy."""
+_GROWS_AFTER = 4
+"""Answers in a row without a refusal for one more call in flight."""
+_FEWEST = 4
+"""Answers, of which the share of refusals says something."""
+
+
+class Pace:
+    """The places for calls in flight. Those with the lower rank come first, of equals who came first."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self.limit = most, most
+        self.flying = 0
+        """Places that are taken."""
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = count()
+        self._latest: deque[bool] = deque(maxlen=most)
+        """Of the latest answers: was it a refusal?"""
+        self._calm = 0
+        self._open_at = 0.0
+        self._opening: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def place(self, rank: int = 0) -> "AsyncIterator[Place]":
+        """A place, waited for; it is given back at the end."""
+        place = Place(self, rank)
+        await self.take(rank)
+        try:
+            yield place
+        finally:
+            if place.held:
+                self.give_back()
+
+    async def take(self, rank: int) -> None:
+        """Wait for a place."""
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (rank, next(self._arrivals), turn))
+        self._let_in()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was let in, and will not come
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """One place less is taken."""
+        self.flying -= 1
+        self._let_in()
+
+    def answered(self) -> None:
+        """A call was answered, and not for being one too many."""
+        self._latest.append(False)
+        self._calm += 1
+        if self._calm >= _GROWS_AFTER and self.limit < self._most:
+            self._calm, self.limit = 0, self.limit + 1
+            self._let_in()
+
+    def refused(self, seconds: float) -> None:
+        """A call was refused for being one too many (429, 503), and may be made again after so many seconds."""
+        self._latest.append(True)
+        self._calm = 0
+        seen = len(self._latest)
+        if seen >= min(_FEWEST, self._most) and sum(self._latest) >= _BUSY_SHARE * seen:
+            self.limit = max(1, self.limit // 2)
+            self._latest.clear()
+            self._open_at = max(self._open_at, asyncio.get_running_loop().time() + seconds)
+
+    def _let_in(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and self.flying < self.limit:
+            if loop.time() < self._open_at:
+                if self._opening is None or self._opening.when() < self._open_at:
+                    self._opening = loop.call_at(self._open_at, self._let_in)
+                return
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                self.flying += 1
+                turn.set_result(None)
+
+
+class Place:
+    """One call's place."""
+
+    def __init__(self, pace: Pace, rank: int) -> None:
+        self._pace, self._rank, self.held = pace, rank, True
+
+    async def pause(self, seconds: float, *, busy: bool) -> None:
+        """Wait before the call is tried again, while others have its place; `busy`: it was one too many."""
+        if busy:
+            self._pace.refused(seconds)
+        self.held = False
+        self._pace.give_back()
+        await asyncio.sleep(seconds)
+        await self._pace.take(self._rank)
+        self.held = True
