@@ -69,7 +69,10 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
         "__init__", "notebook", "results",
     ),
-    "serve": ("__init__", "once", "source", "wire", "proxy"),
+    "serve": (
+        "__init__", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking", "access", "exchange",
+        "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
+    ),
     "serve/proxy": ("asgi", "relay", "app", "server", "__init__"),
     "demo": ("__init__", "kept", "run"),
     "cli": (

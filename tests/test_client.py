@@ -17,7 +17,7 @@ from tfgrpo.client import AsyncClientOptions, ClientOptions
 from tfgrpo.model.backends import backend_key
 from tfgrpo.records import Backend, ChatBody, Demonstration, Prior
 from tfgrpo.store import Store
-from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
+from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
 QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
@@ -118,7 +118,7 @@ def test_other_routes_pass_untouched(model: ScriptedModel, store: Path) -> None:
         echo = client.post("/embeddings", body={"messages": QUESTION}, cast_to=httpx2.Response)
     assert echo.json() == {"messages": QUESTION}
     assert not any(PRIOR_HEADER in headers for headers in model.headers)
-    assert PRIOR_HEADER not in echo.headers
+    assert (echo.headers[PRIOR_HEADER], echo.headers[REASON_HEADER]) == ("none", "route")
 
 
 def test_the_callers_own_bias_wins(model: ScriptedModel, store: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_call_that_is_made_again_has_the_prior_once(store: Path) -> None:
         return httpx2.Response(status, json={"choices": []}, headers={"retry-after-ms": "1"})
 
     http_client = httpx2.Client(transport=httpx2.MockTransport(failing_first))
-    with OpenAI(store=store, api_key="sk", http_client=http_client) as client:
+    with OpenAI(store=store, api_key="sk", base_url="http://up/v1", http_client=http_client) as client:
         client.chat.completions.create(model=MODEL, messages=QUESTION)
     assert [is_biased(body) for body in bodies] == [True] * 3
 
@@ -186,7 +186,7 @@ def test_proxies_of_the_environment_are_used_as_by_the_sdk(
 def test_timeouts_and_retries_are_the_sdks(model: ScriptedModel, store: Path) -> None:
     with OpenAI(store=store) as ours, openai.OpenAI() as theirs:
         assert (ours.timeout, ours.max_retries) == (theirs.timeout, theirs.max_retries)
-        assert type(ours._client) is type(theirs._client)
+        assert ours._client.timeout == theirs._client.timeout
     assert ours.is_closed()
 
 
@@ -209,7 +209,7 @@ def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
     with OpenAI(store=tmp_path / "s.db") as client:
         for _ in range(2):
             raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
-            assert PRIOR_HEADER not in raw.headers
+            assert (raw.headers[PRIOR_HEADER], raw.headers[REASON_HEADER]) == ("none", "store")
         assert client.tfgrpo.prior is None
     assert [is_as_written(body) for body in model.requests] == [True, True]
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
@@ -275,7 +275,7 @@ async def test_an_async_call_says_why_it_has_no_token_prior(
     async with AsyncOpenAI(store=store) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
     assert raw.headers[TOKEN_PRIOR_HEADER] == "rejected"
-    assert PRIOR_HEADER not in raw.headers
+    assert (raw.headers[PRIOR_HEADER], raw.headers[REASON_HEADER]) == ("none", "rejected")
     assert is_as_written(model.requests[0])
 
 
@@ -310,7 +310,7 @@ async def test_an_async_call_that_is_made_again_has_the_prior_once(store: Path) 
         return httpx2.Response(status, json={"choices": []}, headers={"retry-after-ms": "1"})
 
     http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(failing_first))
-    async with AsyncOpenAI(store=store, api_key="sk", http_client=http_client) as client:
+    async with AsyncOpenAI(store=store, api_key="sk", base_url="http://up/v1", http_client=http_client) as client:
         await client.with_options(timeout=3).chat.completions.create(model=MODEL, messages=QUESTION)
     assert [is_biased(body) for body in bodies] == [True] * 2
 

@@ -6,23 +6,29 @@ TYPE_CHECKING = False  # as type checkers understand it; `typing` would take lon
 if TYPE_CHECKING:
     from . import errors, observer, testing
     from .api import aevaluate, alearn, evaluate, learn, open_store
-    from .client import AsyncOpenAI, OpenAI
+    from .client import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
     from .errors import TfgrpoError
     from .observer import Observer, Silent, StepSummary
     from .records import Experience, Prior, Rollout, Task
     from .report.results import EvaluationRun, LearningRun
+    from .serve.carriers import transport, wrap
+    from .serve.over_httpx2 import AsyncPriorTransport, PriorTransport
+    from .serve.scope import disabled, using
     from .serve.source import PriorSource
-    from .serve.wire import AsyncPriorTransport, PriorTransport
+    from .serve.told import Info, info
     from .settings import Settings
     from .store import Store
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncAzureOpenAI",
     "AsyncOpenAI",
     "AsyncPriorTransport",
+    "AzureOpenAI",
     "EvaluationRun",
     "Experience",
+    "Info",
     "LearningRun",
     "Observer",
     "OpenAI",
@@ -39,25 +45,33 @@ __all__ = [
     "__version__",
     "aevaluate",
     "alearn",
+    "disabled",
     "errors",
     "evaluate",
+    "info",
     "learn",
     "observer",
     "open_store",
     "testing",
+    "transport",
+    "using",
+    "wrap",
 ]
 
 _HOMES = {
+    "AsyncAzureOpenAI": "client",
     "AsyncOpenAI": "client",
-    "AsyncPriorTransport": "serve.wire",
+    "AsyncPriorTransport": "serve.over_httpx2",
+    "AzureOpenAI": "client",
     "EvaluationRun": "report.results",
     "Experience": "records",
+    "Info": "serve.told",
     "LearningRun": "report.results",
     "Observer": "observer",
     "OpenAI": "client",
     "Prior": "records",
     "PriorSource": "serve.source",
-    "PriorTransport": "serve.wire",
+    "PriorTransport": "serve.over_httpx2",
     "Rollout": "records",
     "Settings": "settings",
     "Silent": "observer",
@@ -67,9 +81,14 @@ _HOMES = {
     "TfgrpoError": "errors",
     "aevaluate": "api",
     "alearn": "api",
+    "disabled": "serve.scope",
     "evaluate": "api",
+    "info": "serve.told",
     "learn": "api",
     "open_store": "api",
+    "transport": "serve.carriers",
+    "using": "serve.scope",
+    "wrap": "serve.carriers",
 }
 """The module of each public name; a public name that is not here is a module itself."""
 

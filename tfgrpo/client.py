@@ -1,34 +1,47 @@
-"""The SDK's clients with the live prior in every chat completion: `from tfgrpo import OpenAI`.
+"""The SDK's clients with the live prior in every call: `from tfgrpo import OpenAI`.
 
-They take two arguments more, and leave all else to the SDK: its HTTP client (yours, or the SDK's own with its timeouts,
-limits and proxies) is neither replaced nor altered, so another SDK client that shares it stays without a prior. What is
-sent goes through `transport.send_with_prior` on its way there. `client.tfgrpo.prior` is the prior in force; the header
-`x-tfgrpo-prior` of a raw response names the one that the call had, and `extra_headers={"x-tfgrpo-prior": "none"}` makes
-a call without.
+They take a few arguments more, and leave all else to the SDK: its HTTP client (yours, or the SDK's own with its
+timeouts, limits and proxies) is neither replaced nor altered, so another SDK client that shares it stays without a
+prior. What is sent goes through an HTTP client of ours, given to the SDK by its public `http_client`, on its way there.
+
+`client.tfgrpo` tells the prior in force and takes feedback; `tfgrpo.info(response)` tells what a call came to, and the
+headers of a raw response do. `extra_headers={"x-tfgrpo-prior": "none"}`, or `with tfgrpo.disabled()`, makes a call
+without; `with tfgrpo.using("name")`, or `extra_headers={"x-tfgrpo-namespace": "name"}`, one with another prior.
 
 Out of reach are the web-socket APIs (`realtime`), and providers that sign the body (AWS SigV4): these go out unchanged.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-import httpx2
 import openai
 
 if TYPE_CHECKING:
     from typing import Unpack
 
+    import httpx2
     from openai._provider import _Provider
-    from openai._types import HttpxSendArgs
     from openai.auth import WorkloadIdentity, X509WorkloadIdentity
 
-    from .serve.source import PriorSource
+    from .serve.access import Access
 
 
-class _Options(TypedDict, total=False):
-    """What the SDK's own constructors take."""
+class Additions(TypedDict, total=False):
+    """What the clients take beside what the SDK's own do."""
+
+    store: str | Path | None
+    """A store's path, an exported prior (`.json`), or the URL of a `tfgrpo serve`; else TFGRPO_STORE, ./tfgrpo.db."""
+    namespace: str | None
+    """Whose prior calls have; else TFGRPO_NAMESPACE, `default`."""
+    strict: bool
+    """A call that fails with the prior in it fails, where it would go once more without."""
+    record: bool
+    """Keep calls in the store, for learning; off unless it is said."""
+
+
+class _Options(Additions, total=False):
+    """What the SDK's own constructors take as well."""
 
     admin_api_key: str | None
     workload_identity: "WorkloadIdentity | X509WorkloadIdentity | None"
@@ -36,10 +49,10 @@ class _Options(TypedDict, total=False):
     project: str | None
     webhook_secret: str | None
     provider: "_Provider | None"
-    base_url: str | httpx2.URL | openai.NotGiven | None
+    base_url: "str | httpx2.URL | openai.NotGiven | None"
     data_residency: "openai.DataResidency | None"  # older versions have none
-    websocket_base_url: str | httpx2.URL | None
-    timeout: float | openai.Timeout | openai.NotGiven | None
+    websocket_base_url: "str | httpx2.URL | None"
+    timeout: "float | openai.Timeout | openai.NotGiven | None"
     max_retries: int
     default_headers: Mapping[str, str] | None
     default_query: Mapping[str, object] | None
@@ -49,86 +62,104 @@ class ClientOptions(_Options, total=False):
     """What `openai.OpenAI` takes."""
 
     api_key: str | Callable[[], str] | None
-    http_client: httpx2.Client | None
+    http_client: "httpx2.Client | None"
 
 
 class AsyncClientOptions(_Options, total=False):
     """What `openai.AsyncOpenAI` takes."""
 
     api_key: str | Callable[[], Awaitable[str]] | None
-    http_client: httpx2.AsyncClient | None
+    http_client: "httpx2.AsyncClient | None"
 
 
-if not all(hasattr(sdk, "_send_request") for sdk in (openai.OpenAI, openai.AsyncOpenAI)):
-    raise ImportError(f"tfgrpo cannot add a prior to openai {openai.__version__}: install 'openai>=3,<4'")
+class _Azure(TypedDict, total=False):
+    azure_endpoint: str | None
+    azure_deployment: str | None
+    api_version: str | None
+    azure_ad_token: str | None
 
 
-class OpenAI(openai.OpenAI):
-    """`openai.OpenAI` with the live prior of a namespace in every chat completion."""
+class AzureOptions(_Azure, ClientOptions, total=False):
+    """What `openai.AzureOpenAI` takes."""
 
-    tfgrpo: "PriorSource"
-    """Where the prior comes from: `.prior` and `.current()` tell what is in force."""
+    azure_ad_token_provider: Callable[[], str] | None
 
-    def __init__(
-        self,
-        *,
-        store: str | Path | None = None,
-        namespace: str | None = None,
-        _source: "PriorSource | None" = None,
-        **options: "Unpack[ClientOptions]",
-    ) -> None:
-        from .serve.source import prior_source  # here and below: the import of a client takes as long as the SDK's
 
-        self.tfgrpo = _source or prior_source(store, namespace)
-        super().__init__(**options)
+class AsyncAzureOptions(_Azure, AsyncClientOptions, total=False):
+    """What `openai.AsyncAzureOpenAI` takes."""
 
-    def _send_request(
-        self, request: httpx2.Request, *, stream: bool, **kwargs: "Unpack[HttpxSendArgs]"
-    ) -> httpx2.Response:
-        from .serve.wire import send_with_prior
+    azure_ad_token_provider: Callable[[], str | Awaitable[str]] | None
 
-        return send_with_prior(request, self.tfgrpo, partial(super()._send_request, stream=stream, **kwargs))
+
+class _WithPrior:
+    """What the four have in common: the SDK's client is given an HTTP client that adds the prior."""
+
+    tfgrpo: "Access"
+    """Where the prior comes from: `.prior` and `.current()` tell what is in force; `.feedback()` takes rewards."""
+    _make: Callable[[], Any]
 
     if not TYPE_CHECKING:  # for editors and type checkers the SDK's own signature stays
 
-        def copy(self, *, _extra_kwargs=None, **options):
+        def __init__(self, *, store=None, namespace=None, strict=False, record=False, http_client=None, **options):
+            from .serve.access import open_access  # here and below: the import of a client takes as long as the SDK's
+
+            kept = getattr(http_client, "access", None)  # a copy of the SDK's hands the HTTP client on
+            if kept and not (store or namespace or strict or record):
+                self.tfgrpo = kept
+            else:
+                self.tfgrpo = open_access(store, namespace, strict=strict, record=record)
+                http_client = self._carrier(http_client)
+            super().__init__(http_client=http_client, **options)
+
+        def _carrier(self, http_client):
+            from .serve.carriers import carrier
+
+            made = http_client is None
+            given = self._make() if made else http_client
+            return carrier(given, self.tfgrpo, self._make if made else None) or given  # which the SDK will refuse
+
+        def copy(self, *, http_client=None, **options) -> Self:
             """The SDK's `copy`; the store, the namespace and what is in memory of them are kept."""
-            return super().copy(_extra_kwargs={"_source": self.tfgrpo, **(_extra_kwargs or {})}, **options)
+            return super().copy(http_client=http_client and self._carrier(http_client), **options)
 
         with_options = copy
 
 
-class AsyncOpenAI(openai.AsyncOpenAI):
-    """`openai.AsyncOpenAI` with the live prior of a namespace in every chat completion."""
+class OpenAI(_WithPrior, openai.OpenAI):
+    """`openai.OpenAI` with the live prior of a namespace in every call."""
 
-    tfgrpo: "PriorSource"
-    """Where the prior comes from: `.prior` and `.current()` tell what is in force."""
+    _make = openai.DefaultHttpxClient
 
-    def __init__(
-        self,
-        *,
-        store: str | Path | None = None,
-        namespace: str | None = None,
-        _source: "PriorSource | None" = None,
-        **options: "Unpack[AsyncClientOptions]",
-    ) -> None:
-        from .serve.source import prior_source  # here and below: the import of a client takes as long as the SDK's
+    if TYPE_CHECKING:
 
-        self.tfgrpo = _source or prior_source(store, namespace)
-        super().__init__(**options)
+        def __init__(self, **options: "Unpack[ClientOptions]") -> None: ...
 
-    async def _send_request(
-        self, request: httpx2.Request, *, stream: bool, **kwargs: "Unpack[HttpxSendArgs]"
-    ) -> httpx2.Response:
-        from .serve.wire import send_with_prior_async
 
-        send = partial(super()._send_request, stream=stream, **kwargs)
-        return await send_with_prior_async(request, self.tfgrpo, send)
+class AsyncOpenAI(_WithPrior, openai.AsyncOpenAI):
+    """`openai.AsyncOpenAI` with the live prior of a namespace in every call."""
 
-    if not TYPE_CHECKING:  # for editors and type checkers the SDK's own signature stays
+    _make = openai.DefaultAsyncHttpxClient
 
-        def copy(self, *, _extra_kwargs=None, **options):
-            """The SDK's `copy`; the store, the namespace and what is in memory of them are kept."""
-            return super().copy(_extra_kwargs={"_source": self.tfgrpo, **(_extra_kwargs or {})}, **options)
+    if TYPE_CHECKING:
 
-        with_options = copy
+        def __init__(self, **options: "Unpack[AsyncClientOptions]") -> None: ...
+
+
+class AzureOpenAI(_WithPrior, openai.AzureOpenAI):
+    """`openai.AzureOpenAI` with the live prior of a namespace in every call."""
+
+    _make = openai.DefaultHttpxClient
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: "Unpack[AzureOptions]") -> None: ...
+
+
+class AsyncAzureOpenAI(_WithPrior, openai.AsyncAzureOpenAI):
+    """`openai.AsyncAzureOpenAI` with the live prior of a namespace in every call."""
+
+    _make = openai.DefaultAsyncHttpxClient
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: "Unpack[AsyncAzureOptions]") -> None: ...

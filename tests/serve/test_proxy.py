@@ -182,7 +182,7 @@ async def test_a_tfgrpo_client_before_the_proxy_does_not_double_it(front: Serve,
     async with AsyncOpenAI(store=source.path, **options) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
     assert is_biased(model.requests[0])
-    assert (raw.headers[PRIOR_HEADER], raw.headers[VARIANT_HEADER]) == (PRIOR.id, "none")
+    assert (raw.headers[PRIOR_HEADER], raw.headers[VARIANT_HEADER]) == (PRIOR.id, "live")
 
 
 async def test_a_proxy_before_a_proxy_does_not_double_it(front: Serve) -> None:

@@ -1,7 +1,10 @@
 """The live prior in memory: how it follows the store, and what no store can break."""
 
+import gc
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,24 +19,30 @@ from tfgrpo.surfaces import nearest
 from tfgrpo.surfaces.chat import with_prior
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_the_store_is_looked_at_once_in_a_while(tmp_path: Path) -> None:
-    clock = Clock()
-    source = PriorSource(go_live(tmp_path / "s.db"), "default", clock=clock)
+def test_a_new_live_prior_is_in_force_within_a_second_and_no_call_looks_for_it(tmp_path: Path) -> None:
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
     assert source.snapshot is None
     assert source.prior == PRIOR
+    looks, look = [], source.place.look
+    source.place.look = lambda known: looks.append(threading.current_thread().name) or look(known)  # type: ignore[method-assign, func-returns-value]
     go_live(source.path, OTHER)
-    clock.now = CHECK_SECONDS - 0.01
-    assert source.prior == PRIOR
-    clock.now = CHECK_SECONDS
-    assert source.prior == OTHER
+    began = time.monotonic()
+    while source.prior != OTHER:
+        assert time.monotonic() < began + 2 * CHECK_SECONDS
+        time.sleep(0.01)
+    assert set(looks) == {"tfgrpo-prior"}
     assert source.snapshot == Snapshot("default", OTHER, "live", Frame(model=MODEL))
+
+
+def test_nothing_keeps_looking_for_a_source_that_nobody_has_any_more(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
+    assert source.prior == PRIOR
+    (thread,) = set(threading.enumerate()) - before
+    del source
+    gc.collect()
+    thread.join(2)
+    assert not thread.is_alive()
 
 
 def test_a_pool_is_made_ready_once_for_a_prior_and_before_a_request_needs_it(
@@ -46,13 +55,13 @@ def test_a_pool_is_made_ready_once_for_a_prior_and_before_a_request_needs_it(
         return pool_of(texts)
 
     monkeypatch.setattr(nearest, "pool_of", counted)
-    clock, prior = Clock(), Prior(demonstrations=(Demonstration("청구서?", "BILL"), Demonstration("a", "b")), nearest=1)
-    source = PriorSource(go_live(tmp_path / "s.db", prior), "default", clock=clock)
+    prior = Prior(demonstrations=(Demonstration("청구서?", "BILL"), Demonstration("a", "b")), nearest=1)
+    source = PriorSource(go_live(tmp_path / "s.db", prior), "default")
     snapshot = source.current()
     assert made == [2]
     with Store(source.path) as store:
         store.add_prior(OTHER)  # a change, but not of what is live
-    clock.now = CHECK_SECONDS
+    source.refresh()
     again = source.current()
     assert snapshot is not None
     assert again is not None
@@ -62,8 +71,7 @@ def test_a_pool_is_made_ready_once_for_a_prior_and_before_a_request_needs_it(
 
 
 async def test_an_event_loop_gets_the_same(tmp_path: Path) -> None:
-    clock = Clock()
-    source = PriorSource(go_live(tmp_path / "s.db"), "default", clock=clock)
+    source = PriorSource(go_live(tmp_path / "s.db"), "default")
     for _ in range(2):
         snapshot = await source.current_async()
         assert snapshot is not None
@@ -86,13 +94,22 @@ def test_a_source_that_was_closed_opens_again(tmp_path: Path) -> None:
     assert source.snapshot.prior == OTHER
 
 
-def test_a_forked_process_opens_the_store_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_opens_the_store_anew_and_follows_it(tmp_path: Path) -> None:
     source = PriorSource(go_live(tmp_path / "s.db"), "default")
-    source.refresh()
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    go_live(source.path, OTHER)
-    source.refresh()
-    assert source.prior == OTHER
+    assert source.prior == PRIOR
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(source._lock.acquire).result()  # a thread that is not there in the child
+        child = os.fork()
+        if not child:
+            first = source.prior
+            go_live(source.path, OTHER)
+            time.sleep(1.5 * CHECK_SECONDS)
+            os._exit(0 if (first, source.prior) == (PRIOR, OTHER) else 1)
+        source._lock.release()
+    assert os.waitpid(child, 0)[1] == 0
+    assert source.prior is not None
 
 
 def test_a_prior_that_is_rolled_back_is_given_no_more(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.live import BODY, PRIOR, TEXT, go_live, sdk_json
 from tfgrpo.serve.source import PriorSource
-from tfgrpo.serve.wire import AsyncPriorTransport, PriorTransport
+from tfgrpo.serve.over_httpx2 import AsyncPriorTransport, PriorTransport
 from tfgrpo.surfaces.http import PRIOR_HEADER
 
 URL = "http://upstream/v1/chat/completions"

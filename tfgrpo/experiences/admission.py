@@ -14,6 +14,7 @@ from functools import lru_cache
 from math import log2
 from typing import TYPE_CHECKING
 
+from ..hashing import content_id
 from ..prompts import instructions_of, neutralise, template
 from ..records import Experience, Task
 from ..settings import Settings
@@ -189,10 +190,20 @@ def secret_in(text: str) -> str | None:
     for detector in _detectors():
         if any(detector.analyze_string(text)):
             return f"it holds what looks like a secret ({detector.secret_type})"
-    for run in _OPAQUE.findall(text):
-        if re.search(r"\d", run) and re.search(r"[A-Za-z]", run) and _bits(run) > SECRET_BITS:
-            return "it holds what looks like a key"
-    return None
+    return "it holds what looks like a key" if any(map(_is_opaque, _OPAQUE.findall(text))) else None
+
+
+def without_secrets(text: str) -> str:
+    """The same text; what looks like a secret is a mark in its place, the same for the same one."""
+    found = {secret for detector in _detectors() for secret in detector.analyze_string(text)}
+    found |= {run for run in _OPAQUE.findall(text) if _is_opaque(run)}
+    for secret in sorted(filter(None, found), key=len, reverse=True):
+        text = text.replace(secret, f"[{content_id('secret', secret)[:11]}]")
+    return text
+
+
+def _is_opaque(run: str) -> bool:
+    return bool(re.search(r"\d", run) and re.search(r"[A-Za-z]", run) and _bits(run) > SECRET_BITS)
 
 
 def _bits(run: str) -> float:

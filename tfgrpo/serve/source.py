@@ -1,32 +1,29 @@
-"""A source of the live prior: held in memory, kept up with the store."""
+"""A source of the live prior: held in memory, and kept up with the place that it is read from."""
 
 import logging
 import os
-import time
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, TypeAlias
+from threading import Event, Lock, Thread
+from uuid import uuid4
 
 import anyio.to_thread
 
 from ..errors import StoreError
+from ..hashing import coin
 from ..model.backends import backend_key
 from ..records import Backend, Prior, Snapshot
-from ..surfaces.turns import make_ready
+from ..surfaces.http import Reason
+from .forks import renewed_in_children
+from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
 
-if TYPE_CHECKING:
-    from ..store import Store
-
-CHECK_SECONDS = 2.0
-"""How often the store is looked at for a newer prior, at most."""
+CHECK_SECONDS = LOOK_SECONDS
+"""How often the store is looked at for a newer prior."""
 _NOTICES = 100
 """Different lines that one source says at most: the names in them may come from strangers."""
-
-_Backends: TypeAlias = Mapping[str, Mapping[str, Backend]]
-"""What is known of each base URL, model by model."""
+_UNKNOWN: Mapping[str, Backend] = {}
 
 _logger = logging.getLogger("tfgrpo")
 
@@ -34,28 +31,36 @@ _logger = logging.getLogger("tfgrpo")
 class PriorSource:
     """The prior that is live in one namespace of a store, kept in memory; shared by threads and event loops.
 
-    The store is looked at once in CHECK_SECONDS at most. A store that is missing, damaged or from the future, or that
-    has no live prior there, means no prior: said once on the logger `tfgrpo`, tried again at the next look, and never
-    an error for the caller.
+    The first call waits for a look at the store. From then on a thread in the background looks, so that a new prior is
+    in force within a second and no call waits for it. A store that is missing, damaged or from the future, or that has
+    no live prior there, means no prior: said once on the logger `tfgrpo`, tried again at the next look, and never an
+    error for the caller.
     """
 
-    def __init__(self, path: Path, namespace: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.path = path
+    def __init__(self, place: Path | PriorPlace, namespace: str) -> None:
+        self.place: PriorPlace = StorePlace(place, namespace) if isinstance(place, Path) else place
         self.namespace = namespace
-        self._clock = clock
-        self._due = -float("inf")
         self._lock = Lock()
-        self._snapshot: Snapshot | None = None
-        self._backends: _Backends = {}
-        self._connection: _OpenStore | None = None
-        self._inherited: _OpenStore | None = None
+        self._in_force = InForce()
+        self._follower: Event | None = None
         self._reported = ""
         self._said: set[str] = set()
+        renewed_in_children(self)
+
+    @property
+    def path(self) -> Path:
+        """The file that the prior is read from, or that a pulled one is kept in."""
+        return self.place.path
 
     @property
     def snapshot(self) -> Snapshot | None:
         """What was live at the last look; reads nothing."""
-        return self._snapshot
+        return self._in_force.live
+
+    @property
+    def reason(self) -> Reason:
+        """Why there was none at the last look, where there was none."""
+        return self._in_force.reason
 
     @property
     def prior(self) -> Prior | None:
@@ -65,29 +70,48 @@ class PriorSource:
 
     def backends(self, url: str) -> Mapping[str, Backend]:
         """What was known, at the last look, of the upstream that a URL belongs to, model by model; reads nothing."""
-        return self._backends.get(backend_key(url), {}) if self._backends else {}
+        known = self._in_force.backends
+        return known.get(backend_key(url), _UNKNOWN) if known else _UNKNOWN
 
     def current(self) -> Snapshot | None:
-        """What is live, after a look at the store if one is due."""
-        if self._clock() >= self._due:
-            with self._lock:
-                if self._clock() >= self._due:
-                    self._look()
-        return self._snapshot
+        """What is live: after a look at the place the first time, later from memory."""
+        if self._follower is None:
+            self._begin()
+        return self._in_force.live
+
+    def snapshot_for(self, key: str | None) -> Snapshot | None:
+        """What a call gets for a caller's key: the live prior, or the canary for its share of the keys; reads nothing.
+
+        Which keys those are is a matter of hashes alone, so a key gets the same in every process, and stays in as the
+        share grows. A call without a key is drawn anew.
+        """
+        known = self._in_force
+        if known.canary and coin(known.share, "canary", known.canary.prior.id, key or uuid4().hex):
+            return known.canary
+        return known.live
 
     async def current_async(self) -> Snapshot | None:
         """As `current`; the event loop goes on while a thread looks."""
-        return await anyio.to_thread.run_sync(self.current) if self._clock() >= self._due else self._snapshot
+        return await anyio.to_thread.run_sync(self.current) if self._follower is None else self._in_force.live
 
     def refresh(self) -> None:
-        """Look at the store now."""
+        """Look at the place now."""
         with self._lock:
             self._look()
 
     def close(self) -> None:
-        """Let go of the store; a later look opens it again."""
+        """Let go of the place; a later look opens it again."""
         with self._lock:
-            self._release()
+            if self._follower:
+                self._follower.set()
+            self._follower = None
+            self.place.close()
+
+    def renew(self) -> None:
+        """In a forked child: look anew, with a lock, a connection and a thread of its own."""
+        self._lock = Lock()
+        self._follower = None
+        self.place.renew()
 
     def say(self, notice: str | None) -> None:
         """Log a line, the first time that it is said."""
@@ -95,80 +119,70 @@ class PriorSource:
             self._said.add(notice)
             _logger.warning(notice)
 
+    def _begin(self) -> None:
+        with self._lock:
+            if self._follower is None:
+                self._look()
+                self._follower = Event()
+                weakref.finalize(self, self._follower.set)
+                given = weakref.ref(self), self._follower, self.place.seconds
+                with suppress(RuntimeError):  # the interpreter is about to end
+                    Thread(target=_follow, args=given, name="tfgrpo-prior", daemon=True).start()
+
     def _look(self) -> None:
         try:
-            self._snapshot, self._backends = self._connected().read(self._snapshot, self._backends)
+            self._in_force = self.place.look(self._in_force)
         except StoreError as error:
-            self._release()
-            self._snapshot, self._backends = None, {}
-            self._report(f"{error}; until then calls go out without a prior")
+            if self.place.keeps and self._in_force.live:
+                self._report(f"{error}; prior {self._in_force.live.prior.id}, which was read before, stays in force")
+            else:
+                self._in_force = InForce(reason="store")
+                self._report(f"{error}; until then calls go out without a prior")
         else:
-            self._report(self._standing())
-        self._due = self._clock() + CHECK_SECONDS
+            self._report(self._told())
 
-    def _connected(self) -> "_OpenStore":
-        if self._connection and self._connection.process != os.getpid():
-            self._inherited = self._connection  # SQLite forbids a fork to use, or even close, its parent's connection
-            self._connection = None
-        if self._connection is None:
-            self._connection = _OpenStore(self.path, self.namespace)
-        return self._connection
-
-    def _release(self) -> None:
-        if self._connection:
-            self._connection.close()
-        self._connection = None
-
-    def _standing(self) -> str:
-        if self._snapshot:
-            return f"prior {self._snapshot.prior.id} of namespace {self.namespace!r} is {self._snapshot.state}"
+    def _told(self) -> str:
+        if live := self._in_force.live:
+            return f"prior {live.prior.id} of namespace {self.namespace!r} is {live.state}"
         return (
-            f"namespace {self.namespace!r} of store {self.path} has no live prior: calls go out without one;"
+            f"namespace {self.namespace!r} of {self.place.name} has no live prior: calls go out without one;"
             " `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is"
         )
 
-    def _report(self, standing: str) -> None:
-        if standing != self._reported:
-            self._reported = standing
-            _logger.log(logging.INFO if self._snapshot else logging.WARNING, standing)
+    def _report(self, told: str) -> None:
+        if told != self._reported:
+            self._reported = told
+            _logger.log(logging.INFO if self._in_force.live else logging.WARNING, told)
+
+
+def _follow(known: "weakref.ref[PriorSource]", ended: Event, seconds: float) -> None:
+    """Keep a source up to date as long as somebody has it."""
+    while not ended.wait(seconds):
+        source = known()
+        if source is None:
+            return
+        source.refresh()
+        del source  # while this thread waits it must not keep the source alive
 
 
 def prior_source(store: str | Path | None = None, namespace: str | None = None) -> PriorSource:
     """The source that arguments or the environment name.
 
-    A store not given is that of TFGRPO_STORE or ./tfgrpo.db, a namespace that of TFGRPO_NAMESPACE or `default`.
+    A store not given is that of TFGRPO_STORE or ./tfgrpo.db, a namespace that of TFGRPO_NAMESPACE or `default`. In
+    place of a store there may be an exported file (`.json`) or the URL of a `tfgrpo serve`.
     """
-    from ..store import default_store_path  # here, and below: importing a client must not take longer than the SDK's
-
-    return PriorSource(default_store_path(store), namespace or os.environ.get("TFGRPO_NAMESPACE") or "default")
-
-
-class _OpenStore:
-    """An open store, and how far it was read."""
-
-    def __init__(self, path: Path, namespace: str) -> None:
-        from ..store import Store
-
-        self._store = Store(path, create=False)
-        self._namespace = namespace
-        self._changes: int | None = None
-        self.process = os.getpid()
-        self.close = weakref.finalize(self, _close, self._store, self.process)
-
-    def read(self, known: Snapshot | None, backends: _Backends) -> tuple[Snapshot | None, _Backends]:
-        """What is live and what upstreams honour; as given, read before over this connection, when nothing changed."""
-        changes = self._store.changes()  # asked first: what is committed in between is read next time
-        if changes == self._changes:
-            return known, backends
-        live, probes = self._store.live(self._namespace), self._store.probes()
-        if live and known and live.prior.id == known.prior.id:
-            live = replace(live, prior=known.prior)  # what was made ready for it is found by its being the same
-        if live:
-            make_ready(live.prior)
-        self._changes = changes
-        return live, probes
+    named = namespace or os.environ.get("TFGRPO_NAMESPACE") or "default"
+    return PriorSource(_place_of(store, named), named)
 
 
-def _close(store: "Store", process: int) -> None:
-    if process == os.getpid():
-        store.close()
+def _place_of(given: str | Path | None, namespace: str) -> PriorPlace:
+    named = str(given or os.environ.get("TFGRPO_STORE") or "")
+    if named.startswith(("http://", "https://")):
+        from .pulled import UrlPlace  # here and below: what is not asked for is not loaded
+
+        return UrlPlace(named, namespace)
+    if named.lower().endswith(".json"):
+        return FilePlace(Path(named).expanduser(), namespace)
+    from ..store.path import default_store_path
+
+    return StorePlace(default_store_path(given), namespace)

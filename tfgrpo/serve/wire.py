@@ -1,65 +1,66 @@
-"""The live prior over httpx2, blocking and async: around one request, and as transports."""
+"""The live prior over HTTP, blocking and async: around one request, and as parts of transports and clients.
 
+`over_httpx` and `over_httpx2` make them of either library.
+"""
+
+import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import httpx2
-
-from ..surfaces.http import PRIOR_HEADER, Rewrite, rewrite, takes_prior
+from .access import Access, access_to
+from .exchange import Exchange, HTTPRequest, HTTPResponse
+from .forks import renewed_in_children
 from .source import PriorSource
 
 
-def send_with_prior(
-    request: httpx2.Request, source: PriorSource, send: Callable[[httpx2.Request], httpx2.Response]
-) -> httpx2.Response:
+def send_with_prior(request: HTTPRequest, access: Access, send: Callable[[HTTPRequest], HTTPResponse]) -> HTTPResponse:
     """Send the request, or a marked copy of it that has the prior; the request itself is not altered."""
-    if not takes_prior(request.method, request.url.path, request.headers):
-        return send(request)
-    if not (snapshot := source.current()):
-        return send(request)
-    rewritten = rewrite(request.read(), snapshot, backends=source.backends(str(request.url)))
-    source.say(rewritten.notice)
-    return _marked(send(request if rewritten.content is None else _copy(request, rewritten)), rewritten)
+    exchange = Exchange(request, access)
+    if exchange.source:
+        exchange.source.current()
+        request.read()
+    response = send(exchange.begin())
+    if exchange.has_to_be_read(response):
+        response.read()
+    if exchange.goes_again(response):
+        response.close()
+        response = send(exchange.plain())
+        exchange.went_without(response)
+    return exchange.told(response)
 
 
 async def send_with_prior_async(
-    request: httpx2.Request, source: PriorSource, send: Callable[[httpx2.Request], Awaitable[httpx2.Response]]
-) -> httpx2.Response:
+    request: HTTPRequest, access: Access, send: Callable[[HTTPRequest], Awaitable[HTTPResponse]]
+) -> HTTPResponse:
     """As `send_with_prior`."""
-    if not takes_prior(request.method, request.url.path, request.headers):
-        return await send(request)
-    if not (snapshot := await source.current_async()):
-        return await send(request)
-    rewritten = rewrite(await request.aread(), snapshot, backends=source.backends(str(request.url)))
-    source.say(rewritten.notice)
-    return _marked(await send(request if rewritten.content is None else _copy(request, rewritten)), rewritten)
+    exchange = Exchange(request, access)
+    if exchange.source:
+        await exchange.source.current_async()
+        await request.aread()
+    response = await send(exchange.begin())
+    if exchange.has_to_be_read(response):
+        await response.aread()
+    if exchange.goes_again(response):
+        await response.aclose()
+        response = await send(exchange.plain())
+        exchange.went_without(response)
+    return exchange.told(response)
 
 
-def _copy(request: httpx2.Request, rewritten: Rewrite) -> httpx2.Request:
-    headers = request.headers.copy()
-    for framing in ("content-length", "transfer-encoding"):
-        headers.pop(framing, None)
-    headers[PRIOR_HEADER] = rewritten.prior
-    kind = type(request)  # the SDK also takes clients of httpx, whose requests are of another class
-    return kind(request.method, request.url, headers=headers, content=rewritten.content, extensions=request.extensions)
+class Carrying:
+    """A blocking transport: another one, with the prior added to the requests that pass through it."""
 
-
-def _marked(response: httpx2.Response, rewritten: Rewrite) -> httpx2.Response:
-    response.headers.update(rewritten.marks_beside(response.headers))
-    return response
-
-
-class PriorTransport(httpx2.BaseTransport):
-    """Another httpx2 transport, with the prior added to the chat completions that pass through it."""
-
-    def __init__(self, inner: httpx2.BaseTransport, source: PriorSource) -> None:
+    def __init__(self, inner: Any, source: PriorSource | Access) -> None:
         self._inner = inner
-        self._source = source
+        self._access = access_to(source)
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+    def handle_request(self, request: HTTPRequest) -> HTTPResponse:
         """Send one request, biased at most once."""
-        return send_with_prior(request, self._source, self._inner.handle_request)
+        return send_with_prior(request, self._access, self._inner.handle_request)
 
     def close(self) -> None:
         """Close the inner transport."""
@@ -78,16 +79,16 @@ class PriorTransport(httpx2.BaseTransport):
         self._inner.__exit__(exc_type, exc_value, traceback)
 
 
-class AsyncPriorTransport(httpx2.AsyncBaseTransport):
-    """As PriorTransport, for `httpx2.AsyncClient`."""
+class AsyncCarrying:
+    """As Carrying, of an async client."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, source: PriorSource) -> None:
+    def __init__(self, inner: Any, source: PriorSource | Access) -> None:
         self._inner = inner
-        self._source = source
+        self._access = access_to(source)
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(self, request: HTTPRequest) -> HTTPResponse:
         """Send one request, biased at most once."""
-        return await send_with_prior_async(request, self._source, self._inner.handle_async_request)
+        return await send_with_prior_async(request, self._access, self._inner.handle_async_request)
 
     async def aclose(self) -> None:
         """Close the inner transport."""
@@ -104,3 +105,115 @@ class AsyncPriorTransport(httpx2.AsyncBaseTransport):
         traceback: TracebackType | None = None,
     ) -> None:
         await self._inner.__aexit__(exc_type, exc_value, traceback)
+
+
+class _Through:
+    """The transport of a client that sends through another: whatever reaches it goes that way too."""
+
+    def __init__(self, client: "_Sending") -> None:
+        self._client = weakref.ref(client)
+
+    def handle_request(self, request: HTTPRequest) -> HTTPResponse:
+        return self._sent(request)
+
+    async def handle_async_request(self, request: HTTPRequest) -> HTTPResponse:
+        return await self._sent(request)
+
+    def _sent(self, request: HTTPRequest) -> Any:
+        client = self._client()
+        assert client is not None, "a client that speaks is there"
+        return client.send(request, stream=True, follow_redirects=False)
+
+    def close(self) -> None:
+        """What is behind it is closed by the client."""
+
+    async def aclose(self) -> None:
+        """As `close`."""
+
+
+class _Sending:
+    """An HTTP client that sends through another, which stays as its owner made it, and adds the prior on the way.
+
+    One that `make` has made belongs to this client, and is made anew in a forked process, so that each has connections
+    of its own.
+    """
+
+    def __init__(self, inner: Any, access: Access, make: Callable[[], Any] | None = None) -> None:
+        self.access = access
+        self.inner = inner
+        self._make = make
+        self._inherited: list[Any] = []  # the parent's connections: not even to be closed here
+        library: Any = super()
+        library.__init__(transport=_Through(self))  # given one, it makes none of its own, which would read certificates
+        if make:
+            renewed_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: connections of its own."""
+        if self._make:
+            self._inherited.append(self.inner)
+            self.inner = self._make()
+
+    def build_request(self, *args: Any, **kwargs: Any) -> HTTPRequest:
+        """As the other client does, with its headers, cookies, parameters and base URL."""
+        return self.inner.build_request(*args, **kwargs)
+
+    def send(self, request: HTTPRequest, **options: Any) -> Any:
+        """Send the request with the prior."""
+        raise NotImplementedError
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the other client is closed."""
+        return bool(self.inner.is_closed)
+
+    @property
+    def timeout(self) -> Any:
+        """The other client's."""
+        return self.inner.timeout
+
+    @timeout.setter
+    def timeout(self, given: Any) -> None:
+        self.inner.timeout = given
+
+    @property
+    def event_hooks(self) -> Any:
+        """The other client's."""
+        return self.inner.event_hooks
+
+    @event_hooks.setter
+    def event_hooks(self, given: Any) -> None:
+        self.inner.event_hooks = given
+
+
+class Sending(_Sending):
+    """A blocking client that adds the prior."""
+
+    def send(self, request: HTTPRequest, **options: Any) -> HTTPResponse:
+        """Send the request with the prior, and once more without it where the upstream refuses it."""
+        return send_with_prior(request, self.access, partial(self.inner.send, **options))
+
+    def close(self) -> None:
+        """Close the other client."""
+        self.inner.close()
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_make") and not self.is_closed:
+            self.close()
+
+
+class AsyncSending(_Sending):
+    """An async client that adds the prior."""
+
+    async def send(self, request: HTTPRequest, **options: Any) -> HTTPResponse:
+        """As `Sending.send`."""
+        return await send_with_prior_async(request, self.access, partial(self.inner.send, **options))
+
+    async def aclose(self) -> None:
+        """Close the other client."""
+        await self.inner.aclose()
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_make") and not self.is_closed:
+            with suppress(RuntimeError):  # no loop runs any more: the sockets are closed with their objects
+                asyncio.get_running_loop().create_task(self.aclose())

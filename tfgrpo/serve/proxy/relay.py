@@ -9,8 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from ...errors import InputError
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, TOKEN_PRIOR_HEADER
-
-VARIANT_HEADER = "x-tfgrpo-variant"
+from ..told import VARIANT_HEADER
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Header lines as ASGI and aiohttp give them."""

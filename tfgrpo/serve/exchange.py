@@ -1,0 +1,158 @@
+"""One request through a client, and what becomes of it: which prior it gets, what it is sent as, what is told. No I/O.
+
+It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+from ..records import Snapshot
+from ..surfaces.http import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, Rewrite, rewrite, why_not
+from .access import Access
+from .scope import OURS, asked_for
+from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, told_by
+
+HTTPRequest: TypeAlias = Any
+"""A request of httpx or httpx2."""
+HTTPResponse: TypeAlias = Any
+"""A response of httpx or httpx2."""
+
+_FRAMING = ("content-length", "transfer-encoding")
+_TEMPLATE_FAILED = 500
+
+
+def _codecs() -> Sequence[Codec]:
+    try:
+        import orjson
+    except ImportError:  # the extra `serve` has it; without it calls take a little longer
+        return (STANDARD,)
+    return Codec(orjson.loads, orjson.dumps), STANDARD
+
+
+CODECS = _codecs()
+"""The fast one, where it is installed, makes floats of integers with more than 64 bits, and refuses NaN."""
+
+
+class Exchange:
+    """A request on its way to an upstream and back.
+
+    `source` is where its prior comes from, which has to have looked (`current`) and the request to be read before
+    `begin`; None: it gets none, for a reason that is known already.
+    """
+
+    def __init__(self, request: HTTPRequest, access: Access) -> None:
+        self._written, self._access = request, access
+        self._asked = asked_for(request.headers)
+        reason = why_not(request.method, request.url.path, request.headers)
+        if reason is None and self._asked.off:
+            reason = "disabled"
+        self._rewrite = Rewrite(reason=reason)
+        self.source = access.of(self._asked.namespace) if reason is None else None
+        self._snapshot: Snapshot | None = None
+
+    def begin(self) -> HTTPRequest:
+        """The request as it is sent: with the prior if it gets one, and without what is for tfgrpo alone."""
+        self._began = perf_counter()
+        if source := self.source:
+            url = self._written.url
+            self._snapshot = source.snapshot_for(self._asked.key)
+            backends = source.backends(str(url))
+            self._refusals = self._access.refusals(url.host, backends)
+            self._rewrite = rewrite(
+                self._written.content,
+                self._snapshot,
+                CODECS,
+                backends,
+                path=url.path,
+                host=url.host,
+                suspended=self._refusals.suspends,
+            )
+            source.say(self._rewrite.notice)
+            if self._snapshot is None:
+                self._rewrite = replace(self._rewrite, reason=source.reason)
+        if self._rewrite.content is not None:
+            return _copy(self._written, self._rewrite.prior, self._rewrite.content)
+        return self.plain()
+
+    def plain(self) -> HTTPRequest:
+        """The request as the caller wrote it, without what is for tfgrpo alone."""
+        off = self._asked.off and PRIOR_HEADER not in self._written.headers
+        if off or any(name in self._written.headers for name in OURS):
+            return _copy(self._written, NO_PRIOR if off else None)
+        return self._written
+
+    def has_to_be_read(self, response: HTTPResponse) -> bool:
+        """Whether only the body of a response tells if it `goes_again`."""
+        return self._rewrite.content is not None and response.status_code == _TEMPLATE_FAILED
+
+    def goes_again(self, response: HTTPResponse) -> bool:
+        """Whether the upstream refuses the prior, so that `plain` is to be sent in its place."""
+        if self._rewrite.content is None:
+            return False
+        answer = response.content if self.has_to_be_read(response) else b""
+        return self._refusals.goes_again(self._rewrite, response.status_code, answer)
+
+    def went_without(self, response: HTTPResponse) -> None:
+        """Heed the answer to `plain`, after the one with the prior was refused."""
+        self._rewrite = self._refusals.without(self._rewrite, response.status_code)
+        if self.source:
+            self.source.say(self._rewrite.notice)
+
+    def told(self, response: HTTPResponse) -> HTTPResponse:
+        """The same response with what the call came to, in its headers and in memory."""
+        marks = self._rewrite.marks_beside(response.headers)
+        if not self.source:
+            response.headers.update(marks)
+            return response
+        found = self._info(response.headers.get(INFERENCE_HEADER) or f"inf_{uuid4().hex}")
+        if marks:
+            marks[VARIANT_HEADER] = found.variant or NO_PRIOR
+        else:  # a proxy gave it its prior
+            found = replace(told_by(response.headers), inference=found.inference)
+        marks[INFERENCE_HEADER] = str(found.inference)
+        named = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), None)
+        if named is None:
+            marks[REQUEST_IDS[self._rewrite.surface == "messages"]] = str(found.inference)
+        response.headers.update(marks)
+        latest.keep(found, found.inference, named)
+        if self._access.record:
+            self._record(response, found)
+        return response
+
+    def _record(self, response: HTTPResponse, found: Info) -> None:
+        from ..store import Inference  # which nobody else needs here
+        from .taking import take
+
+        call = Inference(
+            str(found.inference),
+            str(found.namespace),
+            found.prior,
+            found.variant or NO_PRIOR,
+            str(self._rewrite.surface),
+            self._rewrite.model,
+            response.status_code,
+            round(perf_counter() - self._began, 6),
+        )
+        take(call, self._written, response, self._access.keep)
+
+    def _info(self, inference: str) -> Info:
+        rewritten, snapshot = self._rewrite, self._snapshot
+        namespace = self.source.namespace if self.source else None
+        left_out = rewritten.left_out
+        if rewritten.content is None or snapshot is None:
+            return Info(inference, None, None, namespace, rewritten.reason, left_out)
+        return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, rewritten.given)
+
+
+def _copy(request: HTTPRequest, mark: str | None, content: bytes | None = None) -> HTTPRequest:
+    """Another request of the same class, since the SDKs of today speak httpx or httpx2; its body as it was, if none."""
+    headers = request.headers.copy()
+    for name in OURS if content is None else (*_FRAMING, *OURS):
+        headers.pop(name, None)
+    if mark is not None:
+        headers[PRIOR_HEADER] = mark
+    body = {"stream": request.stream} if content is None else {"content": content}
+    return type(request)(request.method, request.url, headers=headers, extensions=request.extensions, **body)

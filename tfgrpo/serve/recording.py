@@ -1,0 +1,136 @@
+"""Calls in use and feedback, written to the store in the background: no call waits, and none fails, for it."""
+
+import atexit
+import logging
+import math
+import queue
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event, Thread
+from typing import TypeAlias
+
+from ..errors import InputError, StoreError
+from ..experiences.admission import without_secrets
+from ..store import Feedback, Inference, Store
+from .forks import no_fork, renewed_in_children
+from .places import PriorPlace, StorePlace
+from .told import inference_of, info
+
+WAITING = 1_000
+"""Calls that wait to be written, at most; more are dropped, and counted."""
+BODY_BYTES = 1_000_000
+"""Of a request or an answer that is kept; a longer one is left out."""
+_TOGETHER = 200
+_LAST_SECONDS = 2.0
+"""For what still waits when the process ends."""
+
+Item: TypeAlias = Inference | Feedback | Callable[[], Inference]
+"""What is written; a function makes it there, off the path of the call."""
+
+_logger = logging.getLogger("tfgrpo")
+
+
+def feedback_on(response: object, reward: float, comment: str, namespace: str) -> Feedback:
+    """Feedback on a call; InputError for a response of no call of ours, and for what is no reward."""
+    if not isinstance(reward, int | float) or not (math.isfinite(reward) and 0 <= reward <= 1):
+        raise InputError(f"feedback: the reward is {reward!r}; it must be a number from 0 to 1")
+    inference = inference_of(response)
+    known = info(inference if info(inference).inference else response)
+    return Feedback(
+        inference, known.namespace or namespace, known.prior, known.variant or "none", float(reward), str(comment)
+    )
+
+
+def check_recordable(place: PriorPlace) -> StorePlace:
+    """The store that calls and feedback are written to; InputError for a place that is none."""
+    if isinstance(place, StorePlace):
+        return place
+    raise InputError(f"{place.name} keeps no calls and no feedback; for that give store= the path of a store")
+
+
+class Recorder:
+    """A queue of calls and feedback, and a thread that writes them to a store."""
+
+    def __init__(self, place: PriorPlace) -> None:
+        """Raises InputError for a place that keeps none."""
+        self._path = check_recordable(place).path
+        self.dropped = 0
+        """Calls that could not be written: too many waited, or the store failed."""
+        self._said = False
+        self._waiting: queue.Queue[Item | Event | None] = queue.Queue(WAITING)
+        self._thread: Thread | None = None
+        renewed_in_children(self)
+        atexit.register(_end, weakref.ref(self))
+
+    def add(self, item: Item) -> None:
+        """Have something written; dropped where too much waits already."""
+        if self._thread is None:
+            self._thread = Thread(target=self._serve, name="tfgrpo-recorder", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait(item)
+        except queue.Full:
+            self._drop(1, f"more than {WAITING} calls wait to be written")
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was added is written; False where that takes longer."""
+        if self._thread is None:
+            return True
+        done = Event()
+        try:
+            self._waiting.put(done, timeout=seconds)
+        except queue.Full:
+            return False
+        return done.wait(seconds)
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        thread, self._thread = self._thread, None
+        if thread:
+            self._waiting.put(None)
+            thread.join(10.0)
+
+    def renew(self) -> None:
+        """In a forked child: what waits is the parent's."""
+        self._waiting = queue.Queue(WAITING)
+        self._thread = None
+
+    def _serve(self) -> None:
+        ended = False
+        while not ended:
+            batch = [self._waiting.get()]
+            while len(batch) < _TOGETHER and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            self._write([item for item in batch if not isinstance(item, Event | None)])
+            for item in batch:
+                if isinstance(item, Event):
+                    item.set()
+            ended = None in batch
+
+    def _write(self, batch: list[Item]) -> None:
+        made = [item if isinstance(item, Inference | Feedback) else item() for item in batch]
+        calls = [_without_secrets(item) for item in made if isinstance(item, Inference)]
+        feedback = [replace(item, comment=without_secrets(item.comment)) for item in made if isinstance(item, Feedback)]
+        if not made:
+            return
+        try:
+            with no_fork(), Store(self._path) as store:
+                store.add_calls_in_use(calls, feedback)
+        except StoreError as error:
+            self._drop(len(made), str(error))
+
+    def _drop(self, count: int, why: str) -> None:
+        self.dropped += count
+        if not self._said:
+            self._said = True
+            _logger.warning(f"{why}; calls go on, and what cannot be written is dropped")
+
+
+def _without_secrets(call: Inference) -> Inference:
+    return replace(call, request=without_secrets(call.request), response=without_secrets(call.response))
+
+
+def _end(known: "weakref.ref[Recorder]") -> None:
+    if recorder := known():
+        recorder.flush(_LAST_SECONDS)
