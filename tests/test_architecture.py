@@ -28,7 +28,8 @@ FLOW = (
 ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
-        "__init__", "families", "backends", "templates", "prices", "budget", "refusals", "retries", "failures", "connection", "tokenizer",
+        "__init__", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries", "failures", "connection",
+        "tokenizer",
         "replies", "journal", "pace", "upstream", "events", "local", "endpoints",
     ),
     "model/local": ("child", "model", "server", "__init__"),

@@ -32,7 +32,6 @@ async def test_the_body_is_sent_as_it_is_and_the_answer_counted() -> None:
     "response",
     [
         httpx2.Response(200, text="<!DOCTYPE html><title>Welcome</title>"),
-        httpx2.Response(200, json={"error": {"message": "overloaded"}}),
         httpx2.Response(200, json={"choices": []}),
         httpx2.Response(200, json=["choices"]),
         httpx2.Response(200, content=b""),

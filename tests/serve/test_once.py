@@ -65,7 +65,7 @@ async def test_a_parameter_that_is_refused_is_told() -> None:
 
     said, _ = await asked(ScriptedModel(script))
     assert said.text == "BILL"
-    assert said.notes[0].startswith("seed was left out")
+    assert said.notes[0].startswith("parameter seed was left out")
 
 
 async def test_a_call_that_fails_raises() -> None:

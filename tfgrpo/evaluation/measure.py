@@ -80,8 +80,8 @@ async def measure(
         _open(store, run, split, tasks, observer)
     with _ended_in_store(run, store):
         result = await _compared(wanted, run, store, upstream, observer, distiller=distiller)
-    for name, why in sorted(upstream.dropped.items()):
-        observer.note(f"parameter {name} was left out: {why}")
+    for note in upstream.adapted.notes:
+        observer.note(note)
     store.end(run.id, "finished", store.spent(run.id), result.as_json())
     return result
 

@@ -101,8 +101,8 @@ class _Learning:
 
     def _note_dropped(self) -> None:
         for upstream in dict.fromkeys((self._context.upstream, self._context.distiller)):
-            for name, why in sorted(upstream.dropped.items()):
-                self._context.notes.note(f"parameter {name} was left out: {why}")
+            for note in upstream.adapted.notes:
+                self._context.notes.note(note)
 
     def _candidate(self, *, over: bool) -> Prior | None:
         """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""

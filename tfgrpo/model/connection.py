@@ -15,8 +15,8 @@ from ..errors import InputError, UpstreamError
 from ..records import JSON
 from ..settings import Settings
 from ..text import shortened
+from .asking import Adapted, Asking, error_within
 from .failures import Failures
-from .refusals import dispensable, rejected_parameter, without_parameters
 from .retries import BUSY, may_pass, seconds_until
 
 _CONNECT_SECONDS = 10.0
@@ -67,8 +67,8 @@ class Connection:
         """Where routes are that are not the API's (/tokenize)."""
         self.name = self._client.base_url.netloc.decode()
         """Host and port, for people."""
-        self.dropped: dict[str, str] = {}
-        """Parameters that it rejects, and how that was seen."""
+        self.adapted = Adapted()
+        """What it was seen to take and to reject."""
         secrets = tuple(secret for secret in (key, self._client.base_url.password) if secret)
         self.failures = Failures(self.name, options, settings.call_timeout, secrets)
         self._retries, self._answered = settings.call_retries, False
@@ -83,18 +83,22 @@ class Connection:
         `pause` waits before a call is tried again.
         Nothing of the SDK's errors is kept in ours: the server's words could quote the key.
         """
+        asking = Asking(body, self.adapted, self.name)
         while True:
-            lacking = {name: why for name, why in self.dropped.items() if name in dispensable(body)}
-            sent = without_parameters(body, lacking)
             try:
-                return (await self._send(path, sent, pause=pause)).text, lacking
+                response = await self._send(path, asking.next(), pause=pause)
             except openai.APIConnectionError as error:
                 raise self.failures.lost(error, answered=self._answered) from None
             except openai.APIStatusError as error:
-                name = rejected_parameter(error, sent)
-                if name is None:
-                    raise self.failures.refused(error) from None
-                self.dropped[name] = f"rejected by {self.name} with {error.status_code}"
+                if asking.heed(error):
+                    continue
+                if (kept := asking.kept()) is None:
+                    raise self.failures.refused(asking.reason(error)) from None
+                response = kept
+            else:
+                if asking.streamed(response) or asking.overdone(response):
+                    continue
+            return response.text, asking.settled()
 
     async def ask(self, path: str, body: JSON = None) -> JSON:
         """The JSON answer of a route that not every server has, None where there is none; a GET without a body.
@@ -123,6 +127,8 @@ class Connection:
                     response = await client.get(path, cast_to=httpx2.Response)
                 else:
                     response = await client.post(path, body=body, cast_to=httpx2.Response)
+                if within := error_within(response):
+                    raise within
             except openai.APIStatusError as error:
                 self._answered = True
                 if tried >= self._retries or not may_pass(error):

@@ -25,7 +25,8 @@ OPTIONAL = (
 OUR_SCHEMA = "tfgrpo_changes"
 """Name of the JSON schema that the distiller's answers are to be held to: a wish, where a user's own is a demand."""
 
-_RENAMED = {"max_tokens": "max_completion_tokens"}
+RENAMED = {"max_tokens": "max_completion_tokens"}
+"""Parameters that are sent under another name where they are rejected."""
 _IMPLIED = {"logprobs": ("top_logprobs",)}
 _SAID_OF_OURS = re.compile(r"schema|grammar|structured|guided", re.IGNORECASE)
 """Words by which a refusal of a schema is known."""
@@ -47,7 +48,7 @@ def without_parameters(body: ChatBody, dropped: Mapping[str, str]) -> dict[str, 
     """The body less what the upstream rejects; a limit that has another name there is renamed."""
     gone = {*dropped, *(implied for name in dropped for implied in _IMPLIED.get(name, ()))}
     kept = {name: value for name, value in body.items() if name not in gone}
-    for old, new in _RENAMED.items():
+    for old, new in RENAMED.items():
         if old in dropped and old in body:
             kept.setdefault(new, body[old])
     return kept

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import openai
 
-from .refusals import error_field
+from .refusals import error_field, what_it_says
+from .templates import is_template_error
 
 BUSY = (429, 503)
 """Statuses that say: one call too many."""
@@ -18,9 +19,14 @@ _MOST_OBEYED = 300.0
 
 
 def may_pass(error: openai.APIStatusError) -> bool:
-    """Whether a call may succeed when it is made again: not where the quota is spent, nor what cannot be done (501)."""
+    """Whether a call may succeed when it is made again: not where the quota is spent, nor what cannot be done (501).
+
+    A chat template refuses the same conversation each time.
+    """
     status = error.status_code
     if error_field(error, "code") == "insufficient_quota":
+        return False
+    if status >= 500 and is_template_error(what_it_says(error)):
         return False
     return status in (408, 409, 429) or (status >= 500 and status != 501)
 

@@ -78,7 +78,9 @@ class Upstream:
         self.key = backend_key(self._connection.base_url)
         """The base URL as the store knows it."""
         self.usage = Usage()
-        self.dropped = self._connection.dropped
+        self.adapted = self._connection.adapted
+        """What it was seen to take: how requests to it are changed, and why."""
+        self.dropped = self.adapted.dropped
         """Parameters that it rejects, and how that was seen; they are left out of further requests."""
         self.tokenizer = tokenizer
         """Tells the ids of tokens that come without; `probe` finds one for models of OpenAI's."""
@@ -144,8 +146,7 @@ class Upstream:
         if known is None:
             return None
         reply = replace(route.read(known), replayed=True)
-        for name, why in dropped_for(known).items():
-            self.dropped.setdefault(name, why)
+        self.adapted.learn(dropped_for(known))
         self.usage += reply.usage
         return known, reply
 

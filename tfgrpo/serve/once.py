@@ -42,8 +42,7 @@ async def say(
         backend = replace(known or await recognised(upstream, model), logit_bias="honoured")
         frame = replace(snapshot.frame, model=model)
         rollout = await rollout_once(upstream, frame, Task(text), given, backend=backend, seed=seed)
-        dropped = [f"{name} was left out: {why}" for name, why in sorted(upstream.dropped.items())]
-    return Said(rollout.text, given, (*notes, *dropped))
+    return Said(rollout.text, given, (*notes, *upstream.adapted.notes))
 
 
 def _fitting(snapshot: Snapshot, model: str, upstream: Upstream, known: Backend | None) -> tuple[Prior, list[str]]:
