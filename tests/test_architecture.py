@@ -63,7 +63,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted"),
     "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
     "learning": (
-        "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result", "steps",
+        "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result",
+        "forecast", "steps",
          "run", "wanted",
     ),
     "report": (
@@ -78,7 +79,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
-        "experience", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs",
+        "experience", "forecast", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs",
         "serve", "store", "tokens",
     ),
     "cli/options": (

@@ -68,11 +68,13 @@ def test_every_number_has_bounds() -> None:
 
 
 def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
-    fast = Settings(stop_hopeless=False, concurrency=1, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
+    fast = Settings(stop_hopeless=False, stop_when_flat=True)
+    fast = replace(fast, concurrency=1, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
     assert fast.as_json() == Settings().as_json()
     assert Settings(seed=1).as_json() != Settings().as_json()
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
         "stop_hopeless",
+        "stop_when_flat",
         "concurrency",
         "call_retries",
         "call_timeout",

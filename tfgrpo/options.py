@@ -71,6 +71,7 @@ class SettingOptions(TypedDict, total=False):
     gate_alpha: float
     gate_passes: int
     stop_hopeless: bool
+    stop_when_flat: bool
     concurrency: int
     call_retries: int
     call_timeout: float

@@ -27,6 +27,7 @@ _COMMANDS = {
         "tokens": Listed("tokens:tokens", "The token prior, token by token."),
         "runs": Listed("runs:runs", "Every learning and evaluation, and what it cost."),
         "rollouts": Listed("rollouts:rollouts", "What the model said in a run, the worst and the best."),
+        "forecast": Listed("forecast:forecast", "Whether more of a run would pay."),
         "report": Listed("report:report", "One HTML page of a run: what it learned, and if it is real."),
         "prompts": Listed("prompts:prompts", "The prompts of the model that proposes experiences."),
         "store": Listed("store:store", "The file that remembers it all."),

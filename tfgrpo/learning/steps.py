@@ -22,6 +22,7 @@ from ..text import counted
 from .biases import TokenRun
 from .context import RunContext
 from .experiences import ExperienceLearning
+from .forecast import Forecast, course, forecast, forecast_line
 from .race import Race
 from .rest import RESTS_AFTER
 from .result import earned_nothing, hopeless
@@ -34,6 +35,7 @@ class Steps:
         self._context, self._experiences, self._tokens, self._race = context, experiences, tokens, race
         self._plan, self._settings = context.plan, context.plan.settings
         self._groups: list[Group] = []
+        self._outlook: Forecast | None = None
         self._failed: dict[tuple[int, str, int], Rollout] = {}
         self._executor = self._scoring()
 
@@ -50,6 +52,8 @@ class Steps:
                 self._context.notes.note(f"nothing is on trial in the first step: {failed}")
             for number in range(settings.steps):
                 steps.append(await self._step(number))
+                if self._is_last(number):
+                    break
         except BudgetEnded as cut:
             return tuple(steps), cut
         return tuple(steps), None
@@ -126,7 +130,10 @@ class Steps:
             unasked = counted(rested, "more group")
             note(f"step {step + 1}: after {RESTS_AFTER} unusable answers the distiller rested, for {unasked}")
         self._groups += groups  # only now: a budget may end what is before it
-        last = step + 1 == self._settings.steps
+        self._outlook = forecast(course(self._groups))
+        last = self._is_last(step)
+        if last and step + 1 < self._settings.steps:
+            note(f"more rollouts are unlikely to pay, so the run ends after step {step + 1} of {self._settings.steps}")
         if self._race.end_step(step, last=last) and step == 0 and not last:
             self._race.follow(groups)
         before = self._tokens.temperature
@@ -141,6 +148,11 @@ class Steps:
             failed = sum(found.failure is not None for found in taken.again)
             groups_again = counted(len(taken.again), "group")
             note(f"step {step + 1}: {groups_again} of earlier steps distilled again, {failed} failed")
+
+    def _is_last(self, step: int) -> bool:
+        """Whether a completed step is the last one: none is left, or none is wanted where the rewards are flat."""
+        flat = self._settings.stop_when_flat and self._outlook is not None and self._outlook.flat
+        return flat or step + 1 == self._settings.steps
 
     def _scoring(self) -> Executor:
         """Rollouts that are scored as they land."""
@@ -178,6 +190,8 @@ class Steps:
         failed = f"; {counted(summary.failed, 'rollout')} failed, the first one: {summary.first_error}"
         text += failed if summary.failed else ""
         self._context.observer.note(text)
+        if self._outlook:
+            self._context.observer.note(f"{where}: {forecast_line(self._outlook)}")
         if failures := summary.undistilled:
             self._context.notes.note(
                 f"{where}: {counted(len(failures), 'group')} could not be distilled: {failures[0]}"

@@ -1,0 +1,43 @@
+"""`forecast RUN`."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from tests.cli.shell import FRAME, one_line, tfgrpo, works
+from tests.stories import TASKS, group_of
+from tfgrpo.records import Prior, Run
+from tfgrpo.store import Store
+
+RISING = (0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.0, 0.0), (1.0, 1.0, 1.0, 0.0)
+
+
+def begun(kind: Literal["learn", "eval"], *steps: tuple[float | None, ...]) -> str:
+    """A run whose groups got the same rewards in a step."""
+    with Store("tfgrpo.db") as store:
+        store.add_tasks(TASKS)
+        run, _ = store.begin(Run(kind, "default", FRAME, {}, tuple(task.id for task in TASKS), "exact"), fresh=True)
+        for step, rewards in enumerate(steps):
+            for task in TASKS:
+                store.add_group(run.id, group_of(task, step, rewards))
+        return run.id
+
+
+def test_a_run_is_forecast_for_people_and_programs(folder: Path) -> None:
+    run = begun("learn", *RISING)
+    said = works("forecast", run).stdout
+    assert "mean reward by step: 0.0% -> 25.0% -> 50.0% -> 75.0%" in said
+    assert "at 192 rollouts" in said
+    told = json.loads(works("forecast", run[:9], "--json").stdout)
+    assert told["run"] == run
+    assert told["doubled"]["median"] > 0.75
+    assert not told["flat"]
+    assert "falls" in works("forecast", begun("learn", *reversed(RISING))).stdout
+
+
+def test_what_cannot_be_forecast_says_why(folder: Path, priors: tuple[Prior, Prior]) -> None:
+    one_line(tfgrpo("forecast", begun("learn", *RISING[:2])), "2 steps", "needs 3", "--steps")
+    one_line(tfgrpo("forecast", begun("eval")), "evaluation", "learns nothing")
+    one_line(tfgrpo("forecast", begun("learn")), "no reward yet")
+    one_line(tfgrpo("forecast", begun("learn", (None,) * 4, (None,) * 4, (None,) * 4)), "no reward yet")
+    one_line(tfgrpo("forecast", "run_nope"), "no run run_nope")

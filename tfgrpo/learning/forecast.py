@@ -1,0 +1,192 @@
+"""Whether more of the same run would pay: the reward at twice the rollouts, with how sure that is. Pure.
+
+The mean reward after C rollouts is taken to follow (ScaleRL, arXiv 2510.13786)
+
+    R(C) = R0 + (A - R0) / (1 + (Cmid / C)^B)
+
+with R0 the reward before anything was learned, A the asymptote, Cmid the rollouts to half of the gain and B how sudden
+it is. A posterior over a grid takes the place of a fit, since a handful of steps seldom identifies four numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Group
+
+FEWEST_STEPS = 3
+"""With fewer there is no curve to speak of."""
+WORTH = 0.02
+"""A gain of the mean reward that more rollouts are worth."""
+UNLIKELY = 0.15
+"""A run is flat where the chance of such a gain, by doubling its rollouts, is below this."""
+_IDENTIFIED = 0.1
+"""The asymptote is identified where its 80% interval is no wider than this."""
+_FALLING_Z = 1.645
+_LARGEST_VARIANCE = 0.25
+"""Of a reward in [0, 1]; weighs as one observation, so that groups without any spread give no false certainty."""
+_QUANTILES = (0.1, 0.5, 0.9)
+_MISFIT = 0.01
+"""Standard deviation of any run about the curve: none follows it better than to a point."""
+_TEMPER = 2 / 3
+"""Power of the likelihood; with 1, 80% intervals held 69 to 79% of simulated learners (`benchmarks/forecast.py`)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """How the mean reward of a run went, step by step."""
+
+    rollouts: NDArray[np.float64]
+    """Made before each step, shape (K,): its reward shows what these have taught."""
+    rewards: NDArray[np.float64]
+    """The mean over tasks in each step, shape (K,); a task that was left out counts as it was last seen."""
+    error: float
+    """Standard deviation of one such mean, clustered by task."""
+    total: int
+    """Rollouts in all, those of the last step too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is to be expected: the median, and the bounds between which it is in 4 of 5 cases."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What twice the rollouts would bring."""
+
+    steps: int
+    rollouts: int
+    """That were made so far."""
+    fell: bool
+    """The rewards fall from step to step: no curve of learning was fitted to them."""
+    doubled: Span | None = None
+    """The mean reward at twice as many; None where the rewards fall."""
+    gains: float = 0.0
+    """The chance that doubling gains at least WORTH."""
+    asymptote: Span | None = None
+    """The reward that no number of rollouts would pass; None where the steps do not identify it."""
+
+    @property
+    def flat(self) -> bool:
+        """More rollouts are unlikely to pay."""
+        return self.gains < UNLIKELY
+
+
+def course(groups: Sequence[Group]) -> Course:
+    """The course of a run, from its groups."""
+    steps = sorted({group.step for group in groups})
+    place = {task: row for row, task in enumerate(dict.fromkeys(group.task.id for group in groups))}
+    means, made = np.full((len(place), len(steps)), np.nan), np.zeros(len(steps))
+    for group in groups:
+        column = steps.index(group.step)
+        made[column] += len(group.rollouts)
+        if group.scored:
+            means[place[group.task.id], column] = group.rewards.mean()
+    seen = _as_last_seen(means)
+    before = np.concatenate(([0.0], np.cumsum(made)[:-1]))
+    return Course(before, seen.mean(axis=0), _error(seen), int(made.sum()))
+
+
+def _as_last_seen(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means by task and step, shape (T, K): without a visit as they last were; tasks never scored are left out."""
+    known = means[~np.isnan(means).all(axis=1)]
+    for column in range(1, known.shape[1]):
+        known[:, column] = np.where(np.isnan(known[:, column]), known[:, column - 1], known[:, column])
+    for column in range(known.shape[1] - 2, -1, -1):
+        known[:, column] = np.where(np.isnan(known[:, column]), known[:, column + 1], known[:, column])
+    return known
+
+
+def _error(means: NDArray[np.float64]) -> float:
+    """Standard deviation of the mean over tasks: what neither the task nor the step explains, over T tasks."""
+    tasks, steps = means.shape
+    left = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
+    freedom = (tasks - 1) * (steps - 1)
+    return float(np.sqrt((np.square(left).sum() + _LARGEST_VARIANCE) / (freedom + 1) / tasks))
+
+
+def forecast(seen: Course) -> Forecast | None:
+    """What twice the rollouts would bring; None where there are too few steps to say."""
+    steps = len(seen.rewards)
+    if steps < FEWEST_STEPS:
+        return None
+    if _falls(seen):
+        return Forecast(steps, seen.total, fell=True)
+    curves = _Curves.of(seen)
+    doubled = curves.at(2 * seen.total)
+    gains = float(curves.weight[doubled - curves.at(seen.total) >= WORTH].sum())
+    limit = _span(curves.top, curves.weight)
+    asymptote = limit if limit.high - limit.low <= _IDENTIFIED else None
+    return Forecast(steps, seen.total, False, _span(doubled, curves.weight), gains, asymptote)
+
+
+def predicted(seen: Course, rollouts: int) -> Span:
+    """The mean reward after so many rollouts, up to twice those that were made, whether the rewards fall or not."""
+    curves = _Curves.of(seen)
+    return _span(curves.at(rollouts), curves.weight)
+
+
+def _falls(seen: Course) -> bool:
+    """Whether a line through the rewards falls, beyond what chance explains."""
+    centred = np.arange(len(seen.rewards)) - (len(seen.rewards) - 1) / 2
+    return float(centred @ seen.rewards) < -_FALLING_Z * seen.error * float(np.sqrt(np.square(centred).sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Curves:
+    """Every curve of the grid, flattened to shape (N,), and its weight by the steps that were seen."""
+
+    start: NDArray[np.float64]
+    top: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    sudden: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, seen: Course) -> "_Curves":
+        """R0 around the first step, A from R0 to 1 (small gains in finer steps), B in [.5, 4], Cmid log-uniform."""
+        error = float(np.hypot(seen.error, _MISFIT))
+        starts = np.unique(np.clip(seen.rewards[0] + error * np.linspace(-3, 3, 9), 0, 1))
+        middles = np.geomspace(seen.rollouts[1] / 4, 8 * seen.total, 20)
+        grid = np.meshgrid(starts, np.linspace(0, 1, 51) ** 2, middles, np.geomspace(0.5, 4, 7), indexing="ij")
+        start, gain, middle, sudden = (axis.ravel() for axis in grid)
+        flat = np.full(start.shape, 1 / start.size)
+        curves = cls(start, start + gain * (1 - start), middle, sudden, flat)
+        fit = np.zeros(start.shape)
+        for cost, reward in zip(seen.rollouts, seen.rewards, strict=True):
+            fit -= np.square(curves.at(cost) - reward) / (2 * error**2)
+        weight = np.exp(_TEMPER * (fit - fit.max()))
+        return cls(start, curves.top, middle, sudden, weight / weight.sum())
+
+    def at(self, cost: float) -> NDArray[np.float64]:
+        """R(cost) of every curve."""
+        if cost == 0:
+            return self.start
+        return self.start + (self.top - self.start) / (1 + (self.middle / cost) ** self.sudden)
+
+
+def _span(values: NDArray[np.float64], weight: NDArray[np.float64]) -> Span:
+    order = np.argsort(values)
+    ranked, reached = values[order], np.cumsum(weight[order])
+    places = np.minimum(np.searchsorted(reached, _QUANTILES), len(order) - 1)
+    low, median, high = ranked[places].tolist()
+    return Span(low, median, high)
+
+
+def forecast_line(found: Forecast | None) -> str:
+    """A forecast in a sentence."""
+    if found is None:
+        return f"no forecast yet: it needs {FEWEST_STEPS} steps"
+    if found.doubled is None:
+        return "forecast: the mean reward falls from step to step, so more rollouts are not expected to pay"
+    span = f"{found.doubled.median:.2f} [{found.doubled.low:.2f}, {found.doubled.high:.2f}]"
+    gains = f"the chance that doubling gains {100 * WORTH:.0f} points is {100 * found.gains:.0f}%"
+    limit = f"asymptote {found.asymptote.median:.2f}" if found.asymptote else "asymptote not identified"
+    return f"forecast: mean reward {span} (80%) at {2 * found.rollouts:,} rollouts; {gains}; {limit}"
