@@ -371,6 +371,49 @@ class TokenBias:
         object.__setattr__(self, "bias", round(float(self.bias), BIAS_DECIMALS) + 0.0)  # -0.0 is 0.0, or ids differ
 
 
+QuestionKind: TypeAlias = Literal["predicate", "choice", "score"]
+Option: TypeAlias = str | bool
+"""The value of a choice, the label of a level, or, of a predicate, whether it is true."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionOffset:
+    """One option of a question, and what is added to its log-probability, in nats."""
+
+    option: Option
+    offset: float
+    z: float
+    """The offset over its jackknife standard deviation."""
+    evidence: int
+    """Tasks that it was learned from."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offset", round(float(self.offset), BIAS_DECIMALS) + 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionOffsets:
+    """What was learned of a question's options; a question in other words is another one."""
+
+    kind: QuestionKind
+    instructions: str
+    """As the caller asks it."""
+    offsets: tuple[OptionOffset, ...]
+    """An option that is not among them has 0."""
+    id: str = field(init=False)
+    """Of the question, whatever its offsets."""
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.offsets, key=lambda entry: (str(entry.option), isinstance(entry.option, bool)))
+        object.__setattr__(self, "offsets", tuple(ordered))
+        object.__setattr__(self, "id", question_id(self.kind, self.instructions))
+
+
+def question_id(kind: str, instructions: str) -> str:
+    """The id of a question of the decisions API: of what it asks, whatever it is named and whichever options it has."""
+    return content_id("question", kind, instructions)
+
+
 @dataclass(frozen=True, slots=True)
 class Prior:
     """An immutable version of what was learned: a way to prompt, experiences in the order shown, and a token prior."""
@@ -388,6 +431,8 @@ class Prior:
     """In the order shown; with `nearest`, a pool to choose from."""
     nearest: int = 0
     """As of `Variant`."""
+    questions: tuple[QuestionOffsets, ...] = ()
+    """Offsets of the options of questions that the decisions API is asked."""
     id: str = field(init=False)
     logit_bias: Mapping[str, float] = field(init=False, compare=False, repr=False)
     """The token prior as the API's `logit_bias` map; made once, since every request needs it."""
@@ -399,7 +444,10 @@ class Prior:
         texts = [[experience.kind, experience.text] for experience in self.experiences]
         biases = [[entry.token, entry.bias] for entry in ordered]
         prompting = [_prompting(self)] if self.instruction or self.demonstrations or self.nearest else []
-        parts = [texts, biases, self.tokenizer, self.template, *prompting]
+        object.__setattr__(self, "questions", tuple(sorted(self.questions, key=lambda entry: entry.id)))
+        learned = [[one.id, [[each.option, each.offset] for each in one.offsets]] for one in self.questions]
+        offsets = [{"questions": learned}] if learned else []
+        parts = [texts, biases, self.tokenizer, self.template, *prompting, *offsets]
         object.__setattr__(self, "id", content_id("prior", *parts))
 
     def __hash__(self) -> int:

@@ -24,8 +24,10 @@ from tfgrpo.records import (
     Experience,
     Frame,
     Group,
+    OptionOffset,
     Origin,
     Prior,
+    QuestionOffsets,
     Rollout,
     Run,
     Task,
@@ -52,6 +54,8 @@ PRIOR = Prior((EXPERIENCE,), (TokenBias(7, b"4", 0.5, 3.0, 4),), "tokenizer", "t
 SHOWN = (Demonstration("What is 1 + 1?", "2", "task_1"), Demonstration(({"role": "user", "content": "3 + 3?"},), "6"))
 FROZEN_MODEL, VARIANT = Variant(source="frozen"), Variant("Count.", SHOWN, 1, "1 nearest")
 PROMPTING = Prior(instruction="Count.", demonstrations=SHOWN, nearest=1)
+OFFSETS = (OptionOffset("spam", 0.5, 2.0, 30), OptionOffset(True, -0.5, -2.0, 30), OptionOffset("True", 0.0, 0.0, 30))
+ASKED = Prior(questions=(QuestionOffsets("choice", "Which?", OFFSETS), QuestionOffsets("score", "How much?", ())))
 ATTEMPT = Rollout(TASK, 0, 0, PRIOR.id, (EXPERIENCE.id,), ({"role": "assistant", "content": "4"},), "4", 1.0)
 CALL = Inference("inf_1", "math", PRIOR.id, "ungated", "chat", "m", 200, 0.5, '{"model": "m"}', "{}")
 WORTH = Feedback("inf_1", "math", PRIOR.id, "ungated", 0.5, "half right")
@@ -75,6 +79,7 @@ def populate(store: Store) -> None:
     store.set_state("math", PRIOR.id, "ungated", frame=FRAME, run=RUN.id)
     store.add_variants(RUN.id, [(FROZEN_MODEL, 0), (VARIANT, 31)])
     store.add_prior(PROMPTING)
+    store.add_prior(ASKED)
     store.hold_out(RUN.id, "validation", [TASK.id])
     store.begin_trial(VALIDATION)
     store.add_pass(VALIDATION, PASS)
@@ -207,7 +212,7 @@ def test_a_frozen_store_is_upgraded_with_all_its_rows(dump: Path, tmp_path: Path
         full = dict(store.info().rows)
         expected = [replace(one, at=gated[0].at) for one in store.trials()] if "validations" in known else []
     assert 0 not in full.values()
-    full["priors"] -= "demonstrations" not in known  # the one that holds some
+    full["priors"] -= sum(name not in known for name in ("demonstrations", "prior_questions"))  # a prior each
     assert counts == {name: count if name in known | {"migrations"} else 0 for name, count in full.items()}
     assert list(gated) == expected
     assert raced == (((FROZEN_MODEL, 0), (VARIANT, 31)) if "variants" in known else ())

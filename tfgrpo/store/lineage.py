@@ -1,12 +1,13 @@
 """Priors, and what became of each in its namespace: which is live. Rows are appended only."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sqlite_utils import Database
 
-from ..records import Frame, Prior, PriorState, Snapshot
+from ..records import Frame, Prior, PriorState, QuestionOffsets, Snapshot
 from . import rows
 from .experiences import add_demonstrations, demonstration_of
 from .file import StoreFile
@@ -105,6 +106,9 @@ def _add_prior(db: Database, prior: Prior) -> None:
     order = enumerate(prior.experiences)
     insert(db, "prior_experiences", [{"prior": prior.id, "position": n, "experience": entry.id} for n, entry in order])
     insert(db, "token_biases", [rows.bias_row(prior.id, entry) for entry in prior.biases])
+    insert(db, "prior_questions", [rows.question_row(prior.id, entry) for entry in prior.questions])
+    offsets = [rows.offset_row(prior.id, entry.id, one) for entry in prior.questions for one in entry.offsets]
+    insert(db, "option_offsets", offsets)
     add_demonstrations(db, prior.demonstrations)
     shown = [entry.id for entry in prior.demonstrations]
     places: list[Row] = [{"prior": prior.id, "position": n, "demonstration": one} for n, one in enumerate(shown)]
@@ -142,9 +146,16 @@ def load_prior(db: Database, row: dict[str, Any]) -> Prior:
         instruction=row["instruction"],
         demonstrations=tuple(demonstration_of(entry) for entry in db.query(_DEMONSTRATIONS, [row["id"]])),
         nearest=row["nearest"],
+        questions=tuple(_questions(db, row["id"])),
     )
     rows.same_id(row["id"], prior.id)
     return prior
+
+
+def _questions(db: Database, prior: str) -> Iterator[QuestionOffsets]:
+    offsets = list(db.query("SELECT * FROM option_offsets WHERE prior = ? ORDER BY question, option", [prior]))
+    for row in list(db.query("SELECT * FROM prior_questions WHERE prior = ? ORDER BY question", [prior])):
+        yield rows.question_of(row, (one for one in offsets if one["question"] == row["question"]))
 
 
 def _set_state(db: Database, *, namespace: str, prior_id: str, state: PriorState, event: Row, model: str) -> None:

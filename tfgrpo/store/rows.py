@@ -14,8 +14,10 @@ from ..records import (
     Experience,
     Frame,
     Group,
+    OptionOffset,
     Origin,
     Prior,
+    QuestionOffsets,
     Rollout,
     Run,
     Task,
@@ -277,3 +279,23 @@ def bias_row(prior: str, entry: TokenBias) -> Row:
 
 def bias_of(row: Mapping[str, Any]) -> TokenBias:
     return TokenBias(row["token"], row["piece"], row["bias"], row["z"], row["evidence"])
+
+
+def question_row(prior: str, entry: QuestionOffsets) -> Row:
+    return {"prior": prior, "question": entry.id, "kind": entry.kind, "instructions": entry.instructions}
+
+
+def offset_row(prior: str, question: str, entry: OptionOffset) -> Row:
+    return {
+        "prior": prior,
+        "question": question,
+        "option": dumps(entry.option),
+        "offset": entry.offset,
+        "z": float(entry.z),
+        "evidence": int(entry.evidence),
+    }
+
+
+def question_of(row: Mapping[str, Any], offsets: Iterable[Mapping[str, Any]]) -> QuestionOffsets:
+    entries = (OptionOffset(json.loads(one["option"]), one["offset"], one["z"], one["evidence"]) for one in offsets)
+    return QuestionOffsets(row["kind"], row["instructions"], tuple(entries))
