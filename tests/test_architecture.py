@@ -56,7 +56,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
          "lineage", "inferences", "check", "__init__", "__main__",
     ),
     "priors": (
-        "__init__", "fields", "offered", "by_hand", "prompting", "versions", "serving", "youtu", "portable", "parse",
+        "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu", "portable", "parse",
         "importing",
     ),
     "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),

@@ -23,8 +23,10 @@ from tfgrpo.records import (
     Experience,
     Frame,
     Group,
+    OptionOffset,
     Origin,
     Prior,
+    QuestionOffsets,
     Rollout,
     Task,
     TokenBias,
@@ -83,6 +85,19 @@ def with_prompting(prior: Prior, parts: tuple[str | None, tuple[Demonstration, .
     return replace(prior, instruction=instruction, demonstrations=shown, nearest=nearest if shown else 0)
 
 
+options = st.builds(OptionOffset, st.booleans() | texts, st.floats(-99, 99), st.integers(-9, 9), st.integers(0, 9))
+questions = st.builds(
+    QuestionOffsets,
+    st.sampled_from(["predicate", "choice", "score"]),
+    texts,
+    st.lists(options, max_size=3, unique_by=lambda entry: (type(entry.option), entry.option)).map(tuple),
+)
+
+
+def with_questions(prior: Prior, asked: list[QuestionOffsets]) -> Prior:
+    return replace(prior, questions=tuple(asked))
+
+
 def form() -> dict[str, Any]:
     return portable_json(PORTABLE)
 
@@ -101,7 +116,13 @@ def test_a_prior_comes_back_with_all_that_travels_with_it() -> None:
     assert found.prior.parent == "prior_0"
 
 
-@given(st.builds(with_prompting, priors, prompting))
+@given(
+    st.builds(
+        with_questions,
+        st.builds(with_prompting, priors, prompting),
+        st.lists(questions, max_size=2, unique_by=lambda entry: entry.id),
+    )
+)
 @settings(max_examples=50, deadline=None)
 def test_any_prior_comes_back_and_keeps_to_the_schema(prior: Prior) -> None:
     value = json.loads(json_text(Portable(prior, FRAME, "math")))
@@ -296,8 +317,8 @@ def test_the_schema_refuses_what_the_reader_refuses(change: Change, words: str) 
 
 
 def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
-    with pytest.raises(InputError, match=r"version 3 of the form.*upgrade"):
-        read({**form(), "version": 3, "experiences": "told otherwise"})
+    with pytest.raises(InputError, match=r"version 4 of the form.*upgrade"):
+        read({**form(), "version": 4, "experiences": "told otherwise"})
 
 
 @pytest.mark.parametrize(
@@ -322,3 +343,22 @@ def test_a_number_that_cannot_be_written_again_is_refused() -> None:
     text = json_text(PORTABLE).replace('"max_tokens": 5', '"max_tokens": 1e999')
     with pytest.raises(InputError, match=r"frame\.request holds a number that is too large"):
         parse_prior("p.json", text)
+
+
+def test_what_is_wrong_with_offsets_is_named() -> None:
+    asked = QuestionOffsets("choice", "Which?", (OptionOffset("a", 0.5, 2.0, 9), OptionOffset(True, -0.5, -2.0, 9)))
+    written = portable_json(replace(PORTABLE, prior=replace(PRIOR, questions=(asked,))))
+    assert written["version"] == 3
+    assert read(written).prior.questions == (asked,)
+    assert "offsets for choice" in plain_text(read(written))
+    for change, told in (
+        ({"type": "essay"}, "questions[0].type must be one of predicate, choice, score"),
+        ({"instructions": "What?"}, "questions[0].id is question_"),
+        ({"offsets": [{**written["questions"][0]["offsets"][0], "offset": float("1e9")}]}, "offset must be a number"),
+        ({"offsets": written["questions"][0]["offsets"] * 2}, "stands in it twice"),
+    ):
+        with pytest.raises(InputError) as error:
+            read({**written, "questions": [{**written["questions"][0], **change}]})
+        assert told in str(error.value)
+    with pytest.raises(InputError, match="questions must be a list without a question"):
+        read({**written, "questions": written["questions"] * 2})

@@ -3,7 +3,7 @@
 import click
 
 from .command import TextGroup
-from .lines.priors import biases_json
+from .lines.priors import biases_json, offset_rows
 from .lines.tables import print_table
 from .options.shared import json_option, named_store, store_options
 from .streams import print_json
@@ -11,7 +11,7 @@ from .streams import print_json
 
 @click.group(cls=TextGroup)
 def tokens() -> None:
-    """The token prior: a learned `logit_bias` map."""
+    """The token prior: a learned `logit_bias` map, and offsets of the options of decisions."""
 
 
 @tokens.command("show")
@@ -19,7 +19,11 @@ def tokens() -> None:
 @store_options
 @json_option
 def show_tokens(prior_id: str | None, store: str | None, namespace: str, as_json: bool) -> None:
-    """Each token with its bias (nats), z and the tasks that moved it; of the live prior unless one is named."""
+    """Each token with its bias (nats), z and the tasks that moved it; of the live prior unless one is named.
+
+    Each option of a question for the decisions API likewise, with its offset.
+    """
+    from ..priors.questions import questions_json
     from ..records import Prior
 
     with named_store(store) as opened:
@@ -27,9 +31,12 @@ def show_tokens(prior_id: str | None, store: str | None, namespace: str, as_json
         shown = opened.prior(prior_id) if prior_id else snapshot.prior if snapshot else Prior()
     found = biases_json(shown.biases)
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json({"biases": found, "questions": questions_json(shown.questions)} if shown.questions else found)
+        return
+    if not (found or shown.questions):
         click.echo(f"no token prior in namespace {namespace}")
-    else:
+    if found:
         rows = [(repr(row["text"]), row["token"], f"{row['bias']:+.2f}", row["z"], row["tasks"]) for row in found]
         print_table(("text", "token", "bias", "z", "tasks"), rows)
+    if shown.questions:
+        print_table(("question", "option", "offset", "z", "tasks"), list(offset_rows(shown)))

@@ -71,4 +71,5 @@ class RunContext:
         """A successor of the prior that the run began with, as yet without a way to prompt."""
         tokenizer = self.backend.tokenizer if biases else None
         parent = None if self.start.id == Prior().id else self.start.id
-        return Prior(experiences, biases, tokenizer, template("prior").version, parent)
+        questions = self.start.questions
+        return Prior(experiences, biases, tokenizer, template("prior").version, parent, questions=questions)

@@ -29,6 +29,7 @@ from ..text import shortened
 from .fields import LARGEST, JSONField
 from .portable import VERSIONS, Event, Portable
 from .prompting import Prompting, read_prompting
+from .questions import read_questions
 from .youtu import Texts, read_agent, read_experiences
 
 FILE_BYTES = 32_000_000
@@ -77,6 +78,7 @@ def read_portable(source: str, value: JSON) -> Portable:
         form.at("template").text(NAME_CHARS),
         form.at("parent").text_or_none(),
         **(read_prompting(form) if version > 1 else Prompting(instruction=None, demonstrations=(), nearest=0)),
+        questions=read_questions(form) if version > 2 else (),
     )
     _no_doubles(form, prior)
     form.at("id").hashes_to(prior.id)

@@ -22,9 +22,11 @@ from ..records import (
 from ..surfaces.chat import prior_text
 from ..surfaces.turns import turns_text
 from .prompting import has_prompting, prompting_json
+from .questions import questions_json
 
-VERSIONS = (1, 2)
-"""Of the form; a higher one is refused. The second has a way to prompt, and is written only where there is one."""
+VERSIONS = (1, 2, 3)
+"""Of the form; a higher one is refused. The second has a way to prompt, the third offsets of options too; each is
+written only where there is such a thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def portable_json(given: Portable) -> dict[str, JSON]:
     prior, frame = given.prior, given.frame
     form: dict[str, JSON] = {
         "tfgrpo": "prior",
-        "version": VERSIONS[has_prompting(prior)],
+        "version": version_of(prior),
         "id": prior.id,
         "namespace": given.namespace,
         "run": given.run,
@@ -72,8 +74,14 @@ def portable_json(given: Portable) -> dict[str, JSON]:
         "experiences": [_experience_json(entry, given) for entry in prior.experiences],
         "biases": [_bias_json(entry) for entry in prior.biases],
     }
-    form |= prompting_json(prior) if has_prompting(prior) else {}
+    form |= prompting_json(prior) if has_prompting(prior) or prior.questions else {}
+    form |= {"questions": questions_json(prior.questions)} if prior.questions else {}
     return form | ({"rollouts": [_group_json(group) for group in given.groups]} if given.groups else {})
+
+
+def version_of(prior: Prior) -> int:
+    """The lowest version of the form that has room for a prior."""
+    return 3 if prior.questions else 2 if has_prompting(prior) else 1
 
 
 def frame_json(frame: Frame) -> dict[str, JSON]:
@@ -161,4 +169,7 @@ def plain_text(given: Portable) -> str:
     parts += [turns_text(entry) for entry in prior.demonstrations]
     if prior.biases:
         parts.append(f"logit_bias = {json.dumps(dict(prior.logit_bias))}")
+    for entry in prior.questions:
+        offsets = {str(one.option): one.offset for one in entry.offsets}
+        parts.append(f"offsets for {entry.kind} {json.dumps(entry.instructions)} = {json.dumps(offsets)}")
     return "\n\n".join(parts) + "\n"

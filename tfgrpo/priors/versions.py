@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..model.families import same_family
-from ..records import Demonstration, Experience, Prior, Snapshot
+from ..records import Demonstration, Experience, Option, Prior, Snapshot
 from ..store import SERVING, LineageEntry, Namespace
 
 Entry = TypeVar("Entry", Experience, Demonstration)
@@ -17,6 +17,16 @@ class BiasChange:
 
     token: int
     piece: bytes
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetChange:
+    """The offset of one option of a question in two priors, in nats; None where it has none."""
+
+    instructions: str
+    option: Option
     before: float | None
     after: float | None
 
@@ -36,6 +46,8 @@ class Changes:
     shown: tuple[Demonstration, ...] = ()
     """Demonstrations that only the second prior holds."""
     no_longer_shown: tuple[Demonstration, ...] = ()
+    offsets: tuple[OffsetChange, ...] = ()
+    """By question, then by option; those that are equal are left out."""
     reshuffled: bool = False
     """The demonstrations that both hold stand in another order."""
 
@@ -58,6 +70,7 @@ def changes(before: Prior, after: Prior) -> Changes:
         settings={name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
         shown=_missing(now, then),
         no_longer_shown=_missing(then, now),
+        offsets=tuple(_offset_changes(before, after)),
         reshuffled=_reordered(then, now),
     )
 
@@ -86,6 +99,22 @@ def _bias_changes(before: Prior, after: Prior) -> Iterator[BiasChange]:
         some = now or was
         if some and (was is None or now is None or was.bias != now.bias):
             yield BiasChange(token, some.piece, was.bias if was else None, now.bias if now else None)
+
+
+def _offset_changes(before: Prior, after: Prior) -> Iterator[OffsetChange]:
+    old, new = _offsets(before), _offsets(after)
+    for place in sorted(old.keys() | new.keys(), key=str):
+        if old.get(place) != new.get(place):
+            yield OffsetChange(place[1], place[2], old.get(place), new.get(place))
+
+
+def _offsets(prior: Prior) -> dict[tuple[str, str, Option, str], float]:
+    """By kind and words of the question, the option, and its type: the text `True` is another option than true."""
+    return {
+        (entry.kind, entry.instructions, one.option, type(one.option).__name__): one.offset
+        for entry in prior.questions
+        for one in entry.offsets
+    }
 
 
 def served(events: Iterable[LineageEntry]) -> tuple[LineageEntry, ...]:

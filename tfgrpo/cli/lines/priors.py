@@ -1,6 +1,7 @@
 """Priors: what is in one, where it comes from, how two differ."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ...text import counted, shortened
@@ -46,7 +47,9 @@ def size_text(prior: "Prior") -> str:
     instruction = "an instruction, " if prior.instruction else ""
     shown = f"{_shown_text(prior)}, " if prior.demonstrations else ""
     sizes = f"{counted(len(prior.experiences), 'experience')}, {counted(len(prior.biases), 'token bias')}"
-    return f"{instruction}{shown}{sizes}"
+    options = sum(len(entry.offsets) for entry in prior.questions)
+    asked = f", offsets of {counted(options, 'option')} of {counted(len(prior.questions), 'question')}"
+    return f"{instruction}{shown}{sizes}{asked if prior.questions else ''}"
 
 
 def _shown_text(prior: "Prior") -> str:
@@ -92,7 +95,29 @@ def prior_lines(prior: "Prior", why: str = "") -> list[str]:
     lines += [f"{token_text(entry.piece):>16} {entry.bias:+.2f}  (z {entry.z:+.1f})" for entry in ordered[:_STRONGEST]]
     if len(ordered) > _STRONGEST:
         lines.append(f"... and {len(ordered) - _STRONGEST} more: tfgrpo tokens show")
-    return lines
+    return [*lines, *_offset_lines(prior)]
+
+
+def _offset_lines(prior: "Prior") -> Iterator[str]:
+    """The strongest offsets of each question."""
+    from ...priors.questions import strongest
+
+    for entry in prior.questions:
+        yield f"{entry.kind}: {shortened(entry.instructions)}"
+        yield from (
+            f"{shortened(str(one.option), 40):>16} {one.offset:+.2f}  (z {one.z:+.1f})"
+            for one in strongest(entry)[:_STRONGEST]
+        )
+
+
+def offset_rows(prior: "Prior") -> Iterator[tuple[str, str, str, str, int]]:
+    """A row for each option that has an offset: its question, the option, offset, z and tasks."""
+    from ...priors.questions import strongest
+
+    for entry in prior.questions:
+        for one in strongest(entry):
+            asked, option = shortened(entry.instructions, 40), shortened(str(one.option), 40)
+            yield asked, option, f"{one.offset:+.2f}", f"{one.z:.2f}", one.evidence
 
 
 def event_json(event: "LineageEntry") -> "dict[str, JSON]":
@@ -121,6 +146,7 @@ def tree_rows(store: "Store", events: "Sequence[LineageEntry]", live: str | None
 def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]", served: bool) -> "dict[str, JSON]":
     """A prior with where it comes from, and its events in a namespace, oldest first."""
     from ...priors.prompting import prompting_json
+    from ...priors.questions import questions_json
     from ...priors.versions import run_behind
 
     return {
@@ -138,6 +164,7 @@ def prior_json(prior: "Prior", namespace: str, events: "Sequence[LineageEntry]",
         "experiences": [_experience_json(entry) for entry in prior.experiences],
         "biases": biases_json(prior.biases),
         **prompting_json(prior),
+        **({"questions": questions_json(prior.questions)} if prior.questions else {}),
         "tokens": tokens_added(prior),
     }
 
@@ -184,6 +211,7 @@ def changes_json(before: str, after: str, changes: "Changes") -> "dict[str, JSON
             }
             for change in changes.biases
         ],
+        "offsets": [asdict(change) for change in changes.offsets],
         "settings": {name: list(pair) for name, pair in changes.settings.items()},
     }
 
@@ -203,6 +231,9 @@ def changes_lines(before: str, after: str, changes: "Changes") -> Iterator[str]:
     for change in changes.biases:
         was, now = (f"{bias:+.2f}" if bias is not None else "none" for bias in (change.before, change.after))
         yield f"{token_text(change.piece):>16} {was} -> {now}"
+    for moved in changes.offsets:
+        was, now = (f"{offset:+.2f}" if offset is not None else "none" for offset in (moved.before, moved.after))
+        yield f"{shortened(str(moved.option), 40):>16} {was} -> {now}  ({shortened(moved.instructions, 40)})"
     yield from (
         f"{name}: {printable(was or 'none')} -> {printable(now or 'none')}"
         for name, (was, now) in changes.settings.items()
