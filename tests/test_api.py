@@ -223,7 +223,7 @@ BAD: dict[str, tuple[JSON, dict[str, JSON], str]] = {
     "no such file": ("nowhere.jsonl", {}, "cannot read tasks from nowhere.jsonl: No such file"),
     "a number": (7, {}, "tasks must be a path, gym:FAMILY, or a list of dicts or Tasks, and it is int"),
     "a text as an item": (["a"], {}, "tasks, item 1: expected an object with an input, read a"),
-    "no input": ([*DICTS, {"question ": "a"}], {}, "tasks, item 13: no input; name it input, "),
+    "no input": ([*DICTS, {"words": "a"}], {}, "tasks, item 13: no input; name it input, "),
     "no answer": ([{"input": "a"}], {}, " has no answer, which reward exact needs"),
     "no JSON": ([{"input": "a", "answer": {1, 2}}], {}, "tasks, item 1: a value that JSON cannot carry"),
     "an unknown reward": (DICTS, {"reward": "exakt"}, "there is no reward 'exakt'; did you mean exact?"),

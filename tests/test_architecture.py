@@ -37,7 +37,10 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "nearest", "turns", "parts", "surface", "chat", "examples", "responses", "messages", "completions",
         "decisions", "routes", "http", "refused",
     ),
-    "tasks": ("__init__", "gym", "read", "split"),
+    "tasks": (
+        "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",
+        "parquet", "formats", "hub", "read", "split",
+    ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (
         "__init__", "request", "executor", "agents", "group", "rewards", "advantage",

@@ -40,17 +40,17 @@ def test_eval_measures_the_test_part_alone_and_counts_how_often_it_was_opened(pr
     first = evaluate(url, "--json", "--repeat", "2")
     assert first.exit_code == 0, first.output
     figures = json.loads(first.stdout)
-    assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (5, 2, 0.7)
-    assert "43 tasks left out: used for learning or by the gate" in first.stderr
-    assert "5 tasks of the test split set_" in first.stderr
+    assert (figures["tasks"], figures["repeats"], figures["temperature"]) == (10, 2, 0.7)
+    assert "38 tasks left out: used for learning or by the gate" in first.stderr
+    assert "10 tasks of the test split set_" in first.stderr
     assert "opened" not in first.stderr
     second = evaluate(url, "--seed", "1", "--temperature", "0.9")
     assert "; it was opened 1 time before" in second.stderr
-    assert second.stdout.startswith("5 tasks x 4 rollouts an arm\n")
+    assert second.stdout.startswith("10 tasks x 4 rollouts an arm\n")
     for words in ("pass@4", "frozen", "learned", "learned - frozen", "points (95% interval", "tasks better"):
         assert words in second.stdout
     with Store("tfgrpo.db") as store:
-        assert [entry.tasks for entry in store.openings("default")] == [5, 5]
+        assert [entry.tasks for entry in store.openings("default")] == [10, 10]
         assert store.runs()[-1].run.frame.temperature == 0.9
 
 
@@ -64,7 +64,7 @@ def test_eval_says_nothing_of_tasks_like_these_after_a_few(promoted: None, url: 
 def test_eval_saves_every_rollout(promoted: None, url: str) -> None:
     assert evaluate(url, "--save-rollouts", "rollouts.jsonl", "--no-written", "--no-few-shot").exit_code == 0
     rows = [json.loads(line) for line in Path("rollouts.jsonl").read_text().splitlines()]
-    assert len(rows) == 5 * 4 * 2
+    assert len(rows) == 10 * 4 * 2
     assert {row["arm"] for row in rows} == {"frozen", "learned"}
     assert {row["reward"] for row in rows} <= {0.0, 1.0}
     assert all(row["messages"][-1]["content"] == row["text"] for row in rows)

@@ -163,7 +163,11 @@ def test_two_tasks_under_one_id_are_refused_with_both_places(
         ("t.jsonl", '{"input": "a"}\n{"input": ', 't.jsonl, line 2: not JSON (Expecting value, column 11): {"input":'),
         ("t.jsonl", "[1]", "t.jsonl, line 1: expected an object with an input, read [1]"),
         ("t.jsonl", '"text"', "t.jsonl, line 1: expected an object with an input, read text"),
-        ("t.jsonl", '{"text": "a", "gold": 1}', "name it input, question, prompt or messages; fields seen: text, gold"),
+        (
+            "t.jsonl",
+            '{"txt": "a", "gold": 1}',
+            "name it input, question, prompt or messages; fields seen: txt, gold; or say",
+        ),
         ("t.jsonl", '{"input": null}', "fields seen: input"),
         ("t.jsonl", '{"input": " "}', "t.jsonl, line 1: input must be text or a list of chat messages, read nothing"),
         ("t.jsonl", '{"prompt": 5}', "prompt must be text or a list of chat messages, read 5"),
@@ -174,7 +178,7 @@ def test_two_tasks_under_one_id_are_refused_with_both_places(
         pytest.param("t.jsonl", "9" * 5000, "t.jsonl, from line 1: not readable as JSON", id="huge number"),
         pytest.param("t.jsonl", "[" * 100_000, "t.jsonl, from line 1: not readable as JSON", id="deep"),
         ("t.jsonl", b'{"input": "a"}\n{"input": "\xff"}', "t.jsonl, line 2: byte 0xff is not UTF-8; save the file"),
-        ("t.jsonl", '{"input": "a"}'.encode("utf-16"), "t.jsonl, line 1: byte 0xff is not UTF-8"),
+        ("t.jsonl", b"\xff\xfe{", "t.jsonl, line 1: byte 0x7b is not UTF-16; save the file as UTF-8"),
         ("t.jsonl", "", "t.jsonl holds no tasks"),
         ("t.jsonl", "\n \n", "t.jsonl holds no tasks"),
         ("t.json", "", "t.json holds no tasks"),
@@ -185,10 +189,14 @@ def test_two_tasks_under_one_id_are_refused_with_both_places(
             't.json, line 2: not JSON (Expecting value, column 11): {"input": }',
         ),
         ("t.json", '[{"input": "a"}, {"answer": "b"}]', "t.json, entry 2: no input"),
-        ("t.json", '{"input": "a"}', "t.json: expected a list of tasks, or an object with one under tasks or data"),
+        (
+            "t.json",
+            '{"input": "a"}',
+            "t.json: expected a list of tasks, or an object with one under tasks, data, examples,",
+        ),
         ("t.csv", "", "t.csv holds no tasks"),
         ("t.csv", "input,answer\n", "t.csv holds no tasks"),
-        ("t.csv", "text,answer\na,b\n", "t.csv, line 2: no input"),
+        ("t.csv", "words,answer\na,b\n", "t.csv, line 2: no input"),
         ("t.csv", "input,answer\na,b\n\n,c\n", "t.csv, line 4: no input"),
         ("t.csv", "input,answer\na, well,b\n", "t.csv, line 2: 3 cells under 2 columns; quote a cell"),
         ("t.csv", "input,answer,answer\na,b,c\n", "t.csv, line 1: two columns are named 'answer'"),
@@ -216,8 +224,8 @@ def test_what_is_no_task_is_refused_in_one_line_with_its_place(
         ([{"role": "user", "content": []}], "message 1 of messages needs a content"),
         ([{"role": "user", "content": ["hi"]}], "message 1 of messages needs a content"),
         (
-            [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "2"}],
-            "the last of messages is the assistant's; move its text to a field named answer",
+            [{"role": "assistant", "content": "2"}],
+            "the last of messages is the assistant's, and there is nothing before it; take one of them out",
         ),
     ],
 )
@@ -236,7 +244,9 @@ def test_what_was_read_is_shown_shortened_and_without_control_characters(write: 
 def test_a_source_that_cannot_be_read_says_what_a_source_is(write: Writer, source: str) -> None:
     message = refusal(source)
     assert message.startswith(f"cannot read tasks from {source}: ")
-    assert message.endswith("TASKS is a .jsonl, .json or .csv file, - for standard input, or gym:FAMILY")
+    assert (
+        "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY or" in message
+    )
 
 
 def test_errors_in_standard_input_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ..records import JSON, Demonstration, Message, Prior
-from ..tasks.read import ROLES
+from ..tasks.messages import ROLES
 from .fields import JSONField
 
 MOST_DEMONSTRATIONS = 5_000

@@ -1,31 +1,33 @@
-"""Tasks from a file (JSONL, JSON or CSV), from `gym` or from Python, read and checked before anything is spent.
+"""Tasks from a file, from `gym`, from Hugging Face or from Python, read and checked before anything is spent.
 
-A task is an object with an input (text or chat messages) and, where there is one, an answer (any JSON). Both go by the
-names that people give them (`INPUT_FIELDS`, `ANSWER_FIELDS`; the first present wins). `metadata` and all other fields
-become the task's metadata, `id` among them. What has no value (null, an empty CSV cell) or no name (the index column of
-some CSV files) is as good as absent.
+A task is an object with an input (text or chat messages) and, where there is one, an answer (any JSON; a list holds
+alternatives). `fields` has the names that both go by, `parts` says what the model is shown. All other fields become the
+task's metadata, `id` among them. What has no value (null, an empty CSV cell) or no name (the index column of some CSV
+files) is as good as absent. What was made of the fields is told by `TaskSet.understood`.
 """
 
-import codecs
-import csv
-import io
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import InputError
-from ..records import JSON, Message, Task
-from ..text import shortened
+from ..records import JSON, Task
+from ..text import counted, shortened
+from .choices import picked
+from .fields import Fields
+from .formats import MOST_BYTES, Entry, entries_of, too_large
 from .gym import SCHEME
+from .parts import Parts, parts_of
+from .understood import Understood
 
-INPUT_FIELDS = ("input", "question", "prompt", "messages")
-ANSWER_FIELDS = ("answer", "output", "label", "target", "expected")
-LIST_FIELDS = ("tasks", "data")
-"""Where a JSON object may hold its list of tasks."""
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+MOST_TAKEN = 100_000
+HUB = "hf:"
+"""How a source on Hugging Face begins."""
+_KINDS = (
+    "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY or hf:OWNER/NAME"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +38,31 @@ class TaskSet:
     source: str
     places: tuple[str, ...] = field(default=(), compare=False)
     """Where each task is first met ("line 3")."""
+    understood: Understood = field(default=Understood(), compare=False)
+    """What was made of the entries' fields."""
 
     @property
     def duplicates(self) -> int:
         """Entries that repeat an earlier task, and are in its count instead."""
         return sum(task.count - 1 for task in self.tasks)
 
+    @property
+    def told(self) -> str:
+        """What was understood, in one line."""
+        return f"{self.source}: {counted(len(self.tasks), 'task')}; {self.understood.line}"
 
-_Entry: TypeAlias = tuple[str, JSON]
-"""Where a task stands in its file ("line 3"), and what stands there."""
+    def place(self, task: Task) -> str:
+        """Where a task stands, for an error: its file and line, or the source where its tasks have no places."""
+        places = {one.id: place for one, place in zip(self.tasks, self.places, strict=False)}
+        return f"{self.source}, {places[task.id]}" if task.id in places else self.source
 
 
-def read_tasks(source: str) -> TaskSet:
-    """The tasks of a `.jsonl`, `.ndjson`, `.json` or `.csv` file, of standard input (`-`), or of `gym:FAMILY`.
+TaskSource: TypeAlias = str | Path | Iterable[Mapping[str, JSON] | Task]
+"""What is read as tasks: a path, `gym:FAMILY` or `hf:OWNER/NAME`, or the tasks themselves."""
+
+
+def read_tasks(source: str, fields: Fields = Fields()) -> TaskSet:  # noqa: B008  # frozen
+    """The tasks of a file, of standard input (`-`), of `gym:FAMILY` or of `hf:OWNER/NAME`.
 
     A source of any other name is taken for what its content looks like. Entries that differ in nothing but their id
     are one task. Raises InputError, naming the line, for whatever is not a task, and for two tasks under one id.
@@ -56,134 +70,58 @@ def read_tasks(source: str) -> TaskSet:
     if source.startswith(SCHEME):
         from .gym.source import entries
 
-        return _distinct(source, entries(source))
+        return _distinct(source, entries(source), fields)
+    if source.startswith(HUB):
+        from .hub import hub_entries
+
+        return _distinct(source, hub_entries(source), fields)
     name = "standard input" if source == "-" else source
-    text = _text(source, name)
-    suffix = Path(source).suffix.lower()
-    parse = _PARSERS[suffix if suffix in _PARSERS else _looks_like(text)]
-    return _distinct(name, parse(name, text))
+    found = entries_of(name, _bytes(source, name), Path(source).suffix.lower())
+    return _distinct(name, found, fields, Path(source).parent)
 
 
-TaskSource: TypeAlias = str | Path | Iterable[Mapping[str, JSON] | Task]
-"""What is read as tasks: a path or `gym:FAMILY`, or the tasks themselves."""
-
-
-def tasks_of(source: TaskSource, name: str = "tasks") -> TaskSet:
-    """The tasks of a source: a path or `gym:FAMILY` as `read_tasks` takes it, or dicts by the same rules, and Tasks.
+def tasks_of(source: TaskSource, name: str = "tasks", fields: Fields = Fields()) -> TaskSet:  # noqa: B008  # frozen
+    """The tasks of a source: one that `read_tasks` takes, or dicts by the same rules, and Tasks.
 
     Raises InputError, naming the item of `name`, for whatever is not a task, and for two tasks under one id.
     """
     if isinstance(source, str | Path):
-        return read_tasks(str(source))
+        return read_tasks(str(source), fields)
     if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes):
         kinds = "a path, gym:FAMILY, or a list of dicts or Tasks"
         raise InputError(f"{name} must be {kinds}, and it is {shortened(type(source).__name__)}")
-    return _distinct(name, ((f"item {number}", item) for number, item in enumerate(source, 1)))
+    return _distinct(name, ((f"item {number}", item) for number, item in enumerate(source, 1)), fields)
 
 
-def _text(source: str, name: str) -> str:
+def _bytes(source: str, name: str) -> bytes:
     try:
-        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-    except OSError as error:
-        kinds = "TASKS is a .jsonl, .json or .csv file, - for standard input, or gym:FAMILY"
-        raise InputError(f"cannot read tasks from {name}: {error.strerror}; {kinds}") from error
-    raw = raw.removeprefix(codecs.BOM_UTF8)
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        wrong = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        raise InputError(f"{name}, line {line}: {wrong}; save the file as UTF-8") from error
+        if source == "-":
+            raw = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with Path(source).open("rb") as file:
+                raw = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no path"
+        hub = f"; a data set of Hugging Face's is hf:{source}" if _is_hub_id(source) else ""
+        raise InputError(f"cannot read tasks from {shortened(name, 200)}: {reason}; {_KINDS}{hub}") from error
+    if len(raw) > MOST_BYTES:
+        raise too_large(name)
+    return raw
 
 
-def _looks_like(text: str) -> str:
-    """The suffix that content deserves; a line that is a whole JSON object, and no list of tasks, begins a JSONL."""
-    first = text.lstrip().partition("\n")[0]
-    if not first.startswith(("[", "{")):
-        return ".csv"
-    try:
-        value = json.loads(first)
-    except (ValueError, RecursionError):
-        return ".json"
-    return ".jsonl" if isinstance(value, dict) and _listed(value) is None else ".json"
+def _is_hub_id(source: str) -> bool:
+    owner, slash, name = source.partition("/")
+    return bool(owner and slash and name) and "/" not in name and owner[0].isalnum() and not Path(name).suffix
 
 
-def _jsonl(name: str, text: str) -> Iterator[_Entry]:
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand in a JSON string
-        if line.strip():
-            yield f"line {number}", _loads(name, line, number)
-
-
-def _json(name: str, text: str) -> Iterator[_Entry]:
-    if not text.strip():
-        return
-    listed = _listed(_loads(name, text, 1))
-    if listed is None:
-        raise InputError(f"{name}: expected a list of tasks, or an object with one under {_either(LIST_FIELDS)}")
-    yield from ((f"entry {number}", value) for number, value in enumerate(listed, 1))
-
-
-def _listed(value: JSON) -> list[JSON] | None:
-    held = [value.get(field) for field in LIST_FIELDS] if isinstance(value, dict) else [value]
-    return next((one for one in held if isinstance(one, list)), None)
-
-
-def _loads(name: str, text: str, line: int) -> JSON:
-    """The JSON value of a text that begins on the given line of the file."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        read = text.split("\n")[error.lineno - 1]
-        where = f"{name}, line {line + error.lineno - 1}"
-        raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno}): {shortened(read)}") from error
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 5,000 deep
-        raise InputError(f"{name}, from line {line}: not readable as JSON ({shortened(error)})") from error
-
-
-def _csv(name: str, text: str) -> Iterator[_Entry]:
-    rows = _rows(name, text)
-    _, header = next(rows, (1, []))
-    names = [cell.strip() for cell in header]
-    if repeated := [field for field in names if field and names.count(field) > 1]:
-        raise InputError(f"{name}, line 1: two columns are named {shortened(repeated[0])!r}")
-    for line, cells in rows:
-        if len(cells) != len(names):
-            hint = "quote a cell that holds a comma or a line break"
-            raise InputError(f"{name}, line {line}: {len(cells)} cells under {len(names)} columns; {hint}")
-        pairs = zip(names, cells, strict=True)
-        yield f"line {line}", {field: cell for field, cell in pairs if field and cell.strip()}
-
-
-def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not blank, each with the line on which it begins."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{name}, line {line}: not CSV ({error})") from error
-
-
-_PARSERS: Mapping[str, Callable[[str, str], Iterator[_Entry]]] = {
-    ".jsonl": _jsonl,
-    ".ndjson": _jsonl,
-    ".json": _json,
-    ".csv": _csv,
-}
-
-
-def _distinct(name: str, entries: Iterator[_Entry]) -> TaskSet:
+def _distinct(name: str, entries: Iterable[Entry], fields: Fields, folder: Path = Path()) -> TaskSet:
+    read = list(_read(name, entries, fields, folder))
+    letters, way = _letters(name, read)
+    made = _made(name, read, letters)
     tasks: dict[str, Task] = {}
     places: dict[str, str] = {}
     given: dict[str, tuple[str, str]] = {}
-    for place, value in entries:
-        try:
-            task = value if isinstance(value, Task) else _task(value)
-        except InputError as error:
-            raise InputError(f"{name}, {place}: {error}") from error
+    for (place, _), task in zip(read, made, strict=True):
         own = task.metadata.get("id")
         if own is not None:
             first, earlier = given.setdefault(str(own), (task.id, place))
@@ -194,52 +132,75 @@ def _distinct(name: str, entries: Iterator[_Entry]) -> TaskSet:
         tasks[task.id] = replace(met, count=met.count + 1) if met else task
     if not tasks:
         raise InputError(f'{name} holds no tasks; one looks like {{"input": "2 + 2", "answer": "4"}}')
-    return TaskSet(tuple(tasks.values()), name, tuple(places.values()))
+    return TaskSet(tuple(tasks.values()), name, tuple(places.values()), _understood(read, way))
 
 
-def _task(value: JSON) -> Task:
+_Read: TypeAlias = tuple[str, Parts | Task]
+"""Where an entry stands, and what it was understood as; a Task of the user's is one already."""
+
+
+def _read(name: str, entries: Iterable[Entry], fields: Fields, folder: Path) -> Iterator[_Read]:
+    for number, (place, value) in enumerate(entries):
+        if number == MOST_TAKEN:
+            raise InputError(f"{name} holds more than {MOST_TAKEN:,} tasks; a few hundred are enough: take a sample")
+        try:
+            yield place, value if isinstance(value, Task) else parts_of(value, fields, folder)
+        except InputError as error:
+            raise InputError(f"{name}, {place}: {error}") from error
+        except RecursionError as error:
+            raise InputError(f"{name}, {place}: it is nested too deep") from error
+
+
+def _made(name: str, read: list[_Read], letters: Mapping[str, str]) -> Iterator[Task]:
+    """The entries as tasks, the answers to those with choices as letters."""
+    for place, parts in read:
+        try:
+            yield parts if isinstance(parts, Task) else _task(parts, letters.get(place))
+        except InputError as error:
+            raise InputError(f"{name}, {place}: {error}") from error
+
+
+def _letters(name: str, read: list[_Read]) -> tuple[dict[str, str], str]:
+    """By place, the letter of the right choice; and in which way the file says which it is."""
+    open_ = [(place, one.choices, one.answer) for place, one in read if isinstance(one, Parts) and _points(one)]
+    asked = [(choices, answer) for _, choices, answer in open_ if choices]
+    found, way = picked(asked) if asked else ([], "")
+    letters = {}
+    for (place, choices, _), right in zip(open_, found, strict=True):
+        if isinstance(right, InputError):
+            raise InputError(f"{name}, {place}: {right}")
+        letters[place] = choices.letters[right] if choices else ""
+    return letters, way
+
+
+def _points(parts: Parts) -> bool:
+    """Whether an answer points at a choice in a way that is still to be found out."""
+    return parts.choices is not None and parts.choices.right is None and parts.answer is not None
+
+
+def _task(parts: Parts, letter: str | None) -> Task:
     """One entry as a task; an InputError says what is wrong, and leaves saying where to the caller."""
-    if not isinstance(value, Mapping):
-        raise InputError(f"expected an object with an input, read {shortened(value)}")
-    fields = {field: held for field, held in value.items() if held is not None}
-    asked = next((field for field in INPUT_FIELDS if field in fields), None)
-    if asked is None:
-        raise InputError(
-            f"no input; name it {_either(INPUT_FIELDS)}; fields seen: {shortened(', '.join(map(str, value)))}"
-        )
-    given = _input(asked, fields.pop(asked))
-    answered = next((field for field in ANSWER_FIELDS if field in fields), None)
-    answer = None if answered is None else fields.pop(answered)
-    nested = fields.pop("metadata", {})
-    metadata = {**(nested if isinstance(nested, dict) else {"metadata": nested}), **fields}
     try:
-        return Task(given, answer, metadata)
+        return Task(parts.input, parts.answer if letter is None else letter, parts.metadata)
     except (ValueError, RecursionError) as error:
         raise InputError("a value that JSON cannot carry (NaN, Infinity, half a surrogate pair)") from error
     except TypeError as error:  # from Python: a date, a set, an array
         raise InputError(f"a value that JSON cannot carry ({shortened(error)})") from error
 
 
-def _input(field: str, value: JSON) -> str | tuple[Message, ...]:
-    if isinstance(value, list | tuple) and value:
-        messages = tuple(_message(f"message {number} of {field}", message) for number, message in enumerate(value, 1))
-        if messages[-1]["role"] == "assistant":  # as in files for fine-tuning: the model would be shown its answer
-            raise InputError(f"the last of {field} is the assistant's; move its text to a field named answer")
-        return messages
-    if isinstance(value, str) and value.strip():
-        return value
-    raise InputError(f"{field} must be text or a list of chat messages, read {shortened(value) or 'nothing'}")
+def _understood(read: list[_Read], way: str) -> Understood:
+    parts = [one for _, one in read if isinstance(one, Parts)]
+    return Understood.of(
+        [f"{one.asked}{_rendered(one)}" for one in parts],
+        [f"{one.answered or 'none'}{_as_letter(one, way)}" for one in parts],
+        [name for one in parts for name in one.left],
+    )
 
 
-def _message(place: str, message: JSON) -> Message:
-    if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise InputError(f"{place} needs a role ({_either(ROLES)}), read {shortened(message)}")
-    content = message.get("content")
-    parts = isinstance(content, list) and content and all(isinstance(part, dict) for part in content)
-    if not (isinstance(content, str) or parts or (content is None and message.get("tool_calls"))):
-        raise InputError(f"{place} needs a content, text or a list of parts, read {shortened(message)}")
-    return message
+def _rendered(parts: Parts) -> str:
+    letters = parts.choices.letters if parts.choices else ()
+    return f" (rendered {letters[0]}-{letters[-1]})" if letters else ""
 
 
-def _either(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+def _as_letter(parts: Parts, way: str) -> str:
+    return f" ({way} -> letter)" if _points(parts) and way != "letter" else ""

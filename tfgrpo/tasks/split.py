@@ -1,21 +1,29 @@
 """The splits of a run: tasks that teach, tasks that decide, and tasks that nobody looks at before the end.
 
-From one file the side of a task is a hash of (seed, input), so it stays where it is when the file grows, is sorted or
-gets more metadata, and tasks that ask the same are on one side whatever their answers. Sides lie on [0, 1) in the order
-test, validation, train.
+From one file each side gets its share of the tasks, whatever their hashes, and its share of each answer where the
+answers are few. Tasks that ask the same are on one side, whatever their answers. The rule:
+
+- Tasks are in the order of a hash of (seed, input), which neither the order of the file nor metadata changes.
+- Where there are few answers, tasks of each answer are in that order among themselves, and the answers take turns in
+  proportion: the place of a task is (its number among those of its answer - 1/2) / how many these are.
+- The first in this order are for the test, the next for validation, and the rest teach. So a task that is added moves
+  others only at the two borders, by the one place that its quota takes.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import InputError
-from ..hashing import content_id, derive_seed
+from ..hashing import canonical, content_id, derive_seed
 from ..records import Task
 from ..text import counted, shortened
 from .read import TaskSet, TaskSource, tasks_of
 
 SMALLEST_VALIDATION = 5
 """Tasks; fewer cannot stand for anything."""
+TASKS_AN_ANSWER = 3
+"""On average at least, for answers to be few: then each side gets its share of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +105,10 @@ def arrange(
 def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Splits:
     """The three sides of one file; InputError where a side is too small for its purpose."""
     shares = shares or Shares()
-    sides: tuple[list[Task], list[Task], list[Task]] = [], [], []
-    for task in found.tasks:
-        sides[_side(task, shares, seed)].append(task)
-    train, validation, test = (tuple(side) for side in sides)
+    order = _dealt(found.tasks, seed)
+    test, decide = quotas(len(order), shares)
+    sides = {unit: 2 if place < test else 1 if place < test + decide else 0 for place, unit in enumerate(order)}
+    train, validation, held = (tuple(task for task in found.tasks if sides[_unit(task)] == side) for side in range(3))
     if not train:
         raise InputError(
             f"{found.source}: none of its {counted(len(found.tasks), 'task')} is left to learn from; add tasks"
@@ -109,18 +117,47 @@ def split(found: TaskSet, shares: Shares | None = None, *, seed: int = 0) -> Spl
         raise _too_few(
             f"{found.source}: of its {counted(len(found.tasks), 'task')} {len(validation)} are for validation"
         )
-    return Splits(train, validation, test)
+    return Splits(train, validation, held)
+
+
+def quotas(tasks: int, shares: Shares) -> tuple[int, int]:
+    """How many of so many tasks are for the test and for validation: the nearest whole numbers.
+
+    Validation gets at least SMALLEST_VALIDATION where half of the tasks are left to the other sides.
+    """
+    test, validation = (int(tasks * share + 0.5) for share in (shares.test, shares.validation))
+    if shares.validation and tasks >= 2 * SMALLEST_VALIDATION:
+        validation = max(validation, SMALLEST_VALIDATION)
+    return test, validation
+
+
+def _dealt(tasks: Iterable[Task], seed: int) -> list[str]:
+    """Different inputs in the order in which sides take them."""
+    answers: dict[str, list[str]] = {}
+    hashes: dict[str, int] = {}
+    for task in tasks:
+        answers.setdefault(_unit(task), []).append(canonical(task.answer))
+        hashes[_unit(task)] = derive_seed("split", seed, task.input)
+    kinds = {unit: "; ".join(sorted(told)) for unit, told in answers.items()}
+    sizes = Counter(kinds.values())
+    if len(sizes) * TASKS_AN_ANSWER > len(kinds):  # nearly each task has its own
+        kinds, sizes = dict.fromkeys(kinds, ""), Counter({"": len(kinds)})
+    met: Counter[str] = Counter()
+    places = {}
+    for unit in sorted(kinds, key=lambda unit: (hashes[unit], unit)):
+        places[unit] = (met[kinds[unit]] + 0.5) / sizes[kinds[unit]]
+        met[kinds[unit]] += 1
+    return sorted(places, key=lambda unit: (places[unit], hashes[unit], unit))
+
+
+def _unit(task: Task) -> str:
+    """What tasks have in common that ask the same."""
+    return content_id("same", task.input)
 
 
 def _too_few(given: str) -> InputError:
     ways = "add tasks, name a file of them with --validation FILE, or learn without a gate (--gate none)"
     return InputError(f"{given}, and the gate needs at least {SMALLEST_VALIDATION}; {ways}")
-
-
-def _side(task: Task, shares: Shares, seed: int) -> int:
-    """0 for train, 1 for validation, 2 for test."""
-    place = derive_seed("split", seed, task.input) / 2**31
-    return 2 if place < shares.test else 1 if place < shares.test + shares.validation else 0
 
 
 def _refuse_shared(given: Iterable[TaskSet]) -> None:
@@ -129,7 +166,7 @@ def _refuse_shared(given: Iterable[TaskSet]) -> None:
         places = found.places or [f"task {place}" for place, _ in enumerate(found.tasks, 1)]
         for task, place in zip(found.tasks, places, strict=True):
             here = f"{found.source}, {place}"
-            first, there = met.setdefault(content_id("same", task.input), (number, here))
+            first, there = met.setdefault(_unit(task), (number, here))
             if first != number:
                 what = f"hold the same task ({shortened(task.prompt)})"
                 raise InputError(f"{there} and {here} {what}; take it out of one of them")

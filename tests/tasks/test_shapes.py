@@ -1,0 +1,358 @@
+"""Files as tools and public data sets have them: what the model is shown, what is right, and what is said of it."""
+
+import csv
+import gzip
+import io
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfgrpo.errors import InputError
+from tfgrpo.records import JSON, Task
+from tfgrpo.tasks.fields import Fields
+from tfgrpo.tasks.read import TaskSet, read_tasks, tasks_of
+
+PARIS = "Capital of France?"
+CITIES = ["Rome", "Paris", "Oslo", "Bern"]
+LETTERED = "Capital of France?\n\nA) Rome\nB) Paris\nC) Oslo\nD) Bern"
+
+
+def one(record: dict[str, JSON], fields: Fields = Fields()) -> tuple[Task, str]:  # noqa: B008  # frozen
+    found = tasks_of([record], fields=fields)
+    return found.tasks[0], found.understood.line
+
+
+def refused(source: Any, fields: Fields = Fields()) -> str:  # noqa: B008  # frozen
+    with pytest.raises(InputError) as caught:
+        tasks_of(source, fields=fields)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def turn(role: str, content: JSON) -> dict[str, JSON]:
+    return {"role": role, "content": content}
+
+
+SHAPES: list[tuple[str, dict[str, JSON], JSON, JSON]] = [
+    ("MMLU", {"question": PARIS, "subject": "x", "choices": CITIES, "answer": "Paris"}, LETTERED, "B"),
+    (
+        "ARC",
+        {"question": PARIS, "choices": {"text": CITIES, "label": ["1", "2", "3", "4"]}, "answerKey": "2"},
+        LETTERED,
+        "B",
+    ),
+    (
+        "ARC's own",
+        {
+            "question": {"stem": PARIS, "choices": [{"text": t, "label": t[0]} for t in CITIES]},
+            "answerKey": "P",
+        },
+        LETTERED,
+        "B",
+    ),
+    (
+        "MedQA",
+        {"question": PARIS, "options": dict(zip("ABCD", CITIES, strict=True)), "answer": "Paris", "answer_idx": "B"},
+        LETTERED,
+        "B",
+    ),
+    ("AQuA", {"question": PARIS, "options": ["A)Rome", "B)Paris", "C)Oslo", "D)Bern"], "correct": "B"}, LETTERED, "B"),
+    ("RACE", {"article": "Text.", "question": PARIS, "options": CITIES, "answer": "B"}, f"Text.\n\n{LETTERED}", "B"),
+    ("MedMCQA", {"question": PARIS, **dict(zip(("opa", "opb", "opc", "opd"), CITIES, strict=True)), "answer": "B"},
+     LETTERED, "B"),
+    ("C-Eval", {"question": PARIS, **dict(zip("ABCD", CITIES, strict=True)), "answer": "B"}, LETTERED, "B"),
+    (
+        "WinoGrande",
+        {"sentence": "_ is the capital of France.", "option1": "Rome", "option2": "Paris", "answer": "Paris"},
+        "_ is the capital of France.\n\nA) Rome\nB) Paris",
+        "B",
+    ),
+    ("choices as text in a cell", {"question": PARIS, "choices": str(CITIES), "answer": "Paris"}, LETTERED, "B"),
+    ("BIG-bench", {"input": PARIS, "target_scores": {name: int(name == "Paris") for name in CITIES}}, LETTERED, "B"),
+    (
+        "TruthfulQA",
+        {"question": PARIS, "mc1_targets": {"choices": CITIES, "labels": [0, 1, 0, 0]}},
+        LETTERED,
+        "B",
+    ),
+    ("Inspect", {"input": PARIS, "choices": CITIES, "target": "B", "id": 7}, LETTERED, "B"),
+    (
+        "HELM",
+        {
+            "input": {"text": PARIS},
+            "references": [{"output": {"text": t}, "tags": ["correct"] * (t == "Paris")} for t in CITIES],
+        },
+        LETTERED,
+        "B",
+    ),
+    ("BoolQ", {"passage": "Text.", "question": "is it so", "answer": True}, "Text.\n\nis it so", True),
+    (
+        "SQuAD",
+        {"context": "Text.", "question": "Who?", "answers": {"text": ["Ada", "Ada", "A. L."], "answer_start": [1]}},
+        "Text.\n\nWho?",
+        ["Ada", "A. L."],
+    ),
+    ("HotpotQA", {"question": "Who?", "context": {"title": ["T"], "sentences": [["One. ", "Two."]]}, "answer": "Ada"},
+     "T: One. Two.\n\nWho?", "Ada"),
+    ("TriviaQA", {"question": "Who?", "answer": {"value": "Ada", "aliases": ["Ada", "A. L."]}}, "Who?",
+     ["Ada", "A. L."]),
+    ("bAbI", {"story": "John went home.", "question": "Where is John?", "answer": "home"},
+     "John went home.\n\nWhere is John?", "home"),
+    ("context and target", {"context": "Say hi", "target": "hi"}, "Say hi", "hi"),
+    ("Alpaca", {"instruction": "Translate.", "input": "chat", "output": "cat"}, "Translate.\n\nchat", "cat"),
+    ("Alpaca without input", {"instruction": "Say hi.", "input": "", "output": "hi"}, "Say hi.", "hi"),
+    ("Dolly", {"instruction": "Who?", "context": "", "response": "Ada", "category": "qa"}, "Who?", "Ada"),
+    ("NLI", {"premise": "A", "hypothesis": "B", "label": "neutral"}, "Premise: A\nHypothesis: B", "neutral"),
+    ("OpenOrca", {"system_prompt": "Be brief.", "question": "Hi?", "response": "Hi"},
+     [turn("system", "Be brief."), turn("user", "Hi?")], "Hi"),
+    ("already in the question", {"context": "Text.", "question": "Text. Who?", "answer": "x"}, "Text. Who?", "x"),
+    ("openai/evals", {"input": [turn("user", "Hi?")], "ideal": ["Hi", "Ho"]}, [turn("user", "Hi?")], ["Hi", "Ho"]),
+    ("fine-tuning", {"messages": [turn("system", "S"), turn("user", "Hi?"), turn("assistant", "Hi")]},
+     [turn("system", "S"), turn("user", "Hi?")], "Hi"),
+    ("completions", {"prompt": "Hi?", "completion": " Hi"}, "Hi?", " Hi"),
+    ("ShareGPT", {"conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hi"}]},
+     [turn("user", "Hi?")], "Hi"),
+    ("preferences", {"input": {"messages": [turn("user", "Hi?")]}, "preferred_output": [turn("assistant", "Hi")],
+                     "non_preferred_output": [turn("assistant", "No")]}, [turn("user", "Hi?")], "Hi"),
+    ("verl", {"prompt": [turn("user", "Hi?")], "reward_model": {"style": "rule", "ground_truth": "Hi"}},
+     [turn("user", "Hi?")], "Hi"),
+    ("Langfuse", {"id": "1", "datasetId": "d", "input": {"question": "Hi?"}, "expectedOutput": {"answer": "Hi"},
+                  "metadata": {"a": 1}}, "Hi?", "Hi"),
+    ("Langfuse's trace", {"input": {"args": [], "kwargs": {"ticket": "Hi?"}}, "expectedOutput": "Hi"}, "Hi?", "Hi"),
+    ("LangSmith", {"inputs": {"ticket": "Hi?"}, "outputs": {"result": "Hi"}, "dataset_id": "d"}, "Hi?", "Hi"),
+    ("LangSmith's chat", {"inputs": {"messages": [turn("user", "Hi?")]},
+                          "outputs": {"output": turn("assistant", "Hi")}}, [turn("user", "Hi?")], "Hi"),
+    ("Braintrust", {"input": "Hi?", "expected": "Hi", "output": "No", "span_id": "s"}, "Hi?", "Hi"),
+    ("Phoenix", {"input": {"query": "Hi?"}, "output": {"answer": "Hi"}, "metadata": {}}, "Hi?", "Hi"),
+    ("Phoenix as CSV", {"example_id": "1", "input_query": "Hi?", "output_answer": "Hi", "metadata_a": "b"},
+     "Hi?", "Hi"),
+    ("MLflow", {"inputs": {"question": "Hi?"}, "expectations": {"expected_response": "Hi", "guidelines": "g"}},
+     "Hi?", "Hi"),
+    ("Ragas", {"user_input": "Hi?", "response": "No", "reference": "Hi"}, "Hi?", "Hi"),
+    ("youtu-agent", {"dataset": "AIME24", "index": 1, "question": "Hi?", "answer": "Hi", "level": 1}, "Hi?", "Hi"),
+    ("promptfoo's CSV", {"question": "Hi?", "__expected": "equals: Hi"}, "Hi?", "Hi"),
+    ("other cases", {"Question": "Hi?", "Answer Key": "Hi"}, "Hi?", "Hi"),
+    ("MATH", {"problem": "1 + 1", "level": "1", "solution": "It is $\\boxed{2}$."}, "1 + 1", "It is $\\boxed{2}$."),
+]  # fmt: skip
+
+
+def test_each_known_shape_shows_the_model_all_of_the_question() -> None:
+    for name, record, shown, answer in SHAPES:
+        task, _ = one(record)
+        asked = list(task.input) if isinstance(task.input, tuple) else task.input
+        assert (name, asked, task.answer) == (name, shown, answer)
+
+
+def test_plain_records_keep_the_ids_that_they_always_had() -> None:
+    plain: list[dict[str, JSON]] = [
+        {"id": 1, "input": "2 + 2", "answer": "4", "level": "easy"},
+        {"question": "2 + 2", "label": 4, "metadata": {"a": [1]}},
+        {"prompt": "p", "input": "2 + 2", "expected": ["4", "four"]},
+        {"messages": [turn("user", "2 + 2")], "target": "4"},
+    ]
+    ids = ["task_f701fb058c30adb4", "task_f03a3e4a79b03671", "task_76f5fd25e733bb39", "task_7cee38df092052d2"]
+    assert [task.id for task in tasks_of(plain).tasks] == ids
+
+
+def test_one_line_tells_what_is_asked_what_is_right_and_what_is_left_out() -> None:
+    quiz = [{**record, "id": place, "source": "atlas"} for place, record in enumerate(ask([0, 3]))]
+    input_, answer = "input: question + choices (rendered A-D)", "answer: answer (number from 0 -> letter)"
+    assert tasks_of(quiz, "quiz").told == f"quiz: 2 tasks; {input_}; {answer}; left out: id, source"
+    mixed: list[dict[str, JSON]] = [{"input": "a"}, {"prompt": "b", "label": 1}, {"prompt": "c", "label": 1}]
+    assert tasks_of(mixed).understood.line == "input: prompt (2), input (1); answer: label (2), none (1)"
+    blind = tasks_of([{"question": "q", "options": {"a": [1]}, "tools": [1], "answer": "x"}]).understood
+    assert blind.warnings == (
+        "the model will not see options, tools: --template shows what it should; tools go to the model with --request",
+    )
+    assert not blind.is_plain
+    assert tasks_of([{"input": "a", "answer": 1, "level": 3}]).understood.is_plain
+
+
+def ask(answers: list[JSON], choices: list[str] = CITIES) -> list[dict[str, JSON]]:
+    return [{"question": f"q {place}", "choices": choices, "answer": answer} for place, answer in enumerate(answers)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "letters"),
+    [
+        ([0, 1, 3], "ABD"),
+        ([1, 4, 2], "ADB"),
+        (["0", "3"], "AD"),
+        (["a", "(D)"], "AD"),
+        (["Bern", "Rome"], "DA"),
+        (["A", "Paris", "D) Bern"], "ABD"),
+    ],
+)
+def test_an_answer_is_a_letter_a_text_or_a_number_as_the_whole_file_has_it(answers: list[JSON], letters: str) -> None:
+    assert "".join(task.answer for task in tasks_of(ask(answers)).tasks) == letters
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        (ask([1, 2]), "item 1: the answer 1 may be choice B (by its number from 0) or A (by its number from 1); write"),
+        (ask([0, 4]), "item 1: the answer 0 is none of the choices Rome, Paris, Oslo, Bern, nor a letter or number"),
+        (ask(["Ulm"]), "item 1: the answer Ulm is none of the choices"),
+        (ask(["A", "B"], ["B", "A"]), "item 1: the answer A may be choice A (by its letter) or B (by its text)"),
+        (ask([["A", "B"]]), "item 1: the answer ['A', 'B'] is none of the choices"),
+    ],
+)
+def test_an_answer_that_could_be_two_choices_or_is_none_is_refused(records: list[dict[str, JSON]], words: str) -> None:
+    assert words in refused(records)
+
+
+def test_wrong_and_right_choices_of_their_own_fields_are_shuffled_alike_everywhere() -> None:
+    record = {"question": PARIS, "correct_answer": "Paris", **{f"distractor{n}": CITIES[n - 1] for n in (1, 3, 4)}}
+    tasks = [tasks_of([{**record, "question": f"q{n}"}]).tasks[0] for n in range(2)]
+    assert {task.answer for task in tasks} == {"B"}
+    assert "B) Paris" in tasks[0].prompt
+
+
+def test_a_user_says_which_fields_are_meant() -> None:
+    record: dict[str, JSON] = {"ticket": {"subject": "Hi", "body": "Help"}, "queue": "a", "answer": "no"}
+    task, told = one(record, Fields(input="ticket.body", answer="queue"))
+    assert (task.input, task.answer, told) == (
+        "Help",
+        "a",
+        "input: ticket.body; answer: queue; left out: ticket, answer",
+    )
+    task, told = one(record, Fields(answer="queue", template="{{ticket.subject}}: {{ ticket.body }}{}"))
+    assert (task.input, task.answer) == ("Hi: Help{}", "a")
+    assert "no field nope; fields seen: ticket, queue, answer" in refused([record], Fields(template="{{nope}}"))
+    assert "no field gold; fields seen" in refused([{"input": "a"}], Fields(answer="gold"))
+    with pytest.raises(InputError, match="--input-field and --template both say"):
+        Fields("a", None, "b")
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+
+
+def test_images_are_shown_by_url_or_as_the_bytes_of_a_file_beside_the_tasks(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    (tmp_path / "notes.png").write_text("text")
+    lines = [{"question": "What?", "image": name} for name in ("cat.png", "https://example.org/a.png")]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    urls = [task.messages[0]["content"][0]["image_url"]["url"] for task in read_tasks(str(tmp_path / "t.jsonl")).tasks]
+    assert urls[0].startswith("data:image/png;base64,iVBOR")
+    assert urls[1] == "https://example.org/a.png"
+    for name, words in (("notes.png", "is no PNG"), ("no.png", "No such file"), ("", "must be the URL or the path")):
+        (tmp_path / "t.jsonl").write_text(json.dumps({"question": "What?", "image": name}))
+        with pytest.raises(InputError, match=f"line 1: image.*{words}"):
+            read_tasks(str(tmp_path / "t.jsonl"))
+
+
+TWO = (Task("1 + 1", "2"), Task("a, b", "c"))
+ROWS = [{"input": "1 + 1", "answer": "2"}, {"input": "a, b", "answer": "c"}]
+FILES: list[tuple[str, str | bytes]] = [
+    ("t.tsv", "input\tanswer\n1 + 1\t2\na, b\tc\n"),
+    ("t.csv", "\ufeffinput;answer\r\n1 + 1;2\r\na, b;c\r\n"),
+    ("t.csv", "sep=;\r\ninput;answer\r\n1 + 1;2\r\na, b;c\r\n"),
+    ("t.csv", "input\tanswer\n1 + 1\t2\na, b\tc\n".encode("utf-16")),
+    ("t.yaml", "- input: 1 + 1\n  answer: '2'\n- input: a, b\n  answer: c\n"),
+    ("t.yml", "tasks:\n  - {input: 1 + 1, answer: '2'}\n  - {input: 'a, b', answer: c}\n"),
+    ("t.json", "\n".join(map(json.dumps, ROWS))),
+    ("t.json", json.dumps({"name": "x", "examples": ROWS}, indent=1)),
+    ("t.json", json.dumps({"rows": [{"row_idx": n, "row": row, "truncated_cells": []} for n, row in enumerate(ROWS)]})),
+    ("t.json", json.dumps({name: [row[name] for row in ROWS] for name in ("input", "answer")})),
+    ("t.json", json.dumps({name: {n: row[name] for n, row in enumerate(ROWS)} for name in ("input", "answer")})),
+    (
+        "t.json",
+        json.dumps({"columns": ["input", "answer"], "index": [0, 1], "data": [[*row.values()] for row in ROWS]}),
+    ),
+    ("t.jsonl.gz", gzip.compress("\n".join(map(json.dumps, ROWS)).encode())),
+]
+
+
+def test_every_kind_of_file_gives_the_same_tasks(tmp_path: Path) -> None:
+    for number, (name, content) in enumerate(FILES):
+        file = tmp_path / f"{number}-{name}"
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        assert (name, content, read_tasks(str(file)).tasks) == (name, content, TWO)
+
+
+def written(tmp_path: Path, name: str, content: str | bytes) -> TaskSet:
+    file = tmp_path / name
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_tasks(str(file))
+
+
+def test_what_stands_beside_a_list_and_belongs_to_each_task_is_shown(tmp_path: Path) -> None:
+    natural = {"Definition": ["Translate.", "Be brief."], "Instances": [{"input": "chat", "output": ["cat"]}]}
+    assert written(tmp_path, "t.json", json.dumps(natural)).tasks[0].input == "Translate.\nBe brief.\n\nchat"
+    squad = {
+        "data": [{"paragraphs": [{"context": "Text.", "qas": [{"question": "Who?", "answers": [{"text": "Ada"}]}]}]}]
+    }
+    assert written(tmp_path, "t.json", json.dumps(squad)).tasks == (Task("Text.\n\nWho?", "Ada", {"context": "Text."}),)
+    viewer: Any = {
+        "features": [{"name": "label", "type": {"names": ["neg", "pos"], "_type": "ClassLabel"}}],
+        "rows": [{"row_idx": 0, "row": {"text": "Good.", "label": 1}, "truncated_cells": []}],
+    }
+    assert written(tmp_path, "t.json", json.dumps(viewer)).tasks[0].answer == "pos"
+    viewer["rows"][0]["truncated_cells"] = ["text"]
+    with pytest.raises(InputError, match="row 0 is cut in text"):
+        written(tmp_path, "t.json", json.dumps(viewer))
+
+
+def test_exported_rows_are_read_out_of_the_json_in_their_cells(tmp_path: Path) -> None:
+    file = io.StringIO()
+    rows = [
+        ["id", "input", "expected_output"],
+        ["1", '{"question": "Hi?"}', '{"answer": "Hi"}'],
+        ["2", '"Ho?"', '"Ho"'],
+    ]
+    csv.writer(file).writerows(rows)
+    found = written(tmp_path, "t.csv", file.getvalue())
+    assert [(task.input, task.answer) for task in found.tasks] == [("Hi?", "Hi"), ('"Ho?"', '"Ho"')]
+    assert written(tmp_path, "u.csv", 'input,answer\n"{""a"": 1, ""b"": 2}",x\n').tasks[0].input == '{"a": 1, "b": 2}'
+
+
+def test_yaml_says_what_it_seems_to_say(tmp_path: Path) -> None:
+    answers = ("no", "2024-01-01", "1:30", "true")
+    content = "\n".join(f"- {{input: {place}. a, answer: {answer}}}" for place, answer in enumerate(answers))
+    assert [task.answer for task in written(tmp_path, "t.yaml", content).tasks] == ["no", "2024-01-01", "1:30", True]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.yaml", "- input: [a\n", "t.yaml, line 2: not YAML"),
+        ("t.yaml", BOMB, "repeats or nests its parts too often"),
+        ("t.yaml", "a: &a [*a]\n", "repeats or nests its parts too often"),
+        ("t.yaml", "!!python/object/apply:os.system ['true']", "t.yaml, line 1: not YAML (could not determine"),
+        ("t.jsonl", '{"input": "a", "input": "b"}', "t.jsonl, line 1: an object has two fields named 'input'"),
+        ("t.json", '[{"input": "a", "x": NaN}]', "t.json, line 1: a value that JSON cannot carry (NaN)"),
+        ("t.xlsx", b"PK\x03\x04....", "is a zip or Excel file; save its sheet as CSV"),
+        ("t.jsonl.gz", b"\x1f\x8b....", "it begins as gzip does, and cannot be unpacked"),
+        (
+            "t.jsonl",
+            '{"question": "q", "__expected": "icontains: a"}',
+            "line 1: __expected is an assertion, icontains: a",
+        ),
+        ("t.json", "[" * 4_000_000, "is too large: at most"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        written(tmp_path, name, content)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_parquet_is_read_where_pyarrow_is_and_says_what_it_needs_where_it_is_not(tmp_path: Path) -> None:
+    try:
+        pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError:
+        with pytest.raises(InputError, match=r"is Parquet, which needs pyarrow: .*\[parquet\]"):
+            written(tmp_path, "t.parquet", b"PAR1....PAR1")
+        return
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "t.parquet")
+    assert read_tasks(str(tmp_path / "t.parquet")).tasks == TWO

@@ -1,0 +1,213 @@
+"""The entries of a file, whatever kind of file it is: JSONL, JSON, CSV with any separator, YAML or Parquet.
+
+A file of an unknown name is taken for what its content looks like. Each entry comes with its place ("line 3").
+"""
+
+import codecs
+import csv
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from ..errors import InputError
+from ..records import JSON
+from ..text import shortened
+from .containers import LIST_FIELDS, listed
+from .fields import CONTEXT_FIELDS, INPUT_FIELDS, either, folded, named
+from .messages import is_chat
+
+Entry: TypeAlias = tuple[str, JSON]
+"""Where a task stands in its file ("line 3"), and what stands there."""
+MOST_BYTES = 100_000_000
+MOST_BRACKETS = 3_000_000
+"""Of a JSON file that is read whole: each object takes much more memory than its text."""
+_KNOWN = {folded(name) for name in (*INPUT_FIELDS, *CONTEXT_FIELDS)}
+
+
+def entries_of(name: str, raw: bytes, suffix: str) -> Iterator[Entry]:
+    """The entries of a file's bytes; InputError names the line of whatever cannot be read."""
+    if raw[:2] == b"\x1f\x8b":
+        raw, suffix = _unzipped(name, raw), Path(name.removesuffix(".gz")).suffix.lower()
+    if len(raw) > MOST_BYTES:
+        raise too_large(name)
+    if raw[:4] == b"PAR1":
+        from .parquet import parquet_entries
+
+        return parquet_entries(name, raw)
+    if raw[:4] == b"PK\x03\x04":
+        raise InputError(f"{name} is a zip or Excel file; save its sheet as CSV, or unpack it")
+    text = _decoded(name, raw)
+    if suffix in (".yaml", ".yml"):
+        from .yaml_file import yaml_value
+
+        value = yaml_value(name, text)
+        return iter(()) if value is None else _listed(name, value)
+    if suffix in (".csv", ".tsv"):
+        return _csv(name, text, "\t" if suffix == ".tsv" else None)
+    if suffix in (".jsonl", ".ndjson"):
+        return _jsonl(name, text)
+    return _by_content(name, text, whole=suffix == ".json")
+
+
+def too_large(name: str) -> InputError:
+    """The error for a file that holds more than is read."""
+    few = "a few hundred tasks are enough: head -n 500 takes the first of a JSONL"
+    return InputError(f"{name} is too large: at most {MOST_BYTES // 1_000_000} MB are read, and {few}")
+
+
+def _unzipped(name: str, raw: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(raw, MOST_BYTES + 1)
+    except zlib.error as error:
+        raise InputError(f"{name}: it begins as gzip does, and cannot be unpacked ({error})") from error
+
+
+def _decoded(name: str, raw: bytes) -> str:
+    """The text of a file: UTF-8, or UTF-16 where its first bytes say so (Excel's Unicode text, PowerShell)."""
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        wrong = f"byte 0x{raw[error.start]:02x} is not {encoding.upper()}"
+        raise InputError(f"{name}, line {line}: {wrong}; save the file as UTF-8") from error
+
+
+def _by_content(name: str, text: str, *, whole: bool) -> Iterator[Entry]:
+    """A line that is a whole JSON object, and no list of tasks, begins a JSONL; `whole`: the name says it is JSON."""
+    first, _, rest = text.lstrip().partition("\n")
+    if not whole and not first.startswith(("[", "{")):
+        return _csv(name, text, None)
+    try:
+        value = json.loads(first) if len(first) <= MOST_BYTES and first.count("[") < MOST_BRACKETS else None
+    except (ValueError, RecursionError):
+        value = None
+    is_task = isinstance(value, dict) and (named(value, INPUT_FIELDS) is not None or listed(value) is None)
+    one_a_line = is_task and (not whole or bool(rest.strip()))
+    return _jsonl(name, text) if one_a_line else _json(name, text)
+
+
+def _jsonl(name: str, text: str) -> Iterator[Entry]:
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand in a JSON string
+        if line.strip():
+            value = _loads(name, line, number)
+            yield f"line {number}", value["row"] if isinstance(value, dict) and _is_row(value) else value
+
+
+def _is_row(value: dict[str, JSON]) -> bool:
+    return {"row", "row_idx"} <= value.keys() and isinstance(value["row"], dict)
+
+
+def _json(name: str, text: str) -> Iterator[Entry]:
+    return _listed(name, _loads(name, text, 1)) if text.strip() else iter(())
+
+
+def _listed(name: str, value: JSON) -> Iterator[Entry]:
+    """The entries of a list, or of the object that holds one."""
+    found = listed(value)
+    if found is None:
+        raise InputError(f"{name}: expected a list of tasks, or an object with one under {either(LIST_FIELDS)}")
+    return ((f"entry {number}", entry) for number, entry in enumerate(found, 1))
+
+
+def _loads(name: str, text: str, line: int) -> JSON:
+    """The JSON value of a text that begins on the given line of the file."""
+    if text.count("{") + text.count("[") > MOST_BRACKETS:
+        raise too_large(name)
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        read = text.split("\n")[error.lineno - 1]
+        where = f"{name}, line {line + error.lineno - 1}"
+        raise InputError(f"{where}: not JSON ({error.msg}, column {error.colno}): {shortened(read)}") from error
+    except InputError as error:
+        place = f"from line {line}" if "\n" in text else f"line {line}"
+        raise InputError(f"{name}, {place}: {error}") from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits; brackets 5,000 deep
+        raise InputError(f"{name}, from line {line}: not readable as JSON ({shortened(error)})") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InputError(f"a value that JSON cannot carry ({name})")
+
+
+def _once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    """An object; a field that is there twice would lose one of its values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [field for field, _ in pairs]
+        twice = next(field for field in names if names.count(field) > 1)
+        raise InputError(f"an object has two fields named {shortened(twice)!r}")
+    return found
+
+
+def _csv(name: str, text: str, separator: str | None) -> Iterator[Entry]:
+    skip = 0
+    if text[:4].lower() == "sep=" and text[5:6] in ("\r", "\n"):  # Excel says so in a line of its own
+        separator, skip = text[4], 1
+    rows = _rows(name, text, separator or _separator(text), skip)
+    line, header = next(rows, (1, []))
+    names = [cell.strip() for cell in header]
+    if repeated := [field for field in names if field and names.count(field) > 1]:
+        raise InputError(f"{name}, line {line}: two columns are named {shortened(repeated[0])!r}")
+    for line, cells in rows:
+        if len(cells) != len(names):
+            hint = "quote a cell that holds a separator or a line break"
+            raise InputError(f"{name}, line {line}: {len(cells)} cells under {len(names)} columns; {hint}")
+        pairs = zip(names, cells, strict=True)
+        yield f"line {line}", _with_json({field: cell for field, cell in pairs if field and cell.strip()})
+
+
+def _separator(text: str) -> str:
+    """The separator under which the first line has most names that are known, then most columns; a comma else."""
+
+    def fit(separator: str) -> tuple[int, int]:
+        try:
+            header = next(csv.reader(io.StringIO(text[:100_000], newline=""), delimiter=separator), [])
+        except csv.Error:
+            return 0, 0
+        return sum(folded(cell) in _KNOWN for cell in header), len(header)
+
+    return max((",", ";", "\t"), key=fit)
+
+
+def _rows(name: str, text: str, separator: str, skip: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the line on which it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    usual = csv.field_size_limit(MOST_BYTES)
+    line = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells) and line > skip:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{name}, line {line}: not CSV ({error})") from error
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _with_json(row: dict[str, str]) -> Mapping[str, JSON]:
+    """A row whose input is JSON with the input's own fields, or messages, as tools export it; else the row as it is."""
+    field = named(row, ("input", "inputs", "messages", "conversations", "prompt"))
+    if field is None or (asked := _object(row[field])) is None:
+        return row
+    if not (is_chat(asked) or (isinstance(asked, Mapping) and (named(asked, INPUT_FIELDS) or len(asked) == 1))):
+        return row
+    beside = ("outputs", "output", "expected_output", "expected", "reference_outputs", "expectations", "metadata")
+    told = {name: _object(row[name]) for name in map(lambda one: named(row, (one,)), beside) if name is not None}
+    return {**row, field: asked, **{name: value for name, value in told.items() if value is not None}}
+
+
+def _object(cell: str) -> JSON:
+    """The object or list that a cell holds as JSON, or a text in quotes; None: anything else."""
+    if not cell.lstrip().startswith(("{", "[", '"')):
+        return None
+    try:
+        return json.loads(cell, parse_constant=_no_constant)
+    except (ValueError, RecursionError, InputError):
+        return None

@@ -1,0 +1,188 @@
+"""Known shapes of records, each brought to plain fields: what tools export and public data sets hold. Pure.
+
+A shape that fits a record gives it back with fields that `fields` knows by name; what it does not touch stays. A new
+shape is one more line in `SHAPES`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..records import JSON
+from ..text import shortened
+from .fields import ANSWER_FIELDS, INPUT_FIELDS, Record, named
+from .messages import is_chat, spoken
+
+HOLDERS = ("input", "inputs", "vars", "kwargs", "prompt")
+"""Fields that may hold an object with the input's own fields (LangSmith, Langfuse, Phoenix, Braintrust, MLflow)."""
+ANSWER_HOLDERS = ("outputs", "output", "expected_output", "expected", "expectations", "reference_outputs", "answer")
+_COLUMN = re.compile(r"(inputs?|outputs?|reference_outputs|expected_outputs?|expectations)[._/](.+)", re.IGNORECASE)
+_ASSERTION = re.compile(r"(not-)?(i?contains(-\w+)?|regex|is-\w+|contains-\w+|llm-rubric|python|javascript|fn|grade|"
+                        r"starts-with|similar|levenshtein|model-graded-\w+|factuality)\b.*?:", re.DOTALL)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape that records come in."""
+
+    name: str
+    fits: Callable[[Record], bool]
+    plain: Callable[[Record], Record]
+    """The same record in plain fields."""
+
+
+def plain_record(record: Record) -> Record:
+    """A record in plain fields, whatever known shape it has."""
+    for shape in SHAPES:
+        if shape.fits(record):
+            record = shape.plain(record)
+    return record
+
+
+def _holds(field: str, *keys: str) -> Callable[[Record], bool]:
+    """Whether a field is an object with all of the keys."""
+    return lambda record: isinstance(record.get(field), Mapping) and {*keys} <= record[field].keys()
+
+
+def _without(record: Record, *fields: str) -> dict[str, JSON]:
+    return {field: held for field, held in record.items() if field not in fields}
+
+
+def _is_flat(record: Record) -> bool:
+    """Whether columns are named `input_question`, `output_answer`, and none is the input itself."""
+    columns = [match[1].lower() for field in record if (match := _COLUMN.fullmatch(str(field)))]
+    return any(column.startswith("input") for column in columns) and not ({"input", "inputs"} & record.keys())
+
+
+def _from_flat(record: Record) -> Record:
+    found: dict[str, JSON] = {}
+    for field, held in record.items():
+        if match := _COLUMN.fullmatch(str(field)):
+            found.setdefault(match[1].lower(), {})[match[2]] = held
+        else:
+            found[field] = held
+    return found
+
+
+def _holder(record: Record) -> str | None:
+    """The field that holds the input's own fields."""
+    field = named(record, HOLDERS)
+    return field if field is not None and isinstance(record[field], Mapping) and record[field] else None
+
+
+def _unheld(record: Record) -> Record:
+    """What stood in the input's object as fields of the record, and the answer out of the object that it is in."""
+    field = _holder(record)
+    inner: Mapping[str, JSON] = record[field] if field else {}
+    if set(inner) <= {"args", "kwargs"} and isinstance(inner.get("kwargs"), Mapping):  # a traced function's arguments
+        inner = inner["kwargs"] or {f"argument {n}": one for n, one in enumerate(inner.get("args") or (), 1)}
+    if len(inner) == 1 and named(inner, (*INPUT_FIELDS, *HOLDERS)) is None:
+        inner = {"input": next(iter(inner.values()))}
+    outer = _answer_unheld(_without(record, field or ""))
+    return {**{name: held for name, held in outer.items() if name not in inner}, **inner}
+
+
+def _answer_unheld(record: dict[str, JSON]) -> dict[str, JSON]:
+    field = named(record, ANSWER_HOLDERS)
+    held = record.get(field) if field else None
+    if not field or not isinstance(held, Mapping):
+        return record
+    own = named(held, ANSWER_FIELDS) or (next(iter(held)) if len(held) == 1 else None)
+    if own is None or spoken(held):
+        return record
+    beside = {f"{field}.{name}": other for name, other in held.items() if name != own and other is not None}
+    return {**record, field: held[own], **beside}
+
+
+def _alternatives(*values: JSON) -> JSON:
+    """Right answers, each once; the only one alone."""
+    listed = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    different = [one for place, one in enumerate(listed) if one is not None and one not in listed[:place]]
+    return different[0] if len(different) == 1 else different or None
+
+
+def _aliases(record: Record) -> Record:
+    answer = record["answer"]
+    return {**record, "answer": _alternatives(answer["value"], answer.get("aliases") or [])}
+
+
+def _pair(first: str, second: str, words: tuple[str, str]) -> Shape:
+    """Two texts that are compared (entailment, paraphrase)."""
+
+    def fits(record: Record) -> bool:
+        two = all(isinstance(record.get(field), str) for field in (first, second))
+        return two and not any(field in record for field in ("input", "question", "prompt", "messages"))
+
+    def plain(record: Record) -> Record:
+        told = f"{words[0]}: {record[first]}\n{words[1]}: {record[second]}"
+        return {"input": told, **_without(record, first, second)}
+
+    return Shape(f"{first} + {second}", fits, plain)
+
+
+def _references(record: Record) -> Record:
+    """HELM's: the question as input.text, and references of which some are tagged correct."""
+    texts = [one["output"]["text"] for one in record["references"]]
+    right = [text for text, one in zip(texts, record["references"], strict=True) if "correct" in one.get("tags", ())]
+    choices = {"choices": texts} if len(texts) > 1 and len(right) == 1 else {}
+    return {**_without(record, "references"), **choices, "answer": _alternatives(right)}
+
+
+def _is_helm(record: Record) -> bool:
+    listed = record.get("references")
+    outputs = (
+        [one.get("output") if isinstance(one, Mapping) else None for one in listed or ()] if _several(listed) else []
+    )
+    return bool(outputs) and all(isinstance(output, Mapping) and "text" in output for output in outputs)
+
+
+def _several(value: JSON) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value)
+
+
+def _expected(record: Record) -> Record:
+    """promptfoo's column: what is expected, or an assertion about it."""
+    told = str(record["__expected"])
+    if _ASSERTION.match(told):
+        ways = "tfgrpo tasks from promptfoo makes tasks of assertions"
+        raise InputError(f"__expected is an assertion, {shortened(told)}, and no answer; {ways}")
+    plain = told.removeprefix("equals:").strip() if told.startswith("equals:") else record["__expected"]
+    return {**_without(record, "__expected"), "expected": plain}
+
+
+def _turns(record: Record) -> bool:
+    return is_chat(record.get("items")) and not named(record, INPUT_FIELDS)
+
+
+SHAPES = (
+    Shape("columns input_*, output_* (Phoenix, LangSmith as CSV)", _is_flat, _from_flat),
+    Shape("inputs and outputs as objects", lambda record: _holder(record) is not None, _unheld),
+    Shape(
+        "ARC's own",
+        _holds("question", "stem"),
+        lambda record: {**record, "question": record["question"]["stem"], **_without(record["question"], "stem")},
+    ),
+    Shape(
+        "verl's reward model",
+        _holds("reward_model", "ground_truth"),
+        lambda record: {**_without(record, "reward_model"), "ground_truth": record["reward_model"]["ground_truth"]},
+    ),
+    Shape(
+        "SQuAD's answers",
+        _holds("answers", "text"),
+        lambda record: {**_without(record, "answers"), "answer": _alternatives(record["answers"]["text"])},
+    ),
+    Shape(
+        "DROP's answers",
+        _holds("answers_spans", "spans"),
+        lambda record: {**_without(record, "answers_spans"), "answer": _alternatives(record["answers_spans"]["spans"])},
+    ),
+    Shape("TriviaQA's answer", _holds("answer", "value"), _aliases),
+    Shape("HELM's references", _is_helm, _references),
+    Shape("promptfoo's expectation", lambda record: "__expected" in record, _expected),
+    Shape("ShareGPT under items", _turns, lambda record: {**_without(record, "items"), "messages": record["items"]}),
+    _pair("premise", "hypothesis", ("Premise", "Hypothesis")),
+    _pair("sentence1", "sentence2", ("Sentence 1", "Sentence 2")),
+    _pair("question1", "question2", ("Question 1", "Question 2")),
+)
