@@ -30,9 +30,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "model": (
         "__init__", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries", "failures", "connection",
         "tokenizer",
-        "replies", "journal", "pace", "upstream", "events", "local", "endpoints",
+        "replies", "journal", "pace", "upstream", "events", "questions", "local", "endpoints",
     ),
-    "model/local": ("child", "model", "server", "__init__"),
+    "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
         "__init__", "nearest", "turns", "parts", "surface", "chat", "examples", "responses", "messages", "completions",
         "decisions", "routes", "http", "refused",

@@ -77,9 +77,16 @@ def upstream(base_url: str, slots: int = SLOTS) -> Iterator[LocalEndpoint]:
 
 
 def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = to_stderr) -> None:
-    """Serve the embedded model until Ctrl-C, on a free port unless one is given; raises LocalModelError."""
-    with suppress(KeyboardInterrupt), serve_local(model_path(model), port=port, slots=slots) as server:
-        say(f"{server.endpoint.model} at {server.endpoint.base_url}; Ctrl-C stops it")
+    """Serve the embedded model and decisions until Ctrl-C, on a free port unless one is given; may raise LocalModelError."""
+    from .front import decisions_front
+
+    _check_port(port)
+    with (
+        suppress(KeyboardInterrupt),
+        serve_local(model_path(model), slots=slots) as server,
+        decisions_front(*server.endpoint, port=port, slots=slots) as url,
+    ):
+        say(f"{server.endpoint.model} at {url}; Ctrl-C stops it")
         raise LocalModelError(f"the embedded model stopped by itself (exit code {server.process.wait()})")
 
 

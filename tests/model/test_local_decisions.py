@@ -1,0 +1,142 @@
+"""Decisions by the embedded model: how probable each option is, told by a few calls, in the schema of the SDK."""
+
+import json
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import openai
+import pytest
+
+from tfgrpo.model.local import model_path, serve_local
+from tfgrpo.model.local.decisions import Decider, input_messages, option_probabilities
+from tfgrpo.model.local.front import decisions_front
+
+END = 0
+QUESTION: Any = {
+    "type": "choice",
+    "name": "sentiment",
+    "instructions": "Which?",
+    "choices": [{"value": "good"}, {"value": "good enough", "description": "so-so"}, {"value": "bad"}],
+}
+
+
+class Llama(BaseHTTPRequestHandler):
+    """llama.cpp as far as decisions need it: a token is a character, and its logit is minus its number over 100."""
+
+    prompts: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        answer: dict[str, Any] = {"path": self.path}
+        if self.path == "/apply-template":
+            turns = [f"<{one['role']}>{one['content']}\x00" for one in body["messages"]]
+            answer = {"prompt": "".join(turns)}
+        elif self.path == "/tokenize":
+            answer = {"tokens": [ord(letter) for letter in body["content"]]}
+        elif self.path == "/completion":
+            self.prompts.append("".join(map(chr, body["prompt"])))
+            wanted = [token for token, _ in body["logit_bias"]]
+            total = sum(math.exp(-token / 100) for token in wanted)
+            listed = [{"id": token, "prob": math.exp(-token / 100) / total} for token in wanted]
+            answer = {"completion_probabilities": [{"top_probs": listed}]}
+        content = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def llama() -> Iterator[str]:
+    Llama.prompts.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Llama) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def test_an_option_is_as_probable_as_its_way_among_those_that_lead_to_options() -> None:
+    asked = []
+
+    def branch(begun: tuple[int, ...], wanted: Sequence[int]) -> Mapping[int, float]:
+        asked.append(begun)
+        return {token: 1 / len(wanted) for token in wanted}
+
+    assert option_probabilities([(1, 2, END), (1, 2, 3, END), (4, END)], branch) == [0.25, 0.25, 0.5]
+    assert asked == [(), (1, 2)]  # where the ways part, and nowhere else
+    assert option_probabilities([(1, END), (1, END), (2, END)], branch) == [0.25, 0.25, 0.5]  # two are said alike
+    assert option_probabilities([(1, END)], branch) == [1.0]
+    assert sum(option_probabilities([(n // 7, n % 7, END) for n in range(49)], branch)) == pytest.approx(1)
+
+
+def test_the_sdk_gets_its_decisions_and_all_else_goes_on_to_the_model(llama: str) -> None:
+    with decisions_front(llama, "small", slots=2) as url:
+        client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+        predicate: Any = {"type": "predicate", "instructions": "It is good."}
+        found = client.decisions.create(model="m", input="The film was fine.", questions=[QUESTION, predicate] * 20)
+        chat = client.post("/chat/completions", body={"x": 1}, cast_to=object)
+    assert len(found.answers) == 40
+    first, second = found.answers[:2]
+    assert first.type == "choice"
+    after_end, after_space = 1.0, math.exp(-32 / 100)
+    good = 1 / (1 + math.exp((ord("g") - ord("b")) / 100))
+    expected = [good * after_end / (after_end + after_space), good * after_space / (after_end + after_space), 1 - good]
+    assert [entry.probability for entry in first.probabilities] == pytest.approx(expected)
+    assert (first.choice, first.confidence, first.name) == ("bad", pytest.approx(1 - good), "sentiment")
+    assert second.type == "predicate"
+    assert second.probability == pytest.approx(1 / (1 + math.exp((ord("t") - ord("f")) / 100)))
+    assert found.model == "small"
+    assert found.usage.total_tokens > 0
+    assert any("- good enough: so-so" in prompt for prompt in Llama.prompts)
+    assert chat == {"path": "/v1/chat/completions"}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "must be a JSON object"),
+        ({"input": "x", "questions": []}, "questions must be a list"),
+        ({"input": 3, "questions": [QUESTION]}, "input must be a text or a list of messages"),
+        ({"input": [{"role": "judge", "content": "x"}], "questions": [QUESTION]}, "input[0] must be a message"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}], "questions": [QUESTION]},
+            "input[0].content holds an image",
+        ),
+    ],
+)
+def test_what_is_no_request_for_decisions_is_refused_by_name(llama: str, body: Any, told: str) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with decisions_front(llama, "small") as url, pytest.raises(openai.BadRequestError) as error:
+        openai.OpenAI(base_url=url, api_key="none").post("/decisions", content=content, cast_to=object)
+    assert told in str(error.value)
+
+
+def test_tool_calls_and_parts_are_read_as_text() -> None:
+    items = [
+        {"role": "developer", "content": [{"type": "input_text", "text": "Be fair."}]},
+        {"type": "function_call", "name": "look", "arguments": '{"at": 1}', "call_id": "1"},
+        {"type": "function_call_output", "call_id": "1", "output": "a cat"},
+    ]
+    assert input_messages(items) == [
+        {"role": "system", "content": "Be fair."},
+        {"role": "assistant", "content": 'look({"at": 1})'},
+        {"role": "user", "content": "a cat"},
+    ]
+
+
+@pytest.mark.model
+def test_the_embedded_model_decides() -> None:
+    with serve_local(model_path(), slots=1) as server:
+        decider = Decider(server.endpoint.base_url.removesuffix("/v1"), server.endpoint.model)
+        found = decider.decide({"input": "A wonderful film, I loved it.", "questions": [QUESTION]})
+    shares = [entry["probability"] for entry in found["answers"][0]["probabilities"]]
+    assert sum(shares) == pytest.approx(1, abs=1e-6)
+    assert min(shares) > 0

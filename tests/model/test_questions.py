@@ -1,0 +1,116 @@
+"""Questions of the decisions API are read or refused by name, and answers are probabilities or none."""
+
+import pytest
+
+from tfgrpo.errors import InputError
+from tfgrpo.model.questions import (
+    Question,
+    answered,
+    instructions_text,
+    option_named,
+    option_text,
+    read_question,
+    read_questions,
+)
+from tfgrpo.records import JSON, Option
+
+TOPIC = {"type": "choice", "name": "topic", "instructions": "Which?", "choices": [{"value": "a"}, {"value": True}]}
+LEVELS = {
+    "type": "score",
+    "instructions": "How?",
+    "levels": [{"label": "low", "description": "bad"}, {"label": "high"}],
+}
+
+
+def test_a_question_is_known_by_what_it_asks() -> None:
+    topic, levels = read_questions([TOPIC, LEVELS])
+    assert topic == Question("choice", "Which?", ("a", True), ("", ""), "topic")
+    assert (levels.options, levels.described) == (("low", "high"), ("bad", ""))
+    assert read_question({"type": "predicate", "instructions": "True?"}, "q").options == (True, False)
+    renamed = {**TOPIC, "name": None, "choices": [{"value": "x"}, {"value": "y"}]}
+    assert read_question(renamed, "q").id == topic.id != read_question({**TOPIC, "instructions": "Which one?"}, "q").id
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "questions must be a list of 1 to 400"),
+        ([TOPIC] * 401, "has 401 entries"),
+        ([3], "questions[0] must be an object"),
+        ([{**TOPIC, "type": "essay"}], "questions[0].type must be predicate, choice or score, and is 'essay'"),
+        ([{**TOPIC, "instructions": 3}], "questions[0].instructions must be a text"),
+        ([TOPIC, {**TOPIC, "choices": [{"value": "a"}]}], "questions[1].choices must be a list of 2 to 255"),
+        ([{**TOPIC, "choices": [{"value": "a"}] * 256}], "2 to 255"),
+        ([{**TOPIC, "choices": [{"value": "a"}, {"value": "a"}]}], "holds an option twice"),
+        ([{**TOPIC, "choices": [{"value": "a"}, {"value": " "}]}], "choices[1].value must be a text that is not empty"),
+        ([{**TOPIC, "choices": [{"value": "a"}, {"value": 3}]}], "or a boolean"),
+        ([{**LEVELS, "levels": [{"label": True}, {"label": "a"}]}], "levels[0].label must be a text"),
+        ([{**TOPIC, "name": 3}], "questions[0].name must be a text"),
+    ],
+)
+def test_what_is_no_question_is_named(given: JSON, told: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_questions(given)
+    assert told in str(error.value)
+
+
+def test_four_hundred_questions_can_be_asked() -> None:
+    assert len(read_questions([TOPIC] * 400)) == 400
+
+
+CHOICE = {"type": "choice", "probabilities": [{"value": "a", "probability": 0.5}, {"value": True, "probability": 0.5}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"type": "predicate", "probability": 0.25}, {True: 0.25, False: 0.75}),
+        (CHOICE, {"a": 0.5, True: 0.5}),
+        ({"type": "score", "probabilities": [{"label": "x", "probability": 0.2}]}, {"x": 1.0}),  # they do not sum to 1
+        ({"type": "refusal", "name": None}, None),
+        ({"type": "predicate", "probability": 1.5}, None),
+        ({"type": "predicate", "probability": float("nan")}, None),
+        ({"type": "predicate", "probability": True}, None),
+        ({"type": "choice", "probabilities": []}, None),
+        ({"type": "choice", "probabilities": [{"value": "a", "probability": 0}]}, None),
+        ({"type": "choice", "probabilities": [{"value": "a", "probability": -1}]}, None),
+        ({"type": "choice", "probabilities": [{"value": ["a"], "probability": 1}]}, None),
+        ({"type": "essay"}, None),
+        ("a", None),
+    ],
+)
+def test_an_answer_is_the_probability_of_each_option_or_none(
+    answer: JSON, expected: dict[Option, float] | None
+) -> None:
+    assert answered(answer) == expected
+
+
+def test_an_answer_of_a_task_names_an_option() -> None:
+    topic, levels = read_questions([TOPIC, LEVELS])
+    predicate = read_question({"type": "predicate", "instructions": "True?"}, "q")
+    assert [option_named(topic, given) for given in ("a", " A ", True, "true", "b", None)] == [
+        "a",
+        "a",
+        True,
+        True,
+        None,
+        None,
+    ]
+    assert [option_named(levels, given) for given in ("High", 0, 1, 2)] == ["high", "low", "high", None]
+    assert [option_named(predicate, given) for given in (True, "yes", "FALSE", "no", "maybe")] == [
+        True,
+        True,
+        False,
+        False,
+        None,
+    ]
+    assert (option_text(True), option_text("True")) == ("true", "True")
+
+
+def test_instructions_in_parts_are_text_too() -> None:
+    assert (
+        instructions_text([{"type": "input_text", "text": "a"}, {"type": "input_json", "data": {"b": "é"}}])
+        == 'a\n{"b": "é"}'
+    )
+    assert instructions_text(3) is None
+    assert instructions_text([3]) is None

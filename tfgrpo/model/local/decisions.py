@@ -1,0 +1,215 @@
+"""Decisions by the embedded model: how probable each option of a question is, when it can say nothing else.
+
+An option is said token by token. Wherever options part ways, one call tells how probable each way is among those that
+still lead to an option, and an option's probability is the product along its way. What all options share costs nothing
+and a long option loses nothing by its length; one that begins another ends with the end of the turn. The prompt is the
+request's input, followed by `prompts/decision.md` in the last turn of a user.
+
+llama.cpp lists only the likeliest tokens. With one large bias on all that are wanted, and none else kept, the
+probabilities that it reports after sampling are just those among the wanted: the bias cancels.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from http.client import HTTPConnection
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from ...errors import InputError, ModelError
+from ...prompts import template
+from ...records import JSON, Message, Option
+from ..questions import Question, instructions_text, option_text, read_questions
+
+_BIAS = 100.0
+"""Nats: enough that no other token is left."""
+_SECONDS = 300.0
+_KEPT = 4_096
+"""Texts whose tokens are kept."""
+
+Tokens: TypeAlias = tuple[int, ...]
+Branch: TypeAlias = Callable[[Tokens, Sequence[int]], Mapping[int, float]]
+"""The probability of each token after some others, among these alone."""
+
+
+def option_probabilities(ways: Sequence[Tokens], branch: Branch) -> list[float]:
+    """The probability of each way, as `branch` tells it wherever they part; equal ways share theirs."""
+    found = [1.0] * len(ways)
+
+    def go_down(begun: Tokens, places: Sequence[int]) -> None:
+        depth = len(begun)
+        following: dict[int, list[int]] = {}
+        for place in places:
+            if len(ways[place]) > depth:
+                following.setdefault(ways[place][depth], []).append(place)
+        if not following:
+            for place in places:
+                found[place] /= len(places)
+            return
+        told = branch(begun, list(following)) if len(following) > 1 else dict.fromkeys(following, 1.0)
+        for token, below in following.items():
+            for place in below:
+                found[place] *= told[token]
+            if len(below) > 1:
+                go_down((*begun, token), below)
+
+    go_down((), range(len(ways)))
+    return found
+
+
+@dataclass
+class Decider:
+    """Answers requests for decisions by a llama.cpp server."""
+
+    root: str
+    """Its URL, without /v1."""
+    model: str
+    slots: int = 1
+    """Questions that are asked at once."""
+    _tokens: dict[str, Tokens] = field(default_factory=dict)
+    _there: threading.local = field(default_factory=threading.local)
+
+    def decide(self, body: JSON) -> dict[str, JSON]:
+        """The response to a request; raises InputError for a request that is none, ModelError where none comes."""
+        if not isinstance(body, Mapping):
+            raise InputError("the request must be a JSON object with model, input and questions")
+        questions, told = read_questions(body.get("questions")), input_messages(body.get("input"))
+        with ThreadPoolExecutor(self.slots) as pool:
+            decided = list(pool.map(lambda question: self._answer(question, told), questions))
+        read, said = sum(one[1] for one in decided), sum(one[2] for one in decided)
+        usage = {
+            "input_tokens": read,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": said,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": read + said,
+        }
+        return {"model": self.model, "answers": [one[0] for one in decided], "usage": usage}
+
+    def _answer(self, question: Question, told: Sequence[Message]) -> tuple[dict[str, JSON], int, int]:
+        """The answer, the tokens that were read for it, and those that were said."""
+        prompt = self._tokenized(self._post("/apply-template", {"messages": _asking(told, question)})["prompt"], True)
+        calls = 0
+
+        def branch(begun: Tokens, wanted: Sequence[int]) -> Mapping[int, float]:
+            nonlocal calls
+            calls += 1
+            return self._among((*prompt, *begun), wanted)
+
+        ways = [(*self._tokenized(option_text(option)), self._end) for option in question.options]
+        shares = option_probabilities(ways, branch)
+        return answer_json(question, shares), len(prompt), max(1, calls)
+
+    def _among(self, before: Tokens, wanted: Sequence[int]) -> Mapping[int, float]:
+        body = {
+            "prompt": list(before),
+            "n_predict": 1,
+            "n_probs": len(wanted),
+            "post_sampling_probs": True,
+            "samplers": ["top_k", "temperature"],
+            "temperature": 1.0,
+            "top_k": len(wanted),
+            "logit_bias": [[token, _BIAS] for token in wanted],
+            "cache_prompt": True,
+        }
+        listed = self._post("/completion", body)["completion_probabilities"][0]["top_probs"]
+        told = {entry["id"]: float(entry["prob"]) for entry in listed}
+        shares = {token: told.get(token, 0.0) for token in wanted}
+        total = sum(shares.values()) or 1.0
+        return {token: share / total for token, share in shares.items()}
+
+    @cached_property
+    def _end(self) -> int:
+        """The token that ends an answer, by the model's own template."""
+        said: list[Message] = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+        text = str(self._post("/apply-template", {"messages": said, "add_generation_prompt": False})["prompt"])
+        return self._tokenized(text.rpartition("!")[2].strip() or "\n", True)[0]
+
+    def _tokenized(self, text: str, whole: bool = False) -> Tokens:
+        """The tokens of a text; of a whole prompt, its special ones too."""
+        known = self._tokens.get(text) if not whole else None
+        if known is None:
+            body = {"content": text, "add_special": whole, "parse_special": whole}
+            known = tuple(self._post("/tokenize", body)["tokens"])
+            if not whole and len(self._tokens) < _KEPT:
+                self._tokens[text] = known
+        return known
+
+    def _post(self, path: str, body: JSON) -> JSON:
+        """What the server answers; raises InputError for what it refuses, ModelError where it does not answer."""
+        connection = getattr(self._there, "connection", None)
+        if connection is None:
+            connection = self._there.connection = HTTPConnection(urlsplit(self.root).netloc, timeout=_SECONDS)
+        try:
+            connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except (OSError, ValueError) as error:
+            connection.close()
+            raise ModelError(f"the embedded model did not answer ({type(error).__name__})") from error
+        if response.status != 200:
+            message = answer.get("error", {}).get("message") if isinstance(answer, Mapping) else None
+            raise InputError(f"the embedded model refuses the request: {message or response.status}")
+        return answer
+
+
+def answer_json(question: Question, shares: Sequence[float]) -> dict[str, JSON]:
+    """An answer as the decisions API gives it; levels are counted from 0, and confidence is the largest probability."""
+    if question.kind == "predicate":
+        return {"type": "predicate", "name": question.name, "probability": shares[0]}
+    likeliest = max(range(len(shares)), key=lambda place: (shares[place], -place))
+    beside = {"type": question.kind, "name": question.name, "confidence": shares[likeliest]}
+    told: Sequence[tuple[Option, float]] = list(zip(question.options, shares, strict=True))
+    if question.kind == "choice":
+        listed = [{"value": option, "probability": share} for option, share in told]
+        return {**beside, "choice": question.options[likeliest], "probabilities": listed}
+    levels = [{"label": label, "value": place, "probability": share} for place, (label, share) in enumerate(told)]
+    return {**beside, "score": sum(place * share for place, share in enumerate(shares)), "probabilities": levels}
+
+
+def input_messages(given: JSON) -> list[Message]:
+    """A request's input as chat messages; raises InputError for what is none, and for what is no text."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if not isinstance(given, list):
+        raise InputError("input must be a text or a list of messages")
+    return [_message(item, f"input[{place}]") for place, item in enumerate(given)]
+
+
+def _message(item: JSON, where: str) -> Message:
+    kind = item.get("type", "message") if isinstance(item, Mapping) else None
+    if kind in ("function_call", "custom_tool_call"):
+        return {"role": "assistant", "content": f"{item.get('name')}({item.get('arguments', item.get('input'))})"}
+    if kind in ("function_call_output", "custom_tool_call_output"):
+        return {"role": "user", "content": _text(item.get("output"), f"{where}.output")}
+    if kind != "message" or item.get("role") not in ("user", "assistant", "system", "developer"):
+        raise InputError(f"{where} must be a message with a role, or a call of a tool, or what one gave")
+    role = "system" if item["role"] == "developer" else item["role"]
+    return {"role": role, "content": _text(item.get("content"), f"{where}.content")}
+
+
+def _text(content: JSON, where: str) -> str:
+    if isinstance(content, list):
+        pictures = [part for part in content if isinstance(part, Mapping) and part.get("type") == "input_image"]
+        if pictures:
+            raise InputError(f"{where} holds an image; the embedded model reads text alone")
+    text = instructions_text(content)
+    if text is None:
+        raise InputError(f"{where} must be a text, or a list of parts of text")
+    return text
+
+
+def _asking(told: Sequence[Message], question: Question) -> list[Message]:
+    """The input, and the question in the last turn of a user."""
+    described = question.described or ("",) * len(question.options)
+    lines = [
+        f"- {option_text(option)}{f': {said}' if said else ''}"
+        for option, said in zip(question.options, described, strict=True)
+    ]
+    asked = template("decision").render(instructions=question.instructions, options="\n".join(lines))
+    if told and told[-1]["role"] == "user":
+        return [*told[:-1], {"role": "user", "content": f"{told[-1]['content']}\n\n{asked}"}]
+    return [*told, {"role": "user", "content": asked}]

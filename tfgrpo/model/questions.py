@@ -1,0 +1,141 @@
+"""Questions of the decisions API, and its answers: which options there are, and how probable each is. Pure.
+
+A `predicate` is true or false, a `choice` is one of its values, a `score` one of its levels, by their labels. Values
+are typed: the text `true` is another option than true.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from ..errors import InputError
+from ..records import JSON, Option, QuestionKind, question_id
+
+MOST_QUESTIONS = 400
+"""In one request."""
+MOST_CHOICES = 255
+FEWEST_OPTIONS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question: what is asked, and what the answer may be."""
+
+    kind: QuestionKind
+    instructions: str
+    options: tuple[Option, ...]
+    """In order; of a predicate, true and false."""
+    described: tuple[str, ...] = ()
+    """What is said of each option; empty where nothing is."""
+    name: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Of what it asks: whatever it is named, and whichever options it has."""
+        return question_id(self.kind, self.instructions)
+
+
+def read_questions(given: JSON) -> tuple[Question, ...]:
+    """The questions of a request; raises InputError, naming what is wrong."""
+    if not isinstance(given, list) or not given:
+        raise InputError(f"questions must be a list of 1 to {MOST_QUESTIONS} questions")
+    if len(given) > MOST_QUESTIONS:
+        raise InputError(f"questions has {len(given)} entries; at most {MOST_QUESTIONS} can be asked at once")
+    return tuple(read_question(one, f"questions[{place}]") for place, one in enumerate(given))
+
+
+def read_question(given: JSON, where: str) -> Question:
+    """One question; `where` names it in the InputError for what is none."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"{where} must be an object with type and instructions")
+    kind = given.get("type")
+    if kind not in get_args(QuestionKind):
+        raise InputError(f"{where}.type must be predicate, choice or score, and is {kind!r}")
+    name = given.get("name")
+    if not isinstance(name, str | None):
+        raise InputError(f"{where}.name must be a text")
+    instructions = instructions_text(given.get("instructions"))
+    if instructions is None:
+        raise InputError(f"{where}.instructions must be a text, or a list of parts of text")
+    if kind == "predicate":
+        return Question(kind, instructions, (True, False), ("", ""), name)
+    field, key = ("choices", "value") if kind == "choice" else ("levels", "label")
+    entries = given.get(field)
+    if not isinstance(entries, list) or not FEWEST_OPTIONS <= len(entries) <= MOST_CHOICES:
+        raise InputError(f"{where}.{field} must be a list of {FEWEST_OPTIONS} to {MOST_CHOICES} entries")
+    options = tuple(_option(entry, key, f"{where}.{field}[{place}]") for place, entry in enumerate(entries))
+    if len(set(options)) < len(options):
+        raise InputError(f"{where}.{field} holds an option twice; each must be unique")
+    return Question(kind, instructions, options, tuple(_described(entry) for entry in entries), name)
+
+
+def _option(entry: JSON, key: str, where: str) -> Option:
+    value = entry.get(key) if isinstance(entry, Mapping) else None
+    if isinstance(value, bool) and key == "value":
+        return value
+    if isinstance(value, str) and value.strip():
+        return value
+    raise InputError(f"{where}.{key} must be a text that is not empty{' or a boolean' if key == 'value' else ''}")
+
+
+def _described(entry: Mapping[str, JSON]) -> str:
+    found = entry.get("description")
+    return found if isinstance(found, str) else ""
+
+
+def instructions_text(given: JSON) -> str | None:
+    """Instructions as text, whether they are a text or a list of parts; None where they are neither."""
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, Sequence) or not all(isinstance(part, Mapping) for part in given):
+        return None
+    return "\n".join(_part_text(part) for part in given)
+
+
+def _part_text(part: Mapping[str, JSON]) -> str:
+    return json.dumps(part["data"], ensure_ascii=False) if "data" in part else str(part.get("text") or "")
+
+
+def option_text(option: Option) -> str:
+    """An option as a model reads and says it."""
+    return option if isinstance(option, str) else str(option).lower()
+
+
+def option_named(question: Question, given: JSON) -> Option | None:
+    """The option that a task's answer means: itself, in any case, or its place among the levels; None: no such one."""
+    if isinstance(given, bool) and given in question.options:
+        return given
+    if question.kind == "score" and type(given) is int and 0 <= given < len(question.options):
+        return question.options[given]
+    wanted = str(given).strip().casefold()
+    told = [option for option in question.options if option_text(option).strip().casefold() == wanted]
+    if not told and question.kind == "predicate":
+        told = [option for option, words in ((True, ("yes", "1")), (False, ("no", "0"))) if wanted in words]
+    return told[0] if told else None
+
+
+def answered(answer: JSON) -> dict[Option, float] | None:
+    """The probability of each option in an answer, summing to one; None for a refusal, and for what is no answer."""
+    if not isinstance(answer, Mapping):
+        return None
+    if answer.get("type") == "predicate":
+        said = answer.get("probability")
+        return {True: float(said), False: 1.0 - float(said)} if is_share(said) and said <= 1 else None
+    listed, key = answer.get("probabilities"), "value" if answer.get("type") == "choice" else "label"
+    if answer.get("type") not in ("choice", "score") or not isinstance(listed, list) or not listed:
+        return None
+    found: dict[Option, float] = {}
+    for entry in listed:
+        option, share = (entry.get(key), entry.get("probability")) if isinstance(entry, Mapping) else (None, None)
+        if not isinstance(option, str | bool) or not is_share(share):
+            return None
+        found[option] = found.get(option, 0.0) + float(share)
+    total = sum(found.values())
+    return {option: share / total for option, share in found.items()} if total > 0 else None
+
+
+def is_share(given: JSON) -> bool:
+    """Whether a value may stand for a probability: a finite number of at least 0."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= 0
