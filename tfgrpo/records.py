@@ -156,6 +156,8 @@ class Backend:
     """Why token ids could not be had on this machine, and what to do about it."""
     fractional: bool | None = None
     """Biases that are no whole numbers are taken; None: not known."""
+    id_names: bool = False
+    """Asked to (`return_tokens_as_token_ids`), it names tokens by their ids."""
     system_role: Literal["honoured", "rejected", "unknown"] = "unknown"
     """Rejected: its template knows no system role, and a request with one fails."""
 

@@ -81,6 +81,8 @@ class ScriptedModel:
     """`owned_by` in /v1/models: `llamacpp` and `vllm` are treated as what they are."""
     tokenizer: Callable[[str], Sequence[int]] = lambda text: [len(word) for word in text.split()]
     """Token ids of a text, for /tokenize."""
+    detokenizer: Callable[[int], str] | None = None
+    """The text of a token id, for /detokenize; None: there is no such route."""
     embed: Embed | None = None
     """The vector of a text, or an error, for /v1/embeddings; None: there is no such route."""
     embedded: list[list[str]] = field(default_factory=list)
@@ -99,7 +101,7 @@ class ScriptedModel:
         return parse_reply(json.dumps(payload(body, self.answer(body))))
 
     async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/embeddings, /v1/models, /tokenize, /health.
+        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/embeddings, /v1/models, /tokenize, /detokenize, /health.
 
         An echo elsewhere.
         """
@@ -122,6 +124,9 @@ class ScriptedModel:
             asked = json.loads(raw)
             tokens = list(self.tokenizer(asked["content"] if "content" in asked else asked["prompt"]))
             await _respond(send, 200, json.dumps({"tokens": tokens}).encode())
+        elif method == "POST" and path.endswith("/detokenize") and self.detokenizer:
+            text = "".join(map(self.detokenizer, json.loads(raw)["tokens"]))
+            await _respond(send, 200, json.dumps({"prompt": text}).encode())
         elif path.endswith("/health"):
             await _respond(send, 200, b'{"status":"ok"}')
         else:

@@ -1,6 +1,6 @@
 """What backends of every kind are found to be, on an exact softmax policy over the real SDK."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import httpx2
@@ -13,12 +13,14 @@ from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.model.tokenizer import TELLING_TEXT
 from tfgrpo.model.tokenizer import fingerprint as fingerprint_of
 from tfgrpo.probe.backend import probe
-from tfgrpo.records import Backend, ChatBody
+from tfgrpo.records import JSON, Backend, CallKey, ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 POLICY = SimulatedPolicy(("Blue", "Red", "<|im_end|>", "Green", "Mauve"), lambda prompt: [2.0, 1.0, -4.0, 0.0, -2.0])
-FULL = Backend(kind="llama.cpp", logit_bias="honoured", token_ids=True, logprobs=True)
+SPOKEN = Backend(system_role="honoured")
+TAKEN = replace(SPOKEN, logit_bias="honoured", fractional=True)
+FULL = replace(TAKEN, kind="llama.cpp", token_ids=True, logprobs=True)
 
 
 def without_bias(body: ChatBody) -> Answer:
@@ -48,10 +50,10 @@ async def found(script: Callable[[ChatBody], str | Answer], owner: str = "llamac
             replace(POLICY, after_bias=True, after_temperature=True),
             replace(FULL, includes_bias=True, includes_temperature=True),
         ),
-        (without_bias, replace(FULL, logit_bias="inert")),
-        (rejecting, replace(FULL, logit_bias="rejected")),
-        (without_ids, Backend(kind="llama.cpp")),
-        (without_logprobs, Backend(kind="llama.cpp")),
+        (without_bias, replace(FULL, logit_bias="inert", fractional=None)),
+        (rejecting, replace(FULL, logit_bias="rejected", fractional=None)),
+        (without_ids, replace(SPOKEN, kind="llama.cpp")),
+        (without_logprobs, replace(SPOKEN, kind="llama.cpp")),
     ],
     ids=["before", "after", "scaled", "after, scaled", "inert", "rejected", "no ids", "no logprobs"],
 )
@@ -73,7 +75,7 @@ async def test_what_cannot_be_compared_is_taken_for_the_usual_kind() -> None:
 SPEAKING = SimulatedPolicy(("Blue", "The", "But", "Red"), lambda prompt: [9.0, 0.0, 0.0, 1.0])
 TOY = toy.tokenizer(SPEAKING.words)
 IDS = {word: [token] for token, word in enumerate(SPEAKING.words)}
-TOLD = Backend(logit_bias="honoured", token_ids=True, logprobs=True)
+TOLD = replace(TAKEN, token_ids=True, logprobs=True)
 
 
 def silent(body: ChatBody) -> str:
@@ -95,13 +97,13 @@ async def measured(
     [
         (replace(SPEAKING, ids=False), TOLD),
         (replace(SPEAKING, ids=False, after_bias=True), replace(TOLD, includes_bias=True)),
-        (lambda body: SPEAKING({**body, "logit_bias": None}), replace(TOLD, logit_bias="inert")),
-        (replace(SPEAKING, logprobs=False), Backend(logit_bias="honoured")),
-        (lambda body: "Blue", Backend(logit_bias="inert")),
-        (lambda body: "The colour is blue" if "logit_bias" not in body else "But", Backend(logit_bias="honoured")),
-        (lambda body: "The", Backend(logit_bias="inert")),
-        (lambda body: rejecting(body) if "logit_bias" in body else "Blue", Backend(logit_bias="rejected")),
-        (silent, Backend(logit_bias="unknown")),
+        (lambda body: SPEAKING({**body, "logit_bias": None}), replace(TOLD, logit_bias="inert", fractional=None)),
+        (replace(SPEAKING, logprobs=False), TAKEN),
+        (lambda body: "Blue", replace(SPOKEN, logit_bias="inert")),
+        (lambda body: "The colour is blue" if "logit_bias" not in body else "But", TAKEN),
+        (lambda body: "The", replace(SPOKEN, logit_bias="inert")),
+        (lambda body: rejecting(body) if "logit_bias" in body else "Blue", replace(SPOKEN, logit_bias="rejected")),
+        (silent, replace(SPOKEN, logit_bias="unknown")),
     ],
     ids=["no ids", "after", "no ids, inert", "no logprobs", "inert", "The", "always The", "rejected", "silent"],
 )
@@ -124,9 +126,9 @@ async def test_logit_bias_is_measured_by_the_servers_own_tokenizer(
 
 
 async def test_without_any_tokenizer_all_that_can_be_seen_of_logit_bias_is_that_it_is_refused() -> None:
-    assert await measured(replace(SPEAKING, logprobs=False), local=False) == Backend(logit_bias="unknown")
+    assert await measured(replace(SPEAKING, logprobs=False), local=False) == replace(SPOKEN, logit_bias="unknown")
     refusing = await measured(lambda body: rejecting(body) if "logit_bias" in body else "Blue", local=False)
-    assert refusing == Backend(logit_bias="rejected")
+    assert refusing == replace(SPOKEN, logit_bias="rejected")
 
 
 async def test_a_model_of_openais_is_given_tiktokens_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +182,7 @@ async def test_a_token_without_a_text_is_never_forced() -> None:
     async with upstream(model.app) as calling:
         await probe(calling, "fake", run="run_1")
     ids = [body["logit_bias"] for body in model.requests if "logit_bias" in body]
-    assert ids == [{"4": 100}]
+    assert ids == [{"4": 99.5}]
 
 
 @pytest.mark.parametrize(("owner", "kind"), [("llamacpp", "llama.cpp"), ("vllm", "vllm"), ("openai", "other")])
@@ -286,3 +288,57 @@ async def test_a_resumed_run_takes_the_upstream_for_what_it_was() -> None:
         assert await probe(resumed, "fake", run="run_1") == backend
         assert resumed.dropped == first.dropped
     assert len(journal.kept) == 5
+
+
+# What else is measured
+
+WORDS = "Invalid type for 'logit_bias.4': expected an integer, but got a decimal number instead."
+
+
+async def test_biases_that_must_be_whole_are_said_to_be() -> None:
+    def script(body: ChatBody) -> Answer:
+        fractions = [bias for bias in (body.get("logit_bias") or {}).values() if isinstance(bias, float)]
+        return Answer(WORDS, status=400, param="logit_bias.4") if fractions else POLICY(body)
+
+    assert await found(script) == replace(FULL, fractional=False)
+
+
+@pytest.mark.parametrize(("status", "words"), [(400, "System role not supported"), (500, "Jinja Exception: no system")])
+async def test_a_model_without_a_system_role_is_said_to_have_none(status: int, words: str) -> None:
+    def script(body: ChatBody) -> Answer:
+        system = any(message["role"] == "system" for message in body["messages"])
+        return Answer(words, status=status) if system else POLICY(body)
+
+    assert await found(script) == replace(FULL, system_role="rejected")
+
+
+async def test_models_that_refuse_tiny_limits_are_measured_too() -> None:
+    def script(body: ChatBody) -> Answer:
+        small = body["max_tokens"] < 16
+        return Answer("Invalid 'max_tokens': integer below minimum value", status=400) if small else POLICY(body)
+
+    assert await found(script) == FULL
+
+
+async def test_where_vllm_names_tokens_by_their_ids_no_tokenizer_is_needed() -> None:
+    def script(body: ChatBody) -> Answer:
+        said = POLICY(body)
+        if not body.get("return_tokens_as_token_ids"):
+            return without_ids(body)
+        sampled, *_ = said.logprobs or ()
+        others = [by_id(each, each["id"]) for each in sampled["top_logprobs"]]
+        return replace(
+            said, logprobs=[{**by_id(sampled, sampled["id"]), "bytes": sampled["bytes"], "top_logprobs": others}]
+        )
+
+    def by_id(entry: Mapping[str, JSON], token: int) -> dict[str, JSON]:
+        name = f"token_id:{token}"
+        return {"token": name, "bytes": list(name.encode()), "logprob": entry["logprob"]}
+
+    model = ScriptedModel(script, owner="vllm", tokenizer=lambda text: [], detokenizer=POLICY.words.__getitem__)
+    async with upstream(model.app) as calling:
+        backend = replace(await probe(calling, "fake", run="run_1"), tokenizer="")
+        assert backend == replace(FULL, kind="vllm", id_names=True)
+        reply = await calling({**model.requests[0], "top_logprobs": 5}, CallKey("", "rollout"))
+    assert reply.trace is not None
+    assert reply.trace.pieces == {token: word.encode() for token, word in enumerate(POLICY.words)}

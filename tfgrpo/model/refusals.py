@@ -18,6 +18,7 @@ OPTIONAL = (
     "logit_bias",
     "top_logprobs",
     "logprobs",
+    "return_tokens_as_token_ids",
     "max_tokens",
     "response_format",
 )

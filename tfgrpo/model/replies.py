@@ -12,6 +12,8 @@ from ..records import JSON, Reply, TokenTrace, Usage, Vector, Vectors, message_t
 from ..text import shortened
 from .tokenizer import TokenId
 
+NAMED_BY_ID = re.compile(rb"token_id:(\d{1,9})$")
+"""How vLLM names tokens where it is asked to name them by their ids."""
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _NEVER = -9999.0
 """What OpenAI reports for a token that is too unlikely for a number."""
@@ -95,7 +97,8 @@ def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> Tok
         row: dict[int, float] = {}
         for token, logprob, piece in _listed(entry, token_id):
             row.setdefault(token, logprob)
-            pieces.setdefault(token, piece)
+            if NAMED_BY_ID.match(pieces.setdefault(token, piece)):
+                pieces[token] = piece  # of a sampled token the bytes are told elsewhere
         if row:
             rows.append(row)
     if not rows:
@@ -129,6 +132,8 @@ def _token(given: JSON, token_id: TokenId | None) -> tuple[int, float, bytes] | 
     if not (isinstance(logprob, int | float) and logprob <= _ROUNDING):  # false for NaN
         return None
     piece, number = _piece(given), given.get("id")
+    if number is None and (named := NAMED_BY_ID.match(str(given.get("token")).encode(errors="replace"))):
+        number = int(named[1])
     if number is None and token_id is not None:
         number = token_id(piece)
     if not (type(number) is int and 0 <= number < _MOST_TOKENS):

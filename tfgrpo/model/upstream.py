@@ -16,6 +16,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection
 from .journal import Journal, JournalledCalls, dropped_for, with_dropped
+from .naming import TokenNames
 from .pace import Pace
 from .replies import parse_reply, parse_vectors
 from .tokenizer import Tokenizer
@@ -84,6 +85,7 @@ class Upstream:
         """Parameters that it rejects, and how that was seen; they are left out of further requests."""
         self.tokenizer = tokenizer
         """Tells the ids of tokens that come without; `probe` finds one for models of OpenAI's."""
+        self._names = TokenNames(self.post)
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +99,8 @@ class Upstream:
 
     async def exchange(self, body: ChatBody, key: CallKey) -> tuple[str, Reply]:
         """As the call, with the response's JSON text before the reply."""
-        return await self._exchange(self._chat, body, key)
+        response, reply = await self._exchange(self._chat, body, key)
+        return response, await self._names.named(reply, key.run)
 
     async def embed(self, model: str, texts: Sequence[str], key: CallKey) -> Vectors:
         """The vectors of texts, in their order, by an embedding model here; under the same terms as the call."""
@@ -108,7 +111,8 @@ class Upstream:
 
     async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:
         """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""
-        return await self._replay(self._chat, key, request)
+        found = await self._replay(self._chat, key, request)
+        return (found[0], await self._names.named(found[1], key.run)) if found else None
 
     async def get(self, path: str, key: CallKey) -> JSON:
         """The JSON at a path beside the chat route (`/models`), or None where there is none."""

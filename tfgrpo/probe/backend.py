@@ -1,4 +1,4 @@
-"""The probe: a few one-token calls that measure what an upstream honours of what learning asks of it."""
+"""The probe: a few short calls that measure what an upstream honours of what learning asks of it."""
 
 import asyncio
 import math
@@ -11,16 +11,24 @@ from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
-from ..records import JSON, Backend, CallKey, ChatBody, Frame, Reply, TokenTrace
-from ..rollouts.request import sampling
+from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Reply, TokenTrace
+from ..rollouts.request import sampling, telling
 from ..token_prior.policy import is_special
 
 _PROMPT = "Name a colour."
+_RULE: Message = {"role": "system", "content": "Answer in English."}
+"""To see whether the model's template knows a system role."""
+_LISTED = 5
+"""Alternatives asked for at each token."""
+_REFUSING = (400, 413, 422, 500)
+"""Statuses by which a chat template's refusal is told; llama.cpp tells it by the last."""
+SHORT = 16
+"""Tokens of an answer: the fewest that every model takes as a limit."""
 _COLD = 0.5
 """The temperature at which reported log-probabilities are compared with those at 1."""
-_FORCE = 100
-"""A bias under which a token is sampled for certain, where biases are honoured."""
-_ANY = {"100": -1}
+_FORCE = 99.5
+"""A bias under which a token is sampled for certain, where biases are honoured; some take whole numbers alone."""
+_ANY = {"100": -1.5}
 """A bias that any tokenizer has a token for, to see whether it is refused where no token can be named."""
 _WORDS = ("The", "But", "If", "No")
 """Words that no one answers with, to be forced where no log-probabilities tell of other tokens."""
@@ -38,7 +46,7 @@ class _Target:
 
 
 async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
-    """What serves the model, by at most three calls of one token: what temperature and a forcing bias do to them.
+    """What serves the model, by a few short calls: what a system message, temperature and a forcing bias do to them.
 
     Where tokens come without ids and the model is one of OpenAI's, `upstream` is given tiktoken's tokenizer. Raises
     UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
@@ -48,19 +56,28 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     frame = Frame(model, temperature=1.0)
 
     async def ask(sample: int, **more: JSON) -> Reply:
+        leading = [_RULE] if backend.system_role != "rejected" else []
         body: ChatBody = {
             "model": model,
-            "messages": [{"role": "user", "content": _PROMPT}],
-            "max_tokens": 1,
+            "messages": [*leading, {"role": "user", "content": _PROMPT}],
+            "max_tokens": SHORT,
             **sampling(frame, backend, seed=1),
-            "logprobs": True,
-            "top_logprobs": 5,
+            **telling(backend, _LISTED),
             **more,
         }
         return await upstream(body, CallKey(run, "probe", sample=sample))
 
-    plain = await ask(0)
-    backend = replace(backend, tokenizer=await _fingerprint(upstream, backend, model, run))
+    backend = replace(backend, id_names=backend.kind == "vllm" and upstream.tokenizer is None)
+    try:
+        plain = await ask(0)
+        backend = replace(backend, system_role="honoured")
+    except ModelError as error:
+        if isinstance(error, UpstreamError) or error.status not in _REFUSING:
+            raise
+        backend = replace(backend, system_role="rejected")
+        plain = await ask(3)
+    by_id = backend.id_names and plain.trace is not None
+    backend = replace(backend, id_names=by_id, tokenizer=await _fingerprint(upstream, backend, model, run))
     listed = _unlikely(plain.trace)
     target = listed or await _word(upstream, backend, model, run, plain.text)
     if target is None:
@@ -70,8 +87,13 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     cold = await ask(1, temperature=_COLD) if listed else plain
     forced = await ask(2, logit_bias={str(target.token): _FORCE})
     backend = replace(backend, logit_bias=_honoured(upstream, forced, target))
-    if listed is None:
-        return backend
+    if backend.logit_bias == "honoured":
+        backend = replace(backend, fractional=not upstream.adapted.whole)
+    return _with_logprobs(backend, target, plain, cold, forced) if listed else backend
+
+
+def _with_logprobs(backend: Backend, target: _Target, plain: Reply, cold: Reply, forced: Reply) -> Backend:
+    """The backend with what its log-probabilities are, at another temperature and with a token forced."""
     before, after = _listed(plain.trace), _listed(forced.trace)
     return replace(
         backend,

@@ -7,14 +7,14 @@ from ..errors import ModelError, UpstreamError
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
 from ..rollouts.request import sampling
-from .backend import Honoured, probe
+from .backend import SHORT, Honoured, probe
 
 ALTERNATIVES = 20
 """Asked for at each position: what learning asks for, and the most that OpenAI gives."""
 SHIFT = 2.0
 """Nats by which a token is raised to see whether its reported log-probability moves."""
 _PROMPT = "Write a short sentence about the sea."
-_TOKENS = 8
+_TOKENS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ async def capabilities(upstream: Upstream, model: str) -> Capabilities:
         except ModelError:
             return None
 
-    listed = _first(await ask(1, max_tokens=1, logprobs=True, top_logprobs=ALTERNATIVES))
+    listed = _first(await ask(1, max_tokens=SHORT, logprobs=True, top_logprobs=ALTERNATIVES))
     shift = None
     if backend.logprobs and len(listed) > 1:
         token = sorted(listed, key=lambda each: -listed[each])[1]
         raised = _first(
-            await ask(1, max_tokens=1, logprobs=True, top_logprobs=ALTERNATIVES, logit_bias={str(token): SHIFT})
+            await ask(1, max_tokens=SHORT, logprobs=True, top_logprobs=ALTERNATIVES, logit_bias={str(token): SHIFT})
         )
         shift = round(raised[token] - listed[token], 3) if token in raised else None
     several = await ask(1, n=2)

@@ -10,7 +10,7 @@ from ..model.upstream import Model
 from ..records import Backend, CallKey, Frame, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
-from .request import request_body
+from .request import request_body, telling
 
 _STATUS = re.compile(r"^\S+ answered (\d{3})\b")
 """How an upstream's refusal is told (`model.failures`)."""
@@ -82,7 +82,7 @@ class ChatExecutor:
         seed = derive_seed(self.seed, self.stage, step, task.id, sample)
         plain = request_body(self.frame, self.backend, task, seed)
         if self.top_logprobs and self.backend.logprobs:
-            plain = {**plain, "logprobs": True, "top_logprobs": self.top_logprobs}
+            plain = {**plain, **telling(self.backend, self.top_logprobs)}
         body = with_prior(plain, prior, manner_of(self.backend, task.id))
         included = tuple(experience.id for experience in prior.experiences)
         blank = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))

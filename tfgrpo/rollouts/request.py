@@ -57,6 +57,12 @@ def sampling(frame: Frame, backend: Backend, seed: int) -> dict[str, JSON]:
     return {"temperature": frame.temperature, "top_p": frame.top_p, "seed": seed, **off}
 
 
+def telling(backend: Backend, alternatives: int) -> dict[str, JSON]:
+    """What asks for log-probabilities, of so many alternatives a token, with ids where they come when asked for."""
+    by_id = {"return_tokens_as_token_ids": True} if backend.id_names else {}
+    return {"logprobs": True, "top_logprobs": alternatives, **by_id}
+
+
 def request_body(frame: Frame, backend: Backend, task: Task, seed: int) -> ChatBody:
     """The request for one rollout, before the prior."""
     system = [{"role": "system", "content": frame.system}] if frame.system else []
