@@ -4,10 +4,9 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
-import httpx2
-
 from tfgrpo.model.budget import Budget
 from tfgrpo.model.journal import Journal
+from tfgrpo.model.library import http
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, Usage
@@ -40,15 +39,15 @@ class MemoryJournal:
 class Server:
     """Answers one after the other, the last one for ever; keeps the requests."""
 
-    def __init__(self, *answers: httpx2.Response | Exception) -> None:
-        self.answers, self.requests = list(answers), list[httpx2.Request]()
+    def __init__(self, *answers: http.Response | Exception) -> None:
+        self.answers, self.requests = list(answers), list[http.Request]()
 
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+    def __call__(self, request: http.Request) -> http.Response:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        return http.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
     @property
     def bodies(self) -> list[Mapping[str, object]]:
@@ -56,16 +55,16 @@ class Server:
         return [json.loads(request.content) for request in self.requests]
 
 
-def completion(text: str = "yes", **more: object) -> httpx2.Response:
+def completion(text: str = "yes", **more: object) -> http.Response:
     """A chat completion; `more` goes beside `choices`."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
-    return httpx2.Response(200, json={"choices": [choice], "usage": usage, **more})
+    return http.Response(200, json={"choices": [choice], "usage": usage, **more})
 
 
-def refusal(status: int, message: str = "no", headers: Mapping[str, str] = AT_ONCE, **more: object) -> httpx2.Response:
+def refusal(status: int, message: str = "no", headers: Mapping[str, str] = AT_ONCE, **more: object) -> http.Response:
     """An error as the OpenAI API words it."""
-    return httpx2.Response(status, json={"error": {"message": message, **more}}, headers=headers)
+    return http.Response(status, json={"error": {"message": message, **more}}, headers=headers)
 
 
 @asynccontextmanager
@@ -81,9 +80,9 @@ async def upstream(
     options: str = "--",
 ) -> AsyncIterator[Upstream]:
     """An Upstream whose requests go to `server`."""
-    transport = httpx2.MockTransport(server) if isinstance(server, Server) else httpx2.ASGITransport(app=server)
+    transport = http.MockTransport(server) if isinstance(server, Server) else http.ASGITransport(app=server)
     async with (
-        httpx2.AsyncClient(transport=transport) as client,
+        http.AsyncClient(transport=transport) as client,
         Upstream(
             url,
             api_key=key,

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx2
-
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
+from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame, Task, message_text
@@ -45,9 +44,9 @@ def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
 async def upstream(
     model: ScriptedModel, store: Store, settings: Settings = SMALL, budget: Budget | None = None
 ) -> AsyncIterator[Upstream]:
-    transport = httpx2.ASGITransport(app=model.app)
+    transport = http.ASGITransport(app=model.app)
     async with (
-        httpx2.AsyncClient(transport=transport) as client,
+        http.AsyncClient(transport=transport) as client,
         Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
     ):
         yield calls

@@ -28,7 +28,7 @@ FLOW = (
 ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
-        "__init__", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries", "failures", "connection",
+        "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries", "failures", "connection",
         "tokenizer",
         "replies", "naming", "journal", "pace", "upstream", "events", "questions", "local", "endpoints",
     ),

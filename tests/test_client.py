@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from pydantic import BaseModel
@@ -15,6 +14,7 @@ from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tfgrpo import AsyncOpenAI, OpenAI
 from tfgrpo.client import AsyncClientOptions, ClientOptions
 from tfgrpo.model.backends import backend_key
+from tfgrpo.model.library import http
 from tfgrpo.records import Backend, ChatBody, Demonstration, Prior
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
@@ -115,7 +115,7 @@ def test_streams_parsing_and_tools_work_as_ever(model: ScriptedModel, store: Pat
 def test_other_routes_pass_untouched(model: ScriptedModel, store: Path) -> None:
     with OpenAI(store=store) as client:
         assert [entry.id for entry in client.models.list()] == [MODEL]
-        echo = client.post("/embeddings", body={"messages": QUESTION}, cast_to=httpx2.Response)
+        echo = client.post("/embeddings", body={"messages": QUESTION}, cast_to=http.Response)
     assert echo.json() == {"messages": QUESTION}
     assert not any(PRIOR_HEADER in headers for headers in model.headers)
     assert (echo.headers[PRIOR_HEADER], echo.headers[REASON_HEADER]) == ("none", "route")
@@ -136,12 +136,12 @@ def test_a_call_can_opt_out(model: ScriptedModel, store: Path) -> None:
 def test_a_call_that_is_made_again_has_the_prior_once(store: Path) -> None:
     bodies: list[ChatBody] = []
 
-    def failing_first(request: httpx2.Request) -> httpx2.Response:
+    def failing_first(request: http.Request) -> http.Response:
         bodies.append(json.loads(request.content))
         status = 500 if len(bodies) < 3 else 200
-        return httpx2.Response(status, json={"choices": []}, headers={"retry-after-ms": "1"})
+        return http.Response(status, json={"choices": []}, headers={"retry-after-ms": "1"})
 
-    http_client = httpx2.Client(transport=httpx2.MockTransport(failing_first))
+    http_client = http.Client(transport=http.MockTransport(failing_first))
     with OpenAI(store=store, api_key="sk", base_url="http://up/v1", http_client=http_client) as client:
         client.chat.completions.create(model=MODEL, messages=QUESTION)
     assert [is_biased(body) for body in bodies] == [True] * 3
@@ -149,7 +149,7 @@ def test_a_call_that_is_made_again_has_the_prior_once(store: Path) -> None:
 
 def test_copies_keep_the_store_the_namespace_and_what_is_in_memory(model: ScriptedModel, tmp_path: Path) -> None:
     path = go_live(tmp_path / "s.db", namespace="math")
-    with OpenAI(store=path, namespace="math") as client, httpx2.Client() as other:
+    with OpenAI(store=path, namespace="math") as client, http.Client() as other:
         copies = [client.with_options(timeout=5), client.copy(max_retries=0).copy(), client.copy(http_client=other)]
         for copy in copies:
             copy.chat.completions.create(model=MODEL, messages=QUESTION)
@@ -159,7 +159,7 @@ def test_copies_keep_the_store_the_namespace_and_what_is_in_memory(model: Script
 
 
 def test_an_http_client_that_is_shared_stays_as_it_is_for_others(model: ScriptedModel, tmp_path: Path) -> None:
-    with httpx2.Client(headers={"x-own": "1"}) as shared:
+    with http.Client(headers={"x-own": "1"}) as shared:
         plain = openai.OpenAI(http_client=shared)
         first = OpenAI(http_client=shared, store=go_live(tmp_path / "a.db"))
         second = OpenAI(http_client=shared, store=go_live(tmp_path / "b.db", OTHER))
@@ -304,12 +304,12 @@ async def test_async_streams_parsing_and_tools_work_as_ever(model: ScriptedModel
 async def test_an_async_call_that_is_made_again_has_the_prior_once(store: Path) -> None:
     bodies: list[ChatBody] = []
 
-    def failing_first(request: httpx2.Request) -> httpx2.Response:
+    def failing_first(request: http.Request) -> http.Response:
         bodies.append(json.loads(request.content))
         status = 500 if len(bodies) < 2 else 200
-        return httpx2.Response(status, json={"choices": []}, headers={"retry-after-ms": "1"})
+        return http.Response(status, json={"choices": []}, headers={"retry-after-ms": "1"})
 
-    http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(failing_first))
+    http_client = http.AsyncClient(transport=http.MockTransport(failing_first))
     async with AsyncOpenAI(store=store, api_key="sk", base_url="http://up/v1", http_client=http_client) as client:
         await client.with_options(timeout=3).chat.completions.create(model=MODEL, messages=QUESTION)
     assert [is_biased(body) for body in bodies] == [True] * 2
@@ -325,7 +325,7 @@ async def test_async_copies_keep_the_prior(model: ScriptedModel, store: Path) ->
 
 async def test_an_async_client_speaks_to_an_app_in_process(store: Path) -> None:
     model = ScriptedModel(script)
-    http_client = httpx2.AsyncClient(transport=httpx2.ASGITransport(model.app))
+    http_client = http.AsyncClient(transport=http.ASGITransport(model.app))
     async with AsyncOpenAI(store=store, api_key="sk", base_url="http://app/v1", http_client=http_client) as client:
         await client.chat.completions.create(model=MODEL, messages=QUESTION)
     assert is_biased(model.requests[0])

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
 from tfgrpo.errors import ModelError
+from tfgrpo.model.library import http
 from tfgrpo.records import JSON, CallKey, ChatBody
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
@@ -36,12 +36,12 @@ ANSWERS = [
 @pytest.fixture(name="client")
 async def _client(request: pytest.FixtureRequest) -> AsyncIterator[openai.AsyncOpenAI]:
     """The SDK, talking to the model that the test is given."""
-    transport = httpx2.ASGITransport(app=request.param.app)
+    transport = http.ASGITransport(app=request.param.app)
     async with openai.AsyncOpenAI(
         base_url="http://fake/v1",
         api_key="none",
         max_retries=0,
-        http_client=httpx2.AsyncClient(transport=transport),
+        http_client=http.AsyncClient(transport=transport),
     ) as client:
         yield client
 
@@ -97,8 +97,8 @@ async def test_an_error_is_one_over_http_and_without(client: openai.AsyncOpenAI,
 
 async def test_requests_are_kept_in_order_of_arrival() -> None:
     model = ScriptedModel(lambda body: str(body["seed"]))
-    transport = httpx2.ASGITransport(app=model.app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://fake") as client:
+    transport = http.ASGITransport(app=model.app)
+    async with http.AsyncClient(transport=transport, base_url="http://fake") as client:
         for seed in range(3):
             sent = await client.post("/v1/chat/completions", json={**BODY, "seed": seed}, headers={"X-Turn": str(seed)})
             assert sent.json()["choices"][0]["message"]["content"] == str(seed)
@@ -108,8 +108,8 @@ async def test_requests_are_kept_in_order_of_arrival() -> None:
 
 async def test_the_routes_beside_the_chat() -> None:
     model = ScriptedModel(lambda body: "", name="small", owner="vllm")
-    transport = httpx2.ASGITransport(app=model.app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://fake") as client:
+    transport = http.ASGITransport(app=model.app)
+    async with http.AsyncClient(transport=transport, base_url="http://fake") as client:
         (listed,) = (await client.get("/v1/models")).json()["data"]
         assert (listed["id"], listed["owned_by"]) == ("small", "vllm")
         for field in ("content", "prompt"):
@@ -131,8 +131,8 @@ async def test_the_sdk_gets_embeddings_where_they_are_scripted(client: openai.As
 
 async def test_an_embedding_may_be_an_error() -> None:
     model = ScriptedModel(lambda body: "", embed=lambda text: Answer("no", status=404) if text == "bad" else (1.0,))
-    transport = httpx2.ASGITransport(app=model.app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://fake") as client:
+    transport = http.ASGITransport(app=model.app)
+    async with http.AsyncClient(transport=transport, base_url="http://fake") as client:
         sent = await client.post("/v1/embeddings", json={"model": "m", "input": ["good", "bad"]})
     assert (sent.status_code, sent.json()["error"]["message"]) == (404, "no")
     assert model.embedded == [["good", "bad"]]

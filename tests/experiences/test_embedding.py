@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.experiences.test_step_notes import cut
@@ -17,6 +16,7 @@ from tfgrpo.learning.plan import Plan, planned_run
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.model.library import http
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -46,7 +46,7 @@ def embedding(embed: Callable[[str], Sequence[float] | Answer] = meaning) -> Scr
 async def calling(model: ScriptedModel, store: Store, budget: Budget | None = None) -> AsyncIterator[Upstream]:
     settings = replace(SETTINGS, call_retries=0, concurrency=4)
     async with (
-        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=model.app)) as client,
+        http.AsyncClient(transport=http.ASGITransport(app=model.app)) as client,
         Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
     ):
         yield calls

@@ -2,11 +2,11 @@
 
 import json
 
-import httpx2
 import pytest
 
 from benchmarks.kill import MOMENTS, Outcome, run_killed, uninterrupted
 from tests.inprocess import MemoryJournal, Server, upstream
+from tfgrpo.model.library import http
 from tfgrpo.records import CallKey
 
 
@@ -28,7 +28,7 @@ def test_a_run_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(whole: 
 
 async def test_a_resumed_run_finds_its_calls_when_the_upstream_has_another_port() -> None:
     journal, key = MemoryJournal(), CallKey("run_0", "probe /tokenize")
-    server = Server(httpx2.Response(200, json={"tokens": [1]}))
+    server = Server(http.Response(200, json={"tokens": [1]}))
     for port in (8001, 8002):
         async with upstream(server, url=f"http://127.0.0.1:{port}/v1", journal=journal) as calls:
             assert await calls.post("/tokenize", {"content": "text"}, key) == {"tokens": [1]}

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.routing import (
@@ -29,6 +28,7 @@ from tests.toy import tokenizer
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learning.rest import RESTS_AFTER
 from tfgrpo.learning.run import carry_out
+from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Usage, message_text
@@ -218,9 +218,9 @@ async def test_a_run_goes_on_at_another_address(tmp_path: Path) -> None:
         await run(failing_after(40, Answer("no", status=401)), tmp_path / "t.db")
     model = simulated()
     with Store(tmp_path / "t.db") as store:
-        transport = httpx2.ASGITransport(app=model.app)
+        transport = http.ASGITransport(app=model.app)
         async with (
-            httpx2.AsyncClient(transport=transport) as client,
+            http.AsyncClient(transport=transport) as client,
             Upstream("http://elsewhere:1234/v1", settings=SMALL, journal=store, http_client=client) as calls,
         ):
             learned = await carry_out(plan(), store, calls, Silent())

@@ -1,11 +1,11 @@
 """What real servers refuse and how they answer: what is asked anew, what is left out, and what is as it was."""
 
-import httpx2
 import pytest
 
 from tests.inprocess import AT_ONCE, MemoryJournal, Server, completion, refusal, upstream
 from tests.model.calls import BODY, KEY, failure, sample
 from tfgrpo.errors import ModelError
+from tfgrpo.model.library import http
 from tfgrpo.records import ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
@@ -120,7 +120,7 @@ async def test_what_is_renamed_is_told_as_renamed() -> None:
 
 
 async def test_a_server_that_streams_unless_it_is_told_not_to_is_told() -> None:
-    streamed = httpx2.Response(200, text="data: {}\n\n", headers={"content-type": "text/event-stream; charset=utf-8"})
+    streamed = http.Response(200, text="data: {}\n\n", headers={"content-type": "text/event-stream; charset=utf-8"})
     server = Server(streamed, completion("yes"))
     async with upstream(server) as calling:
         assert (await calling(BODY, sample(0))).text == "yes"
@@ -130,7 +130,7 @@ async def test_a_server_that_streams_unless_it_is_told_not_to_is_told() -> None:
 
 
 async def test_a_stream_that_nothing_stops_is_no_answer() -> None:
-    server = Server(httpx2.Response(200, text="data: {}\n\n", headers={"content-type": "text/event-stream"}))
+    server = Server(http.Response(200, text="data: {}\n\n", headers={"content-type": "text/event-stream"}))
     assert "gave no chat completion" in str(await failure(server))
     assert len(server.requests) == 2
 
@@ -145,12 +145,12 @@ async def test_a_stream_that_nothing_stops_is_no_answer() -> None:
     ],
 )
 async def test_an_error_under_status_200_is_the_error_that_it_tells_of(error: object, words: str) -> None:
-    found = await failure(Server(httpx2.Response(200, json={"error": error})))
+    found = await failure(Server(http.Response(200, json={"error": error})))
     assert str(found) == words
 
 
 async def test_an_error_under_status_200_that_may_pass_is_tried_again() -> None:
-    busy = httpx2.Response(200, json={"error": {"message": "rate limit", "code": 429}}, headers=AT_ONCE)
+    busy = http.Response(200, json={"error": {"message": "rate limit", "code": 429}}, headers=AT_ONCE)
     server = Server(busy, completion("yes"))
     async with upstream(server) as calling:
         assert (await calling(BODY, KEY)).text == "yes"

@@ -3,12 +3,12 @@
 import asyncio
 import socket
 
-import httpx2
 import pytest
 
 from tests.inprocess import AT_ONCE, URL, Server, completion, refusal, upstream
 from tests.model.calls import BODY, KEY, SECRET, failure, sample
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
+from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, ChatBody
 from tfgrpo.settings import Settings
@@ -75,15 +75,13 @@ async def test_waiting_is_bounded_and_connecting_more_so() -> None:
         (refusal(400, "'top_k' is not allowed here; temperature is"), "top_k"),
         (refusal(400, "property 'logit_bias' is unsupported", param=""), "logit_bias"),
         (refusal(422, "Extra inputs are not permitted: min_p"), "min_p"),
-        (httpx2.Response(400, json={"object": "error", "message": "no seed here", "code": 400}), "seed"),
-        (httpx2.Response(400, json={"error": "top_logprobs is out of range"}), "top_logprobs"),
-        (httpx2.Response(422, json={"detail": [{"loc": ["body", "repeat_penalty"]}]}), "repeat_penalty"),
-        (httpx2.Response(400, text="unknown field: repetition_penalty"), "repetition_penalty"),
+        (http.Response(400, json={"object": "error", "message": "no seed here", "code": 400}), "seed"),
+        (http.Response(400, json={"error": "top_logprobs is out of range"}), "top_logprobs"),
+        (http.Response(422, json={"detail": [{"loc": ["body", "repeat_penalty"]}]}), "repeat_penalty"),
+        (http.Response(400, text="unknown field: repetition_penalty"), "repetition_penalty"),
     ],
 )
-async def test_a_rejected_parameter_is_dropped_once_remembered_and_reported(
-    response: httpx2.Response, name: str
-) -> None:
+async def test_a_rejected_parameter_is_dropped_once_remembered_and_reported(response: http.Response, name: str) -> None:
     body = {**BODY, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "repetition_penalty": 1.0}
     server = Server(response, completion())
     async with upstream(server) as calling:
@@ -130,11 +128,11 @@ async def test_calls_in_flight_that_are_rejected_alike_all_succeed() -> None:
         refusal(400, "maximum context length is 2048 tokens, max_tokens is too large", param=None),
         refusal(400, "the request exceeds it", param="max_completion_tokens"),
         refusal(413, "max_tokens too large"),
-        httpx2.Response(400, text="<html>Bad Request</html>"),
-        httpx2.Response(400, json=["a list"]),
+        http.Response(400, text="<html>Bad Request</html>"),
+        http.Response(400, json=["a list"]),
     ],
 )
-async def test_a_refusal_of_anything_else_fails_the_call_alone(response: httpx2.Response) -> None:
+async def test_a_refusal_of_anything_else_fails_the_call_alone(response: http.Response) -> None:
     server = Server(response)
     error = await failure(server)
     assert type(error) is ModelError
@@ -156,13 +154,13 @@ async def test_a_refused_connection_is_one_line_at_once() -> None:
 @pytest.mark.parametrize(
     ("lost", "calls", "kind", "words"),
     [
-        (httpx2.ConnectError("nobody there"), 1, UpstreamError, "cannot reach fake: nobody there;"),
-        (httpx2.ConnectError("nobody there"), 2, UpstreamError, "cannot reach fake: nobody there;"),
-        (httpx2.ConnectTimeout(""), 2, UpstreamError, "cannot reach fake: ConnectTimeout;"),
-        (httpx2.ReadError("cut\noff"), 1, UpstreamError, "cannot reach fake: cut off;"),
-        (httpx2.ReadError("cut off"), 2, ModelError, "cannot reach fake: cut off;"),
-        (httpx2.ReadTimeout(""), 1, UpstreamError, "fake did not answer within 600 s;"),
-        (httpx2.ReadTimeout(""), 2, ModelError, "fake did not answer within 600 s;"),
+        (http.ConnectError("nobody there"), 1, UpstreamError, "cannot reach fake: nobody there;"),
+        (http.ConnectError("nobody there"), 2, UpstreamError, "cannot reach fake: nobody there;"),
+        (http.ConnectTimeout(""), 2, UpstreamError, "cannot reach fake: ConnectTimeout;"),
+        (http.ReadError("cut\noff"), 1, UpstreamError, "cannot reach fake: cut off;"),
+        (http.ReadError("cut off"), 2, ModelError, "cannot reach fake: cut off;"),
+        (http.ReadTimeout(""), 1, UpstreamError, "fake did not answer within 600 s;"),
+        (http.ReadTimeout(""), 2, ModelError, "fake did not answer within 600 s;"),
     ],
 )
 async def test_a_lost_call_is_final_while_nothing_was_ever_answered_or_nobody_listens(
@@ -182,11 +180,11 @@ async def test_a_lost_call_is_final_while_nothing_was_ever_answered_or_nobody_li
         refusal(503),
         refusal(429, headers={"retry-after": "0.001"}),
         refusal(408),
-        httpx2.Response(502, text="<html>Bad gateway</html>", headers=AT_ONCE),
+        http.Response(502, text="<html>Bad gateway</html>", headers=AT_ONCE),
     ],
 )
 @pytest.mark.parametrize("answered", [False, True])
-async def test_a_busy_server_is_asked_again(busy: httpx2.Response, answered: bool) -> None:
+async def test_a_busy_server_is_asked_again(busy: http.Response, answered: bool) -> None:
     server = Server(*[completion()] * answered, busy, busy, completion("at last"))
     async with upstream(server) as calling:
         if answered:
@@ -207,7 +205,7 @@ async def test_a_server_that_stays_broken_fails_the_call_alone() -> None:
 
 
 async def test_a_loading_server_is_waited_for() -> None:
-    async with upstream(Server(refusal(503), refusal(503), httpx2.Response(200, json=1))) as calling:
+    async with upstream(Server(refusal(503), refusal(503), http.Response(200, json=1))) as calling:
         assert await calling.get("/models", KEY) == 1
 
 

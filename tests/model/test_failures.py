@@ -2,12 +2,12 @@
 
 import traceback
 
-import httpx2
 import pytest
 
 from tests.inprocess import AT_ONCE, Server, refusal, upstream
 from tests.model.calls import BODY, KEY, SECRET, failure
 from tfgrpo.errors import UpstreamError
+from tfgrpo.model.library import http
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from tfgrpo.errors import UpstreamError
         ),
     ],
 )
-async def test_what_no_call_can_get_past_stops_the_run(response: httpx2.Response, words: str) -> None:
+async def test_what_no_call_can_get_past_stops_the_run(response: http.Response, words: str) -> None:
     error = await failure(Server(response))
     assert isinstance(error, UpstreamError)
     assert str(error) == words
@@ -41,13 +41,13 @@ async def test_a_key_that_is_wanted_and_not_given_is_asked_for() -> None:
 async def test_no_error_ever_quotes_the_key(status: int, before: int) -> None:
     """Wherever the key stands in the echo: cutting long words short must not leave half of it."""
     words = f"{'x' * before} Authorization: Bearer {SECRET}"
-    for response in (refusal(status, words), httpx2.Response(status, text=words, headers=AT_ONCE)):
+    for response in (refusal(status, words), http.Response(status, text=words, headers=AT_ONCE)):
         error = await failure(Server(response))
         shown = "".join(traceback.format_exception(error)) + str(error)
         assert SECRET[:12] not in shown
 
 
-@pytest.mark.parametrize("lost", [httpx2.ConnectError(""), httpx2.ReadError(SECRET), httpx2.ReadTimeout("")])
+@pytest.mark.parametrize("lost", [http.ConnectError(""), http.ReadError(SECRET), http.ReadTimeout("")])
 async def test_no_error_shows_the_password_of_a_base_url(lost: Exception) -> None:
     url = f"http://me:{SECRET}@fake:8080/v1"
     error = await failure(Server(lost), key="other-key", url=url)
@@ -58,6 +58,6 @@ async def test_no_error_shows_the_password_of_a_base_url(lost: Exception) -> Non
 
 
 async def test_an_endpoint_that_is_not_there_is_named_by_the_options_that_name_it() -> None:
-    async with upstream(Server(httpx2.ConnectError("refused")), options="--distiller-") as calling:
+    async with upstream(Server(http.ConnectError("refused")), options="--distiller-") as calling:
         with pytest.raises(UpstreamError, match=r"is --distiller-base-url right\?"):
             await calling(BODY, KEY)

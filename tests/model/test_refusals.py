@@ -1,9 +1,9 @@
 """What refusals are about; those that come through the SDK are in test_upstream.py."""
 
-import httpx2
 import openai
 import pytest
 
+from tfgrpo.model.library import http
 from tfgrpo.model.refusals import OPTIONAL, OUR_SCHEMA, dispensable, rejected_parameter, without_parameters
 from tfgrpo.records import JSON, ChatBody
 
@@ -13,7 +13,7 @@ OURS: JSON = {"type": "json_schema", "json_schema": {"name": OUR_SCHEMA, "schema
 
 
 def error(status: int, body: JSON, text: str = "") -> openai.APIStatusError:
-    response = httpx2.Response(status, text=text, request=httpx2.Request("POST", "http://fake"))
+    response = http.Response(status, text=text, request=http.Request("POST", "http://fake"))
     return openai.APIStatusError("Error", response=response, body=body)
 
 

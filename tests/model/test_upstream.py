@@ -3,13 +3,13 @@
 import asyncio
 import json
 
-import httpx2
 import pytest
 
 from tests.inprocess import URL, MemoryJournal, Server, completion, refusal, upstream
 from tests.model.calls import BODY, KEY, sample
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import JSON, Usage
 from tfgrpo.settings import Settings
@@ -31,16 +31,16 @@ async def test_the_body_is_sent_as_it_is_and_the_answer_counted() -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        httpx2.Response(200, text="<!DOCTYPE html><title>Welcome</title>"),
-        httpx2.Response(200, json={"choices": []}),
-        httpx2.Response(200, json=["choices"]),
-        httpx2.Response(200, content=b""),
-        httpx2.Response(200, text="[" * 100_000),
+        http.Response(200, text="<!DOCTYPE html><title>Welcome</title>"),
+        http.Response(200, json={"choices": []}),
+        http.Response(200, json=["choices"]),
+        http.Response(200, content=b""),
+        http.Response(200, text="[" * 100_000),
     ],
 )
 @pytest.mark.parametrize("dropping", [False, True])
 async def test_an_answer_that_is_no_completion_fails_the_call_and_is_not_committed(
-    response: httpx2.Response, dropping: bool
+    response: http.Response, dropping: bool
 ) -> None:
     journal = MemoryJournal()
     server = Server(*[refusal(400, param="seed")] * dropping, response)
@@ -115,26 +115,26 @@ async def test_a_call_over_a_real_socket_can_be_cancelled() -> None:
 @pytest.mark.parametrize(
     ("response", "found"),
     [
-        (httpx2.Response(200, json={"data": []}), {"data": []}),
-        (httpx2.Response(200, text="<html>"), None),
-        (httpx2.Response(200, content=b"\xff\xfe\x00"), None),
-        (httpx2.Response(404), None),
+        (http.Response(200, json={"data": []}), {"data": []}),
+        (http.Response(200, text="<html>"), None),
+        (http.Response(200, content=b"\xff\xfe\x00"), None),
+        (http.Response(404), None),
         (refusal(501), None),
-        (httpx2.ReadTimeout("hangs"), None),
+        (http.ReadTimeout("hangs"), None),
     ],
 )
-async def test_a_route_beside_the_chat_may_be_missing(response: httpx2.Response | Exception, found: JSON) -> None:
+async def test_a_route_beside_the_chat_may_be_missing(response: http.Response | Exception, found: JSON) -> None:
     journal, settings = MemoryJournal(), Settings(call_retries=0)
     async with upstream(Server(response), journal=journal, settings=settings) as calling:
         assert await calling.get("/models", KEY) == found
-    server = Server(httpx2.Response(200, json={"data": "another server"}))
+    server = Server(http.Response(200, json={"data": "another server"}))
     async with upstream(server, journal=journal) as resumed:
         assert await resumed.get("/models", KEY) == found
     assert server.requests == []
 
 
 async def test_an_unreachable_server_is_not_a_missing_route() -> None:
-    async with upstream(Server(httpx2.ConnectError("nobody"))) as calling:
+    async with upstream(Server(http.ConnectError("nobody"))) as calling:
         with pytest.raises(UpstreamError, match="cannot reach fake: nobody"):
             await calling.get("/models", KEY)
 
@@ -149,16 +149,16 @@ async def test_an_unreachable_server_is_not_a_missing_route() -> None:
     ],
 )
 async def test_tokenize_is_at_the_servers_root(url: str, asked: str) -> None:
-    server = Server(httpx2.Response(200, json={"tokens": [1]}))
+    server = Server(http.Response(200, json={"tokens": [1]}))
     async with upstream(server, url=url) as calling:
         assert await calling.post("/tokenize", {"content": "x"}, KEY) == {"tokens": [1]}
     assert str(server.requests[0].url) == asked
     assert json.loads(server.requests[0].content) == {"content": "x"}
 
 
-def vectors(*rows: list[float]) -> httpx2.Response:
+def vectors(*rows: list[float]) -> http.Response:
     found = [{"index": place, "embedding": row} for place, row in enumerate(rows)]
-    return httpx2.Response(200, json={"data": found, "usage": {"prompt_tokens": 5, "total_tokens": 5}})
+    return http.Response(200, json={"data": found, "usage": {"prompt_tokens": 5, "total_tokens": 5}})
 
 
 async def test_texts_are_embedded_in_one_call_that_is_counted_and_committed() -> None:
@@ -192,7 +192,7 @@ async def test_texts_are_embedded_in_one_call_that_is_counted_and_committed() ->
         (refusal(401, "no"), "fake answered 401: it refuses the key in OPENAI_API_KEY (or --embedding-key-env)"),
     ],
 )
-async def test_a_server_without_embeddings_says_so_at_the_first_call(response: httpx2.Response, words: str) -> None:
+async def test_a_server_without_embeddings_says_so_at_the_first_call(response: http.Response, words: str) -> None:
     server = Server(response)
     async with upstream(server, options="--embedding-") as calling:
         with pytest.raises(ModelError) as caught:

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
@@ -21,6 +20,7 @@ from tests.store.test_migrations import TASK as STORED_TASK
 from tfgrpo import OpenAI
 from tfgrpo.errors import StoreError, UpstreamError
 from tfgrpo.learning.run import carry_out
+from tfgrpo.model.library import http
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame
 from tfgrpo.serve.proxy import Proxy, RelayTarget
@@ -95,8 +95,8 @@ async def asked_by_client_and_proxy(path: Path, model: ScriptedModel, url: str) 
         said = client.chat.completions.create(model=MODEL, messages=QUESTION)
         assert said.choices[0].message.content == "BILL"
     async with Proxy(RelayTarget.parse(url), PriorSource(path, "default")) as proxy:
-        transport = httpx2.ASGITransport(proxy)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://proxy") as http_client:
+        transport = http.ASGITransport(proxy)
+        async with http.AsyncClient(transport=transport, base_url="http://proxy") as http_client:
             body = {"model": MODEL, "messages": QUESTION}
             assert (await http_client.post("/v1/chat/completions", json=body)).status_code == 200
     assert len(model.requests) == 2

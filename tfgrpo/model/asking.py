@@ -9,10 +9,10 @@ import math
 import re
 from collections.abc import Mapping
 
-import httpx2
 import openai
 
 from ..records import JSON, ChatBody
+from .library import http
 from .refusals import RENAMED, dispensable, error_field, rejected_parameter, what_it_says, without_parameters
 
 _LIMIT = re.compile(
@@ -73,7 +73,7 @@ class Asking:
         self._guessed: list[str] = []
         """Of those, parameters that a refusal spoke of, and did not name as its `param`."""
         self._first: openai.APIStatusError | None = None
-        self._kept: tuple[httpx2.Response, dict[str, str]] | None = None
+        self._kept: tuple[http.Response, dict[str, str]] | None = None
         """An answer that was had with more left out than may be needed, and what that was."""
 
     @property
@@ -109,14 +109,14 @@ class Asking:
         self._tried[name] = f"rejected by {self._host} with {error.status_code}"
         return True
 
-    def streamed(self, response: httpx2.Response) -> bool:
+    def streamed(self, response: http.Response) -> bool:
         """Whether the answer is a stream that nobody asked for, so that the request is to say so."""
         if _STREAM in self.lacking or not response.headers.get("content-type", "").startswith("text/event-stream"):
             return False
         self._tried[_STREAM] = f"{self._host} streams unless it is told not to"
         return True
 
-    def overdone(self, response: httpx2.Response) -> bool:
+    def overdone(self, response: http.Response) -> bool:
         """Whether more was left out than may be needed: of several guesses the last one made the request pass."""
         if self._kept is not None or len(self._guessed) < 2:
             return False
@@ -124,7 +124,7 @@ class Asking:
         self._tried = {name: why for name, why in self._tried.items() if name not in self._guessed[:-1]}
         return True
 
-    def kept(self) -> httpx2.Response | None:
+    def kept(self) -> http.Response | None:
         """Where a request is refused in the end, the answer that it had with more left out, if it had one."""
         if self._kept is None:
             return None
@@ -173,7 +173,7 @@ def _has_fractions(biases: JSON) -> bool:
     return isinstance(biases, Mapping) and any(not math.isclose(bias, round(bias)) for bias in biases.values())
 
 
-def error_within(response: httpx2.Response) -> openai.APIStatusError | None:
+def error_within(response: http.Response) -> openai.APIStatusError | None:
     """The error that a server answers with under status 200, as it would have come under a status of its own."""
     if response.status_code != 200 or '"error"' not in response.text:
         return None

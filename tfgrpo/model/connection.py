@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Protocol
 
-import httpx2
 import openai
 
 from ..errors import InputError, UpstreamError
@@ -17,6 +16,7 @@ from ..settings import Settings
 from ..text import shortened
 from .asking import Adapted, Asking, error_within
 from .failures import Failures
+from .library import http
 from .retries import BUSY, may_pass, seconds_until
 
 _CONNECT_SECONDS = 10.0
@@ -46,7 +46,7 @@ class Connection:
         api_key: str | None,
         settings: Settings,
         *,
-        http_client: httpx2.AsyncClient | None = None,
+        http_client: http.AsyncClient | None = None,
         options: str = "--",
     ) -> None:
         """Raises InputError for a base URL that is none, UpstreamError where there is no usable key."""
@@ -58,7 +58,7 @@ class Connection:
         self._client = openai.AsyncOpenAI(
             base_url=url,
             api_key=key or "none",
-            timeout=httpx2.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
+            timeout=http.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
             max_retries=0,  # a call that waits to be tried again gives its place to others: the SDK would keep it
             http_client=http_client or _direct_client(url),
         )
@@ -106,7 +106,7 @@ class Connection:
         Raises ModelError where the route may be there another time.
         """
         try:
-            return (await self._send(path, body, httpx2.Timeout(_ASIDE_SECONDS))).json()
+            return (await self._send(path, body, http.Timeout(_ASIDE_SECONDS))).json()
         except openai.APIStatusError as error:
             if error.status_code == 429 or (error.status_code >= 500 and error.status_code != 501):
                 raise self.failures.refused(error) from None
@@ -117,16 +117,16 @@ class Connection:
         return None
 
     async def _send(
-        self, path: str, body: JSON, timeout: httpx2.Timeout | None = None, pause: Pause | None = None
-    ) -> httpx2.Response:
+        self, path: str, body: JSON, timeout: http.Timeout | None = None, pause: Pause | None = None
+    ) -> http.Response:
         """One answer, after retries: a GET where there is no body. Raises as the SDK does."""
         client = self._client.with_options(timeout=timeout) if timeout else self._client
         for tried in count():
             try:
                 if body is None:
-                    response = await client.get(path, cast_to=httpx2.Response)
+                    response = await client.get(path, cast_to=http.Response)
                 else:
-                    response = await client.post(path, body=body, cast_to=httpx2.Response)
+                    response = await client.post(path, body=body, cast_to=http.Response)
                 if within := error_within(response):
                     raise within
             except openai.APIStatusError as error:
@@ -159,16 +159,16 @@ def _usable_key(given: str | None) -> str:
 
 def _checked_url(given: str) -> str:
     try:
-        url = httpx2.URL(given)
+        url = http.URL(given)
         if url.scheme in ("http", "https") and url.host and (url.port or 80) < 2**16:
             return given
-    except httpx2.InvalidURL:
+    except http.InvalidURL:
         pass
     shown = shortened(given.rpartition("@")[2])
     raise InputError(f"{shown!r} is no base URL; one looks like http://127.0.0.1:8080/v1")
 
 
-def _direct_client(url: str | None) -> httpx2.AsyncClient | None:
+def _direct_client(url: str | None) -> http.AsyncClient | None:
     """A client for this machine, past the HTTP proxy that the environment may name; None: the SDK's own will do."""
-    local = url is not None and httpx2.URL(url).host in ("localhost", "127.0.0.1", "::1")
-    return openai.DefaultAsyncHttpx2Client(trust_env=False) if local else None
+    local = url is not None and http.URL(url).host in ("localhost", "127.0.0.1", "::1")
+    return openai.DefaultAsyncHttpxClient(trust_env=False) if local else None

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-import httpx2
 import openai
 
 from ..errors import ModelError, UpstreamError
 from ..text import shortened
+from .library import http
 from .refusals import error_field, what_it_says
 
 
@@ -26,7 +26,7 @@ class Failures:
     def lost(self, error: openai.APIConnectionError, *, answered: bool) -> ModelError:
         """No answer came; final while the upstream has never `answered`, and when it no longer takes connections."""
         cause = error.__cause__ or error
-        unreachable = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
+        unreachable = isinstance(cause, http.ConnectError | http.ConnectTimeout)
         kind = UpstreamError if unreachable or not answered else ModelError
         if isinstance(error, openai.APITimeoutError) and not unreachable:
             return kind(f"{self.name} did not answer within {self.seconds:g} s; is {self.options}base-url right?")

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
-import httpx2
-
 from ..errors import ModelError
 from ..hashing import content_id
 from ..records import JSON, CallKey, ChatBody, Reply, Usage, Vectors
@@ -16,6 +14,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection
 from .journal import Journal, JournalledCalls, dropped_for, with_dropped
+from .library import http
 from .naming import TokenNames
 from .pace import Pace
 from .replies import parse_reply, parse_vectors
@@ -60,7 +59,7 @@ class Upstream:
         settings: Settings | None = None,
         journal: Journal | None = None,
         budget: Budget | None = None,
-        http_client: httpx2.AsyncClient | None = None,
+        http_client: http.AsyncClient | None = None,
         tokenizer: Tokenizer | None = None,
         options: str = "--",
     ) -> None:
