@@ -10,7 +10,17 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 from ..records import Snapshot
-from ..surfaces.http import NO_PRIOR, PRIOR_HEADER, STANDARD, Codec, Rewrite, rewrite, why_not
+from ..surfaces.http import (
+    NO_PRIOR,
+    OFFSETS_HEADER,
+    PRIOR_HEADER,
+    STANDARD,
+    Codec,
+    Rewrite,
+    answers_decided,
+    rewrite,
+    why_not,
+)
 from .access import Access
 from .scope import OURS, asked_for
 from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, told_by
@@ -85,8 +95,9 @@ class Exchange:
         return self._written
 
     def has_to_be_read(self, response: HTTPResponse) -> bool:
-        """Whether only the body of a response tells if it `goes_again`."""
-        return self._rewrite.content is not None and response.status_code == _TEMPLATE_FAILED
+        """Whether only the body of a response tells if it `goes_again`, or offsets are to be applied to its answers."""
+        failed = self._rewrite.content is not None and response.status_code == _TEMPLATE_FAILED
+        return failed or self._rewrite.deciding is not None
 
     def goes_again(self, response: HTTPResponse) -> bool:
         """Whether the upstream refuses the prior, so that `plain` is to be sent in its place."""
@@ -102,9 +113,10 @@ class Exchange:
             self.source.say(self._rewrite.notice)
 
     def told(self, response: HTTPResponse) -> HTTPResponse:
-        """The same response with what the call came to, in its headers and in memory."""
+        """The same response with what the call came to, in its headers and in memory, and with its answers decided."""
+        response = self._decided(response)
         marks = self._rewrite.marks_beside(response.headers)
-        if not self.source:
+        if self._rewrite.reason == "route":  # no call of a model, as far as is known
             response.headers.update(marks)
             return response
         found = self._info(response.headers.get(INFERENCE_HEADER) or f"inf_{uuid4().hex}")
@@ -115,12 +127,32 @@ class Exchange:
         marks[INFERENCE_HEADER] = str(found.inference)
         named = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), None)
         if named is None:
-            marks[REQUEST_IDS[self._rewrite.surface == "messages"]] = str(found.inference)
+            marks[REQUEST_IDS[self._written.url.path.endswith("/messages")]] = str(found.inference)
         response.headers.update(marks)
         latest.keep(found, found.inference, named)
-        if self._access.record:
+        if self._access.record and self.source:
             self._record(response, found)
         return response
+
+    def _decided(self, response: HTTPResponse) -> HTTPResponse:
+        """The response under the prior's offsets: another one, where its answers are others."""
+        if self._rewrite.deciding is None:
+            return response
+        found = answers_decided(self._rewrite, response.status_code, response.content, CODECS)
+        if found is None:
+            return response
+        content, decided = found
+        if self.source and decided.unseen:
+            named = ", ".join(map(repr, decided.unseen[:3]))
+            self.source.say(f"the prior has no offset for {named}: such options keep their probability")
+        headers = response.headers.copy()
+        for name in (*_FRAMING, "content-encoding"):
+            headers.pop(name, None)
+        headers[OFFSETS_HEADER] = str(decided.moved)
+        request = getattr(response, "_request", None) or self._written
+        return type(response)(
+            response.status_code, headers=headers, content=content, request=request, extensions=response.extensions
+        )
 
     def _record(self, response: HTTPResponse, found: Info) -> None:
         from ..store import Inference  # which nobody else needs here
@@ -140,7 +172,7 @@ class Exchange:
 
     def _info(self, inference: str) -> Info:
         rewritten, snapshot = self._rewrite, self._snapshot
-        namespace = self.source.namespace if self.source else None
+        namespace = self._asked.namespace or self._access.namespace
         left_out = rewritten.left_out
         if rewritten.content is None or snapshot is None:
             return Info(inference, None, None, namespace, rewritten.reason, left_out)

@@ -22,6 +22,8 @@ from ..model.families import same_family
 from ..records import JSON, Backend, Prior, Snapshot
 from ..text import shortened
 from .chat import CHAT
+from .decided import Decided, Deciding, deciding
+from .decisions import DECISIONS
 from .routes import deployment_of, surface_of
 from .surface import Manner, Surface, SurfaceName
 
@@ -32,6 +34,9 @@ REASON_HEADER = "x-tfgrpo-reason"
 """Of a response: why its request had no prior."""
 TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
 """Of a response: why the token prior was left out."""
+OFFSETS_HEADER = "x-tfgrpo-offsets"
+"""Of a response for decisions: to how many of its answers offsets were applied."""
+_FOUND = 200
 
 Reason: TypeAlias = (
     Literal[
@@ -96,6 +101,8 @@ class Rewrite:
     """The model that is asked for; an Azure path may name it."""
     given: Prior | None = None
     """The prior as it went in, less what its surface has no place for, and what was left out."""
+    deciding: Deciding | None = None
+    """What its offsets have to do with the answers of the response."""
 
     @property
     def marks(self) -> dict[str, str]:
@@ -172,16 +179,30 @@ def rewrite(
     whole = takes_only_whole(backend, host)
     manner = Manner(lacking is None, whole=whole, system_role=backend is None or backend.system_role != "rejected")
     given = surface.part_of(snapshot.prior, manner)
-    if not (given.has_text or given.biases):
+    offsets = deciding(body, snapshot.prior) if surface is DECISIONS and named == snapshot.frame.model else None
+    if not (given.has_text or given.biases or offsets):
         why = lacking or _nothing(snapshot.prior)
         return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
-    sent = codec.dumps(surface.enter(body, given, manner))
-    return Rewrite(sent, snapshot.prior.id, notice, lacking, None, surface.name, named, given)
+    sent = codec.dumps(surface.enter(body, given, manner)) if given.has_text or given.biases else content
+    return Rewrite(sent, snapshot.prior.id, notice, lacking, None, surface.name, named, given, offsets)
+
+
+def answers_decided(
+    rewritten: Rewrite, status: int, content: bytes, codecs: Sequence[Codec] = (STANDARD,)
+) -> tuple[bytes, Decided] | None:
+    """The content of a response with the prior's offsets applied to its answers; None where they have nothing to do."""
+    if rewritten.deciding is None or status != _FOUND:
+        return None
+    payload, codec = _parsed(content, codecs)
+    if codec is None:
+        return None
+    decided = rewritten.deciding.decided(payload)
+    return (codec.dumps(decided.payload), decided) if decided.moved else None
 
 
 def _nothing(prior: Prior) -> Reason:
     """Why a prior has nothing for a surface."""
-    return "surface" if prior.has_text or prior.biases else "empty"
+    return "surface" if prior.has_text or prior.biases or prior.questions else "empty"
 
 
 def _left_out(

@@ -1,0 +1,118 @@
+"""Decisions: how the offsets of a prior act on the answers. No I/O.
+
+p(o | b) is proportional to p(o) exp(b_o); what the upstream answered stays beside it, under `tfgrpo_frozen`. Confidence
+is the probability of what is chosen, and a score the mean of its levels' values. Refusals, and answers that are no
+probabilities, are left as they came. An option that the prior has never seen has the offset 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
+from typing import TypeAlias
+
+from ..model.questions import instructions_text, is_share
+from ..records import JSON, ChatBody, Option, Prior
+from .surface import objects_in
+
+FROZEN_FIELD = "tfgrpo_frozen"
+"""Of an answer: what of it was another before the offsets."""
+
+Offsets: TypeAlias = Mapping[Option, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What becomes of one response."""
+
+    payload: JSON
+    moved: int = 0
+    """Answers whose probabilities are others now."""
+    unseen: tuple[str, ...] = ()
+    """Options that the prior has never seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """What is to be done with the answers to one request: offsets for each of its questions, None for none."""
+
+    offsets: tuple[Offsets | None, ...]
+
+    def decided(self, payload: JSON) -> Decided:
+        """A response with the offsets applied; the one given is not altered."""
+        answers = payload.get("answers") if isinstance(payload, Mapping) else None
+        if not isinstance(answers, list) or len(answers) != len(self.offsets):
+            return Decided(payload)
+        changed, moved, unseen = list(answers), 0, dict[str, None]()
+        for place, offsets in enumerate(self.offsets):
+            if offsets and (answer := _moved(answers[place], offsets, unseen)) is not None:
+                changed[place], moved = answer, moved + 1
+        return Decided({**payload, "answers": changed} if moved else payload, moved, tuple(unseen))
+
+
+def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
+    """What a prior has to do with the answers to a request, as its caller wrote it; None: nothing."""
+    if not prior.questions:
+        return None
+    known = _offsets(prior)
+    found = tuple(
+        known.get((str(question.get("type")), instructions_text(question.get("instructions")) or ""))
+        for question in objects_in(body, "questions")
+    )
+    return Deciding(found) if any(found) else None
+
+
+@lru_cache(64)
+def _offsets(prior: Prior) -> Mapping[tuple[str, str], Offsets]:
+    """By type and words of the question."""
+    return {
+        (entry.kind, entry.instructions): {one.option: one.offset for one in entry.offsets} for entry in prior.questions
+    }
+
+
+def _moved(answer: JSON, offsets: Offsets, unseen: dict[str, None]) -> JSON:
+    """An answer under its offsets; None where it is none that they can act on."""
+    kind = answer.get("type") if isinstance(answer, Mapping) else None
+    if kind == "predicate":
+        return _predicate(answer, offsets)
+    listed = answer.get("probabilities") if kind in ("choice", "score") else None
+    if not isinstance(listed, list) or not listed:
+        return None
+    key = "value" if kind == "choice" else "label"
+    weights = []
+    for entry in listed:
+        option, share = (entry.get(key), entry.get("probability")) if isinstance(entry, Mapping) else (None, None)
+        if not (isinstance(option, str | bool) and is_share(share)):
+            return None
+        offset = offsets.get(option)
+        if offset is None:
+            unseen[str(option)] = None
+        weights.append(float(share) * exp(offset or 0.0))
+    total = sum(weights)
+    if not total > 0:
+        return None
+    shares = [weight / total for weight in weights]
+    probabilities = [{**entry, "probability": share} for entry, share in zip(listed, shares, strict=True)]
+    beside = _choice(probabilities, shares) if kind == "choice" else _score(probabilities, shares)
+    frozen = {name: answer[name] for name in ("choice", "score", "confidence", "probabilities") if name in answer}
+    return {**answer, **beside, "probabilities": probabilities, FROZEN_FIELD: frozen}
+
+
+def _predicate(answer: Mapping[str, JSON], offsets: Offsets) -> JSON:
+    share = answer.get("probability")
+    if not (is_share(share) and share <= 1):
+        return None
+    odds = share * exp(offsets.get(True, 0.0) - offsets.get(False, 0.0))
+    return {**answer, "probability": odds / (odds + 1.0 - share), FROZEN_FIELD: {"probability": share}}
+
+
+def _choice(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
+    place = shares.index(max(shares))
+    return {"choice": listed[place]["value"], "confidence": shares[place]}
+
+
+def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
+    """Levels without a usable value count from 0, as they do in the API."""
+    values = [entry.get("value") for entry in listed]
+    numbers = values if all(type(value) in (int, float) for value in values) else range(len(listed))
+    return {"score": sum(map(float.__mul__, shares, map(float, numbers))), "confidence": max(shares)}
