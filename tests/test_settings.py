@@ -30,6 +30,7 @@ BAD = [
     ("bias_entries", 301),
     ("bias_cap", 101),
     ("call_retries", None),
+    *(("hedge", value) for value in (0, -1.0, math.nan, "2")),
     *(("overlong", value) for value in (8, "", "8", "8:0", "8:9", "8:-1", "8:1:1", "a:b", "8:1.5")),
     ("recipe", "guess"),
 ]
@@ -69,13 +70,14 @@ def test_every_number_has_bounds() -> None:
 
 def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
     fast = Settings(stop_hopeless=False, stop_when_flat=True)
-    fast = replace(fast, concurrency=1, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
+    fast = replace(fast, concurrency=1, hedge=2.0, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
     assert fast.as_json() == Settings().as_json()
     assert Settings(seed=1).as_json() != Settings().as_json()
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
         "stop_hopeless",
         "stop_when_flat",
         "concurrency",
+        "hedge",
         "call_retries",
         "call_timeout",
         "agent_timeout",

@@ -73,6 +73,7 @@ class SettingOptions(TypedDict, total=False):
     stop_hopeless: bool
     stop_when_flat: bool
     concurrency: int
+    hedge: float | None
     call_retries: int
     call_timeout: float
     agent_timeout: float

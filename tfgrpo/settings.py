@@ -70,8 +70,8 @@ class Settings:
     review: bool = False
     """What is admitted waits for a person instead of going on trial."""
     prior_tokens: int = 4_000
-    """Cap on what a prior says in a prompt, in tokens; of ways that do equally well the cheapest wins, so most say less.
-    At 1,000 sixteen examples of 60 words did not fit, which everybody can paste into a prompt."""
+    """Cap on what a prior says in a prompt, in tokens; of ways that do equally well the cheapest wins, so most say
+    less. At 1,000 sixteen examples of 60 words did not fit, which everybody can paste into a prompt."""
     trial_inclusion: float = 0.5
     """Share of rollouts that are shown an experience on trial."""
     kept_exclusion: float = 0.1
@@ -116,9 +116,11 @@ class Settings:
     stop_when_flat: bool = False
     """Stop after the step from which twice the rollouts are unlikely to gain two points (`tfgrpo forecast`)."""
     concurrency: int = 16
-    """Calls in flight at once."""
+    """Calls in flight at once; fewer while the upstream says that it is busy."""
+    hedge: float | None = None
+    """Seconds after which a call without an answer is made once more beside it, and the first answer counts."""
     call_retries: int = 5
-    """Of one call, by the SDK."""
+    """Of one call."""
     call_timeout: float = 600.0
     """Seconds."""
     agent_timeout: float = 600.0
@@ -138,8 +140,12 @@ class Settings:
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast, or when to stop, are left out."""
-        speed = {"stop_hopeless", "stop_when_flat", "concurrency", "call_retries", "call_timeout", "agent_timeout"}
-        return {name: value for name, value in asdict(self).items() if name not in speed}
+        return {name: value for name, value in asdict(self).items() if name not in _SPEED}
+
+
+_SPEED = (
+    "stop_hopeless", "stop_when_flat", "concurrency", "hedge", "call_retries", "call_timeout", "agent_timeout",
+)  # fmt: skip
 
 
 _PAPER: Mapping[str, JSON] = {
@@ -185,6 +191,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),
     (("distiller_retries", "call_retries", "effect_window"), _whole(0), "a whole number of at least 0"),
     (("overlong",), lambda value: value is None or _is_overlong(value), "MAX:CACHE in tokens, CACHE from 1 to MAX"),
+    (("hedge",), lambda value: value is None or _above_zero()(value), "a number of seconds above 0, or None"),
     (("distilled_groups",), lambda value: value is None or _whole(0)(value), "a whole number, or None for all"),
     (("bias_entries",), _whole(1, BIAS_ENTRIES), f"a whole number from 1 to {BIAS_ENTRIES}"),
     (_SHARES, _share, "between 0 and 1"),

@@ -4,6 +4,7 @@
 `logit_bias`, temperature and seed, for statements about known effects. Neither is a language model.
 """
 
+import asyncio
 import json
 import math
 import random
@@ -158,6 +159,70 @@ class ScriptedModel:
         await send({"type": "http.response.body", "body": b""})
 
 
+@dataclass(slots=True)
+class Strained:
+    """A model behind a service under load: answers take time, some requests are refused as one too many, some stall.
+
+    By `app` an upstream like the model's own. What befalls a request is drawn in order of arrival, from `seed`.
+    """
+
+    model: ScriptedModel
+    seconds: float = 1.0
+    """Median of the time that an answer takes, which is log-normal."""
+    spread: float = 0.5
+    """Standard deviation of its logarithm."""
+    busy: float = 0.0
+    """Share of requests that are refused with 429."""
+    retry_after: float = 1.0
+    """Seconds that a refusal asks to wait."""
+    stalls: float = 0.0
+    """Share of requests whose answer takes `stalled` seconds more."""
+    stalled: float = 10.0
+    seed: int = 0
+    kind: Callable[[bytes], str] = lambda body: ""
+    """What `served` calls a request with this body."""
+    served: list[tuple[str, float]] = field(default_factory=list)
+    """Kind of each request that was answered, and the seconds that it took, in order of arrival."""
+    refused: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
+    _draw: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)
+
+    async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """The ASGI app; only POSTs are under load."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.model.app(scope, receive, send)
+            return
+        raw = b"".join([chunk async for chunk in _body(receive)])
+        if self._draw.random() < self.busy:
+            self.refused += 1
+            error = payload({}, Answer("too many requests", status=429))
+            await _respond(send, 429, json.dumps(error).encode(), headers=[(b"retry-after", str(self.retry_after))])
+            return
+        seconds = self.seconds * math.exp(self._draw.gauss(0.0, self.spread))
+        seconds += self.stalled if self._draw.random() < self.stalls else 0.0
+        self.served.append((self.kind(raw), seconds))
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await asyncio.sleep(seconds)
+            await self.model.app(scope, _again(raw), send)
+        finally:
+            self.in_flight -= 1
+
+
+def _again(raw: bytes) -> _Receive:
+    """Receives a body that was read before."""
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    return receive
+
+
 async def _body(receive: _Receive) -> AsyncIterator[bytes]:
     while True:
         event = await receive()
@@ -166,9 +231,16 @@ async def _body(receive: _Receive) -> AsyncIterator[bytes]:
             return
 
 
-async def _respond(send: _Send, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _respond(
+    send: _Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = b"application/json",
+    headers: Sequence[tuple[bytes, str]] = (),
+) -> None:
+    told = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    told += [(name, value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": told})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tfgrpo.model.pace import Pace
+from tfgrpo.model.pace import Pace, hedged
 
 
 async def settled() -> None:
@@ -95,3 +95,27 @@ async def test_a_place_is_not_lost_with_a_call_that_is_cancelled(let_in: bool) -
     assert pace.flying == 0
     async with asyncio.timeout(1):
         await pace.take(0)
+
+
+async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> None:
+    ended = list[str]()
+
+    async def call(name: str, seconds: float, error: Exception | None = None) -> str:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            ended.append(name)
+            raise
+        if error:
+            raise error
+        return name
+
+    assert await hedged(call("first", 0), lambda: call("again", 0), 1) == "first"
+    assert await hedged(call("slow", 60), lambda: call("again", 0), 0.01) == "again"
+    assert ended == ["slow"]
+    assert await hedged(call("slow", 0.02), lambda: call("again", 0, ValueError("again")), 0.01) == "slow"
+    assert await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0.04), 0.01) == "again"
+    with pytest.raises(ValueError, match="no"):
+        await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0, ValueError("again")), 0.01)
+    with pytest.raises(ValueError, match="no"):
+        await hedged(call("first", 0, ValueError("no")), lambda: call("again", 0), 1)

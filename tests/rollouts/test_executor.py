@@ -183,10 +183,9 @@ async def test_a_group_is_in_order_of_sample_and_of_one_prior() -> None:
     def under(task: Task, sample: int) -> Under:
         return Under(replace(PRIOR, experiences=PRIOR.experiences[: sample % 3]), f"variant {sample % 2}")
 
-    async def landed(group: Group) -> Group:
-        return group
-
-    (group,) = await roll_groups(backwards, [TASK], PRIOR, step=2, size=6, under=under, landed=landed)
+    told: list[Group] = []
+    (group,) = await roll_groups(backwards, [TASK], PRIOR, step=2, size=6, under=under, landed=told.append)
+    assert told == [group]
     assert finished == [5, 4, 3, 2, 1, 0]
     assert [rollout.sample for rollout in group.rollouts] == list(range(6))
     assert [len(rollout.included) for rollout in group.rollouts] == [0, 1, 2, 0, 1, 2]

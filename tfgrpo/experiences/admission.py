@@ -137,15 +137,20 @@ def refusal(
         return objection
     if task := leaked_task(experience, tasks):
         return f"it gives away the answer of {task}"
-    if experience.kind == "strategy" and goes_round(experience.text):
-        return "it says the same again and again"
-    if experience.kind == "strategy" and echoes_prompt(experience.text, tasks):
-        return "it echoes the prompt"
-    if experience.kind == "strategy" and (task := restated_task(experience.text, tasks)):
-        return f"it restates a task ({task})"
+    if experience.kind == "strategy" and (objection := _no_advice(experience.text, tasks)):
+        return objection
     if same := repeated(experience.text, existing, tasks, meanings):
         return f"it says what {same} says already"
     return None
+
+
+def _no_advice(text: str, tasks: Sequence[Task]) -> str | None:
+    if goes_round(text):
+        return "it says the same again and again"
+    if echoes_prompt(text, tasks):
+        return "it echoes the prompt"
+    task = restated_task(text, tasks)
+    return f"it restates a task ({task})" if task else None
 
 
 def text_refusal(text: str, tasks: Sequence[Task]) -> str | None:

@@ -1,7 +1,7 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
@@ -103,7 +103,7 @@ class Race:
             self._shares = shares(self._table(), self.racing)
 
     def _leave_out_refused(self) -> None:
-        """Whoever only ever failed, as a prompt longer than the model's context does, leaves at once, and it is said."""
+        """Whoever only ever failed, as what exceeds the model's context does, leaves at once, and it is said."""
         made = [one for group in self._groups for one in group.rollouts if one.variant in self.racing]
         for name in self.racing:
             own = [one for one in made if one.variant == name]

@@ -1,8 +1,9 @@
 """When the distiller rests: after so many groups of a step without a usable answer it is asked nothing more in it.
 
 Which groups are left out must not depend on which one lands first, or the same run would learn something else when it
-is made again. So a group is left out if so many *before it in the order of the tasks* failed, and it waits for those
-only while their number could still reach that.
+is made again. So a group is left out if so many *before it in the order of the tasks* failed. If it looked at all of
+them, a handful of groups could be distilled at a time, one waiting for the other; so it looks at the first half of
+them: ten groups are asked about in vain at most, and the better the distiller, the more of them side by side.
 """
 
 import asyncio
@@ -52,9 +53,11 @@ class Rest:
 
     def _look(self) -> None:
         failed = pending = 0
-        for task in self._order:
+        for place, task in enumerate(self._order):
+            if place % 2:  # of those before it, the first half has become one more
+                seen = self._order[place // 2]
+                failed += self._failed.get(seen, False)
+                pending += seen not in self._failed
             turn = self._turns[task]
             if not turn.done() and (failed >= RESTS_AFTER or failed + pending < RESTS_AFTER):
                 turn.set_result(failed < RESTS_AFTER)
-            failed += self._failed.get(task, False)
-            pending += task not in self._failed

@@ -4,8 +4,9 @@ The prior changes only at the end of a step. Within a step nothing waits for a w
 as its last rollout lands. Every derivation goes in task order, never in order of completion.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import BudgetEnded, ModelError, NoRewardError
@@ -16,7 +17,7 @@ from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
 from ..rollouts.advantage import group_kind, shaped, visited
 from ..rollouts.executor import Executor
-from ..rollouts.group import Under, made_under, roll_groups
+from ..rollouts.group import Under, made_under, roll_groups, unless_ended
 from ..rollouts.rewards.reward import score
 from ..text import counted
 from .biases import TokenRun
@@ -89,20 +90,52 @@ class Steps:
         return summary
 
     async def _rounds(self, tasks: Sequence[Task], prior: Prior, step: int) -> list[tuple[Group, Proposals]]:
-        """The groups of a step and what they propose, in task order; a race is looked at after each round of them."""
+        """The groups of a step and what they propose, in task order; a race is looked at after each round of them.
+
+        Distilling goes on beside the rollouts of the next round. What ends the step early lets it land, as it is paid.
+        """
+        beside: dict[str, asyncio.Task[Proposals | BudgetEnded]] = {}
+        try:
+            async with asyncio.TaskGroup() as distilling:
+
+                def landed(group: Group) -> None:
+                    beside[group.task.id] = distilling.create_task(self._distilled(group))
+
+                groups = await unless_ended(self._rolled(tasks, prior, step, landed))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        if isinstance(groups, BudgetEnded):
+            raise groups
+        found: list[tuple[Group, Proposals]] = []
+        for group in groups:
+            proposals = beside[group.task.id].result()
+            if isinstance(proposals, BudgetEnded):
+                raise proposals
+            found.append((group, proposals))
+        return found
+
+    async def _rolled(
+        self, tasks: Sequence[Task], prior: Prior, step: int, landed: Callable[[Group], None]
+    ) -> list[Group]:
+        """The groups of a step, in task order, round by round; `landed` is told of each."""
         count = self._settings.race_rounds if self._race.is_open else 1
-        found: dict[str, tuple[Group, Proposals]] = {}
+        groups: dict[str, Group] = {}
         for ids in rounds([task.id for task in tasks], count, seed=self._settings.seed, step=step):
             now = [task for task in tasks if task.id in ids]
-            made = await self._made(now, self._race.deal(now, step), prior, step)
-            self._race.look([group for group, _ in made])
-            found |= {group.task.id: (group, proposals) for group, proposals in made}
-        return [found[task.id] for task in tasks]
+            made = await self._made(now, self._race.deal(now, step), prior, step, landed)
+            self._race.look(made)
+            groups |= {group.task.id: group for group in made}
+        return [groups[task.id] for task in tasks]
 
     async def _made(
-        self, tasks: Sequence[Task], deal: Mapping[str, Sequence[str]], prior: Prior, step: int
-    ) -> list[tuple[Group, Proposals]]:
-        """The groups of a round, each rollout under the arm that it is dealt, and what they propose."""
+        self,
+        tasks: Sequence[Task],
+        deal: Mapping[str, Sequence[str]],
+        prior: Prior,
+        step: int,
+        landed: Callable[[Group], None],
+    ) -> list[Group]:
+        """The groups of a round, each rollout under the arm that it is dealt; `landed` is told of each."""
 
         def under(task: Task, sample: int) -> Under:
             shown = self._experiences.shown(prior.experiences, task, step, sample)
@@ -111,17 +144,34 @@ class Steps:
         self._experiences.expect(step, tasks)
         size = self._settings.group_size
         return await roll_groups(
-            self._executor, tasks, prior, step=step, size=size, under=under, landed=self._distilled
+            self._executor,
+            tasks,
+            prior,
+            step=step,
+            size=size,
+            under=under,
+            landed=landed,
+            together=self._together(),
         )
 
-    async def _distilled(self, group: Group) -> tuple[Group, Proposals]:
-        """A group, written down, and what it proposes; nothing else is waited for."""
+    def _together(self) -> int | None:
+        """Tasks whose rollouts under one variant follow each other: all where prompts are read by the one machine that
+        keeps the last few of them, else what is in flight twice over, so that distilling begins early."""
+        if self._context.backend.kind == "llamacpp":
+            return None
+        return max(1, 2 * self._settings.concurrency // self._settings.group_size)
+
+    async def _distilled(self, group: Group) -> Proposals | BudgetEnded:
+        """What a group proposes, which is written down first; nothing else is waited for, nor ended by a budget."""
         self._context.store.add_group(self._context.run.id, group)
         if not self._experiences.distils(group.task, group.step):
-            return group, Proposals()
-        proposals = await self._experiences.propose(group)
+            return Proposals()
+        try:
+            proposals = await self._experiences.propose(group)
+        except BudgetEnded as ended:
+            return ended
         self._context.observer.distilled(group)
-        return group, proposals
+        return proposals
 
     async def _learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> None:
         """What the step teaches, in experiences and tokens."""

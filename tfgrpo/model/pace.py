@@ -9,9 +9,12 @@ wait before it is tried again gives its place to others meanwhile.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import count
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _BUSY_SHARE = 0.25
 """Of the latest answers, as many as can be in flight: from here on the upstream is taken to be busy."""
@@ -95,11 +98,31 @@ class Pace:
                 turn.set_result(None)
 
 
+async def hedged(first: Coroutine[Any, Any, T], again: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
+    """The first result of two of the same: `again` is begun where `first` takes longer than so many seconds.
+
+    One that fails is no result as long as the other may have one; where both fail, the first one's error is raised.
+    """
+    tasks = [asyncio.create_task(first)]
+    try:
+        done, left = await asyncio.wait(tasks, timeout=seconds)
+        if left:
+            tasks.append(asyncio.create_task(again()))
+            left = {*tasks}
+        while left and all(one.exception() for one in done):
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        return next((one for one in done if not one.exception()), tasks[0]).result()
+    finally:
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Place:
     """One call's place."""
 
     def __init__(self, pace: Pace, rank: int) -> None:
-        self._pace, self._rank, self.held = pace, rank, True
+        self._pace, self.rank, self.held = pace, rank, True
 
     async def pause(self, seconds: float, *, busy: bool) -> None:
         """Wait before the call is tried again, while others have its place; `busy`: it was one too many."""
@@ -108,5 +131,5 @@ class Place:
         self.held = False
         self._pace.give_back()
         await asyncio.sleep(seconds)
-        await self._pace.take(self._rank)
+        await self._pace.take(self.rank)
         self.held = True

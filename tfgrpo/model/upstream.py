@@ -1,7 +1,7 @@
 """The upstream: one model call, bounded, paid for, and journalled before anything is derived from it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -16,7 +16,7 @@ from .connection import Connection
 from .journal import Journal, JournalledCalls, dropped_for, with_dropped
 from .library import http
 from .naming import TokenNames
-from .pace import Pace
+from .pace import Pace, Place, hedged
 from .replies import parse_reply, parse_vectors
 from .tokenizer import Tokenizer
 
@@ -71,7 +71,7 @@ class Upstream:
         self._connection = Connection(base_url, api_key, settings, http_client=http_client, options=options)
         self._calls = JournalledCalls(journal)
         self._budget = budget
-        self.pace = Pace(settings.concurrency)
+        self._hedge, self.pace = settings.hedge, Pace(settings.concurrency)
         """How many calls are in flight."""
         self.name = self._connection.name
         """Host and port, for people."""
@@ -134,7 +134,7 @@ class Upstream:
         async with self.pace.place(key.stage == "rollout") as place:
             if self._budget:
                 self._budget.admit()
-            response, lacking = await self._connection.complete(route.path, body, place.pause)
+            response, lacking = await self._asked(route.path, body, place)
             self.pace.answered()
             reply = self._parsed(route, response)
             if self._budget:
@@ -143,6 +143,20 @@ class Upstream:
             await self._calls.commit(key, request, committed, reply.usage)  # until then it is in flight
         self.usage += reply.usage
         return response, reply
+
+    async def _asked(self, path: str, body: JSON, place: Place) -> tuple[str, Mapping[str, str]]:
+        """What the Connection's `complete` gives; asked once more in a place of its own where that takes long."""
+        first = self._connection.complete(path, body, place.pause)
+        if self._hedge is None:
+            return await first
+
+        async def again() -> tuple[str, Mapping[str, str]]:
+            async with self.pace.place(place.rank) as other:
+                if self._budget:
+                    self._budget.admit()
+                return await self._connection.complete(path, body, other.pause)
+
+        return await hedged(first, again, self._hedge)
 
     async def _replay(self, route: _Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
         known = await self._calls.committed(key, request)

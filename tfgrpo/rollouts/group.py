@@ -1,7 +1,7 @@
 """The rollouts of tasks side by side, as groups: who makes them, and how they are brought together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -32,7 +32,7 @@ async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             for one in work:
                 made.append(one)
-                tasks.append(group.create_task(_unless_ended(one)))
+                tasks.append(group.create_task(unless_ended(one)))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
@@ -45,7 +45,8 @@ async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [result for result in results if not isinstance(result, BudgetEnded)]
 
 
-async def _unless_ended(one: Coroutine[Any, Any, T]) -> T | BudgetEnded:
+async def unless_ended(one: Coroutine[Any, Any, T]) -> T | BudgetEnded:
+    """What comes of it; that a budget has ended is no error here, which would cancel what runs beside it."""
     try:
         return await one
     except BudgetEnded as ended:
@@ -83,28 +84,33 @@ async def roll_groups(
     step: int,
     size: int,
     under: Callable[[Task, int], Under],
-    landed: Callable[[Group], Awaitable[T]],
-) -> list[T]:
-    """All rollouts of these tasks in one step; what `landed` makes of each group, in task order.
+    landed: Callable[[Group], object],
+    together: int | None = None,
+) -> list[Group]:
+    """All rollouts of these tasks in one step, as groups, in task order; `landed` is told of each as it is complete.
 
     `under` says what the sample of a task is made under; they are remembered as rollouts of `prior`, the step's. Those
-    under one variant are asked for one after the other, so that caches of its prompt hit. A group lands, its rollouts
+    under one variant are asked for one after the other, so that caches of its prompt hit, for so many tasks `together`
+    (None: for all), so that the groups of the first ones can land before the others begin. A group lands, its rollouts
     in order of sample, as soon as its last one has; nothing waits for the others. Its size is fixed before the first
     of them: stopping on outcomes would bias the group's mean.
     """
     made: dict[str, dict[int, Rollout]] = {task.id: {} for task in tasks}
-    found: dict[str, T] = {}
+    found: dict[str, Group] = {}
 
     async def rollout(task: Task, sample: int, given: Under) -> None:
         reply = await executor(task, given.prior, step, sample)
         mine = made[task.id]
         mine[sample] = replace(reply, prior=prior.id, variant=given.variant)
         if len(mine) == size:
-            found[task.id] = await landed(Group(task, step, tuple(mine[place] for place in range(size))))
+            found[task.id] = Group(task, step, tuple(mine[place] for place in range(size)))
+            landed(found[task.id])
 
     wanted = [(task, sample, under(task, sample)) for task in tasks for sample in range(size)]
     ranks = {name: rank for rank, name in enumerate(dict.fromkeys(given.variant for *_, given in wanted))}
-    await concurrently(rollout(*one) for one in sorted(wanted, key=lambda one: ranks[one[2].variant]))
+    parts = {task.id: place // (together or len(tasks)) for place, task in enumerate(tasks)}
+    in_order = sorted(wanted, key=lambda one: (parts[one[0].id], ranks[one[2].variant]))
+    await concurrently(rollout(*one) for one in in_order)
     return [found[task.id] for task in tasks]
 
 
