@@ -102,9 +102,9 @@ class ScriptedModel:
         return parse_reply(json.dumps(payload(body, self.answer(body))))
 
     async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/embeddings, /v1/models, /tokenize, /detokenize, /health.
+        """The ASGI app: /v1/chat/completions (JSON and SSE), /v1/embeddings, /v1/models, /tokenize, /detokenize.
 
-        An echo elsewhere.
+        /health as well, and an echo elsewhere.
         """
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
