@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from tests.live import BODY, PRIOR, TEXT, go_live, sdk_json
-from tfgrpo.serve.source import PriorSource
 from tfgrpo.serve.over_httpx2 import AsyncPriorTransport, PriorTransport
+from tfgrpo.serve.source import PriorSource
 from tfgrpo.surfaces.http import PRIOR_HEADER
 
 URL = "http://upstream/v1/chat/completions"

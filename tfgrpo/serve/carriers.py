@@ -48,9 +48,9 @@ def transport(
     """A transport of httpx or httpx2, blocking or async, that adds the live prior to what passes through to `inner`."""
     access = open_access(store, namespace, strict=strict, record=record)
     for library, kinds in _libraries():
-        for base, kind in ((library.BaseTransport, kinds[0]), (library.AsyncBaseTransport, kinds[1])):
-            if isinstance(inner, base):
-                return kind(inner, access)
+        bases = ((library.BaseTransport, kinds[0]), (library.AsyncBaseTransport, kinds[1]))
+        if fitting := tuple(kind for base, kind in bases if isinstance(inner, base)):
+            return (type("EitherPriorTransport", fitting, {}) if len(fitting) > 1 else fitting[0])(inner, access)
     raise InputError(
         f"tfgrpo.transport takes a transport of httpx or httpx2, and this is a {type(inner).__name__}; give it one such"
         " as httpx.HTTPTransport()"

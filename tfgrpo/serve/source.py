@@ -134,12 +134,13 @@ class PriorSource:
             self._in_force = self.place.look(self._in_force)
         except StoreError as error:
             if self.place.keeps and self._in_force.live:
-                self._report(f"{error}; prior {self._in_force.live.prior.id}, which was read before, stays in force")
+                kept = f"prior {self._in_force.live.prior.id}, which was read before, stays in force"
+                self._report(f"{error}; {kept}", logging.WARNING)
             else:
                 self._in_force = InForce(reason="store")
-                self._report(f"{error}; until then calls go out without a prior")
+                self._report(f"{error}; until then calls go out without a prior", logging.WARNING)
         else:
-            self._report(self._told())
+            self._report(self._told(), logging.INFO if self._in_force.live else logging.WARNING)
 
     def _told(self) -> str:
         if live := self._in_force.live:
@@ -149,10 +150,10 @@ class PriorSource:
             " `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is"
         )
 
-    def _report(self, told: str) -> None:
+    def _report(self, told: str, level: int) -> None:
         if told != self._reported:
             self._reported = told
-            _logger.log(logging.INFO if self._in_force.live else logging.WARNING, told)
+            _logger.log(level, told)
 
 
 def _follow(known: "weakref.ref[PriorSource]", ended: Event, seconds: float) -> None:

@@ -1,0 +1,190 @@
+"""What a call came to: `info` of every kind of response, feedback, and what is kept."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.clients.every_api import TEXT as ANSWER
+from tests.clients.every_api import EveryApi
+from tests.live import PRIOR, go_live
+from tfgrpo import AsyncOpenAI, Info, OpenAI, TfgrpoError, disabled, info
+from tfgrpo.serve import told
+from tfgrpo.store import Feedback, Store
+from tfgrpo.surfaces.http import PRIOR_HEADER
+from tfgrpo.testing import serving
+
+ASKED: Any = [{"role": "user", "content": "Which queue?"}]
+CALL: Any = {"model": "fake", "messages": ASKED}
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[EveryApi, str]]:
+    upstream = EveryApi()
+    with serving(upstream.app) as url:
+        yield upstream, url
+
+
+@pytest.fixture
+def upstream(served: tuple[EveryApi, str]) -> EveryApi:
+    served[0].requests.clear()
+    served[0].request_id, served[0].refuses_prior = None, False
+    return served[0]
+
+
+@pytest.fixture
+def options(served: tuple[EveryApi, str], tmp_path: Path) -> dict[str, Any]:
+    return {"base_url": served[1], "api_key": "sk-caller", "store": go_live(tmp_path / "s.db"), "max_retries": 0}
+
+
+@pytest.mark.parametrize("request_id", [None, "req_of_the_upstream"])
+def test_a_parsed_response_tells_all_that_went_in(
+    request_id: str | None, upstream: EveryApi, options: dict[str, Any]
+) -> None:
+    upstream.request_id = request_id
+    with OpenAI(**options) as client:
+        found = client.chat.completions.create(**CALL)
+    known = info(found)
+    assert known == Info(known.inference, PRIOR.id, "live", "default", None, None, PRIOR)
+    assert (known.experiences, dict(known.biases)) == (PRIOR.experiences, dict(PRIOR.logit_bias))
+    assert info(str(known.inference)) == known
+    assert request_id is None or found._request_id == request_id
+
+
+def test_why_a_call_had_no_prior_is_told(upstream: EveryApi, options: dict[str, Any], tmp_path: Path) -> None:
+    with OpenAI(**options) as client:
+        create = client.chat.completions.create
+        with disabled():
+            reasons = [info(create(**CALL)).reason]
+        reasons.append(info(create(**CALL, extra_headers={PRIOR_HEADER: "none"})).reason)
+        reasons.append(info(create(**CALL, extra_headers={"x-tfgrpo-namespace": "nowhere"})).reason)
+        reasons.append(info(create(model="fake", messages={})).reason)  # type: ignore[arg-type]
+        reasons.append(info(client.embeddings.with_raw_response.create(model="m", input="a")).reason)
+    with OpenAI(**{**options, "store": tmp_path / "none.db"}) as client:
+        reasons.append(info(client.chat.completions.create(**CALL)).reason)
+    assert reasons == ["disabled", "disabled", "namespace", "shape", "route", "store"]
+    assert [info(one).reason for one in ("inf_of_nobody", 7, None)] == ["unknown"] * 3
+
+
+def test_a_prior_that_is_refused_is_left_out_and_told_unless_strict(
+    upstream: EveryApi, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.refuses_prior = True
+    with OpenAI(**options) as client:
+        for _ in range(5):
+            known = info(client.chat.completions.create(**CALL))
+            assert known.prior is None
+    assert known.reason == "suspended"
+    assert len(upstream.requests) == 3 * 2 + 2  # three in a row are enough
+    assert any("refused" in record.getMessage() for record in caplog.records)
+    with OpenAI(**options, strict=True) as client, pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(**CALL)
+
+
+async def test_a_prior_that_is_refused_is_left_out_of_an_async_call_too(
+    upstream: EveryApi, options: dict[str, Any]
+) -> None:
+    upstream.refuses_prior = True
+    async with AsyncOpenAI(**options) as client:
+        assert info(await client.chat.completions.create(**CALL)).reason == "refused"
+
+
+def test_what_fails_without_the_prior_too_fails_as_it_would_have(upstream: EveryApi, options: dict[str, Any]) -> None:
+    with OpenAI(**options) as client:
+        upstream.statuses[:] = [400, 400]
+        with pytest.raises(openai.BadRequestError, match="no"):
+            client.chat.completions.create(**CALL)
+
+
+def test_only_the_latest_calls_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(told, "KEPT", 10)
+    latest = told._Latest()
+    for number in range(100):
+        latest.keep(Info(str(number)), str(number), f"req {number}")
+    assert len(latest._known) == len(latest._order) == 10
+    assert latest.find("99") == Info("99")
+
+
+def test_feedback_is_written_with_what_the_call_had(upstream: EveryApi, options: dict[str, Any]) -> None:
+    with OpenAI(**options) as client:
+        found = client.chat.completions.create(**CALL)
+        raw = client.chat.completions.with_raw_response.create(**CALL)
+        client.tfgrpo.feedback(found, 1.0, comment="right; my key is AKIAIOSFODNN7EXAMPLE")
+        client.tfgrpo.feedback(raw, 0)
+        client.tfgrpo.feedback("inf_of_yesterday", 0.5)
+        assert client.tfgrpo.flush()
+        with Store(options["store"]) as store:
+            first, second, third = store.feedback("default")
+            assert store.inferences("default") == ()
+        assert (first.inference, first.prior, first.variant) == (info(found).inference, PRIOR.id, "live")
+        assert "AKIA" not in first.comment
+        assert (second.inference, second.reward) == (info(raw).inference, 0.0)
+        assert third == Feedback("inf_of_yesterday", "default", None, "none", 0.5)
+        client.tfgrpo.close()
+
+
+@pytest.mark.parametrize("reward", [1.5, -1, float("nan"), "good", None])
+def test_what_is_no_reward_is_refused(reward: Any, options: dict[str, Any]) -> None:
+    with OpenAI(**options) as client, pytest.raises(TfgrpoError, match="from 0 to 1"):
+        client.tfgrpo.feedback("inf_1", reward)
+
+
+def test_feedback_on_what_is_no_call_of_ours_is_refused(options: dict[str, Any]) -> None:
+    with OpenAI(**options) as client, pytest.raises(TfgrpoError, match="nothing is known of this response"):
+        client.tfgrpo.feedback(object(), 1)
+
+
+def test_calls_are_kept_as_they_were_written_and_answered_where_that_is_asked_for(
+    upstream: EveryApi, options: dict[str, Any]
+) -> None:
+    secret = {"role": "user", "content": "My key is AKIAIOSFODNN7EXAMPLE."}
+    with OpenAI(**options, record=True) as client:
+        client.chat.completions.create(model="fake", messages=[secret])  # type: ignore[list-item]
+        for _ in client.chat.completions.create(**CALL, stream=True):
+            pass
+        client.embeddings.create(model="m", input="a")
+        client.tfgrpo.close()
+    with Store(options["store"]) as store:
+        whole, streamed = store.inferences("default")
+    assert (whole.prior, whole.variant, whole.surface, whole.model, whole.status) == (
+        PRIOR.id, "live", "chat", "fake", 200
+    )  # fmt: skip
+    assert "AKIA" not in whole.request
+    assert list(json.loads(whole.request)) == ["model", "messages"]
+    assert json.loads(whole.response)["choices"][0]["message"]["content"] == ANSWER
+    assert streamed.response.count("data: ") > 2
+    assert streamed.response.endswith("[DONE]\n\n")
+
+
+async def test_async_streams_are_kept_too(upstream: EveryApi, options: dict[str, Any]) -> None:
+    async with AsyncOpenAI(**options, record=True) as client:
+        async for _ in await client.chat.completions.create(**CALL, stream=True):
+            pass
+        client.tfgrpo.close()
+    with Store(options["store"]) as store:
+        (call,) = store.inferences("default")
+    assert call.response.endswith("[DONE]\n\n")
+
+
+def test_a_store_that_cannot_be_written_costs_no_call(
+    upstream: EveryApi, options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options["store"] = tmp_path / "no" / "folder.db"
+    with OpenAI(**options, record=True) as client:
+        for _ in range(2):
+            client.chat.completions.create(**CALL)
+            assert client.tfgrpo.flush()
+        began = time.monotonic()
+        client.tfgrpo.close()
+    assert time.monotonic() < began + 1
+    assert len([one for one in caplog.records if "is dropped" in one.getMessage()]) == 1
+
+
+def test_what_is_no_store_keeps_no_calls(options: dict[str, Any]) -> None:
+    for store in ("prior.json", "https://tfgrpo.invalid"):
+        with pytest.raises(TfgrpoError, match="keeps no calls"):
+            OpenAI(**{**options, "store": store}, record=True)
