@@ -23,6 +23,7 @@ from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.observer import Silent
+from tfgrpo.probe.backend import SHORT
 from tfgrpo.records import JSON, Backend, ChatBody, Frame, Group, Prior, Rollout, Task, TokenBias
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
@@ -125,6 +126,22 @@ async def test_without_log_probabilities_log_odds_learn_and_are_marked_as_the_we
     assert "by log-odds, the weaker estimator" in "".join(learned.notes)
 
 
+def refusing_fractions(body: ChatBody) -> Answer:
+    """As the schema of OpenAI has it."""
+    biases = (body.get("logit_bias") or {}).values()
+    words = "Invalid type for 'logit_bias.1': expected an integer, but got a decimal number instead."
+    whole = all(isinstance(bias, int) for bias in biases)
+    return POLICY(body) if whole else Answer(words, status=400, param="logit_bias.1")
+
+
+async def test_where_biases_must_be_whole_whole_ones_are_sampled_under_chosen_and_gated(tmp_path: Path) -> None:
+    learned, _ = await run(refusing_fractions, tmp_path / "t.db", None)
+    assert learned.prior.biases
+    assert all(entry.bias == round(entry.bias) != 0 for entry in learned.prior.biases)
+    refused = [note for note in learned.notes if "whole numbers" in note]
+    assert len(refused) == 1, "in the probe, and never again"
+
+
 @pytest.mark.parametrize("script", [NAMELESS, SILENT], ids=["no ids", "no logprobs"])
 async def test_a_resumed_run_reads_its_journal_as_the_first_one_did(tmp_path: Path, script: SimulatedPolicy) -> None:
     whole, _ = await run(script, tmp_path / "whole.db", toy.tokenizer(WORDS))
@@ -166,7 +183,7 @@ async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp
         (entry,) = answer.logprobs or ({},)
         return (
             answer
-            if defect >= 10 or body["max_tokens"] == 1
+            if defect >= 10 or body["max_tokens"] == SHORT
             else replace(answer, logprobs=spoiled(dict(entry), defect))
         )
 

@@ -16,7 +16,7 @@ from ..rollouts.request import sampling, telling
 from ..token_prior.policy import is_special
 
 _PROMPT = "Name a colour."
-_RULE: Message = {"role": "system", "content": "Answer in English."}
+_RULE: Message = {"role": "system", "content": "Reply in English."}
 """To see whether the model's template knows a system role."""
 _LISTED = 5
 """Alternatives asked for at each token."""

@@ -6,6 +6,7 @@ is kept.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol, TypeAlias
 
 from ..model.tokenizer import Tokenizer
@@ -117,7 +118,7 @@ class TokenLearning:
     ) -> None:
         """To be made only where there is no `obstacle`."""
         self._frame, self._backend, self._settings = frame, backend, settings
-        self._inherited = inherited
+        self._inherited, self._whole = inherited, backend.fractional is False
         self._working = {entry.token: entry.bias for entry in inherited}
         self._sampled: list[tuple[Sequence[Group], dict[int, float], float]] = []
         """Of each step its groups, the biases in force, and the temperature."""
@@ -149,17 +150,21 @@ class TokenLearning:
         in_force = self._sent(self._working)
         self._sampled.append((groups, in_force, temperature))
         found = self._estimator.learn(groups, in_force, temperature)
-        self._working = strongest(found, self._settings.bias_entries)
+        self._working = strongest(found, self._settings.bias_entries, 0 if self._whole else BIAS_DECIMALS)
 
     def _sent(self, biases: Mapping[int, float]) -> dict[int, float]:
         """What a request carries: the caller's own biases win."""
         own = self._frame.request.get("logit_bias")
-        sent = merge_bias(own, {str(token): bias for token, bias in biases.items()})
+        sent = merge_bias(own, {str(token): bias for token, bias in biases.items()}, whole=self._whole)
         return {int(token): bias for token, bias in sent.items()}
 
     def result(self) -> tuple[TokenBias, ...]:
-        """What the evidence of all steps supports, whatever is chosen."""
-        return self._estimator.result()
+        """What the evidence of all steps supports, whatever is chosen, as the upstream takes it."""
+        found = self._estimator.result()
+        if not self._whole:
+            return found
+        rounded = (replace(entry, bias=round(entry.bias)) for entry in found)
+        return tuple(entry for entry in rounded if entry.bias)
 
     def choose(self, worth: Mapping[str, float], arms: Collection[str] = ()) -> tuple[tuple[TokenBias, ...], Choice]:
         """What is kept, and why: the result, or what was inherited; `worth` is what experiences were measured to do.
@@ -189,9 +194,9 @@ class TokenLearning:
         return {"estimator": self.estimator, "tail": round(self.tail, 4), "choice": chosen.as_json()}
 
 
-def strongest(biases: Mapping[int, float], count: int) -> dict[int, float]:
+def strongest(biases: Mapping[int, float], count: int, decimals: int = BIAS_DECIMALS) -> dict[int, float]:
     """The entries farthest from zero, rounded as they are sent."""
-    rounded = {token: round(bias, BIAS_DECIMALS) for token, bias in biases.items()}
+    rounded = {token: round(bias, decimals) for token, bias in biases.items()}
     ranked = sorted((token for token in rounded if rounded[token]), key=lambda token: (-abs(rounded[token]), token))
     return {token: rounded[token] for token in ranked[:count]}
 
