@@ -157,7 +157,7 @@ class Steps:
     def _together(self) -> int | None:
         """Tasks whose rollouts under one variant follow each other: all where prompts are read by the one machine that
         keeps the last few of them, else what is in flight twice over, so that distilling begins early."""
-        if self._context.backend.kind == "llamacpp":
+        if self._context.backend.kind == "llama.cpp":
             return None
         return max(1, 2 * self._settings.concurrency // self._settings.group_size)
 
