@@ -1,15 +1,16 @@
 """How often the gate promotes, on SIMULATED arms whose truth is known. No model is called.
 
-    python -m benchmarks.gate [--runs 1000] [--json FILE]
+    python -m benchmarks.gate [--runs 1000] [--only WORDS] [--json FILE]
 
-24 tasks, rewards of 0 or 1, at most 24 passes, a look after every pass; the gate is the real one. Pass rates are spread
-evenly over tasks, and are the same in every run but in the last row. `covered`: the 95% interval at the stop holds the
-true mean effect; `above 0`: it lies above zero. Limits, exit code 1 where one is missed: where the mean effect is zero
-the share promoted has a 95% upper bound of at most 5%, five trials in a row on one validation set included; of +10
-points at least 80% are promoted on the first trial; of -10 points none. In the last row the mean is zero over the
-tasks that could be drawn, not over the 24 that were: no null of the gate.
+24 tasks, rewards of 0 or 1, at most 24 passes, a look after every pass; the gate is the real one, under its default
+claim (tasks like these) unless a row says `these tasks`. Pass rates are spread evenly over tasks. `covered`: the 95%
+interval at the stop holds the true mean effect. Limits, exit code 1 where one is missed: in the null worlds the share
+promoted has a 95% upper bound of at most 5%; of +10 points at equal effects at least 80% are promoted on the first
+trial; of -10 points, and of a candidate that crashes, none. Rows without a limit tell what a claim costs or lets in.
 
-The second table holds what the gate says it can detect, before anything is spent, against simulation.
+The second table is of candidates that differ from what is live by their token prior alone, by rewards and by likelihood
+ratios. The third holds what the gate says it can detect, before anything is spent, against simulation; the fourth how
+often intervals over tasks cover.
 """
 
 import argparse
@@ -23,9 +24,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.gate.e_process import Gate, GateState
 from tfgrpo.gate.power import chance_of_promotion, smallest_effect
 from tfgrpo.gate.verdict import GateDecision, interval_over_tasks, judge
+from tfgrpo.trials import Claim, Statistic
 
 TASKS, PASSES, ALPHA = 24, 24, 0.05
 COLLAPSING, LOSS, GAIN = 4, 0.5, 0.1
@@ -39,16 +42,18 @@ class Arms:
     live: NDArray[np.float64]
     candidate: NDArray[np.float64]
     truth: float
+    repeats: bool = False
+    """Equal requests are answered alike: what was drawn in the first pass comes again in every other."""
 
 
 Draw: TypeAlias = Callable[[np.random.Generator], Arms]
 
 
-def shifted(effect: float, tasks: int = TASKS) -> Arms:
+def shifted(effect: float, tasks: int = TASKS, *, repeats: bool = False) -> Arms:
     """Pass rates evenly over [0, 1 - |effect|], and the same plus the effect on every task."""
     lower = (np.arange(tasks) + 0.5) / tasks * (1 - abs(effect))
     upper = lower + abs(effect)
-    return Arms(lower, upper, effect) if effect >= 0 else Arms(upper, lower, effect)
+    return Arms(lower, upper, effect, repeats) if effect >= 0 else Arms(upper, lower, effect, repeats)
 
 
 def collapse(rng: np.random.Generator | None = None) -> Arms:
@@ -62,13 +67,27 @@ def collapse(rng: np.random.Generator | None = None) -> Arms:
     return Arms(live, live + np.where(falls, -LOSS, GAIN), 0.0)
 
 
+def unlike(rng: np.random.Generator, effect: float = 0.0, spread: float = 0.2) -> Arms:
+    """Effects drawn for each task, of that mean and standard deviation over the tasks that could be drawn."""
+    middle = rng.uniform(0.35, 0.65, TASKS)
+    half = (effect + spread * rng.choice([-1.0, 1.0], TASKS)) / 2
+    return Arms(middle - half, middle + half, effect)
+
+
+def crashing(_: np.random.Generator) -> Arms:
+    """A candidate that is 20 points worse and crashes on everything that it would get wrong: failures are 0."""
+    return shifted(-0.2)
+
+
 def play(gate: Gate, arms: Arms, rng: np.random.Generator) -> tuple[GateDecision, GateState]:
     """One trial, pass after pass until it is decided."""
-    luck = rng.random((gate.passes, 2, gate.tasks))
+    luck = rng.random((1 if arms.repeats else gate.passes, 2, gate.tasks))
     outcomes = (luck < np.stack([arms.candidate, arms.live])).astype(np.float64)
     state = gate.start
-    for candidate, live in outcomes:
-        state = state.after(candidate, live)
+    for number in range(gate.passes):
+        candidate, live = outcomes[0 if arms.repeats else number]
+        said = [(str(one), str(other)) for one, other in zip(candidate, live, strict=True)] if arms.repeats else ()
+        state = state.after(candidate, live, answers=said)
         decision = judge(gate, state)
         if decision.verdict != "continue":
             break
@@ -80,17 +99,17 @@ class Row:
     """Counts over runs; what is said of intervals and passes is of the last trial of each run."""
 
     name: str
+    limit: str = ""
+    """`null`, `power` or `never`: what the share promoted is held against."""
     runs: int = 0
     promoted: int = 0
-    above: int = 0
-    promoted_above: int = 0
     covered: int = 0
     passes: int = 0
 
 
-def simulate(name: str, draw: Draw, gates: list[Gate], runs: int) -> Row:
+def simulate(name: str, draw: Draw, gates: list[Gate], runs: int, limit: str = "") -> Row:
     """Runs of these trials, one after the other until one promotes."""
-    row = Row(name)
+    row = Row(name, limit)
     for seed in range(runs):
         rng = np.random.default_rng([seed, 5])
         arms = draw(rng)
@@ -100,38 +119,56 @@ def simulate(name: str, draw: Draw, gates: list[Gate], runs: int) -> Row:
                 break
         found = interval_over_tasks(state)
         assert found is not None
-        promoted, above = decision.verdict == "promote", found.low > 0
         row.runs += 1
-        row.promoted += promoted
-        row.above += above
-        row.promoted_above += promoted and above
+        row.promoted += decision.verdict == "promote"
         row.covered += found.low <= arms.truth <= found.high
         row.passes += state.passes
     return row
 
 
-def trial(number: int, alpha: float = ALPHA) -> Gate:
+def trial(number: int, alpha: float = ALPHA, claim: Claim = "tasks-like-these", passes: int = PASSES) -> Gate:
     """The terms of that trial."""
-    return Gate(TASKS, PASSES, alpha, number)
+    return Gate(TASKS, passes, alpha, number, claim)
 
 
-def rows(runs: int) -> list[Row]:
+def rows(runs: int, only: str = "") -> list[Row]:
     """The first table."""
-    first, whole, strict = [trial(1)], [trial(1, 2 * ALPHA)], [trial(1, 0.02)]
+    first, whole, once = [trial(1)], [trial(1, 2 * ALPHA)], [trial(1, passes=1)]
+    just = [trial(1, claim="these-tasks")]
     five = [trial(number) for number in range(1, 6)]
+    five_just = [trial(number, claim="these-tasks") for number in range(1, 6)]
     nothing, better, worse = shifted(0.0), shifted(0.1), shifted(-0.1)
-    return [
-        simulate("no effect, level 0.05", lambda _: nothing, whole, runs),
-        simulate("no effect, first trial (0.025)", lambda _: nothing, first, runs),
-        simulate("no effect, five trials in a row", lambda _: nothing, five, runs),
-        simulate("+10 points, level 0.05", lambda _: better, whole, runs),
-        simulate("+10 points, first trial (0.025)", lambda _: better, first, runs),
-        simulate("+10 points, level 0.01", lambda _: better, strict, runs),
-        simulate("-10 points, first trial", lambda _: worse, first, runs),
-        simulate("few tasks collapse, mean 0, level 0.05", lambda _: collapse(), whole, runs),
-        simulate("few tasks collapse, mean 0, first trial", lambda _: collapse(), first, runs),
-        simulate("such tasks drawn anew, first trial", collapse, first, runs),
+    cached = shifted(0.0, repeats=True)
+
+    def slightly(rng: np.random.Generator) -> Arms:
+        return unlike(rng, 0.1)
+
+    wanted: list[tuple[str, Draw, list[Gate], str]] = [
+        ("no effect, level 0.05", lambda _: nothing, whole, "null"),
+        ("no effect, first trial (0.025)", lambda _: nothing, first, "null"),
+        ("no effect, five trials in a row", lambda _: nothing, five, "null"),
+        ("no effect, five trials in a row, these tasks", lambda _: nothing, five_just, "null"),
+        ("-20 points, crashes where it is wrong", crashing, first, "never"),
+        ("no effect, the reward raises on wrong texts", lambda _: nothing, first, "null"),
+        ("no effect, equal requests answered alike", lambda _: cached, first, "null"),
+        ("... these tasks", lambda _: cached, just, "null"),
+        ("no effect, temperature 0", lambda _: nothing, once, "null"),
+        ("few tasks collapse, mean 0, first trial", lambda _: collapse(), first, "null"),
+        ("few tasks collapse, mean 0, these tasks", lambda _: collapse(), just, "null"),
+        ("such tasks drawn anew", collapse, first, ""),
+        ("such tasks drawn anew, these tasks", collapse, just, ""),
+        ("population null, effects of sd 20", unlike, first, "null"),
+        ("population null, effects of sd 20, five trials", unlike, five, ""),
+        ("population null, effects of sd 20, these tasks", unlike, just, ""),
+        ("+10 points, level 0.05", lambda _: better, whole, "power"),
+        ("+10 points, first trial (0.025)", lambda _: better, first, "power"),
+        ("+10 points, first trial, these tasks", lambda _: better, just, "power"),
+        ("+10 points, effects of sd 20", slightly, first, ""),
+        ("+10 points, effects of sd 20, these tasks", slightly, just, ""),
+        ("+40 points, temperature 0", lambda _: shifted(0.4), once, ""),
+        ("-10 points, first trial", lambda _: worse, first, "never"),
     ]
+    return [simulate(name, draw, gates, runs, limit) for name, draw, gates, limit in wanted if only in name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +184,107 @@ class Detectable:
 
 
 def detectable(runs: int) -> list[Detectable]:
-    """The second table."""
+    """The third table."""
     found = []
-    for tasks, passes in ((5, 32), (12, 32), (24, 8), (24, 24), (48, 16), (100, 8), (300, 4)):
-        gate = Gate(tasks, passes, ALPHA)
+    for tasks, passes in ((24, 1), (5, 32), (12, 32), (24, 8), (24, 24), (48, 16), (100, 8), (300, 4)):
+        gate = Gate(tasks, passes, ALPHA, claim="these-tasks")
         effect = smallest_effect(tasks, passes, gate.level)
         assert effect is not None
         arms = shifted(effect, tasks)
         verdicts = [play(gate, arms, np.random.default_rng([seed, 6]))[0].verdict for seed in range(runs)]
         said = chance_of_promotion(tasks, passes, effect, gate.level)
         found.append(Detectable(tasks, passes, effect, said, runs, verdicts.count("promote")))
+    return found
+
+
+# Token priors: labels of which one is right, a policy over them for each task, and biases that are added
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Probabilities of L labels at T tasks under each prior, shapes (T, L), and which is right, shape (T,)."""
+
+    live: NDArray[np.float64]
+    candidate: NDArray[np.float64]
+    right: NDArray[np.int64]
+
+    @property
+    def effect(self) -> float:
+        """Mean gain over these tasks."""
+        each = np.arange(len(self.right))
+        return float((self.candidate - self.live)[each, self.right].mean())
+
+
+def biased(effect: float, rng: np.random.Generator, tasks: int = TASKS, labels: int = 3) -> Policies:
+    """Policies of which one is the other with biases, by which it gains just that much on these tasks."""
+    right = np.arange(tasks) % labels
+    logits = rng.normal(0, 1, (tasks, labels)) + 1.5 * np.eye(labels)[right]
+    logits[:, 0] += 2.0  # what is said too often
+
+    def with_biases(size: float) -> Policies:
+        live, candidate = (np.exp(logits + bias) for bias in (0.0, np.array([-size, 0.5, 0.0])))
+        shares = [one / one.sum(axis=1, keepdims=True) for one in (live, candidate)]
+        return Policies(shares[0], shares[1], right)
+
+    low, high = -2.0, 2.0  # the gain grows with the bias up to here
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if with_biases(middle).effect < effect else (low, middle)
+    return with_biases(high)
+
+
+def play_biased(gate: Gate, arms: Policies, rng: np.random.Generator) -> tuple[GateDecision, GateState]:
+    """One trial by the statistic of the gate's terms; m is 1/2 in the first pass, then the task's mean so far."""
+    state, each = gate.start, np.arange(gate.tasks)
+    total, count = np.ones(gate.tasks), np.full(gate.tasks, 2.0)
+    for _ in range(gate.passes):
+        drawn = [
+            (rng.random((gate.tasks, 1)) > shares.cumsum(axis=1)).sum(axis=1) for shares in (arms.candidate, arms.live)
+        ]
+        drawn = [np.minimum(one, arms.live.shape[1] - 1) for one in drawn]
+        rewards = [(one == arms.right).astype(np.float64) for one in drawn]
+        gains = np.zeros(gate.tasks)
+        for said, reward in zip(drawn, rewards, strict=True):
+            first, second = arms.candidate[each, said], arms.live[each, said]
+            gains += (reward - total / count) * (first - second) / (first + second)
+        state = state.after(rewards[0], rewards[1], gains=gains if gate.statistic == "likelihood" else None)
+        total, count = total + rewards[0] + rewards[1], count + 2
+        decision = judge(gate, state)
+        if decision.verdict != "continue":
+            break
+    return decision, state
+
+
+def by_statistic(runs: int, effects: tuple[float, ...] = (0.0, 0.05, 0.1)) -> list[tuple[float, Statistic, Row]]:
+    """The second table: this many runs for each effect and statistic, under the claim about these tasks."""
+    found: list[tuple[float, Statistic, Row]] = []
+    statistics: tuple[Statistic, ...] = ("rewards", "likelihood")
+    for effect in effects:
+        for statistic in statistics:
+            row = Row(f"{100 * effect:+.0f} points, by {statistic}", "null" if effect == 0 else "")
+            gate = Gate(TASKS, PASSES, ALPHA, 1, "these-tasks", statistic)
+            for seed in range(runs):
+                rng = np.random.default_rng([seed, 8])
+                decision, state = play_biased(gate, biased(effect, rng), rng)
+                row.runs += 1
+                row.promoted += decision.verdict == "promote"
+                row.passes += state.passes
+            found.append((effect, statistic, row))
+    return found
+
+
+def coverage(runs: int = 3_000) -> list[tuple[int, int, float, float]]:
+    """The fourth table: tasks, rollouts a task and arm, sd of effects over tasks, share of intervals that cover."""
+    found = []
+    for tasks in (5, 8, 12, 24, 48):
+        for repeats, spread in ((4, 0.0), (4, 0.2), (16, 0.2)):
+            rng = np.random.default_rng([tasks, repeats])
+            frozen = rng.random((runs, tasks))
+            learned = np.clip(frozen + 0.1 + spread * rng.standard_normal((runs, tasks)), 0, 1)
+            truth = float((learned - frozen).mean())
+            gains = (rng.binomial(repeats, learned) - rng.binomial(repeats, frozen)) / repeats
+            intervals = [paired_difference(row) for row in gains]
+            found.append((tasks, repeats, spread, float(np.mean([one.low <= truth <= one.high for one in intervals]))))
     return found
 
 
@@ -171,11 +299,11 @@ def missed(table: list[Row]) -> list[str]:
     """The limits that these figures miss."""
     found = []
     for row in table:
-        if row.name.startswith(("no effect", "few tasks collapse")) and wilson(row.promoted, row.runs)[1] > ALPHA:
+        if row.limit == "null" and wilson(row.promoted, row.runs)[1] > ALPHA:
             found.append(f"{row.name}: upper bound above 5%")
-        if row.name.startswith("+10 points, first") and row.promoted < 0.8 * row.runs:
+        if row.limit == "power" and row.promoted < 0.8 * row.runs:
             found.append(f"{row.name}: below 80%")
-        if row.name.startswith("-10") and row.promoted:
+        if row.limit == "never" and row.promoted:
             found.append(f"{row.name}: promoted")
     return found
 
@@ -186,29 +314,47 @@ def _figure(successes: int, trials: int) -> str:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description="The gate on simulated arms.")
     parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--only", default="", help="rows of the first table with these words in their name; no others")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(f"Simulated arms, {TASKS} tasks, at most {PASSES} passes, {options.runs} runs; 95% Wilson intervals")
-    print(f"{'':42} {'promoted':22} {'above 0':22} {'promoted and above 0':22} {'covered':22} {'passes':>6}")
-    table = rows(options.runs)
+    print(f"{'':48} {'promoted':22} {'covered':22} {'passes':>6}")
+    table = rows(options.runs, options.only)
     for row in table:
-        counts = (row.promoted, row.above, row.promoted_above, row.covered)
-        shares = " ".join(f"{_figure(count, row.runs):22}" for count in counts)
-        print(f"{row.name:42} {shares} {row.passes / row.runs:6.1f}")
-    print("\nSmallest effect that is detected with 80% power on the first trial, and how often it is promoted")
-    print(f"{'tasks':>5} {'passes':>6} {'effect':>7} {'said':>6}  simulated")
-    second = detectable(options.runs)
-    for one in second:
-        simulated = _figure(one.promoted, one.runs)
-        print(f"{one.tasks:5} {one.passes:6} {one.effect:7.1%} {one.said:6.1%} {simulated}")
+        shares = " ".join(f"{_figure(count, row.runs):22}" for count in (row.promoted, row.covered))
+        print(f"{row.name:48} {shares} {row.passes / row.runs:6.1f}")
+    found: dict[str, object] = {"gate": [asdict(row) for row in table]}
+    if not options.only:
+        found |= _others(options.runs)
     if options.json:
-        found = {"gate": [asdict(row) for row in table], "detectable": [asdict(one) for one in second]}
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     if failures := missed(table):
         raise SystemExit("\n".join(failures))
+
+
+def _others(runs: int) -> dict[str, object]:
+    print("\nCandidates that differ from what is live by their token prior alone; these tasks, first trial")
+    second = by_statistic(runs)
+    for *_, row in second:
+        print(f"{row.name:48} {_figure(row.promoted, row.runs):22} {row.passes / row.runs:6.1f} passes")
+    print("\nSmallest effect that is detected with 80% power on the first trial, and how often it is promoted")
+    print(f"{'tasks':>5} {'passes':>6} {'effect':>7} {'said':>6}  simulated")
+    third = detectable(runs)
+    for one in third:
+        simulated = _figure(one.promoted, one.runs)
+        print(f"{one.tasks:5} {one.passes:6} {one.effect:7.1%} {one.said:6.1%} {simulated}")
+    print("\nHow often 95% intervals over tasks cover, 3,000 runs a cell")
+    fourth = coverage()
+    for tasks, repeats, spread, share in fourth:
+        print(f"{tasks:5} tasks x {repeats:2} rollouts, effects of sd {spread:.1f} {share:6.1%}")
+    return {
+        "statistics": [asdict(row) for *_, row in second],
+        "detectable": [asdict(one) for one in third],
+        "coverage": fourth,
+    }
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ CREATE TABLE outcomes (
     lost_by_candidate INTEGER NOT NULL, -- those in which only the candidate had none
     at                TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     checksum          TEXT NOT NULL DEFAULT '00000000'
-);
+, details TEXT NOT NULL DEFAULT '{}');
 
 CREATE TABLE passes (
     validation INTEGER NOT NULL REFERENCES validations (id),
@@ -229,7 +229,7 @@ CREATE TABLE passes (
     rewards    TEXT NOT NULL, -- JSON object: task id to [candidate's reward, live prior's]; null where there is none
     log_e      REAL NOT NULL, -- natural logarithm of the e-value after the pass
     at         TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    checksum   TEXT NOT NULL DEFAULT '00000000',
+    checksum   TEXT NOT NULL DEFAULT '00000000', details TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (validation, number)
 );
 
@@ -365,7 +365,7 @@ CREATE TABLE validations (
     most_passes INTEGER NOT NULL,
     seed        INTEGER NOT NULL, -- of sampling and resampling
     at          TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    checksum    TEXT NOT NULL DEFAULT '00000000',
+    checksum    TEXT NOT NULL DEFAULT '00000000', claim TEXT NOT NULL DEFAULT 'these-tasks', statistic TEXT NOT NULL DEFAULT 'rewards',
     UNIQUE (namespace, task_set, attempt),
     UNIQUE (run, candidate)
 );
@@ -442,7 +442,8 @@ FROM runs;
 
 CREATE VIEW validation_list AS
 SELECT validations.namespace, validations.run, validations.task_set, validations.attempt, validations.candidate,
-       validations.live, validations.level, validations.tasks, validations.most_passes,
+       validations.live, validations.level, validations.claim, validations.statistic, validations.tasks,
+       validations.most_passes,
        (SELECT count(*) FROM passes WHERE passes.validation = validations.id) AS passes,
        (SELECT log_e FROM passes WHERE passes.validation = validations.id ORDER BY number DESC LIMIT 1) AS log_e,
        coalesce(outcomes.verdict, 'undecided') AS verdict, outcomes.e_value, outcomes.estimate, outcomes.low,

@@ -64,7 +64,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),
     "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted"),
-    "gate": ("__init__", "bets", "e_process", "power", "verdict", "trial", "promote"),
+    "gate": ("__init__", "bets", "e_process", "power", "labels", "likelihood", "passes", "verdict", "trial", "promote"),
     "learning": (
         "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result",
         "forecast", "steps",

@@ -76,9 +76,23 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
         "stop_hopeless",
         "stop_when_flat",
+        "gate_claim",
+        "allow_collapse",
+        "production_temperature",
         "concurrency",
         "hedge",
         "call_retries",
         "call_timeout",
         "agent_timeout",
     }
+
+
+def test_younger_settings_at_their_defaults_leave_the_ids_of_runs_as_they_were() -> None:
+    """And are part of a run's identity where they say something else."""
+    for name, value in (("gate_claim", "these-tasks"), ("allow_collapse", True), ("production_temperature", 0.0)):
+        assert name not in Settings().as_json()
+        assert Settings(**{name: value}).as_json()[name] == value
+    with pytest.raises(InputError, match="gate_claim is 'all'; it must be tasks-like-these or these-tasks"):
+        Settings(gate_claim="all")  # type: ignore[arg-type]  # a wrong value
+    with pytest.raises(InputError, match="production_temperature is -1; it must be a number of at least 0"):
+        Settings(production_temperature=-1)

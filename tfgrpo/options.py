@@ -22,6 +22,7 @@ from .rollouts.rewards.reward import Reward
 from .settings import Recipe, Settings
 from .tasks.read import TaskSource
 from .tasks.split import Sides
+from .trials import Claim
 
 AgentSource: TypeAlias = str | Callable[[Any, Task], JSON]
 """A function from a client and a task to an answer, its name as `module:function`, or a program as `prog {input}`."""
@@ -70,6 +71,9 @@ class SettingOptions(TypedDict, total=False):
     clip_rewards: bool
     gate_alpha: float
     gate_passes: int
+    gate_claim: Claim
+    allow_collapse: bool
+    production_temperature: float | None
     stop_hopeless: bool
     stop_when_flat: bool
     concurrency: int

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from .errors import InputError
 from .records import JSON
+from .trials import Claim
 
 FLAT = 1e-9
 """A group whose rewards spread less than this teaches nothing (`np.array([0.1] * 7).std() > 0` is true)."""
@@ -109,7 +110,13 @@ class Settings:
     gate_alpha: float = 0.05
     """Chance of ever promoting a prior that is no better, over all trials on one validation set."""
     gate_passes: int = 32
-    """Passes of the gate at most."""
+    """Passes of the gate at most; at a production temperature of 0 there is one."""
+    gate_claim: Claim = "tasks-like-these"
+    """What a promotion has to show: a gain over tasks like the validation tasks, or (`these-tasks`) over just them."""
+    allow_collapse: bool = False
+    """Let go live what is no better than the best constant answer, or never right on a label that was right before."""
+    production_temperature: float | None = None
+    """Temperature of the gate, of `eval` and of what is served; None: that of learning."""
 
     stop_hopeless: bool = True
     """Stop after the first step where no rollout earned anything, and say why that may be."""
@@ -140,7 +147,8 @@ class Settings:
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast, or when to stop, are left out."""
-        return {name: value for name, value in asdict(self).items() if name not in _SPEED}
+        told = {name: value for name, value in asdict(self).items() if name not in _SPEED}
+        return {name: value for name, value in told.items() if name not in _LATER or value != _LATER[name]}
 
 
 _SPEED = (
@@ -148,6 +156,12 @@ _SPEED = (
 )  # fmt: skip
 
 
+_LATER: Mapping[str, JSON] = {
+    "gate_claim": "tasks-like-these",
+    "allow_collapse": False,
+    "production_temperature": None,
+}
+"""Settings younger than the first stores, with their defaults: left out there, so that runs keep their ids."""
 _PAPER: Mapping[str, JSON] = {
     "group_size": 5,
     "steps": 3,
@@ -198,6 +212,12 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (("bias_cap",), _above_zero(BIAS_LIMIT), f"above 0 and at most {BIAS_LIMIT:g}"),
     (_AMOUNTS, _above_zero(), "a number above 0"),
     (("gate_alpha",), lambda value: isinstance(value, float) and 0 < value < 1, "above 0 and below 1"),
+    (("gate_claim",), lambda value: value in get_args(Claim), " or ".join(get_args(Claim))),
+    (
+        ("production_temperature",),
+        lambda value: value is None or value == 0 or _above_zero()(value),
+        "a number of at least 0, or None for that of learning",
+    ),
     (("bias_z",), lambda value: value == 0 or _above_zero()(value), "a number of at least 0"),
     (("recipe",), lambda value: value in get_args(Recipe), " or ".join(get_args(Recipe))),
 )

@@ -1,14 +1,19 @@
 """What is remembered of the gate: its trials, their passes and how they ended; and who opened which test tasks."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from .hashing import content_id
+from .records import JSON
 
 Role: TypeAlias = Literal["validation", "test"]
 """What tasks are held out from learning for."""
 Reached: TypeAlias = Literal["promoted", "rejected"]
+Claim: TypeAlias = Literal["tasks-like-these", "these-tasks"]
+"""What a promotion says: that the mean effect is above zero over tasks like the validation tasks, or over just them."""
+Statistic: TypeAlias = Literal["rewards", "likelihood"]
+"""What the gate bets on: the difference of two rewards, or the likelihood-ratio statistic (`gate.likelihood`)."""
 
 
 def task_set_id(tasks: Iterable[str]) -> str:
@@ -33,6 +38,12 @@ class Pass:
     """By task id: the candidate's and the live prior's; None where a rollout has no reward."""
     log_e: float
     """Natural logarithm of the e-value after the pass."""
+    gains: Mapping[str, float] = field(default_factory=dict)
+    """By task id what was bet on, where that is not the difference of the rewards."""
+    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By task id what both answered: short answers as they are compared, longer ones by their hash."""
+    failed: tuple[int, int] = (0, 0)
+    """Rollouts of the candidate and of the live prior that failed by themselves, and have a reward of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +58,16 @@ class TrialOutcome:
     estimate: float
     """Mean effect over the validation tasks."""
     low: float | None
-    """95% interval, tasks resampled; None where no pair was scored."""
+    """95% interval over tasks like these; None where no pair was scored."""
     high: float | None
     lost: int = 0
     """Pairs in which an arm had no reward."""
     lost_by_candidate: int = 0
     """Those in which only the candidate had none."""
+    failed: tuple[int, int] = (0, 0)
+    """Rollouts of the candidate and of the live prior that failed by themselves: a reward of 0."""
+    labels: Mapping[str, JSON] = field(default_factory=dict)
+    """Where answers repeat: the best constant answer, recalls and confusions (`gate.labels`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,9 @@ class GateTrial:
     most_passes: int
     seed: int
     number: int = 1
-    """Counts the trials of (namespace, validation set) over their whole life, from 1."""
+    """Counts the trials of (namespace, validation set) over their whole life, from 1; sets are told by their inputs."""
+    claim: Claim = "these-tasks"
+    statistic: Statistic = "rewards"
     passes: tuple[Pass, ...] = ()
     outcome: TrialOutcome | None = None
     """None while it is undecided."""

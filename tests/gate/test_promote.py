@@ -101,7 +101,7 @@ async def test_what_is_better_goes_live_on_evidence_that_is_written_down(tmp_pat
         assert store.verify() == ()
     assert why == found.reason == learned.promotion.why
     for words in (
-        "the mean effect over these 9 tasks is above zero",
+        "the mean effect over these 9 tasks, and over tasks like them, is above zero",
         "e-value",
         "passes",
         "estimate +",
@@ -307,7 +307,7 @@ async def score_letters(path: Path, reward: Reward, settings: Settings = SMALL) 
     return await run(policy(), path, replace(PLAN, reward=reward, reward_name="tests:reward", settings=settings))
 
 
-async def test_a_task_that_the_reward_fails_on_is_lost_to_both_arms_and_counted(tmp_path: Path) -> None:
+async def test_a_task_that_the_reward_fails_on_is_a_zero_for_both_arms_and_told(tmp_path: Path) -> None:
     def picky(rollout: Rollout) -> float:
         if rollout.task == VALIDATION[0]:
             raise ValueError("cannot read it")
@@ -315,10 +315,11 @@ async def test_a_task_that_the_reward_fails_on_is_lost_to_both_arms_and_counted(
 
     learned = await score_letters(tmp_path / "t.db", picky)
     found, tried = outcome(tmp_path / "t.db"), trial(tmp_path / "t.db")
-    assert (found.lost, found.lost_by_candidate) == (found.passes, 0)
-    assert {one.rewards[VALIDATION[0].id] for one in tried.passes} == {(None, None)}
+    assert (found.lost, found.failed) == (0, (found.passes, found.passes))
+    assert {one.rewards[VALIDATION[0].id] for one in tried.passes} == {(0.0, 0.0)}
     assert learned.promotion is not None
-    assert f"{found.passes} pairs lost, 0 by the candidate alone" in learned.promotion.why
+    failed = f"{found.passes} of the candidate's, {found.passes} of the live prior's"
+    assert f"failed by themselves, a reward of 0: {failed}" in learned.promotion.why
 
 
 async def test_a_reward_that_fails_on_every_task_ends_the_run_and_says_why(tmp_path: Path) -> None:

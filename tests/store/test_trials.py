@@ -25,6 +25,10 @@ def wanted(number: int = 0, tasks: tuple[str, ...] = IDS[:5], namespace: str = "
     return GateTrial(namespace, tasks, RUNS[number].id, CANDIDATES[number].id, None, 0.05, 32, 7)
 
 
+def _tasks(ids: tuple[str, ...]) -> list[Task]:
+    return [task for task in TASKS if task.id in ids]
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "tfgrpo.db") as opened:
@@ -59,17 +63,40 @@ def test_passes_and_the_outcome_are_appended_once(store: Store) -> None:
 def test_trials_count_over_the_life_of_a_namespace_and_a_validation_set(store: Store) -> None:
     numbers = [store.begin_trial(wanted(number)).number for number in range(3)]
     assert numbers == [1, 2, 3]
-    assert store.next_trial("math", IDS[:5]) == 4
-    assert store.next_trial("other", IDS[:5]) == 1
+    assert store.next_trial("math", _tasks(IDS[:5])) == 4
+    assert store.next_trial("other", _tasks(IDS[:5])) == 1
 
 
 def test_a_set_that_shares_a_task_is_the_same_set_to_the_count(store: Store) -> None:
     """Else a task more in the file would give all of alpha anew."""
     store.begin_trial(wanted(0))
-    assert store.next_trial("math", IDS) == 2
-    assert store.next_trial("math", IDS[4:]) == 2
-    assert store.next_trial("math", IDS[5:]) == 1
-    assert [store.begin_trial(wanted(1, IDS)).number, store.next_trial("math", IDS[:5])] == [2, 3]
+    assert store.next_trial("math", _tasks(IDS)) == 2
+    assert store.next_trial("math", _tasks(IDS[4:])) == 2
+    assert store.next_trial("math", _tasks(IDS[5:])) == 1
+    assert [store.begin_trial(wanted(1, IDS)).number, store.next_trial("math", _tasks(IDS[:5]))] == [2, 3]
+
+
+def test_a_set_that_asks_the_same_in_other_words_of_the_answer_is_the_same_set_to_the_count(store: Store) -> None:
+    """A new column, or another spelling of an answer, makes other tasks, and must not give alpha anew."""
+    store.begin_trial(wanted(0))
+    asked_again = [replace(task, answer=["x"], metadata={"level": 1}) for task in TASKS]
+    store.add_tasks(asked_again)
+    assert not {task.id for task in asked_again} & set(IDS)
+    assert store.next_trial("math", asked_again) == 2
+    assert store.begin_trial(wanted(1, tuple(sorted(task.id for task in asked_again)))).number == 2
+    assert store.next_trial("math", [Task("something else", "x")]) == 1
+
+
+def test_what_a_pass_and_a_verdict_have_to_remember_comes_back(store: Store) -> None:
+    terms = replace(wanted(), claim="tasks-like-these", statistic="likelihood")
+    begun = store.begin_trial(terms)
+    assert (begun.claim, begun.statistic) == ("tasks-like-these", "likelihood")
+    made = replace(FIRST, gains={IDS[0]: -0.25}, answers={IDS[0]: ("yes", "text_1")}, failed=(2, 1))
+    store.add_pass(begun, made)
+    ended = replace(OUTCOME, failed=(2, 1), labels={"recalls": {"x": [0.5, 0.25]}})
+    store.end_trial(begun, ended)
+    (found,) = store.trials("math")
+    assert (found.passes, found.outcome) == ((made,), ended)
 
 
 def test_the_gate_of_a_run_that_has_none_cannot_go_on(store: Store) -> None:

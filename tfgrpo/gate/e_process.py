@@ -21,26 +21,43 @@ so under the null the e-value is a supermartingale, and by Ville's inequality th
 is said of other tasks: for that the interval, with tasks resampled, stands beside it. That interval is of the data at
 the stop, and knows nothing of the looks before.
 
+**Two claims.** That is about these tasks (`these-tasks`). Users mean tasks like these, and where effects differ by task
+with a standard deviation of 20 points the bet alone promotes 10 to 23% of candidates that are no better on average over
+the tasks that might have been drawn. So by default (`tasks-like-these`) the interval over tasks, Student's t at the
+trial's level, must lie above zero as well. (Where one task in six collapses and the others gain, it still lets 9% of
+such candidates in that are no better over all tasks that might be drawn: 24 tasks often hold none that collapses.)
+
 **Trials.** Trial k on one validation set gets the level alpha / 2^k, so all trials of its life together promote a
 candidate that is no better with a chance of at most alpha, even where candidates are chosen after the verdicts on
 earlier ones. Samples must be fresh in every pass of every trial.
 
-**Lost pairs.** A task of which either arm has no reward in a pass is lost to both in that pass; its factor is 1, as if
-they had been equal. The null is then about the effects weighted by how often each task was scored.
+**An upstream that repeats itself** (temperature 0, a cache in between) gives no fresh samples: its passes are the first
+one over again, and what looks like evidence is one draw counted often. At temperature 0 there is one pass. Elsewhere
+nothing is promoted before a second pass has shown that some answer came out otherwise; where none did, only the first
+pass counts, as a single look, and the null is that tasks like these gain nothing. One look is tested by flipping signs
+(`bets.chance_of_one_look`): the level, not the e-value, is what it is held against.
+
+**Failures.** What an arm fails at by itself is a reward of 0. A task of which either arm has no reward in a pass (the
+upstream's outage) is lost to both in that pass; its factor is 1, as if they had been equal. The null is then about the
+effects weighted by how often each task was scored.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import exp
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RewardError
-from ..trials import level_of
-from .bets import next_bet
+from ..trials import Claim, Statistic, level_of
+from .bets import LIKELIHOOD, REWARDS, Guess, next_bet
 
 _LARGEST_LOG = 700.0
 """Of a number that a float holds."""
+Answers: TypeAlias = tuple[str, str]
+"""What the candidate and the live prior answered to a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,10 @@ class Gate:
     """Chance of ever promoting what is no better, over all trials on this validation set."""
     trial: int = 1
     """Number of this trial in the life of (namespace, validation set), from 1."""
+    claim: Claim = "tasks-like-these"
+    """What a promotion says."""
+    statistic: Statistic = "rewards"
+    """What is bet on: differences of rewards, or of likelihoods weighted by rewards (`likelihood`)."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a value out of range."""
@@ -69,9 +90,15 @@ class Gate:
         return level_of(self.alpha, self.trial)
 
     @property
+    def confidence(self) -> float:
+        """Of the interval over tasks whose lower end has to be above zero: it may err by the level there."""
+        return 1 - 2 * self.level
+
+    @property
     def start(self) -> "GateState":
         """The state before the first pass."""
-        return GateState((0.0,) * self.tasks, (0,) * self.tasks)
+        guess = REWARDS if self.statistic == "rewards" else LIKELIHOOD
+        return GateState((0.0,) * self.tasks, (0,) * self.tasks, guess=guess)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +117,19 @@ class GateState:
     lost: int = 0
     """Pairs in which an arm had no reward."""
     lost_by_candidate: int = 0
-    """Those in which only the candidate had none: a prior that makes calls fail is not better for it."""
+    """Those in which only the candidate had none."""
+    failed: tuple[int, int] = (0, 0)
+    """Rollouts of the candidate and of the live prior that failed by themselves, and have a reward of 0."""
+    guess: Guess = REWARDS
+    """What the bets begin with."""
+    first: tuple[float, ...] = ()
+    """The differences of the first pass, length T, 0 where a pair was lost."""
+    answered: tuple[Answers | None, ...] = ()
+    """The answers of the first pass, length T; None where a pair was lost."""
+    again: int = 0
+    """Answers of later passes that can be held against those of the first."""
+    fresh: int = 0
+    """Those that differ from them."""
 
     @property
     def e_value(self) -> float:
@@ -100,7 +139,12 @@ class GateState:
     @property
     def bet(self) -> float:
         """lambda of the next pass."""
-        return next_bet(sum(self.pairs), sum(self.sums), self.squares)
+        return next_bet(sum(self.pairs), sum(self.sums), self.squares, self.guess)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether not one answer has come out other than in the first pass: nothing here is a fresh sample."""
+        return self.again > 0 and self.fresh == 0
 
     @property
     def differences(self) -> NDArray[np.float64]:
@@ -113,24 +157,41 @@ class GateState:
         """Mean effect over the scored tasks, in reward units; 0 while there are none."""
         return float(self.differences.mean()) if any(self.pairs) else 0.0
 
-    def after(self, candidate: NDArray[np.float64], live: NDArray[np.float64]) -> "GateState":
+    def after(
+        self,
+        candidate: NDArray[np.float64],
+        live: NDArray[np.float64],
+        *,
+        gains: NDArray[np.float64] | None = None,
+        answers: Sequence[Answers | None] = (),
+        failed: tuple[int, int] = (0, 0),
+    ) -> "GateState":
         """The state after one more pass with these rewards of both arms, shapes (T,) in order of task, NaN for none.
 
-        Raises RewardError for a reward outside [0, 1] and for a pass over other than T tasks: such bets mean nothing.
+        `gains` are what is bet on where that is not the difference of the rewards, NaN for none; `answers` what was
+        said, if that is known. Raises RewardError for a reward outside [0, 1] and for a pass over other than T tasks:
+        such bets mean nothing.
         """
         _check_rewards(candidate, len(self.pairs))
         _check_rewards(live, len(self.pairs))
-        differences = candidate - live
+        differences = candidate - live if gains is None else gains
         scored = np.isfinite(differences)
-        gains = np.where(scored, differences, 0.0)
-        return GateState(
-            sums=tuple((np.array(self.sums) + gains).tolist()),
+        won = np.where(scored, differences, 0.0)
+        held = [(now, then) for now, then in zip(answers, self.answered, strict=False) if now and then]
+        return replace(
+            self,
+            sums=tuple((np.array(self.sums) + won).tolist()),
             pairs=tuple((np.array(self.pairs) + scored).tolist()),
-            squares=self.squares + float(gains @ gains),
+            squares=self.squares + float(won @ won),
             passes=self.passes + 1,
-            log_e=self.log_e + float(np.log1p(self.bet * gains).sum()),
+            log_e=self.log_e + float(np.log1p(self.bet * won).sum()),
             lost=self.lost + int((~scored).sum()),
             lost_by_candidate=self.lost_by_candidate + int((np.isnan(candidate) & ~np.isnan(live)).sum()),
+            failed=(self.failed[0] + failed[0], self.failed[1] + failed[1]),
+            first=self.first or tuple(won.tolist()),
+            answered=self.answered or tuple(answers),
+            again=self.again + 2 * len(held),
+            fresh=self.fresh + sum(new != old for now, then in held for new, old in zip(now, then, strict=True)),
         )
 
 

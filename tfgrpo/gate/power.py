@@ -10,15 +10,23 @@ smaller effects are detected than is said here. `benchmarks/gate.py` holds the a
 """
 
 from bisect import bisect_left
+from functools import lru_cache
 from math import log, log1p, sqrt
 from statistics import NormalDist
 
-from .bets import next_bet
+import numpy as np
+
+from ..evaluation.difference import student_quantile
+from .bets import next_bet, sign_test
 
 POWER = 0.8
 """The chance of promotion that counts as being able to detect an effect."""
 LARGEST_PLAN = 1_000
 """Passes, or tasks, past which nobody is sent."""
+SPREAD = 0.2
+"""Standard deviation over tasks that effects are taken to have where they differ, in reward units."""
+_DRAWS = 1_000
+"""Simulated single looks; a chance is known to within 0.03."""
 
 
 def chance_of_promotion(tasks: int, passes: int, effect: float, level: float) -> float:
@@ -26,8 +34,11 @@ def chance_of_promotion(tasks: int, passes: int, effect: float, level: float) ->
 
     The logarithm of the e-value is taken for normal, with the mean and variance that it has when every bet is the one
     that the expected outcomes lead to. What noise in the bets costs and what looking after each pass gains are left
-    out, and nearly cancel: simulated chances were within 6 points, from 5 to 1,000 tasks.
+    out, and nearly cancel: simulated chances were within 6 points, from 5 to 1,000 tasks. A single look, which has no
+    earlier pass to bet by, is drawn.
     """
+    if passes == 1:
+        return _chance_of_one_look(tasks, round(effect, 3), level)
     square = (1 + effect + effect**2) / 3
     win, loss = (square + effect) / 2, (square - effect) / 2
     mean = variance = 0.0
@@ -39,6 +50,26 @@ def chance_of_promotion(tasks: int, passes: int, effect: float, level: float) ->
         variance += tasks * (win * gain**2 + loss * cost**2 - growth**2)
     surplus = mean + log(level)
     return NormalDist().cdf(surplus / sqrt(variance)) if variance > 0 else float(surplus >= 0)
+
+
+@lru_cache(maxsize=4_096)
+def _chance_of_one_look(tasks: int, effect: float, level: float) -> float:
+    square = (1 + effect + effect**2) / 3
+    chances = [(square + effect) / 2, (square - effect) / 2, 1 - square]
+    drawn = np.random.default_rng(tasks).multinomial(tasks, chances, size=_DRAWS)
+    return float(np.mean([sign_test(int(wins), int(wins + losses)) <= level for wins, losses, _ in drawn]))
+
+
+def smallest_over_tasks(tasks: int, passes: int, level: float, power: float = POWER) -> float | None:
+    """The smallest mean effect whose interval over tasks lies above zero with that chance, where effects differ.
+
+    With a standard deviation of SPREAD over tasks; None for a single task, and where not even 100 points would do.
+    """
+    if tasks < 2:
+        return None
+    error = sqrt((SPREAD**2 + 0.4 / passes) / tasks)
+    wanted = (student_quantile(1 - level, tasks - 1) + NormalDist().inv_cdf(power)) * error
+    return wanted if wanted <= 1 else None
 
 
 def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER) -> float | None:

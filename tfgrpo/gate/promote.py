@@ -37,7 +37,8 @@ class Promotion:
         if made is None:
             return figures
         figures |= {"attempt": made.number, "level": made.level, "tasks": len(made.tasks), "passes": len(made.passes)}
-        names = ("verdict", "e_value", "estimate", "low", "high", "lost", "lost_by_candidate")
+        figures |= {"claim": made.claim, "statistic": made.statistic}
+        names = ("verdict", "e_value", "estimate", "low", "high", "lost", "lost_by_candidate", "failed", "labels")
         return figures | {name: getattr(made.outcome, name, None) for name in names}
 
 
@@ -65,10 +66,13 @@ async def promote(
     if _live_already(candidacy, store):
         return None
     _set_state(candidacy, store, "candidate", "learned; the gate is next" + origin)
-    begun = _begun(candidacy, store, budget)
+    snapshot = store.live(candidacy.run.namespace)
+    now = usable(snapshot.prior) if snapshot else Prior()
+    begun = _begun(candidacy, now, store, budget)
     if begun is None:
         return Promotion("candidate", "the budget allows no pass of the gate", undecided=True)
-    live = usable(store.prior(begun.live)) if begun.live else Prior()
+    same = begun.live == (snapshot.prior.id if snapshot else None)
+    live = now if same else usable(store.prior(begun.live)) if begun.live else Prior()
     going = TrialInProgress(candidacy, begun, live, store=store, make=make, observer=observer)
     decision = await going.decision(budget)
     if decision.verdict == "continue":
@@ -98,7 +102,7 @@ def _was_begun(candidacy: Candidacy, store: Store) -> bool:
     return any(one.candidate == candidacy.candidate.id for one in store.trials(run=candidacy.run.id))
 
 
-def _begun(candidacy: Candidacy, store: Store, budget: Budget | None) -> GateTrial | None:
+def _begun(candidacy: Candidacy, usable_live: Prior, store: Store, budget: Budget | None) -> GateTrial | None:
     """The run's trial of this candidate, begun now or before; None where the budget allows no pass of a new one."""
     run, candidate, allowed = candidacy.run, candidacy.candidate.id, budget.calls_left if budget else None
     if allowed is not None and allowed < 2 * len(candidacy.tasks) and not _was_begun(candidacy, store):
@@ -106,8 +110,9 @@ def _begun(candidacy: Candidacy, store: Store, budget: Budget | None) -> GateTri
     snapshot = store.live(run.namespace)
     live = snapshot.prior.id if snapshot else None
     tasks = tuple(sorted(task.id for task in candidacy.tasks))
-    terms = candidacy.alpha, candidacy.passes, candidacy.seed
-    return store.begin_trial(GateTrial(run.namespace, tasks, run.id, candidate, live, *terms))
+    terms = candidacy.alpha, candidacy.most_passes, candidacy.seed
+    wanted = GateTrial(run.namespace, tasks, run.id, candidate, live, *terms)
+    return store.begin_trial(replace(wanted, claim=candidacy.claim, statistic=candidacy.statistic(usable_live)))
 
 
 def _state(candidacy: Candidacy, store: Store, begun: GateTrial, outcome: TrialOutcome) -> tuple[PriorState, str]:

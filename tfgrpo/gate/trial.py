@@ -5,30 +5,34 @@ began, in the request frame of learning. Samples are fresh: seeds hash run, tria
 ends leaves the candidate undecided, not rejected: with a larger one the trial goes on.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import BudgetEnded, ModelError
+from ..evaluation.arms import best_constant
 from ..evaluation.difference import Difference
 from ..hashing import derive_seed
 from ..model.budget import Budget
 from ..observer import Observer
-from ..records import Frame, Prior, Rollout, Run, Task
-from ..rollouts.executor import Executor
+from ..records import Backend, Frame, Prior, Rollout, Run, Task
+from ..rollouts.executor import Executor, with_failure
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..store import Store
 from ..text import counted
-from ..trials import GateTrial, Pass, TrialOutcome
+from ..trials import Claim, GateTrial, Statistic, TrialOutcome
 from .e_process import Gate
+from .labels import Labels, Objection, label_table
+from .likelihood import differ_by_tokens_alone
+from .passes import Arms, Likelihoods, after, compares_rewards, gains_by_likelihood, pass_of
 from .verdict import GateDecision, enough, interval_over_tasks, judge
 
-MakeExecutor: TypeAlias = Callable[[str, int], Executor]
-"""From the stage (for keys of calls) and a seed to what makes rollouts."""
+MakeExecutor: TypeAlias = Callable[[str, int, int], Executor]
+"""From the stage (for keys of calls), a seed and the alternatives a token that are asked for to what makes rollouts."""
+_TOP_LOGPROBS = 20
+"""Alternatives a token that the likelihood-ratio statistic asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,23 @@ class Candidacy:
     seed: int
     clip: bool = False
     """Take a reward outside [0, 1] for its bound."""
+    claim: Claim = "tasks-like-these"
+    allow_collapse: bool = False
+    """Let go live what is no better than a constant answer, or has lost a label."""
+    backend: Backend | None = None
+    """What the upstream honours, where rollouts are plain calls to it; None: probabilities of answers are not used."""
+
+    @property
+    def most_passes(self) -> int:
+        """One where nothing is sampled: a second pass would say the same again."""
+        return 1 if self.frame.temperature == 0 else self.passes
+
+    def statistic(self, live: Prior) -> Statistic:
+        """What is bet on against a live prior."""
+        backend, frame = self.backend, self.frame
+        known = backend is not None and backend.logprobs and backend.logit_bias == "honoured"
+        sampled = frame.temperature > 0 and frame.top_p == 1
+        return "likelihood" if known and sampled and differ_by_tokens_alone(self.candidate, live) else "rewards"
 
 
 class TrialInProgress:
@@ -65,20 +86,25 @@ class TrialInProgress:
         """`begun` is what the store has of the trial; `live` the prior to beat, as this upstream can honour it."""
         self.trial = begun
         self._candidacy, self._store, self._observer = candidacy, store, observer
-        self._gate = Gate(len(candidacy.tasks), begun.most_passes, begun.alpha, begun.number)
+        self._gate = Gate(
+            len(candidacy.tasks), begun.most_passes, begun.alpha, begun.number, begun.claim, begun.statistic
+        )
         self._priors: Mapping[str, Prior] = {"candidate": candidacy.candidate, "live": live}
         seed = derive_seed(begun.seed, "gate", candidacy.run.id, begun.number)
-        self._executors = {arm: make(f"gate {begun.number} {arm}", seed) for arm in self._priors}
+        listed = _TOP_LOGPROBS if begun.statistic == "likelihood" else 0
+        self._executors = {arm: make(f"gate {begun.number} {arm}", seed, listed) for arm in self._priors}
         self._state = self._gate.start
         for made in begun.passes:
-            self._state = self._state.after(*self._columns(made.rewards))
+            self._state = after(self._state, made, candidacy.tasks)
+        self._constant: tuple[str, float] | None = None
 
     async def decision(self, budget: Budget | None) -> GateDecision:
         """Make passes until the first verdict that is final; `continue` where the budget ends before there is one."""
         left = self._gate.passes - self._state.passes
         self._observer.stage("gate, at most", 0 if self.trial.outcome else left * 2 * self._gate.tasks)
+        self._constant = await _constant(self._candidacy)
         while True:
-            decision = judge(self._gate, self._state)
+            decision = judge(self._gate, self._state, self._objection())
             if decision.verdict != "continue":
                 return decision
             if out := self._out_of_reach(budget):
@@ -90,10 +116,11 @@ class TrialInProgress:
 
     def outcome(self, decision: GateDecision) -> TrialOutcome:
         """The verdict with its figures."""
-        state, found = self._state, interval_over_tasks(self._state)
+        state, found, labels = self._state, interval_over_tasks(self._state), self._labels()
+        told = f"; {labels}" if labels else ""
         return TrialOutcome(
             "promoted" if decision.verdict == "promote" else "rejected",
-            decision.reason + _interval_in_words(found),
+            decision.reason + _interval_in_words(found) + told,
             state.passes,
             state.e_value,
             state.estimate,
@@ -101,7 +128,17 @@ class TrialInProgress:
             found.high if found else None,
             state.lost,
             state.lost_by_candidate,
+            state.failed,
+            labels.as_json() if labels else {},
         )
+
+    def _labels(self) -> Labels | None:
+        return label_table(self._candidacy.tasks, self.trial.passes, self._constant)
+
+    def _objection(self) -> Objection | None:
+        """What speaks against the candidate though it may be better."""
+        labels = None if self._candidacy.allow_collapse else self._labels()
+        return labels.objection if labels else None
 
     def _out_of_reach(self, budget: Budget | None) -> GateDecision | None:
         """Why the passes that the budget allows could not promote, though more of them could; nothing is spent then."""
@@ -111,7 +148,7 @@ class TrialInProgress:
         reason, enough_to_tell = judge(gate, state).reason, enough(gate, state)
         if most == state.passes:
             return GateDecision("continue", f"{reason}; the budget allows no further pass; {enough_to_tell}")
-        if judge(replace(gate, passes=most), state).verdict == "reject":
+        if judge(replace(gate, passes=max(most, 2)), state).verdict == "reject":
             more = counted(most - state.passes, "more pass")
             why = f"the budget allows {more}, which could hardly show it"
             return GateDecision("continue", f"{reason}; {why}; {enough_to_tell}")
@@ -121,31 +158,40 @@ class TrialInProgress:
         """Every task once under each arm, committed when it is complete."""
         number, bet, tasks = self._state.passes + 1, self._state.bet, self._candidacy.tasks
         rollouts = await concurrently(self._rollout(arm, task, number) for task in tasks for arm in self._priors)
-        rewards = {
-            task.id: (pair[0].reward, pair[1].reward)
-            for task, pair in zip(tasks, zip(rollouts[::2], rollouts[1::2], strict=True), strict=True)
-        }
-        if not any(None not in pair for pair in rewards.values()):
+        arms = list(zip(rollouts[::2], rollouts[1::2], strict=True))
+        if not any(one.reward is not None and other.reward is not None for one, other in arms) or all(
+            rollout.error for rollout in rollouts
+        ):
             first = next(rollout.error for rollout in rollouts if rollout.error)
             raise ModelError(f"no task could be compared in pass {number} of the gate; the first error: {first}")
-        state = self._state.after(*self._columns(rewards))
-        made = Pass(number, bet, rewards, state.log_e)
+        made = pass_of(number, bet, tasks, arms, self._gains(arms))
+        state = after(self._state, made, tasks)
+        made = replace(made, log_e=state.log_e)
         self._store.add_pass(self.trial, made)
         self._state, self.trial = state, replace(self.trial, passes=(*self.trial.passes, made))
 
+    def _gains(self, arms: Sequence[Arms]) -> Mapping[str, float] | None:
+        """What is bet on where that is not the difference of rewards."""
+        candidacy, passes = self._candidacy, self.trial.passes
+        if candidacy.backend is None or compares_rewards(self._gate, passes, candidacy.tasks):
+            return None
+        priors = self._priors["candidate"], self._priors["live"]
+        known = Likelihoods.between(*priors, candidacy.frame, candidacy.backend)
+        return gains_by_likelihood(candidacy.tasks, arms, passes, known)
+
     async def _rollout(self, arm: str, task: Task, number: int) -> Rollout:
         rollout = await self._executors[arm](task, self._priors[arm], number, 0)
-        scored = await score(self._candidacy.reward, rollout, clip=self._candidacy.clip)
+        scored = with_failure(await score(self._candidacy.reward, rollout, clip=self._candidacy.clip))
         self._observer.landed(scored)
         return scored
 
-    def _columns(
-        self, rewards: Mapping[str, tuple[float | None, float | None]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rewards of both arms in order of the tasks, NaN for none."""
-        pairs: Sequence[tuple[float | None, float | None]] = [rewards[task.id] for task in self._candidacy.tasks]
-        table = np.array([[np.nan if one is None else one for one in pair] for pair in pairs], dtype=np.float64)
-        return table[:, 0], table[:, 1]
+
+async def _constant(candidacy: Candidacy) -> tuple[str, float] | None:
+    """The best constant answer; None where no answer repeats, and where a reward would have to ask somebody."""
+    called = getattr(candidacy.reward, "__call__", None)  # noqa: B004 - of an object that can be called
+    if inspect.iscoroutinefunction(candidacy.reward) or inspect.iscoroutinefunction(called):
+        return None
+    return await best_constant(candidacy.tasks, candidacy.reward, clip=candidacy.clip)
 
 
 def _interval_in_words(found: Difference | None) -> str:

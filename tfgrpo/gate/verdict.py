@@ -4,11 +4,23 @@ from dataclasses import dataclass
 from math import log, sqrt
 from typing import Literal, TypeAlias
 
-from ..evaluation.difference import Difference, paired_difference
+import numpy as np
+
+from ..evaluation.difference import FEWEST, Difference, paired_difference, student_quantile
 from ..text import counted
-from .bets import BET_CAP, shrunk
+from .bets import BET_CAP, chance_of_one_look, shrunk
 from .e_process import Gate, GateState
-from .power import LARGEST_PLAN, POWER, chance_of_promotion, passes_needed, smallest_effect, tasks_needed
+from .labels import Objection
+from .power import (
+    LARGEST_PLAN,
+    POWER,
+    SPREAD,
+    chance_of_promotion,
+    passes_needed,
+    smallest_effect,
+    smallest_over_tasks,
+    tasks_needed,
+)
 
 _HOPE = 2.0
 """Standard errors above the estimate that the effect is hoped to be before passes are given up."""
@@ -25,21 +37,65 @@ class GateDecision:
     reason: str
 
 
-def judge(gate: Gate, state: GateState) -> GateDecision:
-    """Promote, reject, or make another pass; to be asked after every pass. Stopping early is always allowed."""
-    claim = f"the mean effect over these {gate.tasks} tasks is above zero"
-    figures = _figures(gate, state)
-    if state.log_e >= -log(gate.level):
-        return GateDecision("promote", f"promoted: {claim} ({figures})")
-    if state.passes < gate.passes and _within_reach(gate, state):
+def judge(gate: Gate, state: GateState, objection: Objection | None = None) -> GateDecision:
+    """Promote, reject, or make another pass; to be asked after every pass. Stopping early is always allowed.
+
+    An objection is what speaks against the candidate however much better it is; while it may be luck, passes go on.
+    """
+    claim, figures = claim_in_words(gate), _figures(gate, state)
+    once = _once(gate, state)
+    over = state.passes >= gate.passes or (once and state.passes > 0)
+    if _shown(gate, state, once=once):
+        if objection is None:
+            return GateDecision("promote", f"promoted: {claim} ({figures})")
+        if over or objection.settled:
+            return GateDecision("reject", f"not promoted: {objection.why}, though {claim} ({figures})")
+        return GateDecision("continue", f"undecided: {objection.why} so far ({figures})")
+    if not over and _within_reach(gate, state):
         return GateDecision("continue", f"undecided whether {claim} ({figures})")
-    why = "the passes left could hardly show that" if state.passes < gate.passes else "it was not shown that"
+    why = "it was not shown that" if over else "the passes left could hardly show that"
     return GateDecision("reject", f"not promoted: {why} {claim} ({figures}); {enough(gate, state)}")
 
 
+def claim_in_words(gate: Gate) -> str:
+    """What a promotion says."""
+    if gate.claim == "these-tasks":
+        return f"the mean effect over these {gate.tasks} tasks is above zero"
+    return f"the mean effect over these {gate.tasks} tasks, and over tasks like them, is above zero"
+
+
+def claimed(gate: Gate) -> str:
+    """What a promotion's gain is over."""
+    return "tasks like these" if gate.claim == "tasks-like-these" else "just these tasks"
+
+
 def interval_over_tasks(state: GateState, confidence: float = 0.95) -> Difference | None:
-    """The mean effect with its interval over tasks like these, to stand beside a verdict; None without a pair."""
-    return paired_difference(state.differences, confidence) if any(state.pairs) else None
+    """The mean effect with its interval over tasks like these, to stand beside a verdict; None without a pair.
+
+    Of an upstream that repeats itself, that of the first pass.
+    """
+    if not any(state.pairs):
+        return None
+    return paired_difference(np.array(state.first) if state.repeats else state.differences, confidence)
+
+
+def _once(gate: Gate, state: GateState) -> bool:
+    """Whether all evidence is one look at each task."""
+    return gate.passes == 1 or state.repeats
+
+
+def _shown(gate: Gate, state: GateState, *, once: bool) -> bool:
+    """Whether the claim is shown; not before a second pass has shown that samples are fresh."""
+    if once:
+        enough = state.passes > 0 and chance_of_one_look(np.array(state.first)) <= gate.level
+    else:
+        enough = state.passes > 1 and state.log_e >= -log(gate.level)
+    if not enough:
+        return False
+    if gate.claim == "these-tasks":
+        return len(state.differences) > 1
+    found = interval_over_tasks(state, gate.confidence)
+    return found is not None and found.low > 0 and len(state.differences) >= FEWEST
 
 
 def _within_reach(gate: Gate, state: GateState) -> bool:
@@ -52,7 +108,9 @@ def _within_reach(gate: Gate, state: GateState) -> bool:
     scored = sum(state.pairs)
     if not scored:
         return True
-    _, square = shrunk(scored, sum(state.sums), state.squares)
+    if gate.claim == "tasks-like-these" and _tasks_differ_too_much(gate, state):
+        return False
+    _, square = shrunk(scored, sum(state.sums), state.squares, state.guess)
     effect = max(0.0, state.estimate + _HOPE * sqrt(square / scored))
     bet = min(BET_CAP, effect / square)
     left = (gate.passes - state.passes) * gate.tasks
@@ -60,24 +118,59 @@ def _within_reach(gate: Gate, state: GateState) -> bool:
     return state.log_e + growth + luck >= -log(gate.level)
 
 
+def _tasks_differ_too_much(gate: Gate, state: GateState) -> bool:
+    """Whether the interval over tasks would hold zero with all passes made, were the estimate _HOPE errors higher.
+
+    Of the variance s2 between task means, v / n is noise of n passes with v = the mean of d^2; the rest stays.
+    """
+    means, scored = state.differences, sum(state.pairs)
+    if len(means) < FEWEST or state.passes < 2:
+        return False
+    noise, each = state.squares / scored, scored / len(means)
+    between = max(0.0, float(means.var(ddof=1)) - noise / each)
+    error = sqrt((between + noise / max(each, gate.passes)) / len(means))
+    hope = state.estimate + _HOPE * sqrt(noise / scored)
+    return hope < student_quantile(1 - gate.level, len(means) - 1) * error
+
+
 def _figures(gate: Gate, state: GateState) -> str:
     """The numbers behind a verdict, for a person."""
-    evidence = (
-        f"e-value {state.e_value:.3g} after {state.passes} of {counted(gate.passes, 'pass')}, {1 / gate.level:g} needed"
-    )
+    made = f"{state.passes} of {counted(gate.passes, 'pass')}"
+    if _once(gate, state) and state.passes:
+        chance = chance_of_one_look(np.array(state.first))
+        evidence = f"one look at each task, chance of that by luck {chance:.2g}, {gate.level:g} allowed"
+    else:
+        evidence = f"e-value {state.e_value:.3g} after {made}, {1 / gate.level:g} needed"
     estimate = f"estimate {100 * state.estimate:+.1f} points" if any(state.pairs) else "no pair was scored"
-    lost = (
-        f"; {counted(state.lost, 'pair')} lost, {state.lost_by_candidate} by the candidate alone" if state.lost else ""
-    )
+    return "; ".join([evidence, estimate, *_remarks(gate, state)])
+
+
+def _remarks(gate: Gate, state: GateState) -> list[str]:
+    """What a person should know about the numbers."""
+    found = []
+    if state.lost:
+        found.append(f"{counted(state.lost, 'pair')} lost, {state.lost_by_candidate} by the candidate alone")
+    if any(state.failed):
+        candidate, live = state.failed
+        found.append(f"failed by themselves, a reward of 0: {candidate} of the candidate's, {live} of the live prior's")
     never = state.pairs.count(0) if any(state.pairs) else 0
-    unseen = f"; {never} of the tasks never scored, taken for equal" if never else ""
-    return f"{evidence}; {estimate}{lost}{unseen}"
+    if never:
+        found.append(f"{never} of the tasks never scored, taken for equal")
+    if state.repeats:
+        found.append("the upstream repeats its answers: each task counts once")
+    elif 0 < state.fresh < state.again / 5:
+        found.append(f"{state.again - state.fresh} of {state.again} answers were those of the first pass")
+    if gate.statistic == "likelihood":
+        found.append("by likelihood ratios")
+    if len(state.differences) < FEWEST <= gate.tasks or gate.tasks < FEWEST:
+        found.append(f"fewer than {FEWEST} tasks stand for no others")
+    return found
 
 
 def enough(gate: Gate, state: GateState) -> str:
     """What would likely have shown an effect as large as the estimate; else what these tasks and passes would."""
     effect = state.estimate
-    if effect <= 0 or chance_of_promotion(gate.tasks, gate.passes, effect, gate.level) >= POWER:
+    if effect <= 0 or gate.passes == 1 or chance_of_promotion(gate.tasks, gate.passes, effect, gate.level) >= POWER:
         return detectable(gate)
     passes, tasks = passes_needed(gate.tasks, effect, gate.level), tasks_needed(gate.passes, effect, gate.level)
     ways = [_size(gate.tasks, passes)] if passes else []
@@ -94,6 +187,10 @@ def detectable(gate: Gate) -> str:
     effect, size = smallest_effect(gate.tasks, gate.passes, gate.level), _size(gate.tasks, gate.passes)
     if effect is None:
         return f"{size}: too few to promote anything"
-    return (
+    told = (
         f"{size} promote an effect of {100 * effect:+.1f} points in {100 * POWER:.0f}% of runs, smaller ones less often"
     )
+    wider = smallest_over_tasks(gate.tasks, gate.passes, gate.level)
+    if gate.claim == "these-tasks" or wider is None or wider <= effect:
+        return told
+    return f"{told}; where it differs by task (sd {100 * SPREAD:.0f} points), one of {100 * wider:+.1f}"

@@ -1,6 +1,6 @@
 """A run is begun, or taken up again where it was interrupted; what its steps need is made ready once, and handed on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -75,6 +75,8 @@ async def made_ready(
     embedder = await _embedder(plan, embedding or upstream, run, store)
     for line in lines(plan, begun.estimate, _trial_number(plan, run, store), budget.ceiling if budget else None):
         observer.note(line)
+    for line in _learned_elsewhere(plan, store):
+        notes.note(line)
     start, moved = await fitted(begun.start, upstream, backend, plan.frame.model, run=run.id)
     async with executors(plan.agent, upstream, plan.settings, store) as make:
         if moved:
@@ -115,10 +117,21 @@ def _refuse_seen(plan: Plan, store: Store) -> None:
         raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
 
 
+def _learned_elsewhere(plan: Plan, store: Store) -> Iterator[str]:
+    """That another namespace has learned from validation tasks: what is made of its prior would know the answer."""
+    asked = {canonical(task.input) for task in plan.validation}
+    for entry in store.namespaces() if asked else ():
+        if entry.name != plan.namespace:
+            learned = {canonical(task.input) for task in store.tasks(store.learned_from(entry.name))}
+            if shared := len(asked & learned):
+                whose = f"{shared} of {len(asked)} validation tasks were learned from in namespace {entry.name}"
+                yield f"{whose}: a prior of its cannot be judged by them here"
+
+
 def _trial_number(plan: Plan, run: Run, store: Store) -> int:
     """The number of the run's trial of the gate that is under way, or of the one that comes next."""
     under_way = [one.number for one in store.trials(run=run.id) if one.outcome is None]
-    return under_way[-1] if under_way else store.next_trial(plan.namespace, [task.id for task in plan.validation])
+    return under_way[-1] if under_way else store.next_trial(plan.namespace, plan.validation)
 
 
 def _model_of(plan: Plan, stage: str) -> str:

@@ -30,6 +30,11 @@ class TokenRun:
         """Alternatives to ask for at each token."""
         return self._context.plan.settings.top_logprobs if self._learning else 0
 
+    @property
+    def whole_answers(self) -> bool:
+        """Whether the probability of every answer was known to the end."""
+        return self._learning is not None and self._learning.whole_answers
+
     def frame(self) -> Frame:
         """The request frame of rollouts, at the present temperature."""
         frame = replace(self._context.plan.frame, temperature=self.temperature)

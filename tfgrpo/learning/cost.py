@@ -15,7 +15,8 @@ from ..experiences.embedding import TEXTS_A_CALL
 from ..experiences.variants import example
 from ..experiences.write import PAIRS_CHARS, SHOWN_CHARS, instructions_wanted, texts_wanted
 from ..gate.e_process import Gate
-from ..gate.power import POWER, smallest_effect, tasks_needed
+from ..gate.power import POWER, SPREAD, smallest_effect, smallest_over_tasks, tasks_needed
+from ..gate.verdict import claimed
 from ..model.budget import Ceiling
 from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
@@ -31,6 +32,8 @@ INSTRUCTION_TOKENS = 500
 """About what a prompt of the distiller takes before it is filled in."""
 MOST_HELD_BACK = 0.3
 """Share of every ceiling that is kept back for the gate at most."""
+_FEW, _TURNS = 16, 5
+"""Validation tasks below which it is told what judging by all tasks in turns would cost, and in how many parts."""
 WANTED_EFFECT = 0.1
 """The effect for which the number of tasks needed is told: 10 points."""
 
@@ -87,7 +90,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     rollouts = _usage(frame, tasks, each, answer, shown)
     distilling = _distilling(plan, distilled, answer) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
-    gating = _usage(frame, plan.validation, 2 * settings.gate_passes, answer, shown)
+    gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
     usd = None
     if prices:
         usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling)
@@ -105,7 +108,7 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     if found.embedding.calls:
         parts.append(f"embeddings: about {found.embedding.calls:,}")
     if plan.validation:
-        size = f"{counted(len(plan.validation), 'task')} x {counted(settings.gate_passes, 'pass')}"
+        size = f"{counted(len(plan.validation), 'task')} x {counted(plan.gate_passes, 'pass')}"
         parts.append(f"gate: at most {found.gating.calls:,} ({size} x 2 priors)")
     yield "; ".join(parts)
     guess = f", answers taken for {ANSWER_TOKENS} tokens" if found.assumed else ""
@@ -113,6 +116,7 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     yield f"at most about {counted(total.calls, 'call')}, {total.tokens:,} tokens{guess}, {money}"
     if plan.validation:
         yield _detects(plan, found, number, ceiling)
+        yield from _in_turns(plan, found)
 
 
 def _detects(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> str:
@@ -127,18 +131,33 @@ def _detects(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> s
         return f"{terms}: too few to promote anything"
     can = f"too few tasks to promote anything below {100 * effect:.1f} points with {100 * POWER:.0f}% power"
     enough = tasks_needed(gate.passes, WANTED_EFFECT, gate.level) if effect > WANTED_EFFECT else None
-    return f"{terms}: {can}" + (f"; {100 * WANTED_EFFECT:.0f} points would take about {enough} tasks" if enough else "")
+    told = f"{terms}: {can}" + (f"; {100 * WANTED_EFFECT:.0f} points would take about {enough} tasks" if enough else "")
+    wider = smallest_over_tasks(gate.tasks, gate.passes, gate.level)
+    if gate.claim == "these-tasks" or wider is None or wider <= effect:
+        return f"{told}; it claims a gain over {claimed(gate)}"
+    spread = f"below {100 * wider:.1f} points where effects differ by task (sd {100 * SPREAD:.0f})"
+    return f"{told}; it claims a gain over {claimed(gate)}, and shows none {spread}"
+
+
+def _in_turns(plan: Plan, found: Cost) -> Iterator[str]:
+    """What cross-fitting over all tasks would cost, where few are for validation."""
+    tasks = len(plan.tasks) + len(plan.validation)
+    if len(plan.validation) < _FEW:
+        learning = found.rollouts.calls + found.distilling.calls
+        turns = f"judged in turns ({_TURNS} learnings, each judged by a part of the tasks that it has not seen)"
+        calls = f"at about {_TURNS * learning:,} calls of learning in place of {learning:,}"
+        yield f"{turns}, all {tasks} tasks would decide, {calls}"
 
 
 def _gate(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> Gate | None:
     """The gate with the passes that are left when learning has taken its part of a ceiling on calls; None: no pass."""
     settings, tasks = plan.settings, len(plan.validation)
-    passes = settings.gate_passes
+    passes = plan.gate_passes
     if tasks and ceiling and ceiling.calls is not None:
         needed = found.rollouts.calls + found.distilling.calls + found.embedding.calls
         left = ceiling.calls - min(needed, int(ceiling.calls * (1 - found.held_back)))
         passes = min(passes, left // (2 * tasks))
-    return Gate(tasks, passes, settings.gate_alpha, number) if tasks and passes else None
+    return Gate(tasks, passes, settings.gate_alpha, number, settings.gate_claim) if tasks and passes else None
 
 
 def _shown_tokens(plan: Plan) -> int:

@@ -39,6 +39,17 @@ class Plan:
     """Name of the embedding model that tells the same advice in other words; None: wording alone decides."""
 
     @property
+    def production(self) -> Frame:
+        """The request frame of the gate, of `eval` and of what is served: that of learning, but for the temperature."""
+        temperature = self.settings.production_temperature
+        return self.frame if temperature is None else replace(self.frame, temperature=temperature)
+
+    @property
+    def gate_passes(self) -> int:
+        """Passes of the gate at most: a second one at temperature 0 would say the same again."""
+        return 1 if self.production.temperature == 0 else self.settings.gate_passes
+
+    @property
     def held_out(self) -> tuple[tuple[Role, tuple[Task, ...]], ...]:
         """The sides that learning does not see, by what they are for; empty ones left out."""
         sides: tuple[tuple[Role, tuple[Task, ...]], ...] = (("validation", self.validation), ("test", self.test))

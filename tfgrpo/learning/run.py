@@ -122,11 +122,13 @@ class _Learning:
         def usable_here(prior: Prior) -> Prior:
             return usable(prior, context.backend, context.upstream, context.observer)
 
-        def make(stage: str, seed: int) -> Executor:
-            return context.make_executor(plan.frame, context.backend, run=context.run.id, stage=stage, seed=seed)
+        def make(stage: str, seed: int, top_logprobs: int) -> Executor:
+            return context.make_executor(
+                plan.production, context.backend, run=context.run.id, stage=stage, seed=seed, top_logprobs=top_logprobs
+            )
 
         return await promote(
-            _candidacy(context, candidate),
+            _candidacy(context, candidate, probabilities=self._tokens.whole_answers and not plan.agent),
             context.store,
             make,
             context.observer,
@@ -142,19 +144,22 @@ class _Learning:
         return snapshot.prior if snapshot else self._context.start
 
 
-def _candidacy(context: RunContext, candidate: Prior) -> Candidacy:
-    """What the gate tests."""
+def _candidacy(context: RunContext, candidate: Prior, *, probabilities: bool) -> Candidacy:
+    """What the gate tests; whether it may count on the probabilities of answers."""
     plan, settings = context.plan, context.plan.settings
     return Candidacy(
         context.run,
         candidate,
         plan.validation,
         plan.reward,
-        plan.frame,
+        plan.production,
         settings.gate_alpha,
         settings.gate_passes,
         settings.seed,
         settings.clip_rewards,
+        settings.gate_claim,
+        settings.allow_collapse,
+        context.backend if probabilities else None,
     )
 
 

@@ -116,7 +116,7 @@ class PreparedLearning:
     def estimate(self, store: Store | None) -> tuple[dict[str, JSON], tuple[str, ...]]:
         """What it would cost and what its gate could detect, as figures and in words; it spends nothing."""
         plan, budget = self.plan, self.endpoints.budget()
-        number = store.next_trial(plan.namespace, [task.id for task in plan.validation]) if store else 1
+        number = store.next_trial(plan.namespace, plan.validation) if store else 1
         found = cost(plan, budget.prices)
         return found.as_json(plan, number, budget.ceiling), tuple(lines(plan, found, number, budget.ceiling))
 

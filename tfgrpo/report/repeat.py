@@ -23,6 +23,8 @@ VALUES = {
     "embedding_near": "--embedding-near",
     "gate_alpha": "--alpha",
     "gate_passes": "--passes",
+    "gate_claim": "--claim",
+    "production_temperature": "--production-temperature",
     "repeats": "--repeat",
     "overlong": "--overlong",
     "prior_tokens": "--prior-tokens",
@@ -36,6 +38,7 @@ SWITCHES = {
     "rest_tasks": "--no-rest-tasks",
     "review": "--review",
     "clip_rewards": "--clip-rewards",
+    "allow_collapse": "--allow-collapse",
 }
 """Settings that an option turns around."""
 NAMED = {"prompts": "--prompts", "validation": "--validation", "test": "--test"}
@@ -99,7 +102,8 @@ def _framed(frame: Frame) -> list[str]:
 def _option(name: str, value: JSON) -> list[str]:
     """The words that set a setting, none where no option does."""
     if name in SWITCHES:
-        return [SWITCHES[name]] if isinstance(value, bool) and value == (name in ("review", "clip_rewards")) else []
+        switched = isinstance(value, bool) and value == (name in ("review", "clip_rewards", "allow_collapse"))
+        return [SWITCHES[name]] if switched else []
     if name == "agent":
         return ["--agent" if is_named(value) else "--command", str(value)]
     if name in NAMED:

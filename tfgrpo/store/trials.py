@@ -9,6 +9,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from ..errors import StoreError
+from ..records import JSON, Task
 from ..trials import GateTrial, Opening, Pass, Role, TrialOutcome, task_set_id
 from . import rows
 from .file import StoreFile
@@ -42,10 +43,11 @@ class TrialStore(StoreFile):
                 found[task_set] = (*found.get(task_set, ()), task)
             return found
 
-    def next_trial(self, namespace: str, tasks: Iterable[str]) -> int:
-        """The number that the next trial on these tasks (ids) will have; nothing is written."""
+    def next_trial(self, namespace: str, tasks: Iterable[Task]) -> int:
+        """The number that the next trial on these tasks will have; nothing is written."""
+        inputs = [rows.task_row(task)["input"] for task in tasks]
         with self._read(f"counting trials in {namespace}") as db:
-            return _next_number(db, namespace, list(tasks))
+            return _next_number(db, namespace, inputs)
 
     def begin_trial(self, wanted: GateTrial) -> GateTrial:
         """Write down a trial before its first pass; its number is the store's to give.
@@ -65,6 +67,7 @@ class TrialStore(StoreFile):
             "bet": float(made.bet),
             "rewards": rows.dumps({task: list(pair) for task, pair in made.rewards.items()}),
             "log_e": float(made.log_e),
+            "details": rows.dumps(_details(made)),
         }
         self._append_to("passes", trial, row)
 
@@ -83,6 +86,7 @@ class TrialStore(StoreFile):
                 "high": outcome.high,
                 "lost": outcome.lost,
                 "lost_by_candidate": outcome.lost_by_candidate,
+                "details": rows.dumps({"failed": list(outcome.failed), "labels": outcome.labels}),
             },
         )
 
@@ -126,19 +130,24 @@ def _add_set(db: Database, tasks: Iterable[str]) -> str:
     return task_set
 
 
-def _next_number(db: Database, namespace: str, tasks: list[str]) -> int:
-    """One more than the trials so far on this set, or on any that shares a task with it: they looked at it too."""
-    ids = rows.dumps(tasks)
+def _next_number(db: Database, namespace: str, inputs: list[str]) -> int:
+    """One more than the trials so far on any set that asks the same as this one somewhere: they looked at it too.
+
+    Sets are held against each other by their tasks' inputs, as the store spells them: a new column, or another spelling
+    of an answer, makes other tasks of them and gives no alpha back.
+    """
     query = """
         SELECT coalesce(max(attempt), 0) + 1 FROM validations WHERE namespace = ? AND task_set IN
-        (SELECT id FROM task_sets WHERE task IN (SELECT value FROM json_each(?)))"""
-    return int(db.execute(query, [namespace, ids]).fetchone()[0])
+        (SELECT task_sets.id FROM task_sets JOIN tasks ON tasks.id = task_sets.task
+         WHERE tasks.input IN (SELECT value FROM json_each(?)))"""
+    return int(db.execute(query, [namespace, rows.dumps(inputs)]).fetchone()[0])
 
 
 def _begin(db: Database, wanted: GateTrial) -> None:
     add_namespace(db, wanted.namespace)
     task_set = _add_set(db, wanted.tasks)
-    number = _next_number(db, wanted.namespace, list(wanted.tasks))
+    inputs = db.execute("SELECT input FROM tasks JOIN task_sets ON task = tasks.id WHERE task_sets.id = ?", [task_set])
+    number = _next_number(db, wanted.namespace, [text for (text,) in inputs.fetchall()])
     row: Row = {
         "namespace": wanted.namespace,
         "task_set": task_set,
@@ -151,6 +160,8 @@ def _begin(db: Database, wanted: GateTrial) -> None:
         "tasks": len(set(wanted.tasks)),
         "most_passes": wanted.most_passes,
         "seed": wanted.seed,
+        "claim": wanted.claim,
+        "statistic": wanted.statistic,
     }
     insert(db, "validations", [row], "ON CONFLICT (run, candidate) DO NOTHING")
 
@@ -169,17 +180,32 @@ def _trial_of(db: Database, row: dict[str, Any]) -> GateTrial:
         most_passes=row["most_passes"],
         seed=row["seed"],
         number=row["attempt"],
+        claim=row["claim"],
+        statistic=row["statistic"],
         passes=tuple(_pass(found) for found in passes),
         outcome=outcomes[0] if outcomes else None,
         at=row["at"],
     )
 
 
+def _details(made: Pass) -> dict[str, JSON]:
+    """What there is of it: most passes have no gains of their own."""
+    answers = {task: list(pair) for task, pair in made.answers.items()}
+    found = {"answers": answers, "gains": dict(made.gains), "failed": list(made.failed)}
+    return {name: value for name, value in found.items() if value and value != [0, 0]}
+
+
 def _pass(row: dict[str, Any]) -> Pass:
     rewards = {task: (candidate, live) for task, (candidate, live) in json.loads(row["rewards"]).items()}
-    return Pass(row["number"], row["bet"], rewards, row["log_e"])
+    told = json.loads(row["details"])
+    answers = {task: (candidate, live) for task, (candidate, live) in told.get("answers", {}).items()}
+    candidate, live = told.get("failed", (0, 0))
+    return Pass(row["number"], row["bet"], rewards, row["log_e"], told.get("gains", {}), answers, (candidate, live))
 
 
 def _outcome(row: dict[str, Any]) -> TrialOutcome:
     names = ("verdict", "reason", "passes", "e_value", "estimate", "low", "high", "lost", "lost_by_candidate")
-    return TrialOutcome(**{name: row[name] for name in names})
+    told = json.loads(row["details"])
+    candidate, live = told.get("failed", (0, 0))
+    figures = {name: row[name] for name in names}
+    return TrialOutcome(**figures, failed=(candidate, live), labels=told.get("labels", {}))

@@ -145,6 +145,14 @@ class TokenLearning:
         """Mean bound on the relative error of a step's probabilities; the largest of all steps."""
         return self._estimator.tail
 
+    @property
+    def whole_answers(self) -> bool:
+        """Whether every answer of the last step came with all of its log-probabilities (`policy.is_whole`)."""
+        answered = [
+            one for groups, *_ in self._sampled[-1:] for group in groups for one in group.scored if not one.error
+        ]
+        return bool(answered) and all(map(policy.is_whole, answered))
+
     def learn(self, groups: Sequence[Group], temperature: float) -> None:
         """Take in a step's groups, sampled at that temperature under `working`."""
         in_force = self._sent(self._working)

@@ -22,7 +22,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Backend, Group, TokenTrace
+from ..records import Backend, Group, Rollout, TokenTrace
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -51,6 +51,18 @@ def is_special(piece: bytes) -> bool:
     """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
     text = piece.strip()
     return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)
+
+
+def is_whole(rollout: Rollout) -> bool:
+    """Whether every token of an answer has a log-probability, the one that ended it included.
+
+    It ends with a control token, or was cut off; of other answers the chance of ending there is not known.
+    """
+    trace = rollout.trace
+    if trace is None or not len(trace.ids) or len(trace.ids) < rollout.usage.completion_tokens:
+        return False
+    ended = rollout.finish_reason == "length" or is_special(trace.pieces.get(int(trace.ids[-1, 0]), b"?"))
+    return ended and bool(np.isfinite(trace.logprobs[:, 0]).all())
 
 
 def packed(traces: Sequence[TokenTrace]) -> tuple[Ints, Floats, Ints]:

@@ -43,6 +43,23 @@ gate_options = together(
         help="Chance of ever promoting what is no better.  [default: 0.05]",
     ),
     _gate_option("--passes", "gate_passes", type=int, rare=True, help="Passes of the gate at most.  [default: 32]"),
+    _gate_option(
+        "--claim",
+        "gate_claim",
+        type=click.Choice(["tasks-like-these", "these-tasks"]),
+        help="What a promotion has to show a gain over.  [default: tasks-like-these]",
+    ),
+    _gate_option(
+        "--production-temperature",
+        type=float,
+        help="Of the gate, of eval and of what is served; 0 for most labels.  [default: that of learning]",
+    ),
+    _gate_option(
+        "--allow-collapse",
+        is_flag=True,
+        rare=True,
+        help="Let go live what is no better than a constant answer, or has lost a label.",
+    ),
 )
 """How sure the gate must be, and how long it may try."""
 
