@@ -51,7 +51,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "rollouts/rewards": ("__init__", "numbers", "reward", "matchers", "verified", "built_in"),
     "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
-        "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "admission", "embedding",
+        "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
+        "relations", "admission", "embedding",
         "regression", "credit", "joint", "library", "variants", "write", "race",
     ),
     "store": (
@@ -90,7 +91,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "target", "distiller", "tasks",
     ),
     "cli/lines": (
-        "__init__", "tables", "evaluation", "experiences", "priors", "race", "learning", "demo", "probing", "runs",
+        "__init__", "tables", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo", "probing", "runs",
         "rollouts",
     ),
 }  # fmt: skip

@@ -173,3 +173,16 @@ def test_a_choice_is_told_to_programs_too(priors: tuple[Prior, Prior]) -> None:
     assert back == {"rolled_back": first.id, "prior": second.id, "namespace": "default"}
     works("prior", "rollback", "--yes")
     assert live() is None
+
+
+def test_a_prior_tells_which_of_its_experiences_a_task_is_shown_and_why(priors: tuple[Prior, Prior]) -> None:
+    first, _ = priors
+    said = works("prior", "show", "--for", "How do I add?").stdout
+    assert "2 of 2 experiences to be shown" in said
+    assert "its condition names nothing that tells tasks apart" in said
+    told = json.loads(works("prior", "show", first.id, "--for", "x", "--analogy", "0.1", "--json").stdout)
+    assert (told["prior"], told["task"], len(told["shown"]), told["contradictions"]) == (first.id, "x", 1, [])
+    with Store("tfgrpo.db") as store:
+        bare = Prior(biases=first.biases, tokenizer="tokenizer")
+        store.add_prior(bare)
+    one_line(tfgrpo("prior", "show", bare.id, "--for", "x"), "no experience")

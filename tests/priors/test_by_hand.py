@@ -86,6 +86,14 @@ def test_what_a_distiller_may_not_a_person_may_not(store: Store, ann: Curator, t
     assert store.experiences("math") == ()
 
 
+def test_what_contradicts_a_text_under_the_same_condition_is_not_added(store: Store, ann: Curator) -> None:
+    kept = ann.add(TEXT)
+    with pytest.raises(InputError, match=f"it contradicts {kept.id} under the same condition; tfgrpo experience retire"):
+        ann.add("When a charge is named, never answer BILL.")
+    ann.retire(kept.id, "the other way round")
+    assert ann.add("When a charge is named, never answer BILL.").text in standing(store)
+
+
 def test_no_more_is_on_trial_than_can_be_measured(store: Store) -> None:
     ann = Curator(store, "math", "ann", Settings(trial_experiences=1))
     ann.add(TEXT)

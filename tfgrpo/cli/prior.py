@@ -16,6 +16,7 @@ from .lines.priors import (
     standing_lines,
     tree_rows,
 )
+from .lines.relations import related, related_json, related_lines
 from .lines.tables import print_table
 from .options.shared import by_option, json_option, named_prior, named_store, person, store_options
 from .prior_files import MEASURE_IT, export, import_file
@@ -57,19 +58,43 @@ def list_priors(store: str | None, namespace: str, as_json: bool) -> None:
 
 @prior.command("show")
 @click.argument("prior_id", metavar="[ID]", required=False)
+@click.option("--for", "task", metavar="TASK", help="Which experiences apply to a task (its text or its id), and why.")
+@click.option(
+    "--analogy",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="T",
+    help="With --for: temperature of analogy; at 0 words are equal or they are not.  [default: 0]",
+)
 @store_options
 @json_option
-def show_prior(prior_id: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+def show_prior(
+    *, prior_id: str | None, task: str | None, analogy: float, store: str | None, namespace: str, as_json: bool
+) -> None:
     """One prior, by id or the beginning of it; the live one when none is named.
 
     With the model and the run that it was learned by, and what became of it in the namespace.
     """
+    if task is not None:
+        return _show_for(task, analogy, prior_id, store, namespace, as_json=as_json)
     with named_store(store) as opened:
         shown, live = named_prior(opened, namespace, prior_id), opened.live(namespace)
         events = [event for event in opened.lineage(namespace) if event.prior == shown.id]
     served = live is not None and live.prior.id == shown.id
     lines = *prior_lines(shown), *standing_lines(shown, namespace, events, served)
     tell(as_json, prior_json(shown, namespace, events, served), *lines)
+
+
+def _show_for(
+    task: str, analogy: float, prior_id: str | None, store: str | None, namespace: str, *, as_json: bool
+) -> None:
+    """Which of a prior's experiences apply to a task."""
+    with named_store(store) as opened:
+        shown = named_prior(opened, namespace, prior_id)
+        if not shown.experiences:
+            raise InputError(f"{shown.id} holds no experience; tfgrpo prior show {shown.id} says what it holds")
+        found, text = related(opened, namespace, shown, task, analogy)
+    tell(as_json, {"prior": shown.id, **related_json(found, text)}, f"prior {shown.id}", *related_lines(found, text))
 
 
 @prior.command("diff")

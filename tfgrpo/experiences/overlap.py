@@ -122,7 +122,7 @@ def repeated(
     labels = {key for key, count in _counts(tasks).items() if count > 1}
     for other in existing:
         alike = similarity(text, other.text) >= NEAR or meanings.alike(text, other.text)
-        if alike and _marks(text, labels) == _marks(other.text, labels) and not _opposed(text, other.text):
+        if alike and _marks(text, labels) == _marks(other.text, labels) and not opposed(text, other.text):
             return other.id
     return None
 
@@ -142,10 +142,10 @@ def _marks(text: str, labels: set[str]) -> set[str]:
     """What tells two similar texts apart: labels, numbers and negations."""
     flat = _plain(text)
     named = {label for label in labels if _holds(flat, label)}
-    return named | _NEGATIONS.intersection(flat.split()) | {str(number) for number in values(text)}
+    return named | NEGATIONS.intersection(flat.split()) | {str(number) for number in values(text)}
 
 
-def _opposed(one: str, other: str) -> bool:
+def opposed(one: str, other: str) -> bool:
     """Whether each text has a word that the other lacks, and these are opposites, or both a name in capitals."""
     mine, theirs = set(_plain(one).split()), set(_plain(other).split())
     only_mine, only_theirs = mine - theirs, theirs - mine

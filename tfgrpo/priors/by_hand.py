@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..errors import InputError
+from ..experiences.conditions import contradicting
 from ..experiences.library import Library, apply
 from ..records import Decision, Edit, Experience, Fate
 from ..settings import Settings
@@ -31,6 +32,10 @@ class Curator:
     def add(self, text: str) -> Experience:
         """Put a text on trial."""
         library, added = self._library(), Edit("ADD", text)
+        odds = contradicting([text, *(entry.text for entry in library.current)])[0, 1:].tolist()
+        if rival := next((entry for entry, at_odds in zip(library.current, odds, strict=True) if at_odds), None):
+            hint = f"tfgrpo experience retire {rival.id} takes that one out first"
+            raise InputError(f"not admitted: it contradicts {rival.id} under the same condition; {hint}")
         return self._adopt(library, self._admitted(library, added, "added"), added)
 
     def edit(self, given: str, text: str) -> Experience:

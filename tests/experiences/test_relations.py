@@ -1,0 +1,122 @@
+"""Which experiences apply to a task, give way to others or contradict them; every answer with its reason."""
+
+import numpy as np
+import pytest
+
+from tfgrpo.errors import InputError
+from tfgrpo.experiences.conditions import condition, contradicting
+from tfgrpo.experiences.relations import Relations, relate
+from tfgrpo.records import Experience, Origin, Task
+
+OF_INVOICES = (
+    "where is my invoice for goods",
+    "an invoice came twice for one pair of shoes",
+    "message: the invoice is too high",
+)
+INVOICES = [Task(text, "billing") for text in OF_INVOICES]
+CRASHES = [Task(f"message {n} about a crash of the program", "technical") for n in range(3)]
+KNOWN = [*INVOICES, *CRASHES]
+
+
+def learned(text: str, *tasks: Task, parent: Experience | None = None) -> Experience:
+    return Experience(text, origin=Origin(tasks=tuple(task.id for task in tasks), parent=parent.id if parent else None))
+
+
+BILLING = learned("When a message is about an invoice, answer billing.", *INVOICES)
+CRASH = learned("When a message is about a crash, answer technical.", *CRASHES)
+ALWAYS = learned("When a message is routed, answer with one word.")
+BARE = learned("Answer with one word.")
+BETTER = learned("When a message is about an invoice, answer the label alone.", parent=BILLING)
+BEST = learned("When a message is about an invoice, answer the label in small letters.", parent=BETTER)
+UP = learned("When a crash is told, put the first cause before all.")
+DOWN = learned("When a crash is told, put the last cause before all.")
+
+
+def found(*experiences: Experience, asked: str = "my invoice is wrong", temperature: float = 0.0) -> Relations:
+    return relate(experiences, [asked], KNOWN, temperature=temperature)
+
+
+def test_a_task_is_shown_what_names_its_words_and_what_names_none() -> None:
+    relations = found(BILLING, CRASH, ALWAYS, BARE)
+    assert relations.shown() == (BILLING, ALWAYS, BARE)
+    assert relations.why(BILLING) == "the task says 'invoice'"
+    assert relations.why(CRASH) == "the task does not say 'crash'"
+    assert relations.why(ALWAYS) == "its condition names nothing that tells tasks apart"
+
+
+def test_equality_of_symbols_is_no_likeness_and_analogy_is() -> None:
+    asked = "both invoices for goods are too high"
+    assert found(BILLING, CRASH, asked=asked).shown() == ()
+    alike = found(BILLING, CRASH, asked=asked, temperature=0.05)
+    assert alike.shown() == (BILLING,)
+    assert alike.why(BILLING).startswith("by analogy, degree ")
+    assert found(BILLING, asked="", temperature=0.05).shown() == ()
+
+
+def test_an_experience_applies_to_the_tasks_that_taught_it() -> None:
+    taught = learned("When a crash is no crash, ask.", *INVOICES[:1])
+    assert found(taught, asked=INVOICES[0].prompt).shown() == (taught,)
+    assert found(BILLING, asked=INVOICES[1].prompt).shown() == (BILLING,)
+
+
+def test_a_word_that_its_own_tasks_do_not_all_have_is_no_condition() -> None:
+    refused = learned("When a message tells of a crash, answer technical.", *CRASHES[:2])
+    assert found(refused, asked="a crash").why(refused) == "the task says 'crash'"
+    untaught = learned("When a pair has a crash, answer technical.")
+    assert found(untaught, asked="a crash").why(untaught) == "the task does not say 'pair'"
+
+
+def test_what_is_superseded_gives_way_only_where_its_successor_applies() -> None:
+    relations = found(BILLING, BETTER, BEST)
+    assert relations.shown() == (BEST,)
+    assert relations.withheld() == (BILLING, BETTER)
+    assert relations.why(BILLING) in {f"superseded by {one.id}, which applies too" for one in (BETTER, BEST)}
+    narrower = learned("When an invoice is about a crash, answer technical.", parent=BILLING)
+    assert found(BILLING, narrower).shown() == (BILLING,)
+
+
+def test_of_two_that_contradict_each_other_the_stronger_is_shown() -> None:
+    relations = found(UP, DOWN, asked="a crash")
+    assert relations.contradictions() == [(UP, DOWN)]
+    assert relations.shown() == (UP,)
+    assert relations.why(DOWN) == f"it contradicts {UP.id}"
+    measured = relate([UP, DOWN], ["a crash"], KNOWN, effects={DOWN.id: 0.1})
+    assert measured.shown() == (DOWN,)
+
+
+def test_a_circle_of_successors_is_an_error_that_names_it() -> None:
+    first, second = learned("When adding, count."), learned("When adding, count twice.")
+    circle = [learned(first.text, parent=second), learned(second.text, parent=first)]
+    with pytest.raises(InputError, match=f"in a circle: {first.id} -> {second.id} -> {first.id}"):
+        found(*circle)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "at_odds"),
+    [
+        ("When adding, write it down.", "When adding, do not write it down.", True),
+        ("When adding, don't round.", "When adding, round.", True),
+        ("When adding, answer YES.", "When adding, answer NO.", True),
+        ("When adding, answer first.", "When subtracting, answer last.", False),
+        ("When adding, answer first.", "When adding, check twice.", False),
+        ("Answer first.", "Answer last.", False),
+    ],
+)
+def test_texts_are_at_odds_under_the_same_condition_alone(one: str, other: str, at_odds: bool) -> None:
+    assert contradicting([one, other]).tolist() == [[False, at_odds], [at_odds, False]]
+
+
+def test_conditions_are_the_words_that_carry_them() -> None:
+    assert condition("When the order is overdue, ask.") == {"order", "overdue"}
+    assert condition("If there is a crash: ask.") == {"crash"}
+    assert condition("Answer first, then ask.") == frozenset()
+
+
+def test_many_tasks_are_related_at_once_as_one_by_one() -> None:
+    asked = [task.prompt for task in KNOWN]
+    together = relate([BILLING, CRASH, BETTER], asked, KNOWN, temperature=0.1)
+    for place, text in enumerate(asked):
+        alone = relate([BILLING, CRASH, BETTER], [text], KNOWN, temperature=0.1)
+        assert together.shown(place) == alone.shown()
+    assert together.deduced.tensors["shown"].dtype == np.bool_
+    assert relate([BILLING], ["an invoice"], []).shown() == (BILLING,)

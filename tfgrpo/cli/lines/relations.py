@@ -1,0 +1,65 @@
+"""Which experiences of a prior a task is to be shown, and why."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ...text import counted, shortened
+from .tables import printable
+
+if TYPE_CHECKING:
+    from ...experiences.relations import Relations
+    from ...records import JSON, Experience, Prior
+    from ...store import Store
+
+
+def related(store: "Store", namespace: str, prior: "Prior", given: str, temperature: float) -> "tuple[Relations, str]":
+    """What holds of a prior's experiences for a task, by its id or as a text; and the text of that task.
+
+    What words tell tasks apart is read off the tasks that the namespace has learned from.
+    """
+    from ...experiences.relations import relate
+    from ...priors.offered import tasks_used
+
+    known = tasks_used(store, namespace)
+    named = [task.prompt for task in known if given.startswith("task_") and task.id.startswith(given)]
+    text = named[0] if len(named) == 1 else given
+    effects = {one.experience.id: one.effect.mean for one in store.experiences(namespace) if one.effect}
+    return relate(prior.experiences, [text], known, effects=effects, temperature=temperature), text
+
+
+def _tokens(experiences: "Sequence[Experience]") -> int:
+    from ...surfaces.chat import render_experiences, token_estimate
+
+    return token_estimate(render_experiences(experiences))
+
+
+def related_json(found: "Relations", text: str) -> "dict[str, JSON]":
+    """The experiences for one task, each with why it is shown, withheld or does not apply."""
+    shown, withheld = found.shown(), found.withheld()
+
+    def rows(which: "Sequence[Experience]") -> "list[JSON]":
+        return [{"id": one.id, "text": one.text, "why": found.why(one)} for one in which]
+
+    return {
+        "task": text,
+        "shown": rows(shown),
+        "withheld": rows(withheld),
+        "not_applying": rows([one for one in found.experiences if one not in (*shown, *withheld)]),
+        "contradictions": [[one.id, other.id] for one, other in found.contradictions()],
+        "tokens": {"shown": _tokens(shown), "all": _tokens(found.experiences)},
+    }
+
+
+def related_lines(found: "Relations", text: str) -> Iterator[str]:
+    """The same for people."""
+    told = related_json(found, text)
+    tokens, all_of = told["tokens"], len(found.experiences)
+    yield printable(f"for the task {shortened(text)!r}")
+    shown = f"{len(told['shown'])} of {counted(all_of, 'experience')}"
+    yield f"{shown} to be shown: about {tokens['shown']:,} of {counted(tokens['all'], 'token')}"
+    for name, sign in (("shown", "+"), ("withheld", "~"), ("not_applying", "-")):
+        for row in told[name]:
+            yield printable(f"{sign} {row['text']}")
+            yield printable(f"    {name.replace('_', ' ')}: {row['why']}")
+    for one, other in told["contradictions"]:
+        yield f"{one} and {other} contradict each other; tfgrpo experience retire ID takes one out of later learning"
