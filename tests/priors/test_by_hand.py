@@ -88,7 +88,7 @@ def test_what_a_distiller_may_not_a_person_may_not(store: Store, ann: Curator, t
 
 def test_what_contradicts_a_text_under_the_same_condition_is_not_added(store: Store, ann: Curator) -> None:
     kept = ann.add(TEXT)
-    with pytest.raises(InputError, match=f"it contradicts {kept.id} under the same condition; tfgrpo experience retire"):
+    with pytest.raises(InputError, match=f"it contradicts {kept.id} under the same condition"):
         ann.add("When a charge is named, never answer BILL.")
     ann.retire(kept.id, "the other way round")
     assert ann.add("When a charge is named, never answer BILL.").text in standing(store)

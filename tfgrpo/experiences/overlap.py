@@ -34,7 +34,7 @@ DIGITS = 5
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _CAPITALS = re.compile(r"\b[A-Z]{2,}\b")
-_NEGATIONS = frozenset(
+NEGATIONS = frozenset(
     (
         "no",
         "not",
