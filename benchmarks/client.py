@@ -1,37 +1,48 @@
-"""What the prior costs a client per call: the SDK alone and with the prior, side by side, no network.
+"""What the prior costs a client: each call beside the SDK alone, its import, threads, event loops, and memory.
 
     python -m benchmarks.client [CALLS]
 
-Both clients speak to the same in-process transport; calls alternate, so that the machine's moods meet both alike.
+The prior has 12 experiences, 4 demonstrations and 100 biases. For the cost of a call both clients speak to the same
+in-process transport, in turn, so that the machine's moods meet both alike.
 """
 
+import asyncio
+import gc
 import json
+import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-import httpx2
 import openai
 from openai.types.chat import ChatCompletionMessageParam
 
 import tfgrpo
-from tfgrpo.records import Experience, Frame, Prior, Snapshot, TokenBias
+from tfgrpo.model.library import http
+from tfgrpo.records import Demonstration, Experience, Frame, Prior, Snapshot, TokenBias
+from tfgrpo.serve.exchange import CODECS
 from tfgrpo.store import Store
-from tfgrpo.surfaces.http import STANDARD, rewrite
+from tfgrpo.surfaces.http import rewrite
 
 MODEL = "m"
 PRIOR = Prior(
-    experiences=tuple(Experience(f"When case {n} comes up, {'say so ' * 8}and stop.") for n in range(20)),
+    experiences=tuple(Experience(f"When case {n} comes up, {'say so ' * 8}and stop.") for n in range(12)),
     biases=tuple(TokenBias(n, b"t", n / 50 - 1, 3.0, 4) for n in range(100)),
+    demonstrations=tuple(Demonstration(f"Case {n}: " + "word " * 40, "So. " * 10) for n in range(4)),
 )
 ANSWER = {"id": "1", "object": "chat.completion", "created": 0, "model": MODEL, "choices": []}
+THREADS, THREAD_CALLS = 32, 1_000
+TARGET = 60.0
+"""Microseconds added at the median, at most."""
 
 
 def live_store(path: Path) -> Path:
-    """A store whose live prior has 20 experiences and 100 token biases."""
+    """A store in which the prior is live."""
     with Store(path) as store:
         store.add_prior(PRIOR)
         store.set_state("default", PRIOR.id, "live", frame=Frame(model=MODEL))
@@ -51,12 +62,23 @@ def line(name: str, samples: list[float]) -> None:
     print(f"{name:<34}{median(samples) * 1e6:>10.1f}{low * 1e6:>10.1f}{high * 1e6:>10.1f}{len(samples):>8}")
 
 
-def compare(calls: int, kilobytes: int, store: Path) -> None:
-    """One call of each client in turn."""
-    http_client = httpx2.Client(transport=httpx2.MockTransport(lambda request: httpx2.Response(200, json=ANSWER)))
-    alone = openai.OpenAI(api_key="k", http_client=http_client)
-    ours = tfgrpo.OpenAI(api_key="k", http_client=http_client, store=store)
-    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "word " * (kilobytes * 205)}]
+def answering() -> Callable[[http.Request], http.Response]:
+    """An upstream that answers every request alike."""
+    content = json.dumps(ANSWER).encode()
+    return lambda request: http.Response(200, content=content, headers={"content-type": "application/json"})
+
+
+def asked(kilobytes: int) -> list[ChatCompletionMessageParam]:
+    """A question of that size."""
+    return [{"role": "user", "content": "word " * (kilobytes * 205)}]
+
+
+def compare(calls: int, kilobytes: int, store: Path) -> float:
+    """One call of each client in turn; the median of what the prior adds, in microseconds."""
+    http_client = http.Client(transport=http.MockTransport(answering()))
+    alone = openai.OpenAI(api_key="k", base_url="http://up/v1", http_client=http_client)
+    ours = tfgrpo.OpenAI(api_key="k", base_url="http://up/v1", http_client=http_client, store=store)
+    messages = asked(kilobytes)
 
     def call(client: openai.OpenAI) -> Callable[[], object]:
         return lambda: client.chat.completions.create(model=MODEL, messages=messages)
@@ -66,11 +88,75 @@ def compare(calls: int, kilobytes: int, store: Path) -> None:
     pairs = [(seconds(call(alone)), seconds(call(ours))) for _ in range(calls)]
     line(f"SDK alone, {kilobytes} KB", [direct for direct, _ in pairs])
     line("  with the prior", [through for _, through in pairs])
-    line("  difference", [through - direct for direct, through in pairs])
-    body = STANDARD.dumps({"model": MODEL, "messages": messages})
+    added = [through - direct for direct, through in pairs]
+    line("  difference", added)
+    body = CODECS[0].dumps({"model": MODEL, "messages": messages})
     snapshot = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
-    assert json.loads(rewrite(body, snapshot).content or b"")["logit_bias"]
-    line("  of which the decision", [seconds(lambda: rewrite(body, snapshot)) for _ in range(calls)])
+    assert json.loads(rewrite(body, snapshot, CODECS).content or b"")["logit_bias"]
+    line("  of which the decision", [seconds(lambda: rewrite(body, snapshot, CODECS)) for _ in range(calls)])
+    return median(added) * 1e6
+
+
+def imported() -> float:
+    """Milliseconds that `from tfgrpo import OpenAI` takes over `import openai`: what it takes after that, least of five."""
+
+    def took(program: str) -> float:
+        timed = f"import openai, time; a = time.perf_counter(); {program}; print(time.perf_counter() - a)"
+        return float(subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True).stdout)
+
+    return min(took("from tfgrpo import OpenAI") for _ in range(5)) * 1e3
+
+
+def threads(store: Path, count: int = THREADS, calls: int = THREAD_CALLS) -> tuple[int, float]:
+    """How many of all calls of threads that share a client had the prior, and how many there were a second."""
+    http_client = http.Client(transport=http.MockTransport(answering()))
+    client = tfgrpo.OpenAI(api_key="k", base_url="http://up/v1", http_client=http_client, store=store)
+
+    def work(number: int) -> int:
+        found = (client.chat.completions.create(model=MODEL, messages=asked(1)) for _ in range(calls))
+        return sum(tfgrpo.info(one).prior == PRIOR.id for one in found)
+
+    start = perf_counter()
+    with ThreadPoolExecutor(count) as pool:
+        right = sum(pool.map(work, range(count)))
+    return right, count * calls / (perf_counter() - start)
+
+
+def loops(store: Path, count: int = 4, calls: int = 100) -> int:
+    """How many calls of event loops, one after the other and in threads at once, had the prior."""
+
+    async def work() -> int:
+        http_client = http.AsyncClient(transport=http.MockTransport(answering()))
+        async with tfgrpo.AsyncOpenAI(
+            api_key="k", base_url="http://up/v1", http_client=http_client, store=store
+        ) as client:
+            asking = (client.chat.completions.create(model=MODEL, messages=asked(1)) for _ in range(calls))
+            return sum(tfgrpo.info(one).prior == PRIOR.id for one in await asyncio.gather(*asking))
+
+    with ThreadPoolExecutor(count) as pool:
+        at_once = sum(pool.map(lambda _: asyncio.run(work()), range(count)))
+    return at_once + sum(asyncio.run(work()) for _ in range(count))
+
+
+def memory(store: Path, calls: int) -> float:
+    """Bytes that each of so many calls leaves behind, once as many are remembered as ever will be."""
+    http_client = http.Client(transport=http.MockTransport(answering()))
+    client = tfgrpo.OpenAI(api_key="k", base_url="http://up/v1", http_client=http_client, store=store)
+    messages = asked(1)
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            client.chat.completions.create(model=MODEL, messages=messages)
+
+    work(calls)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    work(calls)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return grown / calls
 
 
 def main() -> None:
@@ -79,8 +165,14 @@ def main() -> None:
     print(f"{'microseconds a call':<34}{'median':>10}{'25%':>10}{'75%':>10}{'n':>8}")
     with TemporaryDirectory() as folder:
         store = live_store(Path(folder) / "s.db")
-        for kilobytes in (1, 100):
-            compare(calls, kilobytes, store)
+        added = [compare(calls, kilobytes, store) for kilobytes in (1, 100)]
+        print(f"added at the median, 1 KB: {added[0]:.0f} microseconds (at most {TARGET:.0f} wanted)")
+        print(f"import: {imported():.0f} ms over the SDK's")
+        right, rate = threads(store, calls=min(calls, THREAD_CALLS))
+        print(f"threads: {right} of {THREADS * min(calls, THREAD_CALLS)} calls had the prior, {rate:,.0f} a second")
+        print(f"event loops: {loops(store)} of 800 calls had the prior")
+        # 10,000 calls are remembered for `info`, so only after as many nothing more may stay
+        print(f"memory: {memory(store, max(calls, 11_000)):.1f} bytes a call")
 
 
 if __name__ == "__main__":

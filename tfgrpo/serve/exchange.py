@@ -3,17 +3,20 @@
 It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 from ..records import Snapshot
 from ..surfaces.http import (
     NO_PRIOR,
     OFFSETS_HEADER,
     PRIOR_HEADER,
+    SEALED,
     STANDARD,
     Codec,
     Rewrite,
@@ -29,8 +32,14 @@ HTTPRequest: TypeAlias = Any
 """A request of httpx or httpx2."""
 HTTPResponse: TypeAlias = Any
 """A response of httpx or httpx2."""
+HTTPHeaders: TypeAlias = Any
+"""The headers of either."""
 
 _FRAMING = ("content-length", "transfer-encoding")
+_MARK = PRIOR_HEADER.encode()
+_OURS = frozenset(name.encode() for name in OURS)
+_REPLACED = _OURS | {name.encode() for name in _FRAMING}
+_HEEDED = frozenset(name.encode() for name in (PRIOR_HEADER, *OURS, *SEALED))
 _TEMPLATE_FAILED = 500
 
 
@@ -55,8 +64,11 @@ class Exchange:
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self._written, self._access = request, access
-        self._asked = asked_for(request.headers)
-        reason = why_not(request.method, request.url.path, request.headers)
+        named = _named(request.headers)
+        self._asked = asked_for(named)
+        self._path = request.url.path
+        self._has_ours = any(name in named for name in OURS)
+        reason = why_not(request.method, self._path, named)
         if reason is None and self._asked.off:
             reason = "disabled"
         self._rewrite = Rewrite(reason=reason)
@@ -76,7 +88,7 @@ class Exchange:
                 self._snapshot,
                 CODECS,
                 backends,
-                path=url.path,
+                path=self._path,
                 host=url.host,
                 suspended=self._refusals.suspends,
             )
@@ -90,7 +102,7 @@ class Exchange:
     def plain(self) -> HTTPRequest:
         """The request as the caller wrote it, without what is for tfgrpo alone."""
         off = self._asked.off and PRIOR_HEADER not in self._written.headers
-        if off or any(name in self._written.headers for name in OURS):
+        if off or self._has_ours:
             return _copy(self._written, NO_PRIOR if off else None)
         return self._written
 
@@ -117,9 +129,8 @@ class Exchange:
         response = self._decided(response)
         marks = self._rewrite.marks_beside(response.headers)
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
-            response.headers.update(marks)
-            return response
-        found = self._info(response.headers.get(INFERENCE_HEADER) or f"inf_{uuid4().hex}")
+            return _with_headers(response, marks)
+        found = self._info(response.headers.get(INFERENCE_HEADER) or f"inf_{token_hex(16)}")
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior
@@ -127,8 +138,8 @@ class Exchange:
         marks[INFERENCE_HEADER] = str(found.inference)
         named = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), None)
         if named is None:
-            marks[REQUEST_IDS[self._written.url.path.endswith("/messages")]] = str(found.inference)
-        response.headers.update(marks)
+            marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
+        _with_headers(response, marks)
         latest.keep(found, found.inference, named)
         if self._access.record and self.source:
             self._record(response, found)
@@ -179,12 +190,42 @@ class Exchange:
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, rewritten.given)
 
 
+def _named(headers: HTTPHeaders) -> Mapping[str, str]:
+    """Of a request's headers those that bear on its prior; reading each of them from all would take its time."""
+    return {name.decode(): value.decode("latin-1") for name, value in _lowered(headers) if name in _HEEDED}
+
+
+def _lowered(headers: HTTPHeaders) -> Iterable[tuple[bytes, bytes]]:
+    return [(name.lower(), value) for name, value in headers.raw]
+
+
 def _copy(request: HTTPRequest, mark: str | None, content: bytes | None = None) -> HTTPRequest:
     """Another request of the same class, since the SDKs of today speak httpx or httpx2; its body as it was, if none."""
-    headers = request.headers.copy()
-    for name in OURS if content is None else (*_FRAMING, *OURS):
-        headers.pop(name, None)
+    replaced = _REPLACED if content is not None else _OURS
+    lines = [(name, value) for name, value in _lowered(request.headers) if name not in replaced]
     if mark is not None:
-        headers[PRIOR_HEADER] = mark
-    body = {"stream": request.stream} if content is None else {"content": content}
-    return type(request)(request.method, request.url, headers=headers, extensions=request.extensions, **body)
+        lines.append((_MARK, mark.encode()))
+    stream = request.stream
+    if content is not None:
+        lines.append((b"content-length", b"%d" % len(content)))
+        stream = _byte_stream(type(request).__module__)(content)
+    made = type(request)(
+        request.method, request.url, headers=lines, stream=stream, extensions=request.extensions
+    )  # made of a stream: of bytes it would work out once more what is known
+    if content is not None:
+        made.read()
+    return made
+
+
+@lru_cache
+def _byte_stream(module: str) -> Any:
+    """What the library that a request is of makes of a body in bytes."""
+    return sys.modules[module.partition(".")[0]].ByteStream
+
+
+def _with_headers(response: HTTPResponse, marks: Mapping[str, str]) -> HTTPResponse:
+    """The same response with further headers, those of the same name replaced."""
+    ours = {name.encode(): value.encode() for name, value in marks.items()}
+    kept = [line for line in response.headers.raw if line[0].lower() not in ours]
+    response.headers = type(response.headers)([*kept, *ours.items()])
+    return response

@@ -60,7 +60,7 @@ Reason: TypeAlias = (
 
 _NO_BACKENDS: Mapping[str, Backend] = {}
 
-_SEALED = ("content-digest", "content-md5", "digest", "x-amz-content-sha256", "x-amz-date")
+SEALED = ("content-digest", "content-md5", "digest", "x-amz-content-sha256", "x-amz-date")
 """Headers of a request whose signature covers the body: another body would be refused."""
 
 
@@ -129,7 +129,7 @@ def is_completion(method: str, path: str) -> bool:
 
 def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
     """Whether a request may be biased: a chat completion that is not marked; `headers` holds names in lower case."""
-    return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *_SEALED))
+    return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *SEALED))
 
 
 def why_not(method: str, path: str, headers: Mapping[str, str]) -> Reason | None:
@@ -138,7 +138,7 @@ def why_not(method: str, path: str, headers: Mapping[str, str]) -> Reason | None
         return "route"
     if (mark := headers.get(PRIOR_HEADER)) is not None:
         return "disabled" if mark.strip().lower() == NO_PRIOR else "marked"
-    return "signed" if any(name in headers for name in _SEALED) else None
+    return "signed" if any(name in headers for name in SEALED) else None
 
 
 def route_notice(method: str, path: str, reason: Reason) -> str:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 TURN_TOKENS = 5
 """What marks the beginning and end of one turn, in tokens (ChatML and Llama 3 take four to six)."""
 _TURNS = ("user", "assistant", "tool", "function")
+_KEPT = 1_024
+"""Demonstrations whose turns are kept ready."""
 _POOLS = 16
 """Pools that are kept ready."""
 
 
+@lru_cache(_KEPT)
 def turns(demonstration: Demonstration) -> tuple[Message, ...]:
     """What was asked and the answer, as turns; no message of it becomes one of ours to the model, or another role."""
     asked = (message for message in demonstration.messages if message.get("role") in _TURNS)
