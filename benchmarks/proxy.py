@@ -22,9 +22,9 @@ import orjson
 import uvicorn
 
 from benchmarks.client import MODEL, live_store
-from tfgrpo.serve.proxy import serve
+from tfgrpo.serve.proxy import Listening, RelayTarget, serve
 from tfgrpo.serve.proxy.asgi import Receive, Scope, Send
-from tfgrpo.serve.proxy.server import listen
+from tfgrpo.serve.proxy.listening import listen
 
 CALLERS = 32
 CHUNKS = 50
@@ -54,7 +54,7 @@ def run_upstream(ready: Connection) -> None:
 
 def run_proxy(ready: Connection, base: str, store: str) -> None:
     """The proxy, as a process."""
-    serve(base, store=store, port=0, ready=ready.send)
+    serve([RelayTarget.parse(base)], store=store, listening=Listening(port=0), ready=ready.send)
 
 
 @contextmanager

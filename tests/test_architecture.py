@@ -76,19 +76,23 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "notebook", "results",
     ),
     "serve": (
-        "__init__", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking", "access", "exchange",
+        "__init__", "keys", "logs", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking", "access", "exchange",
         "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
     ),
-    "serve/proxy": ("asgi", "relay", "app", "server", "__init__"),
+    "serve/proxy": (
+        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
+        "door", "head", "onward", "call", "pages", "app", "listening", "protocol", "worker", "workers", "server",
+        "__init__",
+    ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
         "experience", "forecast", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs",
-        "serve", "store", "tokens",
+        "keys", "serve", "store", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
-        "target", "distiller", "tasks",
+        "target", "distiller", "tasks", "serving",
     ),
     "cli/lines": (
         "__init__", "tables", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo", "probing", "runs",
@@ -102,7 +106,7 @@ ANYWHERE = {"__version__"}
 
 HEAVY = {
     "aiohttp", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
-    "tokenizers", "uvicorn", "xllamacpp",
+    "opentelemetry", "prometheus_client", "structlog", "tokenizers", "uvicorn", "xllamacpp",
 }  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 

@@ -5,147 +5,40 @@ import gzip
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal
 
 import httpx2
 import openai
 import pytest
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
+from tests.serve.fronts import (
+    BODY,
+    CHAT,
+    PATIENCE,
+    QUESTION,
+    VARIANT_HEADER,
+    Receive,
+    Recorder,
+    Scope,
+    Send,
+    Serve,
+    calling,
+    is_as_written,
+    is_biased,
+    running,
+    soon,
+)
 from tfgrpo import AsyncOpenAI
-from tfgrpo.records import Backend, ChatBody
-from tfgrpo.serve.proxy import Limits, Proxy, RelayTarget
-from tfgrpo.serve.source import PriorSource
+from tfgrpo.records import Backend
+from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import ScriptedModel
-
-Scope: TypeAlias = MutableMapping[str, Any]
-
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-T = TypeVar("T")
-
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-VARIANT_HEADER = "x-tfgrpo-variant"
-
-CHAT = "/v1/chat/completions"
-
-QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
-
-BODY = {"model": MODEL, "messages": QUESTION}
-
-PATIENCE = 10.0
-"""Seconds until a test that waits for an event fails instead of hanging."""
-
-
-def is_biased(body: ChatBody) -> bool:
-    return str(body["messages"]).count(TEXT) == 1 and body["logit_bias"] == {"7": 1.5, "9": -2.0}
-
-
-def is_as_written(body: ChatBody) -> bool:
-    return list(body["messages"]) == QUESTION and "logit_bias" not in body
-
-
-@asynccontextmanager
-async def running(app: App) -> AsyncIterator[str]:
-    """The app behind a real socket, in this event loop; yields `http://127.0.0.1:PORT`."""
-    config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_level="critical", date_header=False)
-    config.load()
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: HttpToolsProtocol(config, state, app_state={}), "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        for connection in list(state.connections):
-            connection.transport.abort()
-        await asyncio.gather(*state.tasks)
-
-
-async def soon(event: Awaitable[T]) -> T:
-    """Wait for what must happen, but not for ever."""
-    async with asyncio.timeout(PATIENCE):
-        return await event
-
-
-def calling(app: App) -> httpx2.AsyncClient:
-    """A client of an app in this process."""
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://proxy")
-
-
-class Front:
-    """A proxy before an upstream, and clients of it."""
-
-    def __init__(self, proxy: Proxy, address: str) -> None:
-        self.proxy = proxy
-        self.address = address
-        self.in_process = calling(proxy)
-        self.outside = httpx2.AsyncClient(base_url=address, timeout=PATIENCE)
-
-    async def chat(self, body: object = BODY, **headers: str) -> httpx2.Response:
-        return await self.in_process.post(CHAT, json=body, headers=headers)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> PriorSource:
-    return PriorSource(go_live(tmp_path / "s.db"), "default")
-
-
-Serve: TypeAlias = Callable[..., Awaitable[Front]]
-
-
-@pytest.fixture
-async def front(source: PriorSource) -> AsyncIterator[Serve]:
-    """A function that puts a proxy before an ASGI app, or before an address."""
-    async with AsyncExitStack() as stack:
-
-        async def start(upstream: App | str, *, base: str = "/v1", key: str | None = None, **limits: Any) -> Front:
-            address = upstream if isinstance(upstream, str) else await stack.enter_async_context(running(upstream))
-            proxy = Proxy(RelayTarget.parse(address + base, key), source, Limits(**{"silence": PATIENCE, **limits}))
-            await stack.enter_async_context(proxy)
-            front = Front(proxy, await stack.enter_async_context(running(proxy)))
-            await stack.enter_async_context(front.in_process)
-            await stack.enter_async_context(front.outside)
-            return front
-
-        yield start
-
-
-class Recorder:
-    """An upstream that keeps each request as it came, and answers the same to all."""
-
-    def __init__(self, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None, body: bytes = b"") -> None:
-        self.status = status
-        self.answer = headers or []
-        self.body = body
-        self.scopes: list[Scope] = []
-        self.bodies: list[bytes] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        pieces, more = [], True
-        while more:
-            event = await receive()
-            pieces.append(event.get("body", b""))
-            more = event.get("more_body", False)
-        self.scopes.append(scope)
-        self.bodies.append(b"".join(pieces))
-        await send({"type": "http.response.start", "status": self.status, "headers": self.answer})
-        await send({"type": "http.response.body", "body": self.body})
-
-    def headers(self, place: int = -1) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.scopes[place]["headers"]}
 
 
 async def test_the_sdk_gets_the_prior_through_the_proxy(front: Serve) -> None:
@@ -175,11 +68,11 @@ async def test_a_blocking_sdk_gets_it_too(front: Serve) -> None:
     assert is_biased(model.requests[0])
 
 
-async def test_a_tfgrpo_client_before_the_proxy_does_not_double_it(front: Serve, source: PriorSource) -> None:
+async def test_a_tfgrpo_client_before_the_proxy_does_not_double_it(front: Serve, shelf: Shelf) -> None:
     model = ScriptedModel(lambda body: "BILL")
     at = await front(model.app)
     options: Any = {"api_key": "sk", "base_url": "http://proxy/v1", "http_client": at.in_process}
-    async with AsyncOpenAI(store=source.path, **options) as client:
+    async with AsyncOpenAI(store=shelf.path, **options) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
     assert is_biased(model.requests[0])
     assert (raw.headers[PRIOR_HEADER], raw.headers[VARIANT_HEADER]) == (PRIOR.id, "live")
@@ -198,7 +91,7 @@ async def test_what_an_inner_proxy_did_is_told_through_an_outer_one_that_did_not
     front: Serve, tmp_path: Path
 ) -> None:
     inner = await front(ScriptedModel(lambda body: "BILL").app)
-    idle = PriorSource(tmp_path / "none.db", "default")
+    idle = Shelf(tmp_path / "none.db", "default")
     async with Proxy(RelayTarget.parse(f"{inner.address}/v1"), idle) as outer, calling(outer) as client:
         response = await client.post(CHAT, json=BODY)
     assert response.headers.get_list(PRIOR_HEADER) == [PRIOR.id]
@@ -214,8 +107,8 @@ async def test_a_caller_can_opt_out(front: Serve) -> None:
     assert (response.headers[PRIOR_HEADER], response.headers[VARIANT_HEADER]) == ("none", "none")
 
 
-async def test_the_variant_is_the_state_of_the_prior(front: Serve, source: PriorSource) -> None:
-    go_live(source.path, OTHER, state="ungated")
+async def test_the_variant_is_the_state_of_the_prior(front: Serve, shelf: Shelf) -> None:
+    go_live(shelf.path, OTHER, state="ungated")
     at = await front(ScriptedModel(lambda body: "BILL").app)
     response = await at.chat()
     assert (response.headers[PRIOR_HEADER], response.headers[VARIANT_HEADER]) == (OTHER.id, "ungated")
@@ -233,11 +126,11 @@ async def test_another_model_gets_the_experiences_alone(front: Serve, caplog: py
 
 @pytest.mark.parametrize("logit_bias", ["rejected", "inert"])
 async def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
-    front: Serve, source: PriorSource, logit_bias: Literal["rejected", "inert"]
+    front: Serve, shelf: Shelf, logit_bias: Literal["rejected", "inert"]
 ) -> None:
     model = ScriptedModel(lambda body: "BILL")
     async with running(model.app) as address:
-        with Store(source.path) as store:
+        with Store(shelf.path) as store:
             store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias=logit_bias))
         at = await front(address)
         response = await at.chat()
@@ -247,28 +140,28 @@ async def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
     assert "logit_bias" not in model.requests[0]
 
 
-async def test_what_is_measured_while_the_proxy_runs_is_heeded(front: Serve, source: PriorSource) -> None:
-    go_live(source.path, replace(PRIOR, experiences=()))
+async def test_what_is_measured_while_the_proxy_runs_is_heeded(front: Serve, shelf: Shelf) -> None:
+    go_live(shelf.path, replace(PRIOR, experiences=()))
     model = ScriptedModel(lambda body: "BILL")
     async with running(model.app) as address:
         at = await front(address)
         assert TOKEN_PRIOR_HEADER not in (await at.chat()).headers
-        with Store(source.path) as store:
+        with Store(shelf.path) as store:
             store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias="rejected"))
-        source.refresh()
+        shelf.refresh()
         response = await at.chat()
     assert (response.headers[PRIOR_HEADER], response.headers[TOKEN_PRIOR_HEADER]) == ("none", "rejected")
     assert ["logit_bias" in body for body in model.requests] == [True, False]
 
 
 async def test_a_new_prior_is_taken_up_without_a_request(
-    front: Serve, source: PriorSource, monkeypatch: pytest.MonkeyPatch
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfgrpo.serve.proxy.app.CHECK_SECONDS", 0.001)
+    monkeypatch.setattr("tfgrpo.serve.proxy.app.SHELF_SECONDS", 0.001)
     await front(Recorder())
-    go_live(source.path, OTHER)
+    go_live(shelf.path, OTHER)
     async with asyncio.timeout(PATIENCE):
-        while source.snapshot is None or source.snapshot.prior != OTHER:
+        while shelf.snapshot is None or shelf.snapshot.prior != OTHER:
             await asyncio.sleep(0.001)
 
 
@@ -279,10 +172,10 @@ async def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
     if content:
         (tmp_path / "t.db").write_bytes(content)
     model = ScriptedModel(lambda body: "BILL")
-    source = PriorSource(tmp_path / "t.db", "default")
+    shelf = Shelf(tmp_path / "t.db", "default")
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(running(model.app))
-        client = calling(await stack.enter_async_context(Proxy(RelayTarget.parse(f"{address}/v1"), source)))
+        client = calling(await stack.enter_async_context(Proxy(RelayTarget.parse(f"{address}/v1"), shelf)))
         responses = [await client.post(CHAT, json=BODY) for _ in range(2)]
     assert [response.headers[PRIOR_HEADER] for response in responses] == ["none", "none"]
     assert all(is_as_written(body) for body in model.requests)
@@ -347,7 +240,9 @@ async def test_other_routes_pass_to_the_byte_both_ways(method: str, front: Serve
     path = "/v1/files/a%2Fb%20c?x=%2F&y=1&y=2"
     response = await at.outside.request(method, path, content=b"\x01" * 200_000, headers=given)
     assert (response.status_code, response.content) == (404, b"\x00\xff")
-    assert [line for line in response.headers.raw if line[0] != b"transfer-encoding"] == answered
+    ours = (b"transfer-encoding", PRIOR_HEADER.encode(), b"x-tfgrpo-reason", VARIANT_HEADER.encode())
+    assert [line for line in response.headers.raw if line[0] not in ours] == answered
+    assert (response.headers[PRIOR_HEADER], response.headers["x-tfgrpo-reason"]) == ("none", "route")
     scope = upstream.scopes[0]
     assert (scope["method"], scope["raw_path"], scope["query_string"]) == (
         method,
@@ -473,13 +368,6 @@ async def test_the_key_of_the_upstream_replaces_the_callers_and_is_never_told(
     assert [upstream.headers(place)["authorization"] for place in (0, 1)] == ["Bearer sk-secret"] * 2
     assert "secret" not in repr(RelayTarget.parse("http://host/v1", "sk-secret"))
     assert "sk-" not in caplog.text
-
-
-async def test_health_is_the_proxys_own(front: Serve) -> None:
-    upstream = Recorder()
-    response = await (await front(upstream)).in_process.get("/healthz")
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
-    assert not upstream.scopes
 
 
 async def _until_left(receive: Receive) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tfgrpo.errors import InputError
 from tfgrpo.serve.proxy import RelayTarget
-from tfgrpo.serve.proxy.relay import end_to_end
+from tfgrpo.serve.proxy.headers import end_to_end
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ def test_what_keys_spend_adds_up_and_revoking_is_for_ever(tmp_path: Path) -> Non
         store.add_spending({"a": KeySpending(2, 30), "b": KeySpending(1, 0)})
         store.add_spending({"a": KeySpending(1, 5)})
         store.revoke_key("b")
-        revoked = store.keys()[1].revoked
+        revoked = store.access_keys()[1].revoked
         store.revoke_key("b")
-        anna, ben = store.keys()
+        anna, ben = store.access_keys()
         assert store.verify() == ()
     assert (anna.spent, anna.namespace, anna.admin, anna.revoked) == ((3, 35), "math", False, None)
     assert (ben.spent, ben.namespace, ben.admin) == ((1, 0), None, True)

@@ -18,7 +18,8 @@ _COMMANDS = {
     },
     "Use": {
         "chat": Listed("chat:chat", "One call with the live prior."),
-        "serve": Listed("serve:serve", "A proxy that gives every chat call the live prior."),
+        "serve": Listed("serve:serve", "A proxy that gives every call the live prior."),
+        "keys": Listed("keys:keys", "Who may call the proxy, with which namespace and budget."),
         "local": Listed("local:local", "The embedded model: fetch it, serve it."),
     },
     "Look and decide": {

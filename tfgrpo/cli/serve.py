@@ -1,34 +1,68 @@
 """The command that runs the proxy."""
 
+from collections.abc import Sequence
+
 import click
 
+from ..errors import InputError
 from .command import TextCommand
+from .options.gathered import titled
+from .options.serving import ServeOptions, serve_options
 from .options.shared import key_in, store_options
 from .options.target import endpoint
 
+_option = titled("Upstreams")
+
 
 @click.command(cls=TextCommand)
-@click.option("--upstream", required=True, metavar="URL", help="The API behind the proxy, or `local`.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="Port to listen on.")
-@click.option("--upstream-key-env", metavar="NAME", help="Environment variable that holds the key to send upstream.")
+@_option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="URL",
+    help="The API behind the proxy, or `local`. Given several times they take turns, by weight: 'URL weight=3'.",
+)
+@_option(
+    "--upstream-key-env",
+    "key_names",
+    multiple=True,
+    metavar="NAME",
+    help="Environment variable with the key to send upstream: one for all, or one for each.  [default: the caller's]",
+)
+@serve_options
 @store_options
 def serve(
-    *, upstream: str, host: str, port: int, upstream_key_env: str | None, store: str | None, namespace: str
+    *,
+    upstreams: Sequence[str],
+    key_names: Sequence[str],
+    server: ServeOptions,
+    store: str | None,
+    namespace: str,
 ) -> None:
-    """An OpenAI-compatible proxy that gives every chat call the live prior."""
+    """An API-compatible proxy that gives every call the live prior.
+
+    Callers with keys of the proxy's own (`tfgrpo keys add`) may be anywhere; without, it listens on this machine only,
+    unless callers bring their own keys for the upstream.
+    """
+    from ..serve.proxy import RelayTarget
     from ..serve.proxy import serve as serve_proxy
     from ..store import default_store_path
 
-    key = key_in("--upstream-key-env", upstream_key_env)
-    with endpoint(upstream, "") as (url, _):
+    if not upstreams:
+        raise InputError("which upstream? Name it with --upstream URL, or --upstream local")
+    keys = [key_in("--upstream-key-env", name) for name in key_names] or [None]
+    if len(keys) not in (1, len(upstreams)):
+        raise InputError(f"--upstream-key-env: {len(keys)} for {len(upstreams)} upstreams; give one, or one for each")
+    if len(upstreams) > 1 and any(name.partition(":")[0] == "local" for name in upstreams):
+        raise InputError("--upstream local goes alone")
+    with endpoint(upstreams[0], "") as (url, _):
+        named = [url or upstreams[0], *upstreams[1:]]
         serve_proxy(
-            url or upstream,
+            [RelayTarget.parse(name, keys[place % len(keys)]) for place, name in enumerate(named)],
             store=default_store_path(store),
             namespace=namespace,
-            host=host,
-            port=port,
-            upstream_key=key,
+            listening=server.listening,
+            limits=server.limits,
             ready=lambda base_url: click.echo(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),

@@ -94,7 +94,7 @@ class KeyStore(StoreFile):
 
         self._write(f"revoking key {id_}", work)
 
-    def keys(self) -> tuple[AccessKey, ...]:
+    def access_keys(self) -> tuple[AccessKey, ...]:
         """All keys, revoked ones too, the oldest first."""
         with self._read("reading its keys") as db:
             return tuple(_key(row) for row in db.query(_LISTED))

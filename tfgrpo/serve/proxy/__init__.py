@@ -1,21 +1,25 @@
 """The proxy: an OpenAI-compatible endpoint that adds the live prior, in front of any other.
 
-`serve` runs it; `Proxy` is the ASGI app; `RelayTarget` says where requests go. It needs the extra `tfgrpo[serve]`.
+`serve` runs it; `Proxy` is the ASGI app; `RelayTarget` says where calls go. It needs the extra `tfgrpo[serve]`.
 
-POST requests to `.../chat/completions` get the prior by the rules of `surfaces.http`, which has the opt-out too. Their
-responses tell by `x-tfgrpo-prior` which prior they had, or `none`, and by `x-tfgrpo-variant` its state (`live`,
+POST requests of the surfaces get the prior by the rules of `surfaces.http`, which has the opt-out too. Answers tell by
+`x-tfgrpo-prior` which prior they had, or `none` with `x-tfgrpo-reason`, and by `x-tfgrpo-variant` its state (`live`,
 `ungated`), or `none` when this proxy added nothing. All else passes byte for byte in both directions, as it comes; only
-hop-by-hop headers and Host are the proxy's own.
+hop-by-hop headers, Host, and what callers say to the proxy itself go no further.
 """
 
 from ...errors import InputError
 from ...extras import install_hint
 
 try:
-    from .app import Limits, Proxy
+    from .app import Proxy
     from .server import serve
 except ModuleNotFoundError as error:
     raise InputError(f"the proxy needs {error.name}, of the extra `serve`: {install_hint('serve')}") from error
+from .door import Door
+from .limits import Limits
+from .listening import Listening
 from .relay import RelayTarget
+from .shelf import Shelf
 
-__all__ = ["Limits", "Proxy", "RelayTarget", "serve"]
+__all__ = ["Door", "Limits", "Listening", "Proxy", "RelayTarget", "Shelf", "serve"]

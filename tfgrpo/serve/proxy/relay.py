@@ -1,28 +1,19 @@
-"""The relay: to which address a caller's request goes on, with which headers, and what its answer says. No I/O."""
+"""Where requests go on: an upstream as its base URL names it, and which of several is asked next. No I/O."""
 
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Self, TypeAlias
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ...errors import InputError
-from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, TOKEN_PRIOR_HEADER
-from ..told import VARIANT_HEADER
+from .paths import may_go_on
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-"""Header lines as ASGI and aiohttp give them."""
-
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding"
-    b" upgrade".split()
-)
-"""Headers that belong to one connection (RFC 9110, 7.6.1)."""
-_OURS = frozenset((b"host", b"content-length", b"expect"))
-"""Headers of a request that the proxy's own connection states anew."""
-_CLIMB = re.compile(rb"(^|/)(\.|%2e){2}(/|$)", re.IGNORECASE)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+COOLING_SECONDS = 5.0
+"""How long an upstream that could not be reached is asked last."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_EXAMPLE = "https://api.openai.com/v1 or http://127.0.0.1:8080/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +29,30 @@ class RelayTarget:
     base: str
     """Without a slash at the end."""
     key: str | None = field(default=None, repr=False)
-    """Sent as the bearer token in place of the caller's; None: the caller's own goes through."""
+    """Sent in place of the caller's; None: the caller's own goes through."""
+    weight: int = 1
+    """How many calls it gets, beside the weights of the others."""
 
     @classmethod
-    def parse(cls, url: str, key: str | None = None) -> Self:
-        """Raises InputError for what cannot be a base URL."""
+    def parse(cls, given: str, key: str | None = None) -> Self:
+        """From a URL, or `URL weight=N`; raises InputError for what cannot be a base URL."""
+        url, _, weight = given.strip().partition(" weight=")
+        if weight and not (weight.isascii() and weight.isdecimal() and 1 <= int(weight) <= 1_000):
+            raise InputError(f"--upstream: weight={weight} must be a whole number from 1 to 1000")
         try:
             parts = urlsplit(url)
-            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
         except ValueError:
             sound = False
         if not sound:
-            raise InputError("the upstream must be a URL such as https://api.openai.com/v1 or http://127.0.0.1:8080/v1")
+            raise InputError(f"the upstream must be a URL such as {_EXAMPLE}")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise InputError("the upstream's URL may hold no password and no query; give its key by --upstream-key-env")
-        return cls(url.rstrip("/"), key)
+        return cls(url.rstrip("/"), key, int(weight or 1))
 
     def url(self, path: bytes, query: bytes) -> str | None:
-        """The address for a path and a query of the proxy; None for a path that climbs out of its folder (`..`)."""
-        if _CLIMB.search(path):
+        """The address for a path and a query of the proxy; None for a path that may not go on (`may_go_on`)."""
+        if not may_go_on(path):
             return None
         below = path.decode("latin-1")
         if self.base.endswith("/v1") or not urlsplit(self.base).path:
@@ -65,74 +61,50 @@ class RelayTarget:
             address = self.base + (below.removeprefix("/v1") if f"{below}/".startswith("/v1/") else below)
         return f"{address}?{query.decode('latin-1')}" if query else address
 
-    def relayed(self, given: Headers, body: AsyncIterator[bytes]) -> "Relayed":
-        """The caller's request for the next hop, with our key if there is one, and its body as it comes."""
-        lines = list(given)
-        lengths = dict(lines)
-        dropped = _OURS | {b"authorization"} if self.key else _OURS
-        headers = [(_text(name), _text(value)) for name, value in end_to_end(lines) if name not in dropped]
-        if self.key:
-            headers.append(("authorization", f"Bearer {self.key}"))
-        if b"transfer-encoding" in lengths:
-            return Relayed(headers, body)
-        if b"content-length" not in lengths:
-            return Relayed(headers, None)
-        return Relayed([*headers, ("content-length", _text(lengths[b"content-length"]))], body)
+    @property
+    def host(self) -> str:
+        """The name of its machine."""
+        return urlsplit(self.base).hostname or ""
 
     def forward_proxy(self) -> str | None:
         """The HTTP proxy that the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) puts before this host."""
         parts = urlsplit(self.base)
-        if parts.hostname in _LOOPBACK or proxy_bypass(parts.netloc):
+        if parts.hostname in LOOPBACK or proxy_bypass(parts.netloc):
             return None
         return getproxies().get(parts.scheme)
 
 
-@dataclass(frozen=True, slots=True)
-class Relayed:
-    """A caller's request as it goes on to the upstream, and what the caller is told of it."""
+class Rotation:
+    """Upstreams that take turns by their weights; one that could not be reached is asked last for a while."""
 
-    headers: Sequence[tuple[str, str]]
-    body: bytes | AsyncIterator[bytes] | None
-    marks: Mapping[bytes, bytes] = field(default_factory=dict)
-    """Headers for the response."""
-    biased: bool = False
+    def __init__(self, targets: Sequence[RelayTarget], *, clock: Callable[[], float] = time.monotonic) -> None:
+        if not targets:
+            raise InputError("which upstream? Name it with --upstream")
+        self.targets = tuple(targets)
+        self._clock = clock
+        self._credit = dict.fromkeys(range(len(self.targets)), 0)
+        self._down: dict[RelayTarget, float] = {}
 
-    def holding(self, body: bytes) -> Self:
-        """The same with a body whose length is known."""
-        headers = [line for line in self.headers if line[0] != "content-length"]
-        return replace(self, headers=headers, body=body)
+    def order(self) -> Sequence[RelayTarget]:
+        """Whom to ask, the first first: the next in turn, then the others, then those that were out of reach."""
+        if len(self.targets) == 1:
+            return self.targets
+        first = self.targets[self._turn()]
+        others = [first, *(target for target in self.targets if target is not first)]
+        return sorted(others, key=self.is_down)
 
-    def telling(self, prior: str, left_out: str | None = None) -> Self:
-        """The same; the caller is told what prior it came with, unless the upstream tells one."""
-        return replace(self, marks=_marks(prior, NO_PRIOR, left_out))
+    def _turn(self) -> int:
+        """Smooth weighted round robin: each gains its weight, the richest goes and pays the sum."""
+        for place, target in enumerate(self.targets):
+            self._credit[place] += target.weight
+        chosen = max(self._credit, key=lambda place: self._credit[place])
+        self._credit[chosen] -= sum(target.weight for target in self.targets)
+        return chosen
 
-    def marked(self, prior: str, state: str, left_out: str | None = None) -> Self:
-        """The same, marked as biased by us: nobody biases it again, and the caller is told."""
-        headers = [*self.headers, (PRIOR_HEADER, prior)]
-        return replace(self, headers=headers, marks=_marks(prior, state, left_out), biased=True)
+    def failed(self, target: RelayTarget) -> None:
+        """It could not be reached just now."""
+        self._down[target] = self._clock() + COOLING_SECONDS
 
-    def response_headers(self, given: Headers) -> list[tuple[bytes, bytes]]:
-        """The upstream's headers and our marks; where both speak, the one that biased the request is right."""
-        lines = end_to_end(given)
-        if self.biased:
-            lines = [line for line in lines if line[0] not in self.marks]
-        elif any(name in self.marks for name, _ in lines):
-            return lines
-        return [*lines, *self.marks.items()]
-
-
-def _marks(prior: str, variant: str, left_out: str | None) -> dict[bytes, bytes]:
-    marks = {PRIOR_HEADER: prior, VARIANT_HEADER: variant} | ({TOKEN_PRIOR_HEADER: left_out} if left_out else {})
-    return {name.encode(): value.encode() for name, value in marks.items()}
-
-
-def end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """The headers without those of this connection, names in lower case."""
-    lines = [(name.lower(), value) for name, value in headers]
-    named = {option.strip().lower() for name, value in lines if name == b"connection" for option in value.split(b",")}
-    return [(name, value) for name, value in lines if name not in _HOP_BY_HOP and name not in named]
-
-
-def _text(raw: bytes) -> str:
-    """Header bytes as aiohttp wants them: it writes UTF-8."""
-    return raw.decode("utf-8", "replace")
+    def is_down(self, target: RelayTarget) -> bool:
+        """Whether it could not be reached a short while ago."""
+        return self._clock() < self._down.get(target, 0.0)

@@ -1,0 +1,64 @@
+"""`tfgrpo serve` and `tfgrpo keys`: what is refused before anything listens, and who may call."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import one_line, tfgrpo, works
+from tfgrpo.serve.keys import find_key
+from tfgrpo.store import Store
+
+HERE = "http://127.0.0.1:9/v1"
+
+
+def test_a_key_is_shown_once_and_kept_by_its_hash(folder: Path) -> None:
+    made = works("keys", "add", "anna", "--namespace", "math", "--max-calls", "5").stdout.splitlines()
+    text = made[0]
+    assert "every call through a proxy of this store needs a key" in made[2]
+    with Store("tfgrpo.db") as store:
+        (key,) = store.access_keys()
+    assert find_key(text, {key.id: key}) == key
+    assert text.encode() not in Path("tfgrpo.db").read_bytes()
+    listed = works("keys", "list").stdout
+    assert "anna" in listed
+    assert "0 of 5" in listed
+    assert text not in listed + works("keys", "list", "--json").stdout
+    works("keys", "revoke", key.id)
+    (found,) = json.loads(works("keys", "list", "--json").stdout)
+    assert (found["id"], found["namespace"], bool(found["revoked"])) == (key.id, "math", True)
+    assert json.loads(works("keys", "add", "ben", "--json").stdout)["key"].startswith("tfgrpo-")
+    one_line(tfgrpo("keys", "revoke", "none"), "no key none", "tfgrpo keys list")
+    one_line(tfgrpo("keys", "add", "zoe", "--max-tokens", "0"), "--max-tokens 0")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), ("--upstream",)),
+        (("--upstream", "nowhere"), ("must be a URL",)),
+        (("--upstream", f"{HERE} weight=0"), ("weight=0",)),
+        (("--upstream", HERE, "--upstream", "local"), ("goes alone",)),
+        (("--upstream", HERE, "--upstream-key-env", "NOBODY"), ("NOBODY is not set",)),
+        (("--upstream", HERE, "--upstream-key-env", "KEY", "--upstream-key-env", "KEY"), ("2 for 1",)),
+        (("--upstream", HERE, "--upstream-key-env", "KEY", "--host", "0.0.0.0"), ("lend it", "tfgrpo keys add")),
+        (("--upstream", HERE, "--workers", "0"), ("--workers 0",)),
+        (("--upstream", HERE, "--max-in-flight", "0"), ("limit in_flight is 0",)),
+        (("--upstream", HERE, "--grace", "-1"), ("--grace -1",)),
+    ],
+)
+def test_what_cannot_be_served_is_one_clear_line(
+    options: tuple[str, ...], words: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "sk-secret")
+    result = tfgrpo("serve", "--port", "0", *options)
+    one_line(result, *words)
+    assert "sk-secret" not in result.output
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_proxy_before_itself_is_refused(name: str, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    one_line(tfgrpo("serve", "--port", str(port), "--upstream", f"http://{name}:{port}/v1"), "is this proxy itself")

@@ -1,0 +1,145 @@
+"""A proxy before an upstream app, for the tests of what passes through it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import httpx2
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from tests.live import MODEL, TEXT, go_live
+from tfgrpo.records import ChatBody
+from tfgrpo.serve.proxy import Door, Limits, Proxy, RelayTarget, Shelf
+from tfgrpo.serve.proxy.protocol import Protocol
+
+Scope: TypeAlias = MutableMapping[str, Any]
+
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+T = TypeVar("T")
+
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+VARIANT_HEADER = "x-tfgrpo-variant"
+
+REASON_HEADER = "x-tfgrpo-reason"
+
+CHAT = "/v1/chat/completions"
+
+QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
+
+BODY = {"model": MODEL, "messages": QUESTION}
+
+PATIENCE = 10.0
+"""Seconds until a test that waits for an event fails instead of hanging."""
+
+
+def is_biased(body: ChatBody) -> bool:
+    return str(body["messages"]).count(TEXT) == 1 and body["logit_bias"] == {"7": 1.5, "9": -2.0}
+
+
+def is_as_written(body: ChatBody) -> bool:
+    return list(body["messages"]) == QUESTION and "logit_bias" not in body
+
+
+@asynccontextmanager
+async def running(app: App) -> AsyncIterator[str]:
+    """The app behind a real socket, in this event loop; yields `http://127.0.0.1:PORT`."""
+    config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_level="critical", date_header=False)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Protocol(config, state, app_state={}), "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await asyncio.gather(*state.tasks)
+
+
+async def soon(event: Awaitable[T]) -> T:
+    """Wait for what must happen, but not for ever."""
+    async with asyncio.timeout(PATIENCE):
+        return await event
+
+
+def calling(app: App) -> httpx2.AsyncClient:
+    """A client of an app in this process."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://proxy")
+
+
+class Front:
+    """A proxy before an upstream, and clients of it."""
+
+    def __init__(self, proxy: Proxy, address: str) -> None:
+        self.proxy = proxy
+        self.address = address
+        self.in_process = calling(proxy)
+        self.outside = httpx2.AsyncClient(base_url=address, timeout=PATIENCE)
+
+    async def chat(self, body: object = BODY, **headers: str) -> httpx2.Response:
+        return await self.in_process.post(CHAT, json=body, headers=headers)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(go_live(tmp_path / "s.db"), "default")
+
+
+Serve: TypeAlias = Callable[..., Awaitable[Front]]
+
+
+@pytest.fixture
+async def front(shelf: Shelf) -> AsyncIterator[Serve]:
+    """A function that puts a proxy before an ASGI app, or before an address."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *upstreams: App | str, key: str | None = None, door: Door | None = None, **limits: Any
+        ) -> Front:
+            addresses = [
+                upstream if isinstance(upstream, str) else await stack.enter_async_context(running(upstream))
+                for upstream in upstreams
+            ]
+            targets = [RelayTarget.parse(f"{address}/v1", key) for address in addresses]
+            proxy = Proxy(targets, shelf, Limits(**{"silence": PATIENCE, **limits}), door=door)
+            await stack.enter_async_context(proxy)
+            front = Front(proxy, await stack.enter_async_context(running(proxy)))
+            await stack.enter_async_context(front.in_process)
+            await stack.enter_async_context(front.outside)
+            return front
+
+        yield start
+
+
+class Recorder:
+    """An upstream that keeps each request as it came, and answers the same to all."""
+
+    def __init__(self, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None, body: bytes = b"") -> None:
+        self.status = status
+        self.answer = headers or []
+        self.body = body
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pieces, more = [], True
+        while more:
+            event = await receive()
+            pieces.append(event.get("body", b""))
+            more = event.get("more_body", False)
+        self.scopes.append(scope)
+        self.bodies.append(b"".join(pieces))
+        await send({"type": "http.response.start", "status": self.status, "headers": self.answer})
+        await send({"type": "http.response.body", "body": self.body})
+
+    def headers(self, place: int = -1) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.scopes[place]["headers"]}

@@ -1,0 +1,101 @@
+"""Options of the proxy as a server: where it listens, who may call, what calls may take, what it logs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from .gathered import gathered, titled
+
+if TYPE_CHECKING:
+    from ...serve.proxy import Limits, Listening
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """The options as they were given."""
+
+    host: str
+    port: int
+    workers: int
+    grace: float
+    share_port: bool
+    allow_host: tuple[str, ...]
+    allow_origin: tuple[str, ...]
+    log_format: Literal["text", "json"]
+    log_requests: bool
+    connect_timeout: float | None
+    first_byte_timeout: float | None
+    idle_timeout: float | None
+    total_timeout: float | None
+    max_request_mb: float | None
+    max_answer_mb: float | None
+    max_in_flight: int | None
+
+    @property
+    def listening(self) -> "Listening":
+        """How the server is run; raises InputError for what cannot be."""
+        from ...serve.proxy import Listening
+
+        return Listening(
+            self.host,
+            self.port,
+            self.workers,
+            self.grace,
+            self.share_port,
+            tuple(name.lower() for name in self.allow_host),
+            self.allow_origin,
+            self.log_format,
+            self.log_requests,
+        )
+
+    @property
+    def limits(self) -> "Limits":
+        """What calls may take; raises InputError for a limit of nothing."""
+        from ...serve.proxy import Limits
+
+        given: dict[str, Any] = {
+            "connect": self.connect_timeout,
+            "first_byte": self.first_byte_timeout,
+            "silence": self.idle_timeout,
+            "total": self.total_timeout,
+            "request": self.max_request_mb and round(self.max_request_mb * 2**20),
+            "response": self.max_answer_mb and round(self.max_answer_mb * 2**20),
+            "in_flight": self.max_in_flight,
+        }
+        return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
+_door, _limit, _log = titled("Who may call, and where"), titled("What calls may take"), titled("Logs")
+
+serve_options = gathered(
+    "server",
+    ServeOptions,
+    _door("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    _door("--port", default=8000, show_default=True, help="Port to listen on."),
+    _door("--workers", default=1, show_default=True, help="Processes that share the port, one core each."),
+    _door(
+        "--grace", default=30.0, show_default=True, metavar="SECONDS", help="For calls in flight when it is stopped."
+    ),
+    _door("--share-port", is_flag=True, rare=True, help="Another server may have the port too: the one it replaces."),
+    _door(
+        "--allow-host", multiple=True, rare=True, metavar="NAME", help="A name that callers without keys know it by."
+    ),
+    _door("--allow-origin", multiple=True, rare=True, metavar="URL", help="Web pages that may call without a key."),
+    _log(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Lines for people, or for programs.",
+    ),
+    _log("--log-requests", is_flag=True, help="A line for each call; never a body, a header or a key."),
+    _limit("--connect-timeout", type=float, rare=True, metavar="SECONDS", help="To an upstream.  [default: 10]"),
+    _limit("--first-byte-timeout", type=float, rare=True, metavar="SECONDS", help="Of an answer.  [default: 600]"),
+    _limit("--idle-timeout", type=float, rare=True, metavar="SECONDS", help="Within an answer.  [default: 600]"),
+    _limit("--total-timeout", type=float, rare=True, metavar="SECONDS", help="Of a call.  [default: 3600]"),
+    _limit("--max-request-mb", type=float, rare=True, metavar="MB", help="Of a request body.  [default: 512]"),
+    _limit("--max-answer-mb", type=float, rare=True, metavar="MB", help="Of an answer.  [default: 1024]"),
+    _limit("--max-in-flight", type=int, rare=True, metavar="N", help="Calls at once in a worker.  [default: 1000]"),
+)
+"""All of them; the command gets them as `server`."""

@@ -1,0 +1,325 @@
+"""One call on its way through the proxy: who makes it, what it becomes, who answers, how that is passed on."""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+from io import BytesIO
+from time import perf_counter
+
+import aiohttp
+
+from ...store.keys import NOTHING_SPENT
+from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite
+from ..told import INFERENCE_HEADER, VARIANT_HEADER
+from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
+from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
+from .door import Door, Refusal
+from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
+from .headers import CREDENTIALS, OVERHEAD_HEADER, answer_headers, request_headers, with_key
+from .metrics import Metrics, Served
+from .onward import Onward, OwnAnswer, SentBody, Unreached
+from .paths import route_of
+from .relay import RelayTarget
+from .shelf import Shelf
+from .spans import CallSpan, Tracer
+from .spending import Meter
+
+_BODILESS = (204, 304)
+_TEMPLATE_FAILED = 500
+_AT_ONCE = 2**18
+"""Bytes of a body that are written at once; more go piece by piece."""
+_PEEKED = 65_536
+"""Bytes of a failed answer that are read before it is decided whether the call goes once more."""
+
+_OURS = Refusal(500, "proxy_failed", "the proxy itself failed at this call; its log says how", "server_error")
+
+_logger = logging.getLogger("tfgrpo")
+_requests = logging.getLogger("tfgrpo.requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """What all calls through one proxy share."""
+
+    shelf: Shelf
+    door: Door
+    metrics: Metrics
+    onward: Onward
+    tracer: Tracer | None = None
+
+
+class RelayedCall:
+    """One call. What it becomes is decided step by step, and told in the headers of its answer, in figures and logs."""
+
+    def __init__(self, works: Works, scope: Scope, receive: Receive, send: Send) -> None:
+        self._works, self._send = works, send
+        self._limits = works.onward.limits
+        self._head = Head.of(scope)
+        self._caller = Caller(receive, self._limits.request)
+        self._admitted = Admitted()
+        self._namespace = works.shelf.namespace
+        self._body: RequestBody | None = None
+        self._rewrite = Rewrite()
+        self._variant = NO_PRIOR
+        self._began, self._waited, self._added = perf_counter(), 0.0, 0.0
+        self._status = 0
+        self._meter: Meter | None = None
+        self._span: CallSpan | None = None
+
+    async def run(self) -> None:
+        """Serve it to its end, whatever that is; returns at once when the caller leaves."""
+        try:
+            reason = await self._read(self._admit())
+            self._caller.watch(streaming=self._body is None and self._head.has_body)
+            await self._relay(reason)
+        except OwnAnswer as answered:
+            await self._refuse(TOO_LONG_BODY if self._caller.too_long else answered.refusal)
+        except TooLong:
+            await self._refuse(TOO_LONG_BODY)
+        except Left:
+            pass
+        except Exception:  # ours, whatever it is: the caller gets an answer, and whoever runs this a trace
+            _logger.exception("a call failed within the proxy")
+            if not self._status:
+                await self._refuse(_OURS)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._caller.left or task is None:
+                raise
+            task.uncancel()
+        finally:
+            self._caller.unwatch()
+            self._account()
+
+    # Who calls, and what is asked
+
+    def _admit(self) -> Reason | None:
+        """Let the call in, or raise OwnAnswer; why it gets no prior, as far as its head tells."""
+        shelf = self._works.shelf
+        key = identified(self._head, self._works.door, shelf.held)
+        if isinstance(key, Refusal):
+            raise OwnAnswer(key)
+        found = admitted(self._head, key, shelf.spent(key) if key else NOTHING_SPENT)
+        if isinstance(found, Refusal):
+            raise OwnAnswer(found)
+        if fault := self._head.fault(self._limits.request):
+            raise OwnAnswer(fault)
+        if key:
+            shelf.spend(key, calls=1)
+        self._admitted, self._namespace = found, found.namespace or shelf.namespace
+        return found.reason
+
+    async def _read(self, reason: Reason | None) -> Reason | None:
+        """The body, where a prior may enter it or its model may name a namespace; why it gets no prior, if it does."""
+        if self._head.surface is None or reason == "signed":
+            return reason
+        shelf, most = self._works.shelf, self._limits.rewrite
+        content = await self._caller.whole(most)
+        self._began = perf_counter()
+        if content is None:
+            shelf.say(f"a request of over {most} bytes goes on without a prior")
+            return reason or "too long"
+        body = read_body(content, self._head.encoding, most)
+        if body is None:
+            shelf.say(f"bodies of requests in Content-Encoding {self._head.encoding[:20]!r} go on without a prior")
+            self._body = RequestBody(content, content)
+            return reason or "not-json"
+        self._body, named = addressed(body, shelf.held.namespaces)
+        if named and not self._admitted.may_have(named):
+            raise OwnAnswer(Refusal(403, "namespace_not_allowed", f"this key is not for namespace {named!r}"))
+        self._namespace = named or self._namespace
+        return reason or shelf.lacking(self._namespace)
+
+    # To an upstream and back
+
+    async def _relay(self, reason: Reason | None) -> None:
+        target, response = await self._answer(reason)
+        try:
+            peeked = await _beginning(response) if self._may_fail_for_the_prior(response) else b""
+            if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, peeked):
+                response.close()
+                response, peeked = await self._again(target), b""
+            await self._pass_on(response, peeked)
+        finally:
+            response.close()
+
+    async def _answer(self, reason: Reason | None) -> tuple[RelayTarget, aiohttp.ClientResponse]:
+        """The upstream that answers, and the head of its answer: the first that can be reached."""
+        failed: Unreached | None = None
+        for target in self._works.onward.rotation.order():
+            self._rewrite = without_prior(reason, self._head.given) if reason else self._rewritten(target)
+            self._works.shelf.say(self._rewrite.notice)
+            if self._works.tracer and self._head.surface and self._span is None:
+                self._span = self._works.tracer.begin(self._surface, target.host, self._rewrite.model, self._head.given)
+            try:
+                return target, await self._ask(target, reason)
+            except Unreached as error:
+                failed = error
+        assert failed is not None  # a rotation has upstreams
+        raise failed
+
+    def _rewritten(self, target: RelayTarget) -> Rewrite:
+        """What the body becomes for one upstream."""
+        shelf = self._works.shelf
+        snapshot = shelf.held.snapshots.get(self._namespace)
+        if snapshot is None or self._body is None:
+            return Rewrite(reason="no live prior")
+        suspends = self._works.onward.refusals(target).suspends
+        at = Destination(self._head.path, target.host, shelf.backends(target.base), suspends)
+        found = with_prior_in(self._body, snapshot, at, self._limits.parse)
+        self._variant = NO_PRIOR if found.content is None else snapshot.state
+        return found
+
+    def _may_fail_for_the_prior(self, response: aiohttp.ClientResponse) -> bool:
+        return self._rewrite.content is not None and response.status == _TEMPLATE_FAILED
+
+    async def _again(self, target: RelayTarget) -> aiohttp.ClientResponse:
+        """The answer to what the caller wrote, after the upstream refused it with the prior."""
+        refused, self._rewrite, self._variant = self._rewrite, Rewrite(), NO_PRIOR
+        response = await self._ask(target, None)
+        self._rewrite = self._works.onward.refusals(target).without(refused, response.status)
+        self._works.shelf.say(self._rewrite.notice)
+        return response
+
+    async def _ask(self, target: RelayTarget, reason: Reason | None) -> aiohttp.ClientResponse:
+        began = perf_counter()
+        try:
+            return await self._works.onward.ask(target, self._head, self._headers(target, reason), self._sent)
+        finally:
+            self._waited += perf_counter() - began
+
+    @property
+    def _sent(self) -> SentBody:
+        """The body as it goes on."""
+        body, content = self._body, self._rewrite.content
+        if body is None:
+            return self._caller.body() if self._head.has_body else None
+        whole = content or (body.plain if body.altered else body.written)
+        return whole if len(whole) <= _AT_ONCE else BytesIO(whole)
+
+    def _headers(self, target: RelayTarget, reason: Reason | None) -> list[tuple[str, str]]:
+        """The caller's headers as they go on."""
+        key, given = self._admitted.key, self._head.given
+        headers = request_headers(self._head.lines)
+        if key or (self._body and self._body.encoding_is_gone(self._rewrite.content)):
+            headers = [line for line in headers if line[0] not in self._not_for_upstreams()]
+        if self._body is None and "content-length" in given and "transfer-encoding" not in given:
+            headers.append(("content-length", given["content-length"]))
+        if target.key:
+            headers = with_key(headers, target.key, given, anthropic=self._surface == "messages")
+        if self._rewrite.content is not None:
+            headers.append((PRIOR_HEADER, self._rewrite.prior))
+        elif reason == "disabled" and PRIOR_HEADER not in given:
+            headers.append((PRIOR_HEADER, NO_PRIOR))
+        return headers
+
+    def _not_for_upstreams(self) -> set[str]:
+        dropped: set[str] = set()
+        if self._body and self._body.encoding_is_gone(self._rewrite.content):
+            dropped.add("content-encoding")
+        if key := self._admitted.key:
+            dropped.update(CREDENTIALS)
+            if key.max_tokens is not None:
+                dropped.add("accept-encoding")  # what an answer cost is read from it
+        return dropped
+
+    @property
+    def _surface(self) -> str:
+        return self._head.surface.name if self._head.surface else "none"
+
+    # To the caller
+
+    async def _pass_on(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
+        """The answer as it comes; one that breaks off upstream breaks off here, so that it never looks whole."""
+        headers = answer_headers(response.raw_headers, self._marks(), ours=self._rewrite.content is not None)
+        if response.status in _BODILESS:  # they may give the length that another answer would have
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+        self._status = response.status
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        try:
+            await self._stream(response, peeked)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._works.metrics.fault("broken")
+            _logger.warning("the upstream broke off an answer (%s)", type(error).__name__)
+            return
+        self._caller.unwatch()
+        await self._send({"type": "http.response.body"})
+
+    async def _stream(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
+        size, most, meter, send = len(peeked), self._limits.response, self._metered(), self._send
+        if peeked:
+            await send({"type": "http.response.body", "body": peeked, "more_body": True})
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > most:
+                raise aiohttp.ClientPayloadError("longer than is relayed")
+            if meter:
+                meter.see(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    def _metered(self) -> Meter | None:
+        key = self._admitted.key
+        if self._head.surface and ((key and key.max_tokens is not None) or self._span):
+            self._meter = Meter(len(self._body.plain) if self._body else 0)
+        return self._meter
+
+    def _marks(self) -> dict[bytes, bytes]:
+        """What the caller is told in headers."""
+        self._added = max(0.0, perf_counter() - self._began - self._waited)
+        marks = {**self._rewrite.marks, VARIANT_HEADER: self._variant}
+        if self._head.surface:
+            marks[INFERENCE_HEADER] = f"inf_{secrets.token_hex(16)}"
+            marks[OVERHEAD_HEADER] = f"{self._added * 1e3:.3f}"
+        return {name.encode(): value.encode() for name, value in marks.items()}
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        """An answer of ours."""
+        self._works.metrics.refused(refusal.code)
+        if refusal.kind == "upstream_error":
+            _logger.warning(refusal.message)
+        self._status = refusal.status
+        await respond(
+            self._send, refusal.status, error_body(refusal.kind, refusal.code, refusal.message), refusal.lines
+        )
+
+    # What is remembered of it
+
+    def _account(self) -> None:
+        works, key = self._works, self._admitted.key
+        if not self._status or self._caller.left:
+            works.metrics.left()
+        served = Served(route_of(self._head.path), self._status, self._variant, self._surface, self._rewrite.reason)
+        works.metrics.served(served, self._added)
+        if key and self._meter:
+            works.shelf.spend(key, tokens=self._meter.tokens)
+        if self._span:
+            self._span.end(status=self._status, namespace=self._namespace, prior=self._rewrite.prior, meter=self._meter)
+        if _requests.isEnabledFor(logging.INFO):
+            _requests.info("request", extra=self._logged(served))
+
+    def _logged(self, served: Served) -> dict[str, object]:
+        """What the line of a call says: no path, since paths may hold names, no header, no body."""
+        key = self._admitted.key
+        return {
+            "method": self._head.method,
+            "route": served.route,
+            "status": served.status,
+            "seconds": round(perf_counter() - self._began, 6),
+            "added_ms": round(self._added * 1e3, 3),
+            "surface": served.surface,
+            "namespace": self._namespace,
+            "prior": self._rewrite.prior,
+            "variant": served.variant,
+            "reason": served.reason,
+            "key": key.id if key else None,
+        }
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of an answer, which `content` gives no more."""
+    parts, size = [], 0
+    while size < _PEEKED and (chunk := await response.content.readany()):
+        parts.append(chunk)
+        size += len(chunk)
+    return b"".join(parts)

@@ -1,0 +1,171 @@
+"""What the proxy holds of its store in memory: live priors, what upstreams honour, who may call. No call waits for it.
+
+The store is looked at every SHELF_SECONDS, in a thread. What was read last stays while the store cannot be read, is
+locked, cut off or gone: a proxy in production goes on with the last good prior, and with the keys that it knows.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+
+from ...errors import StoreError
+from ...model.backends import backend_key
+from ...records import Backend, Prior, Snapshot
+from ...store import AccessKey, KeySpending, Store
+from ...store.keys import NOTHING_SPENT
+from ...surfaces.http import Reason
+from ...surfaces.turns import make_ready
+
+SHELF_SECONDS = 1.0
+"""Between two looks."""
+_NOTICES = 100
+"""Different lines that one proxy says at most: the names in them may come from strangers."""
+_NO_BACKENDS: Mapping[str, Backend] = {}
+
+_logger = logging.getLogger("tfgrpo")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What stood in the store at one moment."""
+
+    snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
+    """By namespace, where a prior is live."""
+    namespaces: frozenset[str] = frozenset()
+    backends: Mapping[str, Mapping[str, Backend]] = field(default_factory=dict)
+    """By base URL and model."""
+    keys: Mapping[str, AccessKey] = field(default_factory=dict)
+    """By id, revoked ones too."""
+
+
+class Shelf:
+    """What is held of one store, for one event loop."""
+
+    def __init__(self, path: Path, namespace: str = "default") -> None:
+        """`namespace` is that of calls that name none."""
+        self.path = path
+        self.namespace = namespace
+        self.held = Held()
+        self.trouble: str | None = None
+        """Why the store could not be read at the last look."""
+        self._store: Store | None = None
+        self._changes: int | None = None
+        self._spent: dict[str, KeySpending] = {}
+        self._spending = Lock()
+        self._reported = ""
+        self._said: set[str] = set()
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is live in the proxy's own namespace."""
+        return self.held.snapshots.get(self.namespace)
+
+    def backends(self, base: str) -> Mapping[str, Backend]:
+        """What is known of the upstream at a base URL, model by model."""
+        return self.held.backends.get(backend_key(base), _NO_BACKENDS) if self.held.backends else _NO_BACKENDS
+
+    def lacking(self, namespace: str) -> Reason | None:
+        """Why there is no prior to add in a namespace; None: there is one."""
+        if namespace in self.held.snapshots:
+            return None
+        if self.trouble and not self.held.namespaces:
+            return "store"
+        return "no live prior" if namespace in (self.namespace, *self.held.namespaces) else "namespace"
+
+    def spent(self, key: AccessKey) -> KeySpending:
+        """What was spent under a key here, since it was last written down."""
+        return self._spent.get(key.id, NOTHING_SPENT)
+
+    def spend(self, key: AccessKey, calls: int = 0, tokens: int = 0) -> None:
+        """Remember what was spent under a key, to be written down at the next look."""
+        with self._spending:
+            self._spent[key.id] = self.spent(key).plus(calls, tokens)
+
+    def refresh(self) -> None:
+        """Write down what was spent, and look at the store now; called by one thread at a time."""
+        try:
+            self._look()
+        except StoreError:
+            self._release()  # one that was replaced by another file is opened anew at once
+            try:
+                self._look()
+            except StoreError as error:
+                self._release()
+                self.trouble = str(error)
+                until = "what was read last is served" if self.held.namespaces else "calls go out without a prior"
+                self._report(f"{error}; until then {until}")
+                return
+        self.trouble = None
+        self._report(self._standing())
+
+    def close(self) -> None:
+        """Write down what was spent, and let go of the store."""
+        if self._spent:
+            self.refresh()
+        self._release()
+
+    def say(self, notice: str | None) -> None:
+        """Log a line, the first time that it is said."""
+        if notice and notice not in self._said and len(self._said) < _NOTICES:
+            self._said.add(notice)
+            _logger.warning(notice)
+
+    def _look(self) -> None:
+        self._store = self._store or Store(self.path, create=False)
+        if self._spent:
+            with self._spending:
+                written, self._spent = self._spent, {}
+            try:
+                self._store.add_spending(written)
+            except StoreError:
+                with self._spending:
+                    for id_, (calls, tokens) in self._spent.items():
+                        written[id_] = written.get(id_, NOTHING_SPENT).plus(calls, tokens)
+                    self._spent = written
+                raise
+        changes = self._store.changes()  # asked first: what is committed in between is read next time
+        if changes != self._changes:
+            self.held = self._read(self._store)
+            self._changes = changes
+
+    def _read(self, store: Store) -> Held:
+        names = frozenset(namespace.name for namespace in store.namespaces())
+        live = {name: snapshot for name in names if (snapshot := store.live(name))}
+        return Held(
+            {name: self._ready(snapshot) for name, snapshot in live.items()},
+            names,
+            store.probes(),
+            {key.id: key for key in store.access_keys()},
+        )
+
+    def _ready(self, snapshot: Snapshot) -> Snapshot:
+        """What was made ready for a prior is found by its being the same object."""
+        prior = self._known(snapshot)
+        if prior is None:
+            make_ready(snapshot.prior)
+            return snapshot
+        return replace(snapshot, prior=prior)
+
+    def _known(self, snapshot: Snapshot) -> Prior | None:
+        known = self.held.snapshots.get(snapshot.namespace)
+        return known.prior if known and known.prior.id == snapshot.prior.id else None
+
+    def _release(self) -> None:
+        if self._store:
+            self._store.close()
+        self._store, self._changes = None, None
+
+    def _standing(self) -> str:
+        if self.snapshot:
+            return f"prior {self.snapshot.prior.id} of namespace {self.namespace!r} is {self.snapshot.state}"
+        return (
+            f"namespace {self.namespace!r} of store {self.path} has no live prior: calls go out without one;"
+            " `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is"
+        )
+
+    def _report(self, standing: str) -> None:
+        if standing != self._reported:
+            self._reported = standing
+            _logger.log(logging.INFO if self.snapshot and not self.trouble else logging.WARNING, standing)
