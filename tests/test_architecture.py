@@ -64,12 +64,12 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "importing",
     ),
     "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),
-    "evaluation": ("__init__", "difference", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted"),
-    "gate": ("__init__", "bets", "e_process", "power", "labels", "likelihood", "passes", "verdict", "trial", "promote"),
+    "evaluation": ("__init__", "difference", "answered", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted", "decisions"),
+    "gate": ("__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "passes", "verdict", "trial", "promote"),
     "learning": (
         "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result",
         "forecast", "steps",
-         "run", "wanted",
+         "run", "wanted", "decisions",
     ),
     "report": (
         "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
@@ -91,11 +91,11 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "keys", "serve", "store", "tokens",
     ),
     "cli/options": (
-        "__init__", "gathered", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
+        "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
         "target", "distiller", "tasks", "serving",
     ),
     "cli/lines": (
-        "__init__", "tables", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo", "probing", "runs",
+        "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo", "probing", "runs",
         "rollouts",
     ),
 }  # fmt: skip

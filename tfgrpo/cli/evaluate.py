@@ -16,12 +16,14 @@ from .options.distiller import DistillerOptions, distiller_options
 from .options.gathered import MEASURE, gathered
 from .options.shared import json_option, named_store, store_options
 from .options.spending import spending_options
+from .options.surface import surface_option
 from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
 from .streams import check_output, tell, write_text
 
 if TYPE_CHECKING:
     from ..evaluation.arms import Evaluation
+    from ..evaluation.decisions import PreparedDecisionEvaluation
     from ..evaluation.wanted import PreparedEvaluation
     from ..model.budget import Spending
     from ..store import Store
@@ -62,6 +64,15 @@ class EvalArguments:
             not self.arms.no_few_shot,
         ).prepared(store)
 
+    def deciding(self, question: str, store: "Store") -> "PreparedDecisionEvaluation":
+        """The same for a question of the decisions API."""
+        from ..evaluation.decisions import WantedDecisionEvaluation
+
+        endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending)
+        return WantedDecisionEvaluation(
+            question, self.tasks.tasks, endpoints, self.tasks.reward, self.namespace, self.arms.prior_id
+        ).prepared(store)
+
 
 @click.command("eval", cls=TextCommand)
 @gathered(
@@ -77,8 +88,11 @@ class EvalArguments:
     store_options,
 )
 @click.option("--save-rollouts", metavar="FILE", help="Write every rollout to FILE, as JSONL.")
+@surface_option(MEASURE)
 @json_option
-def evaluate(*, asked: EvalArguments, save_rollouts: str | None, as_json: bool) -> None:
+def evaluate(
+    *, asked: EvalArguments, save_rollouts: str | None, surface: tuple[str, str] | None, as_json: bool
+) -> None:
     """Frozen, written, few-shot and learned on TASKS that were not used for learning, with 95% intervals over tasks.
 
     `written` has experiences that the distiller writes from the training tasks alone, as many as were learned;
@@ -91,6 +105,8 @@ def evaluate(*, asked: EvalArguments, save_rollouts: str | None, as_json: bool) 
     from ..progress import Display
 
     check_output("--save-rollouts", save_rollouts)
+    if surface:
+        return _measure_decisions(asked, surface[1], as_json)
     with named_store(asked.store) as opened, asked.prepared(opened).started() as started:
         result = asyncio.run(started.measure(opened, Display))
     if save_rollouts:
@@ -98,6 +114,17 @@ def evaluate(*, asked: EvalArguments, save_rollouts: str | None, as_json: bool) 
     measured = started.measurement
     figures = {"prior": measured.prior.id, "temperature": measured.frame.temperature, **result.as_json()}
     tell(as_json, figures, *evaluation_lines(result))
+
+
+def _measure_decisions(asked: EvalArguments, question: str, as_json: bool) -> None:
+    """As `eval`, for a question of the decisions API."""
+    import asyncio
+
+    from ..progress import Display
+
+    with named_store(asked.store) as opened, asked.deciding(question, opened).started() as started:
+        result = asyncio.run(started.measure(opened, Display))
+    tell(as_json, {"prior": started.snapshot.prior.id, **result.as_json()}, *evaluation_lines(result))
 
 
 def _rollout_lines(result: "Evaluation") -> Iterator[str]:

@@ -19,12 +19,14 @@ from .options.settings import gate_options, method_options, part_options, read_s
 from .options.shared import json_option, named_store, store_options
 from .options.spending import spending_options
 from .options.splits import SplitOptions, split_options
+from .options.surface import surface_option
 from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
 from .root import OUT_OF_BUDGET
 from .streams import tell
 
 if TYPE_CHECKING:
+    from ..learning.decisions import PreparedDecisions
     from ..learning.wanted import PreparedLearning
     from ..model.budget import Spending
 
@@ -63,6 +65,17 @@ class LearnArguments:
             self.prompts,
         ).prepared()
 
+    def deciding(self, question: str, given: Mapping[str, Any]) -> "PreparedDecisions":
+        """The same for a question of the decisions API."""
+        from ..learning.decisions import WantedDecisions
+
+        endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending, self.embedding)
+        frame, sides = self.frame.read(endpoints.own.name), self.split.sides
+        settings, tasks = read_settings(given), self.tasks
+        return WantedDecisions(
+            question, tasks.tasks, endpoints, frame, tasks.reward, sides, settings, self.namespace
+        ).prepared()
+
 
 @click.command(cls=TextCommand)
 @gathered(
@@ -89,8 +102,17 @@ class LearnArguments:
     default=True,
     help="Go on where it was interrupted, or start anew.  [default: resume]",
 )
+@surface_option(LEARN_FROM)
 @json_option
-def learn(*, asked: LearnArguments, dry_run: bool, resume: bool, as_json: bool, **settings: float | str | None) -> None:
+def learn(
+    *,
+    asked: LearnArguments,
+    surface: tuple[str, str] | None,
+    dry_run: bool,
+    resume: bool,
+    as_json: bool,
+    **settings: float | str | None,
+) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
     TASKS is JSONL, JSON or CSV with `input` and `answer`, - for stdin, or gym:FAMILY?size=50&seed=1 (extra
@@ -101,6 +123,8 @@ def learn(*, asked: LearnArguments, dry_run: bool, resume: bool, as_json: bool, 
 
     from ..progress import Display
 
+    if surface:
+        return _learn_decisions(asked.deciding(surface[1], settings), asked, dry_run, resume, as_json)
     prepared = asked.prepared(settings)
     if dry_run:
         return _tell_cost(prepared, asked, as_json=as_json)
@@ -109,6 +133,23 @@ def learn(*, asked: LearnArguments, dry_run: bool, resume: bool, as_json: bool, 
     tell(as_json, learned.as_json(), *learned_lines(learned))
     if learned.ended:
         click.get_current_context().exit(OUT_OF_BUDGET)
+
+
+def _learn_decisions(
+    prepared: "PreparedDecisions", asked: LearnArguments, dry_run: bool, resume: bool, as_json: bool
+) -> None:
+    """As `learn`, for a question of the decisions API."""
+    import asyncio
+
+    from ..progress import Display
+    from .lines.decisions import decision_lines
+
+    if dry_run:
+        calls = len(prepared.parts.train) + len(prepared.parts.validation)
+        return tell(as_json, {"calls": calls}, f"at most {calls} calls: one a task that teaches or decides")
+    with named_store(asked.store, create=True) as opened, prepared.started() as started:
+        learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
+    tell(as_json, learned.as_json(), *decision_lines(learned))
 
 
 def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: bool) -> None:

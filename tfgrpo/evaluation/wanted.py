@@ -11,7 +11,7 @@ from ..observer import Watch
 from ..priors.serving import snapshot_of
 from ..priors.versions import model_notice
 from ..records import Snapshot, Task
-from ..rollouts.rewards.built_in import check, reward_of
+from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
@@ -59,7 +59,8 @@ class WantedEvaluation:
         found = tasks_of(self.tasks)
         reward = reward_of(self.reward, self.tasks)
         check(reward[0], found.tasks)
-        snapshot = self._snapshot(store)
+        refuse_comparing(reward[0], "an evaluation has none: say what is right")
+        snapshot = snapshot_to_measure(store, self.namespace, self.prior)
         left = held_out(found.tasks, store, self.namespace)
         own = self.endpoints.own
         model = own.model or (None if own.is_local else snapshot.frame.model)
@@ -72,18 +73,19 @@ class WantedEvaluation:
             source_tasks(snapshot.prior, store, self.namespace) if self.written or self.few_shot else (),
         )
 
-    def _snapshot(self, store: Store) -> Snapshot:
-        """The prior to measure, what was learned last where none is live; raises InputError where there is none."""
-        if self.prior is not None and self.prior != CANDIDATE:
-            return snapshot_of(store, self.namespace, self.prior)
-        if self.prior is None and (live := store.live(self.namespace)):
-            return live
-        events = store.lineage(self.namespace)
-        learned = [event.prior for event in events if event.run and event.state in (CANDIDATE, "ungated")]
-        if not learned:
-            nothing = "nothing was learned" if self.prior else "no prior is live, and nothing was learned,"
-            raise InputError(f"{nothing} in namespace {self.namespace} yet; tfgrpo learn makes a candidate")
-        return snapshot_of(store, self.namespace, learned[-1])
+
+def snapshot_to_measure(store: Store, namespace: str, prior: str | None) -> Snapshot:
+    """The prior to measure, what was learned last where none is live; raises InputError where there is none."""
+    if prior is not None and prior != CANDIDATE:
+        return snapshot_of(store, namespace, prior)
+    if prior is None and (live := store.live(namespace)):
+        return live
+    events = store.lineage(namespace)
+    learned = [event.prior for event in events if event.run and event.state in (CANDIDATE, "ungated")]
+    if not learned:
+        nothing = "nothing was learned" if prior else "no prior is live, and nothing was learned,"
+        raise InputError(f"{nothing} in namespace {namespace} yet; tfgrpo learn makes a candidate")
+    return snapshot_of(store, namespace, learned[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """A run is begun, or taken up again where it was interrupted; what its steps need is made ready once, and handed on."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from ..experiences.embedding import STAGE as EMBEDDING
@@ -14,8 +14,9 @@ from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import probe
 from ..probe.usable import fitted
-from ..records import Prior, Run
+from ..records import Prior, Run, Task
 from ..rollouts.group import executors
+from ..rollouts.rewards.reward import asking
 from ..store import Store
 from ..text import counted, shortened
 from .context import Notes, RunContext
@@ -41,7 +42,7 @@ def begin(plan: Plan, store: Store, budget: Budget | None, *, fresh: bool) -> Be
     The budget is told what earlier starts of the run have spent. Raises InputError where the namespace has learned from
     a validation task.
     """
-    _refuse_seen(plan, store)
+    refuse_seen(plan.validation, plan.namespace, store)
     wanted = None if fresh else unfinished(plan, store)
     live = store.live(plan.namespace)
     wanted = wanted or planned_run(plan, live.prior.id if live else None)
@@ -55,6 +56,13 @@ def begin(plan: Plan, store: Store, budget: Budget | None, *, fresh: bool) -> Be
         budget.carry((_model_of(plan, stage), usage) for stage, usage in store.spent_by_stage(run.id).items())
         budget.hold_back(estimate.held_back)
     return Begun(plan, run, start, resumed, estimate)
+
+
+def told_whom_to_ask(begun: Begun, proposer: Upstream) -> Begun:
+    """The same, its reward told which model it may ask: the one that proposes."""
+    plan = begun.plan
+    reward = asking(plan.reward, proposer, plan.distiller or plan.frame.model, begun.run.id)
+    return replace(begun, plan=replace(plan, reward=reward))
 
 
 @asynccontextmanager
@@ -105,14 +113,12 @@ def tell_resumed(begun: Begun, store: Store, observer: Observer) -> None:
         observer.note(f"going on with {begun.run.id}: {made} in the store already")
 
 
-def _refuse_seen(plan: Plan, store: Store) -> None:
+def refuse_seen(validation: Sequence[Task], namespace: str, store: Store) -> None:
     """Raise InputError where the namespace has learned from a validation task: its priors know the answer."""
-    learned = {canonical(task.input) for task in store.tasks(store.learned_from(plan.namespace))}
-    seen = [task for task in plan.validation if canonical(task.input) in learned]
+    learned = {canonical(task.input) for task in store.tasks(store.learned_from(namespace))}
+    seen = [task for task in validation if canonical(task.input) in learned]
     if seen:
-        wrong = (
-            f"{len(seen)} of {len(plan.validation)} validation tasks were learned from in namespace {plan.namespace}"
-        )
+        wrong = f"{len(seen)} of {len(validation)} validation tasks were learned from in namespace {namespace}"
         ways = "name other tasks with --validation FILE, use another --namespace, or learn without a gate (--gate none)"
         raise InputError(f"{wrong} ({shortened(seen[0].prompt)}), so they cannot judge its priors; {ways}")
 

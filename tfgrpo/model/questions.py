@@ -7,12 +7,14 @@ are typed: the text `true` is another option than true.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import get_args
+from dataclasses import dataclass, field
+from typing import TypeGuard, get_args
 
-from ..errors import InputError
-from ..records import JSON, Option, QuestionKind, question_id
+from ..errors import InputError, ModelError
+from ..records import JSON, Option, QuestionKind, Usage, question_id
+from ..text import shortened
 
+KINDS: tuple[QuestionKind, ...] = get_args(QuestionKind)
 MOST_QUESTIONS = 400
 """In one request."""
 MOST_CHOICES = 255
@@ -37,6 +39,30 @@ class Question:
         return question_id(self.kind, self.instructions)
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers to the questions of one request, in their order; each may be a refusal."""
+
+    answers: tuple[JSON, ...]
+    usage: Usage
+    replayed: bool = field(default=False, compare=False)
+    """From the journal: no call was made."""
+
+
+def parse_answers(response: str, asked: int) -> Answers:
+    """A response's JSON text with as many answers as were asked for; raises ModelError when it is not one."""
+    try:
+        payload = json.loads(response)
+        answers = tuple(payload["answers"])
+        if len(answers) != asked:
+            raise ValueError("another number of answers")
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise ModelError(f"no decisions: {shortened(response)!r}") from error
+    told = payload.get("usage")
+    counts = [told.get(name) if isinstance(told, Mapping) else 0 for name in ("input_tokens", "output_tokens")]
+    return Answers(answers, Usage(1, *(count if type(count) is int and 0 < count < 2**63 else 0 for count in counts)))
+
+
 def read_questions(given: JSON) -> tuple[Question, ...]:
     """The questions of a request; raises InputError, naming what is wrong."""
     if not isinstance(given, list) or not given:
@@ -50,9 +76,9 @@ def read_question(given: JSON, where: str) -> Question:
     """One question; `where` names it in the InputError for what is none."""
     if not isinstance(given, Mapping):
         raise InputError(f"{where} must be an object with type and instructions")
-    kind = given.get("type")
-    if kind not in get_args(QuestionKind):
-        raise InputError(f"{where}.type must be predicate, choice or score, and is {kind!r}")
+    kind = next((one for one in KINDS if one == given.get("type")), None)
+    if kind is None:
+        raise InputError(f"{where}.type must be predicate, choice or score, and is {given.get('type')!r}")
     name = given.get("name")
     if not isinstance(name, str | None):
         raise InputError(f"{where}.name must be a text")
@@ -136,6 +162,6 @@ def answered(answer: JSON) -> dict[Option, float] | None:
     return {option: share / total for option, share in found.items()} if total > 0 else None
 
 
-def is_share(given: JSON) -> bool:
+def is_share(given: JSON) -> TypeGuard[float]:
     """Whether a value may stand for a probability: a finite number of at least 0."""
     return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= 0

@@ -17,6 +17,7 @@ from .journal import Journal, JournalledCalls, dropped_for, with_dropped
 from .library import http
 from .naming import TokenNames
 from .pace import Pace, Place, hedged
+from .questions import Answers, parse_answers
 from .replies import parse_reply, parse_vectors
 from .tokenizer import Tokenizer
 
@@ -29,7 +30,7 @@ class Model(Protocol):
         ...
 
 
-R = TypeVar("R", Reply, Vectors)
+R = TypeVar("R", Reply, Vectors, Answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,12 @@ class Upstream:
             "/embeddings", f"embeddings of {counted(len(texts), 'text')}", lambda told: parse_vectors(told, len(texts))
         )
         return (await self._exchange(route, {"model": model, "input": list(texts)}, key))[1]
+
+    async def decide(self, body: JSON, key: CallKey) -> Answers:
+        """The answers to the questions of a request for decisions; under the same terms as the call."""
+        asked = len(body["questions"])
+        route = _Route("/decisions", "decisions", lambda told: parse_answers(told, asked))
+        return (await self._exchange(route, body, key))[1]
 
     async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:
         """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""

@@ -114,5 +114,10 @@ def _choice(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> di
 def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
     """Levels without a usable value count from 0, as they do in the API."""
     values = [entry.get("value") for entry in listed]
-    numbers = values if all(type(value) in (int, float) for value in values) else range(len(listed))
-    return {"score": sum(map(float.__mul__, shares, map(float, numbers))), "confidence": max(shares)}
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    if len(numbers) < len(listed):
+        numbers = [float(place) for place in range(len(listed))]
+    return {
+        "score": sum(share * number for share, number in zip(shares, numbers, strict=True)),
+        "confidence": max(shares),
+    }

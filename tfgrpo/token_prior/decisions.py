@@ -55,7 +55,7 @@ class Answered:
         better = self.rewards - self.rewards.min(axis=1, keepdims=True)
         better = np.where(np.isfinite(self.logs), better, 0.0)
         total = better.sum(axis=1, keepdims=True)
-        return np.divide(better, total, out=np.zeros_like(better), where=total > 0)
+        return np.asarray(np.divide(better, total, out=np.zeros_like(better), where=total > 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

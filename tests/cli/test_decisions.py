@@ -1,0 +1,145 @@
+"""Learning a question of the decisions API as a user meets it: one call a task, offsets, a gate that calls nothing."""
+
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfgrpo as package
+from tests.cli.shell import one_line, tfgrpo, works
+from tfgrpo.store import Store
+from tfgrpo.testing import serving
+
+OPTIONS = ("alpha", "beta", "gamma")
+QUESTION: Any = {"type": "choice", "instructions": "Which?", "choices": [{"value": value} for value in OPTIONS]}
+
+
+class Decides:
+    """An upstream that knows the answers, and says the first option too readily."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+        self.refuses = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        content = b""
+        while (event := await receive())["type"] == "http.request":
+            content += event.get("body", b"")
+            if not event.get("more_body"):
+                break
+        body = json.loads(content)
+        self.bodies.append(body)
+        answers = [self.answer(body["input"], question) for question in body["questions"]]
+        usage = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
+        told = json.dumps({"model": "m", "answers": answers, "usage": usage}).encode()
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": told})
+
+    def answer(self, text: str, question: Any) -> Any:
+        if self.refuses and self.refuses in text:
+            return {"type": "refusal", "name": None}
+        values = [entry["value"] for entry in question["choices"]]
+        drawn = random.Random(text)
+        logits = [drawn.gauss(0, 0.5) + 2.0 * (value in text) + 3.0 * (value == OPTIONS[0]) for value in values]
+        total = sum(map(math.exp, logits))
+        listed = [{"value": value, "probability": math.exp(x) / total} for value, x in zip(values, logits, strict=True)]
+        best = max(listed, key=lambda entry: entry["probability"])
+        return {"type": "choice", "choice": best["value"], "confidence": 0.5, "probabilities": listed}
+
+
+@pytest.fixture
+def decides() -> Decides:
+    return Decides()
+
+
+@pytest.fixture
+def url(decides: Decides) -> Iterator[str]:
+    with serving(decides) as url:
+        yield url
+
+
+@pytest.fixture
+def tasks(folder: Path) -> Path:
+    lines = [{"input": f"{number}: {OPTIONS[number % 3]}", "answer": OPTIONS[number % 3]} for number in range(75)]
+    (folder / "tasks.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (folder / "q.json").write_text(json.dumps(QUESTION))
+    return folder
+
+
+LEARN = ("learn", "--surface", "decisions", "q.json", "tasks.jsonl", "--model", "m", "--base-url")
+EVAL = ("eval", "--surface", "decisions", "q.json", "tasks.jsonl", "--base-url")
+
+
+def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: str, decides: Decides) -> None:
+    learned = json.loads(works(*LEARN, url, "--json").stdout)
+    asked = len(decides.bodies)
+    assert (learned["state"], learned["changed"], learned["usage"]["calls"]) == ("live", True, asked)
+    assert asked == 60  # one a task that teaches or decides, and none for the gate
+    assert learned["gate"]["verdict"] == "promoted"
+    assert "exact sign test" in learned["gate"]["why"]
+    offsets = {one["option"]: one["offset"] for one in learned["offsets"]}
+    assert offsets["alpha"] < -1.5 < 0 < min(offsets["beta"], offsets["gamma"])
+    shown = works("tokens", "show").stdout
+    assert all(option in shown for option in OPTIONS)
+    assert "Which?" in works("prior", "show").stdout
+    measured = json.loads(works(*EVAL, url, "--json").stdout)
+    assert len(decides.bodies) == asked + 15
+    assert measured["means"]["learned"] >= measured["means"]["frozen"] + 0.3
+    with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
+        found = client.decisions.create(model="m", input="7: beta", questions=[QUESTION])
+    assert getattr(found.answers[0], "choice", None) == "beta"
+    assert decides.answer("7: beta", QUESTION)["choice"] == "alpha"
+
+
+def test_a_run_that_is_made_again_learns_on_top_of_what_is_live(tasks: Path, url: str, decides: Decides) -> None:
+    first = json.loads(works(*LEARN, url, "--json", "--gate", "none").stdout)
+    assert first["state"] == "ungated"
+    assert len(decides.bodies) == 75
+    again = works(*LEARN, url, "--gate", "none")
+    assert "they are live already; the live prior is as it was" in again.stdout
+    (tasks / "q.json").write_text(json.dumps([{**QUESTION, "instructions": "Which one?"}]))
+    works(*LEARN, url, "--gate", "none", "--max-calls", "75")
+    with Store("tfgrpo.db") as store:
+        live = store.live("default")
+    assert live is not None
+    assert {entry.instructions for entry in live.prior.questions} == {"Which?", "Which one?"}
+    other = works("prior", "diff", first["candidate"], live.prior.id).stdout
+    assert "none -> " in other
+    assert "Which one?" in other
+
+
+def test_what_the_model_does_not_answer_is_left_out_and_told(tasks: Path, url: str, decides: Decides) -> None:
+    decides.refuses = "1"
+    learned = works(*LEARN, url, "--gate", "none")
+    assert "tasks without an answer" in learned.stderr
+    assert "is live, ungated" in learned.stdout
+
+
+def test_dry_run_says_how_many_calls_there_will_be(tasks: Path, url: str, decides: Decides) -> None:
+    assert "at most 60 calls" in works(*LEARN, url, "--dry-run").stdout
+    assert decides.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("{", ("q.json, line 1: not JSON",)),
+        ("[]", ("q.json holds 0 questions",)),
+        (json.dumps({**QUESTION, "type": "essay"}), ("q.json.type must be predicate, choice or score",)),
+        (
+            json.dumps({**QUESTION, "choices": [{"value": "x"}, {"value": "y"}]}),
+            ("is no option of the question (x, y)",),
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_question_is_one_line(tasks: Path, url: str, written: str, words: tuple[str, ...]) -> None:
+    (tasks / "q.json").write_text(written)
+    one_line(tfgrpo(*LEARN, url), *words)
+    one_line(
+        tfgrpo("learn", "--surface", "decisions", "none.json", "tasks.jsonl", "--model", "m"), "cannot read none.json"
+    )

@@ -1,0 +1,31 @@
+"""What learning of a question of the decisions API came to."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ...text import counted, shortened
+from .tables import printable
+
+if TYPE_CHECKING:
+    from ...learning.decisions import DecisionsLearned
+
+_SHOWN = 20
+"""Offsets that are shown; `tfgrpo tokens show` has all."""
+
+
+def decision_lines(learned: "DecisionsLearned") -> Iterator[str]:
+    """The offsets, what they rest on, and what became of them."""
+    usage = learned.usage
+    yield f"run {learned.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"
+    yield printable(f"offsets of {shortened(learned.instructions)!r}: {learned.fitted.why}")
+    for one in learned.offsets[:_SHOWN]:
+        yield printable(f"{shortened(str(one.option), 40):>16} {one.offset:+.2f}  (z {one.z:+.1f})")
+    if learned.candidate is None:
+        what = "they are live already" if learned.fitted.kept else "nothing was learned that evidence supports"
+        yield f"{what}; the live prior is as it was"
+    elif learned.promotion and learned.promotion.state == "ungated":
+        yield f"prior {learned.candidate.id} is live, ungated; measure it on other tasks: tfgrpo eval"
+    elif learned.promotion:
+        became = "is live" if learned.promotion.state == "live" else "was rejected; the live prior is as it was"
+        yield f"prior {learned.candidate.id} {became}"
+        yield printable(learned.promotion.why)

@@ -1,0 +1,181 @@
+"""What a model answers to one question on every task, by one call each, and what each option is worth there."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, ModelError
+from ..model.endpoints import Endpoints
+from ..model.questions import Question, answered, option_named, option_text, read_question
+from ..model.upstream import Upstream
+from ..records import JSON, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task, Usage
+from ..rollouts.rewards.built_in import check
+from ..rollouts.rewards.reward import BuiltInReward, Reward, score
+from ..surfaces.decisions import decision_with_prior
+from ..surfaces.surface import Manner
+from ..text import counted
+from ..token_prior.decisions import Answered, decided_rewards
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question as it is sent, with the frame of the requests."""
+
+    question: Question
+    body: JSON
+    """The question's JSON."""
+    frame: Frame
+
+    def request(self, task: Task, prior: Prior) -> ChatBody:
+        """The request for one task, with what the prior says in it."""
+        given = task.input if isinstance(task.input, str) else [dict(message) for message in task.input]
+        body = {"model": self.frame.model, "input": given, "questions": [self.body], **self.frame.request}
+        return decision_with_prior(body, prior, Manner(exclude=task.id))
+
+
+def question_file(path: str) -> tuple[Question, JSON]:
+    """The question in a file, and its JSON; raises InputError, naming the file, where there is none."""
+    try:
+        given = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    listed = given.get("questions") if isinstance(given, dict) else given
+    if isinstance(listed, list) and len(listed) == 1:
+        given = listed[0]
+    elif isinstance(listed, list):
+        raise InputError(f"{path} holds {len(listed)} questions; offsets are learned of one at a time: give one")
+    return read_question(given, path), given
+
+
+def tasks_with_options(tasks: Iterable[Task], question: Question, reward: Reward) -> tuple[Task, ...]:
+    """The tasks, each with the option that its answer means as its answer, for built-in rewards to compare with.
+
+    Raises InputError for a task whose answer is no option, or that the reward cannot score.
+    """
+    given = tuple(tasks)
+    if isinstance(reward, BuiltInReward) and reward.name in ("exact", "exact-strict", "choice"):
+        given = tuple(_with_option(task, question) for task in given)
+    check(reward, given)
+    return given
+
+
+def _with_option(task: Task, question: Question) -> Task:
+    found = option_named(question, task.answer)
+    if found is None:
+        options = ", ".join(map(option_text, question.options[:10]))
+        raise InputError(f"task {task.id}: its answer {task.answer!r} is no option of the question ({options})")
+    return replace(task, answer=option_text(found))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskAnswers:
+    """What was answered on the tasks that have an answer, and what could not be used."""
+
+    tasks: tuple[Task, ...]
+    found: Answered
+    usage: Usage
+    refused: int = 0
+    """Tasks on which the model refused to answer, or gave no probabilities."""
+    failed: int = 0
+    first_error: str | None = None
+
+    def decided(self, offsets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The reward of what is decided on each task under these offsets, shape (T,)."""
+        return decided_rewards(self.found, offsets)
+
+    def groups(self, asked: AskedQuestion, prior: Prior) -> list[Group]:
+        """Each task with the likeliest option as a rollout, for people to look at."""
+        rewards, places = self.decided(np.zeros(len(asked.question.options))), self.found.logs.argmax(axis=1)
+        return [
+            Group(task, 0, (_rollout(task, prior, option_text(asked.question.options[place]), reward),))
+            for task, place, reward in zip(self.tasks, places, rewards.tolist(), strict=True)
+        ]
+
+    @property
+    def losses(self) -> str:
+        """What was left out, in words; empty where nothing was."""
+        told = [f"{counted(self.refused, 'task')} without an answer"] if self.refused else []
+        told += [f"{counted(self.failed, 'call')} failed, the first one: {self.first_error}"] if self.failed else []
+        return "; ".join(told)
+
+
+def _rollout(task: Task, prior: Prior, text: str, reward: float) -> Rollout:
+    message = {"role": "assistant", "content": text}
+    return Rollout(task, 0, 0, prior.id, messages=(*task.messages, message), text=text, reward=reward)
+
+
+async def ask_all(
+    asked: AskedQuestion,
+    tasks: Sequence[Task],
+    prior: Prior,
+    reward: Reward,
+    upstream: Upstream,
+    *,
+    run: str,
+    stage: str,
+) -> TaskAnswers:
+    """One call a task, under what the prior says; raises ModelError where every one fails, and as the reward does."""
+    said = await asyncio.gather(
+        *(_asked(asked.request(task, prior), upstream, CallKey(run, stage, 0, task.id)) for task in tasks)
+    )
+    errors = [one for one in said if isinstance(one, ModelError)]
+    if errors and len(errors) == len(tasks):
+        raise errors[0]
+    kept, logs, rewards, usage = [], [], [], Usage()
+    for task, answer in zip(tasks, said, strict=True):
+        if isinstance(answer, ModelError):
+            continue
+        usage += answer[1]
+        shares = answered(answer[0])
+        if shares is None:
+            continue
+        kept.append(task)
+        logs.append([shares.get(option, 0.0) for option in asked.question.options])
+        rewards.append(await option_rewards(task, asked.question, reward))
+    shape = len(kept), len(asked.question.options)
+    with np.errstate(divide="ignore"):
+        found = Answered(np.log(np.array(logs).reshape(shape)), np.array(rewards).reshape(shape))
+    first = str(errors[0]) if errors else None
+    return TaskAnswers(tuple(kept), found, usage, len(tasks) - len(kept) - len(errors), len(errors), first)
+
+
+async def _asked(body: ChatBody, upstream: Upstream, key: CallKey) -> tuple[JSON, Usage] | ModelError:
+    try:
+        found = await upstream.decide(body, key)
+    except ModelError as error:
+        return error
+    return found.answers[0], found.usage
+
+
+async def option_rewards(task: Task, question: Question, reward: Reward) -> list[float]:
+    """What each option is worth on a task; an option that the reward fails on is worth 0."""
+    made = [Rollout(task, 0, 0, "", text=option_text(option)) for option in question.options]
+    return [(await score(reward, rollout)).reward or 0.0 for rollout in made]
+
+
+def offsets_in(prior: Prior, asked: AskedQuestion) -> NDArray[np.float64]:
+    """The offsets that a prior has for the options of a question, in their order, shape (O,)."""
+    entry = next((one for one in prior.questions if one.id == asked.question.id), None)
+    known = {(type(one.option), one.option): one.offset for one in (entry.offsets if entry else ())}
+    return np.array([known.get((type(option), option), 0.0) for option in asked.question.options], dtype=np.float64)
+
+
+@contextmanager
+def deciding_endpoints(endpoints: Endpoints) -> Iterator[Endpoints]:
+    """The endpoints, started; the embedded model answers decisions too."""
+    with endpoints.started() as there:
+        if not endpoints.own.is_local:
+            yield there
+            return
+        from ..model.local.front import decisions_front
+
+        with decisions_front(str(there.own.base_url), there.own.name) as url:
+            yield replace(there, own=replace(there.own, base_url=url))
