@@ -35,7 +35,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
         "__init__", "nearest", "turns", "parts", "surface", "chat", "examples", "responses", "messages", "completions",
-        "decisions", "decided", "routes", "http", "refused",
+        "decisions", "decided", "routes", "http", "refused", "streamed",
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",

@@ -20,6 +20,8 @@ from .library import http
 from .retries import BUSY, may_pass, seconds_until
 
 _CONNECT_SECONDS = 10.0
+_ANTHROPIC = {"anthropic-version": "2023-06-01"}
+"""What its messages want beside the key."""
 _ASIDE_SECONDS = 10.0
 """How long to wait for routes that answer at once (/models, /tokenize)."""
 
@@ -126,7 +128,8 @@ class Connection:
                 if body is None:
                     response = await client.get(path, cast_to=http.Response)
                 else:
-                    response = await client.post(path, body=body, cast_to=http.Response)
+                    more = {"x-api-key": client.api_key, **_ANTHROPIC} if path == "/messages" else {}
+                    response = await client.post(path, body=body, cast_to=http.Response, options={"headers": more})
                 if within := error_within(response):
                     raise within
             except openai.APIStatusError as error:

@@ -30,7 +30,7 @@ def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
     log-probabilities) are left out: they are no reason to lose a paid answer.
     """
     try:
-        payload = _loads(response)
+        payload = loaded(response)
         choice = payload["choices"][0]
         message = {**choice["message"]}
     except (ValueError, RecursionError, LookupError, TypeError) as error:
@@ -72,8 +72,11 @@ def _vector(given: JSON) -> Vector:
     return vector
 
 
-def _loads(response: str) -> JSON:
-    """The JSON value; half a surrogate pair in it, which no request could carry on, becomes a question mark."""
+def loaded(response: str) -> JSON:
+    """The JSON value; half a surrogate pair in it, which no request could carry on, becomes a question mark.
+
+    Raises ValueError or RecursionError for what is none.
+    """
     payload = json.loads(response)
     if _LONE.search(response):
         payload = json.loads(json.dumps(payload, ensure_ascii=False).encode(errors="replace"))

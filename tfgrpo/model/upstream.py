@@ -34,7 +34,7 @@ R = TypeVar("R", Reply, Vectors, Answers)
 
 
 @dataclass(frozen=True, slots=True)
-class _Route(Generic[R]):
+class Route(Generic[R]):
     """Where a request goes, and how its answer is read."""
 
     path: str
@@ -42,6 +42,11 @@ class _Route(Generic[R]):
     """What its answer is, for errors."""
     read: Callable[[str], R]
     """From the response's text; raises ModelError for what is no such answer."""
+
+
+def reply_route(path: str, read: Callable[[str], Reply]) -> Route[Reply]:
+    """Another route whose answers are replies, and how they are read."""
+    return Route(path, f"answer by {path}", read)
 
 
 class Upstream:
@@ -97,14 +102,14 @@ class Upstream:
         """The committed reply for this key when there is one, else a new one, committed; raises BudgetEnded instead."""
         return (await self.exchange(body, key))[1]
 
-    async def exchange(self, body: ChatBody, key: CallKey) -> tuple[str, Reply]:
-        """As the call, with the response's JSON text before the reply."""
-        response, reply = await self._exchange(self._chat, body, key)
+    async def exchange(self, body: ChatBody, key: CallKey, route: Route[Reply] | None = None) -> tuple[str, Reply]:
+        """As the call, with the response's JSON text before the reply; maybe by another route than that of chats."""
+        response, reply = await self._exchange(route or self._chat, body, key)
         return response, await self._names.named(reply, key.run)
 
     async def embed(self, model: str, texts: Sequence[str], key: CallKey) -> Vectors:
         """The vectors of texts, in their order, by an embedding model here; under the same terms as the call."""
-        route = _Route(
+        route = Route(
             "/embeddings", f"embeddings of {counted(len(texts), 'text')}", lambda told: parse_vectors(told, len(texts))
         )
         return (await self._exchange(route, {"model": model, "input": list(texts)}, key))[1]
@@ -112,12 +117,14 @@ class Upstream:
     async def decide(self, body: JSON, key: CallKey) -> Answers:
         """The answers to the questions of a request for decisions; under the same terms as the call."""
         asked = len(body["questions"])
-        route = _Route("/decisions", "decisions", lambda told: parse_answers(told, asked))
+        route = Route("/decisions", "decisions", lambda told: parse_answers(told, asked))
         return (await self._exchange(route, body, key))[1]
 
-    async def replay(self, key: CallKey, request: str) -> tuple[str, Reply] | None:
+    async def replay(
+        self, key: CallKey, request: str, route: Route[Reply] | None = None
+    ) -> tuple[str, Reply] | None:
         """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""
-        found = await self._replay(self._chat, key, request)
+        found = await self._replay(route or self._chat, key, request)
         return (found[0], await self._names.named(found[1], key.run)) if found else None
 
     async def get(self, path: str, key: CallKey) -> JSON:
@@ -129,11 +136,11 @@ class Upstream:
         return await self._aside(path, body, key, self._connection.root)
 
     @property
-    def _chat(self) -> _Route[Reply]:
+    def _chat(self) -> Route[Reply]:
         token_id = self.tokenizer.id_of if self.tokenizer else None
-        return _Route("/chat/completions", "chat completion", lambda told: parse_reply(told, token_id))
+        return Route("/chat/completions", "chat completion", lambda told: parse_reply(told, token_id))
 
-    async def _exchange(self, route: _Route[R], body: JSON, key: CallKey) -> tuple[str, R]:
+    async def _exchange(self, route: Route[R], body: JSON, key: CallKey) -> tuple[str, R]:
         request = content_id("request", body)
         known = await self._replay(route, key, request)
         if known is not None:
@@ -165,7 +172,7 @@ class Upstream:
 
         return await hedged(first, again, self._hedge)
 
-    async def _replay(self, route: _Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
+    async def _replay(self, route: Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
         known = await self._calls.committed(key, request)
         if known is None:
             return None
@@ -184,7 +191,7 @@ class Upstream:
         await self._calls.commit(key, request, json.dumps(answer), Usage())
         return answer
 
-    def _parsed(self, route: _Route[R], response: str) -> R:
+    def _parsed(self, route: Route[R], response: str) -> R:
         try:
             return route.read(response)
         except ModelError:

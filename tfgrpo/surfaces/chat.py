@@ -170,4 +170,18 @@ def _told(payload: JSON) -> Told:
     )
 
 
-CHAT = Surface("chat", "/chat/completions", is_chat_request, with_prior, lambda body: body["messages"], _told)
+def _answer(payload: JSON) -> Message | None:
+    message = next(iter(objects_in(payload, "choices")), {}).get("message")
+    return dict(message) if isinstance(message, Mapping) else None
+
+
+CHAT = Surface(
+    "chat",
+    "/chat/completions",
+    is_chat_request,
+    with_prior,
+    lambda body: body["messages"],
+    _told,
+    lambda body: body["messages"],
+    _answer,
+)

@@ -5,12 +5,25 @@ cache breakpoint, so that the cache keeps ours too; the caller's blocks stay as 
 before the caller's messages. There is no `logit_bias`.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
-from ..records import JSON, ChatBody, Prior
+from ..records import JSON, ChatBody, Message, Prior
 from .chat import prior_text
 from .parts import appended
-from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, plain_turns, text_in
+from .surface import (
+    PLAIN,
+    Manner,
+    Surface,
+    Told,
+    as_text,
+    assistant_says,
+    count_in,
+    objects_in,
+    one_turn_each,
+    plain_turns,
+    text_in,
+)
 from .turns import shown_demonstrations
 
 
@@ -64,6 +77,49 @@ def _told(payload: JSON) -> Told:
     )
 
 
+def _transcript(body: ChatBody) -> list[Message]:
+    own = body.get("system")
+    said: list[Message] = [{"role": "system", "content": own}] if own else []
+    return one_turn_each([*said, *(turn for message in body["messages"] for turn in _as_messages(message))])
+
+
+def _as_messages(message: Mapping[str, JSON]) -> Iterator[Message]:
+    """A message as chat messages: what tools gave is one each."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        yield {"role": message.get("role"), "content": content}
+    elif message.get("role") == "assistant":
+        yield _said(message)
+    else:
+        blocks = objects_in(message, "content")
+        for block in blocks:
+            if block.get("type") == "tool_result":
+                given = block.get("content")
+                yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": as_text(given or "")}
+        if others := [block for block in blocks if block.get("type") != "tool_result"]:
+            yield {"role": message.get("role"), "content": others}
+
+
+def _said(message: Mapping[str, JSON]) -> Message:
+    blocks = objects_in(message, "content")
+    used = [block for block in blocks if block.get("type") == "tool_use"]
+    calls = [{"id": one.get("id"), "name": one.get("name"), "arguments": json.dumps(one.get("input"))} for one in used]
+    return assistant_says([text_in(block, "text") for block in blocks], calls)
+
+
+def _answer(payload: JSON) -> Message | None:
+    told = isinstance(payload, Mapping) and isinstance(payload.get("content"), list)
+    return _said(payload) if told else None
+
+
 MESSAGES = Surface(
-    "messages", "/messages", _fits, message_with_prior, lambda body: body["messages"], _told, takes_biases=False
+    "messages",
+    "/messages",
+    _fits,
+    message_with_prior,
+    lambda body: body["messages"],
+    _told,
+    _transcript,
+    _answer,
+    takes_biases=False,
 )

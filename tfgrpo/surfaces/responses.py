@@ -10,10 +10,22 @@ already; in a `conversation`, which would keep them anew at each turn, they are 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-from ..records import JSON, ChatBody, Prior
+from ..records import JSON, ChatBody, Message, Prior
 from .chat import first_user_says, is_system, prior_text, said_last
 from .examples import whole_text
-from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, plain_turns, text_in
+from .surface import (
+    PLAIN,
+    Manner,
+    Surface,
+    Told,
+    as_text,
+    assistant_says,
+    count_in,
+    objects_in,
+    one_turn_each,
+    plain_turns,
+    text_in,
+)
 from .turns import shown_demonstrations
 
 
@@ -91,4 +103,40 @@ def _finish_reason(payload: JSON) -> str:
     return ("tool_calls" if calls else "stop") if status == "completed" else status
 
 
-RESPONSES = Surface("responses", "/responses", _fits, response_with_prior, _asked, _told, takes_biases=False)
+def _transcript(body: ChatBody) -> list[Message]:
+    own = body.get("instructions")
+    said = [{"role": "system", "content": own}] if own else []
+    return one_turn_each([*said, *filter(None, map(_as_message, _asked(body)))])
+
+
+def _as_message(item: Mapping[str, JSON]) -> Message | None:
+    """An item of an input as a chat message; None for what is neither said nor done, as reasoning."""
+    if item.get("type") == "function_call":
+        return assistant_says((), [_call(item)])
+    if item.get("type") == "function_call_output":
+        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": as_text(item.get("output"))}
+    return {"role": item["role"], "content": item.get("content")} if "role" in item else None
+
+
+def _call(item: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    return {"id": item.get("call_id"), "name": item.get("name"), "arguments": item.get("arguments")}
+
+
+def _answer(payload: JSON) -> Message | None:
+    if not isinstance(payload, Mapping) or not isinstance(payload.get("output"), list):
+        return None
+    calls = [_call(item) for item in objects_in(payload, "output") if item.get("type") == "function_call"]
+    return assistant_says([_told(payload).text], calls)
+
+
+RESPONSES = Surface(
+    "responses",
+    "/responses",
+    _fits,
+    response_with_prior,
+    _asked,
+    _told,
+    _transcript,
+    _answer,
+    takes_biases=False,
+)

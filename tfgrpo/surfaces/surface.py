@@ -1,5 +1,6 @@
 """What a surface is: one API through which a request comes, and how a prior enters a request there. Pure."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -71,6 +72,10 @@ class Surface:
     """What a request asks, as chat messages: the last of a user is what demonstrations are to be near to."""
     told: Callable[[JSON], Told]
     """What the JSON of a response says; never an error."""
+    transcript: Callable[[ChatBody], Sequence[Message]] | None = None
+    """All that a request says, as chat messages; None: calls of agents here are not recorded."""
+    answer: Callable[[JSON], Message | None] | None = None
+    """What the JSON of a response says, as the chat message of an assistant; None where it is no answer."""
     takes_text: bool = True
     """Whether it has a place for instruction, experiences and demonstrations."""
     takes_biases: bool = True
@@ -102,6 +107,36 @@ def _is_plain(turn: Message) -> bool:
     )
 
 
+def assistant_says(texts: Sequence[str], calls: Sequence[Mapping[str, JSON]]) -> Message:
+    """The chat message of an assistant; each call has an `id`, a `name` and its `arguments` as text."""
+    said: dict[str, JSON] = {"role": "assistant", "content": "\n".join(filter(None, texts)) or (None if calls else "")}
+    if calls:
+        said["tool_calls"] = [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["name"], "arguments": call["arguments"]},
+            }
+            for call in calls
+        ]
+    return said
+
+
+def one_turn_each(messages: Sequence[Message]) -> list[Message]:
+    """Chat messages of which those of an assistant that follow each other are one, as a model says them."""
+    turns_so_far: list[Message] = []
+    for message in messages:
+        before = turns_so_far[-1] if turns_so_far else {}
+        if message.get("role") == before.get("role") == "assistant":
+            calls = [*(before.get("tool_calls") or ()), *(message.get("tool_calls") or ())]
+            texts = "\n".join(filter(None, (message_text(before), message_text(message))))
+            joined = {"role": "assistant", "content": texts or (None if calls else "")}
+            turns_so_far[-1] = joined | ({"tool_calls": calls} if calls else {})
+        else:
+            turns_so_far.append(message)
+    return turns_so_far
+
+
 def count_in(usage: JSON, *names: str) -> int:
     """A number of tokens, under the first of the names that has one; 0 where there is none."""
     fields = usage if isinstance(usage, Mapping) else {}
@@ -113,6 +148,15 @@ def text_in(value: JSON, name: str) -> str:
     """A text in a JSON object; empty where it is none, or has none."""
     found = value.get(name) if isinstance(value, Mapping) else None
     return found if isinstance(found, str) else ""
+
+
+def as_text(value: JSON) -> str:
+    """What a tool gave, as text: a text as it is, the texts of parts, else JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(part, Mapping) and "text" in part for part in value):
+        return "\n".join(str(part["text"]) for part in value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def objects_in(value: JSON, name: str) -> list[Mapping[str, JSON]]:

@@ -16,6 +16,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.rollouts.agents.session import Call
 from tfgrpo.rollouts.agents.trajectory import joined, trajectory
+from tfgrpo.surfaces.surface import Manner
 
 
 def call(messages: Sequence[Message], text: str, trace: TokenTrace | None = None, **more: object) -> Call:
@@ -46,7 +47,7 @@ def test_a_conversation_shows_what_its_last_request_was_given_and_a_task_never_i
     calls = [call(asked[:1], "which?"), call(asked, "done")]
     texts = [message_text(message) for message in trajectory(calls, prior, "done")]
     assert texts == ["비밀번호를 잊어버렸어요", "TECH", "영수증을 보내 줘", "which?", "비밀번호를 바꿔 줘", "done"]
-    own = [message_text(message) for message in trajectory(calls, prior, "done", "task_2")]
+    own = [message_text(message) for message in trajectory(calls, prior, "done", Manner(exclude="task_2"))]
     assert own[:2] == ["영수증을 다시 보내 주세요", "BILL"]
 
 

@@ -72,6 +72,8 @@ def environment(given: Mapping[str, str], place: ModelAddress) -> dict[str, str]
         "OPENAI_BASE_URL": place.base_url,
         "OPENAI_API_BASE": place.base_url,
         "OPENAI_API_KEY": KEY,
+        "ANTHROPIC_BASE_URL": place.base_url.removesuffix("/v1"),
+        "ANTHROPIC_API_KEY": KEY,
         "TFGRPO_MODEL": place.model,
         "NO_PROXY": direct,
         "no_proxy": direct,

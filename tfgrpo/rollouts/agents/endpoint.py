@@ -1,4 +1,7 @@
-"""The local HTTP endpoint that agents call: a base URL for each rollout, OpenAI's chat completions behind it."""
+"""The local HTTP endpoint that agents call: a base URL for each rollout, and the recorded APIs behind it.
+
+Chat completions, responses and Anthropic's messages are recorded, as `surfaces` knows them.
+"""
 
 import secrets
 import socket
@@ -6,10 +9,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from ...errors import InputError, ModelError, TfgrpoError
+from ...errors import InputError, ModelError, TfgrpoError, UpstreamError
 from ...extras import install_hint
-from ...model.events import events
 from ...records import JSON, ChatBody
+from ...surfaces.routes import SURFACES, surface_of
+from ...surfaces.streamed import streamed
+from ...surfaces.surface import Surface
 from ...text import shortened
 from .session import Session, read_request
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 LONGEST_REQUEST = 2**26
 """Bytes."""
+_RECORDED = ", ".join(surface.route for surface in SURFACES if surface.transcript)
 _FINAL: Mapping[str, str] = {"x-should-retry": "false"}
 """Tells the SDK what is true of every refusal here: the call was retried already."""
 
@@ -49,33 +55,40 @@ class RecordingEndpoint:
         if wanted == ("GET", "models"):
             listed = {"id": session.model, "object": "model", "created": 0, "owned_by": "tfgrpo"}
             return _json({"object": "list", "data": [listed]})
-        if wanted != ("POST", "chat/completions"):
-            what = shortened(" /".join(wanted))
-            return _refusal(404, "not_recorded", f"only POST /chat/completions is recorded for an agent, not {what}")
-        return await _completed(session, await request.read())
+        surface = surface_of(request.method, f"/{request.match_info['route']}")
+        if surface is None or surface.transcript is None:
+            return _not_recorded(session, wanted, surface)
+        return await _completed(session, await request.read(), surface)
 
 
-async def _completed(session: Session, content: bytes) -> "web.Response":
+def _not_recorded(session: Session, wanted: tuple[str, str], surface: Surface | None) -> "web.Response":
+    """Refuse; a call of a model that is not recorded would leave nothing to learn from, so it ends the run at once."""
+    what = shortened(" /".join(wanted))
+    message = f"for an agent POST {_RECORDED} are recorded, not {what}"
+    if surface is not None:
+        session.stop(UpstreamError(f"the agent calls its model by {what}: {message}"))
+    return _refusal(404, "not_recorded", message)
+
+
+async def _completed(session: Session, content: bytes, surface: Surface) -> "web.Response":
     try:
-        asked = read_request(content)
+        asked = read_request(content, surface)
     except (ValueError, RecursionError) as error:
-        return _refusal(400, "bad_request", f"no request for a chat completion: {shortened(error)}")
+        return _refusal(400, "bad_request", f"no request that {surface.route} takes: {shortened(error)}")
     try:
-        return _answer(await session.complete(asked), asked)
+        return _answer(await session.complete(asked, surface), asked, surface)
     except ModelError as error:
         return _refusal(error.status or 502, "upstream_error", str(error))
     except TfgrpoError as error:
         return _refusal(503, "run_ended", str(error))
 
 
-def _answer(whole: Mapping[str, JSON], asked: ChatBody) -> "web.Response":
+def _answer(whole: Mapping[str, JSON], asked: ChatBody, surface: Surface) -> "web.Response":
     from aiohttp import web
 
     if not asked.get("stream"):
         return _json(whole)
-    options = asked.get("stream_options")
-    usage = isinstance(options, Mapping) and bool(options.get("include_usage"))
-    return web.Response(body=b"".join(events(whole, usage=usage)), content_type="text/event-stream")
+    return web.Response(body=b"".join(streamed(surface.name, whole, asked)), content_type="text/event-stream")
 
 
 def _json(value: JSON, status: int = 200, headers: Mapping[str, str] | None = None) -> "web.Response":

@@ -12,11 +12,13 @@ from ...model.journal import Journal
 from ...model.upstream import Upstream
 from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
 from ...settings import Settings
+from ...surfaces.routes import SURFACES
+from ...surfaces.surface import SurfaceName, manner_of
 from ...text import shortened
 from ..executor import Executor, Executors
 from .agent import Agent, ModelAddress
 from .endpoint import RecordingEndpoint, recording
-from .session import Session, Terms
+from .session import Session, Terms, route_of
 from .trajectory import joined, trajectory
 
 _GRACE = 5.0
@@ -30,14 +32,14 @@ class AgentResult:
     text: str
     error: str | None
     messages: tuple[Message, ...]
-    calls: tuple[tuple[int, str], ...]
-    """The ends of the names of its calls in the journal: last part of the key, hash of the request."""
+    calls: tuple[tuple[int, str, SurfaceName], ...]
+    """The ends of the names of its calls in the journal, last part of the key and hash of the request; the surface."""
 
     @classmethod
     def read(cls, text: str) -> "AgentResult":
         """As it was written, in JSON."""
         fields = json.loads(text)
-        calls = tuple((retry, request) for retry, request in fields["calls"])
+        calls = tuple((retry, request, *(surface or ("chat",))) for retry, request, *surface in fields["calls"])
         return cls(fields["text"], fields["error"], tuple(fields["messages"]), calls)
 
 
@@ -79,8 +81,9 @@ class AgentExecutor:
             session = Session(self._terms, prior, key)
             text, error = await self._answered(session, task)
         calls = session.calls
-        messages = trajectory(calls, prior, None if error else text, task.id)
-        outcome = AgentResult(text, error, messages, tuple((call.retry, call.request) for call in calls))
+        messages = trajectory(calls, prior, None if error else text, manner_of(self._terms.backend, task.id))
+        made = tuple((call.retry, call.request, call.surface.name) for call in calls)
+        outcome = AgentResult(text, error, messages, made)
         if self._journal and not error:
             await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())
         return _rollout(blank, outcome, [call.reply for call in calls])
@@ -105,8 +108,9 @@ class AgentExecutor:
     async def _replayed(self, blank: Rollout, key: CallKey, outcome: AgentResult) -> Rollout:
         """A finished rollout from the journal, without the agent."""
         calls = []
-        for retry, request in outcome.calls:
-            found = await self._terms.upstream.replay(replace(key, retry=retry), request)
+        for retry, request, name in outcome.calls:
+            surface = next(surface for surface in SURFACES if surface.name == name)
+            found = await self._terms.upstream.replay(replace(key, retry=retry), request, route_of(surface))
             if found is None:
                 raise StoreError(f"run {key.run} lacks a call of a rollout that it has; start it anew with --fresh")
             calls.append(found[1])

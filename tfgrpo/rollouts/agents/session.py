@@ -3,17 +3,19 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from ...errors import ModelError, UpstreamError
 from ...hashing import content_id, derive_seed
-from ...model.upstream import Upstream
-from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply
-from ...surfaces.chat import with_prior
-from ...surfaces.surface import manner_of
-from ..request import sampling
+from ...model.replies import loaded
+from ...model.upstream import Route, Upstream, reply_route
+from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Usage, message_text
+from ...surfaces.chat import CHAT, is_system
+from ...surfaces.surface import Surface, manner_of
+from ...text import shortened
+from ..request import sampling, telling
 from .agent import DEFAULT_MODEL
 
 _STREAMING = ("stream", "stream_options")
@@ -28,8 +30,9 @@ class Call:
     request: str
     """The hash of its body, the last part of its name in the journal."""
     messages: tuple[Message, ...]
-    """As the agent sent them."""
+    """What the agent said in it and before it, as chat messages."""
     reply: Reply
+    surface: Surface = CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Terms:
     seed: int
     top_logprobs: int = 0
 
-    def body(self, asked: ChatBody, prior: Prior, seed: int, task: str) -> ChatBody:
+    def body(self, asked: ChatBody, prior: Prior, seed: int, task: str, surface: Surface = CHAT) -> ChatBody:
         """The agent's request as it is sent: with the prior and with the run's sampling settings.
 
         The token prior, and the log-probabilities that it is learned from, are for the run's model alone.
@@ -52,12 +55,39 @@ class Terms:
         named = fields.get("model") or DEFAULT_MODEL
         model = self.frame.model if named == DEFAULT_MODEL else named
         ours = model == self.frame.model
-        plain = {**fields, "model": model, **sampling(self.frame, self.backend, seed)}
-        if ours and self.top_logprobs and self.backend.logprobs:
+        plain = {**fields, "model": model, **self._sampling(surface, seed)}
+        if surface is CHAT and ours and self.top_logprobs and self.backend.logprobs:
             own = fields.get("top_logprobs")
-            most = max(own, self.top_logprobs) if isinstance(own, int) else self.top_logprobs
-            plain |= {"logprobs": True, "top_logprobs": most}
-        return with_prior(plain, prior, manner_of(self.backend, task, biased=ours))
+            plain |= telling(self.backend, max(own, self.top_logprobs) if isinstance(own, int) else self.top_logprobs)
+        manner = manner_of(self.backend, task, biased=ours)
+        return surface.enter(plain, surface.part_of(prior, manner), manner)
+
+    def _sampling(self, surface: Surface, seed: int) -> Mapping[str, JSON]:
+        """The run's settings as a surface has them: only chat completions take a seed."""
+        if surface is CHAT:
+            return sampling(self.frame, self.backend, seed)
+        top_p = {"top_p": self.frame.top_p} if self.frame.top_p != 1 else {}
+        return {"temperature": self.frame.temperature, **top_p}
+
+
+def route_of(surface: Surface) -> Route[Reply] | None:
+    """Where calls of a surface go, and how their responses are read; None: as calls of chats."""
+    return None if surface is CHAT else reply_route(surface.route, lambda response: _reply(surface, response))
+
+
+def _reply(surface: Surface, response: str) -> Reply:
+    """Raises ModelError for what is no response of the surface."""
+    try:
+        payload = loaded(response)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"no JSON: {shortened(response)!r}") from error
+    message = surface.answer(payload) if surface.answer else None
+    if message is None:
+        raise ModelError(f"no answer by {surface.route}: {shortened(response)!r}")
+    told = surface.told(payload)
+    return Reply(
+        message_text(message), message, told.finish_reason, Usage(1, told.prompt_tokens, told.completion_tokens)
+    )
 
 
 class Session:
@@ -72,6 +102,8 @@ class Session:
         self._terms, self._prior, self._key = terms, prior, key
         self._asked, self._arrived = Counter[str](), 0
         self._calls: dict[int, Call] = {}
+        self._threads: dict[str, tuple[Message, ...]] = {}
+        """What was said up to each response that another request may go on from."""
         self.stopped: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
         """Gets the error, when a call shows that the run itself cannot go on."""
         self.failed: str | None = None
@@ -92,42 +124,59 @@ class Session:
         """Those that were answered."""
         return tuple(self._calls[number] for number in sorted(self._calls))
 
-    async def complete(self, asked: ChatBody) -> dict[str, JSON]:
-        """The chat completion for a request of the agent's, whole; raises ModelError, or what `stopped` gets."""
+    async def complete(self, asked: ChatBody, surface: Surface = CHAT) -> dict[str, JSON]:
+        """The response to a request of the agent's, whole; raises ModelError, or what `stopped` gets."""
         self.failed = None
         try:
-            return await self._complete(asked)
+            return await self._complete(asked, surface)
         except Exception as error:
             self.failed = str(error)
             only_this = isinstance(error, ModelError) and not isinstance(error, UpstreamError)
-            if not only_this and not self.stopped.done():
-                self.stopped.set_exception(error)
+            if not only_this:
+                self.stop(error)
             raise
 
-    async def _complete(self, asked: ChatBody) -> dict[str, JSON]:
-        content = content_id("asked", asked)
+    def stop(self, error: Exception) -> None:
+        """The run itself cannot go on."""
+        if not self.stopped.done():
+            self.stopped.set_exception(error)
+
+    async def _complete(self, asked: ChatBody, surface: Surface) -> dict[str, JSON]:
+        content = content_id("asked", *((asked,) if surface is CHAT else (surface.name, asked)))
         retry = derive_seed(content, self._asked[content])
         self._asked[content] += 1
         number, self._arrived = self._arrived, self._arrived + 1
         key = replace(self._key, retry=retry)
         seed = derive_seed(self._terms.seed, key.stage, key.step, key.task, key.sample, retry)
-        body = self._terms.body(asked, self._prior, seed, key.task)
-        response, reply = await self._terms.upstream.exchange(body, key)
+        body = self._terms.body(asked, self._prior, seed, key.task, surface)
+        response, reply = await self._terms.upstream.exchange(body, key, route_of(surface))
         if asked.get("logit_bias"):
             reply = replace(reply, trace=None)  # sampled under biases that learning does not know
-        self._calls[number] = Call(retry, content_id("request", body), tuple(asked["messages"]), reply)
-        return _as_asked(json.loads(response), asked)
+        said = self._said(asked, surface)
+        self._calls[number] = Call(retry, content_id("request", body), said, reply, surface)
+        payload = json.loads(response)
+        if surface is CHAT:
+            return _as_asked(payload, asked)
+        self._threads[str(payload.get("id"))] = (*said, reply.message)
+        return {name: value for name, value in payload.items() if not name.startswith("tfgrpo_")}
+
+    def _said(self, asked: ChatBody, surface: Surface) -> tuple[Message, ...]:
+        """What the agent said in a request, after what it said in those that this one goes on from."""
+        messages: Sequence[Message] = surface.transcript(asked) if surface.transcript else ()
+        before = self._threads.get(str(asked.get("previous_response_id")), ())
+        leading = tuple(message for message in messages if is_system(message))
+        return (*leading, *before[len([one for one in before if is_system(one)]) :], *messages[len(leading) :])
 
 
-def read_request(content: bytes) -> ChatBody:
-    """The body of a request for a chat completion; raises ValueError, which says why it is none."""
+def read_request(content: bytes, surface: Surface = CHAT) -> ChatBody:
+    """The body of a request; raises ValueError, which says why it is none of the surface."""
     text = content.decode()
     body = json.loads(text, parse_constant=_no_number)
     if not isinstance(body, dict):
         raise ValueError("the body is no JSON object")
-    messages = body.get("messages")
-    if not (isinstance(messages, list) and messages and all(isinstance(entry, dict) for entry in messages)):
-        raise ValueError("messages must be a list of chat messages")
+    if not surface.fits(body):
+        lacking = "messages must be a list of chat messages" if surface is CHAT else "it lacks what the API wants"
+        raise ValueError(lacking)
     whole: ChatBody = json.loads(json.dumps(body, ensure_ascii=False).encode(errors="replace"))  # no half surrogates
     return whole
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from ...records import JSON, Message, Prior, TokenTrace, message_text
 from ...surfaces.chat import with_prior
-from ...surfaces.surface import Manner
+from ...surfaces.surface import PLAIN, Manner
 from .session import Call
 
 
-def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, task: str = "") -> tuple[Message, ...]:
+def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, manner: Manner = PLAIN) -> tuple[Message, ...]:
     """Every message of a rollout once, in order: what the agent sent, what the model replied, tool calls and results.
 
     A request that begins with a conversation so far goes on with it; any other begins another, after it. Each shows
@@ -26,7 +26,7 @@ def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, task: st
         thread += [*call.messages[len(thread) :], call.reply.message]
     shown: list[Message] = []
     for *asked, reply in threads:
-        shown += [*with_prior({"messages": asked}, prior, Manner(exclude=task))["messages"], reply]
+        shown += [*with_prior({"messages": asked}, prior, manner)["messages"], reply]
     if answer is not None and not (shown and message_text(shown[-1]).strip() == answer.strip()):
         shown.append({"role": "assistant", "content": answer})
     return tuple(shown)

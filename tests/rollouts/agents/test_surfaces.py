@@ -1,0 +1,87 @@
+"""Agents that speak other APIs than chat completions: biased, recorded, streamed to, and found again in the journal."""
+
+import json
+
+import pytest
+
+from tests.clients.every_api import TEXT, EveryApi
+from tests.inprocess import MemoryJournal, upstream
+from tests.rollouts.agents.made import BACKEND, FRAME, PRIOR, TASK, Program
+from tfgrpo.errors import UpstreamError
+from tfgrpo.records import Rollout, message_text
+from tfgrpo.rollouts.group import executors
+from tfgrpo.settings import Settings
+
+SAID = PRIOR.experiences[0].text
+RESPONSES = """
+import sys, openai
+client = openai.OpenAI()
+first = client.responses.create(model="default", instructions="Route it.", input=sys.argv[1])
+with client.responses.stream(
+    model="default", instructions="Route it.", input="Sure?", previous_response_id=first.id
+) as stream:
+    last = stream.get_final_response()
+print(last.output_text)
+"""
+MESSAGES = """
+import json, os, sys, urllib.request
+def ask(**more):
+    asked = {"model": os.environ["TFGRPO_MODEL"], "max_tokens": 9, "system": "Route it.",
+             "messages": [{"role": "user", "content": sys.argv[1]}], **more}
+    headers = {"x-api-key": os.environ["ANTHROPIC_API_KEY"], "content-type": "application/json"}
+    url = os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(asked).encode(), headers)) as response:
+        return response.read().decode()
+whole, events = json.loads(ask()), ask(stream=True)
+assert events.startswith("event: message_start") and "message_stop" in events, events
+print(whole["content"][0]["text"])
+"""
+OTHER = """
+import sys, openai
+openai.OpenAI().completions.create(model="default", prompt=sys.argv[1])
+"""
+
+
+async def rolled(program: Program, source: str, server: EveryApi, journal: MemoryJournal | None = None) -> Rollout:
+    journal, settings = journal or MemoryJournal(), Settings()
+    async with (
+        upstream(server.app, journal=journal, settings=settings) as calls,
+        executors(program(source), calls, settings, journal) as make,
+    ):
+        return await make(FRAME, BACKEND, run="run_1", stage="rollout", seed=3, top_logprobs=5)(TASK, PRIOR, 2, 5)
+
+
+async def test_an_agent_that_speaks_responses_is_biased_on_every_turn_and_recorded_as_one_conversation(
+    program: Program,
+) -> None:
+    server, journal = EveryApi(), MemoryJournal()
+    rollout = await rolled(program, RESPONSES, server, journal)
+    assert (rollout.error, rollout.text) == (None, TEXT)
+    bodies = [got.body for got in server.requests]
+    assert [got.path for got in server.requests] == ["/v1/responses"] * 2
+    assert all(body["instructions"].startswith("Route it.\n\n") and SAID in body["instructions"] for body in bodies)
+    assert all((body["temperature"], "stream" in body, "seed" in body) == (0.9, False, False) for body in bodies)
+    assert [message["role"] for message in rollout.messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert SAID in message_text(rollout.messages[0])
+    assert rollout.messages[1]["content"] == TASK.input
+    assert (rollout.usage.calls, rollout.usage.prompt_tokens) == (2, 14)
+    again = await rolled(program, RESPONSES, server, journal)
+    assert again == rollout
+    assert len(server.requests) == 2
+
+
+async def test_an_agent_that_speaks_to_anthropic_is_biased_recorded_and_streamed_to(program: Program) -> None:
+    server = EveryApi()
+    rollout = await rolled(program, MESSAGES, server)
+    assert (rollout.error, rollout.text) == (None, TEXT)
+    assert all(got.body["system"].startswith("Route it.\n\n") and SAID in got.body["system"] for got in server.requests)
+    assert server.last.headers["x-api-key"].startswith("sk-test")
+    assert server.last.headers["anthropic-version"]
+    assert json.loads(server.last.raw)["model"] == "fake"
+
+
+async def test_a_surface_that_cannot_be_recorded_ends_the_run_at_its_first_call(program: Program) -> None:
+    with pytest.raises(
+        UpstreamError, match="POST /completions: for an agent POST /chat/completions, /responses, /mess"
+    ):
+        await rolled(program, OTHER, EveryApi())
