@@ -3,11 +3,12 @@
 BIN := .venv/bin
 EXTRAS := local,prices,report,serve,tokenizer
 DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store.md
+CLIENTS := tests/clients tests/test_client.py tests/serve/test_told.py tests/serve/test_scope.py tests/model/test_connection.py
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: demo test check coverage lowest format docs clean
+.PHONY: demo test check coverage lowest matrix format docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/tfgrpo demo
@@ -34,6 +35,15 @@ coverage: .venv/dev.stamp
 lowest: .venv-lowest/dev.stamp
 	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not model" -p no:cacheprovider
 
+# What the clients do, on the oldest openai that is allowed, on 2.x and on 3.x.
+matrix: .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet uv
+	for version in '==1.66.0' '>=2,<3' '>=3,<4'; do \
+		$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python .venv-matrix && \
+		$(BIN)/uv pip install --quiet --python .venv-matrix --editable '.[$(EXTRAS)]' --group dev "openai$$version" && \
+		.venv-matrix/bin/python -m pytest -q -p no:cacheprovider $(CLIENTS) || exit 1; \
+	done
+
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -43,7 +53,7 @@ docs: .venv/dev.stamp
 	$(BIN)/cog -r -I . $(DOCS)
 
 clean:
-	rm -rf .venv .venv-lowest dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-matrix dist .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 # A .venv whose Python is gone is made anew; one that works is kept, whoever made it.
 $(BIN)/python:

@@ -10,6 +10,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from tests.clients.ways import chat_of
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tfgrpo import AsyncOpenAI, OpenAI
 from tfgrpo.client import AsyncClientOptions, ClientOptions
@@ -99,7 +100,7 @@ def test_streams_parsing_and_tools_work_as_ever(model: ScriptedModel, store: Pat
         create = client.chat.completions.create
         stream = create(model=MODEL, messages=QUESTION, stream=True)
         words = [chunk.choices[0].delta.content for chunk in stream]
-        parsed = client.chat.completions.parse(model=MODEL, messages=QUESTION, response_format=Queue)
+        parsed = chat_of(client).parse(model=MODEL, messages=QUESTION, response_format=Queue)
         called = create(model=MODEL, messages=QUESTION, tools=TOOLS).choices[0]
         with client.chat.completions.with_streaming_response.create(model=MODEL, messages=QUESTION) as response:
             assert response.headers[PRIOR_HEADER] == PRIOR.id
@@ -292,7 +293,7 @@ async def test_async_streams_parsing_and_tools_work_as_ever(model: ScriptedModel
         create = client.chat.completions.create
         stream = await create(model=MODEL, messages=QUESTION, stream=True)
         words = [chunk.choices[0].delta.content async for chunk in stream]
-        parsed = await client.chat.completions.parse(model=MODEL, messages=QUESTION, response_format=Queue)
+        parsed = await chat_of(client).parse(model=MODEL, messages=QUESTION, response_format=Queue)
         called = (await create(model=MODEL, messages=QUESTION, tools=TOOLS)).choices[0]
         assert [entry.id async for entry in client.models.list()] == [MODEL]
     assert words == ["To", " BILL", " with", " it", None]

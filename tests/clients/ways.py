@@ -19,7 +19,7 @@ class Queue(BaseModel):
     code: str
 
 
-def _chat(client: Any) -> Any:
+def chat_of(client: Any) -> Any:
     """Where `parse` and `stream` of chat completions are; older SDKs have them under `beta`."""
     chat = client.chat.completions
     return chat if hasattr(chat, "parse") else client.beta.chat.completions
@@ -41,8 +41,8 @@ def _raw_streamed(resource: Any, **body: Any) -> object:
 CHAT: dict[str, Way] = {
     "chat create": lambda one: one.chat.completions.create(model=MODEL, messages=ASKED),
     "chat stream=True": lambda one: _consumed(one.chat.completions.create(model=MODEL, messages=ASKED, stream=True)),
-    "chat stream()": lambda one: _consumed(_chat(one).stream(model=MODEL, messages=ASKED)),
-    "chat parse": lambda one: _chat(one).parse(model=MODEL, messages=ASKED, response_format=Queue),
+    "chat stream()": lambda one: _consumed(chat_of(one).stream(model=MODEL, messages=ASKED)),
+    "chat parse": lambda one: chat_of(one).parse(model=MODEL, messages=ASKED, response_format=Queue),
     "chat raw": lambda one: one.chat.completions.with_raw_response.create(model=MODEL, messages=ASKED),
     "chat raw streaming": lambda one: _raw_streamed(one.chat.completions, messages=ASKED),
     "chat of with_options": lambda one: one.with_options(timeout=5).chat.completions.create(
@@ -90,8 +90,8 @@ ASYNC: dict[str, AsyncWay] = {
     "chat stream=True": lambda one: _created_async(
         one.chat.completions.create(model=MODEL, messages=ASKED, stream=True)
     ),
-    "chat stream()": lambda one: _consumed_async(_chat(one).stream(model=MODEL, messages=ASKED)),
-    "chat parse": lambda one: _chat(one).parse(model=MODEL, messages=ASKED, response_format=Queue),
+    "chat stream()": lambda one: _consumed_async(chat_of(one).stream(model=MODEL, messages=ASKED)),
+    "chat parse": lambda one: chat_of(one).parse(model=MODEL, messages=ASKED, response_format=Queue),
     "chat raw": lambda one: one.chat.completions.with_raw_response.create(model=MODEL, messages=ASKED),
     "chat of with_options": lambda one: one.with_options(timeout=5).chat.completions.create(
         model=MODEL, messages=ASKED
