@@ -39,7 +39,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",
-        "parquet", "formats", "hub", "read", "split",
+        "parquet", "formats", "hub", "promptfoo", "traced", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (
@@ -88,15 +88,15 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
         "experience", "forecast", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs",
-        "keys", "serve", "store", "tokens",
+        "keys", "serve", "store", "tasks", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
         "target", "distiller", "tasks", "serving",
     ),
     "cli/lines": (
-        "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo", "probing", "runs",
-        "rollouts",
+        "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo",
+        "probing", "runs", "rollouts", "tasks",
     ),
 }  # fmt: skip
 """By folder, its files; `__init__` stands first where it is a docstring, and last where it gathers what others hold."""

@@ -20,6 +20,7 @@ from .rollouts.agents import Agent, load_agent
 from .rollouts.request import request_frame
 from .rollouts.rewards.reward import Reward
 from .settings import Recipe, Settings
+from .tasks.fields import Fields
 from .tasks.read import TaskSource
 from .tasks.split import Sides
 from .trials import Claim
@@ -87,6 +88,9 @@ class RunOptions(SettingOptions, total=False):
     """What both may be told: the reward, the models, what may be spent, and who watches."""
 
     reward: str | Reward | None
+    input_field: str | None
+    answer_field: str | None
+    template: str | None
     model: str | None
     base_url: str | None
     api_key: str | None
@@ -165,6 +169,7 @@ def wanted_learning(tasks: TaskSource, given: LearnOptions) -> WantedLearning:
         _namespace(given),
         _agent(given.get("agent")),
         None if prompts is None else Path(prompts),
+        _fields(given),
     )
 
 
@@ -185,7 +190,12 @@ def wanted_evaluation(tasks: TaskSource, given: EvaluateOptions) -> WantedEvalua
         _agent(given.get("agent")),
         _settings(given),
         given.get("few_shot", DEFAULTS["few_shot"]),
+        _fields(given),
     )
+
+
+def _fields(given: RunOptions) -> Fields:
+    return Fields(given.get("input_field"), given.get("answer_field"), given.get("template"))
 
 
 def _check_names(given: Iterable[str], kind: type) -> None:

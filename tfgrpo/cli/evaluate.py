@@ -62,6 +62,7 @@ class EvalArguments:
             self.agent.load(),
             Settings(clip_rewards=self.clip_rewards, **self.agent.settings),
             not self.arms.no_few_shot,
+            self.tasks.fields,
         ).prepared(store)
 
     def deciding(self, question: str, store: "Store") -> "PreparedDecisionEvaluation":

@@ -10,6 +10,7 @@ import click
 from .command import TextCommand
 from .endpoints import named_endpoints
 from .lines.learning import learned_lines
+from .lines.tasks import checked_json, checked_lines, first_request
 from .options.agents import AgentOptions, agent_options
 from .options.distiller import DistillerOptions, distiller_options, prompts_option
 from .options.embedding import EmbeddingOptions, embedding_options
@@ -63,6 +64,7 @@ class LearnArguments:
             self.namespace,
             self.agent.load(),
             self.prompts,
+            self.tasks.fields,
         ).prepared()
 
     def deciding(self, question: str, given: Mapping[str, Any]) -> "PreparedDecisions":
@@ -115,9 +117,9 @@ def learn(
 ) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
-    TASKS is JSONL, JSON or CSV with `input` and `answer`, - for stdin, or gym:FAMILY?size=50&seed=1 (extra
-    `tfgrpo[gym]`). A part teaches, a part decides (the gate), a part is left for eval. Exit code 3: a ceiling ended it,
-    and the same command with a larger one goes on.
+    TASKS is JSONL, JSON, CSV or YAML (`tfgrpo tasks check` shows what is understood), - for stdin, hf:OWNER/NAME, or
+    gym:FAMILY?size=50&seed=1 (extra `tfgrpo[gym]`). A part teaches, a part decides (the gate), a part is left for eval.
+    Exit code 3: a ceiling ended it, and the same command with a larger one goes on.
     """
     import asyncio
 
@@ -157,8 +159,13 @@ def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: 
     from contextlib import nullcontext
 
     from ..store import default_store_path
+    from ..tasks.split import Splits
 
     there = default_store_path(asked.store).exists()
     with named_store(asked.store) if there else nullcontext() as opened:
         figures, lines = prepared.estimate(opened)
-    tell(as_json, figures, *lines)
+    plan, found = prepared.plan, prepared.found
+    body = first_request(plan.frame, plan.tasks[0], plan.settings.seed)
+    splits = Splits(plan.tasks, plan.validation, plan.test)
+    understood = {"understood": checked_json(found, splits, body, plan.tasks[0])}
+    tell(as_json, {**figures, **understood}, *lines, *checked_lines(found, splits, body, plan.tasks[0]))

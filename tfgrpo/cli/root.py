@@ -13,6 +13,7 @@ _COMMANDS = {
     "Learn and measure": {
         "demo": Listed("demo:demo", "See it work: learn on a small embedded model, and measure it."),
         "learn": Listed("learn:learn", "Learn a prior from tasks, and make it live if it is better."),
+        "tasks": Listed("tasks:tasks", "What was understood of a file of tasks, before it costs anything."),
         "eval": Listed("evaluate:evaluate", "Measure a prior on tasks that it has not seen."),
         "probe": Listed("probe:probe", "What can be learned on an upstream, and why not the rest."),
     },

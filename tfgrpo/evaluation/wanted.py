@@ -16,6 +16,7 @@ from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_for
+from ..tasks.fields import Fields
 from ..tasks.read import TaskSource, tasks_of
 from .arms import Evaluation
 from .held_out import HeldOut, held_out
@@ -51,14 +52,17 @@ class WantedEvaluation:
     settings: Settings = field(default_factory=Settings)
     few_shot: bool = True
     """Whether there is an arm of training examples in the prompt."""
+    fields: Fields = field(default_factory=Fields)
+    """Which fields of the tasks are what, where their names do not say it."""
 
     def prepared(self, store: Store) -> "PreparedEvaluation":
         """All that it is about, read and checked; raises InputError for what could not be measured."""
         if self.repeats < 1:
             raise InputError(f"--repeat is {self.repeats}; it must be a whole number of at least 1")
-        found = tasks_of(self.tasks)
+        found = tasks_of(self.tasks, fields=self.fields)
         reward = reward_of(self.reward, self.tasks)
-        check(reward[0], found.tasks)
+        with found.explaining():
+            check(reward[0], found.tasks)
         refuse_comparing(reward[0], "an evaluation has none: say what is right")
         snapshot = snapshot_to_measure(store, self.namespace, self.prior)
         left = held_out(found.tasks, store, self.namespace)

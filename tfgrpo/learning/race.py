@@ -1,7 +1,7 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt

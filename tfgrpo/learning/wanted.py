@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..experiences.distil import templates
+from ..hashing import canonical
 from ..model.endpoints import Endpoints
 from ..observer import Watch
 from ..priors.versions import model_notice
@@ -16,8 +17,9 @@ from ..rollouts.rewards.built_in import check, reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
+from ..tasks.fields import Fields
 from ..tasks.read import TaskSet, TaskSource, tasks_of
-from ..tasks.split import Sides
+from ..tasks.split import SMALLEST_VALIDATION, Sides
 from ..text import counted
 from .cost import cost, lines
 from .plan import Plan
@@ -43,14 +45,17 @@ class WantedLearning:
     agent: "Agent | None" = None
     prompts: Path | None = None
     """A folder with the user's own templates for the distiller."""
+    fields: Fields = field(default_factory=Fields)
+    """Which fields of the tasks are what, where their names do not say it."""
 
     def prepared(self) -> "PreparedLearning":
         """Its plan, read and checked; raises InputError for what could not be carried out."""
         self._check_options()
-        found = tasks_of(self.tasks)
+        found = tasks_of(self.tasks, fields=self.fields)
         reward, name = reward_of(self.reward, self.tasks)
-        parts = self.sides.splits(found)
-        check(reward, (*parts.train, *parts.validation, *parts.test))
+        parts = self.sides.splits(found, self.fields)
+        with found.explaining():
+            check(reward, (*parts.train, *parts.validation, *parts.test))
         templates(self.prompts)
         plan = Plan(
             parts.train,
@@ -66,7 +71,7 @@ class WantedLearning:
             parts.test,
             self.endpoints.embedding.model,
         )
-        return PreparedLearning(plan, self.endpoints, tuple(_notes(found, self.settings)))
+        return PreparedLearning(plan, self.endpoints, found, tuple(_notes(found, self.settings)))
 
     def _check_options(self) -> None:
         """Raise InputError for what cannot go together, and for ceilings that cannot be held."""
@@ -85,6 +90,8 @@ class PreparedLearning:
 
     plan: Plan
     endpoints: Endpoints
+    found: TaskSet
+    """The tasks as they were read."""
     notes: tuple[str, ...] = ()
     """What to say before anything is done."""
 
@@ -98,12 +105,13 @@ class PreparedLearning:
 
     async def learn(self, store: Store, watch: Watch, *, fresh: bool = False) -> LearningResult:
         """Carry out the plan, once its models are started; raises as `run.learn` does."""
-        async with self.endpoints.opened(self.plan.settings, store) as to:
+        plan, told = self._settled(store)
+        async with self.endpoints.opened(plan.settings, store) as to:
             with watch(lambda: to.usage) as observer:
-                for line in (*self._notices(store), *self.notes):
+                for line in (*self._notices(store), *self.notes, *told):
                     observer.note(line)
                 return await carry_out(
-                    self.plan,
+                    plan,
                     store,
                     to.own,
                     observer,
@@ -113,9 +121,26 @@ class PreparedLearning:
                     budget=to.budget,
                 )
 
+    def _settled(self, store: Store | None) -> tuple[Plan, tuple[str, ...]]:
+        """The plan as the namespace can carry it out, and what to say of it: who has taught it still teaches.
+
+        A file that has grown may put a few such tasks on the side that decides. Those of a file of their own stay;
+        so do all where too few would be left, which is refused where the run begins.
+        """
+        plan, own = self.plan, {task.id for task in self.found.tasks}
+        known = {canonical(task.input) for task in store.tasks(store.learned_from(plan.namespace))} if store else set()
+        back = [task for task in plan.validation if task.id in own and canonical(task.input) in known]
+        rest = tuple(task for task in plan.validation if task not in back)
+        if not back or len(rest) < SMALLEST_VALIDATION:
+            return plan, ()
+        told = (
+            f"{counted(len(back), 'task')} that taught namespace {plan.namespace} before still teach, and do not decide"
+        )
+        return replace(plan, tasks=(*plan.tasks, *back), validation=rest), (told,)
+
     def estimate(self, store: Store | None) -> tuple[dict[str, JSON], tuple[str, ...]]:
         """What it would cost and what its gate could detect, as figures and in words; it spends nothing."""
-        plan, budget = self.plan, self.endpoints.budget()
+        (plan, _), budget = self._settled(store), self.endpoints.budget()
         number = store.next_trial(plan.namespace, plan.validation) if store else 1
         found = cost(plan, budget.prices)
         return found.as_json(plan, number, budget.ceiling), tuple(lines(plan, found, number, budget.ceiling))
@@ -129,6 +154,9 @@ class PreparedLearning:
 
 def _notes(found: TaskSet, settings: Settings) -> Iterator[str]:
     """What to say of the tasks and settings before anything is done."""
+    if not found.understood.is_plain:
+        yield found.told
+    yield from found.understood.warnings
     if found.duplicates:
         yield f"{found.source}: {counted(found.duplicates, 'repeated task')} counted once"
     if settings.group_size == 1 and settings.recipe == "measured":

@@ -34,6 +34,8 @@ from .shapes import plain_record
 Shown = str | tuple[Message, ...]
 _SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _HERE = Path()
+_SURE = 20
+"""Characters of a context that stand in a question by no chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class _Reading:
         found = [named(self.record, INSTRUCTION_FIELDS), *all_named(self.record, CONTEXT_FIELDS)]
         for name in found:
             text = _text_of(self.record[name]) if name is not None and name != asked else None
-            if name is None or not text or text in question:
+            if name is None or not text or (len(text) > _SURE and text in question):
                 continue
             texts.append(text)
             self.told.append(name)
@@ -221,6 +223,6 @@ def _text_of(value: JSON) -> str | None:
         pairs = zip(value["title"], value["sentences"], strict=False)
         return "\n\n".join(f"{title}: {''.join(map(str, sentences))}" for title, sentences in pairs)
     if isinstance(value, list | tuple) and value:
-        texts = [_text_of(one) for one in value]
+        texts = [None if isinstance(one, int | float) else _text_of(one) for one in value]
         return "\n\n".join(text for text in texts if text) if all(texts) else None
     return None

@@ -8,15 +8,17 @@ files) is as good as absent. What was made of the fields is told by `TaskSet.und
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import InputError
+from ..hashing import canonical
 from ..records import JSON, Task
 from ..text import counted, shortened
 from .choices import picked
-from .fields import Fields
+from .fields import ANSWER_FIELDS, Fields, either
 from .formats import MOST_BYTES, Entry, entries_of, too_large
 from .gym import SCHEME
 from .parts import Parts, parts_of
@@ -51,10 +53,34 @@ class TaskSet:
         """What was understood, in one line."""
         return f"{self.source}: {counted(len(self.tasks), 'task')}; {self.understood.line}"
 
-    def place(self, task: Task) -> str:
-        """Where a task stands, for an error: its file and line, or the source where its tasks have no places."""
-        places = {one.id: place for one, place in zip(self.tasks, self.places, strict=False)}
-        return f"{self.source}, {places[task.id]}" if task.id in places else self.source
+    @property
+    def repeated(self) -> Iterator[tuple[str, Task]]:
+        """Tasks that stand there more than once, each with its first place."""
+        return ((place, task) for task, place in zip(self.tasks, self.places, strict=False) if task.count > 1)
+
+    @property
+    def at_odds(self) -> Iterator[tuple[str, str]]:
+        """Places of tasks that ask the same, and have different answers."""
+        first: dict[str, tuple[str, str]] = {}
+        for task, place in zip(self.tasks, self.places, strict=False):
+            answer = canonical(task.answer)
+            there, other = first.setdefault(canonical(task.input), (place, answer))
+            if other != answer:
+                yield there, place
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """An error that a task has no answer says where it stands, how answers are named, and what was seen."""
+        try:
+            yield
+        except InputError as error:
+            open_ = next((pair for pair in zip(self.tasks, self.places, strict=False) if pair[0].answer is None), None)
+            if open_ is None or "no answer" not in str(error):
+                raise
+            task, place = open_
+            fields = shortened(", ".join(map(str, task.metadata)) or "none but the input", 200)
+            hint = f"name it {either(ANSWER_FIELDS[:6])}, or say which field it is with --answer-field"
+            raise InputError(f"{self.source}, {place}: {error}; {hint}; other fields seen: {fields}") from error
 
 
 TaskSource: TypeAlias = str | Path | Iterable[Mapping[str, JSON] | Task]

@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..hashing import canonical, content_id, derive_seed
 from ..records import Task
 from ..text import counted, shortened
+from .fields import Fields
 from .read import TaskSet, TaskSource, tasks_of
 
 SMALLEST_VALIDATION = 5
@@ -53,15 +54,18 @@ class Sides:
     validation_share: float | None = None
     test_share: float | None = None
 
-    def splits(self, found: TaskSet) -> "Splits":
-        """The splits of the tasks found; raises InputError for a task on two sides, or too few to decide by."""
+    def splits(self, found: TaskSet, fields: Fields = Fields()) -> "Splits":  # noqa: B008  # frozen
+        """The splits of the tasks found, files of their own read by the same fields.
+
+        Raises InputError for a task on two sides, or too few to decide by.
+        """
         usual, given = Shares(), self.validation is not None or self.test is not None
         shares = Shares(
             validation=usual.validation if self.validation_share is None else self.validation_share,
             test=(0.0 if given or not self.gated else usual.test) if self.test_share is None else self.test_share,
         )
-        validation = None if self.validation is None else tasks_of(self.validation, "validation")
-        test = None if self.test is None else tasks_of(self.test, "test")
+        validation = None if self.validation is None else tasks_of(self.validation, "validation", fields)
+        test = None if self.test is None else tasks_of(self.test, "test", fields)
         return arrange(found, validation, test, shares=shares, gated=self.gated)
 
 

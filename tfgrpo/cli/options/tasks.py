@@ -1,10 +1,14 @@
 """The tasks that a command is given, and the reward that scores rollouts of them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from .gathered import Decorator, gathered, titled, together
+
+if TYPE_CHECKING:
+    from ...tasks.fields import Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +17,20 @@ class TaskOptions:
 
     tasks: str
     reward: str | None
+    input_field: str | None
+    answer_field: str | None
+    template: str | None
+
+    @property
+    def fields(self) -> "Fields":
+        """Which fields of the tasks are what, as far as it was said."""
+        from ...tasks.fields import Fields
+
+        return Fields(self.input_field, self.answer_field, self.template)
 
 
 def task_options(title: str) -> Decorator:
-    """TASKS, --reward and --clip-rewards under a title of the help; the command gets the first two as `tasks`."""
+    """TASKS, --reward, the fields and --clip-rewards under a title of the help; all but the last come as `tasks`."""
     option = titled(title)
     return together(
         gathered(
@@ -24,6 +38,9 @@ def task_options(title: str) -> Decorator:
             TaskOptions,
             click.argument("tasks"),
             option("--reward", metavar="NAME", help="A built-in, or module:function.  [default: exact; for gym:, gym]"),
+            option("--input-field", metavar="NAME", rare=True, help="The field of a task that is shown, alone."),
+            option("--answer-field", metavar="NAME", rare=True, help="The field of a task that is right."),
+            option("--template", metavar="TEXT", rare=True, help="What is shown, with {{name}} for a field's value."),
         ),
         option("--clip-rewards", is_flag=True, rare=True, help="Take a reward outside 0 to 1 for the nearer bound."),
     )

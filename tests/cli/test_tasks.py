@@ -1,0 +1,176 @@
+"""`tfgrpo tasks`: what was understood of a file, and tasks from what other tools keep."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import learn_gated, one_line, tfgrpo, works
+from tfgrpo.records import JSON
+from tfgrpo.tasks.read import read_tasks
+from tfgrpo.testing import ScriptedModel
+
+QUIZ = [
+    {"id": n, "question": f"What is {n}?", "choices": ["a", "b", "c"], "answer": n % 3, "source": "quiz", "body": [1]}
+    for n in range(20)
+]
+
+
+def lines_of(path: Path, *entries: JSON) -> str:
+    path.write_text("\n".join(map(json.dumps, entries)))
+    return str(path)
+
+
+def test_check_shows_what_was_understood_and_one_request_as_it_is_sent(folder: Path) -> None:
+    tasks = lines_of(folder / "quiz.jsonl", *QUIZ, {**QUIZ[3], "id": 99})
+    (folder / "system.txt").write_text("Be brief.")
+    told = works("tasks", "check", tasks, "--system", "system.txt", "--model", "m").stdout
+    first, *rest = told.splitlines()
+    assert first == (
+        f"{tasks}: 20 tasks; input: question + choices (rendered A-C); answer: answer (number from 0 -> letter);"
+        " left out: id, source, body"
+    )
+    assert rest[0].startswith("note: the model will not see body")
+    assert rest[1] == "splits: 10 teach, 6 decide (the gate), 4 are left for tfgrpo eval"
+    assert rest[2] == "answers: A 7, B 7, C 6"
+    assert rest[3] == "repeated: 1 entry counted once: line 4 (2 times)"
+    assert '"content": "What is 0?\\n\\nA) a\\nB) b\\nC) c"' in told
+    assert '"content": "Be brief."' in told
+    assert told.splitlines()[-1] == "its answer: A"
+    figures = json.loads(works("tasks", "check", tasks, "--json").stdout)
+    assert figures["answer"] == {"answer (number from 0 -> letter)": 21}
+    assert figures["request"]["messages"][-1]["content"].startswith("What is 0?")
+    assert figures["expected"] == "A"
+
+
+def test_check_ends_as_learn_would(folder: Path) -> None:
+    few = lines_of(
+        folder / "few.jsonl", {"input": "a", "gold answer": 1}, {"input": "a", "answer": "x"}, {"input": "b"}
+    )
+    refused = tfgrpo("tasks", "check", few, "--gate", "none")
+    assert refused.exit_code == 1
+    assert "note: the same is asked with different answers: line 1 and line 2" in refused.stdout
+    assert refused.stderr.startswith(f"Error: {few}, line 1: ")
+    for words in ("has no answer, which reward exact needs", "name it answer, expected_output", "seen: gold answer"):
+        assert words in refused.stderr
+    told = works("tasks", "check", few, "--gate", "none", "--reward", "json:dumps").stdout
+    assert "input: input; answer: none (2), answer (1); left out: gold answer" in told
+    one_line(tfgrpo("tasks", "check", few), "of its 3 tasks", "--gate none")
+
+
+def test_a_dry_run_shows_the_same_and_a_run_says_what_is_not_plain(
+    task_files: Path, url: str, model: ScriptedModel
+) -> None:
+    told = learn_gated(url, "--dry-run", "--template", "Route: {{input}}").stdout
+    assert "tasks.jsonl: 48 tasks; input: the template; answer: answer" in told
+    assert "splits: 24 teach, 14 decide (the gate), 10 are left for tfgrpo eval" in told
+    assert '"content": "Route: message ' in told
+    assert model.requests == []
+    learned = learn_gated(url, "--template", "Route: {{input}}", "--gate", "none", "--steps", "1")
+    assert "tasks.jsonl: 48 tasks; input: the template; answer: answer" in learned.stderr
+    one_line(learn_gated(url, "--template", "{{no}}"), "tasks.jsonl, line 1: no field no; fields seen: input, answer")
+
+
+PROMPTFOO = """
+prompts: ["Capital of {{country}}? Key: {{key}}"]
+providers: [openai:gpt-4.1]
+defaultTest:
+  vars: {key: sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH}
+tests:
+  - vars: {country: [France, Italy]}
+    assert: [{type: icontains, value: Rome}]
+  - vars: {country: Norway}
+    assert:
+      - {type: icontains, value: Oslo}
+      - {type: cost, threshold: 1}
+  - file://more.csv
+"""
+
+
+def test_tasks_from_promptfoo_keep_its_assertions_and_no_secret(folder: Path) -> None:
+    (folder / "promptfooconfig.yaml").write_text(PROMPTFOO)
+    (folder / "more.csv").write_text('country,__expected\nSpain,"icontains: Madrid"\n')
+    made = works("tasks", "from", "promptfoo", "promptfooconfig.yaml", "--out", "t.jsonl")
+    assert made.stderr.startswith("4 tasks; what looked like a secret was replaced in 4 of them; ")
+    assert "abcdefghij" not in (folder / "t.jsonl").read_text()
+    found = read_tasks("t.jsonl").tasks
+    assert [task.answer for task in found] == ["Rome", "Rome", "Oslo", "Madrid"]
+    assert found[2].prompt.startswith("Capital of Norway? Key: sk-proj-[secret_")
+    assert found[2].metadata["assert"][1] == {"type": "cost", "threshold": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("prompts: [a, b]\ntests: []", "it has 2 prompts, and a task has one"),
+        ("prompts: ['{% if a %}']\ntests: []", "the prompt has logic of its own"),
+        ("prompts: ['{{b}}']\ntests: [{vars: {a: 1}}]", "test 1: there is no variable b; it has a"),
+        ("tests: 1\nprompts: [a]", "a test is an object with vars and assert, read 1"),
+        ("prompts: [a]\ntests: [file://no.csv]", "cannot read no.csv"),
+        ("a: [", "line 2: not YAML"),
+        ("x", "a configuration of promptfoo has prompts and tests"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_one_line(folder: Path, content: str, words: str) -> None:
+    (folder / "p.yaml").write_text(content)
+    one_line(tfgrpo("tasks", "from", "promptfoo", "p.yaml"), words)
+
+
+def test_tasks_from_a_coding_agents_transcript_are_what_a_person_asked(folder: Path) -> None:
+    def turn(role: str, content: JSON, **more: JSON) -> JSON:
+        return {"type": role, "message": {"role": role, "content": content}, **more}
+
+    claude = lines_of(
+        folder / "claude.jsonl",
+        {"type": "summary", "summary": "s"},
+        turn("user", "Fix the test"),
+        turn("assistant", [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "I look."}]),
+        turn("user", [{"type": "tool_result", "content": "ok"}]),
+        turn("user", "side", isSidechain=True),
+        turn("assistant", [{"type": "text", "text": "Fixed."}]),
+        turn("user", "<system-reminder>x</system-reminder>"),
+        turn("user", "Thanks, now push"),
+    )
+    made = [json.loads(line) for line in works("tasks", "from", "transcripts", claude).stdout.splitlines()]
+    assert made == [{"input": "Fix the test", "answer": "Fixed."}, {"input": "Thanks, now push"}]
+
+    def item(role: str, text: str) -> JSON:
+        kind = "input_text" if role == "user" else "output_text"
+        return {
+            "type": "response_item",
+            "payload": {"type": "message", "role": role, "content": [{"type": kind, "text": text}]},
+        }
+
+    codex = lines_of(folder / "codex.jsonl", {"type": "session_meta", "payload": {"id": "1"}}, item("user", "2+2?"),
+                     item("assistant", "4"))  # fmt: skip
+    assert json.loads(works("tasks", "from", "transcripts", codex).stdout) == {"input": "2+2?", "answer": "4"}
+
+
+def test_tasks_from_spans_are_the_calls_of_a_model(folder: Path) -> None:
+    def text(content: str) -> JSON:
+        return [{"type": "text", "content": content}]
+
+    asked = [{"role": "user", "parts": text("Hi?")}]
+    genai = {
+        "gen_ai.system_instructions": json.dumps(text("Be brief.")),
+        "gen_ai.input.messages": json.dumps(asked),
+        "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": text("Hi")}]),
+    }
+    listed = [{"key": name, "value": {"stringValue": value}} for name, value in genai.items()]
+    spans = [{"name": "chat", "spanId": "1", "attributes": listed}, {"name": "tool", "spanId": "2", "attributes": []}]
+    (folder / "o.json").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}, indent=1))
+    (made,) = works("tasks", "from", "otel", "o.json").stdout.splitlines()
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
+    assert json.loads(made) == {"input": messages, "answer": "Hi"}
+    inference = {
+        "llm.input_messages.0.message.role": "user", "llm.input_messages.0.message.content": "Hi?",
+        "llm.output_messages.0.message.role": "assistant", "llm.output_messages.0.message.content": "Hi",
+    }  # fmt: skip
+    lines_of(
+        folder / "i.jsonl",
+        {"name": "c", "span_id": "1", "attributes": inference},
+        {"name": "n", "span_id": "2", "attributes": {}},
+    )
+    assert json.loads(works("tasks", "from", "otel", "i.jsonl").stdout)["answer"] == "Hi"
+    lines_of(folder / "e.jsonl", {"a": 1})
+    one_line(tfgrpo("tasks", "from", "otel", "e.jsonl"), "e.jsonl: there is nothing in it to make tasks of")
