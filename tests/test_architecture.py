@@ -69,7 +69,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "learning": (
         "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result",
         "forecast", "steps",
-         "run", "wanted", "decisions",
+         "run", "wanted", "decisions", "port",
     ),
     "report": (
         "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
@@ -87,7 +87,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
-        "experience", "forecast", "learn", "local", "prior_files", "prior", "probe", "prompts", "report", "rollouts", "runs",
+        "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe", "prompts", "report", "rollouts", "runs",
         "keys", "serve", "store", "tasks", "tokens",
     ),
     "cli/options": (
@@ -96,7 +96,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "cli/lines": (
         "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo",
-        "probing", "runs", "rollouts", "tasks",
+        "probing", "porting", "runs", "rollouts", "tasks",
     ),
 }  # fmt: skip
 """By folder, its files; `__init__` stands first where it is a docstring, and last where it gathers what others hold."""

@@ -15,6 +15,7 @@ _COMMANDS = {
         "learn": Listed("learn:learn", "Learn a prior from tasks, and make it live if it is better."),
         "tasks": Listed("tasks:tasks", "What was understood of a file of tasks, before it costs anything."),
         "eval": Listed("evaluate:evaluate", "Measure a prior on tasks that it has not seen."),
+        "port": Listed("port:port", "Try a prior on another model, for a fraction of learning anew."),
         "probe": Listed("probe:probe", "What can be learned on an upstream, and why not the rest."),
     },
     "Use": {

@@ -18,7 +18,8 @@ from .surface import objects_in
 FROZEN_FIELD = "tfgrpo_frozen"
 """Of an answer: what of it was another before the offsets."""
 
-Offsets: TypeAlias = Mapping[Option, float]
+Factors: TypeAlias = Mapping[Option, float]
+"""exp(b) of each option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,18 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Deciding:
-    """What is to be done with the answers to one request: offsets for each of its questions, None for none."""
+    """What is to be done with the answers to one request: exp(b) for each of its questions, None for none."""
 
-    offsets: tuple[Offsets | None, ...]
+    factors: tuple[Factors | None, ...]
 
     def decided(self, payload: JSON) -> Decided:
         """A response with the offsets applied; the one given is not altered."""
         answers = payload.get("answers") if isinstance(payload, Mapping) else None
-        if not isinstance(answers, list) or len(answers) != len(self.offsets):
+        if not isinstance(answers, list) or len(answers) != len(self.factors):
             return Decided(payload)
         changed, moved, unseen = list(answers), 0, dict[str, None]()
-        for place, offsets in enumerate(self.offsets):
-            if offsets and (answer := _moved(answers[place], offsets, unseen)) is not None:
+        for place, factors in enumerate(self.factors):
+            if factors and (answer := _moved(answers[place], factors, unseen)) is not None:
                 changed[place], moved = answer, moved + 1
         return Decided({**payload, "answers": changed} if moved else payload, moved, tuple(unseen))
 
@@ -54,7 +55,7 @@ def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
     """What a prior has to do with the answers to a request, as its caller wrote it; None: nothing."""
     if not prior.questions:
         return None
-    known = _offsets(prior)
+    known = _factors(prior)
     found = tuple(
         known.get((str(question.get("type")), instructions_text(question.get("instructions")) or ""))
         for question in objects_in(body, "questions")
@@ -63,31 +64,32 @@ def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
 
 
 @lru_cache(64)
-def _offsets(prior: Prior) -> Mapping[tuple[str, str], Offsets]:
+def _factors(prior: Prior) -> Mapping[tuple[str, str], Factors]:
     """By type and words of the question."""
     return {
-        (entry.kind, entry.instructions): {one.option: one.offset for one in entry.offsets} for entry in prior.questions
+        (entry.kind, entry.instructions): {one.option: exp(one.offset) for one in entry.offsets}
+        for entry in prior.questions
     }
 
 
-def _moved(answer: JSON, offsets: Offsets, unseen: dict[str, None]) -> JSON:
+def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
     """An answer under its offsets; None where it is none that they can act on."""
     kind = answer.get("type") if isinstance(answer, Mapping) else None
     if kind == "predicate":
-        return _predicate(answer, offsets)
+        return _predicate(answer, factors)
     listed = answer.get("probabilities") if kind in ("choice", "score") else None
     if not isinstance(listed, list) or not listed:
         return None
-    key = "value" if kind == "choice" else "label"
-    weights = []
+    key, weights = "value" if kind == "choice" else "label", []
     for entry in listed:
-        option, share = (entry.get(key), entry.get("probability")) if isinstance(entry, Mapping) else (None, None)
-        if not (isinstance(option, str | bool) and is_share(share)):
+        option, share = (entry.get(key), entry.get("probability")) if type(entry) is dict else (None, None)
+        if not (isinstance(option, str | bool) and ((type(share) is float and 0.0 <= share <= 1.0) or is_share(share))):
             return None
-        offset = offsets.get(option)
-        if offset is None:
+        factor = factors.get(option)
+        if factor is None:
+            factor = 1.0
             unseen[str(option)] = None
-        weights.append(float(share) * exp(offset or 0.0))
+        weights.append(share * factor)
     total = sum(weights)
     if not total > 0:
         return None
@@ -98,11 +100,11 @@ def _moved(answer: JSON, offsets: Offsets, unseen: dict[str, None]) -> JSON:
     return {**answer, **beside, "probabilities": probabilities, FROZEN_FIELD: frozen}
 
 
-def _predicate(answer: Mapping[str, JSON], offsets: Offsets) -> JSON:
+def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
     share = answer.get("probability")
     if not (is_share(share) and share <= 1):
         return None
-    odds = share * exp(offsets.get(True, 0.0) - offsets.get(False, 0.0))
+    odds = share * factors.get(True, 1.0) / factors.get(False, 1.0)
     return {**answer, "probability": odds / (odds + 1.0 - share), FROZEN_FIELD: {"probability": share}}
 
 

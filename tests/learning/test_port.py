@@ -1,0 +1,116 @@
+"""A prior on another model: what helps there goes live there, what hurts does not, for few calls."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import one_line, tfgrpo, works
+from tests.routing import ADVICE, TOPICS
+from tfgrpo.learning.port import expected_effect, learned_transfer, parts
+from tfgrpo.records import (
+    ChatBody,
+    Demonstration,
+    Experience,
+    Frame,
+    OptionOffset,
+    Prior,
+    QuestionOffsets,
+    Run,
+    Task,
+    TokenBias,
+    Usage,
+    message_text,
+)
+from tfgrpo.store import Store
+from tfgrpo.testing import ScriptedModel, serving
+from tfgrpo.trials import GateTrial, TrialOutcome, task_set_id
+
+EFFECTS = {"kin": 0.4, "stranger": -0.3}
+"""What the advice is worth on each of two models."""
+WHOLE = Prior(
+    (Experience(ADVICE),),
+    (TokenBias(7, b"a", 1.0, 3.0, 9),),
+    "tokenizer",
+    instruction="Be brief.",
+    demonstrations=(Demonstration("x", "y"),),
+)
+
+
+def answer(body: ChatBody) -> str:
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    chance = 0.4 + EFFECTS[body["model"]] * (ADVICE in texts)
+    right = next((label for topic, label in TOPICS.items() if topic in texts), "billing")
+    return right if body["seed"] % 1000 < 1000 * chance else "The message"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(ScriptedModel(answer).app) as url:
+        yield url
+
+
+@pytest.fixture
+def learned(folder: Path) -> Prior:
+    """A prior that is live in the namespace `default`, with the tasks that it was learned from."""
+    tasks = [Task(f"message {n} about {topic}", label) for n, (topic, label) in enumerate(list(TOPICS.items()) * 14)]
+    train, validation = tasks[:18], tasks[18:]
+    prior = Prior((Experience(ADVICE),), template="t")
+    with Store("tfgrpo.db") as store:
+        store.add_tasks(tasks)
+        held = [task.id for task in validation]
+        run = Run(
+            "learn", "default", Frame("old"), {"validation": task_set_id(held)}, tuple(t.id for t in train), "exact"
+        )
+        run, _ = store.begin(run)
+        store.hold_out(run.id, "validation", held)
+        store.end(run.id, "finished", Usage(), {})
+        store.add_prior(prior)
+        store.set_state("default", prior.id, "candidate", frame=Frame("old"), run=run.id)
+        trial = store.begin_trial(GateTrial("default", tuple(sorted(held)), run.id, prior.id, None, 0.05, 32, 0))
+        store.end_trial(trial, TrialOutcome("promoted", "better", 4, 99.0, 0.4, 0.2, 0.6))
+        store.set_state("default", prior.id, "live", frame=Frame("old"), run=run.id)
+    return prior
+
+
+def test_what_helps_on_the_new_model_goes_live_there(learned: Prior, url: str) -> None:
+    found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert (found["namespace"], found["chosen"], found["state"]) == ("default@kin", "whole", "live")
+    assert found["effects"]["whole"] > 0.1
+    with Store("tfgrpo.db") as store:
+        live = store.live("default@kin")
+        assert live is not None
+        assert (live.prior.id, live.frame.model) == (learned.id, "kin")
+        assert store.live("default") is not None
+        assert learned_transfer(store) != 0.5
+
+
+def test_what_hurts_there_does_not(learned: Prior, url: str) -> None:
+    found = works("port", "default", "--to", "stranger", "--base-url", url)
+    assert "no part of it is expected to help there" in found.stdout or "was rejected" in found.stdout
+    with Store("tfgrpo.db") as store:
+        assert store.live("default@stranger") is None
+
+
+def test_a_port_without_a_gate_and_one_of_nothing(learned: Prior, url: str) -> None:
+    found = works("port", "default", "--to", "kin", "--base-url", url, "--into", "mine", "--gate", "none")
+    assert "is live, ungated in namespace mine" in found.stdout
+    one_line(tfgrpo("port", "nobody", "--to", "kin", "--base-url", url), "no prior is live in namespace nobody")
+    offsets = Prior(questions=(QuestionOffsets("choice", "Which?", (OptionOffset("a", 1.0, 2.0, 9),)),))
+    with Store("tfgrpo.db") as store:
+        store.add_prior(offsets)
+        store.set_state("asked", offsets.id, "ungated", frame=Frame("old"))
+    one_line(tfgrpo("port", "asked", "--to", "kin", "--base-url", url), "offsets of decisions alone")
+
+
+def test_the_parts_of_a_prior_are_tried_each_once() -> None:
+    assert list(parts(WHOLE)) == ["whole", "text", "no experiences", "prompt", "tokens"]
+    assert list(parts(Prior((Experience(ADVICE),)))) == ["whole"]
+    assert all(part.has_text or part.biases for part in parts(WHOLE).values())
+
+
+def test_what_was_known_counts_until_the_new_model_says_otherwise() -> None:
+    assert expected_effect([0.0], 0.2) == pytest.approx(0.2, abs=0.01)
+    assert expected_effect([-0.5, -0.4] * 20, 0.2) < -0.4
+    assert 0.0 < expected_effect([0.2, -0.2] * 4, 0.2) < 0.2

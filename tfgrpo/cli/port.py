@@ -1,0 +1,59 @@
+"""The command that tries a prior on another model."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .command import TextCommand
+from .lines.porting import port_lines
+from .options.shared import json_option, named_store
+from .options.spending import spending_options
+from .streams import tell
+
+if TYPE_CHECKING:
+    from ..model.budget import Spending
+
+
+@click.command(cls=TextCommand)
+@click.argument("namespace")
+@click.option("--to", "model", metavar="MODEL", help="The model to try it on, except with --base-url local.")
+@click.option("--base-url", metavar="URL", help="Where that is served, or `local`, embedded.  [default: OpenAI's]")
+@click.option("--into", metavar="NAME", help="Namespace of the new model.  [default: NAMESPACE@MODEL]")
+@click.option(
+    "--gate",
+    type=click.Choice(["evidence", "none"]),
+    default="evidence",
+    show_default=True,
+    help="`evidence`: live only if held-out tasks show that it is better there. `none`: at once.",
+)
+@spending_options
+@click.option("--store", metavar="FILE", help="Where both are.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
+@json_option
+def port(
+    *,
+    namespace: str,
+    model: str | None,
+    base_url: str | None,
+    into: str | None,
+    gate: str,
+    spending: "Spending",
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Try the live prior of NAMESPACE on another model, part by part, for a fraction of what learning anew takes.
+
+    Its parts are rolled out on some of the tasks that it was learned from; the best of them goes live in the namespace
+    of the new model if the held-out tasks show that it helps there. Tokens are found again by their bytes.
+    """
+    import asyncio
+
+    from ..learning.port import WantedPort
+    from ..model.endpoints import Endpoint, Endpoints
+    from ..progress import Display
+
+    endpoints = Endpoints(Endpoint(base_url, model), spending=spending)
+    with named_store(store) as opened:
+        wanted = WantedPort(namespace, endpoints, into, gate != "none").prepared(opened)
+        with wanted.started() as started:
+            found = asyncio.run(started.port(opened, Display))
+    tell(as_json, found.as_json(), *port_lines(found))

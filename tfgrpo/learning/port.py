@@ -1,0 +1,334 @@
+"""A prior that survives its model: the prior of one namespace tried on another model, part by part, and gated there.
+
+What was learned is known to help on the old model; whether it does on the new one is measured. Its parts (all of it;
+without the token prior; without experiences; the way to prompt alone; the token prior alone) are rolled out beside the
+frozen model on tasks that taught, a few rollouts each. What is known of the whole prior on the old model, shrunk by
+what earlier ports kept of their effect (TRANSFER before there were any), is the mean that each part's effect starts
+from: with d the mean difference on the new model, v its variance over tasks, m = transfer * (effect on the old model)
+and PRIOR_SD its uncertainty,
+
+    effect = (d / v + m / PRIOR_SD^2) / (1 / v + 1 / PRIOR_SD^2).
+
+The part with the largest effect above zero is the candidate, and the gate of the new namespace decides. The token prior
+comes over by the bytes of its tokens, whole or not at all; offsets of decisions are calibrated to their model and stay
+behind: they take one call a task to learn anew.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..evaluation.arms import Evaluation, compare_arms
+from ..gate.promote import Promotion, promote
+from ..gate.trial import Candidacy, MakeExecutor
+from ..hashing import derive_seed
+from ..model.endpoints import Endpoints, Upstreams
+from ..observer import Observer, Watch
+from ..probe.backend import probe
+from ..probe.usable import fitted, usable
+from ..records import JSON, Backend, Prior, Run, Snapshot, Task, Usage
+from ..rollouts.executor import Executor
+from ..rollouts.group import executors
+from ..rollouts.rewards.built_in import reward_of
+from ..rollouts.rewards.reward import Reward
+from ..settings import Settings
+from ..store import SERVING, Store
+from ..trials import task_set_id
+from .context import Notes, ending
+
+SCREENED = 16
+"""Training tasks that the parts are tried on."""
+SCREEN_REPEATS = 2
+TRANSFER = 0.5
+"""What of an effect is expected to come over, before any port has shown how much does."""
+PRIOR_SD = 0.15
+"""Uncertainty of that expectation, in reward units."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPort:
+    """What is to be tried on which model, as it was said."""
+
+    namespace: str
+    endpoints: Endpoints
+    into: str | None = None
+    """The namespace of the new model; None: that of the old one with the model's name after an @."""
+    gated: bool = True
+    settings: Settings = field(default_factory=Settings)
+
+    def prepared(self, store: Store) -> "PreparedPort":
+        """All that it needs, from the store; raises InputError where there is nothing to try, or to try it on."""
+        snapshot = store.live(self.namespace)
+        if snapshot is None:
+            raise InputError(f"no prior is live in namespace {self.namespace}; tfgrpo learn makes one")
+        if not (snapshot.prior.has_text or snapshot.prior.biases):
+            raise InputError(
+                f"{snapshot.prior.id} holds offsets of decisions alone, which belong to their model; learn them anew:"
+                " tfgrpo learn --surface decisions QUESTION.json TASKS --model MODEL"
+            )
+        run = _run_behind(store, self.namespace)
+        reward, name = reward_of(run.reward, ())
+        held = store.held_out(self.namespace, "validation").get(str(run.settings.get("validation")), ())
+        return PreparedPort(
+            self, snapshot, run, reward, name, store.tasks(run.tasks), store.tasks(held), self.endpoints
+        )
+
+
+def _run_behind(store: Store, namespace: str) -> Run:
+    """The last run that learned in a namespace: its tasks are what the prior is tried on."""
+    runs = [entry.run for entry in store.runs(namespace) if entry.run.kind == "learn" and entry.run.tasks]
+    chats = [run for run in runs if run.settings.get("surface") != "decisions"]
+    if not chats:
+        raise InputError(
+            f"no run of this store has learned in namespace {namespace}, so there are no tasks to try its prior on; on"
+            " the new model: tfgrpo learn TASKS --model MODEL, after tfgrpo prior import"
+        )
+    return chats[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedPort:
+    """What is tried, on what."""
+
+    wanted: WantedPort
+    snapshot: Snapshot
+    learned: Run
+    """The run whose tasks it is tried on."""
+    reward: Reward
+    reward_name: str
+    train: tuple[Task, ...]
+    validation: tuple[Task, ...]
+    endpoints: Endpoints
+
+    @contextmanager
+    def started(self) -> "Iterator[PreparedPort]":
+        """The same with the name of the new model; starts the embedded one, and stops it on exit."""
+        with self.endpoints.started() as there:
+            yield replace(self, endpoints=there)
+
+    @property
+    def into(self) -> str:
+        """The namespace of the new model."""
+        return self.wanted.into or f"{self.wanted.namespace}@{self.endpoints.own.name}"
+
+    async def port(self, store: Store, watch: Watch) -> "Ported":
+        """Try it, and make it live there if the gate says so; goes on where it was interrupted."""
+        async with self.endpoints.opened(self.wanted.settings, store) as to:
+            with watch(lambda: to.usage) as observer:
+                return await _Port(self, store, to, observer).carried_out()
+
+
+@dataclass(frozen=True, slots=True)
+class Ported:
+    """What came of it."""
+
+    run: Run
+    namespace: str
+    effects: Mapping[str, float]
+    """Of each part on the new model, in reward units, what was known of it included."""
+    measured: Evaluation
+    chosen: str
+    """The part that became the candidate; empty where none is expected to help."""
+    candidate: Prior | None
+    promotion: Promotion | None
+    usage: Usage
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, JSON]:
+        """The figures."""
+        whole = self.measured.differences.get("whole - frozen")
+        return {
+            "run": self.run.id,
+            "namespace": self.namespace,
+            "chosen": self.chosen,
+            "effects": dict(self.effects),
+            "means": dict(self.measured.means),
+            "candidate": self.candidate.id if self.candidate else None,
+            "state": self.promotion.state if self.promotion else None,
+            "changed": self.promotion is not None and self.promotion.state in SERVING,
+            "gate": self.promotion.as_json() if self.promotion and self.promotion.trial else None,
+            "measured": whole.mean if whole else None,
+            "usage": asdict(self.usage),
+            "notes": list(self.notes),
+        }
+
+
+def parts(prior: Prior) -> dict[str, Prior]:
+    """What of a prior may come over, by name; equal ones once, the whole first."""
+    no_text = replace(prior, experiences=(), instruction=None, demonstrations=(), nearest=0)
+    no_tokens = replace(prior, biases=(), tokenizer=None)
+    found = {
+        "whole": prior,
+        "text": no_tokens,
+        "no experiences": replace(prior, experiences=()),
+        "prompt": replace(no_tokens, experiences=()),
+        "tokens": no_text,
+    }
+    kept: dict[str, Prior] = {}
+    for name, part in found.items():
+        if (part.has_text or part.biases) and part.id not in {one.id for one in kept.values()}:
+            kept[name] = part
+    return kept
+
+
+def expected_effect(differences: Sequence[float], known: float) -> float:
+    """An effect on the new model, from differences by task there and what is expected of it."""
+    found = np.asarray(differences, dtype=np.float64)
+    variance = max(float(found.var(ddof=1)) / len(found), 1.0 / (4 * len(found) ** 2)) if len(found) > 1 else 1.0
+    weight, own = 1 / PRIOR_SD**2, 1 / variance
+    return (float(found.mean()) * own + known * weight) / (own + weight)
+
+
+def learned_transfer(store: Store) -> float:
+    """What of their effect earlier ports have kept, TRANSFER counted as one of them."""
+    kept = [TRANSFER]
+    for entry in store.runs():
+        known, found = entry.run.settings.get("known_effect"), entry.run.result.get("measured")
+        if isinstance(known, float) and known > PRIOR_SD / 3 and isinstance(found, float):
+            kept.append(min(1.5, max(-0.5, found / known)))
+    return float(np.mean(kept))
+
+
+class _Port:
+    """One port: begun or taken up, screened, gated and written down."""
+
+    def __init__(self, prepared: PreparedPort, store: Store, to: Upstreams, observer: Observer) -> None:
+        self._prepared, self._store, self._to, self._observer = prepared, store, to, observer
+        self._notes = Notes(observer)
+        self._frame = replace(prepared.snapshot.frame, model=prepared.endpoints.own.name)
+        self._settings = prepared.wanted.settings
+
+    async def carried_out(self) -> Ported:
+        """What came of it, which is in the store too."""
+        known = known_effect(self._store, self._prepared.snapshot)
+        run = self._begun(known)
+        with ending(self._store, run):
+            backend = await probe(self._to.own, self._frame.model, run=run.id)
+            self._store.add_probe(self._to.own.key, self._frame.model, backend)
+            tried = parts(await self._brought_over(backend, run))
+            async with executors(None, self._to.own, self._settings, self._store) as make:
+
+                def executor(stage: str, seed: int, top_logprobs: int = 0) -> Executor:
+                    return make(self._frame, backend, run=run.id, stage=stage, seed=seed, top_logprobs=top_logprobs)
+
+                measured = await self._screened(tried, executor)
+                effects = self._effects(tried, measured, known * learned_transfer(self._store))
+                chosen = max(effects, key=lambda name: effects[name], default="")
+                candidate = tried[chosen] if chosen and effects[chosen] > 0 else None
+                promotion = await self._promoted(run, candidate, backend, executor) if candidate else None
+            usage = self._store.spent(run.id)
+        found = Ported(
+            run,
+            run.namespace,
+            effects,
+            measured,
+            chosen if candidate else "",
+            candidate,
+            promotion,
+            usage,
+            tuple(self._notes.lines),
+        )
+        self._store.end(run.id, "finished", usage, found.as_json())
+        return found
+
+    def _begun(self, known: float) -> Run:
+        prepared, live = self._prepared, self._store.live(self._prepared.into)
+        settings: dict[str, JSON] = {"ported": prepared.snapshot.prior.id, "from": prepared.wanted.namespace}
+        settings |= {"known_effect": float(known), "seed": self._settings.seed, "gated": prepared.wanted.gated}
+        if prepared.validation:
+            settings["validation"] = task_set_id(task.id for task in prepared.validation)
+        tasks, parent = tuple(task.id for task in prepared.train), live.prior.id if live else None
+        wanted = Run("learn", prepared.into, self._frame, settings, tasks, prepared.reward_name, parent)
+        run, _ = self._store.begin(wanted)
+        if prepared.validation:
+            self._store.hold_out(run.id, "validation", [task.id for task in prepared.validation])
+        for split, ids in self._store.held_out(prepared.wanted.namespace, "test").items():
+            if split == prepared.learned.settings.get("test"):
+                self._store.hold_out(run.id, "test", ids)
+        self._to.budget.carry([(self._frame.model, self._store.spent(run.id))])
+        return run
+
+    async def _brought_over(self, backend: Backend, run: Run) -> Prior:
+        """The prior with what of it can be used here at all."""
+        prior = self._prepared.snapshot.prior
+        if prior.questions:
+            self._notes.note("offsets of decisions stay behind: learn them anew, with one call a task")
+        prior, told = await fitted(
+            replace(prior, questions=(), parent=None), self._to.own, backend, self._frame.model, run=run.id
+        )
+        if told:
+            self._notes.note(told)
+        found = usable(prior, backend, self._to.own, self._observer)
+        if not (found.has_text or found.biases):
+            raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")
+        return found
+
+    async def _screened(self, tried: Mapping[str, Prior], executor: MakeExecutor) -> Evaluation:
+        """Each part beside the frozen model, on some of the tasks that taught."""
+        seed = self._settings.seed
+        drawn = sorted(self._prepared.train, key=lambda task: (derive_seed(seed, "port", task.id), task.id))[:SCREENED]
+        arms = {"frozen": Prior(), **tried}
+        return await compare_arms(
+            {arm: executor(f"rollout port {arm}", seed, 0) for arm in arms},
+            arms,
+            drawn,
+            self._prepared.reward,
+            repeats=SCREEN_REPEATS,
+            observer=self._observer,
+            clip=self._settings.clip_rewards,
+        )
+
+    def _effects(self, tried: Mapping[str, Prior], measured: Evaluation, known: float) -> dict[str, float]:
+        """The effect of each part; only of the whole is anything known, of the others half as much."""
+        frozen = _by_task(measured, "frozen")
+        return {
+            name: expected_effect(
+                [reward - frozen[task] for task, reward in _by_task(measured, name).items() if task in frozen],
+                known if name == "whole" else known / 2,
+            )
+            for name in tried
+        }
+
+    async def _promoted(self, run: Run, candidate: Prior, backend: Backend, executor: MakeExecutor) -> Promotion | None:
+        settings, prepared = self._settings, self._prepared
+        candidacy = Candidacy(
+            run,
+            candidate,
+            prepared.validation if prepared.wanted.gated else (),
+            prepared.reward,
+            self._frame,
+            settings.gate_alpha,
+            settings.gate_passes,
+            settings.seed,
+            settings.clip_rewards,
+            settings.gate_claim,
+            settings.allow_collapse,
+        )
+        return await promote(
+            candidacy,
+            self._store,
+            executor,
+            self._observer,
+            budget=self._to.budget,
+            usable=lambda prior: usable(prior, backend, self._to.own, self._observer),
+            origin=f", ported from {prepared.snapshot.prior.id} of {prepared.snapshot.frame.model}",
+        )
+
+
+def _by_task(measured: Evaluation, arm: str) -> dict[str, float]:
+    """The mean reward of each task under an arm."""
+    rewards: dict[str, list[float]] = {}
+    for rollout in measured.rollouts[arm]:
+        if rollout.reward is not None:
+            rewards.setdefault(rollout.task.id, []).append(rollout.reward)
+    return {task: float(np.mean(found)) for task, found in rewards.items()}
+
+
+def known_effect(store: Store, snapshot: Snapshot) -> float:
+    """What the live prior is worth on its own model, by the last trial that it passed; 0 where none is known."""
+    trials = store.trials(snapshot.namespace)
+    passed = [one.outcome.estimate for one in trials if one.candidate == snapshot.prior.id and one.outcome]
+    return passed[-1] if passed else 0.0
