@@ -17,7 +17,7 @@ import pytest
 import tfgrpo
 from tests.routing import TOPICS, WORDS, talkative
 from tfgrpo.api import aevaluate, alearn, evaluate, learn, open_store
-from tfgrpo.errors import InputError, RewardError, StoreError, TfgrpoError
+from tfgrpo.errors import InputError, ModelError, StoreError, TfgrpoError
 from tfgrpo.observer import Silent, StepSummary
 from tfgrpo.options import LearnOptions, SettingOptions, wanted_learning
 from tfgrpo.records import JSON, ChatBody, Prior, Rollout, Task
@@ -270,8 +270,8 @@ def test_bad_input_is_one_line_and_makes_no_store(folder: Path, tasks: JSON, giv
     assert not Path("tfgrpo.db").exists()
 
 
-def test_a_reward_without_a_number_ends_the_run_with_the_task(small: LearnOptions) -> None:
-    with pytest.raises(RewardError, match=r"^the reward of task .* is None; it must be a number from 0 to 1$"):
+def test_a_reward_without_a_number_is_told_with_the_task(small: LearnOptions) -> None:
+    with pytest.raises(ModelError, match=r"every rollout of step 1 failed; .* that of task .* is None; it must be a"):
         learn(DICTS, **(small | {"reward": cast(Reward, judged)}))  # mypy would tell
 
 

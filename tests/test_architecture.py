@@ -48,7 +48,11 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
-    "rollouts/rewards": ("__init__", "numbers", "reward", "matchers", "verified", "built_in"),
+    "rollouts/rewards": (
+        "__init__", "plain", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "numeric",
+        "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge", "majority", "url", "sums",
+        "verified", "built_in",
+    ),
     "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",

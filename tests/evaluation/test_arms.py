@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tfgrpo.errors import InputError, RewardError
+from tfgrpo.errors import InputError
 from tfgrpo.evaluation.arms import Evaluation, best_constant, compare_arms
 from tfgrpo.evaluation.difference import Difference, paired_difference
 from tfgrpo.observer import Silent
@@ -184,7 +184,7 @@ async def test_nothing_to_compare_is_an_error_that_says_why() -> None:
         await compare_arms({}, ARMS, [], EXACT, repeats=1, observer=Notes())
 
 
-async def test_a_reward_that_fails_loses_rollouts_and_one_out_of_range_stops() -> None:
+async def test_a_reward_that_fails_loses_rollouts_and_one_out_of_range_too() -> None:
     def picky(rollout: Rollout) -> float:
         if rollout.text == "-":
             raise ValueError("cannot read it")
@@ -196,7 +196,7 @@ async def test_a_reward_that_fails_loses_rollouts_and_one_out_of_range_stops() -
     assert (found.failed, found.tasks, found.failures) == (1, 2, {"frozen": 1, "learned": 0})
     assert found.means["frozen"] == 0.75
     assert "cannot read it" in (found.first_error or "")
-    with pytest.raises(RewardError, match="is 2"):
+    with pytest.raises(InputError, match=r"no task could be compared: the reward failed: RewardError: .* is 2"):
         await compare({"a": ("x",)}, {"a": ("x",)}, {"a": "x"}, lambda rollout: 2.0)
 
 

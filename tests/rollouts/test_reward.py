@@ -1,7 +1,11 @@
 """How a rollout is scored: what a reward may give, and what becomes of one that fails."""
 
+import asyncio
 import math
+import threading
+import time
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -66,18 +70,18 @@ async def test_a_reward_may_come_with_feedback(value: tuple[float, str], reward:
         (1j, "1j"),
     ],
 )
-async def test_anything_else_ends_the_run_with_the_task_and_the_value(value: float, shown: str) -> None:
+async def test_anything_else_spoils_the_rollout_and_says_so(value: float, shown: str) -> None:
     async def given(rollout: Rollout) -> float:
         return value
 
     rollout = saying("text")
     for reward in (lambda rollout: value, given):
-        with pytest.raises(RewardError) as caught:
-            await score(reward, rollout)
-        start = f"the reward of task {rollout.task.id} (the question) is {shown}"
-        assert str(caught.value).startswith(start)
-        assert "; it must be a number from 0 to 1" in str(caught.value)
-        assert ("--clip-rewards" in str(caught.value)) == (shown in ("1.5", "-0.01", "1.001", "inf"))
+        scored = await score(reward, rollout)
+        assert scored.reward is None
+        start = f"the reward failed: RewardError: that of task {rollout.task.id} (the question) is {shown}"
+        assert str(scored.error).startswith(start)
+        assert "; it must be a number from 0 to 1" in str(scored.error)
+        assert ("--clip-rewards" in str(scored.error)) == (shown in ("1.5", "-0.01", "1.001", "inf"))
 
 
 @pytest.mark.parametrize(
@@ -89,12 +93,37 @@ async def test_clipping_takes_a_number_outside_for_the_nearer_bound(value: float
 
 @pytest.mark.parametrize("value", [math.nan, np.float64("nan"), None, "1", [1.0], 10**400])
 async def test_clipping_makes_no_reward_of_what_is_no_number(value: float) -> None:
-    with pytest.raises(RewardError, match="it must be a number from 0 to 1"):
-        await score(lambda rollout: value, saying("text"), clip=True)
+    scored = await score(lambda rollout: value, saying("text"), clip=True)
+    assert scored.reward is None
+    assert "it must be a number from 0 to 1" in str(scored.error)
 
 
-@pytest.mark.parametrize("error", [KeyError("gold"), ModelError("the judge\nis away"), AssertionError()])
-async def test_a_reward_that_raises_makes_the_rollout_one_with_an_error(error: Exception) -> None:
+class UnshownError(Exception):
+    """One whose text raises too."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("gold"),
+        ModelError("the judge\nis away"),
+        InputError("not for the run"),
+        RewardError("of the user's"),
+        AssertionError(),
+        UnshownError(),
+        SystemExit(3),
+        GeneratorExit(),
+        StopIteration(1),
+        RecursionError(),
+        TimeoutError(),
+        pytest.param(BaseExceptionGroup("all", [SystemExit(1)]), id="group"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_reward_that_raises_makes_the_rollout_one_with_an_error(error: BaseException) -> None:
     def broken(rollout: Rollout) -> float:
         raise error
 
@@ -105,7 +134,7 @@ async def test_a_reward_that_raises_makes_the_rollout_one_with_an_error(error: E
         scored = await score(reward, saying("text"))
         assert scored.reward is None
         assert scored.error is not None
-        assert scored.error.startswith(f"the reward failed: {type(error).__name__}: ")
+        assert scored.error.startswith("the reward failed: ")
         assert "\n" not in scored.error
         assert scored.text == "text"
 
@@ -117,3 +146,80 @@ async def test_a_rollout_with_an_error_is_never_shown_to_the_reward() -> None:
         raise InputError("asked")
 
     assert await score(unreachable, failed) is failed
+
+
+class Hostile:
+    """A value that is not what it seems."""
+
+    def __float__(self) -> float:
+        raise SystemError("never")
+
+    def __str__(self) -> str:
+        raise SystemError("never")
+
+
+@pytest.mark.parametrize("value", [Hostile(), (0.5, Hostile()), Decimal("sNaN"), object(), b"1", {"reward": 1}, ()])
+async def test_a_strange_value_spoils_the_rollout_alone(value: float) -> None:
+    scored = await score(lambda rollout: value, saying("text"))
+    assert scored.reward is None
+    assert str(scored.error).startswith("the reward failed: ")
+
+
+async def test_a_decimal_is_a_number() -> None:
+    assert (await score(lambda rollout: Decimal("0.5"), saying("text"))).reward == 0.5  # type: ignore[arg-type]
+
+
+async def test_a_reward_that_takes_too_long_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfgrpo.rollouts.rewards.reward.REWARD_SECONDS", 0.05)
+    done = threading.Event()
+
+    def stuck(rollout: Rollout) -> float:
+        done.wait(5)
+        return 1.0
+
+    async def stuck_later(rollout: Rollout) -> float:
+        await asyncio.sleep(5)
+        return 1.0
+
+    for reward in (stuck, stuck_later):
+        assert "it took more than 0.05 s" in str((await score(reward, saying("text"))).error)
+    done.set()
+
+
+async def test_the_event_loop_goes_on_beside_a_reward_and_calls_come_one_after_the_other() -> None:
+    inside, most, ticks = 0, 0, 0
+
+    def slow(rollout: Rollout) -> float:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.02)
+        inside -= 1
+        return 1.0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.001)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.gather(*(score(slow, saying("text")) for _ in range(5)))
+    ticking.cancel()
+    assert most == 1
+    assert ticks > 20
+
+
+async def test_who_cancels_the_run_cancels_the_reward() -> None:
+    scoring = asyncio.create_task(score(lambda rollout: asyncio.sleep(5, 1.0), saying("text")))
+    await asyncio.sleep(0.02)
+    scoring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scoring
+
+
+async def test_a_reward_that_cancels_itself_spoils_one_rollout() -> None:
+    async def cancelled(rollout: Rollout) -> float:
+        raise asyncio.CancelledError
+
+    assert "cancelled" in str((await score(cancelled, saying("text"))).error)

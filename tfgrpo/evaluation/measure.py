@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import BudgetEnded, TfgrpoError
@@ -18,7 +18,7 @@ from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.group import executors
 from ..rollouts.request import SAMPLERS_OFF
-from ..rollouts.rewards.reward import Reward
+from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
 from ..store import Store
 from ..surfaces.chat import token_count
@@ -78,8 +78,9 @@ async def measure(
         _carry(wanted, run, store, budget)
     for split, tasks in wanted.opened.items():
         _open(store, run, split, tasks, observer)
+    reward = asking(wanted.reward, distiller or upstream, wanted.distiller or wanted.frame.model, run.id)
     with _ended_in_store(run, store):
-        result = await _compared(wanted, run, store, upstream, observer, distiller=distiller)
+        result = await _compared(replace(wanted, reward=reward), run, store, upstream, observer, distiller=distiller)
     for note in upstream.adapted.notes:
         observer.note(note)
     store.end(run.id, "finished", store.spent(run.id), result.as_json())

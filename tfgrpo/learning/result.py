@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from ..errors import InputError
+from ..errors import InputError, RewardError
 from ..gate.promote import Promotion
 from ..hashing import canonical
 from ..observer import StepSummary
@@ -203,7 +203,7 @@ def _matches(name: str, rollout: Rollout) -> bool:
     """Whether a built-in reward would give anything; one that cannot score the task gives nothing."""
     try:
         return bool(rollout.text.strip()) and BUILT_IN[name](rollout) > 0
-    except InputError:
+    except (InputError, RewardError):
         return False
 
 

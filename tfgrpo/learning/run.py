@@ -20,7 +20,7 @@ from ..rollouts.executor import Executor
 from ..rollouts.request import SAMPLERS_OFF
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_tokens, token_count
-from .begin import begin, made_ready, tell_resumed
+from .begin import begin, made_ready, tell_resumed, told_whom_to_ask
 from .biases import TokenRun
 from .context import RunContext, ending
 from .experiences import ExperienceLearning
@@ -50,7 +50,7 @@ async def carry_out(
     RewardError and InputError as the reward does, PromptError for unusable templates, BudgetEnded when not even the
     upstream could be probed, NoRewardError when no rollout of the first step earned anything; what was done is kept.
     """
-    begun = begin(plan, store, budget, fresh=fresh)
+    begun = told_whom_to_ask(begin(plan, store, budget, fresh=fresh), distiller or upstream)
     tell_resumed(begun, store, observer)
     with ending(store, begun.run):
         async with made_ready(

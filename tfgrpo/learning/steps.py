@@ -18,7 +18,7 @@ from ..records import Group, Prior, Rollout, Task
 from ..rollouts.advantage import group_kind, shaped, visited
 from ..rollouts.executor import Executor
 from ..rollouts.group import Under, made_under, roll_groups, unless_ended
-from ..rollouts.rewards.reward import score
+from ..rollouts.rewards.reward import compared, score
 from ..text import counted
 from .biases import TokenRun
 from .context import RunContext
@@ -99,7 +99,7 @@ class Steps:
             async with asyncio.TaskGroup() as distilling:
 
                 def landed(group: Group) -> None:
-                    beside[group.task.id] = distilling.create_task(self._distilled(group))
+                    beside[group.task.id] = distilling.create_task(self._distilled(compared(self._plan.reward, group)))
 
                 groups = await unless_ended(self._rolled(tasks, prior, step, landed))
         except BaseExceptionGroup as errors:
@@ -122,7 +122,8 @@ class Steps:
         groups: dict[str, Group] = {}
         for ids in rounds([task.id for task in tasks], count, seed=self._settings.seed, step=step):
             now = [task for task in tasks if task.id in ids]
-            made = await self._made(now, self._race.deal(now, step), prior, step, landed)
+            rolled = await self._made(now, self._race.deal(now, step), prior, step, landed)
+            made = [compared(self._plan.reward, group) for group in rolled]
             self._race.look(made)
             groups |= {group.task.id: group for group in made}
         return [groups[task.id] for task in tasks]

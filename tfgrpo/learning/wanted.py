@@ -13,7 +13,7 @@ from ..model.endpoints import Endpoints
 from ..observer import Watch
 from ..priors.versions import model_notice
 from ..records import JSON, Frame
-from ..rollouts.rewards.built_in import check, reward_of
+from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
@@ -56,6 +56,8 @@ class WantedLearning:
         parts = self.sides.splits(found, self.fields)
         with found.explaining():
             check(reward, (*parts.train, *parts.validation, *parts.test))
+        if parts.validation:
+            refuse_comparing(reward, "the gate has none to go by: --gate none")
         templates(self.prompts)
         plan = Plan(
             parts.train,

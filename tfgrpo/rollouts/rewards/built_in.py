@@ -1,11 +1,12 @@
-"""The built-in rewards by name, and functions of the user's.
+"""The built-in rewards by name, weighted sums of them, and functions of the user's.
 
-The built-in ones compare the text of a rollout with the task's answer. An answer that is a list is right when any of
-its members is; numbers, booleans and objects stand for their JSON text (7 is "7", true is "true").
+Most compare the text of a rollout with the task's answer. An answer that is a list is right when any of its members is;
+numbers, booleans and objects stand for their JSON text (7 is "7", true is "true"). `docs/rewards.md` has examples of
+what each takes for right.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
@@ -13,8 +14,13 @@ from ...plugins import check_function, is_named, load_function, name_of
 from ...records import Task
 from ...tasks.gym import GYM_REWARD, SCHEME
 from ...text import shortened
-from .matchers import AnswerReward, choice, contains, exact, exact_strict, numeric, regex
+from .choice import choice
+from .judge import is_judge, judge_reward
+from .matchers import AnswerReward, contains, exact, exact_strict, regex
+from .numeric import numeric
 from .reward import BuiltInReward, Reward
+from .sums import is_sum, sum_of
+from .url import is_url, url_reward
 
 if TYPE_CHECKING:
     from ...tasks.read import TaskSource
@@ -25,6 +31,12 @@ def check(reward: Reward, tasks: Iterable[Task]) -> None:
     if isinstance(reward, BuiltInReward):
         for task in tasks:
             reward.check(task)
+
+
+def refuse_comparing(reward: Reward, where: str) -> None:
+    """Raise InputError for a reward that compares the rollouts of a group, where there is no group."""
+    if isinstance(reward, BuiltInReward) and reward.compares_group:
+        raise InputError(f"reward {reward.name} compares the rollouts of a group, and {where}; or take another reward")
 
 
 BUILT_IN: Mapping[str, AnswerReward] = {
@@ -40,6 +52,53 @@ BUILT_IN: Mapping[str, AnswerReward] = {
 }
 
 
+def _math() -> Reward:
+    from .maths import math_reward
+
+    return math_reward()
+
+
+def _json_equal() -> Reward:
+    from .jsons import JSONEqualReward
+
+    return JSONEqualReward()
+
+
+def _json_schema() -> Reward:
+    from .jsons import JSONSchemaReward
+
+    return JSONSchemaReward()
+
+
+def _code() -> Reward:
+    from .code import CodeReward
+
+    return CodeReward()
+
+
+def _majority() -> Reward:
+    from .majority import MajorityReward
+
+    return MajorityReward()
+
+
+def _gym() -> Reward:
+    from .verified import GymReward
+
+    return GymReward()
+
+
+_MADE: Mapping[str, Callable[[], Reward]] = {
+    "math": _math,
+    "json-equal": _json_equal,
+    "json-schema": _json_schema,
+    "code": _code,
+    "majority": _majority,
+    GYM_REWARD: _gym,
+}
+"""Those that load more than text needs."""
+
+
 def default_reward(source: "TaskSource") -> str:
     """The name of the reward for a source of tasks that comes with none."""
     return GYM_REWARD if isinstance(source, str) and source.startswith(SCHEME) else "exact"
@@ -52,7 +111,8 @@ def reward_of(given: str | Reward | None, source: "TaskSource") -> tuple[Reward,
     """
     if given is None or isinstance(given, str):
         name = given or default_reward(source)
-        return load_reward(name), name
+        found = load_reward(name)
+        return found, found.name if isinstance(found, BuiltInReward) else name
     if isinstance(given, BuiltInReward):
         return given, given.name
     check_function(given, "reward", "the rollout")
@@ -60,19 +120,25 @@ def reward_of(given: str | Reward | None, source: "TaskSource") -> tuple[Reward,
 
 
 def load_reward(name: str) -> Reward:
-    """A built-in reward, or a function of the user's as `module:function`; raises InputError when there is none.
+    """A built-in reward, a sum of several, one behind a URL, or a function of the user's as `module:function`.
 
-    The module is looked for in the current folder first, which stays on the import path.
+    Raises InputError where there is none. A module is looked for in the current folder first, which stays on the
+    import path.
     """
+    if is_url(name):
+        return url_reward(name)
+    if is_sum(name):
+        return sum_of(name, load_reward)
     if name in BUILT_IN:
         return BUILT_IN[name]
-    if name == GYM_REWARD:
-        from .verified import GymReward
-
-        return GymReward()
+    if name in _MADE:
+        return _MADE[name]()
+    if is_judge(name):
+        return judge_reward(name)
     if is_named(name):
         return load_function(name, "reward", "the rollout")
-    near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
+    known = (*BUILT_IN, *_MADE, "judge")
+    near = difflib.get_close_matches(name.lower(), known, n=1)
     guess = f"; did you mean {near[0]}?" if near else ";"
-    known = f"{', '.join(BUILT_IN)}, {GYM_REWARD}, or a function of your own as module:function"
-    raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {known}")
+    others = "a weighted sum (0.8*exact + 0.2*numeric), a URL, or a function of your own as module:function"
+    raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {', '.join(known)}; or {others}")

@@ -1,16 +1,21 @@
 """What a reward is, and how a rollout is scored by one: a number in [0, 1], higher is better, with feedback or none."""
 
+import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Protocol, SupportsFloat, TypeAlias
+from typing import Protocol, Self, SupportsFloat, TypeAlias
 
-from ...errors import InputError, RewardError
-from ...records import Rollout, Task
+from ...errors import BudgetEnded, InputError, RewardError, UpstreamError
+from ...model.upstream import Model
+from ...records import Group, Rollout, Task
 from ...text import shortened
+from .threads import in_turn
 
+REWARD_SECONDS = 120.0
+"""How long a function of the user's may look at one rollout."""
 _ROUNDING = 1e-9
 """A reward this far outside [0, 1] is the rounding of a sum, and is taken for its bound."""
 Score: TypeAlias = float | tuple[float, str]
@@ -20,7 +25,7 @@ Score: TypeAlias = float | tuple[float, str]
 class Reward(Protocol):
     """Any function, sync or async, from a rollout to a number in [0, 1], or to a pair of that and feedback.
 
-    A slow one should be async.
+    A sync one runs in a thread, one call after the other; a slow one should be async.
     """
 
     def __call__(self, rollout: Rollout, /) -> Score | Awaitable[Score]:
@@ -33,34 +38,91 @@ class BuiltInReward(ABC):
 
     name: str
     """As it is named on the command line."""
+    compares_group = False
+    """Whether it has no reward for one rollout, but for those of a group together (`of_group`)."""
 
     @abstractmethod
-    def __call__(self, rollout: Rollout, /) -> float:
+    def __call__(self, rollout: Rollout, /) -> Score | Awaitable[Score]:
         """Raises InputError, naming the task, when it cannot be scored."""
 
     @abstractmethod
     def check(self, task: Task) -> None:
         """Raises InputError as the call does."""
 
+    def with_model(self, model: Model, name: str, run: str) -> Self:
+        """The same, where it asks a model: this one by this name, unless it names another, for this run's journal."""
+        return self
+
+    def of_group(self, group: Group) -> Group:
+        """The group with the rewards of a reward that compares its rollouts; as it is by any other."""
+        return group
+
+
+def asking(reward: Reward, model: Model, name: str, run: str) -> Reward:
+    """The reward for a run, told which model it may ask."""
+    return reward.with_model(model, name, run) if isinstance(reward, BuiltInReward) else reward
+
+
+def compared(reward: Reward, group: Group) -> Group:
+    """A complete group, its rollouts scored by each other where the reward does so."""
+    return reward.of_group(group) if isinstance(reward, BuiltInReward) else group
+
 
 async def score(reward: Reward, rollout: Rollout, *, clip: bool = False) -> Rollout:
     """The rollout with its reward, and the feedback where there is some; one with an error stays without.
 
-    A reward that raises spoils one rollout, which comes back with an error. A reward that gives anything but a
-    number in [0, 1] would spoil every comparison: RewardError, naming the task and the value. With `clip` a number
-    outside is taken for the nearer bound; NaN, or no number, stays an error. InputError passes.
+    A reward that raises, takes too long or gives anything but a number in [0, 1] spoils one rollout, which comes back
+    with an error that says so. With `clip` a number outside is taken for the nearer bound; NaN, or no number, stays an
+    error. What a built-in reward knows to concern the whole run passes: InputError, UpstreamError, BudgetEnded.
     """
-    if rollout.error is not None:
+    if rollout.error is not None or (isinstance(reward, BuiltInReward) and reward.compares_group):
         return rollout
     try:
+        given = await _given(reward, rollout)
+        number, feedback = _parted(given)
+        return replace(rollout, reward=_in_range(number, rollout.task, clip), feedback=feedback)
+    except (InputError, UpstreamError, BudgetEnded) as error:
+        if isinstance(reward, BuiltInReward):
+            raise
+        return _failed(rollout, error)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        if (task := asyncio.current_task()) is None or task.cancelling() or not _is_own(reward):
+            raise
+        return replace(rollout, error="the reward failed: it was cancelled")
+    except BaseException as error:  # the user's code may raise anything, SystemExit too
+        return _failed(rollout, error)
+
+
+def _is_own(reward: Reward) -> bool:
+    """Whether it is the user's."""
+    return not isinstance(reward, BuiltInReward)
+
+
+def _failed(rollout: Rollout, error: BaseException) -> Rollout:
+    return replace(rollout, error=f"the reward failed: {type(error).__name__}: {told(error)}")
+
+
+def told(value: object) -> str:
+    """What something of the user's says of itself, where it does not fail at that."""
+    try:
+        return shortened(value, 300)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+async def _given(reward: Reward, rollout: Rollout) -> object:
+    """What a reward gives; a function of the user's runs in a thread, and within REWARD_SECONDS."""
+    if isinstance(reward, BuiltInReward):
         value = reward(rollout)
-        given: object = await value if inspect.isawaitable(value) else value
-    except InputError:
-        raise
-    except Exception as error:  # the user's code may raise anything
-        return replace(rollout, error=f"the reward failed: {type(error).__name__}: {shortened(error, 300)}")
-    number, feedback = _parted(given)
-    return replace(rollout, reward=_in_range(number, rollout.task, clip), feedback=feedback)
+        return await value if inspect.isawaitable(value) else value
+    try:
+        async with asyncio.timeout(REWARD_SECONDS):
+            if inspect.iscoroutinefunction(reward):
+                return await reward(rollout)
+            value = await in_turn(reward, rollout)
+            return await value if inspect.isawaitable(value) else value
+    except TimeoutError:
+        raise RewardError(f"it took more than {REWARD_SECONDS:g} s on one rollout") from None
 
 
 def _parted(given: object) -> tuple[object, str]:
@@ -73,12 +135,12 @@ def _parted(given: object) -> tuple[object, str]:
 def _in_range(value: object, task: Task, clip: bool) -> float:
     try:
         number = float(value) if isinstance(value, SupportsFloat) else math.nan
-    except (TypeError, ValueError, OverflowError):  # an array of many numbers, an integer of 400 digits
+    except Exception:  # an array of many numbers, an integer of 400 digits, anything of the user's
         number = math.nan
     if not (-_ROUNDING <= number <= 1 + _ROUNDING or (clip and not math.isnan(number))):
         clipping = "" if math.isnan(number) else ", or be clipped to it (--clip-rewards)"
-        wrong = f"the reward of {task_in_words(task)} is {shortened(value)}; it must be a number from 0 to 1"
-        raise RewardError(wrong + clipping)
+        shown = shortened(told(value))
+        raise RewardError(f"that of {task_in_words(task)} is {shown}; it must be a number from 0 to 1{clipping}")
     return min(1.0, max(0.0, number))
 
 

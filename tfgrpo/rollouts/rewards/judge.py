@@ -1,0 +1,155 @@
+"""The reward `judge`: a language model reads each rollout, and says from 0 to 10 how good it is."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from ...errors import InputError, ModelError, UpstreamError
+from ...hashing import content_id, derive_seed
+from ...model.refusals import OUR_SCHEMA
+from ...model.upstream import Model
+from ...prompts import clip, neutralise, template
+from ...records import JSON, CallKey, ChatBody, Message, Rollout, Task
+from ...text import shortened
+from .jsons import NoJSONError, json_of
+from .matchers import answer_text, right_answers
+from .plain import without_thinking
+from .reward import BuiltInReward
+
+JUDGE_TRIES = 3
+"""Of one vote, each told what was wrong with the one before."""
+MOST_VOTES = 25
+RUBRIC_FIELDS = ("rubric", "criteria", "grading_criteria")
+"""Fields of a task that may say what a good answer is."""
+_BEST = 10
+_TOKENS = 1_024
+_MOST_CHARACTERS = 20_000
+_NAMED = re.compile(r"judge(?::(?P<votes>\d+))?(?:@(?P<model>\S+))?")
+_SCHEMA: JSON = {
+    "type": "object",
+    "properties": {"why": {"type": "string"}, "score": {"type": "number"}},
+    "required": ["why", "score"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeReward(BuiltInReward):
+    """A Reward between 0 and 1: the mean of so many votes; the feedback is what the first of them says."""
+
+    name: str = "judge"
+    votes: int = 1
+    asked: str = ""
+    """The model that judges; empty: the one that proposes experiences, or the model itself."""
+    model: Model | None = None
+    run: str = ""
+
+    def with_model(self, model: Model, name: str, run: str) -> Self:
+        """As the Protocol says."""
+        return replace(self, model=model, asked=self.asked or name, run=run)
+
+    def check(self, task: Task) -> None:
+        """Any task will do; one with an answer or a rubric is judged by that."""
+
+    async def __call__(self, rollout: Rollout, /) -> tuple[float, str]:
+        """Raises ModelError where no vote is usable, InputError where there is no model to ask."""
+        if self.model is None:
+            raise InputError("reward judge asks a model, and there is none here")
+        found = await asyncio.gather(*(self._vote(rollout, number) for number in range(self.votes)))
+        usable = [vote for vote in found if not isinstance(vote, ModelError)]
+        if not usable:
+            raise next(vote for vote in found if isinstance(vote, ModelError))
+        return sum(number for number, _ in usable) / len(usable), usable[0][1]
+
+    async def _vote(self, rollout: Rollout, number: int) -> tuple[float, str] | ModelError:
+        """One vote, or why there is none."""
+        assert self.model is not None
+        messages, wrong = judge_messages(rollout), ""
+        for retry in range(JUDGE_TRIES):
+            key = self._key(rollout, number, retry)
+            try:
+                reply = await self.model(self._body(messages, key), key)
+            except UpstreamError:
+                raise
+            except ModelError as error:
+                return error
+            try:
+                return read_verdict(reply.text)
+            except ValueError as error:
+                wrong = str(error)
+                again = template("retry").render(error=wrong)
+                messages = (*messages, dict(reply.message), {"role": "user", "content": again})
+        return ModelError(f"the judge gave no usable verdict: {wrong}")
+
+    def _key(self, rollout: Rollout, number: int, retry: int) -> CallKey:
+        """The same text is judged once, wherever in a run it comes up."""
+        place = int(content_id("judged", rollout.text).rpartition("_")[2][:12], 16)
+        return CallKey(self.run, "judge", place, rollout.task.id, number, retry)
+
+    def _body(self, messages: tuple[Message, ...], key: CallKey) -> ChatBody:
+        """One vote is the likeliest; several are sampled."""
+        seed = derive_seed(0, key.stage, key.step, key.task, key.sample, key.retry)
+        form = {"type": "json_schema", "json_schema": {"name": OUR_SCHEMA, "strict": True, "schema": _SCHEMA}}
+        sampling = {"temperature": 0 if self.votes == 1 else 1, "top_p": 1, "seed": seed, "max_tokens": _TOKENS}
+        return {"model": self.asked, "messages": list(messages), **sampling, "response_format": form}
+
+
+def judge_messages(rollout: Rollout) -> tuple[Message, ...]:
+    """What the judge is asked about a rollout."""
+    task = rollout.task
+    told: Mapping[str, JSON] = task.metadata
+    rubric = next((told[name] for name in RUBRIC_FIELDS if told.get(name)), None)
+    answers = " or ".join(answer_text(answer) for answer in right_answers(task.answer))
+    return template("judge").messages(
+        task=_quoted(task.prompt),
+        answer=_quoted(answers or "None is known."),
+        rubric=_quoted(answer_text(rubric) if rubric else "It is right, complete, and answers what was asked."),
+        attempt=_quoted(without_thinking(rollout.text)),
+        best=str(_BEST),
+    )
+
+
+def _quoted(text: str) -> str:
+    """Text that can close no tag, its middle left out where it is long."""
+    return neutralise(clip(text, _MOST_CHARACTERS))
+
+
+def read_verdict(text: str) -> tuple[float, str]:
+    """The reward in [0, 1] that a verdict gives, and why; raises ValueError, in words for the judge, for none."""
+    try:
+        told = json_of(text)
+    except NoJSONError as error:
+        found = re.search(r"\{[^{}]*\}", text)
+        try:
+            told = json.loads(found[0]) if found else None
+        except ValueError:
+            told = None
+        if told is None:
+            raise ValueError(
+                f'it is not JSON ({error}); answer {{"why": "...", "score": 0 to {_BEST}}} alone'
+            ) from None
+    number = told.get("score") if isinstance(told, dict) else None
+    if isinstance(number, str) and re.fullmatch(r"\d+(?:\.\d+)?", number.strip()):
+        number = float(number)
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number <= _BEST:
+        raise ValueError(f"the score is {shortened(number)}; it must be a number from 0 to {_BEST}")
+    why = told.get("why")
+    return number / _BEST, why.strip() if isinstance(why, str) else ""
+
+
+def is_judge(name: str) -> bool:
+    """Whether a reward is named as a judge."""
+    return re.match(r"judge(?:[:@]|\Z)", name) is not None
+
+
+def judge_reward(name: str) -> JudgeReward:
+    """`judge`, `judge:VOTES`, `judge@MODEL`, `judge:VOTES@MODEL`; raises InputError for what is none of them."""
+    found = _NAMED.fullmatch(name)
+    votes = int(found["votes"] or 1) if found else 0
+    if not found or not 1 <= votes <= MOST_VOTES:
+        form = f"write judge, judge:VOTES (1 to {MOST_VOTES}), judge@MODEL or judge:VOTES@MODEL"
+        raise InputError(f"reward {shortened(name)!r} is no judge; {form}")
+    return JudgeReward(name, votes, found["model"] or "")
