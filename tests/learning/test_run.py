@@ -578,9 +578,9 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
     settings = Settings(steps=1, group_size=4, proposals=1, token_prior=False)
     learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
     failures = learned.steps[0].undistilled
-    assert len(failures) == (RESTS_AFTER if why else 0), "then it rests"
+    assert RESTS_AFTER <= len(failures) <= 2 * RESTS_AFTER if why else not failures, "then it rests"
     assert all(why in failure for failure in failures)
-    assert any(f"{RESTS_AFTER} groups could not be distilled" in note for note in learned.notes) == bool(why)
+    assert any(f"{len(failures)} groups could not be distilled" in note for note in learned.notes) == bool(why)
     assert learned.fates == ({"on trial": adopted} if adopted else {})
     with Store(tmp_path / "t.db") as store:
         groups = store.groups(learned.run.id)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import resource
 import shutil
 import sqlite3
@@ -269,12 +270,12 @@ def test_verify_finds_changed_content(path: Path, text: str, finding: str) -> No
 
 
 def test_verify_finds_an_index_that_disagrees(path: Path) -> None:
-    content = path.read_bytes()
-    at = content.rindex(PRIOR.id.encode())
-    path.write_bytes(content[:at] + b"PRIOR" + content[at + 5 :])
-    with Store(path) as store:
-        (finding,) = store.verify()
-    assert finding.startswith("row 1 missing from index ")
+    content, found = path.read_bytes(), list[str]()
+    for match in re.finditer(PRIOR.id.encode(), content):  # one of them stands in an index
+        path.write_bytes(content[: match.start()] + b"PRIOR" + content[match.start() + 5 :])
+        with Store(path) as store:
+            found += store.verify()
+    assert any(finding.startswith("row 1 missing from index ") for finding in found)
 
 
 @pytest.mark.parametrize(
