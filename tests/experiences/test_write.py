@@ -50,16 +50,13 @@ async def test_answers_of_all_labels_stand_side_by_side() -> None:
     assert len(model.said()) < 2 * PAIRS_CHARS
 
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
         (f"Sure! Here is the instruction:\n\n{GOOD}", GOOD),
         (f'"{GOOD}"', GOOD),
         (f"<think>Hm, BILL.</think>\n{GOOD}", GOOD),
-        (f"{GOOD} " + " ".join(f"And say {word} again." for word in LETTERS), None),
+        (f"{GOOD} " + " ".join(f"So say{n} it{n} again{n}." for n in range(99)), None),
     ],
 )
 async def test_an_instruction_is_read_whatever_stands_around_it_and_ends_with_a_sentence(
@@ -67,9 +64,7 @@ async def test_an_instruction_is_read_whatever_stands_around_it_and_ends_with_a_
 ) -> None:
     found = await instructions(distiller(in_turn(answer)), TASKS, 1, log())
     said = str(found.variants[0].instruction)
-    assert said == text or (
-        text is None and said.startswith(GOOD) and said.endswith("again.") and "And say b again." in said
-    )
+    assert said == text or (text is None and said.startswith(GOOD) and "again1." in said and said.endswith("."))
     assert len(said.split()) <= INSTRUCTION_WORDS
 
 
