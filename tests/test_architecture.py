@@ -34,7 +34,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "turns", "parts", "surface", "chat", "examples", "responses", "messages", "completions",
+        "__init__", "nearest", "turns", "parts", "triggers", "surface", "chat", "examples", "responses", "messages", "completions",
         "decisions", "decided", "routes", "http", "refused", "streamed",
     ),
     "tasks": (
@@ -90,7 +90,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
-        "command", "options", "lines", "endpoints", "streams", "root", "__init__", "chat", "demo", "evaluate",
+        "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat", "demo", "evaluate",
         "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe", "prompts", "report", "rollouts", "runs",
         "keys", "serve", "store", "tasks", "tokens",
     ),

@@ -6,6 +6,7 @@ import click
 
 from ..errors import InputError
 from .command import TextGroup
+from .fires import fires
 from .lines.experiences import effect_text, experience_json, history_json, history_lines
 from .lines.tables import print_table
 from .options.shared import by_option, json_option, named_store, person, store_options
@@ -24,6 +25,9 @@ _STILL = "\nthe live prior still holds it: tfgrpo prior use, prior rollback or l
 @click.group(cls=TextGroup)
 def experience() -> None:
     """Short texts for the prompt, each with its measured effect."""
+
+
+experience.add_command(fires)
 
 
 @experience.command("list")

@@ -13,6 +13,7 @@ from ..experiences.library import Library, apply
 from ..records import Decision, Edit, Experience, Fate
 from ..settings import Settings
 from ..store import Store
+from ..surfaces.triggers import trigger_of
 from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
 
 _NO_EXPERIENCE = "tfgrpo experience list shows what there is"
@@ -32,6 +33,7 @@ class Curator:
     def add(self, text: str) -> Experience:
         """Put a text on trial."""
         library, added = self._library(), Edit("ADD", text)
+        trigger_of(text)
         odds = contradicting([text, *(entry.text for entry in library.current)])[0, 1:].tolist()
         if rival := next((entry for entry, at_odds in zip(library.current, odds, strict=True) if at_odds), None):
             hint = f"tfgrpo experience retire {rival.id} takes that one out first"

@@ -18,6 +18,7 @@ from ..records import JSON, ChatBody, Experience, Message, Prior, Snapshot, mess
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT
 from .parts import PartType, appended, prepended
 from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, text_in
+from .triggers import always_on, said_at_the_end, triggered_now
 from .turns import TURN_TOKENS, demonstration_tokens, shown_demonstrations, turns
 
 SYSTEM_ROLES = ("system", "developer")
@@ -88,8 +89,9 @@ def with_biases(body: ChatBody, prior: Prior, manner: Manner) -> ChatBody:
 def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[JSON]:
     leading = list(takewhile(is_system, messages))
     shown = [turn for entry in shown_demonstrations(prior, messages, manner.exclude) for turn in turns(entry)]
-    following = [*shown, *messages[len(leading) :]]
-    text = prior_text(prior)
+    asked = messages[len(leading) :]
+    following = [*shown, *(said_at_the_end(asked, triggered_now(prior, asked)) if asked else ())]
+    text = prior_text(always_on(prior))
     if not text:
         return [*leading, *following]
     if not leading and not manner.system_role:

@@ -1,0 +1,160 @@
+"""Advice at the right moment, beside advice always, at random moments and none: a SIMULATED policy on a tool task.
+
+    python -m benchmarks.triggers [--tasks 60] [--samples 16]
+
+A task takes eight calls of a tool, of which each fails at a rate of its own (20% on average) and is then called
+again, at most twice. The policy sees what `with_prior` makes of its messages, and no more; what it makes of that is
+assumed, after the finding that models know how and not when (arXiv 2510.07364): it mends a failed call in 35% of
+cases, in 85% where the advice stands in the last message, in 80% where it stands in the system message; a call that
+did not fail goes wrong in 1% of cases, in 3% where the advice stands in the last message. A task is solved where
+every call is right in the end.
+
+The arms differ by the prior alone. At random moments: at each turn by a coin of the hash, at the rate at which the
+trigger fires. Intervals are over tasks. `a moment`: the effect of saying it at a moment where the trigger fires, on
+solving the task, by a micro-randomised trial, in which a coin decides at each of these moments; from centred least
+squares clustered by task. Nothing is analysed by when it was said, since that changes which moments follow.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfgrpo.hashing import coin
+from tfgrpo.records import Experience, Message, Prior, message_text
+from tfgrpo.surfaces.chat import token_estimate, with_prior
+from tfgrpo.surfaces.triggers import said_at_the_end, triggered_now
+
+ADVICE = "Read what the tool says before you call it again, and change what it names."
+WAITING, FROZEN = Prior((Experience(f"[on tool error] {ADVICE}"),)), Prior()
+ALWAYS = Prior((Experience(ADVICE),), template="simulated")
+CALLS, RETRIES = 8, 2
+MENDS, MENDS_TOLD, MENDS_BEFORE = 0.35, 0.85, 0.8
+SLIPS, SLIPS_TOLD = 0.01, 0.03
+ARMS = ("frozen", "always on", "triggered", "random timing", "coin")
+Draw: TypeAlias = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One task done once."""
+
+    solved: bool
+    tokens: int
+    """Of advice, over all requests."""
+    turns: int
+    fired: int
+    coins: tuple[bool, ...] = ()
+    """Whether it was said, at each moment where a coin decided."""
+
+
+def sent(arm: str, messages: Sequence[Message], place: tuple[int, ...], rate: float) -> tuple[Sequence[Message], bool]:
+    """The messages as the policy gets them, and whether the trigger fires."""
+    fires = bool(triggered_now(WAITING, messages))
+    if arm == "random timing":
+        return (said_at_the_end(messages, [ADVICE]) if coin(rate, "random", *place) else messages), fires
+    if arm == "coin":
+        said = fires and coin(0.5, "coin", *place)
+        return with_prior({"messages": messages}, WAITING if said else FROZEN)["messages"], fires
+    prior = {"frozen": FROZEN, "always on": ALWAYS, "triggered": WAITING}[arm]
+    return with_prior({"messages": messages}, prior)["messages"], fires
+
+
+def chance(messages: Sequence[Message], failed: bool) -> float:
+    """Of a right call, given what the policy is sent."""
+    last, first = ADVICE in message_text(messages[-1]), ADVICE in message_text(messages[0])
+    if failed:
+        return MENDS_TOLD if last else MENDS_BEFORE if first else MENDS
+    return 1 - (SLIPS_TOLD if last else SLIPS)
+
+
+def episode(arm: str, task: int, sample: int, *, failing: float, rate: float, draw: Draw) -> Episode:
+    """One task, call by call."""
+    messages: list[Message] = [{"role": "system", "content": "Use the tool."}, {"role": "user", "content": "Go."}]
+    tokens = turns = fired = 0
+    coins, solved = list[bool](), True
+    for call in range(CALLS):
+        failed = False
+        for retry in range(RETRIES + 1):
+            got, fires = sent(arm, messages, (task, sample, call, retry), rate)
+            said = sum(ADVICE in message_text(message) for message in (got[0], got[-1]))
+            tokens, turns, fired = tokens + said * token_estimate(ADVICE), turns + 1, fired + fires
+            coins += [bool(said)] if fires and arm == "coin" else []
+            right = draw.random() < (chance(got, failed) if failed else (1 - failing) * chance(got, failed))
+            back = "ok" if right else "error: no such argument"
+            messages += [{"role": "assistant", "content": f"call {call}.{retry}"}, {"role": "tool", "content": back}]
+            failed = not right
+            if right:
+                break
+        solved = solved and not failed
+    return Episode(solved, tokens, turns, fired, tuple(coins))
+
+
+def run(arm: str, tasks: int, samples: int, rate: float = 0.0, seed: int = 0) -> list[list[Episode]]:
+    """Every task so many times."""
+    rates = np.random.default_rng([seed, 7]).uniform(0.05, 0.35, tasks)
+    draw = np.random.default_rng([seed, ARMS.index(arm)])
+    return [
+        [episode(arm, task, sample, failing=float(rates[task]), rate=rate, draw=draw) for sample in range(samples)]
+        for task in range(tasks)
+    ]
+
+
+def solved(found: list[list[Episode]]) -> NDArray[np.float64]:
+    """Share of samples solved, by task."""
+    return np.array([np.mean([one.solved for one in of]) for of in found])
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean and 95% interval over tasks, in points."""
+    mean, wide = values.mean(), 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+    return float(100 * mean), float(100 * (mean - wide)), float(100 * (mean + wide))
+
+
+def moment(found: list[list[Episode]]) -> tuple[float, float]:
+    """What saying it at a moment does for solving the task, and its standard error, clustered by task.
+
+    b = sum (A - 1/2) (Y - mean Y) / sum (A - 1/2)^2 over all moments, A the coin and Y the end of the episode.
+    """
+    mean = np.mean([one.solved for of in found for one in of for _ in one.coins])
+    each = [[(said - 0.5, one.solved - mean) for one in of for said in one.coins] for of in found]
+    tops = np.array([sum(coin_ * end for coin_, end in of) for of in each])
+    sizes = np.array([len(of) / 4 for of in each])
+    effect = tops.sum() / sizes.sum()
+    spread = np.square(tops - effect * sizes).sum() * len(each) / (len(each) - 1)
+    return float(effect), float(np.sqrt(spread) / sizes.sum())
+
+
+def rate_of(found: list[list[Episode]]) -> float:
+    """At which share of turns the trigger fires."""
+    turns = sum(one.turns for of in found for one in of)
+    return sum(one.fired for of in found for one in of) / turns
+
+
+def main() -> None:
+    """The table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=60)
+    parser.add_argument("--samples", type=int, default=16)
+    asked = parser.parse_args()
+    triggered = run("triggered", asked.tasks, asked.samples)
+    rate = rate_of(triggered)
+    arms = {arm: run(arm, asked.tasks, asked.samples, rate) for arm in ARMS if arm != "triggered"}
+    arms["triggered"] = triggered
+    print("| arm | solved | fires at | tokens of advice an episode | triggered less it, points |")
+    print("|---|---|---|---|---|")
+    for arm in ARMS[:-1]:
+        tokens = np.mean([one.tokens for of in arms[arm] for one in of])
+        mean, low, high = interval(solved(triggered) - solved(arms[arm]))
+        less = "" if arm == "triggered" else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        won, fires = 100 * solved(arms[arm]).mean(), 100 * rate_of(arms[arm])
+        print(f"| {arm} | {won:.1f}% | {fires:.0f}% | {tokens:.0f} | {less} |")
+    effect, error = moment(arms["coin"])
+    print(f"\na moment: {100 * effect:+.1f} points, standard error {100 * error:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The benchmark of triggers in small, on its SIMULATED policy."""
+
+from benchmarks.triggers import moment, rate_of, run, solved
+
+
+def test_the_right_moment_beats_random_ones_and_costs_less_than_always() -> None:
+    triggered = run("triggered", 20, 8)
+    rate = rate_of(triggered)
+    arms = {arm: run(arm, 20, 8, rate) for arm in ("frozen", "always on", "random timing")}
+    gains = {arm: solved(found).mean() - solved(arms["frozen"]).mean() for arm, found in arms.items()}
+    gain = solved(triggered).mean() - solved(arms["frozen"]).mean()
+    assert gain > 0.8 * gains["always on"] > 0.1
+    assert gain > gains["random timing"] + 0.1
+    tokens = {arm: sum(one.tokens for of in found for one in of) for arm, found in arms.items()}
+    assert sum(one.tokens for of in triggered for one in of) < 0.3 * tokens["always on"]
+
+
+def test_a_coin_at_each_moment_says_what_the_moment_is_worth() -> None:
+    effect, error = moment(run("coin", 20, 8))
+    assert effect > 2 * error > 0
