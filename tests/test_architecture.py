@@ -30,7 +30,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "model": (
         "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries", "failures", "connection",
         "tokenizer",
-        "replies", "naming", "journal", "pace", "upstream", "events", "questions", "local", "endpoints",
+        "replies", "naming", "journal", "pace", "upstream", "events", "questions", "shutdown", "local", "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (

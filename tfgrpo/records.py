@@ -160,6 +160,8 @@ class Backend:
     """Asked to (`return_tokens_as_token_ids`), it names tokens by their ids."""
     system_role: Literal["honoured", "rejected", "unknown"] = "unknown"
     """Rejected: its template knows no system role, and a request with one fails."""
+    shutdown_date: str = ""
+    """The day on which the model leaves the API, in ISO 8601; empty where none is announced."""
 
 
 @dataclass(frozen=True, slots=True)

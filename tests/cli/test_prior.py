@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.cli.shell import FRAME, live, one_line, tfgrpo, works
-from tfgrpo.records import Demonstration, Prior
+from tfgrpo.records import Backend, Demonstration, Prior
 from tfgrpo.store import Store
 
 
@@ -186,3 +186,10 @@ def test_a_prior_tells_which_of_its_experiences_a_task_is_shown_and_why(priors: 
         bare = Prior(biases=first.biases, tokenizer="tokenizer")
         store.add_prior(bare)
     one_line(tfgrpo("prior", "show", bare.id, "--for", "x"), "no experience")
+
+
+def test_a_prior_whose_model_leaves_soon_says_so(priors: tuple[Prior, Prior]) -> None:
+    with Store("tfgrpo.db") as store:
+        store.add_probe("http://up/v1", FRAME.model, Backend(shutdown_date="2020-01-01"))
+    shown = works("prior", "show")
+    assert f"{FRAME.model} has left its API on 2020-01-01; to take its prior to a successor" in shown.stderr

@@ -18,7 +18,7 @@ from .lines.priors import (
 )
 from .lines.relations import related, related_json, related_lines
 from .lines.tables import print_table
-from .options.shared import by_option, json_option, named_prior, named_store, person, store_options
+from .options.shared import by_option, json_option, named_prior, named_store, person, store_options, tell_leaving
 from .prior_files import MEASURE_IT, export, import_file
 from .streams import print_json, tell
 
@@ -80,6 +80,7 @@ def show_prior(
     with named_store(store) as opened:
         shown, live = named_prior(opened, namespace, prior_id), opened.live(namespace)
         events = [event for event in opened.lineage(namespace) if event.prior == shown.id]
+        tell_leaving(opened, events[-1].frame.model if events else "")
     served = live is not None and live.prior.id == shown.id
     lines = *prior_lines(shown), *standing_lines(shown, namespace, events, served)
     tell(as_json, prior_json(shown, namespace, events, served), *lines)

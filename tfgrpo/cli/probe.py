@@ -6,7 +6,7 @@ import click
 
 from .command import TextCommand
 from .lines.probing import probe_lines
-from .options.shared import json_option, named_store
+from .options.shared import json_option, named_store, tell_leaving
 from .options.target import Target, endpoint, read_tokenizer, target_options, tokenizer_option
 from .streams import tell
 
@@ -33,6 +33,7 @@ def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: 
     named = read_tokenizer(tokenizer)
     with named_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
         figures = asyncio.run(_probed(url, name, named, opened))
+        tell_leaving(opened, name)
     tell(as_json, figures, *probe_lines(figures))
 
 

@@ -1,14 +1,15 @@
 """The command that runs the proxy."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, StoreError
 from .command import TextCommand
 from .options.gathered import titled
 from .options.serving import ServeOptions, serve_options
-from .options.shared import key_in, store_options
+from .options.shared import key_in, named_store, store_options, tell_leaving
 from .options.target import endpoint
 
 _option = titled("Upstreams")
@@ -55,6 +56,7 @@ def serve(
         raise InputError(f"--upstream-key-env: {len(keys)} for {len(upstreams)} upstreams; give one, or one for each")
     if len(upstreams) > 1 and any(name.partition(":")[0] == "local" for name in upstreams):
         raise InputError("--upstream local goes alone")
+    _tell_leaving(store, namespace)
     with endpoint(upstreams[0], "") as (url, _):
         named = [url or upstreams[0], *upstreams[1:]]
         serve_proxy(
@@ -67,3 +69,10 @@ def serve(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),
         )
+
+
+def _tell_leaving(store: str | None, namespace: str) -> None:
+    """Say that the model of the live prior leaves its API soon; what cannot be read is told where it matters."""
+    with suppress(StoreError), named_store(store) as opened:
+        if live := opened.live(namespace):
+            tell_leaving(opened, live.frame.model)

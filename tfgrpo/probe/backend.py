@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
+from ..model.shutdown import shutdown_day
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Reply, TokenTrace
@@ -52,7 +53,7 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
     when its tokenizer, which the user named, is not the model's.
     """
-    backend = await _with_tokenizer(upstream, Backend(kind=await _kind(upstream, model, run)), model)
+    backend = await _with_tokenizer(upstream, await _in_list(upstream, model, run), model)
     frame = Frame(model, temperature=1.0)
 
     async def ask(sample: int, **more: JSON) -> Reply:
@@ -110,7 +111,7 @@ async def recognised(upstream: Upstream, model: str) -> Backend:
     For a call outside of any run. Nothing is measured: a prior was learned there, so its biases are taken to be
     honoured.
     """
-    return Backend(kind=await _kind(upstream, model, run=""), logit_bias="honoured")
+    return replace(await _in_list(upstream, model, run=""), logit_bias="honoured")
 
 
 async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> Backend:
@@ -129,14 +130,19 @@ async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> B
     return backend
 
 
-async def _kind(upstream: Upstream, model: str, run: str) -> Literal["llama.cpp", "vllm", "other"]:
-    """The server's software, by who owns the model; one not listed by that name may be any of them (llama.cpp)."""
+async def _in_list(upstream: Upstream, model: str, run: str) -> Backend:
+    """What the list of models tells: the server's software, by who owns the model, and when the model leaves.
+
+    A model that is not listed by its name may be any of them, as on llama.cpp.
+    """
     answer = await upstream.get("/models", CallKey(run, "probe /models"))
     data = answer.get("data") if isinstance(answer, Mapping) else None
     models = [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
     named = [entry for entry in models if entry.get("id") == model]
     owners = [entry.get("owned_by") for entry in named or models]
-    return "llama.cpp" if "llamacpp" in owners else "vllm" if "vllm" in owners else "other"
+    kind: Literal["llama.cpp", "vllm", "other"]
+    kind = "llama.cpp" if "llamacpp" in owners else "vllm" if "vllm" in owners else "other"
+    return Backend(kind, shutdown_date=shutdown_day(next((entry.get("shutdown_date") for entry in named), None)))
 
 
 async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: str) -> str:

@@ -69,3 +69,15 @@ def named_prior(store: "Store", namespace: str, prior_id: str | None) -> "Prior"
     if (snapshot := store.live(namespace)) is None:
         raise InputError(f"no prior is live in namespace {namespace}; tfgrpo prior list shows what there is")
     return snapshot.prior
+
+
+def tell_leaving(store: "Store", model: str) -> None:
+    """Say on stderr that a model leaves its API soon, where a probe of it has seen so."""
+    from datetime import UTC, datetime
+
+    from ...model.shutdown import shutdown_notice
+
+    days = {found[model].shutdown_date for found in store.probes().values() if model in found}
+    notices = (shutdown_notice(model, day, datetime.now(UTC).date()) for day in sorted(days))
+    if notice := next(filter(None, notices), None):
+        click.echo(notice, err=True)
