@@ -36,7 +36,6 @@ async def test_the_share_of_the_tests_that_pass_is_the_reward_and_the_first_fail
         ("import os\nwhile True:\n    os.fork()", "not allowed here"),
         ("import subprocess\nsubprocess.run(['ls'])", "not allowed here"),
         ("data = bytearray(10 * 1024**3)", "MemoryError"),
-        ("data = 'x'\nwhile True: data += data", "MemoryError"),
         ("import socket\nsocket.create_connection(('127.0.0.1', 80))", "not allowed here"),
         ("import urllib.request\nurllib.request.urlopen('http://127.0.0.1')", "not allowed here"),
         ("with open('big', 'wb') as file:\n    while True: file.write(b'x' * 10**6)", "File too large"),

@@ -7,7 +7,7 @@ from ...records import JSON
 from ...text import shortened
 from .final import Mark, marks
 from .latex import unformatted
-from .matchers import Matcher, answer_text
+from .matchers import Matcher, in_text
 from .plain import plain_signs, readable
 
 _AROUND = r"[\s()\[\]{}<>*_#`$\\:\"'「」『』【】«»]*"
@@ -63,9 +63,9 @@ def choice(answer: JSON) -> Matcher:
     where that is "B" or "B) Paris", and else from the start of the text. There the label must come first, in either
     case, whatever brackets, quotes and Markdown are around it, and must end; another one beside it makes it none.
     """
-    label = unformatted(plain_signs(answer_text(answer))).strip("()[]{}*_`\"'. \t\r\n")
+    label = unformatted(plain_signs(in_text(answer))).strip("()[]{}*_`\"'. \t\r\n")
     if not label:
-        raise ValueError(f"the answer {shortened(answer_text(answer))} holds no label")
+        raise ValueError(f"the answer {shortened(in_text(answer))} holds no label")
     with_text = re.match(r"([A-Za-z]|\d{1,2})\s*[).:]\s+\S", label)
     wanted = with_text[1] if with_text else label
     return lambda text: _picks(wanted, readable(text))

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from ...errors import InputError, ModelError, UpstreamError
@@ -15,7 +15,7 @@ from ...prompts import clip, neutralise, template
 from ...records import JSON, CallKey, ChatBody, Message, Rollout, Task
 from ...text import shortened
 from .jsons import NoJSONError, json_of
-from .matchers import answer_text, right_answers
+from .matchers import in_text, right_answers
 from .plain import without_thinking
 from .reward import BuiltInReward
 
@@ -46,10 +46,12 @@ class JudgeReward(BuiltInReward):
     """The model that judges; empty: the one that proposes experiences, or the model itself."""
     model: Model | None = None
     run: str = ""
+    turns: dict[CallKey, asyncio.Lock] = field(default_factory=dict, compare=False, repr=False)
+    """Where the same text comes up twice at once, the second waits for what the first is told."""
 
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says."""
-        return replace(self, model=model, asked=self.asked or name, run=run)
+        return replace(self, model=model, asked=self.asked or name, run=run, turns={})
 
     def check(self, task: Task) -> None:
         """Any task will do; one with an answer or a rubric is judged by that."""
@@ -58,11 +60,15 @@ class JudgeReward(BuiltInReward):
         """Raises ModelError where no vote is usable, InputError where there is no model to ask."""
         if self.model is None:
             raise InputError("reward judge asks a model, and there is none here")
-        found = await asyncio.gather(*(self._vote(rollout, number) for number in range(self.votes)))
+        found = await asyncio.gather(*(self._vote_in_turn(rollout, number) for number in range(self.votes)))
         usable = [vote for vote in found if not isinstance(vote, ModelError)]
         if not usable:
             raise next(vote for vote in found if isinstance(vote, ModelError))
         return sum(number for number, _ in usable) / len(usable), usable[0][1]
+
+    async def _vote_in_turn(self, rollout: Rollout, number: int) -> tuple[float, str] | ModelError:
+        async with self.turns.setdefault(self._key(rollout, number, 0), asyncio.Lock()):
+            return await self._vote(rollout, number)
 
     async def _vote(self, rollout: Rollout, number: int) -> tuple[float, str] | ModelError:
         """One vote, or why there is none."""
@@ -102,11 +108,11 @@ def judge_messages(rollout: Rollout) -> tuple[Message, ...]:
     task = rollout.task
     told: Mapping[str, JSON] = task.metadata
     rubric = next((told[name] for name in RUBRIC_FIELDS if told.get(name)), None)
-    answers = " or ".join(answer_text(answer) for answer in right_answers(task.answer))
+    answers = " or ".join(in_text(answer) for answer in right_answers(task.answer))
     return template("judge").messages(
         task=_quoted(task.prompt),
         answer=_quoted(answers or "None is known."),
-        rubric=_quoted(answer_text(rubric) if rubric else "It is right, complete, and answers what was asked."),
+        rubric=_quoted(in_text(rubric) if rubric else "It is right, complete, and answers what was asked."),
         attempt=_quoted(without_thinking(rollout.text)),
         best=str(_BEST),
     )

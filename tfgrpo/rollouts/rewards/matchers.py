@@ -49,10 +49,10 @@ class AnswerReward(BuiltInReward):
 def right_answers(answer: JSON) -> list[JSON]:
     """The right answers, one or a list of them; nothing and blank text are none."""
     listed = answer if isinstance(answer, list) else [answer]
-    return [one for one in listed if one is not None and answer_text(one).strip()]
+    return [one for one in listed if one is not None and in_text(one).strip()]
 
 
-def answer_text(answer: JSON) -> str:
+def in_text(answer: JSON) -> str:
     """An answer as text: numbers, booleans and objects stand for their JSON."""
     return answer if isinstance(answer, str) else canonical(answer)
 
@@ -66,7 +66,7 @@ def normalised(text: str) -> str:
 
 def exact(answer: JSON) -> Matcher:
     """Equal after `normalised`, or by value: a number (one given as text: where it is whole), an object, a list."""
-    wanted, value = normalised(answer_text(answer)), _value(answer)
+    wanted, value = normalised(in_text(answer)), _value(answer)
     if isinstance(answer, str) and isinstance(value, int | float) and not float(value).is_integer():
         value = None  # as written: 1.10 is not 1.1 where it is a version
 
@@ -112,7 +112,7 @@ def same_json(one: JSON, other: JSON) -> bool:
 
 def exact_strict(answer: JSON) -> Matcher:
     """Equal, character by character."""
-    wanted = answer_text(answer)
+    wanted = in_text(answer)
     return lambda text: text == wanted
 
 
@@ -123,9 +123,9 @@ _LETTER = rf"[^\W_{_UNSPACED}]"
 
 def contains(answer: JSON) -> Matcher:
     """The answer occurs in the text as words of its own, both after `normalised`; in a number, no part of one."""
-    wanted = re.sub(r"\s+", " ", normalised(answer_text(answer)))
+    wanted = re.sub(r"\s+", " ", normalised(in_text(answer)))
     if not wanted:
-        raise ValueError(f"every text contains the answer {shortened(answer_text(answer))}")
+        raise ValueError(f"every text contains the answer {shortened(in_text(answer))}")
     before = rf"(?<!{_LETTER})(?<!_)" if re.match(_LETTER, wanted) else ""
     after = rf"(?!{_LETTER}|_)" if re.match(_LETTER, wanted[-1]) else ""
     before += r"(?<!\d[.,])(?<![^\w\s)]-)(?<!^-)(?<!\s-)" if wanted[0].isdecimal() else ""
@@ -136,7 +136,7 @@ def contains(answer: JSON) -> Matcher:
 
 def regex(answer: JSON) -> Matcher:
     """`re.search` finds the answer, a pattern, in the text; raises RewardError where that takes too long."""
-    written = answer_text(answer)
+    written = in_text(answer)
     try:
         re.compile(written)
     except (re.error, OverflowError, RecursionError) as error:

@@ -18,7 +18,7 @@ from ...records import JSON, Rollout, Task
 from ...text import shortened
 from .final import marks
 from .latex import unformatted
-from .matchers import answer_text, right_answers
+from .matchers import in_text, right_answers
 from .plain import readable
 from .reward import BuiltInReward, task_in_words
 from .threads import in_thread
@@ -94,7 +94,7 @@ class MathReward(BuiltInReward):
     async def __call__(self, rollout: Rollout, /) -> float:
         """Raises InputError, naming the task, when its answer is no formula."""
         said = final_formula(rollout.text)
-        wanted = [_formula(answer_text(answer)) for answer in right_answers(rollout.task.answer)]
+        wanted = [_formula(in_text(answer)) for answer in right_answers(rollout.task.answer)]
         if not wanted:
             self.check(rollout.task)
         if not said:
@@ -108,8 +108,8 @@ class MathReward(BuiltInReward):
         if not answers:
             raise InputError(f"{task_in_words(task)} has no answer, which reward {self.name} needs")
         for answer in answers:
-            if not re.search(r"[\w∞]", unformatted(answer_text(answer))):
-                wrong = f"the answer {shortened(answer_text(answer))} holds no formula"
+            if not re.search(r"[\w∞]", unformatted(in_text(answer))):
+                wrong = f"the answer {shortened(in_text(answer))} holds no formula"
                 raise InputError(f"{task_in_words(task)} cannot be scored by reward {self.name}: {wrong}")
 
 
