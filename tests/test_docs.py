@@ -2,8 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from tfgrpo.surfaces.http import Reason
+from tfgrpo.surfaces.routes import SURFACES
 
 ROOT = Path(__file__).parent.parent
 FOUND = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"))
@@ -28,6 +32,14 @@ def test_a_document_links_to_what_is_there() -> None:
     for document in DOCUMENTS:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_page_of_surfaces_knows_every_surface_and_every_reason() -> None:
+    page = (ROOT / "docs/surfaces.md").read_text(encoding="utf-8")
+    reasons = [name for part in get_args(Reason) for name in (get_args(part) or (part,))]
+    lacking = [name for name in reasons if f"`{name}`" not in page]
+    lacking += [surface.route for surface in SURFACES if f"`POST ...{surface.route}`" not in page]
+    assert lacking == []
 
 
 def test_the_glossary_has_at_most_forty_terms() -> None:

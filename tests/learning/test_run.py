@@ -201,6 +201,19 @@ async def test_an_upstream_that_fails_throughout_is_one_clear_error(tmp_path: Pa
         await run(model, tmp_path / "t.db")
 
 
+async def test_a_model_that_takes_no_sampling_parameters_is_sent_none_and_the_diversity_of_groups_is_told(
+    tmp_path: Path,
+) -> None:
+    refused = ("temperature", "top_p", "seed", "logit_bias", "logprobs", "top_logprobs")
+
+    def script(body: ChatBody) -> Answer:
+        named = next((name for name in refused if name in body), None)
+        return Answer("unsupported", status=400, param=named) if named else Answer("billing")
+
+    learned = await run(ScriptedModel(script), tmp_path / "t.db", replace(SMALL, steps=1))
+    assert "no temperature is taken: answers of a group differ by 0% (0%: all alike)" in learned.notes
+
+
 async def test_at_temperature_zero_no_token_prior_is_learned_and_it_is_said(tmp_path: Path) -> None:
     model = simulated()
     with Store(tmp_path / "t.db") as store:

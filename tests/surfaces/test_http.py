@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.live import BODY, MODEL, OTHER, PRIOR, TEXT, sdk_json
 from tfgrpo.records import Backend, Demonstration, Frame, Prior, Snapshot
-from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, rewrite, why_not
+from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, rewrite, route_notice, why_not
 
 SNAPSHOT = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
 
@@ -269,3 +269,21 @@ def test_where_there_is_no_system_role_the_first_user_says_the_prior() -> None:
 def test_a_prior_that_is_suspended_does_not_go_in() -> None:
     sent = rewrite(sdk_json(BODY), SNAPSHOT, suspended=lambda *where: where == (MODEL, "chat", PRIOR.id))
     assert (sent.content, sent.reason) == (None, "suspended")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "reason", "told"),
+    [
+        ("POST", "/v1/embeddings?x=1", "route", "POST /v1/embeddings goes without a prior: no prior has a place there"),
+        ("POST", "/v1/threads/thread_1a2b3c/runs", "route", "POST /v1/threads/…/runs goes without a prior: no prior"),
+        ("POST", "/v1/responses", "signed", "POST /v1/responses goes without a prior: a signature binds its body"),
+        ("GET", "/v1/models", "route", None),
+        ("POST", "/v1/responses", "disabled", None),
+        ("POST", "/v1/responses", None, None),
+    ],
+)
+def test_a_route_without_a_prior_is_told_without_the_ids_in_it(
+    method: str, path: str, reason: Any, told: str | None
+) -> None:
+    notice = route_notice(method, path, reason)
+    assert notice is None if told is None else (notice or "").startswith(told)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: bool) -> None:
     """What an upstream honours, and so what can be learned there; and what to do about the rest.
 
-    It takes about ten short calls, to see whether logit_bias, log-probabilities, n and seed are honoured, and whether
-    tokens have ids. The store remembers the result: clients and the proxy never send a token prior where it is rejected
-    or ignored, and say so in the header x-tfgrpo-token-prior.
+    It takes about ten short calls, to see whether logit_bias (fractions too), log-probabilities, n, seed and a system
+    role are honoured, and whether tokens have ids. The store remembers the result: clients and the proxy never send a
+    token prior where it is rejected or ignored, and say so in the header x-tfgrpo-token-prior.
     """
     import asyncio
 
@@ -45,6 +45,6 @@ async def _probed(url: str | None, model: str, tokenizer: "Tokenizer | None", st
 
     async with Upstream(url, tokenizer=tokenizer) as upstream:
         found = await capabilities(upstream, model)
-        store.add_probe(upstream.key, model, found.backend)
+        store.add_probe(upstream.key, model, found.backend, anew=True)
         verdict = learnable(found.backend, upstream.tokenizer)
     return {"model": model, **found.as_json(), "dropped": sorted(upstream.dropped), "verdict": verdict.as_json()}

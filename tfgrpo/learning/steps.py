@@ -17,7 +17,7 @@ from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
 from ..rollouts.advantage import group_kind, shaped, visited
 from ..rollouts.executor import Executor
-from ..rollouts.group import Under, made_under, roll_groups, unless_ended
+from ..rollouts.group import Under, diversity, made_under, roll_groups, unless_ended
 from ..rollouts.rewards.reward import compared, score
 from ..text import counted
 from .biases import TokenRun
@@ -187,6 +187,8 @@ class Steps:
             note(f"more rollouts are unlikely to pay, so the run ends after step {step + 1} of {self._settings.steps}")
         if self._race.end_step(step, last=last) and step == 0 and not last:
             self._race.follow(groups)
+        if step == 0 and "temperature" in self._context.upstream.dropped:
+            note(f"no temperature is taken: answers of a group differ by {diversity(groups):.0%} (0%: all alike)")
         before = self._tokens.temperature
         self._tokens.learn(made_under(groups, self._race.racing))
         if self._tokens.temperature != before:

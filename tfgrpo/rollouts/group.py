@@ -114,6 +114,13 @@ async def roll_groups(
     return [found[task.id] for task in tasks]
 
 
+def diversity(groups: Sequence[Group]) -> float:
+    """How different the answers of a group are, on average: 0 where all are alike, 1 where no two are."""
+    texts = [[rollout.text for rollout in group.scored] for group in groups]
+    shares = [(len({*said}) - 1) / (len(said) - 1) for said in texts if len(said) > 1]
+    return sum(shares) / len(shares) if shares else 0.0
+
+
 def made_under(groups: Sequence[Group], arms: Iterable[str]) -> list[Group]:
     """The groups less the rollouts that were made under other arms; all of them where nothing raced."""
     wanted = {*arms, ""}

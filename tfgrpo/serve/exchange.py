@@ -22,6 +22,7 @@ from ..surfaces.http import (
     Rewrite,
     answers_decided,
     rewrite,
+    route_notice,
     why_not,
 )
 from .access import Access
@@ -72,6 +73,7 @@ class Exchange:
         if reason is None and self._asked.off:
             reason = "disabled"
         self._rewrite = Rewrite(reason=reason)
+        access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
         self._snapshot: Snapshot | None = None
 

@@ -18,13 +18,16 @@ _KNOWN = {field.name for field in fields(Backend)}
 class ProbeStore(StoreFile):
     """The part of the store that remembers backends."""
 
-    def add_probe(self, upstream: str, model: str, found: Backend) -> None:
-        """Write down what a probe found at a base URL (by `backend_key`) for a model, unless it is known already."""
+    def add_probe(self, upstream: str, model: str, found: Backend, *, anew: bool = False) -> None:
+        """Write down what a probe found at a base URL (by `backend_key`) for a model, unless it is known already.
+
+        `anew`: even then, for clients and proxies to see that it was probed.
+        """
         row: Row = {"upstream": upstream, "model": model, "found": rows.dumps(asdict(found))}
 
         def work(db: Database) -> None:
             latest = "SELECT found FROM probes WHERE upstream = ? AND model = ? ORDER BY id DESC LIMIT 1"
-            if db.execute(latest, [upstream, model]).fetchone() != (row["found"],):
+            if anew or db.execute(latest, [upstream, model]).fetchone() != (row["found"],):
                 insert(db, "probes", [row])
 
         self._write(f"remembering what {upstream} honours", work)

@@ -13,6 +13,7 @@ says what goes once more.
 """
 
 import json
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
@@ -21,7 +22,6 @@ from ..model.backends import LeftOut, left_out, takes_only_whole
 from ..model.families import same_family
 from ..records import JSON, Backend, Prior, Snapshot
 from ..text import shortened
-from .chat import CHAT
 from .decided import Decided, Deciding, deciding
 from .decisions import DECISIONS
 from .routes import deployment_of, surface_of
@@ -59,6 +59,9 @@ Reason: TypeAlias = (
 """Why a request goes without a prior."""
 
 _NO_BACKENDS: Mapping[str, Backend] = {}
+
+_IDS = re.compile(r"/(?=[^/]*\d)[^/]{8,}")
+"""Parts of a path that name one thing of many: routes are told apart without them."""
 
 SEALED = ("content-digest", "content-md5", "digest", "x-amz-content-sha256", "x-amz-date")
 """Headers of a request whose signature covers the body: another body would be refused."""
@@ -122,16 +125,6 @@ class Suspended(Protocol):
     def __call__(self, model: str, surface: str, prior: str, /) -> bool: ...
 
 
-def is_completion(method: str, path: str) -> bool:
-    """Whether a request is one for a chat completion."""
-    return surface_of(method, path) is CHAT
-
-
-def takes_prior(method: str, path: str, headers: Container[str]) -> bool:
-    """Whether a request may be biased: a chat completion that is not marked; `headers` holds names in lower case."""
-    return is_completion(method, path) and not any(name in headers for name in (PRIOR_HEADER, *SEALED))
-
-
 def why_not(method: str, path: str, headers: Mapping[str, str]) -> Reason | None:
     """Why a request goes without a prior, as its first line and headers tell; names of headers in lower case."""
     if surface_of(method, path) is None:
@@ -141,9 +134,13 @@ def why_not(method: str, path: str, headers: Mapping[str, str]) -> Reason | None
     return "signed" if any(name in headers for name in SEALED) else None
 
 
-def route_notice(method: str, path: str, reason: Reason) -> str:
-    """What is logged, once a route, of a request that goes without a prior."""
-    return f"{method} {shortened(path.partition('?')[0])} goes without a prior: {_REASONS.get(reason, reason)}"
+def route_notice(method: str, path: str, reason: Reason | None) -> str | None:
+    """What is logged, once a route, of a request that no prior enters; None: it needs no word."""
+    if method != "POST" or reason not in ("route", "signed"):
+        return None
+    named = _IDS.sub("/…", path.partition("?")[0])
+    why = "no prior has a place there" if reason == "route" else "a signature binds its body"
+    return f"POST {shortened(named)} goes without a prior: {why}"
 
 
 def rewrite(
@@ -230,15 +227,6 @@ def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec | None
     return None, None
 
 
-_REASONS: Mapping[str, str] = {
-    "route": "no prior has a place there",
-    "disabled": "the caller wants none",
-    "marked": "it has one already",
-    "signed": "a signature binds its body",
-    "too long": "it is too long to be held",
-    "not-json": "its body is no JSON",
-    "shape": "its body is not one that a prior can enter",
-}
 _WHY: Mapping[LeftOut, str] = {
     "rejected": "rejects logit_bias",
     "inert": "ignores logit_bias",

@@ -16,13 +16,13 @@ from .surface import (
     Manner,
     Surface,
     Told,
-    as_text,
     assistant_says,
     count_in,
     objects_in,
     one_turn_each,
     plain_turns,
     text_in,
+    tool_text,
 )
 from .turns import shown_demonstrations
 
@@ -95,7 +95,7 @@ def _as_messages(message: Mapping[str, JSON]) -> Iterator[Message]:
         for block in blocks:
             if block.get("type") == "tool_result":
                 given = block.get("content")
-                yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": as_text(given or "")}
+                yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": tool_text(given or "")}
         if others := [block for block in blocks if block.get("type") != "tool_result"]:
             yield {"role": message.get("role"), "content": others}
 

@@ -18,13 +18,13 @@ from .surface import (
     Manner,
     Surface,
     Told,
-    as_text,
     assistant_says,
     count_in,
     objects_in,
     one_turn_each,
     plain_turns,
     text_in,
+    tool_text,
 )
 from .turns import shown_demonstrations
 
@@ -114,7 +114,7 @@ def _as_message(item: Mapping[str, JSON]) -> Message | None:
     if item.get("type") == "function_call":
         return assistant_says((), [_call(item)])
     if item.get("type") == "function_call_output":
-        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": as_text(item.get("output"))}
+        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": tool_text(item.get("output"))}
     return {"role": item["role"], "content": item.get("content")} if "role" in item else None
 
 

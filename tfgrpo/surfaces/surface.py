@@ -150,7 +150,7 @@ def text_in(value: JSON, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def as_text(value: JSON) -> str:
+def tool_text(value: JSON) -> str:
     """What a tool gave, as text: a text as it is, the texts of parts, else JSON."""
     if isinstance(value, str):
         return value

@@ -18,7 +18,7 @@ from ...text import shortened
 from ..executor import Executor, Executors
 from .agent import Agent, ModelAddress
 from .endpoint import RecordingEndpoint, recording
-from .session import Session, Terms, route_of
+from .session import Session, Terms, recorded_route
 from .trajectory import joined, trajectory
 
 _GRACE = 5.0
@@ -110,7 +110,7 @@ class AgentExecutor:
         calls = []
         for retry, request, name in outcome.calls:
             surface = next(surface for surface in SURFACES if surface.name == name)
-            found = await self._terms.upstream.replay(replace(key, retry=retry), request, route_of(surface))
+            found = await self._terms.upstream.replay(replace(key, retry=retry), request, recorded_route(surface))
             if found is None:
                 raise StoreError(f"run {key.run} lacks a call of a rollout that it has; start it anew with --fresh")
             calls.append(found[1])

@@ -70,7 +70,7 @@ class Terms:
         return {"temperature": self.frame.temperature, **top_p}
 
 
-def route_of(surface: Surface) -> Route[Reply] | None:
+def recorded_route(surface: Surface) -> Route[Reply] | None:
     """Where calls of a surface go, and how their responses are read; None: as calls of chats."""
     return None if surface is CHAT else reply_route(surface.route, lambda response: _reply(surface, response))
 
@@ -149,7 +149,7 @@ class Session:
         key = replace(self._key, retry=retry)
         seed = derive_seed(self._terms.seed, key.stage, key.step, key.task, key.sample, retry)
         body = self._terms.body(asked, self._prior, seed, key.task, surface)
-        response, reply = await self._terms.upstream.exchange(body, key, route_of(surface))
+        response, reply = await self._terms.upstream.exchange(body, key, recorded_route(surface))
         if asked.get("logit_bias"):
             reply = replace(reply, trace=None)  # sampled under biases that learning does not know
         said = self._said(asked, surface)

@@ -10,7 +10,7 @@ from time import perf_counter
 import aiohttp
 
 from ...store.keys import NOTHING_SPENT
-from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite
+from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
@@ -112,9 +112,10 @@ class RelayedCall:
 
     async def _read(self, reason: Reason | None) -> Reason | None:
         """The body, where a prior may enter it or its model may name a namespace; why it gets no prior, if it does."""
+        shelf, most = self._works.shelf, self._limits.rewrite
+        shelf.say(route_notice(self._head.method, self._head.path, reason))
         if self._head.surface is None or reason == "signed":
             return reason
-        shelf, most = self._works.shelf, self._limits.rewrite
         content = await self._caller.whole(most)
         self._began = perf_counter()
         if content is None:
