@@ -295,9 +295,9 @@ def proxy(upstream: str, store: Path) -> Iterator[str]:
 INTRO = """# Integrations
 
 Each of these was installed as it is today and run as a user would write it, against a fake upstream that looks at what
-arrives: `yes` means that every call had the prior in it, exactly once. `python -m benchmarks.integrations` does it anew,
-and writes this page. PROXY stands for the URL of `tfgrpo serve`, or `OPENAI_BASE_URL` does. A client that takes no HTTP
-client of ours is shown by `-`; it gets the prior through the proxy.
+arrives: `yes` means that every call had the prior in it, exactly once. `python -m benchmarks.integrations` does so
+anew, and writes this page. PROXY stands for the URL of `tfgrpo serve`, or `OPENAI_BASE_URL` does. Where a client
+takes no HTTP client of ours there is a `-`; it gets the prior through the proxy.
 """
 
 

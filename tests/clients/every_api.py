@@ -47,6 +47,8 @@ class EveryApi:
     refuses_prior: bool = False
     """A request with a prior in it is answered with 400."""
     request_id: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """Further headers of the answers."""
 
     @property
     def last(self) -> Got:
@@ -67,6 +69,7 @@ class EveryApi:
             status = 400
         content, kind = _answered(got, status)
         lines = [(b"content-type", kind), (b"content-length", str(len(content)).encode()), (b"retry-after-ms", b"1")]
+        lines += [(name.encode(), value.encode()) for name, value in self.headers.items()]
         if self.request_id:
             lines += [(b"x-request-id", self.request_id.encode()), (b"request-id", self.request_id.encode())]
         await send({"type": "http.response.start", "status": status, "headers": lines})

@@ -14,6 +14,8 @@ from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.model.local.decisions import Decider, input_messages, option_probabilities
 from tfgrpo.model.local.front import decisions_front
 
+pytestmark = pytest.mark.skipif(not hasattr(openai.OpenAI, "decisions"), reason="this openai has no decisions")
+
 END = 0
 QUESTION: Any = {
     "type": "choice",

@@ -91,7 +91,7 @@ def test_an_sdk_that_is_given_a_client_of_the_older_library_keeps_it(
     upstream: EveryApi, options: dict[str, Any], store: Path
 ) -> None:
     with httpx.Client(headers={"x-own": "1"}, timeout=7) as shared:
-        client = OpenAI(**options, store=store, http_client=shared)  # type: ignore[typeddict-item]
+        client = OpenAI(**options, store=store, http_client=shared)  # type: ignore[arg-type]
         found = client.chat.completions.create(**CALL)
         theirs = openai.OpenAI(**options, http_client=shared)  # type: ignore[arg-type]
         assert client.timeout == theirs.timeout
@@ -115,7 +115,7 @@ def test_what_reaches_the_transport_of_a_carrier_goes_through_the_other_client_t
 
 def test_what_is_no_http_client_is_refused_as_by_the_sdk(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="Invalid `http_client` argument"):
-        OpenAI(**options, timeout=3, http_client="client")  # type: ignore[typeddict-item]
+        OpenAI(**options, timeout=3, http_client="client")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -62,12 +62,24 @@ def test_why_a_call_had_no_prior_is_told(upstream: EveryApi, options: dict[str, 
             reasons = [info(create(**CALL)).reason]
         reasons.append(info(create(**CALL, extra_headers={PRIOR_HEADER: "none"})).reason)
         reasons.append(info(create(**CALL, extra_headers={"x-tfgrpo-namespace": "nowhere"})).reason)
-        reasons.append(info(create(model="fake", messages={})).reason)  # type: ignore[arg-type]
+        reasons.append(info(create(model="fake", messages={})).reason)
         reasons.append(info(client.embeddings.with_raw_response.create(model="m", input="a")).reason)
     with OpenAI(**{**options, "store": tmp_path / "none.db"}) as client:
         reasons.append(info(client.chat.completions.create(**CALL)).reason)
     assert reasons == ["disabled", "disabled", "namespace", "shape", "route", "store"]
     assert [info(one).reason for one in ("inf_of_nobody", 7, None)] == ["unknown"] * 3
+
+
+def test_what_a_proxy_gave_a_call_is_told_as_the_proxy_says(
+    upstream: EveryApi, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {PRIOR_HEADER: "prior_of_it", "x-tfgrpo-variant": "canary", "x-tfgrpo-inference-id": "inf_of_it"}
+    monkeypatch.setattr(upstream, "headers", said)
+    with OpenAI(**{**options, "store": tmp_path / "none.db"}) as client:
+        found = client.chat.completions.create(**CALL)
+        raw = client.chat.completions.with_raw_response.create(**CALL)
+    assert info(found) == info(raw) == Info("inf_of_it", "prior_of_it", "canary")
+    assert {name: raw.headers[name] for name in said} == said
 
 
 def test_a_prior_that_is_refused_is_left_out_and_told_unless_strict(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..records import Backend, Prior, Snapshot
 from ..surfaces.refused import PriorRefusals
+from .places import StorePlace
 from .source import PriorSource, prior_source
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Access:
         self._strict = strict
         self._sources = {source.namespace: source}
         self._refusals: dict[str, tuple[PriorRefusals, Mapping[str, Backend]]] = {}
-        self._recorder: Recorder | None = None
+        self._recorder: dict[StorePlace, Recorder] = {}  # one at most, which threads may make at once
 
     @property
     def namespace(self) -> str:
@@ -86,23 +87,21 @@ class Access:
 
     def flush(self, seconds: float = 10.0) -> bool:
         """Wait until what was recorded is written; False where that takes longer."""
-        return self._recorder is None or self._recorder.flush(seconds)
+        return all([recorder.flush(seconds) for recorder in self._recorder.values()])
 
     def close(self) -> None:
         """Write what was recorded and let go of the store; a later call opens it again."""
         self.flush()
         for source in list(self._sources.values()):
             source.close()
-        if self._recorder:
-            self._recorder.close()
-        self._recorder = None
+        while self._recorder:
+            self._recorder.popitem()[1].close()
 
     def _written(self) -> "Recorder":
-        from .recording import Recorder
+        from .recording import Recorder, check_recordable
 
-        if self._recorder is None:
-            self._recorder = Recorder(self.source.place)
-        return self._recorder
+        place = check_recordable(self.source.place)
+        return self._recorder.get(place) or self._recorder.setdefault(place, Recorder(place))
 
 
 def open_access(

@@ -7,7 +7,7 @@ import queue
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TypeAlias
 
 from ..errors import InputError, StoreError
@@ -52,22 +52,24 @@ def check_recordable(place: PriorPlace) -> StorePlace:
 class Recorder:
     """A queue of calls and feedback, and a thread that writes them to a store."""
 
-    def __init__(self, place: PriorPlace) -> None:
-        """Raises InputError for a place that keeps none."""
-        self._path = check_recordable(place).path
+    def __init__(self, place: StorePlace) -> None:
+        self._path = place.path
         self.dropped = 0
         """Calls that could not be written: too many waited, or the store failed."""
         self._said = False
         self._waiting: queue.Queue[Item | Event | None] = queue.Queue(WAITING)
         self._thread: Thread | None = None
+        self._starting = Lock()
         renewed_in_children(self)
         atexit.register(_end, weakref.ref(self))
 
     def add(self, item: Item) -> None:
         """Have something written; dropped where too much waits already."""
         if self._thread is None:
-            self._thread = Thread(target=self._serve, name="tfgrpo-recorder", daemon=True)
-            self._thread.start()
+            with self._starting:
+                if self._thread is None:
+                    self._thread = Thread(target=self._serve, name="tfgrpo-recorder", daemon=True)
+                    self._thread.start()
         try:
             self._waiting.put_nowait(item)
         except queue.Full:
@@ -95,6 +97,7 @@ class Recorder:
         """In a forked child: what waits is the parent's."""
         self._waiting = queue.Queue(WAITING)
         self._thread = None
+        self._starting = Lock()
 
     def _serve(self) -> None:
         ended = False

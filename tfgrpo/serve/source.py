@@ -113,11 +113,11 @@ class PriorSource:
         self._follower = None
         self.place.renew()
 
-    def say(self, notice: str | None) -> None:
+    def say(self, notice: str | None, level: int = logging.WARNING) -> None:
         """Log a line, the first time that it is said."""
         if notice and notice not in self._said and len(self._said) < _NOTICES:
             self._said.add(notice)
-            _logger.warning(notice)
+            _logger.log(level, notice)
 
     def _begin(self) -> None:
         with self._lock:

@@ -39,7 +39,7 @@ class FunctionAgent:
         """As the Protocol says."""
         if not self._is_async:
             return await _in_thread(lambda: self._run(task, place))
-        direct = openai.DefaultAsyncHttpx2Client(trust_env=False, verify=False)  # no TLS here: no certificates to load
+        direct = openai.DefaultAsyncHttpxClient(trust_env=False, verify=False)  # no TLS here: no certificates to load
         async with openai.AsyncOpenAI(
             base_url=place.base_url, api_key=KEY, max_retries=0, http_client=direct
         ) as client:
@@ -50,7 +50,7 @@ class FunctionAgent:
                 raise _failed(error) from error
 
     def _run(self, task: Task, place: ModelAddress) -> JSON:
-        direct = openai.DefaultHttpx2Client(trust_env=False, verify=False)
+        direct = openai.DefaultHttpxClient(trust_env=False, verify=False)
         with openai.OpenAI(base_url=place.base_url, api_key=KEY, max_retries=0, http_client=direct) as client:
             try:
                 return self._function(client, task)
