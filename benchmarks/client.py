@@ -98,7 +98,7 @@ def compare(calls: int, kilobytes: int, store: Path) -> float:
 
 
 def imported() -> float:
-    """Milliseconds that `from tfgrpo import OpenAI` takes over `import openai`: what it takes after that, least of five."""
+    """Milliseconds that `from tfgrpo import OpenAI` takes once openai is imported, the least of five."""
 
     def took(program: str) -> float:
         timed = f"import openai, time; a = time.perf_counter(); {program}; print(time.perf_counter() - a)"

@@ -64,7 +64,8 @@ def main(sets: str, recipes: str, seeds: int, folder: str, report: Path | None) 
     if missing := [key for key, path in results.items() if not path.exists()]:
         with serve_local(model_path(os.environ.get("TFGRPO_TEST_GGUF"))) as server:
             for name, recipe, seed in missing:
-                found = asyncio.run(figures(server.endpoint, name, recipe, seed, Path(folder)))
+                given: Recipe = "paper" if recipe == "paper" else "measured"
+                found = asyncio.run(figures(server.endpoint, name, given, seed, Path(folder)))
                 results[name, recipe, seed].write_text(json.dumps(found, indent=1))
     rows = [json.loads(path.read_text()) for path in results.values()]
     print("\n".join(table(rows)))

@@ -28,60 +28,62 @@ FLOW = (
 ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
-        "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries", "failures", "connection",
-        "tokenizer",
-        "replies", "naming", "journal", "pace", "upstream", "events", "questions", "shutdown", "local", "endpoints",
+        "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries",
+        "failures", "connection", "tokenizer", "replies", "naming", "journal", "pace", "questions", "upstream", "events",
+        "questions", "shutdown", "local", "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "turns", "parts", "triggers", "surface", "chat", "examples", "responses", "messages", "completions",
-        "decisions", "decided", "routes", "http", "refused", "streamed",
+        "__init__", "nearest", "turns", "parts", "triggers", "surface", "chat", "examples", "responses", "messages",
+        "completions", "decisions", "decided", "routes", "http", "refused", "streamed",
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",
         "parquet", "formats", "hub", "promptfoo", "traced", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": (
-        "__init__", "request", "executor", "agents", "group", "rewards", "advantage",
-    ),
+    "rollouts": ("__init__", "request", "executor", "agents", "group", "rewards", "advantage"),
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
     "rollouts/rewards": (
-        "__init__", "plain", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "numeric",
-        "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge", "majority", "url", "sums",
-        "verified", "built_in",
+        "__init__", "plain", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers",
+        "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge", "majority",
+        "url", "sums", "verified", "built_in",
     ),
     "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "path", "log_odds", "estimators"),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding",
-        "regression", "credit", "joint", "library", "variants", "write", "race",
+        "relations", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "write", "race",
     ),
     "store": (
         "path", "writer", "checksums", "migrations", "rows", "file", "probes", "keys", "runs", "trials", "experiences",
-         "lineage", "inferences", "check", "__init__", "__main__",
+        "lineage", "inferences", "check", "__init__", "__main__",
     ),
     "priors": (
-        "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu", "portable", "parse",
-        "importing",
+        "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
+        "portable", "parse", "importing",
     ),
     "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),
-    "evaluation": ("__init__", "difference", "answered", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted", "decisions"),
-    "gate": ("__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "passes", "verdict", "trial", "promote"),
+    "evaluation": (
+        "__init__", "difference", "answered", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted",
+        "decisions",
+    ),
+    "gate": (
+        "__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "passes", "verdict", "trial",
+        "promote",
+    ),
     "learning": (
-        "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result",
-        "forecast", "steps",
-         "run", "wanted", "decisions", "port",
+        "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result", "forecast",
+        "steps", "run", "wanted", "decisions", "port",
     ),
     "report": (
         "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
         "__init__", "notebook", "results",
     ),
     "serve": (
-        "__init__", "keys", "logs", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking", "access", "exchange",
-        "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
+        "__init__", "keys", "logs", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking",
+        "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
@@ -91,16 +93,16 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat", "demo", "evaluate",
-        "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe", "prompts", "report", "rollouts", "runs",
-        "keys", "serve", "store", "tasks", "tokens",
+        "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe", "prompts", "report",
+        "rollouts", "runs", "keys", "serve", "store", "tasks", "tokens",
     ),
     "cli/options": (
-        "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending", "splits",
-        "target", "distiller", "tasks", "serving",
+        "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",
+        "splits", "target", "distiller", "tasks", "serving",
     ),
     "cli/lines": (
-        "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning", "demo",
-        "probing", "porting", "runs", "rollouts", "tasks",
+        "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning",
+        "demo", "probing", "porting", "runs", "rollouts", "tasks",
     ),
 }  # fmt: skip
 """By folder, its files; `__init__` stands first where it is a docstring, and last where it gathers what others hold."""

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import pytest
@@ -89,7 +90,8 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
 
 def test_younger_settings_at_their_defaults_leave_the_ids_of_runs_as_they_were() -> None:
     """And are part of a run's identity where they say something else."""
-    for name, value in (("gate_claim", "these-tasks"), ("allow_collapse", True), ("production_temperature", 0.0)):
+    young: Mapping[str, JSON] = {"gate_claim": "these-tasks", "allow_collapse": True, "production_temperature": 0.0}
+    for name, value in young.items():
         assert name not in Settings().as_json()
         assert Settings(**{name: value}).as_json()[name] == value
     with pytest.raises(InputError, match="gate_claim is 'all'; it must be tasks-like-these or these-tasks"):

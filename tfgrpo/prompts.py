@@ -86,7 +86,8 @@ def _read(name: str, folder: Path) -> Template:
 
 
 _TAG_NAMES = (
-    "task|answer|attempts?|feedback|experiences?|notes|proposals?|rubric|system|user|assistant|developer|tool|instructions?"
+    "task|answer|attempts?|feedback|experiences?|notes|proposals?|rubric"
+    "|system|user|assistant|developer|tool|instructions?"
 )
 _CHAT_NAMES = r"(?:start|end)_of_turn|tool_call|tool_response|function_call|think|s"
 _MARKUP = re.compile(

@@ -23,8 +23,7 @@ from tfgrpo.learning.run import carry_out
 from tfgrpo.model.library import http
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame
-from tfgrpo.serve.proxy import Proxy, RelayTarget
-from tfgrpo.serve.source import PriorSource
+from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
@@ -94,7 +93,7 @@ async def asked_by_client_and_proxy(path: Path, model: ScriptedModel, url: str) 
     with OpenAI(store=path, base_url=url, api_key="sk-caller") as client:
         said = client.chat.completions.create(model=MODEL, messages=QUESTION)
         assert said.choices[0].message.content == "BILL"
-    async with Proxy(RelayTarget.parse(url), PriorSource(path, "default")) as proxy:
+    async with Proxy(RelayTarget.parse(url), Shelf(path)) as proxy:
         transport = http.ASGITransport(proxy)
         async with http.AsyncClient(transport=transport, base_url="http://proxy") as http_client:
             body = {"model": MODEL, "messages": QUESTION}

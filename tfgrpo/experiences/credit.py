@@ -40,9 +40,9 @@ def estimate(
 ) -> tuple[Effect, ...]:
     """The effect of each experience, in the order given, as of a step.
 
-    What failed by itself counts with the reward 0, or an experience that crashes wrong rollouts would look good; what the
-    upstream failed at is left out. A group with fewer than two scored rollouts carries nothing. An experience without
-    evidence has the effect of the prior: 0 with standard deviation `settings.effect_scale`.
+    What failed by itself counts with the reward 0, or an experience that crashes wrong rollouts would look good; what
+    the upstream failed at is left out. A group with fewer than two scored rollouts carries nothing. An experience
+    without evidence has the effect of the prior: 0 with standard deviation `settings.effect_scale`.
     """
     evidence = gather(groups, made_with, (experience.id for experience in experiences))
     effects = []

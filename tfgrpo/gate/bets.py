@@ -67,4 +67,4 @@ def chance_of_one_look(gains: NDArray[np.float64]) -> float:
 @lru_cache(maxsize=65_536)
 def sign_test(wins: int, decided: int) -> float:
     """P(that many wins or more) of so many fair coins."""
-    return sum(comb(decided, count) for count in range(wins, decided + 1)) / 2**decided
+    return float(sum(comb(decided, count) for count in range(wins, decided + 1)) / 2**decided)

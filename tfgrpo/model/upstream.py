@@ -120,9 +120,7 @@ class Upstream:
         route = Route("/decisions", "decisions", lambda told: parse_answers(told, asked))
         return (await self._exchange(route, body, key))[1]
 
-    async def replay(
-        self, key: CallKey, request: str, route: Route[Reply] | None = None
-    ) -> tuple[str, Reply] | None:
+    async def replay(self, key: CallKey, request: str, route: Route[Reply] | None = None) -> tuple[str, Reply] | None:
         """What `exchange` gave when it was committed for this key, if it was; `request` is the hash of the body."""
         found = await self._replay(route or self._chat, key, request)
         return (found[0], await self._names.named(found[1], key.run)) if found else None

@@ -18,8 +18,8 @@ _BUSY = (408, 409, 425, 429)
 """Statuses below 500 that say nothing against the request."""
 _LOST = re.compile(
     r"^(?:cannot reach "
-    r"|the reward failed: (?:RewardError|ModelError|UpstreamError|BudgetEnded|TimeoutError|Connect\w*|Read\w*|RateLimitError"
-    r"|API\w*Error|InternalServerError|\w*Timeout|\w*ConnectionError)\b)"
+    r"|the reward failed: (?:RewardError|ModelError|UpstreamError|BudgetEnded|TimeoutError|Connect\w*|Read\w*"
+    r"|RateLimitError|API\w*Error|InternalServerError|\w*Timeout|\w*ConnectionError)\b)"
 )
 """How it is told that no connection was to be had, and that a reward which asks elsewhere got no answer."""
 

@@ -1,7 +1,7 @@
 """What the gate saw and said, and who opened which test tasks. Rows are appended only."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from ..records import JSON, Task
 from ..trials import GateTrial, Opening, Pass, Role, TrialOutcome, task_set_id
 from . import rows
 from .file import StoreFile
-from .writer import ONCE, Row, add_namespace, insert
+from .writer import ONCE, Row, Value, add_namespace, insert
 
 
 class TrialStore(StoreFile):
@@ -130,7 +130,7 @@ def _add_set(db: Database, tasks: Iterable[str]) -> str:
     return task_set
 
 
-def _next_number(db: Database, namespace: str, inputs: list[str]) -> int:
+def _next_number(db: Database, namespace: str, inputs: Sequence[Value]) -> int:
     """One more than the trials so far on any set that asks the same as this one somewhere: they looked at it too.
 
     Sets are held against each other by their tasks' inputs, as the store spells them: a new column, or another spelling

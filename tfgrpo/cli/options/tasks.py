@@ -37,7 +37,11 @@ def task_options(title: str) -> Decorator:
             "tasks",
             TaskOptions,
             click.argument("tasks"),
-            option("--reward", metavar="NAME", help="A built-in, a sum, a URL, or module:function.  [default: exact; for gym:, gym]"),
+            option(
+                "--reward",
+                metavar="NAME",
+                help="A built-in, a sum, a URL, or module:function.  [default: exact; for gym:, gym]",
+            ),
             option("--input-field", metavar="NAME", rare=True, help="The field of a task that is shown, alone."),
             option("--answer-field", metavar="NAME", rare=True, help="The field of a task that is right."),
             option("--template", metavar="TEXT", rare=True, help="What is shown, with {{name}} for a field's value."),

@@ -77,7 +77,10 @@ def upstream(base_url: str, slots: int = SLOTS) -> Iterator[LocalEndpoint]:
 
 
 def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = to_stderr) -> None:
-    """Serve the embedded model and decisions until Ctrl-C, on a free port unless one is given; may raise LocalModelError."""
+    """Serve the embedded model and decisions until Ctrl-C, on a free port unless one is given.
+
+    Raises LocalModelError where it cannot be started.
+    """
     from .front import decisions_front
 
     _check_port(port)
