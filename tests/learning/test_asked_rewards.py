@@ -31,7 +31,7 @@ async def test_a_judge_is_asked_in_the_run_and_each_text_once(tmp_path: Path) ->
     policy = simulated()
     asked: list[ChatBody] = []
 
-    def script(body: ChatBody) -> Answer:
+    def script(body: ChatBody) -> str | Answer:
         text = message_text(body["messages"][-1])
         if "How good is the attempt?" not in text:
             return policy.script(body)

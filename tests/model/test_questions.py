@@ -9,8 +9,8 @@ from tfgrpo.model.questions import (
     instructions_text,
     option_named,
     option_text,
+    parse_questions,
     read_question,
-    read_questions,
 )
 from tfgrpo.records import JSON, Option
 
@@ -23,7 +23,7 @@ LEVELS = {
 
 
 def test_a_question_is_known_by_what_it_asks() -> None:
-    topic, levels = read_questions([TOPIC, LEVELS])
+    topic, levels = parse_questions([TOPIC, LEVELS])
     assert topic == Question("choice", "Which?", ("a", True), ("", ""), "topic")
     assert (levels.options, levels.described) == (("low", "high"), ("bad", ""))
     assert read_question({"type": "predicate", "instructions": "True?"}, "q").options == (True, False)
@@ -50,12 +50,12 @@ def test_a_question_is_known_by_what_it_asks() -> None:
 )
 def test_what_is_no_question_is_named(given: JSON, told: str) -> None:
     with pytest.raises(InputError) as error:
-        read_questions(given)
+        parse_questions(given)
     assert told in str(error.value)
 
 
 def test_four_hundred_questions_can_be_asked() -> None:
-    assert len(read_questions([TOPIC] * 400)) == 400
+    assert len(parse_questions([TOPIC] * 400)) == 400
 
 
 CHOICE = {"type": "choice", "probabilities": [{"value": "a", "probability": 0.5}, {"value": True, "probability": 0.5}]}
@@ -86,7 +86,7 @@ def test_an_answer_is_the_probability_of_each_option_or_none(
 
 
 def test_an_answer_of_a_task_names_an_option() -> None:
-    topic, levels = read_questions([TOPIC, LEVELS])
+    topic, levels = parse_questions([TOPIC, LEVELS])
     predicate = read_question({"type": "predicate", "instructions": "True?"}, "q")
     assert [option_named(topic, given) for given in ("a", " A ", True, "true", "b", None)] == [
         "a",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.serve.proxy.paths import may_go_on, route_of
+from tfgrpo.serve.proxy.paths import may_go_on, route_name
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_what_goes_on_climbs_for_no_upstream_that_decodes_it_twice(tail: str) ->
     ],
 )
 def test_figures_name_routes_and_never_ids(path: str, route: str) -> None:
-    assert route_of(path) == route
+    assert route_name(path) == route

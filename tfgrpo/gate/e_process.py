@@ -56,7 +56,7 @@ from .bets import LIKELIHOOD, REWARDS, Guess, next_bet
 
 _LARGEST_LOG = 700.0
 """Of a number that a float holds."""
-Answers: TypeAlias = tuple[str, str]
+LookedAt: TypeAlias = tuple[str, str]
 """What the candidate and the live prior answered to a task."""
 
 
@@ -124,7 +124,7 @@ class GateState:
     """What the bets begin with."""
     first: tuple[float, ...] = ()
     """The differences of the first pass, length T, 0 where a pair was lost."""
-    answered: tuple[Answers | None, ...] = ()
+    answered: tuple[LookedAt | None, ...] = ()
     """The answers of the first pass, length T; None where a pair was lost."""
     again: int = 0
     """Answers of later passes that can be held against those of the first."""
@@ -163,7 +163,7 @@ class GateState:
         live: NDArray[np.float64],
         *,
         gains: NDArray[np.float64] | None = None,
-        answers: Sequence[Answers | None] = (),
+        answers: Sequence[LookedAt | None] = (),
         failed: tuple[int, int] = (0, 0),
     ) -> "GateState":
         """The state after one more pass with these rewards of both arms, shapes (T,) in order of task, NaN for none.

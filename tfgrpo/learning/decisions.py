@@ -24,7 +24,7 @@ from ..gate.offsets import offsets_outcome
 from ..gate.promote import Promotion
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
-from ..priors.questions import strongest
+from ..priors.questions import strongest_offsets
 from ..records import JSON, Frame, OptionOffset, Prior, PriorState, QuestionOffsets, Run, Task, Usage
 from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
@@ -114,7 +114,7 @@ class DecisionsLearned:
     def offsets(self) -> list[OptionOffset]:
         """Those that were learned, the strongest first."""
         found = self.candidate.questions if self.candidate else ()
-        return next((strongest(entry) for entry in found if entry.instructions == self.instructions), [])
+        return next((strongest_offsets(entry) for entry in found if entry.instructions == self.instructions), [])
 
     def as_json(self) -> dict[str, JSON]:
         """The figures of the run."""

@@ -14,8 +14,8 @@ from ..errors import InputError, ModelError
 from ..records import JSON, Option, QuestionKind, Usage, question_id
 from ..text import shortened
 
-KINDS: tuple[QuestionKind, ...] = get_args(QuestionKind)
-MOST_QUESTIONS = 400
+QUESTION_KINDS: tuple[QuestionKind, ...] = get_args(QuestionKind)
+MOST_ASKED = 400
 """In one request."""
 MOST_CHOICES = 255
 FEWEST_OPTIONS = 2
@@ -63,12 +63,12 @@ def parse_answers(response: str, asked: int) -> Answers:
     return Answers(answers, Usage(1, *(count if type(count) is int and 0 < count < 2**63 else 0 for count in counts)))
 
 
-def read_questions(given: JSON) -> tuple[Question, ...]:
+def parse_questions(given: JSON) -> tuple[Question, ...]:
     """The questions of a request; raises InputError, naming what is wrong."""
     if not isinstance(given, list) or not given:
-        raise InputError(f"questions must be a list of 1 to {MOST_QUESTIONS} questions")
-    if len(given) > MOST_QUESTIONS:
-        raise InputError(f"questions has {len(given)} entries; at most {MOST_QUESTIONS} can be asked at once")
+        raise InputError(f"questions must be a list of 1 to {MOST_ASKED} questions")
+    if len(given) > MOST_ASKED:
+        raise InputError(f"questions has {len(given)} entries; at most {MOST_ASKED} can be asked at once")
     return tuple(read_question(one, f"questions[{place}]") for place, one in enumerate(given))
 
 
@@ -76,7 +76,7 @@ def read_question(given: JSON, where: str) -> Question:
     """One question; `where` names it in the InputError for what is none."""
     if not isinstance(given, Mapping):
         raise InputError(f"{where} must be an object with type and instructions")
-    kind = next((one for one in KINDS if one == given.get("type")), None)
+    kind = next((one for one in QUESTION_KINDS if one == given.get("type")), None)
     if kind is None:
         raise InputError(f"{where}.type must be predicate, choice or score, and is {given.get('type')!r}")
     name = given.get("name")

@@ -5,11 +5,11 @@ from typing import get_args
 
 from ..records import JSON, Option, OptionOffset, QuestionKind, QuestionOffsets
 from .fields import LARGEST, JSONField
+from .prompting import INSTRUCTION_CHARS
 
 MOST_QUESTIONS = 1_000
 MOST_OPTIONS = 255
 """Of one question; the decisions API takes no more."""
-INSTRUCTION_CHARS = 20_000
 FURTHEST_OFFSET = 1_000.0
 """Nats: no offset is further from zero."""
 
@@ -21,13 +21,13 @@ def questions_json(questions: Sequence[QuestionOffsets]) -> list[dict[str, JSON]
             "id": entry.id,
             "type": entry.kind,
             "instructions": entry.instructions,
-            "offsets": [_offset_json(one) for one in strongest(entry)],
+            "offsets": [_offset_json(one) for one in strongest_offsets(entry)],
         }
         for entry in questions
     ]
 
 
-def strongest(entry: QuestionOffsets) -> list[OptionOffset]:
+def strongest_offsets(entry: QuestionOffsets) -> list[OptionOffset]:
     """The offsets of a question, the strongest first."""
     return sorted(entry.offsets, key=lambda one: (-abs(one.offset), str(one.option)))
 

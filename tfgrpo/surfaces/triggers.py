@@ -60,7 +60,7 @@ def _is_repetition(_: str, messages: Sequence[Message]) -> bool:
     acts: list[str] = [_without_ids(text + calls) for text, calls in said]
     spoken = words(said[-1][0][:_LONGEST])
     runs = [tuple(spoken[start : start + _GRAM]) for start in range(len(spoken) - _GRAM + 1)]
-    return bool(acts[-1] in acts[:-1]) or len(runs) - len(set(runs)) >= _TIMES - 1
+    return bool(acts[-1] in acts[:-1] or len(runs) - len(set(runs)) >= _TIMES - 1)
 
 
 def _without_ids(act: str) -> str:

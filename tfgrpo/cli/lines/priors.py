@@ -100,22 +100,22 @@ def prior_lines(prior: "Prior", why: str = "") -> list[str]:
 
 def _offset_lines(prior: "Prior") -> Iterator[str]:
     """The strongest offsets of each question."""
-    from ...priors.questions import strongest
+    from ...priors.questions import strongest_offsets
 
     for entry in prior.questions:
         yield f"{entry.kind}: {shortened(entry.instructions)}"
         yield from (
             f"{shortened(str(one.option), 40):>16} {one.offset:+.2f}  (z {one.z:+.1f})"
-            for one in strongest(entry)[:_STRONGEST]
+            for one in strongest_offsets(entry)[:_STRONGEST]
         )
 
 
 def offset_rows(prior: "Prior") -> Iterator[tuple[str, str, str, str, int]]:
     """A row for each option that has an offset: its question, the option, offset, z and tasks."""
-    from ...priors.questions import strongest
+    from ...priors.questions import strongest_offsets
 
     for entry in prior.questions:
-        for one in strongest(entry):
+        for one in strongest_offsets(entry):
             asked, option = shortened(entry.instructions, 40), shortened(str(one.option), 40)
             yield asked, option, f"{one.offset:+.2f}", f"{one.z:.2f}", one.evidence
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from ...errors import InputError, ModelError
 from ...prompts import template
 from ...records import JSON, Message, Option
-from ..questions import Question, instructions_text, option_text, read_questions
+from ..questions import Question, instructions_text, option_text, parse_questions
 
 _BIAS = 100.0
 """Nats: enough that no other token is left."""
@@ -76,7 +76,7 @@ class Decider:
         """The response to a request; raises InputError for a request that is none, ModelError where none comes."""
         if not isinstance(body, Mapping):
             raise InputError("the request must be a JSON object with model, input and questions")
-        questions, told = read_questions(body.get("questions")), input_messages(body.get("input"))
+        questions, told = parse_questions(body.get("questions")), input_messages(body.get("input"))
         with ThreadPoolExecutor(self.slots) as pool:
             decided = list(pool.map(lambda question: self._answer(question, told), questions))
         read, said = sum(one[1] for one in decided), sum(one[2] for one in decided)

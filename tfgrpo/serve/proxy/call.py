@@ -19,7 +19,7 @@ from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
 from .headers import CREDENTIALS, OVERHEAD_HEADER, answer_headers, request_headers, with_key
 from .metrics import Metrics, Served
 from .onward import Onward, OwnAnswer, SentBody, Unreached
-from .paths import route_of
+from .paths import route_name
 from .relay import RelayTarget
 from .shelf import Shelf
 from .spans import CallSpan, Tracer
@@ -290,7 +290,7 @@ class RelayedCall:
         works, key = self._works, self._admitted.key
         if not self._status or self._caller.left:
             works.metrics.left()
-        served = Served(route_of(self._head.path), self._status, self._variant, self._surface, self._rewrite.reason)
+        served = Served(route_name(self._head.path), self._status, self._variant, self._surface, self._rewrite.reason)
         works.metrics.served(served, self._added)
         if key and self._meter:
             works.shelf.spend(key, tokens=self._meter.tokens)

@@ -10,7 +10,7 @@ from ...surfaces.routes import surface_of
 from ...surfaces.surface import Surface
 from .asgi import Scope
 from .door import Door, Refusal, over_budget, presented_key, wish_of
-from .headers import as_text
+from .headers import header_texts
 from .paths import may_go_on
 from .shelf import Held
 
@@ -38,7 +38,7 @@ class Head:
     @classmethod
     def of(cls, scope: Scope) -> Self:
         """The head as ASGI gives it."""
-        lines, method, path = as_text(scope["headers"]), scope["method"], scope["path"]
+        lines, method, path = header_texts(scope["headers"]), scope["method"], scope["path"]
         return cls(method, path, scope["raw_path"], scope["query_string"], lines, dict(lines), surface_of(method, path))
 
     @property

@@ -35,7 +35,7 @@ _DROPPED = _HOP_BY_HOP | {"host", "content-length", "expect"}
 _MARK = PRIOR_HEADER.encode()
 
 
-def as_text(given: HeaderLines) -> list[tuple[str, str]]:
+def header_texts(given: HeaderLines) -> list[tuple[str, str]]:
     """Header lines as aiohttp wants them, which writes UTF-8; `given` has names in lower case, as ASGI has them."""
     return [(name.decode("latin-1"), value.decode("utf-8", "replace")) for name, value in given]
 

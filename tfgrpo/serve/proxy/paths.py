@@ -36,7 +36,7 @@ def _climbs(path: bytes) -> bool:
     return any(segment.partition(b";")[0].strip() == b".." for segment in segments)
 
 
-def route_of(path: str) -> str:
+def route_name(path: str) -> str:
     """What a path is called in figures and logs: the route without its prefix and ids, `other` where it is unknown."""
     found = _ROUTES.search(path)
     return f"/{found[1]}" if found else "other"
