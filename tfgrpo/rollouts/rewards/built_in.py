@@ -14,6 +14,7 @@ from ...plugins import check_function, is_named, load_function, name_of
 from ...records import Task
 from ...tasks.gym import GYM_REWARD, SCHEME
 from ...text import shortened
+from .asked import asks_questions, questions_reward
 from .choice import choice
 from .judge import is_judge, judge_reward
 from .matchers import AnswerReward, contains, exact, exact_strict, regex
@@ -133,11 +134,11 @@ def load_reward(name: str) -> Reward:
         return BUILT_IN[name]
     if name in _MADE:
         return _MADE[name]()
-    if is_judge(name):
-        return judge_reward(name)
+    if asks_questions(name) or is_judge(name):
+        return questions_reward(name) if asks_questions(name) else judge_reward(name)
     if is_named(name):
         return load_function(name, "reward", "the rollout")
-    known = (*BUILT_IN, *_MADE, "judge")
+    known = (*BUILT_IN, *_MADE, "judge", "decisions:FILE")
     near = difflib.get_close_matches(name.lower(), known, n=1)
     guess = f"; did you mean {near[0]}?" if near else ";"
     others = "a weighted sum (0.8*exact + 0.2*numeric), a URL, or a function of your own as module:function"
