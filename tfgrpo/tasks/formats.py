@@ -21,9 +21,11 @@ from .messages import is_chat
 
 Entry: TypeAlias = tuple[str, JSON]
 """Where a task stands in its file ("line 3"), and what stands there."""
-MOST_BYTES = 100_000_000
-MOST_BRACKETS = 3_000_000
-"""Of a JSON file that is read whole: each object takes much more memory than its text."""
+MOST_BYTES = 50_000_000
+MOST_VALUES_READ = 5_000_000
+"""Of a JSON text that is read whole: each takes more memory than its text, objects most."""
+_LONGEST_LINE = 1_000_000
+"""Characters of a first line that may be looked at twice."""
 _KNOWN = {folded(name) for name in (*INPUT_FIELDS, *CONTEXT_FIELDS)}
 
 
@@ -83,7 +85,7 @@ def _by_content(name: str, text: str, *, whole: bool) -> Iterator[Entry]:
     if not whole and not first.startswith(("[", "{")):
         return _csv(name, text, None)
     try:
-        value = json.loads(first) if len(first) <= MOST_BYTES and first.count("[") < MOST_BRACKETS else None
+        value = json.loads(first) if len(first) <= _LONGEST_LINE else None
     except (ValueError, RecursionError):
         value = None
     is_task = isinstance(value, dict) and (named(value, INPUT_FIELDS) is not None or listed(value) is None)
@@ -116,7 +118,7 @@ def _listed(name: str, value: JSON) -> Iterator[Entry]:
 
 def _loads(name: str, text: str, line: int) -> JSON:
     """The JSON value of a text that begins on the given line of the file."""
-    if text.count("{") + text.count("[") > MOST_BRACKETS:
+    if text.count(",") + 3 * (text.count("{") + text.count("[")) > MOST_VALUES_READ:
         raise too_large(name)
     try:
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
@@ -186,7 +188,7 @@ def _rows(name: str, text: str, separator: str, skip: int) -> Iterator[tuple[int
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{name}, line {line}: not CSV ({error})") from error
+        raise InputError(f"{name}, line {line}: not CSV ({shortened(error)})") from error
     finally:
         csv.field_size_limit(usual)
 

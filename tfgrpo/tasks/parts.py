@@ -219,8 +219,11 @@ def _text_of(value: JSON) -> str | None:
         return value.strip() and value
     if isinstance(value, int | float):
         return str(value)
-    if isinstance(value, Mapping) and {"title", "sentences"} <= value.keys():
-        pairs = zip(value["title"], value["sentences"], strict=False)
+    if isinstance(value, Mapping):
+        titles, texts = value.get("title"), value.get("sentences")
+        if not (isinstance(titles, list) and isinstance(texts, list) and all(isinstance(one, list) for one in texts)):
+            return None
+        pairs = zip(titles, texts, strict=False)
         return "\n\n".join(f"{title}: {''.join(map(str, sentences))}" for title, sentences in pairs)
     if isinstance(value, list | tuple) and value:
         texts = [None if isinstance(one, int | float) else _text_of(one) for one in value]

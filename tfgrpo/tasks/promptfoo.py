@@ -120,7 +120,7 @@ def _combinations(test: Mapping[str, JSON]) -> Iterator[Mapping[str, JSON]]:
 def _record(prompt: str, test: Mapping[str, JSON], usual: Mapping[str, JSON]) -> dict[str, JSON]:
     common = usual.get("vars")
     given = {**(common if isinstance(common, Mapping) else {}), **test.get("vars", {})}
-    wanted = [*(usual.get("assert") or ()), *(test.get("assert") or ())]
+    wanted = [one for told in (usual, test) if isinstance(told.get("assert"), list) for one in told["assert"]]
     answer = _answer(wanted)
     described = {"description": test["description"]} if test.get("description") else {}
     right = {} if answer is None else {"answer": answer}
