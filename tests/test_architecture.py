@@ -48,7 +48,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "rollouts/rewards": (
         "__init__", "plain", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers",
-        "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge", "asked",
+        "sentences", "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge", "asked",
         "majority",
         "url", "sums", "verified", "built_in",
     ),
