@@ -93,7 +93,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
-        "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat", "demo", "evaluate",
+        "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat", "demo", "evaluate",
         "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe", "prompts", "report",
         "rollouts", "runs", "keys", "serve", "store", "tasks", "tokens",
     ),

@@ -12,6 +12,7 @@ import click
 
 from ..errors import InputError
 from ..text import is_unicode
+from .settings_file import file_options
 
 _ALL = "tfgrpo.cli.command.all"
 """Set in a context's `meta` where the help is to show the rare options too."""
@@ -53,6 +54,7 @@ class TextCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; InputError names what holds bytes that are not UTF-8, which Python makes half surrogates of."""
+        ctx.default_map = {**(ctx.default_map or {}), **file_options(ctx)}
         rest = super().parse_args(ctx, args)
         for param in self.params:
             given = ctx.params.get(param.name or "")

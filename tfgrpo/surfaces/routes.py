@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .chat import CHAT
 from .completions import COMPLETIONS
@@ -17,6 +18,7 @@ _OTHERS = re.compile(r"/threads/[^/]+/messages$")
 """Routes that end as one of ours does, and are not."""
 
 
+@lru_cache(1_024)
 def surface_of(method: str, path: str) -> Surface | None:
     """The surface of a request; None where a prior has no place in it. A query and what stands before do not matter."""
     bare = path.partition("?")[0].rstrip("/")

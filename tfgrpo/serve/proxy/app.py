@@ -53,7 +53,8 @@ class Proxy:
         self._in_flight = 0
 
     async def __aenter__(self) -> Self:
-        onward = Onward(self._rotation, self._limits, Metrics(), new_session(self._limits))
+        proxies = {target: target.forward_proxy() for target in self._rotation.targets}
+        onward = Onward(self._rotation, self._limits, Metrics(), new_session(self._limits), proxies)
         self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer)
         self._pages = Pages(self._works)
         self._looked = asyncio.Event()

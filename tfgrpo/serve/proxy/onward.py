@@ -4,7 +4,7 @@ Another upstream is asked only where no connection came about, so that no call i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
@@ -61,6 +61,8 @@ class Onward:
     limits: Limits
     metrics: Metrics
     session: aiohttp.ClientSession
+    proxies: Mapping[RelayTarget, str | None]
+    """The HTTP proxies that the environment puts before upstreams."""
     _refusals: dict[RelayTarget, PriorRefusals] = field(default_factory=dict)
 
     def refusals(self, target: RelayTarget) -> PriorRefusals:
@@ -90,7 +92,7 @@ class Onward:
                     headers=headers,
                     data=body,
                     allow_redirects=False,
-                    proxy=target.forward_proxy(),
+                    proxy=self.proxies[target],
                 )
         except _UNREACHED as error:
             self.rotation.failed(target)

@@ -99,7 +99,10 @@ class Pages:
             async with (
                 asyncio.timeout(_PROBE_SECONDS),
                 self._works.onward.session.get(
-                    f"{target.base}/models", headers=headers, allow_redirects=False, proxy=target.forward_proxy()
+                    f"{target.base}/models",
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=self._works.onward.proxies[target],
                 ) as response,
             ):
                 return f"answers {response.status}" if response.status >= 500 else None
