@@ -277,3 +277,37 @@ def test_no_body_and_no_response_is_a_crash(value: Any) -> None:
 )
 def test_a_response_tells_the_same_of_every_surface(name: Any, payload: Any, told: Told) -> None:
     assert BY_NAME[name].told(payload) == told
+
+
+WAITING = Prior((Experience("[on says refund] Ask for the number."), Experience("Be brief.")))
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "field", "last"),
+    [
+        ("responses", {"input": "a refund"}, "input", {"role": "user", "content": "a refund\n\nAsk for the number."}),
+        (
+            "responses",
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "refund"}]},
+            "input",
+            {"type": "function_call_output", "call_id": "c", "output": "refund\n\nAsk for the number."},
+        ),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": [{**KEPT, "text": "refund"}]}]},
+            "messages",
+            {
+                "role": "user",
+                "content": [{**KEPT, "text": "refund"}, {"type": "text", "text": "Ask for the number."}],
+            },
+        ),
+    ],
+)
+def test_what_waits_for_its_moment_is_said_at_the_end_and_nowhere_else(
+    name: str, body: dict[str, Any], field: str, last: dict[str, Any]
+) -> None:
+    sent = entered(name, body, WAITING)
+    assert sent[field][-1] == last
+    assert sent.get("instructions", sent.get("system")) == TEXT
+    calm = entered(name, {field: [{"role": "user", "content": "hello"}]}, WAITING)
+    assert "Ask for the number" not in str(calm)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ..prompts import template
 from ..records import JSON, Demonstration, Prior
 from .chat import prior_text
+from .triggers import always_on
 from .turns import shown_demonstrations, turns_text
 
 
@@ -16,6 +17,6 @@ def render_demonstrations(demonstrations: Sequence[Demonstration]) -> str:
 
 
 def whole_text(prior: Prior, asked: Sequence[JSON], exclude: str = "") -> str:
-    """All that a prior says to a request that asks so, in one text."""
+    """All that a prior says to a request that asks so, in one text, but for what waits for a moment."""
     shown = shown_demonstrations(prior, asked, exclude) if prior.demonstrations else ()
-    return "\n\n".join(filter(None, (prior_text(prior), render_demonstrations(shown))))
+    return "\n\n".join(filter(None, (prior_text(always_on(prior)), render_demonstrations(shown))))

@@ -171,7 +171,7 @@ def rewrite(
     named = model if isinstance(model, str) else ""
     if suspended and suspended(named, surface.name, snapshot.prior.id):
         return Rewrite(reason="suspended", surface=surface.name, model=named)
-    backend = backends.get(snapshot.frame.model) if named == snapshot.frame.model else None
+    backend = backends.get(named)
     lacking, notice = _left_out(snapshot, surface, model, backend)
     whole = takes_only_whole(backend, host)
     manner = Manner(lacking is None, whole=whole, system_role=backend is None or backend.system_role != "rejected")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..records import JSON, ChatBody, Message, Prior
 from .chat import prior_text
-from .parts import appended
+from .parts import appended, ended
 from .surface import (
     PLAIN,
     Manner,
@@ -24,16 +24,21 @@ from .surface import (
     text_in,
     tool_text,
 )
+from .triggers import always_on, triggered_now
 from .turns import shown_demonstrations
 
 
 def message_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:
     """The same request with the prior added; the body is not altered."""
     changed: dict[str, JSON] = dict(body)
-    if text := prior_text(prior):
+    if text := prior_text(always_on(prior)):
         changed["system"] = appended(body.get("system"), text)
-    if shown := _turns(prior, body["messages"], manner):
-        changed["messages"] = [*shown, *body["messages"]]
+    messages = body["messages"]
+    if fired := triggered_now(prior, _transcript(body)):
+        last = messages[-1]
+        changed["messages"] = [*messages[:-1], {**last, "content": ended(last.get("content"), "\n".join(fired))}]
+    if shown := _turns(prior, messages, manner):
+        changed["messages"] = [*shown, *changed["messages"]]
     return changed
 
 

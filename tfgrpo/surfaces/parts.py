@@ -28,6 +28,13 @@ def appended(content: JSON, text: str, kind: PartType = "text") -> JSON:
     return [*content[:place], {"type": kind, "text": text}, *content[place:]]
 
 
+def ended(content: JSON, text: str, kind: PartType = "text") -> JSON:
+    """The content with a text at its very end, behind every breakpoint; as it is where it has no place for one."""
+    if isinstance(content, list) and _are_parts(content):
+        return [*content, {"type": kind, "text": text}]
+    return f"{content}\n\n{text}" if isinstance(content, str) else content
+
+
 def prepended(content: JSON, text: str, kind: PartType = "text") -> JSON:
     """The content with a text before it; None where it is neither a string nor a list of parts."""
     if content is None or content == "":

@@ -13,6 +13,7 @@ from itertools import takewhile
 from ..records import JSON, ChatBody, Message, Prior
 from .chat import first_user_says, is_system, prior_text, said_last
 from .examples import whole_text
+from .parts import ended
 from .surface import (
     PLAIN,
     Manner,
@@ -26,6 +27,7 @@ from .surface import (
     text_in,
     tool_text,
 )
+from .triggers import always_on, triggered_now
 from .turns import shown_demonstrations
 
 
@@ -33,9 +35,12 @@ def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) ->
     """The same request with the prior added; the body is not altered."""
     asked = _asked(body)
     items = _items(prior, asked, manner) if "input" in body and not _goes_on(body) else []
-    text = whole_text(prior, asked, manner.exclude) if body.get("conversation") else prior_text(prior)
+    text = whole_text(prior, asked, manner.exclude) if body.get("conversation") else prior_text(always_on(prior))
     changed: dict[str, JSON] = dict(body)
     leading, following = _divided(body.get("input"))
+    if fired := triggered_now(prior, _transcript(body)):
+        following = [*following[:-1], _ending(following[-1], "\n".join(fired))]
+        changed["input"] = [*leading, *following]
     own = body.get("instructions")
     if text and not own and leading:
         changed["input"] = [*said_last(leading, text, "input_text"), *items, *following]
@@ -45,6 +50,12 @@ def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) ->
         changed |= {"instructions": f"{own}\n\n{text}" if own else text} if text else {}
         changed |= {"input": [*leading, *items, *following]} if items else {}
     return changed
+
+
+def _ending(item: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
+    """An item that ends with the text: a message, or what a tool gave."""
+    field = "output" if item.get("type") == "function_call_output" else "content"
+    return {**item, field: ended(item.get(field), text, "input_text")}
 
 
 def _goes_on(body: ChatBody) -> bool:
