@@ -39,7 +39,7 @@ _DENIES = re.compile(
     re.IGNORECASE,
 )
 _SETTLED = re.compile(
-    r"(?:\b(?:i|we)(?:'d|'ll|\s+would|\s+will)?\s+(?:therefore\s+)?(?:choose|chose|pick|picked|select|selected|go\s+with|"
+    r"(?:\b(?:i|we|let's)(?:'d|'ll|\s+would|\s+will)?\s+(?:therefore\s+)?(?:choose|chose|pick|picked|select|selected|go\s+with|"
     r"go\s+for|vote\s+for|say|think|believe)(?:\s+(?:that|the\s+answer\s+is|it\s+is|it's))*|"
     r"\bit(?:\s+is|'s|\s+must\s+be|\s+should\s+be|\s+has\s+to\s+be)|^(?:definitely|clearly|probably)|"
     r"(?:^|[.!,;]\s*)(?:so|thus|therefore|hence|finally)\s*,?(?:\s+(?:it\s+is|it's))?)\s+",

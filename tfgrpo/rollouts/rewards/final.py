@@ -46,6 +46,13 @@ _CUE = (
 _STRONG_CUE = re.compile(_CUE.replace("NOUNS", _NOUNS).replace("UNSPACED", _UNSPACED_NOUNS), re.IGNORECASE)
 _WEAK_CUE = re.compile(_CUE.replace("NOUNS", _WEAK).replace("UNSPACED", _UNSPACED_WEAK), re.IGNORECASE)
 
+_CORRECTED = re.compile(
+    r"\b(?:actually|wait|no|sorry|correction|hmm)\b[^\n\w]{1,5}(?:actually,?\s+|no,?\s+|wait,?\s+)?"
+    r"(?:it's|it is|it should be|should be|that's|make that|"
+    r"the answer is)\s+(?P<mark>(?=[-$\d(*\"]|[A-Z]\b))(?P<colon>)",
+    re.IGNORECASE,
+)
+"""As in "Answer: 41. Wait, it's 42."."""
 _PICKED = re.compile(r"[选選](?:[项择項]|択肢)?(?P<mark>\s*)(?P<colon>)(?=[(（]?[A-Z](?![A-Za-z]))")
 """Chinese for "choose B"."""
 _MOST_MARKS = 8
@@ -69,7 +76,7 @@ def marks(text: str) -> list[Mark]:
     """What is marked as the final answer, the last first; what is marked more weakly comes after that."""
     if (told := json_mark(text)) is not None:
         return [told]
-    strong = [*_enclosed(text), *_cued(text, _STRONG_CUE), *_cued(text, _PICKED)]
+    strong = [*_enclosed(text), *_cued(text, _STRONG_CUE), *_cued(text, _PICKED), *_cued(text, _CORRECTED)]
     return [*_last_first(strong), *_last_first(list(_cued(text, _WEAK_CUE)))]
 
 

@@ -41,6 +41,7 @@ def unformatted(text: str) -> str:
     text = re.sub(r"(?<=\d)~(?=\d)", "\N{NARROW NO-BREAK SPACE}", text)
     if "\\" in text or "$" in text or "{" in text:
         text = _without_latex(text)
+    text = re.sub(r"[=-]>", "→", re.sub(r"</?[A-Za-z_]{3,}>", " ", text))
     text = re.sub(r"(?<=[\d)])\*\*(?=[\d(-])", "^", text)
     return re.sub(r"\*\*|__|`|~~", "", _UNDERSCORED.sub(r"\1", _EMPHASIS.sub(r"\2", text)))
 

@@ -80,7 +80,9 @@ _LISTED = re.compile(r"(?:[.,]\d+)+")
 _ORDINAL_WORDS = ("second", "third", "fourth", "fifth", "tenth", "quarter", "a", "an")
 _PAIR = re.compile(r"[(\[]-?\d+,(?!\d{3}(?!\d))-?\d+[)\]]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
-_UNIT_AFTER = re.compile(r"\s?-?(°\s?[CFcf]\b|[A-Za-z]+|[€$¢])(?![\w^²³/·])")
+_UNIT_AFTER = re.compile(
+    r"\s?-?(°\s?[CFcf]\b|[A-Za-z]+(?:/[A-Za-z]+)?(?:\^\(?[23]\)?)?|[€$¢£¥₩₹円원])(?![A-Za-z0-9_^/·])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def _in_digits(text: str, found: "re.Match[str]") -> Number:
 
 
 def _units(text: str, found: "re.Match[str]") -> Units:
-    names = [match[1].replace(" ", "")] if (match := _UNIT_AFTER.match(text, found.end())) else []
+    names = [re.sub(r"[ ()]", "", match[1])] if (match := _UNIT_AFTER.match(text, found.end())) else []
     if currency := found["currency"]:
         names.append(re.sub(r"^US|[\s–-]", "", currency))
     return units_of(names)

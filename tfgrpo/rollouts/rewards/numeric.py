@@ -97,6 +97,8 @@ def _marked(mark: Mark) -> Number | None:
         if not re.search(r"\w|[∞√π½¼¾]", line):
             continue
         sentence = next((part for part in _SENTENCES.split(line) if re.search(r"\w|[∞√π]", part)), line)
+        if sentence.rstrip(" *_").endswith("?"):
+            return None  # it wonders
         first = single_number(_SO.split(sentence, maxsplit=1)[0])
         found = first if first and first.value is not None else single_number(sentence)
         if found or mark.is_firm:

@@ -26,7 +26,10 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"\s*(?:is|was|would be)\s+(?:not|wrong|incorrect|false)\b|\s*(?:isn|wasn)'t\b|가 아니|이 아니|ではな"
+    r"\s*(?:is|was|would be)\s+(?:not|wrong|incorrect|false)\b|\s*(?:isn|wasn)'t\b|\s*(?:is|seems)\s+(?:far\s+|way\s+)?too\s|"
+    r"\s*(?:[^\W\d]+\s+)?(?:more|less|fewer|higher|lower|greater|larger|smaller|older|younger)\s+"
+    r"(?:[^\W\d]+\s+)?than\b|"
+    r"가 아니|이 아니|ではな"
 )
 _DENIED_TOO = re.compile(r"\s*(?:[^\W\d]+\s+)?(?:and|or|nor|to|[-–—])\s*[$€£]?", re.IGNORECASE)
 _COMPARED = re.compile(
@@ -97,7 +100,7 @@ def _assigned(text: str) -> list[Number]:
 def _without_asides(text: str) -> str:
     """Without what stands in brackets, where numbers are left."""
     early = _THAT_IS.split(text, maxsplit=1)[0]
-    text = early if numbers(early) else text
+    text = early if len(numbers(early)) == 1 else text
     bare = _ASIDE.sub(" ", text)
     return bare if numbers(bare) else text
 
