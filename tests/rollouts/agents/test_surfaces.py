@@ -85,3 +85,10 @@ async def test_a_surface_that_cannot_be_recorded_ends_the_run_at_its_first_call(
         UpstreamError, match="POST /completions: for an agent POST /chat/completions, /responses, /mess"
     ):
         await rolled(program, OTHER, EveryApi())
+
+
+async def test_an_upstream_without_the_agents_surface_is_said_to_lack_it_at_the_first_call(program: Program) -> None:
+    server = EveryApi(statuses=[404] * 9)
+    with pytest.raises(UpstreamError, match="the agent calls /responses, which this upstream may not have"):
+        await rolled(program, RESPONSES, server)
+    assert len(server.requests) == 1

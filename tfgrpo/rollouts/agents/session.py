@@ -149,7 +149,7 @@ class Session:
         key = replace(self._key, retry=retry)
         seed = derive_seed(self._terms.seed, key.stage, key.step, key.task, key.sample, retry)
         body = self._terms.body(asked, self._prior, seed, key.task, surface)
-        response, reply = await self._terms.upstream.exchange(body, key, recorded_route(surface))
+        response, reply = await self._exchanged(body, key, surface)
         if asked.get("logit_bias"):
             reply = replace(reply, trace=None)  # sampled under biases that learning does not know
         said = self._said(asked, surface)
@@ -159,6 +159,14 @@ class Session:
             return _as_asked(payload, asked)
         self._threads[str(payload.get("id"))] = (*said, reply.message)
         return {name: value for name, value in payload.items() if not name.startswith("tfgrpo_")}
+
+    async def _exchanged(self, body: ChatBody, key: CallKey, surface: Surface) -> tuple[str, Reply]:
+        try:
+            return await self._terms.upstream.exchange(body, key, recorded_route(surface))
+        except UpstreamError as error:
+            if surface is CHAT or " answered 404" not in str(error):
+                raise
+            raise UpstreamError(f"{error}; the agent calls {surface.route}, which this upstream may not have") from None
 
     def _said(self, asked: ChatBody, surface: Surface) -> tuple[Message, ...]:
         """What the agent said in a request, after what it said in those that this one goes on from."""
