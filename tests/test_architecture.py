@@ -87,7 +87,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
     ),
     "serve/proxy": (
-        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
+        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay", "decide",
         "door", "head", "onward", "call", "pages", "app", "listening", "protocol", "worker", "workers", "server",
         "__init__",
     ),

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import openai
 import pytest
 from openai.types.decision import Decision
 
 import tfgrpo
+from tests.serve.fronts import running
 from tfgrpo.records import Experience, Frame, OptionOffset, Prior, QuestionOffsets
+from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
 from tfgrpo.surfaces.decided import FROZEN_FIELD
 
@@ -84,3 +87,32 @@ async def test_an_async_decision_too(tmp_path: Path) -> None:
         )
     assert choices(found) + choices(plain) == ["b", "a"]
     assert tfgrpo.info(found).prior
+
+
+async def test_a_decision_through_the_proxy_too(tmp_path: Path) -> None:
+    prior = Prior(questions=(OFFSETS,))
+    asked: list[Any] = []
+
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        asked.append(scope["path"])
+        content = gzip.compress(json.dumps({"model": "m", "answers": [ANSWER], "usage": USAGE}).encode())
+        headers = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async with running(upstream) as address:
+        proxy = Proxy([RelayTarget.parse(f"{address}/v1")], Shelf(a_store(tmp_path, prior), "default"))
+        async with proxy, running(proxy) as at:
+            url = f"{at}/v1"
+            async with openai.AsyncOpenAI(api_key="k", base_url=url) as client:
+                raw = await client.decisions.with_raw_response.create(model="m", input="x", questions=[QUESTION])
+            async with tfgrpo.AsyncOpenAI(api_key="k", base_url=url, store=tmp_path / "tfgrpo.db") as client:
+                both = await client.decisions.create(model="m", input="x", questions=[QUESTION])
+    found = raw.parse()
+    assert choices(found) == ["b"]
+    assert (raw.headers["x-tfgrpo-offsets"], raw.headers["x-tfgrpo-prior"]) == ("1", prior.id)
+    assert choices(both) == ["b"]
+    assert getattr(both.answers[0], "confidence", 0) == getattr(found.answers[0], "confidence", 1)  # applied once
+    assert asked == ["/v1/decisions"] * 2

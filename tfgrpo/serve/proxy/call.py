@@ -14,6 +14,7 @@ from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_noti
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
+from .decide import read_whole, with_offsets
 from .door import Door, Refusal
 from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
 from .headers import CREDENTIALS, OVERHEAD_HEADER, answer_headers, request_headers, with_key
@@ -32,6 +33,7 @@ _AT_ONCE = 2**18
 _PEEKED = 65_536
 """Bytes of a failed answer that are read before it is decided whether the call goes once more."""
 
+_BROKEN = Refusal(502, "upstream_broken", "the upstream broke off its answer", "upstream_error")
 _OURS = Refusal(500, "proxy_failed", "the proxy itself failed at this call; its log says how", "server_error")
 
 _logger = logging.getLogger("tfgrpo")
@@ -141,7 +143,7 @@ class RelayedCall:
             if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, peeked):
                 response.close()
                 response, peeked = await self._again(target), b""
-            await self._pass_on(response, peeked)
+            await (self._decide(response) if self._rewrite.deciding else self._pass_on(response, peeked))
         finally:
             response.close()
 
@@ -203,7 +205,7 @@ class RelayedCall:
         """The caller's headers as they go on."""
         key, given = self._admitted.key, self._head.given
         headers = request_headers(self._head.lines)
-        if key or (self._body and self._body.encoding_is_gone(self._rewrite.content)):
+        if key or self._rewrite.deciding or (self._body and self._body.encoding_is_gone(self._rewrite.content)):
             headers = [line for line in headers if line[0] not in self._not_for_upstreams()]
         if self._body is None and "content-length" in given and "transfer-encoding" not in given:
             headers.append(("content-length", given["content-length"]))
@@ -219,6 +221,8 @@ class RelayedCall:
         dropped: set[str] = set()
         if self._body and self._body.encoding_is_gone(self._rewrite.content):
             dropped.add("content-encoding")
+        if self._rewrite.deciding:
+            dropped.add("accept-encoding")  # the answer is read
         if key := self._admitted.key:
             dropped.update(CREDENTIALS)
             if key.max_tokens is not None:
@@ -246,6 +250,23 @@ class RelayedCall:
             return
         self._caller.unwatch()
         await self._send({"type": "http.response.body"})
+
+    async def _decide(self, response: aiohttp.ClientResponse) -> None:
+        """The answer to a request for decisions, once it is whole, under the prior's offsets."""
+        most = self._limits.response
+        try:
+            content = await read_whole(response, most)
+        except (aiohttp.ClientError, TimeoutError):
+            self._works.metrics.fault("broken")
+            return await self._refuse(_BROKEN)
+        if meter := self._metered():
+            meter.see(content)
+        given = answer_headers(response.raw_headers, self._marks(), ours=True)
+        content, headers = with_offsets(self._rewrite, response.status, content, given, most)
+        self._status = response.status
+        self._caller.unwatch()
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": content})
 
     async def _stream(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
         size, most, meter, send = len(peeked), self._limits.response, self._metered(), self._send

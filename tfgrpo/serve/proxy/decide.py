@@ -1,0 +1,38 @@
+"""Answers to requests for decisions, which are held until they are whole and leave under the prior's offsets."""
+
+from collections.abc import Sequence
+
+import aiohttp
+
+from ...surfaces.http import OFFSETS_HEADER, Rewrite, answers_decided
+from .bodies import EXACT_CODECS, unpacked
+
+Lines = list[tuple[bytes, bytes]]
+"""Headers, as they are sent."""
+
+
+async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """An answer of at most so many bytes; a longer one counts as broken off."""
+    parts, size = [], 0
+    async for chunk in response.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > most:
+            raise aiohttp.ClientPayloadError("longer than is relayed")
+    return b"".join(parts)
+
+
+def with_offsets(
+    rewritten: Rewrite, status: int, content: bytes, headers: Sequence[tuple[bytes, bytes]], most: int
+) -> tuple[bytes, Lines]:
+    """An answer and its headers, as the offsets have it; as it came, where they have nothing to do with it."""
+    lines = list(headers)
+    encoding = next((value.decode("latin-1") for name, value in lines if name == b"content-encoding"), "")
+    plain = unpacked(content, encoding, most) if encoding else content
+    found = answers_decided(rewritten, status, plain, EXACT_CODECS) if plain is not None else None
+    if found is None:
+        return content, lines
+    lines = [line for line in lines if line[0] not in (b"content-length", b"content-encoding")]
+    lines.append((b"content-length", str(len(found[0])).encode()))
+    lines.append((OFFSETS_HEADER.encode(), str(found[1].moved).encode()))
+    return found[0], lines
