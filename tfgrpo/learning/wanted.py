@@ -14,7 +14,7 @@ from ..observer import Watch
 from ..priors.versions import model_notice
 from ..records import JSON, Frame
 from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
-from ..rollouts.rewards.reward import Reward
+from ..rollouts.rewards.reward import BuiltInReward, Reward
 from ..settings import Settings
 from ..store import Store
 from ..tasks.fields import Fields
@@ -73,7 +73,7 @@ class WantedLearning:
             parts.test,
             self.endpoints.embedding.model,
         )
-        return PreparedLearning(plan, self.endpoints, found, tuple(_notes(found, self.settings)))
+        return PreparedLearning(plan, self.endpoints, found, (*_notes(found, self.settings), *_asking(reward)))
 
     def _check_options(self) -> None:
         """Raise InputError for what cannot go together, and for ceilings that cannot be held."""
@@ -152,6 +152,12 @@ class PreparedLearning:
         name, model = self.plan.namespace, self.plan.frame.model
         if notice := model_notice(name, store.namespaces(), store.live(name), model):
             yield f"{notice}; to re-validate it: tfgrpo eval TASKS --namespace {name} --model {model}"
+
+
+def _asking(reward: Reward) -> Iterator[str]:
+    """That the reward calls a model, beside what is estimated."""
+    if isinstance(reward, BuiltInReward) and (calls := reward.calls()):
+        yield f"reward {reward.name} asks a model: {counted(calls, 'call')} a rollout, which the estimate leaves out"
 
 
 def _notes(found: TaskSet, settings: Settings) -> Iterator[str]:

@@ -38,6 +38,10 @@ class QuestionsReward(BuiltInReward):
         """As the Protocol says."""
         return replace(self, model=model, asked=self.asked or name, run=run)
 
+    def calls(self) -> int:
+        """One for all questions."""
+        return 1
+
     def check(self, task: Task) -> None:
         """Any task will do; the questions see its answer where it has one."""
 

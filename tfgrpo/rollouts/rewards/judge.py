@@ -53,6 +53,10 @@ class JudgeReward(BuiltInReward):
         """As the Protocol says."""
         return replace(self, model=model, asked=self.asked or name, run=run, turns={})
 
+    def calls(self) -> int:
+        """One for each vote."""
+        return self.votes
+
     def check(self, task: Task) -> None:
         """Any task will do; one with an answer or a rubric is judged by that."""
 

@@ -49,6 +49,10 @@ class BuiltInReward(ABC):
     def check(self, task: Task) -> None:
         """Raises InputError as the call does."""
 
+    def calls(self) -> int:
+        """How many calls of a model it makes for one rollout, where each is answered as it should be."""
+        return 0
+
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """The same, where it asks a model: this one by this name, unless it names another, for this run's journal."""
         return self

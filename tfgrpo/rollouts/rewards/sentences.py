@@ -26,7 +26,8 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(
-    r"\s*(?:is|was|would be)\s+(?:not|wrong|incorrect|false)\b|\s*(?:isn|wasn)'t\b|\s*(?:is|seems)\s+(?:far\s+|way\s+)?too\s|"
+    r"\s*(?:is|was|would be)\s+(?:not|wrong|incorrect|false)\b|\s*(?:isn|wasn)'t\b|"
+    r"\s*(?:is|seems)\s+(?:far\s+|way\s+)?too\s|"
     r"\s*(?:[^\W\d]+\s+)?(?:more|less|fewer|higher|lower|greater|larger|smaller|older|younger)\s+"
     r"(?:[^\W\d]+\s+)?than\b|"
     r"가 아니|이 아니|ではな"

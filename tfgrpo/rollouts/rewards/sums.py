@@ -44,6 +44,10 @@ class SumReward(BuiltInReward):
             if isinstance(reward, BuiltInReward):
                 reward.check(task)
 
+    def calls(self) -> int:
+        """Those of its parts."""
+        return sum(part.calls() for _, _, part in self.parts if isinstance(part, BuiltInReward))
+
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says, for each part."""
         told = tuple((weight, own, asking(reward, model, name, run)) for weight, own, reward in self.parts)
