@@ -4,7 +4,7 @@ It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from secrets import token_hex
@@ -40,6 +40,9 @@ _FRAMING = ("content-length", "transfer-encoding")
 _MARK = PRIOR_HEADER.encode()
 _OURS = frozenset(name.encode() for name in OURS)
 _REPLACED = _OURS | {name.encode() for name in _FRAMING}
+_INFERENCE = INFERENCE_HEADER.encode()
+_REQUEST_IDS = tuple(name.encode() for name in REQUEST_IDS)
+_SAID = frozenset((_MARK, _INFERENCE, *_REQUEST_IDS))
 _HEEDED = frozenset(name.encode() for name in (PRIOR_HEADER, *OURS, *SEALED))
 _TEMPLATE_FAILED = 500
 
@@ -65,7 +68,8 @@ class Exchange:
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self._written, self._access = request, access
-        named = _named(request.headers)
+        self._lines = _lines(request.headers)
+        named = {name.decode(): value.decode("latin-1") for name, _, value in self._lines if name in _HEEDED}
         self._asked = asked_for(named)
         self._path = request.url.path
         self._has_ours = any(name in named for name in OURS)
@@ -83,7 +87,7 @@ class Exchange:
         if source := self.source:
             url = self._written.url
             self._snapshot = source.snapshot_for(self._asked.key)
-            backends = source.backends(str(url))
+            backends = source.backends(url)
             self._refusals = self._access.refusals(url.host, backends)
             self._rewrite = rewrite(
                 self._written.content,
@@ -98,14 +102,14 @@ class Exchange:
             if self._snapshot is None:
                 self._rewrite = replace(self._rewrite, reason=source.reason)
         if self._rewrite.content is not None:
-            return _copy(self._written, self._rewrite.prior, self._rewrite.content)
+            return self._copy(self._rewrite.prior, self._rewrite.content)
         return self.plain()
 
     def plain(self) -> HTTPRequest:
         """The request as the caller wrote it, without what is for tfgrpo alone."""
         off = self._asked.off and PRIOR_HEADER not in self._written.headers
         if off or self._has_ours:
-            return _copy(self._written, NO_PRIOR if off else None)
+            return self._copy(NO_PRIOR if off else None)
         return self._written
 
     def has_to_be_read(self, response: HTTPResponse) -> bool:
@@ -129,19 +133,21 @@ class Exchange:
     def told(self, response: HTTPResponse) -> HTTPResponse:
         """The same response with what the call came to, in its headers and in memory, and with its answers decided."""
         response = self._decided(response)
-        marks = self._rewrite.marks_beside(response.headers)
+        lines = _lines(response.headers)
+        said = {name: value.decode("latin-1") for name, _, value in lines if name in _SAID}
+        marks = self._rewrite.marks_beside((PRIOR_HEADER,) if _MARK in said else ())
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
-            return _with_headers(response, marks)
-        found = self._info(response.headers.get(INFERENCE_HEADER) or f"inf_{token_hex(16)}")
+            return _with_headers(response, lines, marks)
+        found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior
             found = replace(told_by(response.headers), inference=found.inference)
         marks[INFERENCE_HEADER] = str(found.inference)
-        named = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), None)
+        named = next((said[name] for name in _REQUEST_IDS if name in said), None)
         if named is None:
             marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
-        _with_headers(response, marks)
+        _with_headers(response, lines, marks)
         latest.keep(found, found.inference, named)
         if self._access.record and self.source:
             self._record(response, found)
@@ -183,6 +189,21 @@ class Exchange:
         )
         take(call, self._written, response, self._access.keep)
 
+    def _copy(self, mark: str | None, content: bytes | None = None) -> HTTPRequest:
+        """Another request of the same class, since SDKs speak httpx or httpx2; its body as it was, if none is given."""
+        request, replaced = self._written, _REPLACED if content is not None else _OURS
+        lines = [(name, value) for lowered, name, value in self._lines if lowered not in replaced]
+        if mark is not None:
+            lines.append((_MARK, mark.encode()))
+        kind, stream = type(request), request.stream
+        if content is not None:  # as a stream: of bytes the library would work out once more what is known
+            lines.append((b"content-length", b"%d" % len(content)))
+            stream = _byte_stream(kind.__module__)(content)
+        made = kind(request.method, request.url, headers=lines, stream=stream, extensions=request.extensions)
+        if content is not None:
+            made.read()
+        return made
+
     def _info(self, inference: str) -> Info:
         rewritten, snapshot = self._rewrite, self._snapshot
         namespace = self._asked.namespace or self._access.namespace
@@ -192,31 +213,9 @@ class Exchange:
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, rewritten.given)
 
 
-def _named(headers: HTTPHeaders) -> Mapping[str, str]:
-    """Of a request's headers those that bear on its prior; reading each of them from all would take its time."""
-    return {name.decode(): value.decode("latin-1") for name, value in _lowered(headers) if name in _HEEDED}
-
-
-def _lowered(headers: HTTPHeaders) -> Iterable[tuple[bytes, bytes]]:
-    return [(name.lower(), value) for name, value in headers.raw]
-
-
-def _copy(request: HTTPRequest, mark: str | None, content: bytes | None = None) -> HTTPRequest:
-    """Another request of the same class, since the SDKs of today speak httpx or httpx2; its body as it was, if none."""
-    replaced = _REPLACED if content is not None else _OURS
-    lines = [(name, value) for name, value in _lowered(request.headers) if name not in replaced]
-    if mark is not None:
-        lines.append((_MARK, mark.encode()))
-    stream = request.stream
-    if content is not None:
-        lines.append((b"content-length", b"%d" % len(content)))
-        stream = _byte_stream(type(request).__module__)(content)
-    made = type(request)(
-        request.method, request.url, headers=lines, stream=stream, extensions=request.extensions
-    )  # made of a stream: of bytes it would work out once more what is known
-    if content is not None:
-        made.read()
-    return made
+def _lines(headers: HTTPHeaders) -> Sequence[tuple[bytes, bytes, bytes]]:
+    """Headers as bytes: looking for them one by one in those of the libraries would take its time."""
+    return [(name.lower(), name, value) for name, value in headers.raw]
 
 
 @lru_cache
@@ -225,9 +224,11 @@ def _byte_stream(module: str) -> Any:
     return sys.modules[module.partition(".")[0]].ByteStream
 
 
-def _with_headers(response: HTTPResponse, marks: Mapping[str, str]) -> HTTPResponse:
+def _with_headers(
+    response: HTTPResponse, lines: Sequence[tuple[bytes, bytes, bytes]], marks: Mapping[str, str]
+) -> HTTPResponse:
     """The same response with further headers, those of the same name replaced."""
     ours = {name.encode(): value.encode() for name, value in marks.items()}
-    kept = [line for line in response.headers.raw if line[0].lower() not in ours]
+    kept = [(name, value) for lowered, name, value in lines if lowered not in ours]
     response.headers = type(response.headers)([*kept, *ours.items()])
     return response

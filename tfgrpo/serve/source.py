@@ -68,10 +68,10 @@ class PriorSource:
         snapshot = self.current()
         return snapshot.prior if snapshot else None
 
-    def backends(self, url: str) -> Mapping[str, Backend]:
+    def backends(self, url: object) -> Mapping[str, Backend]:
         """What was known, at the last look, of the upstream that a URL belongs to, model by model; reads nothing."""
         known = self._in_force.backends
-        return known.get(backend_key(url), _UNKNOWN) if known else _UNKNOWN
+        return known.get(backend_key(str(url)), _UNKNOWN) if known else _UNKNOWN
 
     def current(self) -> Snapshot | None:
         """What is live: after a look at the place the first time, later from memory."""
@@ -113,11 +113,11 @@ class PriorSource:
         self._follower = None
         self.place.renew()
 
-    def say(self, notice: str | None, level: int = logging.WARNING) -> None:
+    def say(self, notice: str | None) -> None:
         """Log a line, the first time that it is said."""
         if notice and notice not in self._said and len(self._said) < _NOTICES:
             self._said.add(notice)
-            _logger.log(level, notice)
+            _logger.warning(notice)
 
     def _begin(self) -> None:
         with self._lock:
