@@ -40,7 +40,7 @@ TASKS = [{"input": f"message {n} about {topic}", "answer": label} for n in (1, 2
 VALIDATION = [
     {"input": f"letter {n} about {topic}", "answer": label} for n in (1, 2) for topic, label in TOPICS.items()
 ]
-_LEARN = ("--no-race", "--steps", "3", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--json")
+_LEARN = ("--no-race", "--steps", "4", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--json")
 _LATENCY = 0.004
 """Seconds that an answer takes at most."""
 _SETTLED = (

@@ -98,14 +98,20 @@ def drawn(world: World, count: int, share: float, rng: np.random.Generator) -> T
 
 
 def attempts(
-    tasks: Tasks, names: Sequence[Task], step: int, biases: Sequence[TokenBias], rng: np.random.Generator
+    tasks: Tasks,
+    names: Sequence[Task],
+    step: int,
+    biases: Sequence[TokenBias],
+    rng: np.random.Generator,
+    *,
+    size: int = Settings().group_size,
 ) -> list[Group]:
     """One step's groups, with log-probabilities at temperature 1 and before the bias, as llama.cpp reports them."""
     reported, upto = _log_softmax(tasks.logits), tasks.chances(biases).cumsum(axis=1)
     groups = []
     for place, task in enumerate(names):
         rollouts = []
-        for sample, draw in enumerate(rng.random(Settings().group_size)):
+        for sample, draw in enumerate(rng.random(size)):
             said = int(np.searchsorted(upto[place, :-1], draw))
             right = rng.random() < 0.5 if tasks.luck else said == tasks.labels[place]
             trace = TokenTrace(ORDERS[said], reported[place][ORDERS[said]], PIECES)

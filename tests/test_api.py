@@ -92,7 +92,7 @@ def test_what_is_learned_is_live_and_its_rollouts_are_in_the_store(learned: Lear
 def test_what_the_gate_passes_is_promoted_and_says_why(small: LearnOptions) -> None:
     found = learn(DICTS, **(small | {"gate": True, "validation": MORE, "system": "Route it."}))
     assert found.promoted
-    assert found.why.startswith("promoted: the mean effect over these 12 tasks is above zero")
+    assert found.why.startswith("promoted: the mean effect over these 12 tasks, and over tasks like them, is above zero")
     assert repr(found).startswith(f"<LearningRun {found.run.id}: live, {found.prior.id} (0 experiences, ")
 
 
@@ -193,7 +193,7 @@ def test_a_live_prior_is_measured_by_default_and_any_other_by_name(small: LearnO
         less = evaluate([{"input": "an offer"}], base_url=small["base_url"], prior=prior, reward=right, repeat=1)
         assert less.prior == learned.prior
     last = evaluate([{"input": "an offer"}], base_url=small["base_url"], prior="candidate", reward=right, repeat=1)
-    assert last.prior == again.candidate
+    assert last.prior == (again.candidate or again.prior)
     assert "too few tasks for an interval" in repr(last)
 
 

@@ -52,7 +52,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "majority",
         "url", "sums", "verified", "built_in",
     ),
-    "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "path", "log_odds", "estimators"),
+    "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "path", "log_odds", "estimators"),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "write", "race",

@@ -102,7 +102,7 @@ class Settings:
     """Cap on one bias, in nats."""
     bias_entries: int = 100
     """Cap on the number of biases."""
-    bias_z: float = 1.0
+    bias_z: float = 0.5
     """A bias is dropped whose z is below this."""
 
     clip_rewards: bool = False

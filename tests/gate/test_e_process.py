@@ -211,7 +211,7 @@ def test_what_would_have_been_enough_is_enough() -> None:
     assert unlucky.endswith(f"estimate +12.0 points); {detectable(FIRST)}")
     worse = judge(FIRST, gone(FIRST, log_e=-9.0, passes=24, mean=-0.1)).reason
     sizes = "24 tasks x 24 passes promote an effect of +9.1 points in 80% of runs, smaller ones less often"
-    assert worse.endswith(f"; {sizes}; where it differs by task (sd 20 points), one of +14.1")
+    assert worse.endswith(f"; {sizes}; where it differs by task (sd 20 points), one of +15.7")
     assert detectable(trial(1, claim="these-tasks")) == sizes
     few = Gate(1, 1)
     assert enough(few, gone(few, log_e=0.1)).endswith("1 task x 1 pass: too few to promote anything")

@@ -231,6 +231,28 @@ async def test_validation_tasks_that_were_learned_from_are_refused_before_anythi
     assert model.requests == []
 
 
+async def test_what_another_namespace_has_learned_from_is_told(tmp_path: Path) -> None:
+    await run(policy(), tmp_path / "t.db", replace(PLAN, tasks=VALIDATION, validation=(), namespace="other"))
+    learned = await run(policy(), tmp_path / "t.db")
+    told = "9 of 9 validation tasks were learned from in namespace other: a prior of its cannot be judged by them here"
+    assert told in learned.notes
+
+
+async def test_the_gate_speaks_of_productions_temperature_and_so_does_what_goes_live(tmp_path: Path) -> None:
+    """At 0 the policy says one word to all letters; with the biases learned at 0.7 it says the right ones."""
+    model = policy(lambda prompt: [1.2 * one for one in talkative(prompt)])
+    plan = replace(PLAN, settings=replace(SMALL, steps=4, production_temperature=0.0))
+    learned = await run(model, tmp_path / "t.db", plan)
+    assert {body["temperature"] for body in about_letters(model)} == {0.0}
+    assert {body["temperature"] for body in model.requests if "message" in str(body["messages"])} == {0.7}
+    tried = trial(tmp_path / "t.db")
+    assert (tried.most_passes, len(tried.passes)) == (1, 1)
+    assert learned.promotion is not None
+    assert "one look at each task" in learned.promotion.why
+    with Store(tmp_path / "t.db") as store:
+        assert store.lineage("default")[-1].frame.temperature == 0.0
+
+
 # Interrupted
 
 

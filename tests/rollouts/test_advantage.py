@@ -134,8 +134,7 @@ RIGHT, WRONG, MIXED, ALIKE, FAILED = (1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.5, 0
 
 
 def test_a_task_that_teaches_nothing_is_visited_every_other_step_and_not_all_rest_at_once() -> None:
-    dull = [entry for task in TASKS[:20] for entry in history(task, RIGHT, RIGHT)]
-    dull += [entry for task in TASKS[20:] for entry in history(task, WRONG, WRONG)]
+    dull = [entry for task in TASKS for entry in history(task, WRONG, WRONG)]
     two, three, four = ({task.id for task in visited(TASKS, dull, step, SETTINGS)} for step in (2, 3, 4))
     assert two | three == {task.id for task in TASKS}
     assert not two & three
@@ -169,6 +168,14 @@ def test_a_task_whose_rollouts_differ_or_that_is_new_is_visited_at_every_step(
 def test_two_visits_in_a_row_are_enough(visits: tuple[Sequence[float | None], ...]) -> None:
     earlier = [entry for task in TASKS for entry in history(task, *visits)]
     assert len(visited(TASKS, earlier, 3, SETTINGS)) < len(TASKS)
+
+
+def test_a_task_that_is_solved_over_its_history_is_not_drawn_again() -> None:
+    earlier = [entry for task in TASKS[:10] for entry in history(task, (1.0,) * 8, (*(1.0,) * 7, 0.0))]
+    earlier += [entry for task in TASKS[10:20] for entry in history(task, (1.0,) * 8, (*(1.0,) * 6, 0.0, 0.0))]
+    for step in (2, 3, 4):
+        assert visited(TASKS, earlier, step, SETTINGS) == TASKS[10:]
+        assert visited(TASKS[:10], earlier, step, SETTINGS) == TASKS[:10], "where nothing else is left"
 
 
 def test_no_step_is_empty() -> None:

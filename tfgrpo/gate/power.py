@@ -68,7 +68,7 @@ def smallest_over_tasks(tasks: int, passes: int, level: float, power: float = PO
     if tasks < 2:
         return None
     error = sqrt((SPREAD**2 + 0.4 / passes) / tasks)
-    wanted = (student_quantile(1 - level, tasks - 1) + NormalDist().inv_cdf(power)) * error
+    wanted = (student_quantile(1 - level / 2, tasks - 1) + NormalDist().inv_cdf(power)) * error
     return wanted if wanted <= 1 else None
 
 

@@ -130,7 +130,7 @@ def _tasks_differ_too_much(gate: Gate, state: GateState) -> bool:
     between = max(0.0, float(means.var(ddof=1)) - noise / each)
     error = sqrt((between + noise / max(each, gate.passes)) / len(means))
     hope = state.estimate + _HOPE * sqrt(noise / scored)
-    return hope < student_quantile(1 - gate.level, len(means) - 1) * error
+    return hope < student_quantile(1 - gate.level / 2, len(means) - 1) * error
 
 
 def _figures(gate: Gate, state: GateState) -> str:

@@ -66,23 +66,34 @@ def group_kind(group: Group) -> GroupKind:
 
 _ENOUGH = 2
 """Visits in a row in which all rollouts were right, or all wrong."""
+_SOLVED = 0.9
+"""Mean reward over all visits from which on a task is not drawn again (no-positive-resampling, arXiv 2510.13786)."""
 
 
 def visited(tasks: Sequence[Task], earlier: Sequence[Group], step: int, settings: Settings) -> tuple[Task, ...]:
     """The tasks to roll out in a step, in their order, given all groups of earlier steps in order of step.
 
-    A task whose pass rate was 0 or 1 at its last two visits rests in every other step; which of the two it rests in is
-    decided by its hash, so that not all rest at once. It is visited as before once its rollouts differ again. When all
-    would rest, none does. What earlier groups say is all that decides, so a resumed run visits the same.
+    A task whose mean reward is 0.9 or more over two visits at least is not drawn again while there are others. One
+    whose pass rate was 0 or 1 at its last two visits rests in every other step; which of the two it rests in is decided
+    by its hash, so that not all rest at once. It is visited as before once its rollouts differ again. When all would
+    rest, none does. What earlier groups say is all that decides, so a resumed run visits the same.
     """
     if not settings.rest_tasks:
         return tuple(tasks)
     dull: dict[str, int] = {}
+    means: dict[str, list[float]] = {}
     for group in earlier:
+        if group.scored:
+            means.setdefault(group.task.id, []).append(float(group.rewards.mean()))
         is_dull = group_kind(group) in ("solved", "hopeless")
         dull[group.task.id] = dull.get(group.task.id, 0) + 1 if is_dull else 0
 
     def rests(task: Task) -> bool:
         return dull.get(task.id, 0) >= _ENOUGH and (step + derive_seed(settings.seed, "visit", task.id)) % 2 == 1
 
-    return tuple(task for task in tasks if not rests(task)) or tuple(tasks)
+    def solved(task: Task) -> bool:
+        found = means.get(task.id, [])
+        return len(found) >= _ENOUGH and sum(found) >= _SOLVED * len(found)
+
+    awake = tuple(task for task in tasks if not rests(task))
+    return tuple(task for task in awake if not solved(task)) or awake or tuple(tasks)

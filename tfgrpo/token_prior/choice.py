@@ -138,13 +138,20 @@ def folds(answers: Mapping[str, JSON], seed: int) -> list[frozenset[str]]:
     return [frozenset(in_turn[start::count]) for start in range(count)]
 
 
-def log_probabilities(found: WeighedRollouts, bias: Biases, backend: Backend) -> Floats:
-    """log pi_b of each rollout's answer, shape (R,)."""
+def listed_under(found: WeighedRollouts, bias: Biases, backend: Backend, temperature: float) -> Floats:
+    """pi_b of what is listed at each position, shape (N, C)."""
     applied = look_up(found.tokens, bias)
     if backend.includes_bias:  # reported are those of the policy that was sampled
         applied = applied - look_up(found.tokens, found.in_force)
-    listed, _ = policy(found.reported, applied, found.temperature, replace(backend, includes_bias=False))
-    each = np.log(listed[:, 0])
+    return policy(found.reported, applied, temperature, replace(backend, includes_bias=False))[0]
+
+
+def log_probabilities(
+    found: WeighedRollouts, bias: Biases, backend: Backend, temperature: float | None = None
+) -> Floats:
+    """log pi_b of each rollout's answer, shape (R,), at the temperature that it was sampled at, or another."""
+    heat = found.temperature if temperature is None else temperature
+    each = np.log(listed_under(found, bias, backend, heat)[:, 0])
     owners = np.repeat(np.arange(len(found.lengths)), found.lengths)
     return np.bincount(owners, each, len(found.lengths)).astype(np.float64)
 
@@ -176,7 +183,7 @@ def choose(
         for task in sorted(part):
             mine = np.flatnonzero(owners == task)
             counts = np.bincount(sampled_in[mine], minlength=len(steps))
-            mixture = _log_mean(logs_all[: len(steps), mine], counts)
+            mixture = log_mean(logs_all[: len(steps), mine], counts)
             before, after = (
                 _weighed(logs_all[row, mine] - mixture, rewards[mine]) for row in (len(steps), len(steps) + 1 + number)
             )
@@ -210,7 +217,7 @@ def _adjusted(step: WeighedRollouts, worth: Mapping[str, float]) -> Floats:
     return step.rewards - np.array([_worth(shown, worth) for shown in step.shown], dtype=np.float64)
 
 
-def _log_mean(logs: Floats, counts: Ints) -> Floats:
+def log_mean(logs: Floats, counts: Ints) -> Floats:
     """log of the mean of exp(logs), shape (S, n), over the first axis, weighted by `counts`; shape (n,)."""
     weighted = logs + np.log(np.where(counts, counts, 1) / counts.sum())[:, None]
     weighted[counts == 0] = -np.inf

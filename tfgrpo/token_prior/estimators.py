@@ -14,7 +14,7 @@ from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from ..rollouts.group import made_under
 from ..settings import Settings
 from ..surfaces.chat import merge_bias
-from . import choice, gradient, log_odds, path, policy
+from . import choice, gradient, log_odds, path, policy, reuse
 from .choice import Choice
 
 EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
@@ -53,19 +53,25 @@ class PolicyGradient:
     def __init__(self, inherited: tuple[TokenBias, ...], backend: Backend, settings: Settings) -> None:
         self._inherited, self._backend, self._settings = inherited, backend, settings
         self._steps: list[gradient.Gradient] = []
+        self._made = reuse.Reuse(backend, settings)
         self.pieces = {entry.token: entry.piece for entry in inherited}
 
     def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
         """As the Protocol says; the groups were sampled under the biases `in_force`."""
-        self._steps.append(gradient.step_gradient(groups, in_force, temperature, self._backend, self._settings))
         self.pieces |= policy.pieces(groups)
+        found, _ = gradient.positions(groups, in_force, temperature, self._backend, self._settings)
+        special = {token for token, piece in self.pieces.items() if policy.is_special(piece)}
+        self._made.add(choice.weighed_rollouts(groups, in_force, temperature), special, found.tail)
         before = {entry.token: entry.bias for entry in self._inherited}
-        return path.bias_path(before, self._steps, self._settings)[-1]
+        biases = in_force
+        for _ in range(reuse.INNER):
+            self._steps.append(self._made.gradient(biases))
+            biases = path.bias_path(before, self._steps, self._settings)[-1]
+        return dict(biases)
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says."""
-        steps = [path.without_tasks(step, without) for step in self._steps] if without else self._steps
-        return path.surviving_biases(self._inherited, steps, self.pieces, self._settings)
+        return path.surviving_biases(self._inherited, self._steps, self.pieces, self._settings, without)
 
     @property
     def tail(self) -> float:

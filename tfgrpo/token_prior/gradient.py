@@ -108,7 +108,7 @@ def gradient(found: Positions, tasks: tuple[str, ...], special: set[int], temper
 
     Task by task, so that besides the result only one task's positions are held, however many there are.
     """
-    tokens, columns = _columns(found.tokens, special)
+    tokens, columns = token_columns([found.tokens], special)
     slope, curvature = np.zeros((len(tasks), len(tokens))), np.zeros((len(tasks), len(tokens)))
     bounds = np.searchsorted(found.tasks, np.arange(len(tasks) + 1))
     for row, (start, stop) in enumerate(pairwise(bounds.tolist())):
@@ -122,16 +122,17 @@ def gradient(found: Positions, tasks: tuple[str, ...], special: set[int], temper
     return Gradient(tokens, tasks, slope, curvature, 1.0, found.tail)
 
 
-def _columns(listed: Ints, special: set[int]) -> tuple[Ints, Ints]:
+def token_columns(listed: Sequence[Ints], special: set[int]) -> tuple[Ints, Ints]:
     """Distinct token ids, ascending, shape (V,), and by 1 + id the column of each; V for what has no place there.
 
     A table over all ids is far faster than sorting the ids listed.
     """
-    seen = np.zeros(listed.max(initial=-1) + 2, dtype=bool)
-    seen[listed + 1] = True
+    seen = np.zeros(max((tokens.max(initial=-1) for tokens in listed), default=-1) + 2, dtype=bool)
+    for tokens in listed:
+        seen[tokens + 1] = True
     seen[[0, *(token + 1 for token in special if token + 1 < len(seen))]] = False
-    tokens = np.flatnonzero(seen) - 1
-    return tokens, np.where(seen, np.cumsum(seen) - 1, len(tokens))
+    found = np.flatnonzero(seen) - 1
+    return found, np.where(seen, np.cumsum(seen) - 1, len(found))
 
 
 def natural_step(slope: Floats, curvature: Floats, settings: Settings) -> Floats:
