@@ -42,7 +42,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "parquet", "formats", "hub", "promptfoo", "traced", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": ("__init__", "request", "executor", "agents", "group", "rewards", "advantage"),
+    "rollouts": ("__init__", "request", "executor", "bounded", "agents", "group", "rewards", "advantage"),
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),

@@ -32,6 +32,7 @@ BAD = [
     ("bias_cap", 101),
     ("call_retries", None),
     *(("hedge", value) for value in (0, -1.0, math.nan, "2")),
+    *(("bounded", value) for value in (8, "", "8:4", "8:8:1", "8:0:1", "8:4:0", "8:4:1:1", "a:4:1", "8:4:1.5")),
     *(("overlong", value) for value in (8, "", "8", "8:0", "8:9", "8:-1", "8:1:1", "a:b", "8:1.5")),
     ("recipe", "guess"),
 ]
@@ -56,6 +57,7 @@ def test_a_bad_value_names_its_setting_and_what_it_must_be(name: str, value: JSO
         ("gate_alpha", 0.5),
         ("recipe", "paper"),
         ("distilled_groups", None),
+        *(("bounded", value) for value in (None, "8:7:1", "256:128:8")),
         *(("overlong", value) for value in (None, "8:8", "8:1")),
     ],
 )
@@ -77,6 +79,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
         "stop_hopeless",
         "stop_when_flat",
+        "bounded",
         "gate_claim",
         "allow_collapse",
         "production_temperature",
@@ -91,6 +94,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
 def test_younger_settings_at_their_defaults_leave_the_ids_of_runs_as_they_were() -> None:
     """And are part of a run's identity where they say something else."""
     young: Mapping[str, JSON] = {"gate_claim": "these-tasks", "allow_collapse": True, "production_temperature": 0.0}
+    young = {**young, "bounded": "8:4:2"}
     for name, value in young.items():
         assert name not in Settings().as_json()
         assert Settings(**{name: value}).as_json()[name] == value

@@ -37,6 +37,7 @@ class SettingOptions(TypedDict, total=False):
     group_size: int
     divide_by_std: bool
     rest_tasks: bool
+    bounded: str | None
     overlong: str | None
     race: bool
     race_rounds: int

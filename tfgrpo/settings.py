@@ -36,6 +36,8 @@ class Settings:
     """Divide advantages by the group's standard deviation (GRPO); off: Dr. GRPO."""
     rest_tasks: bool = True
     """Visit a task whose pass rate was 0 or 1 twice in a row only every other step (`paper`: every step)."""
+    bounded: str | None = None
+    """`CHUNK:CARRY:CHUNKS` in tokens: answers are written in chunks, each from the question and the last CARRY tokens."""
     overlong: str | None = None
     """`MAX:CACHE` in completion tokens: over the last CACHE of MAX a rollout loses up to 1; None: length is free."""
 
@@ -157,6 +159,7 @@ _SPEED = (
 
 
 _LATER: Mapping[str, JSON] = {
+    "bounded": None,
     "gate_claim": "tasks-like-these",
     "allow_collapse": False,
     "production_temperature": None,
@@ -192,6 +195,13 @@ def _is_overlong(value: object) -> bool:
     return len(parts) == len(whole) == 2 and 1 <= whole[1] <= whole[0]
 
 
+def _is_bounded(value: object) -> bool:
+    """Whether a text has the form CHUNK:CARRY:CHUNKS, and a chunk room for more than what is carried over."""
+    parts = value.split(":") if isinstance(value, str) else []
+    whole = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    return len(parts) == len(whole) == 3 and 1 <= whole[1] < whole[0] and whole[2] >= 1
+
+
 _COUNTS = (
     "steps", "group_size", "race_rounds", "proposals", "experience_words", "summary_chars", "distiller_tokens",
     "trial_experiences", "prior_tokens", "top_logprobs", "gate_passes", "concurrency",
@@ -204,6 +214,11 @@ _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_time
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),
     (("distiller_retries", "call_retries", "effect_window"), _whole(0), "a whole number of at least 0"),
+    (
+        ("bounded",),
+        lambda value: value is None or _is_bounded(value),
+        "CHUNK:CARRY:CHUNKS in tokens, as 256:128:8, CARRY from 1 to below CHUNK",
+    ),
     (("overlong",), lambda value: value is None or _is_overlong(value), "MAX:CACHE in tokens, CACHE from 1 to MAX"),
     (("hedge",), lambda value: value is None or _above_zero()(value), "a number of seconds above 0, or None"),
     (("distilled_groups",), lambda value: value is None or _whole(0)(value), "a whole number, or None for all"),

@@ -142,6 +142,7 @@ def _run_of(wanted: Measurement) -> Run:
     settings: dict[str, JSON] = {"repeats": wanted.repeats, "seed": wanted.seed}
     settings |= {"agent": wanted.agent.name} if wanted.agent else {}
     settings |= {"clip_rewards": True} if wanted.settings.clip_rewards else {}
+    settings |= {"bounded": wanted.settings.bounded} if wanted.settings.bounded else {}
     if wanted.sources:
         sources = [task.id for task in wanted.sources]
         settings["written"] = [written_template().version, wanted.distiller, wanted.settings.ground_truth, sources]

@@ -26,6 +26,7 @@ VALUES = {
     "gate_claim": "--claim",
     "production_temperature": "--production-temperature",
     "repeats": "--repeat",
+    "bounded": "--bounded",
     "overlong": "--overlong",
     "prior_tokens": "--prior-tokens",
 }

@@ -59,12 +59,21 @@ async def executors(
 ) -> AsyncIterator[Executors]:
     """Executors of one chat call a rollout, or of an agent's rollouts where there is one."""
     if agent is None:
-        yield partial(ChatExecutor, upstream)
+        yield _plain(upstream, settings)
         return
     from .agents import agent_executors
 
     async with agent_executors(agent, upstream, settings, journal) as make:
         yield make
+
+
+def _plain(upstream: Upstream, settings: Settings) -> Executors:
+    """Executors of one chat call a rollout, or of several where its answers are bounded."""
+    if settings.bounded is None:
+        return partial(ChatExecutor, upstream)
+    from .bounded import BoundedExecutor, bounds_of
+
+    return partial(BoundedExecutor, upstream, bounds_of(settings.bounded), lambda: upstream.tokenizer)
 
 
 class Under(NamedTuple):

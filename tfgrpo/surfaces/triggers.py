@@ -49,7 +49,8 @@ class Trigger:
 
 def _is_tool_error(_: str, messages: Sequence[Message]) -> bool:
     last = messages[-1]
-    return bool(last.get("role") != "user") and _ERROR.search(message_text(last)[:_BEGINS]) is not None
+    from_tool: bool = last.get("role") != "user"
+    return from_tool and _ERROR.search(message_text(last)[:_BEGINS]) is not None
 
 
 def _is_repetition(_: str, messages: Sequence[Message]) -> bool:

@@ -17,17 +17,22 @@ class AgentOptions:
     agent: str | None
     command: str | None
     agent_timeout: float | None
+    bounded: str | None
 
     def load(self) -> "Agent | None":
         """What makes the rollouts; None: one chat call each. Raises InputError where it cannot be loaded."""
+        from ...errors import InputError
         from ...rollouts.agents import load_agent
 
+        if self.bounded and (self.agent or self.command):
+            raise InputError("--bounded cuts answers of plain calls, and an agent makes its own calls; leave one out")
         return load_agent(self.agent, self.command)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings that they name."""
-        return {} if self.agent_timeout is None else {"agent_timeout": self.agent_timeout}
+        named = {"agent_timeout": self.agent_timeout, "bounded": self.bounded}
+        return {name: value for name, value in named.items() if value is not None}
 
 
 _option = titled(AGENTS)
@@ -48,5 +53,11 @@ agent_options = gathered(
     _option(
         "--agent-timeout", type=float, metavar="SECONDS", rare=True, help="For one rollout of an agent.  [default: 600]"
     ),
+    _option(
+        "--bounded",
+        metavar="CHUNK:CARRY:CHUNKS",
+        rare=True,
+        help="Without an agent: write answers in chunks of so many tokens, each from the question and the last CARRY.",
+    ),
 )
-"""--agent, --command and --agent-timeout; the command gets them as `agent`."""
+"""--agent, --command, --agent-timeout and --bounded; the command gets them as `agent`."""

@@ -1,0 +1,102 @@
+"""Answers written in chunks, by a SIMULATED model that counts on from the last number that it sees."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.toy import tokenizer
+from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
+from tfgrpo.rollouts.bounded import HEAD, BoundedExecutor, Bounds, bounds_of, carried, first_tokens, last_tokens
+from tfgrpo.testing import Answer, ScriptedModel
+
+Kind: TypeAlias = Literal["llama.cpp", "vllm", "other"]
+GOAL = 400
+TASK = Task(f"Count from 1 to {GOAL}.")
+BOUNDS = Bounds(chunk=64, carry=32, chunks=20)
+
+
+def counting(body: ChatBody) -> Answer:
+    """Words of numbers, from the last one that stands in the request's work, as many as `max_tokens` lets it write."""
+    last = message_text(body["messages"][-1])
+    asked = "Count from" in last and "<work>" not in last
+    work = last.partition("<work>")[2].partition("</work>")[0] or last
+    seen = 0 if asked else int((re.findall(r"\d+", work) or ["0"])[-1])  # none in what a probe asks
+    numbers = range(seen + 1, min(GOAL, seen + body.get("max_tokens", 1)) + 1)
+    text = "".join(f"{number} " for number in numbers)
+    return Answer(text, "stop" if numbers.stop > GOAL else "length")
+
+
+def executor(model: ScriptedModel, backend: Backend, bounds: Bounds = BOUNDS) -> BoundedExecutor:
+    return BoundedExecutor(model, bounds, lambda: None, Frame("fake"), backend, run="run_1", stage="rollout", seed=0)
+
+
+@pytest.mark.parametrize("kind", ["llama.cpp", "vllm", "other"])
+async def test_a_long_answer_is_written_whole_in_chunks_of_bounded_context(kind: Kind) -> None:
+    model = ScriptedModel(counting)
+    rollout = await executor(model, Backend(kind))(TASK, Prior(), 0, 0)
+    assert rollout.text.split() == [str(number) for number in range(1, GOAL + 1)]
+    assert (rollout.finish_reason, rollout.usage.calls) == ("stop", len(model.requests))
+    assert rollout.usage.completion_tokens == GOAL
+    assert [body["max_tokens"] for body in model.requests] == [64] + [32] * (len(model.requests) - 1)
+    longest = max(sum(len(message_text(one).split()) for one in body["messages"]) for body in model.requests)
+    assert longest <= len(TASK.prompt.split()) + HEAD + BOUNDS.chunk + 20  # the words around the work
+    assert rollout.messages[-1] == {"role": "assistant", "content": rollout.text}
+
+
+async def test_where_it_goes_on_from_its_own_message_or_is_told_its_work() -> None:
+    asked = {}
+    kinds: tuple[Kind, ...] = ("llama.cpp", "vllm", "other")
+    for kind in kinds:
+        model = ScriptedModel(counting)
+        await executor(model, Backend(kind))(TASK, Prior(), 0, 0)
+        asked[kind] = model.requests[1]
+    assert asked["llama.cpp"]["messages"][-1]["role"] == "assistant"
+    assert "continue_final_message" not in asked["llama.cpp"]
+    assert (asked["vllm"]["continue_final_message"], asked["vllm"]["add_generation_prompt"]) == (True, False)
+    (told,) = asked["other"]["messages"]
+    assert told["content"].startswith(TASK.prompt)
+    assert "<work>" in told["content"]
+
+
+async def test_truncation_fails_where_chunks_do_not_and_chunks_end_in_time() -> None:
+    cut = await executor(ScriptedModel(counting), Backend(), replace(BOUNDS, chunks=1))(TASK, Prior(), 0, 0)
+    assert (cut.finish_reason, len(cut.text.split())) == ("length", 64)
+    three = await executor(ScriptedModel(counting), Backend(), replace(BOUNDS, chunks=3))(TASK, Prior(), 0, 0)
+    assert (three.finish_reason, three.usage.calls, len(three.text.split())) == ("length", 3, 128)
+
+
+async def test_a_chunk_that_fails_is_a_rollout_with_an_error_and_what_it_has_cost() -> None:
+    model = ScriptedModel(lambda body: counting(body) if "<work>" not in str(body) else Answer("no", status=400))
+    rollout = await executor(model, Backend())(TASK, Prior(), 0, 0)
+    assert rollout.error
+    assert (rollout.reward, rollout.usage.completion_tokens) == (None, 64)
+
+
+TOY = tokenizer(["alpha", "beta", "gamma"])
+
+
+def toy_count(text: str) -> int:
+    return len(TOY.encode(text))
+
+
+@given(st.text(alphabet="alphbetgm é漢🙂", max_size=60), st.integers(0, 30))
+def test_cuts_are_of_whole_characters_and_hold_no_more_tokens_than_asked(text: str, tokens: int) -> None:
+    count: Callable[[str], int] = toy_count
+    head, tail = first_tokens(text, tokens, count), last_tokens(text, tokens, count)
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert max(count(head), count(tail)) <= tokens
+    assert len(head) == len(text) or count(text[: len(head) + 1]) > tokens - 2
+
+
+def test_what_is_carried_over_is_all_of_it_or_both_ends() -> None:
+    short, long = "x" * 50, "".join(chr(97 + place % 26) for place in range(400))
+    assert carried(short, BOUNDS, len) == short
+    assert carried(long, BOUNDS, len) == long[:HEAD] + long[-32:]
+    assert carried("x" * (HEAD + 32), BOUNDS, len) == "x" * (HEAD + 32)
+    assert bounds_of("64:32:20") == BOUNDS

@@ -1,0 +1,143 @@
+"""Rollouts in bounded context: a long answer is written in chunks, from the question and its own last words.
+
+Delethink (arXiv 2510.06557): the first chunk has C tokens at most; each further one is given the question, the first
+100 tokens of the answer and its last m tokens, and may add C - m. So no prompt is longer than the question, 100 and
+m, and the cost grows with the length of the answer and not with its square. Where the upstream goes on from an
+assistant's message (llama.cpp, vLLM) it is given as such; elsewhere as text (InftyThink, 2503.06692), which is
+another way to prompt.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import InputError, ModelError, UpstreamError
+from ..hashing import derive_seed
+from ..model.tokenizer import Tokenizer
+from ..model.upstream import Model
+from ..prompts import template
+from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Rollout, Task, message_text
+from ..surfaces.chat import with_prior
+from ..surfaces.surface import manner_of
+from ..surfaces.turns import question
+from .request import request_body
+
+HEAD = 100
+"""Tokens of the answer's beginning that every chunk is given."""
+_VLLM: Mapping[str, JSON] = {"continue_final_message": True, "add_generation_prompt": False}
+GOES_ON = ("llama.cpp", "vllm")
+"""Upstreams that go on from an assistant's message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How an answer is cut into chunks."""
+
+    chunk: int
+    """Tokens that the first chunk may have (C)."""
+    carry: int
+    """Tokens of the answer's end that the next one is given (m)."""
+    chunks: int
+    """At most (I)."""
+
+
+def bounds_of(given: str) -> Bounds:
+    """From CHUNK:CARRY:CHUNKS, as settings have it."""
+    return Bounds(*map(int, given.split(":")))
+
+
+def first_tokens(text: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The longest beginning of a text that has so many tokens at most; whole characters."""
+    return text[: _most(len(text), lambda size: count(text[:size]) <= tokens)]
+
+
+def last_tokens(text: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The longest end of a text that has so many tokens at most; whole characters."""
+    return text[len(text) - _most(len(text), lambda size: count(text[len(text) - size :]) <= tokens) :]
+
+
+def _most(longest: int, fits: Callable[[int], bool]) -> int:
+    """The largest size that fits, by halving; one of size 0 does."""
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def carried(answer: str, bounds: Bounds, count: Callable[[str], int]) -> str:
+    """What of an answer the next chunk is given: all of it, or its beginning and its end, which never overlap."""
+    head = first_tokens(answer, HEAD, count)
+    return head + last_tokens(answer[len(head) :], bounds.carry, count)
+
+
+def going_on(body: ChatBody, work: str, backend: Backend) -> ChatBody:
+    """The request for the next chunk of an answer of which this was carried over."""
+    messages: Sequence[Message] = body["messages"]
+    if backend.kind in GOES_ON:
+        more = _VLLM if backend.kind == "vllm" else {}
+        return {**body, **more, "messages": [*messages, {"role": "assistant", "content": work}]}
+    place = max(at for at, message in enumerate(messages) if message.get("role") == "user")
+    told = template("goes_on").render(question=message_text(messages[place]), work=work)
+    return {**body, "messages": [*messages[:place], {**messages[place], "content": told}, *messages[place + 1 :]]}
+
+
+class BoundedExecutor:
+    """An Executor whose rollouts are written chunk by chunk, each a journalled call; their usage is that of all."""
+
+    def __init__(
+        self,
+        model: Model,
+        bounds: Bounds,
+        tokenizer: Callable[[], Tokenizer | None],
+        frame: Frame,
+        backend: Backend,
+        *,
+        run: str,
+        stage: str,
+        seed: int,
+        top_logprobs: int = 0,
+    ) -> None:
+        """`top_logprobs` is not asked for: chunks have contexts of their own, and no token prior is learned of them."""
+        self._model, self._bounds, self._tokenizer = model, bounds, tokenizer
+        self._frame, self._backend = frame, backend
+        self._run, self._stage, self._seed = run, stage, seed
+
+    async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        """One rollout; its text is that of all chunks, and it ends by length where the last one did."""
+        plain = request_body(
+            self._frame, self._backend, task, derive_seed(self._seed, self._stage, step, task.id, sample)
+        )
+        body = with_prior(plain, prior, manner_of(self._backend, task.id))
+        if not question(body["messages"]):
+            raise InputError(f"{task.id} has no message of a user, which a chunk could be given again")
+        included = tuple(experience.id for experience in prior.experiences)
+        made = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
+        for chunk in range(self._bounds.chunks):
+            try:
+                made = await self._chunk(made, body, CallKey(self._run, self._stage, step, task.id, sample, chunk))
+            except UpstreamError:
+                raise
+            except ModelError as error:
+                return replace(made, error=str(error))
+            if made.finish_reason != "length":
+                break
+        return replace(made, messages=(*made.messages, {"role": "assistant", "content": made.text}))
+
+    async def _chunk(self, made: Rollout, body: ChatBody, key: CallKey) -> Rollout:
+        """The rollout with one more chunk."""
+        bounds, asked, work = self._bounds, body, ""
+        if key.retry:
+            work = carried(made.text, bounds, self._count(made))
+            asked = going_on(body, work, self._backend)
+        room = bounds.chunk - (bounds.carry if key.retry else 0)
+        fields = {name: value for name, value in asked.items() if name != "max_completion_tokens"}
+        reply = await self._model({**fields, "max_tokens": room}, key)
+        text = reply.text.removeprefix(work) if work else reply.text
+        return replace(made, text=made.text + text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
+
+    def _count(self, made: Rollout) -> Callable[[str], int]:
+        """How to count tokens: by the tokenizer, else by what the answer's characters have taken so far."""
+        if (tokenizer := self._tokenizer()) is not None:
+            return lambda text: len(tokenizer.encode(text))
+        each = max(1, made.usage.completion_tokens) / max(1, len(made.text))
+        return lambda text: round(len(text) * each)
