@@ -212,6 +212,7 @@ def test_no_body_and_no_response_is_a_crash(value: Any) -> None:
         if surface.fits(value):
             surface.enter(value, PRIOR)
             surface.enter(value, Prior(PRIOR.experiences, demonstrations=POOL, nearest=1), Manner(system_role=False))
+            surface.enter(value, Prior((Experience("[on turn 1] Be brief."), Experience("[on says a] b"))))
         assert isinstance(surface.told(value), Told)
 
 

@@ -53,9 +53,9 @@ def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) ->
 
 
 def _ending(item: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
-    """An item that ends with the text: a message, or what a tool gave."""
+    """An item that ends with the text: a message, or what a tool gave; any other as it is."""
     field = "output" if item.get("type") == "function_call_output" else "content"
-    return {**item, field: ended(item.get(field), text, "input_text")}
+    return {**item, field: ended(item[field], text, "input_text")} if item.get(field) else item
 
 
 def _goes_on(body: ChatBody) -> bool:
