@@ -85,7 +85,7 @@ class Onward:
         if address is None:
             raise OwnAnswer(BAD_PATH)
         try:
-            async with asyncio.timeout(self.limits.first_byte):
+            async with asyncio.timeout(self._first_byte):
                 return await self.session.request(
                     head.method,
                     address,
@@ -101,6 +101,11 @@ class Onward:
             raise OwnAnswer(self._fault(target, "timeout", "gave no answer in time", 504)) from error
         except aiohttp.ClientError as error:
             raise OwnAnswer(self._fault(target, "unreachable", f"broke off ({_why(error)})")) from error
+
+    @property
+    def _first_byte(self) -> float | None:
+        """None where the session's own limit, on silence, comes first: a timer for each call costs something."""
+        return self.limits.first_byte if self.limits.first_byte < self.limits.silence else None
 
     def _fault(self, target: RelayTarget, kind: str, what: str, status: int = 502) -> Refusal:
         self.metrics.fault(kind)
