@@ -154,8 +154,9 @@ def test_a_reward_out_of_range_names_task_and_value_unless_it_is_clipped(task_fi
     wild = learn_gated(url, *few, tasks="few.jsonl")
     assert wild.exit_code == 1
     last = wild.stderr.splitlines()[-1]
-    assert last.startswith("Error: the reward of task task_")
-    assert last.endswith("is 2; it must be a number from 0 to 1, or be clipped to it (--clip-rewards)")
+    assert last.startswith("Error: no rollout of the first step earned anything.")
+    assert "failed, the first one: the reward failed: RewardError: that of task task_" in last
+    assert "is 2; it must be a number from 0 to 1, or be clipped to it (--clip-rewards)" in last
     clipped = learn_gated(url, *few, "--clip-rewards", "--json", tasks="few.jsonl")
     assert clipped.exit_code == 0, clipped.output
     assert 0 < json.loads(clipped.stdout)["steps"][0]["mean_reward"] <= 1

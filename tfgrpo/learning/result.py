@@ -15,6 +15,7 @@ from ..observer import StepSummary
 from ..records import JSON, Group, Prior, Rollout, Run, Usage
 from ..rollouts.rewards.built_in import BUILT_IN
 from ..rollouts.rewards.matchers import normalised
+from ..rollouts.rewards.reward import OUT_OF_RANGE
 from ..text import counted, shortened
 
 
@@ -134,8 +135,12 @@ def hopeless(groups: Sequence[Group], reward: str, *, examples: bool) -> str:
 def likeliest_cause(groups: Sequence[Group], reward: str, *, examples: bool) -> str:
     """Why no rollout earned anything, and what to do about it."""
     made = [rollout for group in groups for rollout in group.rollouts]
-    if failed := _most(made, lambda rollout: rollout.error is not None):
-        return f"{failed} failed, the first one: {shortened(next(one.error for one in made if one.error), 300)}"
+    errors = [one.error for one in made if one.error]
+    strange = [error for error in errors if OUT_OF_RANGE in error]
+    if strange or _most(made, lambda rollout: rollout.error is not None):
+        told = strange or errors
+        share = f"{len(told):,} of {counted(len(made), 'rollout')}"
+        return f"{share} failed, the first one: {shortened(told[0], 300)}"
     scored = [rollout for rollout in made if rollout.error is None]
     cut = _most(scored, lambda rollout: rollout.finish_reason == "length")
     cut_off = f"{cut} were cut off at max_tokens: raise it in --request, or ask for shorter answers with --system"

@@ -16,6 +16,8 @@ from .threads import in_turn
 
 REWARD_SECONDS = 120.0
 """How long a function of the user's may look at one rollout."""
+OUT_OF_RANGE = "; it must be a number from 0 to 1"
+"""How it is told that a reward gave something else."""
 _ROUNDING = 1e-9
 """A reward this far outside [0, 1] is the rounding of a sum, and is taken for its bound."""
 Score: TypeAlias = float | tuple[float, str]
@@ -144,7 +146,7 @@ def _in_range(value: object, task: Task, clip: bool) -> float:
     if not (-_ROUNDING <= number <= 1 + _ROUNDING or (clip and not math.isnan(number))):
         clipping = "" if math.isnan(number) else ", or be clipped to it (--clip-rewards)"
         shown = shortened(told(value))
-        raise RewardError(f"that of {task_in_words(task)} is {shown}; it must be a number from 0 to 1{clipping}")
+        raise RewardError(f"that of {task_in_words(task)} is {shown}{OUT_OF_RANGE}{clipping}")
     return min(1.0, max(0.0, number))
 
 
