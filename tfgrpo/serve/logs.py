@@ -13,12 +13,24 @@ LogFormat: TypeAlias = Literal["text", "json"]
 def configure_logs(form: LogFormat, *, requests: bool) -> None:
     """Write what the package logs to stderr; `requests`: a line for each call, too."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_json() if form == "json" else _Lines("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("tfgrpo")
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.INFO)
     logging.getLogger("tfgrpo.requests").setLevel(logging.INFO if requests else logging.WARNING)
+
+
+class _Lines(logging.Formatter):
+    """A line for people; what was logged beside the message follows it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        beside = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        return " ".join([super().format(record), *(f"{name}={value!r}" for name, value in beside.items())])
+
+
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 
 def _json() -> logging.Formatter:

@@ -34,6 +34,8 @@ class Refusal:
         """Headers that go with it."""
         if self.status == 501:
             return ((b"connection", b"close"),)  # what follows is no HTTP that we speak
+        if self.kind == "insufficient_quota":
+            return ((b"x-should-retry", b"false"),)  # SDKs heed it: it will not get better
         return ((b"retry-after", b"1"),) if self.status in (429, 503) else ()
 
 
