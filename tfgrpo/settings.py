@@ -108,7 +108,7 @@ class Settings:
     """A bias is dropped whose z is below this."""
 
     clip_rewards: bool = False
-    """Take a reward outside [0, 1] for the nearer bound, instead of stopping."""
+    """Take a reward outside [0, 1] for the nearer bound, instead of failing the rollout."""
     gate_alpha: float = 0.05
     """Chance of ever promoting a prior that is no better, over all trials on one validation set."""
     gate_passes: int = 32
