@@ -14,13 +14,12 @@ import argparse
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tfgrpo.model.upstream import Model, Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, CallKey, ChatBody, Frame, Prior, Reply, Rollout, Task, message_text
 from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds
-from tfgrpo.rollouts.executor import Executor
 from tfgrpo.rollouts.group import concurrently
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import score
@@ -43,7 +42,6 @@ class Watched:
 
     model: Model
     longest: int = 0
-    calls: list[int] = field(default_factory=list)
 
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
         reply = await self.model(body, key)

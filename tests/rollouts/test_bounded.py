@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.toy import tokenizer
 from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
 from tfgrpo.rollouts.bounded import HEAD, BoundedExecutor, Bounds, bounds_of, carried, first_tokens, last_tokens
+from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.testing import Answer, ScriptedModel
 
 Kind: TypeAlias = Literal["llama.cpp", "vllm", "other"]
@@ -32,7 +33,8 @@ def counting(body: ChatBody) -> Answer:
 
 
 def executor(model: ScriptedModel, backend: Backend, bounds: Bounds = BOUNDS) -> BoundedExecutor:
-    return BoundedExecutor(model, bounds, lambda: None, Frame("fake"), backend, run="run_1", stage="rollout", seed=0)
+    plain = ChatExecutor(model, Frame("fake"), backend, run="run_1", stage="rollout", seed=0)
+    return BoundedExecutor(plain, bounds, lambda: None)
 
 
 @pytest.mark.parametrize("kind", ["llama.cpp", "vllm", "other"])

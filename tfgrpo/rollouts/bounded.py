@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.tokenizer import Tokenizer
-from ..model.upstream import Model
 from ..prompts import template
-from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Rollout, Task, message_text
+from ..records import JSON, Backend, CallKey, ChatBody, Message, Prior, Rollout, Task, message_text
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
 from ..surfaces.turns import question
+from .executor import ChatExecutor
 from .request import request_body
 
 HEAD = 100
@@ -84,37 +84,25 @@ def going_on(body: ChatBody, work: str, backend: Backend) -> ChatBody:
 class BoundedExecutor:
     """An Executor whose rollouts are written chunk by chunk, each a journalled call; their usage is that of all."""
 
-    def __init__(
-        self,
-        model: Model,
-        bounds: Bounds,
-        tokenizer: Callable[[], Tokenizer | None],
-        frame: Frame,
-        backend: Backend,
-        *,
-        run: str,
-        stage: str,
-        seed: int,
-        top_logprobs: int = 0,
-    ) -> None:
-        """`top_logprobs` is not asked for: chunks have contexts of their own, and no token prior is learned of them."""
-        self._model, self._bounds, self._tokenizer = model, bounds, tokenizer
-        self._frame, self._backend = frame, backend
-        self._run, self._stage, self._seed = run, stage, seed
+    def __init__(self, plain: ChatExecutor, bounds: Bounds, tokenizer: Callable[[], Tokenizer | None]) -> None:
+        """The same rollouts as those of `plain`, in chunks.
+
+        Log-probabilities are not asked for: chunks have contexts of their own, and no token prior is learned of them.
+        """
+        self._plain, self._bounds, self._tokenizer = plain, bounds, tokenizer
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
         """One rollout; its text is that of all chunks, and it ends by length where the last one did."""
-        plain = request_body(
-            self._frame, self._backend, task, derive_seed(self._seed, self._stage, step, task.id, sample)
-        )
-        body = with_prior(plain, prior, manner_of(self._backend, task.id))
+        of = self._plain
+        seed = derive_seed(of.seed, of.stage, step, task.id, sample)
+        body = with_prior(request_body(of.frame, of.backend, task, seed), prior, manner_of(of.backend, task.id))
         if not question(body["messages"]):
             raise InputError(f"{task.id} has no message of a user, which a chunk could be given again")
         included = tuple(experience.id for experience in prior.experiences)
         made = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
         for chunk in range(self._bounds.chunks):
             try:
-                made = await self._chunk(made, body, CallKey(self._run, self._stage, step, task.id, sample, chunk))
+                made = await self._chunk(made, body, CallKey(of.run, of.stage, step, task.id, sample, chunk))
             except UpstreamError:
                 raise
             except ModelError as error:
@@ -128,10 +116,10 @@ class BoundedExecutor:
         bounds, asked, work = self._bounds, body, ""
         if key.retry:
             work = carried(made.text, bounds, self._count(made))
-            asked = going_on(body, work, self._backend)
+            asked = going_on(body, work, self._plain.backend)
         room = bounds.chunk - (bounds.carry if key.retry else 0)
         fields = {name: value for name, value in asked.items() if name != "max_completion_tokens"}
-        reply = await self._model({**fields, "max_tokens": room}, key)
+        reply = await self._plain.model({**fields, "max_tokens": room}, key)
         text = reply.text.removeprefix(work) if work else reply.text
         return replace(made, text=made.text + text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
 

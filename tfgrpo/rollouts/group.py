@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ..errors import BudgetEnded
 from ..model.journal import Journal
 from ..model.upstream import Upstream
-from ..records import Group, Prior, Rollout, Task
+from ..records import Backend, Frame, Group, Prior, Rollout, Task
 from ..settings import Settings
 from .executor import ChatExecutor, Executor, Executors
 
@@ -73,7 +73,15 @@ def _plain(upstream: Upstream, settings: Settings) -> Executors:
         return partial(ChatExecutor, upstream)
     from .bounded import BoundedExecutor, bounds_of
 
-    return partial(BoundedExecutor, upstream, bounds_of(settings.bounded), lambda: upstream.tokenizer)
+    bounds = bounds_of(settings.bounded)
+
+    def make(
+        frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
+    ) -> BoundedExecutor:
+        plain = ChatExecutor(upstream, frame, backend, run=run, stage=stage, seed=seed)
+        return BoundedExecutor(plain, bounds, lambda: upstream.tokenizer)
+
+    return make
 
 
 class Under(NamedTuple):
