@@ -20,6 +20,7 @@ from tfgrpo.model.upstream import Model, Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, CallKey, ChatBody, Frame, Prior, Reply, Rollout, Task, message_text
 from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds
+from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.rollouts.group import concurrently
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import score
@@ -79,7 +80,8 @@ async def compared(model: Model, frame: Frame, backend: Backend, tasks: Sequence
     print("| arm | right | prompt tokens a task | answer tokens a task | longest prompt |\n|---|---|---|---|---|")
     for arm, bounds in ARMS.items():
         watched = Watched(model)
-        make: Executor = BoundedExecutor(watched, bounds, lambda: None, frame, backend, run="", stage="bounded", seed=0)
+        plain = ChatExecutor(watched, frame, backend, run="", stage="bounded", seed=0)
+        make = BoundedExecutor(plain, bounds, lambda: None)
         made = await concurrently(make(task, Prior(), 0, 0) for task in tasks)
         scored = [await score(load_reward(reward), rollout) for rollout in made]
         print(row(arm, scored, watched.longest))
