@@ -45,7 +45,9 @@ def addressed(body: RequestBody, namespaces: Container[str]) -> tuple[RequestBod
 
     What follows an @ and is no namespace belongs to the model's own name.
     """
-    if not any(found.decode("utf-8", "replace") in namespaces for found in _SUFFIXED.findall(body.plain)):
+    if b"@" not in body.plain or not any(
+        found.decode("utf-8", "replace") in namespaces for found in _SUFFIXED.findall(body.plain)
+    ):
         return body, None
     for codec in EXACT_CODECS:
         try:

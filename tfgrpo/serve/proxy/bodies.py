@@ -4,7 +4,6 @@ A body of many megabytes is mostly a few texts and images. Parsing them would ho
 each long string is taken out before, and put back after: it passes to the byte.
 """
 
-import re
 import secrets
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,12 +25,13 @@ _SURROGATE = b"\\ud"
 """How each half of a pair of escapes begins, which belong together."""
 _ESCAPE = 12
 """Bytes of the longest escape, a surrogate pair."""
-_TOO_LONG_A_NUMBER = re.compile(rb"\d{19}")
-"""What may be an integer of more than 64 bits, of which orjson makes a float."""
+_DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(" ") for byte in range(128)) + b" " * 128
+_TOO_LONG_A_NUMBER = b"0" * 19
+"""Once each digit is a 0: what may be an integer of more than 64 bits, of which orjson makes a float."""
 
 
 def _exact(content: bytes) -> JSON:
-    if _TOO_LONG_A_NUMBER.search(content):
+    if _TOO_LONG_A_NUMBER in content.translate(_DIGITS):  # a regular expression takes ten times as long
         raise ValueError("an integer that orjson could not keep")
     return orjson.loads(content)
 
