@@ -29,7 +29,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
         "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries",
-        "failures", "connection", "tokenizer", "replies", "naming", "journal", "pace", "questions", "upstream",
+        "failures", "bounded", "connection", "tokenizer", "replies", "naming", "journal", "pace", "questions", "upstream",
         "events", "shutdown", "local", "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),

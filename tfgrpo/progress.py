@@ -53,7 +53,7 @@ class Display:
 
     def __init__(self, usage: Callable[[], Usage], *, quiet: bool = False) -> None:
         self._usage = usage
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
         off = quiet or not self._console.is_terminal
         self._bar = _Bar(console=self._console, disable=off, transient=True)
         self._stage = self._bar.add_task("", visible=False, figures="", total=None)

@@ -19,7 +19,7 @@ from .options.spending import spending_options
 from .options.surface import surface_option
 from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
-from .streams import check_output, tell, write_text
+from .streams import check_output, interruptible, tell, write_text
 
 if TYPE_CHECKING:
     from ..evaluation.arms import Evaluation
@@ -108,7 +108,7 @@ def evaluate(
     check_output("--save-rollouts", save_rollouts)
     if surface:
         return _measure_decisions(asked, surface[1], as_json)
-    with named_store(asked.store) as opened, asked.prepared(opened).started() as started:
+    with interruptible(), named_store(asked.store) as opened, asked.prepared(opened).started() as started:
         result = asyncio.run(started.measure(opened, Display))
     if save_rollouts:
         write_text(save_rollouts, "".join(_rollout_lines(result)))
@@ -123,7 +123,7 @@ def _measure_decisions(asked: EvalArguments, question: str, as_json: bool) -> No
 
     from ..progress import Display
 
-    with named_store(asked.store) as opened, asked.deciding(question, opened).started() as started:
+    with interruptible(), named_store(asked.store) as opened, asked.deciding(question, opened).started() as started:
         result = asyncio.run(started.measure(opened, Display))
     tell(as_json, {"prior": started.snapshot.prior.id, **result.as_json()}, *evaluation_lines(result))
 

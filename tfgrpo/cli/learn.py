@@ -24,7 +24,7 @@ from .options.surface import surface_option
 from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
 from .root import OUT_OF_BUDGET
-from .streams import tell
+from .streams import interruptible, tell
 
 if TYPE_CHECKING:
     from ..learning.decisions import PreparedDecisions
@@ -130,7 +130,7 @@ def learn(
     prepared = asked.prepared(settings)
     if dry_run:
         return _tell_cost(prepared, asked, as_json=as_json)
-    with named_store(asked.store, create=True) as opened, prepared.started() as started:
+    with interruptible(), named_store(asked.store, create=True) as opened, prepared.started() as started:
         learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
     tell(as_json, learned.as_json(), *learned_lines(learned))
     if learned.ended:
@@ -149,7 +149,7 @@ def _learn_decisions(
     if dry_run:
         calls = len(prepared.parts.train) + len(prepared.parts.validation)
         return tell(as_json, {"calls": calls}, f"at most {calls} calls: one a task that teaches or decides")
-    with named_store(asked.store, create=True) as opened, prepared.started() as started:
+    with interruptible(), named_store(asked.store, create=True) as opened, prepared.started() as started:
         learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
     tell(as_json, learned.as_json(), *decision_lines(learned))
 

@@ -5,7 +5,7 @@ import click
 from .command import TextGroup
 from .lines.tables import print_table, printable
 from .options.shared import json_option, named_store, store_option
-from .streams import print_json, tell
+from .streams import check_output, print_json, tell
 
 
 @click.group(cls=TextGroup)
@@ -29,6 +29,20 @@ def info(store: str | None, as_json: bool) -> None:
     for namespace in namespaces:
         click.echo(f"namespace {namespace.name}: {namespace.model or 'no model yet'}")
     print_table(("table", "rows"), ((name, f"{count:,}") for name, count in figures.rows.items()))
+
+
+@store.command("backup")
+@click.argument("file")
+@store_option
+@json_option
+def backup(file: str, store: str | None, as_json: bool) -> None:
+    """Copy all of it into FILE, a new one, as it is at one moment; runs may go on meanwhile."""
+    from pathlib import Path
+
+    check_output("FILE", file)
+    with named_store(store) as opened:
+        size = opened.backup(Path(file))
+    tell(as_json, {"path": file, "bytes": size}, f"{file}: {size:,} bytes, all of {opened.path}")
 
 
 @store.command("verify")

@@ -15,6 +15,7 @@ from ..records import JSON
 from ..settings import Settings
 from ..text import shortened
 from .asking import Adapted, Asking, error_within
+from .bounded import bound
 from .failures import Failures
 from .library import http
 from .retries import BUSY, may_pass, seconds_until
@@ -62,7 +63,7 @@ class Connection:
             api_key=key or "none",
             timeout=http.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
             max_retries=0,  # a call that waits to be tried again gives its place to others: the SDK would keep it
-            http_client=http_client or _direct_client(url),
+            http_client=bound(http_client or _client_for(url)),
         )
         self.base_url = str(self._client.base_url)
         self.root = re.sub(r"(/v1)?/?$", "", self.base_url)
@@ -171,7 +172,7 @@ def _checked_url(given: str) -> str:
     raise InputError(f"{shown!r} is no base URL; one looks like http://127.0.0.1:8080/v1")
 
 
-def _direct_client(url: str | None) -> http.AsyncClient | None:
-    """A client for this machine, past the HTTP proxy that the environment may name; None: the SDK's own will do."""
+def _client_for(url: str | None) -> http.AsyncClient:
+    """The SDK's own client; for this machine it goes past the HTTP proxy that the environment may name."""
     local = url is not None and http.URL(url).host in ("localhost", "127.0.0.1", "::1")
-    return openai.DefaultAsyncHttpxClient(trust_env=False) if local else None
+    return openai.DefaultAsyncHttpxClient(trust_env=not local)

@@ -1,5 +1,7 @@
 """What an upstream's failures are called: one line each, which says what to do next and quotes no secret. No I/O."""
 
+import re
+from base64 import b64encode
 from dataclasses import dataclass, field
 
 import openai
@@ -56,5 +58,27 @@ class Failures:
         """An upstream's words fit for an error: short, printable, and without what is secret."""
         words = str(text)
         for secret in self.secrets:
-            words = words.replace(secret, "***")
+            words = _without(words, secret)
         return shortened(words, limit)
+
+
+_PIECE = 8
+"""Characters of a secret that are one still: its beginning or end is what servers like to quote."""
+
+
+def _without(words: str, secret: str) -> str:
+    """The words without a secret: whole, in base64 wherever it begins there, a piece of it, or starred within."""
+    forms = [secret]
+    for before in range(3):  # base64 of `user:secret` depends on how many bytes stand before it
+        coded = b64encode(b" " * before + secret.encode()).decode().rstrip("=")
+        forms.append(coded[before + (before > 0) : -1] if len(coded) > 2 * _PIECE else secret)
+    for form in forms:
+        words = words.replace(form, "***")
+    if len(secret) < 2 * _PIECE:
+        return words
+    starred = rf"{re.escape(secret[:3])}[\w.-]{{0,40}}(?:\*{{2,}}|\.{{2,}}|\u2026+|\u2022{{2,}})[\w.-]{{0,40}}"
+    words = re.sub(starred, "***", words)
+    for start in range(len(secret) - _PIECE + 1):
+        if secret[start : start + _PIECE] in words:
+            words = re.sub(rf"[\w-]*{re.escape(secret[start : start + _PIECE])}[\w-]*", "***", words)
+    return words

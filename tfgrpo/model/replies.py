@@ -83,10 +83,14 @@ def loaded(response: str) -> JSON:
     return payload
 
 
+_MOST_COUNTED = 10**9
+"""Of one call: a larger figure is no count, and a few of them would overflow what the store adds up."""
+
+
 def _usage(given: JSON) -> Usage:
     fields = given if isinstance(given, Mapping) else {}
     spent = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    return Usage(1, *(count if isinstance(count, int) and 0 < count < 2**63 else 0 for count in spent))
+    return Usage(1, *(count if isinstance(count, int) and 0 < count < _MOST_COUNTED else 0 for count in spent))
 
 
 def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> TokenTrace | None:

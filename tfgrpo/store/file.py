@@ -52,6 +52,8 @@ class StoreFile:
         self._writer: Writer | None = None
         self._closed = False
         self._identity: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
+        """The write-ahead log that commits of this process went to."""
         self._frozen: tuple[int, int, int] | None = None
         check_place(self.path, create)
         with self._readable("opening it"):
@@ -71,6 +73,19 @@ class StoreFile:
                 self._writer.close()
                 self._writer = None
             self._db.close()
+
+    def backup(self, path: Path) -> int:
+        """Write all of the store into a new file, as it is at one moment, while others may go on; its size in bytes."""
+        if path.exists():
+            raise StoreError(f"{path} exists already; name a new file")
+        try:
+            with self._errors("copying it"), self._lock:
+                self._follow()
+                self._db.conn.execute("VACUUM INTO ?", [str(path)])
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path.stat().st_size
 
     def changes(self) -> int:
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
@@ -193,6 +208,23 @@ class StoreFile:
             raise StoreError(f"store {self.path} has disappeared; put it back, or start again") from error
         if (found.st_dev, found.st_ino) != self._identity:
             raise StoreError(f"store {self.path} was replaced by another file while in use; start again")
+        self._check_log()
+
+    def _check_log(self) -> None:
+        """SQLite writes on into a log that was deleted, and all of it is lost when the last one closes it."""
+        if self._writer is None:
+            return
+        try:
+            found = os.stat(f"{self.path}-wal")
+            here = found.st_dev, found.st_ino
+        except OSError:
+            here = None
+        self._log = self._log or here
+        if self._log is not None and here != self._log:
+            lost = "what was written since it was last copied into the store is lost"
+            raise StoreError(
+                f"store {self.path}: {self.path.name}-wal was removed while in use, and {lost}; start again"
+            )
 
 
 def _enable_wal(db: Database) -> None:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -82,6 +82,9 @@ class Writer:
         """Commit what is queued, then stop."""
         self._jobs.put(None)
         self._thread.join()
+        with suppress(sqlite3.Error):  # whoever reads may keep it from being emptied: the last to close does it then
+            self._db.execute("PRAGMA busy_timeout = 200")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     def _serve(self) -> None:

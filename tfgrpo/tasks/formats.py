@@ -9,6 +9,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -96,7 +97,7 @@ def _by_content(name: str, text: str, *, whole: bool) -> Iterator[Entry]:
 def _jsonl(name: str, text: str) -> Iterator[Entry]:
     for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand in a JSON string
         if line.strip():
-            value = _loads(name, line, number)
+            value = json_value(name, line, number)
             yield f"line {number}", value["row"] if isinstance(value, dict) and _is_row(value) else value
 
 
@@ -105,7 +106,7 @@ def _is_row(value: dict[str, JSON]) -> bool:
 
 
 def _json(name: str, text: str) -> Iterator[Entry]:
-    return _listed(name, _loads(name, text, 1)) if text.strip() else iter(())
+    return _listed(name, json_value(name, text, 1)) if text.strip() else iter(())
 
 
 def _listed(name: str, value: JSON) -> Iterator[Entry]:
@@ -116,12 +117,19 @@ def _listed(name: str, value: JSON) -> Iterator[Entry]:
     return ((f"entry {number}", entry) for number, entry in enumerate(found, 1))
 
 
-def _loads(name: str, text: str, line: int) -> JSON:
-    """The JSON value of a text that begins on the given line of the file."""
+def json_value(name: str, text: str, line: int, *, deepest: int | None = None) -> JSON:
+    """The JSON value of a text that begins on the given line of the file, checked.
+
+    InputError, with the line, for what is none, for NaN and Infinity, for fields that are there twice, and for too many
+    values or levels.
+    """
     if text.count(",") + 3 * (text.count("{") + text.count("[")) > MOST_VALUES_READ:
         raise too_large(name)
     try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+        if deepest is not None and _depth(value, deepest) > deepest:
+            raise InputError(f"it is nested more than {deepest} levels deep")
+        return value
     except json.JSONDecodeError as error:
         read = text.split("\n")[error.lineno - 1]
         where = f"{name}, line {line + error.lineno - 1}"
@@ -135,6 +143,17 @@ def _loads(name: str, text: str, line: int) -> JSON:
 
 def _no_constant(name: str) -> NoReturn:
     raise InputError(f"a value that JSON cannot carry ({name})")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _no_constant(text)
+
+
+def _depth(value: JSON, most: int) -> int:
+    """How many levels there are; it looks no deeper than one below `most`."""
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 0 if most < 0 else 1 + max((_depth(one, most - 1) for one in held), default=0)
 
 
 def _once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:

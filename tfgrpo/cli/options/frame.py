@@ -1,6 +1,5 @@
 """Options that say what a request looks like, and the frame that is made of them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +31,10 @@ class FrameOptions:
         return request_frame(model, system, fields, source=source, **given)
 
 
+_LONGEST = 10_000_000
+"""Characters of a system prompt, and of a request file."""
+_DEEPEST = 50
+"""Objects and lists within each other in a request file."""
 _option = titled(LEARN_FROM)
 
 frame_options = gathered(
@@ -48,10 +51,9 @@ frame_options = gathered(
 def _read_request(path: str | None) -> "dict[str, JSON]":
     if path is None:
         return {}
-    try:
-        fields = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+    from ...tasks.formats import json_value
+
+    fields = json_value(path, _read(path), 1, deepest=_DEEPEST)
     if not isinstance(fields, dict):
         raise InputError(f'{path}: a request file holds one JSON object, such as {{"max_tokens": 8}}')
     return fields
@@ -59,6 +61,10 @@ def _read_request(path: str | None) -> "dict[str, JSON]":
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8-sig") as file:
+            text = file.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(text) > _LONGEST:
+        raise InputError(f"{path} is too large: at most {_LONGEST:,} characters are read")
+    return text

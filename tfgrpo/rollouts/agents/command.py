@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from ...errors import AgentError, InputError
 from ...records import JSON, Task
@@ -63,10 +65,29 @@ class CommandAgent:
         return answer
 
 
+_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY")
+_URLS = ("OPENAI_BASE_URL", "TFGRPO_BASE_URL", "ANTHROPIC_BASE_URL")
+_OUR_KEY = re.compile(
+    r"(DISTILLER|EMBEDDING|JUDGE|TFGRPO)\w*(KEY|TOKEN|SECRET)|^(TFGRPO|OPENAI)_ADMIN_KEY$", re.IGNORECASE
+)
+"""Names of variables with keys of models that a run calls itself."""
+_SHORTEST = 8
+"""Characters of a key at least: a shorter one stands in other texts by chance."""
+
+
+def _password(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None
+
+
 def environment(given: Mapping[str, str], place: ModelAddress) -> dict[str, str]:
     """Ours for a program: its model is at `place`, and no variable holds the upstream's key."""
-    key = given.get("OPENAI_API_KEY")
-    kept = {name: value for name, value in given.items() if not key or value != key}
+    secrets = [held for name, held in given.items() if name in _KEYS and len(held) >= _SHORTEST]
+    secrets += [found for name in _URLS if (found := _password(given.get(name, "")))]
+    kept = {name: held for name, held in given.items() if not any(secret in held for secret in secrets)}
+    kept = {name: held for name, held in kept.items() if not _OUR_KEY.search(name)}
     direct = ",".join(part for part in (given.get("NO_PROXY") or given.get("no_proxy"), "127.0.0.1") if part)
     return kept | {
         "OPENAI_BASE_URL": place.base_url,
