@@ -148,9 +148,9 @@ def memory(store: Path, calls: int) -> float:
         for _ in range(count):
             client.chat.completions.create(model=MODEL, messages=messages)
 
+    tracemalloc.start()
     work(calls)
     gc.collect()
-    tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     work(calls)
     gc.collect()

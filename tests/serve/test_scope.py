@@ -62,6 +62,8 @@ def test_the_innermost_says_which_prior_a_call_gets_and_its_own_headers_come_fir
         with using(key="anna"):
             assert caller.call() == (OTHER.id, None)
     assert caller.call() == (PRIOR.id, None)
+    assert caller.call(x_tfgrpo_disable="1") == ("none", "disabled")
+    assert caller.call(x_tfgrpo_disable="0") == (PRIOR.id, None)
 
 
 def test_a_namespace_that_is_not_there_means_no_prior_and_says_so(caller: Caller) -> None:

@@ -14,7 +14,9 @@ NAMESPACE_HEADER = "x-tfgrpo-namespace"
 """Of a request: the namespace whose prior it is to have."""
 KEY_HEADER = "x-tfgrpo-sticky-key"
 """Of a request: for whom it is made; calls of one key get the same variant."""
-OURS = (NAMESPACE_HEADER, KEY_HEADER)
+DISABLE_HEADER = "x-tfgrpo-disable"
+"""Of a request: `1`, it is to have no prior."""
+OURS = (NAMESPACE_HEADER, KEY_HEADER, DISABLE_HEADER)
 """Headers that are for tfgrpo alone, and never reach a provider."""
 
 
@@ -63,8 +65,15 @@ def disabled() -> Iterator[None]:
 def asked_for(headers: Mapping[str, str]) -> Asked:
     """What the caller of a request with these headers asks for."""
     outer = _asked.get()
-    if NAMESPACE_HEADER not in headers and KEY_HEADER not in headers:
+    if not any(name in headers for name in OURS):
         return outer
-    return replace(
-        outer, namespace=headers.get(NAMESPACE_HEADER) or outer.namespace, key=headers.get(KEY_HEADER) or outer.key
+    return Asked(
+        headers.get(NAMESPACE_HEADER) or outer.namespace,
+        headers.get(KEY_HEADER) or outer.key,
+        outer.off or is_disabled(headers),
     )
+
+
+def is_disabled(headers: Mapping[str, str]) -> bool:
+    """Whether the headers of a request say that it is to have no prior."""
+    return headers.get(DISABLE_HEADER, "").strip().lower() in ("1", "true", "yes", "on")

@@ -13,8 +13,8 @@ from ...errors import InputError
 from ...store.keys import NOTHING_SPENT, AccessKey, KeySpending
 from ...surfaces.http import PRIOR_HEADER
 from ..keys import find_key
-from ..scope import NAMESPACE_HEADER
-from .headers import CREDENTIALS, DISABLE_HEADER
+from ..scope import NAMESPACE_HEADER, is_disabled
+from .headers import CREDENTIALS
 from .relay import LOOPBACK
 
 _EVERYWHERE = ("0.0.0.0", "::", "")
@@ -109,7 +109,7 @@ def wish_of(headers: Mapping[str, str], key: AccessKey | None) -> Wish | Refusal
     bound = key.namespace if key and not key.admin else None
     if named and bound and named != bound:
         return Refusal(403, "namespace_not_allowed", f"this key is for namespace {bound!r}")
-    disabled = headers.get(DISABLE_HEADER, "").strip().lower() in ("1", "true", "yes", "on")
+    disabled = is_disabled(headers)
     own = key.namespace if key else None
     return Wish(named or own, disabled and PRIOR_HEADER not in headers)
 

@@ -11,8 +11,6 @@ from ...surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
 from ..told import VARIANT_HEADER
 
 _OURS = "x-tfgrpo-"
-DISABLE_HEADER = "x-tfgrpo-disable"
-"""Of a request: `1` for no prior."""
 OVERHEAD_HEADER = "x-tfgrpo-overhead-ms"
 """Of an answer: the time until its head that was spent here and not at the upstream."""
 
