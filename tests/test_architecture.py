@@ -79,7 +79,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "steps", "run", "wanted", "decisions", "port",
     ),
     "report": (
-        "canvas", "extremes", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
+        "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
         "__init__", "notebook", "results",
     ),
     "serve": (

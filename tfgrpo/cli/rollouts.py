@@ -7,7 +7,7 @@ import click
 
 from ..errors import InputError
 from .command import TextCommand
-from .lines.rollouts import moved_json, moved_lines, rollout_json, rollout_lines
+from .lines.rollouts import health_json, health_lines, moved_json, moved_lines, rollout_json, rollout_lines
 from .options.shared import json_option, named_store, store_option
 from .streams import tell
 
@@ -45,6 +45,7 @@ def rollouts(
     their first visit and their last.
     """
     from ..report.extremes import moved_tasks, rollouts_of
+    from ..report.health import health_of
 
     with named_store(store) as opened:
         run = opened.run(run_id)
@@ -54,13 +55,15 @@ def rollouts(
         raise InputError(_nothing(run.id, groups, task, step))
     shown = _asked(found, worst, best, every=task is not None or step is not None)
     moved = moved_tasks([group for group in groups if task is None or group.task.id in {one.task.id for one in found}])
-    sources = {variant.id: variant.source for variant, _ in ways}
+    sources, health = {variant.id: variant.source for variant, _ in ways}, health_of(groups)
     figures = {
         "run": run.id,
         **{name: [rollout_json(one, sources) for one in of] for name, of in shown.items()},
         "moved": [moved_json(one) for one in moved],
+        "health": [health_json(one) for one in health],
     }
-    tell(as_json, figures, *_lines(shown, moved if step is None else (), sources))
+    told = health_lines(health) if task is None and step is None else ()
+    tell(as_json, figures, *_lines(shown, moved if step is None else (), sources), *told)
 
 
 def _asked(

@@ -9,6 +9,7 @@ from .tables import percent, printable
 if TYPE_CHECKING:
     from ...records import JSON, Rollout
     from ...report.extremes import MovedTask
+    from ...report.health import StepHealth
 
 _LONGEST = 1_000
 """Characters shown of a rollout; --json has all."""
@@ -78,6 +79,23 @@ def _moved_line(moved: "MovedTask") -> str:
     first, last = moved.steps
     where = f"step {first} to {last}; {moved.task.id}"
     return f"  {percent(moved.first)} -> {percent(moved.last)}  {printable(task_name(moved.task))}  ({where})"
+
+
+def health_json(health: "StepHealth") -> "dict[str, JSON]":
+    """The health of one step's groups."""
+    from dataclasses import asdict
+
+    return asdict(health)
+
+
+def health_lines(health: "Sequence[StepHealth]") -> Iterator[str]:
+    """How much there was to compare in each step, and what a success took in tools, where any were called."""
+    if health:
+        entropy = " -> ".join(f"{one.entropy:.2f}" for one in health)
+        yield f"entropy of groups by step, in bits (0: all of a group earned the same): {entropy}"
+    if any(one.tool_calls for one in health):
+        called = ("-" if one.calls_a_success is None else f"{one.calls_a_success:.1f}" for one in health)
+        yield f"tool calls a success by step: {' -> '.join(called)}"
 
 
 def _text(given: object) -> str:
