@@ -76,7 +76,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "learning": (
         "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result", "forecast",
-        "steps", "run", "wanted", "decisions", "port",
+        "steps", "run", "wanted", "decisions", "transfer", "port",
     ),
     "report": (
         "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",

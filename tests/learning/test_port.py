@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import ADVICE, TOPICS
-from tfgrpo.learning.port import expected_effect, learned_transfer, parts
+from tfgrpo.learning.transfer import expected_effect, learned_transfer, parts
 from tfgrpo.records import (
     ChatBody,
     Demonstration,

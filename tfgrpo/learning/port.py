@@ -14,7 +14,7 @@ comes over by the bytes of its tokens, whole or not at all; offsets of decisions
 behind: they take one call a task to learn anew.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
@@ -38,14 +38,11 @@ from ..settings import Settings
 from ..store import SERVING, Store
 from ..trials import task_set_id
 from .context import Notes, ending
+from .transfer import expected_effect, known_effect, learned_transfer, parts
 
 SCREENED = 16
 """Training tasks that the parts are tried on."""
 SCREEN_REPEATS = 2
-TRANSFER = 0.5
-"""What of an effect is expected to come over, before any port has shown how much does."""
-PRIOR_SD = 0.15
-"""Uncertainty of that expectation, in reward units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,42 +151,6 @@ class Ported:
             "usage": asdict(self.usage),
             "notes": list(self.notes),
         }
-
-
-def parts(prior: Prior) -> dict[str, Prior]:
-    """What of a prior may come over, by name; equal ones once, the whole first."""
-    no_text = replace(prior, experiences=(), instruction=None, demonstrations=(), nearest=0)
-    no_tokens = replace(prior, biases=(), tokenizer=None)
-    found = {
-        "whole": prior,
-        "text": no_tokens,
-        "no experiences": replace(prior, experiences=()),
-        "prompt": replace(no_tokens, experiences=()),
-        "tokens": no_text,
-    }
-    kept: dict[str, Prior] = {}
-    for name, part in found.items():
-        if (part.has_text or part.biases) and part.id not in {one.id for one in kept.values()}:
-            kept[name] = part
-    return kept
-
-
-def expected_effect(differences: Sequence[float], known: float) -> float:
-    """An effect on the new model, from differences by task there and what is expected of it."""
-    found = np.asarray(differences, dtype=np.float64)
-    variance = max(float(found.var(ddof=1)) / len(found), 1.0 / (4 * len(found) ** 2)) if len(found) > 1 else 1.0
-    weight, own = 1 / PRIOR_SD**2, 1 / variance
-    return (float(found.mean()) * own + known * weight) / (own + weight)
-
-
-def learned_transfer(store: Store) -> float:
-    """What of their effect earlier ports have kept, TRANSFER counted as one of them."""
-    kept = [TRANSFER]
-    for entry in store.runs():
-        known, found = entry.run.settings.get("known_effect"), entry.run.result.get("measured")
-        if isinstance(known, float) and known > PRIOR_SD / 3 and isinstance(found, float):
-            kept.append(min(1.5, max(-0.5, found / known)))
-    return float(np.mean(kept))
 
 
 class _Port:
@@ -325,10 +286,3 @@ def _by_task(measured: Evaluation, arm: str) -> dict[str, float]:
         if rollout.reward is not None:
             rewards.setdefault(rollout.task.id, []).append(rollout.reward)
     return {task: float(np.mean(found)) for task, found in rewards.items()}
-
-
-def known_effect(store: Store, snapshot: Snapshot) -> float:
-    """What the live prior is worth on its own model, by the last trial that it passed; 0 where none is known."""
-    trials = store.trials(snapshot.namespace)
-    passed = [one.outcome.estimate for one in trials if one.candidate == snapshot.prior.id and one.outcome]
-    return passed[-1] if passed else 0.0
