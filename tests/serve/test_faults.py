@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -396,3 +397,22 @@ async def test_a_prior_that_is_rolled_back_is_served_no_more(front: Serve, shelf
 def test_limits_of_nothing_are_refused() -> None:
     with pytest.raises(InputError, match="limit connect is 0"):
         Limits(connect=0)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/completions", "/v1/decisions"])
+async def test_no_body_is_one_that_the_proxy_fails_at(path: str, front: Serve) -> None:
+    rng = random.Random(path)
+    odd = [None, True, 0, -1.5, 2**70, "", "x@default", [], {}, [[]], [{}], {"role": 1}, [{"role": "user"}], "\ud83d"]
+    fields = ("model", "messages", "input", "instructions", "system", "prompt", "logit_bias", "questions", "stream")
+    upstream = Recorder()
+    at = await front(upstream)
+    for _ in range(150):
+        body: object = {name: rng.choice(odd) for name in rng.sample(fields, rng.randint(0, 6))}
+        if rng.random() < 0.2:
+            body = rng.choice(odd)
+        content = json.dumps(body).encode()
+        if rng.random() < 0.2:
+            content = content[: rng.randint(0, len(content))] + rng.randbytes(3)
+        response = await at.in_process.post(path, content=content)
+        assert response.status_code == 200, content
+        assert response.headers[PRIOR_HEADER] in (PRIOR.id, "none")
