@@ -13,7 +13,7 @@ from ..text import shortened
 from .containers import listed
 
 if TYPE_CHECKING:
-    import httpx2
+    from ..model.library import http
 
 SERVER = "https://datasets-server.huggingface.co"
 DEFAULT_ROWS = 200
@@ -47,12 +47,12 @@ def parse_hub(source: str) -> HubSource:
 
 def hub_entries(source: str, server: str = SERVER) -> Iterator[tuple[str, JSON]]:
     """The rows of a source, each with its place; raises InputError where there are none, or no internet."""
-    import httpx2
+    from ..model.library import http
 
     wanted = parse_hub(source)
     token = os.environ.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx2.Client(base_url=server, headers=headers, timeout=30.0, follow_redirects=False) as client:
+    with http.Client(base_url=server, headers=headers, timeout=30.0, follow_redirects=False) as client:
         config, split = _which(wanted, source, client)
         for offset in range(0, wanted.size, _PAGE):
             length = min(_PAGE, wanted.size - offset)
@@ -63,7 +63,7 @@ def hub_entries(source: str, server: str = SERVER) -> Iterator[tuple[str, JSON]]
                 return
 
 
-def _which(wanted: HubSource, source: str, client: "httpx2.Client") -> tuple[str, str]:
+def _which(wanted: HubSource, source: str, client: "http.Client") -> tuple[str, str]:
     """The configuration and the split; InputError where there are several and none is named."""
     found = _got(client, source, "/splits", {"dataset": wanted.dataset}).get("splits")
     pairs = [(str(one["config"]), str(one["split"])) for one in found or () if isinstance(one, Mapping)]
@@ -82,9 +82,9 @@ def _which(wanted: HubSource, source: str, client: "httpx2.Client") -> tuple[str
     return configs[0], "train" if "train" in splits else splits[0]
 
 
-def _got(client: "httpx2.Client", source: str, path: str, asked: Mapping[str, JSON]) -> dict[str, JSON]:
+def _got(client: "http.Client", source: str, path: str, asked: Mapping[str, JSON]) -> dict[str, JSON]:
     """The object that a request is answered with."""
-    import httpx2
+    from ..model.library import http
 
     try:
         with client.stream("GET", path, params=dict(asked)) as response:
@@ -95,10 +95,10 @@ def _got(client: "httpx2.Client", source: str, path: str, asked: Mapping[str, JS
                     raise InputError(f"{source}: its rows are too large; take fewer (size=20) or a file of yours")
             status = response.status_code
         found = json.loads(bytes(body)) if body else {}
-    except (httpx2.HTTPError, ValueError) as error:
+    except (http.HTTPError, ValueError) as error:
         hint = "where there is no internet, give a file"
         raise InputError(f"cannot read {source} from Hugging Face: {shortened(error)}; {hint}") from error
-    if status != httpx2.codes.OK or not isinstance(found, dict):
+    if status != http.codes.OK or not isinstance(found, dict):
         told = found.get("error") if isinstance(found, dict) else None
         hint = "; a gated set needs a token in HF_TOKEN" if status in (401, 403, 404) else ""
         raise InputError(f"cannot read {source} from Hugging Face: {shortened(told or f'status {status}')}{hint}")
