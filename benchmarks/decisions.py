@@ -87,7 +87,8 @@ ENDINGS = (".", "!", ", they said.", ", as I wrote yesterday.", " (sent from my 
 def tasks_of(name: str, seed: int, endings: int = len(ENDINGS)) -> tuple[list[Task], list[Task]]:
     """Tasks that teach and tasks that are held out; a text is on one side, whatever its ending."""
     drawn = random.Random(seed)
-    train, held = [], []
+    train: list[Task] = []
+    held: list[Task] = []
     for label, texts in SETS[name][1].items():
         for place, text in enumerate(drawn.sample(texts, len(texts))):
             side = train if place % 2 else held
@@ -142,11 +143,11 @@ def token_row(base_url: str, model: str, name: str, seed: int) -> dict[str, Any]
     with TemporaryDirectory() as folder:
         store = Path(folder) / "s.db"
         learned = tfgrpo.learn(
-            train, reward="choice", model=model, base_url=base_url, store=store, gate="none", experiences=False,
+            train, reward="choice", model=model, base_url=base_url, store=store, gate=False, experiences=False,
             race=False, seed=seed, **frame,
         )  # fmt: skip
         measured = tfgrpo.evaluate(
-            held, reward="choice", model=model, base_url=base_url, store=store, repeats=1, temperature=0.0,
+            held, reward="choice", model=model, base_url=base_url, store=store, repeat=1, temperature=0.0,
             written=False, few_shot=False,
         )  # fmt: skip
     return {

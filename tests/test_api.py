@@ -92,7 +92,7 @@ def test_what_is_learned_is_live_and_its_rollouts_are_in_the_store(learned: Lear
 def test_what_the_gate_passes_is_promoted_and_says_why(small: LearnOptions) -> None:
     found = learn(DICTS, **(small | {"gate": True, "validation": MORE, "system": "Route it."}))
     assert found.promoted
-    assert found.why.startswith("promoted: the mean effect over these 12 tasks, and over tasks like them, is above zero")
+    assert found.why.startswith("promoted: the mean effect over these 12 tasks, and over tasks like them, is above")
     assert repr(found).startswith(f"<LearningRun {found.run.id}: live, {found.prior.id} (0 experiences, ")
 
 

@@ -29,8 +29,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
         "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries",
-        "failures", "bounded", "connection", "tokenizer", "replies", "naming", "journal", "pace", "questions", "upstream",
-        "events", "shutdown", "local", "endpoints",
+        "failures", "bounded", "connection", "tokenizer", "replies", "naming", "journal", "pace", "questions",
+        "upstream", "events", "shutdown", "local", "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
@@ -48,9 +48,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "rollouts/rewards": (
         "__init__", "plain", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers",
-        "sentences", "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge", "asked",
-        "majority",
-        "url", "sums", "verified", "built_in",
+        "sentences", "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge",
+        "asked", "majority", "url", "sums", "verified", "built_in",
     ),
     "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "path", "log_odds", "estimators"),
     "experiences": (
@@ -79,23 +78,23 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "steps", "run", "wanted", "decisions", "transfer", "port",
     ),
     "report": (
-        "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict", "page",
-        "__init__", "notebook", "results",
+        "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict",
+        "page", "__init__", "notebook", "results",
     ),
     "serve": (
         "__init__", "keys", "logs", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking",
         "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
     ),
     "serve/proxy": (
-        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay", "decide",
-        "door", "head", "onward", "call", "pages", "app", "listening", "protocol", "worker", "workers", "server",
-        "__init__",
+        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
+        "decide", "door", "head", "onward", "call", "pages", "app", "listening", "protocol", "worker", "workers",
+        "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
-        "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat", "demo", "evaluate",
-        "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe", "prompts", "report",
-        "rollouts", "runs", "keys", "serve", "store", "tasks", "tokens",
+        "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
+        "demo", "evaluate", "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe",
+        "prompts", "report", "rollouts", "runs", "keys", "serve", "store", "tasks", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",

@@ -37,7 +37,7 @@ class Settings:
     rest_tasks: bool = True
     """Visit a task whose pass rate was 0 or 1 twice in a row only every other step (`paper`: every step)."""
     bounded: str | None = None
-    """`CHUNK:CARRY:CHUNKS` in tokens: answers are written in chunks, each from the question and the last CARRY tokens."""
+    """`CHUNK:CARRY:CHUNKS` in tokens: an answer is written in chunks, each from the question and what was last."""
     overlong: str | None = None
     """`MAX:CACHE` in completion tokens: over the last CACHE of MAX a rollout loses up to 1; None: length is free."""
 

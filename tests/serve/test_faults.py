@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import httpx2
 import pytest
@@ -402,7 +403,22 @@ def test_limits_of_nothing_are_refused() -> None:
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/completions", "/v1/decisions"])
 async def test_no_body_is_one_that_the_proxy_fails_at(path: str, front: Serve) -> None:
     rng = random.Random(path)
-    odd = [None, True, 0, -1.5, 2**70, "", "x@default", [], {}, [[]], [{}], {"role": 1}, [{"role": "user"}], "\ud83d"]
+    odd: list[Any] = [
+        None,
+        True,
+        0,
+        -1.5,
+        2**70,
+        "",
+        "x@default",
+        [],
+        {},
+        [[]],
+        [{}],
+        {"role": 1},
+        [{"role": "user"}],
+        "\ud83d",
+    ]
     fields = ("model", "messages", "input", "instructions", "system", "prompt", "logit_bias", "questions", "stream")
     upstream = Recorder()
     at = await front(upstream)

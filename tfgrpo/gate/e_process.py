@@ -24,8 +24,8 @@ the stop, and knows nothing of the looks before.
 **Two claims.** That is about these tasks (`these-tasks`). Users mean tasks like these, and where effects differ by task
 with a standard deviation of 20 points the bet alone promotes 10 to 23% of candidates that are no better on average over
 the tasks that might have been drawn. So by default (`tasks-like-these`) the interval over tasks, Student's t at half
-the trial's level, must lie above zero as well. (Where one task in six collapses and the others gain, it still lets 7% of
-such candidates in that are no better over all tasks that might be drawn: 24 tasks often hold none that collapses.)
+the trial's level, must lie above zero as well. (Where one task in six collapses and the others gain, it still lets in
+7% of such candidates that are no better over all tasks that might be drawn: 24 tasks often hold none that collapses.)
 
 **Trials.** Trial k on one validation set gets the level alpha / 2^k, so all trials of its life together promote a
 candidate that is no better with a chance of at most alpha, even where candidates are chosen after the verdicts on

@@ -69,7 +69,7 @@ def _without_ids(act: str) -> str:
 
 
 def _is_turn(number: str, messages: Sequence[Message]) -> bool:
-    return sum(one.get("role") == "assistant" for one in messages) >= int(number)
+    return bool(sum(one.get("role") == "assistant" for one in messages) >= int(number))
 
 
 def _says(phrase: str, messages: Sequence[Message]) -> bool:
