@@ -143,3 +143,7 @@ def test_what_is_wrong_with_a_question_is_one_line(tasks: Path, url: str, writte
     one_line(
         tfgrpo("learn", "--surface", "decisions", "none.json", "tasks.jsonl", "--model", "m"), "cannot read none.json"
     )
+
+
+def test_an_agent_makes_no_decisions(tasks: Path, url: str) -> None:
+    one_line(tfgrpo(*LEARN, url, "--command", "echo {input}"), "--surface decisions is one call a task")

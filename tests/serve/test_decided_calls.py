@@ -86,7 +86,7 @@ async def test_an_async_decision_too(tmp_path: Path) -> None:
             model="m", input="x", questions=[QUESTION], extra_headers={"x-tfgrpo-prior": "none"}
         )
     assert choices(found) + choices(plain) == ["b", "a"]
-    assert tfgrpo.info(found).prior
+    assert (tfgrpo.info(found).offsets, tfgrpo.info(plain).offsets) == (1, 0)
 
 
 async def test_a_decision_through_the_proxy_too(tmp_path: Path) -> None:

@@ -68,10 +68,12 @@ class EvalArguments:
     def deciding(self, question: str, store: "Store") -> "PreparedDecisionEvaluation":
         """The same for a question of the decisions API."""
         from ..evaluation.decisions import WantedDecisionEvaluation
+        from ..settings import Settings
 
         endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending)
+        settings, tasks = Settings(clip_rewards=self.clip_rewards), self.tasks
         return WantedDecisionEvaluation(
-            question, self.tasks.tasks, endpoints, self.tasks.reward, self.namespace, self.arms.prior_id
+            question, tasks.tasks, endpoints, tasks.reward, self.namespace, self.arms.prior_id, settings, tasks.fields
         ).prepared(store)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import InputError
 from .command import TextCommand
 from .endpoints import named_endpoints
 from .lines.learning import learned_lines
@@ -71,11 +72,15 @@ class LearnArguments:
         """The same for a question of the decisions API."""
         from ..learning.decisions import WantedDecisions
 
+        if self.agent.load():
+            raise InputError(
+                "--surface decisions is one call a task, which no agent makes; leave --agent and --command out"
+            )
         endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending, self.embedding)
         frame, sides = self.frame.read(endpoints.own.name), self.split.sides
         settings, tasks = read_settings(given), self.tasks
         return WantedDecisions(
-            question, tasks.tasks, endpoints, frame, tasks.reward, sides, settings, self.namespace
+            question, tasks.tasks, endpoints, frame, tasks.reward, sides, settings, self.namespace, tasks.fields
         ).prepared()
 
 

@@ -18,6 +18,7 @@ from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
+from ..tasks.fields import Fields
 from ..tasks.read import TaskSource, tasks_of
 from .answered import (
     AskedQuestion,
@@ -46,13 +47,17 @@ class WantedDecisionEvaluation:
     namespace: str = "default"
     prior: str | None = None
     settings: Settings = field(default_factory=Settings)
+    fields: Fields = field(default_factory=Fields)
+    """Which fields of the tasks are what, where their names do not say it."""
 
     def prepared(self, store: Store) -> "PreparedDecisionEvaluation":
         """All of it, read and checked; raises InputError for what could not be measured."""
         question, body = question_file(self.question)
         snapshot = snapshot_to_measure(store, self.namespace, self.prior)
         reward, name = reward_of(self.reward, self.tasks)
-        left = held_out(tasks_with_options(tasks_of(self.tasks).tasks, question, reward), store, self.namespace)
+        left = held_out(
+            tasks_with_options(tasks_of(self.tasks, fields=self.fields).tasks, question, reward), store, self.namespace
+        )
         own = self.endpoints.own
         model = own.model or (None if own.is_local else snapshot.frame.model)
         endpoints = replace(self.endpoints, own=replace(own, model=model))

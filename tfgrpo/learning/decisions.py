@@ -30,6 +30,7 @@ from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
+from ..tasks.fields import Fields
 from ..tasks.read import TaskSource, tasks_of
 from ..tasks.split import Sides, Splits
 from ..token_prior.decisions import Fitted, learned_offsets
@@ -55,6 +56,8 @@ class WantedDecisions:
     sides: Sides = field(default_factory=Sides)
     settings: Settings = field(default_factory=Settings)
     namespace: str = "default"
+    fields: Fields = field(default_factory=Fields)
+    """Which fields of the tasks are what, where their names do not say it."""
 
     def prepared(self) -> "PreparedDecisions":
         """All of it, read and checked; raises InputError for what could not be carried out."""
@@ -63,7 +66,7 @@ class WantedDecisions:
             raise InputError("--system shapes a chat call; say what is asked in the question's instructions")
         question, body = question_file(self.question)
         reward, name = reward_of(self.reward, self.tasks)
-        parts = self.sides.splits(tasks_of(self.tasks))
+        parts = self.sides.splits(tasks_of(self.tasks, fields=self.fields), self.fields)
         train, validation, test = (
             tasks_with_options(side, question, reward) for side in (parts.train, parts.validation, parts.test)
         )

@@ -139,6 +139,8 @@ class Exchange:
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
             return _with_headers(response, lines, marks)
         found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
+        if self._rewrite.deciding:
+            found = replace(found, offsets=int(response.headers.get(OFFSETS_HEADER, 0)))
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior

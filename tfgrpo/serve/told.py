@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 from ..records import Demonstration, Experience, Prior
-from ..surfaces.http import NO_PRIOR, PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
+from ..surfaces.http import NO_PRIOR, OFFSETS_HEADER, PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
 
 VARIANT_HEADER = "x-tfgrpo-variant"
 """Of a response: what state the prior was in: live, ungated, canary."""
@@ -41,6 +41,8 @@ class Info:
     """Why the token prior was left out, if it was."""
     given: Prior | None = field(default=None, repr=False)
     """What went in, of a call that this process made; a proxy tells only which prior it was."""
+    offsets: int = 0
+    """Answers of a decision that the prior's offsets were applied to."""
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
@@ -134,4 +136,5 @@ def told_by(headers: Mapping[str, str]) -> Info:
         headers.get(VARIANT_HEADER) if had else None,
         reason=None if had else headers.get(REASON_HEADER),
         token_prior=headers.get(TOKEN_PRIOR_HEADER),
+        offsets=int(told) if (told := headers.get(OFFSETS_HEADER, "")).isdecimal() else 0,
     )
