@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from tests.toy import tokenizer
 from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
-from tfgrpo.rollouts.bounded import HEAD, BoundedExecutor, Bounds, bounds_of, carried, first_tokens, last_tokens
+from tfgrpo.rollouts.bounded import (
+    HEAD,
+    BoundedExecutor,
+    Bounds,
+    added,
+    bounds_of,
+    carried,
+    first_tokens,
+    last_tokens,
+)
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.testing import Answer, ScriptedModel
 
@@ -94,6 +103,19 @@ def test_cuts_are_of_whole_characters_and_hold_no_more_tokens_than_asked(text: s
     assert text.endswith(tail)
     assert max(count(head), count(tail)) <= tokens
     assert len(head) == len(text) or count(text[: len(head) + 1]) > tokens - 2
+
+
+async def test_a_server_that_says_the_work_again_is_not_taken_at_its_word_twice() -> None:
+    """As llama.cpp was seen to; some templates take blanks off its end."""
+
+    def echoing(body: ChatBody) -> Answer:
+        last = body["messages"][-1]
+        said = counting(body)
+        return replace(said, text=last["content"] + said.text) if last["role"] == "assistant" else said
+
+    rollout = await executor(ScriptedModel(echoing), Backend("llama.cpp"))(TASK, Prior(), 0, 0)
+    assert rollout.text.split() == [str(number) for number in range(1, GOAL + 1)]
+    assert [added("1, 2, 3", work) for work in ("1, 2", "1, 2 ", "", "4")] == [", 3", ", 3", "1, 2, 3", "1, 2, 3"]
 
 
 def test_what_is_carried_over_is_all_of_it_or_both_ends() -> None:

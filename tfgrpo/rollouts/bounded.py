@@ -81,6 +81,12 @@ def going_on(body: ChatBody, work: str, backend: Backend) -> ChatBody:
     return {**body, "messages": [*messages[:place], {**messages[place], "content": told}, *messages[place + 1 :]]}
 
 
+def added(said: str, work: str) -> str:
+    """What a chunk adds: llama.cpp begins its answer with the work that it goes on from, vLLM does not."""
+    begun = next((given for given in (work, work.rstrip(), work.strip()) if given and said.startswith(given)), "")
+    return said[len(begun) :]
+
+
 class BoundedExecutor:
     """An Executor whose rollouts are written chunk by chunk, each a journalled call; their usage is that of all."""
 
@@ -120,7 +126,7 @@ class BoundedExecutor:
         room = bounds.chunk - (bounds.carry if key.retry else 0)
         fields = {name: value for name, value in asked.items() if name != "max_completion_tokens"}
         reply = await self._plain.model({**fields, "max_tokens": room}, key)
-        text = reply.text.removeprefix(work) if work else reply.text
+        text = added(reply.text, work)
         return replace(made, text=made.text + text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
 
     def _count(self, made: Rollout) -> Callable[[str], int]:
