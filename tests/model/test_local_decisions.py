@@ -79,8 +79,10 @@ def test_an_option_is_as_probable_as_its_way_among_those_that_lead_to_options() 
 
 
 def test_the_sdk_gets_its_decisions_and_all_else_goes_on_to_the_model(llama: str) -> None:
-    with decisions_front(llama, "small", slots=2) as url:
-        client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+    with (
+        decisions_front(llama, "small", slots=2) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+    ):
         predicate: Any = {"type": "predicate", "instructions": "It is good."}
         found = client.decisions.create(model="m", input="The film was fine.", questions=[QUESTION, predicate] * 20)
         chat = client.post("/chat/completions", body={"x": 1}, cast_to=object)
@@ -117,8 +119,12 @@ def test_the_sdk_gets_its_decisions_and_all_else_goes_on_to_the_model(llama: str
 )
 def test_what_is_no_request_for_decisions_is_refused_by_name(llama: str, body: Any, told: str) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with decisions_front(llama, "small") as url, pytest.raises(openai.BadRequestError) as error:
-        openai.OpenAI(base_url=url, api_key="none").post("/decisions", content=content, cast_to=object)
+    with (
+        decisions_front(llama, "small") as url,
+        openai.OpenAI(base_url=url, api_key="none") as client,
+        pytest.raises(openai.BadRequestError) as error,
+    ):
+        client.post("/decisions", content=content, cast_to=object)
     assert told in str(error.value)
 
 

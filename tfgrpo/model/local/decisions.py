@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPConnection
@@ -78,7 +79,7 @@ class Decider:
             raise InputError("the request must be a JSON object with model, input and questions")
         questions, told = parse_questions(body.get("questions")), input_messages(body.get("input"))
         with ThreadPoolExecutor(self.slots) as pool:
-            decided = list(pool.map(lambda question: self._answer(question, told), questions))
+            decided = list(pool.map(lambda question: self._connected(question, told), questions))
         read, said = sum(one[1] for one in decided), sum(one[2] for one in decided)
         usage = {
             "input_tokens": read,
@@ -88,6 +89,12 @@ class Decider:
             "total_tokens": read + said,
         }
         return {"model": self.model, "answers": [one[0] for one in decided], "usage": usage}
+
+    def _connected(self, question: Question, told: Sequence[Message]) -> tuple[dict[str, JSON], int, int]:
+        """As `_answer`, over a connection of its own."""
+        with closing(HTTPConnection(urlsplit(self.root).netloc, timeout=_SECONDS)) as connection:
+            self._there.connection = connection
+            return self._answer(question, told)
 
     def _answer(self, question: Question, told: Sequence[Message]) -> tuple[dict[str, JSON], int, int]:
         """The answer, the tokens that were read for it, and those that were said."""
@@ -140,15 +147,12 @@ class Decider:
 
     def _post(self, path: str, body: JSON) -> JSON:
         """What the server answers; raises InputError for what it refuses, ModelError where it does not answer."""
-        connection = getattr(self._there, "connection", None)
-        if connection is None:
-            connection = self._there.connection = HTTPConnection(urlsplit(self.root).netloc, timeout=_SECONDS)
+        connection: HTTPConnection = self._there.connection
         try:
             connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
             response = connection.getresponse()
             answer = json.loads(response.read())
         except (OSError, ValueError) as error:
-            connection.close()
             raise ModelError(f"the embedded model did not answer ({type(error).__name__})") from error
         if response.status != 200:
             message = answer.get("error", {}).get("message") if isinstance(answer, Mapping) else None
