@@ -147,3 +147,11 @@ def test_what_is_wrong_with_a_question_is_one_line(tasks: Path, url: str, writte
 
 def test_an_agent_makes_no_decisions(tasks: Path, url: str) -> None:
     one_line(tfgrpo(*LEARN, url, "--command", "echo {input}"), "--surface decisions is one call a task")
+
+
+def test_an_upstream_that_can_decide_nothing_ends_it_at_once(tasks: Path) -> None:
+    one_line(tfgrpo(*LEARN, "http://127.0.0.1:9/v1"), "127.0.0.1:9")
+
+
+def test_a_reward_that_compares_a_group_is_refused(tasks: Path, url: str) -> None:
+    one_line(tfgrpo(*LEARN, url, "--reward", "majority"), "compares the rollouts of a group, and a decision has none")

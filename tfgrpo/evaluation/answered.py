@@ -1,8 +1,7 @@
 """What a model answers to one question on every task, by one call each, and what each option is worth there."""
 
-import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, UpstreamError
 from ..model.endpoints import Endpoints
 from ..model.questions import Question, answered, option_named, option_text, read_question
 from ..model.upstream import Upstream
 from ..records import JSON, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task, Usage
-from ..rollouts.rewards.built_in import check
+from ..rollouts.group import concurrently
+from ..rollouts.rewards.built_in import check, refuse_comparing
 from ..rollouts.rewards.reward import BuiltInReward, Reward, score
 from ..surfaces.decisions import decision_with_prior
 from ..surfaces.surface import Manner
@@ -60,6 +60,7 @@ def tasks_with_options(tasks: Iterable[Task], question: Question, reward: Reward
 
     Raises InputError for a task whose answer is no option, or that the reward cannot score.
     """
+    refuse_comparing(reward, "a decision has none")
     given = tuple(tasks)
     if isinstance(reward, BuiltInReward) and reward.name in ("exact", "exact-strict", "choice"):
         given = tuple(_with_option(task, question) for task in given)
@@ -119,13 +120,21 @@ async def ask_all(
     reward: Reward,
     upstream: Upstream,
     *,
-    run: str,
-    stage: str,
+    key: CallKey,
+    landed: Callable[[Rollout], object],
 ) -> TaskAnswers:
-    """One call a task, under what the prior says; raises ModelError where every one fails, and as the reward does."""
-    said = await asyncio.gather(
-        *(_asked(asked.request(task, prior), upstream, CallKey(run, stage, 0, task.id)) for task in tasks)
-    )
+    """One call a task, under what the prior says and the key's run and stage; `landed` is told of each as it is
+    back, before anything is known of its reward.
+
+    Raises UpstreamError when none can succeed, ModelError where every one fails, and as the reward does.
+    """
+
+    async def one(task: Task) -> tuple[JSON, Usage] | ModelError:
+        found = await _asked(asked.request(task, prior), upstream, replace(key, task=task.id))
+        landed(Rollout(task, 0, 0, prior.id))
+        return found
+
+    said = await concurrently(map(one, tasks))
     errors = [one for one in said if isinstance(one, ModelError)]
     if errors and len(errors) == len(tasks):
         raise errors[0]
@@ -150,6 +159,8 @@ async def ask_all(
 async def _asked(body: ChatBody, upstream: Upstream, key: CallKey) -> tuple[JSON, Usage] | ModelError:
     try:
         found = await upstream.decide(body, key)
+    except UpstreamError:
+        raise
     except ModelError as error:
         return error
     return found.answers[0], found.usage

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
-from ..records import Prior, Rollout, Run, Snapshot, Task
+from ..records import CallKey, Prior, Rollout, Run, Snapshot, Task
 from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
@@ -107,16 +107,16 @@ class PreparedDecisionEvaluation:
         )
         for split, count in self.left.opened.items():
             store.open_test(run.id, split, count)
-        frozen = await self._answers(run, to, "frozen", Prior())
-        told = await self._answers(run, to, "learned", prior) if prior.has_text else frozen
+        frozen = await self._answers(run, to, observer, "frozen", Prior())
+        told = await self._answers(run, to, observer, "learned", prior) if prior.has_text else frozen
         found = await self._compared(frozen, told)
         store.end(run.id, "finished", store.spent(run.id), found.as_json())
         return found
 
-    async def _answers(self, run: Run, to: Upstreams, arm: str, prior: Prior) -> TaskAnswers:
-        return await ask_all(
-            self.asked, self.left.tasks, prior, self.reward, to.own, run=run.id, stage=f"eval decision {arm}"
-        )
+    async def _answers(self, run: Run, to: Upstreams, observer: Observer, arm: str, prior: Prior) -> TaskAnswers:
+        key, tasks = CallKey(run.id, f"eval decision {arm}"), self.left.tasks
+        observer.stage(f"decisions, {arm}", len(tasks))
+        return await ask_all(self.asked, tasks, prior, self.reward, to.own, key=key, landed=observer.landed)
 
     async def _compared(self, frozen: TaskAnswers, told: TaskAnswers) -> Evaluation:
         """The figures on the tasks that were answered under both arms."""

@@ -25,7 +25,7 @@ from ..gate.promote import Promotion
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
 from ..priors.questions import strongest_offsets
-from ..records import JSON, Frame, OptionOffset, Prior, PriorState, QuestionOffsets, Run, Task, Usage
+from ..records import JSON, CallKey, Frame, OptionOffset, Prior, PriorState, QuestionOffsets, Run, Task, Usage
 from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
@@ -201,13 +201,10 @@ class _DecisionRun:
         tasks = self._parts.train if side == "train" else self._parts.validation
         self._observer.stage(f"decisions, {side}", len(tasks))
         said = self._live if self._live.has_text else Prior()
-        found = await ask_all(
-            self._asked, tasks, said, self._prepared.reward, self._to.own, run=run.id, stage=f"decision {side}"
-        )
-        for group in found.groups(self._asked, said):
-            self._observer.landed(group.rollouts[0])
-            if side == "train":
-                self._store.add_group(run.id, group)
+        key, reward, landed = CallKey(run.id, f"decision {side}"), self._prepared.reward, self._observer.landed
+        found = await ask_all(self._asked, tasks, said, reward, self._to.own, key=key, landed=landed)
+        for group in found.groups(self._asked, said) if side == "train" else ():
+            self._store.add_group(run.id, group)
         if found.losses:
             self._note(f"{side}: {found.losses}")
         return found
