@@ -80,7 +80,7 @@ def test_listing_commands_loads_none_and_running_one_loads_no_other() -> None:
         modules = ran.stdout.splitlines()[-1].split()
         return {name.removeprefix("tfgrpo.cli.") for name in modules if name.startswith("tfgrpo.cli.")}
 
-    assert loaded("--help") == {"root", "command"}
+    assert loaded("--help") == {"root", "command", "settings_file"}
     assert {"prior", "store"} & loaded("store", "--help") == {"store"}
 
 

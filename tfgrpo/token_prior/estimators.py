@@ -183,12 +183,16 @@ class TokenLearning:
     def choose(self, worth: Mapping[str, float], arms: Collection[str] = ()) -> tuple[tuple[TokenBias, ...], Choice]:
         """What is kept, and why: the result, or what was inherited; `worth` is what experiences were measured to do.
 
-        It is chosen by the rollouts under these arms of the race, and by those of no arm.
+        It is chosen by the rollouts under these arms of the race, and by those of no arm; by all of them where those
+        are too few to be weighed.
         """
         found = self.result()
         if found == self._inherited:
             return found, Choice("none", "no token was moved far enough, by enough tasks")
         chosen = self._choice(worth, arms)
+        if chosen.effective is not None and chosen.effective < choice.FEWEST_EFFECTIVE and arms:
+            every = {rollout.variant for groups, *_ in self._sampled for group in groups for rollout in group.rollouts}
+            chosen = self._choice(worth, every)
         return found if chosen.scope == "whole answer" else self._inherited, chosen
 
     def _choice(self, worth: Mapping[str, float], arms: Collection[str]) -> Choice:

@@ -47,11 +47,13 @@ gate_options = together(
         "--claim",
         "gate_claim",
         type=click.Choice(["tasks-like-these", "these-tasks"]),
+        rare=True,
         help="What a promotion has to show a gain over.  [default: tasks-like-these]",
     ),
     _gate_option(
         "--production-temperature",
         type=float,
+        rare=True,
         help="Of the gate, of eval and of what is served; 0 for most labels.  [default: that of learning]",
     ),
     _gate_option(

@@ -10,8 +10,8 @@ spending_options = gathered(
     Spending,
     _option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
     _option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
-    _option("--max-usd", type=float, help="Ceiling on money, over all starts of the run."),
-    _option("--max-minutes", type=float, help="Ceiling on the time of this start of the run."),
+    _option("--max-usd", type=float, help="Ceiling on money."),
+    _option("--max-minutes", type=float, help="Ceiling on minutes, of each start."),
     _option(
         "--price", rare=True, metavar="IN/OUT", help="USD per million tokens.  [default: as genai-prices lists it]"
     ),

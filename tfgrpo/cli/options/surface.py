@@ -12,5 +12,6 @@ def surface_option(title: str) -> Decorator:
         type=(click.Choice(["decisions"]), str),
         default=None,
         metavar="decisions QUESTION.json",
+        rare=True,
         help="Not chat, but the decisions API; offsets of the question's options are what is learned.",
     )
