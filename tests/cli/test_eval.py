@@ -21,7 +21,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_messages(folder)
     store = folder / "tfgrpo.db"
     with serving(simulated().app) as url:
-        result = learn_gated(url, "--store", str(store), tasks=str(folder / "tasks.jsonl"))
+        result = learn_gated(url, "--allow-collapse", "--store", str(store), tasks=str(folder / "tasks.jsonl"))
     assert "is live" in result.stdout, result.output
     return store
 
