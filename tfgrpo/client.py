@@ -120,7 +120,9 @@ class _WithPrior:
 
         def copy(self, *, http_client=None, **options) -> Self:
             """The SDK's `copy`; the store, the namespace and what is in memory of them are kept."""
-            return super().copy(http_client=http_client and self._carrier(http_client), **options)
+            if http_client and not hasattr(http_client, "access"):  # one of ours, of `wrap`, has a prior of its own
+                http_client = self._carrier(http_client)
+            return super().copy(http_client=http_client, **options)
 
         with_options = copy
 

@@ -60,6 +60,15 @@ def test_an_existing_client_is_wrapped_and_stays_as_it_is(
     assert [got.headers["x-own"] for got in upstream.requests] == ["1"] * 4
 
 
+def test_a_client_of_ours_is_wrapped_too_and_the_copy_has_the_prior_that_it_says(
+    upstream: EveryApi, options: dict[str, Any], store: Path, tmp_path: Path
+) -> None:
+    with OpenAI(**options, store=tmp_path / "none.db") as first:
+        again = wrap(first, store=store)
+        assert info(again.chat.completions.create(**CALL)).prior == PRIOR.id == again.tfgrpo.snapshot.prior.id  # type: ignore[union-attr]
+        assert info(first.chat.completions.create(**CALL)).reason == "store"
+
+
 async def test_an_existing_async_client_is_wrapped(upstream: EveryApi, options: dict[str, Any], store: Path) -> None:
     async with openai.AsyncOpenAI(**options) as plain:
         found = await wrap(plain, store=store).chat.completions.create(**CALL)

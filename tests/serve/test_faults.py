@@ -107,6 +107,19 @@ async def test_an_upstream_that_resets_is_a_502_and_one_in_the_middle_breaks_off
             await (await front(second)).outside.post(CHAT, json=BODY)
 
 
+async def test_an_error_that_breaks_off_while_it_is_looked_at_breaks_off_too(
+    front: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def midway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 500 Oh\r\ncontent-length: 100\r\n\r\nno")
+
+    async with raw(midway) as address:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await (await front(address)).outside.post(CHAT, json=BODY)
+    assert "failed within the proxy" not in caplog.text
+
+
 async def test_half_a_character_and_half_a_frame_at_a_time_arrive_whole(front: Serve) -> None:
     whole = 'data: {"x": "é€😀"}\n\ndata: [DONE]\n\n'.encode()
 

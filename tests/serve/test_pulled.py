@@ -1,8 +1,10 @@
 """The live prior of an exported file, and of a `tfgrpo serve` elsewhere: followed, checked, and kept."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from tests.live import MODEL, OTHER, PRIOR
 from tfgrpo.priors.portable import Event, Portable, json_text
 from tfgrpo.records import Frame, Prior
 from tfgrpo.serve.access import Access
-from tfgrpo.serve.places import FilePlace
+from tfgrpo.serve.places import FilePlace, InForce
 from tfgrpo.serve.pulled import UrlPlace
 from tfgrpo.serve.source import PriorSource, prior_source
 from tfgrpo.testing import serving
@@ -126,6 +128,87 @@ def test_a_start_while_the_server_is_away_gets_the_last_good_one_from_disk(
     assert now(PriorSource(source.place.beside(NAMESPACE), NAMESPACE)) is None
     nobody = PriorSource(UrlPlace("http://127.0.0.1:9", NAMESPACE, folder=tmp_path / "none"), NAMESPACE)
     assert (now(nobody), nobody.reason) == (None, "store")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:secret@127.0.0.1", "http://127.0.0.1:9/a b", "http://[me:secret@bad", "http://", "http://me:secret@[x"],
+)
+def test_a_url_that_is_none_means_no_prior_and_shows_no_password(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = PriorSource(UrlPlace(url, NAMESPACE, folder=tmp_path), NAMESPACE)
+    assert (source.current(), source.reason) == (None, "store")
+    source.close()
+    assert "secret" not in caplog.text
+    assert "cannot be reached" in caplog.text
+
+
+def answering(content: bytes) -> tuple[str, list[bytes]]:
+    """A server that gives one connection these bytes, and what it was asked."""
+    listener, asked = socket.create_server(("127.0.0.1", 0)), list[bytes]()
+
+    def answer() -> None:
+        with listener, listener.accept()[0] as connection:
+            asked.append(connection.recv(65_536))
+            connection.sendall(content)
+
+    Thread(target=answer, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+
+
+def test_a_server_that_speaks_something_else_means_no_prior(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    url, _ = answering(b"SSH-2.0-OpenSSH_9.9\r\n")
+    source = PriorSource(UrlPlace(url, NAMESPACE, folder=tmp_path), NAMESPACE)
+    assert (now(source), source.reason) == (None, "store")
+    assert "speaks no HTTP" in caplog.text
+
+
+def test_the_key_goes_to_no_other_server_and_into_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere, asked = answering(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+    moved = f"HTTP/1.1 302 Found\r\nlocation: {elsewhere}/x\r\ncontent-length: 0\r\n\r\n"
+    url, first = answering(moved.encode())
+    monkeypatch.setenv("TFGRPO_API_KEY", "tfgrpo-1-secret\n")
+    assert now(PriorSource(UrlPlace(url, NAMESPACE, folder=tmp_path), NAMESPACE)) is None
+    assert b"Bearer tfgrpo-1-secret\r\n" in first[0]
+    assert b"secret" not in asked[0]
+    monkeypatch.setenv("TFGRPO_API_KEY", "tfgrpo-1\nsecret")
+    assert now(PriorSource(UrlPlace(elsewhere, NAMESPACE, folder=tmp_path), NAMESPACE)) is None
+    assert "TFGRPO_API_KEY is no key" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_tag_that_something_between_made_weak_is_the_priors_own(source: PriorSource, server: Server) -> None:
+    server.etag = f'W/"{PRIOR.id}"'
+    assert now(source) == now(source) == PRIOR
+    assert server.seen[1]["if-none-match"] == server.etag
+
+
+def test_a_look_that_fails_as_nobody_foresaw_fails_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(FilePlace):
+        def look(self, known: InForce) -> InForce:
+            raise LookupError("something of a caller's")
+
+    source = PriorSource(Odd(tmp_path / "p.json", NAMESPACE), NAMESPACE)
+    assert (now(source), source.reason) == (None, "store")
+    assert "LookupError" in caplog.text
+    assert "caller's" not in caplog.text
+
+
+def test_a_copy_that_is_damaged_or_shut_away_is_none(
+    running: tuple[Server, str], server: Server, tmp_path: Path
+) -> None:
+    server.status = 503
+    place = UrlPlace(running[1], NAMESPACE, folder=tmp_path)
+    place.path.write_bytes(b"\xff")
+    assert now(PriorSource(place, NAMESPACE)) is None
+    place.path.unlink()
+    place.path.mkdir()
+    assert now(PriorSource(place, NAMESPACE)) is None
+    server.text = None
+    assert now(PriorSource(place, NAMESPACE)) is None
 
 
 def test_a_place_that_cannot_be_written_keeps_nothing_and_breaks_nothing(

@@ -121,6 +121,16 @@ def test_only_the_latest_calls_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     assert latest.find("99") == Info("99")
 
 
+def test_an_id_that_a_gateway_gives_more_than_one_call_tells_of_the_latest(
+    upstream: EveryApi, options: dict[str, Any]
+) -> None:
+    upstream.request_id = "of the trace"
+    with OpenAI(**options) as client:
+        assert info(client.chat.completions.create(**CALL)).prior == PRIOR.id
+        with disabled():
+            assert info(client.chat.completions.create(**CALL)).reason == "disabled"
+
+
 def test_feedback_is_written_with_what_the_call_had(upstream: EveryApi, options: dict[str, Any]) -> None:
     with OpenAI(**options) as client:
         found = client.chat.completions.create(**CALL)
@@ -180,6 +190,23 @@ async def test_async_streams_are_kept_too(upstream: EveryApi, options: dict[str,
     with Store(options["store"]) as store:
         (call,) = store.inferences("default")
     assert call.response.endswith("[DONE]\n\n")
+
+
+def test_an_answer_that_cannot_be_unpacked_is_all_that_is_not_kept(
+    upstream: EveryApi, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OpenAI(**options, record=True) as client:
+        monkeypatch.setattr(upstream, "headers", {"content-encoding": "gzip"})
+        with client.chat.completions.with_streaming_response.create(**CALL) as packed_wrongly:
+            list(packed_wrongly.http_response.iter_raw())
+        assert client.tfgrpo.flush()
+        monkeypatch.setattr(upstream, "headers", {})
+        client.chat.completions.create(**CALL)
+        client.tfgrpo.feedback("inf_1", 1.0)
+        client.tfgrpo.close()
+    with Store(options["store"]) as store:
+        assert (len(store.inferences("default")), len(store.feedback("default"))) == (1, 1)
+    assert "an answer cannot be read (DecodingError)" in caplog.text
 
 
 def test_a_store_that_cannot_be_written_costs_no_call(

@@ -146,7 +146,7 @@ class Exchange:
         else:  # a proxy gave it its prior
             found = replace(told_by(response.headers), inference=found.inference)
         marks[INFERENCE_HEADER] = str(found.inference)
-        named = next((said[name] for name in _REQUEST_IDS if name in said), None)
+        named = next((said[name] for name in _REQUEST_IDS if said.get(name)), None)
         if named is None:
             marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
         _with_headers(response, lines, marks)

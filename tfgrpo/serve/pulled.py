@@ -8,8 +8,9 @@ the server is away.
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.parse import quote, urlsplit
@@ -46,13 +47,14 @@ class UrlPlace:
         """Raises StoreError for a server that gives nothing usable, where no copy is kept either."""
         try:
             status, etag, text = self._get()
-        except (OSError, ValueError) as error:  # URLError is an OSError; ValueError: a URL that is none, no UTF-8
+        except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError; ValueError: no URL, no UTF-8
             return self._kept(known, StoreError(f"{self.name} cannot be reached: {_reason(error)}"))
         if status == _UNCHANGED:
             return known
         if status == _NONE:  # said by the server itself: nothing is live there, or not any more
             self._etag = None
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink()
             return InForce(reason="namespace")
         if status != 200:
             why = "; set TFGRPO_API_KEY to a key of it" if status in (401, 403) else ""
@@ -72,8 +74,8 @@ class UrlPlace:
         """Nothing is the parent's alone: each look is a connection of its own."""
 
     def _get(self) -> tuple[int, str | None, str]:
-        request = urllib.request.Request(self._url, headers=self._headers())
         try:
+            request = self._request()
             with urllib.request.urlopen(request, timeout=_SECONDS) as response:
                 content = response.read(_BYTES + 1)
                 if len(content) > _BYTES:
@@ -83,20 +85,22 @@ class UrlPlace:
             with error:
                 return error.code, None, ""
 
-    def _headers(self) -> Mapping[str, str]:
-        headers = {"accept": "application/json"}
+    def _request(self) -> urllib.request.Request:
+        request = urllib.request.Request(self._url, headers={"accept": "application/json"})
         if self._etag:
-            headers["if-none-match"] = self._etag
-        if key := os.environ.get(KEY_VARIABLE):
-            headers["authorization"] = f"Bearer {key}"
-        return headers
+            request.add_header("if-none-match", self._etag)
+        if key := os.environ.get(KEY_VARIABLE, "").strip():
+            if not (key.isascii() and key.isprintable()):  # urllib's own error would show it
+                raise ValueError(f"{KEY_VARIABLE} is no key")
+            request.add_unredirected_header("authorization", f"Bearer {key}")  # it is for this server alone
+        return request
 
     def _taken(self, known: InForce, etag: str | None, text: str) -> InForce:
         try:
             live = exported_snapshot(self.name, text)
         except StoreError as error:
             return self._kept(known, error)
-        if etag and etag.strip('"') != live.prior.id:
+        if etag and etag.removeprefix("W/").strip('"') != live.prior.id:  # W/: something between packs answers
             return self._kept(known, StoreError(f"{self.name} calls {live.prior.id} {etag}: it was changed on the way"))
         self._etag = etag
         _keep(self.path, text)
@@ -104,9 +108,14 @@ class UrlPlace:
 
     def _kept(self, known: InForce, error: StoreError) -> InForce:
         """What is kept on disk, at the first look; raises the error later, or where there is nothing."""
-        if known.live or not self.path.is_file():
+        if known.live:
             raise error
-        return InForce(exported_snapshot(str(self.path), self.path.read_text(encoding="utf-8")))
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            raise error from None
+        live = exported_snapshot(str(self.path), text)
+        return kept_ready(InForce(replace(live, namespace=self._namespace)), known)
 
 
 def _cache_folder() -> Path:
@@ -127,11 +136,18 @@ def _keep(path: Path, text: str) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidURL):  # it quotes what may be a password
+        return "its URL is none"
+    if isinstance(error, HTTPException):
+        return f"what answers speaks no HTTP ({type(error).__name__})"
     reason = getattr(error, "reason", error)
     return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
 
 def _without_secrets(url: str) -> str:
     """The URL without a password or a query, for people."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it is none, which every look will tell
+        return url.rpartition("@")[2].partition("?")[0]
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -112,7 +112,7 @@ class Recorder:
             ended = None in batch
 
     def _write(self, batch: list[Item]) -> None:
-        made = [item if isinstance(item, Inference | Feedback) else item() for item in batch]
+        made = [one for item in batch if (one := self._made(item))]
         calls = [_without_secrets(item) for item in made if isinstance(item, Inference)]
         feedback = [replace(item, comment=without_secrets(item.comment)) for item in made if isinstance(item, Feedback)]
         if not made:
@@ -122,6 +122,14 @@ class Recorder:
                 store.add_calls_in_use(calls, feedback)
         except StoreError as error:
             self._drop(len(made), str(error))
+
+    def _made(self, item: Item) -> Inference | Feedback | None:
+        """What is written for an item; None where nothing can be made of it, as of an answer that is packed wrongly."""
+        try:
+            return item if isinstance(item, Inference | Feedback) else item()
+        except Exception as error:  # of whichever HTTP library it is; what is added later has to be written
+            self._drop(1, f"an answer cannot be read ({type(error).__name__})")
+            return None
 
     def _drop(self, count: int, why: str) -> None:
         self.dropped += count

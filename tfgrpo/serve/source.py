@@ -132,7 +132,8 @@ class PriorSource:
     def _look(self) -> None:
         try:
             self._in_force = self.place.look(self._in_force)
-        except StoreError as error:
+        except Exception as caught:  # also what no place foresees: no call fails for it
+            error = caught if isinstance(caught, StoreError) else f"{self.place.name}: {type(caught).__name__}"
             if self.place.keeps and self._in_force.live:
                 kept = f"prior {self._in_force.live.prior.id}, which was read before, stays in force"
                 self._report(f"{error}; {kept}", logging.WARNING)

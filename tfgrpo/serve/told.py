@@ -71,11 +71,11 @@ class _Latest:
         self._order: deque[str] = deque()
 
     def keep(self, info: Info, *ids: str | None) -> None:
-        """Remember a call; threads may do so at once, and the oldest is forgotten."""
-        for one in ids:
-            if one and one not in self._known:
+        """Remember a call, the latest of an id; threads may do so at once, and the oldest is forgotten."""
+        for one in filter(None, ids):
+            if one not in self._known:
                 self._order.append(one)
-                self._known[one] = info
+            self._known[one] = info
         while len(self._order) > KEPT:
             self._known.pop(self._order.popleft(), None)
 

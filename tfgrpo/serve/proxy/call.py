@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from time import perf_counter
@@ -339,9 +340,10 @@ class RelayedCall:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer, which `content` gives no more."""
+    """The beginning of an answer, which `content` gives no more; where it breaks off, what is read next tells so."""
     parts, size = [], 0
-    while size < _PEEKED and (chunk := await response.content.readany()):
-        parts.append(chunk)
-        size += len(chunk)
+    with suppress(aiohttp.ClientError, TimeoutError):
+        while size < _PEEKED and (chunk := await response.content.readany()):
+            parts.append(chunk)
+            size += len(chunk)
     return b"".join(parts)
