@@ -31,6 +31,9 @@ def test_a_key_is_shown_once_and_kept_by_its_hash(folder: Path) -> None:
     assert json.loads(works("keys", "add", "ben", "--json").stdout)["key"].startswith("tfgrpo-")
     one_line(tfgrpo("keys", "revoke", "none"), "no key none", "tfgrpo keys list")
     one_line(tfgrpo("keys", "add", "zoe", "--max-tokens", "0"), "--max-tokens 0")
+    for option, wrong in (("--max-calls", "9" * 30), ("--namespace", ""), ("--namespace", " ")):  # an unset variable
+        assert option in tfgrpo("keys", "add", "zoe", option, wrong).stderr
+    assert "zoe" not in works("keys", "list").stdout
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,8 @@ def test_a_key_is_shown_once_and_kept_by_its_hash(folder: Path) -> None:
         (("--upstream", HERE, "--workers", "0"), ("--workers 0",)),
         (("--upstream", HERE, "--max-in-flight", "0"), ("limit in_flight is 0",)),
         (("--upstream", HERE, "--grace", "-1"), ("--grace -1",)),
+        (("--upstream", HERE, "--grace", "inf"), ("--grace inf",)),
+        (("--upstream", HERE, "--max-request-mb", "inf"), ("limit request is inf",)),
     ],
 )
 def test_what_cannot_be_served_is_one_clear_line(
@@ -57,7 +62,7 @@ def test_what_cannot_be_served_is_one_clear_line(
     assert "sk-secret" not in result.output
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_a_proxy_before_itself_is_refused(name: str, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -64,6 +64,7 @@ def test_the_upstreams_key_is_lent_to_nobody_unknown(host: str, lends: bool, key
         ({**HERE, "origin": "http://127.0.0.1:8000"}, None),
         ({**HERE, "origin": "https://evil.example"}, "origin_not_allowed"),
         ({**HERE, "origin": "http://127.0.0.1:9999"}, "origin_not_allowed"),
+        ({**HERE, "origin": "http://["}, "origin_not_allowed"),
         ({**HERE, "origin": "null", "content-type": "text/plain"}, "origin_not_allowed"),
         ({**HERE, "sec-fetch-site": "cross-site"}, "origin_not_allowed"),
         ({**HERE, "sec-fetch-site": "none"}, None),
@@ -144,9 +145,10 @@ async def test_a_key_is_for_its_namespace(front: Serve, shelf: Shelf) -> None:
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "namespace_not_allowed")
 
 
-async def test_a_store_that_lost_its_keys_opens_no_door(front: Serve, shelf: Shelf, tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+async def test_a_store_that_lost_its_keys_opens_no_door(host: str, front: Serve, shelf: Shelf, tmp_path: Path) -> None:
     given_key(shelf.path)
-    at = await front(Recorder(), key="sk-upstream", door=Door.at("0.0.0.0", lends_a_key=True, has_keys=True))
+    at = await front(Recorder(), key="sk-upstream", door=Door.at(host, lends_a_key=True, has_keys=True))
     go_live(tmp_path / "new.db").rename(shelf.path)
     shelf.refresh()
     assert not shelf.held.keys

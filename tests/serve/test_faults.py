@@ -156,6 +156,17 @@ async def test_an_answer_that_takes_too_long_to_begin_or_in_all_is_a_504(limit: 
     assert (await (await front(silent, **{limit: 0.05})).chat()).status_code == 504
 
 
+async def test_an_answer_may_take_longer_to_begin_than_it_may_be_silent(front: Serve) -> None:
+    async def thinking(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        await asyncio.sleep(0.2)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    async with raw(thinking) as address:
+        assert (await (await front(address, silence=0.05)).outside.post(CHAT, json=BODY)).content == b"{}"
+
+
 async def test_an_upstream_that_closes_idle_connections_fails_no_call(front: Serve) -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
@@ -246,6 +257,25 @@ async def test_a_caller_of_http_1_0_gets_no_chunks(front: Serve) -> None:
         head, _, got = (await said(at.address, b"GET /v1/models HTTP/1.0\r\nHost: p\r\n\r\n")).partition(b"\r\n\r\n")
         assert got == body
         assert b"transfer-encoding" not in head
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_a_caller_who_offers_http_2_is_served_by_http_1_and_its_body_arrives(framing: str, front: Serve) -> None:
+    upstream = Recorder(200, [(b"content-length", b"2")], b"{}")
+    at, body = await front(upstream), json.dumps(BODY).encode()
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+    )
+    if framing == "length":
+        call = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+    else:
+        call = b"%bTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body)
+    last = b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    assert (await said(at.address, call * 2 + last)).count(b"HTTP/1.1 200") == 3
+    assert [bool(sent) and is_biased(json.loads(sent)) for sent in upstream.bodies] == [True, True, False]
+    assert not {"upgrade", "connection", "http2-settings"} & {*upstream.headers(0)}
+    assert (await said(at.address, head.replace(b"POST", b"G\xff"))).startswith(b"HTTP/1.1 400")
 
 
 async def test_calls_beyond_those_that_may_be_in_flight_are_told_to_come_back(front: Serve) -> None:
@@ -409,8 +439,9 @@ async def test_a_prior_that_is_rolled_back_is_served_no_more(front: Serve, shelf
 
 
 def test_limits_of_nothing_are_refused() -> None:
-    with pytest.raises(InputError, match="limit connect is 0"):
-        Limits(connect=0)
+    for wrong in (0, float("inf"), float("nan")):
+        with pytest.raises(InputError, match=f"limit connect is {wrong}"):
+            Limits(connect=wrong)
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/completions", "/v1/decisions"])

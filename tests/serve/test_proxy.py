@@ -460,7 +460,7 @@ async def test_an_upstream_that_keeps_silent_is_a_504(front: Serve) -> None:
     async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
         await _until_left(receive)
 
-    response = await (await front(upstream, silence=0.01)).chat()
+    response = await (await front(upstream, silence=0.01, first_byte=0.01)).chat()
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "upstream_timeout"
 

@@ -6,7 +6,7 @@ import click
 
 from .command import TextGroup
 from .lines.tables import print_table
-from .options.shared import json_option, named_store, store_option
+from .options.shared import json_option, named_store, store_option, visible_name
 from .streams import print_json, tell
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ def keys() -> None:
 
 @keys.command("add")
 @click.argument("name")
-@click.option("--namespace", metavar="NAME", help="The only one whose prior its calls get.  [default: any]")
+@click.option(
+    "--namespace", metavar="NAME", callback=visible_name, help="The only one whose prior its calls get.  [default: any]"
+)
 @click.option("--admin", is_flag=True, help="It may also read the proxy's figures and any prior.")
 @click.option("--max-calls", type=int, help="Calls that it may make in all.")
 @click.option("--max-tokens", type=int, help="Tokens that its calls may cost in all.")

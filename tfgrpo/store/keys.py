@@ -10,6 +10,8 @@ from ..errors import InputError, StoreError
 from .file import StoreFile
 from .writer import Row, insert
 
+_MOST = 2**63 - 1
+"""What SQLite keeps whole."""
 _LISTED = """
 SELECT keys.id, digest, name, namespace, admin, max_calls, max_tokens, keys.at, revocations.at AS revoked,
     coalesce(sum(calls), 0) AS calls, coalesce(sum(tokens), 0) AS tokens
@@ -61,8 +63,8 @@ class AccessKey:
     def __post_init__(self) -> None:
         """Raises InputError for a budget of nothing."""
         for option, value in (("--max-calls", self.max_calls), ("--max-tokens", self.max_tokens)):
-            if value is not None and value < 1:
-                raise InputError(f"{option} {value}: a key's budget is at least 1; leave it out for no limit")
+            if value is not None and not 1 <= value <= _MOST:
+                raise InputError(f"{option} {value}: a key's budget is from 1 to {_MOST}; leave it out for no limit")
 
     def used_up(self, more: KeySpending = NOTHING_SPENT) -> str | None:
         """Which part of its budget is used up, with what was spent since it was written down; None: there is some."""

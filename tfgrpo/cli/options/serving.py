@@ -1,6 +1,7 @@
 """Options of the proxy as a server: where it listens, who may call, what calls may take, what it logs."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -59,11 +60,16 @@ class ServeOptions:
             "first_byte": self.first_byte_timeout,
             "silence": self.idle_timeout,
             "total": self.total_timeout,
-            "request": self.max_request_mb and round(self.max_request_mb * 2**20),
-            "response": self.max_answer_mb and round(self.max_answer_mb * 2**20),
+            "request": _bytes(self.max_request_mb),
+            "response": _bytes(self.max_answer_mb),
             "in_flight": self.max_in_flight,
         }
         return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
+def _bytes(megabytes: float | None) -> float | None:
+    """As many whole bytes; what is no number stays so, for Limits to refuse."""
+    return round(megabytes * 2**20) if megabytes is not None and isfinite(megabytes) else megabytes
 
 
 _door, _limit, _log = titled("Who may call, and where"), titled("What calls may take"), titled("Logs")

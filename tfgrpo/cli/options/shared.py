@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from ...store import Store
 
 
-def _namespace(context: click.Context, option: click.Parameter, given: str) -> str:
-    if is_unicode(given) and not (given.strip() and given.isprintable()):  # TextCommand tells what is no Unicode
+def visible_name(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    """The name of a namespace that an option gives, if it does; InputError for one that nobody could read."""
+    if given is None or not is_unicode(given):  # TextCommand tells what is no Unicode
+        return given
+    if not (given.strip() and given.isprintable()):
         raise InputError(f"--namespace {given!r}: give a name of visible characters")
     return given
 
@@ -29,7 +32,7 @@ store_options = together(
         envvar="TFGRPO_NAMESPACE",
         help="Lineage of priors.",
         show_default=True,
-        callback=_namespace,
+        callback=visible_name,
     ),
 )
 """--store and --namespace."""

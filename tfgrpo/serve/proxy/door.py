@@ -7,7 +7,6 @@ name of its own that resolves to 127.0.0.1 (DNS rebinding): both are refused.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from ...errors import InputError
 from ...store.keys import NOTHING_SPENT, AccessKey, KeySpending
@@ -64,7 +63,7 @@ class Door:
                 " make keys for your callers first: tfgrpo keys add NAME"
             )
         allowed = None if not local and not hosts else {*LOOPBACK, *hosts, *(() if host in _EVERYWHERE else (host,))}
-        return cls(lends_a_key and not local, local, allowed, origins)
+        return cls(has_keys, local, allowed, origins)
 
     def refusal(self, headers: Mapping[str, str], key: AccessKey | None, asked: bool) -> Refusal | None:
         """Why a call may not be made at all; None: it may. `asked`: a key of ours is needed, and `key` was found."""
@@ -133,5 +132,6 @@ def _is_foreign(headers: Mapping[str, str], origins: Collection[str]) -> bool:
     """Whether a web page of elsewhere sends this; browsers say so in one of two headers."""
     origin = headers.get("origin")
     if origin is not None:
-        return origin not in origins and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+        name = origin.lower().partition("://")[2]  # no URL is parsed: what strangers write need not be one
+        return origin not in origins and (not name or name != headers.get("host", "").lower())
     return headers.get("sec-fetch-site") in ("cross-site", "same-site")

@@ -1,6 +1,7 @@
 """What one exchange, and all of them together, may take."""
 
 from dataclasses import dataclass, fields
+from math import inf
 
 from ...errors import InputError
 
@@ -31,5 +32,5 @@ class Limits:
     def __post_init__(self) -> None:
         """Raises InputError for a limit of nothing."""
         for each in fields(self):
-            if not getattr(self, each.name) > 0:
-                raise InputError(f"limit {each.name} is {getattr(self, each.name)!r}; it must be above 0")
+            if not 0 < getattr(self, each.name) < inf:
+                raise InputError(f"limit {each.name} is {getattr(self, each.name)!r}; it must be a number above 0")

@@ -2,6 +2,7 @@
 
 import socket
 from dataclasses import dataclass
+from math import inf
 from urllib.parse import urlsplit
 
 from ...errors import InputError
@@ -9,6 +10,8 @@ from ..logs import LogFormat
 from .relay import RelayTarget
 
 _BACKLOG = 2048
+_REACHED = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Whom a connection to no address in particular reaches: this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Listening:
         """Raises InputError for what cannot be."""
         if self.workers < 1:
             raise InputError(f"--workers {self.workers}: at least 1")
-        if not self.grace >= 0:
+        if not 0 <= self.grace < inf:
             raise InputError(f"--grace {self.grace}: a number of seconds")
         if self.shares and not hasattr(socket, "SO_REUSEPORT"):
             raise InputError("this system lets no two processes share a port; leave --workers and --share-port out")
@@ -92,7 +95,8 @@ def check_upstream(target: RelayTarget, bound: socket.socket) -> None:
     if (parts.port or {"http": 80, "https": 443}[parts.scheme]) != port:
         return
     everywhere = host in ("0.0.0.0", "::")
-    if any(found == host or (everywhere and _is_ours(found)) for found in _addresses(target.host, port)):
+    found = {_REACHED.get(address, address) for address in _addresses(target.host, port)}
+    if host in found or (everywhere and any(map(_is_ours, found))):
         raise InputError(f"the upstream {target.base} is this proxy itself: name the API behind it, or another --port")
 
 

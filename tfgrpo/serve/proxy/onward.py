@@ -46,7 +46,9 @@ def new_session(limits: Limits) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
-        timeout=aiohttp.ClientTimeout(total=limits.total, sock_connect=limits.connect, sock_read=limits.silence),
+        timeout=aiohttp.ClientTimeout(
+            total=limits.total, sock_connect=limits.connect, sock_read=max(limits.first_byte, limits.silence)
+        ),
         max_line_size=_HEADER_BYTES,
         max_field_size=_HEADER_BYTES,
         max_headers=_MOST_HEADERS,
@@ -86,7 +88,7 @@ class Onward:
             raise OwnAnswer(BAD_PATH)
         try:
             async with asyncio.timeout(self._first_byte):
-                return await self.session.request(
+                response = await self.session.request(
                     head.method,
                     address,
                     headers=headers,
@@ -101,10 +103,20 @@ class Onward:
             raise OwnAnswer(self._fault(target, "timeout", "gave no answer in time", 504)) from error
         except aiohttp.ClientError as error:
             raise OwnAnswer(self._fault(target, "unreachable", f"broke off ({_why(error)})")) from error
+        self._quicken(response)
+        return response
+
+    def _quicken(self, response: aiohttp.ClientResponse) -> None:
+        """From its head on an answer may be silent for as long as is allowed within one, and no longer."""
+        allowed, connection = self.limits.silence, response.connection
+        protocol = connection.protocol if connection else None  # None: all of the answer is here
+        if protocol is not None and allowed < self.limits.first_byte:
+            protocol.read_timeout = allowed
+            protocol.start_timeout()
 
     @property
     def _first_byte(self) -> float | None:
-        """None where the session's own limit, on silence, comes first: a timer for each call costs something."""
+        """None where the session's own limit, on silence, is as good: a timer for each call costs something."""
         return self.limits.first_byte if self.limits.first_byte < self.limits.silence else None
 
     def _fault(self, target: RelayTarget, kind: str, what: str, status: int = 502) -> Refusal:

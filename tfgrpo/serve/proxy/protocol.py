@@ -1,20 +1,77 @@
-"""HTTP as uvicorn speaks it, and what it lacks: callers of HTTP/1.0, who know no chunks."""
+"""HTTP as uvicorn speaks it, and what it lacks: callers of HTTP/1.0, who know no chunks, and those who offer HTTP/2."""
 
 from collections.abc import MutableMapping
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+_OFFER = (b"connection", b"upgrade", b"http2-settings")
+"""Headers of a request that offer to go on in another protocol; all of them are of one connection."""
 
 
 class Protocol(HttpToolsProtocol):
-    """As uvicorn's; an answer of unknown length to HTTP/1.0 ends with the connection."""
+    """As uvicorn's; an answer of unknown length to HTTP/1.0 ends with the connection.
+
+    Where a caller offers another protocol beside HTTP/1.1, as Java's HTTP client and `curl --http2` do (h2c), httptools
+    would take the body for that protocol's. The offer is declined: its head is read once more, without it.
+    """
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        """As uvicorn makes it."""
+        super().__init__(*args, **named)
+        self._read_anew()
 
     def on_headers_complete(self) -> None:
         """A request has begun: its task starts when this returns."""
+        if self._is_offered():
+            return
         super().on_headers_complete()
         cycle: Any = self.cycle
         if self.scope.get("http_version") == "1.0" and cycle is not None and cycle.scope is self.scope:
             cycle.send = _Unchunked(cycle)  # its task has not taken it yet
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        if not self._is_offered():
+            super().on_message_complete()
+
+    def declined(self, rest: bytes) -> bool:
+        """Read a request that made an offer as if it had not, and what came after its head; False: there was none."""
+        if not self._is_offered():
+            return False
+        lines = [b"%b: %b\r\n" % line for line in self.headers if line[0] not in _OFFER]
+        version = self.parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (self.parser.get_method(), self.url, version, b"".join(lines))
+        self._read_anew()
+        self.parser.feed_data(head + rest)
+        return True
+
+    def _is_offered(self) -> bool:
+        """Whether the request that is read offers what is declined; web sockets and tunnels are refused elsewhere."""
+        if self.parser is None or not self.parser.should_upgrade() or self.parser.get_method() == b"CONNECT":
+            return False
+        return b"websocket" not in (self._get_upgrade() or b"")
+
+    def _read_anew(self) -> None:
+        self.parser = _Parser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+
+
+class _Parser(httptools.HttpRequestParser):
+    """As httptools'; offers of other protocols are declined."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+
+    def feed_data(self, data: Any) -> None:
+        """Read bytes that have come."""
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._protocol.declined(data[upgrade.args[0] :]):
+                raise
 
 
 class _Unchunked:
