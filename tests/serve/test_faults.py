@@ -120,6 +120,26 @@ async def test_an_error_that_breaks_off_while_it_is_looked_at_breaks_off_too(
     assert "failed within the proxy" not in caplog.text
 
 
+@pytest.mark.parametrize("packed", [False, True])
+async def test_the_error_of_a_template_is_known_packed_or_not(packed: bool, front: Serve) -> None:
+    fault = b'{"error": {"message": "Jinja: conversation roles must alternate"}}'
+    fault = gzip.compress(fault) if packed else fault
+    encoding = b"content-encoding: gzip\r\n" if packed else b""
+
+    async def picky(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"x-tfgrpo-prior: prior_" in await request_of(reader):
+            writer.write(
+                b"HTTP/1.1 500 Oh\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n%b"
+                % (encoding, len(fault), fault)
+            )
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    async with raw(picky) as address:
+        response = await (await front(address)).outside.post(CHAT, json=BODY)
+    assert (response.status_code, response.headers["x-tfgrpo-reason"]) == (200, "refused")
+
+
 async def test_half_a_character_and_half_a_frame_at_a_time_arrive_whole(front: Serve) -> None:
     whole = 'data: {"x": "é€😀"}\n\ndata: [DONE]\n\n'.encode()
 

@@ -238,6 +238,12 @@ def test_a_file_is_followed_and_one_that_is_damaged_leaves_the_last_good_one(tmp
     assert now(source) == OTHER
 
 
+def test_a_file_in_the_home_of_nobody_is_one_that_is_not_there() -> None:
+    source = prior_source("~nobody-of-that-name/prior.json")
+    assert isinstance(source.place, FilePlace)
+    assert (now(source), source.reason) == (None, "store")
+
+
 def test_a_file_serves_the_namespace_of_the_client_and_by_name_its_own(tmp_path: Path) -> None:
     path = tmp_path / "prior.json"
     path.write_text(exported(PRIOR))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 
@@ -105,6 +106,18 @@ async def test_a_prior_that_is_refused_is_left_out_of_an_async_call_too(
         assert info(await client.chat.completions.create(**CALL)).reason == "refused"
 
 
+def test_what_one_upstream_refuses_is_still_sent_to_another_of_the_same_machine(
+    upstream: EveryApi, options: dict[str, Any]
+) -> None:
+    upstream.refuses_prior = True
+    other = EveryApi()
+    with serving(other.app) as url, OpenAI(**options) as client:
+        for _ in range(4):
+            reason = info(client.chat.completions.create(**CALL)).reason
+        assert reason == "suspended"
+        assert info(client.with_options(base_url=url).chat.completions.create(**CALL)).prior == PRIOR.id
+
+
 def test_what_fails_without_the_prior_too_fails_as_it_would_have(upstream: EveryApi, options: dict[str, Any]) -> None:
     with OpenAI(**options) as client:
         upstream.statuses[:] = [400, 400]
@@ -136,7 +149,7 @@ def test_feedback_is_written_with_what_the_call_had(upstream: EveryApi, options:
         found = client.chat.completions.create(**CALL)
         raw = client.chat.completions.with_raw_response.create(**CALL)
         client.tfgrpo.feedback(found, 1.0, comment="right; my key is AKIAIOSFODNN7EXAMPLE")
-        client.tfgrpo.feedback(raw, 0)
+        client.tfgrpo.feedback(raw, np.float32(0))  # type: ignore[arg-type]  # what metrics give
         client.tfgrpo.feedback("inf_of_yesterday", 0.5)
         assert client.tfgrpo.flush()
         with Store(options["store"]) as store:

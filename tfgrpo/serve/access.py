@@ -25,7 +25,7 @@ class Access:
         self.record = record
         self._strict = strict
         self._sources = {source.namespace: source}
-        self._refusals: dict[str, tuple[PriorRefusals, Mapping[str, Backend]]] = {}
+        self._refusals: dict[bytes, tuple[PriorRefusals, Mapping[str, Backend]]] = {}
         self._recorder: dict[StorePlace, Recorder] = {}  # one at most, which threads may make at once
 
     @property
@@ -62,8 +62,8 @@ class Access:
                 known = self._sources.setdefault(namespace, known)
         return known
 
-    def refusals(self, host: str, backends: Mapping[str, Backend]) -> PriorRefusals:
-        """What an upstream refuses with a prior in it; what was seen before it was probed anew counts no more."""
+    def refusals(self, host: bytes, backends: Mapping[str, Backend]) -> PriorRefusals:
+        """What an upstream, named by host and port, refuses with a prior in it; a probe of it counts anew."""
         known = self._refusals.get(host)
         if known is None or known[1] is not backends:
             if len(self._refusals) >= _MOST:

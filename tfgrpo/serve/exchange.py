@@ -88,7 +88,7 @@ class Exchange:
             url = self._written.url
             self._snapshot = source.snapshot_for(self._asked.key)
             backends = source.backends(url)
-            self._refusals = self._access.refusals(url.host, backends)
+            self._refusals = self._access.refusals(url.netloc, backends)
             self._rewrite = rewrite(
                 self._written.content,
                 self._snapshot,

@@ -2,11 +2,11 @@
 
 import atexit
 import logging
-import math
 import queue
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
 from threading import Event, Lock, Thread
 from typing import TypeAlias
 
@@ -31,9 +31,9 @@ Item: TypeAlias = Inference | Feedback | Callable[[], Inference]
 _logger = logging.getLogger("tfgrpo")
 
 
-def feedback_on(response: object, reward: float, comment: str, namespace: str) -> Feedback:
+def feedback_on(response: object, reward: object, comment: str, namespace: str) -> Feedback:
     """Feedback on a call; InputError for a response of no call of ours, and for what is no reward."""
-    if not isinstance(reward, int | float) or not (math.isfinite(reward) and 0 <= reward <= 1):
+    if not isinstance(reward, Real) or not 0 <= float(reward) <= 1:  # metrics give numpy's
         raise InputError(f"feedback: the reward is {reward!r}; it must be a number from 0 to 1")
     inference = inference_of(response)
     known = info(inference if info(inference).inference else response)

@@ -183,8 +183,7 @@ def _place_of(given: str | Path | None, namespace: str) -> PriorPlace:
         from .pulled import UrlPlace  # here and below: what is not asked for is not loaded
 
         return UrlPlace(named, namespace)
-    if named.lower().endswith(".json"):
-        return FilePlace(Path(named).expanduser(), namespace)
     from ..store.path import default_store_path
 
-    return StorePlace(default_store_path(given), namespace)
+    path = default_store_path(given)
+    return (FilePlace if named.lower().endswith(".json") else StorePlace)(path, namespace)

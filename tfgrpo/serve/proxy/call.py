@@ -15,6 +15,7 @@ from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_noti
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
+from .bodies import unpacked
 from .decide import read_whole, with_offsets
 from .door import Door, Refusal
 from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
@@ -141,7 +142,8 @@ class RelayedCall:
         target, response = await self._answer(reason)
         try:
             peeked = await _beginning(response) if self._may_fail_for_the_prior(response) else b""
-            if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, peeked):
+            said = unpacked(peeked, response.headers.get("content-encoding", ""), _PEEKED) or peeked
+            if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, said):
                 response.close()
                 response, peeked = await self._again(target), b""
             await (self._decide(response) if self._rewrite.deciding else self._pass_on(response, peeked))
