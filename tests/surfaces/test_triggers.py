@@ -53,7 +53,7 @@ def test_what_waits_is_said_at_the_end_of_the_last_message_and_nowhere_else() ->
     assert "Read the error" not in calm[0]["content"] + calm[1]["content"]
     assert failed[-1] == {**ERROR, "content": f"{ERROR['content']}\n\nRead the error before you go on."}
     assert failed[1:-1] == [ASKED, CALL]
-    parts: JSON = [{"type": "text", "text": "an error"}]
+    parts: JSON = [{"type": "text", "text": "an error", "cache_control": {"type": "ephemeral"}}]  # and is kept as it is
     listed = with_prior({"messages": [ASKED, CALL, {**ERROR, "content": parts}]}, PRIOR)["messages"]
     assert listed[-1]["content"] == [*parts, {"type": "text", "text": "Read the error before you go on."}]
 

@@ -183,7 +183,8 @@ def _place_of(given: str | Path | None, namespace: str) -> PriorPlace:
         from .pulled import UrlPlace  # here and below: what is not asked for is not loaded
 
         return UrlPlace(named, namespace)
+    if named.lower().endswith(".json"):
+        return FilePlace(Path(os.path.expanduser(named)), namespace)  # pathlib's raises where nobody has that name
     from ..store.path import default_store_path
 
-    path = default_store_path(given)
-    return (FilePlace if named.lower().endswith(".json") else StorePlace)(path, namespace)
+    return StorePlace(default_store_path(given), namespace)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ..errors import InputError
 from ..records import JSON, Experience, Message, Prior, message_text
 from ..text import words
-from .parts import appended
+from .parts import appended, ended
 
 ALWAYS = 0.6
 """A trigger that fires at more than this share of turns tells no moment: that experience is always on."""
@@ -134,7 +134,10 @@ def triggered_now(prior: Prior, messages: Sequence[JSON]) -> tuple[str, ...]:
 
 def said_at_the_end(messages: Sequence[JSON], texts: Sequence[str]) -> list[JSON]:
     """The messages of which the last one ends with these texts, if it has a place for them."""
-    content = appended(messages[-1].get("content"), "\n".join(texts)) if texts else None
+    if not texts:
+        return list(messages)
+    own, said = messages[-1].get("content"), "\n".join(texts)
+    content = ended(own, said) if isinstance(own, list) else appended(own, said)
     return list(messages) if content is None else [*messages[:-1], {**messages[-1], "content": content}]
 
 
