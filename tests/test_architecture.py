@@ -29,8 +29,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
         "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries",
-        "failures", "bounded", "connection", "tokenizer", "replies", "naming", "journal", "pace", "questions",
-        "upstream", "events", "shutdown", "local", "endpoints",
+        "failures", "bounded", "secrets_held", "connection", "tokenizer", "replies", "naming", "journal", "pace",
+        "questions", "upstream", "events", "shutdown", "local", "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (

@@ -11,10 +11,12 @@ import pytest
 
 from tests.cli.shell import learn_routing, one_line, tfgrpo, works, write_tasks
 from tfgrpo.errors import StoreError
+from tfgrpo.model.connection import Connection
 from tfgrpo.model.failures import Failures
 from tfgrpo.records import Task
 from tfgrpo.rollouts.agents.agent import ModelAddress
 from tfgrpo.rollouts.agents.command import environment
+from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 
 
@@ -118,6 +120,14 @@ def test_a_program_is_shown_no_key_of_ours() -> None:
     shown = environment(given, ModelAddress("http://127.0.0.1:1/v1", "m"))
     assert {name for name in shown if name in given} == {"OPENAI_API_KEY", "OPENAI_BASE_URL", "HOME", "LANG"}
     assert not any(key in value or "pass-word" in value for value in shown.values())
+
+
+def test_a_program_is_shown_no_key_that_a_connection_uses_whatever_its_variable_is_called() -> None:
+    key = "sk-dist-0123456789abcdef"
+    Connection("http://user:pass-word-2@host/v1", key, Settings())
+    given = {"BIG_MODEL": key, "ELSEWHERE": "http://user:pass-word-2@host", "HOME": "/me"}
+    shown = environment(given, ModelAddress("http://127.0.0.1:1/v1", "m"))
+    assert {name for name in shown if name in given} == {"HOME"}
 
 
 @pytest.mark.parametrize(

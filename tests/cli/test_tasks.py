@@ -56,6 +56,10 @@ def test_check_ends_as_learn_would(folder: Path) -> None:
     told = works("tasks", "check", few, "--gate", "none", "--reward", "json:dumps").stdout
     assert "input: input; answer: none (2), answer (1); left out: gold answer" in told
     one_line(tfgrpo("tasks", "check", few), "of its 3 tasks", "--gate none")
+    many = lines_of(folder / "many.jsonl", *({"input": f"task {number}"} for number in range(12)))
+    refused = tfgrpo("tasks", "check", many, "--reward", "majority")
+    assert (refused.exit_code, "the gate has none to go by: --gate none" in refused.stderr) == (1, True)
+    works("tasks", "check", many, "--reward", "majority", "--gate", "none")
 
 
 def test_a_dry_run_shows_the_same_and_a_run_says_what_is_not_plain(
@@ -90,6 +94,7 @@ tests:
 def test_tasks_from_promptfoo_keep_its_assertions_and_no_secret(folder: Path) -> None:
     (folder / "promptfooconfig.yaml").write_text(PROMPTFOO)
     (folder / "more.csv").write_text('country,__expected\nSpain,"icontains: Madrid"\n')
+    one_line(tfgrpo("tasks", "check", "promptfooconfig.yaml"), "make tasks of it: tfgrpo tasks from promptfoo")
     made = works("tasks", "from", "promptfoo", "promptfooconfig.yaml", "--out", "t.jsonl")
     assert made.stderr.startswith("4 tasks; what looked like a secret was replaced in 4 of them; ")
     assert "abcdefghij" not in (folder / "t.jsonl").read_text()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.inprocess import URL, MemoryJournal, Server, completion, refusal, upstream
 from tests.model.calls import BODY, KEY, sample
-from tfgrpo.errors import ModelError, UpstreamError
+from tfgrpo.errors import BudgetEnded, ModelError, UpstreamError
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
@@ -50,6 +50,22 @@ async def test_an_answer_that_is_no_completion_fails_the_call_and_is_not_committ
         assert calling.usage == Usage()
     assert len(str(caught.value)) < 200
     assert journal.kept == {}
+
+
+@pytest.mark.parametrize("told", [None, {}, {"prompt_tokens": 2**62, "completion_tokens": -1}])
+async def test_what_a_server_does_not_count_is_estimated_so_that_a_ceiling_on_tokens_holds(told: JSON) -> None:
+    journal, budget = MemoryJournal(), Budget(Ceiling(tokens=20))
+    body = {**BODY, "messages": [{"role": "user", "content": "x" * 80}]}
+    async with upstream(Server(completion("y" * 40, usage=told)), journal=journal, budget=budget) as calling:
+        first = await calling(body, KEY)
+        with pytest.raises(BudgetEnded, match="the budget of 20 tokens is used up"):
+            await calling(body, sample(1))
+    assert 20 < first.usage.prompt_tokens < 40
+    assert 10 <= first.usage.completion_tokens < 30
+    assert budget.spent.tokens == first.usage.tokens
+    async with upstream(Server(completion()), journal=journal) as resumed:
+        again = await resumed(body, KEY)
+    assert (again.replayed, again.usage, resumed.usage) == (True, first.usage, first.usage)
 
 
 async def test_no_more_calls_are_in_flight_than_the_settings_allow() -> None:

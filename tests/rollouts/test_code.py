@@ -39,6 +39,7 @@ async def test_the_share_of_the_tests_that_pass_is_the_reward_and_the_first_fail
         ("import socket\nsocket.create_connection(('127.0.0.1', 80))", "not allowed here"),
         ("import urllib.request\nurllib.request.urlopen('http://127.0.0.1')", "not allowed here"),
         ("with open('big', 'wb') as file:\n    while True: file.write(b'x' * 10**6)", "File too large"),
+        ("for n in range(999):\n    open(f'{n}', 'wb').write(bytes(10**7))", "it wrote more than 256 MB"),
         ("while True: print('x' * 10**6)", "prints too much"),
         ("import os\nos.kill(os.getppid(), 9)", "not allowed here"),
         ("import os\nos.kill(-1, 9)", "not allowed here"),

@@ -227,6 +227,8 @@ def test_a_user_says_which_fields_are_meant() -> None:
     assert "no field gold; fields seen" in refused([{"input": "a"}], Fields(answer="gold"))
     with pytest.raises(InputError, match="--input-field and --template both say"):
         Fields("a", None, "b")
+    with pytest.raises(InputError, match="names no field, so all tasks would be the same"):
+        Fields(template="{body}")
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)

@@ -41,7 +41,7 @@ def check_tasks(
 
     Nothing is sent. Exit code 1 where `learn` would refuse the tasks.
     """
-    from ..rollouts.rewards.built_in import check, reward_of
+    from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
     from ..tasks.read import tasks_of
 
     found = tasks_of(tasks.tasks, fields=tasks.fields)
@@ -50,8 +50,11 @@ def check_tasks(
     refused, splits = None, None
     try:
         splits = split.sides.splits(found, tasks.fields)
+        reward = reward_of(tasks.reward, tasks.tasks)[0]
+        if split.sides.gated:
+            refuse_comparing(reward, "the gate has none to go by: --gate none")
         with found.explaining():
-            check(reward_of(tasks.reward, tasks.tasks)[0], found.tasks)
+            check(reward, found.tasks)
     except InputError as error:
         refused = error
     tell(as_json, checked_json(found, splits, body, shown), *checked_lines(found, splits, body, shown))

@@ -99,7 +99,12 @@ class Steps:
             async with asyncio.TaskGroup() as distilling:
 
                 def landed(group: Group) -> None:
-                    beside[group.task.id] = distilling.create_task(self._distilled(compared(self._plan.reward, group)))
+                    work = self._distilled(compared(self._plan.reward, group))
+                    try:
+                        beside[group.task.id] = distilling.create_task(work)
+                    except RuntimeError:  # what failed beside it is ending the step
+                        work.close()
+                        raise
 
                 groups = await unless_ended(self._rolled(tasks, prior, step, landed))
         except BaseExceptionGroup as errors:

@@ -19,6 +19,7 @@ from .bounded import bound
 from .failures import Failures
 from .library import http
 from .retries import BUSY, may_pass, seconds_until
+from .secrets_held import HELD
 
 _CONNECT_SECONDS = 10.0
 _ANTHROPIC = {"anthropic-version": "2023-06-01"}
@@ -73,6 +74,7 @@ class Connection:
         self.adapted = Adapted()
         """What it was seen to take and to reject."""
         secrets = tuple(secret for secret in (key, self._client.base_url.password) if secret)
+        HELD.update(secrets)
         self.failures = Failures(self.name, options, settings.call_timeout, secrets)
         self._retries, self._answered = settings.call_retries, False
 

@@ -10,6 +10,9 @@ from ..records import CallKey, Usage
 _DROPPED = "tfgrpo_dropped"
 """Field of a journalled response: what had to be dropped to get it, and why, so that a resumed run knows too."""
 
+_ESTIMATED = "tfgrpo_usage"
+"""Field of a journalled response: its tokens as they were estimated, where the server counted none."""
+
 
 class Journal(Protocol):
     """Where completed calls are committed before anything is derived from them."""
@@ -50,3 +53,14 @@ def dropped_for(response: str) -> Mapping[str, str]:
     """What had to be dropped to get a committed response, and why."""
     found: Mapping[str, str] = json.loads(response).get(_DROPPED, {})
     return found
+
+
+def with_estimate(response: str, usage: Usage) -> str:
+    """The response with an estimate of what it cost, so that a resumed run counts the same."""
+    counts = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+    return json.dumps({**json.loads(response), _ESTIMATED: counts})
+
+
+def estimate_for(response: str) -> Usage:
+    """What a committed response was estimated to cost; no tokens where nothing was estimated."""
+    return Usage(1, **json.loads(response).get(_ESTIMATED, {}))

@@ -13,12 +13,12 @@ from ..text import counted
 from .backends import backend_key
 from .budget import Budget
 from .connection import Connection
-from .journal import Journal, JournalledCalls, dropped_for, with_dropped
+from .journal import Journal, JournalledCalls, dropped_for, estimate_for, with_dropped, with_estimate
 from .library import http
 from .naming import TokenNames
 from .pace import Pace, Place, hedged
 from .questions import Answers, parse_answers
-from .replies import parse_reply, parse_vectors
+from .replies import estimated_usage, parse_reply, parse_vectors
 from .tokenizer import Tokenizer
 
 
@@ -148,10 +148,13 @@ class Upstream:
                 self._budget.admit()
             response, lacking = await self._asked(route.path, body, place)
             self.pace.answered()
-            reply = self._parsed(route, response)
+            reply, committed = self._parsed(route, response), with_dropped(response, lacking)
+            if not reply.usage.tokens:  # else no ceiling on tokens or money would ever end the run
+                said = reply.message if isinstance(reply, Reply) else None
+                reply = replace(reply, usage=estimated_usage(body, said))
+                committed = with_estimate(committed, reply.usage)
             if self._budget:
                 self._budget.charge(body["model"], reply.usage)
-            committed = with_dropped(response, lacking)
             await self._calls.commit(key, request, committed, reply.usage)  # until then it is in flight
         self.usage += reply.usage
         return response, reply
@@ -175,6 +178,8 @@ class Upstream:
         if known is None:
             return None
         reply = replace(route.read(known), replayed=True)
+        if not reply.usage.tokens:
+            reply = replace(reply, usage=estimate_for(known))
         self.adapted.learn(dropped_for(known))
         self.usage += reply.usage
         return known, reply

@@ -4,6 +4,7 @@ Names are compared in any case and without punctuation: `expectedOutput`, `expec
 one name. Within each table the first name that is present wins.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,6 +15,8 @@ from ..text import shortened
 
 Record: TypeAlias = Mapping[str, JSON]
 """One entry of a file, before it is understood."""
+SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
+"""Where a template has the value of a field."""
 
 INPUT_FIELDS = (
     "input", "question", "prompt", "messages", "inputs", "problem", "query", "user_input", "conversations",
@@ -55,6 +58,11 @@ class Fields:
         """Raises InputError where both ways to say the input are given."""
         if self.input and self.template:
             raise InputError("--input-field and --template both say what the input is; give one of them")
+        if self.template and not SLOT.search(self.template):
+            raise InputError(
+                f"--template {shortened(self.template)!r} names no field, so all tasks would be the same; write "
+                "{{NAME}} where a field's value goes"
+            )
 
 
 def folded(name: object) -> str:

@@ -113,8 +113,16 @@ def _listed(name: str, value: JSON) -> Iterator[Entry]:
     """The entries of a list, or of the object that holds one."""
     found = listed(value)
     if found is None:
-        raise InputError(f"{name}: expected a list of tasks, or an object with one under {either(LIST_FIELDS)}")
+        raise InputError(f"{name}: {_no_list(value)}")
     return ((f"entry {number}", entry) for number, entry in enumerate(found, 1))
+
+
+def _no_list(value: JSON) -> str:
+    if isinstance(value, Mapping) and {"prompts", "tests"} <= value.keys():
+        return (
+            "it is a configuration of promptfoo; make tasks of it: tfgrpo tasks from promptfoo FILE --out tasks.jsonl"
+        )
+    return f"expected a list of tasks, or an object with one under {either(LIST_FIELDS)}"
 
 
 def json_value(name: str, text: str, line: int, *, deepest: int | None = None) -> JSON:

@@ -3,7 +3,6 @@
 Order of what the model is shown: a system prompt, images, the instruction, the context, the question, the choices.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from .fields import (
     INPUT_FIELDS,
     INSTRUCTION_FIELDS,
     POINTING_FIELDS,
+    SLOT,
     SYSTEM_FIELDS,
     Fields,
     Record,
@@ -32,7 +32,6 @@ from .messages import chat, image_url, is_chat, spoken, with_images
 from .shapes import plain_record
 
 Shown = str | tuple[Message, ...]
-_SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _HERE = Path()
 _SURE = 20
 """Characters of a context that stand in a question by no chance."""
@@ -71,8 +70,8 @@ def parts_of(value: JSON, fields: Fields, folder: Path = _HERE) -> Parts:
 def _as_told(record: Record, fields: Fields) -> Parts:
     """The parts where a user says which field is the input, or how it is put together."""
     if fields.template:
-        used = [slot for slot in _SLOT.findall(fields.template) if slot in record]
-        shown: Shown = _SLOT.sub(lambda match: _text_of(at(record, match[1])) or "", fields.template)
+        used = [slot for slot in SLOT.findall(fields.template) if slot in record]
+        shown: Shown = SLOT.sub(lambda match: _text_of(at(record, match[1])) or "", fields.template)
         told = "the template"
     else:
         used, told = [fields.input or ""], fields.input or ""

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ...errors import AgentError, InputError
+from ...model.secrets_held import HELD
 from ...records import JSON, Task
 from ...text import shortened
 from .agent import KEY, ModelAddress, last_words
@@ -83,8 +84,9 @@ def _password(url: str) -> str | None:
 
 
 def environment(given: Mapping[str, str], place: ModelAddress) -> dict[str, str]:
-    """Ours for a program: its model is at `place`, and no variable holds the upstream's key."""
-    secrets = [held for name, held in given.items() if name in _KEYS and len(held) >= _SHORTEST]
+    """Ours for a program: its model is at `place`, and no variable holds a key of the run's, whatever its name."""
+    keys = [*HELD, *(held for name, held in given.items() if name in _KEYS)]
+    secrets = [key for key in keys if len(key) >= _SHORTEST]
     secrets += [found for name in _URLS if (found := _password(given.get(name, "")))]
     kept = {name: held for name, held in given.items() if not any(secret in held for secret in secrets)}
     kept = {name: held for name, held in kept.items() if not _OUR_KEY.search(name)}

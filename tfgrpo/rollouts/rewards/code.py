@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ CODE_BYTES = 1024**3
 """Memory that the process may take."""
 MOST_FILE_BYTES = 16 * 1024**2
 """The most that one file may hold."""
+MOST_FOLDER_BYTES = 256 * 1024**2
+"""The most that all files together may hold."""
 TEST_FIELDS = ("tests", "test", "test_list", "unit_tests", "test_cases", "test_code")
 """Fields of a task that may hold its tests; else its answer does."""
 SETUP_FIELDS = ("test_setup_code", "test_imports", "setup_code")
@@ -36,6 +39,8 @@ _FENCED = re.compile(r"```[ \t]*(?P<kind>[\w+-]*)[^\n]*\n(?P<code>.*?)(?:\n[ \t]
 _PYTHON = ("", "python", "python3", "py")
 _AT_ONCE = threading.Semaphore(max(1, (os.cpu_count() or 2) - 1))
 _MOST_TOLD = 1_000_000
+_LOOKED_AT = 0.1
+"""Seconds between looks at what a process has written."""
 _CHILD = Path(__file__).with_name("code_child.py")
 
 
@@ -75,11 +80,10 @@ class CodeReward(BuiltInReward):
         limits = {"seconds": self.seconds, "bytes": CODE_BYTES, "file_bytes": MOST_FILE_BYTES}
         with _AT_ONCE, tempfile.TemporaryDirectory(prefix="tfgrpo-code-", ignore_cleanup_errors=True) as folder:
             sent = json.dumps({**program, **limits, "seal": seal, "folder": folder})
-            told, late = _told(sent, folder, self.seconds + 1)
+            told, wrong = _told(sent, folder, self.seconds + 1)
         tests = len(program["tests"])
         if not told.startswith(seal):
-            why = f"it took more than {self.seconds:g} s" if late else "it ended before its tests did"
-            return 0.0, f"0 of {counted(tests, 'test')} passed: {why}"
+            return 0.0, f"0 of {counted(tests, 'test')} passed: {wrong.format(seconds=self.seconds)}"
         found = json.loads(told.removeprefix(seal).partition("\n")[0])
         if "broken" in found:
             raise RewardError(f"the tests could not be run: {shortened(found['broken'], 200)}")
@@ -104,8 +108,12 @@ def _verdict(found: Mapping[str, JSON], tests: int) -> tuple[float, str]:
     return passed / tests, said if passed < tests else ""
 
 
-def _told(sent: str, folder: str, seconds: float) -> tuple[str, bool]:
-    """What the process said, and whether it took too long; it is killed with all of its group, however it ended."""
+_LATE = "it took more than {seconds:g} s"
+_FULL = f"it wrote more than {MOST_FOLDER_BYTES // 1024**2} MB"
+
+
+def _told(sent: str, folder: str, seconds: float) -> tuple[str, str]:
+    """What the process said, and why that may be nothing; it is killed with all of its group, however it ended."""
     command = [sys.executable, "-I", "-B", str(_CHILD)]
     environment = {"PATH": "/usr/bin:/bin", "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
@@ -113,18 +121,16 @@ def _told(sent: str, folder: str, seconds: float) -> tuple[str, bool]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
         env=environment, start_new_session=True, encoding="utf-8", errors="replace",
     )  # fmt: skip
-    late = threading.Event()
+    over, wrong = threading.Event(), list[str]()
 
-    def end() -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    def watch() -> None:
+        until = time.monotonic() + seconds
+        while not wrong and not over.wait(_LOOKED_AT):
+            wrong.extend([_LATE] if time.monotonic() > until else [_FULL] if _is_full(folder) else [])
+        _end(process)
 
-    def too_late() -> None:
-        late.set()
-        end()
-
-    timer = threading.Timer(seconds, too_late)
-    timer.start()
+    watching = threading.Thread(target=watch, name="tfgrpo code", daemon=True)
+    watching.start()
     try:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -133,14 +139,30 @@ def _told(sent: str, folder: str, seconds: float) -> tuple[str, bool]:
             process.stdin.close()
         told = process.stdout.read(_MOST_TOLD)
     finally:
-        timer.cancel()
-        end()
+        over.set()
+        watching.join()
         process.wait()
         for pipe in (process.stdin, process.stdout):
             with suppress(OSError):
                 if pipe:
                     pipe.close()
-    return told, late.is_set() or process.returncode == -signal.SIGXCPU
+    wrong += [_LATE] if process.returncode == -signal.SIGXCPU else ["it ended before its tests did"]
+    return told, wrong[0]
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _is_full(folder: str) -> bool:
+    """Whether a folder holds more than it may; files that vanish meanwhile hold nothing."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(place, name)).st_size
+    return size > MOST_FOLDER_BYTES
 
 
 def code_of(text: str) -> str:
