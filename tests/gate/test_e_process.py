@@ -126,6 +126,28 @@ def test_a_task_without_a_reward_in_one_arm_is_lost_to_both_in_that_pass() -> No
     assert "3 pairs lost, 1 by the candidate alone; 1 of the tasks never scored, taken for equal" in reason
 
 
+def test_what_the_upstream_fails_at_under_the_candidate_alone_promotes_nothing() -> None:
+    gate, wins, sampler = Gate(24, 8), {"alone": 0, "outage": 0}, np.random.default_rng(0)
+    for kind in wins:
+        for _ in range(20):
+            state = gate.start
+            while (decision := judge(gate, state)).verdict == "continue":
+                gain = 0.0 if kind == "alone" else 0.4
+                candidate, live = sampler.random(24) < 0.5 + gain, sampler.random(24) < 0.5
+                scores = candidate.astype(float), live.astype(float)
+                if kind == "alone":  # half of what it gets wrong is a 500: seemingly 17 points better, and no better
+                    scores[0][~candidate & (sampler.random(24) < 0.5)] = nan
+                else:
+                    for scored in scores:
+                        scored[sampler.random(24) < 0.1] = nan
+                state = state.after(*scores)
+            wins[kind] += decision.verdict == "promote"
+            if kind == "alone" and "though" in decision.reason:
+                assert "lost by the candidate alone, as in no outage" in decision.reason
+    assert wins["alone"] == 0
+    assert wins["outage"] >= 18
+
+
 def test_a_gate_that_never_saw_a_pair_promotes_nothing() -> None:
     gate, lost = Gate(2, 2), rewards(nan, nan)
     once = gate.start.after(lost, lost)

@@ -39,7 +39,8 @@ pass counts, as a single look, and the null is that tasks like these gain nothin
 
 **Failures.** What an arm fails at by itself is a reward of 0. A task of which either arm has no reward in a pass (the
 upstream's outage) is lost to both in that pass; its factor is 1, as if they had been equal. The null is then about the
-effects weighted by how often each task was scored.
+effects weighted by how often each task was scored. An outage hits both arms; where pairs are lost by the candidate
+alone much more often than not, they may be what it gets wrong, and it does not go live.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..evaluation.difference import FEWEST, Difference, paired_difference, student_quantile
 from ..text import counted
-from .bets import BET_CAP, chance_of_one_look, shrunk
+from .bets import BET_CAP, chance_of_one_look, shrunk, sign_test
 from .e_process import Gate, GateState
 from .labels import Objection
 from .power import (
@@ -26,6 +26,8 @@ _HOPE = 2.0
 """Standard errors above the estimate that the effect is hoped to be before passes are given up."""
 _LUCK = 1.645
 """Standard deviations of luck that are hoped for on top: the best 5% of runs under that effect."""
+_NO_CHANCE = 0.01
+"""A chance below which lost pairs are not taken for an outage's."""
 GateVerdict: TypeAlias = Literal["promote", "reject", "continue"]
 
 
@@ -42,7 +44,7 @@ def judge(gate: Gate, state: GateState, objection: Objection | None = None) -> G
 
     An objection is what speaks against the candidate however much better it is; while it may be luck, passes go on.
     """
-    claim, figures = claim_in_words(gate), _figures(gate, state)
+    claim, figures, objection = claim_in_words(gate), _figures(gate, state), objection or _lost_alone(state)
     once = _once(gate, state)
     over = state.passes >= gate.passes or (once and state.passes > 0)
     if _shown(gate, state, once=once):
@@ -55,6 +57,18 @@ def judge(gate: Gate, state: GateState, objection: Objection | None = None) -> G
         return GateDecision("continue", f"undecided whether {claim} ({figures})")
     why = "it was not shown that" if over else "the passes left could hardly show that"
     return GateDecision("reject", f"not promoted: {why} {claim} ({figures}); {enough(gate, state)}")
+
+
+def _lost_alone(state: GateState) -> Objection | None:
+    """That the upstream fails under the candidate more often than by chance: what is lost so may be what is wrong.
+
+    An outage hits both alike, so that of the pairs lost at most half are lost by the candidate alone.
+    """
+    alone, lost = state.lost_by_candidate, state.lost
+    if not lost or sign_test(alone, lost) > _NO_CHANCE:
+        return None
+    told = f"{alone} of {counted(lost, 'pair')} lost were lost by the candidate alone, as in no outage"
+    return Objection(told, settled=False)
 
 
 def claim_in_words(gate: Gate) -> str:
