@@ -106,6 +106,18 @@ async def test_a_redirected_request_is_biased_once_on_every_hop(kind: str, sourc
 
 
 @both
+@pytest.mark.parametrize("number", [2**64, -(10**25), 2**64 - 1, 7])
+async def test_a_long_integer_stays_what_it_is(kind: str, number: int, source: PriorSource) -> None:
+    upstream = Upstream()
+    said = {**BODY, "messages": [{"role": "user", "content": "1e+20"}], "metadata": {"id": number, "share": 0.5}}
+    await exchange(kind, upstream, source, httpx2.Request("POST", URL, json=said))
+    (sent,) = upstream.bodies()
+    assert sent["metadata"] == {"id": number, "share": 0.5}
+    assert isinstance(sent["metadata"]["id"], int)
+    assert experiences_in(sent) == 1
+
+
+@both
 async def test_a_body_that_comes_in_pieces_gets_the_prior_too(kind: str, source: PriorSource) -> None:
     whole = sdk_json(BODY)
 

@@ -11,7 +11,7 @@ from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from ..records import Snapshot
+from ..records import Backend, Snapshot
 from ..surfaces.http import (
     NO_PRIOR,
     OFFSETS_HEADER,
@@ -56,7 +56,7 @@ def _codecs() -> Sequence[Codec]:
 
 
 CODECS = _codecs()
-"""The fast one, where it is installed, makes floats of integers with more than 64 bits, and refuses NaN."""
+"""The fast one, where it is installed, makes floats of integers with more than 64 bits (`_is_lossy`), refuses NaN."""
 
 
 class Exchange:
@@ -89,21 +89,26 @@ class Exchange:
             self._snapshot = source.snapshot_for(self._asked.key)
             backends = source.backends(url)
             self._refusals = self._access.refusals(url.netloc, backends)
-            self._rewrite = rewrite(
-                self._written.content,
-                self._snapshot,
-                CODECS,
-                backends,
-                path=self._path,
-                host=url.host,
-                suspended=self._refusals.suspends,
-            )
+            self._rewrite = self._rewritten(backends, CODECS)
+            if _is_lossy(self._written.content, self._rewrite.content):
+                self._rewrite = self._rewritten(backends, (STANDARD,))
             source.say(self._rewrite.notice)
             if self._snapshot is None:
                 self._rewrite = replace(self._rewrite, reason=source.reason)
         if self._rewrite.content is not None:
             return self._copy(self._rewrite.prior, self._rewrite.content)
         return self.plain()
+
+    def _rewritten(self, backends: Mapping[str, Backend], codecs: Sequence[Codec]) -> Rewrite:
+        return rewrite(
+            self._written.content,
+            self._snapshot,
+            codecs,
+            backends,
+            path=self._path,
+            host=self._written.url.host,
+            suspended=self._refusals.suspends,
+        )
 
     def plain(self) -> HTTPRequest:
         """The request as the caller wrote it, without what is for tfgrpo alone."""
@@ -213,6 +218,11 @@ class Exchange:
         if rewritten.content is None or snapshot is None:
             return Info(inference, None, None, namespace, rewritten.reason, left_out)
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, rewritten.given)
+
+
+def _is_lossy(written: bytes, sent: bytes | None) -> bool:
+    """Whether a long integer may have become a float: there is an exponent (as in 1e+20) that was not there."""
+    return sent is not None and sent.count(b"e+") > written.count(b"e+")
 
 
 def _lines(headers: HTTPHeaders) -> Sequence[tuple[bytes, bytes, bytes]]:
