@@ -110,6 +110,10 @@ def test_tasks_from_promptfoo_keep_its_assertions_and_no_secret(folder: Path) ->
         ("prompts: [a, b]\ntests: []", "it has 2 prompts, and a task has one"),
         ("prompts: ['{% if a %}']\ntests: []", "the prompt has logic of its own"),
         ("prompts: ['{{b}}']\ntests: [{vars: {a: 1}}]", "test 1: there is no variable b; it has a"),
+        (
+            "tests: [{assert: [{type: [a], value: 1}]}, 1]\nprompts: [a]",
+            "a test is an object with vars and assert, read 1",
+        ),
         ("tests: 1\nprompts: [a]", "a test is an object with vars and assert, read 1"),
         ("prompts: [a]\ntests: [file://no.csv]", "cannot read no.csv"),
         ("a: [", "line 2: not YAML"),
@@ -162,7 +166,10 @@ def test_tasks_from_spans_are_the_calls_of_a_model(folder: Path) -> None:
         "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": text("Hi")}]),
     }
     listed = [{"key": name, "value": {"stringValue": value}} for name, value in genai.items()]
-    spans = [{"name": "chat", "spanId": "1", "attributes": listed}, {"name": "tool", "spanId": "2", "attributes": []}]
+    spans = [
+        {"name": "chat", "spanId": "1", "attributes": listed, "events": 1},
+        {"name": "tool", "spanId": "2", "attributes": []},
+    ]
     (folder / "o.json").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}, indent=1))
     (made,) = works("tasks", "from", "otel", "o.json").stdout.splitlines()
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]

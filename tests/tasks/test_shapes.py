@@ -295,9 +295,15 @@ def test_what_stands_beside_a_list_and_belongs_to_each_task_is_shown(tmp_path: P
         "rows": [{"row_idx": 0, "row": {"text": "Good.", "label": 1}, "truncated_cells": []}],
     }
     assert written(tmp_path, "t.json", json.dumps(viewer)).tasks[0].answer == "pos"
-    viewer["rows"][0]["truncated_cells"] = ["text"]
-    with pytest.raises(InputError, match="row 0 is cut in text"):
-        written(tmp_path, "t.json", json.dumps(viewer))
+    for cut, words in ((["text"], "row 0 is cut in text"), (1, "row 0 is cut in 1")):
+        viewer["rows"][0]["truncated_cells"] = cut
+        with pytest.raises(InputError, match=words):
+            written(tmp_path, "t.json", json.dumps(viewer))
+
+
+def test_half_a_surrogate_pair_in_a_distractor_is_told_in_one_line() -> None:
+    record = {"question": "Who?", "distractor1": "a", "distractor2": "\ud800", "correct_answer": "b"}
+    assert "half a surrogate pair" in refused([record])
 
 
 def test_exported_rows_are_read_out_of_the_json_in_their_cells(tmp_path: Path) -> None:

@@ -150,7 +150,8 @@ def _distractors(record: Record) -> Choices | None:
     if right is None or not wrong:
         return None
     held = {field: str(record[field]) for field in (right, *wrong)}
-    order = sorted(held, key=lambda field: derive_seed("choice", sorted(held.values()), held[field]))
+    whole = {field: text.encode(errors="replace").decode() for field, text in held.items()}  # as a hash can hold it
+    order = sorted(held, key=lambda field: derive_seed("choice", sorted(whole.values()), whole[field]))
     texts = _texts([held[field] for field in order])
     return (
         Choices(f"{right} + {wrong[0]} to {wrong[-1]}", tuple(order), texts, (), order.index(right)) if texts else None

@@ -41,7 +41,7 @@ def _rows(held: Sequence[JSON], names: Mapping[str, list[str]]) -> Iterator[JSON
             yield entry
             continue
         if cut := entry.get("truncated_cells"):
-            cells = shortened(", ".join(map(str, cut)))
+            cells = shortened(", ".join(map(str, cut if isinstance(cut, list) else [cut])))
             raise InputError(f"row {entry.get('row_idx')} is cut in {cells}; take the rows from the data set's files")
         yield with_labels(entry["row"], names)
 

@@ -152,5 +152,5 @@ def _filled(prompt: str, given: Mapping[str, JSON]) -> JSON:
 def _answer(wanted: list[JSON]) -> JSON:
     """The value that the assertions want where it is one; None where there is none, or several of different kinds."""
     told = [one for one in wanted if isinstance(one, Mapping) and one.get("value") is not None]
-    kinds = {one.get("type") for one in told}
+    kinds = {str(one.get("type")) for one in told}
     return told[0]["value"] if len(told) == 1 and kinds <= _REWARDS.keys() else None

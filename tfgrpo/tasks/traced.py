@@ -69,7 +69,8 @@ def span_entries(entries: Iterable[Entry]) -> Iterator[Entry]:
     for where, entry in entries:
         for number, span in enumerate(_spans(entry), 1):
             attributes = _attributes(span.get("attributes"))
-            for event in span.get("events") or ():
+            events = span.get("events")
+            for event in events if isinstance(events, list) else ():
                 if isinstance(event, Mapping):
                     attributes = {**_attributes(event.get("attributes")), **attributes}
             if record := _call(attributes):
