@@ -17,6 +17,8 @@ settings.load_profile("tfgrpo")
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and what tests start there would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # and nohup ignores a hang-up, in what tests start too
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
