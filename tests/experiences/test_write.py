@@ -114,3 +114,11 @@ def test_none_is_wanted_where_answers_are_not_to_be_shown() -> None:
     assert instructions_wanted(Settings()) == 2
     for settings in (Settings(ground_truth=False), Settings(experiences=False), Settings.for_recipe("paper")):
         assert instructions_wanted(settings) == 0
+
+
+async def test_the_whole_sentences_of_a_long_instruction_that_was_cut_off_are_kept() -> None:
+    long = f"{GOOD} " + " ".join(f"So say{number} it{number} again{number}." for number in range(99)) + " And then"
+    found = await instructions(distiller(in_turn(Answer(long, finish_reason="length"))), TASKS, 1, log())
+    said = str(found.variants[0].instruction)
+    assert said.startswith(GOOD)
+    assert said.endswith(".")

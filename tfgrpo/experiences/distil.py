@@ -232,17 +232,20 @@ async def ask(
     form: Form | None = None,
     *,
     temperature: float = 0,
+    whole: bool = True,
 ) -> T:
     """The first usable answer; each further try is shown the last answer and what was wrong with it.
 
-    A try that would repeat the last request is not made. Raises ModelError when a call fails, or when no try gives a
+    One that was cut off is not usable, unless `whole` is false and `read` makes do with its beginning. A try that would
+    repeat the last request is not made. Raises ModelError when a call fails, or when no try gives a
     usable answer.
     """
     asked, why, tries = list(messages), "", 0
     while tries <= distiller.settings.distiller_retries:
         this = replace(key, retry=key.retry + tries)
         reply = await distiller.model(distiller.body(asked, this, form, temperature), this)
-        result = Unusable("it was cut off; answer shorter") if reply.finish_reason == "length" else read(reply.text)
+        cut = whole and reply.finish_reason == "length"
+        result = Unusable("it was cut off; answer shorter") if cut else read(reply.text)
         if not isinstance(result, Unusable):
             return result
         said = neutralise(clip(reply.text, distiller.settings.summary_chars)) or "(nothing)"

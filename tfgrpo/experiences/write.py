@@ -135,7 +135,7 @@ async def _asked(distiller: Distiller, tasks: Sequence[Task], number: int) -> st
         return _read(answer, tasks, settings)
 
     key = CallKey(distiller.run, INSTRUCTION, sample=number)
-    return await ask(distiller, key, messages, read, temperature=1)
+    return await ask(distiller, key, messages, read, temperature=1, whole=False)  # what is read is cut to sentences
 
 
 def pairs_shown(tasks: Sequence[Task], settings: Settings, number: int) -> list[Task]:
