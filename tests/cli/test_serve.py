@@ -29,7 +29,7 @@ def test_a_key_is_shown_once_and_kept_by_its_hash(folder: Path) -> None:
     (found,) = json.loads(works("keys", "list", "--json").stdout)
     assert (found["id"], found["namespace"], bool(found["revoked"])) == (key.id, "math", True)
     assert json.loads(works("keys", "add", "ben", "--json").stdout)["key"].startswith("tfgrpo-")
-    one_line(tfgrpo("keys", "revoke", "none"), "no key none", "tfgrpo keys list")
+    one_line(tfgrpo("keys", "revoke", "none"), "no key of that id", "tfgrpo keys list")
     one_line(tfgrpo("keys", "add", "zoe", "--max-tokens", "0"), "--max-tokens 0")
     for option, wrong in (("--max-calls", "9" * 30), ("--namespace", ""), ("--namespace", " ")):  # an unset variable
         assert option in tfgrpo("keys", "add", "zoe", option, wrong).stderr

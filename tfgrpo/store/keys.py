@@ -91,10 +91,10 @@ class KeyStore(StoreFile):
 
         def work(db: Database) -> None:
             if not db.execute("SELECT 1 FROM keys WHERE id = ?", [id_]).fetchone():
-                raise StoreError(f"there is no key {id_}; `tfgrpo keys list` shows what there is")
+                raise StoreError("there is no key of that id; `tfgrpo keys list` shows them (it is no part of the key)")
             db.execute("INSERT INTO revocations (key) VALUES (?) ON CONFLICT DO NOTHING", [id_])
 
-        self._write(f"revoking key {id_}", work)
+        self._write("revoking a key", work)  # what was given may be the key itself
 
     def access_keys(self) -> tuple[AccessKey, ...]:
         """All keys, revoked ones too, the oldest first."""
