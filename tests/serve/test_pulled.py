@@ -1,5 +1,6 @@
 """The live prior of an exported file, and of a `tfgrpo serve` elsewhere: followed, checked, and kept."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from tfgrpo.priors.portable import Event, Portable, json_text
 from tfgrpo.records import Frame, Prior
 from tfgrpo.serve.access import Access
 from tfgrpo.serve.places import FilePlace, InForce
-from tfgrpo.serve.pulled import UrlPlace
+from tfgrpo.serve.proxy.asgi import error_body
+from tfgrpo.serve.pulled import NONE_LIVE, UrlPlace
 from tfgrpo.serve.source import PriorSource, prior_source
 from tfgrpo.testing import serving
 
@@ -35,6 +37,7 @@ class Server:
         self.status = 200
         self.seen: list[dict[str, str]] = []
         self.path = ""
+        self.nothing = json.dumps(error_body("invalid_request_error", NONE_LIVE, "no prior is live"))
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         self.path = scope["path"]
@@ -44,7 +47,7 @@ class Server:
         etag = self.etag or f'"{(PRIOR if self.text == exported(PRIOR) else OTHER).id}"'
         if status == 200 and headers.get("if-none-match") == etag:
             status = 304
-        content = (self.text or "").encode() if status == 200 else b""
+        content = (self.text or self.nothing).encode() if status in (200, 404) else b""
         await send({"type": "http.response.start", "status": status, "headers": [(b"etag", etag.encode())]})
         await send({"type": "http.response.body", "body": content})
 
@@ -89,7 +92,10 @@ def test_a_prior_is_pulled_once_and_again_when_another_is_live(
     assert (server.path, server.seen[0]["authorization"]) == ("/tfgrpo/v1/priors/math", "Bearer tfgrpo-1-secret")
     server.text = exported(OTHER)
     assert now(source) == OTHER
-    server.text = None
+    server.text, told = None, server.nothing
+    server.nothing = "<h1>404 Not Found</h1>"
+    assert now(source) == OTHER, "a gateway before the server knows nothing of its priors"
+    server.nothing = told
     assert (now(source), source.reason) == (None, "namespace")
 
 

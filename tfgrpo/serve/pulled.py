@@ -23,6 +23,9 @@ ROUTE = "/tfgrpo/v1/priors/"
 KEY_VARIABLE = "TFGRPO_API_KEY"
 """The environment variable with the key that the server wants, if it wants one."""
 
+NONE_LIVE = "no_live_prior"
+"""The code of the error by which a server says that nothing is live in a namespace, or not any more."""
+
 _SECONDS = 2.0
 """For one look, which the first call waits for."""
 _BYTES = 32_000_000
@@ -51,7 +54,7 @@ class UrlPlace:
             return self._kept(known, StoreError(f"{self.name} cannot be reached: {_reason(error)}"))
         if status == _UNCHANGED:
             return known
-        if status == _NONE:  # said by the server itself: nothing is live there, or not any more
+        if status == _NONE and f'"{NONE_LIVE}"' in text:  # said by the server itself, and by no gateway before it
             self._etag = None
             with suppress(OSError):
                 self.path.unlink()
@@ -83,7 +86,7 @@ class UrlPlace:
                 return response.status, response.headers.get("etag"), content.decode()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, None, ""
+                return error.code, None, error.read(_BYTES).decode(errors="replace") if error.code == _NONE else ""
 
     def _request(self) -> urllib.request.Request:
         request = urllib.request.Request(self._url, headers={"accept": "application/json"})

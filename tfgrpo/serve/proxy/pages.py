@@ -8,7 +8,7 @@ import aiohttp
 
 from ...priors.portable import Event, Portable, json_text
 from ...records import JSON, Snapshot
-from ..pulled import ROUTE
+from ..pulled import NONE_LIVE, ROUTE
 from .asgi import Send, error_body, respond, respond_bytes
 from .call import Works
 from .door import Refusal, presented_key
@@ -23,7 +23,7 @@ _OWN = "/tfgrpo/"
 _NOT_ADMIN = Refusal(403, "admin_key_needed", "this page needs an admin key: tfgrpo keys add NAME --admin")
 _NOT_YOURS = Refusal(403, "namespace_not_allowed", "this key is not for that namespace")
 _UNKNOWN = Refusal(404, "not_found", "this proxy has no such page")
-_NO_PRIOR = Refusal(404, "no_live_prior", "no prior is live in that namespace")
+_NO_PRIOR = Refusal(404, NONE_LIVE, "no prior is live in that namespace")
 
 
 class Pages:
