@@ -13,6 +13,7 @@ import pytest
 from tfgrpo.errors import ModelError
 from tfgrpo.model import bounded
 from tfgrpo.model.connection import Connection
+from tfgrpo.model.library import http
 from tfgrpo.settings import Settings
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
@@ -82,3 +83,12 @@ def test_a_redirect_to_another_host_is_refused() -> None:
         pytest.raises(ModelError, match="it redirects to another host, localhost"),
     ):
         asked(url)
+
+
+async def test_a_redirect_from_tls_to_the_open_is_refused() -> None:
+    def moved(request: http.Request) -> http.Response:
+        return http.Response(307, headers={"location": "http://api.test/v1"})
+
+    async with bounded.bound(http.AsyncClient(transport=http.MockTransport(moved))) as client:
+        with pytest.raises(http.RemoteProtocolError, match="without TLS"):
+            await client.post("https://api.test/v1", follow_redirects=True)

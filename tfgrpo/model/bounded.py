@@ -20,11 +20,13 @@ def bound(client: http.AsyncClient) -> http.AsyncClient:
 
 
 async def _check(response: http.Response) -> None:
-    """Raises RemoteProtocolError, which is told as no connection, where a redirect leads to another host."""
+    """Raises RemoteProtocolError, which is told as no connection, where a redirect leads elsewhere or to the open."""
     if response.has_redirect_location:
         there = response.url.join(response.headers["location"])
         if there.host != response.url.host:
             raise http.RemoteProtocolError(f"it redirects to another host, {there.host}", request=response.request)
+        if response.url.scheme == "https" != there.scheme:
+            raise http.RemoteProtocolError("it redirects to a connection without TLS", request=response.request)
     packed = response.headers.get("content-encoding", "").strip().lower()
     if packed in ("gzip", "x-gzip", "deflate"):
         del response.headers["content-encoding"]
