@@ -184,7 +184,12 @@ async def test_a_group_is_in_order_of_sample_and_of_one_prior() -> None:
         return Under(replace(PRIOR, experiences=PRIOR.experiences[: sample % 3]), f"variant {sample % 2}")
 
     told: list[Group] = []
-    (group,) = await roll_groups(backwards, [TASK], PRIOR, step=2, size=6, under=under, landed=told.append)
+
+    def kept(group: Group) -> Group:
+        told.append(group)
+        return group
+
+    (group,) = await roll_groups(backwards, [TASK], PRIOR, step=2, size=6, under=under, landed=kept)
     assert told == [group]
     assert finished == [5, 4, 3, 2, 1, 0]
     assert [rollout.sample for rollout in group.rollouts] == list(range(6))
@@ -304,6 +309,7 @@ def test_a_failure_is_the_requests_own_or_the_upstreams() -> None:
         "the program ended with code 3: killed",
         "the reward failed: ValueError: cannot reach a number in this text",
         "the reward failed: KeyError: 'x answered 503: no'",
+        "the reward failed: RewardError: it took more than 120 s on one rollout",
     )
     the_upstreams = (
         "127.0.0.1:1 answered 429: slow down",

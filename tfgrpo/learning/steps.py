@@ -98,13 +98,15 @@ class Steps:
         try:
             async with asyncio.TaskGroup() as distilling:
 
-                def landed(group: Group) -> None:
-                    work = self._distilled(compared(self._plan.reward, group))
+                def landed(made: Group) -> Group:
+                    group = compared(self._plan.reward, made)
+                    work = self._distilled(group)
                     try:
                         beside[group.task.id] = distilling.create_task(work)
                     except RuntimeError:  # what failed beside it is ending the step
                         work.close()
                         raise
+                    return group
 
                 groups = await unless_ended(self._rolled(tasks, prior, step, landed))
         except BaseExceptionGroup as errors:
@@ -120,15 +122,14 @@ class Steps:
         return found
 
     async def _rolled(
-        self, tasks: Sequence[Task], prior: Prior, step: int, landed: Callable[[Group], None]
+        self, tasks: Sequence[Task], prior: Prior, step: int, landed: Callable[[Group], Group]
     ) -> list[Group]:
         """The groups of a step, in task order, round by round; `landed` is told of each."""
         count = self._settings.race_rounds if self._race.is_open else 1
         groups: dict[str, Group] = {}
         for ids in rounds([task.id for task in tasks], count, seed=self._settings.seed, step=step):
             now = [task for task in tasks if task.id in ids]
-            rolled = await self._made(now, self._race.deal(now, step), prior, step, landed)
-            made = [compared(self._plan.reward, group) for group in rolled]
+            made = await self._made(now, self._race.deal(now, step), prior, step, landed)
             self._race.look(made)
             groups |= {group.task.id: group for group in made}
         return [groups[task.id] for task in tasks]
@@ -139,7 +140,7 @@ class Steps:
         deal: Mapping[str, Sequence[str]],
         prior: Prior,
         step: int,
-        landed: Callable[[Group], None],
+        landed: Callable[[Group], Group],
     ) -> list[Group]:
         """The groups of a round, each rollout under the arm that it is dealt; `landed` is told of each."""
 

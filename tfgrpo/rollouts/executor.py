@@ -18,10 +18,11 @@ _BUSY = (408, 409, 425, 429)
 """Statuses below 500 that say nothing against the request."""
 _LOST = re.compile(
     r"^(?:cannot reach "
-    r"|the reward failed: (?:RewardError|ModelError|UpstreamError|BudgetEnded|TimeoutError|Connect\w*|Read\w*"
-    r"|RateLimitError|API\w*Error|InternalServerError|\w*Timeout|\w*ConnectionError)\b)"
+    r"|the reward failed: (?:RewardError(?!: it took more than)|ModelError|UpstreamError|BudgetEnded"
+    r"|TimeoutError|Connect\w*|Read\w*|RateLimitError|API\w*Error|InternalServerError|\w*Timeout|\w*ConnectionError)\b)"
 )
-"""How it is told that no connection was to be had, and that a reward which asks elsewhere got no answer."""
+"""How it is told that no connection was to be had, that a reward which asks elsewhere got no answer, or that one gave
+what is no reward, which is its own fault. One that takes too long does so for the sake of the text."""
 
 
 def is_own_failure(rollout: Rollout) -> bool:

@@ -101,10 +101,11 @@ async def roll_groups(
     step: int,
     size: int,
     under: Callable[[Task, int], Under],
-    landed: Callable[[Group], object],
+    landed: Callable[[Group], Group],
     together: int | None = None,
 ) -> list[Group]:
-    """All rollouts of these tasks in one step, as groups, in task order; `landed` is told of each as it is complete.
+    """All rollouts of these tasks in one step, as groups, in task order; `landed` is told of each as it is complete,
+    and gives it as it is to be kept.
 
     `under` says what the sample of a task is made under; they are remembered as rollouts of `prior`, the step's. Those
     under one variant are asked for one after the other, so that caches of its prompt hit, for so many tasks `together`
@@ -120,8 +121,7 @@ async def roll_groups(
         mine = made[task.id]
         mine[sample] = replace(reply, prior=prior.id, variant=given.variant)
         if len(mine) == size:
-            found[task.id] = Group(task, step, tuple(mine[place] for place in range(size)))
-            landed(found[task.id])
+            found[task.id] = landed(Group(task, step, tuple(mine[place] for place in range(size))))
 
     wanted = [(task, sample, under(task, sample)) for task in tasks for sample in range(size)]
     ranks = {name: rank for rank, name in enumerate(dict.fromkeys(given.variant for *_, given in wanted))}
