@@ -24,7 +24,7 @@ from .answered import (
     AskedQuestion,
     TaskAnswers,
     ask_all,
-    deciding_endpoints,
+    asked_there,
     offsets_in,
     question_file,
     tasks_with_options,
@@ -80,9 +80,8 @@ class PreparedDecisionEvaluation:
     @contextmanager
     def started(self) -> "Iterator[PreparedDecisionEvaluation]":
         """The same with the name of the model; starts the embedded one, and stops it on exit."""
-        with deciding_endpoints(self.endpoints) as there:
-            frame = replace(self.asked.frame, model=there.own.name)
-            yield replace(self, asked=replace(self.asked, frame=frame), endpoints=there)
+        with asked_there(self.asked, self.endpoints) as (asked, there):
+            yield replace(self, asked=asked, endpoints=there)
 
     async def measure(self, store: Store, watch: Watch) -> Evaluation:
         """Frozen and learned, once the model is started; goes on where it was interrupted."""

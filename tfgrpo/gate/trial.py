@@ -20,6 +20,7 @@ from ..records import Backend, Frame, Prior, Rollout, Run, Task
 from ..rollouts.executor import Executor, with_failure
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
+from ..settings import Settings
 from ..store import Store
 from ..text import counted
 from ..trials import Claim, GateTrial, Statistic, TrialOutcome
@@ -56,6 +57,34 @@ class Candidacy:
     """Let go live what is no better than a constant answer, or has lost a label."""
     backend: Backend | None = None
     """What the upstream honours, where rollouts are plain calls to it; None: probabilities of answers are not used."""
+
+    @classmethod
+    def under(
+        cls,
+        settings: Settings,
+        run: Run,
+        candidate: Prior,
+        *,
+        tasks: tuple[Task, ...],
+        reward: Reward,
+        frame: Frame,
+        backend: Backend | None = None,
+    ) -> "Candidacy":
+        """One that is tested as the settings say."""
+        return cls(
+            run,
+            candidate,
+            tasks,
+            reward,
+            frame,
+            settings.gate_alpha,
+            settings.gate_passes,
+            settings.seed,
+            settings.clip_rewards,
+            settings.gate_claim,
+            settings.allow_collapse,
+            backend,
+        )
 
     @property
     def most_passes(self) -> int:

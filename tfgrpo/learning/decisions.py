@@ -15,7 +15,7 @@ from ..evaluation.answered import (
     AskedQuestion,
     TaskAnswers,
     ask_all,
-    deciding_endpoints,
+    asked_there,
     offsets_in,
     question_file,
     tasks_with_options,
@@ -88,9 +88,8 @@ class PreparedDecisions:
     @contextmanager
     def started(self) -> "Iterator[PreparedDecisions]":
         """The same with the name of the model; starts the embedded one, and stops it on exit."""
-        with deciding_endpoints(self.endpoints) as there:
-            frame = replace(self.asked.frame, model=there.own.name)
-            yield replace(self, asked=replace(self.asked, frame=frame), endpoints=there)
+        with asked_there(self.asked, self.endpoints) as (asked, there):
+            yield replace(self, asked=asked, endpoints=there)
 
     async def learn(self, store: Store, watch: Watch, *, fresh: bool = False) -> "DecisionsLearned":
         """Learn the offsets, and make them live if the gate says so; goes on where it was interrupted."""

@@ -255,18 +255,9 @@ class _Port:
 
     async def _promoted(self, run: Run, candidate: Prior, backend: Backend, executor: MakeExecutor) -> Promotion | None:
         settings, prepared = self._settings, self._prepared
-        candidacy = Candidacy(
-            run,
-            candidate,
-            prepared.validation if prepared.wanted.gated else (),
-            prepared.reward,
-            self._frame,
-            settings.gate_alpha,
-            settings.gate_passes,
-            settings.seed,
-            settings.clip_rewards,
-            settings.gate_claim,
-            settings.allow_collapse,
+        validation = prepared.validation if prepared.wanted.gated else ()
+        candidacy = Candidacy.under(
+            settings, run, candidate, tasks=validation, reward=prepared.reward, frame=self._frame
         )
         return await promote(
             candidacy,

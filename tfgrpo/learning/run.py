@@ -147,19 +147,15 @@ class _Learning:
 def _candidacy(context: RunContext, candidate: Prior, *, probabilities: bool) -> Candidacy:
     """What the gate tests; whether it may count on the probabilities of answers."""
     plan, settings = context.plan, context.plan.settings
-    return Candidacy(
+    known = context.backend if probabilities else None
+    return Candidacy.under(
+        settings,
         context.run,
         candidate,
-        plan.validation,
-        plan.reward,
-        plan.production,
-        settings.gate_alpha,
-        settings.gate_passes,
-        settings.seed,
-        settings.clip_rewards,
-        settings.gate_claim,
-        settings.allow_collapse,
-        context.backend if probabilities else None,
+        tasks=plan.validation,
+        reward=plan.reward,
+        frame=plan.production,
+        backend=known,
     )
 
 

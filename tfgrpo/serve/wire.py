@@ -110,7 +110,8 @@ class AsyncCarrying:
 class _Through:
     """The transport of a client that sends through another: whatever reaches it goes that way too."""
 
-    def __init__(self, client: "_Sending") -> None:
+    def __init__(self, client: Any) -> None:
+        """`client` is a Sending or an AsyncSending."""
         self._client = weakref.ref(client)
 
     def handle_request(self, request: HTTPRequest) -> HTTPResponse:
@@ -157,10 +158,6 @@ class _Sending:
     def build_request(self, *args: Any, **kwargs: Any) -> HTTPRequest:
         """As the other client does, with its headers, cookies, parameters and base URL."""
         return self.inner.build_request(*args, **kwargs)
-
-    def send(self, request: HTTPRequest, **options: Any) -> Any:
-        """Send the request with the prior."""
-        raise NotImplementedError
 
     @property
     def is_closed(self) -> bool:
