@@ -86,8 +86,8 @@ class Winner:
 def standings(groups: Sequence[Group], arms: Collection[str], *, effect_scale: float = 0.15) -> tuple[Standing, ...]:
     """How the arms stand, the best first, by all rollouts so far.
 
-    Arms that left explain rollouts too, and nothing is said of them. Rollouts that failed for the
-    upstream's sake are left out. Without evidence all arms stand alike.
+    Arms that left explain rollouts too, and nothing is said of them. Rollouts that failed for the upstream's sake are
+    left out. Without evidence all arms stand alike.
     """
     raced = {rollout.variant for group in groups for rollout in group.scored if rollout.variant} | set(arms)
     return ranked(gather(groups, made_with, arms), arms, raced, effect_scale=effect_scale)
