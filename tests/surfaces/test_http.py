@@ -1,6 +1,7 @@
 """Which requests get the prior over HTTP, and what becomes of them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -287,3 +288,10 @@ def test_a_route_without_a_prior_is_told_without_the_ids_in_it(
 ) -> None:
     notice = route_notice(method, path, reason)
     assert notice is None if told is None else (notice or "").startswith(told)
+
+
+def test_a_prior_that_cannot_be_added_fails_no_call() -> None:
+    broken = replace(SNAPSHOT, prior=replace(PRIOR, instruction=5))  # type: ignore[arg-type]  # as a fault would have it
+    found = rewrite(sdk_json(BODY), broken)
+    assert (found.content, found.reason) == (None, "fault")
+    assert found.notice == f"{broken.prior.id} could not be added to a request by /chat/completions: TypeError"

@@ -53,6 +53,7 @@ Reason: TypeAlias = (
         "empty",  # the live prior says nothing, and moves no token
         "refused",  # the upstream refused the request with the prior
         "suspended",  # it has refused several in a row
+        "fault",  # of ours: it could not be added
     ]
     | LeftOut  # the live prior is a token prior alone, and is left out
 )
@@ -160,10 +161,8 @@ def rewrite(
     A request that goes without the token prior, or for a model of another family, comes with a notice.
     """
     surface = surface_of("POST", path)
-    if surface is None:
-        return Rewrite(reason="route")
-    if snapshot is None:
-        return Rewrite(reason="no live prior", surface=surface.name)
+    if surface is None or snapshot is None:
+        return Rewrite(reason="no live prior" if surface else "route", surface=surface.name if surface else None)
     body, codec = _parsed(content, codecs)
     if codec is None or not surface.fits(body):
         return Rewrite(reason="not-json" if codec is None else "shape", surface=surface.name)
@@ -180,7 +179,11 @@ def rewrite(
     if not (given.has_text or given.biases or offsets):
         why = lacking or _nothing(snapshot.prior)
         return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
-    sent = codec.dumps(surface.enter(body, given, manner)) if given.has_text or given.biases else content
+    try:
+        sent = codec.dumps(surface.enter(body, given, manner)) if given.has_text or given.biases else content
+    except Exception as error:  # whatever is wrong with us or the prior: the call is the caller's, and goes on
+        notice = f"{snapshot.prior.id} could not be added to a request by {surface.route}: {type(error).__name__}"
+        return Rewrite(notice=notice, reason="fault", surface=surface.name, model=named)
     return Rewrite(sent, snapshot.prior.id, notice, lacking, None, surface.name, named, given, offsets)
 
 
