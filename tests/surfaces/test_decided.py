@@ -109,3 +109,15 @@ def test_a_prior_without_offsets_for_what_is_asked_does_nothing() -> None:
     assert deciding({"questions": ASKED["questions"][3:]}, PRIOR) is None
     assert deciding({"questions": None}, PRIOR) is None
     assert Deciding((None,)).decided({"answers": [1]}).moved == 0
+
+
+def test_no_offset_and_no_value_of_a_level_is_too_large_for_a_call() -> None:
+    far = Prior(questions=(offsets("choice", "Which?", a=1000.0, b=-1000.0),))
+    found = deciding(ASKED, far)
+    assert found is not None
+    (moved, *_) = found.decided({"answers": [choice(a=0.4, b=0.6), None, None, None]}).payload["answers"]
+    assert moved["probabilities"][0]["probability"] == 1.0
+    levels = [{"label": label, "value": 10**400, "probability": 0.5} for label in ("bad", "good")]
+    huge = {**SCORE, "probabilities": levels}
+    scored = decide(None, None, huge, None).payload["answers"][2]
+    assert scored["score"] == pytest.approx(2 / 3, abs=1e-4), "levels without a usable value count from 0"

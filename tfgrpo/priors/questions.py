@@ -10,7 +10,7 @@ from .prompting import INSTRUCTION_CHARS
 MOST_QUESTIONS = 1_000
 MOST_OPTIONS = 255
 """Of one question; the decisions API takes no more."""
-FURTHEST_OFFSET = 1_000.0
+FURTHEST_OFFSET = 100.0
 """Nats: no offset is further from zero."""
 
 

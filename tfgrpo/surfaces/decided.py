@@ -18,6 +18,10 @@ from .surface import objects_in
 FROZEN_FIELD = "tfgrpo_frozen"
 """Of an answer: what of it was another before the offsets."""
 
+_FURTHEST = 100.0
+"""Nats; a prior's file holds none beyond."""
+_LARGEST_LEVEL = 2**53
+"""A level's value beyond is none that a mean can be taken of."""
 Factors: TypeAlias = Mapping[Option, float]
 """exp(b) of each option."""
 
@@ -67,9 +71,14 @@ def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
 def _factors(prior: Prior) -> Mapping[tuple[str, str], Factors]:
     """By type and words of the question."""
     return {
-        (entry.kind, entry.instructions): {one.option: exp(one.offset) for one in entry.offsets}
+        (entry.kind, entry.instructions): {one.option: exp(_held(one.offset)) for one in entry.offsets}
         for entry in prior.questions
     }
+
+
+def _held(offset: float) -> float:
+    """An offset that no sum of shares times exp(b) overflows by, whatever a store holds."""
+    return max(-_FURTHEST, min(_FURTHEST, offset))
 
 
 def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
@@ -116,7 +125,7 @@ def _choice(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> di
 def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
     """Levels without a usable value count from 0, as they do in the API."""
     values = [entry.get("value") for entry in listed]
-    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    numbers = [float(value) for value in values if isinstance(value, int | float) and abs(value) <= _LARGEST_LEVEL]
     if len(numbers) < len(listed):
         numbers = [float(place) for place in range(len(listed))]
     return {
