@@ -116,3 +116,17 @@ async def test_a_decision_through_the_proxy_too(tmp_path: Path) -> None:
     assert choices(both) == ["b"]
     assert getattr(both.answers[0], "confidence", 0) == getattr(found.answers[0], "confidence", 1)  # applied once
     assert asked == ["/v1/decisions"] * 2
+
+
+def test_a_header_of_the_upstreams_that_looks_like_ours_fails_no_call(tmp_path: Path) -> None:
+    def refusing(request: httpx2.Request) -> httpx2.Response:
+        refused = {"model": "m", "answers": [{"type": "refusal", "name": None, "refusal": "no"}], "usage": USAGE}
+        return httpx2.Response(200, json=refused, headers={"x-tfgrpo-offsets": "many"})
+
+    transport = httpx2.MockTransport(refusing)
+    store = a_store(tmp_path, Prior(questions=(OFFSETS,)))
+    with tfgrpo.OpenAI(
+        store=store, api_key="sk", base_url="http://api.test/v1", http_client=httpx2.Client(transport=transport)
+    ) as client:
+        found = client.decisions.create(model="m", input="?", questions=[QUESTION])
+        assert tfgrpo.info(found).offsets == 0

@@ -80,6 +80,7 @@ class Exchange:
         access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
         self._snapshot: Snapshot | None = None
+        self._moved = 0
 
     def begin(self) -> HTTPRequest:
         """The request as it is sent: with the prior if it gets one, and without what is for tfgrpo alone."""
@@ -144,8 +145,8 @@ class Exchange:
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
             return _with_headers(response, lines, marks)
         found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
-        if self._rewrite.deciding:
-            found = replace(found, offsets=int(response.headers.get(OFFSETS_HEADER, 0)))
+        if self._moved:
+            found = replace(found, offsets=self._moved)
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior
@@ -168,13 +169,14 @@ class Exchange:
         if found is None:
             return response
         content, decided = found
+        self._moved = decided.moved
         if self.source and decided.unseen:
             named = ", ".join(map(repr, decided.unseen[:3]))
             self.source.say(f"the prior has no offset for {named}: such options keep their probability")
         headers = response.headers.copy()
         for name in (*_FRAMING, "content-encoding"):
             headers.pop(name, None)
-        headers[OFFSETS_HEADER] = str(decided.moved)
+        headers[OFFSETS_HEADER] = str(self._moved)
         request = getattr(response, "_request", None) or self._written
         return type(response)(
             response.status_code, headers=headers, content=content, request=request, extensions=response.extensions

@@ -136,5 +136,5 @@ def told_by(headers: Mapping[str, str]) -> Info:
         headers.get(VARIANT_HEADER) if had else None,
         reason=None if had else headers.get(REASON_HEADER),
         token_prior=headers.get(TOKEN_PRIOR_HEADER),
-        offsets=int(told) if (told := headers.get(OFFSETS_HEADER, "")).isdecimal() else 0,
+        offsets=int(told) if (told := headers.get(OFFSETS_HEADER, "")[:9]).isdecimal() else 0,
     )
