@@ -146,7 +146,7 @@ def _in_turns(plan: Plan, found: Cost) -> Iterator[str]:
         learning = found.rollouts.calls + found.distilling.calls
         turns = f"judged in turns ({_TURNS} learnings, each judged by a part of the tasks that it has not seen)"
         calls = f"at about {_TURNS * learning:,} calls of learning in place of {learning:,}"
-        yield f"{turns}, all {tasks} tasks would decide, {calls}"
+        yield f"{turns}, all {tasks} tasks would decide, {calls}; no command does that yet"
 
 
 def _gate(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> Gate | None:
