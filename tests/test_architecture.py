@@ -57,7 +57,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "relations", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "write", "race",
     ),
     "store": (
-        "path", "writer", "checksums", "migrations", "rows", "file", "probes", "keys", "runs", "trials", "experiences",
+        "writer", "migrations", "rows", "file", "keys", "runs", "trials", "experiences",
         "lineage", "inferences", "check", "__init__", "__main__",
     ),
     "priors": (

@@ -36,8 +36,8 @@ from tfgrpo.records import (
     Variant,
 )
 from tfgrpo.store import AccessKey, ExperienceStatus, Feedback, Inference, KeySpending, Store
+from tfgrpo.store.file import APPLICATION_ID
 from tfgrpo.store.migrations import Migration, load_migrations, schema_text
-from tfgrpo.store.path import APPLICATION_ID
 from tfgrpo.trials import GateTrial, Pass, TrialOutcome
 
 FROZEN = Path(__file__).parent / "schemas"

@@ -185,6 +185,6 @@ def _place_of(given: str | Path | None, namespace: str) -> PriorPlace:
         return UrlPlace(named, namespace)
     if named.lower().endswith(".json"):
         return FilePlace(Path(os.path.expanduser(named)), namespace)  # pathlib's raises where nobody has that name
-    from ..store.path import default_store_path
+    from ..store import default_store_path
 
     return StorePlace(default_store_path(given), namespace)

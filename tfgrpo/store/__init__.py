@@ -1,17 +1,16 @@
-"""One SQLite file that remembers it all: what happened (`runs`), what raced (`variants`), what was learned
-(`experiences`, `lineage`), on what evidence it went live (`trials`), and what upstreams honour (`probes`).
+"""One SQLite file that remembers it all: what happened, and what upstreams honour (`runs`), what raced (`variants`),
+what was learned (`experiences`, `lineage`), and on what evidence it went live (`trials`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
 
 from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
+from .file import default_store_path
 from .inferences import Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
-from .path import default_store_path
-from .probes import ProbeStore
-from .runs import RunEntry, RunStore
+from .runs import ProbeStore, RunEntry, RunStore
 from .trials import TrialStore
 
 __all__ = [

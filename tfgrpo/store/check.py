@@ -11,12 +11,12 @@ from sqlite_utils import Database
 from ..records import Experience
 from ..trials import task_set_id
 from . import rows
-from .checksums import wrong_checksums
 from .experiences import demonstration_of, load_variant
 from .file import UNREADABLE, StoreFile
 from .lineage import load_prior
 from .migrations import expected_parts, schema_number, schema_parts
 from .runs import load_run
+from .writer import wrong_checksums
 
 _Check: TypeAlias = Callable[[Database], Iterator[str]]
 
