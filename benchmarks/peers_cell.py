@@ -11,9 +11,8 @@ from tfgrpo.experiences.variants import usable_examples
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, Backend, CallKey, Demonstration, Frame, Message, Prior, Rollout, Run, Task, Usage
-from tfgrpo.rollouts.executor import Executors
+from tfgrpo.rollouts.executor import Executors, sampling
 from tfgrpo.rollouts.group import concurrently, executors
-from tfgrpo.rollouts.request import sampling
 from tfgrpo.rollouts.rewards.reward import score
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

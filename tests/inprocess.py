@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from tfgrpo.model.budget import Budget
-from tfgrpo.model.journal import Journal
 from tfgrpo.model.library import http
 from tfgrpo.model.tokenizer import Tokenizer
-from tfgrpo.model.upstream import Upstream
+from tfgrpo.model.upstream import Journal, Upstream
 from tfgrpo.records import CallKey, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.testing import _Receive, _Scope, _Send

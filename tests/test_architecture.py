@@ -28,9 +28,9 @@ FLOW = (
 ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "model": (
-        "__init__", "library", "families", "backends", "templates", "prices", "budget", "refusals", "asking", "retries",
-        "failures", "bounded", "secrets_held", "connection", "tokenizer", "replies", "naming", "journal", "pace",
-        "questions", "upstream", "events", "shutdown", "local", "endpoints",
+        "__init__", "library", "families", "backends", "templates", "prices", "budget", "asking", "retries", "failures",
+        "secrets_held", "connection", "tokenizer", "replies", "pace", "questions", "upstream", "events", "local",
+        "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
@@ -42,13 +42,13 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "parquet", "formats", "hub", "promptfoo", "traced", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": ("__init__", "request", "executor", "bounded", "agents", "group", "rewards", "advantage"),
+    "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards", "advantage"),
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
     "rollouts/rewards": (
-        "__init__", "plain", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers",
-        "sentences", "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge",
+        "__init__", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "sentences",
+        "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge",
         "asked", "majority", "url", "sums", "verified", "built_in",
     ),
     "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "path", "log_odds", "estimators"),

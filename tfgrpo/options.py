@@ -17,7 +17,7 @@ from .observer import Observer
 from .plugins import is_named
 from .records import JSON, Prior, Task
 from .rollouts.agents import Agent, load_agent
-from .rollouts.request import request_frame
+from .rollouts.executor import request_frame
 from .rollouts.rewards.reward import Reward
 from .settings import Recipe, Settings
 from .tasks.fields import Fields

@@ -22,9 +22,8 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
 )
-from tfgrpo.rollouts.executor import ChatExecutor, rollout_once, with_failure
+from tfgrpo.rollouts.executor import ChatExecutor, request_body, rollout_once, sampling, with_failure
 from tfgrpo.rollouts.group import Under, concurrently, roll_groups
-from tfgrpo.rollouts.request import request_body, sampling
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 FRAME = Frame("fake", "Route it.", {"max_tokens": 8, "temperature": 9, "logit_bias": {"1": 5}}, 0.7, 0.95)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfgrpo.errors import StoreError
-from tfgrpo.model.journal import Journal
+from tfgrpo.model.upstream import Journal
 from tfgrpo.records import (
     CallKey,
     Decision,

@@ -16,8 +16,8 @@ from ..probe.backend import probe
 from ..probe.usable import fitted, usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
+from ..rollouts.executor import SAMPLERS_OFF
 from ..rollouts.group import executors
-from ..rollouts.request import SAMPLERS_OFF
 from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
 from ..store import Store

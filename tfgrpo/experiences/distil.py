@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import ModelError, PromptError, UpstreamError
 from ..hashing import canonical, content_id, derive_seed
-from ..model.refusals import OUR_SCHEMA
+from ..model.asking import OUR_SCHEMA
 from ..prompts import Template, clip, neutralise, template, transcript
 from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from ..rollouts.advantage import group_kind

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..hashing import content_id
-from ..model.journal import Journal
+from ..model.upstream import Journal
 from ..records import CallKey, Usage
 
 

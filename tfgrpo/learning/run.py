@@ -16,8 +16,7 @@ from ..model.upstream import Upstream
 from ..observer import Observer, StepSummary
 from ..probe.usable import usable
 from ..records import Prior
-from ..rollouts.executor import Executor
-from ..rollouts.request import SAMPLERS_OFF
+from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_tokens, token_count
 from .begin import begin, made_ready, tell_resumed, told_whom_to_ask

@@ -1,6 +1,7 @@
-"""The key under which an upstream is known, and why a request to it goes without the token prior. No I/O."""
+"""What is known of an upstream without asking it: its key, what it is not sent, when a model leaves it. No I/O."""
 
 import re
+from datetime import date, timedelta
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -40,3 +41,27 @@ def left_out(prior: Prior, backend: Backend | None) -> LeftOut | None:
     if backend.tokenizer and prior.tokenizer and backend.tokenizer != prior.tokenizer:
         return "other-tokenizer"
     return None
+
+
+NOTICE_DAYS = 90
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def shutdown_day(told: object) -> str:
+    """The day in a model's `shutdown_date`, as ISO 8601; empty where there is none."""
+    found = _DATE.match(told) if isinstance(told, str) else None
+    try:
+        return date.fromisoformat(found[0]).isoformat() if found else ""
+    except ValueError:
+        return ""
+
+
+def shutdown_notice(model: str, day: str, today: date) -> str | None:
+    """What to tell of a model whose last day is near or past; None where it is far, or not known."""
+    if not day:
+        return None
+    left = date.fromisoformat(day) - today
+    if left > timedelta(days=NOTICE_DAYS):
+        return None
+    when = f"leaves its API on {day}, in {left.days} days" if left.days >= 0 else f"has left its API on {day}"
+    return f"{model} {when}; to take its prior to a successor: tfgrpo port NAMESPACE --to MODEL"

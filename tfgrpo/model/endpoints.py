@@ -8,9 +8,8 @@ from ..errors import InputError
 from ..records import Usage
 from ..settings import Settings
 from .budget import Budget, Spending
-from .journal import Journal
 from .tokenizer import Tokenizer
-from .upstream import Upstream
+from .upstream import Journal, Upstream
 
 LOCAL = "local"
 """As a base URL, also `local:FILE`: the embedded model."""

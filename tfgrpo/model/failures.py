@@ -8,8 +8,8 @@ import openai
 
 from ..errors import ModelError, UpstreamError
 from ..text import shortened
+from .asking import error_field, what_it_says
 from .library import http
-from .refusals import error_field, what_it_says
 
 
 @dataclass(frozen=True, slots=True)

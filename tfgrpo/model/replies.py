@@ -10,10 +10,8 @@ import numpy as np
 from ..errors import ModelError
 from ..records import JSON, Reply, TokenTrace, Usage, Vector, Vectors, message_text
 from ..text import shortened
-from .tokenizer import TokenId
+from .tokenizer import NAMED_BY_ID, TokenId
 
-NAMED_BY_ID = re.compile(rb"token_id:(\d{1,9})$")
-"""How vLLM names tokens where it is asked to name them by their ids."""
 _LONE = re.compile(r"\\u[dD][89a-fA-F]")
 _NEVER = -9999.0
 """What OpenAI reports for a token that is too unlikely for a number."""

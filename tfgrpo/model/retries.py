@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import openai
 
-from .refusals import error_field, what_it_says
+from .asking import error_field, what_it_says
 from .templates import is_template_error
 
 BUSY = (429, 503)

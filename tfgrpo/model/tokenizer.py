@@ -1,23 +1,27 @@
-"""A tokenizer on this machine, for servers that name their tokens by text alone: tiktoken, or a `tokenizer.json`.
+"""Tokens by their bytes: a tokenizer on this machine (tiktoken, or a `tokenizer.json`) for servers that name tokens by
+text alone, and the bytes of those that a server names by their ids alone (vLLM's `token_id:5`), asked for once each.
 
 Special tokens never enter: neither is text that spells one read as one, nor has its spelling an id.
 """
 
+import asyncio
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..extras import install_hint
 from ..hashing import content_id
+from ..records import JSON, CallKey, Reply
 from ..text import shortened
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
     from tokenizers import Tokenizer as FileTokenizer
+
 
 TELLING_TEXT = (
     "Tokenizers split THIS text, naïve façade, 你好 \U0001f642, 12345.678 and\n\tindentation, in their own way."
@@ -174,3 +178,44 @@ def _byte_letters() -> dict[str, int]:
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
+
+
+NAMED_BY_ID = re.compile(rb"token_id:(\d{1,9})$")
+"""How vLLM names tokens where it is asked to name them by their ids."""
+_AT_ONCE = 16
+
+Ask = Callable[[str, JSON, CallKey], Awaitable[JSON]]
+"""A POST to a path at the server's root: the JSON answer, or None."""
+
+
+class TokenNames:
+    """What the tokens of one upstream stand for, as far as it was asked.
+
+    A token whose text cannot be had has none, as control tokens have; it enters no token prior.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask, self._slots = ask, asyncio.Semaphore(_AT_ONCE)
+        self._known: dict[int, asyncio.Task[bytes]] = {}
+
+    async def named(self, reply: Reply, run: str) -> Reply:
+        """The reply with the bytes of all its tokens."""
+        unnamed = (
+            [token for token, piece in reply.trace.pieces.items() if NAMED_BY_ID.match(piece)] if reply.trace else []
+        )
+        if not reply.trace or not unnamed:
+            return reply
+        for token in unnamed:
+            if token not in self._known:
+                self._known[token] = asyncio.create_task(self._piece(token, run))
+        found = {token: await self._known[token] for token in unnamed}
+        return replace(reply, trace=replace(reply.trace, pieces={**reply.trace.pieces, **found}))
+
+    async def _piece(self, token: int, run: str) -> bytes:
+        async with self._slots:
+            try:
+                answer = await self._ask("/detokenize", {"tokens": [token]}, CallKey(run, "detokenize", sample=token))
+            except ModelError:
+                return b""
+        text = answer.get("prompt") if isinstance(answer, Mapping) else None
+        return text.encode(errors="replace") if isinstance(text, str) else b""

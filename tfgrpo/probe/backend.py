@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
-from ..model.shutdown import shutdown_day
+from ..model.backends import shutdown_day
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Reply, TokenTrace
-from ..rollouts.request import sampling, telling
+from ..rollouts.executor import sampling, telling
 from ..token_prior.policy import is_special
 
 _PROMPT = "Name a colour."

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from ..errors import ModelError, UpstreamError
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
-from ..rollouts.request import sampling
+from ..rollouts.executor import sampling
 from .backend import SHORT, Honoured, probe
 
 ALTERNATIVES = 20

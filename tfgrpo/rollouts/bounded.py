@@ -18,8 +18,7 @@ from ..records import JSON, Backend, CallKey, ChatBody, Message, Prior, Rollout,
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
 from ..surfaces.turns import question
-from .executor import ChatExecutor
-from .request import request_body
+from .executor import ChatExecutor, request_body
 
 HEAD = 100
 """Tokens of the answer's beginning that every chunk is given."""

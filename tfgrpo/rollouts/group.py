@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import BudgetEnded
-from ..model.journal import Journal
-from ..model.upstream import Upstream
+from ..model.upstream import Journal, Upstream
 from ..records import Backend, Frame, Group, Prior, Rollout, Task
 from ..settings import Settings
 from .executor import ChatExecutor, Executor, Executors

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tests.inprocess import MemoryJournal, upstream
 from tfgrpo.model.budget import Budget
-from tfgrpo.model.journal import Journal
+from tfgrpo.model.upstream import Journal
 from tfgrpo.records import (
     Backend,
     CallKey,

@@ -23,7 +23,7 @@ def first_request(frame: "Frame", task: "Task", seed: int) -> "ChatBody":
     """The request of a run's first rollout of a task, before a prior, and before the upstream is probed."""
     from ...hashing import derive_seed
     from ...records import Backend
-    from ...rollouts.request import request_body
+    from ...rollouts.executor import request_body
 
     return request_body(frame, Backend(), task, derive_seed(seed, "rollout", 0, task.id, 0))
 

@@ -24,7 +24,7 @@ class FrameOptions:
 
     def read(self, model: str) -> "Frame":
         """The request frame for a model; options win over the file. Raises InputError for a file that is none."""
-        from ...rollouts.request import request_frame
+        from ...rollouts.executor import request_frame
 
         system, fields = _read(self.system).strip() if self.system else None, _read_request(self.request)
         source, given = str(self.request), {"temperature": self.temperature, "top_p": self.top_p}

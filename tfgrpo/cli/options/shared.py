@@ -78,7 +78,7 @@ def tell_leaving(store: "Store", model: str) -> None:
     """Say on stderr that a model leaves its API soon, where a probe of it has seen so."""
     from datetime import UTC, datetime
 
-    from ...model.shutdown import shutdown_notice
+    from ...model.backends import shutdown_notice
 
     days = {found[model].shutdown_date for found in store.probes().values() if model in found}
     notices = (shutdown_notice(model, day, datetime.now(UTC).date()) for day in sorted(days))

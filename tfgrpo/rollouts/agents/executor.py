@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from ...errors import AgentError, StoreError
 from ...hashing import canonical, content_id
-from ...model.journal import Journal
-from ...model.upstream import Upstream
+from ...model.upstream import Journal, Upstream
 from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
 from ...settings import Settings
 from ...surfaces.routes import SURFACES

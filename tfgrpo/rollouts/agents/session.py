@@ -15,7 +15,7 @@ from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, 
 from ...surfaces.chat import CHAT, is_system
 from ...surfaces.surface import Surface, manner_of
 from ...text import shortened
-from ..request import sampling, telling
+from ..executor import sampling, telling
 from .agent import DEFAULT_MODEL
 
 _STREAMING = ("stream", "stream_options")

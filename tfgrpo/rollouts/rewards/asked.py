@@ -10,8 +10,7 @@ from ...hashing import content_id
 from ...model.questions import Question, answered, parse_questions
 from ...model.upstream import Model, Upstream
 from ...records import JSON, CallKey, Rollout, Task
-from .matchers import in_text, right_answers
-from .plain import without_thinking
+from .matchers import in_text, right_answers, without_thinking
 from .reward import BuiltInReward
 
 _NAMED = "decisions:"

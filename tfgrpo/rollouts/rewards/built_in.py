@@ -6,6 +6,7 @@ what each takes for right.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ from .judge import is_judge, judge_reward
 from .matchers import AnswerReward, contains, exact, exact_strict, regex
 from .numeric import numeric
 from .reward import BuiltInReward, Reward
-from .sums import is_sum, sum_of
-from .url import is_url, url_reward
 
 if TYPE_CHECKING:
     from ...tasks.read import TaskSource
@@ -126,9 +125,13 @@ def load_reward(name: str) -> Reward:
     Raises InputError where there is none. A module is looked for in the current folder first, which stays on the
     import path.
     """
-    if is_url(name):
+    if name.lower().startswith(("http://", "https://")):
+        from .url import url_reward
+
         return url_reward(name)
-    if is_sum(name):
+    if _is_sum(name):
+        from .sums import sum_of
+
         return sum_of(name, load_reward)
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -143,3 +146,8 @@ def load_reward(name: str) -> Reward:
     guess = f"; did you mean {near[0]}?" if near else ";"
     others = "a weighted sum (0.8*exact + 0.2*numeric), a URL, or a function of your own as module:function"
     raise InputError(f"there is no reward {shortened(name)!r}{guess} built in are {', '.join(known)}; or {others}")
+
+
+def _is_sum(name: str) -> bool:
+    """Whether a reward is named by weights, or as several."""
+    return "*" in name or re.search(r"\S\s*\+\s*\S", name) is not None

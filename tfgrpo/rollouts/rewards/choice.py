@@ -7,8 +7,7 @@ from ...records import JSON
 from ...text import shortened
 from .final import Mark, marks
 from .latex import unformatted
-from .matchers import Matcher, in_text
-from .plain import plain_signs, readable
+from .matchers import Matcher, in_text, plain_signs, readable
 
 _AROUND = r"[\s()\[\]{}<>*_#`$\\:\"'「」『』【】«»]*"
 _KIND = (

@@ -20,7 +20,7 @@ from pathlib import Path
 from ...errors import InputError, RewardError
 from ...records import JSON, Rollout, Task
 from ...text import counted, shortened
-from .plain import without_thinking
+from .matchers import without_thinking
 from .reward import BuiltInReward, task_in_words
 from .threads import in_thread
 

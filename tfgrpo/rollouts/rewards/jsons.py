@@ -11,8 +11,7 @@ from ...errors import InputError
 from ...hashing import canonical
 from ...records import JSON, Rollout, Task
 from ...text import shortened
-from .matchers import REGEX_SECONDS, right_answers, same_json
-from .plain import without_thinking
+from .matchers import REGEX_SECONDS, right_answers, same_json, without_thinking
 from .reward import BuiltInReward, task_in_words
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ from typing import Self
 
 from ...errors import InputError, ModelError, UpstreamError
 from ...hashing import content_id, derive_seed
-from ...model.refusals import OUR_SCHEMA
+from ...model.asking import OUR_SCHEMA
 from ...model.upstream import Model
 from ...prompts import clip, neutralise, template
 from ...records import JSON, CallKey, ChatBody, Message, Rollout, Task
 from ...text import shortened
 from .jsons import NoJSONError, json_of
-from .matchers import in_text, right_answers
-from .plain import without_thinking
+from .matchers import in_text, right_answers, without_thinking
 from .reward import BuiltInReward
 
 JUDGE_TRIES = 3

@@ -8,9 +8,8 @@ from ...errors import InputError
 from ...records import Group, Rollout, Task
 from .final import marks
 from .latex import unformatted
-from .matchers import normalised
+from .matchers import normalised, readable
 from .numeric import number_of
-from .plain import readable
 from .reward import BuiltInReward
 
 

@@ -18,8 +18,7 @@ from ...records import JSON, Rollout, Task
 from ...text import shortened
 from .final import marks
 from .latex import unformatted
-from .matchers import in_text, right_answers
-from .plain import readable
+from .matchers import in_text, readable, right_answers
 from .reward import BuiltInReward, task_in_words
 from .threads import in_thread
 

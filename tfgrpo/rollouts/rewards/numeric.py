@@ -9,9 +9,8 @@ from ...records import JSON
 from ...text import shortened
 from .final import Mark, marks
 from .latex import unformatted
-from .matchers import Matcher
+from .matchers import Matcher, readable
 from .numbers import Number, numbers
-from .plain import readable
 from .sentences import NO_NUMBER, final_number, single_number
 from .units import converted
 

@@ -54,11 +54,6 @@ class SumReward(BuiltInReward):
         return replace(self, parts=told)
 
 
-def is_sum(text: str) -> bool:
-    """Whether a reward is named by weights, or as several."""
-    return "*" in text or re.search(r"\S\s*\+\s*\S", text) is not None
-
-
 def sum_of(text: str, load: Callable[[str], Reward]) -> SumReward:
     """The sum that a text names; raises InputError for what is none, and as `load` does for each part."""
     terms = list(_terms(text))

@@ -122,11 +122,6 @@ def _certificates() -> "ssl.SSLContext":
     return ssl.create_default_context()
 
 
-def is_url(name: str) -> bool:
-    """Whether a reward is named by a URL."""
-    return name.lower().startswith(("http://", "https://"))
-
-
 def url_reward(name: str) -> URLReward:
     """The reward at a URL; raises InputError for one that is none."""
     try:
