@@ -58,7 +58,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "store": (
         "writer", "migrations", "rows", "file", "keys", "runs", "trials", "experiences",
-        "lineage", "inferences", "check", "__init__", "__main__",
+        "lineage", "inferences", "forgetting", "history", "check", "__init__", "__main__",
     ),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",

@@ -8,23 +8,65 @@ import pytest
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, PriorState, Snapshot
-from tfgrpo.store import Feedback, Inference, Store
+from tfgrpo.store import Feedback, HistoryEntry, Inference, Store
 
 CALL = Inference("inf_1", "default", PRIOR.id, "live", "chat", MODEL, 200, 0.5, '{"model": "\ud83d"}', "{}")
 WORTH = Feedback("inf_1", "default", PRIOR.id, "live", 0.5, "half right")
 
 
 def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(tmp_path: Path) -> None:
-    later = replace(CALL, id="inf_2", prior=None, variant="none")
+    later = replace(CALL, id="inf_2", prior=None, variant="none", request="", response="")
+    shadow = replace(
+        CALL, id="inf_3", shadow_of="inf_1", added=0.001, draw={"left_out": ["exp_1"], "probability": 0.05}
+    )
+    worse = replace(WORTH, reward=None, label={"answer": ["\ud83d", 1]}, comment="")
     with Store(tmp_path / "s.db") as store:
         store.add_calls_in_use([CALL], [WORTH])
-        store.add_calls_in_use([CALL, later], [WORTH])
+        store.add_calls_in_use([CALL, later, shadow], [worse, replace(WORTH, inference="inf_2")])
         store.add_calls_in_use([])
-        assert store.inferences("default") == (CALL, later)
-        assert store.inferences("default", 1) == (later,)
-        assert store.feedback("default") == (WORTH, WORTH)
+        assert store.inferences("default") == (CALL, later, shadow)
+        assert store.inferences("default", 1) == (shadow,)
+        assert store.feedback("default") == (worse, replace(WORTH, inference="inf_2"))  # the later of two counts
+        assert (store.inference("inf_3"), store.inference("inf_4"), store.shadows("inf_1")) == (shadow, None, (shadow,))
         assert (store.inferences("other"), store.feedback("other")) == ((), ())
+        without = store.calls_in_use("default")
+        assert without == tuple(replace(one, request="", response="") for one in (CALL, later, shadow))
+        assert store.calls_in_use("default", after=without[0].number, limit=1) == without[1:2]
+        assert store.calls_in_use("default", until=without[0].at) == ()
+        assert store.calls_in_use("default", since=without[0].at) == without
+        assert [(one.variant, one.calls, one.failed, one.added) for one in store.call_counts("default")] == [
+            ("live", 1, 0, None), ("none", 1, 0, None),
+        ]  # fmt: skip
+        first, second = store.feedback_since("default")
+        assert store.feedback_since("default", first.id) == (second,)
         assert store.verify() == ()
+
+
+def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays(tmp_path: Path) -> None:
+    times = ["1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z", "2026-01-01T00:00:00.000Z", ""]
+    calls = [replace(CALL, id=f"inf_{place}", at=at) for place, at in enumerate(times)]
+    with Store(tmp_path / "s.db") as store:
+        store.add_calls_in_use(calls, [replace(WORTH, inference=call.id, at=call.at) for call in calls])
+        assert store.forget_calls() == 0
+        assert store.forget_calls(megabytes=1) == 0
+        assert store.forget_calls(days=7) == 9
+        assert [call.id for call in store.inferences("default")] == ["inf_3"]
+        assert [one.inference for one in store.feedback("default")] == ["inf_3"]
+        store.add_calls_in_use([replace(CALL, id="inf_5"), replace(CALL, id="inf_6")])
+        store.forget_calls(megabytes=0.0012)
+        assert [call.id for call in store.inferences("default")] == ["inf_5", "inf_6"]
+        store.forget_calls(days=0, megabytes=0)
+        assert [call.id for call in store.inferences("default")] == ["inf_6"]
+        assert store.verify() == ()
+
+
+def test_what_was_done_is_told_in_order(tmp_path: Path) -> None:
+    entries = [HistoryEntry("default", "autopilot", what, PRIOR.id, "why", {"e": 2.5}) for what in ("canary", "live")]
+    with Store(tmp_path / "s.db") as store:
+        for entry in (*entries, HistoryEntry("other", "person", "rolled back", None, "I said so")):
+            store.add_history(entry)
+        assert store.history_of("default") == tuple(entries)
+        assert store.history_of("default", 1) == (entries[1],)
 
 
 @pytest.mark.parametrize("ended", ["live", "rejected", "rolled back"])

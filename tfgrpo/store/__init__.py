@@ -7,7 +7,9 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
 from .file import default_store_path
-from .inferences import Feedback, Inference, InferenceStore
+from .forgetting import ForgetfulStore
+from .history import Actor, HistoryEntry, HistoryStore
+from .inferences import CallCount, Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
 from .runs import ProbeStore, RunEntry, RunStore
@@ -16,9 +18,12 @@ from .trials import TrialStore
 __all__ = [
     "SERVING",
     "AccessKey",
+    "Actor",
+    "CallCount",
     "ExperienceHistory",
     "ExperienceStatus",
     "Feedback",
+    "HistoryEntry",
     "Inference",
     "KeySpending",
     "LineageEntry",
@@ -39,6 +44,8 @@ class Store(
     ProbeStore,
     KeyStore,
     InferenceStore,
+    ForgetfulStore,
+    HistoryStore,
     CheckedStore,
 ):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -1,12 +1,15 @@
-"""Calls in use, what they were worth, and at what share a canary is tried. Rows are appended only."""
+"""Calls in use, what they were worth, and at what share a canary is tried. Rows are only appended."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from sqlite_utils import Database
 
 from ..errors import InputError
-from ..records import Snapshot
+from ..records import JSON, Snapshot
 from . import rows
 from .file import StoreFile
 from .lineage import load_prior
@@ -27,22 +30,52 @@ class Inference:
     status: int
     seconds: float
     request: str = ""
-    """JSON, as the caller wrote it."""
+    """JSON, as the caller wrote it; empty where it was not kept, or not asked for."""
     response: str = ""
     """JSON, or a stream of events."""
+    draw: Mapping[str, JSON] | None = None
+    """What chance decided for the call, and with what probability; None: nothing."""
+    added: float | None = None
+    """Seconds that tfgrpo added."""
+    shadow_of: str | None = None
+    """The call whose further rollout this is; its variant is what it was made under."""
+    number: int = field(default=0, compare=False)
+    """In the order of their being written; 0 before."""
+    at: str = field(default="", compare=False)
+    """When it was written, UTC in ISO 8601; empty: now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What one call was worth, as the one who made it says."""
+    """What one call was worth, as the one who made it says; of several for one call the latest counts."""
 
     inference: str
     namespace: str
     prior: str | None
     variant: str
-    reward: float
-    """In [0, 1]."""
+    reward: float | None
+    """In [0, 1]; None where only the right answer is known, and not what the call answered."""
     comment: str = ""
+    label: JSON = None
+    """The right answer, where it was told."""
+    id: int = field(default=0, compare=False)
+    """In the order of their being written; 0 before."""
+    at: str = field(default="", compare=False)
+    """When it was written, UTC in ISO 8601; empty: now."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallCount:
+    """What the calls of one variant came to in one span of time; shadows are not among them."""
+
+    span: str
+    """The beginning of their times, as 2026-11-26T17."""
+    variant: str
+    calls: int
+    failed: int
+    """Answered with a status of 400 or more."""
+    added: float | None
+    """Mean seconds that tfgrpo added."""
 
 
 _CANARY = """
@@ -53,6 +86,23 @@ WHERE event.namespace = ? AND event.state = 'canary' AND event.id = (
     SELECT max(id) FROM lineage AS last WHERE last.namespace = event.namespace AND last.prior = event.prior)
 ORDER BY event.id DESC LIMIT 1
 """
+_WITH_BODIES = "SELECT inferences.*, request, response FROM inferences LEFT JOIN bodies ON call = number"
+_LATEST = """
+FROM feedback AS given WHERE namespace = :namespace AND id > :after AND at >= :since AND NOT EXISTS (
+    SELECT 1 FROM feedback AS later WHERE later.inference = given.inference AND later.id > given.id)
+"""
+"""Feedback that no later one of the same call replaced."""
+_COUNTS = """
+SELECT substr(at, 1, :chars) AS span, variant, count(*) AS calls, sum(status >= 400) AS failed, avg(added) AS added
+FROM inferences WHERE namespace = :namespace AND at >= :since AND shadow_of IS NULL
+GROUP BY span, variant ORDER BY span, variant
+"""
+_ADD_BODIES = """
+INSERT INTO bodies (call, request, response) SELECT number, :request, :response FROM inferences WHERE id = :id
+ON CONFLICT DO NOTHING
+"""
+_EMPTY = rows.pack("")
+_ENDLESS = 2**62
 
 
 class InferenceStore(StoreFile):
@@ -61,25 +111,60 @@ class InferenceStore(StoreFile):
     def add_calls_in_use(self, calls: Sequence[Inference], feedback: Sequence[Feedback] = ()) -> None:
         """Append calls and feedback; a call that is there already stays."""
 
+        now = _now()
+
         def work(db: Database) -> None:
-            insert(db, "inferences", [_inference_row(one) for one in calls], ONCE)
-            insert(db, "feedback", [_feedback_row(one) for one in feedback])
+            insert(db, "inferences", [_inference_row(one, now) for one in calls], ONCE)
+            db.conn.executemany(_ADD_BODIES, [_bodies_row(one) for one in calls if one.request or one.response])
+            insert(db, "feedback", [_feedback_row(one, now) for one in feedback])
 
         self._write("recording calls", work)
 
+    def inference(self, id_: str) -> Inference | None:
+        """One call with its bodies, as far as they were kept; None for one that is not known."""
+        with self._read("reading a call") as db:
+            return next(_inferences(db.query(f"{_WITH_BODIES} WHERE id = ?", [id_])), None)
+
     def inferences(self, namespace: str, limit: int = 1_000) -> tuple[Inference, ...]:
-        """The latest calls of a namespace that were kept, oldest first."""
-        query = "SELECT * FROM inferences WHERE namespace = ? ORDER BY rowid DESC LIMIT ?"
+        """The latest calls of a namespace, with the bodies that were kept, oldest first; shadows too."""
+        query = f"{_WITH_BODIES} WHERE namespace = ? ORDER BY at DESC, number DESC LIMIT ?"
         with self._read(f"reading calls of {namespace}") as db:
-            found = list(db.query(query, [namespace, limit]))
-            return tuple(_inference(row) for row in reversed(found))
+            return tuple(_inferences(db.query(query, [namespace, limit])))[::-1]
+
+    def calls_in_use(
+        self, namespace: str, *, after: int = 0, since: str = "", until: str = "9", limit: int = _ENDLESS
+    ) -> tuple[Inference, ...]:
+        """Calls without their bodies, oldest first: those of a number above `after`, in a window of time."""
+        where = "WHERE namespace = ? AND number > ? AND at >= ? AND at < ? ORDER BY at, number LIMIT ?"
+        with self._read(f"reading calls of {namespace}") as db:
+            found = db.query(f"SELECT * FROM inferences {where}", [namespace, after, since, until, limit])
+            return tuple(_inferences(found))
+
+    def shadows(self, id_: str) -> tuple[Inference, ...]:
+        """The further rollouts of a call, with their bodies."""
+        with self._read("reading further rollouts") as db:
+            return tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE shadow_of = ? ORDER BY number", [id_])))
+
+    def call_counts(self, namespace: str, since: str = "", chars: int = 13) -> tuple[CallCount, ...]:
+        """What calls came to, by variant and span of time: days where that is of 10 characters, hours of 13."""
+        given = {"namespace": namespace, "since": since, "chars": chars}
+        with self._read(f"counting calls of {namespace}") as db:
+            return tuple(CallCount(**row) for row in db.query(_COUNTS, given))
 
     def feedback(self, namespace: str, limit: int = 1_000) -> tuple[Feedback, ...]:
-        """The latest feedback of a namespace, oldest first."""
-        columns = "inference, namespace, prior, variant, reward, comment"
-        query = f"SELECT {columns} FROM feedback WHERE namespace = ? ORDER BY id DESC LIMIT ?"
+        """The latest feedback of a namespace that counts, oldest first."""
+        given = {"namespace": namespace, "after": 0, "since": "", "limit": limit}
         with self._read(f"reading feedback of {namespace}") as db:
-            return tuple(Feedback(**row) for row in reversed(list(db.query(query, [namespace, limit]))))
+            found = db.query(f"SELECT * {_LATEST} ORDER BY id DESC LIMIT :limit", given)
+            return tuple(map(_feedback, found))[::-1]
+
+    def feedback_since(
+        self, namespace: str, after: int = 0, *, since: str = "", limit: int = _ENDLESS
+    ) -> tuple[Feedback, ...]:
+        """Feedback of an id above `after` that counts as of now, oldest first."""
+        given = {"namespace": namespace, "after": after, "since": since, "limit": limit}
+        with self._read(f"reading feedback of {namespace}") as db:
+            return tuple(map(_feedback, db.query(f"SELECT * {_LATEST} ORDER BY id LIMIT :limit", given)))
 
     def add_share(self, namespace: str, prior_id: str, share: float) -> None:
         """Say which share of calls a prior gets while it is a canary; InputError for what is no share."""
@@ -98,7 +183,12 @@ class InferenceStore(StoreFile):
             return Snapshot(namespace, prior, "canary", rows.frame_of(found[0]["frame"])), found[0]["share"]
 
 
-def _inference_row(one: Inference) -> Row:
+def _now() -> str:
+    """As SQLite writes it."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def _inference_row(one: Inference, now: str) -> Row:
     return {
         "id": one.id,
         "namespace": one.namespace,
@@ -108,22 +198,38 @@ def _inference_row(one: Inference) -> Row:
         "model": rows.column_text(one.model),
         "status": one.status,
         "seconds": one.seconds,
-        "request": rows.pack(one.request),
-        "response": rows.pack(one.response),
+        "added": one.added,
+        "draw": None if one.draw is None else rows.dumps(dict(one.draw)),
+        "shadow_of": one.shadow_of,
+        "at": one.at or now,
     }
 
 
-def _inference(row: Row) -> Inference:
-    told = {name: value for name, value in row.items() if name not in ("at", "checksum")}
-    return Inference(**{**told, "request": rows.unpack(row["request"]), "response": rows.unpack(row["response"])})  # type: ignore[arg-type]  # a damaged row is told as such
+def _bodies_row(one: Inference) -> Row:
+    return {"id": one.id, "request": rows.pack(one.request), "response": rows.pack(one.response)}
 
 
-def _feedback_row(one: Feedback) -> Row:
+def _inferences(found: Iterable[dict[str, Any]]) -> Iterator[Inference]:
+    for row in found:
+        del row["checksum"]
+        bodies = {name: rows.unpack(row.get(name) or _EMPTY) for name in ("request", "response")}
+        draw = None if row["draw"] is None else json.loads(row["draw"])
+        yield Inference(**{**row, **bodies, "draw": draw})
+
+
+def _feedback_row(one: Feedback, now: str) -> Row:
     return {
         "inference": rows.column_text(one.inference),
         "namespace": one.namespace,
         "prior": one.prior,
         "variant": one.variant,
         "reward": one.reward,
+        "label": None if one.label is None else rows.dumps(one.label),
         "comment": rows.column_text(one.comment),
+        "at": one.at or now,
     }
+
+
+def _feedback(row: dict[str, Any]) -> Feedback:
+    del row["checksum"]
+    return Feedback(**{**row, "label": None if row["label"] is None else json.loads(row["label"])})
