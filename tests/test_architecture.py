@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "text", "errors", "hashing", "plugins", "records", "extras", "trials", "observer", "settings", "assets", "prompts",
     "model", "surfaces", "testing", "tasks", "rollouts", "token_prior", "experiences", "store", "priors", "probe",
-    "evaluation", "gate", "learning", "report", "serve", "client", "progress", "options", "blocking", "api", "demo",
-    "cli", "__main__", "__init__",
+    "evaluation", "gate", "learning", "deployment", "report", "serve", "client", "progress", "options", "blocking",
+    "api", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
 """The files and folders of the package; a folder stands as one."""
 
@@ -77,13 +77,14 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result", "forecast",
         "steps", "run", "wanted", "decisions", "transfer", "port",
     ),
+    "deployment": ("__init__", "comparison", "effects"),
     "report": (
         "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict",
         "page", "__init__", "notebook", "results",
     ),
     "serve": (
-        "__init__", "keys", "logs", "forks", "places", "pulled", "source", "scope", "told", "recording", "taking",
-        "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
+        "__init__", "keys", "logs", "forks", "places", "pulled", "scope", "drawing", "source", "told", "recording",
+        "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",

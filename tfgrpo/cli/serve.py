@@ -66,6 +66,7 @@ def serve(
             namespace=namespace,
             listening=server.listening,
             limits=server.limits,
+            shares=server.shares,
             ready=lambda base_url: click.echo(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),

@@ -87,7 +87,7 @@ class Exchange:
         self._began = perf_counter()
         if source := self.source:
             url = self._written.url
-            self._snapshot = source.snapshot_for(self._asked.key)
+            self._snapshot = source.snapshot_for(self._asked.key, self._written.content)
             backends = source.backends(url)
             self._refusals = self._access.refusals(url.netloc, backends)
             self._rewrite = self._rewritten(backends, CODECS)

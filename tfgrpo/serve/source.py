@@ -12,10 +12,10 @@ from uuid import uuid4
 import anyio.to_thread
 
 from ..errors import StoreError
-from ..hashing import coin
 from ..model.backends import backend_key
 from ..records import Backend, Prior, Snapshot
 from ..surfaces.http import Reason
+from .drawing import has_canary, user_of
 from .forks import renewed_in_children
 from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
 
@@ -79,16 +79,18 @@ class PriorSource:
             self._begin()
         return self._in_force.live
 
-    def snapshot_for(self, key: str | None) -> Snapshot | None:
+    def snapshot_for(self, key: str | None, content: bytes = b"") -> Snapshot | None:
         """What a call gets for a caller's key: the live prior, or the canary for its share of the keys; reads nothing.
 
-        Which keys those are is a matter of hashes alone, so a key gets the same in every process, and stays in as the
-        share grows. A call without a key is drawn anew.
+        Which keys those are is a matter of hashes alone (`drawing.py`), so a key gets the same in every process, and
+        stays in as the share grows. Without a key the user that the content of a request names stands for it; a call
+        without either is drawn anew.
         """
         known = self._in_force
-        if known.canary and coin(known.share, "canary", known.canary.prior.id, key or uuid4().hex):
-            return known.canary
-        return known.live
+        if known.canary is None:
+            return known.live
+        named = key or user_of(content) or uuid4().hex
+        return known.canary if has_canary(known.canary, known.share, named) else known.live
 
     async def current_async(self) -> Snapshot | None:
         """As `current`; the event loop goes on while a thread looks."""

@@ -22,7 +22,7 @@ from .triggers import always_on, said_at_the_end, triggered_now
 from .turns import TURN_TOKENS, demonstration_tokens, shown_demonstrations, turns
 
 SYSTEM_ROLES = ("system", "developer")
-_KEPT = 128
+_KEPT = 256
 """Priors whose text and biases are kept ready: every request needs them."""
 
 

@@ -48,6 +48,7 @@ Reason: TypeAlias = (
         "not-json",
         "shape",  # no body of this surface
         "no live prior",
+        "holdback",  # it is one of those that a prior is held against
         "namespace",  # there is none of that name
         "store",  # it cannot be read
         "empty",  # the live prior says nothing, and moves no token

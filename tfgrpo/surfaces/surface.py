@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeAlias
 from ..records import JSON, Backend, ChatBody, Demonstration, Message, Prior, message_text
 from .turns import turns, turns_text
 
-_KEPT = 64
+_KEPT = 256
 """Parts of priors that are kept: every request needs one."""
 
 SurfaceName: TypeAlias = Literal["chat", "responses", "messages", "completions", "decisions"]

@@ -17,7 +17,7 @@ from .parts import appended, ended
 
 ALWAYS = 0.6
 """A trigger that fires at more than this share of turns tells no moment: that experience is always on."""
-_KEPT = 64
+_KEPT = 256
 _LONGEST = 20_000
 """Characters of a message that are looked at."""
 _BEGINS = 600

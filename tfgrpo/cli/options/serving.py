@@ -9,6 +9,7 @@ import click
 from .gathered import gathered, titled
 
 if TYPE_CHECKING:
+    from ...serve.drawing import DrawShares
     from ...serve.proxy import Limits, Listening
 
 
@@ -32,6 +33,8 @@ class ServeOptions:
     max_request_mb: float | None
     max_answer_mb: float | None
     max_in_flight: int | None
+    holdback: float
+    leave_out: float
 
     @property
     def listening(self) -> "Listening":
@@ -66,6 +69,13 @@ class ServeOptions:
         }
         return Limits(**{name: value for name, value in given.items() if value is not None})
 
+    @property
+    def shares(self) -> "DrawShares":
+        """What chance may decide of calls; raises InputError for what is no share."""
+        from ...serve.drawing import DrawShares
+
+        return DrawShares(self.holdback, self.leave_out)
+
 
 def _bytes(megabytes: float | None) -> float | None:
     """As many whole bytes; what is no number stays so, for Limits to refuse."""
@@ -73,6 +83,7 @@ def _bytes(megabytes: float | None) -> float | None:
 
 
 _door, _limit, _log = titled("Who may call, and where"), titled("What calls may take"), titled("Logs")
+_measured = titled("What stays measured")
 
 serve_options = gathered(
     "server",
@@ -103,5 +114,15 @@ serve_options = gathered(
     _limit("--max-request-mb", type=float, rare=True, metavar="MB", help="Of a request body.  [default: 512]"),
     _limit("--max-answer-mb", type=float, rare=True, metavar="MB", help="Of an answer.  [default: 1024]"),
     _limit("--max-in-flight", type=int, rare=True, metavar="N", help="Calls at once in a worker.  [default: 1000]"),
+    _measured(
+        "--holdback", default=0.0, show_default=True, metavar="SHARE", help="Of callers' keys, that get no prior."
+    ),
+    _measured(
+        "--leave-out",
+        default=0.0,
+        show_default=True,
+        metavar="SHARE",
+        help="Of the rest, that get the prior with each experience left out half the time.",
+    ),
 )
 """All of them; the command gets them as `server`."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from time import perf_counter
 
@@ -12,6 +12,7 @@ import aiohttp
 
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
+from ..drawing import Drawn, Offer, draw_for, key_of
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
@@ -28,6 +29,7 @@ from .shelf import Shelf
 from .spans import CallSpan, Tracer
 from .spending import Meter
 
+_NO_OFFER = Offer(None)
 _BODILESS = (204, 304)
 _TEMPLATE_FAILED = 500
 _AT_ONCE = 2**18
@@ -66,6 +68,8 @@ class RelayedCall:
         self._body: RequestBody | None = None
         self._rewrite = Rewrite()
         self._variant = NO_PRIOR
+        self._inference = f"inf_{secrets.token_hex(16)}"
+        self._drawn: Drawn | None = None
         self._began, self._waited, self._added = perf_counter(), 0.0, 0.0
         self._status = 0
         self._meter: Meter | None = None
@@ -168,14 +172,25 @@ class RelayedCall:
     def _rewritten(self, target: RelayTarget) -> Rewrite:
         """What the body becomes for one upstream."""
         shelf = self._works.shelf
-        snapshot = shelf.held.snapshots.get(self._namespace)
-        if snapshot is None or self._body is None:
+        if self._body is None:
             return Rewrite(reason="no live prior")
+        got = self._drawn = self._drawn or self._draw(self._body)
+        if got.snapshot is None:
+            self._variant = got.variant or NO_PRIOR
+            return Rewrite(reason="holdback" if got.variant else "no live prior")
         suspends = self._works.onward.refusals(target).suspends
         at = Destination(self._head.path, target.host, shelf.backends(target.base), suspends)
-        found = with_prior_in(self._body, snapshot, at, self._limits.parse)
-        self._variant = NO_PRIOR if found.content is None else snapshot.state
-        return found
+        found = with_prior_in(self._body, got.snapshot, at, self._limits.parse)
+        self._variant = NO_PRIOR if found.content is None else got.snapshot.state
+        return replace(found, prior=got.prior) if got.prior and found.content is not None else found
+
+    def _draw(self, body: RequestBody) -> Drawn:
+        """What the call gets, as chance has it."""
+        shelf, name = self._works.shelf, self._namespace
+        offer = shelf.held.offers.get(name, _NO_OFFER)
+        deciding = offer.canary or shelf.shares.holdback or offer.sets
+        key = key_of(self._head.given, body.plain) if deciding else None
+        return draw_for(offer, shelf.shares, name, key, self._inference)
 
     def _may_fail_for_the_prior(self, response: aiohttp.ClientResponse) -> bool:
         return self._rewrite.content is not None and response.status == _TEMPLATE_FAILED
@@ -294,7 +309,7 @@ class RelayedCall:
         self._added = max(0.0, perf_counter() - self._began - self._waited)
         marks = {**self._rewrite.marks, VARIANT_HEADER: self._variant}
         if self._head.surface:
-            marks[INFERENCE_HEADER] = f"inf_{secrets.token_hex(16)}"
+            marks[INFERENCE_HEADER] = self._inference
             marks[OVERHEAD_HEADER] = f"{self._added * 1e3:.3f}"
         return {name.encode(): value.encode() for name, value in marks.items()}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...errors import StoreError
 from ...store import Store, default_store_path
+from ..drawing import NOTHING_LEFT, DrawShares
 from .door import Door
 from .limits import Limits
 from .listening import Listening, base_url, check_upstream
@@ -19,6 +20,7 @@ def serve(
     namespace: str = "default",
     listening: Listening | None = None,
     limits: Limits | None = None,
+    shares: DrawShares = NOTHING_LEFT,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; calls in flight have some time to end, a second signal ends them.
@@ -34,7 +36,7 @@ def serve(
         hosts=at.hosts,
         origins=at.origins,
     )
-    serving = Serving(upstreams, path, namespace, at, limits or Limits(), door)
+    serving = Serving(upstreams, path, namespace, at, limits or Limits(), door, shares)
     with at.bound() as bound:
         for target in upstreams:
             check_upstream(target, bound)

@@ -15,14 +15,17 @@ from ...model.backends import backend_key
 from ...records import Backend, Prior, Snapshot
 from ...store import AccessKey, KeySpending, Store
 from ...store.keys import NOTHING_SPENT
+from ...surfaces.chat import prior_text
 from ...surfaces.http import Reason
 from ...surfaces.turns import make_ready
+from ..drawing import NOTHING_LEFT, DrawShares, Offer, PriorLess, left_out_sets
 
 SHELF_SECONDS = 1.0
 """Between two looks."""
 _NOTICES = 100
 """Different lines that one proxy says at most: the names in them may come from strangers."""
 _NO_BACKENDS: Mapping[str, Backend] = {}
+_NO_OFFER = Offer(None)
 
 _logger = logging.getLogger("tfgrpo")
 
@@ -33,6 +36,8 @@ class Held:
 
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
     """By namespace, where a prior is live."""
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    """By namespace, where a prior is live or a canary is out."""
     namespaces: frozenset[str] = frozenset()
     backends: Mapping[str, Mapping[str, Backend]] = field(default_factory=dict)
     """By base URL and model."""
@@ -43,10 +48,11 @@ class Held:
 class Shelf:
     """What is held of one store, for one event loop."""
 
-    def __init__(self, path: Path, namespace: str = "default") -> None:
-        """`namespace` is that of calls that name none."""
+    def __init__(self, path: Path, namespace: str = "default", shares: DrawShares = NOTHING_LEFT) -> None:
+        """`namespace` is that of calls that name none; `shares` what chance may decide of calls."""
         self.path = path
         self.namespace = namespace
+        self.shares = shares
         self.held = Held()
         self.trouble: str | None = None
         """Why the store could not be read at the last look."""
@@ -68,7 +74,7 @@ class Shelf:
 
     def lacking(self, namespace: str) -> Reason | None:
         """Why there is no prior to add in a namespace; None: there is one."""
-        if namespace in self.held.snapshots:
+        if namespace in self.held.offers:
             return None
         if self.trouble and not self.held.namespaces:
             return "store"
@@ -132,25 +138,31 @@ class Shelf:
 
     def _read(self, store: Store) -> Held:
         names = frozenset(namespace.name for namespace in store.namespaces())
-        live = {name: snapshot for name in names if (snapshot := store.live(name))}
+        offers = {name: self._offer(store, name) for name in names}
         return Held(
-            {name: self._ready(snapshot) for name, snapshot in live.items()},
+            {name: offer.live for name, offer in offers.items() if offer.live},
+            {name: offer for name, offer in offers.items() if offer.live or offer.canary},
             names,
             store.probes(),
             {key.id: key for key in store.access_keys()},
         )
 
-    def _ready(self, snapshot: Snapshot) -> Snapshot:
-        """What was made ready for a prior is found by its being the same object."""
-        prior = self._known(snapshot)
-        if prior is None:
-            make_ready(snapshot.prior)
-            return snapshot
-        return replace(snapshot, prior=prior)
+    def _offer(self, store: Store, name: str) -> Offer:
+        """What calls of a namespace may get, ready to be given."""
+        before = self.held.offers.get(name, _NO_OFFER)
+        known = {one.prior.id: one.prior for one in (before.live, before.canary) if one}
+        live, (canary, share) = store.live(name), store.canary(name) or (None, 0.0)
+        live, canary = live and _ready(live, known), canary and _ready(canary, known)
+        same = live is not None and before.live is not None and live.prior is before.live.prior
+        return Offer(live, canary, share, before.sets if same else self._sets(live))
 
-    def _known(self, snapshot: Snapshot) -> Prior | None:
-        known = self.held.snapshots.get(snapshot.namespace)
-        return known.prior if known and known.prior.id == snapshot.prior.id else None
+    def _sets(self, live: Snapshot | None) -> tuple[PriorLess, ...]:
+        if live is None or not self.shares.leave_out:
+            return ()
+        sets = left_out_sets(live)
+        for one in sets:
+            _ready(one.snapshot, {})
+        return sets
 
     def _release(self) -> None:
         if self._store:
@@ -158,14 +170,25 @@ class Shelf:
         self._store, self._changes = None, None
 
     def _standing(self) -> str:
+        offer = self.held.offers.get(self.namespace, _NO_OFFER)
+        tried = f"; {offer.share:.0%} of its calls have canary {offer.canary.prior.id}" if offer.canary else ""
         if self.snapshot:
-            return f"prior {self.snapshot.prior.id} of namespace {self.namespace!r} is {self.snapshot.state}"
+            return f"prior {self.snapshot.prior.id} of namespace {self.namespace!r} is {self.snapshot.state}{tried}"
         return (
             f"namespace {self.namespace!r} of store {self.path} has no live prior: calls go out without one;"
-            " `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is"
+            f" `tfgrpo learn` makes one, `tfgrpo prior list` shows what there is{tried}"
         )
 
     def _report(self, standing: str) -> None:
         if standing != self._reported:
             self._reported = standing
             _logger.log(logging.INFO if self.snapshot and not self.trouble else logging.WARNING, standing)
+
+
+def _ready(snapshot: Snapshot, known: Mapping[str, Prior]) -> Snapshot:
+    """What was made ready for a prior is found by its being the same object."""
+    if prior := known.get(snapshot.prior.id):
+        return replace(snapshot, prior=prior)
+    make_ready(snapshot.prior)
+    prior_text(snapshot.prior)
+    return snapshot

@@ -11,6 +11,7 @@ from types import FrameType
 
 import uvicorn
 
+from ..drawing import NOTHING_LEFT, DrawShares
 from ..logs import configure_logs
 from .app import Proxy
 from .door import Door
@@ -38,6 +39,7 @@ class Serving:
     listening: Listening = field(default_factory=Listening)
     limits: Limits = field(default_factory=Limits)
     door: Door = field(default_factory=Door)
+    shares: DrawShares = NOTHING_LEFT
 
 
 def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]) -> None:
@@ -46,7 +48,7 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
     configure_logs(at.log_format, requests=at.log_requests)
     app = Proxy(
         serving.upstreams,
-        Shelf(serving.store, serving.namespace),
+        Shelf(serving.store, serving.namespace, serving.shares),
         serving.limits,
         door=serving.door,
         tracer=configured_tracer(),
