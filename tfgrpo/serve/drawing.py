@@ -7,7 +7,7 @@ with its probability: what feedback is worth later rests on that. Pure.
 - **Holdback**: a small share of the keys gets no prior. The live prior is held against it for as long as it lives.
 - **Canary**: of the others, a share gets the candidate that is tried.
 - **Leaving out**: in a share of those with the live prior, each experience is left out half the time, so that its
-  effect stays measured. Which ones is one of at most `MOST_SETS` sets, each as likely as the other, whose priors are made
+  effect stays measured. Which ones is one of at most `MOST_SETS` sets, each as likely, whose priors are made
   ready beforehand. The sets are an orthogonal array: each experience is in half of them, each two are together in a
   quarter, and with up to half as many experiences as sets no two together look like a third (Plackett, Burman, 1946).
 """
