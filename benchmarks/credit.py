@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tfgrpo.experiences.credit import effect_interval, estimate, to_keep, to_retire
+from tfgrpo.experiences.credit import effect_interval, estimate, to_keep, to_keep_together, to_retire
 from tfgrpo.experiences.dealing import included
-from tfgrpo.experiences.joint import to_keep_together
 from tfgrpo.records import Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings
 

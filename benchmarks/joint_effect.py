@@ -19,9 +19,8 @@ from statistics import fmean
 import numpy as np
 
 from benchmarks.credit import figure
-from tfgrpo.experiences.credit import estimate, to_keep, to_retire
+from tfgrpo.experiences.credit import estimate, to_keep, to_keep_together, to_retire
 from tfgrpo.experiences.dealing import included
-from tfgrpo.experiences.joint import to_keep_together
 from tfgrpo.records import Experience, Group, Rollout, Task
 from tfgrpo.settings import Settings
 

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.credit import figure
+from tfgrpo.experiences.credit import Sums, summed
 from tfgrpo.experiences.dealing import dealt, rounds
 from tfgrpo.experiences.race import Standing, chance_of_overtaking, ranked, shares, survivors, winner
-from tfgrpo.experiences.regression import Sums, summed
 
 ARMS = tuple(f"arm {number:02}" for number in range(12))
 BASE, TASK_SD, GROUP_SIZE = 0.3, 0.2, 8

@@ -19,7 +19,7 @@ from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from tfgrpo.assets import asset_folder
+from tfgrpo.prompts import asset_folder
 from tfgrpo.records import Experience, Frame, Group, Origin, Prior, Rollout, Run, Task, TokenBias
 from tfgrpo.store import Store, rows
 

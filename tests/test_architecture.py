@@ -18,7 +18,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
-    "text", "errors", "hashing", "plugins", "records", "extras", "trials", "observer", "settings", "assets", "prompts",
+    "text", "errors", "hashing", "plugins", "records", "extras", "trials", "observer", "settings", "prompts",
     "model", "surfaces", "testing", "tasks", "rollouts", "token_prior", "experiences", "store", "priors", "probe",
     "evaluation", "gate", "learning", "deployment", "report", "serve", "client", "progress", "options", "blocking",
     "api", "demo", "cli", "__main__", "__init__",
@@ -34,7 +34,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "turns", "parts", "triggers", "surface", "chat", "examples", "responses", "messages",
+        "__init__", "nearest", "parts", "triggers", "surface", "chat", "examples", "responses", "messages",
         "completions", "decisions", "decided", "routes", "http", "refused", "streamed",
     ),
     "tasks": (
@@ -42,7 +42,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "parquet", "formats", "hub", "promptfoo", "traced", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards", "advantage"),
+    "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards"),
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
@@ -51,10 +51,10 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge",
         "asked", "majority", "url", "sums", "verified", "built_in",
     ),
-    "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "path", "log_odds", "estimators"),
+    "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "log_odds", "estimators"),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding", "regression", "credit", "joint", "library", "variants", "write", "race",
+        "relations", "admission", "embedding", "credit", "library", "variants", "write", "race",
     ),
     "store": (
         "writer", "migrations", "rows", "file", "keys", "runs", "trials", "experiences",
@@ -64,7 +64,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
         "portable", "parse", "importing",
     ),
-    "probe": ("__init__", "backend", "capabilities", "learnable", "usable"),
+    "probe": ("__init__", "backend", "capabilities", "learnable"),
     "evaluation": (
         "__init__", "difference", "answered", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted",
         "decisions",
@@ -74,7 +74,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "promote",
     ),
     "learning": (
-        "__init__", "plan", "cost", "context", "begin", "race", "biases", "rest", "experiences", "result", "forecast",
+        "__init__", "plan", "cost", "begin", "race", "biases", "experiences", "result", "forecast",
         "steps", "run", "wanted", "decisions", "transfer", "port",
     ),
     "deployment": ("__init__", "comparison", "effects"),
@@ -246,25 +246,45 @@ def test_importing_it_loads_nothing_heavy(module: str) -> None:
     assert (ran.stderr, ran.stdout.split()) == ("", [])
 
 
-def test_a_small_run_loads_only_what_it_needs(tmp_path: Path) -> None:
-    """No later stage, no agent, no reasoning-gym. Prints how many files it passes through: `pytest -s` shows it."""
-    program = """if True:
-        import asyncio, sys
-        from pathlib import Path
-        from tests.routing import run, simulated
-        from tfgrpo.settings import Settings
-        asyncio.run(run(simulated(), Path(sys.argv[1]), Settings(steps=1, group_size=2, experiences=False)))
-        print(*(name for name in sys.modules if name.split(".")[0] == "tfgrpo"))
-    """
-    command = [sys.executable, "-c", program, str(tmp_path / "tfgrpo.db")]
+MOST_CALLED = 60
+"""Files of the package, `__init__` aside, whose functions a small run calls."""
+SMALL_RUN = """if True:
+    import asyncio, sys, threading
+    from pathlib import Path
+    from tests.routing import run, simulated
+    from tfgrpo.settings import Settings
+
+    called = set()
+
+    def seen(frame, event, arg):
+        if event == "call" and frame.f_code.co_name != "<module>":
+            called.add(frame.f_code.co_filename)
+
+    sys.setprofile(seen), threading.setprofile(seen)
+    asyncio.run(run(simulated(), Path(sys.argv[1]), Settings(steps=1, group_size=2)))
+    sys.setprofile(None)
+    print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "tfgrpo"))
+    print(*called, sep="\\n")
+"""
+
+
+def test_a_small_run_passes_through_few_files_and_loads_no_later_stage(tmp_path: Path) -> None:
+    """No agent either, and no reasoning-gym. Prints the files that it passes through: `pytest -s` shows them."""
+    command = [sys.executable, "-c", SMALL_RUN, str(tmp_path / "tfgrpo.db")]
     ran = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
     assert ran.stderr == ""
-    loaded = {file_of(name).relative_to(PACKAGE).as_posix() for name in ran.stdout.split()} - {"testing.py"}
-    own = [name for name in loaded if not name.endswith("__init__.py")]
-    print(f"a small run passes through {len(own)} files of the package")
+    told, _, called = ran.stdout.partition("\n")
+    loaded, passed = (
+        sorted({file.relative_to(PACKAGE).as_posix() for file in map(Path, files) if file in FILES} - {"testing.py"})
+        for files in (told.split(), called.splitlines())
+    )
+    passed = [name for name in passed if not name.endswith("__init__.py")]
+    print(f"a small run passes through {len(passed)} files of the package:", *passed, sep="\n")
     later = [f"{one}{end}" for one in FLOW[FLOW.index("learning") + 1 :] for end in ("/", ".py")]
     others = ["rollouts/agents/", "rollouts/rewards/verified.py", "tasks/gym/"]
+    own = [name for name in loaded if not name.endswith("__init__.py")]
     assert [name for name in own if name.startswith((*later, *others))] == []
+    assert 40 < len(passed) <= MOST_CALLED, "put what a file holds into the one whose noun it is part of"
 
 
 # Names

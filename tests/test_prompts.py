@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.assets import asset_folder
 from tfgrpo.errors import PromptError
-from tfgrpo.prompts import Template, clip, neutralise, template, transcript
+from tfgrpo.prompts import Template, asset_folder, clip, neutralise, template, transcript
 from tfgrpo.records import Message, Rollout, Task
 
 AFTER = ": {not} a {{ placeholder }}."

@@ -1,4 +1,5 @@
-"""Prompt templates: Markdown files with `{{name}}` placeholders, rendered strictly.
+"""Files that ship beside the code, and the prompt templates among them: Markdown with `{{name}}` placeholders, rendered
+strictly.
 
 A missing or surplus value is an error. Values are never scanned again, so braces and LaTeX in them are safe. A template
 may hold a `system` and a `user` part, divided by a line of three dashes.
@@ -12,10 +13,19 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from .assets import asset_folder
 from .errors import PromptError
 from .hashing import content_id
 from .records import Message, Rollout, message_text
+
+_INSTALLED = Path(__file__).parent / "_assets"
+_CHECKOUT = Path(__file__).parent.parent
+
+
+def asset_folder(name: str) -> Path:
+    """The folder of a kind of asset (`prompts` or `store`): inside the wheel, else in the editable checkout."""
+    installed = _INSTALLED / name
+    return installed if installed.is_dir() else _CHECKOUT / name
+
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 _DIVIDER = "\n---\n"

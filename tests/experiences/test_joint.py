@@ -6,9 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfgrpo.experiences.credit import chance_of_help, counting_tasks, effect_interval, estimate, to_keep
+from tfgrpo.experiences.credit import (
+    chance_of_help,
+    counting_tasks,
+    effect_interval,
+    estimate,
+    joint_effect,
+    to_keep,
+    to_keep_together,
+)
 from tfgrpo.experiences.dealing import included
-from tfgrpo.experiences.joint import joint_effect, to_keep_together
 from tfgrpo.experiences.library import Library, judged_together
 from tfgrpo.records import Decision, Experience, Group, Origin, Rollout, Task
 from tfgrpo.settings import Settings

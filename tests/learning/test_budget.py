@@ -17,7 +17,7 @@ from tfgrpo.records import Task
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.surfaces.chat import token_estimate
-from tfgrpo.surfaces.turns import demonstration_tokens
+from tfgrpo.surfaces.surface import demonstration_tokens
 from tfgrpo.testing import ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send
 
 STEP = SMALL.group_size * len(TASKS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.routing import HARM, NOISE, TASKS, distilling, run
-from tfgrpo.learning.rest import RESTS_AFTER, Rest
+from tfgrpo.learning.experiences import RESTS_AFTER, Rest
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store

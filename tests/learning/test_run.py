@@ -26,7 +26,7 @@ from tests.routing import (
 )
 from tests.toy import tokenizer
 from tfgrpo.errors import ModelError, UpstreamError
-from tfgrpo.learning.rest import RESTS_AFTER
+from tfgrpo.learning.experiences import RESTS_AFTER
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfgrpo.assets import asset_folder
 from tfgrpo.errors import InputError
 from tfgrpo.priors.parse import parse_prior
 from tfgrpo.priors.portable import Event, Portable, json_text, plain_text, portable_json
+from tfgrpo.prompts import asset_folder
 from tfgrpo.records import (
     Decision,
     Demonstration,

@@ -4,7 +4,7 @@ import pytest
 
 from tests import toy
 from tests.inprocess import MemoryJournal, upstream
-from tfgrpo.probe.usable import fitted
+from tfgrpo.probe.backend import fitted
 from tfgrpo.records import Backend, Experience, Prior, TokenBias
 from tfgrpo.testing import ScriptedModel
 

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tfgrpo.assets import asset_folder
 from tfgrpo.errors import StoreError
+from tfgrpo.prompts import asset_folder
 from tfgrpo.records import (
     Backend,
     CallKey,

@@ -18,8 +18,7 @@ from tfgrpo.surfaces.chat import (
     token_estimate,
     with_prior,
 )
-from tfgrpo.surfaces.surface import Manner
-from tfgrpo.surfaces.turns import shown_demonstrations, turns
+from tfgrpo.surfaces.surface import Manner, shown_demonstrations, turns
 
 EXPERIENCES = (Experience("Answer with one word."), Experience("Use {{braces}} and \\frac{1}{2} as they are."))
 BIASES = (TokenBias(1, b"a", 2.0, 3.0, 4), TokenBias(2, b"b", -1.5, 3.0, 4))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.surfaces.test_nearest import ARABIC, CODE, KOREAN
 from tfgrpo.records import Demonstration, Message, Prior, Task
 from tfgrpo.surfaces.chat import prior_tokens, token_estimate, with_prior
-from tfgrpo.surfaces.surface import Manner
-from tfgrpo.surfaces.turns import (
+from tfgrpo.surfaces.surface import (
     TURN_TOKENS,
+    Manner,
     demonstration_tokens,
     make_ready,
     question,

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tfgrpo.hashing import derive_seed
 from tfgrpo.records import Backend, Group, Rollout, Task, TokenBias, TokenTrace
 from tfgrpo.settings import Settings
-from tfgrpo.token_prior.gradient import Gradient, step_gradient
-from tfgrpo.token_prior.path import bias_path, surviving_biases
+from tfgrpo.token_prior.gradient import Gradient, bias_path, step_gradient, surviving_biases
 from tfgrpo.token_prior.policy import Floats, is_special, pieces, policy
 
 LOGITS = np.array([1.0, 0.5, 0.2, -0.3, -1.0, -2.0])

@@ -12,8 +12,7 @@ from ..experiences.write import written_template
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
-from ..probe.backend import probe
-from ..probe.usable import fitted, usable
+from ..probe.backend import fitted, probe, usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.executor import SAMPLERS_OFF

@@ -4,7 +4,7 @@ A balanced design rather than independent coins. An experience on trial is in th
 whatever luck has it, so that every group compares it; and one rollout of each group, the *control*, is shown none of
 those on trial (but in groups of fewer than `SMALLEST`, and where their share leaves no rollout out). With independent
 coins nearly no rollout would be without all of them (0.4% where eight are on trial at one half), and what they do
-together could not be measured (`joint.py`).
+together could not be measured (`credit.py`).
 
 Arms of the race are dealt by hash alone in the same spirit. Over the groups of a step every arm gets its share of the
 rollouts as exactly as whole numbers allow, and so it does within each group, which therefore has as many different arms

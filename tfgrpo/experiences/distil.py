@@ -17,7 +17,7 @@ from ..hashing import canonical, content_id, derive_seed
 from ..model.asking import OUR_SCHEMA
 from ..prompts import Template, clip, neutralise, template, transcript
 from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
-from ..rollouts.advantage import group_kind
+from ..rollouts.group import group_kind
 from ..settings import Settings
 from .answers import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
 

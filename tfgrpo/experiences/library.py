@@ -12,8 +12,7 @@ from ..settings import Settings
 from ..surfaces.chat import render_experiences
 from ..text import counted
 from .admission import refusal
-from .credit import chance_of_help, effect_interval
-from .joint import JointEffect
+from .credit import JointEffect, chance_of_help, effect_interval
 from .overlap import NEAR, NO_MEANINGS, Meanings, similarity
 
 RULE, DISTILLER = "rule", "distiller"

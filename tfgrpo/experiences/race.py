@@ -14,7 +14,7 @@ How the loop uses it:
             share = shares(table, arms)
     winner(table, tokens)                                  # chance_of_overtaking(table) says whether to go on
 
-An arm is a column of the regression of `regression.py`, jointly with the experiences that rollouts were shown:
+An arm is a column of the regression of `credit.py`, jointly with the experiences that rollouts were shown:
 
     r_gi - mean_g = sum_a beta_a (z_gia - mean_g z_a) + sum_k gamma_k (x_gik - mean_g x_k) + noise
     beta_a ~ N(0, tau^2)      gamma_k ~ N(0, effect_scale^2)
@@ -39,8 +39,7 @@ from numpy.typing import NDArray
 
 from ..hashing import derive_seed
 from ..records import Group
-from .credit import made_with
-from .regression import FEWEST_TASKS, ROUNDING, Sums, gather
+from .credit import FEWEST_TASKS, ROUNDING, Sums, gather, made_with
 
 AS_GOOD = 0.01
 """Arms whose expected rewards differ by no more than one point are as good as each other."""

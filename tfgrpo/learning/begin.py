@@ -12,16 +12,14 @@ from ..hashing import canonical
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
-from ..probe.backend import probe
-from ..probe.usable import fitted
+from ..probe.backend import fitted, probe
 from ..records import Prior, Run, Task
 from ..rollouts.group import executors
 from ..rollouts.rewards.reward import asking
 from ..store import Store
 from ..text import counted, shortened
-from .context import Notes, RunContext
 from .cost import Cost, cost, lines
-from .plan import Plan, planned_run, unfinished
+from .plan import Notes, Plan, RunContext, planned_run, unfinished
 
 
 @dataclass(frozen=True, slots=True)

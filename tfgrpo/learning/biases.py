@@ -7,7 +7,7 @@ from ..records import JSON, Frame, Group, TokenBias
 from ..token_prior.choice import Choice
 from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
 from ..token_prior.gradient import LOOSE_TAIL
-from .context import RunContext
+from .plan import RunContext
 
 
 class TokenRun:

@@ -22,7 +22,7 @@ from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
-from ..surfaces.turns import demonstration_tokens
+from ..surfaces.surface import demonstration_tokens
 from ..text import WORD_CHARS, counted
 from .plan import Plan
 

@@ -36,7 +36,7 @@ from ..tasks.split import Sides, Splits
 from ..token_prior.decisions import Fitted, learned_offsets
 from ..trials import GateTrial, Pass, Role, task_set_id
 from .begin import refuse_seen
-from .context import ending
+from .plan import ending
 
 _FURTHEST_Z = 99.0
 _TINY = 1e-4

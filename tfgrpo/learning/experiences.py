@@ -1,13 +1,20 @@
-"""The experiences of one run, from proposal to verdict; every change is written to the store as it is made."""
+"""The experiences of one run, from proposal to verdict; every change is written to the store as it is made.
 
+After so many groups of a step without a usable answer the distiller rests: it is asked nothing more in it. Which groups
+are left out must not depend on which one lands first, or the same run would learn something else when it is made again.
+So a group is left out if so many *before it in the order of the tasks* failed. If it looked at all of them, a handful
+of groups could be distilled at a time, one waiting for the other; so it looks at the first half of them: ten groups are
+asked about in vain at most, and the better the distiller, the more of them side by side.
+"""
+
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..experiences.answers import Proposals, consolidate
-from ..experiences.credit import estimate, rollouts_needed, to_keep, to_retire
+from ..experiences.credit import JointEffect, estimate, rollouts_needed, to_keep, to_keep_together, to_retire
 from ..experiences.dealing import included
 from ..experiences.distil import Distiller, LaterTry, merge, propose
-from ..experiences.joint import JointEffect, to_keep_together
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
@@ -18,8 +25,61 @@ from ..records import Edit, Effect, Experience, Group, Run, Task
 from ..rollouts.group import concurrently
 from ..store import Store
 from ..surfaces.chat import token_count
-from .context import RunContext
-from .rest import Rest
+from .plan import RunContext
+
+RESTS_AFTER = 5
+"""Groups of one step that could not be distilled."""
+
+
+class Rest:
+    """Tells each group of a step whether it is distilled."""
+
+    def __init__(self) -> None:
+        self._step = -1
+        self._order: list[str] = []
+        self._failed: dict[str, bool] = {}
+        self._turns: dict[str, asyncio.Future[bool]] = {}
+
+    def expect(self, step: int, tasks: Sequence[str]) -> None:
+        """Groups of these tasks (ids) are to be distilled next; those of earlier rounds of the step come before them.
+
+        Each has to be reported by `ended`, whatever becomes of it.
+        """
+        if step != self._step:
+            self._step, self._order = step, []
+            self._failed.clear()
+            self._turns.clear()
+        loop = asyncio.get_running_loop()
+        self._order += tasks
+        self._turns |= {task: loop.create_future() for task in tasks}
+        self._look()
+
+    async def allows(self, task: str) -> bool:
+        """Whether the distiller is still to be asked about a task's group; waits until that is known."""
+        return await self._turns[task]
+
+    def ended(self, task: str, *, failed: bool) -> None:
+        """A group is done with, and could (not) be distilled."""
+        self._failed[task] = failed
+        self._look()
+
+    def give_up(self) -> None:
+        """Let nothing wait any longer: the step ends here, and not all of its groups will land."""
+        for turn in self._turns.values():
+            if not turn.done():
+                turn.set_result(False)
+
+    def _look(self) -> None:
+        failed = pending = 0
+        for place, task in enumerate(self._order):
+            if place % 2:  # of those before it, the first half has become one more
+                seen = self._order[place // 2]
+                failed += self._failed.get(seen, False)
+                pending += seen not in self._failed
+            turn = self._turns[task]
+            if not turn.done() and (failed >= RESTS_AFTER or failed + pending < RESTS_AFTER):
+                turn.set_result(failed < RESTS_AFTER)
+
 
 _TOLD_EFFECT = 0.1
 """The effect, in reward units, for which people are told what it takes to see it."""

@@ -27,8 +27,7 @@ from ..gate.trial import Candidacy, MakeExecutor
 from ..hashing import derive_seed
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
-from ..probe.backend import probe
-from ..probe.usable import fitted, usable
+from ..probe.backend import fitted, probe, usable
 from ..records import JSON, Backend, Prior, Run, Snapshot, Task, Usage
 from ..rollouts.executor import Executor
 from ..rollouts.group import executors
@@ -37,7 +36,7 @@ from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
 from ..trials import task_set_id
-from .context import Notes, ending
+from .plan import Notes, ending
 from .transfer import expected_effect, known_effect, learned_transfer, parts
 
 SCREENED = 16

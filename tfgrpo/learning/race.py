@@ -24,7 +24,7 @@ from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
 from ..surfaces.chat import token_count
 from ..text import counted
-from .context import RunContext
+from .plan import RunContext
 
 FROZEN = Variant().id
 _FEWEST_REFUSED = 3

@@ -14,16 +14,15 @@ from ..gate.trial import Candidacy
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer, StepSummary
-from ..probe.usable import usable
+from ..probe.backend import usable
 from ..records import Prior
 from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_tokens, token_count
 from .begin import begin, made_ready, tell_resumed, told_whom_to_ask
 from .biases import TokenRun
-from .context import RunContext, ending
 from .experiences import ExperienceLearning
-from .plan import Plan
+from .plan import Plan, RunContext, ending
 from .race import Race, open_race
 from .result import LearningResult
 from .steps import Steps

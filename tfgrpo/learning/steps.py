@@ -15,17 +15,15 @@ from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
 from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
-from ..rollouts.advantage import group_kind, shaped, visited
 from ..rollouts.executor import Executor
-from ..rollouts.group import Under, diversity, made_under, roll_groups, unless_ended
+from ..rollouts.group import Under, diversity, group_kind, made_under, roll_groups, shaped, unless_ended, visited
 from ..rollouts.rewards.reward import compared, score
 from ..text import counted
 from .biases import TokenRun
-from .context import RunContext
-from .experiences import ExperienceLearning
+from .experiences import RESTS_AFTER, ExperienceLearning
 from .forecast import Forecast, course, forecast, forecast_line
+from .plan import RunContext
 from .race import Race
-from .rest import RESTS_AFTER
 from .result import earned_nothing, hopeless
 
 

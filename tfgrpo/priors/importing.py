@@ -9,7 +9,7 @@ from ..experiences.admission import refusal, secret_in, text_refusal
 from ..records import Decision, Prior, Snapshot, Task
 from ..settings import Settings
 from ..store import Store
-from ..surfaces.turns import turns_text
+from ..surfaces.surface import turns_text
 from ..text import shortened
 from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
 from .portable import Portable

@@ -20,7 +20,7 @@ from ..records import (
     TokenBias,
 )
 from ..surfaces.chat import prior_text
-from ..surfaces.turns import turns_text
+from ..surfaces.surface import turns_text
 from .prompting import has_prompting, prompting_json
 from .questions import questions_json
 

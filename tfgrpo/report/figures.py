@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..evaluation.difference import FEWEST, Difference
 from ..experiences.credit import effect_interval
 from ..records import JSON, Decision, Effect, Experience, Prior, PriorState, Rollout, Usage
-from ..rollouts.advantage import GroupKind
+from ..rollouts.group import GroupKind
 from ..store import RunEntry
 from ..trials import GateTrial, Role
 from .extremes import MovedTask

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.difference import Difference
 from ..records import Group, Prior, PriorState, Rollout
-from ..rollouts.advantage import GroupKind, group_kind
+from ..rollouts.group import GroupKind, group_kind
 from ..store import RunEntry, Store
 from ..text import shortened
 from ..trials import GateTrial, Role

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ..rollouts.advantage import GroupKind
+from ..rollouts.group import GroupKind
 from .canvas import (
     BAD,
     FLAT,

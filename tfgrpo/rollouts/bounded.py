@@ -16,8 +16,7 @@ from ..model.tokenizer import Tokenizer
 from ..prompts import template
 from ..records import JSON, Backend, CallKey, ChatBody, Message, Prior, Rollout, Task, message_text
 from ..surfaces.chat import with_prior
-from ..surfaces.surface import manner_of
-from ..surfaces.turns import question
+from ..surfaces.surface import manner_of, question
 from .executor import ChatExecutor, request_body
 
 HEAD = 100

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from ..errors import StoreError
 from ..records import Backend, Prior, Snapshot
 from ..surfaces.http import Reason
-from ..surfaces.turns import make_ready
+from ..surfaces.surface import make_ready
 from .forks import no_fork
 
 if TYPE_CHECKING:

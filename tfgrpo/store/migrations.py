@@ -15,8 +15,8 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from .. import __version__
-from ..assets import asset_folder
 from ..errors import StoreError
+from ..prompts import asset_folder
 from .writer import add_checksums, transaction
 
 NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)

@@ -17,9 +17,20 @@ from ..prompts import template
 from ..records import JSON, ChatBody, Experience, Message, Prior, Snapshot, message_text
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT
 from .parts import PartType, appended, prepended
-from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, text_in
+from .surface import (
+    PLAIN,
+    TURN_TOKENS,
+    Manner,
+    Surface,
+    Told,
+    count_in,
+    demonstration_tokens,
+    objects_in,
+    shown_demonstrations,
+    text_in,
+    turns,
+)
 from .triggers import always_on, said_at_the_end, triggered_now
-from .turns import TURN_TOKENS, demonstration_tokens, shown_demonstrations, turns
 
 SYSTEM_ROLES = ("system", "developer")
 _KEPT = 256

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from ..prompts import template
 from ..records import JSON, Demonstration, Prior
 from .chat import prior_text
+from .surface import shown_demonstrations, turns_text
 from .triggers import always_on
-from .turns import shown_demonstrations, turns_text
 
 
 def render_demonstrations(demonstrations: Sequence[Demonstration]) -> str:

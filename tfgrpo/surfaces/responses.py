@@ -24,11 +24,11 @@ from .surface import (
     objects_in,
     one_turn_each,
     plain_turns,
+    shown_demonstrations,
     text_in,
     tool_text,
 )
 from .triggers import always_on, triggered_now
-from .turns import shown_demonstrations
 
 
 def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:

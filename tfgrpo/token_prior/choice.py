@@ -1,7 +1,7 @@
 """Whether a learned token prior is kept at all: cross-validated on the training tasks, at no extra call.
 
 The tasks are divided into folds. For each fold the whole recipe is followed without the fold's tasks, as the jackknife
-of `path` does, and its outcome b' is held against the biases that the run began with, b0 (none, mostly), on the
+of `gradient` does, and its outcome b' is held against the biases that the run began with, b0 (none, mostly), on the
 rollouts that were made at the fold's tasks anyway. Rollout i at task t, sampled in step s under b_s, weighs
 
     w_i(b) = pi_b(y_i) / q_t(y_i),        q_t = sum_s (n_ts / n_t) pi_{b_s},

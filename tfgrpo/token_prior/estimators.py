@@ -1,4 +1,4 @@
-"""The token prior of one run as it grows, step after step: `gradient`, `path` and `log_odds` have the mathematics.
+"""The token prior of one run as it grows, step after step: `gradient` and `log_odds` have the mathematics.
 
 Where log-probabilities come with token ids, the policy gradient is exact; where they do not, and a tokenizer is at
 hand, weighted log-odds of the answers' tokens stand in for it. At the end `choice` says whether what was learned
@@ -14,7 +14,7 @@ from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from ..rollouts.group import made_under
 from ..settings import Settings
 from ..surfaces.chat import merge_bias
-from . import choice, gradient, log_odds, path, policy, reuse
+from . import choice, gradient, log_odds, policy, reuse
 from .choice import Choice
 
 EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
@@ -49,7 +49,7 @@ class Estimator(Protocol):
 
 
 class PolicyGradient:
-    """The Estimator of `gradient` and `path`."""
+    """The Estimator of `gradient`."""
 
     name: EstimatorName = "policy gradient"
 
@@ -69,12 +69,12 @@ class PolicyGradient:
         biases = in_force
         for _ in range(reuse.INNER):
             self._steps.append(self._made.gradient(biases))
-            biases = path.bias_path(before, self._steps, self._settings)[-1]
+            biases = gradient.bias_path(before, self._steps, self._settings)[-1]
         return dict(biases)
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says."""
-        return path.surviving_biases(self._inherited, self._steps, self.pieces, self._settings, without)
+        return gradient.surviving_biases(self._inherited, self._steps, self.pieces, self._settings, without)
 
     @property
     def tail(self) -> float:

@@ -18,7 +18,7 @@ both vanish together.
 
 How a step is made. b_v += T eta delta_v (a bias acts as b / T), with eta delta_v cut at sqrt(2 kl_limit): without
 probabilities no KL can be measured, but where of two tokens at even odds one gains s and the other loses s, it is about
-s^2 / 2 nats. What is kept is the average of the iterates weighted by step number, as in `path`.
+s^2 / 2 nats. What is kept is the average of the iterates weighted by step number, as in `gradient`.
 
 Why it is weaker. Counts tell nothing of tokens that could have been said and were not; tokens are those of the text
 split anew, which the model may have split otherwise; the end of an answer is no token; and z takes the tokens for
@@ -32,9 +32,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..records import Group, TokenBias
-from ..rollouts.advantage import advantages, group_kind
+from ..rollouts.group import advantages, group_kind
 from ..settings import Settings
-from .path import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS
+from .gradient import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS
 from .policy import Floats, Ints
 
 

@@ -80,7 +80,7 @@ def _prompting_lines(prior: "Prior") -> Iterator[str]:
 
 def _demonstration_text(entry: "Demonstration") -> str:
     """A demonstration in a line."""
-    from ...surfaces.turns import question
+    from ...surfaces.surface import question
 
     return f"{shortened(question(entry.messages))} -> {shortened(entry.answer)}"
 

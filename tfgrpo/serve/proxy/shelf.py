@@ -17,7 +17,7 @@ from ...store import AccessKey, KeySpending, Store
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.chat import prior_text
 from ...surfaces.http import Reason
-from ...surfaces.turns import make_ready
+from ...surfaces.surface import make_ready
 from ..drawing import NOTHING_LEFT, DrawShares, Offer, PriorLess, left_out_sets
 
 SHELF_SECONDS = 1.0

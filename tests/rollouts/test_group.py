@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.records import Group, Rollout, Task, Usage
-from tfgrpo.rollouts.advantage import advantages, group_kind, penalty, shaped, visited
+from tfgrpo.rollouts.group import advantages, group_kind, penalty, shaped, visited
 from tfgrpo.settings import Settings
 
 LIMITED = Settings(overlong="100:40")
