@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_for
 from ..tasks.fields import Fields
-from ..tasks.read import TaskSource, tasks_of
+from ..tasks.read import TaskSet, TaskSource, tasks_of
 from .arms import Evaluation
 from .held_out import HeldOut, held_out
 from .measure import Measurement, measure
@@ -75,6 +75,7 @@ class WantedEvaluation:
             left,
             replace(self.endpoints, own=replace(own, model=model)),
             source_tasks(snapshot.prior, store, self.namespace) if self.written or self.few_shot else (),
+            found,
         )
 
 
@@ -104,6 +105,8 @@ class PreparedEvaluation:
     """The tasks that it may be measured on."""
     endpoints: Endpoints
     sources: tuple[Task, ...]
+    found: TaskSet
+    """The tasks as they were read."""
 
     @contextmanager
     def started(self) -> "Iterator[PreparedEvaluation]":
@@ -143,6 +146,11 @@ class PreparedEvaluation:
 
     def _notes(self, store: Store) -> Iterator[str]:
         """What to say before anything is done: what is left out, and another model than learned on."""
+        yield from self.found.notes
+        if self.wanted.agent:
+            from ..rollouts.agents import WHICH_CALLS
+
+            yield WHICH_CALLS
         found, name, learned = self.measurement, self.wanted.namespace, self.snapshot
         if notice := model_notice(name, store.namespaces(), learned, found.frame.model):
             yield notice

@@ -73,7 +73,8 @@ class WantedLearning:
             parts.test,
             self.endpoints.embedding.model,
         )
-        return PreparedLearning(plan, self.endpoints, found, (*_notes(found, self.settings), *_asking(reward)))
+        notes = *_notes(found, self.settings), *_asking(reward), *_of_calls(self.agent)
+        return PreparedLearning(plan, self.endpoints, found, notes)
 
     def _check_options(self) -> None:
         """Raise InputError for what cannot go together, and for ceilings that cannot be held."""
@@ -154,6 +155,14 @@ class PreparedLearning:
             yield f"{notice}; to re-validate it: tfgrpo eval TASKS --namespace {name} --model {model}"
 
 
+def _of_calls(agent: "Agent | None") -> Iterator[str]:
+    """Which calls of an agent's are recorded."""
+    if agent:
+        from ..rollouts.agents import WHICH_CALLS
+
+        yield WHICH_CALLS
+
+
 def _asking(reward: Reward) -> Iterator[str]:
     """That the reward calls a model, beside what is estimated."""
     if isinstance(reward, BuiltInReward) and (calls := reward.calls()):
@@ -162,10 +171,6 @@ def _asking(reward: Reward) -> Iterator[str]:
 
 def _notes(found: TaskSet, settings: Settings) -> Iterator[str]:
     """What to say of the tasks and settings before anything is done."""
-    if not found.understood.is_plain:
-        yield found.told
-    yield from found.understood.warnings
-    if found.duplicates:
-        yield f"{found.source}: {counted(found.duplicates, 'repeated task')} counted once"
+    yield from found.notes
     if settings.group_size == 1 and settings.recipe == "measured":
         yield "a group of one compares nothing: no experience can be measured, and none kept"

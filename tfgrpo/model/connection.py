@@ -9,13 +9,14 @@ import asyncio
 import os
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
 import openai
 
-from ..errors import InputError, UpstreamError
+from ..errors import InputError, ModelError, UpstreamError
 from ..records import JSON
 from ..settings import Settings
 from ..text import shortened
@@ -83,6 +84,26 @@ _ASIDE_SECONDS = 10.0
 """How long to wait for routes that answer at once (/models, /tokenize)."""
 
 
+_KEYS = ("authorization", "x-api-key", "api-key")
+_NOT_PASSED = frozenset((
+    *_KEYS, "accept-encoding", "connection", "content-length", "cookie", "host", "keep-alive", "proxy-authorization", "te",
+    "trailer", "transfer-encoding", "upgrade",
+))  # fmt: skip
+"""Headers of what is relayed that belong to one connection, or name who calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """A request, or the answer to one, that is passed on as it came."""
+
+    headers: tuple[tuple[str, str], ...]
+    content: bytes
+    method: str = ""
+    path: str = ""
+    """Below the base URL, with its query."""
+    status: int = 0
+
+
 class Pause(Protocol):
     """Waits before a call is tried again."""
 
@@ -114,12 +135,13 @@ class Connection:
         url = _checked_url(base_url) if base_url else None
         if not (key or url):
             raise UpstreamError(f"no API key: set OPENAI_API_KEY, or name another upstream with {options}base-url")
+        self._http = bound(http_client or _client_for(url))
         self._client = openai.AsyncOpenAI(
             base_url=url,
             api_key=key or "none",
             timeout=http.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
             max_retries=0,  # a call that waits to be tried again gives its place to others: the SDK would keep it
-            http_client=bound(http_client or _client_for(url)),
+            http_client=self._http,
         )
         self.base_url = str(self._client.base_url)
         self.root = re.sub(r"(/v1)?/?$", "", self.base_url)
@@ -176,6 +198,29 @@ class Connection:
             raise self.failures.lost(error, answered=self._answered) from None
         return None
 
+    async def relay(self, asked: Relayed, pause: Pause) -> Relayed:
+        """The answer to a request that is passed on as it is, but for the key; raises ModelError where there is none.
+
+        Only what comes too fast for the upstream is asked again.
+        """
+        key, named = self._client.api_key, {name.lower() for name, _ in asked.headers}
+        keys = [(name, key) for name in _KEYS[1:] if name in named] or [(_KEYS[0], f"Bearer {key}")]
+        for tried in count():
+            try:
+                response = await self._http.request(
+                    asked.method,
+                    f"{self.base_url.rstrip('/')}/{asked.path}",
+                    content=asked.content or None,
+                    headers=[*_passed(asked.headers), *keys],
+                    timeout=self._client.timeout,
+                )
+            except (http.HTTPError, http.InvalidURL) as error:
+                raise ModelError(f"{self.name} gave no answer to {asked.method}: {type(error).__name__}") from None
+            if response.status_code not in BUSY or tried >= self._retries:
+                break
+            await pause(seconds_until(response.headers, tried), busy=True)
+        return Relayed(_passed(response.headers.multi_items()), response.content, status=response.status_code)
+
     async def _send(
         self, path: str, body: JSON, timeout: http.Timeout | None = None, pause: Pause | None = None
     ) -> http.Response:
@@ -204,6 +249,10 @@ class Connection:
                 return response
             await (pause or _slept)(seconds, busy=busy)
         raise AssertionError("count() has an end")
+
+
+def _passed(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in headers if name.lower() not in _NOT_PASSED)
 
 
 async def _slept(seconds: float, *, busy: bool) -> None:

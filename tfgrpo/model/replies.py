@@ -85,6 +85,15 @@ _MOST_COUNTED = 10**9
 """Of one call: a larger figure is no count, and a few of them would overflow what the store adds up."""
 
 
+def told_usage(content: bytes) -> Usage:
+    """What any answer says that it cost, where it says so in JSON."""
+    try:
+        payload = json.loads(content)
+    except (ValueError, RecursionError):
+        payload = None
+    return _usage(payload.get("usage") if isinstance(payload, Mapping) else None)
+
+
 def _usage(given: JSON) -> Usage:
     fields = given if isinstance(given, Mapping) else {}
     spent = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]

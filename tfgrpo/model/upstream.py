@@ -12,11 +12,11 @@ from ..settings import Settings
 from ..text import counted
 from .backends import backend_key
 from .budget import Budget
-from .connection import Connection
+from .connection import Connection, Relayed
 from .library import http
 from .pace import Pace, Place, hedged
 from .questions import Answers, parse_answers
-from .replies import estimated_usage, parse_reply, parse_vectors
+from .replies import estimated_usage, parse_reply, parse_vectors, told_usage
 from .tokenizer import Tokenizer, TokenNames
 
 _DROPPED = "tfgrpo_dropped"
@@ -188,6 +188,20 @@ class Upstream:
     async def post(self, path: str, body: JSON, key: CallKey) -> JSON:
         """The JSON answer to a POST at the server's root (`/tokenize`), or None where there is none."""
         return await self._aside(path, body, key, self._connection.root)
+
+    async def relay(self, asked: Relayed, model: str) -> Relayed:
+        """The answer to what is asked beside a model (embeddings, files, ...), whatever it is; raises ModelError for none.
+
+        A POST counts as a call, with the tokens that its answer tells of, at the price of `model`. Nothing is
+        journalled: who needs it again asks again.
+        """
+        async with self.pace.place(True) as place:
+            if self._budget and asked.method == "POST":
+                self._budget.admit()
+            answer = await self._connection.relay(asked, place.pause)
+        if self._budget and asked.method == "POST":
+            self._budget.charge(model, told_usage(answer.content))
+        return answer
 
     @property
     def _chat(self) -> Route[Reply]:

@@ -54,6 +54,15 @@ class TaskSet:
         return f"{self.source}: {counted(len(self.tasks), 'task')}; {self.understood.line}"
 
     @property
+    def notes(self) -> Iterator[str]:
+        """What to say of them before anything is done."""
+        if not self.understood.is_plain:
+            yield self.told
+        yield from self.understood.warnings
+        if self.duplicates:
+            yield f"{self.source}: {counted(self.duplicates, 'repeated task')} counted once"
+
+    @property
     def repeated(self) -> Iterator[tuple[str, Task]]:
         """Tasks that stand there more than once, each with its first place."""
         return ((place, task) for task, place in zip(self.tasks, self.places, strict=False) if task.count > 1)

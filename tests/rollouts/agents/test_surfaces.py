@@ -7,7 +7,8 @@ import pytest
 from tests.clients.every_api import TEXT, EveryApi
 from tests.inprocess import MemoryJournal, upstream
 from tests.rollouts.agents.made import BACKEND, FRAME, PRIOR, TASK, Program
-from tfgrpo.errors import UpstreamError
+from tfgrpo.errors import BudgetEnded, UpstreamError
+from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.records import Rollout, message_text
 from tfgrpo.rollouts.group import executors
 from tfgrpo.settings import Settings
@@ -41,11 +42,35 @@ import sys, openai
 openai.OpenAI().completions.create(model="default", prompt=sys.argv[1])
 """
 
+BESIDE = """
+import sys, openai
+client = openai.OpenAI()
+vectors = client.embeddings.create(model="small", input=[sys.argv[1]], encoding_format="float")
+heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF", "audio/wav"))
+listed = client.get("/files", cast_to=object, options={"params": {"after": "x y"}})
+reply = client.responses.create(model="default", input=f"{vectors.data[0].embedding} {heard.text}")
+print(reply.output_text)
+"""
+CLIMBS = """
+import http.client, os, urllib.error, urllib.parse, urllib.request
+there = urllib.parse.urlsplit(os.environ["OPENAI_BASE_URL"])
+for path in ("/../admin", "/%2e%2e/admin", "/x/%252e%252e/%252e%252e/admin"):
+    connection = http.client.HTTPConnection(there.netloc)
+    connection.request("POST", there.path + path, b"{}")
+    print(connection.getresponse().status)
+"""
 
-async def rolled(program: Program, source: str, server: EveryApi, journal: MemoryJournal | None = None) -> Rollout:
+
+async def rolled(
+    program: Program,
+    source: str,
+    server: EveryApi,
+    journal: MemoryJournal | None = None,
+    budget: Budget | None = None,
+) -> Rollout:
     journal, settings = journal or MemoryJournal(), Settings()
     async with (
-        upstream(server.app, journal=journal, settings=settings) as calls,
+        upstream(server.app, journal=journal, settings=settings, budget=budget) as calls,
         executors(program(source), calls, settings, journal) as make,
     ):
         return await make(FRAME, BACKEND, run="run_1", stage="rollout", seed=3, top_logprobs=5)(TASK, PRIOR, 2, 5)
@@ -78,6 +103,33 @@ async def test_an_agent_that_speaks_to_anthropic_is_biased_recorded_and_streamed
     assert server.last.headers["x-api-key"].startswith("sk-test")
     assert server.last.headers["anthropic-version"]
     assert json.loads(server.last.raw)["model"] == "fake"
+
+
+async def test_what_an_agent_asks_beside_its_model_goes_on_as_it_is_but_for_the_key(program: Program) -> None:
+    server, budget = EveryApi(), Budget(Ceiling(calls=9))
+    rollout = await rolled(program, BESIDE, server, budget=budget)
+    assert (rollout.error, rollout.text) == (None, TEXT)
+    assert rollout.messages[-2]["content"] == "[0.5] words"
+    vectors, heard, listed, _ = server.requests
+    assert vectors.body == {"model": "small", "input": [TASK.input], "encoding_format": "float"}
+    assert b"RIFF" in heard.raw
+    assert heard.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert [got.path for got in (heard, listed)] == ["/v1/audio/transcriptions", "/v1/files"]
+    assert all(got.headers["authorization"].startswith("Bearer sk-test-") for got in (vectors, heard, listed))
+    assert budget.spent.calls == 3, "each POST is a call"
+    assert rollout.usage.calls == 1, "of the model there was one"
+
+
+async def test_no_path_climbs_out_of_the_base_url(program: Program) -> None:
+    server = EveryApi()
+    rollout = await rolled(program, CLIMBS, server)
+    assert not server.requests
+    assert "no model call" in str(rollout.error)
+
+
+async def test_a_ceiling_holds_for_what_is_asked_beside_the_model(program: Program) -> None:
+    with pytest.raises(BudgetEnded):
+        await rolled(program, BESIDE, EveryApi(), budget=Budget(Ceiling(calls=1)))
 
 
 async def test_a_surface_that_cannot_be_recorded_ends_the_run_at_its_first_call(program: Program) -> None:

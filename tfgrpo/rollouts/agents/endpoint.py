@@ -1,6 +1,7 @@
 """The local HTTP endpoint that agents call: a base URL for each rollout, and the recorded APIs behind it.
 
-Chat completions, responses and Anthropic's messages are recorded, as `surfaces` knows them.
+Chat completions, responses and Anthropic's messages are recorded, as `surfaces` knows them. What is no call of a model
+that could have a prior (embeddings, moderations, files, audio) goes on to the upstream as it is.
 """
 
 import secrets
@@ -8,9 +9,11 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from ...errors import InputError, ModelError, TfgrpoError, UpstreamError
 from ...extras import install_hint
+from ...model.connection import Relayed
 from ...records import JSON, ChatBody
 from ...surfaces.routes import SURFACES, surface_of
 from ...surfaces.streamed import streamed
@@ -24,7 +27,14 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 LONGEST_REQUEST = 2**26
 """Bytes."""
-_RECORDED = ", ".join(surface.route for surface in SURFACES if surface.transcript)
+RECORDED = ", ".join(surface.route for surface in SURFACES if surface.transcript)
+"""Routes."""
+WHICH_CALLS = (
+    f"of the agent's calls those by {RECORDED} are recorded, and have the prior; one by "
+    + " or ".join(surface.route for surface in SURFACES if not surface.transcript)
+    + " ends the run; all others go to the upstream as they are"
+)
+"""What is said before the first one."""
 _FINAL: Mapping[str, str] = {"x-should-retry": "false"}
 """Tells the SDK what is true of every refusal here: the call was retried already."""
 
@@ -56,18 +66,38 @@ class RecordingEndpoint:
             listed = {"id": session.model, "object": "model", "created": 0, "owned_by": "tfgrpo"}
             return _json({"object": "list", "data": [listed]})
         surface = surface_of(request.method, f"/{request.match_info['route']}")
-        if surface is None or surface.transcript is None:
-            return _not_recorded(session, wanted, surface)
+        if surface is None:
+            return await _relayed(session, request)
+        if surface.transcript is None:
+            return _not_recorded(session, wanted)
         return await _completed(session, await request.read(), surface)
 
 
-def _not_recorded(session: Session, wanted: tuple[str, str], surface: Surface | None) -> "web.Response":
+def _not_recorded(session: Session, wanted: tuple[str, str]) -> "web.Response":
     """Refuse; a call of a model that is not recorded would leave nothing to learn from, so it ends the run at once."""
     what = shortened(" /".join(wanted))
-    message = f"for an agent POST {_RECORDED} are recorded, not {what}"
-    if surface is not None:
-        session.stop(UpstreamError(f"the agent calls its model by {what}: {message}"))
+    message = f"for an agent POST {RECORDED} are recorded, not {what}"
+    session.stop(UpstreamError(f"the agent calls its model by {what}: {message}"))
     return _refusal(404, "not_recorded", message)
+
+
+async def _relayed(session: Session, request: "web.Request") -> "web.Response":
+    """What the upstream answers to anything else."""
+    from aiohttp import web
+    from multidict import CIMultiDict
+
+    route = request.rel_url.raw_path.split("/v1/", 1)[1]
+    if ".." in unquote(unquote(route)) or "upgrade" in request.headers:
+        return _refusal(404, "not_relayed", "paths that climb, and web sockets, are not relayed")
+    path = f"{route}?{request.rel_url.raw_query_string}" if request.rel_url.raw_query_string else route
+    asked = Relayed(tuple(request.headers.items()), await request.read(), request.method, path)
+    try:
+        given = await session.relay(asked)
+    except ModelError as error:
+        return _refusal(502, "upstream_error", str(error))
+    except TfgrpoError as error:
+        return _refusal(503, "run_ended", str(error))
+    return web.Response(body=given.content, status=given.status, headers=CIMultiDict(given.headers))
 
 
 async def _completed(session: Session, content: bytes, surface: Surface) -> "web.Response":

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from ...errors import ModelError, UpstreamError
 from ...hashing import content_id, derive_seed
+from ...model.connection import Relayed
 from ...model.replies import loaded
 from ...model.upstream import Route, Upstream, reply_route
 from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Usage, message_text
@@ -134,6 +135,20 @@ class Session:
             only_this = isinstance(error, ModelError) and not isinstance(error, UpstreamError)
             if not only_this:
                 self.stop(error)
+            raise
+
+    async def relay(self, asked: Relayed) -> Relayed:
+        """The answer to what is no call of a model that could have a prior; raises as `complete` does.
+
+        Nothing of it is recorded, and a failure of it is the agent's to deal with.
+        """
+        try:
+            return await self._terms.upstream.relay(asked, self.model)
+        except ModelError as error:
+            self.failed = str(error)
+            raise
+        except Exception as error:
+            self.stop(error)
             raise
 
     def stop(self, error: Exception) -> None:
