@@ -65,6 +65,7 @@ def test_a_function_is_learned_for_and_its_prior_reaches_a_program_too(
     learned = tfgrpo("learn", "train.jsonl", url, "--agent", FUNCTION, *small, "--json")
     assert learned.exit_code == 0, learned.output
     assert json.loads(learned.stdout)["biases"] > 0
+    assert "/completions or /decisions ends the run; all others go to the upstream as they are" in learned.stderr
     assert asked(model) == [False] * 9 * 8 + [True] * 9 * 8, "from the second step on"
     (folder / "test.jsonl").write_text("\n".join((folder / "test.jsonl").read_text().splitlines()[:3]))
     measured = tfgrpo("eval", "test.jsonl", url, "--command", COMMAND, "--repeat", "1", "--json")

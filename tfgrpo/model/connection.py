@@ -86,8 +86,8 @@ _ASIDE_SECONDS = 10.0
 
 _KEYS = ("authorization", "x-api-key", "api-key")
 _NOT_PASSED = frozenset((
-    *_KEYS, "accept-encoding", "connection", "content-length", "cookie", "host", "keep-alive", "proxy-authorization", "te",
-    "trailer", "transfer-encoding", "upgrade",
+    *_KEYS, "accept-encoding", "connection", "content-length", "cookie", "host", "keep-alive", "proxy-authorization",
+    "te", "trailer", "transfer-encoding", "upgrade",
 ))  # fmt: skip
 """Headers of what is relayed that belong to one connection, or name who calls."""
 

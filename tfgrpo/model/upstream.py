@@ -190,7 +190,7 @@ class Upstream:
         return await self._aside(path, body, key, self._connection.root)
 
     async def relay(self, asked: Relayed, model: str) -> Relayed:
-        """The answer to what is asked beside a model (embeddings, files, ...), whatever it is; raises ModelError for none.
+        """The answer to what is asked beside a model (embeddings, files, ...), whatever it is; ModelError for none.
 
         A POST counts as a call, with the tokens that its answer tells of, at the price of `model`. Nothing is
         journalled: who needs it again asks again.
