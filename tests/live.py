@@ -4,10 +4,11 @@ import json
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol, TypeVar
 
 from tfgrpo.prompts import template
 from tfgrpo.records import Experience, Frame, Prior, PriorState, TokenBias
-from tfgrpo.store import Store
+from tfgrpo.store import Store, StorePath
 
 MODEL = "fake"
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Où est ma facture ?"}]}
@@ -20,17 +21,30 @@ PRIOR = Prior(
 )
 OTHER = Prior(experiences=(Experience("When unsure, ask."),), template=template("prior").version)
 
+P = TypeVar("P", bound=StorePath)
+
+
+class _Looking(Protocol):
+    @property
+    def path(self) -> StorePath: ...
+
+
+def file_of(place: _Looking) -> Path:
+    """The file that a client or a proxy looks at."""
+    assert isinstance(place.path, Path)
+    return place.path
+
 
 def go_live(
-    path: Path,
+    path: P,
     prior: Prior = PRIOR,
     *,
     namespace: str = "default",
     model: str = MODEL,
     state: PriorState = "live",
-) -> Path:
+) -> P:
     """Make a prior live in a store, which is created if need be."""
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         path.write_bytes(_empty_store())
     with Store(path) as store:
         store.add_prior(prior)

@@ -57,8 +57,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "relations", "admission", "embedding", "credit", "library", "variants", "write", "race",
     ),
     "store": (
-        "writer", "migrations", "rows", "file", "keys", "runs", "trials", "experiences",
-        "lineage", "inferences", "forgetting", "history", "check", "__init__", "__main__",
+        "place", "database", "writer", "sqlite", "migrations", "rows", "file", "opened", "keys", "runs", "trials",
+        "experiences", "lineage", "inferences", "forgetting", "history", "check", "__init__", "__main__",
     ),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",

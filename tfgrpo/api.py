@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from inspect import Parameter, Signature
-from pathlib import Path
 from typing import Unpack
 
 from .blocking import blocking
@@ -16,11 +15,11 @@ from .observer import Observer, Watch
 from .options import DEFAULTS, EvaluateOptions, LearnOptions, SettingOptions, wanted_evaluation, wanted_learning
 from .progress import Display
 from .report.results import EvaluationRun, LearningRun
-from .store import Store, default_store_path
+from .store import Store, StorePath, default_store_path
 from .tasks.read import TaskSource
 
 
-def open_store(path: str | Path | None = None, *, create: bool = False) -> Store:
+def open_store(path: str | StorePath | None = None, *, create: bool = False) -> Store:
     """The store at a path (None: TFGRPO_STORE, else ./tfgrpo.db), to read in it what was learned; for a `with`.
 
     Raises StoreError where there is none, unless it is to be made.

@@ -12,7 +12,6 @@ Out of reach are the web-socket APIs (`realtime`), and providers that sign the b
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 import openai
@@ -25,13 +24,17 @@ if TYPE_CHECKING:
     from openai.auth import WorkloadIdentity, X509WorkloadIdentity
 
     from .serve.access import Access
+    from .store import StorePath
 
 
 class Additions(TypedDict, total=False):
     """What the clients take beside what the SDK's own do."""
 
-    store: str | Path | None
-    """A store's path, an exported prior (`.json`), or the URL of a `tfgrpo serve`; else TFGRPO_STORE, ./tfgrpo.db."""
+    store: "str | StorePath | None"
+    """A store's path or PostgreSQL's URL, an exported prior (`.json`), or the URL of a `tfgrpo serve`.
+
+    Else TFGRPO_STORE, ./tfgrpo.db.
+    """
     namespace: str | None
     """Whose prior calls have; else TFGRPO_NAMESPACE, `default`."""
     strict: bool

@@ -20,6 +20,7 @@ from .rollouts.agents import Agent, load_agent
 from .rollouts.executor import request_frame
 from .rollouts.rewards.reward import Reward
 from .settings import Recipe, Settings
+from .store import StorePath
 from .tasks.fields import Fields
 from .tasks.read import TaskSource
 from .tasks.split import Sides
@@ -105,7 +106,7 @@ class RunOptions(SettingOptions, total=False):
     max_usd: float | None
     max_minutes: float | None
     price: str | None
-    store: str | Path | None
+    store: str | StorePath | None
     namespace: str | None
     temperature: float | None
     observer: Observer | None

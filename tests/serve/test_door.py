@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import OTHER, PRIOR, go_live
+from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import BODY, CHAT, Recorder, Serve
 from tfgrpo.errors import InputError
 from tfgrpo.serve.keys import find_key, new_key
@@ -82,7 +82,7 @@ def test_names_and_pages_may_be_allowed() -> None:
 
 
 async def test_with_keys_every_call_needs_one_and_it_goes_no_further(front: Serve, shelf: Shelf) -> None:
-    key = given_key(shelf.path)
+    key = given_key(file_of(shelf))
     upstream = Recorder()
     at = await front(upstream, key="sk-upstream", door=LOCAL)
     refused = [
@@ -102,14 +102,14 @@ async def test_with_keys_every_call_needs_one_and_it_goes_no_further(front: Serv
 
 
 async def test_a_key_that_is_revoked_or_used_up_calls_no_more(front: Serve, shelf: Shelf) -> None:
-    key = given_key(shelf.path, max_calls=2)
+    key = given_key(file_of(shelf), max_calls=2)
     at = await front(Recorder(), door=LOCAL)
     statuses = [(await at.chat(authorization=f"Bearer {key}")).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
     shelf.refresh()
     answer = await at.chat(authorization=f"Bearer {key}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
-    with Store(shelf.path) as store:
+    with Store(file_of(shelf)) as store:
         (known,) = store.access_keys()
         assert known.spent.calls == 2
         store.revoke_key(known.id)
@@ -119,7 +119,7 @@ async def test_a_key_that_is_revoked_or_used_up_calls_no_more(front: Serve, shel
 
 
 async def test_a_key_may_be_worth_so_many_tokens(front: Serve, shelf: Shelf) -> None:
-    key = given_key(shelf.path, max_tokens=50)
+    key = given_key(file_of(shelf), max_tokens=50)
     usage = json.dumps({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 10}}).encode()
     upstream = Recorder(body=usage)
     at = await front(upstream, door=LOCAL)
@@ -131,8 +131,8 @@ async def test_a_key_may_be_worth_so_many_tokens(front: Serve, shelf: Shelf) -> 
 
 
 async def test_a_key_is_for_its_namespace(front: Serve, shelf: Shelf) -> None:
-    go_live(shelf.path, OTHER, namespace="support")
-    bound, free = given_key(shelf.path, namespace="support"), given_key(shelf.path)
+    go_live(file_of(shelf), OTHER, namespace="support")
+    bound, free = given_key(file_of(shelf), namespace="support"), given_key(file_of(shelf))
     at = await front(Recorder(), door=LOCAL)
     asked = [
         ({"authorization": f"Bearer {bound}"}, OTHER.id),
@@ -147,9 +147,9 @@ async def test_a_key_is_for_its_namespace(front: Serve, shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
 async def test_a_store_that_lost_its_keys_opens_no_door(host: str, front: Serve, shelf: Shelf, tmp_path: Path) -> None:
-    given_key(shelf.path)
+    given_key(file_of(shelf))
     at = await front(Recorder(), key="sk-upstream", door=Door.at(host, lends_a_key=True, has_keys=True))
-    go_live(tmp_path / "new.db").rename(shelf.path)
+    go_live(tmp_path / "new.db").rename(file_of(shelf))
     shelf.refresh()
     assert not shelf.held.keys
     assert (await at.chat()).status_code == 401

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.live import OTHER, PRIOR, go_live
+from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import (
     BODY,
     CHAT,
@@ -356,7 +356,7 @@ async def test_what_callers_say_to_the_proxy_never_reaches_the_provider(front: S
 async def test_a_namespace_is_named_by_header_or_model(
     headers: dict[str, str], model: str, prior: str, reason: str | None, front: Serve, shelf: Shelf
 ) -> None:
-    go_live(shelf.path, OTHER, namespace="support")
+    go_live(file_of(shelf), OTHER, namespace="support")
     scripted = ScriptedModel(lambda body: "BILL")
     at = await front(scripted.app)
     response = await at.chat({**BODY, "model": model}, **headers)
@@ -431,12 +431,12 @@ async def test_the_last_good_prior_is_served_whatever_becomes_of_the_store(
 ) -> None:
     at = await front(Recorder())
     assert (await at.chat()).headers[PRIOR_HEADER] == PRIOR.id
-    await harm(shelf.path)
+    await harm(file_of(shelf))
     for _ in range(2):
         shelf.refresh()
         assert shelf.trouble
         assert (await at.chat()).headers[PRIOR_HEADER] == PRIOR.id
-    go_live(tmp_path / "new.db", OTHER).rename(shelf.path)
+    go_live(tmp_path / "new.db", OTHER).rename(file_of(shelf))
     shelf.refresh()
     assert (await at.chat()).headers[PRIOR_HEADER] == OTHER.id
 
@@ -445,14 +445,14 @@ async def test_a_store_that_is_replaced_is_followed_at_the_next_look(
     front: Serve, shelf: Shelf, tmp_path: Path
 ) -> None:
     at = await front(Recorder())
-    go_live(tmp_path / "new.db", OTHER).rename(shelf.path)
+    go_live(tmp_path / "new.db", OTHER).rename(file_of(shelf))
     shelf.refresh()
     assert (await at.chat()).headers[PRIOR_HEADER] == OTHER.id
 
 
 async def test_a_prior_that_is_rolled_back_is_served_no_more(front: Serve, shelf: Shelf) -> None:
     at = await front(Recorder())
-    go_live(shelf.path, replace(OTHER, experiences=()))
+    go_live(file_of(shelf), replace(OTHER, experiences=()))
     shelf.refresh()
     response = await at.chat()
     assert (response.headers[PRIOR_HEADER], response.headers[REASON_HEADER]) == ("none", "empty")

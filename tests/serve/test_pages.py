@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.live import OTHER, PRIOR, go_live
+from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import CHAT, Recorder, Serve
 from tests.serve.test_door import LOCAL, given_key
 from tfgrpo.priors.parse import parse_prior
@@ -18,7 +18,7 @@ PRIORS = "/tfgrpo/v1/priors/"
 
 
 async def test_health_is_the_proxys_own_and_needs_nothing(front: Serve, shelf: Shelf) -> None:
-    given_key(shelf.path)
+    given_key(file_of(shelf))
     upstream = Recorder()
     at = await front(upstream, door=LOCAL)
     answer = await at.in_process.get("/healthz", headers={"host": "anything"})
@@ -39,7 +39,7 @@ async def test_ready_is_who_reaches_an_upstream_and_says_why_not(front: Serve, s
     at = await front(nobody, Recorder(status=401))
     answer = await at.in_process.get("/readyz")
     assert (answer.status_code, answer.json()["upstreams"]) == (200, ["cannot be reached", "ok"])
-    shelf.path.write_bytes(b"no store")
+    file_of(shelf).write_bytes(b"no store")
     shelf.refresh()
     answer = await at.in_process.get("/readyz")
     assert (answer.status_code, answer.json()["prior"], "served" in answer.json()["store"]) == (200, PRIOR.id, True)
@@ -64,8 +64,8 @@ async def test_figures_tell_what_was_asked_and_no_name_of_a_caller(front: Serve)
 
 
 async def test_pages_that_tell_something_are_for_admins_off_this_machine(front: Serve, shelf: Shelf) -> None:
-    plain, admin = given_key(shelf.path, namespace="default"), given_key(shelf.path, admin=True)
-    go_live(shelf.path, OTHER, namespace="support")
+    plain, admin = given_key(file_of(shelf), namespace="default"), given_key(file_of(shelf), admin=True)
+    go_live(file_of(shelf), OTHER, namespace="support")
     at = await front(Recorder(), door=Door.at("0.0.0.0", lends_a_key=False, has_keys=True))
 
     async def status(path: str, key: str | None) -> int:
@@ -96,7 +96,7 @@ async def test_a_prior_is_pulled_as_it_is_exported_and_once(front: Serve, shelf:
     assert answer.headers["etag"] == f'"{PRIOR.id}"'
     again = await at.in_process.get(f"{PRIORS}default", headers={"if-none-match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    go_live(shelf.path, OTHER)
+    go_live(file_of(shelf), OTHER)
     shelf.refresh()
     newer = await at.in_process.get(f"{PRIORS}default", headers={"if-none-match": answer.headers["etag"]})
     assert (newer.status_code, json.loads(newer.text)["id"]) == (200, OTHER.id)

@@ -15,7 +15,7 @@ import httpx2
 import openai
 import pytest
 
-from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
+from tests.live import MODEL, OTHER, PRIOR, TEXT, file_of, go_live
 from tests.serve.fronts import (
     BODY,
     CHAT,
@@ -72,7 +72,7 @@ async def test_a_tfgrpo_client_before_the_proxy_does_not_double_it(front: Serve,
     model = ScriptedModel(lambda body: "BILL")
     at = await front(model.app)
     options: Any = {"api_key": "sk", "base_url": "http://proxy/v1", "http_client": at.in_process}
-    async with AsyncOpenAI(store=shelf.path, **options) as client:
+    async with AsyncOpenAI(store=file_of(shelf), **options) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
     assert is_biased(model.requests[0])
     assert (raw.headers[PRIOR_HEADER], raw.headers[VARIANT_HEADER]) == (PRIOR.id, "live")
@@ -108,7 +108,7 @@ async def test_a_caller_can_opt_out(front: Serve) -> None:
 
 
 async def test_the_variant_is_the_state_of_the_prior(front: Serve, shelf: Shelf) -> None:
-    go_live(shelf.path, OTHER, state="ungated")
+    go_live(file_of(shelf), OTHER, state="ungated")
     at = await front(ScriptedModel(lambda body: "BILL").app)
     response = await at.chat()
     assert (response.headers[PRIOR_HEADER], response.headers[VARIANT_HEADER]) == (OTHER.id, "ungated")
@@ -130,7 +130,7 @@ async def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
 ) -> None:
     model = ScriptedModel(lambda body: "BILL")
     async with running(model.app) as address:
-        with Store(shelf.path) as store:
+        with Store(file_of(shelf)) as store:
             store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias=logit_bias))
         at = await front(address)
         response = await at.chat()
@@ -141,12 +141,12 @@ async def test_an_upstream_that_cannot_use_the_token_prior_never_sees_it(
 
 
 async def test_what_is_measured_while_the_proxy_runs_is_heeded(front: Serve, shelf: Shelf) -> None:
-    go_live(shelf.path, replace(PRIOR, experiences=()))
+    go_live(file_of(shelf), replace(PRIOR, experiences=()))
     model = ScriptedModel(lambda body: "BILL")
     async with running(model.app) as address:
         at = await front(address)
         assert TOKEN_PRIOR_HEADER not in (await at.chat()).headers
-        with Store(shelf.path) as store:
+        with Store(file_of(shelf)) as store:
             store.add_probe(f"{address}/v1", MODEL, Backend(logit_bias="rejected"))
         shelf.refresh()
         response = await at.chat()
@@ -159,7 +159,7 @@ async def test_a_new_prior_is_taken_up_without_a_request(
 ) -> None:
     monkeypatch.setattr("tfgrpo.serve.proxy.app.SHELF_SECONDS", 0.001)
     await front(Recorder())
-    go_live(shelf.path, OTHER)
+    go_live(file_of(shelf), OTHER)
     async with asyncio.timeout(PATIENCE):
         while shelf.snapshot is None or shelf.snapshot.prior != OTHER:
             await asyncio.sleep(0.001)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import MODEL, OTHER, PRIOR
+from tests.live import MODEL, OTHER, PRIOR, file_of
 from tfgrpo.priors.portable import Event, Portable, json_text
 from tfgrpo.records import Frame, Prior
 from tfgrpo.serve.access import Access
@@ -130,7 +130,7 @@ def test_a_start_while_the_server_is_away_gets_the_last_good_one_from_disk(
     assert now(source) == PRIOR
     server.status = 503
     assert now(PriorSource(source.place.beside(NAMESPACE), NAMESPACE)) == PRIOR
-    source.path.write_text(altered(exported(PRIOR)))
+    file_of(source).write_text(altered(exported(PRIOR)))
     assert now(PriorSource(source.place.beside(NAMESPACE), NAMESPACE)) is None
     nobody = PriorSource(UrlPlace("http://127.0.0.1:9", NAMESPACE, folder=tmp_path / "none"), NAMESPACE)
     assert (now(nobody), nobody.reason) == (None, "store")

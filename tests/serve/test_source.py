@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import MODEL, OTHER, PRIOR, go_live
+from tests.live import MODEL, OTHER, PRIOR, file_of, go_live
+from tests.store.by_hand import file_engine
 from tfgrpo.records import Demonstration, Frame, Prior, Snapshot
 from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
 from tfgrpo.store import Store
@@ -145,7 +146,7 @@ def _cut_off(path: Path) -> None:
 
 def _from_the_future(path: Path) -> None:
     with Store(path) as store:
-        db = store._db
+        db = file_engine(store)._db
         db.execute("INSERT INTO migrations (number, name, tfgrpo) VALUES (9999, 'later', '99.0')")
         db.commit()
 
@@ -174,7 +175,7 @@ def test_a_store_that_gives_nothing_means_no_prior_and_is_said_once(
 def test_a_store_that_appears_disappears_and_comes_back_is_followed(tmp_path: Path) -> None:
     source = PriorSource(tmp_path / "s.db", "default")
     states = []
-    for step in (None, lambda: go_live(source.path), source.path.unlink, lambda: go_live(source.path, OTHER)):
+    for step in (None, lambda: go_live(source.path), file_of(source).unlink, lambda: go_live(source.path, OTHER)):
         if step:
             step()
         source.refresh()
@@ -185,7 +186,7 @@ def test_a_store_that_appears_disappears_and_comes_back_is_followed(tmp_path: Pa
 def test_a_store_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     source = PriorSource(go_live(tmp_path / "s.db"), "default")
     source.refresh()
-    go_live(tmp_path / "new.db", OTHER).rename(source.path)
+    go_live(tmp_path / "new.db", OTHER).rename(file_of(source))
     source.refresh()
     source.refresh()
     assert source.prior == OTHER

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.store.by_hand import file_engine
 from tests.store.test_migrations import (
     EXPERIENCE,
     KEY,
@@ -30,6 +31,7 @@ from tests.store.test_migrations import (
 from tfgrpo.errors import StoreError
 from tfgrpo.records import CallKey, Group, Rollout, Task, Usage
 from tfgrpo.store import Store, default_store_path, file
+from tfgrpo.store.sqlite import SqliteLedger
 
 
 @pytest.fixture
@@ -373,8 +375,10 @@ async def test_records_that_wait_together_share_transactions(path: Path) -> None
     with Store(path) as store, Store(path) as other:
         transactions: list[str] = []
         await store.record(CallKey(RUN.id, "warm up"), "hash", "{}", Usage(1))
-        assert store._writer is not None
-        store._writer._db._tracer = lambda sql, _: transactions.append(sql)
+        writer = file_engine(store)._writer
+        assert writer is not None
+        assert isinstance(writer._ledger, SqliteLedger)
+        writer._ledger.db._tracer = lambda sql, _: transactions.append(sql)
         keys = [CallKey(RUN.id, "rollout", sample=sample) for sample in range(1, 501)]
         await asyncio.gather(*(store.record(key, "hash", "{}", Usage(1)) for key in keys))
         assert transactions.count("BEGIN IMMEDIATE") < 100

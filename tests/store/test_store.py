@@ -1,9 +1,7 @@
 """The store keeps every noun as it was given, once, and says what became of it."""
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.store.by_hand import file_engine, found
 from tfgrpo.errors import StoreError
 from tfgrpo.model.upstream import Journal
 from tfgrpo.records import (
@@ -330,8 +329,7 @@ def test_a_long_answer_is_compressed_and_comes_back_whole(store: Store, run: Run
     rollout = Rollout(TASK, 0, 0, "prior_0", messages=({"content": text},), text=text)
     store.add_group(run.id, Group(TASK, 0, (rollout,)))
     assert store.groups(run.id)[0].rollouts == (rollout,)
-    with closing(sqlite3.connect(store.path)) as db:
-        shown, whole = db.execute("SELECT text, whole FROM rollouts").fetchone()
+    ((shown, whole),) = found(store, "SELECT text, whole FROM rollouts")
     assert (shown == text) is (whole is None) is (length <= 2_000)
     assert len(shown) <= 2_001
     assert store.verify() == ()
@@ -363,8 +361,7 @@ def test_what_was_measured_here_comes_before_what_was_imported(store: Store, run
     store.add_experiences("other", [EXPERIENCE])
     store.add_effects("other", [own])  # a run of this store, but of another namespace
     assert [status.imported for status in store.experiences("other")] == [True]
-    with closing(sqlite3.connect(store.path)) as db:
-        shown = db.execute("SELECT namespace, mean, effect_imported FROM experience_list ORDER BY 1").fetchall()
+    shown = found(store, "SELECT namespace, mean, effect_imported FROM experience_list ORDER BY 1")
     assert shown == [("math", 0.2, 0), ("other", 0.2, 1)]
 
 
@@ -431,9 +428,10 @@ def test_loading_the_live_prior_takes_as_many_steps_however_many_rollouts_there_
 def steps(store: Store) -> int:
     """Instructions that SQLite's machine takes to load the live prior."""
     taken = []
-    store._db.conn.set_progress_handler(lambda: taken.append(1), 1)
+    connection = file_engine(store)._db.conn
+    connection.set_progress_handler(lambda: taken.append(1), 1)
     assert store.live("math") is not None
-    store._db.conn.set_progress_handler(None, 1)
+    connection.set_progress_handler(None, 1)
     return len(taken)
 
 
@@ -510,9 +508,8 @@ def test_rollouts_are_seen_under_their_variant(store: Store, run: Run) -> None:
     store.add_variants(run.id, [(raced, 5)])
     rollouts = [Rollout(TASK, 0, n, "prior_0", reward=float(n), variant=raced.id if n else "") for n in range(2)]
     store.add_group(run.id, Group(TASK, 0, tuple(rollouts)))
-    with closing(sqlite3.connect(store.path)) as db:
-        assert db.execute("SELECT sample, variant_source FROM rollout_list").fetchall() == [(0, None), (1, "written 1")]
-        assert db.execute("SELECT source, rollouts, mean FROM variant_list").fetchall() == [("written 1", 1, 1.0)]
+    assert found(store, "SELECT sample, variant_source FROM rollout_list ORDER BY 1") == [(0, None), (1, "written 1")]
+    assert found(store, "SELECT source, rollouts, mean FROM variant_list") == [("written 1", 1, 1.0)]
 
 
 # The lineage of a namespace

@@ -1,13 +1,12 @@
 """What the gate did is kept as it happened, once, and trials are counted over the life of a validation set."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.store.by_hand import tamper
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Experience, Frame, Prior, Run, Task
 from tfgrpo.store import Store
@@ -134,7 +133,6 @@ def test_each_opening_of_a_test_set_is_remembered(store: Store) -> None:
 def test_verify_finds_a_set_that_lost_a_task(store: Store) -> None:
     begun = store.begin_trial(wanted())
     store.close()
-    with closing(sqlite3.connect(store.path)) as db, db:
-        db.execute("DELETE FROM task_sets WHERE task = ?", [IDS[0]])
+    tamper(store, f"DELETE FROM task_sets WHERE task = '{IDS[0]}'")
     with Store(store.path) as again:
         assert again.verify() == (f"task set {begun.task_set}: tasks were added to it, or taken out",)

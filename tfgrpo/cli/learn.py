@@ -163,10 +163,11 @@ def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: 
     """What --dry-run prints; a store that is not there yet is not made."""
     from contextlib import nullcontext
 
-    from ..store import default_store_path
+    from ..store import StoreUrl, default_store_path
     from ..tasks.split import Splits
 
-    there = default_store_path(asked.store).exists()
+    place = default_store_path(asked.store)
+    there = isinstance(place, StoreUrl) or place.exists()
     with named_store(asked.store) if there else nullcontext() as opened:
         figures, lines = prepared.estimate(opened)
     plan, found = prepared.plan, prepared.found

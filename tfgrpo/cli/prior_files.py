@@ -45,7 +45,7 @@ def export(
     if rollouts and form != "json":
         raise InputError(f"--rollouts: the format {form} has no place for them; use --format json")
     with named_store(store) as opened:
-        if output and Path(output).exists() and opened.path.samefile(output):
+        if output and isinstance(opened.path, Path) and Path(output).exists() and opened.path.samefile(output):
             raise InputError(f"--output {output} is the store itself; name another file")
         given = _portable(opened, namespace, prior_id, rollouts)
     held = {"token prior": given.prior.biases, "demonstrations": given.prior.demonstrations}

@@ -10,7 +10,7 @@ from ..evaluation.arms import Evaluation
 from ..evaluation.difference import FEWEST
 from ..learning.result import LearningResult
 from ..records import Prior, Rollout
-from ..store import Store
+from ..store import Store, StorePath
 from ..text import counted
 from .gather import gather_figures
 from .notebook import evaluation_html, learning_html
@@ -22,10 +22,10 @@ from .verdict import points
 class LearningRun(LearningResult):
     """What a learning came to, and the store that all of it is in."""
 
-    store: Path = field(kw_only=True)
+    store: StorePath = field(kw_only=True)
 
     @classmethod
-    def of(cls, result: LearningResult, store: Path) -> "LearningRun":
+    def of(cls, result: LearningResult, store: StorePath) -> "LearningRun":
         """A result, and the store that it is in."""
         return cls(**_parts(result), store=store)
 

@@ -1,7 +1,6 @@
 """What a client has of tfgrpo: where its priors come from, what its upstreams refuse, and where feedback goes."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..records import Backend, Prior, Snapshot
@@ -10,6 +9,7 @@ from .places import StorePlace
 from .source import PriorSource, prior_source
 
 if TYPE_CHECKING:
+    from ..store import StorePath
     from .recording import Item, Recorder
 
 _MOST = 100
@@ -105,7 +105,7 @@ class Access:
 
 
 def open_access(
-    store: str | Path | None = None, namespace: str | None = None, *, strict: bool = False, record: bool = False
+    store: "str | StorePath | None" = None, namespace: str | None = None, *, strict: bool = False, record: bool = False
 ) -> Access:
     """The access that arguments or the environment name, as `prior_source` reads them.
 

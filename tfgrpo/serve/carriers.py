@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InputError
 from .access import Access, open_access
 from .wire import AsyncSending, Sending
+
+if TYPE_CHECKING:
+    from ..store import StorePath
 
 C = TypeVar("C")
 
@@ -15,7 +17,7 @@ C = TypeVar("C")
 def wrap(
     client: C,
     *,
-    store: str | Path | None = None,
+    store: "str | StorePath | None" = None,
     namespace: str | None = None,
     strict: bool = False,
     record: bool = False,
@@ -40,7 +42,7 @@ def wrap(
 def transport(
     inner: Any,
     *,
-    store: str | Path | None = None,
+    store: "str | StorePath | None" = None,
     namespace: str | None = None,
     strict: bool = False,
     record: bool = False,

@@ -17,7 +17,7 @@ from ..surfaces.surface import make_ready
 from .forks import no_fork
 
 if TYPE_CHECKING:
-    from ..store import Store
+    from ..store import Store, StorePath
 
 Backends: TypeAlias = Mapping[str, Mapping[str, Backend]]
 """What is known of each base URL, model by model."""
@@ -44,12 +44,15 @@ class PriorPlace(Protocol):
 
     name: str
     """For people."""
-    path: Path
-    """The file that it is, or that what was pulled is kept in."""
     seconds: float
     """Between two looks."""
     keeps: bool
     """What was read last stays in force while nothing can be read."""
+
+    @property
+    def path(self) -> "StorePath":
+        """The store or file that it is, or the file that what was pulled is kept in."""
+        ...
 
     def look(self, known: InForce) -> InForce:
         """What stands there now, `known` itself where nothing has changed; StoreError where it cannot be read."""
@@ -74,7 +77,7 @@ class StorePlace:
     seconds = LOOK_SECONDS
     keeps = False
 
-    def __init__(self, path: Path, namespace: str) -> None:
+    def __init__(self, path: "StorePath", namespace: str) -> None:
         self.path = path
         self.name = f"store {path}"
         self._namespace = namespace
@@ -112,7 +115,7 @@ class StorePlace:
 class _OpenStore:
     """An open store, and how far it was read."""
 
-    def __init__(self, path: Path, namespace: str) -> None:
+    def __init__(self, path: "StorePath", namespace: str) -> None:
         from ..store import Store  # importing a client must not take longer than the SDK's
 
         self._store = Store(path, create=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import anyio.to_thread
@@ -18,6 +19,9 @@ from ..surfaces.http import Reason
 from .drawing import has_canary, user_of
 from .forks import renewed_in_children
 from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
+
+if TYPE_CHECKING:
+    from ..store import StorePath
 
 CHECK_SECONDS = LOOK_SECONDS
 """How often the store is looked at for a newer prior."""
@@ -48,8 +52,8 @@ class PriorSource:
         renewed_in_children(self)
 
     @property
-    def path(self) -> Path:
-        """The file that the prior is read from, or that a pulled one is kept in."""
+    def path(self) -> "StorePath":
+        """The store or file that the prior is read from, or that a pulled one is kept in."""
         return self.place.path
 
     @property
@@ -169,7 +173,7 @@ def _follow(known: "weakref.ref[PriorSource]", ended: Event, seconds: float) -> 
         del source  # while this thread waits it must not keep the source alive
 
 
-def prior_source(store: str | Path | None = None, namespace: str | None = None) -> PriorSource:
+def prior_source(store: "str | StorePath | None" = None, namespace: str | None = None) -> PriorSource:
     """The source that arguments or the environment name.
 
     A store not given is that of TFGRPO_STORE or ./tfgrpo.db, a namespace that of TFGRPO_NAMESPACE or `default`. In
@@ -179,7 +183,7 @@ def prior_source(store: str | Path | None = None, namespace: str | None = None) 
     return PriorSource(_place_of(store, named), named)
 
 
-def _place_of(given: str | Path | None, namespace: str) -> PriorPlace:
+def _place_of(given: "str | StorePath | None", namespace: str) -> PriorPlace:
     named = str(given or os.environ.get("TFGRPO_STORE") or "")
     if named.startswith(("http://", "https://")):
         from .pulled import UrlPlace  # here and below: what is not asked for is not loaded

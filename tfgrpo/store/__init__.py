@@ -6,12 +6,12 @@ Nothing outside this package speaks SQL. The tables are explained in `store/READ
 
 from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
-from .file import default_store_path
 from .forgetting import ForgetfulStore
 from .history import Actor, HistoryEntry, HistoryStore
 from .inferences import CallCount, Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
+from .place import StorePath, StoreUrl, default_store_path
 from .runs import ProbeStore, RunEntry, RunStore
 from .trials import TrialStore
 
@@ -31,6 +31,8 @@ __all__ = [
     "RunEntry",
     "Store",
     "StoreInfo",
+    "StorePath",
+    "StoreUrl",
     "default_store_path",
 ]
 

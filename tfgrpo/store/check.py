@@ -1,22 +1,19 @@
 """Whether a store is whole, and how much it holds: `tfgrpo store verify` and `store info`."""
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeAlias
-
-from sqlite_utils import Database
 
 from ..records import Experience
 from ..trials import task_set_id
 from . import rows
+from .database import CHECKSUM, Database, checksum, sealed_tables
 from .experiences import demonstration_of, load_variant
-from .file import UNREADABLE, StoreFile
+from .file import UNREADABLE
 from .lineage import load_prior
-from .migrations import expected_parts, schema_number, schema_parts
+from .opened import OpenStore
 from .runs import load_run
-from .writer import wrong_checksums
 
 _Check: TypeAlias = Callable[[Database], Iterator[str]]
 
@@ -34,14 +31,15 @@ class StoreInfo:
     """Rows of each table."""
 
 
-class CheckedStore(StoreFile):
+class CheckedStore(OpenStore):
     """The part of the store that looks at itself."""
 
     def info(self) -> StoreInfo:
         """Size, schema and rows of each table."""
         with self._read("counting its rows") as db:
-            counts = {name: db.table(name).count for name in sorted(db.table_names())}
-            return StoreInfo(str(self.path), self.path.stat().st_size, schema_number(db), counts)
+            counts = {name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in db.columns()}
+            (schema,) = db.execute("SELECT max(number) FROM migrations").fetchone()
+            return StoreInfo(str(self.path), self._engine.size(), schema, counts)
 
     def verify(self) -> tuple[str, ...]:
         """What is wrong, a line each; empty when all is well.
@@ -51,30 +49,23 @@ class CheckedStore(StoreFile):
         can be read.
         """
         with self._read("verifying it") as db:
-            return tuple(line for check in (_structure, self._schema, *_CHECKS) for line in _findings(db, check))
+            searches = (*self._engine.faults(), *(check(db) for check in _CHECKS))
+            return tuple(line for search in searches for line in self._findings(search))
 
-    def _schema(self, db: Database) -> Iterator[str]:
-        """Views and tables of other programs may stand beside ours."""
-        for kind, name, *_ in sorted(expected_parts(self._migrations()) - schema_parts(db)):
-            yield f"schema: {kind} {name} is not as it was made"
-
-
-def _findings(db: Database, check: _Check) -> Iterator[str]:
-    try:
-        yield from check(db)
-    except (sqlite3.Error, *UNREADABLE) as error:
-        yield f"cannot read on: {error}"
+    def _findings(self, search: Iterator[str]) -> Iterator[str]:
+        try:
+            yield from search
+        except self._engine.faulty as error:
+            yield f"cannot read on: {error}"
 
 
-def _structure(db: Database) -> Iterator[str]:
-    for (line,) in db.execute("PRAGMA integrity_check"):
-        if line != "ok":
-            yield str(line)
-
-
-def _foreign_keys(db: Database) -> Iterator[str]:
-    for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        yield f"{table} row {rowid}: its row in {parent} is missing"
+def _checksums(db: Database) -> Iterator[str]:
+    """Rows whose content does not fit their checksum."""
+    for table, columns in sealed_tables(db):
+        for row in db.contents(table):
+            if row[CHECKSUM] != checksum(*(row[name] for name in columns)):
+                place = f"{table} row {row['rowid']}"
+                yield f"{place}: damaged, or changed by another program: it does not fit its checksum"
 
 
 def _ids(db: Database) -> Iterator[str]:
@@ -101,8 +92,9 @@ def _check_experience(row: dict[str, Any]) -> None:
 
 def _task_sets(db: Database) -> Iterator[str]:
     """Sets of held-out tasks that are not what their ids were made from."""
-    for task_set, tasks in db.execute("SELECT id, json_group_array(task) FROM task_sets GROUP BY id"):
-        if task_set_id(json.loads(tasks)) != task_set:
+    found = db.execute("SELECT id, task FROM task_sets ORDER BY id, task").fetchall()
+    for task_set, part in groupby(found, key=lambda row: row[0]):
+        if task_set_id(task for _, task in part) != task_set:
             yield f"task set {task_set}: tasks were added to it, or taken out"
 
 
@@ -115,4 +107,4 @@ def _texts(db: Database) -> Iterator[str]:
                 yield f"{table} row {rowid}: {column} cannot be read: {error}"
 
 
-_CHECKS: tuple[_Check, ...] = (wrong_checksums, _foreign_keys, _ids, _task_sets, _texts)
+_CHECKS: tuple[_Check, ...] = (_checksums, _ids, _task_sets, _texts)

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from ..records import Decision, Demonstration, Effect, Experience, Origin, Variant
 from . import rows
-from .file import StoreFile
-from .writer import ONCE, Row, add_namespace, insert, one_row
+from .database import ONCE, Database, Row, add_namespace, insert, one_row
+from .opened import OpenStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class ExperienceHistory:
     """Ids of the experiences that replace it."""
 
 
-class ExperienceStore(StoreFile):
+class ExperienceStore(OpenStore):
     """The part of the store that remembers experiences, namespace by namespace."""
 
     def add_experiences(self, namespace: str, experiences: Iterable[Experience]) -> None:
@@ -152,7 +150,7 @@ def _history(db: Database, namespace: str, row: dict[str, Any]) -> ExperienceHis
     )
 
 
-class VariantStore(StoreFile):
+class VariantStore(OpenStore):
     """The part of the store that remembers what raced."""
 
     def add_variants(self, run_id: str, variants: Iterable[tuple[Variant, int]]) -> None:

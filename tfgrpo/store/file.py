@@ -1,37 +1,27 @@
 """The file behind the store: recognised by its first bytes, opened, upgraded; every failure is one StoreError."""
 
-import asyncio
 import os
 import sqlite3
 import stat
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
-
-from sqlite_utils import Database
+from typing import TypeVar
 
 from ..errors import StoreError
-from .migrations import NOT_WRITABLE, Migration, load_migrations, upgrade
-from .writer import Writer, keep_checksums
+from .database import Database
+from .migrations import NOT_WRITABLE, Migration, expected_parts, schema_parts, upgrade
+from .sqlite import SqliteDatabase, SqliteLedger
+from .writer import Work, Writer
 
 APPLICATION_ID = 0x74666770
 """Stands in the header of each store, at byte 68: "tfgp"."""
 _HEADER = 100
 """Bytes of the shortest database."""
-
-
-def default_store_path(given: str | Path | None = None) -> Path:
-    """The file named by `--store`, else by TFGRPO_STORE, else ./tfgrpo.db."""
-    path = Path(given or os.environ.get("TFGRPO_STORE") or "tfgrpo.db")
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no user of that name: opening it will say that there is no such folder
-        return path
 
 
 def check_place(path: Path, create: bool) -> None:
@@ -106,13 +96,14 @@ _ADVICE = {
 
 
 class StoreFile:
-    """An open store: one connection that reads, and a writer that starts with the first write.
+    """A store in a file: one connection that reads, and a writer that starts with the first write."""
 
-    It may be used by several threads and event loops of one process, and by many processes at once.
-    """
+    faulty: tuple[type[Exception], ...] = (sqlite3.Error, *UNREADABLE)
+    """What reading leads to where the file is damaged."""
 
-    def __init__(self, path: str | Path, *, create: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, steps: Sequence[Migration], *, create: bool) -> None:
+        self.path = path
+        self._steps = steps
         self._lock = threading.Lock()
         self._writer: Writer | None = None
         self._closed = False
@@ -123,12 +114,6 @@ class StoreFile:
         check_place(self.path, create)
         with self._readable("opening it"):
             self._db = self._open(create)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Commit what is queued and close the file; a second time does nothing."""
@@ -144,7 +129,7 @@ class StoreFile:
         if path.exists():
             raise StoreError(f"{path} exists already; name a new file")
         try:
-            with self._errors("copying it"), self._lock:
+            with self.errors("copying it"), self._lock:
                 self._follow()
                 self._db.conn.execute("VACUUM INTO ?", [str(path)])
         except BaseException:
@@ -154,39 +139,28 @@ class StoreFile:
 
     def changes(self) -> int:
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
-        with self._errors("looking for changes"), self._lock:
+        with self.errors("looking for changes"), self._lock:
             self._follow()
             return hash((self._frozen, *self._db.execute("PRAGMA data_version").fetchone()))
 
     @contextmanager
-    def _read(self, what: str) -> Iterator[Database]:
+    def read(self, what: str) -> Iterator[Database]:
         """A consistent view of the store, however many queries it takes."""
         with self._readable(what), self._lock:
             self._follow()
             with self._db.atomic():
                 yield self._db
 
-    def _write(self, what: str, work: Callable[[Database], T]) -> T:
-        """Run `work` in a transaction; returns once it is committed."""
-        with self._errors(what):
-            return self._submit(work).result()
-
-    async def _write_async(self, what: str, work: Callable[[Database], T]) -> T:
-        """As `_write`, without holding up the event loop."""
-        with self._errors(what):
-            return await asyncio.wrap_future(self._submit(work))
-
-    def _submit(self, work: Callable[[Database], T]) -> Future[T]:
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queue what is to be written."""
         with self._lock:
             if self._closed:
                 raise StoreError(f"store {self.path} is closed")
             if not self._writer:
-                db = self._connect("rw")
-                keep_checksums(db)
-                self._writer = Writer(db)
+                self._writer = Writer(SqliteLedger(self._connect("rw")))
             return self._writer.submit(work)
 
-    def _open(self, create: bool) -> Database:
+    def _open(self, create: bool) -> SqliteDatabase:
         """The reading connection; a store that cannot be written, and is not to be made, is only read."""
         try:
             db, self._frozen = self._prepared("rwc" if create else "rw"), None
@@ -197,10 +171,10 @@ class StoreFile:
             db, self._frozen = self._prepared(_IMMUTABLE), moment
         return db
 
-    def _prepared(self, mode: str) -> Database:
+    def _prepared(self, mode: str) -> SqliteDatabase:
         db = self._connect(mode)
         try:
-            upgrade(db, self.path, self._migrations())
+            upgrade(db, self.path, self._steps)
             if mode != _IMMUTABLE:
                 _enable_wal(db)
             opened = os.stat(self.path)
@@ -216,11 +190,11 @@ class StoreFile:
             before, self._db = self._db, self._open(create=False)
             before.close()
 
-    def _connect(self, mode: str) -> Database:
+    def _connect(self, mode: str) -> SqliteDatabase:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         conn = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
         try:
-            db = Database(conn, execute_plugins=False)
+            db = SqliteDatabase(conn, execute_plugins=False)
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only with the operating system
         except BaseException:
@@ -228,11 +202,26 @@ class StoreFile:
             raise
         return db
 
-    def _migrations(self) -> tuple[Migration, ...]:
-        return load_migrations()
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    def faults(self) -> Iterator[Iterator[str]]:
+        """What is wrong with the file, the schema and its references, a line each: several searches, one by one."""
+        yield (str(line) for (line,) in self._db.execute("PRAGMA integrity_check") if line != "ok")
+        yield self._wrong_parts()
+        yield (
+            f"{table} row {rowid}: its row in {parent} is missing"
+            for table, rowid, parent, _ in self._db.execute("PRAGMA foreign_key_check")
+        )
+
+    def _wrong_parts(self) -> Iterator[str]:
+        """Views and tables of other programs may stand beside ours."""
+        for kind, name, *_ in sorted(expected_parts(self._steps) - schema_parts(self._db)):
+            yield f"schema: {kind} {name} is not as it was made"
 
     @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
+    def errors(self, what: str) -> Iterator[None]:
         """The one place where failures of SQLite become a StoreError."""
         try:
             yield
@@ -251,9 +240,9 @@ class StoreFile:
 
     @contextmanager
     def _readable(self, what: str) -> Iterator[None]:
-        """As `_errors`; rows of which nothing can be made are damage, too."""
+        """As `errors`; rows of which nothing can be made are damage, too."""
         try:
-            with self._errors(what):
+            with self.errors(what):
                 yield
         except UNREADABLE as error:
             raise StoreError(f"store {self.path}, {what}: {self._damaged()} ({error})") from error
@@ -292,7 +281,7 @@ class StoreFile:
             )
 
 
-def _enable_wal(db: Database) -> None:
+def _enable_wal(db: SqliteDatabase) -> None:
     """Let readers and a writer work side by side; SQLite itself does not wait for others before this switch."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:

@@ -3,9 +3,8 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from sqlite_utils import Database
-
-from .file import StoreFile
+from .database import Database
+from .opened import OpenStore
 
 _CALL_BYTES, _FEEDBACK_BYTES = 500, 300
 """About what a row takes with its entries in indexes; bodies come on top."""
@@ -13,7 +12,7 @@ _FITTING = f"""
 SELECT min(number) AS call, min(at) AS at FROM (
     SELECT number, at, sum({_CALL_BYTES} + coalesce(length(request) + length(response), 0) + {_FEEDBACK_BYTES} * (
         SELECT count(*) FROM feedback WHERE inference = inferences.id)) OVER (ORDER BY number DESC) AS bytes
-    FROM inferences LEFT JOIN bodies ON call = number)
+    FROM inferences LEFT JOIN bodies ON call = number) AS sized
 WHERE bytes <= :bytes
 """
 """The first of the latest calls that fit into a number of bytes."""
@@ -29,7 +28,7 @@ _FORGET = tuple(
 """A part of each: others wait for the transaction."""
 
 
-class ForgetfulStore(StoreFile):
+class ForgetfulStore(OpenStore):
     """The part of the store that forgets calls in use."""
 
     def forget_calls(self, *, days: float = math.inf, megabytes: float = math.inf) -> int:

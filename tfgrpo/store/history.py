@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 from ..records import JSON
 from . import rows
-from .file import StoreFile
-from .writer import Row, insert
+from .database import Row, insert
+from .opened import OpenStore
 
 Actor: TypeAlias = Literal["autopilot", "person", "learn"]
 
@@ -33,7 +33,7 @@ class HistoryEntry:
     """When it was written, UTC in ISO 8601."""
 
 
-class HistoryStore(StoreFile):
+class HistoryStore(OpenStore):
     """The part of the store that remembers what was done."""
 
     def add_history(self, entry: HistoryEntry) -> None:

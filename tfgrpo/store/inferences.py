@@ -3,17 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
-
-from sqlite_utils import Database
 
 from ..errors import InputError
 from ..records import JSON, Snapshot
 from . import rows
-from .file import StoreFile
+from .database import ONCE, Database, Row, insert, one_row
 from .lineage import load_prior
-from .writer import ONCE, Row, insert, one_row
+from .opened import OpenStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +90,28 @@ FROM feedback AS given WHERE namespace = :namespace AND id > :after AND at >= :s
 """
 """Feedback that no later one of the same call replaced."""
 _COUNTS = """
-SELECT substr(at, 1, :chars) AS span, variant, count(*) AS calls, sum(status >= 400) AS failed, avg(added) AS added
+SELECT substr(at, 1, :chars) AS span, variant, count(*) AS calls,
+    count(CASE WHEN status >= 400 THEN 1 END) AS failed, avg(added) AS added
 FROM inferences WHERE namespace = :namespace AND at >= :since AND shadow_of IS NULL
 GROUP BY span, variant ORDER BY span, variant
-"""
-_ADD_BODIES = """
-INSERT INTO bodies (call, request, response) SELECT number, :request, :response FROM inferences WHERE id = :id
-ON CONFLICT DO NOTHING
 """
 _EMPTY = rows.pack("")
 _ENDLESS = 2**62
 
 
-class InferenceStore(StoreFile):
+class InferenceStore(OpenStore):
     """The part of the store that remembers calls in use."""
 
     def add_calls_in_use(self, calls: Sequence[Inference], feedback: Sequence[Feedback] = ()) -> None:
         """Append calls and feedback; a call that is there already stays."""
 
-        now = _now()
-
         def work(db: Database) -> None:
+            now = db.now()
             insert(db, "inferences", [_inference_row(one, now) for one in calls], ONCE)
-            db.conn.executemany(_ADD_BODIES, [_bodies_row(one) for one in calls if one.request or one.response])
+            insert(db, "bodies", [_bodies_row(db, one) for one in calls if one.request or one.response], ONCE)
             insert(db, "feedback", [_feedback_row(one, now) for one in feedback])
 
-        self._write("recording calls", work)
+        self._write("recording calls", work, appends=True)
 
     def inference(self, id_: str) -> Inference | None:
         """One call with its bodies, as far as they were kept; None for one that is not known."""
@@ -183,11 +176,6 @@ class InferenceStore(StoreFile):
             return Snapshot(namespace, prior, "canary", rows.frame_of(found[0]["frame"])), found[0]["share"]
 
 
-def _now() -> str:
-    """As SQLite writes it."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
-
-
 def _inference_row(one: Inference, now: str) -> Row:
     return {
         "id": one.id,
@@ -205,8 +193,9 @@ def _inference_row(one: Inference, now: str) -> Row:
     }
 
 
-def _bodies_row(one: Inference) -> Row:
-    return {"id": one.id, "request": rows.pack(one.request), "response": rows.pack(one.response)}
+def _bodies_row(db: Database, one: Inference) -> Row:
+    (number,) = db.execute("SELECT number FROM inferences WHERE id = ?", [one.id]).fetchone()
+    return {"call": number, "request": rows.pack(one.request), "response": rows.pack(one.response)}
 
 
 def _inferences(found: Iterable[dict[str, Any]]) -> Iterator[Inference]:

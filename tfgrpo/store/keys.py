@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from ..errors import InputError, StoreError
-from .file import StoreFile
-from .writer import Row, insert
+from .database import ONCE, Database, Row, insert
+from .opened import OpenStore
 
 _MOST = 2**63 - 1
 """What SQLite keeps whole."""
@@ -16,11 +14,11 @@ _LISTED = """
 SELECT keys.id, digest, name, namespace, admin, max_calls, max_tokens, keys.at, revocations.at AS revoked,
     coalesce(sum(calls), 0) AS calls, coalesce(sum(tokens), 0) AS tokens
 FROM keys LEFT JOIN revocations ON revocations.key = keys.id LEFT JOIN key_use ON key_use.key = keys.id
-GROUP BY keys.id ORDER BY keys.at, keys.id
+GROUP BY keys.id, revocations.at ORDER BY keys.at, keys.id
 """
 _SPENT = """
-INSERT INTO key_use (key, day, calls, tokens) VALUES (?, date('now'), ?, ?)
-ON CONFLICT (key, day) DO UPDATE SET calls = calls + excluded.calls, tokens = tokens + excluded.tokens
+ON CONFLICT (key, day)
+DO UPDATE SET calls = key_use.calls + excluded.calls, tokens = key_use.tokens + excluded.tokens
 """
 
 
@@ -75,7 +73,7 @@ class AccessKey:
         return None
 
 
-class KeyStore(StoreFile):
+class KeyStore(OpenStore):
     """The part of the store that knows who may call the proxy."""
 
     def add_key(self, key: AccessKey) -> None:
@@ -92,7 +90,7 @@ class KeyStore(StoreFile):
         def work(db: Database) -> None:
             if not db.execute("SELECT 1 FROM keys WHERE id = ?", [id_]).fetchone():
                 raise StoreError("there is no key of that id; `tfgrpo keys list` shows them (it is no part of the key)")
-            db.execute("INSERT INTO revocations (key) VALUES (?) ON CONFLICT DO NOTHING", [id_])
+            insert(db, "revocations", [{"key": id_}], ONCE)
 
         self._write("revoking a key", work)  # what was given may be the key itself
 
@@ -103,8 +101,13 @@ class KeyStore(StoreFile):
 
     def add_spending(self, spent: Mapping[str, KeySpending]) -> None:
         """Add what calls under each key came to."""
-        rows = [(key, *each) for key, each in spent.items()]
-        self._write("adding what keys spent", lambda db: db.conn.executemany(_SPENT, rows))
+
+        def work(db: Database) -> None:
+            day = db.now()[:10]
+            added: list[Row] = [{"key": key, "day": day, **each._asdict()} for key, each in sorted(spent.items())]
+            insert(db, "key_use", added, _SPENT)
+
+        self._write("adding what keys spent", work)
 
 
 def _key(row: dict[str, Any]) -> AccessKey:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlite_utils import Database
-
 from ..records import Frame, Prior, PriorState, QuestionOffsets, Snapshot
 from . import rows
+from .database import ONCE, Database, Row, add_namespace, insert, one_row
 from .experiences import add_demonstrations, demonstration_of
-from .file import StoreFile
-from .writer import ONCE, Row, add_namespace, insert, one_row
+from .opened import OpenStore
 
 SERVING = ("live", "ungated")
 """States in which a prior is given to clients; it leaves them by being superseded or rolled back."""
@@ -38,7 +36,7 @@ class LineageEntry:
     at: str
 
 
-class LineageStore(StoreFile):
+class LineageStore(OpenStore):
     """The part of the store that remembers priors, and which of them is live in each namespace."""
 
     def namespaces(self) -> tuple[Namespace, ...]:

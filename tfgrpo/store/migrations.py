@@ -12,12 +12,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from .. import __version__
 from ..errors import StoreError
 from ..prompts import asset_folder
-from .writer import add_checksums, transaction
+from .sqlite import SqliteDatabase, add_checksums, transaction
 
 NOT_WRITABLE = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 """What SQLite says of a place that cannot be written."""
@@ -41,19 +39,19 @@ def load_migrations(folder: Path | None = None) -> tuple[Migration, ...]:
     return tuple(sorted(steps, key=lambda step: step.number))
 
 
-def schema_number(db: Database) -> int:
+def schema_number(db: SqliteDatabase) -> int:
     """The last migration applied; 0 for an empty database."""
     if "migrations" not in db.table_names():
         return 0
     return int(db.execute("SELECT max(number) FROM migrations").fetchone()[0])
 
 
-def needed_version(db: Database) -> str:
+def needed_version(db: SqliteDatabase) -> str:
     """The version of tfgrpo that gave the store its present schema."""
     return str(db.execute("SELECT tfgrpo FROM migrations ORDER BY number DESC LIMIT 1").fetchone()[0])
 
 
-def apply_migrations(db: Database, steps: Sequence[Migration], program: str) -> None:
+def apply_migrations(db: SqliteDatabase, steps: Sequence[Migration], program: str) -> None:
     """Apply what is missing, inside the caller's transaction; `program` is the version of tfgrpo that does it."""
     done = schema_number(db)
     for step in steps:
@@ -77,7 +75,7 @@ def _statements(sql: str) -> Iterator[str]:
         yield statement
 
 
-def schema_parts(db: Database) -> frozenset[tuple[str, str, str, str | None]]:
+def schema_parts(db: SqliteDatabase) -> frozenset[tuple[str, str, str, str | None]]:
     """Type, name, table and statement of each table, index and view of a store."""
     return frozenset(db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
@@ -88,8 +86,8 @@ def expected_parts(steps: Sequence[Migration]) -> frozenset[tuple[str, str, str,
         return schema_parts(db)
 
 
-def _fresh(steps: Sequence[Migration]) -> Database:
-    db = Database(memory=True, execute_plugins=False)
+def _fresh(steps: Sequence[Migration]) -> SqliteDatabase:
+    db = SqliteDatabase(memory=True, execute_plugins=False)
     apply_migrations(db, steps, "")
     return db
 
@@ -105,7 +103,7 @@ def schema_text(steps: Sequence[Migration] | None = None) -> str:
 _logger = logging.getLogger("tfgrpo")
 
 
-def upgrade(db: Database, path: Path, steps: Sequence[Migration]) -> None:
+def upgrade(db: SqliteDatabase, path: Path, steps: Sequence[Migration]) -> None:
     """Bring the store at `path`, open as `db`, to the schema of `steps`; one that is upgraded is told on the log.
 
     Raises StoreError for one that needs a later tfgrpo, or that would have to be written and cannot be.
@@ -131,7 +129,7 @@ def upgrade(db: Database, path: Path, steps: Sequence[Migration]) -> None:
         _logger.warning(f"store {path} was upgraded from schema {older} to {newest}; {copy} is a copy of it as it was")
 
 
-def _known(db: Database, path: Path, steps: Sequence[Migration]) -> int:
+def _known(db: SqliteDatabase, path: Path, steps: Sequence[Migration]) -> int:
     """The store's schema; StoreError for one that only a later version knows."""
     present = schema_number(db)
     if present > steps[-1].number:
@@ -142,7 +140,7 @@ def _known(db: Database, path: Path, steps: Sequence[Migration]) -> int:
     return present
 
 
-def _migrate(db: Database, path: Path, steps: Sequence[Migration], undo: ExitStack) -> Path | None:
+def _migrate(db: SqliteDatabase, path: Path, steps: Sequence[Migration], undo: ExitStack) -> Path | None:
     """Apply what is missing; the copy that was kept of an older store, which `undo` takes back."""
     present = _known(db, path, steps)  # another process may have been first
     if present == steps[-1].number:

@@ -24,7 +24,7 @@ from ..records import (
     TokenBias,
     Usage,
 )
-from .writer import Row, Value
+from .database import Row, Value
 
 SHOWN = 2_000
 """Characters of an answer that stand in its row for people; a longer one is kept whole, compressed, beside them."""

@@ -7,13 +7,11 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlite_utils import Database
-
 from ..errors import StoreError
 from ..records import JSON, Backend, CallKey, Group, Run, RunStatus, Task, Usage
 from . import rows
-from .file import StoreFile
-from .writer import ONCE, Row, add_namespace, insert, one_row
+from .database import ONCE, Database, Row, add_namespace, insert, one_row
+from .opened import OpenStore
 
 _KEY = "run = :run AND stage = :stage AND step = :step AND task = :task AND sample = :sample AND retry = :retry"
 _UNFINISHED = ("running", "interrupted", "failed", "out of budget")
@@ -28,7 +26,7 @@ class RunEntry:
     ended: str | None
 
 
-class RunStore(StoreFile):
+class RunStore(OpenStore):
     """The part of the store that learning and evaluation write as they go; it is the Journal of their calls."""
 
     async def reply(self, key: CallKey, request: str) -> str | None:
@@ -54,7 +52,7 @@ class RunStore(StoreFile):
         for the same key is a StoreError: two processes are at the same run.
         """
         work = partial(_record, key=key, row=rows.call_row(key, request, response, usage))
-        await self._write_async(f"recording the {_place(key)} of run {key.run}", work)
+        await self._write_async(f"recording the {_place(key)} of run {key.run}", work, appends=True)
 
     def spent(self, run_id: str) -> Usage:
         """What the journalled calls of a run have cost, over all of its starts."""
@@ -100,7 +98,7 @@ class RunStore(StoreFile):
     def runs(self, namespace: str | None = None) -> tuple[RunEntry, ...]:
         """The runs of a namespace, or all, oldest first."""
         with self._read("listing runs") as db:
-            query = "SELECT * FROM runs WHERE :name IS NULL OR namespace = :name ORDER BY rowid"
+            query = "SELECT * FROM runs WHERE CAST(:name AS TEXT) IS NULL OR namespace = :name ORDER BY rowid"
             found = list(db.query(query, {"name": namespace}))
             return tuple(_entry(db, row) for row in found)
 
@@ -135,7 +133,7 @@ class RunStore(StoreFile):
             raise StoreError(f"store {self.path}, {what}: its rollouts have {len(priors)} priors, they must share one")
         place: Row = {"run": run_id, "step": group.step, "task": group.task.id, "prior": priors.pop()}
         added = [rows.rollout_row(rollout) for rollout in group.rollouts]
-        self._write(what, partial(_add_group, place=place, rollouts=added))
+        self._write(what, partial(_add_group, place=place, rollouts=added), appends=True)
 
     def groups(self, run_id: str) -> tuple[Group, ...]:
         """The groups of a run by step, then in the order of the run's tasks, whatever the order they came in."""
@@ -153,7 +151,7 @@ JOIN rollouts ON rollouts.group_id = groups.id
 LEFT JOIN (SELECT run, task, min(position) AS position FROM run_tasks GROUP BY run, task) AS place
     ON place.run = groups.run AND place.task = groups.task
 WHERE groups.run = ?
-ORDER BY groups.step, place.position, groups.task, groups.id, rollouts.sample
+ORDER BY groups.step, place.position IS NOT NULL, place.position, groups.task, groups.id, rollouts.sample
 """
 
 
@@ -198,7 +196,7 @@ def _begin(db: Database, run: Run, fresh: bool) -> tuple[Run, bool]:
     identity = replace(run, attempt=0).id
     earlier = list(db.query("SELECT * FROM runs WHERE identity = ? ORDER BY attempt", [identity]))
     if earlier and not fresh and earlier[-1]["status"] in _UNFINISHED:
-        db.execute("UPDATE runs SET status = 'running', ended = NULL WHERE id = ?", [earlier[-1]["id"]])
+        db.change("runs", {"status": "running", "ended": None}, "id = :id", {"id": earlier[-1]["id"]})
         return replace(load_run(db, earlier[-1]), status="running"), True
     begun = replace(run, attempt=len(earlier), status="running", usage=Usage(), result={})
     add_namespace(db, run.namespace, run.frame.model)
@@ -208,12 +206,7 @@ def _begin(db: Database, run: Run, fresh: bool) -> tuple[Run, bool]:
 
 
 def _end(db: Database, run_id: str, row: Row) -> None:
-    changed = db.execute(
-        "UPDATE runs SET status = :status, result = :result, calls = :calls, prompt_tokens = :prompt_tokens,"
-        " completion_tokens = :completion_tokens, ended = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id = :id",
-        {"id": run_id, **row},
-    )
-    if not changed.rowcount:
+    if not db.change("runs", {**row, "ended": db.now()}, "id = :id", {"id": run_id}):
         raise StoreError(f"there is no run {run_id}; begin it first")
 
 
@@ -235,7 +228,7 @@ def _add_group(db: Database, place: Row, rollouts: Sequence[Row]) -> None:
     where = "run = :run AND step = :step AND task = :task AND prior = :prior"
     db.execute(f"DELETE FROM groups WHERE {where}", place)
     insert(db, "groups", [place])
-    group_id = db.execute("SELECT last_insert_rowid()").fetchone()[0]
+    group_id = db.execute(f"SELECT id FROM groups WHERE {where}", place).fetchone()[0]
     insert(db, "rollouts", [{"group_id": group_id, **row} for row in rollouts])
 
 
@@ -243,7 +236,7 @@ _LATEST = "SELECT upstream, model, found FROM probes WHERE id IN (SELECT max(id)
 _KNOWN = {field.name for field in fields(Backend)}
 
 
-class ProbeStore(StoreFile):
+class ProbeStore(OpenStore):
     """The part of the store that remembers backends."""
 
     def add_probe(self, upstream: str, model: str, found: Backend, *, anew: bool = False) -> None:

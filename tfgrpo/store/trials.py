@@ -6,17 +6,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlite_utils import Database
-
 from ..errors import StoreError
 from ..records import JSON, Task
 from ..trials import GateTrial, Opening, Pass, Role, TrialOutcome, task_set_id
 from . import rows
-from .file import StoreFile
-from .writer import ONCE, Row, Value, add_namespace, insert
+from .database import ONCE, Database, Row, Value, add_namespace, insert
+from .opened import OpenStore
 
 
-class TrialStore(StoreFile):
+class TrialStore(OpenStore):
     """The part of the store that the gate and evaluations write; its table `validations` holds the trials."""
 
     def hold_out(self, run_id: str, role: Role, tasks: Iterable[str]) -> str:
@@ -93,8 +91,8 @@ class TrialStore(StoreFile):
     def trials(self, namespace: str | None = None, *, run: str | None = None) -> tuple[GateTrial, ...]:
         """The trials in a namespace, of a run, or all, oldest first, each with its passes and outcome."""
         query = """
-            SELECT * FROM validations WHERE (:namespace IS NULL OR namespace = :namespace)
-            AND (:run IS NULL OR run = :run) ORDER BY id"""
+            SELECT * FROM validations WHERE (CAST(:namespace AS TEXT) IS NULL OR namespace = :namespace)
+            AND (CAST(:run AS TEXT) IS NULL OR run = :run) ORDER BY id"""
         with self._read("reading what the gate decided") as db:
             found = list(db.query(query, {"namespace": namespace, "run": run}))
             return tuple(_trial_of(db, row) for row in found)

@@ -1,10 +1,9 @@
 """The proxy as a server: who may call it is settled, the port is taken, and one worker or several serve."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ...errors import StoreError
-from ...store import Store, default_store_path
+from ...store import Store, StorePath, default_store_path
 from ..drawing import NOTHING_LEFT, DrawShares
 from .door import Door
 from .limits import Limits
@@ -16,7 +15,7 @@ from .worker import Serving, run_worker
 def serve(
     upstreams: Sequence[RelayTarget],
     *,
-    store: str | Path | None = None,
+    store: str | StorePath | None = None,
     namespace: str = "default",
     listening: Listening | None = None,
     limits: Limits | None = None,
@@ -49,7 +48,7 @@ def serve(
         Workers(serving, bound).run(lambda: ready(url) if ready else None)
 
 
-def _has_keys(path: Path) -> bool:
+def _has_keys(path: StorePath) -> bool:
     try:
         with Store(path, create=False) as store:
             return bool(store.access_keys())

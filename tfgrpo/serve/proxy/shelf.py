@@ -7,13 +7,12 @@ locked, cut off or gone: a proxy in production goes on with the last good prior,
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import Lock
 
 from ...errors import StoreError
 from ...model.backends import backend_key
 from ...records import Backend, Prior, Snapshot
-from ...store import AccessKey, KeySpending, Store
+from ...store import AccessKey, KeySpending, Store, StorePath
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.chat import prior_text
 from ...surfaces.http import Reason
@@ -48,7 +47,7 @@ class Held:
 class Shelf:
     """What is held of one store, for one event loop."""
 
-    def __init__(self, path: Path, namespace: str = "default", shares: DrawShares = NOTHING_LEFT) -> None:
+    def __init__(self, path: StorePath, namespace: str = "default", shares: DrawShares = NOTHING_LEFT) -> None:
         """`namespace` is that of calls that name none; `shares` what chance may decide of calls."""
         self.path = path
         self.namespace = namespace

@@ -6,11 +6,11 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
+from ...store import StorePath
 from ..drawing import NOTHING_LEFT, DrawShares
 from ..logs import configure_logs
 from .app import Proxy
@@ -34,7 +34,7 @@ class Serving:
     """All that a worker needs to know."""
 
     upstreams: Sequence[RelayTarget]
-    store: Path
+    store: StorePath
     namespace: str = "default"
     listening: Listening = field(default_factory=Listening)
     limits: Limits = field(default_factory=Limits)

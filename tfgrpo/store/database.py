@@ -1,0 +1,118 @@
+"""What the queries of the store are put to: an open transaction of SQLite's or PostgreSQL's, spoken to in one SQL.
+
+The SQL is what both understand, with the few differences that `postgres` translates. Placeholders are `?` or `:name`.
+Each row carries a checksum, so that a flipped byte, or another program's change, does not pass for what was written. It
+covers all columns: also those (figures, times, verdicts) that enter no id.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeAlias
+
+from ..errors import StoreError
+
+Value: TypeAlias = str | int | float | bytes | None
+Row: TypeAlias = dict[str, Value]
+Parameters: TypeAlias = Sequence[Any] | dict[str, Any]
+
+ONCE = "ON CONFLICT DO NOTHING"
+"""A row that is there already stays as it is; any other broken rule is still an error."""
+CHECKSUM = "checksum"
+"""The column that holds it."""
+
+
+class Rows(Protocol):
+    """What a query found."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row, None where there is none."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """A connection in a transaction."""
+
+    def execute(self, sql: str, parameters: Parameters = (), /) -> Rows:
+        """Rows as tuples."""
+        ...
+
+    def query(self, sql: str, parameters: Parameters = (), /) -> Iterable[dict[str, Any]]:
+        """Rows by the names of their columns."""
+        ...
+
+    def add_rows(self, table: str, rows: Sequence[Row], conflict: str) -> int:
+        """Insert rows of the same columns; how many went in."""
+        ...
+
+    def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
+        """Update the rows that a condition holds for; how many those were."""
+        ...
+
+    def now(self) -> str:
+        """UTC in ISO 8601, by the clock that the store goes by."""
+        ...
+
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """The columns of each table, in their order; tables by name."""
+        ...
+
+    def contents(self, table: str) -> Iterator[dict[str, Any]]:
+        """All rows of a table, each with its `rowid`, by that; damaged texts too."""
+        ...
+
+
+def insert(db: Database, table: str, rows: Sequence[Row], conflict: str = "") -> int:
+    """Insert rows of the same columns; the number of rows that went in. `conflict` is an ON CONFLICT clause."""
+    return db.add_rows(table, rows, conflict) if rows else 0
+
+
+def utc_now() -> str:
+    """The time as the store writes it, UTC in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def checksum(*values: Value) -> str:
+    """CRC-32 over types, lengths and bytes of a row's values, as 8 hex digits."""
+    crc = 0
+    for value in values:
+        data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+        crc = zlib.crc32(data, zlib.crc32(f"{type(value).__name__} {len(data)} ".encode(), crc))
+    return f"{crc:08x}"
+
+
+def sealed_tables(db: Database) -> Iterator[tuple[str, list[str]]]:
+    """The tables whose rows carry a checksum, and the columns that it covers."""
+    for table, columns in db.columns().items():
+        if CHECKSUM in columns:
+            yield table, [name for name in columns if name != CHECKSUM]
+
+
+def one_row(db: Database, table: str, noun: str, given: str, prefix: str | None = None) -> dict[str, Any]:
+    """The row whose id is `given`, or the only one whose id begins so, with or without its prefix (the noun's)."""
+    prefix = f"{prefix or noun}_"
+    start = given if given.startswith(prefix) else f"{prefix}{given}"
+    found = list(db.query(f"SELECT * FROM {table} WHERE substr(id, 1, ?) = ? LIMIT 2", [len(start), start]))
+    if not found:
+        group = "runs" if noun == "run" else noun
+        raise StoreError(f"there is no {noun} {given} in the store; `tfgrpo {group} list` shows what there is")
+    if len(found) > 1:
+        raise StoreError(f"several {noun}s begin with {given}; give more of the id")
+    return found[0]
+
+
+def add_namespace(db: Database, name: str, model: str | None = None) -> None:
+    """Add a namespace when it is new; the first model that it is used with stays its model."""
+    insert(db, "namespaces", [{"name": name}], ONCE)
+    db.change("namespaces", {"model": model}, "name = :name AND model IS NULL", {"name": name})

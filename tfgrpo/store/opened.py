@@ -1,0 +1,107 @@
+"""An open store, whichever engine is behind it."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from .database import Database
+from .file import StoreFile
+from .migrations import Migration, load_migrations
+from .place import StorePath, store_place
+from .writer import Work
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """What keeps a store. Whatever fails in it is one StoreError, of one line."""
+
+    faulty: tuple[type[Exception], ...]
+    """What reading leads to where the store itself is damaged."""
+
+    def read(self, what: str) -> AbstractContextManager[Database]:
+        """A consistent view of the store, however many queries it takes; `what` it is for stands in errors."""
+        ...
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """Queue what is to be written."""
+        ...
+
+    def errors(self, what: str) -> AbstractContextManager[None]:
+        """Its failures inside become StoreErrors."""
+        ...
+
+    def changes(self) -> int:
+        """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
+        ...
+
+    def backup(self, path: Path) -> int:
+        """Write all of the store into a new file, as it is at one moment, while others may go on; its size in bytes."""
+        ...
+
+    def size(self) -> int:
+        """Bytes that it takes."""
+        ...
+
+    def faults(self) -> Iterator[Iterator[str]]:
+        """What is wrong beyond the content of rows, a line each: several searches, inside `read`."""
+        ...
+
+    def close(self) -> None:
+        """Commit what is queued and let go of the store; a second time does nothing."""
+        ...
+
+
+def open_engine(place: StorePath, steps: Sequence[Migration], *, create: bool) -> Engine:
+    """The engine of a file."""
+    assert isinstance(place, Path)
+    return StoreFile(place, steps, create=create)
+
+
+class OpenStore:
+    """An open store.
+
+    It may be used by several threads and event loops of one process, and by many processes at once.
+    """
+
+    def __init__(self, path: str | StorePath, *, create: bool = True) -> None:
+        self.path = store_place(path)
+        self._engine = open_engine(self.path, self._migrations(), create=create)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit what is queued and close the store; a second time does nothing."""
+        self._engine.close()
+
+    def backup(self, path: Path) -> int:
+        """Write all of the store into a new file, as it is at one moment, while others may go on; its size in bytes."""
+        return self._engine.backup(path)
+
+    def changes(self) -> int:
+        """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
+        return self._engine.changes()
+
+    def _read(self, what: str) -> AbstractContextManager[Database]:
+        """A consistent view of the store, however many queries it takes."""
+        return self._engine.read(what)
+
+    def _write(self, what: str, work: Callable[[Database], T], *, appends: bool = False) -> T:
+        """Run `work` in a transaction; returns once it is committed. `appends`: as in `Work`."""
+        with self._engine.errors(what):
+            return self._engine.submit(Work(work, appends)).result()
+
+    async def _write_async(self, what: str, work: Callable[[Database], T], *, appends: bool = False) -> T:
+        """As `_write`, without holding up the event loop."""
+        with self._engine.errors(what):
+            return await asyncio.wrap_future(self._engine.submit(Work(work, appends)))
+
+    def _migrations(self) -> tuple[Migration, ...]:
+        return load_migrations()
