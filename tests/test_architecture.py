@@ -57,7 +57,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "relations", "admission", "embedding", "credit", "library", "variants", "write", "race",
     ),
     "store": (
-        "place", "database", "writer", "sqlite", "migrations", "rows", "file", "opened", "keys", "runs", "trials",
+        "database", "sqlite", "migrations", "rows", "file", "opened", "keys", "runs", "trials",
         "experiences", "lineage", "inferences", "forgetting", "history", "check", "__init__", "__main__",
     ),
     "priors": (

@@ -11,7 +11,7 @@ from .history import Actor, HistoryEntry, HistoryStore
 from .inferences import CallCount, Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
-from .place import StorePath, StoreUrl, default_store_path
+from .opened import StorePath, StoreUrl, default_store_path
 from .runs import ProbeStore, RunEntry, RunStore
 from .trials import TrialStore
 

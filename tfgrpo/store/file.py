@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import StoreError
-from .database import Database
+from .database import Database, Work, Writer
 from .migrations import NOT_WRITABLE, Migration, expected_parts, schema_parts, upgrade
 from .sqlite import SqliteDatabase, SqliteLedger
-from .writer import Work, Writer
 
 APPLICATION_ID = 0x74666770
 """Stands in the header of each store, at byte 68: "tfgp"."""

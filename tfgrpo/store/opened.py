@@ -1,19 +1,61 @@
-"""An open store, whichever engine is behind it."""
+"""An open store: where it is, and which engine is behind it."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from .database import Database
+from .database import Database, Work
 from .file import StoreFile
 from .migrations import Migration, load_migrations
-from .place import StorePath, store_place
-from .writer import Work
 
 T = TypeVar("T")
+
+_SCHEMES = ("postgresql://", "postgres://")
+_SECRETS = ("password", "sslpassword")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """A database of PostgreSQL's that holds a store. As text it has no password."""
+
+    dsn: str = field(repr=False)
+    """As libpq reads it, secrets and all."""
+
+    def __str__(self) -> str:
+        try:
+            parts = urlsplit(self.dsn)
+        except ValueError:  # a bracket that is not closed
+            return "postgresql://..."
+        user, at, place = parts.netloc.rpartition("@")
+        told = [(name, value) for name, value in parse_qsl(parts.query) if name.lower() not in _SECRETS]
+        query = f"?{urlencode(told, safe='/', quote_via=quote)}" if told else ""
+        return f"postgresql://{user.partition(':')[0]}{at}{place}{parts.path}{query}"
+
+
+StorePath: TypeAlias = Path | StoreUrl
+"""What a store is named by, once it was understood."""
+
+
+def store_place(given: "str | StorePath") -> StorePath:
+    """A file, or a database where a URL of PostgreSQL's is given."""
+    if isinstance(given, str):
+        return StoreUrl(given) if given.startswith(_SCHEMES) else Path(given)
+    return given
+
+
+def default_store_path(given: "str | StorePath | None" = None) -> StorePath:
+    """What `--store` names, else TFGRPO_STORE, else ./tfgrpo.db."""
+    place = store_place(given or os.environ.get("TFGRPO_STORE") or "tfgrpo.db")
+    try:
+        return place.expanduser() if isinstance(place, Path) else place
+    except RuntimeError:  # no user of that name: opening it will say that there is no such folder
+        return place
 
 
 class Engine(Protocol):

@@ -10,8 +10,7 @@ from typing import Any
 
 import sqlite_utils
 
-from .database import CHECKSUM, Row, checksum, sealed_tables, utc_now
-from .writer import AnyWork
+from .database import CHECKSUM, AnyWork, Row, checksum, sealed_tables, utc_now
 
 
 class SqliteDatabase(sqlite_utils.Database):
