@@ -39,7 +39,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",
-        "parquet", "formats", "hub", "promptfoo", "traced", "read", "split",
+        "parquet", "formats", "hub", "promptfoo", "traced", "traffic", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards"),
@@ -84,12 +84,13 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve": (
         "__init__", "keys", "logs", "forks", "places", "pulled", "scope", "drawing", "source", "told", "recording",
-        "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once", "proxy",
+        "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once",
+        "proxy",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
-        "decide", "door", "head", "onward", "call", "pages", "app", "listening", "protocol", "worker", "workers",
-        "server", "__init__",
+        "decide", "door", "head", "onward", "record", "call", "feedback", "pages", "app", "listening", "protocol",
+        "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (

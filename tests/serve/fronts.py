@@ -13,8 +13,9 @@ from uvicorn.server import ServerState
 
 from tests.live import MODEL, TEXT, go_live
 from tfgrpo.records import ChatBody
-from tfgrpo.serve.proxy import Door, Limits, Proxy, RelayTarget, Shelf
+from tfgrpo.serve.proxy import Door, Limits, Proxy, Recording, RelayTarget, Shelf
 from tfgrpo.serve.proxy.protocol import Protocol
+from tfgrpo.serve.writing import NOT_RECORDED
 
 Scope: TypeAlias = MutableMapping[str, Any]
 
@@ -103,14 +104,18 @@ async def front(shelf: Shelf) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            *upstreams: App | str, key: str | None = None, door: Door | None = None, **limits: Any
+            *upstreams: App | str,
+            key: str | None = None,
+            door: Door | None = None,
+            recording: Recording = NOT_RECORDED,
+            **limits: Any,
         ) -> Front:
             addresses = [
                 upstream if isinstance(upstream, str) else await stack.enter_async_context(running(upstream))
                 for upstream in upstreams
             ]
             targets = [RelayTarget.parse(f"{address}/v1", key) for address in addresses]
-            proxy = Proxy(targets, shelf, Limits(**{"silence": PATIENCE, **limits}), door=door)
+            proxy = Proxy(targets, shelf, Limits(**{"silence": PATIENCE, **limits}), door=door, recording=recording)
             await stack.enter_async_context(proxy)
             front = Front(proxy, await stack.enter_async_context(running(proxy)))
             await stack.enter_async_context(front.in_process)

@@ -67,6 +67,7 @@ def serve(
             listening=server.listening,
             limits=server.limits,
             shares=server.shares,
+            recording=server.recording,
             ready=lambda base_url: click.echo(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),

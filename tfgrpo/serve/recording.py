@@ -113,8 +113,8 @@ class Recorder:
 
     def _write(self, batch: list[Item]) -> None:
         made = [one for item in batch if (one := self._made(item))]
-        calls = [_without_secrets(item) for item in made if isinstance(item, Inference)]
-        feedback = [replace(item, comment=without_secrets(item.comment)) for item in made if isinstance(item, Feedback)]
+        calls = [redacted_call(item) for item in made if isinstance(item, Inference)]
+        feedback = [redacted_feedback(item) for item in made if isinstance(item, Feedback)]
         if not made:
             return
         try:
@@ -138,8 +138,15 @@ class Recorder:
             _logger.warning(f"{why}; calls go on, and what cannot be written is dropped")
 
 
-def _without_secrets(call: Inference) -> Inference:
+def redacted_call(call: Inference) -> Inference:
+    """The same without what looks like a secret in what was said."""
     return replace(call, request=without_secrets(call.request), response=without_secrets(call.response))
+
+
+def redacted_feedback(given: Feedback) -> Feedback:
+    """The same without what looks like a secret in its words."""
+    label = without_secrets(given.label) if isinstance(given.label, str) else given.label
+    return replace(given, comment=without_secrets(given.comment), label=label)
 
 
 def _end(known: "weakref.ref[Recorder]") -> None:

@@ -97,6 +97,8 @@ GROUP BY span, variant ORDER BY span, variant
 """
 _EMPTY = rows.pack("")
 _ENDLESS = 2**62
+MOST_ANSWERS = 100
+"""Different ones; more are no labels."""
 
 
 class InferenceStore(OpenStore):
@@ -158,6 +160,17 @@ class InferenceStore(OpenStore):
         given = {"namespace": namespace, "after": after, "since": since, "limit": limit}
         with self._read(f"reading feedback of {namespace}") as db:
             return tuple(map(_feedback, db.query(f"SELECT * {_LATEST} ORDER BY id LIMIT :limit", given)))
+
+    def few_answers(self, namespace: str) -> tuple[JSON, ...]:
+        """The answers that tasks of a namespace's runs have, where these are few for so many tasks; else none."""
+        query = (
+            "SELECT answer, count(*) AS tasks FROM tasks WHERE answer != 'null' AND id IN (SELECT task FROM run_tasks"
+            " JOIN runs ON runs.id = run WHERE namespace = ?) GROUP BY answer LIMIT ?"
+        )
+        with self._read(f"reading the answers of {namespace}") as db:
+            found = list(db.query(query, [namespace, MOST_ANSWERS + 1]))
+        few = len(found) <= MOST_ANSWERS and len(found) * 3 <= sum(row["tasks"] for row in found)
+        return tuple(json.loads(row["answer"]) for row in found) if few else ()
 
     def add_share(self, namespace: str, prior_id: str, share: float) -> None:
         """Say which share of calls a prior gets while it is a canary; InputError for what is no share."""

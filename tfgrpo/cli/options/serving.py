@@ -1,16 +1,17 @@
 """Options of the proxy as a server: where it listens, who may call, what calls may take, what it logs."""
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ...errors import InputError
 from .gathered import gathered, titled
 
 if TYPE_CHECKING:
     from ...serve.drawing import DrawShares
-    from ...serve.proxy import Limits, Listening
+    from ...serve.proxy import Limits, Listening, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class ServeOptions:
     max_in_flight: int | None
     holdback: float
     leave_out: float
+    record: float | None
+    keep_days: float | None
+    keep_mb: float | None
 
     @property
     def listening(self) -> "Listening":
@@ -76,6 +80,15 @@ class ServeOptions:
 
         return DrawShares(self.holdback, self.leave_out)
 
+    @property
+    def recording(self) -> "Recording":
+        """What is recorded of calls; raises InputError for what cannot be."""
+        from ...serve.proxy import Recording
+
+        if self.record is None and (self.keep_days or self.keep_mb):
+            raise InputError("--keep-days and --keep-mb are about what --record keeps; give that too")
+        return Recording(self.record, self.keep_days or inf, self.keep_mb or inf)
+
 
 def _bytes(megabytes: float | None) -> float | None:
     """As many whole bytes; what is no number stays so, for Limits to refuse."""
@@ -83,7 +96,7 @@ def _bytes(megabytes: float | None) -> float | None:
 
 
 _door, _limit, _log = titled("Who may call, and where"), titled("What calls may take"), titled("Logs")
-_measured = titled("What stays measured")
+_measured, _record = titled("What stays measured"), titled("What is recorded")
 
 serve_options = gathered(
     "server",
@@ -124,5 +137,14 @@ serve_options = gathered(
         metavar="SHARE",
         help="Of the rest, that get the prior with each experience left out half the time.",
     ),
+    _record(
+        "--record",
+        type=float,
+        metavar="SHARE",
+        help="Keep of every call what it was (no texts), and of this share what was asked and answered, less secrets."
+        "  [default: nothing]",
+    ),
+    _record("--keep-days", type=float, metavar="DAYS", help="Forget calls and feedback after that.  [default: never]"),
+    _record("--keep-mb", type=float, metavar="MB", help="Forget the oldest where they take more.  [default: no limit]"),
 )
 """All of them; the command gets them as `server`."""

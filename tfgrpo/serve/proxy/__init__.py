@@ -16,10 +16,11 @@ try:
     from .server import serve
 except ModuleNotFoundError as error:
     raise InputError(f"the proxy needs {error.name}, of the extra `serve`: {install_hint('serve')}") from error
+from ..writing import Recording
 from .door import Door
 from .limits import Limits
 from .listening import Listening
 from .relay import RelayTarget
 from .shelf import Shelf
 
-__all__ = ["Door", "Limits", "Listening", "Proxy", "RelayTarget", "Shelf", "serve"]
+__all__ = ["Door", "Limits", "Listening", "Proxy", "Recording", "RelayTarget", "Shelf", "serve"]

@@ -7,14 +7,17 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from ..writing import NOT_RECORDED, Recording
 from .asgi import Receive, Scope, Send, error_body, respond
 from .call import RelayedCall, Works
 from .door import Door, Refusal
+from .feedback import FEEDBACK_PATH, FeedbackDesk
 from .head import Head
 from .limits import Limits
 from .metrics import Metrics
 from .onward import Onward, new_session
 from .pages import Pages
+from .record import Traffic
 from .relay import RelayTarget, Rotation
 from .shelf import SHELF_SECONDS, Shelf
 from .spans import Tracer
@@ -45,17 +48,21 @@ class Proxy:
         *,
         door: Door | None = None,
         tracer: Tracer | None = None,
+        recording: Recording = NOT_RECORDED,
     ) -> None:
         """Without a `door` whoever reaches the app may call; raises InputError where there is no upstream."""
         targets = [upstreams] if isinstance(upstreams, RelayTarget) else upstreams
         self._rotation = Rotation(targets)
         self._shelf, self._limits, self._door, self._tracer = shelf, limits or Limits(), door or Door(), tracer
+        self._recording = recording
         self._in_flight = 0
 
     async def __aenter__(self) -> Self:
         proxies = {target: target.forward_proxy() for target in self._rotation.targets}
         onward = Onward(self._rotation, self._limits, Metrics(), new_session(self._limits), proxies)
-        self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer)
+        self._traffic = Traffic(self._shelf.path, self._recording, onward.metrics)
+        self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic)
+        self._desk = FeedbackDesk(self._works, self._traffic, self._shelf.path)
         self._pages = Pages(self._works)
         self._looked = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep())
@@ -73,6 +80,7 @@ class Proxy:
         with suppress(asyncio.CancelledError):
             await self._keeper
         await self._works.onward.session.close()
+        await asyncio.to_thread(self._traffic.close)
         await asyncio.to_thread(self._shelf.close)
 
     async def _keep(self) -> None:
@@ -91,6 +99,8 @@ class Proxy:
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
+        elif scope["path"] == FEEDBACK_PATH:
+            await self._desk.answer(Head.of(scope), receive, send)
         elif self._pages.has(scope["path"]):
             await self._pages.answer(Head.of(scope), send, self._in_flight)
         else:

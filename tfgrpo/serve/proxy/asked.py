@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from ...records import Backend, Snapshot
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, Suspended, rewrite
-from .bodies import EXACT_CODECS, hollowed, unpacked
+from ..packed import unpacked
+from .bodies import EXACT_CODECS, hollowed
 
 _SUFFIXED = re.compile(rb'"model"\s*:\s*"[^"\\]*@([^"\\@]+)"')
 

@@ -5,7 +5,6 @@ each long string is taken out before, and put back after: it passes to the byte.
 """
 
 import secrets
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -95,15 +94,3 @@ def _between(content: bytes, at: int) -> int:
         elif content[place] & 0xC0 != 0x80 and b"\\" not in content[place - _ESCAPE : place]:
             return place
     return 0
-
-
-def unpacked(content: bytes, encoding: str, limit: int) -> bytes | None:
-    """What was packed by a Content-Encoding; None where that is not known, not true, or gives over `limit` bytes."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return None
-    reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        plain = reader.decompress(content, limit)
-    except zlib.error:
-        return None
-    return plain if reader.eof and not reader.unused_data else None

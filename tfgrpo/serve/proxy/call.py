@@ -6,17 +6,18 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
-from time import perf_counter
+from time import perf_counter, time
 
 import aiohttp
 
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ..drawing import Drawn, Offer, draw_for, key_of
+from ..packed import unpacked
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
+from ..writing import RecordedCall
 from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
-from .bodies import unpacked
 from .decide import read_whole, with_offsets
 from .door import Door, Refusal
 from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
@@ -24,6 +25,7 @@ from .headers import CREDENTIALS, OVERHEAD_HEADER, answer_headers, request_heade
 from .metrics import Metrics, Served
 from .onward import Onward, OwnAnswer, SentBody, Unreached
 from .paths import route_name
+from .record import HeardAnswer, Known, Traffic, readable_encodings
 from .relay import RelayTarget
 from .shelf import Shelf
 from .spans import CallSpan, Tracer
@@ -53,6 +55,7 @@ class Works:
     metrics: Metrics
     onward: Onward
     tracer: Tracer | None = None
+    traffic: Traffic | None = None
 
 
 class RelayedCall:
@@ -70,6 +73,9 @@ class RelayedCall:
         self._variant = NO_PRIOR
         self._inference = f"inf_{secrets.token_hex(16)}"
         self._drawn: Drawn | None = None
+        traffic = works.traffic
+        self._heard = HeardAnswer() if traffic and self._head.surface and traffic.keeps_texts(self._inference) else None
+        self._passed = False
         self._began, self._waited, self._added = perf_counter(), 0.0, 0.0
         self._status = 0
         self._meter: Meter | None = None
@@ -223,6 +229,9 @@ class RelayedCall:
         """The caller's headers as they go on."""
         key, given = self._admitted.key, self._head.given
         headers = request_headers(self._head.lines)
+        if self._heard is not None and "accept-encoding" in given:
+            accepted = readable_encodings(given["accept-encoding"])
+            headers = [(name, accepted if name == "accept-encoding" else value) for name, value in headers]
         if key or self._rewrite.deciding or (self._body and self._body.encoding_is_gone(self._rewrite.content)):
             headers = [line for line in headers if line[0] not in self._not_for_upstreams()]
         if self._body is None and "content-length" in given and "transfer-encoding" not in given:
@@ -266,6 +275,8 @@ class RelayedCall:
             self._works.metrics.fault("broken")
             _logger.warning("the upstream broke off an answer (%s)", type(error).__name__)
             return
+        if self._heard:
+            self._heard.whole = True
         self._caller.unwatch()
         await self._send({"type": "http.response.body"})
 
@@ -279,6 +290,8 @@ class RelayedCall:
             return await self._refuse(_BROKEN)
         if meter := self._metered():
             meter.see(content)
+        if self._heard:
+            self._heard.all_of(response, content)
         given = answer_headers(response.raw_headers, self._marks(), ours=True)
         content, headers = with_offsets(self._rewrite, response.status, content, given, most)
         self._status = response.status
@@ -288,6 +301,7 @@ class RelayedCall:
 
     async def _stream(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
         size, most, meter, send = len(peeked), self._limits.response, self._metered(), self._send
+        heard = self._heard.of(response, peeked) if self._heard else None
         if peeked:
             await send({"type": "http.response.body", "body": peeked, "more_body": True})
         async for chunk in response.content.iter_any():
@@ -296,6 +310,8 @@ class RelayedCall:
                 raise aiohttp.ClientPayloadError("longer than is relayed")
             if meter:
                 meter.see(chunk)
+            if heard:
+                heard.see(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     def _metered(self) -> Meter | None:
@@ -306,7 +322,7 @@ class RelayedCall:
 
     def _marks(self) -> dict[bytes, bytes]:
         """What the caller is told in headers."""
-        self._added = max(0.0, perf_counter() - self._began - self._waited)
+        self._added, self._passed = max(0.0, perf_counter() - self._began - self._waited), True
         marks = {**self._rewrite.marks, VARIANT_HEADER: self._variant}
         if self._head.surface:
             marks[INFERENCE_HEADER] = self._inference
@@ -337,6 +353,36 @@ class RelayedCall:
             self._span.end(status=self._status, namespace=self._namespace, prior=self._rewrite.prior, meter=self._meter)
         if _requests.isEnabledFor(logging.INFO):
             _requests.info("request", extra=self._logged(served))
+        if works.traffic and self._passed and self._head.surface and works.shelf.knows(self._namespace):
+            self._leave_behind(works.traffic)
+
+    def _leave_behind(self, traffic: Traffic) -> None:
+        """What feedback has to know of the call, and what is recorded of it."""
+        had, model = self._rewrite.content is not None, self._rewrite.model
+        prior = self._rewrite.prior if had else None
+        known = Known(self._namespace, prior, self._variant)
+        traffic.remember(self._inference, known)
+        if traffic.recording.share is None:
+            return
+        heard = self._heard if self._heard and self._heard.whole else None
+        body = self._body.plain if self._body and (heard or not model) else None
+        traffic.add(
+            RecordedCall(
+                self._inference,
+                *known,
+                self._surface,
+                model,
+                self._status,
+                self._waited + self._added,
+                self._added,
+                self._drawn.draw if self._drawn else None,
+                time(),
+                body,
+                bytes(heard.body) if heard else None,
+                heard.encoding if heard else "",
+                heard is not None,
+            )
+        )
 
     def _logged(self, served: Served) -> dict[str, object]:
         """What the line of a call says: no path, since paths may hold names, no header, no body."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import aiohttp
 
 from ...surfaces.http import OFFSETS_HEADER, Rewrite, answers_decided
-from .bodies import EXACT_CODECS, unpacked
+from ..packed import unpacked
+from .bodies import EXACT_CODECS
 
 Lines = list[tuple[bytes, bytes]]
 """Headers, as they are sent."""

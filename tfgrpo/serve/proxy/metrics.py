@@ -46,6 +46,10 @@ class Metrics:
         self._refused = Counter("tfgrpo_refused", "Calls that went no further, and why.", ["code"], registry=registry)
         self._faults = Counter("tfgrpo_upstream_faults", "What upstreams did wrong.", ["kind"], registry=registry)
         self._left = Counter("tfgrpo_callers_left", "Callers that left before the end.", registry=registry)
+        self._recorded = Counter("tfgrpo_recorded", "Calls that were written down.", registry=registry)
+        self._dropped = Counter(
+            "tfgrpo_not_recorded", "What could not be written down, or without its texts.", ["what"], registry=registry
+        )
         self._added = Histogram(
             "tfgrpo_added_seconds", "Time until the head of an answer, less what the upstream took.", registry=registry,
             buckets=_BUCKETS,
@@ -84,6 +88,14 @@ class Metrics:
     def left(self) -> None:
         """A caller left before the end."""
         self._left.inc()
+
+    def recorded(self, calls: int) -> None:
+        """Calls were written down."""
+        self._recorded.inc(calls)
+
+    def not_recorded(self, what: str, count: int) -> None:
+        """Calls, feedback or texts could not be written down."""
+        self._dropped.labels(what).inc(count)
 
     def text(self, in_flight: int, shelf: Shelf) -> bytes:
         """All of it, as Prometheus reads it."""

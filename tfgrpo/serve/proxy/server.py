@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ...errors import StoreError
 from ...store import Store, StorePath, default_store_path
 from ..drawing import NOTHING_LEFT, DrawShares
+from ..writing import NOT_RECORDED, Recording
 from .door import Door
 from .limits import Limits
 from .listening import Listening, base_url, check_upstream
@@ -20,6 +21,7 @@ def serve(
     listening: Listening | None = None,
     limits: Limits | None = None,
     shares: DrawShares = NOTHING_LEFT,
+    recording: Recording = NOT_RECORDED,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; calls in flight have some time to end, a second signal ends them.
@@ -35,7 +37,7 @@ def serve(
         hosts=at.hosts,
         origins=at.origins,
     )
-    serving = Serving(upstreams, path, namespace, at, limits or Limits(), door, shares)
+    serving = Serving(upstreams, path, namespace, at, limits or Limits(), door, shares, recording)
     with at.bound() as bound:
         for target in upstreams:
             check_upstream(target, bound)

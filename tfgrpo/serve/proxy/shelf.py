@@ -79,6 +79,10 @@ class Shelf:
             return "store"
         return "no live prior" if namespace in (self.namespace, *self.held.namespaces) else "namespace"
 
+    def knows(self, namespace: str) -> bool:
+        """Whether there is such a namespace: whoever calls may name any."""
+        return namespace == self.namespace or namespace in self.held.namespaces
+
     def spent(self, key: AccessKey) -> KeySpending:
         """What was spent under a key here, since it was last written down."""
         return self._spent.get(key.id, NOTHING_SPENT)

@@ -13,6 +13,7 @@ import uvicorn
 from ...store import StorePath
 from ..drawing import NOTHING_LEFT, DrawShares
 from ..logs import configure_logs
+from ..writing import NOT_RECORDED, Recording
 from .app import Proxy
 from .door import Door
 from .limits import Limits
@@ -40,6 +41,7 @@ class Serving:
     limits: Limits = field(default_factory=Limits)
     door: Door = field(default_factory=Door)
     shares: DrawShares = NOTHING_LEFT
+    recording: Recording = NOT_RECORDED
 
 
 def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]) -> None:
@@ -52,6 +54,7 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
         serving.limits,
         door=serving.door,
         tracer=configured_tracer(),
+        recording=serving.recording,
     )
     config = uvicorn.Config(
         app,

@@ -1,0 +1,178 @@
+"""Feedback on calls through the proxy, and what is recorded of them, with a real store and a real upstream."""
+
+import asyncio
+import gzip
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.live import MODEL, PRIOR, go_live
+from tests.serve.fronts import BODY, QUESTION, Front, Recorder, Serve
+from tfgrpo.errors import InputError
+from tfgrpo.records import Frame, Run, Task
+from tfgrpo.serve.keys import new_key
+from tfgrpo.serve.proxy import Recording, Shelf
+from tfgrpo.serve.told import INFERENCE_HEADER
+from tfgrpo.store import Inference, Store, StorePath
+from tfgrpo.testing import ScriptedModel
+
+FEEDBACK = "/tfgrpo/v1/feedback"
+ALL = Recording(1.0)
+
+
+async def written(path: StorePath, is_there: Callable[[Store], object]) -> None:
+    """Wait until something is in the store."""
+    async with asyncio.timeout(10):
+        while True:
+            with Store(path) as store:
+                if is_there(store):
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def say(at: Front, said: object, **headers: str) -> Any:
+    content = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return await at.outside.post(FEEDBACK, content=content, headers=headers)
+
+
+async def test_calls_are_recorded_with_their_texts_and_feedback_finds_them(front: Serve, shelf: Shelf) -> None:
+    model = ScriptedModel(lambda body: "the key is AKIAIOSFODNN7EXAMPLE")
+    at = await front(model.app, recording=ALL)
+    async with openai.AsyncOpenAI(api_key="sk", base_url="http://proxy/v1", http_client=at.in_process) as client:
+        raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
+        stream = await client.chat.completions.create(model=MODEL, messages=QUESTION, stream=True)
+        assert [chunk async for chunk in stream]
+    one = raw.headers[INFERENCE_HEADER]
+    assert (await say(at, {"inference_id": one, "reward": 0.5, "comment": "my key: AKIAIOSFODNN7EXAMPLE"})).json() == {
+        "taken": 1
+    }
+    assert (await say(at, {"inference": one, "label": "The key is Akiaiosfodnn7example"})).status_code == 200
+    await written(shelf.path, lambda store: len(store.inferences("default")) == 2 and store.feedback("default"))
+    with Store(shelf.path) as store:
+        whole, streamed = store.inferences("default")
+        (said,) = store.feedback("default")
+    assert (whole.id, whole.prior, whole.variant, whole.surface) == (one, PRIOR.id, "live", "chat")
+    assert (whole.model, whole.status, whole.shadow_of) == (MODEL, 200, None)
+    assert whole.added is not None
+    assert 0 <= whole.added <= whole.seconds < 5
+    assert json.loads(whole.request)["messages"] == QUESTION
+    assert "AKIA" not in whole.response + streamed.response + said.comment
+    assert json.loads(whole.response)["choices"][0]["message"]["content"].startswith("the key is [secret_")
+    assert streamed.response.startswith("data:")
+    assert (said.inference, said.variant, said.prior) == (one, "live", PRIOR.id)
+    metrics = (await at.outside.get("/metrics")).text
+    assert "tfgrpo_recorded_total 2.0" in metrics
+
+
+SAID: list[tuple[Any, int, str]] = [
+    (b"{", 400, "no JSON"),
+    (b'{"inference_id": "ID", "reward": NaN}', 400, "no JSON"),
+    ([], 400, "from 1 to 1,000"),
+    ("inf_1", 400, "is an object"),
+    ({"inference_id": "ID", "reward": 1.5}, 400, "number from 0 to 1"),
+    ({"inference_id": "ID", "reward": "good"}, 400, "number from 0 to 1"),
+    ({"inference_id": "ID"}, 400, "a reward from 0 to 1, or a label"),
+    ({"inference_id": "ID", "label": " "}, 400, "label must be"),
+    ({"inference_id": "ID", "rewards": 1}, 400, "no field 'rewards'"),
+    ({"inference_id": 7, "reward": 1}, 400, "x-tfgrpo-inference-id"),
+    ({"inference_id": "ID", "reward": 1, "comment": {}}, 400, "must be a text"),
+    ({"inference_id": "ID", "reward": 1, "comment": "x" * 10_001}, 400, "at most 10,000"),
+    ({"inference_id": "inf_unknown\r\nx: y", "reward": 1}, 404, "no call inf_unknown"),
+    ({"inference_id": "ID", "label": "biling"}, 422, "no task of namespace 'default' knows"),
+    ({"inference_id": "ID", "reward": True}, 200, ""),
+    ({"inference_id": "ID", "label": " Billing"}, 200, ""),
+    ([{"inference_id": "ID", "reward": 1}, {"inference_id": "inf_2", "reward": 1}], 200, "unknown_inference"),
+    (b"x" * 2**21, 413, "at most 1,048,576 bytes"),
+]
+
+
+async def test_feedback_that_cannot_be_taken_is_told_in_one_line(front: Serve, shelf: Shelf) -> None:
+    tasks = [Task(f"Which queue, {number}?", answer) for number in range(3) for answer in ("billing", "sales")]
+    with Store(shelf.path) as store:
+        store.add_tasks(tasks)
+        store.begin(Run("learn", "default", Frame(MODEL), {}, tuple(task.id for task in tasks), "exact"))
+    at = await front(ScriptedModel(lambda body: "billing").app)
+    one = (await at.chat()).headers[INFERENCE_HEADER]
+    for said, status, told in SAID:
+        text = said if isinstance(said, bytes) else json.dumps(said).encode()
+        found = await say(at, text.replace(b'"ID"', json.dumps(one).encode()))
+        assert (found.status_code, told in found.text) == (status, True), (said, found.text)
+        assert "\n" not in found.text
+        assert len(found.text) < 600
+
+
+async def test_a_key_gives_feedback_on_calls_of_its_own_namespace(front: Serve, shelf: Shelf) -> None:
+    go_live(shelf.path, namespace="other")
+    ours, theirs, admin = new_key("a", namespace="default"), new_key("b", namespace="other"), new_key("c", admin=True)
+    with Store(shelf.path) as store:
+        for _, made in (ours, theirs, admin):
+            store.add_key(made)
+    at = await front(ScriptedModel(lambda body: "BILL").app)
+    one = (await at.chat(authorization=f"Bearer {ours[0]}")).headers[INFERENCE_HEADER]
+    given = {"inference_id": one, "reward": 1}
+    asked = [await say(at, given, **{"x-api-key": text}) for text in (ours[0], theirs[0], admin[0], "sk-nobody")]
+    assert [found.status_code for found in asked] == [200, 403, 200, 401]
+    assert (await at.in_process.get(FEEDBACK, headers={"x-api-key": ours[0]})).status_code == 405
+
+
+async def test_a_call_of_before_is_known_from_the_store_and_its_label_is_held_against_its_answer(
+    front: Serve, shelf: Shelf
+) -> None:
+    answered = json.dumps({"choices": [{"message": {"role": "assistant", "content": "Billing"}}]})
+    calls = [
+        Inference(f"inf_{text}", "default", PRIOR.id, "canary", "chat", MODEL, 200, 0.5, "{}", text)
+        for text in (answered, "")
+    ]
+    with Store(shelf.path) as store:
+        store.add_calls_in_use(calls)
+    at = await front(ScriptedModel(lambda body: "").app)
+    found = await say(at, [{"inference": call.id, "label": "billing"} for call in calls])
+    assert found.json() == {"taken": 2}
+    await written(shelf.path, lambda store: len(store.feedback("default")) == 2)
+    with Store(shelf.path) as store:
+        known, unknown = store.feedback("default")
+    assert (known.reward, known.label, known.variant) == (1.0, "billing", "canary")
+    assert (unknown.reward, unknown.label) == (None, "billing")
+
+
+async def test_answers_that_are_packed_are_read_and_long_ones_and_strange_namespaces_left_out(
+    front: Serve, shelf: Shelf
+) -> None:
+    said = json.dumps({"choices": [{"message": {"role": "assistant", "content": "x"}}]}).encode()
+    upstream = Recorder(headers=[(b"content-encoding", b"gzip")], body=gzip.compress(said))
+    at = await front(upstream, recording=ALL)
+    await at.chat(**{"accept-encoding": "gzip, br, zstd"})
+    assert upstream.headers()["accept-encoding"] == "gzip"
+    await at.chat({**BODY, "messages": [{"role": "user", "content": "y" * 300_000}]})
+    await at.chat(**{"x-tfgrpo-namespace": "nobody's"})
+    await written(shelf.path, lambda store: len(store.inferences("default")) == 2)
+    with Store(shelf.path) as store:
+        short, long = store.inferences("default")
+        assert store.inferences("nobody's") == ()
+    assert json.loads(short.response) == json.loads(said)
+    assert (long.request, long.response, long.model) == ("", "", MODEL)
+
+
+async def test_no_call_fails_where_the_store_cannot_be_written(
+    front: Serve, shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = await front(ScriptedModel(lambda body: "BILL").app, recording=Recording(0.0))
+    Path(str(shelf.path)).write_bytes(b"no store at all, and long enough to be looked at" * 10)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert (await at.chat()).status_code == 200
+            async with asyncio.timeout(10):
+                while 'tfgrpo_not_recorded_total{what="call"}' not in (await at.in_process.get("/metrics")).text:
+                    await asyncio.sleep(0.1)
+    assert len([line for line in caplog.messages if "dropped" in line]) == 1
+
+
+def test_what_cannot_be_recorded_is_refused_at_the_start() -> None:
+    for wrong in ({"share": 1.5}, {"share": float("nan")}, {"days": 0}, {"megabytes": -1}):
+        with pytest.raises(InputError, match=r"--(record|keep)"):
+            Recording(**{"share": 0.5, **wrong})

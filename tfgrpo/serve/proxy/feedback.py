@@ -1,0 +1,184 @@
+"""Feedback on calls, taken by the proxy: what one call was worth, or what would have been right, an object or a list.
+
+Of each it is known which namespace, prior and variant the call had: from memory for the latest calls, else from the
+store. Nothing is taken on a call that nobody knows, nor from a key that is not for its namespace.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from ...errors import StoreError
+from ...hashing import canonical
+from ...records import JSON
+from ...store import AccessKey, Feedback, Store, StorePath
+from ...text import shortened
+from .asgi import Caller, Left, Receive, Send, TooLong, error_body, respond
+from .call import Works
+from .door import Refusal
+from .head import Head, identified
+from .record import Known, Traffic
+
+FEEDBACK_PATH = "/tfgrpo/v1/feedback"
+_MOST_BYTES, _MOST = 2**20, 1_000
+_EXAMPLE = '{"inference_id": "inf_...", "reward": 1}'
+_FIELDS = ("inference_id", "inference", "reward", "label", "comment")
+_LONGEST_ID, _LONGEST_TEXT = 200, 10_000
+_LABELS_SECONDS = 60.0
+"""How long the labels that tasks of a namespace have are taken for known."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFeedback:
+    """One piece of feedback as it was given, read and in range."""
+
+    inference: str
+    reward: float | None
+    label: JSON
+    comment: str
+
+
+class FeedbackDesk:
+    """Takes feedback."""
+
+    def __init__(self, works: Works, traffic: Traffic, path: StorePath) -> None:
+        self._works, self._traffic, self._path = works, traffic, path
+        self._labels: dict[str, tuple[float, frozenset[str]]] = {}
+
+    async def answer(self, head: Head, receive: Receive, send: Send) -> None:
+        """Take what a caller has to say, and tell what became of it: 200 where anything was taken."""
+        try:
+            given = await self._read(head, receive)
+        except Left:
+            return
+        if isinstance(given, Refusal):
+            return await self._refuse(send, given)
+        key, items = given
+        found = [await self._taken(item, key) for item in items]
+        refused = [(place, one) for place, one in enumerate(found, 1) if isinstance(one, Refusal)]
+        if len(refused) == len(found):
+            return await self._refuse(send, refused[0][1])
+        told: dict[str, JSON] = {"taken": len(found) - len(refused)}
+        if refused:
+            told["refused"] = [{"item": place, "code": one.code, "message": one.message} for place, one in refused]
+        await respond(send, 200, told)
+
+    async def _read(self, head: Head, receive: Receive) -> "tuple[AccessKey | None, Sequence[JSON]] | Refusal":
+        if head.method != "POST":
+            return Refusal(405, "method_not_allowed", f"feedback is given by POST {FEEDBACK_PATH}")
+        key = identified(head, self._works.door, self._works.shelf.held)
+        if isinstance(key, Refusal):
+            return key
+        try:
+            content = await Caller(receive, _MOST_BYTES).whole(_MOST_BYTES)
+        except TooLong:
+            content = None
+        if content is None:
+            return Refusal(413, "request_too_large", f"feedback is at most {_MOST_BYTES:,} bytes at once")
+        try:
+            given = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            return Refusal(400, "bad_feedback", f"the body is no JSON; it looks like {_EXAMPLE}")
+        items = given if isinstance(given, list) else [given]
+        if not 1 <= len(items) <= _MOST:
+            told = f"a list of feedback has from 1 to {_MOST:,} items; this one has {len(items):,}"
+            return Refusal(400, "bad_feedback", told)
+        return key, items
+
+    async def _taken(self, item: JSON, key: AccessKey | None) -> Refusal | None:
+        said = read_item(item)
+        if isinstance(said, Refusal):
+            return said
+        known = self._traffic.known(said.inference) or await self._stored(said.inference)
+        if isinstance(known, Refusal):
+            return known
+        if key and not key.admin and key.namespace not in (None, known.namespace):
+            return Refusal(403, "namespace_not_allowed", "this key is not for the namespace of that call")
+        if refusal := await self._unknown_label(known.namespace, said.label):
+            return refusal
+        given = Feedback(
+            said.inference, known.namespace, known.prior, known.variant, said.reward, said.comment, said.label
+        )
+        if not self._traffic.add(given):
+            return Refusal(503, "too_busy", "too much waits to be written; try again")
+        return None
+
+    async def _stored(self, inference: str) -> Known | Refusal:
+        """A call that is not among the latest, from the store."""
+        try:
+            found = await asyncio.to_thread(self._looked_up, inference)
+        except StoreError:
+            return Refusal(503, "store_unreadable", "the store cannot be read now, and this call is not a recent one")
+        return found or Refusal(404, "unknown_inference", self._unknown(inference))
+
+    def _unknown(self, inference: str) -> str:
+        recorded = self._traffic.recording.share is not None
+        why = "is older than what is kept" if recorded else "is not among the latest (--record 0 keeps what each was)"
+        return f"no call {shortened(inference, 60)} is known: it was never made here, or {why}"
+
+    def _looked_up(self, inference: str) -> Known | None:
+        with Store(self._path, create=False) as store:
+            found = store.inference(inference)
+        return Known(found.namespace, found.prior, found.variant) if found else None
+
+    async def _unknown_label(self, namespace: str, label: JSON) -> Refusal | None:
+        """Why a label cannot be right: the tasks of the namespace have few answers, and it is none of them."""
+        if label is None:
+            return None
+        at, known = self._labels.get(namespace, (0.0, frozenset[str]()))
+        if time.monotonic() - at > _LABELS_SECONDS:
+            known = await asyncio.to_thread(self._known_labels, namespace)
+            self._labels[namespace] = time.monotonic(), known
+        if not known or _form(label) in known:
+            return None
+        some = shortened(", ".join(sorted(known)), 200)
+        return Refusal(422, "unknown_label", f"no task of namespace {namespace!r} knows this label; they know {some}")
+
+    def _known_labels(self, namespace: str) -> frozenset[str]:
+        try:
+            with Store(self._path, create=False) as store:
+                return frozenset(map(_form, store.few_answers(namespace)))
+        except StoreError:
+            return frozenset()
+
+    async def _refuse(self, send: Send, refusal: Refusal) -> None:
+        self._works.metrics.refused(refusal.code)
+        await respond(send, refusal.status, error_body(refusal.kind, refusal.code, refusal.message), refusal.lines)
+
+
+def read_item(item: JSON) -> GivenFeedback | Refusal:
+    """One piece of feedback; or what is wrong with it."""
+    if fault := next(_faults(item), None):
+        return Refusal(400, "bad_feedback", fault)
+    reward, comment = item.get("reward"), item.get("comment")
+    named = str(item.get("inference_id", item.get("inference"))).strip()
+    return GivenFeedback(named, None if reward is None else float(reward), item.get("label"), comment or "")
+
+
+def _faults(item: JSON) -> Iterator[str]:
+    """What is wrong with a piece of feedback, the worst first."""
+    if not isinstance(item, Mapping):
+        yield f"feedback is an object, such as {_EXAMPLE}"
+        return
+    if unknown := sorted(set(item) - {*_FIELDS}):
+        yield f"feedback has no field {shortened(unknown[0], 60)!r}; it has {', '.join(_FIELDS)}"
+    named, reward, label = item.get("inference_id", item.get("inference")), item.get("reward"), item.get("label")
+    if not (isinstance(named, str) and 0 < len(named.strip()) <= _LONGEST_ID):
+        yield "inference_id must be the id of a call, as the header x-tfgrpo-inference-id of its answer tells it"
+    comment = item.get("comment")
+    if not isinstance(comment, str | None) or len(comment or "") > _LONGEST_TEXT:
+        yield f"the comment must be a text of at most {_LONGEST_TEXT:,} characters"
+    if reward is None and label is None:
+        yield "feedback needs a reward from 0 to 1, or a label: what would have been right"
+    if reward is not None and not (isinstance(reward, int | float) and 0 <= reward <= 1):
+        yield f"the reward is {shortened(reward, 60)!r}; it must be a number from 0 to 1"
+    if label is not None and not (canonical(label).strip('" []{}') and len(canonical(label)) <= _LONGEST_TEXT):
+        yield f"the label must be an answer of at most {_LONGEST_TEXT:,} characters"
+
+
+def _form(label: JSON) -> str:
+    """The form in which labels are compared."""
+    return label.strip().casefold() if isinstance(label, str) else canonical(label)

@@ -1,0 +1,232 @@
+"""Calls through the proxy as they are written down: what each was, and of a share of them what was said in it.
+
+A call leaves a few references behind and goes on. A thread hands them, twice a second, to a process of its own, which
+reads, redacts, packs and writes (`writing`): none of that holds up a call, however long it takes. What there is no room
+for is dropped, and counted.
+"""
+
+import logging
+import pickle
+import re
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from threading import Event, Lock, Thread
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from ...store import Feedback, StorePath
+from ..writing import KEPT_BODY, RecordedCall, Recording
+from .metrics import Metrics
+
+_WAITING = 20_000
+"""Calls that wait to be written, at most."""
+_WAITING_BYTES = 64 * 2**20
+"""Of bodies that wait."""
+REMEMBERED = 50_000
+"""Latest calls that feedback can be given on without asking the store, twice as many at most."""
+_SECONDS = 0.5
+_TOGETHER = 200
+_LAST_SECONDS = 5.0
+"""For what still waits when the proxy ends."""
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')
+_LOOKED_AT = 65_536
+"""Bytes at either end of a body in which the model is looked for."""
+_PROGRAM = "from tfgrpo.serve.writing import write_calls; write_calls()"
+_READABLE = ("gzip", "deflate", "identity")
+
+_logger = logging.getLogger("tfgrpo")
+
+
+class Known(NamedTuple):
+    """What feedback has to know of a call."""
+
+    namespace: str
+    prior: str | None
+    variant: str
+
+
+class HeardAnswer:
+    """An answer whose text is kept, as it passes."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.encoding = ""
+        self.whole = False
+        """It came to its end."""
+
+    def of(self, response: aiohttp.ClientResponse, beginning: bytes) -> "HeardAnswer":
+        """The same, before the rest of the answer comes."""
+        self.encoding = response.headers.get("content-encoding", "").strip().lower()
+        self.body += beginning
+        return self
+
+    def see(self, chunk: bytes) -> None:
+        """The next part of the answer."""
+        if len(self.body) <= KEPT_BODY:
+            self.body += chunk
+
+    def all_of(self, response: aiohttp.ClientResponse, content: bytes) -> None:
+        """An answer that is whole already."""
+        self.of(response, content).whole = True
+
+
+class Traffic:
+    """The calls of one worker, remembered for feedback, and written down where that is asked for."""
+
+    def __init__(self, path: StorePath, recording: Recording, metrics: Metrics) -> None:
+        self._path, self.recording, self._metrics = path, recording, metrics
+        self._threshold = int((recording.share or 0) * 2**32)
+        self._young: dict[str, Known] = {}
+        self._old: dict[str, Known] = {}
+        self._waiting: deque[RecordedCall | Feedback] = deque()
+        self._bytes_in = self._bytes_out = 0  # each is counted up by one thread only
+        self._ending = Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread: Thread | None = None
+        self._starting = Lock()
+        self._said: set[str] = set()
+
+    # On the event loop
+
+    def keeps_texts(self, inference: str) -> bool:
+        """Whether what is said in a call is kept: its id decides, which is random."""
+        return bool(self._threshold) and int(inference[4:12], 16) < self._threshold
+
+    def remember(self, inference: str, known: Known) -> None:
+        """Feedback may be given on a call from now on."""
+        self._young[inference] = known
+        if len(self._young) >= REMEMBERED:
+            self._old, self._young = self._young, {}
+
+    def known(self, inference: str) -> Known | None:
+        """A call of the latest; None: it may be in the store."""
+        return self._young.get(inference) or self._old.get(inference)
+
+    def add(self, item: RecordedCall | Feedback) -> bool:
+        """Have something written; False where too much waits already."""
+        if len(self._waiting) >= _WAITING:
+            self._drop(
+                1, "call" if isinstance(item, RecordedCall) else "feedback", f"more than {_WAITING:,} calls wait"
+            )
+            return False
+        if isinstance(item, RecordedCall):
+            size = len(item.request or b"") + len(item.response or b"")
+            if self._bytes_in - self._bytes_out + size > _WAITING_BYTES:
+                self._metrics.not_recorded("texts", 1)
+                item, size = item._replace(request=None, response=None, texts=False), 0
+            self._bytes_in += size
+        self._waiting.append(item)
+        if self._thread is None:
+            self._start()
+        return True
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._ending.set()
+        if self._thread:
+            self._thread.join(2 * _LAST_SECONDS)
+
+    # In the thread
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = Thread(target=self._serve, name="tfgrpo-traffic", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._ending.wait(_SECONDS):
+            self._write_waiting()
+        self._write_waiting()
+        self._end_child()
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+            self._bytes_out += sum(
+                len(one.request or b"") + len(one.response or b"") for one in batch if isinstance(one, RecordedCall)
+            )
+            self._write([_lean(one) for one in batch])
+
+    def _write(self, batch: list[RecordedCall | Feedback]) -> None:
+        feedback = sum(isinstance(one, Feedback) for one in batch)
+        try:
+            refused = self._handed(batch)
+        except (OSError, EOFError, pickle.PickleError) as error:
+            self._end_child()
+            refused = f"the process that writes calls ended ({type(error).__name__})"
+        if refused:
+            self._drop(len(batch) - feedback, "call", refused)
+            self._drop(feedback, "feedback", refused)
+        else:
+            self._metrics.recorded(len(batch) - feedback)
+
+    def _handed(self, batch: list[RecordedCall | Feedback]) -> str:
+        """Have the child write; why it could not."""
+        child = self._child or self._new_child()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        pickle.dump(batch, child.stdin, pickle.HIGHEST_PROTOCOL)
+        child.stdin.flush()
+        told: Any = pickle.load(child.stdout)
+        return str(told)
+
+    def _new_child(self) -> subprocess.Popen[bytes]:
+        child = self._child = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the parent, which lets it write what waits
+        )
+        assert child.stdin is not None
+        pickle.dump((self._path, self.recording), child.stdin)
+        return child
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for pipe in (child.stdin, child.stdout):
+            if pipe:
+                with suppress(OSError):  # of what it had not taken yet
+                    pipe.close()
+        try:
+            child.wait(_LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def _drop(self, count: int, what: str, why: str) -> None:
+        if not count:
+            return
+        self._metrics.not_recorded(what, count)
+        if why not in self._said and len(self._said) < 20:
+            self._said.add(why)
+            _logger.warning(f"{why}; calls go on, and what cannot be written is dropped")
+
+
+def _lean(item: RecordedCall | Feedback) -> RecordedCall | Feedback:
+    """Without a request that is only there to name its model."""
+    if not isinstance(item, RecordedCall) or item.request is None:
+        return item
+    model = item.model or _model_in(item.request)
+    too_long = max(len(item.request), len(item.response or b"")) > KEPT_BODY
+    if item.texts and not too_long:
+        return item._replace(model=model)
+    return item._replace(model=model, request=None, response=None, texts=False)
+
+
+def _model_in(body: bytes) -> str:
+    found = _MODEL.search(body, 0, _LOOKED_AT) or _MODEL.search(body, max(0, len(body) - _LOOKED_AT))
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def readable_encodings(accepted: str) -> str:
+    """What may be accepted of an upstream so that its answer can be read; as it was where it can."""
+    names = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
+    if all(name in _READABLE for name in names):
+        return accepted
+    return ", ".join(name for name in names if name in _READABLE) or "identity"

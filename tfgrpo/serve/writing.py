@@ -1,0 +1,173 @@
+"""The process that writes calls of the proxy down: what it is handed it reads, redacts, packs and appends to the store.
+
+It also forgets what is too old, or too much, now and then. It ends when its parent does.
+"""
+
+import math
+import os
+import pickle
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ..errors import InputError, StoreError, TfgrpoError
+from ..records import JSON, Rollout, Task
+from ..store import Feedback, Inference, Store, StorePath
+from ..surfaces.http import NO_PRIOR
+from ..tasks.traffic import recorded_answer
+from .packed import unpacked
+from .recording import redacted_call, redacted_feedback
+
+KEPT_BODY = 200_000
+"""Bytes of a request or an answer that are kept; a longer one is left out."""
+_FORGETS_EVERY = 600.0
+"""Seconds between two looks at what is too old."""
+_NICE = 10
+"""Calls come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is recorded, and for how long it is kept."""
+
+    share: float | None = None
+    """Of the calls whose texts are kept; None: nothing is recorded."""
+    days: float = math.inf
+    megabytes: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Raises InputError for what is no share, and for keeping nothing."""
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise InputError(f"--record {self.share}: a share of the calls, from 0 (no texts) to 1 (all)")
+        for option, value in (("--keep-days", self.days), ("--keep-mb", self.megabytes)):
+            if not value > 0:
+                raise InputError(f"{option} {value}: a number above 0")
+
+
+NOT_RECORDED = Recording()
+
+
+class RecordedCall(NamedTuple):
+    """A call as it is left behind: nothing of it is read yet."""
+
+    id: str
+    namespace: str
+    prior: str | None
+    variant: str
+    surface: str
+    model: str
+    status: int
+    seconds: float
+    added: float | None
+    draw: Mapping[str, JSON] | None
+    at: float
+    """By the clock."""
+    request: bytes | None = None
+    """As the caller wrote it, unpacked."""
+    response: bytes | None = None
+    """As it came."""
+    encoding: str = ""
+    """How the answer is packed."""
+    texts: bool = False
+    """Whether both are kept; else the request only tells the model."""
+    shadow_of: str | None = None
+
+
+def write_calls() -> None:
+    """Be that process: the parent says where to, then hands over one batch after the other, and is told of each why it
+    could not be written, or nothing."""
+    with suppress(OSError):
+        os.nice(_NICE)
+    path, recording = pickle.load(sys.stdin.buffer)
+    writing = Writing(path, recording)
+    with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
+        while True:
+            told = writing.write(pickle.load(sys.stdin.buffer))
+            pickle.dump(told, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    writing.close()
+
+
+class Writing:
+    """The store that calls go to, open while it can be written."""
+
+    def __init__(self, path: StorePath, recording: Recording) -> None:
+        self._path, self._recording = path, recording
+        self._store: Store | None = None
+        self._forgot = -_FORGETS_EVERY
+
+    def write(self, batch: Sequence[RecordedCall | Feedback]) -> str:
+        """Append a batch; why that could not be done."""
+        calls = [redacted_call(as_inference(one)) for one in batch if isinstance(one, RecordedCall)]
+        feedback = [redacted_feedback(one) for one in batch if isinstance(one, Feedback)]
+        try:
+            self._store = store = self._store or Store(self._path)
+            store.add_calls_in_use(calls)
+            store.add_calls_in_use((), [_worth(store, one) for one in feedback])
+            self._forget(store)
+        except StoreError as error:
+            self.close()
+            return str(error)
+        return ""
+
+    def close(self) -> None:
+        """Let go of the store."""
+        store, self._store = self._store, None
+        with suppress(TfgrpoError):
+            if store:
+                store.close()
+
+    def _forget(self, store: Store) -> None:
+        if time.monotonic() - self._forgot >= _FORGETS_EVERY:
+            self._forgot = time.monotonic()
+            store.forget_calls(days=self._recording.days, megabytes=self._recording.megabytes)
+
+
+def as_inference(call: RecordedCall) -> Inference:
+    """A call as it is kept; without its texts where they cannot be read."""
+    request = response = ""
+    if call.texts and call.request is not None and call.response is not None:
+        answer = call.response
+        if call.encoding not in ("", "identity"):
+            answer = unpacked(call.response, call.encoding, KEPT_BODY) or b""
+        if answer:
+            request, response = call.request.decode("utf-8", "replace"), answer.decode("utf-8", "replace")
+    at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(call.at))}.{int(call.at % 1 * 1000):03}Z"
+    return Inference(
+        call.id,
+        call.namespace,
+        call.prior,
+        call.variant,
+        call.surface,
+        call.model[:200],
+        call.status,
+        round(call.seconds, 6),
+        request,
+        response,
+        call.draw,
+        None if call.added is None else round(call.added, 6),
+        call.shadow_of,
+        at=at,
+    )
+
+
+def _worth(store: Store, given: Feedback) -> Feedback:
+    """Feedback with the reward that its label means, where the answer was kept: 1 for that answer, by `exact`."""
+    if given.reward is not None or given.label is None:
+        return given
+    call = store.inference(given.inference)
+    said = recorded_answer(call.surface, call.response) if call else ""
+    return replace(given, reward=label_worth(said, given.label)) if said else given
+
+
+def label_worth(said: str, label: JSON) -> float | None:
+    """What an answer is worth where a label says what is right; None for a label that no text can be compared with."""
+    from ..rollouts.rewards.matchers import AnswerReward, exact
+
+    try:
+        return AnswerReward("exact", exact)(Rollout(Task("feedback", label), 0, 0, NO_PRIOR, text=said))
+    except (InputError, ValueError, TypeError):
+        return None
