@@ -77,7 +77,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "plan", "cost", "begin", "race", "biases", "experiences", "result", "forecast",
         "steps", "run", "wanted", "decisions", "transfer", "port",
     ),
-    "deployment": ("__init__", "comparison", "effects"),
+    "deployment": ("__init__", "comparison", "effects", "step", "facts", "autopilot", "history"),
     "report": (
         "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict",
         "page", "__init__", "notebook", "results",

@@ -80,7 +80,12 @@ class Drawn:
     variant: str | None = None
     """What it is known by, where that is not the state of its prior."""
     draw: Mapping[str, JSON] | None = None
-    """To be written down; None: there was nothing to decide."""
+    """To be written down; None: there was nothing to decide.
+
+    `arm` is canary, live or holdback, `p` its probability, `of` the live prior and `canary` the candidate, if there are
+    such, `key` what stands for the caller's key; `left_out` are experiences, by id, and `p_left_out` the probability
+    of just these.
+    """
     prior: str | None = None
     """The id that it is known by: the live one's, of one that lacks some experiences."""
 
@@ -97,6 +102,8 @@ def draw_for(offer: Offer, shares: DrawShares, namespace: str, key: str | None, 
         return Drawn(offer.live)
     named = key or inference
     draw: dict[str, JSON] = {"of": offer.live.prior.id if offer.live else None}
+    if canary:
+        draw["canary"] = canary.prior.id
     if key:
         draw["key"] = content_id("key", key)
     if holdback and coin(holdback, "holdback", namespace, named):
@@ -105,7 +112,7 @@ def draw_for(offer: Offer, shares: DrawShares, namespace: str, key: str | None, 
         return Drawn(
             canary,
             None,
-            {**draw, "arm": "canary", "of": str(canary and canary.prior.id), "p": _round((1 - holdback) * share)},
+            {**draw, "arm": "canary", "p": _round((1 - holdback) * share)},
         )
     draw |= {"arm": "live", "p": _round((1 - holdback) * (1 - share if canary else 1))}
     if not (left and offer.sets and offer.live):

@@ -11,7 +11,7 @@ from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from ..records import Backend, Snapshot
+from ..records import JSON, Backend, Snapshot
 from ..surfaces.http import (
     NO_PRIOR,
     OFFSETS_HEADER,
@@ -80,6 +80,7 @@ class Exchange:
         access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
         self._snapshot: Snapshot | None = None
+        self._draw: Mapping[str, JSON] | None = None
         self._moved = 0
 
     def begin(self) -> HTTPRequest:
@@ -87,7 +88,8 @@ class Exchange:
         self._began = perf_counter()
         if source := self.source:
             url = self._written.url
-            self._snapshot = source.snapshot_for(self._asked.key, self._written.content)
+            got = source.drawn_for(self._asked.key, self._written.content)
+            self._snapshot, self._draw = got.snapshot, got.draw
             backends = source.backends(url)
             self._refusals = self._access.refusals(url.netloc, backends)
             self._rewrite = self._rewritten(backends, CODECS)
@@ -195,6 +197,7 @@ class Exchange:
             self._rewrite.model,
             response.status_code,
             round(perf_counter() - self._began, 6),
+            draw=self._draw,
         )
         take(call, self._written, response, self._access.keep)
 

@@ -16,7 +16,7 @@ from ..errors import StoreError
 from ..model.backends import backend_key
 from ..records import Backend, Prior, Snapshot
 from ..surfaces.http import Reason
-from .drawing import has_canary, user_of
+from .drawing import NOTHING_LEFT, Drawn, Offer, draw_for, user_of
 from .forks import renewed_in_children
 from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
 
@@ -84,6 +84,10 @@ class PriorSource:
         return self._in_force.live
 
     def snapshot_for(self, key: str | None, content: bytes = b"") -> Snapshot | None:
+        """The prior that a call gets."""
+        return self.drawn_for(key, content).snapshot
+
+    def drawn_for(self, key: str | None, content: bytes = b"") -> Drawn:
         """What a call gets for a caller's key: the live prior, or the canary for its share of the keys; reads nothing.
 
         Which keys those are is a matter of hashes alone (`drawing.py`), so a key gets the same in every process, and
@@ -92,9 +96,9 @@ class PriorSource:
         """
         known = self._in_force
         if known.canary is None:
-            return known.live
-        named = key or user_of(content) or uuid4().hex
-        return known.canary if has_canary(known.canary, known.share, named) else known.live
+            return Drawn(known.live)
+        offer = Offer(known.live, known.canary, known.share)
+        return draw_for(offer, NOTHING_LEFT, self.namespace, key or user_of(content), uuid4().hex)
 
     async def current_async(self) -> Snapshot | None:
         """As `current`; the event loop goes on while a thread looks."""

@@ -8,7 +8,7 @@ from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
 from .forgetting import ForgetfulStore
 from .history import Actor, HistoryEntry, HistoryStore
-from .inferences import CallCount, Feedback, Inference, InferenceStore
+from .inferences import CallCount, DrawnFeedback, Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
 from .lineage import SERVING, LineageEntry, LineageStore, Namespace
 from .opened import StorePath, StoreUrl, default_store_path
@@ -20,6 +20,7 @@ __all__ = [
     "AccessKey",
     "Actor",
     "CallCount",
+    "DrawnFeedback",
     "ExperienceHistory",
     "ExperienceStatus",
     "Feedback",

@@ -62,6 +62,17 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnFeedback:
+    """What a call was worth for which chance decided something."""
+
+    id: int
+    inference: str
+    reward: float
+    draw: Mapping[str, Any]
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallCount:
     """What the calls of one variant came to in one span of time; shadows are not among them."""
 
@@ -94,6 +105,13 @@ SELECT substr(at, 1, :chars) AS span, variant, count(*) AS calls,
     count(CASE WHEN status >= 400 THEN 1 END) AS failed, avg(added) AS added
 FROM inferences WHERE namespace = :namespace AND at >= :since AND shadow_of IS NULL
 GROUP BY span, variant ORDER BY span, variant
+"""
+_DRAWN = """
+SELECT given.id, given.inference, given.reward, inferences.draw, given.at
+FROM feedback AS given JOIN inferences ON inferences.id = given.inference
+WHERE given.namespace = ? AND given.id > ? AND given.reward IS NOT NULL AND inferences.draw IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM feedback AS later WHERE later.inference = given.inference AND later.id > given.id)
+ORDER BY given.id
 """
 _EMPTY = rows.pack("")
 _ENDLESS = 2**62
@@ -171,6 +189,19 @@ class InferenceStore(OpenStore):
             found = list(db.query(query, [namespace, MOST_ANSWERS + 1]))
         few = len(found) <= MOST_ANSWERS and len(found) * 3 <= sum(row["tasks"] for row in found)
         return tuple(json.loads(row["answer"]) for row in found) if few else ()
+
+    def drawn_feedback(self, namespace: str, after: int = 0) -> tuple[DrawnFeedback, ...]:
+        """Feedback with a reward of an id above `after`, on calls of which a draw was written down, oldest first."""
+        with self._read(f"reading feedback of {namespace}") as db:
+            found = db.query(_DRAWN, [namespace, after])
+            return tuple(DrawnFeedback(**{**row, "draw": json.loads(row["draw"])}) for row in found)
+
+    def feedback_count(self, namespace: str, after: int = 0) -> tuple[int, int]:
+        """How much feedback of an id above `after` there is, and the last id of all."""
+        query = "SELECT count(CASE WHEN id > ? THEN 1 END), coalesce(max(id), 0) FROM feedback WHERE namespace = ?"
+        with self._read(f"counting feedback of {namespace}") as db:
+            count, last = next(iter(db.execute(query, [after, namespace])))
+            return count, last
 
     def add_share(self, namespace: str, prior_id: str, share: float) -> None:
         """Say which share of calls a prior gets while it is a canary; InputError for what is no share."""

@@ -1,0 +1,181 @@
+"""The autopilot on simulated traffic: what helps goes live, what hurts is rolled back, what fails changes nothing."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from tests.deployment.worlds import World, candidate_in, days
+from tests.live import MODEL, OTHER, PRIOR, go_live
+from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve
+from tfgrpo.deployment.history import happened
+from tfgrpo.deployment.step import AutopilotTerms
+from tfgrpo.errors import ModelError, StoreError
+from tfgrpo.priors.serving import use
+from tfgrpo.records import Experience, Frame, Prior
+from tfgrpo.serve.drawing import DrawShares
+from tfgrpo.store import Store
+
+THREE = Prior(experiences=tuple(Experience(f"When it is {n}, say so.") for n in range(3)), template=PRIOR.template)
+
+
+def pilot_of(path: Path, terms: AutopilotTerms | None = None, **given: object) -> Autopilot:
+    return Autopilot(lambda: Store(path, create=False), "default", terms or AutopilotTerms(), **given)  # type: ignore[arg-type]
+
+
+def test_a_candidate_that_helps_becomes_the_canary_and_then_live_by_a_new_process_each_time(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.75 if prior == OTHER else 0.5)
+    assert [line.partition(":")[0] for line in pilot_of(world.path).look()] == ["canary"]
+    for _ in range(12):
+        world.calls(300)
+        pilot_of(world.path).look()
+    assert world.states() == {OTHER.id: "live", PRIOR.id: "superseded"}
+    assert [row.action for row in world.history()] == ["learned", "canary", "promoted"]
+    promoted = world.history()[-1]
+    assert promoted.prior == OTHER.id
+    assert float(str(promoted.figures["difference"])) > 0.1
+    with Store(world.path) as store:
+        told = [one.what for one in happened(store, "default")]
+        assert store.verify() == ()
+    assert told == ["live", "candidate", "learned", "canary", "canary", "live", "superseded", "promoted"]
+
+
+def test_a_candidate_that_hurts_is_rolled_back_and_not_tried_again(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.2 if prior == OTHER else 0.5)
+    said = days(world, pilot_of(world.path), 6)
+    assert [line.partition(":")[0] for line in said] == ["canary", "rolled back"]
+    assert world.states() == {OTHER.id: "rolled back", PRIOR.id: "live"}
+
+
+def test_without_a_live_prior_a_canary_is_tried_against_none(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db", live=None), lambda prior: 0.9 if prior else 0.5)
+    days(world, pilot_of(world.path), 6)
+    assert world.states() == {OTHER.id: "live"}
+
+
+def test_a_person_is_asked_once_before_each_step_and_can_say_yes(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.9 if prior == OTHER else 0.5)
+    pilot = pilot_of(world.path, AutopilotTerms(ask=True))
+    assert len(days(world, pilot, 2)) == 1
+    assert world.states()[OTHER.id] == "candidate"
+    for state in ("canary", "live"):
+        with Store(world.path) as store:
+            assert approve(store, "default", by="anna") == OTHER.id
+        days(world, pilot, 4)
+        assert world.states()[OTHER.id] == state
+    assert [(row.actor, row.action) for row in world.history()][1:] == [
+        ("autopilot", "told"), ("person", "approved"), ("autopilot", "canary"),
+        ("autopilot", "told"), ("person", "approved"), ("autopilot", "promoted"),
+    ]  # fmt: skip
+
+
+def test_a_live_prior_that_stops_beating_none_is_rolled_back(tmp_path: Path) -> None:
+    worth = {"live": 0.8}
+    path = go_live(tmp_path / "s.db")
+    world = World(path, lambda prior: worth["live"] if prior else 0.6, shares=DrawShares(0.2), fed_back=1.0)
+    pilot = pilot_of(path)
+    assert days(world, pilot, 4) == []
+    worth["live"] = 0.2
+    (said,) = days(world, pilot, 4)
+    assert said.startswith("went back: ")
+    assert "calls go out without a prior" in said
+    assert world.states() == {PRIOR.id: "rolled back"}
+
+
+def test_an_experience_that_has_come_to_hurt_is_retired_in_a_candidate_and_that_is_tried_once(tmp_path: Path) -> None:
+    path, hurting = go_live(tmp_path / "s.db", THREE), THREE.experiences[1]
+
+    def worth(prior: Prior | None) -> float:
+        return 0.35 if prior and hurting in prior.experiences else 0.75
+
+    world = World(path, worth, shares=DrawShares(leave_out=0.5), fed_back=1.0)
+    said = days(world, pilot_of(path), 5)
+    assert [line.partition(":")[0] for line in said] == ["retired", "canary", "promoted"]
+    with Store(path) as store:
+        live = store.live("default")
+        retired = store.history("default", hurting.id).decisions
+    assert live is not None
+    assert live.prior.experiences == (THREE.experiences[0], THREE.experiences[2])
+    assert live.prior.parent == THREE.id
+    assert [(one.verdict, one.by) for _, one in retired] == [("retired", "autopilot")]
+
+
+def test_it_learns_when_enough_was_fed_back_within_the_days_budget(tmp_path: Path) -> None:
+    path = go_live(tmp_path / "s.db")
+    asked = []
+
+    def learn(store: Store, calls: int) -> LearnedInUse:
+        asked.append(calls)
+        if len(asked) == 1:
+            raise ModelError("the model is out of reach")
+        store.add_prior(OTHER)
+        store.set_state("default", OTHER.id, "candidate", frame=Frame(MODEL))
+        return LearnedInUse(OTHER.id, True, 7, "the gate passed it")
+
+    world = World(path, lambda prior: 0.5)
+    pilot = pilot_of(path, AutopilotTerms(daily_calls=50), learn=learn)
+    said = days(world, pilot, 3)
+    assert [line.partition(":")[0] for line in said] == ["learning came to nothing", "learned", "canary"]
+    assert asked == [50, 50]
+    assert [row.action for row in world.history()][:5] == [
+        "learning",
+        "learning failed",
+        "learning",
+        "learned",
+        "canary",
+    ]
+
+
+def test_a_clock_that_jumps_neither_promotes_nor_ends_a_trial(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.5)
+    now = [datetime.now(UTC)]
+    pilot = pilot_of(world.path, clock=lambda: now[0])
+    pilot.look()
+    world.calls(200)
+    for jump in (timedelta(days=-400), timedelta(days=9_000)):
+        now[0] = datetime.now(UTC) + jump
+        pilot.look()
+    assert world.states()[OTHER.id] == "canary"
+    assert [row.action for row in world.history()] == ["learned", "canary", "told"]
+    assert "without feedback on the canary" in world.history()[-1].said
+
+
+def test_a_person_who_makes_another_prior_live_ends_the_trial_and_it_is_begun_anew(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.5)
+    go_live(world.path, THREE)
+    pilot = pilot_of(world.path)
+    pilot.look()
+    with Store(world.path) as store:
+        use(store, "default", PRIOR.id, by="anna", why="as before")
+    said = [*pilot.look(), *pilot.look()]
+    assert [line.partition(":")[0] for line in said] == ["withdrawn", "canary"]
+    assert world.history()[-1].figures["canary"] == 2
+
+
+class ReadOnly(Store):
+    """A store on a disk that cannot be written: for root no other is to be had."""
+
+    def _write(self, what: str, work: object) -> NoReturn:
+        raise StoreError(f"{what}: it cannot be written")
+
+
+def test_a_store_that_cannot_be_written_is_told_once_and_nothing_is_spent(tmp_path: Path) -> None:
+    asked = []
+
+    def learn(store: Store, calls: int) -> LearnedInUse:
+        asked.append(calls)
+        return LearnedInUse(None, False, calls, "learned")
+
+    for path in (go_live(tmp_path / "live.db"), candidate_in(tmp_path / "s.db")):
+        World(path, lambda prior: 0.5).calls(500)
+        pilot = Autopilot(partial(ReadOnly, path), "default", AutopilotTerms(min_feedback=1), learn)
+        assert ["it cannot be written" in line for line in (*pilot.look(), *pilot.look())] == [True]
+    assert asked == []
+    with Store(path) as store:
+        assert store.canary("default") is None
+
+
+def test_a_store_that_is_not_there_is_told_once(tmp_path: Path) -> None:
+    pilot = pilot_of(tmp_path / "none.db")
+    (said,) = (*pilot.look(), *pilot.look())
+    assert "nothing was done" in said

@@ -1,0 +1,192 @@
+"""What the store remembers of a namespace, and what its feedback says: all that the autopilot decides by."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..store import SERVING, DrawnFeedback, HistoryEntry, LineageEntry, Store
+from .comparison import Blocks, Comparison, Heard, compared_in_use, drifted, first_of_keys
+from .effects import EffectInUse, LeftOutCall, effects_in_use, to_retire_in_use
+from .step import AutopilotTerms, CanaryTrial, DeployedState, Facts
+
+AUTOPILOT = "autopilot"
+"""Who it is in lineage and history."""
+_ALL = 1_000_000
+_LOOKED = ("learned", "learning failed")
+"""Rows of a learning that came to its end; one that was cut off begins again."""
+_LATEST = 50_000
+"""Of the feedback on a live prior, what is weighed: it may be live for years."""
+
+
+# What the store remembers
+
+
+def deployed_state(store: Store, namespace: str) -> DeployedState:
+    """How things stand in a namespace."""
+    rows, lineage = store.history_of(namespace, _ALL), store.lineage(namespace)
+    live, canary = store.live(namespace), store.canary(namespace)
+    states = {event.prior: event.state for event in lineage}
+    out = [row for row in rows if row.action == "canary"]
+    return DeployedState(
+        live.prior.id if live else None,
+        _trial(canary[0].prior.id, rows) if canary else None,
+        _waiting(rows, states),
+        len(out),
+        _approved(rows),
+        frozenset(str(row.figures.get("about")) for row in rows if row.action == "told"),
+    )
+
+
+def _trial(canary: str, rows: Sequence[HistoryEntry]) -> CanaryTrial:
+    """The trial of the canary that is out; one that was put out since it ended, by somebody else, has not begun."""
+    last = next((row for row in reversed(rows) if row.prior == canary and row.action in _TRIED), None)
+    if last is None or last.action != "canary":
+        return CanaryTrial(canary)
+    told: Mapping[str, Any] = last.figures
+    return CanaryTrial(canary, int(told["canary"]), told["live"], float(told["level"]))
+
+
+_TRIED = ("canary", "promoted", "rolled back", "withdrawn")
+
+
+def _waiting(rows: Sequence[HistoryEntry], states: Mapping[str, str]) -> str | None:
+    """The last prior that the autopilot has a reason to try, and nobody has decided about."""
+    reasons = (
+        row.prior
+        for row in reversed(rows)
+        if row.action == "retired" or (row.action == "learned" and row.figures.get("passed"))
+    )
+    return next((prior for prior in reasons if prior and states.get(prior) == "candidate"), None)
+
+
+def _approved(rows: Sequence[HistoryEntry]) -> frozenset[str]:
+    """Priors approved by a person, since the last thing was done with them that needs it."""
+    found: dict[str | None, bool] = {}
+    for row in rows:
+        if row.action in (*_TRIED, "approved"):
+            found[row.prior] = row.action == "approved"
+    return frozenset(prior for prior, approved in found.items() if prior and approved)
+
+
+# What feedback says
+
+
+def facts_of(
+    store: Store, namespace: str, state: DeployedState, terms: AutopilotTerms, now: datetime, *, can_learn: bool = True
+) -> Facts:
+    """What feedback says of how things stand, and what the day allows."""
+    rows, lineage = store.history_of(namespace, _ALL), store.lineage(namespace)
+    day = max([f"{now:%Y-%m-%d}", *(row.at[:10] for row in rows[-1:])])  # a clock put back gives no budget back
+    learned = [int(_number(row.figures.get("feedback_id"))) for row in rows if row.action in _LOOKED]
+    found = Facts(
+        new_feedback=store.feedback_count(namespace, max(learned, default=0))[0],
+        calls_left=max(0, terms.daily_calls - _spent_on(store, namespace, day)),
+        can_learn=can_learn,
+        day=day,
+    )
+    if state.canary and state.canary.number:
+        found = replace(found, **_of_canary(store, namespace, state.canary, rows, now))
+    if state.live is None:
+        return found
+    heard = _of_live(store, namespace, state.live, lineage)
+    alarm, bet = drifted(held_back(heard), blocks_of(held_back(heard)))
+    return replace(found, drifted=alarm, drift=bet, hurting=_hurting(store, heard, state.live, rows))
+
+
+def _of_canary(
+    store: Store, namespace: str, trial: CanaryTrial, rows: Sequence[HistoryEntry], now: datetime
+) -> dict[str, Any]:
+    begun = next(row for row in reversed(rows) if row.action == "canary" and row.prior == trial.prior)
+    told: Mapping[str, Any] = begun.figures
+    given = store.drawn_feedback(namespace, int(told["feedback_id"]))
+    since = max([begun.at, *(one.at for one in given[-1:])])
+    quiet = (now - datetime.fromisoformat(since)).total_seconds()
+    return {"comparison": comparison_of(given, trial, float(told["share"])), "quiet": quiet}
+
+
+def comparison_of(given: Iterable[DrawnFeedback], trial: CanaryTrial, share: float) -> Comparison:
+    """A canary's feedback against the control's: calls dealt while it was out, by what chance meant them to get.
+
+    A call that the upstream refused with the canary went without, and counts as the canary's all the same.
+    """
+    return compared_in_use(on_canary(given, trial), Blocks.at(share))
+
+
+def on_canary(given: Iterable[DrawnFeedback], trial: CanaryTrial) -> tuple[Heard, ...]:
+    """The feedback that a canary's trial is about, in the order of its coming."""
+    dealt = (
+        one
+        for one in given
+        if one.draw.get("canary") == trial.prior and one.draw.get("of") == trial.live and not one.draw.get("left_out")
+    )
+    return tuple(
+        Heard(one.draw["arm"] == "canary", key_behind(one), one.reward)
+        for one in dealt
+        if one.draw.get("arm") in ("canary", "live")
+    )
+
+
+def _of_live(store: Store, namespace: str, live: str, lineage: Sequence[LineageEntry]) -> tuple[DrawnFeedback, ...]:
+    """The latest feedback on calls dealt under a live prior, since it is live."""
+    since = max(event.at for event in lineage if event.prior == live and event.state in SERVING)
+    last = store.feedback_count(namespace)[1]
+    given = store.drawn_feedback(namespace, max(0, last - _LATEST))
+    return tuple(one for one in given if one.draw.get("of") == live and one.at >= since)
+
+
+def held_back(given: Iterable[DrawnFeedback]) -> tuple[Heard, ...]:
+    """The feedback that holds a live prior against none: whole, or held back."""
+    return tuple(
+        Heard(one.draw["arm"] == "live", key_behind(one), one.reward)
+        for one in given
+        if one.draw.get("arm") in ("live", "holdback") and not one.draw.get("left_out")
+    )
+
+
+def blocks_of(heard: Iterable[Heard]) -> Blocks:
+    """Blocks by how many keys there are of each side: shares change while a prior is live."""
+    counted = first_of_keys(heard)
+    tried = sum(one.tried for one in counted)
+    return Blocks.at(tried / len(counted)) if 0 < tried < len(counted) else Blocks(1, 1)
+
+
+def left_out_of(given: Iterable[DrawnFeedback]) -> tuple[LeftOutCall, ...]:
+    """The calls of which it was drawn what their prior lacks."""
+    return tuple(
+        LeftOutCall(frozenset(one.draw["left_out"]), float(one.draw["p_left_out"]), key_behind(one), one.reward)
+        for one in given
+        if one.draw.get("left_out") is not None
+    )
+
+
+def _hurting(
+    store: Store, given: Iterable[DrawnFeedback], live: str, rows: Iterable[HistoryEntry]
+) -> EffectInUse | None:
+    """What has come to hurt, and was not taken out of this prior before."""
+    calls = left_out_of(given)
+    if not calls:
+        return None
+    done = {row.figures.get("experience") for row in rows if row.action == "retired" and row.figures.get("of") == live}
+    effects = effects_in_use(calls, [entry.id for entry in store.prior(live).experiences])
+    return to_retire_in_use([one for one in effects if one.experience not in done])
+
+
+def key_behind(one: DrawnFeedback) -> str:
+    """What stands for the caller's key; for a call without one, the call itself."""
+    return str(one.draw.get("key") or one.inference)
+
+
+def _spent_on(store: Store, namespace: str, day: str) -> int:
+    """Calls of the learning that began that day, by whomever."""
+    today = [entry.run for entry in store.runs(namespace) if entry.run.kind == "learn" and entry.started[:10] >= day]
+    return sum(store.spent(run.id).calls for run in today)
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) else 0
+
+
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
