@@ -7,7 +7,8 @@ no call is lost. Two of them on one namespace: the second waits for the first.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from ..errors import InputError, TfgrpoError
@@ -15,7 +16,7 @@ from ..priors.offered import person_named
 from ..priors.serving import event_of, roll_back
 from ..records import Decision, PriorState
 from ..store import Actor, HistoryEntry, Store
-from .facts import AUTOPILOT, deployed_state, facts_of, utc_now
+from .facts import AUTOPILOT, deployed_state, facts_of
 from .step import Action, AutopilotTerms, step
 
 
@@ -47,7 +48,7 @@ class Autopilot:
         terms: AutopilotTerms,
         learn: LearnFromUse | None = None,
         *,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] = partial(datetime.now, UTC),
     ) -> None:
         self._open, self._namespace, self._terms, self._learn, self._clock = open_store, namespace, terms, learn, clock
         self._trouble = ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ..store import SERVING, DrawnFeedback, HistoryEntry, LineageEntry, Store
@@ -185,8 +185,3 @@ def _spent_on(store: Store, namespace: str, day: str) -> int:
 
 def _number(value: object) -> float:
     return value if isinstance(value, int | float) else 0
-
-
-def utc_now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
