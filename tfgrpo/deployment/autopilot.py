@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Protocol
 
 from ..errors import InputError, TfgrpoError
@@ -38,6 +37,10 @@ class LearnFromUse(Protocol):
     def __call__(self, store: Store, calls: int, /) -> LearnedInUse: ...
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Autopilot:
     """The autopilot of one namespace. `learn` is how it learns; None: it does not, and canaries come from elsewhere."""
 
@@ -48,7 +51,7 @@ class Autopilot:
         terms: AutopilotTerms,
         learn: LearnFromUse | None = None,
         *,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC),
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self._open, self._namespace, self._terms, self._learn, self._clock = open_store, namespace, terms, learn, clock
         self._trouble = ""
