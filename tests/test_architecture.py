@@ -83,9 +83,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "page", "__init__", "notebook", "results",
     ),
     "serve": (
-        "__init__", "keys", "logs", "forks", "places", "pulled", "scope", "drawing", "source", "told", "recording",
-        "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "once",
-        "proxy",
+        "__init__", "keys", "logs", "forks", "places", "pulled", "scope", "drawing", "source", "passing", "told",
+        "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx",
+        "carriers", "once", "proxy",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",

@@ -144,6 +144,25 @@ def test_an_id_that_a_gateway_gives_more_than_one_call_tells_of_the_latest(
             assert info(client.chat.completions.create(**CALL)).reason == "disabled"
 
 
+def test_what_a_stream_ends_with_is_known_by_its_id(upstream: EveryApi, options: dict[str, Any]) -> None:
+    with OpenAI(**options) as client:
+        with client.chat.completions.stream(**CALL) as stream:
+            final = stream.get_final_completion()
+        with client.responses.stream(model="fake", input="Which queue?") as responses:
+            response = responses.get_final_response()
+        for chunk in client.completions.create(model="fake", prompt="Which queue?", stream=True):
+            assert info(chunk).biases == PRIOR.logit_bias
+        with disabled(), client.chat.completions.stream(**CALL) as stream:
+            last = stream.get_final_completion()
+    assert last.id == final.id, "this upstream gives the same again: the latest call is told"
+    assert (info(last).reason, info(response).prior) == ("disabled", PRIOR.id)
+
+
+async def test_what_an_async_stream_ends_with_is_known_too(upstream: EveryApi, options: dict[str, Any]) -> None:
+    async with AsyncOpenAI(**options) as client, client.chat.completions.stream(**CALL) as stream:
+        assert info(await stream.get_final_completion()).prior == PRIOR.id
+
+
 def test_feedback_is_written_with_what_the_call_had(upstream: EveryApi, options: dict[str, Any]) -> None:
     with OpenAI(**options) as client:
         found = client.chat.completions.create(**CALL)

@@ -6,7 +6,7 @@ It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -26,6 +26,7 @@ from ..surfaces.http import (
     why_not,
 )
 from .access import Access
+from .passing import StreamedId, look_at
 from .scope import OURS, asked_for
 from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, told_by
 
@@ -42,7 +43,7 @@ _OURS = frozenset(name.encode() for name in OURS)
 _REPLACED = _OURS | {name.encode() for name in _FRAMING}
 _INFERENCE = INFERENCE_HEADER.encode()
 _REQUEST_IDS = tuple(name.encode() for name in REQUEST_IDS)
-_SAID = frozenset((_MARK, _INFERENCE, *_REQUEST_IDS))
+_SAID = frozenset((_MARK, _INFERENCE, *_REQUEST_IDS, b"content-type", b"content-encoding"))
 _HEEDED = frozenset(name.encode() for name in (PRIOR_HEADER, *OURS, *SEALED))
 _TEMPLATE_FAILED = 500
 
@@ -159,6 +160,8 @@ class Exchange:
             marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
         _with_headers(response, lines, marks)
         latest.keep(found, found.inference, named)
+        if _is_events(said):
+            look_at(response, StreamedId(partial(latest.keep, found)))
         if self._access.record and self.source:
             self._record(response, found)
         return response
@@ -223,6 +226,12 @@ class Exchange:
         if rewritten.content is None or snapshot is None:
             return Info(inference, None, None, namespace, rewritten.reason, left_out)
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, rewritten.given)
+
+
+def _is_events(said: Mapping[bytes, str]) -> bool:
+    """Whether a response is a stream of events that can be read as it comes."""
+    packed = said.get(b"content-encoding", "identity") != "identity"
+    return not packed and said.get(b"content-type", "").startswith("text/event-stream")
 
 
 def _is_lossy(written: bytes, sent: bytes | None) -> bool:

@@ -2,7 +2,8 @@
 
 A response says it in headers; what headers cannot say is kept in memory for the latest calls, by the id that each call
 is given. A parsed response has no headers: it is found by its `_request_id`, which the SDKs take from the upstream's
-request id, and where the upstream gives none, from the call's own id.
+request id, and where the upstream gives none, from the call's own id. What an SDK makes of a stream has neither: it is
+found by the id that the stream itself gives.
 """
 
 from collections import deque
@@ -91,15 +92,15 @@ latest = _Latest()
 def info(response: object) -> Info:
     """What a call came to: of a parsed, raw or streaming response of an SDK, of an HTTP response, or of a call's id.
 
-    What `stream()` of an SDK gives is known while it is open; the completion that it ends with is not.
+    What `stream()` of an SDK gives is known while it is open, the completion that it ends with by its own id.
     """
     if isinstance(response, str):
         return latest.find(response) or UNKNOWN
     headers = _headers(response)
     if headers is not None:
         return latest.find(headers.get(INFERENCE_HEADER)) or told_by(headers)
-    named = getattr(response, "_request_id", None)
-    return (latest.find(named) if isinstance(named, str) else None) or UNKNOWN
+    ids = (getattr(response, name, None) for name in ("_request_id", "id"))
+    return next(filter(None, (latest.find(one) for one in ids if isinstance(one, str))), UNKNOWN)
 
 
 def inference_of(given: object) -> str:
