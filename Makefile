@@ -70,6 +70,7 @@ $(BIN)/python:
 .venv/dev.stamp: .venv/demo.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group dev
 	$(BIN)/python -m pip install --quiet --editable '.[gym]' || echo "no reasoning-gym (it needs a C compiler): two tests will skip"
+	$(BIN)/python -m pip install --quiet --editable '.[ray]' || echo "no Ray for this Python: one test will skip"
 	touch $@
 
 # On the oldest Python too: versions from before a Python are not built for it.

@@ -42,7 +42,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "parquet", "formats", "hub", "promptfoo", "traced", "traffic", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards"),
+    "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards", "on_ray"),
     "rollouts/agents": (
         "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
@@ -51,6 +51,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge",
         "asked", "majority", "url", "sums", "verified", "built_in",
     ),
+    "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
     "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "log_odds", "estimators"),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
@@ -114,7 +115,7 @@ ANYWHERE = {"__version__"}
 
 HEAVY = {
     "aiohttp", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
-    "opentelemetry", "prometheus_client", "structlog", "tokenizers", "uvicorn", "xllamacpp",
+    "opentelemetry", "prometheus_client", "ray", "structlog", "tokenizers", "uvicorn", "xllamacpp",
 }  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 

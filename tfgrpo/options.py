@@ -98,6 +98,7 @@ class RunOptions(SettingOptions, total=False):
     api_key: str | None
     tokenizer: str | Path | None
     agent: AgentSource | None
+    executor: str
     distiller_model: str | None
     distiller_base_url: str | None
     distiller_api_key: str | None
@@ -139,7 +140,14 @@ class EvaluateOptions(RunOptions, total=False):
     few_shot: bool
 
 
-DEFAULTS: Mapping[str, JSON] = {"fresh": False, "gate": True, "repeat": 4, "written": True, "few_shot": True}
+DEFAULTS: Mapping[str, JSON] = {
+    "fresh": False,
+    "gate": True,
+    "repeat": 4,
+    "written": True,
+    "few_shot": True,
+    "executor": "asyncio",
+}
 """Of the options that are not None unless they are given; those of settings depend on the recipe."""
 
 
@@ -172,6 +180,7 @@ def wanted_learning(tasks: TaskSource, given: LearnOptions) -> WantedLearning:
         _agent(given.get("agent")),
         None if prompts is None else Path(prompts),
         _fields(given),
+        given.get("executor", DEFAULTS["executor"]),
     )
 
 
@@ -193,6 +202,7 @@ def wanted_evaluation(tasks: TaskSource, given: EvaluateOptions) -> WantedEvalua
         _settings(given),
         given.get("few_shot", DEFAULTS["few_shot"]),
         _fields(given),
+        given.get("executor", DEFAULTS["executor"]),
     )
 
 

@@ -63,6 +63,7 @@ class EvalArguments:
             Settings(clip_rewards=self.clip_rewards, **self.agent.settings),
             not self.arms.no_few_shot,
             self.tasks.fields,
+            self.agent.executor,
         ).prepared(store)
 
     def deciding(self, question: str, store: "Store") -> "PreparedDecisionEvaluation":

@@ -66,6 +66,7 @@ class LearnArguments:
             self.agent.load(),
             self.prompts,
             self.tasks.fields,
+            self.agent.executor,
         ).prepared()
 
     def deciding(self, question: str, given: Mapping[str, Any]) -> "PreparedDecisions":

@@ -54,28 +54,36 @@ class WantedEvaluation:
     """Whether there is an arm of training examples in the prompt."""
     fields: Fields = field(default_factory=Fields)
     """Which fields of the tasks are what, where their names do not say it."""
+    executor: str = "asyncio"
+    """Where rollouts by an agent and heavy rewards are made: here, on `ray`, or on a cluster at `ray://HOST:PORT`."""
 
     def prepared(self, store: Store) -> "PreparedEvaluation":
         """All that it is about, read and checked; raises InputError for what could not be measured."""
         if self.repeats < 1:
             raise InputError(f"--repeat is {self.repeats}; it must be a whole number of at least 1")
         found = tasks_of(self.tasks, fields=self.fields)
-        reward = reward_of(self.reward, self.tasks)
+        reward, name = reward_of(self.reward, self.tasks)
         with found.explaining():
-            check(reward[0], found.tasks)
-        refuse_comparing(reward[0], "an evaluation has none: say what is right")
+            check(reward, found.tasks)
+        refuse_comparing(reward, "an evaluation has none: say what is right")
         snapshot = snapshot_to_measure(store, self.namespace, self.prior)
         left = held_out(found.tasks, store, self.namespace)
+        agent, told = self.agent, tuple[str, ...]()
+        if self.executor != "asyncio":
+            from ..rollouts.on_ray.elsewhere import on_executor
+
+            agent, reward, told = on_executor(self.executor, agent, reward)
         own = self.endpoints.own
         model = own.model or (None if own.is_local else snapshot.frame.model)
         return PreparedEvaluation(
-            self,
-            reward,
+            replace(self, agent=agent),
+            (reward, name),
             snapshot,
             left,
             replace(self.endpoints, own=replace(own, model=model)),
             source_tasks(snapshot.prior, store, self.namespace) if self.written or self.few_shot else (),
             found,
+            told,
         )
 
 
@@ -107,6 +115,8 @@ class PreparedEvaluation:
     sources: tuple[Task, ...]
     found: TaskSet
     """The tasks as they were read."""
+    told: tuple[str, ...] = ()
+    """What is to be said of where it runs."""
 
     @contextmanager
     def started(self) -> "Iterator[PreparedEvaluation]":
@@ -156,7 +166,7 @@ class PreparedEvaluation:
             yield notice
         if self.wanted.prior is None and learned.state not in SERVING:
             yield f"no prior is live in namespace {name}: measuring {learned.prior.id}, learned last ({learned.state})"
-        yield from self.left.notes
+        yield from (*self.left.notes, *self.told)
         if len(found.prior.biases) < len(learned.prior.biases):
             yield f"token prior left out: it was learned on {learned.frame.model}"
         if self.wanted.written and not self.sources:

@@ -47,6 +47,8 @@ class WantedLearning:
     """A folder with the user's own templates for the distiller."""
     fields: Fields = field(default_factory=Fields)
     """Which fields of the tasks are what, where their names do not say it."""
+    executor: str = "asyncio"
+    """Where rollouts by an agent and heavy rewards are made: here, on `ray`, or on a cluster at `ray://HOST:PORT`."""
 
     def prepared(self) -> "PreparedLearning":
         """Its plan, read and checked; raises InputError for what could not be carried out."""
@@ -59,6 +61,11 @@ class WantedLearning:
         if parts.validation:
             refuse_comparing(reward, "the gate has none to go by: --gate none")
         templates(self.prompts)
+        agent, told = self.agent, tuple[str, ...]()
+        if self.executor != "asyncio":
+            from ..rollouts.on_ray.elsewhere import on_executor
+
+            agent, reward, told = on_executor(self.executor, agent, reward)
         plan = Plan(
             parts.train,
             reward,
@@ -68,12 +75,12 @@ class WantedLearning:
             self.settings,
             self.endpoints.distiller.model,
             self.prompts,
-            self.agent,
+            agent,
             parts.validation,
             parts.test,
             self.endpoints.embedding.model,
         )
-        notes = *_notes(found, self.settings), *_asking(reward), *_of_calls(self.agent)
+        notes = *_notes(found, self.settings), *_asking(reward), *_of_calls(self.agent), *told
         return PreparedLearning(plan, self.endpoints, found, notes)
 
     def _check_options(self) -> None:

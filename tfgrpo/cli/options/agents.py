@@ -18,6 +18,7 @@ class AgentOptions:
     command: str | None
     agent_timeout: float | None
     bounded: str | None
+    executor: str
 
     def load(self) -> "Agent | None":
         """What makes the rollouts; None: one chat call each. Raises InputError where it cannot be loaded."""
@@ -59,5 +60,12 @@ agent_options = gathered(
         rare=True,
         help="Without an agent: write answers in chunks of so many tokens, each from the question and the last CARRY.",
     ),
+    _option(
+        "--executor",
+        metavar="NAME",
+        default="asyncio",
+        rare=True,
+        help="Where agents and heavy rewards run: ray, or a cluster at ray://HOST:PORT.  [default: asyncio, here]",
+    ),
 )
-"""--agent, --command, --agent-timeout and --bounded; the command gets them as `agent`."""
+"""--agent, --command, --agent-timeout, --bounded and --executor; the command gets them as `agent`."""

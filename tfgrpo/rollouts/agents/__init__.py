@@ -8,13 +8,14 @@ together are the rollout's trajectory.
 from .agent import Agent, ModelAddress
 from .command import CommandAgent
 from .endpoint import WHICH_CALLS, RecordingEndpoint, recording
-from .executor import AgentExecutor, agent_executors
+from .executor import AgentElsewhere, AgentExecutor, agent_executors
 from .function import FunctionAgent
 from .load import load_agent
 
 __all__ = [
     "WHICH_CALLS",
     "Agent",
+    "AgentElsewhere",
     "AgentExecutor",
     "CommandAgent",
     "FunctionAgent",

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...errors import AgentError
+from ...hashing import canonical
 from ...records import JSON, Task
 from ...text import shortened
 
@@ -37,6 +39,28 @@ class Agent(Protocol):
     async def __call__(self, task: Task, place: ModelAddress) -> JSON:
         """Its answer; raises AgentError when it fails."""
         ...
+
+
+class WorkerLost(AgentError):
+    """The machine or process that made a rollout is gone: the rollout is made again."""
+
+
+def answer_text(given: JSON) -> str:
+    """An agent's answer as a text; raises AgentError for what is none."""
+    if given is None:
+        raise AgentError("the agent returned None, which is no answer")
+    if isinstance(given, str):
+        return given
+    try:
+        return canonical(given)
+    except (TypeError, ValueError) as error:
+        kind = shortened(type(given).__name__)
+        raise AgentError(f"the agent returned a {kind}; an answer is a text, or JSON") from error
+
+
+def out_of_time(seconds: float) -> AgentError:
+    """The error of an agent that takes longer."""
+    return AgentError(f"the agent gave no answer within {seconds:g} s (--agent-timeout)")
 
 
 def last_words(text: str) -> str:

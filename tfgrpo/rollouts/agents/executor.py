@@ -2,26 +2,28 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 
 from ...errors import AgentError, StoreError
-from ...hashing import canonical, content_id
+from ...hashing import content_id
 from ...model.upstream import Journal, Upstream
 from ...records import JSON, Backend, CallKey, Frame, Message, Prior, Reply, Rollout, Task, Usage
 from ...settings import Settings
 from ...surfaces.routes import SURFACES
 from ...surfaces.surface import SurfaceName, manner_of
-from ...text import shortened
 from ..executor import Executor, Executors
-from .agent import Agent, ModelAddress
+from .agent import Agent, ModelAddress, WorkerLost, answer_text, out_of_time
 from .endpoint import RecordingEndpoint, recording
 from .session import Session, Terms, recorded_route
 from .trajectory import joined, trajectory
 
 _GRACE = 5.0
 """Seconds that a cancelled agent has to clean up."""
+_MOST_MADE = 5
+"""Times that a rollout is made at most, where its worker is lost each time: then the agent may be what kills it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,20 @@ class AgentResult:
         return cls(fields["text"], fields["error"], tuple(fields["messages"]), calls)
 
 
+class AgentElsewhere(ABC):
+    """An Agent that runs on other machines: it brings the endpoint that it calls, and keeps the time itself."""
+
+    name: str
+
+    @abstractmethod
+    async def __call__(self, task: Task, place: ModelAddress) -> JSON:
+        """As an Agent's, while its endpoint is open; raises WorkerLost besides."""
+
+    @abstractmethod
+    def endpoint(self, seconds: float) -> AbstractAsyncContextManager[RecordingEndpoint]:
+        """The endpoint, open; a rollout may take so many seconds once it has begun."""
+
+
 class AgentExecutor:
     """An Executor whose rollouts an agent makes.
 
@@ -57,11 +73,11 @@ class AgentExecutor:
         *,
         run: str,
         stage: str,
-        seconds: float,
+        seconds: float | None,
         slots: asyncio.Semaphore,
         journal: Journal | None = None,
     ) -> None:
-        """A rollout may take so many `seconds` once it has one of the `slots`."""
+        """A rollout may take so many `seconds` once it has one of the `slots`; None: the agent sees to it."""
         self._agent, self._endpoint, self._terms = agent, endpoint, terms
         self._run, self._stage, self._seconds, self._slots = run, stage, seconds, slots
         self._journal = journal
@@ -77,8 +93,7 @@ class AgentExecutor:
         if known is not None:
             return await self._replayed(blank, key, AgentResult.read(known))
         async with self._slots:
-            session = Session(self._terms, prior, key)
-            text, error = await self._answered(session, task)
+            session, text, error = await self._made(key, prior, task)
         calls = session.calls
         messages = trajectory(calls, prior, None if error else text, manner_of(self._terms.backend, task.id))
         made = tuple((call.retry, call.request, call.surface.name) for call in calls)
@@ -86,6 +101,20 @@ class AgentExecutor:
         if self._journal and not error:
             await self._journal.record(ending, under, json.dumps(asdict(outcome)), Usage())
         return _rollout(blank, outcome, [call.reply for call in calls])
+
+    async def _made(self, key: CallKey, prior: Prior, task: Task) -> tuple[Session, str, str | None]:
+        """The calls of a rollout and what `_answered` gives; made again, with the same keys, where its worker is lost.
+
+        So what it had asked its model before is found in the journal.
+        """
+        for left in reversed(range(_MOST_MADE)):
+            session = Session(self._terms, prior, key)
+            try:
+                return session, *await self._answered(session, task)
+            except WorkerLost as lost:
+                if not left:
+                    return session, "", f"{lost}, {_MOST_MADE} times"
+        raise AssertionError("no rollout is made no times")
 
     async def _answered(self, session: Session, task: Task) -> tuple[str, str | None]:
         """The agent's answer, or what went wrong; raises what the session was stopped by."""
@@ -96,8 +125,10 @@ class AgentExecutor:
                 if session.stopped.done():
                     session.stopped.result()
                 if not work.done():
-                    raise AgentError(f"the agent gave no answer within {self._seconds:g} s (--agent-timeout)")
+                    raise out_of_time(self._seconds or 0)
                 return _answer(work.result(), session), None
+            except WorkerLost:
+                raise
             except AgentError as error:
                 return "", f"{session.failed}; {error}" if session.failed else str(error)
             finally:
@@ -130,15 +161,7 @@ def _answer(given: JSON, session: Session) -> str:
         raise AgentError(
             "the agent made no model call at its base URL (OPENAI_BASE_URL, or the client that it is given)"
         )
-    if given is None:
-        raise AgentError("the agent returned None, which is no answer")
-    if isinstance(given, str):
-        return given
-    try:
-        return canonical(given)
-    except (TypeError, ValueError) as error:
-        kind = shortened(type(given).__name__)
-        raise AgentError(f"the agent returned a {kind}; an answer is a text, or JSON") from error
+    return answer_text(given)
 
 
 def _rollout(blank: Rollout, outcome: AgentResult, replies: Sequence[Reply]) -> Rollout:
@@ -159,13 +182,15 @@ async def agent_executors(
 ) -> AsyncIterator[Executors]:
     """Executors of an agent's rollouts, of which `settings.concurrency` run at once."""
     slots = asyncio.Semaphore(settings.concurrency)
-    async with recording() as endpoint:
+    given = settings.agent_timeout
+    elsewhere = agent.endpoint(given) if isinstance(agent, AgentElsewhere) else None
+    async with elsewhere or recording() as endpoint:
 
         def make(
             frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
         ) -> Executor:
             terms = Terms(upstream, frame, backend, seed, top_logprobs)
-            seconds = settings.agent_timeout
+            seconds = None if elsewhere else given
             return AgentExecutor(
                 agent, endpoint, terms, run=run, stage=stage, seconds=seconds, slots=slots, journal=journal
             )

@@ -28,12 +28,12 @@ class FunctionAgent:
         """The function, or its name as `module:function`; raises InputError for what is no such function."""
         takes = "a client", "the task"
         if isinstance(function, str):
-            self.name, self._function = function, load_function(function, "agent", *takes)
+            self.name, self.function = function, load_function(function, "agent", *takes)
         else:
             check_function(function, "agent", *takes)
-            self.name, self._function = name_of(function), function
-        called = getattr(self._function, "__call__", None)  # noqa: B004 - of an object that can be called
-        self._is_async = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(called)
+            self.name, self.function = name_of(function), function
+        called = getattr(self.function, "__call__", None)  # noqa: B004 - of an object that can be called
+        self._is_async = inspect.iscoroutinefunction(self.function) or inspect.iscoroutinefunction(called)
 
     async def __call__(self, task: Task, place: ModelAddress) -> JSON:
         """As the Protocol says."""
@@ -44,7 +44,7 @@ class FunctionAgent:
             base_url=place.base_url, api_key=KEY, max_retries=0, http_client=direct
         ) as client:
             try:
-                answer: Awaitable[JSON] = self._function(client, task)
+                answer: Awaitable[JSON] = self.function(client, task)
                 return await answer
             except Exception as error:  # the user's code may raise anything
                 raise _failed(error) from error
@@ -53,7 +53,7 @@ class FunctionAgent:
         direct = openai.DefaultHttpxClient(trust_env=False, verify=False)
         with openai.OpenAI(base_url=place.base_url, api_key=KEY, max_retries=0, http_client=direct) as client:
             try:
-                return self._function(client, task)
+                return self.function(client, task)
             except Exception as error:  # the user's code may raise anything
                 raise _failed(error) from error
 

@@ -64,6 +64,14 @@ class BuiltInReward(ABC):
         return group
 
 
+class RewardElsewhere(ABC):
+    """A function of the user's that runs on other machines, and keeps REWARD_SECONDS itself, from when it begins."""
+
+    @abstractmethod
+    async def __call__(self, rollout: Rollout, /) -> Score:
+        """As a Reward's."""
+
+
 def asking(reward: Reward, model: Model, name: str, run: str) -> Reward:
     """The reward for a run, told which model it may ask."""
     return reward.with_model(model, name, run) if isinstance(reward, BuiltInReward) else reward
@@ -118,7 +126,7 @@ def told(value: object) -> str:
 
 async def _given(reward: Reward, rollout: Rollout) -> object:
     """What a reward gives; a function of the user's runs in a thread, and within REWARD_SECONDS."""
-    if isinstance(reward, BuiltInReward):
+    if isinstance(reward, BuiltInReward | RewardElsewhere):
         value = reward(rollout)
         return await value if inspect.isawaitable(value) else value
     try:

@@ -1,0 +1,87 @@
+"""What Ray gives an agent that keeps a processor busy, and what it costs one that does not.
+
+    python -m benchmarks.on_ray [--rollouts 16] [--seconds 0.5]
+
+Rollouts of an agent with one model call and so many seconds of processor time, on a cluster that is started here with
+one worker, then with two; and rollouts of the same agent with no such time, in this process and on Ray, one after the
+other and side by side. The model is scripted and answers at once, so what is left is overhead.
+"""
+
+import asyncio
+import time
+from functools import partial
+
+import click
+
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.records import Backend, CallKey, Frame, Prior, Task, Usage
+from tfgrpo.rollouts.agents import Agent, FunctionAgent, agent_executors
+from tfgrpo.rollouts.on_ray.cluster import Workers
+from tfgrpo.rollouts.on_ray.elsewhere import AgentOnRay
+from tfgrpo.settings import Settings
+from tfgrpo.testing import ScriptedModel, serving
+
+
+class Nowhere:
+    """A journal that keeps nothing."""
+
+    async def reply(self, key: CallKey, request: str) -> str | None:
+        return None
+
+    async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
+        return None
+
+
+def agent(client, task, *, seconds):
+    """One call, then so many seconds of this process's own time."""
+    reply = client.chat.completions.create(model="default", messages=[{"role": "user", "content": task.prompt}])
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return reply.choices[0].message.content
+
+
+async def timed(made: Agent, url: str, rollouts: int, concurrency: int) -> float:
+    """Seconds that so many rollouts take, once one of them per worker was made."""
+    settings = Settings(concurrency=concurrency)
+    async with (
+        Upstream(url, api_key="none", settings=settings) as upstream,
+        agent_executors(made, upstream, settings, Nowhere()) as make,
+    ):
+        executor = make(Frame("fake"), Backend(), run="run", stage="rollout", seed=0)
+        await asyncio.gather(*(executor(Task("warm"), Prior(), 0, sample) for sample in range(concurrency)))
+        began = time.perf_counter()
+        found = await asyncio.gather(*(executor(Task("which?"), Prior(), 1, sample) for sample in range(rollouts)))
+        assert not [rollout.error for rollout in found if rollout.error]
+        return time.perf_counter() - began
+
+
+def on_ray(seconds: float, url: str, rollouts: int, workers: int, concurrency: int) -> float:
+    """The same on a cluster of so many workers."""
+    import ray
+
+    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    try:
+        given = AgentOnRay(FunctionAgent(partial(agent, seconds=seconds)), Workers(None))
+        return asyncio.run(timed(given, url, rollouts, concurrency))
+    finally:
+        ray.shutdown()
+
+
+@click.command()
+@click.option("--rollouts", default=16)
+@click.option("--seconds", default=0.5, help="Of processor time in each.")
+def main(rollouts: int, seconds: float) -> None:
+    """Measure both."""
+    with serving(ScriptedModel(lambda _: "billing").app) as url:
+        one, two = (on_ray(seconds, url, rollouts, workers, 2 * workers) for workers in (1, 2))
+        print(f"{rollouts} rollouts of {seconds:g} s: one worker {one:.1f} s, two {two:.1f} s, {one / two:.2f} times")
+        empty = FunctionAgent(partial(agent, seconds=0))
+        for name, concurrency in (("one after the other", 1), ("side by side", 16)):
+            here = 1000 * asyncio.run(timed(empty, url, 10 * rollouts, concurrency)) / (10 * rollouts)
+            there = 1000 * on_ray(0, url, 10 * rollouts, 2, concurrency) / (10 * rollouts)
+            print(f"empty rollouts {name}: here {here:.1f} ms, on Ray {there:.1f} ms each")
+
+
+if __name__ == "__main__":
+    main()
