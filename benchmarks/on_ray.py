@@ -16,7 +16,7 @@ import click
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import Backend, CallKey, Frame, Prior, Task, Usage
 from tfgrpo.rollouts.agents import Agent, FunctionAgent, agent_executors
-from tfgrpo.rollouts.on_ray.cluster import Workers
+from tfgrpo.rollouts.on_ray.cluster import RayWorkers
 from tfgrpo.rollouts.on_ray.elsewhere import AgentOnRay
 from tfgrpo.settings import Settings
 from tfgrpo.testing import ScriptedModel, serving
@@ -62,7 +62,7 @@ def on_ray(seconds: float, url: str, rollouts: int, workers: int, concurrency: i
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
     try:
-        given = AgentOnRay(FunctionAgent(partial(agent, seconds=seconds)), Workers(None))
+        given = AgentOnRay(FunctionAgent(partial(agent, seconds=seconds)), RayWorkers(None))
         return asyncio.run(timed(given, url, rollouts, concurrency))
     finally:
         ray.shutdown()

@@ -45,7 +45,7 @@ class WorkerLost(AgentError):
     """The machine or process that made a rollout is gone: the rollout is made again."""
 
 
-def answer_text(given: JSON) -> str:
+def as_answer(given: JSON) -> str:
     """An agent's answer as a text; raises AgentError for what is none."""
     if given is None:
         raise AgentError("the agent returned None, which is no answer")

@@ -15,7 +15,7 @@ from ...settings import Settings
 from ...surfaces.routes import SURFACES
 from ...surfaces.surface import SurfaceName, manner_of
 from ..executor import Executor, Executors
-from .agent import Agent, ModelAddress, WorkerLost, answer_text, out_of_time
+from .agent import Agent, ModelAddress, WorkerLost, as_answer, out_of_time
 from .endpoint import RecordingEndpoint, recording
 from .session import Session, Terms, recorded_route
 from .trajectory import joined, trajectory
@@ -161,7 +161,7 @@ def _answer(given: JSON, session: Session) -> str:
         raise AgentError(
             "the agent made no model call at its base URL (OPENAI_BASE_URL, or the client that it is given)"
         )
-    return answer_text(given)
+    return as_answer(given)
 
 
 def _rollout(blank: Rollout, outcome: AgentResult, replies: Sequence[Reply]) -> Rollout:

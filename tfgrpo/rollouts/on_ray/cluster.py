@@ -129,7 +129,7 @@ def _by_client() -> bool:
     return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]  # Ray leaves it out
 
 
-class Workers:
+class RayWorkers:
     """The workers of a run: where they are, and which modules of the user's they need."""
 
     def __init__(self, address: str | None, ships: Sequence[str] = ()) -> None:

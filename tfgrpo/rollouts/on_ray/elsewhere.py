@@ -14,7 +14,7 @@ from ...records import JSON, Rollout, Task
 from ..agents import Agent, AgentElsewhere, ModelAddress, RecordingEndpoint
 from ..agents.agent import WorkerLost
 from ..rewards.reward import BuiltInReward, Reward, RewardElsewhere, Score
-from .cluster import RayCluster, Workers, check_executor
+from .cluster import RayCluster, RayWorkers, check_executor
 from .worker import Failure, Ordered, Posted, roll, score_on_worker
 
 HEAVY = ("code", "math")
@@ -29,7 +29,7 @@ def on_executor(named: str, agent: Agent | None, reward: Reward) -> tuple[Agent 
 
     Raises InputError for another.
     """
-    workers = Workers(check_executor(named), [*_modules_of(getattr(agent, "function", None)), *_modules_of(reward)])
+    workers = RayWorkers(check_executor(named), [*_modules_of(getattr(agent, "function", None)), *_modules_of(reward)])
     scored = reward_on_ray(reward, workers)
     if agent is None:
         alone = "" if scored is not reward else ", so nothing of this run is for Ray"
@@ -49,7 +49,7 @@ class _Open:
 class AgentOnRay(AgentElsewhere):
     """An agent on the workers of a cluster. The run remembers it by the name that it has here too."""
 
-    def __init__(self, agent: Agent, workers: Workers) -> None:
+    def __init__(self, agent: Agent, workers: RayWorkers) -> None:
         self._agent, self._workers, self.name = agent, workers, agent.name
         self._open: _Open | None = None
         self._asked: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
@@ -105,7 +105,7 @@ class AgentOnRay(AgentElsewhere):
         mailbox.answer.remote(posted.number, answered)
 
 
-def reward_on_ray(reward: Reward, workers: Workers) -> Reward:
+def reward_on_ray(reward: Reward, workers: RayWorkers) -> Reward:
     """The reward on the workers, where it takes processor time: a function of the user's, and some of ours."""
     if isinstance(reward, BuiltInReward):
         return _BuiltInOnRay(reward, workers) if reward.name in HEAVY else reward
@@ -114,7 +114,7 @@ def reward_on_ray(reward: Reward, workers: Workers) -> Reward:
     return reward if waits else _FunctionOnRay(reward, workers)
 
 
-async def _scored(reward: Reward, rollout: Rollout, workers: Workers) -> Score:
+async def _scored(reward: Reward, rollout: Rollout, workers: RayWorkers) -> Score:
     """What a reward gives on a worker; raises as it does."""
     for left in reversed(range(_MOST_SCORED)):
         try:
@@ -135,7 +135,7 @@ def _raised(failure: Failure) -> Exception:
 
 
 class _FunctionOnRay(RewardElsewhere):
-    def __init__(self, reward: Reward, workers: Workers) -> None:
+    def __init__(self, reward: Reward, workers: RayWorkers) -> None:
         self._reward, self._workers = reward, workers
 
     async def __call__(self, rollout: Rollout, /) -> Score:
@@ -143,7 +143,7 @@ class _FunctionOnRay(RewardElsewhere):
 
 
 class _BuiltInOnRay(BuiltInReward):
-    def __init__(self, reward: BuiltInReward, workers: Workers) -> None:
+    def __init__(self, reward: BuiltInReward, workers: RayWorkers) -> None:
         self._reward, self._workers, self.name = reward, workers, reward.name
 
     async def __call__(self, rollout: Rollout, /) -> Score:

@@ -11,7 +11,7 @@ from ...errors import AgentError, TfgrpoError
 from ...model.connection import Relayed
 from ...records import Rollout, Task
 from ..agents import Agent, ModelAddress
-from ..agents.agent import answer_text, out_of_time
+from ..agents.agent import as_answer, out_of_time
 from ..agents.endpoint import asked_of, listening, response_of
 from ..rewards.reward import REWARD_SECONDS, Reward, told
 
@@ -99,7 +99,7 @@ async def _rolled(agent: Agent, ordered: Ordered, mailbox: Any) -> tuple[str, st
     lost: list[Exception] = []
     try:
         async with _relay(ordered.path, mailbox, lost) as base_url, asyncio.timeout(ordered.seconds):
-            return answer_text(await agent(ordered.task, ModelAddress(base_url, ordered.model))), None
+            return as_answer(await agent(ordered.task, ModelAddress(base_url, ordered.model))), None
     except TimeoutError:
         return "", str(out_of_time(ordered.seconds))
     except AgentError as error:
