@@ -14,6 +14,7 @@ import pytest
 from tests.live import MODEL, OTHER, PRIOR, file_of, go_live
 from tests.store.by_hand import file_engine
 from tfgrpo.records import Demonstration, Frame, Prior, Snapshot
+from tfgrpo.serve.access import Access
 from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
 from tfgrpo.store import Store
 from tfgrpo.surfaces import nearest
@@ -33,6 +34,27 @@ def test_a_new_live_prior_is_in_force_within_a_second_and_no_call_looks_for_it(t
         time.sleep(0.01)
     assert set(looks) == {"tfgrpo-prior"}
     assert source.snapshot == Snapshot("default", OTHER, "live", Frame(model=MODEL))
+
+
+def test_one_thread_follows_all_namespaces_of_a_client(tmp_path: Path) -> None:
+    path = go_live(go_live(tmp_path / "s.db"), OTHER, namespace="math")
+    before = set(threading.enumerate())
+    access = Access(PriorSource(path, "default"))
+    others = [access.of(name) for name in ("math", "nowhere")]
+    assert [source.prior for source in (access.source, *others)] == [PRIOR, OTHER, None]
+    (thread,) = set(threading.enumerate()) - before
+    go_live(path, PRIOR, namespace="math")
+    go_live(path, OTHER)
+    began = time.monotonic()
+    while (access.source.prior, others[0].prior) != (OTHER, PRIOR):
+        assert time.monotonic() < began + 2 * CHECK_SECONDS
+        time.sleep(0.01)
+    others[0].close()
+    assert thread.is_alive()
+    assert others[0].prior == PRIOR, "one that was closed looks anew"
+    access.close()
+    thread.join(2)
+    assert not thread.is_alive()
 
 
 def test_nothing_keeps_looking_for_a_source_that_nobody_has_any_more(tmp_path: Path) -> None:

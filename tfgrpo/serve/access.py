@@ -57,7 +57,7 @@ class Access:
         if namespace is None:
             return self.source
         if (known := self._sources.get(namespace)) is None:
-            known = PriorSource(self.source.place.beside(namespace), namespace)
+            known = self.source.beside(namespace)
             if len(self._sources) < _MOST:
                 known = self._sources.setdefault(namespace, known)
         return known

@@ -2,11 +2,9 @@
 
 import logging
 import os
-import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -17,6 +15,7 @@ from ..model.backends import backend_key
 from ..records import Backend, Prior, Snapshot
 from ..surfaces.http import Reason
 from .drawing import NOTHING_LEFT, Drawn, Offer, draw_for, user_of
+from .following import Follower
 from .forks import renewed_in_children
 from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
 
@@ -41,12 +40,14 @@ class PriorSource:
     error for the caller.
     """
 
-    def __init__(self, place: Path | PriorPlace, namespace: str) -> None:
+    def __init__(self, place: Path | PriorPlace, namespace: str, follower: Follower | None = None) -> None:
+        """`follower` is that of sources of the same place."""
         self.place: PriorPlace = StorePlace(place, namespace) if isinstance(place, Path) else place
         self.namespace = namespace
         self._lock = Lock()
         self._in_force = InForce()
-        self._follower: Event | None = None
+        self._follower = follower or Follower(self.place.seconds)
+        self._is_followed = False
         self._reported = ""
         self._said: set[str] = set()
         renewed_in_children(self)
@@ -79,7 +80,7 @@ class PriorSource:
 
     def current(self) -> Snapshot | None:
         """What is live: after a look at the place the first time, later from memory."""
-        if self._follower is None:
+        if not self._is_followed:
             self._begin()
         return self._in_force.live
 
@@ -102,7 +103,7 @@ class PriorSource:
 
     async def current_async(self) -> Snapshot | None:
         """As `current`; the event loop goes on while a thread looks."""
-        return await anyio.to_thread.run_sync(self.current) if self._follower is None else self._in_force.live
+        return await anyio.to_thread.run_sync(self.current) if not self._is_followed else self._in_force.live
 
     def refresh(self) -> None:
         """Look at the place now."""
@@ -112,15 +113,18 @@ class PriorSource:
     def close(self) -> None:
         """Let go of the place; a later look opens it again."""
         with self._lock:
-            if self._follower:
-                self._follower.set()
-            self._follower = None
+            self._follower.leave(self)
+            self._is_followed = False
             self.place.close()
+
+    def beside(self, namespace: str) -> "PriorSource":
+        """The source of another namespace of the same place, which the same thread keeps up to date."""
+        return PriorSource(self.place.beside(namespace), namespace, self._follower)
 
     def renew(self) -> None:
         """In a forked child: look anew, with a lock, a connection and a thread of its own."""
         self._lock = Lock()
-        self._follower = None
+        self._is_followed = False
         self.place.renew()
 
     def say(self, notice: str | None) -> None:
@@ -131,13 +135,10 @@ class PriorSource:
 
     def _begin(self) -> None:
         with self._lock:
-            if self._follower is None:
+            if not self._is_followed:
                 self._look()
-                self._follower = Event()
-                weakref.finalize(self, self._follower.set)
-                given = weakref.ref(self), self._follower, self.place.seconds
-                with suppress(RuntimeError):  # the interpreter is about to end
-                    Thread(target=_follow, args=given, name="tfgrpo-prior", daemon=True).start()
+                self._is_followed = True
+                self._follower.follow(self)
 
     def _look(self) -> None:
         try:
@@ -165,16 +166,6 @@ class PriorSource:
         if told != self._reported:
             self._reported = told
             _logger.log(level, told)
-
-
-def _follow(known: "weakref.ref[PriorSource]", ended: Event, seconds: float) -> None:
-    """Keep a source up to date as long as somebody has it."""
-    while not ended.wait(seconds):
-        source = known()
-        if source is None:
-            return
-        source.refresh()
-        del source  # while this thread waits it must not keep the source alive
 
 
 def prior_source(store: "str | StorePath | None" = None, namespace: str | None = None) -> PriorSource:
