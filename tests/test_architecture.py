@@ -84,8 +84,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "page", "__init__", "notebook", "results",
     ),
     "serve": (
-        "__init__", "keys", "logs", "forks", "following", "places", "pulled", "scope", "drawing", "source", "passing", "told",
-        "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx",
+        "__init__", "keys", "logs", "forks", "following", "places", "pulled", "scope", "drawing", "source", "passing",
+        "told", "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx",
         "carriers", "once", "proxy",
     ),
     "serve/proxy": (

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import SMALL, learn_gated, learn_routing, one_line, tfgrpo, write_tasks
-from tests.routing import TASKS, TOPICS
+from tests.routing import ADVICE, TASKS, TOPICS, distilling
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, serving
+from tfgrpo.testing import Answer, ScriptedModel, serving
 
 
 def test_one_file_teaches_decides_and_is_left_for_the_test(task_files: Path, url: str) -> None:
@@ -210,3 +210,23 @@ def right_label(body: ChatBody) -> str:
     """The label of the message that is asked about."""
     asked = message_text(body["messages"][-1])
     return next((label for topic, label in TOPICS.items() if topic in asked), "nothing")
+
+
+def test_a_system_prompt_is_learned_under_where_the_model_has_no_system_role(folder: Path) -> None:
+    policy = distilling({ADVICE: 0.3})
+
+    def script(body: ChatBody) -> str | Answer:
+        roles = [message["role"] for message in body["messages"]]
+        return Answer("System role not supported", status=400) if "system" in roles else policy(body)
+
+    model = ScriptedModel(script)
+    (folder / "system.txt").write_text("Route it.")
+    with serving(model.app) as url:
+        tasks = write_tasks(folder / "train.jsonl")
+        asked = ("--model", "fake", "--base-url", url, "--system", "system.txt", "--steps", "1", "--gate", "none")
+        learned = tfgrpo("learn", tasks, *asked, "--group-size", "4")
+    assert learned.exit_code == 0, learned.output
+    assert "no system role: what --system says begins the first turn of the user" in learned.stderr
+    assert "failed" not in learned.stderr
+    with Store("tfgrpo.db") as store:
+        assert ADVICE in {entry.experience.text for entry in store.experiences("default")}

@@ -53,6 +53,17 @@ def executor(model: Recorder | ScriptedModel, backend: Backend = HONOURED, **mor
 # Requests
 
 
+def test_where_there_is_no_system_role_the_user_begins_with_what_it_says() -> None:
+    talk = Task(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which queue?"}), "billing")
+    bare = Backend(system_role="rejected")
+    said = [request_body(FRAME, bare, task, 1)["messages"] for task in (TASK, talk)]
+    assert said == [
+        [{"role": "user", "content": f"Route it.\n\n{TASK.input}"}],
+        [{"role": "user", "content": "Route it.\n\nBe brief.\n\nWhich queue?"}],
+    ]
+    assert len(request_body(FRAME, HONOURED, talk, 1)["messages"]) == 3
+
+
 @pytest.mark.parametrize(
     ("kind", "off"),
     [

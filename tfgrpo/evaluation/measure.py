@@ -161,8 +161,14 @@ def _open(store: Store, run: Run, split: str, tasks: int, observer: Observer) ->
 
 def _distiller(wanted: Measurement, run: Run, model: Upstream, backend: Backend | None) -> Distiller:
     """What writes; `backend` is what was seen of its model, if it is the one that is measured."""
-    request = SAMPLERS_OFF.get(backend.kind, {}) if backend else {}
-    return Distiller(model, wanted.distiller or wanted.frame.model, run.id, wanted.settings, request=request)
+    return Distiller(
+        model,
+        wanted.distiller or wanted.frame.model,
+        run.id,
+        wanted.settings,
+        request=SAMPLERS_OFF.get(backend.kind, {}) if backend else {},
+        system_role=backend is None or backend.system_role != "rejected",
+    )
 
 
 async def _written(wanted: Measurement, distiller: Distiller, observer: Observer) -> dict[str, Prior]:

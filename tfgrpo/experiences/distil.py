@@ -19,6 +19,7 @@ from ..prompts import Template, clip, neutralise, template, transcript
 from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
 from ..rollouts.group import group_kind
 from ..settings import Settings
+from ..surfaces.chat import said_by_user
 from .answers import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Distiller:
     """By name; read once, so that a file that is changed during a run changes nothing."""
     request: Mapping[str, JSON] = field(default_factory=dict)
     """Further body fields (a server's own samplers switched off, response_format, ...); they win over ours."""
+    system_role: bool = True
+    """Whether the model is known to have one, or not known to have none."""
 
     def template(self, name: str) -> Template:
         """The template of a stage."""
@@ -80,7 +83,8 @@ class Distiller:
         seed = derive_seed(self.settings.seed, key.stage, key.step, key.task, key.sample, key.retry)
         sampling = {"temperature": temperature, "top_p": 1, "seed": seed, "max_tokens": self.settings.distiller_tokens}
         held = {"response_format": _response_format(form)} if form else {}
-        return {"model": self.name, "messages": list(messages), **sampling, **held, **self.request}
+        said = list(messages) if self.system_role else said_by_user(messages)
+        return {"model": self.name, "messages": said, **sampling, **held, **self.request}
 
 
 def _response_format(form: Form) -> dict[str, JSON]:

@@ -87,6 +87,8 @@ async def made_ready(
     async with executors(plan.agent, upstream, plan.settings, store) as make:
         if moved:
             notes.note(moved)
+        if plan.frame.system and backend.system_role == "rejected":
+            notes.note("this model has no system role: what --system says begins the first turn of the user")
         yield RunContext(
             plan=plan,
             run=run,

@@ -171,8 +171,14 @@ def _ended(
 
 def _proposer(context: RunContext) -> Distiller:
     """Where the model that proposes is the one probed, its hidden samplers are off."""
-    plan, kind = context.plan, context.backend.kind
+    plan, backend = context.plan, context.backend
     probed = context.distiller is context.upstream and plan.distiller in (None, plan.frame.model)
-    request = SAMPLERS_OFF.get(kind, {}) if probed else {}
-    name = plan.distiller or plan.frame.model
-    return Distiller(context.distiller, name, context.run.id, plan.settings, templates(plan.prompts), request)
+    return Distiller(
+        context.distiller,
+        plan.distiller or plan.frame.model,
+        context.run.id,
+        plan.settings,
+        templates(plan.prompts),
+        SAMPLERS_OFF.get(backend.kind, {}) if probed else {},
+        not (probed and backend.system_role == "rejected"),
+    )

@@ -14,7 +14,7 @@ from ..hashing import derive_seed
 from ..model.upstream import Model
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Prior, Rollout, Task
 from ..settings import RESERVED_FIELDS
-from ..surfaces.chat import with_prior
+from ..surfaces.chat import said_by_user, with_prior
 from ..surfaces.surface import manner_of
 from ..text import is_unicode
 
@@ -75,8 +75,9 @@ def telling(backend: Backend, alternatives: int) -> dict[str, JSON]:
 
 def request_body(frame: Frame, backend: Backend, task: Task, seed: int) -> ChatBody:
     """The request for one rollout, before the prior."""
-    system = [{"role": "system", "content": frame.system}] if frame.system else []
-    messages = [*system, *task.messages]
+    messages = [*([{"role": "system", "content": frame.system}] if frame.system else []), *task.messages]
+    if backend.system_role == "rejected":
+        messages = said_by_user(messages)
     return {"model": frame.model, "messages": messages, **frame.request, **sampling(frame, backend, seed)}
 
 

@@ -129,6 +129,13 @@ def first_user_says(messages: Sequence[JSON], text: str, kind: PartType = "text"
     return [{"role": "user", "content": text}, *messages]
 
 
+def said_by_user(messages: Sequence[Message]) -> list[Message]:
+    """For a model without a system role: what the leading messages of that role say begins the first turn of a user."""
+    leading = list(takewhile(is_system, messages))
+    said = "\n\n".join(filter(None, map(message_text, leading)))
+    return first_user_says(messages[len(leading) :], said) if said else list(messages)
+
+
 def is_system(message: JSON) -> bool:
     """Whether a message is one of those that set the rules."""
     return isinstance(message, Mapping) and message.get("role") in SYSTEM_ROLES
