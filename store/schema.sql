@@ -23,6 +23,8 @@ CREATE TABLE calls (
     PRIMARY KEY (run, stage, step, task, sample, retry)
 );
 
+CREATE INDEX calls_spent ON calls (run, stage, calls, prompt_tokens, completion_tokens);
+
 CREATE TABLE canaries (
     id        INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -324,6 +326,8 @@ CREATE TABLE rollouts (
     completion_tokens INTEGER NOT NULL, checksum TEXT NOT NULL DEFAULT '00000000', whole BLOB, variant TEXT NOT NULL DEFAULT '', feedback TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (group_id, sample)
 );
+
+CREATE INDEX rollouts_seen ON rollouts (group_id, variant, reward);
 
 CREATE TABLE run_tasks (
     run      TEXT NOT NULL REFERENCES runs (id),

@@ -59,7 +59,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "store": (
         "database", "sqlite", "migrations", "rows", "file", "opened", "keys", "runs", "trials",
-        "experiences", "lineage", "inferences", "forgetting", "history", "check", "__init__", "__main__",
+        "experiences", "lineage", "inferences", "forgetting", "history", "browse", "check", "__init__", "__main__",
     ),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
@@ -86,12 +86,15 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "scope", "drawing", "source", "passing",
         "told", "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx",
-        "carriers", "once", "proxy",
+        "carriers", "once", "dashboard", "proxy",
+    ),
+    "serve/dashboard": (
+        "__init__", "visits", "rendering", "counting", "looks", "traffic", "site", "pages", "buttons", "app",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
-        "decide", "door", "head", "onward", "record", "call", "feedback", "pages", "app", "listening", "protocol",
-        "worker", "workers", "server", "__init__",
+        "decide", "door", "head", "onward", "record", "call", "feedback", "pages", "admin", "app", "listening",
+        "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
@@ -115,7 +118,7 @@ ANYWHERE = {"__version__"}
 
 HEAVY = {
     "aiohttp", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
-    "opentelemetry", "prometheus_client", "ray", "structlog", "tokenizers", "uvicorn", "xllamacpp",
+    "opentelemetry", "prometheus_client", "ray", "starlette", "structlog", "tokenizers", "uvicorn", "xllamacpp",
 }  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parent.parent
-KINDS = {".css", ".jinja", ".json", ".jsonl", ".md", ".py", ".sql", ".txt", ".typed"}
+KINDS = {".css", ".jinja", ".js", ".json", ".jsonl", ".md", ".py", ".sql", ".svg", ".txt", ".typed"}
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """Who watches a run while it goes: a progress display, a plot in a notebook, a test, or nobody."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from .records import Group, Rollout, Usage
+from .records import JSON, Group, Rollout, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,14 @@ class Silent:
 
     def note(self, line: str) -> None:
         """Nothing."""
+
+
+def last_looks(race: Sequence[Mapping[str, JSON]]) -> list[tuple[int, Mapping[str, JSON]]]:
+    """Each way to prompt of a race as it stood when it was last looked at, and after which step (from 0) that was.
+
+    Those that stayed come first, the best of them at the head; then those that left, the last to leave first.
+    """
+    latest: dict[str, tuple[int, Mapping[str, JSON]]] = {}
+    for lap in race:
+        latest |= {row["arm"]: (lap["step"], row) for row in lap["arms"]}
+    return sorted(latest.values(), key=lambda entry: (entry[1]["left"], -entry[0], -entry[1]["reward"]))

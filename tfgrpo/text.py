@@ -26,6 +26,15 @@ def shortened(value: object, limit: int = 80) -> str:
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
+_HARMLESS = "\n\t\u200c\u200d"
+"""Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
+
+
+def shown(value: object, harmless: str = _HARMLESS) -> str:
+    """Text of models and users, with what nobody could see, or what would turn the line around, made visible."""
+    return "".join(c if c.isprintable() or c in harmless else repr(c)[1:-1] for c in str(value))
+
+
 WORD_CHARS = 12
 """No text is longer than this many characters for each word that it may have."""
 _IDEOGRAPHS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"

@@ -88,17 +88,6 @@ class LearningResult:
         }
 
 
-def last_looks(race: Sequence[Mapping[str, JSON]]) -> list[tuple[int, Mapping[str, JSON]]]:
-    """Each way to prompt of a race as it stood when it was last looked at, and after which step (from 0) that was.
-
-    Those that stayed come first, the best of them at the head; then those that left, the last to leave first.
-    """
-    latest: dict[str, tuple[int, Mapping[str, JSON]]] = {}
-    for lap in race:
-        latest |= {row["arm"]: (lap["step"], row) for row in lap["arms"]}
-    return sorted(latest.values(), key=lambda entry: (entry[1]["left"], -entry[0], -entry[1]["reward"]))
-
-
 COMPARED_TEXTS = 3
 """Rollouts that are shown beside their answers."""
 MANY = 0.5

@@ -8,7 +8,6 @@ from dataclasses import replace
 from ..errors import InputError
 from ..records import Prior, PriorState, Snapshot
 from ..store import SERVING, LineageEntry, Store
-from .offered import person_named
 from .versions import served
 
 _NO_PRIOR = "tfgrpo prior list shows what there is"
@@ -34,6 +33,8 @@ def snapshot_of(store: Store, namespace: str, given: str) -> Snapshot:
 
 def use(store: Store, namespace: str, given: str, *, by: str, why: str) -> Snapshot:
     """Make a prior live that was there before; it is ungated unless a gate has passed it."""
+    from .offered import person_named  # it loads what learning does, and whoever only asks what is served does not
+
     by = person_named(by)
     chosen, live = snapshot_of(store, namespace, given), store.live(namespace)
     if live and live.prior.id == chosen.prior.id:
@@ -56,6 +57,8 @@ def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snaps
     With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
     so that at no moment there is none.
     """
+    from .offered import person_named
+
     by = person_named(by)
     live = store.live(namespace)
     if live is None:

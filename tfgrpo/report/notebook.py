@@ -5,10 +5,10 @@ from html import escape
 
 from ..evaluation.arms import Evaluation
 from ..evaluation.difference import FEWEST
-from ..learning.result import LearningResult, last_looks
+from ..learning.result import LearningResult
+from ..observer import last_looks
 from ..records import JSON, Prior
-from ..text import counted, shortened
-from .page import shown
+from ..text import counted, shortened, shown
 from .verdict import points
 
 MOST, LONGEST = 10, 300

@@ -12,6 +12,7 @@ from ..extras import install_hint
 from ..model.prices import Prices
 from ..records import TokenBias
 from ..store import RunEntry
+from ..text import shown
 from .extremes import task_name
 from .figures import Figures
 from .repeat import repeat_of
@@ -24,8 +25,6 @@ EXPERIENCES, BIASES, FAILURES, MOVED_TASKS = 100, 20, 10, 10
 """At most so many are shown of each; of tasks that moved on each side."""
 LONGEST_TEXT = 1_000
 """Characters shown of a rollout."""
-_HARMLESS = "\n\t\u200c\u200d"
-"""Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
 
 
 def render_page(figures: Figures, prices: Prices | None = None) -> str:
@@ -111,11 +110,6 @@ def _environment() -> "Environment":
     }
     environment.filters.update(filters)
     return environment
-
-
-def shown(value: object, harmless: str = _HARMLESS) -> str:
-    """Text of models and users, with what nobody could see, or what would turn the line around, made visible."""
-    return "".join(c if c.isprintable() or c in harmless else repr(c)[1:-1] for c in str(value))
 
 
 def _signed(number: float, decimals: int) -> str:

@@ -4,6 +4,7 @@ what was learned (`experiences`, `lineage`), and on what evidence it went live (
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
 
+from .browse import BrowseStore
 from .check import CheckedStore, StoreInfo
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
 from .forgetting import ForgetfulStore
@@ -49,6 +50,7 @@ class Store(
     InferenceStore,
     ForgetfulStore,
     HistoryStore,
+    BrowseStore,
     CheckedStore,
 ):
     """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""

@@ -15,7 +15,7 @@ def race_lines(race: "Sequence[Mapping[str, JSON]]") -> Iterator[str]:
     """How a race stood after its last step, who left before, and the winner; nothing where nothing raced."""
     if not race:
         return
-    from ...learning.result import last_looks
+    from ...observer import last_looks
 
     looks = last_looks(race)
     yield f"race of {counted(len(looks), 'way')} to prompt, after step {race[-1]['step'] + 1}:"

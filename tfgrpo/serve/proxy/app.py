@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ..writing import NOT_RECORDED, Recording
+from .admin import AdminSide
 from .asgi import Receive, Scope, Send, error_body, respond
 from .call import RelayedCall, Works
 from .door import Door, Refusal
@@ -49,12 +50,17 @@ class Proxy:
         door: Door | None = None,
         tracer: Tracer | None = None,
         recording: Recording = NOT_RECORDED,
+        secret: bytes | None = None,
     ) -> None:
-        """Without a `door` whoever reaches the app may call; raises InputError where there is no upstream."""
+        """Without a `door` whoever reaches the app may call; raises InputError where there is no upstream.
+
+        `secret` is shared by the workers of one server, for the sessions of its dashboard.
+        """
         targets = [upstreams] if isinstance(upstreams, RelayTarget) else upstreams
         self._rotation = Rotation(targets)
         self._shelf, self._limits, self._door, self._tracer = shelf, limits or Limits(), door or Door(), tracer
         self._recording = recording
+        self._secret = secret
         self._in_flight = 0
 
     async def __aenter__(self) -> Self:
@@ -63,7 +69,7 @@ class Proxy:
         self._traffic = Traffic(self._shelf.path, self._recording, onward.metrics)
         self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic)
         self._desk = FeedbackDesk(self._works, self._traffic, self._shelf.path)
-        self._pages = Pages(self._works)
+        self._pages, self._admin = Pages(self._works), AdminSide(self._works, self._secret)
         self._looked = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep())
         with suppress(TimeoutError):
@@ -79,6 +85,7 @@ class Proxy:
         self._keeper.cancel()
         with suppress(asyncio.CancelledError):
             await self._keeper
+        self._admin.close()
         await self._works.onward.session.close()
         await asyncio.to_thread(self._traffic.close)
         await asyncio.to_thread(self._shelf.close)
@@ -101,6 +108,8 @@ class Proxy:
             await send({"type": "websocket.close"})
         elif scope["path"] == FEEDBACK_PATH:
             await self._desk.answer(Head.of(scope), receive, send)
+        elif self._admin.has(scope["path"]):
+            await self._admin.answer(scope, receive, send)
         elif self._pages.has(scope["path"]):
             await self._pages.answer(Head.of(scope), send, self._in_flight)
         else:

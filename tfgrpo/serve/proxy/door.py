@@ -65,6 +65,10 @@ class Door:
         allowed = None if not local and not hosts else {*LOOPBACK, *hosts, *(() if host in _EVERYWHERE else (host,))}
         return cls(has_keys, local, allowed, origins)
 
+    def guards(self, keys: Mapping[str, AccessKey]) -> bool:
+        """Whether what tells something of the store needs a key of ours."""
+        return self.keys_only or bool(keys) or not self.local
+
     def refusal(self, headers: Mapping[str, str], key: AccessKey | None, asked: bool) -> Refusal | None:
         """Why a call may not be made at all; None: it may. `asked`: a key of ours is needed, and `key` was found."""
         if asked:

@@ -60,7 +60,7 @@ class Pages:
     def _refusal(self, head: Head) -> Refusal | None:
         """Why a page that tells something may not be read: figures are for admins, a prior for those who have it."""
         door, keys = self._works.door, self._works.shelf.held.keys
-        asked = door.keys_only or bool(keys) or not door.local
+        asked = door.guards(keys)
         key = presented_key(head.given, keys) if asked else None
         if refusal := door.refusal(head.given, key, asked):
             return refusal

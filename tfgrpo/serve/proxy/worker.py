@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -42,6 +44,8 @@ class Serving:
     door: Door = field(default_factory=Door)
     shares: DrawShares = NOTHING_LEFT
     recording: Recording = NOT_RECORDED
+    secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
+    """For the sessions of the dashboard."""
 
 
 def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]) -> None:
@@ -55,6 +59,7 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
         door=serving.door,
         tracer=configured_tracer(),
         recording=serving.recording,
+        secret=serving.secret,
     )
     config = uvicorn.Config(
         app,

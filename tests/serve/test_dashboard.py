@@ -1,0 +1,470 @@
+"""The dashboard: its numbers are the store's, its buttons do what they say, and what others wrote stays text."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from html import unescape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.live import OTHER, PRIOR, file_of, go_live
+from tests.serve.fronts import Front, Recorder, Serve
+from tests.serve.test_door import LOCAL, given_key
+from tfgrpo.experiences.credit import effect_interval
+from tfgrpo.records import (
+    CallKey,
+    Decision,
+    Demonstration,
+    Effect,
+    Experience,
+    Frame,
+    Group,
+    Prior,
+    Rollout,
+    Run,
+    Task,
+    TokenBias,
+    Usage,
+    Variant,
+)
+from tfgrpo.serve.dashboard.rendering import ASSETS, FOLDER
+from tfgrpo.serve.proxy import Door, Shelf
+from tfgrpo.store import Feedback, HistoryEntry, Inference, Store
+from tfgrpo.trials import GateTrial, Pass
+
+HOME = "/tfgrpo/"
+FAR = Door.at("0.0.0.0", lends_a_key=False, has_keys=True)
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "javascript:alert(3) \" onclick=alert(4) '",
+    "{{ 7 * 7 }} {% raw %} ${7*7} </bdi></pre><style>*{display:none}</style>",
+    "right\u202eto left\u2066 and \u0000 nothing \x1b[31m",
+)
+TASK = Task(f"A question {HOSTILE[0]}", f"an answer {HOSTILE[1]}")
+FRAME = Frame(f"model {HOSTILE[0]}")
+RUN = Run("learn", "support", FRAME, {"steps": 2, "note": HOSTILE[2]}, (TASK.id,), f"reward {HOSTILE[0]}")
+LONG = Experience(f"When long, {'<b>' * 300_000}")
+HELD = tuple(Experience(text) for text in HOSTILE)
+HOSTILE_PRIOR = Prior(
+    HELD,
+    (TokenBias(7, b"<i>\xff\xe2\x80\xae", 1.5, 3.0, 4),),
+    "words",
+    PRIOR.template,
+    None,
+    f"Instruct {HOSTILE[3]}",
+    (Demonstration(f"shown {HOSTILE[0]}", f"answered {HOSTILE[2]}"),),
+)
+EFFECT = Effect(HELD[0].id, RUN.id, 0, 0.0625, 0.03125, 37)
+ARMS = (Variant(source="frozen"), Variant("Count.", (), 0, f"written {HOSTILE[0]}"))
+
+
+@cache
+def busy_store() -> bytes:
+    """A namespace in use, whose texts are all hostile, and a run that goes on."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "busy.db"
+        with Store(path) as store:
+            store.add_tasks([TASK])
+            store.begin(RUN)
+            store.add_variants(RUN.id, [(arm, 3 * n) for n, arm in enumerate(ARMS)])
+            store.add_prior(PRIOR)
+            store.add_prior(HOSTILE_PRIOR)
+            store.set_state("support", PRIOR.id, "live", frame=FRAME, why=HOSTILE[0], by=HOSTILE[1])
+            store.set_state("support", HOSTILE_PRIOR.id, "live", frame=FRAME, run=RUN.id, why=HOSTILE[2])
+            store.add_experiences("support", [*HELD, LONG])
+            store.add_effects("support", [EFFECT])
+            store.add_decisions("support", [Decision(HELD[0].id, "kept", HOSTILE[0])])
+            store.add_history(HistoryEntry("support", "autopilot", HOSTILE[0], PRIOR.id, HOSTILE[1]))
+            for step in range(2):
+                store.add_group(RUN.id, Group(TASK, step, tuple(_rollouts(step))))
+            asyncio.run(store.record(CallKey(RUN.id, "rollout", 0, TASK.id), "hash", "{}", Usage(1, 20, 5)))
+            store.begin_trial(trial := GateTrial("support", (TASK.id,), RUN.id, HOSTILE_PRIOR.id, PRIOR.id, 0.05, 8, 0))
+            store.add_pass(trial, Pass(1, 0.2, {TASK.id: (1.0, 0.0)}, 0.75))
+            store.add_calls_in_use(list(_calls()), list(_feedback()))
+        return path.read_bytes()
+
+
+def _rollouts(step: int) -> list[Rollout]:
+    said = [*HOSTILE, "x" * 1_000_000]
+    return [
+        Rollout(
+            TASK, step, sample, PRIOR.id, (), ({"role": "assistant", "content": text},), text,
+            None if sample == 3 else (sample + step) / 8, HOSTILE[0] if sample == 3 else None,
+            variant=ARMS[sample % 2].id, feedback=HOSTILE[1],
+        )
+        for sample, text in enumerate(said)
+    ]  # fmt: skip
+
+
+def _calls() -> list[Inference]:
+    variants = ["live"] * 5 + ["canary"] * 2 + ["none"]
+    return [
+        Inference(
+            f"inf_{n}", "support", PRIOR.id, one, "chat", HOSTILE[0], 502 if n == 3 else 200, 0.5, added=0.001 * (n + 1)
+        )
+        for n, one in enumerate(variants)
+    ]
+
+
+def _feedback() -> list[Feedback]:
+    told = [("inf_0", "live", 1.0), ("inf_1", "live", 0.5), ("inf_5", "canary", 0.25), ("inf_1", "live", 0.0)]
+    return [Feedback(id_, "support", PRIOR.id, variant, reward, HOSTILE[0]) for id_, variant, reward in told]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    path = tmp_path / "s.db"
+    path.write_bytes(busy_store())
+    return Shelf(path, "support")
+
+
+async def page(at: Front, path: str, status: int = 200, **headers: str) -> str:
+    answer = await at.in_process.get(HOME + path, headers=headers)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def figures(text: str) -> list[float]:
+    """The exact numbers in a page, or a part of it, as they stand in its data elements."""
+    return [float(value) for value in re.findall(r'<data value="([^"]+)"', text)]
+
+
+def section(text: str, title: str) -> str:
+    """The part of a page under a heading."""
+    found = re.search(rf"<h2[^>]*>{title}.*?(?=<h2|</main>|\Z)", text, re.DOTALL)
+    assert found, title
+    return found[0]
+
+
+def charts(text: str) -> list[dict[str, Any]]:
+    return [json.loads(unescape(one)) for one in re.findall(r'data-chart="([^"]*)"', text)]
+
+
+async def pressed(at: Front, action: str, token: str | None = None, **fields: str) -> httpx2.Response:
+    """What comes of a button, with the token of the page unless another is given."""
+    given = token if token is not None else (await tokens(at))[0]
+    form = {"namespace": "support", "token": given, **fields}
+    return await at.in_process.post(f"{HOME}do/{action}", data=form, headers={"origin": "http://proxy"})
+
+
+async def tokens(at: Front) -> list[str]:
+    return re.findall(r'name="token" value="([0-9a-f]+)"', await page(at, "namespace?name=support"))
+
+
+# What is told
+
+
+async def test_the_numbers_of_a_namespace_are_those_of_the_store(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    text = await page(at, "namespace?name=support")
+    low, high = effect_interval(EFFECT)
+    assert figures(section(text, "Experiences"))[:4] == [EFFECT.mean, low, high, EFFECT.evidence]
+    assert figures(section(text, "What the live prior says")) == [1, 1.5, 3.0, 4]
+    traffic = section(await page(at, "traffic?name=support"), "Traffic")
+    calls = {name: len([one for one in _calls() if one.variant == name]) for name in ("canary", "live", "none")}
+    assert figures(traffic)[:4] == [calls["canary"], calls["live"], 1, calls["none"]]  # one of the live ones failed
+    assert figures(traffic)[4:9] == [0.005, 0.008, 0.008, 8, 8]  # added latency, and all of them
+    assert figures(traffic)[9:] == [7, 1, 1, 0.25, 2, 0.5]  # by status; feedback, the latest of each call
+    told, worth = charts(traffic)
+    assert [sum(one["values"]) for one in told["series"]] == [2, 5, 1, 1]
+    assert [one["values"] for one in worth["series"]] == [[0.25], [0.5]]
+
+
+async def test_the_numbers_of_a_run_that_goes_on_are_those_of_the_store(front: Serve, shelf: Shelf) -> None:
+    text = await page(await front(Recorder()), f"run?id={RUN.id}")
+    with Store(shelf.path) as store:
+        groups = store.groups(RUN.id)
+    means = [float(group.rewards.mean()) for group in groups]
+    rewards, wealth = charts(text)
+    assert rewards["series"][0]["values"] == means
+    assert wealth["series"][0]["values"] == [0, 0.75]
+    assert figures(section(text, "Rewards by step")) == [1, 5, 1, means[0], 1, 5, 1, means[1]]
+    by_arm = {arm.id: [one.reward for group in groups for one in group.scored if one.variant == arm.id] for arm in ARMS}
+    race = sorted((sum(of) / len(of), len(of), 3 * place) for place, of in enumerate(by_arm.values()))[::-1]  # type: ignore[arg-type]
+    assert figures(section(text, "The race")) == [number for row in race for number in row]
+    assert figures(section(text, "Spent by stage")) == [1, 20, 5]
+    assert 'hx-get="/tfgrpo/run/live?id=' in text
+
+
+async def test_a_run_that_has_ended_is_not_looked_at_again_and_shows_the_race_as_it_told_it(
+    front: Serve, shelf: Shelf
+) -> None:
+    row = {"arm": ARMS[0].id, "source": "frozen", "reward": 0.5, "best": 0.75, "rollouts": 9, "tokens": 0}
+    lap = {"step": 0, "arms": [{**row, "left": True}, {**row, "arm": ARMS[1].id, "left": False}]}
+    with Store(shelf.path) as store:
+        store.end(RUN.id, "finished", Usage(1, 20, 5), {"race": [lap], "notes": ["one " + HOSTILE[0]]})
+    text = await page(await front(Recorder()), f"run?id={RUN.id}")
+    assert figures(section(text, "The race")) == [0.5, 0.75, 9, 0] * 2
+    assert "hx-trigger" not in text
+
+
+async def test_rollouts_stand_beside_their_answers_a_page_at_a_time(front: Serve, shelf: Shelf) -> None:
+    tasks = [replace(TASK, input=f"q{n}", answer=f"a{n}") for n in range(23)]
+    with Store(shelf.path) as store:
+        store.add_tasks(tasks)
+        for task in tasks:
+            one = Rollout(task, 1, 0, PRIOR.id, text=f"said of {task.input}", reward=0.5)
+            store.add_group(RUN.id, Group(task, 1, (one,) * 1))
+    at = await front(Recorder())
+    seen = []
+    for number in (1, 2, 3):
+        text = await page(at, f"rollouts?run={RUN.id}&step=2&page={number}")
+        seen += re.findall(r"said of (q\d+)", text)
+        assert ('rel="next"' in text, 'rel="prev"' in text) == (number < 3, number > 1)
+        assert len(text) < 60_000
+    assert sorted(seen) == sorted(str(task.input) for task in tasks)
+    beside = re.search(
+        r"q7</bdi>.*?<b><bdi>(a\d+)</bdi>.*?said of (q\d+)",
+        "".join([text, *[await page(at, f"rollouts?run={RUN.id}&step=2&page={number}") for number in (1, 2)]]),
+        re.DOTALL,
+    )
+    assert beside and beside.groups() == ("a7", "q7")
+
+
+async def test_a_long_text_is_cut_in_pages_and_whole_by_itself(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    with Store(shelf.path) as store:
+        (group, *_) = store.group_page(RUN.id)
+    text = await page(at, f"rollout?group={group.id}&sample=4")
+    assert len(text) < 60_000
+    assert figures(section(text, "Answered")) == [20_000, 1_000_000]
+    answer = await at.in_process.get(f"{HOME}rollout?group={group.id}&sample=4&whole=1")
+    assert (answer.text, answer.headers["content-type"]) == ("x" * 1_000_000, "text/plain; charset=utf-8")
+    assert len(await page(at, "namespace?name=support")) < 100_000
+
+
+@pytest.mark.parametrize("missing", [True, False])
+async def test_an_empty_store_says_what_to_do_next(missing: bool, front: Serve, shelf: Shelf) -> None:
+    file_of(shelf).unlink()
+    if not missing:
+        Store(shelf.path).close()
+    text = await page(await front(Recorder()), "")
+    assert f"tfgrpo learn tasks.jsonl --reward exact --model MODEL --store {shelf.path}" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("namespace?name=nobody", 404, "no namespace"),
+        ("namespace", 400, "wants ?name="),
+        ("run?id=nope", 404, "there is no run nope"),
+        ("run?id=%3Cb%3E", 404, "there is no run &lt;b&gt;"),
+        ("rollouts?group=99999", 404, "there is no group"),
+        ("rollout?group=x&sample=y", 404, "there is no group"),
+        ("prior?id=nope", 404, "there is no prior"),
+        ("nowhere", 404, "there is no such page"),
+    ],
+)
+async def test_what_is_not_there_is_said_on_a_page(path: str, status: int, said: str, front: Serve) -> None:
+    assert said in await page(await front(Recorder()), path, status)
+
+
+async def test_a_store_that_cannot_be_read_is_said_on_a_page(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    file_of(shelf).write_bytes(b"no store" * 100)
+    assert "503" not in await page(at, "", 503)
+
+
+# Hostile texts
+
+
+async def test_what_models_and_users_wrote_stays_text_and_what_is_hidden_is_shown(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    with Store(shelf.path) as store:
+        (group, *_) = store.group_page(RUN.id)
+        named = f"ns {HOSTILE[0]}"
+        store.set_state(named, PRIOR.id, "live", frame=FRAME)
+    paths = [
+        "", "namespace?name=support", "traffic?name=support", f"run?id={RUN.id}", f"rollouts?run={RUN.id}",
+        f"rollouts?group={group.id}", *(f"rollout?group={group.id}&sample={n}" for n in range(4)),
+        f"prior?id={HOSTILE_PRIOR.id}&namespace=support", str(httpx2.URL("namespace", params={"name": named})),
+    ]  # fmt: skip
+    for path in paths:
+        text = await page(at, path)
+        assert not re.search(r"<script(?! defer src=\"/tfgrpo/assets/)|<img|<style|<b>Inst|<i>|\son\w+=\"", text), path
+        assert "alert(2)>" not in text and "49" not in re.findall(r"\b49\b", text), path
+        assert not re.search("[\u202e\u2066\u0000\x1b]", text), path
+        assert not re.search(r'(?:href|src)="(?!/tfgrpo/|#)', text), path
+    text = await page(at, "namespace?name=support")
+    for one in ("&lt;script&gt;alert(1)&lt;/script&gt;", "{{ 7 * 7 }} {% raw %} ${7*7}", r"right\u202eto left\u2066"):
+        assert one in text
+
+
+def test_no_template_holds_a_script_or_a_style_and_none_turns_escaping_off() -> None:
+    for file in sorted((FOLDER / "templates").iterdir()):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"\sstyle=|<style|\son[a-z]+=|<script(?! defer src)|\|\s*safe|autoescape|hx-on", text), (
+            file
+        )
+
+
+async def test_pages_may_load_nothing_of_others_and_are_small(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    for path in ("namespace?name=support", f"run?id={RUN.id}"):
+        answer = await at.in_process.get(HOME + path)
+        assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+        assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+        files = [unescape(one) for one in re.findall(r'(?:href|src)="(/tfgrpo/assets/[^"]+)"', answer.text)]
+        answers = [await at.in_process.get(one) for one in files]
+        assert {one.status_code for one in answers} == {200}
+        assert len(answer.content) + sum(len(one.content) for one in answers) < 300_000
+        assert all("immutable" in one.headers["cache-control"] for one in answers)
+
+
+def test_files_of_others_are_as_they_were_published_and_named_with_their_licence() -> None:
+    listed = dict(
+        re.findall(r"^\| `([\w.]+)` \|.*\| ([0-9a-f]{64}) \|", (FOLDER / "assets" / "LICENSES.md").read_text(), re.M)
+    )
+    others = {path for path, _ in ASSETS.values() if ".min." in path.name}
+    assert {path.name: sha256(path.read_bytes()).hexdigest() for path in others} == listed
+
+
+def test_the_proxy_starts_without_what_only_the_dashboard_needs() -> None:
+    program = (
+        "import sys, tfgrpo.serve.proxy; print(*{'starlette', 'jinja2', 'tfgrpo.serve.dashboard'} & {*sys.modules})"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+    program = "import sys, tfgrpo.serve.dashboard.app; print(*{'openai', 'matplotlib', 'uvicorn'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
+# Who may see it
+
+
+async def test_off_this_machine_it_wants_an_admin_key_and_keeps_none_in_the_browser(front: Serve, shelf: Shelf) -> None:
+    plain, admin = given_key(file_of(shelf)), given_key(file_of(shelf), admin=True)
+    at = await front(Recorder(), door=FAR)
+    assert "Admin key" in await page(at, "namespace?name=support", 401)
+    assert "Admin key" in await page(at, "", 401, authorization=f"Bearer {plain}")
+    assert "Namespaces" in await page(at, "", authorization=f"Bearer {admin}")
+    assert (await at.in_process.get(f"{HOME}assets/report.css")).status_code == 200
+
+    async def log_in(key: str, origin: str = "http://proxy", target: str = HOME) -> httpx2.Response:
+        form = {"key": key, "next": target}
+        return await at.in_process.post(f"{HOME}login", data=form, headers={"origin": origin})
+
+    assert [(await log_in(one)).status_code for one in ("", "tfgrpo-1-x", plain)] == [403] * 3
+    assert (await log_in(admin, origin="http://evil")).status_code == 403
+    answer = await log_in(admin, target=f"{HOME}namespace?name=support")
+    cookie = answer.headers["set-cookie"]
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{HOME}namespace?name=support")
+    assert {"HttpOnly", "SameSite=strict", "Path=/tfgrpo/"} <= set(cookie.split("; "))
+    assert admin not in cookie and admin.split("-")[2] not in cookie
+    assert "Roll back" in await page(at, "namespace?name=support")
+    for target in ("//evil.example", "https://evil.example", "/tfgrpo//evil", "/tfgrpo/\\evil", "/other"):
+        assert (await log_in(admin, target=target)).headers["location"] == HOME
+    with Store(shelf.path) as store:
+        store.revoke_key(admin.split("-")[1])
+    shelf.refresh()
+    await page(at, "", 401)
+
+
+async def test_a_session_of_another_server_or_of_yesterday_is_none(front: Serve, shelf: Shelf) -> None:
+    admin = given_key(file_of(shelf), admin=True)
+    one, other = await front(Recorder(), door=FAR), await front(Recorder(), door=FAR)
+    answer = await one.in_process.post(f"{HOME}login", data={"key": admin}, headers={"origin": "http://proxy"})
+    value = answer.headers["set-cookie"].partition(";")[0]
+    await page(one, "", 200)
+    await page(other, "", 401, cookie=value)
+    name, _, rest = value.partition("=")
+    id_, ends, code = rest.split(".")
+    forged = [f"{id_}.{int(ends) + 1}.{code}", f"{id_}.{ends}.", f"{id_}.{ends}", "..", f"{id_}.²²²²²²²²²².{code}"]
+    one.in_process.cookies.clear()
+    for each in forged:
+        answer = await one.in_process.get(HOME, headers=[(b"cookie", f"{name}={each}".encode("latin-1", "replace"))])
+        assert answer.status_code == 401, each
+
+
+async def test_on_this_machine_it_is_for_no_page_of_others(front: Serve) -> None:
+    at = await front(Recorder(), door=LOCAL)
+    await page(at, "", 200, host="localhost")
+    await page(at, "", 403, host="evil.example")
+    await page(at, "", 403, host="localhost", origin="http://evil.example")
+    await page(at, "", 403, **{"host": "localhost", "sec-fetch-site": "cross-site"})
+
+
+# Buttons
+
+
+async def test_buttons_do_what_they_say_and_write_it_down(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    answer = await pressed(at, "rollback", prior=HOSTILE_PRIOR.id, why="it <b>hurts</b>")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{HOME}namespace?name=support#history")
+    with Store(shelf.path) as store:
+        live = store.live("support")
+        assert live and live.prior.id == PRIOR.id
+        said = store.history_of("support")[-1]
+        assert (said.actor, said.action, said.prior) == ("person", "rolled back", HOSTILE_PRIOR.id)
+        assert store.lineage("support")[-1].why == "it <b>hurts</b>"
+    assert "it &lt;b&gt;hurts&lt;/b&gt;" in section(await page(at, "namespace?name=support"), "History")
+    assert (await pressed(at, "use", prior=HOSTILE_PRIOR.id)).status_code == 303
+    with Store(shelf.path) as store:
+        live = store.live("support")
+        assert live and (live.prior.id, live.state) == (HOSTILE_PRIOR.id, "live")
+        assert store.lineage("support")[-1].by == "dashboard" or store.lineage("support")[-2].by == "dashboard"
+        assert [(one.actor, one.action) for one in store.history_of("support")][-1] == ("person", "used")
+
+
+async def test_what_a_button_cannot_do_is_said_and_changes_nothing(front: Serve, shelf: Shelf) -> None:
+    at = await front(Recorder())
+    with Store(shelf.path) as store:
+        before = store.lineage("support"), store.history_of("support")
+    for action, prior, said in [
+        ("use", HOSTILE_PRIOR.id, "is live in namespace support already"),
+        ("use", "prior_none", "there is no prior"),
+        ("rollback", PRIOR.id, "is live by now, and not what was to be rolled back"),
+    ]:
+        answer = await pressed(at, action, prior=prior)
+        assert (answer.status_code, said in unescape(answer.text)) == (409, True), answer.text
+    assert (await pressed(at, "nothing")).status_code == 404
+    with Store(shelf.path) as store:
+        assert (store.lineage("support"), store.history_of("support")) == before
+
+
+async def test_no_button_heeds_a_form_from_elsewhere(front: Serve, shelf: Shelf) -> None:
+    admin = given_key(file_of(shelf), admin=True)
+    at = await front(Recorder())
+    await at.in_process.post(f"{HOME}login", data={"key": admin}, headers={"origin": "http://proxy"})
+    (token, *_) = await tokens(at)
+    form = {"namespace": "support", "prior": HOSTILE_PRIOR.id, "token": token}
+    sent = [
+        (form, {"origin": "http://evil.example"}),
+        (form, {"origin": "null"}),
+        (form, {}),
+        ({**form, "token": ""}, {"origin": "http://proxy"}),
+        ({**form, "token": "0" * 64}, {"origin": "http://proxy"}),
+        ({"namespace": "support"}, {"origin": "http://proxy"}),
+    ]
+    for body, headers in sent:
+        answer = await at.in_process.post(f"{HOME}do/rollback", data=body, headers=headers)
+        assert answer.status_code in (400, 403), (body, headers)
+    assert (await at.in_process.get(f"{HOME}do/rollback")).status_code == 405
+    too_long = {**form, "why": "x" * 70_000}
+    answer = await at.in_process.post(f"{HOME}do/rollback", data=too_long, headers={"origin": "http://proxy"})
+    assert (answer.status_code, "too long" in answer.text) == (400, True)
+    with Store(shelf.path) as store:
+        live = store.live("support")
+    assert live and live.prior.id == HOSTILE_PRIOR.id
+    at.in_process.cookies.clear()
+    answer = await at.in_process.post(f"{HOME}do/rollback", data=form, headers={"origin": "http://proxy"})
+    assert answer.status_code == 401
+
+
+async def test_a_store_that_is_only_read_says_so_at_the_button(front: Serve, shelf: Shelf, tmp_path: Path) -> None:
+    go_live(tmp_path / "other.db", OTHER)
+    at = await front(Recorder())
+    held = await tokens(at)
+    file_of(shelf).write_bytes(b"damaged" * 100)
+    answer = await pressed(at, "rollback", held[0], prior=HOSTILE_PRIOR.id)
+    assert answer.status_code == 503
