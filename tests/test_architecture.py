@@ -78,7 +78,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "plan", "cost", "begin", "race", "biases", "experiences", "result", "forecast",
         "steps", "run", "wanted", "decisions", "transfer", "port",
     ),
-    "deployment": ("__init__", "comparison", "effects", "step", "facts", "autopilot", "history"),
+    "deployment": ("__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history"),
     "report": (
         "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict",
         "page", "__init__", "notebook", "results",
@@ -100,7 +100,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "cli": (
         "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
         "demo", "evaluate", "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe",
-        "prompts", "report", "rollouts", "runs", "keys", "serve", "store", "tasks", "tokens",
+        "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "store", "tasks", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",

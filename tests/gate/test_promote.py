@@ -112,6 +112,17 @@ async def test_what_is_better_goes_live_on_evidence_that_is_written_down(tmp_pat
     assert (figures["state"], figures["gate"]["verdict"], figures["ended"]) == ("live", "promoted", None)
 
 
+@pytest.mark.parametrize("gated", [True, False])
+async def test_a_plan_that_does_not_deploy_leaves_what_passed_for_a_canary(tmp_path: Path, gated: bool) -> None:
+    plan = replace(PLAN if gated else replace(PLAN, validation=()), deploys=False)
+    learned = await run(policy(), tmp_path / "t.db", plan)
+    assert learned.promotion is not None
+    assert (learned.changed, learned.promotion.state, learned.promotion.passed) == (False, "candidate", True)
+    assert states(tmp_path / "t.db") == ["candidate"]
+    again = await run(policy(), tmp_path / "t.db", plan)
+    assert again.run.id != learned.run.id
+
+
 @pytest.mark.parametrize(("logits", "fewest"), [(settled, 1), (contrary, 1)])
 async def test_what_is_no_better_there_is_rejected_and_the_live_prior_stays(
     tmp_path: Path, logits: Callable[[str], list[float]], fewest: int

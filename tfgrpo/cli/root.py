@@ -21,6 +21,7 @@ _COMMANDS = {
     "Use": {
         "chat": Listed("chat:chat", "One call with the live prior."),
         "serve": Listed("serve:serve", "A proxy that gives every call the live prior."),
+        "autopilot": Listed("autopilot:autopilot", "The loop in production: learn, canary, promote or roll back."),
         "keys": Listed("keys:keys", "Who may call the proxy, with which namespace and budget."),
         "local": Listed("local:local", "The embedded model: fetch it, serve it."),
     },
@@ -28,6 +29,7 @@ _COMMANDS = {
         "prior": Listed("prior:prior", "What was learned, version by version."),
         "experience": Listed("experience:experience", "Texts for the prompt, each with its measured effect."),
         "tokens": Listed("tokens:tokens", "The token prior, token by token."),
+        "history": Listed("history:history", "Everything that happened in a namespace, in order."),
         "runs": Listed("runs:runs", "Every learning and evaluation, and what it cost."),
         "rollouts": Listed("rollouts:rollouts", "What the model said in a run, the worst and the best."),
         "forecast": Listed("forecast:forecast", "Whether more of a run would pay."),

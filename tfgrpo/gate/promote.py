@@ -30,6 +30,13 @@ class Promotion:
     undecided: bool = False
     """The budget ended before there was a verdict."""
 
+    @property
+    def passed(self) -> bool:
+        """Whether nothing stands against its use: the gate has promoted it, or there was none."""
+        if self.trial is None:
+            return not self.undecided
+        return self.trial.outcome is not None and self.trial.outcome.verdict == "promoted"
+
     def as_json(self) -> dict[str, JSON]:
         """The figures of the gate."""
         made = self.trial
@@ -61,8 +68,9 @@ async def promote(
     """
     store.add_prior(candidacy.candidate)
     if not candidacy.tasks:
-        _set_state(candidacy, store, "ungated", UNTESTED + caveat + origin)
-        return Promotion("ungated", UNTESTED)
+        state: PriorState = "ungated" if candidacy.deploys else "candidate"
+        _set_state(candidacy, store, state, UNTESTED + caveat + origin)
+        return Promotion(state, UNTESTED)
     if _live_already(candidacy, store):
         return None
     _set_state(candidacy, store, "candidate", "learned; the gate is next" + origin)
@@ -119,6 +127,8 @@ def _state(candidacy: Candidacy, store: Store, begun: GateTrial, outcome: TrialO
     """What a verdict makes of the candidate; it was not tested against a prior that has gone live meanwhile."""
     if outcome.verdict == "rejected":
         return "rejected", outcome.reason
+    if not candidacy.deploys:
+        return "candidate", f"{outcome.reason}; it stays a candidate, for a canary to try"
     snapshot = store.live(candidacy.run.namespace)
     now = snapshot.prior.id if snapshot else None
     if now in (begun.live, candidacy.candidate.id):

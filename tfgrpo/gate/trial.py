@@ -57,6 +57,8 @@ class Candidacy:
     """Let go live what is no better than a constant answer, or has lost a label."""
     backend: Backend | None = None
     """What the upstream honours, where rollouts are plain calls to it; None: probabilities of answers are not used."""
+    deploys: bool = True
+    """What passes goes live; else it stays a candidate, for a canary to try."""
 
     @classmethod
     def under(

@@ -47,6 +47,8 @@ class Plan:
     """What learning leaves to `eval`."""
     embedding: str | None = None
     """Name of the embedding model that tells the same advice in other words; None: wording alone decides."""
+    deploys: bool = True
+    """What passes the gate goes live; else it stays a candidate, for a canary to try. No part of what the run is."""
 
     @property
     def production(self) -> Frame:

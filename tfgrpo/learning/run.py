@@ -5,6 +5,7 @@ Every call is journalled, so a run that was killed and is started again replays 
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import BudgetEnded
 from ..experiences.distil import Distiller, templates
@@ -58,6 +59,10 @@ async def carry_out(
             learned = await _Learning(context, proposer, await open_race(context, proposer)).result(begun.resumed)
     store.end(begun.run.id, "out of budget" if learned.ended else "finished", learned.usage, learned.as_json())
     return learned
+
+
+UNFINISHED = "the gate was not finished"
+"""What is told of a gate that a budget ended."""
 
 
 class _Learning:
@@ -146,7 +151,7 @@ def _candidacy(context: RunContext, candidate: Prior, *, probabilities: bool) ->
     """What the gate tests; whether it may count on the probabilities of answers."""
     plan, settings = context.plan, context.plan.settings
     known = context.backend if probabilities else None
-    return Candidacy.under(
+    candidacy = Candidacy.under(
         settings,
         context.run,
         candidate,
@@ -155,6 +160,7 @@ def _candidacy(context: RunContext, candidate: Prior, *, probabilities: bool) ->
         frame=plan.production,
         backend=known,
     )
+    return replace(candidacy, deploys=plan.deploys)
 
 
 def _ended(
@@ -165,7 +171,7 @@ def _ended(
     if cut:
         told.append(f"{cut}: {len(steps)} of {plan.settings.steps} steps were done, and what they taught is kept")
     if promotion and promotion.undecided:
-        told.append(f"the gate was not finished: {promotion.why}")
+        told.append(f"{UNFINISHED}: {promotion.why}")
     return "; ".join(told) or None
 
 

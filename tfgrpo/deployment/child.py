@@ -1,0 +1,50 @@
+"""Learning as a process of its own: `tfgrpo learn --from-traffic --candidate`, with the options that it was given.
+
+What it takes of memory it gives back, and whatever happens to it, the autopilot goes on.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import ModelError
+from ..learning.run import UNFINISHED
+from ..store import Store
+from .autopilot import LearnedInUse
+
+_LAST_LINES = 400
+"""Characters of what a failed learning said last."""
+
+
+class ChildLearner:
+    """How an autopilot learns; `options` are those of `tfgrpo learn`."""
+
+    def __init__(self, store: str, namespace: str, options: Sequence[str]) -> None:
+        self._command = [
+            sys.executable, "-m", "tfgrpo", "learn", "--from-traffic", "--candidate", "--json",
+            "--store", store, "--namespace", namespace, *options,
+        ]  # fmt: skip
+
+    def __call__(self, store: Store, calls: int, /) -> LearnedInUse:
+        """Learn within so many calls; raises ModelError with what it said where it failed."""
+        command = [*self._command, "--max-calls", str(calls)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        try:
+            found = json.loads(ran.stdout)
+        except ValueError as error:
+            said = " ".join(ran.stderr.split())[-_LAST_LINES:]
+            raise ModelError(f"`tfgrpo learn --from-traffic` ended with status {ran.returncode}: {said}") from error
+        return learned_from(found)
+
+
+def learned_from(found: Mapping[str, Any]) -> LearnedInUse:
+    """What the JSON of a learning tells: a gate that was not finished lets nothing pass, and where there was none the
+    canary decides alone."""
+    candidate, gate, ended = found.get("candidate"), found.get("gate"), found.get("ended") or ""
+    if candidate is None:
+        return LearnedInUse(None, False, found["usage"]["calls"], ended or "nothing new was learned")
+    passed = gate["verdict"] == "promoted" if gate else found.get("state") == "candidate" and UNFINISHED not in ended
+    why = gate["why"] if gate else ended or "no gate has tested it"
+    return LearnedInUse(candidate, passed, found["usage"]["calls"], str(why))
