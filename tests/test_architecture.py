@@ -76,7 +76,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "learning": (
         "__init__", "plan", "cost", "begin", "race", "biases", "experiences", "result", "forecast",
-        "steps", "run", "wanted", "decisions", "transfer", "port",
+        "steps", "run", "traffic", "wanted", "decisions", "transfer", "port",
     ),
     "deployment": ("__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history"),
     "report": (
@@ -104,7 +104,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",
-        "splits", "target", "distiller", "tasks", "serving",
+        "splits", "target", "distiller", "tasks", "traffic", "serving",
     ),
     "cli/lines": (
         "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning",

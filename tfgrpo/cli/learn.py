@@ -24,6 +24,7 @@ from .options.splits import SplitOptions, split_options
 from .options.surface import surface_option
 from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
+from .options.traffic import TrafficOptions, frame_of_traffic, traffic_options
 from .root import OUT_OF_BUDGET
 from .streams import interruptible, tell
 
@@ -38,6 +39,7 @@ class LearnArguments:
     """What `learn` was asked for, its settings aside."""
 
     tasks: TaskOptions
+    traffic: TrafficOptions
     frame: FrameOptions
     target: Target
     distiller: DistillerOptions
@@ -54,11 +56,14 @@ class LearnArguments:
         """What is to be learned, read and checked; raises InputError as its parts do."""
         from ..learning.wanted import WantedLearning
 
-        endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending, self.embedding)
+        taken = self.traffic.taken(self.tasks, self.frame, self.store, self.namespace)
+        target = self.target.or_model(taken.frame.model) if taken else self.target
+        endpoints = named_endpoints(target, self.distiller, self.tokenizer, self.spending, self.embedding)
+        model = endpoints.own.name
         return WantedLearning(
-            self.tasks.tasks,
+            taken.tasks if taken else str(self.tasks.tasks),
             endpoints,
-            self.frame.read(endpoints.own.name),
+            frame_of_traffic(self.frame, taken.frame, model) if taken else self.frame.read(model),
             self.tasks.reward,
             self.split.sides,
             read_settings({**given, **self.agent.settings, **self.embedding.settings}),
@@ -77,6 +82,8 @@ class LearnArguments:
             raise InputError(
                 "--surface decisions is one call a task, which no agent makes; leave --agent and --command out"
             )
+        if self.traffic.from_traffic or not self.tasks.tasks:
+            raise InputError("--surface decisions is learned from TASKS, which are questions with their answers")
         endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending, self.embedding)
         frame, sides = self.frame.read(endpoints.own.name), self.split.sides
         settings, tasks = read_settings(given), self.tasks
@@ -89,7 +96,8 @@ class LearnArguments:
 @gathered(
     "asked",
     LearnArguments,
-    task_options(LEARN_FROM),
+    task_options(LEARN_FROM, required=False),
+    traffic_options,
     frame_options,
     target_options,
     distiller_options,
@@ -124,7 +132,7 @@ def learn(
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
     TASKS is a file (`tfgrpo tasks check` shows what is understood), - for stdin, hf:OWNER/NAME or
-    gym:FAMILY?size=50&seed=1. A part teaches, a part decides (the gate), a part is left for eval.
+    gym:FAMILY?size=50&seed=1; or --from-traffic. A part teaches, a part decides (the gate), a part is left for eval.
     Exit code 3: a ceiling ended it, and the same command with a larger one goes on.
     """
     import asyncio

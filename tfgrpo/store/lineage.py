@@ -36,6 +36,13 @@ class LineageEntry:
     at: str
 
 
+_SERVED = """
+SELECT (SELECT max(id) FROM lineage), (SELECT max(id) FROM canaries), (SELECT max(id) FROM probes),
+    (SELECT count(*) FROM namespaces), (SELECT count(*) FROM keys), (SELECT count(*) FROM revocations),
+    (SELECT sum(calls) FROM key_use), (SELECT sum(tokens) FROM key_use)
+"""
+
+
 class LineageStore(OpenStore):
     """The part of the store that remembers priors, and which of them is live in each namespace."""
 
@@ -43,6 +50,11 @@ class LineageStore(OpenStore):
         """All namespaces by name."""
         with self._read("listing namespaces") as db:
             return tuple(Namespace(**row) for row in db.query("SELECT name, model FROM namespaces ORDER BY name"))
+
+    def served(self) -> int:
+        """A number that differs once anything that is served may: calls and feedback move `changes`, and not this."""
+        with self._read("looking at what is served") as db:
+            return hash(tuple(db.execute(_SERVED).fetchone()))
 
     def add_prior(self, prior: Prior) -> None:
         """Add a prior with all that it holds, in order; one that is there already stays."""

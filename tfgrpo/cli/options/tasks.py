@@ -29,14 +29,14 @@ class TaskOptions:
         return Fields(self.input_field, self.answer_field, self.template)
 
 
-def task_options(title: str) -> Decorator:
+def task_options(title: str, *, required: bool = True) -> Decorator:
     """TASKS, --reward, the fields and --clip-rewards under a title of the help; all but the last come as `tasks`."""
     option = titled(title)
     return together(
         gathered(
             "tasks",
             TaskOptions,
-            click.argument("tasks"),
+            click.argument("tasks", required=required, **({} if required else {"default": ""})),
             option(
                 "--reward",
                 metavar="NAME",

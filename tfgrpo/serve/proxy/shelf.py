@@ -57,6 +57,7 @@ class Shelf:
         """Why the store could not be read at the last look."""
         self._store: Store | None = None
         self._changes: int | None = None
+        self._served: int | None = None
         self._spent: dict[str, KeySpending] = {}
         self._spending = Lock()
         self._reported = ""
@@ -136,7 +137,9 @@ class Shelf:
                 raise
         changes = self._store.changes()  # asked first: what is committed in between is read next time
         if changes != self._changes:
-            self.held = self._read(self._store)
+            served = self._store.served()
+            if served != self._served:  # calls that are recorded change nothing that is held
+                self.held, self._served = self._read(self._store), served
             self._changes = changes
 
     def _read(self, store: Store) -> Held:
@@ -170,7 +173,7 @@ class Shelf:
     def _release(self) -> None:
         if self._store:
             self._store.close()
-        self._store, self._changes = None, None
+        self._store, self._changes, self._served = None, None, None
 
     def _standing(self) -> str:
         offer = self.held.offers.get(self.namespace, _NO_OFFER)
