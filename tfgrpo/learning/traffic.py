@@ -22,7 +22,7 @@ from ..store import Feedback, Inference, Store
 from ..tasks.traffic import PastCall, past_call, recorded_answer
 from ..text import counted
 
-FEWEST = 10
+_FEWEST = 10
 """Tasks that can be learned from; three times as many are better."""
 _LOOKED_AT = 20_000
 """Latest calls."""
@@ -40,8 +40,8 @@ class Fading:
 
     def __post_init__(self) -> None:
         """Raises InputError for nothing to take."""
-        if self.limit < FEWEST:
-            raise InputError(f"--traffic-limit {self.limit}: at least {FEWEST} tasks")
+        if self.limit < _FEWEST:
+            raise InputError(f"--traffic-limit {self.limit}: at least {_FEWEST} tasks")
         if not self.half_life > 0:
             raise InputError(f"--half-life {self.half_life}: a number of days above 0")
 
@@ -90,8 +90,8 @@ def traffic_tasks(
         f" {len(said):,} with feedback; {counted(len(tasks), 'different task')} to learn from"
     )
     told = (seen, *([f"left out: {'; '.join(left)}"] if left else []))
-    if len(tasks) < FEWEST:
-        raise InputError(f"{'; '.join(told)}; at least {FEWEST} are needed: {_needed(calls, with_texts, said)}")
+    if len(tasks) < _FEWEST:
+        raise InputError(f"{'; '.join(told)}; at least {_FEWEST} are needed: {_needed(calls, with_texts, said)}")
     chosen = _chosen(tasks, fading, now or datetime.now(UTC))
     first = found[0]
     frame = Frame(first.call.model, first.past.system, first.past.request, first.past.temperature, first.past.top_p)
@@ -103,9 +103,9 @@ def traffic_tasks(
 def _needed(calls: Sequence[Inference], with_texts: Sequence[Inference], said: Mapping[str, Feedback]) -> str:
     if not calls:
         return "`tfgrpo serve --record 1` records calls"
-    if len(with_texts) < FEWEST:
+    if len(with_texts) < _FEWEST:
         return "`tfgrpo serve --record 1` keeps their texts"
-    if len(said) < FEWEST:
+    if len(said) < _FEWEST:
         return "give feedback with labels (POST /tfgrpo/v1/feedback), or name a reward that needs none (--reward judge)"
     return "give labels as feedback, or name a reward that needs none (--reward judge)"
 
@@ -178,7 +178,7 @@ def _chosen(tasks: Sequence[tuple[datetime, Task]], fading: Fading, now: datetim
     def key(one: tuple[datetime, Task]) -> float:
         age = max(0.0, (now - one[0]).total_seconds() / 86_400)
         uniform = (derive_seed("traffic", one[1].input) + 1) / 2**31
-        return -math.log(uniform) * 2.0 ** min(age / fading.half_life, 1_000.0)  # small ones first
+        return float(-math.log(uniform) * 2.0 ** min(age / fading.half_life, 1_000.0))  # small ones first
 
     ordered = sorted(tasks, key=key)
     kinds = Counter(canonical(task.answer) for _, task in ordered)

@@ -36,11 +36,11 @@ def task_options(title: str, *, required: bool = True) -> Decorator:
         gathered(
             "tasks",
             TaskOptions,
-            click.argument("tasks", required=required, **({} if required else {"default": ""})),
+            click.argument("tasks", required=required),
             option(
                 "--reward",
                 metavar="NAME",
-                help="A built-in, a sum, a URL, or module:function.  [default: exact; for gym:, gym]",
+                help="A built-in, a sum, a URL, module:function.  [default: exact, or gym]",
             ),
             option("--input-field", metavar="NAME", rare=True, help="The field of a task that is shown, alone."),
             option("--answer-field", metavar="NAME", rare=True, help="The field of a task that is right."),

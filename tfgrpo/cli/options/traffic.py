@@ -62,7 +62,7 @@ _option = titled(LEARN_FROM)
 traffic_options = gathered(
     "traffic",
     TrafficOptions,
-    _option("--from-traffic", is_flag=True, help="Learn from calls that `tfgrpo serve --record` kept, not from TASKS."),
+    _option("--from-traffic", is_flag=True, help="Learn from what `serve --record` kept."),
     _option(
         "--traffic-limit", default=200, show_default=True, rare=True, metavar="N", help="Recorded calls that are taken."
     ),
