@@ -1,33 +1,37 @@
 """`kill -9` at random moments of `tfgrpo learn`, each followed by the same command again.
 
-    python -m benchmarks.kill [KILLS] [RESULT.json]
+    python -m benchmarks.kill [KILLS] [RESULT.json] [--store postgresql://...]
 
 The upstream answers each request from its content alone, in an order of its own; experiences and token prior are both
 learned, eight calls at a time. Asserted after each kill: the store is whole, it kept every row that it had, and at most
 the calls in flight are not in it. Asserted at each end: no committed call was made again, what had been reported still
 holds, and the outcome is that of a run that nobody killed. With a RESULT file each kill is written down as it is made,
-and a benchmark that was stopped goes on from there.
+and a benchmark that was stopped goes on from there. With a URL of PostgreSQL's each run has a new database beside that
+of the URL, which is dropped when all is well.
 """
 
+import argparse
 import asyncio
 import json
 import os
 import random
 import re
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
+from urllib.parse import urlsplit
 
+from tfgrpo.errors import StoreError
 from tfgrpo.hashing import content_id
 from tfgrpo.records import JSON, ChatBody, message_text
-from tfgrpo.store import Store
+from tfgrpo.store import Store, StorePath, StoreUrl
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send, serving
 
 CONCURRENCY = 8
@@ -134,13 +138,20 @@ class Kill:
 class Learning:
     """One store and the runs at it, in processes of their own."""
 
-    def __init__(self, folder: Path, model: Backend, url: str) -> None:
-        self.model, self.path = model, folder / "tfgrpo.db"
+    def __init__(self, folder: Path, model: Backend, url: str, store: StorePath) -> None:
+        self.model, self.path = model, store
         tasks = folder / "tasks.jsonl"
         validation = folder / "validation.jsonl"
         for path, given in ((tasks, TASKS), (validation, VALIDATION)):
             path.write_text("\n".join(json.dumps(task) for task in given), encoding="utf-8")
-        where = ("--model", "fake", "--base-url", url, "--store", str(self.path))
+        where = (
+            "--model",
+            "fake",
+            "--base-url",
+            url,
+            "--store",
+            store.dsn if isinstance(store, StoreUrl) else str(store),
+        )
         self.command = [sys.executable, "-m", "tfgrpo", "learn", str(tasks), *where, *_LEARN]
         self.command += ["--validation", str(validation)]
         self.reported: set[str] = set()
@@ -171,15 +182,22 @@ class Learning:
     @property
     def begun(self) -> bool:
         """Whether the store is there; looking must not make it."""
-        return self.path.exists() and self.path.stat().st_size > 0
+        if isinstance(self.path, Path):
+            return self.path.exists() and self.path.stat().st_size > 0
+        _until_left_alone(self.path)
+        try:
+            Store(self.path, create=False).close()
+        except StoreError as error:
+            assert "no store at" in str(error), error
+            return False
+        return True
 
     def rows(self) -> dict[str, set[tuple[JSON, ...]]]:
         """What the tables hold that only ever grow."""
         if not self.begun:
             return {table: set() for table in _SETTLED}
-        with closing(sqlite3.connect(self.path)) as db:
-            there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-            return {name: set(db.execute(f"SELECT * FROM {name}")) if name in there else set() for name in _SETTLED}
+        with Store(self.path, create=False) as store, store._read("looking") as db:
+            return {name: set(db.execute(f"SELECT * FROM {name}")) for name in _SETTLED}
 
     def committed(self) -> set[str]:
         """Hashes of the requests whose answers are in the store, which is whole."""
@@ -187,8 +205,8 @@ class Learning:
             return set()
         with Store(self.path, create=False) as store:
             assert store.verify() == ()
-        with closing(sqlite3.connect(self.path)) as db:
-            return {request for (request,) in db.execute("SELECT request FROM calls")}
+            with store._read("looking") as db:
+                return {request for (request,) in db.execute("SELECT request FROM calls")}
 
     def result(self) -> JSON:
         """The figures of the first run, if it is finished."""
@@ -199,10 +217,47 @@ class Learning:
             return finished[0].result if finished else None
 
 
-def uninterrupted() -> Outcome:
+def _until_left_alone(store: StoreUrl) -> None:
+    """Wait for the server to notice that those who were connected are gone."""
+    import psycopg
+
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(store.dsn, autocommit=True) as conn:
+        while conn.execute(others).fetchone() != (0,):
+            time.sleep(0.005)
+
+
+Places: TypeAlias = Callable[[Path], AbstractContextManager[StorePath]]
+"""Where each run has its store, given a folder of its own."""
+
+
+@contextmanager
+def in_folder(folder: Path) -> Iterator[StorePath]:
+    """A file in that folder."""
+    yield folder / "tfgrpo.db"
+
+
+def in_databases(given: StoreUrl) -> Places:
+    """A new database on the server of a URL, dropped afterwards."""
+    import psycopg
+
+    @contextmanager
+    def place(folder: Path) -> Iterator[StorePath]:
+        name = f"tfgrpo_kill_{os.getpid()}_{time.monotonic_ns()}"
+        with psycopg.connect(given.dsn, autocommit=True) as conn:
+            conn.execute(f"CREATE DATABASE {name}".encode())
+        parts = urlsplit(given.dsn)
+        yield StoreUrl(parts._replace(path=f"/{name}").geturl())
+        with psycopg.connect(given.dsn, autocommit=True) as conn:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    return place
+
+
+def uninterrupted(places: Places = in_folder) -> Outcome:
     """A run that nobody kills, and its times."""
-    with TemporaryDirectory() as folder, backend(0) as (model, url):
-        learning = Learning(Path(folder), model, url)
+    with TemporaryDirectory() as folder, backend(0) as (model, url), places(Path(folder)) as store:
+        learning = Learning(Path(folder), model, url, store)
         begun = time.monotonic()
         with learning.process() as process:
             _until(lambda: bool(model.arrived), process)
@@ -259,11 +314,11 @@ def _until_quiet(model: Backend) -> None:
         time.sleep(0.001)
 
 
-def run_killed(whole: Outcome, moments: Sequence[str], seed: int) -> list[Kill]:
+def run_killed(whole: Outcome, moments: Sequence[str], seed: int, places: Places = in_folder) -> list[Kill]:
     """One run that is killed at these moments, fewer when it is over before, and is then left to finish."""
     kills = []
-    with TemporaryDirectory() as folder, backend(seed) as (model, url):
-        learning = Learning(Path(folder), model, url)
+    with TemporaryDirectory() as folder, backend(seed) as (model, url), places(Path(folder)) as store:
+        learning = Learning(Path(folder), model, url, store)
         for number, moment in enumerate(moments):
             known, before = learning.committed(), len(model.arrived)
             kills.append(kill_once(learning, whole, moment, seed + number))
@@ -296,13 +351,13 @@ def table(kills: Sequence[Kill]) -> Iterator[str]:
             yield f"{moment:<12}{len(of):>5}{committed:>19g}{median(lost):>14g}{max(lost):>12}{over:>10}"
 
 
-def main(kills: int, path: Path | None) -> None:
+def main(kills: int, path: Path | None, places: Places) -> None:
     """Kill so many times in all; print the table."""
     done = [Kill(**entry) for entry in json.loads(path.read_text())] if path and path.exists() else []
-    whole = uninterrupted()
+    whole = uninterrupted(places)
     while len(done) < kills:
         seed = 1_000 * (1 + max((kill.seed // 1_000 for kill in done), default=0))
-        done += run_killed(whole, plan(seed, min(4, kills - len(done))), seed)
+        done += run_killed(whole, plan(seed, min(4, kills - len(done))), seed, places)
         if path:
             path.write_text(json.dumps([asdict(kill) for kill in done], indent=1) + "\n", encoding="utf-8")
         print(f"{len(done)} kills", file=sys.stderr)
@@ -311,4 +366,9 @@ def main(kills: int, path: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("kills", nargs="?", type=int, default=100)
+    arguments.add_argument("result", nargs="?", type=Path)
+    arguments.add_argument("--store", type=StoreUrl)
+    told = arguments.parse_args()
+    main(told.kills, told.result, in_databases(told.store) if told.store else in_folder)

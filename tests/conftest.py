@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import PostgresServer, binaries
 from tests.routing import simulated
+from tfgrpo.store import StorePath, StoreUrl
 from tfgrpo.testing import ScriptedModel, serving
 
 # A busy machine must not fail a property: speed is shown by benchmarks, never by tests.
@@ -41,3 +43,29 @@ def url(model: ScriptedModel) -> Iterator[str]:
     """Where the model is served."""
     with serving(model.app) as base_url:
         yield base_url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server for all tests of this process."""
+    programs = binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
+    server = PostgresServer(programs)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> StoreUrl:
+    """A store of PostgreSQL's without rows."""
+    return postgres.empty_store()
+
+
+@pytest.fixture(params=["file", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> StorePath:
+    """Where a store may be: a file that is not there yet, and a database without rows."""
+    if request.param == "file":
+        return tmp_path / "tfgrpo.db"
+    given: StoreUrl = request.getfixturevalue("database")
+    return given

@@ -58,9 +58,11 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "relations", "admission", "embedding", "credit", "library", "variants", "write", "race",
     ),
     "store": (
-        "database", "sqlite", "migrations", "rows", "file", "opened", "keys", "runs", "trials",
-        "experiences", "lineage", "inferences", "forgetting", "history", "browse", "check", "__init__", "__main__",
+        "database", "sqlite", "migrations", "rows", "file", "postgres", "opened", "keys", "runs", "trials",
+        "experiences", "lineage", "inferences", "forgetting", "history", "browse", "check", "copying",
+        "__init__", "__main__",
     ),
+    "store/postgres": ("__init__", "dialect", "transactions", "connections", "schema", "server"),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
         "portable", "parse", "importing",
@@ -118,7 +120,8 @@ ANYWHERE = {"__version__"}
 
 HEAVY = {
     "aiohttp", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
-    "opentelemetry", "prometheus_client", "ray", "starlette", "structlog", "tokenizers", "uvicorn", "xllamacpp",
+    "opentelemetry", "prometheus_client", "psycopg", "ray", "starlette", "structlog", "tokenizers",
+    "uvicorn", "xllamacpp",
 }  # fmt: skip
 """Libraries that take long to load: imported inside the functions that need them, or by modules loaded there."""
 

@@ -18,7 +18,7 @@ from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Task, message_text
 from tfgrpo.settings import Settings
-from tfgrpo.store import Store
+from tfgrpo.store import Store, StorePath
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,7 +48,7 @@ def model() -> ScriptedModel:
     return ScriptedModel(script)
 
 
-async def learned(path: Path) -> str:
+async def learned(path: StorePath) -> str:
     """Learn, with experiences, a token prior and the gate; the id of what was learned."""
     wanted = replace(plan(SETTINGS, TRAIN), validation=VALIDATION)
     with Store(path) as store:

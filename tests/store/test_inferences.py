@@ -1,26 +1,25 @@
 """Calls in use, feedback, and canaries with their share."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, PriorState, Snapshot
-from tfgrpo.store import Feedback, HistoryEntry, Inference, Store
+from tfgrpo.store import Feedback, HistoryEntry, Inference, Store, StorePath
 
 CALL = Inference("inf_1", "default", PRIOR.id, "live", "chat", MODEL, 200, 0.5, '{"model": "\ud83d"}', "{}")
 WORTH = Feedback("inf_1", "default", PRIOR.id, "live", 0.5, "half right")
 
 
-def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(tmp_path: Path) -> None:
+def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place: StorePath) -> None:
     later = replace(CALL, id="inf_2", prior=None, variant="none", request="", response="")
     shadow = replace(
         CALL, id="inf_3", shadow_of="inf_1", added=0.001, draw={"left_out": ["exp_1"], "probability": 0.05}
     )
     worse = replace(WORTH, reward=None, label={"answer": ["\ud83d", 1]}, comment="")
-    with Store(tmp_path / "s.db") as store:
+    with Store(place) as store:
         store.add_calls_in_use([CALL], [WORTH])
         store.add_calls_in_use([CALL, later, shadow], [worse, replace(WORTH, inference="inf_2")])
         store.add_calls_in_use([])
@@ -42,10 +41,10 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(tmp_p
         assert store.verify() == ()
 
 
-def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays(tmp_path: Path) -> None:
+def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays(place: StorePath) -> None:
     times = ["1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z", "2026-01-01T00:00:00.000Z", ""]
     calls = [replace(CALL, id=f"inf_{place}", at=at) for place, at in enumerate(times)]
-    with Store(tmp_path / "s.db") as store:
+    with Store(place) as store:
         store.add_calls_in_use(calls, [replace(WORTH, inference=call.id, at=call.at) for call in calls])
         assert store.forget_calls() == 0
         assert store.forget_calls(megabytes=1) == 0
@@ -60,9 +59,9 @@ def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays
         assert store.verify() == ()
 
 
-def test_what_was_done_is_told_in_order(tmp_path: Path) -> None:
+def test_what_was_done_is_told_in_order(place: StorePath) -> None:
     entries = [HistoryEntry("default", "autopilot", what, PRIOR.id, "why", {"e": 2.5}) for what in ("canary", "live")]
-    with Store(tmp_path / "s.db") as store:
+    with Store(place) as store:
         for entry in (*entries, HistoryEntry("other", "person", "rolled back", None, "I said so")):
             store.add_history(entry)
         assert store.history_of("default") == tuple(entries)
@@ -71,9 +70,9 @@ def test_what_was_done_is_told_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ended", ["live", "rejected", "rolled back"])
 def test_a_canary_has_the_share_that_it_was_given_last_until_its_state_is_another(
-    ended: PriorState, tmp_path: Path
+    ended: PriorState, place: StorePath
 ) -> None:
-    with Store(go_live(tmp_path / "s.db")) as store:
+    with Store(go_live(place)) as store:
         store.add_prior(OTHER)
         store.add_share("default", OTHER.id, 0.5)
         assert store.canary("default") is None

@@ -1,15 +1,13 @@
 """Keys of the proxy in the store."""
 
-from pathlib import Path
-
 import pytest
 
 from tfgrpo.errors import InputError, StoreError
-from tfgrpo.store import AccessKey, KeySpending, Store
+from tfgrpo.store import AccessKey, KeySpending, Store, StorePath
 
 
-def test_what_keys_spend_adds_up_and_revoking_is_for_ever(tmp_path: Path) -> None:
-    with Store(tmp_path / "s.db") as store:
+def test_what_keys_spend_adds_up_and_revoking_is_for_ever(place: StorePath) -> None:
+    with Store(place) as store:
         store.add_key(AccessKey("a", "1", "anna", "math", max_calls=5, max_tokens=100))
         store.add_key(AccessKey("b", "2", "ben", admin=True))
         store.add_spending({"a": KeySpending(2, 30), "b": KeySpending(1, 0)})
@@ -27,8 +25,8 @@ def test_what_keys_spend_adds_up_and_revoking_is_for_ever(tmp_path: Path) -> Non
     assert "1" not in repr(AccessKey("a", "1", "anna"))
 
 
-def test_a_key_that_is_not_there_cannot_be_revoked_nor_one_have_a_budget_of_nothing(tmp_path: Path) -> None:
-    with Store(tmp_path / "s.db") as store, pytest.raises(StoreError, match="`tfgrpo keys list`") as raised:
+def test_a_key_that_is_not_there_cannot_be_revoked_nor_one_have_a_budget_of_nothing(place: StorePath) -> None:
+    with Store(place) as store, pytest.raises(StoreError, match="`tfgrpo keys list`") as raised:
         store.revoke_key("tfgrpo-1-secret")
     assert "secret" not in str(raised.value), "who takes the id for the key gives the key"
     with pytest.raises(InputError, match="--max-calls 0"):

@@ -3,11 +3,11 @@
 import asyncio
 import multiprocessing
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from tfgrpo.records import CallKey, Experience, Frame, Group, Prior, Rollout, Run, Task, Usage
+from tfgrpo.serve.places import StorePlace
 from tfgrpo.serve.source import PriorSource
-from tfgrpo.store import Store
+from tfgrpo.store import Store, StorePath
 
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(["tfgrpo.serve.source", "tfgrpo.store"])  # read once, not by each process
@@ -27,7 +27,7 @@ def groups_of(number: int) -> tuple[Group, ...]:
     )
 
 
-def write_groups(path: Path, number: int) -> None:
+def write_groups(path: StorePath, number: int) -> None:
     run, tasks = run_of(number)
     with Store(path) as store:
         store.add_tasks(tasks)
@@ -36,7 +36,7 @@ def write_groups(path: Path, number: int) -> None:
             store.add_group(run.id, group)
 
 
-def record_for_ever(path: Path, acknowledge: Connection) -> None:
+def record_for_ever(path: StorePath, acknowledge: Connection) -> None:
     run, tasks = run_of(0)
 
     async def record(store: Store, run_id: str) -> None:
@@ -52,13 +52,13 @@ def record_for_ever(path: Path, acknowledge: Connection) -> None:
         asyncio.run(record(store, store.begin(run)[0].id))
 
 
-def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(tmp_path: Path) -> None:
-    path = tmp_path / "tfgrpo.db"  # made by whoever comes first
+def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(place: StorePath) -> None:
+    path = place  # a file is made by whoever comes first
     writers = [FRESH.Process(target=write_groups, args=(path, number)) for number in range(PROCESSES)]
     for writer in writers:
         writer.start()
     with Store(path) as store:
-        served = PriorSource(path, "default")
+        served = PriorSource(StorePlace(path, "default"), "default")
         number = 0
         while any(writer.is_alive() for writer in writers):
             prior = Prior((Experience(f"When asked for {number}, say {number}."),))
@@ -79,8 +79,8 @@ def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(tm
         assert store.verify() == ()
 
 
-def test_a_killed_process_loses_no_call_that_it_reported(tmp_path: Path) -> None:
-    path = tmp_path / "tfgrpo.db"
+def test_a_killed_process_loses_no_call_that_it_reported(place: StorePath) -> None:
+    path = place
     reader, writer = FRESH.Pipe(duplex=False)
     process = FRESH.Process(target=record_for_ever, args=(path, writer))
     process.start()

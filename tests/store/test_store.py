@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,7 +28,7 @@ from tfgrpo.records import (
     Usage,
     Variant,
 )
-from tfgrpo.store import ExperienceStatus, Namespace, Store
+from tfgrpo.store import ExperienceStatus, Namespace, Store, StorePath
 
 FRAME = Frame("m", "Be brief.", {"tools": [{"type": "function"}], "max_tokens": 5}, temperature=1)
 TASK = Task("What is 2 + 2?", "4")
@@ -78,8 +77,8 @@ properties = settings(max_examples=25, deadline=None, suppress_health_check=[Hea
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "tfgrpo.db") as opened:
+def store(place: StorePath) -> Iterator[Store]:
+    with Store(place) as opened:
         yield opened
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.store.by_hand import tamper
 from tfgrpo.errors import StoreError
 from tfgrpo.records import Experience, Frame, Prior, Run, Task
-from tfgrpo.store import Store
+from tfgrpo.store import Store, StorePath
 from tfgrpo.trials import GateTrial, Pass, TrialOutcome, task_set_id
 
 TASKS = tuple(Task(f"message {number}", "x") for number in range(6))
@@ -29,8 +28,8 @@ def _tasks(ids: tuple[str, ...]) -> list[Task]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "tfgrpo.db") as opened:
+def store(place: StorePath) -> Iterator[Store]:
+    with Store(place) as opened:
         opened.add_tasks(TASKS)
         for run, candidate in zip(RUNS, CANDIDATES, strict=True):
             opened.begin(run)

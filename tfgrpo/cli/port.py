@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="`evidence`: live only if held-out tasks show that it is better there. `none`: at once.",
 )
 @spending_options
-@click.option("--store", metavar="FILE", help="Where both are.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
+@click.option("--store", metavar="STORE", help="Where both are.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
 @json_option
 def port(
     *,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=TextCommand)
 @target_options
-@click.option("--store", metavar="FILE", help="Where to remember it.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
+@click.option("--store", metavar="STORE", help="Where to remember it.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
 @tokenizer_option
 @json_option
 def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: bool) -> None:

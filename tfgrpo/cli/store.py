@@ -10,7 +10,7 @@ from .streams import check_output, print_json, tell
 
 @click.group(cls=TextGroup)
 def store() -> None:
-    """The file that remembers it all."""
+    """The file or database that remembers it all."""
 
 
 @store.command("info")
@@ -43,6 +43,20 @@ def backup(file: str, store: str | None, as_json: bool) -> None:
     with named_store(store) as opened:
         size = opened.backup(Path(file))
     tell(as_json, {"path": file, "bytes": size}, f"{file}: {size:,} bytes, all of {opened.path}")
+
+
+@store.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@json_option
+def copy(source: str, target: str, as_json: bool) -> None:
+    """Copy all of store FROM into store TO, a new one: each is a file, or the URL of a database of PostgreSQL's."""
+    from ..store import default_store_path
+
+    with named_store(source) as opened:
+        counts = opened.copy_to(default_store_path(target))
+        told = f"{sum(counts.values()):,} rows of {opened.path} are in {default_store_path(target)}"
+    tell(as_json, counts, told)
 
 
 @store.command("verify")

@@ -49,16 +49,17 @@ async def carry_out(
     RewardError and InputError as the reward does, PromptError for unusable templates, BudgetEnded when not even the
     upstream could be probed, NoRewardError when no rollout of the first step earned anything; what was done is kept.
     """
-    begun = told_whom_to_ask(begin(plan, store, budget, fresh=fresh), distiller or upstream)
-    tell_resumed(begun, store, observer)
-    with ending(store, begun.run):
-        async with made_ready(
-            begun, store, upstream, observer, distiller=distiller, embedding=embedding, budget=budget
-        ) as context:
-            proposer = _proposer(context)
-            learned = await _Learning(context, proposer, await open_race(context, proposer)).result(begun.resumed)
-    store.end(begun.run.id, "out of budget" if learned.ended else "finished", learned.usage, learned.as_json())
-    return learned
+    with store.only_learner(plan.namespace):
+        begun = told_whom_to_ask(begin(plan, store, budget, fresh=fresh), distiller or upstream)
+        tell_resumed(begun, store, observer)
+        with ending(store, begun.run):
+            async with made_ready(
+                begun, store, upstream, observer, distiller=distiller, embedding=embedding, budget=budget
+            ) as context:
+                proposer = _proposer(context)
+                learned = await _Learning(context, proposer, await open_race(context, proposer)).result(begun.resumed)
+        store.end(begun.run.id, "out of budget" if learned.ended else "finished", learned.usage, learned.as_json())
+        return learned
 
 
 UNFINISHED = "the gate was not finished"

@@ -72,14 +72,14 @@ class PriorPlace(Protocol):
 
 
 class StorePlace:
-    """A namespace of a store. One that cannot be read serves nothing."""
+    """A namespace of a store. A file that cannot be read serves nothing; a server may be gone for a while."""
 
     seconds = LOOK_SECONDS
-    keeps = False
 
     def __init__(self, path: "StorePath", namespace: str) -> None:
         self.path = path
         self.name = f"store {path}"
+        self.keeps = not isinstance(path, Path)
         self._namespace = namespace
         self._open: _OpenStore | None = None
         self._inherited: list[_OpenStore] = []  # SQLite forbids a fork to use, or even close, its parent's connection

@@ -1,11 +1,13 @@
-"""One SQLite file that remembers it all: what happened, and what upstreams honour (`runs`), what raced (`variants`),
-what was learned (`experiences`, `lineage`), and on what evidence it went live (`trials`).
+"""One SQLite file, or a database of PostgreSQL's, that remembers it all: what happened, and what upstreams honour
+(`runs`), what raced (`variants`), what was learned (`experiences`, `lineage`), and on what evidence it went live
+(`trials`).
 
 Nothing outside this package speaks SQL. The tables are explained in `store/README.md`.
 """
 
 from .browse import BrowseStore
 from .check import CheckedStore, StoreInfo
+from .copying import CopiedStore
 from .experiences import ExperienceHistory, ExperienceStatus, ExperienceStore, VariantStore
 from .forgetting import ForgetfulStore
 from .history import Actor, HistoryEntry, HistoryStore
@@ -52,5 +54,6 @@ class Store(
     HistoryStore,
     BrowseStore,
     CheckedStore,
+    CopiedStore,
 ):
-    """An open store. Any number of readers and writers, in threads and in processes, may have the same file open."""
+    """An open store. Any number of readers and writers, in threads and in processes, may have the same one open."""

@@ -228,7 +228,7 @@ SELECT group_id AS "group", sample, substr(text, 1, :shown) AS text, length(text
        coalesce(error, '') AS error, feedback, coalesce(variants.source, '') AS source
 FROM rollouts JOIN groups ON groups.id = rollouts.group_id
 LEFT JOIN variants ON variants.run = groups.run AND variants.id = rollouts.variant
-WHERE group_id IN (SELECT value FROM json_each(:groups)) AND (
+WHERE group_id IN (SELECT CAST(value AS BIGINT) FROM json_each(:groups)) AND (
     SELECT count(*) FROM rollouts AS before WHERE before.group_id = rollouts.group_id
     AND before.sample < rollouts.sample) BETWEEN :first AND :end - 1
 ORDER BY group_id, sample

@@ -78,6 +78,18 @@ class Database(Protocol):
         """All rows of a table, each with its `rowid`, by that; damaged texts too."""
         ...
 
+    def restore(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert whole rows as another store's `contents` gave them."""
+        ...
+
+    def number_on(self) -> None:
+        """Number the next rows of each table after those that are there."""
+        ...
+
+    def announce(self, namespace: str) -> None:
+        """Tell other processes, where the engine can, that another prior is live."""
+        ...
+
 
 def insert(db: Database, table: str, rows: Sequence[Row], conflict: str = "") -> int:
     """Insert rows of the same columns; the number of rows that went in. `conflict` is an ON CONFLICT clause."""

@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -200,6 +200,10 @@ class StoreFile:
             conn.close()
             raise
         return db
+
+    def only_learner(self, namespace: str) -> nullcontext[None]:
+        """A file cannot tell who else is at it."""
+        return nullcontext()
 
     def size(self) -> int:
         """Bytes of the file."""

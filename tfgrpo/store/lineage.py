@@ -173,6 +173,8 @@ def _set_state(db: Database, *, namespace: str, prior_id: str, state: PriorState
     before = _live(db, namespace) if state in SERVING else None
     if not insert(db, "lineage", [event], ONCE):
         return
+    if state in SERVING:
+        db.announce(namespace)
     if before and before["prior"] != prior_id:
         why = f"{prior_id} is {state}"
         ended = {**event, "prior": before["prior"], "frame": before["frame"], "state": "superseded", "why": why}

@@ -56,14 +56,14 @@ def apply_migrations(db: SqliteDatabase, steps: Sequence[Migration], program: st
     done = schema_number(db)
     for step in steps:
         if step.number > done:
-            for statement in _statements(step.sql):
+            for statement in statements_of(step.sql):
                 db.execute(statement)
             db.execute(
                 "INSERT INTO migrations (number, name, tfgrpo) VALUES (?, ?, ?)", (step.number, step.name, program)
             )
 
 
-def _statements(sql: str) -> Iterator[str]:
+def statements_of(sql: str) -> Iterator[str]:
     """The statements of a script, each of which ends its line; sqlite-utils looks after each character, 20 ms long."""
     statement = ""
     for line in sql.splitlines(keepends=True):
@@ -82,11 +82,12 @@ def schema_parts(db: SqliteDatabase) -> frozenset[tuple[str, str, str, str | Non
 
 def expected_parts(steps: Sequence[Migration]) -> frozenset[tuple[str, str, str, str | None]]:
     """Those of a new store."""
-    with closing(_fresh(steps)) as db:
+    with closing(new_database(steps)) as db:
         return schema_parts(db)
 
 
-def _fresh(steps: Sequence[Migration]) -> SqliteDatabase:
+def new_database(steps: Sequence[Migration]) -> SqliteDatabase:
+    """A store of these migrations, in memory."""
     db = SqliteDatabase(memory=True, execute_plugins=False)
     apply_migrations(db, steps, "")
     return db
@@ -95,7 +96,7 @@ def _fresh(steps: Sequence[Migration]) -> SqliteDatabase:
 def schema_text(steps: Sequence[Migration] | None = None) -> str:
     """The schema that the migrations add up to, tables and their indexes first, then views."""
     order = "CASE type WHEN 'view' THEN 1 ELSE 0 END, tbl_name, CASE type WHEN 'table' THEN 0 ELSE 1 END, name"
-    with closing(_fresh(load_migrations() if steps is None else steps)) as db:
+    with closing(new_database(load_migrations() if steps is None else steps)) as db:
         found = db.execute(f"SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY {order}").fetchall()
     return "\n\n".join([_GENERATED, *(f"{sql};" for (sql,) in found)]) + "\n"
 

@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self, TypeAlias, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
+from ..errors import StoreError
+from ..extras import install_hint
 from .database import Database, Work
 from .file import StoreFile
 from .migrations import Migration, load_migrations
@@ -28,14 +30,11 @@ class StoreUrl:
     """As libpq reads it, secrets and all."""
 
     def __str__(self) -> str:
-        try:
-            parts = urlsplit(self.dsn)
-        except ValueError:  # a bracket that is not closed
-            return "postgresql://..."
-        user, at, place = parts.netloc.rpartition("@")
-        told = [(name, value) for name, value in parse_qsl(parts.query) if name.lower() not in _SECRETS]
-        query = f"?{urlencode(told, safe='/', quote_via=quote)}" if told else ""
-        return f"postgresql://{user.partition(':')[0]}{at}{place}{parts.path}{query}"
+        place, _, query = self.dsn.partition("://")[2].partition("?")
+        user, at, server = place.rpartition("@")  # a password may hold any sign
+        told = [(name, value) for name, value in parse_qsl(query) if name.lower() not in _SECRETS]
+        asked = f"?{urlencode(told, safe='/', quote_via=quote)}" if told else ""
+        return f"postgresql://{user.partition(':')[0]}{at}{server}{asked}"
 
 
 StorePath: TypeAlias = Path | StoreUrl
@@ -80,8 +79,8 @@ class Engine(Protocol):
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
         ...
 
-    def backup(self, path: Path) -> int:
-        """Write all of the store into a new file, as it is at one moment, while others may go on; its size in bytes."""
+    def only_learner(self, namespace: str) -> AbstractContextManager[None]:
+        """Keep other processes from learning in a namespace meanwhile, where the engine can."""
         ...
 
     def size(self) -> int:
@@ -98,9 +97,14 @@ class Engine(Protocol):
 
 
 def open_engine(place: StorePath, steps: Sequence[Migration], *, create: bool) -> Engine:
-    """The engine of a file."""
-    assert isinstance(place, Path)
-    return StoreFile(place, steps, create=create)
+    """The engine of a file or a database; StoreError where it cannot be opened."""
+    if isinstance(place, Path):
+        return StoreFile(place, steps, create=create)
+    try:
+        from .postgres.server import StoreServer  # a file needs no driver
+    except ImportError as error:
+        raise StoreError(f"store {place} needs the extra postgres: {install_hint('postgres')}") from error
+    return StoreServer(str(place), place.dsn, steps, create=create)
 
 
 class OpenStore:
@@ -123,13 +127,16 @@ class OpenStore:
         """Commit what is queued and close the store; a second time does nothing."""
         self._engine.close()
 
-    def backup(self, path: Path) -> int:
-        """Write all of the store into a new file, as it is at one moment, while others may go on; its size in bytes."""
-        return self._engine.backup(path)
-
     def changes(self) -> int:
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
         return self._engine.changes()
+
+    def only_learner(self, namespace: str) -> AbstractContextManager[None]:
+        """Learn in a namespace alone; StoreError where another process does.
+
+        Two at a file are told apart by their calls: the second that records another response to the same call ends.
+        """
+        return self._engine.only_learner(namespace)
 
     def _read(self, what: str) -> AbstractContextManager[Database]:
         """A consistent view of the store, however many queries it takes."""

@@ -23,7 +23,9 @@ def visible_name(context: click.Context, option: click.Parameter, given: str | N
     return given
 
 
-store_option = click.option("--store", metavar="FILE", help="The store.  [default: TFGRPO_STORE, else ./tfgrpo.db]")
+store_option = click.option(
+    "--store", metavar="STORE", help="A file, or postgresql://...  [default: TFGRPO_STORE, else ./tfgrpo.db]"
+)
 store_options = together(
     store_option,
     click.option(

@@ -1,0 +1,238 @@
+"""A transaction of PostgreSQL's as the store's queries are put to it.
+
+A row is made whole here, with its defaults, its number and its checksum, and written once. What PostgreSQL keeps in
+other ways than SQLite is brought to one: a number that is none is NULL, and there is no negative zero; texts may hold
+the character 0, which PostgreSQL's cannot, so it stands there as two characters.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.adapt import Buffer
+from psycopg.rows import dict_row
+from psycopg.types.numeric import NumericLoader
+from psycopg.types.string import StrDumperUnknown, TextLoader
+
+from ..database import CHECKSUM, Parameters, Row, Rows, Value, checksum
+from .dialect import translated
+
+PgConnection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+ROWID = "rowid"
+_TOGETHER = 500
+"""Rows that are fetched at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    kind: str
+    """As PostgreSQL calls it: text, bigint, double precision, bytea."""
+    default: str | None
+    """As an expression of PostgreSQL's."""
+    numbered: str | None
+    """The sequence that numbers the rows, where this is their number."""
+
+    def fitting(self, value: Value) -> Value:
+        """A value as SQLite would keep it in such a column."""
+        if value is None or isinstance(value, bytes):
+            return value
+        if self.kind == "double precision":
+            number = float(value)
+            return None if math.isnan(number) else number + 0.0
+        if self.kind == "bigint":
+            return int(value)
+        return str(value)
+
+
+Shapes: TypeAlias = Mapping[str, Sequence[Column]]
+"""The columns of each table, in their order, without `rowid`."""
+
+_COLUMNS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, NULL), pg_get_expr(d.adbin, d.adrelid),
+       CASE WHEN a.attidentity <> '' THEN pg_get_serial_sequence(quote_ident(c.relname), a.attname) END
+FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = to_regnamespace(current_schema()) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY c.relname COLLATE "C", a.attnum
+"""
+
+
+def read_shapes(conn: PgConnection) -> Shapes:
+    """Those of the store that a connection is at."""
+    found: dict[str, list[Column]] = {}
+    for table, name, kind, default, numbered in conn.execute(_COLUMNS):
+        if name != ROWID:
+            found.setdefault(table, []).append(Column(name, kind, default, numbered))
+    return found
+
+
+class PostgresDatabase:
+    """A connection in a transaction."""
+
+    def __init__(self, conn: PgConnection, shapes: Callable[[], Shapes], now: str = "") -> None:
+        self.conn = conn
+        self._shapes = shapes
+        self._now = now
+
+    def execute(self, sql: str, parameters: Parameters = (), /) -> Rows:
+        """Rows as tuples."""
+        return self.conn.execute(translated(sql).encode(), parameters or None)
+
+    def query(self, sql: str, parameters: Parameters = (), /) -> Iterable[dict[str, Any]]:
+        """Rows by the names of their columns, as SQLite gives them: without `rowid`."""
+        found = self.conn.cursor(row_factory=dict_row).execute(translated(sql).encode(), parameters or None).fetchall()
+        for row in found:
+            row.pop(ROWID, None)
+        return found
+
+    def add_rows(self, table: str, rows: Sequence[Row], conflict: str) -> int:
+        """Insert rows of the same columns; how many went in."""
+        columns = self._shapes()[table]
+        given = [
+            self._whole(columns, row, number) for row, number in zip(rows, self._numbers(columns, rows), strict=True)
+        ]
+        updates = "UPDATE" in conflict
+        sql = f"{_insertion(table, columns)} {conflict}{' RETURNING ctid, *' if updates else ''}"
+        with self.conn.cursor(row_factory=dict_row) as cursor:
+            cursor.executemany(sql.encode(), given, returning=updates)
+            if updates:
+                self._seal(table, [row for each in cursor.results() for row in each])
+            return len(given) if updates else cursor.rowcount
+
+    def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
+        """Update the rows that a condition holds for; how many those were."""
+        kinds = {column.name: column for column in self._shapes()[table]}
+        news = {f"new_{name}": kinds[name].fitting(value) for name, value in values.items()}
+        set_ = ", ".join(f'"{name}" = :new_{name}' for name in values)
+        sql = translated(f"UPDATE {table} SET {set_} WHERE {where} RETURNING ctid, *")
+        changed = self.conn.cursor(row_factory=dict_row).execute(sql.encode(), {**news, **parameters}).fetchall()
+        self._seal(table, changed)
+        return len(changed)
+
+    def now(self) -> str:
+        """UTC in ISO 8601, by the server's clock: when the transaction began."""
+        return self._now
+
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """The columns of each table, in their order; tables by name."""
+        return {table: [column.name for column in columns] for table, columns in self._shapes().items()}
+
+    def contents(self, table: str) -> Iterator[dict[str, Any]]:
+        """All rows of a table, each with its `rowid`, by that; a part at a time."""
+        with self.conn.cursor("contents", row_factory=dict_row) as cursor:
+            cursor.itersize = _TOGETHER
+            yield from cursor.execute(f"SELECT * FROM {table} ORDER BY {ROWID}".encode())
+
+    def restore(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert whole rows as another store's `contents` gave them."""
+        columns = self._shapes()[table]
+        own = any(column.numbered for column in columns)
+        names = [*(column.name for column in columns), *([] if own else [ROWID])]
+        places = ", ".join(f"%({name})s" for name in names)
+        quoted = ", ".join(f'"{name}"' for name in names)
+        with self.conn.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {table} ({quoted}) VALUES ({places})".encode(), rows)
+
+    def number_on(self) -> None:
+        """Number the next rows of each table after those that are there."""
+        for table, columns in self._shapes().items():
+            own = [column.name for column in columns if column.numbered]
+            column = own[0] if own else ROWID
+            sequence = f"pg_get_serial_sequence('{table}', '{column}')"
+            self.conn.execute(f"SELECT setval({sequence}, coalesce(max({column}), 0) + 1, false) FROM {table}".encode())
+
+    def announce(self, namespace: str) -> None:
+        """Tell who listens that another prior is live."""
+        self.conn.execute("SELECT pg_notify('tfgrpo', %s)", [namespace])
+
+    def _numbers(self, columns: Sequence[Column], rows: Sequence[Row]) -> Sequence[int | None]:
+        own = next((column for column in columns if column.numbered and column.name not in rows[0]), None)
+        if own is None:
+            return [None] * len(rows)
+        found = self.conn.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [own.numbered, len(rows)])
+        return [number for (number,) in found]
+
+    def _whole(self, columns: Sequence[Column], row: Row, number: int | None) -> Row:
+        made = {one.name: self._value(one, row, number) for one in columns if one.name != CHECKSUM}
+        return {**made, CHECKSUM: checksum(*made.values())}
+
+    def _value(self, column: Column, row: Row, number: int | None) -> Value:
+        if column.name in row:
+            return column.fitting(row[column.name])
+        if column.numbered:
+            return number
+        if column.default is None:
+            return None
+        return self._now if "clock_timestamp" in column.default else column.fitting(_literal(column.default))
+
+    def _seal(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Give rows that were changed in this transaction their checksums."""
+        names = [column.name for column in self._shapes()[table] if column.name != CHECKSUM]
+        sums = [(checksum(*(row[name] for name in names)), row["ctid"], row[CHECKSUM]) for row in rows]
+        news = [(new, place) for new, place, old in sums if new != old]
+        if news:
+            with self.conn.cursor() as cursor:
+                cursor.executemany(f"UPDATE {table} SET {CHECKSUM} = %s WHERE ctid = CAST(%s AS tid)".encode(), news)
+
+
+def reseal(conn: PgConnection, shapes: Shapes) -> None:
+    """Give every row its checksum: a migration has changed what it covers."""
+    database = PostgresDatabase(conn, lambda: shapes)
+    for table in shapes:
+        places = conn.execute(f"SELECT ctid FROM {table}".encode()).fetchall()
+        for start in range(0, len(places), _TOGETHER):
+            part = [place for (place,) in places[start : start + _TOGETHER]]
+            sql = f"SELECT ctid, * FROM {table} WHERE ctid = ANY(CAST(%s AS tid[]))".encode()
+            database._seal(table, conn.cursor(row_factory=dict_row).execute(sql, [part]).fetchall())
+
+
+def _insertion(table: str, columns: Sequence[Column]) -> str:
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f'%({column.name})s' for column in columns)})"
+
+
+def _literal(default: str) -> Value:
+    """The value of a default such as `0` or `'{}'::text`."""
+    text = default.partition("::")[0]
+    return text[1:-1].replace("''", "'") if text.startswith("'") else json.loads(text)
+
+
+_ESCAPES = {"\x01": "\x01\x02", "\x00": "\x01\x03"}
+
+
+class _Texts(StrDumperUnknown):
+    def dump(self, obj: str) -> Buffer | None:
+        if "\x00" in obj or "\x01" in obj:
+            for sign, pair in _ESCAPES.items():
+                obj = obj.replace(sign, pair)
+        return super().dump(obj)
+
+
+class _GivenTexts(TextLoader):
+    def load(self, data: Buffer) -> bytes | str:
+        text = super().load(data)
+        if isinstance(text, str) and "\x01" in text:
+            for sign, pair in reversed(_ESCAPES.items()):
+                text = text.replace(pair, sign)
+        return text
+
+
+class _Numbers(NumericLoader):
+    """Sums of whole numbers are such; SQLite knows no decimals."""
+
+    def load(self, data: Buffer) -> Any:
+        number = super().load(data)
+        return int(number) if number == number.to_integral_value() else float(number)
+
+
+def adapt(conn: PgConnection) -> None:
+    """Give a connection the store's ways with texts and numbers."""
+    conn.adapters.register_dumper(str, _Texts)
+    conn.adapters.register_loader("text", _GivenTexts)
+    conn.adapters.register_loader("numeric", _Numbers)
