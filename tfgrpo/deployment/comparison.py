@@ -25,7 +25,7 @@ of them.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, log, pi
+from math import exp, log, log1p, pi
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,8 +129,8 @@ def wager(gains: Iterable[float], guess: Guess = GAIN) -> Wager:
     """The bet that gains, each in [-1, 1], are above 0 on average, in their order."""
     total = squares = log_e = highest = 0.0
     path = []
-    for count, gain in enumerate(gains):
-        log_e += float(np.log1p(next_bet(count, total, squares, guess) * gain))
+    for count, gain in enumerate(map(float, gains)):
+        log_e += log1p(next_bet(count, total, squares, guess) * gain)
         total, squares = total + gain, squares + gain * gain
         highest = max(highest, log_e)
         path.append(log_e)
@@ -169,10 +169,10 @@ def drifted(heard: Iterable[Heard], blocks: Blocks) -> tuple[bool, Wager]:
     gains = LEAST_GAIN - differences(first_of_keys(heard), blocks)
     count, total, squares, log_e, highest = 0, 0.0, 0.0, 0.0, 0.0
     path = []
-    for gain in gains / (1 + LEAST_GAIN):
+    for gain in (gains / (1 + LEAST_GAIN)).tolist():
         if log_e <= 0:
             count, total, squares, log_e = 0, 0.0, 0.0, 0.0
-        log_e += float(np.log1p(next_bet(count, total, squares, HARM) * gain))
+        log_e += log1p(next_bet(count, total, squares, HARM) * gain)
         count, total, squares = count + 1, total + gain, squares + gain * gain
         highest = max(highest, log_e)
         path.append(log_e)
