@@ -8,8 +8,8 @@ in ten are fed back, each after a delay of its own. The functions are the produc
 after each feedback is what the highest e-value of the path is held against.
 
 1. *A planted harmful prior*: how often it is rolled back within 200 feedbacks, of its own and of both sides.
-2. *No effect*: how many lives of a namespace promote anything, ten canaries in a row, to the end of each; in worlds that
-   try the proof: hours that differ, graded rewards, one loud key, feedback from more of one side's calls.
+2. *No effect*: how many lives of a namespace promote anything, ten canaries in a row, to the end of each; in worlds
+   that try the proof: hours that differ, graded rewards, one loud key, feedback from more of one side's calls.
 3. *Power*: how often a canary that helps goes live, and after how much feedback.
 4. *Drift*: false alarms of a live prior that goes on to help, and how long one that has ended stays.
 

@@ -10,14 +10,14 @@ import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.deployment.worlds import World, candidate_in
+from tests.learning.test_traffic import call, label
 from tests.live import OTHER, go_live
+from tests.routing import TOPICS
 from tfgrpo.deployment.alone import alone_at
 from tfgrpo.deployment.child import learned_from
+from tfgrpo.store import Store
 
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_a_look_a_question_and_a_persons_yes_are_told_in_order() -> None:
@@ -67,6 +67,33 @@ def test_two_autopilots_are_one_too_many_and_the_second_waits_for_the_first() ->
     waiting.send_signal(signal.SIGTERM)
     assert waiting.wait(10) == 130
     waiting.communicate()
+
+
+def test_traffic_and_labels_become_a_candidate_and_that_a_canary(folder: Path, url: str) -> None:
+    topics = list(TOPICS.items()) * 7
+    asked = [(number, f"message {number} about {topic}") for number, (topic, _) in enumerate(topics)]
+    with Store("tfgrpo.db") as store:
+        store.add_calls_in_use(
+            [call(number, text) for number, text in asked],
+            [label(number, right) for number, (_, right) in enumerate(topics)],
+        )
+    small = f"--steps 1 --group-size 4 --no-experiences --gate none --base-url {url}"
+    said = works("autopilot", "--once", "--learn", small, "--min-feedback", "21").stdout
+    assert said.startswith("learned: no gate has tested it")
+    rows = json.loads(works("history", "--json").stdout)
+    learned = next(row for row in rows if row["what"] == "learned")
+    assert (learned["figures"]["passed"], learned["figures"]["calls"]) == (True, 87)
+    assert works("autopilot", "--once", "--learn", small).stdout.startswith(f"canary: {learned['prior']}: ")
+    failed = works("autopilot", "--once", "--learn", "--reward none", "--namespace", "other", "--min-feedback", "1")
+    assert failed.stdout == "nothing is to be done now\n"
+
+
+def test_a_learning_that_fails_is_told_with_what_it_said(folder: Path) -> None:
+    with Store("tfgrpo.db") as store:
+        store.add_calls_in_use([call(1)], [label(1, "sales")])
+    said = works("autopilot", "--once", "--learn", "", "--min-feedback", "1").stdout
+    assert said.startswith("learning came to nothing: `tfgrpo learn --from-traffic` ended with status 1: ")
+    assert "at least 10 are needed" in said
 
 
 def test_a_canary_that_helps_goes_live_look_by_look() -> None:

@@ -1,7 +1,7 @@
 """The command that learns a prior."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from .options.agents import AgentOptions, agent_options
 from .options.distiller import DistillerOptions, distiller_options, prompts_option
 from .options.embedding import EmbeddingOptions, embedding_options
 from .options.frame import FrameOptions, frame_options
-from .options.gathered import BUDGET, LEARN_FROM, gathered, titled
+from .options.gathered import BUDGET, GATE, LEARN_FROM, gathered, titled
 from .options.settings import gate_options, method_options, part_options, read_settings
 from .options.shared import json_option, named_store, store_options
 from .options.spending import spending_options
@@ -118,6 +118,7 @@ class LearnArguments:
     default=True,
     help="Go on where it was interrupted, or start anew.  [default: resume]",
 )
+@titled(GATE)("--candidate", is_flag=True, rare=True, help="What passes goes live later: as a canary, by an autopilot.")
 @surface_option(LEARN_FROM)
 @json_option
 def learn(
@@ -126,6 +127,7 @@ def learn(
     surface: tuple[str, str] | None,
     dry_run: bool,
     resume: bool,
+    candidate: bool,
     as_json: bool,
     **settings: float | str | None,
 ) -> None:
@@ -140,10 +142,13 @@ def learn(
     from ..progress import Display
 
     if surface:
+        if candidate:
+            raise InputError("--candidate and --surface decisions do not go together: nothing tries such a candidate")
         return _learn_decisions(asked.deciding(surface[1], settings), asked, dry_run, resume, as_json)
     prepared = asked.prepared(settings)
     if dry_run:
         return _tell_cost(prepared, asked, as_json=as_json)
+    prepared = replace(prepared, plan=replace(prepared.plan, deploys=not candidate))
     with interruptible(), named_store(asked.store, create=True) as opened, prepared.started() as started:
         learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
     tell(as_json, learned.as_json(), *learned_lines(learned))

@@ -1,7 +1,7 @@
 """The command that runs the proxy."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 
 import click
 
@@ -31,12 +31,14 @@ _option = titled("Upstreams")
     help="Environment variable with the key to send upstream: one for all, or one for each.  [default: the caller's]",
 )
 @serve_options
+@click.option("--autopilot", is_flag=True, help="Run `tfgrpo autopilot` beside it; its options stand in tfgrpo.toml.")
 @store_options
 def serve(
     *,
     upstreams: Sequence[str],
     key_names: Sequence[str],
     server: ServeOptions,
+    autopilot: bool,
     store: str | None,
     namespace: str,
 ) -> None:
@@ -58,7 +60,8 @@ def serve(
         raise InputError("--upstream local goes alone")
     _tell_leaving(store, namespace)
     local = upstreams[0].partition(":")[0] == "local"
-    with endpoint(upstreams[0], "") if local else nullcontext((None, "")) as (url, _):  # the SDK takes 25 MB
+    there = endpoint(upstreams[0], "") if local else nullcontext((None, ""))  # the SDK takes 25 MB
+    with there as (url, _), _beside(store, namespace) if autopilot else nullcontext():
         named = [url or upstreams[0], *upstreams[1:]]
         serve_proxy(
             [RelayTarget.parse(name, keys[place % len(keys)]) for place, name in enumerate(named)],
@@ -72,6 +75,26 @@ def serve(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),
         )
+
+
+@contextmanager
+def _beside(store: str | None, namespace: str) -> Iterator[None]:
+    """An autopilot as a process of its own, which ends with the proxy; what becomes of it is no call's concern."""
+    import subprocess
+    import sys
+
+    where = ["--store", store] if store else []
+    command = [sys.executable, "-m", "tfgrpo", "autopilot", *where, "--namespace", namespace]
+    beside = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+    finally:
+        beside.terminate()
+        try:
+            beside.wait(10)
+        except subprocess.TimeoutExpired:
+            beside.kill()
+            beside.wait()
 
 
 def _tell_leaving(store: str | None, namespace: str) -> None:
