@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..text import is_unicode
 from .settings_file import file_options
 
 _ALL = "tfgrpo.cli.command.all"
@@ -56,6 +55,8 @@ class TextCommand(click.Command):
         """Parse; InputError names what holds bytes that are not UTF-8, which Python makes half surrogates of."""
         ctx.default_map = {**(ctx.default_map or {}), **file_options(ctx)}
         rest = super().parse_args(ctx, args)
+        from ..text import is_unicode  # what a help does without
+
         for param in self.params:
             given = ctx.params.get(param.name or "")
             for value in given if isinstance(given, tuple) else (given,):

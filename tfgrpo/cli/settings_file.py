@@ -9,8 +9,7 @@ What is given on the command line comes first, then what is in the environment, 
 name the variables that do.
 """
 
-from difflib import get_close_matches
-from pathlib import Path
+import os
 from typing import Any
 
 import click
@@ -23,7 +22,7 @@ _SHARED = ("store", "namespace", "model", "base-url")
 
 def file_options(context: click.Context) -> dict[str, Any]:
     """What the file says of the options of a command, by parameter; InputError names what it cannot mean."""
-    if not Path(SETTINGS_FILE).is_file():
+    if not os.path.isfile(SETTINGS_FILE):
         return {}
     written = _read()
     root = context.find_root()
@@ -42,6 +41,8 @@ def file_options(context: click.Context) -> dict[str, Any]:
 def _check(written: dict[str, Any], known: list[str], where: str = "") -> None:
     for name in written:
         if name not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, 1)
             told = f"; did you mean {near[0]}?" if near else f"; it may hold {', '.join(known)}"
             raise InputError(f"{SETTINGS_FILE}: {where}{name} is unknown{told}")
@@ -49,6 +50,7 @@ def _check(written: dict[str, Any], known: list[str], where: str = "") -> None:
 
 def _read() -> dict[str, Any]:
     import tomllib
+    from pathlib import Path
 
     try:
         return tomllib.loads(Path(SETTINGS_FILE).read_text(encoding="utf-8-sig"))
