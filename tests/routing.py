@@ -1,9 +1,15 @@
-"""Messages to be routed by SIMULATED policies with known effects, and how a run learns from them, without a network."""
+"""Messages to be routed by SIMULATED policies with known effects, and how a run learns from them, without a network.
+
+The SDK is left out of most runs: it takes a third of their time, and the tests of `model` and `clients` go through it.
+"""
 
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import openai
 
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
@@ -40,21 +46,70 @@ def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
     return Plan(tasks, load_reward("exact"), "exact", Frame("fake", "Route it."), settings=settings)
 
 
+class Straight:
+    """What a Connection asks of the SDK's client, which it stands for, asked of an ASGI app and nothing between."""
+
+    def __init__(self, model: ScriptedModel, sdk: openai.AsyncOpenAI) -> None:
+        self._model, self._sdk, self.api_key = model, sdk, sdk.api_key
+        self._requests: dict[str, http.Request] = {}
+
+    def with_options(self, **_: object) -> "Straight":
+        return self
+
+    async def close(self) -> None:
+        await self._sdk.close()
+
+    async def get(self, path: str, **_: object) -> http.Response:
+        return await self._answered("GET", path, b"")
+
+    async def post(self, path: str, *, body: object, **_: object) -> http.Response:
+        return await self._answered("POST", path, json.dumps(body).encode())
+
+    async def _answered(self, method: str, path: str, content: bytes) -> http.Response:
+        """As the SDK: an answer, or the error that its status makes; what the app raises is a lost connection."""
+        if path not in self._requests:
+            self._requests[path] = http.Request(method, self._sdk.base_url.join(path.lstrip("/")))
+        request, sent = self._requests[path], list[Any]()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        try:
+            await self._model.app(
+                {"type": "http", "method": method, "path": request.url.path, "headers": []}, receive, send
+            )
+        except Exception as error:
+            raise openai.APIConnectionError(request=request) from error
+        whole = b"".join(message.get("body", b"") for message in sent)
+        response = http.Response(sent[0]["status"], headers=sent[0]["headers"], content=whole, request=request)
+        if response.is_error:
+            raise self._sdk._make_status_error_from_response(response)
+        return response
+
+
 @asynccontextmanager
 async def upstream(
-    model: ScriptedModel, store: Store, settings: Settings = SMALL, budget: Budget | None = None
+    model: ScriptedModel, store: Store, settings: Settings = SMALL, budget: Budget | None = None, *, sdk: bool = False
 ) -> AsyncIterator[Upstream]:
+    """An upstream that the model answers for; with `sdk` through the SDK, as calls go outside of tests."""
     transport = http.ASGITransport(app=model.app)
     async with (
         http.AsyncClient(transport=transport) as client,
         Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
     ):
+        if not sdk:
+            calls._connection._client = Straight(model, calls._connection._client)  # type: ignore[assignment]  # as its own
         yield calls
 
 
-async def run(model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False) -> LearningResult:
+async def run(
+    model: ScriptedModel, path: Path, settings: Settings = SMALL, *, fresh: bool = False, sdk: bool = False
+) -> LearningResult:
     with Store(path) as store:
-        async with upstream(model, store, settings) as calls:
+        async with upstream(model, store, settings, sdk=sdk) as calls:
             return await carry_out(plan(settings), store, calls, Silent(), fresh=fresh)
 
 

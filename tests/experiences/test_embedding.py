@@ -1,14 +1,15 @@
 """The same advice in other words, told by an embedding model: what it decides, costs, and does when it fails."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.experiences.test_step_notes import cut
-from tests.routing import HARM, TASKS, distilling, plan
+from tests.routing import HARM, TASKS, distilling, plan, upstream
 from tfgrpo.errors import UpstreamError
 from tfgrpo.experiences.embedding import TEXTS_A_CALL
 from tfgrpo.learning.cost import cost
@@ -16,7 +17,6 @@ from tfgrpo.learning.plan import Plan, planned_run
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget, Ceiling
-from tfgrpo.model.library import http
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -42,14 +42,8 @@ def embedding(embed: Callable[[str], Sequence[float] | Answer] = meaning) -> Scr
     return ScriptedModel(lambda body: "", embed=embed)
 
 
-@asynccontextmanager
-async def calling(model: ScriptedModel, store: Store, budget: Budget | None = None) -> AsyncIterator[Upstream]:
-    settings = replace(SETTINGS, call_retries=0, concurrency=4)
-    async with (
-        http.AsyncClient(transport=http.ASGITransport(app=model.app)) as client,
-        Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
-    ):
-        yield calls
+def calling(model: ScriptedModel, store: Store, budget: Budget | None = None) -> AbstractAsyncContextManager[Upstream]:
+    return upstream(model, store, replace(SETTINGS, call_retries=0, concurrency=4), budget)
 
 
 async def run(
@@ -165,9 +159,16 @@ async def test_where_a_call_fails_wording_decides_and_the_run_says_so(tmp_path: 
         assert sum(len(group.rollouts) for group in store.groups(learned.run.id)) == 2 * STEP
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
+    """What a run comes to that nothing interrupts."""
+    return asyncio.run(run(tmp_path_factory.mktemp("whole") / "t.db", embedding()))
+
+
 @pytest.mark.parametrize("calls", [10, STEP + 20, STEP + 45, 2 * STEP + 10])
-async def test_a_resumed_run_replays_vectors_and_ends_as_if_it_had_not_been_cut(tmp_path: Path, calls: int) -> None:
-    whole = await run(tmp_path / "whole.db", embedding())
+async def test_a_resumed_run_replays_vectors_and_ends_as_if_it_had_not_been_cut(
+    tmp_path: Path, whole: LearningResult, calls: int
+) -> None:
     first = embedding()
     with pytest.raises(UpstreamError):
         await run(tmp_path / "cut.db", first, cut(SCRIPT, calls))

@@ -1,5 +1,6 @@
 """Groups that could not be distilled, and attempts that failed, when a run is resumed."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,13 +73,18 @@ async def whole_run(script: Script, path: Path) -> LearningResult:
     return await run(ScriptedModel(script), path, SETTINGS)
 
 
-@pytest.mark.parametrize("answer", [PROSE, Answer("overloaded", status=422)])
-@pytest.mark.parametrize("calls", [30, 77, 85, 110, 190, 235])
+@pytest.fixture(scope="module", params=[PROSE, Answer("overloaded", status=422)], ids=["prose", "422"])
+def uncut(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Script, LearningResult]:
+    """What answers, so that a third of the groups cannot be distilled, and what a run comes to that nothing cuts."""
+    script = failing(HONEST, lambda text: "invoice" in text, request.param)
+    return script, asyncio.run(whole_run(script, tmp_path_factory.mktemp("whole") / "t.db"))
+
+
+@pytest.mark.parametrize("calls", [30, 77, 110, 190])
 async def test_a_deterministic_run_ends_as_if_it_had_not_been_cut(
-    tmp_path: Path, calls: int, answer: str | Answer
+    tmp_path: Path, uncut: tuple[Script, LearningResult], calls: int
 ) -> None:
-    script = failing(HONEST, lambda text: "invoice" in text, answer)
-    whole = await whole_run(script, tmp_path / "whole.db")
+    script, whole = uncut
     assert sum(len(step.undistilled) for step in whole.steps) > 0
     assert ADVICE in [experience.text for experience in whole.prior.experiences]
     await cut_at(calls, script, tmp_path / "cut.db")

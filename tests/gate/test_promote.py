@@ -1,5 +1,6 @@
 """The gate as learning meets it: on evidence alone, pass by pass, and the same after a kill."""
 
+import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -267,6 +268,13 @@ async def test_the_gate_speaks_of_productions_temperature_and_so_does_what_goes_
 # Interrupted
 
 
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearningResult, Path]:
+    """A run that nothing interrupts, and its store."""
+    path = tmp_path_factory.mktemp("uncut") / "t.db"
+    return asyncio.run(run(policy(), path)), path
+
+
 def cut_in_the_gate(whole: LearningResult, path: Path, share: float) -> int:
     """So many calls that a run is cut in the gate, after that share of it."""
     with Store(path) as store:
@@ -276,16 +284,18 @@ def cut_in_the_gate(whole: LearningResult, path: Path, share: float) -> int:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
-async def test_a_run_that_failed_in_the_gate_goes_on_in_the_same_pass(tmp_path: Path, share: float) -> None:
-    whole = await run(policy(), tmp_path / "whole.db")
-    calls = cut_in_the_gate(whole, tmp_path / "whole.db", share)
+async def test_a_run_that_failed_in_the_gate_goes_on_in_the_same_pass(
+    tmp_path: Path, uncut: tuple[LearningResult, Path], share: float
+) -> None:
+    whole, path = uncut
+    calls = cut_in_the_gate(whole, path, share)
     with pytest.raises(UpstreamError, match="401"):
         await run(failing_after(calls, Answer("no", status=401)), tmp_path / "cut.db")
     model = policy()
     resumed = await run(model, tmp_path / "cut.db")
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
     assert len(model.requests) == whole.usage.calls - calls
-    one, other = trial(tmp_path / "whole.db"), trial(tmp_path / "cut.db")
+    one, other = trial(path), trial(tmp_path / "cut.db")
     assert replace(one, at="") == replace(other, at="")
 
 
@@ -322,13 +332,15 @@ def dying(after: str) -> type[Store]:
 
 
 @pytest.mark.parametrize("after", ["begin", "pass", "outcome", "live"])
-async def test_a_run_killed_between_two_writes_ends_as_if_it_had_not_been(tmp_path: Path, after: str) -> None:
-    whole = await run(policy(), tmp_path / "whole.db")
+async def test_a_run_killed_between_two_writes_ends_as_if_it_had_not_been(
+    tmp_path: Path, uncut: tuple[LearningResult, Path], after: str
+) -> None:
+    whole, path = uncut
     with pytest.raises(Killed):
         await run(policy(), tmp_path / "cut.db", kind=dying(after))
     resumed = await run(policy(), tmp_path / "cut.db")
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
-    assert states(tmp_path / "cut.db") == states(tmp_path / "whole.db")
+    assert states(tmp_path / "cut.db") == states(path)
     with Store(tmp_path / "cut.db") as store:
         assert len(store.trials()) == 1
 

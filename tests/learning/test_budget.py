@@ -11,6 +11,7 @@ from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, 
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.experiences.variants import example
 from tfgrpo.learning.cost import cost
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.records import Task
@@ -59,10 +60,17 @@ async def test_without_a_gate_learning_may_use_all_of_it(tmp_path: Path) -> None
     )
 
 
-@pytest.mark.parametrize("most", [1, PROBE + 5, 100, 140, 170, 200])
-async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(tmp_path: Path, most: int) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
+    """What a run comes to that has no ceiling."""
+    return asyncio.run(run(policy(), tmp_path_factory.mktemp("whole") / "t.db"))
+
+
+@pytest.mark.parametrize("most", [1, PROBE + 5, 100, 170, 200])
+async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(
+    tmp_path: Path, whole: LearningResult, most: int
+) -> None:
     """Up to the gate's number of the attempt, which counts the earlier candidate if that was tested."""
-    whole = await run(policy(), tmp_path / "whole.db")
     try:
         first = await run(policy(), tmp_path / "cut.db", budget=calls(most))
         assert first.ended is not None

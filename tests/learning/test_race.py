@@ -1,5 +1,6 @@
 """What the distiller writes before the first step: instructions that race, and texts that are on trial at once."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pytest
 
 from tests.routing import TASKS, TOPICS, run
 from tfgrpo.errors import UpstreamError
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel
+from tfgrpo.testing import Answer, Script, ScriptedModel
 
 SETTINGS = Settings(steps=2, group_size=6, token_prior=False, demonstrations=False, rest_tasks=False)
 INSTRUCTION = "Name what the message is about: one label, lower case, with nothing around it."
@@ -59,11 +61,18 @@ async def test_what_could_not_be_written_is_said_and_costs_no_rollout(tmp_path: 
     assert len(learned.steps) == 2
 
 
-@pytest.mark.parametrize("script", [obedient, broken])
+@pytest.fixture(scope="module", params=[obedient, broken])
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Script, LearningResult]:
+    """What answers, and what a run comes to that nothing interrupts."""
+    path = tmp_path_factory.mktemp("whole") / "t.db"
+    return request.param, asyncio.run(run(ScriptedModel(request.param), path, SETTINGS))
+
+
 @pytest.mark.parametrize("calls", [9, 40, 100])
-async def test_a_resumed_run_has_what_was_written(tmp_path: Path, script: object, calls: int) -> None:
-    model = obedient if script is obedient else broken
-    whole = await run(ScriptedModel(model), tmp_path / "whole.db", SETTINGS)
+async def test_a_resumed_run_has_what_was_written(
+    tmp_path: Path, written: tuple[Script, LearningResult], calls: int
+) -> None:
+    model, whole = written
     count = [0]
 
     def cut(body: ChatBody) -> str | Answer:

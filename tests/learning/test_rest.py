@@ -8,6 +8,7 @@ import pytest
 
 from tests.routing import HARM, NOISE, TASKS, distilling, run
 from tfgrpo.learning.experiences import RESTS_AFTER, Rest
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -86,9 +87,14 @@ async def test_a_distiller_that_never_answers_is_asked_about_few_groups_a_step(t
     assert sum(spent[stage].calls for stage in ("contrast", "answer") if stage in spent) <= 2 * 2 * RESTS_AFTER * 3
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
+    """What a run comes to that nothing interrupts."""
+    return asyncio.run(run(ScriptedModel(mute), tmp_path_factory.mktemp("whole") / "t.db", SETTINGS))
+
+
 @pytest.mark.parametrize("calls", [30, 60, 75, 100])
-async def test_a_resumed_run_rests_where_it_rested(tmp_path: Path, calls: int) -> None:
-    whole = await run(ScriptedModel(mute), tmp_path / "whole.db", SETTINGS)
+async def test_a_resumed_run_rests_where_it_rested(tmp_path: Path, whole: LearningResult, calls: int) -> None:
     count = [0]
 
     def cut(body: ChatBody) -> str | Answer:

@@ -1,4 +1,4 @@
-"""The whole loop, through the real SDK, on simulated policies with known effects."""
+"""The whole loop on simulated policies with known effects."""
 
 import asyncio
 import json
@@ -27,6 +27,7 @@ from tests.routing import (
 from tests.toy import tokenizer
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learning.experiences import RESTS_AFTER
+from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
@@ -38,8 +39,14 @@ from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
+    """What a run that nothing interrupts comes to, through the real SDK."""
+    return asyncio.run(run(simulated(), tmp_path_factory.mktemp("whole") / "t.db", sdk=True))
+
+
 async def test_a_token_prior_is_learned_stored_and_live(tmp_path: Path) -> None:
-    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=4, experiences=False))
+    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=4, experiences=False), sdk=True)
     biases = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
     assert learned.changed
     assert biases["The"] < -0.5
@@ -71,15 +78,15 @@ class Disordered(ScriptedModel):
         await super()._complete(body, send)  # type: ignore[arg-type]  # passed on as it came
 
 
-async def test_the_order_of_completion_does_not_matter(tmp_path: Path) -> None:
-    one = await run(simulated(), tmp_path / "one.db")
+async def test_the_order_of_completion_does_not_matter(tmp_path: Path, whole: LearningResult) -> None:
     other = await run(Disordered(SimulatedPolicy(WORDS, talkative)), tmp_path / "other.db")
-    assert one.prior.id == other.prior.id
+    assert other.prior.id == whole.prior.id
 
 
 @pytest.mark.parametrize("calls", [5, 40, 100])
-async def test_a_run_that_failed_goes_on_without_repeating_a_call(tmp_path: Path, calls: int) -> None:
-    whole = await run(simulated(), tmp_path / "whole.db")
+async def test_a_run_that_failed_goes_on_without_repeating_a_call(
+    tmp_path: Path, whole: LearningResult, calls: int
+) -> None:
     with pytest.raises(UpstreamError, match="401"):
         await run(failing_after(calls, Answer("no", status=401)), tmp_path / "cut.db")
     with Store(tmp_path / "cut.db") as store:
@@ -94,8 +101,7 @@ async def test_a_run_that_failed_goes_on_without_repeating_a_call(tmp_path: Path
     assert len(model.requests) == whole.usage.calls - committed
 
 
-async def test_a_cancelled_run_keeps_its_calls_and_goes_on(tmp_path: Path) -> None:
-    whole = await run(simulated(), tmp_path / "whole.db")
+async def test_a_cancelled_run_keeps_its_calls_and_goes_on(tmp_path: Path, whole: LearningResult) -> None:
     reached, policy = asyncio.Event(), SimulatedPolicy(WORDS, talkative)
     model = ScriptedModel(policy)
 
