@@ -1,7 +1,7 @@
 # Two doors for people: `make demo` and `make test`. Both set up .venv from nothing but Python 3.11+, pip and make.
 
 BIN := .venv/bin
-EXTRAS := local,math,otel,parquet,postgres,prices,report,serve,tokenizer
+EXTRAS := local,math,objects,otel,parquet,postgres,prices,report,serve,sign,tokenizer
 DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store.md
 CLIENTS := tests/clients tests/test_client.py tests/serve/test_told.py tests/serve/test_scope.py tests/model/test_connection.py
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))

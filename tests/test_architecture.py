@@ -65,7 +65,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "store/postgres": ("__init__", "dialect", "transactions", "connections", "schema", "server"),
     "priors": (
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
-        "portable", "parse", "importing",
+        "portable", "parse", "signing", "importing",
     ),
     "probe": ("__init__", "backend", "capabilities", "learnable"),
     "evaluation": (
@@ -86,27 +86,28 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "page", "__init__", "notebook", "results",
     ),
     "serve": (
-        "__init__", "keys", "logs", "forks", "following", "places", "pulled", "scope", "drawing", "source", "passing",
-        "told", "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2", "over_httpx",
-        "carriers", "once", "dashboard", "proxy",
+        "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
+        "passing", "told", "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2",
+        "over_httpx", "carriers", "once", "dashboard", "proxy",
     ),
     "serve/dashboard": (
         "__init__", "visits", "rendering", "counting", "looks", "traffic", "site", "pages", "buttons", "app",
     ),
     "serve/proxy": (
-        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "metrics", "relay",
-        "decide", "door", "head", "onward", "record", "call", "feedback", "pages", "admin", "app", "listening",
-        "protocol", "worker", "workers", "server", "__init__",
+        "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
+        "metrics", "relay", "decide", "door", "head", "onward", "record", "call", "feedback", "pages", "admin", "app",
+        "listening", "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
-        "demo", "evaluate", "experience", "forecast", "learn", "local", "prior_files", "prior", "port", "probe",
-        "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "store", "tasks", "tokens",
+        "demo", "evaluate", "experience", "forecast", "learn", "local", "prior_files", "signing", "prior", "port",
+        "probe", "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "store", "tasks",
+        "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",
-        "splits", "target", "distiller", "tasks", "traffic", "serving",
+        "splits", "target", "distiller", "tasks", "traffic", "pulled", "serving",
     ),
     "cli/lines": (
         "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning",

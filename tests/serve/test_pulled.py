@@ -1,5 +1,6 @@
 """The live prior of an exported file, and of a `tfgrpo serve` elsewhere: followed, checked, and kept."""
 
+import asyncio
 import json
 import os
 import socket
@@ -11,13 +12,17 @@ from typing import Any
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, file_of
+from tests.serve.fronts import Recorder, Serve
 from tfgrpo.priors.portable import Event, Portable, json_text
+from tfgrpo.priors.signing import new_signing_key, signed_text, trust_key
 from tfgrpo.records import Frame, Prior
 from tfgrpo.serve.access import Access
 from tfgrpo.serve.places import FilePlace, InForce
+from tfgrpo.serve.proxy import Proxy, PulledFrom, PulledShelf, RelayTarget, Shelf
 from tfgrpo.serve.proxy.asgi import error_body
 from tfgrpo.serve.pulled import NONE_LIVE, UrlPlace
 from tfgrpo.serve.source import PriorSource, prior_source
+from tfgrpo.store import Store
 from tfgrpo.testing import serving
 
 NAMESPACE = "math"
@@ -259,3 +264,86 @@ def test_a_file_serves_the_namespace_of_the_client_and_by_name_its_own(tmp_path:
     assert access.of("nowhere").prior is None
     assert access.of("nowhere").reason == "namespace"
     access.close()
+
+
+async def test_a_canary_and_its_share_come_beside_the_live_prior(front: Serve, shelf: Shelf, tmp_path: Path) -> None:
+    at = await front(Recorder())
+    place = UrlPlace(str(at.outside.base_url), "default", folder=tmp_path)
+    first = await asyncio.to_thread(place.look, InForce())
+    assert first.live is not None
+    assert (first.live.prior, first.canary, first.share) == (PRIOR, None, 0.0)
+    with Store(file_of(shelf)) as store:
+        store.add_prior(OTHER)
+        store.set_state("default", OTHER.id, "canary", frame=Frame(MODEL))
+        store.add_share("default", OTHER.id, 0.25)
+    shelf.refresh()
+    second = await asyncio.to_thread(place.look, first)
+    assert (second.live, second.canary and second.canary.prior, second.share) == (first.live, OTHER, 0.25)
+    assert await asyncio.to_thread(place.look, second) is second, "what has not changed is the same object"
+
+
+async def test_a_proxy_serves_what_it_pulls_and_goes_on_with_it_while_the_server_is_away(
+    front: Serve, running: tuple[Server, str], server: Server, tmp_path: Path
+) -> None:
+    place = UrlPlace(running[1], NAMESPACE, folder=tmp_path)
+    pulled = PulledShelf(PulledFrom(place, tmp_path / "none.db"), NAMESPACE)
+    app = Proxy(RelayTarget.parse(running[1]), pulled)
+    async with app:
+        assert pulled.snapshot is not None
+        assert (pulled.snapshot.prior, pulled.trouble) == (PRIOR, None)
+        server.status = 503
+        pulled._due = 0.0
+        await asyncio.to_thread(pulled.refresh)
+        assert pulled.snapshot.prior == PRIOR
+        assert pulled.trouble is not None
+        assert "answered 503" in pulled.trouble
+        server.status, server.text = 200, exported(OTHER)
+        pulled._due = 0.0
+        await asyncio.to_thread(pulled.refresh)
+        assert (pulled.snapshot.prior, pulled.trouble) == (OTHER, None)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_only_a_signed_prior_is_taken_where_a_trust_file_is_named(
+    running: tuple[Server, str], server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = new_signing_key(tmp_path / "key.pem")
+    trust_key(tmp_path / "trusted", key.public, "ops")
+    given = Portable(PRIOR, Frame(MODEL), NAMESPACE, lineage=(Event("live", "", "", "", ""),))
+    server.text, server.etag = signed_text(given, key), f'"{PRIOR.id}"'
+    source = PriorSource(UrlPlace(running[1], NAMESPACE, folder=tmp_path, trust=tmp_path / "trusted"), NAMESPACE)
+    assert now(source) == PRIOR
+    server.text, server.etag = exported(OTHER), f'"{OTHER.id}"'
+    assert now(source) == PRIOR, "the last good one stays"
+    assert "is not signed" in caplog.text
+    file_of(source).write_text(exported(OTHER))
+    server.status = 503
+    assert now(PriorSource(source.place.beside(NAMESPACE), NAMESPACE)) is None, "nor does a copy that nobody signed"
+    (tmp_path / "prior.json").write_text(exported(OTHER))
+    assert now(prior_source(tmp_path / "prior.json", NAMESPACE, tmp_path / "trusted")) is None
+    assert now(prior_source(tmp_path / "prior.json", NAMESPACE, tmp_path / "no such file")) is None
+
+
+def test_a_prior_is_followed_wherever_fsspec_reads_and_on_any_web_server(
+    running: tuple[Server, str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = tmp_path / "prior.json"
+    source = prior_source(f"file://{path}", NAMESPACE)
+    assert (now(source), source.reason) == (None, "store")
+    path.write_text(exported(PRIOR))
+    assert now(source) == PRIOR
+    first = source.snapshot
+    now(source)
+    assert source.snapshot is first
+    for text in ("garbage", "x" * 33_000_000, altered(exported(OTHER))):
+        path.write_text(text)
+        assert now(source) == PRIOR
+    path.unlink()
+    assert now(source) == PRIOR
+    assert now(prior_source(f"file://{path}", NAMESPACE)) == PRIOR, "from the copy on disk"
+    assert now(prior_source("nosuch://bucket/prior.json", NAMESPACE)) is None
+    server.etag = '"an etag of its own"'
+    anywhere = prior_source(f"{running[1]}/priors/live.json?version=3", NAMESPACE)
+    assert now(anywhere) == now(anywhere) == PRIOR
+    assert server.path == "/v1/priors/live.json"

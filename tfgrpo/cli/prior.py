@@ -20,6 +20,7 @@ from .lines.relations import related, related_json, related_lines
 from .lines.tables import print_table
 from .options.shared import by_option, json_option, named_prior, named_store, person, store_options, tell_leaving
 from .prior_files import MEASURE_IT, export, import_file
+from .signing import sign, trust
 from .streams import print_json, tell
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def prior() -> None:
 
 prior.add_command(export)
 prior.add_command(import_file)
+prior.add_command(sign)
+prior.add_command(trust)
 
 
 @prior.command("list")

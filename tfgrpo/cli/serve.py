@@ -8,6 +8,7 @@ import click
 from ..errors import InputError, StoreError
 from .command import TextCommand
 from .options.gathered import titled
+from .options.pulled import PulledOptions, pulled_options
 from .options.serving import ServeOptions, serve_options
 from .options.shared import key_in, named_store, store_options, tell_leaving
 from .options.target import endpoint
@@ -30,6 +31,7 @@ _option = titled("Upstreams")
     metavar="NAME",
     help="Environment variable with the key to send upstream: one for all, or one for each.  [default: the caller's]",
 )
+@pulled_options
 @serve_options
 @click.option("--autopilot", is_flag=True, help="Run `tfgrpo autopilot` beside it; its options stand in tfgrpo.toml.")
 @store_options
@@ -37,6 +39,7 @@ def serve(
     *,
     upstreams: Sequence[str],
     key_names: Sequence[str],
+    pulled: PulledOptions,
     server: ServeOptions,
     autopilot: bool,
     store: str | None,
@@ -49,7 +52,6 @@ def serve(
     """
     from ..serve.proxy import RelayTarget
     from ..serve.proxy import serve as serve_proxy
-    from ..store import default_store_path
 
     if not upstreams:
         raise InputError("which upstream? Name it with --upstream URL, or --upstream local")
@@ -58,6 +60,7 @@ def serve(
         raise InputError(f"--upstream-key-env: {len(keys)} for {len(upstreams)} upstreams; give one, or one for each")
     if len(upstreams) > 1 and any(name.partition(":")[0] == "local" for name in upstreams):
         raise InputError("--upstream local goes alone")
+    pulled.check()
     _tell_leaving(store, namespace)
     local = upstreams[0].partition(":")[0] == "local"
     there = endpoint(upstreams[0], "") if local else nullcontext((None, ""))  # the SDK takes 25 MB
@@ -65,7 +68,7 @@ def serve(
         named = [url or upstreams[0], *upstreams[1:]]
         serve_proxy(
             [RelayTarget.parse(name, keys[place % len(keys)]) for place, name in enumerate(named)],
-            store=default_store_path(store),
+            store=pulled.source(store, namespace),
             namespace=namespace,
             listening=server.listening,
             limits=server.limits,

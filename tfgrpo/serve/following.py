@@ -16,11 +16,20 @@ class Followed(Protocol):
         ...
 
 
-class Follower:
-    """Has its sources look every so many seconds, one after the other, as long as somebody has one of them."""
+class Paced(Protocol):
+    """Something that is to be looked at again and again."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    @property
+    def seconds(self) -> float:
+        """Until the next look; it may be another each time."""
+        ...
+
+
+class Follower:
+    """Has its sources look as often as their place says, one after the other, as long as somebody has one of them."""
+
+    def __init__(self, place: Paced) -> None:
+        self._place = place
         self.renew()
         renewed_in_children(self)
 
@@ -53,7 +62,7 @@ class Follower:
                 self._over = None
 
     def _run(self, over: Event) -> None:
-        while not over.wait(self._seconds):
+        while not over.wait(self._place.seconds):
             self._look()
 
     def _look(self) -> None:

@@ -44,14 +44,17 @@ class PriorPlace(Protocol):
 
     name: str
     """For people."""
-    seconds: float
-    """Between two looks."""
     keeps: bool
     """What was read last stays in force while nothing can be read."""
 
     @property
     def path(self) -> "StorePath":
         """The store or file that it is, or the file that what was pulled is kept in."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Until the next look."""
         ...
 
     def look(self, known: InForce) -> InForce:
@@ -163,11 +166,12 @@ class FilePlace:
     seconds = LOOK_SECONDS
     keeps = True
 
-    def __init__(self, path: Path, namespace: str, *, only: bool = False) -> None:
+    def __init__(self, path: Path, namespace: str, *, only: bool = False, trust: Path | None = None) -> None:
         self.path = path
         self.name = f"file {path}"
         self._namespace = namespace
         self._only = only
+        self._trust = trust
         self._read: tuple[int, int] | None = None
 
     def look(self, known: InForce) -> InForce:
@@ -181,15 +185,13 @@ class FilePlace:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is no text"
             raise StoreError(f"{self.path} cannot be read: {why}; `tfgrpo prior export` writes such a file") from error
-        live = exported_snapshot(str(self.path), text)
+        found = exported_in_force(str(self.path), text, known, self._namespace, self._trust, only=self._only)
         self._read = moment
-        if self._only and live.namespace != self._namespace:
-            return InForce(reason="namespace")
-        return kept_ready(InForce(replace(live, namespace=self._namespace)), known)
+        return found
 
     def beside(self, namespace: str) -> "FilePlace":
         """The same file, if it is of this namespace."""
-        return FilePlace(self.path, namespace, only=True)
+        return FilePlace(self.path, namespace, only=True, trust=self._trust)
 
     def close(self) -> None:
         """Read it anew at the next look."""
@@ -199,10 +201,21 @@ class FilePlace:
         """Nothing is the parent's alone."""
 
 
-def exported_snapshot(source: str, text: str) -> Snapshot:
+def exported_in_force(
+    source: str, text: str, known: InForce, namespace: str, trust: Path | None, *, only: bool = False
+) -> InForce:
+    """What an exported file puts in force in a namespace, `only` if it is of that; raises as `exported_snapshot`."""
+    live = exported_snapshot(source, text, trust)
+    if only and live.namespace != namespace:
+        return InForce(reason="namespace")
+    return kept_ready(InForce(replace(live, namespace=namespace)), known)
+
+
+def exported_snapshot(source: str, text: str, trust: Path | None = None) -> Snapshot:
     """The prior of an exported file under the frame that it was learned in; StoreError for what is none.
 
-    What the prior hashes to must be its id, so a text that was changed on the way is refused.
+    What the prior hashes to must be its id, so a text that was changed on the way is refused; and where there is a
+    file of keys to `trust`, so is what none of them has signed.
     """
     from ..errors import InputError
     from ..priors.parse import FILE_BYTES, parse_prior
@@ -212,6 +225,10 @@ def exported_snapshot(source: str, text: str) -> Snapshot:
         if len(text) > FILE_BYTES:
             raise InputError(f"{source} holds more than {FILE_BYTES} bytes")
         read = parse_prior(source, text)
+        if trust is not None:
+            from ..priors.signing import check_trusted
+
+            check_trusted(source, text, trust)
     except InputError as error:
         raise StoreError(str(error)) from error
     if not isinstance(read, Portable):

@@ -46,7 +46,7 @@ class PriorSource:
         self.namespace = namespace
         self._lock = Lock()
         self._in_force = InForce()
-        self._follower = follower or Follower(self.place.seconds)
+        self._follower = follower or Follower(self.place)
         self._is_followed = False
         self._reported = ""
         self._said: set[str] = set()
@@ -168,24 +168,35 @@ class PriorSource:
             _logger.log(level, told)
 
 
-def prior_source(store: "str | StorePath | None" = None, namespace: str | None = None) -> PriorSource:
+def prior_source(
+    store: "str | StorePath | None" = None, namespace: str | None = None, trust: str | Path | None = None
+) -> PriorSource:
     """The source that arguments or the environment name.
 
     A store not given is that of TFGRPO_STORE or ./tfgrpo.db, a namespace that of TFGRPO_NAMESPACE or `default`. In
-    place of a store there may be an exported file (`.json`) or the URL of a `tfgrpo serve`.
+    place of a store there may be the URL of a `tfgrpo serve`, or an exported file (`.json`), here, on a web server, or
+    wherever fsspec reads. Of those only what a key of the file `trust` (TFGRPO_TRUST) has signed is served, if it is
+    given.
     """
     named = namespace or os.environ.get("TFGRPO_NAMESPACE") or "default"
-    return PriorSource(_place_of(store, named), named)
+    return PriorSource(place_of(store, named, trust), named)
 
 
-def _place_of(given: "str | StorePath | None", namespace: str) -> PriorPlace:
+def place_of(given: "str | StorePath | None", namespace: str, trust: str | Path | None = None) -> PriorPlace:
+    """Where the live prior of a namespace is read from, as `prior_source` is told it."""
     named = str(given or os.environ.get("TFGRPO_STORE") or "")
+    trusted = trust or os.environ.get("TFGRPO_TRUST")
+    keys = Path(os.path.expanduser(trusted)) if trusted else None
     if named.startswith(("http://", "https://")):
         from .pulled import UrlPlace  # here and below: what is not asked for is not loaded
 
-        return UrlPlace(named, namespace)
+        return UrlPlace(named, namespace, trust=keys)
+    if "://" in named and not named.startswith(("postgresql://", "postgres://")):
+        from .objects import ObjectPlace
+
+        return ObjectPlace(named, namespace, trust=keys)
     if named.lower().endswith(".json"):
-        return FilePlace(Path(os.path.expanduser(named)), namespace)  # pathlib's raises where nobody has that name
+        return FilePlace(Path(os.path.expanduser(named)), namespace, trust=keys)  # pathlib's raises for no such user
     from ..store import default_store_path
 
     return StorePlace(default_store_path(given), namespace)

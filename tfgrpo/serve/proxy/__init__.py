@@ -20,7 +20,19 @@ from ..writing import Recording
 from .door import Door
 from .limits import Limits
 from .listening import Listening
+from .pulled_shelf import PulledFrom, PulledShelf
 from .relay import RelayTarget
 from .shelf import Shelf
 
-__all__ = ["Door", "Limits", "Listening", "Proxy", "Recording", "RelayTarget", "Shelf", "serve"]
+__all__ = [
+    "Door",
+    "Limits",
+    "Listening",
+    "Proxy",
+    "PulledFrom",
+    "PulledShelf",
+    "Recording",
+    "RelayTarget",
+    "Shelf",
+    "serve",
+]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import aiohttp
 
 from ...priors.portable import Event, Portable, json_text
+from ...priors.signing import signed_text, signer
 from ...records import JSON, Snapshot
-from ..pulled import NONE_LIVE, ROUTE
+from ..pulled import CANARY_HEADER, NONE_LIVE, ROUTE
 from .asgi import Send, error_body, respond, respond_bytes
 from .call import Works
 from .door import Refusal, presented_key
@@ -34,6 +35,7 @@ class Pages:
         self._seen: dict[RelayTarget, tuple[float, str | None]] = {}
         self._looking = asyncio.Lock()
         self._written: dict[str, bytes] = {}
+        self._signer = signer()
 
     def has(self, path: str) -> bool:
         """Whether a path is one of these."""
@@ -53,7 +55,7 @@ class Pages:
             text = self._works.metrics.text(in_flight, self._works.shelf)
             await respond_bytes(send, 200, text, [(b"content-type", CONTENT_TYPE)])
         elif head.path.startswith(ROUTE):
-            await self._prior(head.path.removeprefix(ROUTE), head.given.get("if-none-match", ""), send)
+            await self._prior(head, send)
         else:
             await _refuse(send, _UNKNOWN)
 
@@ -113,13 +115,22 @@ class Pages:
 
     # Priors to pull
 
-    async def _prior(self, namespace: str, known: str, send: Send) -> None:
-        snapshot = self._works.shelf.held.snapshots.get(namespace)
+    async def _prior(self, head: Head, send: Send) -> None:
+        """The live prior of a namespace, its canary and that one's share beside it; with `?canary=ID` the canary."""
+        held, namespace = self._works.shelf.held, head.path.removeprefix(ROUTE)
+        offer, known = held.offers.get(namespace), head.given.get("if-none-match", "")
+        canary = offer.canary if offer else None
+        asked = head.query.startswith(b"canary=")
+        told = [(CANARY_HEADER.encode(), f"{canary.prior.id} {offer.share}".encode())] if offer and canary else []
+        snapshot = held.snapshots.get(namespace)
+        if asked:
+            snapshot = canary if canary and head.query == f"canary={canary.prior.id}".encode() else None
         if snapshot is None:
-            await _refuse(send, _NO_PRIOR)
+            body = error_body(_NO_PRIOR.kind, _NO_PRIOR.code, _NO_PRIOR.message)
+            await respond(send, _NO_PRIOR.status, body, told)
             return
         tag = f'"{snapshot.prior.id}"'
-        headers = [(b"etag", tag.encode()), (b"cache-control", b"no-cache")]
+        headers = [(b"etag", tag.encode()), (b"cache-control", b"no-cache"), *told]
         if tag in known or known.strip() == "*":
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body"})
@@ -134,7 +145,7 @@ class Pages:
                 self._written.clear()
             standing = Event(snapshot.state, "", "", "", "")
             given = Portable(snapshot.prior, snapshot.frame, snapshot.namespace, lineage=(standing,))
-            self._written[key] = json_text(given).encode()
+            self._written[key] = (signed_text(given, self._signer) if self._signer else json_text(given)).encode()
         return self._written[key]
 
 

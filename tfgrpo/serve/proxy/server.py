@@ -9,6 +9,7 @@ from ..writing import NOT_RECORDED, Recording
 from .door import Door
 from .limits import Limits
 from .listening import Listening, base_url, check_upstream
+from .pulled_shelf import PulledFrom
 from .relay import RelayTarget
 from .worker import Serving, run_worker
 
@@ -16,7 +17,7 @@ from .worker import Serving, run_worker
 def serve(
     upstreams: Sequence[RelayTarget],
     *,
-    store: str | StorePath | None = None,
+    store: str | StorePath | PulledFrom | None = None,
     namespace: str = "default",
     listening: Listening | None = None,
     limits: Limits | None = None,
@@ -26,10 +27,12 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; calls in flight have some time to end, a second signal ends them.
 
-    `ready` is called once, with the `base_url` for callers, when connections are accepted. Raises InputError for
-    upstreams, a host or a port that cannot be used, and where the upstream's key would be lent to everybody.
+    With PulledFrom in place of a store the live prior is another's. `ready` is called once, with the `base_url` for
+    callers, when connections are accepted. Raises InputError for upstreams, a host or a port that cannot be used, and
+    where the upstream's key would be lent to everybody.
     """
-    at, path = listening or Listening(), default_store_path(store)
+    at = listening or Listening()
+    path = store.store if isinstance(store, PulledFrom) else default_store_path(store)
     door = Door.at(
         at.host,
         lends_a_key=any(target.key for target in upstreams),
@@ -37,7 +40,8 @@ def serve(
         hosts=at.hosts,
         origins=at.origins,
     )
-    serving = Serving(upstreams, path, namespace, at, limits or Limits(), door, shares, recording)
+    given = store if isinstance(store, PulledFrom) else path
+    serving = Serving(upstreams, given, namespace, at, limits or Limits(), door, shares, recording)
     with at.bound() as bound:
         for target in upstreams:
             check_upstream(target, bound)

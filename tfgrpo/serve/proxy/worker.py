@@ -21,6 +21,7 @@ from .door import Door
 from .limits import Limits
 from .listening import Listening
 from .protocol import Protocol
+from .pulled_shelf import PulledFrom, PulledShelf
 from .relay import RelayTarget
 from .shelf import Shelf
 from .spans import configured_tracer
@@ -37,7 +38,7 @@ class Serving:
     """All that a worker needs to know."""
 
     upstreams: Sequence[RelayTarget]
-    store: StorePath
+    store: StorePath | PulledFrom
     namespace: str = "default"
     listening: Listening = field(default_factory=Listening)
     limits: Limits = field(default_factory=Limits)
@@ -54,7 +55,7 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
     configure_logs(at.log_format, requests=at.log_requests)
     app = Proxy(
         serving.upstreams,
-        Shelf(serving.store, serving.namespace, serving.shares),
+        _shelf(serving),
         serving.limits,
         door=serving.door,
         tracer=configured_tracer(),
@@ -79,6 +80,12 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
     )
     bound.listen(_BACKLOG)
     _Server(config, ready).run(sockets=[bound])
+
+
+def _shelf(serving: Serving) -> Shelf:
+    if isinstance(serving.store, PulledFrom):
+        return PulledShelf(serving.store, serving.namespace, serving.shares)
+    return Shelf(serving.store, serving.namespace, serving.shares)
 
 
 class _Server(uvicorn.Server):
