@@ -22,7 +22,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("file", ["deploy/Dockerfile", "deploy/compose.yaml", "deploy/tfgrpo.service"])
+@pytest.mark.parametrize("file", ["deploy/Dockerfile", "deploy/compose.yaml", "deploy/compose.postgres.yaml", "deploy/tfgrpo.service"])
 def test_every_option_that_is_given_exists(file: str) -> None:
     text = "\n".join(line for line in (ROOT / file).read_text().splitlines() if "tfgrpo serve " in line or "--" in line)
     used = set(re.findall(r"(?<![\w-])--(?:host|upstream|upstream-key-env|workers|grace|log-format|store)\b", text))
@@ -49,6 +49,19 @@ def test_the_compose_file_gives_no_rights_and_no_keys_away() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     assert "USER 10001" in dockerfile
     assert "HEALTHCHECK" in dockerfile
+
+
+def test_the_compose_file_on_postgresql_has_two_proxies_and_a_learner_on_one_database() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.postgres.yaml").read_text())["services"]
+    assert sorted(services) == ["learner", "postgres", "proxy-1", "proxy-2"]
+    ours = [service for name, service in services.items() if name != "postgres"]
+    assert len({service["environment"]["TFGRPO_STORE"] for service in ours}) == 1
+    assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in ours)
+    for name in ("proxy-1", "learner"):
+        command, *given = services[name]["command"]
+        assert {word.partition("=")[0] for word in given if word.startswith("--")} <= OPTIONS[f"tfgrpo {command}"]
+    text = (DEPLOY / "compose.postgres.yaml").read_text()
+    assert "${POSTGRES_PASSWORD:?" in text, "nobody gets a password that everybody knows"
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
