@@ -52,7 +52,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "asked", "majority", "url", "sums", "verified", "built_in",
     ),
     "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
-    "token_prior": ("__init__", "policy", "decisions", "gradient", "choice", "reuse", "log_odds", "estimators"),
+    "token_prior": (
+        "__init__", "policy", "decisions", "gradient", "exact", "choice", "reuse", "log_odds", "estimators", "listing",
+    ),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "credit", "library", "variants", "write", "race",
@@ -73,11 +75,11 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "decisions",
     ),
     "gate": (
-        "__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "passes", "verdict", "trial",
-        "promote",
+        "__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "listed", "passes", "verdict",
+        "trial", "promote",
     ),
     "learning": (
-        "__init__", "plan", "cost", "begin", "race", "biases", "experiences", "result", "forecast",
+        "__init__", "plan", "cost", "begin", "race", "biases", "exact", "experiences", "result", "forecast",
         "steps", "run", "traffic", "wanted", "decisions", "transfer", "port",
     ),
     "deployment": ("__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history"),

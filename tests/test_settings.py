@@ -80,6 +80,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
         "stop_hopeless",
         "stop_when_flat",
         "bounded",
+        "exact_groups",
         "gate_claim",
         "allow_collapse",
         "production_temperature",

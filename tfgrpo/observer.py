@@ -26,6 +26,8 @@ class StepSummary:
     """Tasks left out, since their pass rate was 0 or 1 twice in a row."""
     first_error: str | None = None
     """Why the first of the failed rollouts failed."""
+    exact: int = 0
+    """Groups whose answers' probabilities are all known: their mean is what is expected, not what was drawn."""
 
 
 class Observer(Protocol):

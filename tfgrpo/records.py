@@ -136,6 +136,27 @@ class TokenTrace:
     """The bytes of each token id that occurs."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerTree:
+    """All answers to one request, as far as an upstream lists them: what may come after each of N beginnings.
+
+    The first beginning is the empty one; each other is another one's with one of the tokens listed there.
+    """
+
+    tokens: "NDArray[np.int64]"
+    """Token ids listed after each beginning, shape (N, C); -1: none."""
+    reported: "NDArray[np.float64]"
+    """Their log-probabilities at temperature 1 and without a token prior, shape (N, C); -inf where there is none."""
+    rewards: "NDArray[np.float64]"
+    """Of the answer that ends with that token, shape (N, C); NaN where it goes on."""
+    after: "NDArray[np.int64]"
+    """Number of the beginning that it goes on as, always a later one, shape (N, C); -1: ended, or not listed."""
+    texts: Mapping[tuple[int, int], str]
+    """The answers that end, by row and column."""
+    pieces: Mapping[int, bytes]
+    """The bytes of each token id that occurs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """What an upstream was seen to honour, measured by `probe` for one model."""
@@ -217,6 +238,25 @@ class Rollout:
     """What the reward said of it beside the number."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedPrompt:
+    """The rollouts of a group that were made under one prompt, where all their answers' probabilities are known."""
+
+    task: Task
+    request: str
+    """Names the prompt: hash of the request without its biases."""
+    tree: AnswerTree
+    size: int
+    """Rollouts of the group that it stands for; they are drawn from it, at no call."""
+    mean: float
+    """Their expected reward."""
+    missing: float
+    """Bound on the probability of answers that are not listed."""
+    variant: str = ""
+    included: tuple[str, ...] = ()
+    """As in those rollouts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The rollouts of one task in one step, in order of sample."""
@@ -224,6 +264,8 @@ class Group:
     task: Task
     step: int
     rollouts: tuple[Rollout, ...]
+    listed: tuple[ListedPrompt, ...] = field(default=(), compare=False)
+    """What is known of their answers exactly, prompt by prompt; not stored, since the journal has the calls."""
 
     @property
     def scored(self) -> tuple[Rollout, ...]:
@@ -236,6 +278,18 @@ class Group:
         import numpy as np  # the clients load these records, and get on without
 
         return np.array([rollout.reward for rollout in self.scored], dtype=np.float64)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all its rollouts are drawn from answers whose probabilities are known."""
+        return bool(self.listed) and sum(one.size for one in self.listed) == len(self.rollouts)
+
+    @property
+    def mean(self) -> float:
+        """The mean reward: expected where that is known, else of the scored rollouts, of which there must be one."""
+        if self.is_exact:
+            return sum(one.size * one.mean for one in self.listed) / len(self.rollouts)
+        return float(self.rewards.mean())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ RESERVED_FIELDS = ("model", "messages", "stream", "n", "logprobs", "top_logprobs
 """Body fields that a request frame may not set: they are ours, or would change what a call is."""
 
 Recipe: TypeAlias = Literal["measured", "paper"]
+ExactGroups: TypeAlias = Literal["auto", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Settings:
     """`CHUNK:CARRY:CHUNKS` in tokens: an answer is written in chunks, each from the question and what was last."""
     overlong: str | None = None
     """`MAX:CACHE` in completion tokens: over the last CACHE of MAX a rollout loses up to 1; None: length is free."""
+
+    exact_groups: ExactGroups = "auto"
+    """`auto`: where one call or a few list all answers to a request, they stand for its rollouts; `off`: never."""
 
     race: bool = True
     """Let what a user has for nothing race: no prompt, examples in it, an instruction (`paper`: never)."""
@@ -163,6 +167,7 @@ _LATER: Mapping[str, JSON] = {
     "gate_claim": "tasks-like-these",
     "allow_collapse": False,
     "production_temperature": None,
+    "exact_groups": "auto",
 }
 """Settings younger than the first stores, with their defaults: left out there, so that runs keep their ids."""
 _PAPER: Mapping[str, JSON] = {
@@ -235,4 +240,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     ),
     (("bias_z",), lambda value: value == 0 or _above_zero()(value), "a number of at least 0"),
     (("recipe",), lambda value: value in get_args(Recipe), " or ".join(get_args(Recipe))),
+    (("exact_groups",), lambda value: value in get_args(ExactGroups), " or ".join(get_args(ExactGroups))),
 )

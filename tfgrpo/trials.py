@@ -12,8 +12,9 @@ Role: TypeAlias = Literal["validation", "test"]
 Reached: TypeAlias = Literal["promoted", "rejected"]
 Claim: TypeAlias = Literal["tasks-like-these", "these-tasks"]
 """What a promotion says: that the mean effect is above zero over tasks like the validation tasks, or over just them."""
-Statistic: TypeAlias = Literal["rewards", "likelihood"]
-"""What the gate bets on: the difference of two rewards, or the likelihood-ratio statistic (`gate.likelihood`)."""
+Statistic: TypeAlias = Literal["rewards", "likelihood", "exact"]
+"""What the gate decides by: the difference of two rewards, the likelihood-ratio statistic (`gate.likelihood`), or the
+difference of two expected rewards, where all answers are listed (`gate.listed`)."""
 
 
 def task_set_id(tasks: Iterable[str]) -> str:

@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 
 from ..records import Effect, Experience, Group, Rollout
 from ..rollouts.executor import with_failure
+from ..rollouts.group import with_expected_rewards
 from ..settings import Settings
 
 _LARGEST_VARIANCE = 0.25
@@ -90,9 +91,10 @@ def gather(groups: Sequence[Group], made_with: Callable[[Rollout], Iterable[str]
 
     `made_with` names the columns of a rollout. Columns that nobody asks about (what was retired, who left) are there
     too, for they explain rollouts. What failed by itself has the reward 0; other rollouts without a reward are left
-    out, then groups with fewer than two.
+    out, then groups with fewer than two. Where answers are listed a rollout's reward is the expected one.
     """
-    whole = (replace(group, rollouts=tuple(map(with_failure, group.rollouts))) for group in groups)
+    expected = map(with_expected_rewards, groups)
+    whole = (replace(group, rollouts=tuple(map(with_failure, group.rollouts))) for group in expected)
     ordered = sorted((group for group in whole if len(group.scored) > 1), key=lambda group: (group.task.id, group.step))
     made = [[tuple(made_with(rollout)) for rollout in group.scored] for group in ordered]
     columns = tuple(sorted({name for group in made for names in group for name in names} | set(asked)))

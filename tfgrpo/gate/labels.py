@@ -18,6 +18,8 @@ from ..trials import Pass
 
 _ENOUGH = 10
 """Rollouts of a label, none of them right, that are no bad luck."""
+_NONE = 0.005
+"""A recall below this is none: where answers are listed, some chance of a right one is always left."""
 _SETTLED = 4
 """Passes after which a mean below the best constant's is no bad luck."""
 OTHER = "(other)"
@@ -68,7 +70,7 @@ class Labels:
             always = f"always {shortened(self.constant, 40)!r} would score {100 * self.constant_mean:.0f}"
             why = f"it is not above the best constant answer ({always}, it scores {100 * self.means[0]:.0f}; {WAIVED})"
             return Objection(why, self.passes >= _SETTLED)
-        lost = [label for label, (candidate, live) in self.recalls.items() if candidate == 0 < live]
+        lost = [label for label, (candidate, live) in self.recalls.items() if candidate < _NONE <= live]
         if not lost:
             return None
         named = ", ".join(

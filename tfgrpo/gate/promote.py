@@ -118,9 +118,10 @@ def _begun(candidacy: Candidacy, usable_live: Prior, store: Store, budget: Budge
     snapshot = store.live(run.namespace)
     live = snapshot.prior.id if snapshot else None
     tasks = tuple(sorted(task.id for task in candidacy.tasks))
-    terms = candidacy.alpha, candidacy.most_passes, candidacy.seed
+    statistic = candidacy.statistic(usable_live)
+    terms = candidacy.alpha, 1 if statistic == "exact" else candidacy.most_passes, candidacy.seed
     wanted = GateTrial(run.namespace, tasks, run.id, candidate, live, *terms)
-    return store.begin_trial(replace(wanted, claim=candidacy.claim, statistic=candidacy.statistic(usable_live)))
+    return store.begin_trial(replace(wanted, claim=candidacy.claim, statistic=statistic))
 
 
 def _state(candidacy: Candidacy, store: Store, begun: GateTrial, outcome: TrialOutcome) -> tuple[PriorState, str]:

@@ -8,7 +8,7 @@ ends leaves the candidate undecided, not rejected: with a larger one the trial g
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import BudgetEnded, ModelError
 from ..evaluation.arms import best_constant
@@ -16,22 +16,27 @@ from ..evaluation.difference import Difference
 from ..hashing import derive_seed
 from ..model.budget import Budget
 from ..observer import Observer
-from ..records import Backend, Frame, Prior, Rollout, Run, Task
+from ..records import Backend, CallKey, Frame, Prior, Rollout, Run, Task
 from ..rollouts.executor import Executor, with_failure
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import Settings
 from ..store import Store
 from ..text import counted
-from ..trials import Claim, GateTrial, Statistic, TrialOutcome
+from ..trials import Claim, GateTrial, Pass, Statistic, TrialOutcome
 from .e_process import Gate
 from .labels import Labels, Objection, label_table
 from .likelihood import differ_by_tokens_alone
 from .passes import Arms, Likelihoods, after, compares_rewards, gains_by_likelihood, pass_of
 from .verdict import GateDecision, enough, interval_over_tasks, judge
 
+if TYPE_CHECKING:
+    from ..token_prior.listing import Listing
+
 MakeExecutor: TypeAlias = Callable[[str, int, int], Executor]
 """From the stage (for keys of calls), a seed and the alternatives a token that are asked for to what makes rollouts."""
+_MOST_CALLS = 8
+"""That the answers to a task under one arm may take; what is not listed by then counts against the candidate."""
 _TOP_LOGPROBS = 20
 """Alternatives a token that the likelihood-ratio statistic asks for."""
 
@@ -59,6 +64,8 @@ class Candidacy:
     """What the upstream honours, where rollouts are plain calls to it; None: probabilities of answers are not used."""
     deploys: bool = True
     """What passes goes live; else it stays a candidate, for a canary to try."""
+    listing: "Listing | None" = None
+    """What lists the answers to requests, where learning has shown that all of them can be listed."""
 
     @classmethod
     def under(
@@ -94,8 +101,10 @@ class Candidacy:
         return 1 if self.frame.temperature == 0 else self.passes
 
     def statistic(self, live: Prior) -> Statistic:
-        """What is bet on against a live prior."""
+        """What is decided by against a live prior."""
         backend, frame = self.backend, self.frame
+        if self.listing and frame.temperature > 0 and frame.top_p == 1:
+            return "exact"
         known = backend is not None and backend.logprobs and backend.logit_bias == "honoured"
         sampled = frame.temperature > 0 and frame.top_p == 1
         return "likelihood" if known and sampled and differ_by_tokens_alone(self.candidate, live) else "rewards"
@@ -188,6 +197,9 @@ class TrialInProgress:
     async def _pass(self) -> None:
         """Every task once under each arm, committed when it is complete."""
         number, bet, tasks = self._state.passes + 1, self._state.bet, self._candidacy.tasks
+        if self.trial.statistic == "exact" and self._candidacy.listing:
+            self._commit(await self._listed(self._candidacy.listing))
+            return
         rollouts = await concurrently(self._rollout(arm, task, number) for task in tasks for arm in self._priors)
         arms = list(zip(rollouts[::2], rollouts[1::2], strict=True))
         if not any(one.reward is not None and other.reward is not None for one, other in arms) or all(
@@ -196,10 +208,32 @@ class TrialInProgress:
             first = next(rollout.error for rollout in rollouts if rollout.error)
             raise ModelError(f"no task could be compared in pass {number} of the gate; the first error: {first}")
         made = pass_of(number, bet, tasks, arms, self._gains(arms))
-        state = after(self._state, made, tasks)
+        self._commit(made)
+
+    def _commit(self, made: Pass) -> None:
+        """Write down a complete pass."""
+        state = after(self._state, made, self._candidacy.tasks)
         made = replace(made, log_e=state.log_e)
         self._store.add_pass(self.trial, made)
         self._state, self.trial = state, replace(self.trial, passes=(*self.trial.passes, made))
+
+    async def _listed(self, listing: "Listing") -> Pass:
+        """The one pass where answers are listed: what both arms are expected to earn, task by task."""
+        from .listed import Expected, exact_pass, expected_of
+
+        stage, heat = f"gate {self.trial.number} listed", self._candidacy.frame.temperature
+
+        async def expected(task: Task) -> "tuple[Expected, Expected]":
+            key = CallKey(self._candidacy.run.id, stage, 1, task.id)
+            found = [
+                expected_of(await listing.answers(task, prior, heat, replace(key, sample=arm), calls=_MOST_CALLS))
+                for arm, prior in enumerate(self._priors.values())
+            ]
+            return found[0], found[1]
+
+        tasks = self._candidacy.tasks
+        made = await concurrently(expected(task) for task in tasks)
+        return exact_pass(self._state.bet, tasks, made)
 
     def _gains(self, arms: Sequence[Arms]) -> Mapping[str, float] | None:
         """What is bet on where that is not the difference of rewards."""

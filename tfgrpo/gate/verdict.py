@@ -104,6 +104,8 @@ def _shown(gate: Gate, state: GateState, *, once: bool) -> bool:
         enough = state.passes > 0 and chance_of_one_look(np.array(state.first)) <= gate.level
     else:
         enough = state.passes > 1 and state.log_e >= -log(gate.level)
+    if gate.statistic == "exact" and gate.claim == "these-tasks":
+        enough = state.passes > 0 and state.estimate > 0  # it is known, and what is not is taken for the worst
     if not enough:
         return False
     if gate.claim == "these-tasks":
@@ -176,6 +178,8 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
         found.append(f"{state.again - state.fresh} of {state.again} answers were those of the first pass")
     if gate.statistic == "likelihood":
         found.append("by likelihood ratios")
+    if gate.statistic == "exact":
+        found.append("by expected rewards, all answers listed; what is not counts against the candidate")
     if len(state.differences) < FEWEST <= gate.tasks or gate.tasks < FEWEST:
         found.append(f"fewer than {FEWEST} tasks stand for no others")
     return found

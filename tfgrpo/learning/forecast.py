@@ -88,7 +88,7 @@ def course(groups: Sequence[Group]) -> Course:
         column = steps.index(group.step)
         made[column] += len(group.rollouts)
         if group.scored:
-            means[place[group.task.id], column] = group.rewards.mean()
+            means[place[group.task.id], column] = group.mean
     seen = _as_last_seen(means)
     before = np.concatenate(([0.0], np.cumsum(made)[:-1]))
     return Course(before, seen.mean(axis=0), _error(seen), int(made.sum()))

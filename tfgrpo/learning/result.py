@@ -81,17 +81,24 @@ class LearningResult:
             "race": [dict(lap) for lap in self.race],
             "tokens_a_call": self.tokens_a_call,
             "token_prior": None if self.token_prior is None else dict(self.token_prior),
-            "steps": [asdict(step) for step in self.steps],
+            "steps": [_step_as_json(step) for step in self.steps],
             "fates": dict(self.fates),
             "usage": asdict(self.usage),
             "notes": list(self.notes),
         }
 
 
+def _step_as_json(step: StepSummary) -> dict[str, JSON]:
+    """A step in figures; where no group was exact, nothing is said of that."""
+    return {name: value for name, value in asdict(step).items() if name != "exact" or value}
+
+
 COMPARED_TEXTS = 3
 """Rollouts that are shown beside their answers."""
 MANY = 0.5
 """The share of rollouts from which what is wrong with them is the cause."""
+_NOTHING = 1e-4
+"""A mean reward below this is none: where answers are listed, some chance of a right one is always left."""
 FITTING = 0.1
 """The share of rollouts that another reward must match to be named before anything that is wrong with the answers."""
 _LOOSER = ("exact", "choice", "numeric", "contains", "regex")
@@ -104,8 +111,8 @@ _FORM = "tell the model the form with --system"
 
 def earned_nothing(groups: Sequence[Group]) -> bool:
     """Whether there are rewards, and all of them are zero."""
-    rewards = [rollout.reward for group in groups for rollout in group.scored]
-    return bool(rewards) and not any(rewards)
+    scored = [group for group in groups if group.scored]
+    return bool(scored) and all(group.mean < _NOTHING for group in scored)
 
 
 def hopeless(groups: Sequence[Group], reward: str, *, examples: bool) -> str:

@@ -132,7 +132,10 @@ class _Learning:
             )
 
         return await promote(
-            _candidacy(context, candidate, probabilities=self._tokens.whole_answers and not plan.agent),
+            replace(
+                _candidacy(context, candidate, probabilities=self._tokens.whole_answers and not plan.agent),
+                listing=self._steps.exact.listing if self._steps.exact else None,
+            ),
             context.store,
             make,
             context.observer,

@@ -15,11 +15,12 @@ from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
 from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
-from ..rollouts.executor import Executor
+from ..rollouts.executor import Executor, is_short
 from ..rollouts.group import Under, diversity, group_kind, made_under, roll_groups, shaped, unless_ended, visited
 from ..rollouts.rewards.reward import compared, score
 from ..text import counted
 from .biases import TokenRun
+from .exact import ExactRollouts, ExactRound
 from .experiences import RESTS_AFTER, ExperienceLearning
 from .forecast import Forecast, course, forecast, forecast_line
 from .plan import RunContext
@@ -37,6 +38,7 @@ class Steps:
         self._outlook: Forecast | None = None
         self._failed: dict[tuple[int, str, int], Rollout] = {}
         self._executor = self._scoring()
+        self.exact = ExactRollouts(context, tokens) if is_short(tokens.frame()) else None
 
     async def make(self, *, resumed: bool) -> tuple[tuple[StepSummary, ...], BudgetEnded | None]:
         """The steps that were completed, and what ended them early; calls in flight then have landed."""
@@ -146,16 +148,22 @@ class Steps:
             shown = self._experiences.shown(prior.experiences, task, step, sample)
             return self._race.under(deal[task.id][sample], task, replace(prior, experiences=shown))
 
+        known = await self.exact.drawn(tasks, step, under) if self.exact else ExactRound()
+
+        async def made(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+            drawn = known.rollouts.get((task.id, sample))
+            return drawn or await self._executor(task, prior, step, sample)
+
         self._experiences.expect(step, tasks)
         size = self._settings.group_size
         return await roll_groups(
-            self._executor,
+            made,
             tasks,
             prior,
             step=step,
             size=size,
             under=under,
-            landed=landed,
+            landed=lambda group: landed(replace(group, listed=known.listed.get(group.task.id, ()))),
             together=self._together(),
         )
 
@@ -243,6 +251,7 @@ class Steps:
         where = f"step {summary.step + 1}"
         shares = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.groups.items()))
         text = f"{where}/{self._settings.steps}: mean reward {summary.mean_reward:.2f}; groups: {shares}"
+        text += f"; {counted(summary.exact, 'group')} exact" if summary.exact else ""
         text += f"; {counted(summary.rested, 'task')} rested (all right or all wrong twice)" if summary.rested else ""
         failed = f"; {counted(summary.failed, 'rollout')} failed, the first one: {summary.first_error}"
         text += failed if summary.failed else ""
@@ -257,14 +266,16 @@ class Steps:
 
 def _summary(step: int, groups: Sequence[Group], proposals: Sequence[Proposals], tasks: int) -> StepSummary:
     """A step, of so many `tasks` in all, in figures."""
-    rewards = [rollout.reward for group in groups for rollout in group.rollouts if rollout.reward is not None]
+    scored = [group for group in groups if group.scored]
+    earned = sum(group.mean * len(group.scored) for group in scored)
     return StepSummary(
         step,
-        sum(rewards) / len(rewards),
+        earned / sum(len(group.scored) for group in scored),
         dict(Counter[str](group_kind(group) for group in groups)),
         failed=sum(len(group.rollouts) - len(group.scored) for group in groups),
         proposed=sum(len(found.edits) for found in proposals),
         undistilled=tuple(found.failure for found in proposals if found.failure),
         rested=tasks - len(groups),
         first_error=next((one.error for group in groups for one in group.rollouts if one.error), None),
+        exact=sum(group.is_exact for group in groups),
     )

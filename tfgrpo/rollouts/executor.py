@@ -67,6 +67,24 @@ def sampling(frame: Frame, backend: Backend, seed: int) -> dict[str, JSON]:
     return {"temperature": frame.temperature, "top_p": frame.top_p, "seed": seed, **off}
 
 
+SHORT_ANSWER = 16
+"""Tokens of an answer, at most, that may be listed with all others in place of being sampled."""
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""How a request says how long its answer may be."""
+
+
+def longest(frame: Frame) -> int | None:
+    """The tokens of an answer at most, where the request says so."""
+    stated = [frame.request[name] for name in LIMITS if isinstance(frame.request.get(name), int)]
+    return min(stated, default=None)
+
+
+def is_short(frame: Frame) -> bool:
+    """Whether the request keeps answers so short that all of them may be listed."""
+    limit = longest(frame)
+    return limit is not None and 1 <= limit <= SHORT_ANSWER
+
+
 def telling(backend: Backend, alternatives: int) -> dict[str, JSON]:
     """What asks for log-probabilities, of so many alternatives a token, with ids where they come when asked for."""
     by_id = {"return_tokens_as_token_ids": True} if backend.id_names else {}

@@ -144,11 +144,28 @@ def diversity(groups: Sequence[Group]) -> float:
     return sum(shares) / len(shares) if shares else 0.0
 
 
+def with_expected_rewards(group: Group) -> Group:
+    """The group with the reward that each rollout is expected to earn, where its answer is drawn from listed ones."""
+    known = {(one.variant, one.included): one.mean for one in group.listed}
+    if not known:
+        return group
+    drawn = [known.get((made.variant, made.included)) if made.trace is None else None for made in group.rollouts]
+    rollouts = (
+        made if mean is None or made.reward is None else replace(made, reward=mean)
+        for made, mean in zip(group.rollouts, drawn, strict=True)
+    )
+    return replace(group, rollouts=tuple(rollouts))
+
+
 def made_under(groups: Sequence[Group], arms: Iterable[str]) -> list[Group]:
     """The groups less the rollouts that were made under other arms; all of them where nothing raced."""
     wanted = {*arms, ""}
     return [
-        replace(group, rollouts=tuple(rollout for rollout in group.rollouts if rollout.variant in wanted))
+        replace(
+            group,
+            rollouts=tuple(rollout for rollout in group.rollouts if rollout.variant in wanted),
+            listed=tuple(one for one in group.listed if one.variant in wanted),
+        )
         for group in groups
     ]
 
@@ -222,7 +239,7 @@ def visited(tasks: Sequence[Task], earlier: Sequence[Group], step: int, settings
     means: dict[str, list[float]] = {}
     for group in earlier:
         if group.scored:
-            means.setdefault(group.task.id, []).append(float(group.rewards.mean()))
+            means.setdefault(group.task.id, []).append(group.mean)
         is_dull = group_kind(group) in ("solved", "hopeless")
         dull[group.task.id] = dull.get(group.task.id, 0) + 1 if is_dull else 0
 

@@ -51,8 +51,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..hashing import canonical, derive_seed
-from ..records import JSON, Backend, Group, TokenTrace
+from ..records import JSON, Backend, Group, ListedPrompt, TokenTrace
 from ..text import counted
+from .exact import by_prompt, gain
 from .policy import Floats, Ints, look_up, packed, policy
 
 FOLDS = 10
@@ -164,13 +165,19 @@ def choose(
     *,
     worth: Mapping[str, float],
     seed: int,
+    listed: Sequence[ListedPrompt] = (),
 ) -> Choice:
     """The choice where there are log-probabilities.
 
     `without` gives the biases, as they would be sent, that all steps come to without some tasks; `start` those that the
-    run began with; `worth` the measured effects of experiences, in reward units.
+    run began with; `worth` the measured effects of experiences, in reward units. Where a task's answers are `listed`,
+    its V_t are sums over them, and nothing is weighed.
     """
-    parts = folds({task: answer for step in steps for task, answer in step.answers.items()}, seed)
+    known: dict[str, list[ListedPrompt]] = {}
+    for one in by_prompt(listed) if listed else ():
+        known.setdefault(one.task.id, []).append(one)
+    answers = {one.task.id: one.task.answer for one in listed}
+    parts = folds({**{task: answer for step in steps for task, answer in step.answers.items()}, **answers}, seed)
     policies = [step.in_force for step in steps]
     candidates = [start, *(without(part) for part in parts)]
     logs = [np.stack([log_probabilities(step, bias, backend) for bias in (*policies, *candidates)]) for step in steps]
@@ -181,6 +188,9 @@ def choose(
     gains, effective = [], []
     for number, part in enumerate(parts):
         for task in sorted(part):
+            if task in known:
+                gains.append(gain(known[task], start, candidates[1 + number], steps[-1].temperature))
+                continue
             mine = np.flatnonzero(owners == task)
             counts = np.bincount(sampled_in[mine], minlength=len(steps))
             mixture = log_mean(logs_all[: len(steps), mine], counts)
@@ -189,7 +199,8 @@ def choose(
             )
             gains.append(after[0] - before[0])
             effective.append(min(before[1], after[1]))
-    return _verdict(np.array(gains), float(np.median(effective)) if effective else 0.0, len(parts))
+    weighed = float(np.median(effective)) if effective else 0.0
+    return _verdict(np.array(gains), None if known and not effective else weighed, len(parts))
 
 
 def choose_by_steps(steps: Sequence[Mapping[str, float]]) -> Choice:

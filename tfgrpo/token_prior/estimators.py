@@ -62,9 +62,13 @@ class PolicyGradient:
     def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
         """As the Protocol says; the groups were sampled under the biases `in_force`."""
         self.pieces |= policy.pieces(groups)
+        listed = [one for group in groups for one in group.listed]
+        for one in listed:
+            self.pieces |= one.tree.pieces
         found, _ = gradient.positions(groups, in_force, temperature, self._backend, self._settings)
         special = {token for token, piece in self.pieces.items() if policy.is_special(piece)}
-        self._made.add(choice.weighed_rollouts(groups, in_force, temperature), special, found.tail)
+        tail = max([found.tail, *(one.missing for one in listed)])
+        self._made.add(choice.weighed_rollouts(groups, in_force, temperature), special, tail, listed)
         before = {entry.token: entry.bias for entry in self._inherited}
         biases = in_force
         for _ in range(reuse.INNER):
@@ -211,7 +215,10 @@ class TokenLearning:
 
         start = self._sent({entry.token: entry.bias for entry in self._inherited})
         weighed = [choice.weighed_rollouts(*step) for step in sampled]
-        return choice.choose(weighed, start, without, self._backend, worth=worth, seed=self._settings.seed)
+        listed = [one for groups, *_ in sampled for group in groups for one in group.listed]
+        return choice.choose(
+            weighed, start, without, self._backend, worth=worth, seed=self._settings.seed, listed=listed
+        )
 
     def as_json(self, chosen: Choice) -> dict[str, JSON]:
         """How the token prior came about, in figures."""

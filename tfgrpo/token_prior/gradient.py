@@ -70,6 +70,8 @@ class Positions:
     """Index of the task in `Gradient.tasks`, ascending, shape (N,)."""
     tail: float
     """Mean bound on the relative error of `probabilities`, for what is not listed; 0 at T = 1."""
+    visits: Floats | None = None
+    """How many answers pass each, shape (N,); None: one each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,25 +164,26 @@ def natural_step(slope: Floats, curvature: Floats, settings: Settings) -> Floats
 def within_kl_limit(step: Gradient, found: Positions, temperature: float, settings: Settings) -> Gradient:
     """The gradient with the largest `scale` at which the mean KL(new || old) at undecided positions is in the limit."""
     undecided = found.probabilities.max(axis=1, initial=0.0) < DECIDED
-    if not undecided.any():
+    visits = np.ones(len(undecided)) if found.visits is None else found.visits
+    if not visits[undecided].any():
         return step
     move = natural_step(step.slope.sum(axis=0), step.curvature.sum(axis=0), settings) / temperature
     change = look_up(found.tokens[undecided], dict(zip(step.tokens.tolist(), move.tolist(), strict=True)))
-    old = found.probabilities[undecided]
+    old, weights = found.probabilities[undecided], visits[undecided] / visits[undecided].sum()
     low, high = 0.0, 1.0
-    if _mean_kl(old, change) <= settings.kl_limit:
+    if _mean_kl(old, change, weights) <= settings.kl_limit:
         return step
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if _mean_kl(old, middle * change) <= settings.kl_limit else (low, middle)
+        low, high = (middle, high) if _mean_kl(old, middle * change, weights) <= settings.kl_limit else (low, middle)
     return replace(step, scale=low)
 
 
-def _mean_kl(old: Floats, change: Floats) -> float:
+def _mean_kl(old: Floats, change: Floats, weights: Floats) -> float:
     """Mean over rows of KL(new || old), nats, where new is old times exp(change), unlisted tokens unchanged."""
     raised = old * np.exp(change)
     total = raised.sum(axis=1) + np.clip(1.0 - old.sum(axis=1), 0.0, 1.0)
-    return float(((raised * change).sum(axis=1) / total - np.log(total)).mean())
+    return float(((raised * change).sum(axis=1) / total - np.log(total)) @ weights)
 
 
 def step_gradient(

@@ -16,6 +16,7 @@ tail is bounded by R spread evenly over a whole vocabulary of at most n = VOCABU
 what lies between the two, over Z, bounds the relative error.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -28,6 +29,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 VOCABULARY = 2**18
 """Tokens that any tokenizer in use has, at most."""
+_END = re.compile(rb"|</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
+"""How control tokens that end an answer are written."""
 
 
 def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
@@ -40,17 +43,30 @@ def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend)
     rest = np.clip(1.0 - np.exp(reported).sum(axis=1), 0.0, 1.0)
     others = reported[:, 1:]  # the sampled token may be less likely than tokens that are not listed: it bounds nothing
     least = np.where(np.isfinite(others), others, 0.0).min(axis=1, initial=0.0)
-    tail = rest * np.exp(least * (inverse - 1.0))
-    unknown = tail if inverse > 1 else np.maximum(VOCABULARY ** (1.0 - inverse) * rest**inverse - tail, 0.0)
+    tail, unknown = unlisted(rest, least, inverse)
     weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
     total = weights.sum(axis=1) + tail
     return weights / total[:, None], unknown / total
+
+
+def unlisted(rest: Floats, least: Floats, inverse: float) -> tuple[Floats, Floats]:
+    """The tail's weight that is used, and by how much it may be off: below it at T < 1, above it at T > 1; shapes (N,).
+
+    `rest` is the probability outside the lists, `least` the last log-probability of each, `inverse` 1 / T.
+    """
+    tail = rest * np.exp(least * (inverse - 1.0))
+    return tail, tail if inverse > 1 else np.maximum(VOCABULARY ** (1.0 - inverse) * rest**inverse - tail, 0.0)
 
 
 def is_special(piece: bytes) -> bool:
     """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
     text = piece.strip()
     return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)
+
+
+def ends_answer(piece: bytes) -> bool:
+    """Whether a token is one that ends an answer, by its bytes; llama.cpp shows none."""
+    return bool(_END.fullmatch(piece))
 
 
 def is_whole(rollout: Rollout) -> bool:

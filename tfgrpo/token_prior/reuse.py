@@ -16,15 +16,20 @@ spread s_t^2 = sum w'_i (r_i - V_t)^2 and the effective number m_t = (sum w)^2 /
 With the rollouts of one step alone, under the biases that they were made under, these are the ones there. As they can
 be had under any biases, a batch of rollouts is worth INNER steps. Where answers are long weights degenerate, m_t falls
 to what the last step has given, and nothing is gained or lost.
+
+Rollouts that are drawn from listed answers take no part: what is listed stands for them, exactly (`exact`).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..records import Backend
+from ..records import Backend, ListedPrompt
 from ..settings import FLAT, Settings
 from .choice import WeighedRollouts, listed_under, log_mean, log_probabilities
+from .exact import Pull, by_prompt, pulls
 from .gradient import Gradient, Positions, token_columns, within_kl_limit
 from .policy import Floats, Ints
 
@@ -41,10 +46,14 @@ class Reuse:
         self._logs: list[list[Floats]] = []
         """Of each step's rollouts (first index) under each step's policy (second one)."""
         self._special: set[int] = set()
+        self._listed: list[ListedPrompt] = []
 
-    def add(self, made: WeighedRollouts, special: set[int], tail: float) -> None:
-        """Take in one step's rollouts; `special` are tokens that no prior may hold, `tail` is as in Gradient."""
+    def add(self, made: WeighedRollouts, special: set[int], tail: float, listed: Sequence[ListedPrompt] = ()) -> None:
+        """Take in one step's rollouts, and what is listed of others; `special` are tokens that no prior may hold,
+        `tail` is as in Gradient."""
         self._special |= special
+        if listed:
+            self._listed = by_prompt([*self._listed, *listed])
         self._tail = tail
         for earlier, logs in zip(self._steps, self._logs, strict=True):
             logs.append(self._log(earlier, made))
@@ -58,9 +67,14 @@ class Reuse:
         """What all rollouts so far say under biases (nats), at the temperature of the last step."""
         now, settings = self._steps[-1].temperature, self._settings
         listed = [listed_under(step, biases, self._backend, now) for step in self._steps]
-        names = tuple(dict.fromkeys(task for step in self._steps for task in step.tasks))
-        slopes, curves = self._weights(names, [_whole(step, p) for step, p in zip(self._steps, listed, strict=True)])
-        tokens, columns = token_columns([step.tokens for step in self._steps], self._special)
+        listing, exact = self._listed, list[Pull]()
+        if listing:
+            exact = pulls(listing, biases, now, divide_by_std=settings.divide_by_std)
+        sampled = tuple(dict.fromkeys(task for step in self._steps for task in step.tasks))
+        names = tuple(dict.fromkeys([*sampled, *(one.task.id for one in listing)]))
+        slopes, curves = self._weights(sampled, [_whole(step, p) for step, p in zip(self._steps, listed, strict=True)])
+        every = [*(step.tokens for step in self._steps), *(one.tokens for one in exact)]
+        tokens, columns = token_columns(every, self._special)
         slope, curvature = np.zeros((2, len(names) * (len(tokens) + 1)))
         rows = {name: row for row, name in enumerate(names)}
         start = 0
@@ -74,10 +88,13 @@ class Reuse:
             slope += np.bincount(cell, (score / now).ravel(), len(slope))
             spread = p * (1 - p) * np.repeat(curves[here], step.lengths)[:, None]
             curvature += np.bincount(cell, (spread / now**2).ravel(), len(slope))
+        for one in exact:
+            cell = (rows[one.task] * (len(tokens) + 1) + columns[one.tokens + 1]).ravel()
+            slope += np.bincount(cell, one.slope.ravel(), len(slope))
+            curvature += np.bincount(cell, one.curvature.ravel(), len(slope))
         shape = len(names), len(tokens) + 1
         found = Gradient(tokens, names, slope.reshape(shape)[:, :-1], curvature.reshape(shape)[:, :-1], 1.0, self._tail)
-        empty = np.zeros(0)
-        last = Positions(self._steps[-1].tokens, listed[-1], empty, empty.astype(np.int64), self._tail)
+        last = _positions(self._steps[-1], listed[-1], exact, self._tail)
         return within_kl_limit(found, last, now, settings)
 
     def _weights(self, names: Sequence[str], logs_now: Sequence[Floats]) -> tuple[Floats, Floats]:
@@ -100,6 +117,25 @@ class Reuse:
                 curves[mine] = each
                 slopes[mine] = each * centred / (spread if self._settings.divide_by_std else 1.0)
         return slopes, curves
+
+
+def _positions(last: WeighedRollouts, chances: Floats, exact: Sequence[Pull], tail: float) -> Positions:
+    """Where the next answers will pass: the last step's positions, and the beginnings of all listed answers."""
+    parts = [(last.tokens, chances, np.ones(len(chances)))] if len(chances) or not exact else []
+    parts += [(one.tokens, one.chances, one.weights) for one in exact]
+    width, empty = max(tokens.shape[1] for tokens, *_ in parts), np.zeros(0)
+
+    def wide(rows: NDArray[Any], absent: float) -> NDArray[Any]:
+        return np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=absent)
+
+    return Positions(
+        np.concatenate([wide(tokens, -1) for tokens, *_ in parts]),
+        np.concatenate([wide(listed, 0.0) for _, listed, _ in parts]),
+        empty,
+        empty.astype(np.int64),
+        tail,
+        np.concatenate([visits for *_, visits in parts]),
+    )
 
 
 def _whole(step: WeighedRollouts, listed: Floats) -> Floats:

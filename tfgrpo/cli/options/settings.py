@@ -68,6 +68,11 @@ gate_options = together(
 part_options = together(
     _rare("--no-experiences", is_flag=True, help="Learn the token prior only."),
     _rare("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]"),
+    _rare(
+        "--exact-groups",
+        type=click.Choice(["auto", "off"]),
+        help="`auto`: where a call lists all answers to a request, it stands for its rollouts.  [default: auto]",
+    ),
     _rare("--no-race", is_flag=True, help="Learn on top of what is live alone.  [paper: always]"),
     _rare("--no-demonstrations", is_flag=True, help="Let no training task, shown as an example, into the race."),
     _rare("--no-ground-truth", is_flag=True, help="Never show the tasks' answers to the distiller."),

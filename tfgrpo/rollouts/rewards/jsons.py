@@ -77,6 +77,11 @@ class JSONEqualReward(BuiltInReward):
         right = any(same_json(said, one) for one in wanted)
         return (1.0, "") if right else (0.0, f"another value than the answer: {difference(said, wanted[0])}")
 
+    @property
+    def reads_text_alone(self) -> bool:
+        """It does."""
+        return True
+
     def check(self, task: Task) -> None:
         """Raises InputError as the call does."""
         self._wanted(task)
@@ -138,6 +143,11 @@ class JSONSchemaReward(BuiltInReward):
         except RecursionError:
             return 0.0, "it is nested too deep"
         return (1.0, "") if wrong is None else (0.0, f"{wrong.json_path}: {shortened(wrong.message, 200)}")
+
+    @property
+    def reads_text_alone(self) -> bool:
+        """It does."""
+        return True
 
     def check(self, task: Task) -> None:
         """Raises InputError as the call does."""

@@ -108,6 +108,11 @@ class AnswerReward(BuiltInReward):
         """Raises InputError as the call does."""
         self.matchers(task)
 
+    @property
+    def reads_text_alone(self) -> bool:
+        """It does."""
+        return True
+
     def matchers(self, task: Task) -> list[Matcher]:
         """One for each right answer; raises InputError as the call does."""
         answers = right_answers(task.answer)

@@ -59,6 +59,11 @@ class BuiltInReward(ABC):
         """The same, where it asks a model: this one by this name, unless it names another, for this run's journal."""
         return self
 
+    @property
+    def reads_text_alone(self) -> bool:
+        """Whether it looks at nothing of a rollout but its text, and is quick about it: many texts are scored."""
+        return False
+
     def of_group(self, group: Group) -> Group:
         """The group with the rewards of a reward that compares its rollouts; as it is by any other."""
         return group

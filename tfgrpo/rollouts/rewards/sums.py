@@ -48,6 +48,11 @@ class SumReward(BuiltInReward):
         """Those of its parts."""
         return sum(part.calls() for _, _, part in self.parts if isinstance(part, BuiltInReward))
 
+    @property
+    def reads_text_alone(self) -> bool:
+        """Whether all its parts do so."""
+        return all(isinstance(part, BuiltInReward) and part.reads_text_alone for _, _, part in self.parts)
+
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says, for each part."""
         told = tuple((weight, own, asking(reward, model, name, run)) for weight, own, reward in self.parts)
