@@ -92,20 +92,17 @@ def fill(path: Path, calls: int, rollouts: int, *, days: int = 7) -> str:
         store.set_state(NAME, live.id, "live", frame=frame, why="the gate passed it")
         store.set_state(NAME, canary.id, "canary", frame=frame, why="the gate passed it")
         store.add_share(NAME, canary.id, 0.1)
-        for action, prior, said in (
-            ("learned", live, "12 tasks, 4 steps"),
-            ("promoted", live, "e-value 41 of 20"),
-            ("canary", canary, "10% of keys"),
-        ):
-            store.add_history(HistoryEntry(NAME, "autopilot", action, prior.id, said))
+        trial = {"canary": 1, "level": 0.03, "share": 0.1, "live": live.id, "feedback_id": int(0.27 * calls)}
+        store.add_history(HistoryEntry(NAME, "autopilot", "promoted", live.id, "e-value 41 of 20"))
+        store.add_history(HistoryEntry(NAME, "autopilot", "canary", canary.id, "10% of keys", trial))
         store.add_group(run.id, Group(tasks[0], 0, (Rollout(tasks[0], 0, 0, live.id, reward=1.0, text="billing"),)))
-        trial = GateTrial(NAME, tuple(task.id for task in tasks[:24]), run.id, canary.id, live.id, 0.05, 32, 0)
-        store.begin_trial(trial)
+        gate = GateTrial(NAME, tuple(task.id for task in tasks[:24]), run.id, canary.id, live.id, 0.05, 32, 0)
+        store.begin_trial(gate)
         for number in range(1, 9):
-            store.add_pass(trial, Pass(number, 0.2, {task.id: (1.0, 0.5) for task in tasks[:2]}, 0.5 * number))
+            store.add_pass(gate, Pass(number, 0.2, {task.id: (1.0, 0.5) for task in tasks[:2]}, 0.5 * number))
     with closing(sqlite3.connect(path)) as db, db:
         _fill_rollouts(db, run, [arm.id for arm in arms], rollouts, rng)
-        _fill_traffic(db, calls, days, {"live": live.id, "canary": canary.id, "none": None}, rng)
+        _fill_traffic(db, calls, days, {"live": live.id, "canary": canary.id, "holdback": None}, rng)
     return run.id
 
 
@@ -159,8 +156,8 @@ def _fill_rollouts(db: sqlite3.Connection, run: Run, arms: list[str], count: int
 def _fill_traffic(
     db: sqlite3.Connection, calls: int, days: int, priors: dict[str, str | None], rng: random.Random
 ) -> None:
-    now, variants = datetime.now(UTC), ["live"] * 8 + ["canary", "none"]
-    worth = {"live": 0.78, "canary": 0.86, "none": 0.6}
+    now, variants = datetime.now(UTC), ["live"] * 8 + ["canary", "holdback"]
+    worth = {"live": 0.78, "canary": 0.86, "holdback": 0.6}
 
     def made() -> Iterator[tuple[object, ...]]:
         for n in range(calls):
@@ -168,11 +165,24 @@ def _fill_traffic(
             at = now - timedelta(days=days) * ((calls - n) / calls) ** 1.02
             status = 200 if rng.random() < 0.985 else rng.choice((400, 429, 502))
             added = rng.lognormvariate(-7, 0.4)
-            yield f"inf_{n:08x}", NAME, priors[variant], variant, "chat", "gpt-4.1-mini", status, 0.4, added, _at(at)
+            draw = {"of": priors["live"], "canary": priors["canary"], "key": f"key_{n:08x}", "arm": variant, "p": 0.1}
+            yield (
+                f"inf_{n:08x}",
+                NAME,
+                priors[variant],
+                variant,
+                "chat",
+                "m",
+                status,
+                0.4,
+                added,
+                json.dumps(draw),
+                _at(at),
+            )
 
     db.executemany(
-        "INSERT INTO inferences (id, namespace, prior, variant, surface, model, status, seconds, added, at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO inferences (id, namespace, prior, variant, surface, model, status, seconds, added, draw, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         made(),
     )
     told = db.execute("SELECT id, prior, variant, at FROM inferences WHERE number % 10 < 3").fetchall()
@@ -250,9 +260,10 @@ def measure(url: str, run: str) -> bool:
             first, *later = times
             told = f"{first:8.3f}s{statistics.median(later):8.3f}s{max(later):8.3f}s"
             print(f"{name:22}{told}{size:10,}{size + files:12,}")
-        time.sleep(5)
-        counted = "Being counted" not in client.get(pages["traffic"]).text
-    print("traffic is counted" if counted else "traffic is still being counted")
+        began = time.perf_counter()
+        while "Being counted" in client.get(pages["traffic"]).text:
+            time.sleep(0.1)
+    print(f"traffic is counted {time.perf_counter() - began:.1f} s after the last page")
     return fits
 
 

@@ -93,7 +93,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "over_httpx", "carriers", "once", "dashboard", "proxy",
     ),
     "serve/dashboard": (
-        "__init__", "visits", "rendering", "counting", "looks", "traffic", "site", "pages", "buttons", "app",
+        "__init__", "visits", "rendering", "counting", "looks", "canary", "traffic", "site", "pages", "buttons", "app",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import math
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from html import unescape
@@ -19,6 +21,9 @@ import pytest
 from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import Front, Recorder, Serve
 from tests.serve.test_door import LOCAL, given_key
+from tfgrpo.deployment.autopilot import do_in_store
+from tfgrpo.deployment.facts import deployed_state, facts_of
+from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.experiences.credit import effect_interval
 from tfgrpo.records import (
     CallKey,
@@ -328,13 +333,13 @@ def test_files_of_others_are_as_they_were_published_and_named_with_their_licence
     assert {path.name: sha256(path.read_bytes()).hexdigest() for path in others} == listed
 
 
-def test_the_proxy_starts_without_what_only_the_dashboard_needs() -> None:
-    program = (
-        "import sys, tfgrpo.serve.proxy; print(*{'starlette', 'jinja2', 'tfgrpo.serve.dashboard'} & {*sys.modules})"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == []
-    program = "import sys, tfgrpo.serve.dashboard.app; print(*{'openai', 'matplotlib', 'uvicorn'} & {*sys.modules})"
+def test_the_proxy_starts_without_what_only_the_dashboard_needs_and_that_without_what_learning_needs() -> None:
+    program = """if True:
+        import sys, tfgrpo.serve.proxy
+        print(*{'starlette', 'jinja2', 'tfgrpo.serve.dashboard'} & {*sys.modules})
+        import tfgrpo.serve.dashboard.app
+        print(*{'openai', 'matplotlib', 'tfgrpo.learning'} & {*sys.modules})
+    """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []
 
@@ -414,6 +419,67 @@ async def test_buttons_do_what_they_say_and_write_it_down(front: Serve, shelf: S
         assert live and (live.prior.id, live.state) == (HOSTILE_PRIOR.id, "live")
         assert store.lineage("support")[-1].by == "dashboard" or store.lineage("support")[-2].by == "dashboard"
         assert [(one.actor, one.action) for one in store.history_of("support")][-1] == ("person", "used")
+
+
+CANARY = Prior((Experience("When tried, say so."),), template=PRIOR.template)
+
+
+def put_out(path: Path) -> None:
+    """A canary whose trial has begun, and feedback on it and on what it is held against."""
+    with Store(path) as store:
+        store.add_prior(CANARY)
+        store.set_state("support", CANARY.id, "candidate", frame=FRAME)
+        do_in_store(store, "support", Action("canary", "to see", CANARY.id, {
+            "canary": 1, "level": 0.03, "share": 0.25, "live": HOSTILE_PRIOR.id}))  # fmt: skip
+        arms = ["canary", "live", "live", "live"] * 20
+        draws = [
+            {"of": HOSTILE_PRIOR.id, "canary": CANARY.id, "arm": arm, "p": 0.5, "key": f"k{n}"}
+            for n, arm in enumerate(arms)
+        ]
+        calls = [
+            Inference(f"tried_{n}", "support", None, str(draw["arm"]), "chat", "m", 200, 0.5, draw=draw)
+            for n, draw in enumerate(draws)
+        ]
+        told = [
+            Feedback(call.id, "support", None, call.variant, float(n % 7 > 1 if call.variant == "live" else n % 9 > 0))
+            for n, call in enumerate(calls)
+        ]
+        store.add_calls_in_use(calls, told)
+
+
+async def test_the_bets_on_a_canary_are_those_that_the_autopilot_decides_by(front: Serve, shelf: Shelf) -> None:
+    put_out(file_of(shelf))
+    with Store(shelf.path) as store:
+        state = deployed_state(store, "support")
+        facts = facts_of(store, "support", state, AutopilotTerms(), datetime.now(UTC))
+    found = facts.comparison
+    assert found and found.pairs == 20
+    text = await page(await front(Recorder()), "traffic?name=support")
+    bets = section(text, "Traffic").partition('id="bets"')[2]
+    assert figures(bets) == [
+        found.difference, 20, found.tried, found.control, found.benefit.e_value, 1 / 0.03, found.harm.e_value, 5, 1
+    ]  # fmt: skip
+    drawn = charts(text)[-1]
+    assert [one["values"] for one in drawn["series"]] == [[0, *found.benefit.path], [0, *found.harm.path]]
+    assert [one["value"] for one in drawn["thresholds"]] == [math.log(1 / 0.03), math.log(5)]
+
+
+@pytest.mark.parametrize(
+    ("action", "live", "done"),
+    [("promote", CANARY.id, "promoted"), ("end-canary", HOSTILE_PRIOR.id, "rolled back")],
+)
+async def test_a_person_decides_about_the_canary(action: str, live: str, done: str, front: Serve, shelf: Shelf) -> None:
+    put_out(file_of(shelf))
+    at = await front(Recorder())
+    assert "/tfgrpo/do/promote" in await page(at, "namespace?name=support")
+    assert (await pressed(at, action, prior=PRIOR.id)).status_code == 409  # it is not the canary
+    assert (await pressed(at, action, prior=CANARY.id, why="seen enough")).status_code == 303
+    with Store(shelf.path) as store:
+        now = store.live("support")
+        assert (now.prior.id if now else None, store.canary("support")) == (live, None)
+        said = store.history_of("support")[-1]
+    assert (said.actor, said.action, said.prior, said.said) == ("person", done, CANARY.id, "seen enough")
+    assert "/tfgrpo/do/promote" not in await page(at, "namespace?name=support")
 
 
 async def test_what_a_button_cannot_do_is_said_and_changes_nothing(front: Serve, shelf: Shelf) -> None:

@@ -5,6 +5,7 @@ Each goes through what the command of the same name does, with the person's name
 
 import time
 from dataclasses import replace
+from typing import Literal
 from urllib.parse import parse_qs, urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -97,6 +98,29 @@ def _roll_back(store: Store, name: str, form: dict[str, str], by: str) -> None:
     _write(store, HistoryEntry(name, "person", "rolled back", before.prior.id, said), form)
 
 
+def _promote(store: Store, name: str, form: dict[str, str], by: str) -> None:
+    _end_canary(store, name, form, by, "promote")
+
+
+def _roll_back_canary(store: Store, name: str, form: dict[str, str], by: str) -> None:
+    _end_canary(store, name, form, by, "roll back")
+
+
+def _end_canary(store: Store, name: str, form: dict[str, str], by: str, kind: Literal["promote", "roll back"]) -> None:
+    """As the autopilot would, by a person."""
+    from ...deployment.autopilot import do_in_store
+    from ...deployment.step import Action
+    from ...priors.offered import person_named
+
+    canary = store.canary(name)
+    if canary is None or canary[0].prior.id != form.get("prior"):
+        raise InputError(f"{form.get('prior') or 'nothing'} is no canary by now; look again")
+    done = "promoted" if kind == "promote" else "rolled back"
+    do_in_store(
+        store, name, Action(kind, _why(form, f"{done} on the dashboard"), canary[0].prior.id), by=person_named(by)
+    )
+
+
 def _write(store: Store, entry: HistoryEntry, form: dict[str, str]) -> None:
     why = _why(form, "")
     store.add_history(replace(entry, said=f"{entry.said}: {why}") if why else entry)
@@ -106,7 +130,7 @@ def _why(form: dict[str, str], otherwise: str) -> str:
     return form.get("why", "").strip()[:_LONGEST_WHY] or otherwise
 
 
-_DONE = {"use": _use, "rollback": _roll_back}
+_DONE = {"use": _use, "rollback": _roll_back, "promote": _promote, "end-canary": _roll_back_canary}
 
 
 async def _own_form(request: Request) -> dict[str, str]:

@@ -53,6 +53,11 @@ class Counting(Generic[T]):
                 return done.value.result() if done else None
         return done.value.result() if done else None
 
+    def known(self, name: str) -> T | None:
+        """What was counted last, if it was; nothing is begun."""
+        done = self._done.get(name)
+        return done.value.result() if done else None
+
     def close(self) -> None:
         """Begin no more; what is being counted is left to itself."""
         self._thread.shutdown(wait=False, cancel_futures=True)

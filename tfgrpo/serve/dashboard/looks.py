@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import NormalDist
 
+from ...deployment.history import Happening
 from ...observer import last_looks
 from ...priors.serving import before_live
 from ...records import JSON, Prior, Run, Snapshot, Usage
@@ -72,7 +73,7 @@ class NamespaceLook:
     more_experiences: int
     priors: tuple[OfferedPrior, ...]
     """The latest first."""
-    history: tuple[HistoryEntry, ...]
+    history: tuple[Happening, ...]
     """The latest first."""
     runs: tuple[RunRow, ...]
 
@@ -155,7 +156,7 @@ def namespace_look(store: Store, name: str) -> NamespaceLook:
         experiences=experiences[:EXPERIENCES],
         more_experiences=len(experiences[EXPERIENCES:]),
         priors=_offered(events, live)[:LATEST_PRIORS],
-        history=store.history_of(name, LATEST_EVENTS)[::-1],
+        history=_latest(events, store.history_of(name, LATEST_EVENTS)),
         runs=store.latest_runs(name, LATEST_RUNS),
     )
 
@@ -184,6 +185,13 @@ def run_look(store: Store, given: str) -> RunLook:
         seen=times[-1] if times else "",
         quiet=going and _age(times[-1] if times else entry.started) > _QUIET_SECONDS,
     )
+
+
+def _latest(events: Sequence[LineageEntry], rows: Sequence[HistoryEntry]) -> tuple[Happening, ...]:
+    """What became of priors, and what was done and told, the latest first; as `tfgrpo history` has it."""
+    found = [Happening(one.at, one.state, one.by, one.prior, one.why) for one in events[-LATEST_EVENTS:]]
+    found += [Happening(one.at, one.action, one.actor, one.prior, one.said, one.figures) for one in rows]
+    return tuple(sorted(found, key=lambda one: one.at)[::-1][:LATEST_EVENTS])
 
 
 def _since(events: Sequence[LineageEntry], live: Snapshot | None) -> LineageEntry | None:

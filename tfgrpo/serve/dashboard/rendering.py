@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from math import log
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -57,6 +58,7 @@ def _environment() -> Environment:
         "token": lambda piece: f"'{shown(piece.decode('utf-8', 'backslashreplace'), harmless='')}'",
         "chart": lambda chart: json.dumps(chart, separators=(",", ":")),
         "span": span_text,
+        "ln": log,
     }
     made.filters.update(filters)
     made.globals.update(version=__version__, asset=asset_url, place=place, limits=limits)
@@ -111,4 +113,4 @@ def _signed(number: float, decimals: int = 2) -> str:
 
 
 Chart = Mapping[str, JSON]
-"""What `dashboard.js` draws: `x`, `series` of `label`, `values` and `tone`, how `y` is told, and a `threshold`."""
+"""What `dashboard.js` draws: `x`, `series` of `label`, `values` and `tone`, how `y` is told, and `thresholds`."""

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from ...records import JSON
 from ...store import CallCount, Store, StorePath
 from ...store.browse import RewardCount
+from .canary import CanaryLook, canary_look
 
 WINDOW = timedelta(days=7)
 _DAY = timedelta(hours=23)
 """With the hour that is running, 24 of them."""
-_TONES: Mapping[str, str] = {"live": "good", "ungated": "good", "canary": "bad", "none": "unsure"}
+_TONES: Mapping[str, str] = {"live": "good", "ungated": "good", "canary": "bad", "none": "unsure", "holdback": "unsure"}
 _BY_DAY = 72
 """Hours with feedback from which on it is told by day: an hour's mean says little by itself."""
 
@@ -45,6 +46,7 @@ class TrafficLook:
     """Status and number of calls, of the last 24 hours."""
     added: AddedLatency | None
     rewards: tuple[RewardCount, ...]
+    canary: CanaryLook | None = None
 
     @property
     def calls(self) -> int:
@@ -116,6 +118,7 @@ def traffic_look(path: StorePath, namespace: str) -> TrafficLook:
             statuses=store.status_counts(namespace, _hour(now - _DAY)),
             added=_latency(store.latest_added(namespace)),
             rewards=store.reward_counts(namespace, since),
+            canary=canary_look(store, namespace),
         )
 
 

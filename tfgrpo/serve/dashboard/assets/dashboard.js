@@ -39,31 +39,33 @@
 
   function range(chart) {
     return (_, low, high) => {
-      const bar = chart.threshold ? Math.log(1 / chart.threshold.value) : 0;
+      const bars = (chart.thresholds || []).map((one) => one.value);
       if (chart.y === "count") return [0, Math.max(1, 1.1 * (high || 0))];
-      if (chart.y === "log_e") return [Math.min(0, low || 0) - 0.4, Math.max(bar, high || 0) + 0.6];
+      if (chart.y === "log_e") return [Math.min(0, low || 0) - 0.4, Math.max(0, ...bars, high || 0) + 0.8];
       const middle = ((low || 0) + (high || 0)) / 2, half = Math.max(0.1, 0.6 * ((high || 0) - (low || 0)));
       return [Math.max(-0.03, middle - half), Math.min(1.03, middle + half)];
     };
   }
 
-  // The line that an e-value has to reach.
-  function threshold(chart) {
+  // The lines that an e-value has to reach.
+  function thresholds(chart) {
     return (plot) => {
-      if (!chart.threshold) return;
-      const { ctx, bbox } = plot, at = Math.round(plot.valToPos(Math.log(1 / chart.threshold.value), "y", true));
-      ctx.save();
-      ctx.strokeStyle = ctx.fillStyle = colour("bad");
-      ctx.lineWidth = devicePixelRatio;
-      ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
-      ctx.beginPath();
-      ctx.moveTo(bbox.left, at);
-      ctx.lineTo(bbox.left + bbox.width, at);
-      ctx.stroke();
-      ctx.textAlign = "left";
-      ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
-      ctx.fillText(`${chart.threshold.label} at ${(1 / chart.threshold.value).toPrecision(3)}`, bbox.left + 4, at - 5 * devicePixelRatio);
-      ctx.restore();
+      const { ctx, bbox } = plot, size = devicePixelRatio;
+      for (const one of chart.thresholds || []) {
+        const at = Math.round(plot.valToPos(one.value, "y", true));
+        ctx.save();
+        ctx.strokeStyle = ctx.fillStyle = toned(one.tone);
+        ctx.lineWidth = size;
+        ctx.setLineDash([6 * size, 4 * size]);
+        ctx.beginPath();
+        ctx.moveTo(bbox.left, at);
+        ctx.lineTo(bbox.left + bbox.width, at);
+        ctx.stroke();
+        ctx.textAlign = "left";
+        ctx.font = `${12 * size}px system-ui, sans-serif`;
+        ctx.fillText(`${one.label} at ${Number(Math.exp(one.value).toPrecision(3))}`, bbox.left + 4 * size, at - 5 * size);
+        ctx.restore();
+      }
     };
   }
 
@@ -82,7 +84,7 @@
     const shown = (value) => (chart.time ? new Date(1000 * value).toISOString().slice(0, 16).replace("T", " ") : String(value + (chart.shift || 0)));
     const options = {
       width: element.clientWidth, height: 210, series: [{ label: chart.time ? "UTC" : chart.of, value: (_, value) => (value == null ? "" : shown(value)) }, ...series],
-      axes: axes(chart), hooks: { draw: [threshold(chart)] }, cursor: { y: false, drag: { x: false, y: false } }, padding: [12, 12, 0, 0],
+      axes: axes(chart), hooks: { draw: [thresholds(chart)] }, cursor: { y: false, drag: { x: false, y: false } }, padding: [12, 22, 0, 0],
       scales: { x: { time: Boolean(chart.time) }, y: { range: range(chart) } }, tzDate: (seconds) => uPlot.tzDate(new Date(1000 * seconds), "Etc/UTC"),
     };
     const plot = new uPlot(options, [chart.x, ...chart.series.map((one) => one.values)], element);
