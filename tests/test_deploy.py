@@ -22,7 +22,9 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("file", ["deploy/Dockerfile", "deploy/compose.yaml", "deploy/compose.postgres.yaml", "deploy/tfgrpo.service"])
+@pytest.mark.parametrize(
+    "file", ["deploy/Dockerfile", "deploy/compose.yaml", "deploy/compose.postgres.yaml", "deploy/tfgrpo.service"]
+)
 def test_every_option_that_is_given_exists(file: str) -> None:
     text = "\n".join(line for line in (ROOT / file).read_text().splitlines() if "tfgrpo serve " in line or "--" in line)
     used = set(re.findall(r"(?<![\w-])--(?:host|upstream|upstream-key-env|workers|grace|log-format|store)\b", text))
