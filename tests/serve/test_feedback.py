@@ -173,6 +173,6 @@ async def test_no_call_fails_where_the_store_cannot_be_written(
 
 
 def test_what_cannot_be_recorded_is_refused_at_the_start() -> None:
-    for wrong in ({"share": 1.5}, {"share": float("nan")}, {"days": 0}, {"megabytes": -1}):
+    for wrong in ((1.5,), (float("nan"),), (0.5, 0), (0.5, 1, -1)):
         with pytest.raises(InputError, match=r"--(record|keep)"):
-            Recording(**{"share": 0.5, **wrong})
+            Recording(*wrong)

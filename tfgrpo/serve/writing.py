@@ -30,6 +30,32 @@ _NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Shadowing:
+    """How many further rollouts are made of calls, for whose groups."""
+
+    share: float = 0.0
+    """Of the calls."""
+    group_size: int = 4
+    """Rollouts of a group, the caller's own call among them."""
+    calls_a_day: int = 1_000
+    """UTC, over all workers."""
+    workers: int = 1
+    """Each has its part of the day's calls."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for what is no share, no group and no budget."""
+        if not 0 <= self.share <= 1:
+            raise InputError(f"--shadow-groups {self.share}: a share of the calls, from 0 to 1")
+        if not 2 <= self.group_size <= 64:
+            raise InputError(f"--group-size {self.group_size}: from 2 to 64 rollouts, the caller's own call among them")
+        if self.calls_a_day < 1:
+            raise InputError(f"--shadow-budget {self.calls_a_day}: at least 1 call a day")
+
+
+NO_SHADOWS = Shadowing()
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """What is recorded, and for how long it is kept."""
 
@@ -37,9 +63,12 @@ class Recording:
     """Of the calls whose texts are kept; None: nothing is recorded."""
     days: float = math.inf
     megabytes: float = math.inf
+    shadows: Shadowing = NO_SHADOWS
 
     def __post_init__(self) -> None:
         """Raises InputError for what is no share, and for keeping nothing."""
+        if self.shadows.share and self.share is None:
+            raise InputError("--shadow-groups are recorded: give --record too (--record 0 keeps no other texts)")
         if self.share is not None and not 0 <= self.share <= 1:
             raise InputError(f"--record {self.share}: a share of the calls, from 0 (no texts) to 1 (all)")
         for option, value in (("--keep-days", self.days), ("--keep-mb", self.megabytes)):

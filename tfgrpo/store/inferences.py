@@ -158,6 +158,12 @@ class InferenceStore(OpenStore):
         with self._read("reading further rollouts") as db:
             return tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE shadow_of = ? ORDER BY number", [id_])))
 
+    def count_shadows(self, since: str) -> int:
+        """How many further rollouts were made since a time, in all namespaces."""
+        query = "SELECT count(*) FROM inferences WHERE shadow_of IS NOT NULL AND at >= ?"
+        with self._read("counting further rollouts") as db:
+            return int(db.execute(query, [since]).fetchone()[0])
+
     def call_counts(self, namespace: str, since: str = "", chars: int = 13) -> tuple[CallCount, ...]:
         """What calls came to, by variant and span of time: days where that is of 10 characters, hours of 13."""
         given = {"namespace": namespace, "since": since, "chars": chars}

@@ -39,6 +39,9 @@ class ServeOptions:
     record: float | None
     keep_days: float | None
     keep_mb: float | None
+    shadow_groups: float
+    group_size: int
+    shadow_budget: int
 
     @property
     def listening(self) -> "Listening":
@@ -83,11 +86,13 @@ class ServeOptions:
     @property
     def recording(self) -> "Recording":
         """What is recorded of calls; raises InputError for what cannot be."""
-        from ...serve.proxy import Recording
+        from ...serve.writing import Recording, Shadowing
 
-        if self.record is None and (self.keep_days or self.keep_mb):
+        if self.record is None and (self.keep_days, self.keep_mb) != (None, None):
             raise InputError("--keep-days and --keep-mb are about what --record keeps; give that too")
-        return Recording(self.record, self.keep_days or inf, self.keep_mb or inf)
+        shadows = Shadowing(self.shadow_groups, self.group_size, self.shadow_budget, self.workers)
+        days, megabytes = (inf if given is None else given for given in (self.keep_days, self.keep_mb))
+        return Recording(self.record, days, megabytes, shadows)
 
 
 def _bytes(megabytes: float | None) -> float | None:
@@ -146,5 +151,16 @@ serve_options = gathered(
     ),
     _record("--keep-days", type=float, metavar="DAYS", help="Forget calls and feedback after that.  [default: never]"),
     _record("--keep-mb", type=float, metavar="MB", help="Forget the oldest where they take more.  [default: no limit]"),
+    _record(
+        "--shadow-groups",
+        default=0.0,
+        show_default=True,
+        metavar="SHARE",
+        help="Of the calls that only ask: further rollouts of each, off its path, under the upstream's key.",
+    ),
+    _record("--group-size", default=4, show_default=True, rare=True, help="Rollouts of these, the call itself too."),
+    _record(
+        "--shadow-budget", default=1_000, show_default=True, rare=True, metavar="N", help="Further rollouts a day."
+    ),
 )
 """All of them; the command gets them as `server`."""

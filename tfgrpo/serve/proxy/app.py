@@ -20,6 +20,7 @@ from .onward import Onward, new_session
 from .pages import Pages
 from .record import Traffic
 from .relay import RelayTarget, Rotation
+from .shadow import Shadows
 from .shelf import SHELF_SECONDS, Shelf
 from .spans import Tracer
 
@@ -67,7 +68,9 @@ class Proxy:
         proxies = {target: target.forward_proxy() for target in self._rotation.targets}
         onward = Onward(self._rotation, self._limits, Metrics(), new_session(self._limits), proxies)
         self._traffic = Traffic(self._shelf.path, self._recording, onward.metrics)
-        self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic)
+        wanted = self._recording.shadows
+        self._shadows = Shadows(wanted, onward, self._traffic, onward.metrics) if wanted.share else None
+        self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic, self._shadows)
         self._desk = FeedbackDesk(self._works, self._traffic, self._shelf.path)
         self._pages, self._admin = Pages(self._works), AdminSide(self._works, self._secret)
         self._looked = asyncio.Event()
@@ -86,6 +89,8 @@ class Proxy:
         with suppress(asyncio.CancelledError):
             await self._keeper
         self._admin.close()
+        if self._shadows:
+            await self._shadows.close()
         await self._works.onward.session.close()
         await asyncio.to_thread(self._traffic.close)
         await asyncio.to_thread(self._shelf.close)

@@ -27,6 +27,7 @@ from .onward import Onward, OwnAnswer, SentBody, Unreached
 from .paths import route_name
 from .record import HeardAnswer, Known, Traffic, readable_encodings
 from .relay import RelayTarget
+from .shadow import Followed, Shadows, may_be_followed
 from .shelf import Shelf
 from .spans import CallSpan, Tracer
 from .spending import Meter
@@ -56,6 +57,7 @@ class Works:
     onward: Onward
     tracer: Tracer | None = None
     traffic: Traffic | None = None
+    shadows: Shadows | None = None
 
 
 class RelayedCall:
@@ -76,6 +78,7 @@ class RelayedCall:
         traffic = works.traffic
         self._heard = HeardAnswer() if traffic and self._head.surface and traffic.keeps_texts(self._inference) else None
         self._passed = False
+        self._target: RelayTarget | None = None
         self._began, self._waited, self._added = perf_counter(), 0.0, 0.0
         self._status = 0
         self._meter: Meter | None = None
@@ -150,6 +153,7 @@ class RelayedCall:
 
     async def _relay(self, reason: Reason | None) -> None:
         target, response = await self._answer(reason)
+        self._target = target
         try:
             peeked = await _beginning(response) if self._may_fail_for_the_prior(response) else b""
             said = unpacked(peeked, response.headers.get("content-encoding", ""), _PEEKED) or peeked
@@ -366,23 +370,32 @@ class RelayedCall:
             return
         heard = self._heard if self._heard and self._heard.whole else None
         body = self._body.plain if self._body and (heard or not model) else None
-        traffic.add(
-            RecordedCall(
-                self._inference,
-                *known,
-                self._surface,
-                model,
-                self._status,
-                self._waited + self._added,
-                self._added,
-                self._drawn.draw if self._drawn else None,
-                time(),
-                body,
-                bytes(heard.body) if heard else None,
-                heard.encoding if heard else "",
-                heard is not None,
-            )
+        left = RecordedCall(
+            self._inference,
+            *known,
+            self._surface,
+            model,
+            self._status,
+            self._waited + self._added,
+            self._added,
+            self._drawn.draw if self._drawn else None,
+            time(),
+            body,
+            bytes(heard.body) if heard else None,
+            heard.encoding if heard else "",
+            heard is not None,
         )
+        traffic.add(left)
+        if self._works.shadows and heard and self._status == 200 and traffic.is_followed(self._inference):
+            self._follow(self._works.shadows, left, mark=prior)
+
+    def _follow(self, shadows: Shadows, left: RecordedCall, mark: str | None) -> None:
+        """Have further rollouts of the call made, where it is such a call."""
+        target, body = self._target, self._body
+        if target is None or body is None or self._rewrite.reason in ("marked", "disabled"):
+            return
+        if head := may_be_followed(self._head, target, own_key=self._admitted.key is not None):
+            shadows.follow(Followed(target, head, self._rewrite.content or body.plain, mark, left))
 
     def _logged(self, served: Served) -> dict[str, object]:
         """What the line of a call says: no path, since paths may hold names, no header, no body."""

@@ -50,6 +50,9 @@ class Metrics:
         self._dropped = Counter(
             "tfgrpo_not_recorded", "What could not be written down, or without its texts.", ["what"], registry=registry
         )
+        self._shadows = Counter(
+            "tfgrpo_shadow_rollouts", "Further rollouts of calls: made, or why not.", ["result"], registry=registry
+        )
         self._added = Histogram(
             "tfgrpo_added_seconds", "Time until the head of an answer, less what the upstream took.", registry=registry,
             buckets=_BUCKETS,
@@ -96,6 +99,10 @@ class Metrics:
     def not_recorded(self, what: str, count: int) -> None:
         """Calls, feedback or texts could not be written down."""
         self._dropped.labels(what).inc(count)
+
+    def shadow(self, result: str, rollouts: int) -> None:
+        """Further rollouts were made, or were not."""
+        self._shadows.labels(result).inc(rollouts)
 
     def text(self, in_flight: int, shelf: Shelf) -> bytes:
         """All of it, as Prometheus reads it."""

@@ -77,8 +77,9 @@ class Traffic:
     """The calls of one worker, remembered for feedback, and written down where that is asked for."""
 
     def __init__(self, path: StorePath, recording: Recording, metrics: Metrics) -> None:
-        self._path, self.recording, self._metrics = path, recording, metrics
+        self.path, self.recording, self._metrics = path, recording, metrics
         self._threshold = int((recording.share or 0) * 2**32)
+        self._followed = int(recording.shadows.share * 2**32)
         self._young: dict[str, Known] = {}
         self._old: dict[str, Known] = {}
         self._waiting: deque[RecordedCall | Feedback] = deque()
@@ -93,7 +94,12 @@ class Traffic:
 
     def keeps_texts(self, inference: str) -> bool:
         """Whether what is said in a call is kept: its id decides, which is random."""
-        return bool(self._threshold) and int(inference[4:12], 16) < self._threshold
+        kept = bool(self._threshold) and int(inference[4:12], 16) < self._threshold
+        return kept or self.is_followed(inference)
+
+    def is_followed(self, inference: str) -> bool:
+        """Whether further rollouts of a call are made, as its id decides."""
+        return bool(self._followed) and int(inference[12:20], 16) < self._followed
 
     def remember(self, inference: str, known: Known) -> None:
         """Feedback may be given on a call from now on."""
@@ -182,7 +188,7 @@ class Traffic:
             start_new_session=True,  # Ctrl-C is for the parent, which lets it write what waits
         )
         assert child.stdin is not None
-        pickle.dump((self._path, self.recording), child.stdin)
+        pickle.dump((self.path, self.recording), child.stdin)
         return child
 
     def _end_child(self) -> None:
