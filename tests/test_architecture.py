@@ -97,9 +97,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
-        "metrics", "relay", "decide", "door", "head", "onward", "record", "shadow", "call", "feedback", "pages", "admin",
-        "app",
-        "listening", "protocol", "worker", "workers", "server", "__init__",
+        "metrics", "relay", "decide", "door", "head", "onward", "record", "shadow", "call", "feedback", "pages",
+        "admin", "app", "listening", "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (

@@ -24,7 +24,7 @@ def visible_name(context: click.Context, option: click.Parameter, given: str | N
 
 
 store_option = click.option(
-    "--store", metavar="STORE", help="A file, or postgresql://...  [default: TFGRPO_STORE, else ./tfgrpo.db]"
+    "--store", metavar="STORE", help="A file, or postgresql://...  [default: TFGRPO_STORE or ./tfgrpo.db]"
 )
 store_options = together(
     store_option,

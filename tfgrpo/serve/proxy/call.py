@@ -27,7 +27,7 @@ from .onward import Onward, OwnAnswer, SentBody, Unreached
 from .paths import route_name
 from .record import HeardAnswer, Known, Traffic, readable_encodings
 from .relay import RelayTarget
-from .shadow import Followed, Shadows, may_be_followed
+from .shadow import ShadowedCall, Shadows, may_be_followed
 from .shelf import Shelf
 from .spans import CallSpan, Tracer
 from .spending import Meter
@@ -395,7 +395,7 @@ class RelayedCall:
         if target is None or body is None or self._rewrite.reason in ("marked", "disabled"):
             return
         if head := may_be_followed(self._head, target, own_key=self._admitted.key is not None):
-            shadows.follow(Followed(target, head, self._rewrite.content or body.plain, mark, left))
+            shadows.follow(ShadowedCall(target, head, self._rewrite.content or body.plain, mark, left))
 
     def _logged(self, served: Served) -> dict[str, object]:
         """What the line of a call says: no path, since paths may hold names, no header, no body."""

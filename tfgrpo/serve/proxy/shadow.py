@@ -46,7 +46,7 @@ _LEFT_OUT = ("seed", "stream", "stream_options", "n")
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class ShadowedCall:
     """A call that was answered, as far as a further rollout of it needs to know."""
 
     target: RelayTarget
@@ -68,7 +68,7 @@ class Shadows:
         self._day, self._used = "", 0
         self._paused = 0.0
 
-    def follow(self, call: Followed) -> None:
+    def follow(self, call: ShadowedCall) -> None:
         """Have further rollouts of a call made, where there is room and budget for them."""
         rollouts = self._shadowing.group_size - 1
         if len(self._tasks) >= _GROUPS_WAITING:
@@ -85,7 +85,7 @@ class Shadows:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _group(self, call: Followed, rollouts: int) -> None:
+    async def _group(self, call: ShadowedCall, rollouts: int) -> None:
         body = further(call.sent)
         if body is None:
             return self._metrics.shadow("not plain", rollouts)
@@ -105,7 +105,7 @@ class Shadows:
         self._used += rollouts
         return True
 
-    async def _rollout(self, call: Followed, body: bytes) -> None:
+    async def _rollout(self, call: ShadowedCall, body: bytes) -> None:
         async with self._slots:
             began = perf_counter()
             try:
@@ -132,7 +132,7 @@ class Shadows:
             )
         )
 
-    async def _asked(self, call: Followed, body: bytes) -> tuple[int, bytes]:
+    async def _asked(self, call: ShadowedCall, body: bytes) -> tuple[int, bytes]:
         """None of the caller's headers goes on: they may hold its key."""
         headers = [("content-type", "application/json"), ("accept", "application/json")]
         if call.mark:
