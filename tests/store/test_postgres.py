@@ -29,6 +29,7 @@ from tfgrpo.records import CallKey, Experience, Frame, Prior, Task, Usage
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store, StoreUrl
 from tfgrpo.store.migrations import load_migrations
+from tfgrpo.store.opened import store_exists
 from tfgrpo.store.postgres import connections
 from tfgrpo.store.postgres.schema import expected_schema, found_schema
 from tfgrpo.testing import ScriptedModel, serving
@@ -38,6 +39,10 @@ CREATE TABLE notes (id INTEGER PRIMARY KEY, run TEXT NOT NULL REFERENCES runs (i
 ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
 CREATE INDEX notes_of ON notes (run);
 """
+VIEWS = (
+    "run_list", "experience_list", "rollout_list", "group_list", "variant_list", "validation_list", "pass_list",
+    "opening_list",
+)  # fmt: skip
 QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
 
 
@@ -109,6 +114,27 @@ def test_processes_that_make_the_store_at_once_make_one(bare: StoreUrl) -> None:
         assert store.verify() == ()
 
 
+def test_what_people_look_through_is_the_same_in_both(database: StoreUrl, tmp_path: Path) -> None:
+    seen = []
+    with Store(database) as store:
+        populate(store)
+        store.copy_to(tmp_path / "copy.db")
+    for place in (database, tmp_path / "copy.db"):
+        with Store(place) as store:
+            (group,) = store.group_page(RUN.id, step=0)
+            looks = (
+                store.latest_runs("math"), store.steps_so_far(RUN.id), store.arms_so_far(RUN.id),
+                store.priors_so_far(RUN.id), store.latest_group_times(RUN.id), group, store.group_row(group.id),
+                store.rollout_rows([group.id, 99], shown=1), store.one_rollout(group.id, 0), store.step_means(),
+                store.status_counts("math", ""), store.latest_added("math"), store.reward_counts("math", ""),
+                store.call_counts("math"), store.feedback_since("math"), store.spent_by_stage(RUN.id), store.trials(),
+                store.runs(), store.lineage("math"), store.openings("math"), store.learned_from("math"),
+            )  # fmt: skip
+            views = [found(store, f"SELECT * FROM {view}") for view in VIEWS]
+            seen.append((looks, views))
+    assert seen[0] == seen[1]
+
+
 # The way there and back
 
 
@@ -172,6 +198,12 @@ def test_what_cannot_be_opened_is_one_clear_line_without_the_password(
         assert "gehe" not in str(raised.value) + repr(StoreUrl(dsn))
     with pytest.raises(StoreError, match="its user may not do that; GRANT"):
         Store(StoreUrl(bare.dsn.replace("tfgrpo:", "reader:")))
+
+
+def test_a_dry_run_makes_no_store(bare: StoreUrl, database: StoreUrl) -> None:
+    assert (store_exists(bare.dsn), store_exists(database)) == (False, True)
+    with psycopg.connect(bare.dsn) as conn:
+        assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'tfgrpo'").fetchone() == (0,)
 
 
 def test_without_the_driver_the_extra_is_named() -> None:

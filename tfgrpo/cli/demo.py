@@ -26,14 +26,14 @@ def demo(*, seed: int, store: str | None, json_file: str | None) -> None:
     """
     import asyncio
     import json
-    from pathlib import Path
 
     from ..demo.kept import demo_path, demo_store
     from ..store import Store
+    from ..store.opened import store_place
 
     check_output("--json", json_file)
-    path = Path(store) if store else demo_path(seed)
-    with endpoint("local", None) as (url, name), Store(path) if store else demo_store(path) as opened:
+    path = store_place(store) if store else demo_path(seed)
+    with endpoint("local", None) as (url, name), Store(path) if store else demo_store(demo_path(seed)) as opened:
         result = asyncio.run(_shown(url, name, opened, seed))
         fates = opened.experiences("demo")
     click.echo("\n".join(demo_lines(result, fates)))

@@ -177,12 +177,10 @@ def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: 
     """What --dry-run prints; a store that is not there yet is not made."""
     from contextlib import nullcontext
 
-    from ..store import StoreUrl, default_store_path
+    from ..store.opened import store_exists
     from ..tasks.split import Splits
 
-    place = default_store_path(asked.store)
-    there = isinstance(place, StoreUrl) or place.exists()
-    with named_store(asked.store) if there else nullcontext() as opened:
+    with named_store(asked.store) if store_exists(asked.store) else nullcontext() as opened:
         figures, lines = prepared.estimate(opened)
     plan, found = prepared.plan, prepared.found
     body = first_request(plan.frame, plan.tasks[0], plan.settings.seed)

@@ -28,6 +28,10 @@ CHECKSUM = "checksum"
 """The column that holds it."""
 
 
+class NoStore(StoreError):
+    """There is none yet at a place."""
+
+
 class Rows(Protocol):
     """What a query found."""
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from ..errors import StoreError
 from ..extras import install_hint
-from .database import Database, Work
+from .database import Database, NoStore, Work
 from .file import StoreFile
 from .migrations import Migration, load_migrations
 
@@ -105,6 +105,18 @@ def open_engine(place: StorePath, steps: Sequence[Migration], *, create: bool) -
     except ImportError as error:
         raise StoreError(f"store {place} needs the extra postgres: {install_hint('postgres')}") from error
     return StoreServer(str(place), place.dsn, steps, create=create)
+
+
+def store_exists(given: "str | StorePath | None" = None) -> bool:
+    """Whether a store is there already, without making one; StoreError where that cannot be told."""
+    place = default_store_path(given)
+    if isinstance(place, Path):
+        return place.exists()
+    try:
+        open_engine(place, load_migrations(), create=False).close()
+    except NoStore:
+        return False
+    return True
 
 
 class OpenStore:

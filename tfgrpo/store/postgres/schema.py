@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from ... import __version__
 from ...errors import StoreError
 from ...prompts import asset_folder
+from ..database import NoStore
 from ..migrations import Migration, new_database, statements_of
 from ..sqlite import SqliteDatabase
 from .connections import SCHEMA
@@ -65,7 +66,7 @@ def check_number(conn: PgConnection, name: str, present: int, steps: Sequence[Mi
             " upgrade tfgrpo, or name another store with --store"
         )
     if not present and not create:
-        raise StoreError(f"no store at {name}; `tfgrpo learn` makes one, --store or TFGRPO_STORE names another")
+        raise NoStore(f"no store at {name}; `tfgrpo learn` makes one, --store or TFGRPO_STORE names another")
 
 
 def _finish(conn: PgConnection, applied: Sequence[Migration]) -> None:

@@ -193,13 +193,13 @@ class PostgresLedger:
     def commit(self, works: Sequence[AnyWork]) -> list[Any]:
         """Do all in one transaction; what they came to.
 
-        What a lost connection left open is settled: the server tells whether a transaction was committed, and one that
-        was not is begun again. Two that were in each other's way are, too.
+        What a lost connection left open is settled: a transaction that was not committed is done again. Two that were
+        in each other's way are, too.
         """
         begin = _APPEND if all(work.appends for work in works) else _ALONE
         begun, tries = time.monotonic(), 0
         while True:
-            number, results = None, None
+            number, database, results = "", None, None
             try:
                 with self._connections.transaction(begin) as (conn, (now, number)):
                     database = PostgresDatabase(conn, lambda conn=conn: self._shapes(conn), now)  # type: ignore[misc]  # mypy takes no default of a lambda
@@ -212,19 +212,33 @@ class PostgresLedger:
             except psycopg.OperationalError as error:
                 if not _is_lost(error) or time.monotonic() - begun > 2 * connections.WAIT_SECONDS:
                     raise
-                if results is not None and number is not None and self._was_committed(number):
+                if database and results is not None and self._was_committed(number, database.mark):
                     return results
 
     def close(self) -> None:
         """The connections are the store's."""
 
-    def _was_committed(self, number: str) -> bool:
-        while True:
+    def _was_committed(self, number: str, mark: tuple[str, str] | None) -> bool:
+        """Whether the rows of a transaction are there.
+
+        Its number alone does not tell: after a crash of the server another one may have that number.
+        """
+        while (state := self._state(number)) == "in progress":
+            time.sleep(0.05)
+        if state == "aborted" or mark is None:
+            return False
+        table, seal = mark
+        there = f"SELECT 1 FROM {table} WHERE CAST(xmin AS TEXT) = %s AND checksum = %s LIMIT 1"
+        with self._connections.transaction(_READ) as (conn, _):
+            return conn.execute(there.encode(), [str(int(number) % 2**32), seal]).fetchone() is not None
+
+    def _state(self, number: str) -> str | None:
+        try:
             with self._connections.transaction(_READ) as (conn, _):
                 (state,) = conn.execute("SELECT pg_xact_status(CAST(%s AS xid8))", [number]).fetchone() or (None,)
-            if state != "in progress":
-                return bool(state == "committed")
-            time.sleep(0.05)
+                return state
+        except errors.InvalidParameterValue:  # a number yet to come: the server crashed and knows nothing of it
+            return "aborted"
 
 
 def _is_lost(error: psycopg.OperationalError) -> bool:

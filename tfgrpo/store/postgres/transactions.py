@@ -79,6 +79,8 @@ class PostgresDatabase:
         self.conn = conn
         self._shapes = shapes
         self._now = now
+        self.mark: tuple[str, str] | None = None
+        """Table and checksum of a row that was written here."""
 
     def execute(self, sql: str, parameters: Parameters = (), /) -> Rows:
         """Rows as tuples."""
@@ -101,6 +103,7 @@ class PostgresDatabase:
         sql = f"{_insertion(table, columns)} {conflict}{' RETURNING ctid, *' if updates else ''}"
         with self.conn.cursor(row_factory=dict_row) as cursor:
             cursor.executemany(sql.encode(), given, returning=updates)
+            self.mark = table, str(given[-1][CHECKSUM])
             if updates:
                 self._seal(table, [row for each in cursor.results() for row in each])
             return len(given) if updates else cursor.rowcount
@@ -177,6 +180,7 @@ class PostgresDatabase:
         sums = [(checksum(*(row[name] for name in names)), row["ctid"], row[CHECKSUM]) for row in rows]
         news = [(new, place) for new, place, old in sums if new != old]
         if news:
+            self.mark = table, news[-1][0]
             with self.conn.cursor() as cursor:
                 cursor.executemany(f"UPDATE {table} SET {CHECKSUM} = %s WHERE ctid = CAST(%s AS tid)".encode(), news)
 
