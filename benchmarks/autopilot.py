@@ -190,11 +190,12 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=200)
     parser.add_argument("--calls", type=int, default=400, help="of a round, with real")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--learn", help="options of tfgrpo learn, with real")
     given = parser.parse_args()
     if given.mode == "real":
-        from benchmarks.autopilot_real import day
+        from benchmarks.autopilot_real import LEARN, day
 
-        day(given.calls, given.rounds)
+        day(given.calls, given.rounds, given.learn or LEARN)
         return
     tables: tuple[Callable[[], None], ...] = (
         lambda: harmful(given.runs),

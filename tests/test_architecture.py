@@ -82,7 +82,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "plan", "cost", "begin", "race", "biases", "exact", "experiences", "result", "forecast",
         "steps", "run", "traffic", "wanted", "decisions", "transfer", "port",
     ),
-    "deployment": ("__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history"),
+    "deployment": (
+        "__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history", "status",
+    ),
     "report": (
         "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict",
         "page", "__init__", "notebook", "results",
@@ -113,7 +115,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "cli/lines": (
         "__init__", "tables", "decisions", "evaluation", "experiences", "priors", "relations", "race", "learning",
-        "demo", "probing", "porting", "runs", "rollouts", "tasks",
+        "demo", "autopilot", "probing", "porting", "runs", "rollouts", "tasks",
     ),
 }  # fmt: skip
 """By folder, its files; `__init__` stands first where it is a docstring, and last where it gathers what others hold."""

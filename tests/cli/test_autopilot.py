@@ -98,8 +98,17 @@ def test_a_learning_that_fails_is_told_with_what_it_said(folder: Path) -> None:
 
 def test_a_canary_that_helps_goes_live_look_by_look() -> None:
     world = World(candidate_in(Path("tfgrpo.db")), lambda prior: 0.95 if prior == OTHER else 0.3, fed_back=1.0)
+    assert f"candidate {OTHER.id} waits to be tried" in works("autopilot", "status").stdout
     assert works("autopilot", "--once").stdout.startswith("canary: ")
+    assert "number 1, no feedback on it yet" in works("autopilot", "status").stdout
     world.calls(400)
+    told = works("autopilot", "status").stdout
+    assert "points over " in told
+    assert "next: promote: " in told
+    found = json.loads(works("autopilot", "status", "--json").stdout)
+    assert (found["next"][0]["what"], found["canary"]["number"]) == ("promote", 1)
+    assert found["trial"]["benefit"] > 33
+    assert found["trial"]["harm"] < 5
     assert works("autopilot", "--once").stdout.startswith("promoted: ")
     assert world.states()[OTHER.id] == "live"
 

@@ -26,8 +26,8 @@ def pilot_of(path: Path, terms: AutopilotTerms | None = None, **given: object) -
 def test_a_candidate_that_helps_becomes_the_canary_and_then_live_by_a_new_process_each_time(tmp_path: Path) -> None:
     world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.75 if prior == OTHER else 0.5)
     assert [line.partition(":")[0] for line in pilot_of(world.path).look()] == ["canary"]
-    for _ in range(12):
-        world.calls(300)
+    while world.states()[OTHER.id] == "canary" and world.made < 5_000:
+        world.calls(400)
         pilot_of(world.path).look()
     assert world.states() == {OTHER.id: "live", PRIOR.id: "superseded"}
     assert [row.action for row in world.history()] == ["learned", "canary", "promoted"]
@@ -61,7 +61,7 @@ def test_a_person_is_asked_once_before_each_step_and_can_say_yes(tmp_path: Path)
     for state in ("canary", "live"):
         with Store(world.path) as store:
             assert approve(store, "default", by="anna") == OTHER.id
-        days(world, pilot, 4)
+        days(world, pilot, 3, 250)
         assert world.states()[OTHER.id] == state
     assert [(row.actor, row.action) for row in world.history()][1:] == [
         ("autopilot", "told"), ("person", "approved"), ("autopilot", "canary"),

@@ -20,7 +20,7 @@ _trial, _learning = titled("How a canary is tried"), titled("How it learns")
 
 
 @click.command(cls=TextCommand)
-@click.argument("act", type=click.Choice(["run", "approve"]), default="run", metavar="[approve]")
+@click.argument("act", type=click.Choice(["run", "status", "approve"]), default="run", metavar="[status|approve]")
 @click.argument("prior_id", required=False, metavar="[ID]")
 @_learning(
     "--learn",
@@ -59,18 +59,21 @@ def autopilot(
 ) -> None:
     """Keep a namespace learning, beside `tfgrpo serve`: learn from feedback, try a canary, promote or roll back.
 
-    It goes by feedback on calls whose draw was recorded: through the proxy, or a client that records. `tfgrpo autopilot
-    approve` lets what waits for a person happen; `tfgrpo history` tells what was done. Only one is at a namespace.
+    It goes by feedback on calls whose draw was recorded: through the proxy, or a client that records. `autopilot
+    status` tells how the trial stands, `autopilot approve` lets what waits for a person happen; `tfgrpo history` tells
+    what was done. Only one is at a namespace.
     """
     from ..deployment.step import AutopilotTerms
 
+    terms = AutopilotTerms(daily_calls, min_feedback, share, ask, alpha, most_pairs)
+    if act == "status":
+        return _tell_status(store, namespace, terms, options is not None, as_json=as_json)
     if act == "approve":
         return _approve(store, namespace, prior_id, by, as_json=as_json)
     if prior_id:
         raise InputError(f"{prior_id}: only `tfgrpo autopilot approve` takes the id of a prior")
     if not 0 < interval < 86_400:
         raise InputError(f"--interval {interval}: seconds, above 0 and below a day")
-    terms = AutopilotTerms(daily_calls, min_feedback, share, ask, alpha, most_pairs)
     learn = _learn_options(options)
     with interruptible():
         _fly(store, namespace, terms, learn, once=once, interval=interval, as_json=as_json)
@@ -118,6 +121,15 @@ def _fly(
             click.echo(f"another autopilot is at namespace {namespace}; this one waits for it to end", err=True)
         busy = True
         time.sleep(min(interval, 5.0))
+
+
+def _tell_status(store: str | None, namespace: str, terms: "AutopilotTerms", learns: bool, *, as_json: bool) -> None:
+    from ..deployment.status import status_of
+    from .lines.autopilot import status_json, status_lines
+
+    with named_store(store) as opened:
+        found = status_of(opened, namespace, terms, learns=learns)
+    tell(as_json, status_json(found), *status_lines(found))
 
 
 def _approve(store: str | None, namespace: str, prior_id: str | None, by: str | None, *, as_json: bool) -> None:

@@ -160,6 +160,15 @@ def left_out_of(given: Iterable[DrawnFeedback]) -> tuple[LeftOutCall, ...]:
     )
 
 
+def measured_in_use(store: Store, namespace: str) -> tuple[EffectInUse, ...]:
+    """What the experiences of the live prior are worth by feedback, as far as that is known."""
+    live = store.live(namespace)
+    if live is None:
+        return ()
+    given = _of_live(store, namespace, live.prior.id, store.lineage(namespace))
+    return effects_in_use(left_out_of(given), [entry.id for entry in live.prior.experiences])
+
+
 def _hurting(
     store: Store, given: Iterable[DrawnFeedback], live: str, rows: Iterable[HistoryEntry]
 ) -> EffectInUse | None:
