@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.routing import TASKS, TOPICS, run
+from tests.routing import TASKS, TOPICS, run, simulated
 from tfgrpo.errors import UpstreamError
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.records import ChatBody, message_text
@@ -84,3 +84,14 @@ async def test_a_resumed_run_has_what_was_written(
     resumed = await run(ScriptedModel(obedient), tmp_path / "cut.db", SETTINGS)
     if calls > 9:
         assert (resumed.prior.id, resumed.race, resumed.fates) == (whole.prior.id, whole.race, whole.fates)
+
+
+async def test_ways_to_prompt_race_as_each_would_be_with_a_token_prior_of_its_own(tmp_path: Path) -> None:
+    """The SIMULATED policy knows every label and mostly starts to talk; examples make it talk less, and know less."""
+    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=2, group_size=8, experiences=False))
+    assert learned.candidate and learned.token_prior
+    assert learned.token_prior["choice"]["scope"] == "winner"
+    assert {entry.piece.decode() for entry in learned.candidate.biases} == {"billing", "technical", "sales"}
+    first = learned.race[-1]["arms"][0]
+    assert (first["source"], learned.candidate.demonstrations) == ("frozen", ())
+    assert first["reward"] > learned.steps[0].mean_reward + 0.3

@@ -49,7 +49,7 @@ async def test_a_token_prior_is_learned_stored_and_live(tmp_path: Path) -> None:
     learned = await run(simulated(), tmp_path / "t.db", Settings(steps=4, experiences=False), sdk=True)
     biases = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
     assert learned.changed
-    assert biases["The"] < -0.5
+    assert min(biases[label] - biases.get("The", 0.0) for label in ("billing", "technical", "sales")) > 1
     assert learned.steps[-1].mean_reward > learned.steps[0].mean_reward + 0.2
     with Store(tmp_path / "t.db") as store:
         snapshot = store.live("default")
@@ -131,7 +131,7 @@ async def test_fresh_starts_anew(tmp_path: Path) -> None:
 
 
 async def test_a_second_run_goes_on_from_the_live_prior(tmp_path: Path) -> None:
-    first = await run(simulated(), tmp_path / "t.db", replace(SMALL, steps=1, learning_rate=0.3))
+    first = await run(simulated(), tmp_path / "t.db", replace(SMALL, steps=1, top_logprobs=3))
     second = await run(simulated(), tmp_path / "t.db")
     assert second.run.parent == first.prior.id
     assert second.prior.parent == first.prior.id

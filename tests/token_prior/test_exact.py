@@ -9,7 +9,7 @@ from tfgrpo.records import AnswerTree, Backend, Frame, ListedPrompt, Task
 from tfgrpo.rollouts.executor import is_short
 from tfgrpo.settings import Settings
 from tfgrpo.token_prior.choice import WeighedRollouts, weighed_rollouts
-from tfgrpo.token_prior.exact import answer_shares, by_prompt, draw_evenly, gain, pulls
+from tfgrpo.token_prior.exact import answer_shares, by_prompt, draw_evenly, gain, pulls, trace_of
 from tfgrpo.token_prior.reuse import Reuse
 
 RNG = np.random.default_rng(5)
@@ -112,3 +112,12 @@ def test_the_same_prompt_in_two_steps_is_one_with_the_rollouts_of_both() -> None
 def test_an_answer_is_short_where_the_request_says_so() -> None:
     limits = [{}, {"max_tokens": 1}, {"max_completion_tokens": 16}, {"max_tokens": 17}, {"max_tokens": 0}]
     assert [is_short(Frame("m", None, limit)) for limit in limits] == [False, True, True, False, False]
+
+
+def test_an_answer_of_the_tree_has_the_trace_that_an_upstream_would_give() -> None:
+    trace = trace_of(tree(), "1 2", {NO: 1.0})
+    assert trace is not None
+    assert trace.ids[:, 0].tolist() == [WELL, NO]
+    assert trace.logprobs[1, 0] == pytest.approx(SECOND[NO] + 1.0)
+    assert [sorted(row) for row in trace.ids[:, 1:].tolist()] == [[END, YES, NO], [END, YES, WELL]]
+    assert trace_of(tree(), "something else") is None

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ..records import JSON, Frame, Group, TokenBias
+from ..token_prior.calibration import ArmFit
 from ..token_prior.choice import Choice
 from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
 from ..token_prior.gradient import LOOSE_TAIL
@@ -31,6 +32,16 @@ class TokenRun:
         return self._context.plan.settings.top_logprobs if self._learning else 0
 
     @property
+    def in_force(self) -> Mapping[int, float]:
+        """The biases that rollouts are sampled under now, in nats."""
+        return self._learning.in_force if self._learning else {}
+
+    @property
+    def sampled_at(self) -> float:
+        """The temperature that rollouts are sampled at now."""
+        return 1.0 if "temperature" in self._context.upstream.dropped else self.temperature
+
+    @property
     def whole_answers(self) -> bool:
         """Whether the probability of every answer was known to the end."""
         return self._learning is not None and self._learning.whole_answers
@@ -45,8 +56,7 @@ class TokenRun:
         self._heed_refusal()
         if self._learning is None:
             return
-        sampled_at = 1.0 if "temperature" in self._context.upstream.dropped else self.temperature
-        self._learning.learn(groups, sampled_at)
+        self._learning.learn(groups, self.sampled_at)
         if self._learning.tail > LOOSE_TAIL and self.temperature != 1:
             self._context.notes.note(
                 f"at temperature {self.temperature} probabilities are known to within {self._learning.tail:.0%}, as"
@@ -63,11 +73,19 @@ class TokenRun:
             context.store.add_probe(context.upstream.key, context.plan.frame.model, refusing)
             self._learning = None
 
-    def choose(self, worth: Mapping[str, float], arms: Collection[str]) -> tuple[TokenBias, ...]:
-        """The biases to keep, by the rollouts under these arms; `worth` is what experiences were measured to do."""
+    def choose(
+        self, worth: Mapping[str, float], arms: Collection[str], own: ArmFit | None = None
+    ) -> tuple[TokenBias, ...]:
+        """The biases to keep, by the rollouts under these arms; `worth` is what experiences were measured to do.
+
+        `own` is what the winner alone wants, which is kept where it is shown to gain more.
+        """
         if self._learning is None:
             return ()
         biases, choice = self._learning.choose(worth, arms)
+        if own and own.biases and (choice.scope == "none" or own.gain >= (choice.gain or 0.0)):
+            biases = self._learning.as_sent(own.biases)
+            choice = Choice("winner", own.why, own.gain, own.deviation, len(own.values))
         self._choice, self.figures = choice, self._learning.as_json(choice)
         self._context.notes.note(f"token prior, chosen on the training tasks: {choice.scope}; {choice.why}")
         return biases

@@ -1,7 +1,7 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
@@ -19,11 +19,16 @@ from ..experiences.variants import (
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
-from ..records import JSON, Demonstration, Group, Prior, Task, Variant
+from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
+from ..rollouts.rewards.matchers import AnswerReward
 from ..surfaces.chat import token_count
 from ..text import counted
+from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
+from ..token_prior.choice import folds
+from ..token_prior.exact import trace_of
+from .biases import TokenRun
 from .plan import RunContext
 
 FROZEN = Variant().id
@@ -54,6 +59,7 @@ class Race:
         """Ids of the arms that are still in the race, the best first once that is known."""
         self._shares: Mapping[str, float] | None = None
         self._groups: list[Group] = []
+        self._calibration: Calibration | None = None
         self.laps: list[Lap] = []
         self.enter(variants)
         if not self.racing:  # what alone was to prompt takes more than the prior's tokens
@@ -95,9 +101,15 @@ class Race:
         named = arm if len(self._arms) > 1 else ""
         return Under(as_prior(self._arms[arm].shown_on(task), prior), named)
 
+    def calibrate(self, tokens: TokenRun) -> None:
+        """Judge arms from now on by what each would earn with a token prior of its own, where that can be told."""
+        self._calibration = Calibration(self._context, tokens)
+
     def look(self, groups: Sequence[Group]) -> None:
         """Take in the groups of a round: the shares of the next one follow how the arms stand."""
         self._groups += groups
+        if self._calibration:
+            self._calibration.take(groups)
         self._leave_out_refused()
         if self.is_open:
             self._shares = shares(self._table(), self.racing)
@@ -132,6 +144,13 @@ class Race:
             return Winner(self.racing[0], "it is the only one left" if self.laps else "nothing else was in the race")
         return winner(self._table(), {arm: self._arms[arm].tokens for arm in self.racing})
 
+    @property
+    def own_fit(self) -> ArmFit | None:
+        """What the winner would earn with a token prior of its own, where that can be told."""
+        if self._calibration is None:
+            return None
+        return self._calibration.fits.get(self.winner().arm if len(self._arms) > 1 else "")
+
     def told(self) -> str | None:
         """Who won, for people; None where nothing raced."""
         if not self.laps:
@@ -165,7 +184,80 @@ class Race:
 
     def _table(self) -> tuple[Standing, ...]:
         scale = self._context.plan.settings.effect_scale
-        return standings(self._groups, self.racing, effect_scale=scale)
+        groups = self._calibration.judged(self._groups) if self._calibration else self._groups
+        return standings(groups, self.racing, effect_scale=scale)
+
+
+class Calibration:
+    """What each arm would earn with a token prior of its own, where answers are labels.
+
+    The race compares arms by that: whoever leans to one label looks worse than it is, and biases that several arms have
+    taught fit none of them.
+    """
+
+    def __init__(self, context: RunContext, tokens: TokenRun) -> None:
+        self._plan, self._backend, self._tokens = context.plan, context.backend, tokens
+        self._made: list[tuple[Rollout, Mapping[int, float]]] = []
+        self._fits: dict[str, ArmFit] | None = None
+
+    def take(self, groups: Sequence[Group]) -> None:
+        """Take in groups that were sampled under the biases now in force."""
+        if isinstance(self._plan.reward, AnswerReward) and self._tokens.top_logprobs:
+            biases = self._tokens.in_force
+            told = biases if self._backend.includes_bias else {}
+            self._made += [(_traced(one, group, told), biases) for group in groups for one in group.scored]
+            self._fits = None
+
+    def judged(self, groups: Sequence[Group]) -> list[Group]:
+        """The groups with the reward that each rollout's arm would earn at its task, where that can be told."""
+        fits = self.fits
+        return [
+            replace(group, rollouts=tuple(_judged(one, fits) for one in group.rollouts)) if fits else group
+            for group in groups
+        ]
+
+    @property
+    def fits(self) -> Mapping[str, ArmFit]:
+        """By arm, where something can be told of it."""
+        if self._fits is None:
+            self._fits = self._fitted()
+        return self._fits
+
+    def _fitted(self) -> dict[str, ArmFit]:
+        sampled = self._tokens.sampled_at
+        given = branches(self._made, self._backend, sampled)
+        seen = {one.task for one in given.made}
+        tasks = [task for task in self._plan.tasks if task.id in seen]
+        found = options(given, tasks, self._worth)
+        if found is None:
+            return {}
+        heats = Heats(sampled, max(self._plan.production.temperature, COOLEST))
+        parts = folds({task.id: task.answer for task in tasks}, self._plan.settings.seed)
+        fits = {
+            arm: fitted_arm(arm, given, found, parts, heats) for arm in dict.fromkeys(one.arm for one in given.made)
+        }
+        return {arm: fit for arm, fit in fits.items() if fit}
+
+    def _worth(self, text: str, task: Task) -> float:
+        reward = self._plan.reward
+        assert isinstance(reward, AnswerReward)  # nothing else is taken in
+        return reward(Rollout(task, 0, 0, "", text=text))
+
+
+def _traced(one: Rollout, group: Group, told: Mapping[int, float]) -> Rollout:
+    """A rollout with the trace that it would have, were it not drawn from listed answers."""
+    shown = one.variant, one.included
+    drawn_from = next((entry for entry in group.listed if (entry.variant, entry.included) == shown), None)
+    if one.trace is not None or drawn_from is None:
+        return one
+    return replace(one, trace=trace_of(drawn_from.tree, one.text, told))
+
+
+def _judged(one: Rollout, fits: Mapping[str, ArmFit]) -> Rollout:
+    fit = fits.get(one.variant)
+    if fit is None or one.reward is None or one.task.id not in fit.values:
+        return one
+    return replace(one, reward=fit.values[one.task.id])
 
 
 async def open_race(context: RunContext, proposer: Distiller) -> Race:

@@ -72,6 +72,7 @@ class _Learning:
     def __init__(self, context: RunContext, proposer: Distiller, race: Race) -> None:
         self._context, self._race = context, race
         self._tokens = TokenRun(context)
+        race.calibrate(self._tokens)
         self._experiences = ExperienceLearning(context, proposer)
         self._steps = Steps(context, self._experiences, self._tokens, race)
 
@@ -114,7 +115,7 @@ class _Learning:
         for line in (self._experiences.together(), self._experiences.outlook(), self._race.told()):
             if line:
                 self._context.notes.note(line)
-        biases = self._tokens.choose(self._experiences.worth, self._race.racing)
+        biases = self._tokens.choose(self._experiences.worth, self._race.racing, self._race.own_fit)
         plain = self._context.prior(self._experiences.kept, biases)
         prior = as_prior(self._race.arm(self._race.winner().arm).variant, plain)
         return prior if prior.id != self._context.start.id and (prior.has_text or prior.biases) else None

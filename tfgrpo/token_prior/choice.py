@@ -64,7 +64,8 @@ FEWEST_EFFECTIVE = 4.0
 FEWEST_WEIGHED_TASKS = 4
 """Tasks that must be weighed for a standard error to mean anything."""
 
-ChoiceScope: TypeAlias = Literal["whole answer", "none"]
+ChoiceScope: TypeAlias = Literal["whole answer", "winner", "none"]
+"""By what was chosen: whole answers weighed; those of the race's winner alone, by `calibration`; nothing was kept."""
 Biases: TypeAlias = Mapping[int, float]
 
 

@@ -23,6 +23,7 @@ taken as given. The deviation of an offset is the jackknife's, over the same lef
 An option with probability 0 stays at 0 under every offset: a weight on it is left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,6 +141,14 @@ def _fits(logs: Floats, weights: Floats, ridge: float, start: Floats) -> Floats:
     return np.asarray(offsets - offsets.mean(axis=1, keepdims=True))
 
 
+def fits_without(found: Answered, parts: Sequence[Ints], ridge: float) -> Floats:
+    """The offsets that L is greatest at without each of some parts of the tasks (rows), shape (len(parts), O)."""
+    others = np.ones((len(parts), len(found.logs), 1))
+    for number, part in enumerate(parts):
+        others[number, part] = 0.0
+    return _fits(found.logs, found.weights * others, ridge, np.tile(fit(found, ridge), (len(parts), 1)))
+
+
 def learned_offsets(found: Answered) -> Fitted:
     """The offsets that frozen answers teach, none where they teach nothing that left-out tasks bear out."""
     telling = np.flatnonzero(found.weights.sum(axis=1))
@@ -174,16 +183,16 @@ def _verdict(found: Answered, ridge: float, without: Floats, gains: Floats, rewa
 
 def _left_out(found: Answered, telling: Ints, ridge: float) -> tuple[Floats, Floats]:
     """The fits without each task that tells something, shape (J, O), and what each gains on the task it never saw."""
-    others = np.ones((len(telling), len(found.logs), 1))
-    others[np.arange(len(telling)), telling] = 0.0
-    start = np.tile(fit(found, ridge), (len(telling), 1))
-    without = _fits(found.logs, found.weights * others, ridge, start)
-    after = shifted(found.logs[telling], without)
-    weights = found.weights[telling]
-    gains = weights * np.log(
-        np.where(weights > 0, after, 1.0) / np.where(weights > 0, np.exp(found.logs[telling]), 1.0)
-    )
-    return without, np.asarray(gains.sum(axis=1))
+    without = fits_without(found, [telling[place : place + 1] for place in range(len(telling))], ridge)
+    return without, likelihood_gains(Answered(found.logs[telling], found.rewards[telling]), without)
+
+
+def likelihood_gains(found: Answered, offsets: Floats) -> Floats:
+    """What each task's log-likelihood gains under offsets of its own, (T, O); shape (T,)."""
+    weights = found.weights
+    after = shifted(found.logs[:, None, :], offsets[:, None, :])[:, 0]
+    before = np.where(weights > 0, np.exp(found.logs), 1.0)
+    return np.asarray((weights * np.log(np.where(weights > 0, after, 1.0) / before)).sum(axis=1))
 
 
 def decided_rewards(found: Answered, offsets: Floats) -> Floats:

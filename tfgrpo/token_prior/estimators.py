@@ -171,10 +171,15 @@ class TokenLearning:
 
     def learn(self, groups: Sequence[Group], temperature: float) -> None:
         """Take in a step's groups, sampled at that temperature under `working`."""
-        in_force = self._sent(self._working)
+        in_force = self.in_force
         self._sampled.append((groups, in_force, temperature))
         found = self._estimator.learn(groups, in_force, temperature)
         self._working = strongest(found, self._settings.bias_entries, 0 if self._whole else BIAS_DECIMALS)
+
+    @property
+    def in_force(self) -> dict[int, float]:
+        """What requests carry now, the caller's own biases included, in nats."""
+        return self._sent(self._working)
 
     def _sent(self, biases: Mapping[int, float]) -> dict[int, float]:
         """What a request carries: the caller's own biases win."""
@@ -184,7 +189,10 @@ class TokenLearning:
 
     def result(self) -> tuple[TokenBias, ...]:
         """What the evidence of all steps supports, whatever is chosen, as the upstream takes it."""
-        found = self._estimator.result()
+        return self.as_sent(self._estimator.result())
+
+    def as_sent(self, found: tuple[TokenBias, ...]) -> tuple[TokenBias, ...]:
+        """Entries as the upstream takes them: all of them, or whole numbers."""
         if not self._whole:
             return found
         rounded = (replace(entry, bias=round(entry.bias)) for entry in found)
@@ -203,7 +211,7 @@ class TokenLearning:
         if chosen.effective is not None and chosen.effective < choice.FEWEST_EFFECTIVE and arms:
             every = {rollout.variant for groups, *_ in self._sampled for group in groups for rollout in group.rollouts}
             chosen = self._choice(worth, every)
-        return found if chosen.scope == "whole answer" else self._inherited, chosen
+        return found if chosen.scope != "none" else self._inherited, chosen
 
     def _choice(self, worth: Mapping[str, float], arms: Collection[str]) -> Choice:
         sampled = [(made_under(groups, arms), in_force, heat) for groups, in_force, heat in self._sampled]

@@ -27,7 +27,7 @@ from math import expm1
 
 import numpy as np
 
-from ..records import AnswerTree, ListedPrompt
+from ..records import AnswerTree, ListedPrompt, TokenTrace
 from ..settings import FLAT
 from .policy import Floats, Ints, look_up, unlisted
 
@@ -193,3 +193,24 @@ def draw_evenly(tree: AnswerTree, now: AnswerShares, count: int, start: float) -
     chances = np.cumsum([now.reached[row] * now.chances[row, column] for row, column in places])
     at = (start + np.arange(count)) / count * chances[-1]
     return [places[min(int(place), len(places) - 1)] for place in np.searchsorted(chances, at, side="right")]
+
+
+def trace_of(tree: AnswerTree, text: str, biases: Mapping[int, float] | None = None) -> TokenTrace | None:
+    """The trace that an upstream would have given with an answer which ends in the tree; None where none such does.
+
+    `biases` (nats) are added to what is listed, for upstreams that report log-probabilities after them.
+    """
+    place = next((place for place, ended in tree.texts.items() if ended == text), None)
+    leads = {int(tree.after[edge]): edge for edge in _edges(tree)}
+    path: list[tuple[int, int]] = []
+    while place is not None:
+        path.insert(0, place)
+        place = leads.get(place[0])
+    if not path:
+        return None
+    told = tree.reported + look_up(tree.tokens, biases or {})
+    ids, logs = (
+        np.stack([np.concatenate(([rows[place]], np.delete(rows[place[0]], place[1]))) for place in path])
+        for rows in (tree.tokens, told)
+    )
+    return TokenTrace(ids, logs, tree.pieces)

@@ -1,0 +1,127 @@
+"""A token prior for one way to prompt: what its tokens stand for, what it would earn, and where nothing can be told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tfgrpo.records import Backend, Rollout, Task, TokenTrace
+from tfgrpo.token_prior.calibration import ArmFit, Heats, branches, fitted_arm, options
+from tfgrpo.token_prior.choice import folds
+
+LABELS = ("keep", "drop", "ask")
+PIECES = {0: b"keep", 1: b"drop", 2: b"ask", 3: b" Well", 4: b'{"label": "', 5: b"<end>"}
+TASKS = tuple(Task(f"item {number}", LABELS[number % 3]) for number in range(24))
+
+
+def logits(task: Task, lean: Sequence[float]) -> NDArray[np.float64]:
+    """Of the three labels and of `Well`: the model knows the answer, and leans."""
+    known = 2.0 * np.array([label == task.answer for label in LABELS])
+    return np.asarray(np.array([*known, 1.0]) + np.array([*lean, 0.0]))
+
+
+def sampled(
+    lean: Sequence[float],
+    *,
+    arm: str = "a",
+    each: int = 4,
+    biases: Mapping[int, float] | None = None,
+    temperature: float = 0.7,
+    told_after: bool = False,
+    begins: tuple[int, ...] = (),
+) -> list[tuple[Rollout, Mapping[int, float]]]:
+    """Rollouts of a SIMULATED policy at all tasks; `begins` are tokens that every answer begins with."""
+    drawn, biases = np.random.default_rng(7), dict(biases or {})
+    applied = np.array([biases.get(token, 0.0) for token in range(4)])
+    made: list[tuple[Rollout, Mapping[int, float]]] = []
+    for task in TASKS:
+        plain = logits(task, lean)
+        chances = np.exp((plain + applied) / temperature)
+        told = (plain + applied) / temperature if told_after else plain
+        told = told - np.logaddexp.reduce(told)
+        for sample in range(each):
+            token = int(drawn.choice(4, p=chances / chances.sum()))
+            order = [token, *range(4)]
+            before = [[first, *[-1] * 4] for first in begins]
+            ids = np.array([*before, order, [5, *[-1] * 4]])
+            logs = np.array([[0.0, *[-np.inf] * 4] for _ in before] + [list(told[order]), [0.0, *[-np.inf] * 4]])
+            text = b"".join(PIECES[part] for part in (*begins, token)).decode()
+            right = float(text.removeprefix('{"label": "') == task.answer)
+            rollout = Rollout(task, 0, sample, "", text=text, reward=right, variant=arm)
+            made.append((replace(rollout, trace=TokenTrace(ids, logs, PIECES)), biases))
+    return made
+
+
+def worth(text: str, task: Task) -> float:
+    return float(text.removeprefix('{"label": "') == task.answer)
+
+
+def fit(
+    made: Sequence[tuple[Rollout, Mapping[int, float]]],
+    backend: Backend | None = None,
+    *,
+    temperature: float = 0.7,
+    production: float = 0.7,
+) -> ArmFit | None:
+    given = branches(made, backend or Backend(), temperature)
+    meant = options(given, TASKS, worth)
+    assert meant is not None
+    parts = folds({task.id: task.answer for task in TASKS}, 0)
+    return fitted_arm("a", given, meant, parts, Heats(temperature, production))
+
+
+def earned(lean: Sequence[float], found: ArmFit, temperature: float) -> float:
+    """What the policy really earns under the biases."""
+    biases = {entry.token: entry.bias for entry in found.biases}
+    moved = np.array([biases.get(token, 0.0) for token in range(4)])
+    chances = [np.exp((logits(task, lean) + moved) / temperature) for task in TASKS]
+    return float(
+        np.mean([each[LABELS.index(str(task.answer))] / each.sum() for task, each in zip(TASKS, chances, strict=True)])
+    )
+
+
+@pytest.mark.parametrize("production", [0.7, 0.05])
+def test_an_arm_that_leans_is_set_upright_and_valued_as_it_then_is(production: float) -> None:
+    lean = (3.0, -1.0, 0.0)
+    found = fit(sampled(lean), production=production)
+    assert found and found.gain > 0.2
+    moved = {entry.piece: entry.bias for entry in found.biases}
+    assert moved[b"drop"] - moved[b"keep"] == pytest.approx(4.0, abs=0.8)
+    assert moved[b"ask"] - moved[b"keep"] == pytest.approx(3.0, abs=0.8)
+    assert np.mean(list(found.values.values())) == pytest.approx(earned(lean, found, production), abs=0.05)
+
+
+def test_where_nothing_leans_and_labels_are_all_that_is_said_little_is_gained() -> None:
+    found = fit(sampled((4.0, 4.0, 4.0)))
+    assert found and abs(found.gain) < 0.02
+
+
+def test_what_was_sampled_under_biases_and_told_with_them_gives_the_same_fit() -> None:
+    lean, biases = (3.0, -1.0, 0.0), {0: -1.0, 1: 1.0}
+    plain = fit(sampled(lean, biases=biases, temperature=1.0), temperature=1.0)
+    told = sampled(lean, biases=biases, temperature=1.0, told_after=True)
+    after = fit(told, Backend(includes_bias=True), temperature=1.0)
+    assert plain and after
+    assert [entry.bias for entry in after.biases] == pytest.approx([entry.bias for entry in plain.biases], abs=1e-3)
+
+
+def test_answers_may_share_their_beginning() -> None:
+    found = fit(sampled((3.0, -1.0, 0.0), begins=(4,)))
+    assert found and {entry.piece for entry in found.biases} <= {b"keep", b"drop", b"ask"}
+    assert found.gain > 0.2
+
+
+def test_of_free_texts_and_of_few_tasks_nothing_is_told() -> None:
+    made = sampled((3.0, -1.0, 0.0))
+    free = [(replace(one, text=f"{one.text} {one.task.id}"), biases) for one, biases in made]
+    assert options(branches(free, Backend(), 0.7), TASKS, worth) is None
+    few = {task.id for task in TASKS[:7]}
+    assert fit([(one, biases) for one, biases in made if one.task.id in few]) is None
+
+
+def test_an_arm_that_earns_other_rewards_than_its_first_words_say_is_left_as_it_is() -> None:
+    made = sampled((3.0, 1.0, 1.0))
+    worthless = [(replace(one, reward=0.0), biases) for one, biases in made]
+    assert fit(worthless) is None
