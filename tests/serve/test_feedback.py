@@ -18,6 +18,7 @@ from tfgrpo.records import Frame, Run, Task
 from tfgrpo.serve.keys import new_key
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.told import INFERENCE_HEADER
+from tfgrpo.serve.writing import Shadowing
 from tfgrpo.store import Inference, Store, StorePath
 from tfgrpo.testing import ScriptedModel
 
@@ -87,6 +88,9 @@ SAID: list[tuple[Any, int, str]] = [
     ({"inference_id": "ID", "reward": True}, 200, ""),
     ({"inference_id": "ID", "label": " Billing"}, 200, ""),
     ([{"inference_id": "ID", "reward": 1}, {"inference_id": "inf_2", "reward": 1}], 200, "unknown_inference"),
+    (b'{"inference_id": "ID", "label": ' + b"[" * 900 + b"]" * 900 + b"}", 400, "label must be"),
+    ({"inference_id": "ID", "label": [[[["\0"]]]]}, 422, "no task of namespace"),
+    ({"inference_id": "ID", "reward": 1e400}, 400, ""),
     (b"x" * 2**21, 413, "at most 1,048,576 bytes"),
 ]
 
@@ -138,6 +142,16 @@ async def test_a_call_of_before_is_known_from_the_store_and_its_label_is_held_ag
         known, unknown = store.feedback("default")
     assert (known.reward, known.label, known.variant) == (1.0, "billing", "canary")
     assert (unknown.reward, unknown.label) == (None, "billing")
+
+
+async def test_a_call_of_another_worker_is_waited_for(front: Serve, shelf: Shelf) -> None:
+    several = Recording(0.0, shadows=Shadowing(workers=2))
+    model = ScriptedModel(lambda body: "BILL")
+    one, other = await front(model.app, recording=several), await front(model.app, recording=several)
+    await one.chat()  # its process is up
+    await written(shelf.path, lambda store: store.inferences("default"))
+    said = await say(other, {"inference_id": (await one.chat()).headers[INFERENCE_HEADER], "reward": 1})
+    assert said.json() == {"taken": 1}
 
 
 async def test_answers_that_are_packed_are_read_and_long_ones_and_strange_namespaces_left_out(

@@ -130,7 +130,7 @@ class Writing:
 
     def write(self, batch: Sequence[RecordedCall | Feedback]) -> str:
         """Append a batch; why that could not be done."""
-        calls = [redacted_call(as_inference(one)) for one in batch if isinstance(one, RecordedCall)]
+        calls = [_readable(one) for one in batch if isinstance(one, RecordedCall)]
         feedback = [redacted_feedback(one) for one in batch if isinstance(one, Feedback)]
         try:
             self._store = store = self._store or Store(self._path)
@@ -155,6 +155,14 @@ class Writing:
             store.forget_calls(days=self._recording.days, megabytes=self._recording.megabytes)
 
 
+def _readable(call: RecordedCall) -> Inference:
+    """A call without secrets; without its texts where anything in them cannot be gone through."""
+    try:
+        return redacted_call(as_inference(call))
+    except Exception:  # one strange text must not take the calls beside it
+        return as_inference(call._replace(texts=False))
+
+
 def as_inference(call: RecordedCall) -> Inference:
     """A call as it is kept; without its texts where they cannot be read."""
     request = response = ""
@@ -171,7 +179,7 @@ def as_inference(call: RecordedCall) -> Inference:
         call.prior,
         call.variant,
         call.surface,
-        call.model[:200],
+        call.model[:200].replace("\0", ""),
         call.status,
         round(call.seconds, 6),
         request,

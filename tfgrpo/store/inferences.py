@@ -153,6 +153,13 @@ class InferenceStore(OpenStore):
             found = db.query(f"SELECT * FROM inferences {where}", [namespace, after, since, until, limit])
             return tuple(_inferences(found))
 
+    def calls_by_id(self, ids: Iterable[str]) -> tuple[Inference, ...]:
+        """Those calls of these ids that are known, without their bodies."""
+        wanted = sorted(set(ids))
+        marks = ", ".join("?" * len(wanted))
+        with self._read("looking calls up") as db:
+            return tuple(_inferences(db.query(f"SELECT * FROM inferences WHERE id IN ({marks})", wanted)))
+
     def shadows(self, id_: str) -> tuple[Inference, ...]:
         """The further rollouts of a call, with their bodies."""
         with self._read("reading further rollouts") as db:

@@ -5,8 +5,10 @@ store. Nothing is taken on a call that nobody knows, nor from a key that is not 
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import orjson
@@ -27,6 +29,13 @@ _MOST_BYTES, _MOST = 2**20, 1_000
 _EXAMPLE = '{"inference_id": "inf_...", "reward": 1}'
 _FIELDS = ("inference_id", "inference", "reward", "label", "comment")
 _LONGEST_ID, _LONGEST_TEXT = 200, 10_000
+_DEEPEST = 100
+"""Brackets in a label that is no text."""
+_AT_ONCE = 100
+"""Callers who give feedback."""
+_READ_SECONDS, _OTHERS_SECONDS = 30.0, 1.5
+_OURS = re.compile(r"inf_[0-9a-f]{32}")
+_BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
 _LABELS_SECONDS = 60.0
 """How long the labels that tasks of a namespace have are taken for known."""
 
@@ -47,17 +56,20 @@ class FeedbackDesk:
     def __init__(self, works: Works, traffic: Traffic, path: StorePath) -> None:
         self._works, self._traffic, self._path = works, traffic, path
         self._labels: dict[str, tuple[float, frozenset[str]]] = {}
+        self._at_once = 0
 
     async def answer(self, head: Head, receive: Receive, send: Send) -> None:
         """Take what a caller has to say, and tell what became of it: 200 where anything was taken."""
+        if self._at_once >= _AT_ONCE:
+            return await self._refuse(send, _BUSY)
+        self._at_once += 1
         try:
             given = await self._read(head, receive)
+            found = await self._all_taken(*given) if isinstance(given, tuple) else [given]
         except Left:
             return
-        if isinstance(given, Refusal):
-            return await self._refuse(send, given)
-        key, items = given
-        found = [await self._taken(item, key) for item in items]
+        finally:
+            self._at_once -= 1
         refused = [(place, one) for place, one in enumerate(found, 1) if isinstance(one, Refusal)]
         if len(refused) == len(found):
             return await self._refuse(send, refused[0][1])
@@ -66,35 +78,36 @@ class FeedbackDesk:
             told["refused"] = [{"item": place, "code": one.code, "message": one.message} for place, one in refused]
         await respond(send, 200, told)
 
-    async def _read(self, head: Head, receive: Receive) -> "tuple[AccessKey | None, Sequence[JSON]] | Refusal":
+    async def _read(self, head: Head, receive: Receive) -> "tuple[Sequence[JSON], AccessKey | None] | Refusal":
         if head.method != "POST":
             return Refusal(405, "method_not_allowed", f"feedback is given by POST {FEEDBACK_PATH}")
         key = identified(head, self._works.door, self._works.shelf.held)
         if isinstance(key, Refusal):
             return key
-        try:
-            content = await Caller(receive, _MOST_BYTES).whole(_MOST_BYTES)
-        except TooLong:
-            content = None
-        if content is None:
-            return Refusal(413, "request_too_large", f"feedback is at most {_MOST_BYTES:,} bytes at once")
-        try:
-            given = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            return Refusal(400, "bad_feedback", f"the body is no JSON; it looks like {_EXAMPLE}")
-        items = given if isinstance(given, list) else [given]
-        if not 1 <= len(items) <= _MOST:
-            told = f"a list of feedback has from 1 to {_MOST:,} items; this one has {len(items):,}"
-            return Refusal(400, "bad_feedback", told)
-        return key, items
+        items = await _items(receive)
+        return items if isinstance(items, Refusal) else (items, key)
 
-    async def _taken(self, item: JSON, key: AccessKey | None) -> Refusal | None:
-        said = read_item(item)
-        if isinstance(said, Refusal):
-            return said
-        known = self._traffic.known(said.inference) or await self._stored(said.inference)
-        if isinstance(known, Refusal):
-            return known
+    async def _all_taken(self, items: Sequence[JSON], key: AccessKey | None) -> list[Refusal | None]:
+        """What became of each: why it was not taken."""
+        read = [read_item(item) for item in items]
+        named = {one.inference for one in read if isinstance(one, GivenFeedback)}
+        known = {one: found for one in named if (found := self._traffic.known(one))}
+        missing = None
+        try:
+            known |= await self._stored(named - known.keys())
+        except StoreError:
+            told = "the store cannot be read now, and this call is not a recent one"
+            missing = Refusal(503, "store_unreadable", told)
+        return [
+            one
+            if isinstance(one, Refusal)
+            else await self._taken(one, known[one.inference], key)
+            if one.inference in known
+            else missing or self._unknown(one.inference)
+            for one in read
+        ]
+
+    async def _taken(self, said: GivenFeedback, known: Known, key: AccessKey | None) -> Refusal | None:
         if key and not key.admin and key.namespace not in (None, known.namespace):
             return Refusal(403, "namespace_not_allowed", "this key is not for the namespace of that call")
         if refusal := await self._unknown_label(known.namespace, said.label):
@@ -102,27 +115,28 @@ class FeedbackDesk:
         given = Feedback(
             said.inference, known.namespace, known.prior, known.variant, said.reward, said.comment, said.label
         )
-        if not self._traffic.add(given):
-            return Refusal(503, "too_busy", "too much waits to be written; try again")
-        return None
+        return None if self._traffic.add(given) else _BUSY
 
-    async def _stored(self, inference: str) -> Known | Refusal:
-        """A call that is not among the latest, from the store."""
-        try:
-            found = await asyncio.to_thread(self._looked_up, inference)
-        except StoreError:
-            return Refusal(503, "store_unreadable", "the store cannot be read now, and this call is not a recent one")
-        return found or Refusal(404, "unknown_inference", self._unknown(inference))
+    async def _stored(self, named: AbstractSet[str]) -> dict[str, Known]:
+        """Calls that are not among the latest here, from the store: another worker writes its own within a second."""
+        recording = self._traffic.recording
+        found = await asyncio.to_thread(self._looked_up, named) if named else {}
+        young = {one for one in named - found.keys() if _OURS.fullmatch(one)}
+        if young and recording.share is not None and recording.shadows.workers > 1:
+            await asyncio.sleep(_OTHERS_SECONDS)
+            found |= await asyncio.to_thread(self._looked_up, young)
+        return found
 
-    def _unknown(self, inference: str) -> str:
+    def _looked_up(self, named: AbstractSet[str]) -> dict[str, Known]:
+        with Store(self._path, create=False) as store:
+            found = store.calls_by_id(named)
+        return {one.id: Known(one.namespace, one.prior, one.variant) for one in found}
+
+    def _unknown(self, inference: str) -> Refusal:
         recorded = self._traffic.recording.share is not None
         why = "is older than what is kept" if recorded else "is not among the latest (--record 0 keeps what each was)"
-        return f"no call {shortened(inference, 60)} is known: it was never made here, or {why}"
-
-    def _looked_up(self, inference: str) -> Known | None:
-        with Store(self._path, create=False) as store:
-            found = store.inference(inference)
-        return Known(found.namespace, found.prior, found.variant) if found else None
+        told = f"no call {shortened(inference, 60)} is known: it was never made here, or {why}"
+        return Refusal(404, "unknown_inference", told)
 
     async def _unknown_label(self, namespace: str, label: JSON) -> Refusal | None:
         """Why a label cannot be right: the tasks of the namespace have few answers, and it is none of them."""
@@ -149,13 +163,33 @@ class FeedbackDesk:
         await respond(send, refusal.status, error_body(refusal.kind, refusal.code, refusal.message), refusal.lines)
 
 
+async def _items(receive: Receive) -> Sequence[JSON] | Refusal:
+    """What a caller sends, as a list; raises Left when they leave."""
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            content = await Caller(receive, _MOST_BYTES).whole(_MOST_BYTES) or b""
+    except TimeoutError:
+        return Refusal(408, "too_slow", f"feedback has to be here within {_READ_SECONDS:.0f} s")
+    except TooLong:
+        return Refusal(413, "request_too_large", f"feedback is at most {_MOST_BYTES:,} bytes at once")
+    try:
+        given = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return Refusal(400, "bad_feedback", f"the body is no JSON; it looks like {_EXAMPLE}")
+    items = given if isinstance(given, list) else [given]
+    if 1 <= len(items) <= _MOST:
+        return items
+    return Refusal(400, "bad_feedback", f"a list of feedback has from 1 to {_MOST:,} items, and this {len(items):,}")
+
+
 def read_item(item: JSON) -> GivenFeedback | Refusal:
     """One piece of feedback; or what is wrong with it."""
     if fault := next(_faults(item), None):
         return Refusal(400, "bad_feedback", fault)
     reward, comment = item.get("reward"), item.get("comment")
     named = str(item.get("inference_id", item.get("inference"))).strip()
-    return GivenFeedback(named, None if reward is None else float(reward), item.get("label"), comment or "")
+    said = (comment or "").replace("\0", "")
+    return GivenFeedback(named, None if reward is None else float(reward), item.get("label"), said)
 
 
 def _faults(item: JSON) -> Iterator[str]:
@@ -175,8 +209,18 @@ def _faults(item: JSON) -> Iterator[str]:
         yield "feedback needs a reward from 0 to 1, or a label: what would have been right"
     if reward is not None and not (isinstance(reward, int | float) and 0 <= reward <= 1):
         yield f"the reward is {shortened(reward, 60)!r}; it must be a number from 0 to 1"
-    if label is not None and not (canonical(label).strip('" []{}') and len(canonical(label)) <= _LONGEST_TEXT):
+    if label is not None and not _is_answer(label):
         yield f"the label must be an answer of at most {_LONGEST_TEXT:,} characters"
+
+
+def _is_answer(label: JSON) -> bool:
+    """Whether a label says something, in bounds: whoever reads it later goes as deep as it does."""
+    try:
+        text = label if isinstance(label, str) else canonical(label)
+    except RecursionError:
+        return False
+    deep = not isinstance(label, str) and text.count("[") + text.count("{") > _DEEPEST
+    return bool(text.strip('" []{}\0')) and len(text) <= _LONGEST_TEXT and not deep
 
 
 def _form(label: JSON) -> str:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, Timer
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -28,7 +28,9 @@ _WAITING_BYTES = 64 * 2**20
 REMEMBERED = 50_000
 """Latest calls that feedback can be given on without asking the store, twice as many at most."""
 _SECONDS = 0.5
-_TOGETHER = 200
+_TOGETHER, _TOGETHER_BYTES = 200, 2**20
+_MOST_SECONDS = 120.0
+"""For one batch: a text that takes longer to go through has been made for that."""
 _LAST_SECONDS = 5.0
 """For what still waits when the proxy ends."""
 _MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')
@@ -150,35 +152,55 @@ class Traffic:
         self._end_child()
 
     def _write_waiting(self) -> None:
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
-            self._bytes_out += sum(
-                len(one.request or b"") + len(one.response or b"") for one in batch if isinstance(one, RecordedCall)
-            )
-            self._write([_lean(one) for one in batch])
+        """Write what waits, until there is nothing left or it cannot be written."""
+        while self._waiting and self._write(self._batch()):
+            pass
 
-    def _write(self, batch: list[RecordedCall | Feedback]) -> None:
-        feedback = sum(isinstance(one, Feedback) for one in batch)
+    def _batch(self) -> list[RecordedCall | Feedback]:
+        """The next to be written together: what one of many megabytes takes must not look as if the writer hung."""
+        batch, size = list[RecordedCall | Feedback](), 0
+        while self._waiting and len(batch) < _TOGETHER and size < _TOGETHER_BYTES:
+            item = self._waiting.popleft()
+            if isinstance(item, RecordedCall):
+                self._bytes_out += len(item.request or b"") + len(item.response or b"")
+                item = _lean(item)
+                size += len(item.request or b"") + len(item.response or b"")
+            batch.append(item)
+        return batch
+
+    def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
+        """Whether it could be written; where not, calls are dropped, and feedback is tried again."""
+        feedback = [one for one in batch if isinstance(one, Feedback)]
         try:
             refused = self._handed(batch)
-        except (OSError, EOFError, pickle.PickleError) as error:
+        except Exception as error:  # whatever it is: what comes later has to be written
             self._end_child()
             refused = f"the process that writes calls ended ({type(error).__name__})"
-        if refused:
-            self._drop(len(batch) - feedback, "call", refused)
-            self._drop(feedback, "feedback", refused)
+        if not refused:
+            self._metrics.recorded(len(batch) - len(feedback))
+            return True
+        self._drop(len(batch) - len(feedback), "call", refused)
+        if self._ending.is_set() or len(self._waiting) + len(feedback) > _WAITING:
+            self._drop(len(feedback), "feedback", refused)
         else:
-            self._metrics.recorded(len(batch) - feedback)
+            self._waiting.extendleft(reversed(feedback))
+        return False
 
     def _handed(self, batch: list[RecordedCall | Feedback]) -> str:
-        """Have the child write; why it could not."""
+        """Have the child write; why it could not. One that takes for ever is ended."""
         child = self._child or self._new_child()
         assert child.stdin is not None
         assert child.stdout is not None
-        pickle.dump(batch, child.stdin, pickle.HIGHEST_PROTOCOL)
-        child.stdin.flush()
-        told: Any = pickle.load(child.stdout)
-        return str(told)
+        watchdog = Timer(_MOST_SECONDS, child.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            pickle.dump(batch, child.stdin, pickle.HIGHEST_PROTOCOL)
+            child.stdin.flush()
+            told: Any = pickle.load(child.stdout)
+            return str(told)
+        finally:
+            watchdog.cancel()
 
     def _new_child(self) -> subprocess.Popen[bytes]:
         child = self._child = subprocess.Popen(
@@ -214,9 +236,9 @@ class Traffic:
             _logger.warning(f"{why}; calls go on, and what cannot be written is dropped")
 
 
-def _lean(item: RecordedCall | Feedback) -> RecordedCall | Feedback:
-    """Without a request that is only there to name its model."""
-    if not isinstance(item, RecordedCall) or item.request is None:
+def _lean(item: RecordedCall) -> RecordedCall:
+    """Without a request that is only there to name its model, and without texts that are too long."""
+    if item.request is None:
         return item
     model = item.model or _model_in(item.request)
     too_long = max(len(item.request), len(item.response or b"")) > KEPT_BODY
