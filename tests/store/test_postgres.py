@@ -216,6 +216,23 @@ def test_without_the_driver_the_extra_is_named() -> None:
     assert "geheim" not in ran.stderr.replace(program, "")
 
 
+def test_processes_that_number_the_same_wait_for_each_other(database: StoreUrl) -> None:
+    with Store(database) as store:
+        store.add_tasks([TASK])
+    attempts: list[int] = []
+
+    def begin() -> None:
+        with Store(database) as store:
+            attempts.extend(store.begin(RUN, fresh=True)[0].attempt for _ in range(5))
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(attempts) == list(range(20))
+
+
 def test_one_learner_at_a_time_in_a_namespace(database: StoreUrl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfgrpo.store.postgres.server._CLAIM_SECONDS", 0.0)
     with Store(database) as one, Store(database) as other, one.only_learner("math"):

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from tfgrpo.records import CallKey, Experience, Frame, Group, Prior, Rollout, Run, Task, Usage
 from tfgrpo.serve.places import StorePlace
@@ -54,7 +55,8 @@ def record_for_ever(path: StorePath, acknowledge: Connection) -> None:
 
 def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(place: StorePath) -> None:
     path = place  # a file is made by whoever comes first
-    writers = [FRESH.Process(target=write_groups, args=(path, number)) for number in range(PROCESSES)]
+    several = PROCESSES if isinstance(place, Path) else 6  # each has connections of its own
+    writers = [FRESH.Process(target=write_groups, args=(path, number)) for number in range(several)]
     for writer in writers:
         writer.start()
     with Store(path) as store:
@@ -70,11 +72,11 @@ def test_processes_that_write_at_once_lose_nothing_and_keep_no_reader_waiting(pl
         served.close()
     for writer in writers:
         writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * PROCESSES
+    assert [writer.exitcode for writer in writers] == [0] * several
     with Store(path) as store:
         assert number
         assert len(store.lineage("default")) == 2 * number - 1
-        for number in range(PROCESSES):
+        for number in range(several):
             assert store.groups(run_of(number)[0].id) == groups_of(number)
         assert store.verify() == ()
 

@@ -152,6 +152,10 @@ class _DecisionRun:
 
     async def carried_out(self, *, fresh: bool) -> DecisionsLearned:
         """What it came to, which is in the store too."""
+        with self._store.only_learner(self._namespace):
+            return await self._learned(fresh=fresh)
+
+    async def _learned(self, *, fresh: bool) -> DecisionsLearned:
         run, resumed = self._begun(fresh=fresh)
         with ending(self._store, run):
             fitted = learned_offsets((await self._answers(run, "train")).found)

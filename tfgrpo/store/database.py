@@ -32,6 +32,10 @@ class NoStore(StoreError):
     """There is none yet at a place."""
 
 
+class LostServer(StoreError):
+    """The connection broke off in the middle; what was under way may be tried again."""
+
+
 class Rows(Protocol):
     """What a query found."""
 

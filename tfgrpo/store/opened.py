@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from ..errors import StoreError
 from ..extras import install_hint
-from .database import Database, NoStore, Work
+from .database import Database, LostServer, NoStore, Work
 from .file import StoreFile
 from .migrations import Migration, load_migrations
 
@@ -153,6 +153,15 @@ class OpenStore:
     def _read(self, what: str) -> AbstractContextManager[Database]:
         """A consistent view of the store, however many queries it takes."""
         return self._engine.read(what)
+
+    def _look(self, what: str, work: Callable[[Database], T]) -> T:
+        """What one function of a consistent view gives; it is called again where the server went away meanwhile."""
+        try:
+            with self._read(what) as db:
+                return work(db)
+        except LostServer:
+            with self._read(what) as db:
+                return work(db)
 
     def _write(self, what: str, work: Callable[[Database], T], *, appends: bool = False) -> T:
         """Run `work` in a transaction; returns once it is committed. `appends`: as in `Work`."""

@@ -34,16 +34,7 @@ class RunStore(OpenStore):
 
         `request` is the hash of the request; StoreError when the key was committed with another one.
         """
-        with self._read(f"reading the {_place(key)} of run {key.run}") as db:
-            found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
-            if found is None:
-                return None
-            if found[0] != request:
-                raise StoreError(
-                    f"run {key.run} has sent another request as its {_place(key)}, so code or settings changed since;"
-                    " start it anew with --fresh"
-                )
-            return rows.unpack(found[1])
+        return self._look(f"reading the {_place(key)} of run {key.run}", partial(_reply, key=key, request=request))
 
     async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
         """Commit one response; records that wait together share a transaction.
@@ -179,6 +170,18 @@ def _spent(db: Database, run_id: str) -> Usage:
 
 def _place(key: CallKey) -> str:
     return f"{key.stage} call (step {key.step}, task {key.task or '-'}, sample {key.sample}, retry {key.retry})"
+
+
+def _reply(db: Database, key: CallKey, request: str) -> str | None:
+    found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
+    if found is None:
+        return None
+    if found[0] != request:
+        raise StoreError(
+            f"run {key.run} has sent another request as its {_place(key)}, so code or settings changed since;"
+            " start it anew with --fresh"
+        )
+    return rows.unpack(found[1])
 
 
 def _record(db: Database, key: CallKey, row: Row) -> None:

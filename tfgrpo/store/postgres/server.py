@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors
 
 from ...errors import StoreError
-from ..database import AnyWork, Database, Work, Writer
+from ..database import AnyWork, Database, LostServer, Work, Writer
 from ..file import UNREADABLE
 from ..migrations import Migration
 from . import connections
@@ -135,7 +135,8 @@ class StoreServer:
         try:
             yield
         except psycopg.Error as error:
-            raise StoreError(f"store {self._name}, {what}: {self._advice(error)}") from error
+            kind = LostServer if isinstance(error, psycopg.OperationalError) and _is_lost(error) else StoreError
+            raise kind(f"store {self._name}, {what}: {self._advice(error)}") from error
 
     def _advice(self, error: psycopg.Error) -> str:
         if error.sqlstate in _ADVICE:
