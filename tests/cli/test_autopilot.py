@@ -1,7 +1,6 @@
 """`tfgrpo autopilot` and `tfgrpo history`, as a shell runs them."""
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,17 +55,16 @@ def test_two_autopilots_are_one_too_many_and_the_second_waits_for_the_first() ->
         one_line(tfgrpo("autopilot", "--once"), "another autopilot is at namespace default")
         assert "nothing is to be done" in works("autopilot", "--once", "--namespace", "other").stdout
         waiting = subprocess.Popen(
-            [sys.executable, "-m", "tfgrpo", "autopilot", "--interval", "0.1"],
-            stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "tfgrpo", "autopilot", "--interval", "0.1", "--until-alone"],
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert waiting.stderr is not None
         assert "this one waits for it to end" in waiting.stderr.readline()
     assert "Ctrl-C stops it" in waiting.stderr.readline()
     assert waiting.stdout is not None
     assert waiting.stdout.readline().startswith("canary: ")
-    waiting.send_signal(signal.SIGTERM)
-    assert waiting.wait(10) == 130
-    waiting.communicate()
+    waiting.communicate()  # standard input ends, as where the proxy that started it is gone
+    assert waiting.returncode == 130
 
 
 def test_traffic_and_labels_become_a_candidate_and_that_a_canary(folder: Path, url: str) -> None:

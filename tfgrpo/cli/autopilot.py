@@ -1,8 +1,12 @@
 """The command that keeps a namespace learning in production."""
 
+import os
 import shlex
+import signal
+import sys
 import time
 from collections.abc import Sequence
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -36,6 +40,7 @@ _trial, _learning = titled("How a canary is tried"), titled("How it learns")
 @_trial("--ask", is_flag=True, help="Wait for a person before each canary and each promotion.")
 @click.option("--once", is_flag=True, help="Look once, do what is to be done, and end.")
 @click.option("--interval", default=60.0, show_default=True, metavar="SECONDS", help="Between two looks.")
+@click.option("--until-alone", is_flag=True, hidden=True, help="End when standard input does.")
 @by_option
 @store_options
 @json_option
@@ -52,6 +57,7 @@ def autopilot(
     ask: bool,
     once: bool,
     interval: float,
+    until_alone: bool,
     by: str | None,
     store: str | None,
     namespace: str,
@@ -76,7 +82,15 @@ def autopilot(
         raise InputError(f"--interval {interval}: seconds, above 0 and below a day")
     learn = _learn_options(options)
     with interruptible():
+        if until_alone:
+            Thread(target=_end_when_alone, daemon=True).start()
         _fly(store, namespace, terms, learn, once=once, interval=interval, as_json=as_json)
+
+
+def _end_when_alone() -> None:
+    """Who started it is at the other end of standard input."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _learn_options(given: str | None) -> Sequence[str] | None:

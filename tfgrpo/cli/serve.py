@@ -82,22 +82,17 @@ def serve(
 
 @contextmanager
 def _beside(store: str | None, namespace: str) -> Iterator[None]:
-    """An autopilot as a process of its own, which ends with the proxy; what becomes of it is no call's concern."""
+    """An autopilot as a process of its own, which ends with the proxy, however that ends; no call depends on it."""
     import subprocess
     import sys
 
     where = ["--store", store] if store else []
-    command = [sys.executable, "-m", "tfgrpo", "autopilot", *where, "--namespace", namespace]
-    beside = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    command = [sys.executable, "-m", "tfgrpo", "autopilot", *where, "--namespace", namespace, "--until-alone"]
+    beside = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
     finally:
-        beside.terminate()
-        try:
-            beside.wait(10)
-        except subprocess.TimeoutExpired:
-            beside.kill()
-            beside.wait()
+        beside.communicate()
 
 
 def _tell_leaving(store: str | None, namespace: str) -> None:
