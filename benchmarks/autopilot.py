@@ -191,11 +191,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=400, help="of a round, with real")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--learn", help="options of tfgrpo learn, with real")
+    parser.add_argument("--budget", type=int, default=1_500, help="calls for learning, with real")
     given = parser.parse_args()
     if given.mode == "real":
         from benchmarks.autopilot_real import LEARN, day
 
-        day(given.calls, given.rounds, given.learn or LEARN)
+        day(given.calls, given.rounds, given.learn or LEARN, given.budget)
         return
     tables: tuple[Callable[[], None], ...] = (
         lambda: harmful(given.runs),

@@ -112,11 +112,13 @@ class Callers:
 
 def accuracy(store: Path) -> dict[str, float]:
     """How right frozen and learned are on messages that nobody asked."""
-    measured = command("eval", str(DATA / "test.jsonl"), "--base-url", "local", "--reward", "exact", store=store)
+    measured = command(
+        "eval", str(DATA / "test.jsonl"), "--base-url", "local", "--reward", "exact", "--repeat", "2", store=store
+    )
     return {name: measured[name] for name in ("frozen", "learned") if name in measured} or measured
 
 
-def day(calls: int, rounds: int, learn: str) -> None:
+def day(calls: int, rounds: int, learn: str, budget: int) -> None:
     """The day, and its figures."""
     tasks = read_tasks(str(DATA / "train.jsonl")).tasks
     with TemporaryDirectory() as folder:
@@ -129,11 +131,21 @@ def day(calls: int, rounds: int, learn: str) -> None:
                 share = callers.ask(calls)
                 print(f"round {number}: {calls} calls, {share:.0%} right", flush=True)
                 time.sleep(2.0)  # the writer's half a second, and the shelf's look
-                while said := command("autopilot", "--once", "--learn", learn, "--min-feedback", "20", store=store):
+                while said := command(
+                    "autopilot",
+                    "--once",
+                    "--learn",
+                    learn,
+                    "--min-feedback",
+                    "20",
+                    "--daily-calls",
+                    str(budget),
+                    store=store,
+                ):
                     print("  " + "\n  ".join(said), flush=True)
         for line in command("history", store=store):
             print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:100]}")
-        command("learn", str(DATA / "train.jsonl"), *learn.split(), "--validation", str(DATA / "validation.jsonl"),
+        command("learn", str(DATA / "train.jsonl"), *learn.split(), "--max-calls", str(budget), "--validation", str(DATA / "validation.jsonl"),
                 store=offline)  # fmt: skip
         print("autopilot:", accuracy(store))
         print("offline:  ", accuracy(offline))

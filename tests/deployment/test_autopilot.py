@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from tests.deployment.worlds import World, candidate_in, days
 from tests.live import MODEL, OTHER, PRIOR, go_live
+from tfgrpo.deployment.alone import alone_at
 from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve
 from tfgrpo.deployment.history import happened
 from tfgrpo.deployment.step import AutopilotTerms
@@ -14,12 +15,12 @@ from tfgrpo.errors import ModelError, StoreError
 from tfgrpo.priors.serving import use
 from tfgrpo.records import Experience, Frame, Prior
 from tfgrpo.serve.drawing import DrawShares
-from tfgrpo.store import Store
+from tfgrpo.store import HistoryEntry, Store, StorePath
 
 THREE = Prior(experiences=tuple(Experience(f"When it is {n}, say so.") for n in range(3)), template=PRIOR.template)
 
 
-def pilot_of(path: Path, terms: AutopilotTerms | None = None, **given: object) -> Autopilot:
+def pilot_of(path: StorePath, terms: AutopilotTerms | None = None, **given: object) -> Autopilot:
     return Autopilot(lambda: Store(path, create=False), "default", terms or AutopilotTerms(), **given)  # type: ignore[arg-type]
 
 
@@ -142,7 +143,7 @@ def test_a_clock_that_jumps_neither_promotes_nor_ends_a_trial(tmp_path: Path) ->
 
 def test_a_person_who_makes_another_prior_live_ends_the_trial_and_it_is_begun_anew(tmp_path: Path) -> None:
     world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.5)
-    go_live(world.path, THREE)
+    go_live(tmp_path / "s.db", THREE)
     pilot = pilot_of(world.path)
     pilot.look()
     with Store(world.path) as store:
@@ -179,3 +180,18 @@ def test_a_store_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     pilot = pilot_of(tmp_path / "none.db")
     (said,) = (*pilot.look(), *pilot.look())
     assert "nothing was done" in said
+
+
+def test_the_loop_is_the_same_on_every_store_and_a_namespace_has_one_autopilot(place: StorePath) -> None:
+    with Store(place) as store:
+        for prior, state in ((PRIOR, "live"), (OTHER, "candidate")):
+            store.add_prior(prior)
+            store.set_state("default", prior.id, state, frame=Frame(MODEL))  # type: ignore[arg-type]  # of the list
+        store.add_history(HistoryEntry("default", "autopilot", "learned", OTHER.id, "learned", {"passed": True}))
+    world = World(place, lambda prior: 0.95 if prior == OTHER else 0.3, fed_back=1.0)
+    with alone_at(place, "default") as first, alone_at(place, "other") as other, alone_at(place, "default") as second:
+        assert (first, other, second) == (True, True, False)
+        said = days(world, Autopilot(lambda: Store(place, create=False), "default", AutopilotTerms()), 1, 400)
+    assert [line.partition(":")[0] for line in said] == ["canary", "promoted"]
+    with alone_at(place, "default") as again:
+        assert again

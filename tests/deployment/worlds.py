@@ -10,7 +10,7 @@ from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.deployment.autopilot import Autopilot
 from tfgrpo.records import Frame, Prior
 from tfgrpo.serve.drawing import DrawShares, Offer, draw_for, left_out_sets
-from tfgrpo.store import Feedback, HistoryEntry, Inference, Store
+from tfgrpo.store import Feedback, HistoryEntry, Inference, Store, StorePath
 
 Worth = Callable[[Prior | None], float]
 """The chance that a call under a prior is answered rightly."""
@@ -20,7 +20,7 @@ Worth = Callable[[Prior | None], float]
 class World:
     """A store, and callers who give feedback on some of their calls, some later than others."""
 
-    path: Path
+    path: StorePath
     worth: Worth
     seed: int = 0
     shares: DrawShares = field(default_factory=DrawShares)
