@@ -111,6 +111,12 @@ def test_learning_from_traffic_says_what_there_is_and_learns_from_it(folder: Pat
     with Store("tfgrpo.db") as store:
         store.add_calls_in_use(calls, [label(number, right) for number, (_, right) in enumerate(topics)])
     one_line(tfgrpo("learn", "--from-traffic", "--system", "x"), "the frame is the one that recorded calls had")
+    made = tfgrpo("tasks", "from", "traffic", "default", "--out", "tasks.jsonl")
+    assert made.exit_code == 0, made.output
+    lines = [json.loads(line) for line in Path("tasks.jsonl").read_text().splitlines()]
+    assert {line["input"]: line["answer"] for line in lines} == {
+        f"message {number} about {topic}": right for number, (topic, right) in enumerate(topics)
+    }
     small = ("--steps", "1", "--group-size", "4", "--no-experiences", "--gate", "none", "--base-url", url)
     learned = tfgrpo("learn", "--from-traffic", *small)
     assert learned.exit_code == 0, learned.output

@@ -1,12 +1,13 @@
 """Calls in use, feedback, and canaries with their share."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.errors import InputError
-from tfgrpo.records import Frame, PriorState, Snapshot
+from tfgrpo.records import Frame, PriorState, Run, Snapshot, Task
 from tfgrpo.store import Feedback, HistoryEntry, Inference, Store, StorePath
 
 CALL = Inference("inf_1", "default", PRIOR.id, "live", "chat", MODEL, 200, 0.5, '{"model": "\ud83d"}', "{}")
@@ -27,6 +28,8 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place
         assert store.inferences("default", 1) == (shadow,)
         assert store.feedback("default") == (worse, replace(WORTH, inference="inf_2"))  # the later of two counts
         assert (store.inference("inf_3"), store.inference("inf_4"), store.shadows("inf_1")) == (shadow, None, (shadow,))
+        assert store.calls_by_id(["inf_1", "inf_4", "inf_1"]) == (replace(CALL, request="", response=""),)
+        assert (store.count_shadows("2020"), store.count_shadows("9")) == (1, 0)
         assert (store.inferences("other"), store.feedback("other")) == ((), ())
         without = store.calls_in_use("default")
         assert without == tuple(replace(one, request="", response="") for one in (CALL, later, shadow))
@@ -57,6 +60,40 @@ def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays
         store.forget_calls(days=0, megabytes=0)
         assert [call.id for call in store.inferences("default")] == ["inf_6"]
         assert store.verify() == ()
+
+
+def test_the_answers_of_tasks_are_labels_where_they_are_few(place: StorePath) -> None:
+    labelled = [Task(f"Which queue, {number}?", ("sales", "billing")[number % 2]) for number in range(6)]
+    others = [Task(f"What is {number} + 1?", number + 1) for number in range(6)]
+    with Store(place) as store:
+        for namespace, tasks in (("default", labelled), ("math", others)):
+            store.add_tasks(tasks)
+            store.begin(Run("learn", namespace, Frame(MODEL), {}, tuple(task.id for task in tasks), "exact"))
+        assert sorted(store.few_answers("default")) == ["billing", "sales"]
+        assert (store.few_answers("math"), store.few_answers("other")) == ((), ())
+
+
+def test_what_is_served_does_not_move_with_calls_but_with_all_else(place: StorePath) -> None:
+    with Store(go_live(place)) as store:
+        before = store.served()
+        store.add_calls_in_use([CALL], [WORTH])
+        assert store.served() == before
+        store.add_prior(OTHER)
+        store.set_state("default", OTHER.id, "canary", frame=Frame(MODEL))
+        canary = store.served()
+        store.add_share("default", OTHER.id, 0.5)
+        assert len({before, canary, store.served()}) == 3
+
+
+def test_a_day_of_calls_with_feedback_takes_little_room(tmp_path: Path) -> None:
+    draw = {"arm": "live", "p": 0.88, "of": PRIOR.id, "left_out": ["exp_0123456789abcdef"], "p_left_out": 0.05}
+    ids = [f"inf_{number:032x}" for number in range(2_000)]
+    calls = [replace(CALL, id=one, added=0.0003, draw=draw, request="", response="") for one in ids]
+    with Store(tmp_path / "s.db") as store:
+        before = store.info().bytes
+        store.add_calls_in_use(calls, [replace(WORTH, inference=one) for one in ids])
+    with Store(tmp_path / "s.db") as store:
+        assert (store.info().bytes - before) / len(ids) * 100_000 < 100e6
 
 
 def test_what_was_done_is_told_in_order(place: StorePath) -> None:

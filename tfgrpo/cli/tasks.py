@@ -11,7 +11,7 @@ from .command import TextGroup
 from .lines.tasks import checked_json, checked_lines, first_request
 from .options.frame import FrameOptions, frame_options
 from .options.gathered import LEARN_FROM
-from .options.shared import json_option
+from .options.shared import json_option, named_store, store_option
 from .options.splits import SplitOptions, split_options
 from .options.tasks import TaskOptions, task_options
 from .streams import check_output, read_text, tell, write_text
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..tasks.formats import Entry
 
 _MOST_BYTES = 50_000_000
-_SOURCES = ("promptfoo", "transcripts", "otel")
+MOST_FROM_TRAFFIC = 20_000
+_SOURCES = ("promptfoo", "transcripts", "otel", "traffic")
 
 
 @click.group(cls=TextGroup)
@@ -66,14 +67,16 @@ def check_tasks(
 @click.argument("kind", type=click.Choice(_SOURCES))
 @click.argument("file")
 @click.option("--out", "-o", metavar="FILE", help="Where the tasks go, as JSONL.  [default: stdout]")
-def tasks_from(kind: str, file: str, out: str | None) -> None:
+@store_option
+def tasks_from(kind: str, file: str, out: str | None, store: str | None) -> None:
     """Make tasks of FILE: promptfoo's configuration, coding agents' transcripts, or OpenTelemetry's spans (JSON).
 
-    What looks like a secret is replaced by a mark. What was answered in the past need not be right: look through the
-    tasks before you learn from them.
+    For `traffic` FILE is a namespace, whose calls `tfgrpo serve --record` kept; those with labels have an answer. What
+    looks like a secret is replaced by a mark. What was answered in the past need not be right: look through the tasks
+    before you learn from them.
     """
     check_output("--out", out)
-    found = list(_entries(kind, file))
+    found = _of_traffic(file, store) if kind == "traffic" else _entries(kind, file)
     if not found:
         raise InputError(f"{file}: there is nothing in it to make tasks of")
     lines = [json.dumps(record, ensure_ascii=False) for _, record in found]
@@ -94,6 +97,18 @@ def _entries(kind: str, file: str) -> "list[Entry]":
     if kind == "otel":
         return list(span_entries(_whole(file, text)))
     return list(transcript_entries(entries_of(file, text.encode(), ".jsonl")))
+
+
+def _of_traffic(namespace: str, store: str | None) -> "list[Entry]":
+    """All recorded calls that are different, those without an answer too."""
+    from ..learning.traffic import Fading, traffic_tasks
+
+    with named_store(store) as opened:
+        found = traffic_tasks(opened, namespace, lambda _: 0.0, Fading(MOST_FROM_TRAFFIC))
+    for line in found.told:
+        click.echo(line, err=True)
+    answers = ({} if task.answer is None else {"answer": task.answer} for task in found.tasks)
+    return [("", {"input": task.input, **answer}) for task, answer in zip(found.tasks, answers, strict=True)]
 
 
 def _whole(file: str, text: str) -> "list[Entry]":
