@@ -10,11 +10,12 @@ from tests.gate.test_promote import PLAN, policy, run, states, trial
 from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.experiences.variants import example
-from tfgrpo.learning.cost import cost
+from tfgrpo.learning.cost import cost, lines
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.records import Task
+from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.surfaces.chat import token_estimate
@@ -196,3 +197,15 @@ def test_the_estimate_counts_what_a_prior_adds_to_each_prompt() -> None:
     assert cost(raced).total.tokens - cost(bare).total.tokens == all_shown * calls_made
     assert cost(tight).total.tokens - cost(bare).total.tokens == 70 * calls_made
     assert cost(silent).total == cost(bare).total
+
+
+def test_the_estimate_counts_the_calls_of_a_reward_that_asks_a_model() -> None:
+    plain, judged = cost(PLAN), cost(replace(PLAN, reward=load_reward("0.5*exact + 0.5*judge:2")))
+    rollouts = plain.rollouts.calls + plain.gating.calls
+    assert judged.total.calls == plain.total.calls + 2 * rollouts
+    assert judged.learning == plain.learning + 2 * plain.rollouts.calls
+    assert judged.held_back == min(0.3, 3 * plain.gating.calls / judged.total.calls)
+    told = next(lines(replace(PLAN, reward=load_reward("judge")), cost(replace(PLAN, reward=load_reward("judge"))), 1))
+    assert told.endswith(f"; reward: at most {rollouts:,} (1 call a rollout)")
+    assert judged.as_json(PLAN, 1)["calls"]["judging"] == 2 * rollouts
+    assert "judging" not in plain.as_json(PLAN, 1)["calls"]

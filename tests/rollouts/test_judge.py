@@ -9,7 +9,7 @@ from tests.rollouts.scoring import saying
 from tfgrpo.errors import InputError, ModelError
 from tfgrpo.records import CallKey, ChatBody, Reply, Rollout, Task, Usage
 from tfgrpo.rollouts.rewards.built_in import load_reward
-from tfgrpo.rollouts.rewards.judge import judge_messages, read_verdict
+from tfgrpo.rollouts.rewards.judge import judge_messages, judged_by, read_verdict
 from tfgrpo.rollouts.rewards.reward import asking, score
 
 
@@ -99,3 +99,27 @@ def test_what_is_judged_can_close_no_tag_and_the_rubric_is_told() -> None:
 def test_verdicts_are_read_from_fences_and_prose() -> None:
     assert read_verdict("```json\n" + verdict(10) + "\n```") == (1.0, "because")
     assert read_verdict("I say " + verdict("8")) == (0.8, "because")
+
+
+@pytest.mark.parametrize(
+    ("reward", "named"),
+    [
+        ("judge", "judge@m/x-1"),
+        ("judge:5", "judge:5@m/x-1"),
+        ("0.5*exact + 0.5*judge:3", "0.5*exact + 0.5*judge:3@m/x-1"),
+        ("0.5*judge@b + 0.5*judge", "0.5*judge@b + 0.5*judge@m/x-1"),
+        ("exact", None),
+        ("judge@b", None),
+        ("my.judge:score", None),
+        ("https://a.b/judge", None),
+        ("", None),
+    ],
+)
+def test_the_model_of_a_judge_can_be_said_apart(reward: str, named: str | None) -> None:
+    if named:
+        assert judged_by(reward, "m/x-1") == named
+    else:
+        with pytest.raises(InputError, match="no judge without a model"):
+            judged_by(reward, "m/x-1")
+    with pytest.raises(InputError, match="no spaces"):
+        judged_by("judge", "a b")

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rollouts.scoring import reward_of
-from tfgrpo.records import JSON
-from tfgrpo.rollouts.rewards.built_in import BUILT_IN
+from tfgrpo.records import JSON, Task
+from tfgrpo.rollouts.rewards.built_in import BUILT_IN, doubts, load_reward
 from tfgrpo.rollouts.rewards.matchers import normalised
 
 
@@ -136,3 +136,21 @@ def test_every_answer_is_right_as_its_own_text(name: str, answer: str) -> None:
 def test_exact_ignores_case_and_unicode_form(text: str) -> None:
     assert normalised(normalised(text) + ".") == normalised(text)
     assert normalised(text.upper().lower()) == normalised(text.upper())
+
+
+def test_solutions_and_long_texts_are_doubted_to_be_meant_for_exact() -> None:
+    solved = [Task(f"{n}?", f"{n} and {n} are <<{n}+{n}={2 * n}>>{2 * n}.\n#### {2 * n}") for n in range(3)]
+    long = [Task(f"{n}?", "word " * 80) for n in range(3)]
+    exact, total = load_reward("exact"), load_reward("0.5*exact + 0.5*contains")
+    assert doubts(exact, [*solved, Task("a", "b")]) == (
+        "3 of 4 answers end in the result ('#### 0'), and reward exact wants the whole text:"
+        " --reward numeric compares the result",
+    )
+    assert "400 characters at the median" in doubts(total, long)[0]
+    for reward, tasks in (
+        (load_reward("numeric"), solved),
+        (load_reward("contains"), long),
+        (exact, [Task("a", "#1")]),
+    ):
+        assert doubts(reward, tasks) == ()
+    assert doubts(exact, [Task("a")]) == doubts(lambda _: 1.0, solved) == ()

@@ -52,7 +52,7 @@ class EvalArguments:
         return WantedEvaluation(
             self.tasks.tasks,
             named_endpoints(self.target, self.distiller, self.tokenizer, self.spending),
-            self.tasks.reward,
+            self.tasks.scored_by,
             self.namespace,
             self.arms.prior_id,
             self.arms.repeat,
@@ -74,7 +74,14 @@ class EvalArguments:
         endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending)
         settings, tasks = Settings(clip_rewards=self.clip_rewards), self.tasks
         return WantedDecisionEvaluation(
-            question, tasks.tasks, endpoints, tasks.reward, self.namespace, self.arms.prior_id, settings, tasks.fields
+            question,
+            tasks.tasks,
+            endpoints,
+            tasks.scored_by,
+            self.namespace,
+            self.arms.prior_id,
+            settings,
+            tasks.fields,
         ).prepared(store)
 
 

@@ -64,7 +64,7 @@ class LearnArguments:
             taken.tasks if taken else str(self.tasks.tasks),
             endpoints,
             frame_of_traffic(self.frame, taken.frame, model) if taken else self.frame.read(model),
-            self.tasks.reward,
+            self.tasks.scored_by,
             self.split.sides,
             read_settings({**given, **self.agent.settings, **self.embedding.settings}),
             self.namespace,
@@ -88,7 +88,7 @@ class LearnArguments:
         frame, sides = self.frame.read(endpoints.own.name), self.split.sides
         settings, tasks = read_settings(given), self.tasks
         return WantedDecisions(
-            question, tasks.tasks, endpoints, frame, tasks.reward, sides, settings, self.namespace, tasks.fields
+            question, tasks.tasks, endpoints, frame, tasks.scored_by, sides, settings, self.namespace, tasks.fields
         ).prepared()
 
 
@@ -177,6 +177,7 @@ def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: 
     """What --dry-run prints; a store that is not there yet is not made."""
     from contextlib import nullcontext
 
+    from ..rollouts.rewards.built_in import doubts
     from ..store.opened import store_exists
     from ..tasks.split import Splits
 
@@ -185,5 +186,6 @@ def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: 
     plan, found = prepared.plan, prepared.found
     body = first_request(plan.frame, plan.tasks[0], plan.settings.seed)
     splits = Splits(plan.tasks, plan.validation, plan.test)
-    understood = {"understood": checked_json(found, splits, body, plan.tasks[0])}
-    tell(as_json, {**figures, **understood}, *lines, *checked_lines(found, splits, body, plan.tasks[0]))
+    understood, doubted = checked_json(found, splits, body, plan.tasks[0]), doubts(plan.reward, found.tasks)
+    told = (*checked_lines(found, splits, body, plan.tasks[0]), *(f"note: {line}" for line in doubted))
+    tell(as_json, {**figures, "understood": {**understood, "doubts": list(doubted)}}, *lines, *told)

@@ -42,23 +42,25 @@ def check_tasks(
 
     Nothing is sent. Exit code 1 where `learn` would refuse the tasks.
     """
-    from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
+    from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
     from ..tasks.read import tasks_of
 
     found = tasks_of(tasks.tasks, fields=tasks.fields)
     shown = found.tasks[0]
     body = first_request(frame.read(model), shown, 0)
-    refused, splits = None, None
+    refused, splits, doubted = None, None, tuple[str, ...]()
     try:
         splits = split.sides.splits(found, tasks.fields)
-        reward = reward_of(tasks.reward, tasks.tasks)[0]
+        reward = reward_of(tasks.scored_by, tasks.tasks)[0]
         if split.sides.gated:
             refuse_comparing(reward, "the gate has none to go by: --gate none")
         with found.explaining():
             check(reward, found.tasks)
+        doubted = doubts(reward, found.tasks)
     except InputError as error:
         refused = error
-    tell(as_json, checked_json(found, splits, body, shown), *checked_lines(found, splits, body, shown))
+    figures = {**checked_json(found, splits, body, shown), "doubts": list(doubted)}
+    tell(as_json, figures, *checked_lines(found, splits, body, shown), *(f"note: {line}" for line in doubted))
     if refused:
         raise refused
 

@@ -11,7 +11,7 @@ from ..observer import Watch
 from ..priors.serving import snapshot_of
 from ..priors.versions import model_notice
 from ..records import Snapshot, Task
-from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
+from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
@@ -65,6 +65,10 @@ class WantedEvaluation:
         reward, name = reward_of(self.reward, self.tasks)
         with found.explaining():
             check(reward, found.tasks)
+        if self.agent:
+            from ..rollouts.agents import check_inputs
+
+            check_inputs(self.agent, found.tasks)
         refuse_comparing(reward, "an evaluation has none: say what is right")
         snapshot = snapshot_to_measure(store, self.namespace, self.prior)
         left = held_out(found.tasks, store, self.namespace)
@@ -157,6 +161,7 @@ class PreparedEvaluation:
     def _notes(self, store: Store) -> Iterator[str]:
         """What to say before anything is done: what is left out, and another model than learned on."""
         yield from self.found.notes
+        yield from doubts(self.reward[0], self.found.tasks)
         if self.wanted.agent:
             from ..rollouts.agents import WHICH_CALLS
 

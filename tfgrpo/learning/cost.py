@@ -20,6 +20,7 @@ from ..gate.verdict import claimed
 from ..model.budget import Ceiling
 from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
+from ..rollouts.rewards.reward import BuiltInReward
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
 from ..surfaces.surface import demonstration_tokens
@@ -51,22 +52,32 @@ class Cost:
     """No `max_tokens` is set: the length of answers is a guess."""
     embedding: Usage = field(default_factory=Usage)
     """Of comparing proposals by an embedding model; nothing where there is none."""
+    judging: Usage = field(default_factory=Usage)
+    """Of a reward that asks a model about each rollout, in learning and in the gate."""
+    judged: int = 0
+    """Calls of that for one rollout."""
 
     @property
     def total(self) -> Usage:
         """All of it."""
-        return self.rollouts + self.distilling + self.embedding + self.gating
+        return self.rollouts + self.distilling + self.embedding + self.gating + self.judging
 
     @property
     def held_back(self) -> float:
         """The share of every ceiling that learning leaves to the gate: the gate's share of the calls, within bounds."""
-        return min(MOST_HELD_BACK, self.gating.calls / self.total.calls)
+        return min(MOST_HELD_BACK, self.gating.calls * (1 + self.judged) / self.total.calls)
+
+    @property
+    def learning(self) -> int:
+        """Calls before the gate."""
+        return self.total.calls - self.gating.calls * (1 + self.judged)
 
     def as_json(self, plan: Plan, number: int, ceiling: Ceiling | None = None) -> dict[str, JSON]:
         """The figures of the estimate."""
         gate = _gate(plan, self, number, ceiling)
         embedding = {"embedding": self.embedding.calls} if plan.embedding else {}
         calls = {"attempts": self.rollouts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
+        calls |= {"judging": self.judging.calls} if self.judged else {}
         return {
             "calls": {**calls, **embedding},
             "tokens": self.total.tokens,
@@ -91,11 +102,13 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     distilling = _distilling(plan, distilled, answer) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
+    judging, judged = _judging(plan, rollouts.calls + gating.calls, answer)
     usd = None
     if prices:
-        usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling)
+        usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling + judging)
         usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
-    return Cost(rollouts, distilling, gating, usd, answer == ANSWER_TOKENS and not _limit(frame), embedding)
+    guessed = answer == ANSWER_TOKENS and not _limit(frame)
+    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged)
 
 
 def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
@@ -110,6 +123,8 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     if plan.validation:
         size = f"{counted(len(plan.validation), 'task')} x {counted(plan.gate_passes, 'pass')}"
         parts.append(f"gate: at most {found.gating.calls:,} ({size} x 2 priors)")
+    if found.judged:
+        parts.append(f"reward: at most {found.judging.calls:,} ({counted(found.judged, 'call')} a rollout)")
     yield "; ".join(parts)
     guess = f", answers taken for {ANSWER_TOKENS} tokens" if found.assumed else ""
     money = "price unknown (--price IN/OUT states it)" if found.usd is None else f"{found.usd:,.4g} USD"
@@ -143,7 +158,7 @@ def _in_turns(plan: Plan, found: Cost) -> Iterator[str]:
     """What cross-fitting over all tasks would cost, where few are for validation."""
     tasks = len(plan.tasks) + len(plan.validation)
     if len(plan.validation) < _FEW:
-        learning = found.rollouts.calls + found.distilling.calls
+        learning = found.learning
         turns = f"judged in turns ({_TURNS} learnings, each judged by a part of the tasks that it has not seen)"
         calls = f"at about {_TURNS * learning:,} calls of learning in place of {learning:,}"
         yield f"{turns}, all {tasks} tasks would decide, {calls}; no command does that yet"
@@ -154,9 +169,8 @@ def _gate(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> Gate
     settings, tasks = plan.settings, len(plan.validation)
     passes = plan.gate_passes
     if tasks and ceiling and ceiling.calls is not None:
-        needed = found.rollouts.calls + found.distilling.calls + found.embedding.calls
-        left = ceiling.calls - min(needed, int(ceiling.calls * (1 - found.held_back)))
-        passes = min(passes, left // (2 * tasks))
+        left = ceiling.calls - min(found.learning, int(ceiling.calls * (1 - found.held_back)))
+        passes = min(passes, left // (2 * tasks * (1 + found.judged)))
     return Gate(tasks, passes, settings.gate_alpha, number, settings.gate_claim) if tasks and passes else None
 
 
@@ -209,6 +223,18 @@ def _writing(plan: Plan) -> Usage:
     read = texts * min(pairs, token_estimate("x" * SHOWN_CHARS)) + several * token_estimate("x" * PAIRS_CHARS)
     calls = texts + several
     return Usage(calls, calls * INSTRUCTION_TOKENS + read, calls * plan.settings.distiller_tokens)
+
+
+def _judging(plan: Plan, rollouts: int, answer: int) -> tuple[Usage, int]:
+    """Of a reward that asks a model about so many rollouts, and how often it does so for one.
+
+    It is priced as what proposes, which it asks unless it names another model.
+    """
+    each = plan.reward.calls() if isinstance(plan.reward, BuiltInReward) else 0
+    tasks = (*plan.tasks, *plan.validation)
+    longest = max((token_estimate(f"{task.prompt}{task.answer or ''}") for task in tasks), default=0)
+    calls = each * rollouts
+    return Usage(calls, calls * (INSTRUCTION_TOKENS + longest + answer), calls * ANSWER_TOKENS), each
 
 
 def _embedding(plan: Plan, groups: int) -> Usage:

@@ -13,8 +13,8 @@ from ..model.endpoints import Endpoints
 from ..observer import Watch
 from ..priors.versions import model_notice
 from ..records import JSON, Frame
-from ..rollouts.rewards.built_in import check, refuse_comparing, reward_of
-from ..rollouts.rewards.reward import BuiltInReward, Reward
+from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
+from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
 from ..tasks.fields import Fields
@@ -56,8 +56,13 @@ class WantedLearning:
         found = tasks_of(self.tasks, fields=self.fields)
         reward, name = reward_of(self.reward, self.tasks)
         parts = self.sides.splits(found, self.fields)
+        tasks = (*parts.train, *parts.validation, *parts.test)
         with found.explaining():
-            check(reward, (*parts.train, *parts.validation, *parts.test))
+            check(reward, tasks)
+        if self.agent:
+            from ..rollouts.agents import check_inputs
+
+            check_inputs(self.agent, tasks)
         if parts.validation:
             refuse_comparing(reward, "the gate has none to go by: --gate none")
         templates(self.prompts)
@@ -80,7 +85,7 @@ class WantedLearning:
             parts.test,
             self.endpoints.embedding.model,
         )
-        notes = *_notes(found, self.settings), *_asking(reward), *_of_calls(self.agent), *told
+        notes = *_notes(found, self.settings), *doubts(reward, found.tasks), *_of_calls(self.agent), *told
         return PreparedLearning(plan, self.endpoints, found, notes)
 
     def _check_options(self) -> None:
@@ -168,12 +173,6 @@ def _of_calls(agent: "Agent | None") -> Iterator[str]:
         from ..rollouts.agents import WHICH_CALLS
 
         yield WHICH_CALLS
-
-
-def _asking(reward: Reward) -> Iterator[str]:
-    """That the reward calls a model, beside what is estimated."""
-    if isinstance(reward, BuiltInReward) and (calls := reward.calls()):
-        yield f"reward {reward.name} asks a model: {counted(calls, 'call')} a rollout, which the estimate leaves out"
 
 
 def _notes(found: TaskSet, settings: Settings) -> Iterator[str]:

@@ -19,10 +19,12 @@ from tests.rollouts.agents.made import (
     rolled,
     tool_user,
 )
+from tfgrpo.errors import InputError
 from tfgrpo.records import (
     Task,
     message_text,
 )
+from tfgrpo.rollouts.agents import check_inputs
 from tfgrpo.rollouts.agents.agent import ModelAddress
 from tfgrpo.rollouts.agents.command import environment
 from tfgrpo.settings import Settings
@@ -66,6 +68,16 @@ async def test_a_task_is_one_argument_and_no_shell_reads_it(program: Program, tm
     assert not (tmp_path / "owned").exists()
     both = program(URLLIB + "print(repr(sys.argv[1:]))", "--ask={input} 'two words'")
     assert (await rolled(both, model, task=Task("a b"))).text == repr(["--ask=a b", "two words"])
+
+
+async def test_a_task_of_any_length_is_handed_over_in_a_file(program: Program) -> None:
+    told = "{input} \0 {input_file} é 漢 " + "x" * 300_000
+    reads = program(URLLIB + "print(open(sys.argv[1], encoding='utf-8').read() == " + repr(told) + ")", "{input_file}")
+    assert (await rolled(reads, always(), task=Task(told))).text == "True"
+    check_inputs(reads, [Task(told)])
+    for text, why in ((told, "it has 300,0"), ("a\0b", "it holds a null byte")):
+        with pytest.raises(InputError, match=rf"cannot be an argument: {why}.*write \{{input_file\}} in place of"):
+            check_inputs(program(PRINTS), [Task("a"), Task(text)])
 
 
 async def test_the_upstreams_key_does_not_reach_a_program(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,16 @@ class TaskOptions:
     input_field: str | None
     answer_field: str | None
     template: str | None
+    judge_model: str | None
+
+    @property
+    def scored_by(self) -> str | None:
+        """The reward's name, its judge asked for by model; raises InputError where it has none to name."""
+        if self.judge_model is None:
+            return self.reward
+        from ...rollouts.rewards.judge import judged_by
+
+        return judged_by(self.reward or "", self.judge_model)
 
     @property
     def fields(self) -> "Fields":
@@ -44,6 +54,7 @@ def task_options(title: str, *, required: bool = True) -> Decorator:
             ),
             option("--input-field", metavar="NAME", rare=True, help="The field of a task that is shown, alone."),
             option("--answer-field", metavar="NAME", rare=True, help="The field of a task that is right."),
+            option("--judge-model", metavar="NAME", rare=True, help="Of the reward judge (as judge@NAME)."),
             option("--template", metavar="TEXT", rare=True, help="What is shown, with {{name}} for a field's value."),
         ),
         option("--clip-rewards", is_flag=True, rare=True, help="Take a reward outside 0 to 1 for the nearer bound."),

@@ -10,7 +10,7 @@ from .command import CommandAgent
 from .endpoint import WHICH_CALLS, RecordingEndpoint, recording
 from .executor import AgentElsewhere, AgentExecutor, agent_executors
 from .function import FunctionAgent
-from .load import load_agent
+from .load import check_inputs, load_agent
 
 __all__ = [
     "WHICH_CALLS",
@@ -22,6 +22,7 @@ __all__ = [
     "ModelAddress",
     "RecordingEndpoint",
     "agent_executors",
+    "check_inputs",
     "load_agent",
     "recording",
 ]

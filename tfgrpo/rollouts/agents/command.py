@@ -20,6 +20,11 @@ from .agent import KEY, ModelAddress, last_words
 
 BLANK = "{input}"
 """Where the task goes in a command."""
+FILE_BLANK = "{input_file}"
+"""Where the name of a file goes that holds the task."""
+_BLANKS = re.compile(r"\{input(?:_file)?\}")
+LONGEST_INPUT = 2**17 - 1
+"""Bytes of one argument at most, as Linux has it."""
 LONGEST_OUTPUT = 2**20
 """Bytes of standard output that are read as an answer."""
 _TAIL = 4_096
@@ -27,7 +32,7 @@ _TAIL = 4_096
 
 
 class CommandAgent:
-    """A program that is given a task as one argument and prints its answer.
+    """A program that is given a task as one argument, or in a file, and prints its answer.
 
     It finds its model by OPENAI_BASE_URL (OPENAI_API_BASE for older libraries), and is not shown the upstream's key. No
     shell reads the command or the task. Program and children are a process group of their own, which is killed when
@@ -41,15 +46,35 @@ class CommandAgent:
             self._words = shlex.split(command)
         except ValueError as error:
             raise InputError(f"--command {shortened(command)}: {error}") from error
-        if not any(BLANK in word for word in self._words):
-            raise InputError(f"--command {shortened(command)}: write {BLANK} where the task goes, as in 'prog {BLANK}'")
+        blanks = {blank for word in self._words for blank in _BLANKS.findall(word)}
+        self._reads_a_file, self._takes_it_whole = FILE_BLANK in blanks, BLANK in blanks
+        if not blanks:
+            way = f"write {BLANK} where the task goes, as in 'prog {BLANK}'"
+            raise InputError(f"--command {shortened(command)}: {way}, or {FILE_BLANK} for a file with it")
         if shutil.which(self._words[0]) is None:
             raise InputError(f"--command: there is no program {shortened(self._words[0])!r} that can be run")
 
+    def check(self, task: Task) -> None:
+        """Raises InputError for a task that cannot be an argument, where it has to be one."""
+        size = len(task.prompt.encode(errors="replace"))
+        if self._takes_it_whole and (size > LONGEST_INPUT or "\0" in task.prompt):
+            long = f"it has {size:,} bytes, of {LONGEST_INPUT:,} at most"
+            why = long if size > LONGEST_INPUT else "it holds a null byte"
+            hint = f"write {FILE_BLANK} in place of {BLANK}, and it is handed over in a file"
+            raise InputError(f"{task.id} ({shortened(task.prompt)}) cannot be an argument: {why}; {hint}")
+
     async def __call__(self, task: Task, place: ModelAddress) -> JSON:
         """What the program prints, stripped; raises AgentError when it fails or prints nothing."""
-        words = [word.replace(BLANK, task.prompt) for word in self._words]
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        with (
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as errors,
+            tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="task-", suffix=".txt") as told,
+        ):
+            if self._reads_a_file:
+                told.write(task.prompt)
+                told.flush()
+            given = {BLANK: task.prompt, FILE_BLANK: told.name}
+            words = [_BLANKS.sub(lambda blank: given[blank[0]], word) for word in self._words]
             code = await _run(words, environment(os.environ, place), out, errors)
             if code:
                 ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"

@@ -1,6 +1,6 @@
 """The agent that the options name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...errors import InputError
@@ -10,6 +10,13 @@ from ...text import shortened
 from .agent import Agent
 from .command import CommandAgent
 from .function import FunctionAgent
+
+
+def check_inputs(agent: Agent | None, tasks: Iterable[Task]) -> None:
+    """Raise InputError for the first task that cannot be handed to an agent; to be asked before anything is spent."""
+    if isinstance(agent, CommandAgent):
+        for task in tasks:
+            agent.check(task)
 
 
 def load_agent(function: str | Callable[[Any, Task], JSON] | None, command: str | None) -> Agent | None:

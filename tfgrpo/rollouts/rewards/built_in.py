@@ -7,7 +7,7 @@ what each takes for right.
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
@@ -31,6 +31,12 @@ def check(reward: Reward, tasks: Iterable[Task]) -> None:
     if isinstance(reward, BuiltInReward):
         for task in tasks:
             reward.check(task)
+
+
+def doubts(reward: Reward, tasks: Sequence[Task]) -> tuple[str, ...]:
+    """What to say of tasks that can be scored by a reward, and are hardly meant to be."""
+    told = reward.doubt(tasks) if isinstance(reward, BuiltInReward) else None
+    return (told,) if told else ()
 
 
 def refuse_comparing(reward: Reward, where: str) -> None:

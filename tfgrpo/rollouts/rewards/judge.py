@@ -27,6 +27,9 @@ _BEST = 10
 _TOKENS = 1_024
 _MOST_CHARACTERS = 20_000
 _NAMED = re.compile(r"judge(?::(?P<votes>\d+))?(?:@(?P<model>\S+))?")
+_OPEN = re.compile(r"(?<![\w./:-])judge(?::\d+)?(?![\w:@./-])")
+"""A judge in the name of a reward that names no model."""
+_IS_NAME = re.compile(r"[^\s+*\\]+")
 _SCHEMA: JSON = {
     "type": "object",
     "properties": {"why": {"type": "string"}, "score": {"type": "number"}},
@@ -147,6 +150,16 @@ def read_verdict(text: str) -> tuple[float, str]:
         raise ValueError(f"the score is {shortened(number)}; it must be a number from 0 to {_BEST}")
     why = told.get("why")
     return number / _BEST, why.strip() if isinstance(why, str) else ""
+
+
+def judged_by(reward: str, model: str) -> str:
+    """The name of a reward, or a sum, in which the judges that name no model are that one; InputError for no judge."""
+    if not _IS_NAME.fullmatch(model):
+        raise InputError(f"--judge-model {shortened(model)!r}: a model's name has no spaces, and no + or *")
+    named, count = _OPEN.subn(rf"\g<0>@{model}", reward)
+    if not count:
+        raise InputError(f"--judge-model: no judge without a model is in reward {shortened(reward) or 'exact'}")
+    return named
 
 
 def is_judge(name: str) -> bool:

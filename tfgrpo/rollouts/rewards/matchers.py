@@ -6,8 +6,9 @@ A text is read without the model's thinking, in one form of each sign, and withi
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TypeAlias
 
 from ...errors import InputError, RewardError
@@ -86,6 +87,10 @@ def readable(text: str) -> str:
     return plain_signs(_LONG_RUN.sub(lambda found: found[0][:_MOST_ALIKE], said))
 
 
+_SOLUTION = re.compile(r"(?:^|\n)#### *\S[^\n]{0,60}\s*\Z")
+"""How a worked solution of GSM8K and its like ends."""
+_LONG_ANSWER = 300
+"""Characters: nobody is expected to say so many just as they stand."""
 REGEX_SECONDS = 1.0
 """How long a pattern may look at one text."""
 Matcher: TypeAlias = Callable[[str], bool]
@@ -112,6 +117,21 @@ class AnswerReward(BuiltInReward):
     def reads_text_alone(self) -> bool:
         """It does."""
         return True
+
+    def doubt(self, tasks: Sequence[Task]) -> str | None:
+        """That whole answers are compared which are worked solutions, or long texts."""
+        if self.matcher not in (exact, exact_strict):
+            return None
+        first = [in_text(answers[0]) for task in tasks if (answers := right_answers(task.answer))]
+        solved = sum(_SOLUTION.search(answer) is not None for answer in first)
+        if 2 * solved > len(first):
+            shown = next(found[0] for answer in first if (found := _SOLUTION.search(answer)))
+            ends = f"{solved:,} of {len(first):,} answers end in the result ({shortened(shown)!r})"
+            return f"{ends}, and reward {self.name} wants the whole text: --reward numeric compares the result"
+        if first and (middle := int(median(map(len, first)))) > _LONG_ANSWER:
+            long = f"answers are long ({middle:,} characters at the median)"
+            return f"{long}, and reward {self.name} wants all of it word for word: --reward judge or contains does not"
+        return None
 
     def matchers(self, task: Task) -> list[Matcher]:
         """One for each right answer; raises InputError as the call does."""

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Protocol, Self, SupportsFloat, TypeAlias
 
@@ -50,6 +50,10 @@ class BuiltInReward(ABC):
     @abstractmethod
     def check(self, task: Task) -> None:
         """Raises InputError as the call does."""
+
+    def doubt(self, tasks: Sequence[Task]) -> str | None:
+        """Why these tasks, which it can score, are hardly meant to be scored by it; None: nothing speaks against it."""
+        return None
 
     def calls(self) -> int:
         """How many calls of a model it makes for one rollout, where each is answered as it should be."""

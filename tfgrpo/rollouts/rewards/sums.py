@@ -1,7 +1,7 @@
 """Weighted sums of rewards: `0.8*exact + 0.2*json-schema`."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -43,6 +43,11 @@ class SumReward(BuiltInReward):
         for _, _, reward in self.parts:
             if isinstance(reward, BuiltInReward):
                 reward.check(task)
+
+    def doubt(self, tasks: Sequence[Task]) -> str | None:
+        """The first of its parts'."""
+        told = (part.doubt(tasks) for _, _, part in self.parts if isinstance(part, BuiltInReward))
+        return next(filter(None, told), None)
 
     def calls(self) -> int:
         """Those of its parts."""
