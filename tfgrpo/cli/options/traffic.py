@@ -40,7 +40,7 @@ class TrafficOptions:
         from ...learning.traffic import Fading, traffic_tasks
         from ...rollouts.rewards.built_in import reward_of
 
-        fading, reward = Fading(self.traffic_limit, self.half_life), reward_of(tasks.reward, ())[0]
+        fading, reward = Fading(self.traffic_limit, self.half_life), reward_of(tasks.scored_by, ())[0]
         with named_store(store) as opened:
             found = traffic_tasks(opened, namespace, reward, fading, by_shadows=self.shadow_answers)
         for line in found.told:
