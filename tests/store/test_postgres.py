@@ -233,6 +233,15 @@ def test_processes_that_number_the_same_wait_for_each_other(database: StoreUrl) 
     assert sorted(attempts) == list(range(20))
 
 
+def test_a_store_that_was_closed_stays_so(database: StoreUrl) -> None:
+    store = Store(database)
+    store.close()
+    store.close()
+    for use in (store.namespaces, store.changes, lambda: store.add_tasks([TASK])):
+        with pytest.raises(StoreError, match="is closed"):
+            use()
+
+
 def test_one_learner_at_a_time_in_a_namespace(database: StoreUrl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfgrpo.store.postgres.server._CLAIM_SECONDS", 0.0)
     with Store(database) as one, Store(database) as other, one.only_learner("math"):

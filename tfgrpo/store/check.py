@@ -49,7 +49,7 @@ class CheckedStore(OpenStore):
         can be read.
         """
         with self._read("verifying it") as db:
-            searches = (*self._engine.faults(), *(check(db) for check in _CHECKS))
+            searches = (*self._engine.faults(db), *(check(db) for check in _CHECKS))
             return tuple(line for search in searches for line in self._findings(search))
 
     def _findings(self, search: Iterator[str]) -> Iterator[str]:

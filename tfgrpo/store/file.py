@@ -209,14 +209,18 @@ class StoreFile:
         """Bytes of the file."""
         return self.path.stat().st_size
 
-    def faults(self) -> Iterator[Iterator[str]]:
+    def faults(self, db: Database) -> Sequence[Iterator[str]]:
         """What is wrong with the file, the schema and its references, a line each: several searches, one by one."""
-        yield (str(line) for (line,) in self._db.execute("PRAGMA integrity_check") if line != "ok")
-        yield self._wrong_parts()
-        yield (
-            f"{table} row {rowid}: its row in {parent} is missing"
-            for table, rowid, parent, _ in self._db.execute("PRAGMA foreign_key_check")
-        )
+        return self._wrong_pages(db), self._wrong_parts(), self._missing_parents(db)
+
+    def _wrong_pages(self, db: Database) -> Iterator[str]:
+        for (line,) in db.execute("PRAGMA integrity_check"):
+            if line != "ok":
+                yield str(line)
+
+    def _missing_parents(self, db: Database) -> Iterator[str]:
+        for table, rowid, parent, _ in db.execute("PRAGMA foreign_key_check"):
+            yield f"{table} row {rowid}: its row in {parent} is missing"
 
     def _wrong_parts(self) -> Iterator[str]:
         """Views and tables of other programs may stand beside ours."""

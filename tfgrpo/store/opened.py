@@ -87,8 +87,8 @@ class Engine(Protocol):
         """Bytes that it takes."""
         ...
 
-    def faults(self) -> Iterator[Iterator[str]]:
-        """What is wrong beyond the content of rows, a line each: several searches, inside `read`."""
+    def faults(self, db: Database) -> Sequence[Iterator[str]]:
+        """What is wrong beyond the content of rows, a line each: several searches of what `read` gave."""
         ...
 
     def close(self) -> None:

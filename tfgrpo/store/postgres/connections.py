@@ -46,6 +46,7 @@ class Connections:
         options = f"{given.get('options') or ''} -c search_path={SCHEMA}".strip()
         self._settings = {**_SETTINGS, **given, "options": options}
         self._idle: deque[PgConnection] = deque()
+        self._closed = False
         self.patient = False
         """Wait where the server is gone: something that is kept there was begun."""
 
@@ -85,12 +86,15 @@ class Connections:
         return conn
 
     def close(self) -> None:
-        """Close those that are not in use."""
+        """Close those that are not in use, and those that are as soon as they are not."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()
 
     def _begun(self, begin: str) -> tuple[PgConnection, Any]:
         """A connection that waited may have lost its server meanwhile: the first statement tells."""
+        if self._closed:
+            raise StoreError(f"store {self._name} is closed")
         while True:
             try:
                 conn, fresh = self._idle.pop(), False
@@ -107,7 +111,12 @@ class Connections:
                 conn.close()
 
     def _keep(self, conn: PgConnection) -> None:
-        if conn.broken or conn.closed or conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        if (
+            self._closed
+            or conn.broken
+            or conn.closed
+            or conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
+        ):
             conn.close()
         else:
             self._idle.append(conn)

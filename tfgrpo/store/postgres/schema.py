@@ -77,7 +77,7 @@ def _finish(conn: PgConnection, applied: Sequence[Migration]) -> None:
     for statement in statements_of((asset_folder("store") / "views.postgres.sql").read_text(encoding="utf-8")):
         conn.execute(statement.encode())
     shapes = read_shapes(conn)
-    PostgresDatabase(conn, lambda: shapes).number_on()
+    PostgresDatabase(conn, lambda _: shapes).number_on()
     reseal(conn, shapes)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -80,7 +80,7 @@ class StoreServer:
     def read(self, what: str) -> Iterator[Database]:
         """A consistent view of the store, however many queries it takes."""
         with self._readable(what), self._reading() as conn:
-            yield PostgresDatabase(conn, lambda: self._shapes(conn))
+            yield PostgresDatabase(conn, self._shapes)
 
     def submit(self, work: Work[T]) -> Future[T]:
         """Queue what is to be written."""
@@ -123,11 +123,11 @@ class StoreServer:
             (found,) = conn.execute(sql.encode()).fetchone() or (0,)
             return int(found or 0)
 
-    def faults(self) -> Iterator[Iterator[str]]:
+    def faults(self, db: Database) -> Sequence[Iterator[str]]:
         """What is wrong with the schema and its references, a line each; PostgreSQL looks after its files itself."""
-        with self._reading() as conn:
-            yield map(plain_words, sorted(expected_schema(self._steps) - found_schema(conn), key=str))
-            yield missing_parents(conn)
+        assert isinstance(db, PostgresDatabase)
+        wrong = expected_schema(self._steps) - found_schema(db.conn)
+        return map(plain_words, sorted(wrong, key=str)), missing_parents(db.conn)
 
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
@@ -187,7 +187,7 @@ class PostgresLedger:
 
     common: tuple[type[Exception], ...] = (psycopg.OperationalError,)
 
-    def __init__(self, given: Connections, shapes: Any) -> None:
+    def __init__(self, given: Connections, shapes: Callable[[PgConnection], Shapes]) -> None:
         self._connections = given
         self._shapes = shapes
 
@@ -203,7 +203,7 @@ class PostgresLedger:
             number, database, results = "", None, None
             try:
                 with self._connections.transaction(begin) as (conn, (now, number)):
-                    database = PostgresDatabase(conn, lambda conn=conn: self._shapes(conn), now)  # type: ignore[misc]  # mypy takes no default of a lambda
+                    database = PostgresDatabase(conn, self._shapes, now)
                     results = [work.do(database) for work in works]
                 return results
             except (errors.DeadlockDetected, errors.SerializationFailure):

@@ -75,7 +75,7 @@ def read_shapes(conn: PgConnection) -> Shapes:
 class PostgresDatabase:
     """A connection in a transaction."""
 
-    def __init__(self, conn: PgConnection, shapes: Callable[[], Shapes], now: str = "") -> None:
+    def __init__(self, conn: PgConnection, shapes: Callable[[PgConnection], Shapes], now: str = "") -> None:
         self.conn = conn
         self._shapes = shapes
         self._now = now
@@ -95,7 +95,7 @@ class PostgresDatabase:
 
     def add_rows(self, table: str, rows: Sequence[Row], conflict: str) -> int:
         """Insert rows of the same columns; how many went in."""
-        columns = self._shapes()[table]
+        columns = self._shapes(self.conn)[table]
         given = [
             self._whole(columns, row, number) for row, number in zip(rows, self._numbers(columns, rows), strict=True)
         ]
@@ -110,7 +110,7 @@ class PostgresDatabase:
 
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
         """Update the rows that a condition holds for; how many those were."""
-        kinds = {column.name: column for column in self._shapes()[table]}
+        kinds = {column.name: column for column in self._shapes(self.conn)[table]}
         news = {f"new_{name}": kinds[name].fitting(value) for name, value in values.items()}
         set_ = ", ".join(f'"{name}" = :new_{name}' for name in values)
         sql = translated(f"UPDATE {table} SET {set_} WHERE {where} RETURNING ctid, *")
@@ -124,7 +124,7 @@ class PostgresDatabase:
 
     def columns(self) -> Mapping[str, Sequence[str]]:
         """The columns of each table, in their order; tables by name."""
-        return {table: [column.name for column in columns] for table, columns in self._shapes().items()}
+        return {table: [column.name for column in columns] for table, columns in self._shapes(self.conn).items()}
 
     def contents(self, table: str) -> Iterator[dict[str, Any]]:
         """All rows of a table, each with its `rowid`, by that; a part at a time."""
@@ -134,7 +134,7 @@ class PostgresDatabase:
 
     def restore(self, table: str, rows: Sequence[Row]) -> None:
         """Insert whole rows as another store's `contents` gave them."""
-        columns = self._shapes()[table]
+        columns = self._shapes(self.conn)[table]
         own = any(column.numbered for column in columns)
         names = [*(column.name for column in columns), *([] if own else [ROWID])]
         places = ", ".join(f"%({name})s" for name in names)
@@ -144,7 +144,7 @@ class PostgresDatabase:
 
     def number_on(self) -> None:
         """Number the next rows of each table after those that are there."""
-        for table, columns in self._shapes().items():
+        for table, columns in self._shapes(self.conn).items():
             own = [column.name for column in columns if column.numbered]
             column = own[0] if own else ROWID
             sequence = f"pg_get_serial_sequence('{table}', '{column}')"
@@ -176,7 +176,7 @@ class PostgresDatabase:
 
     def _seal(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Give rows that were changed in this transaction their checksums."""
-        names = [column.name for column in self._shapes()[table] if column.name != CHECKSUM]
+        names = [column.name for column in self._shapes(self.conn)[table] if column.name != CHECKSUM]
         sums = [(checksum(*(row[name] for name in names)), row["ctid"], row[CHECKSUM]) for row in rows]
         news = [(new, place) for new, place, old in sums if new != old]
         if news:
@@ -187,7 +187,7 @@ class PostgresDatabase:
 
 def reseal(conn: PgConnection, shapes: Shapes) -> None:
     """Give every row its checksum: a migration has changed what it covers."""
-    database = PostgresDatabase(conn, lambda: shapes)
+    database = PostgresDatabase(conn, lambda _: shapes)
     for table in shapes:
         places = conn.execute(f"SELECT ctid FROM {table}".encode()).fetchall()
         for start in range(0, len(places), _TOGETHER):
