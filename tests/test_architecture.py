@@ -92,23 +92,23 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
-        "passing", "told", "recording", "packed", "writing", "taking", "access", "exchange", "wire", "over_httpx2",
-        "over_httpx", "carriers", "once", "dashboard", "proxy",
+        "passing", "told", "reporting", "recording", "packed", "writing", "taking", "access", "exchange", "wire",
+        "over_httpx2", "over_httpx", "carriers", "once", "dashboard", "proxy",
     ),
     "serve/dashboard": (
         "__init__", "visits", "rendering", "counting", "looks", "canary", "traffic", "site", "pages", "buttons", "app",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
-        "metrics", "relay", "decide", "door", "head", "onward", "record", "shadow", "call", "feedback", "pages",
-        "admin", "app", "listening", "protocol", "worker", "workers", "server", "__init__",
+        "metrics", "relay", "decide", "door", "head", "onward", "record", "shadow", "call", "feedback", "collecting",
+        "pages", "admin", "app", "listening", "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
         "demo", "evaluate", "experience", "forecast", "learn", "local", "prior_files", "signing", "prior", "port",
-        "probe", "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "store", "tasks",
-        "tokens",
+        "probe", "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "collect", "store",
+        "tasks", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",

@@ -256,6 +256,6 @@ def test_a_store_that_cannot_be_written_costs_no_call(
 
 
 def test_what_is_no_store_keeps_no_calls(options: dict[str, Any]) -> None:
-    for store in ("prior.json", "https://tfgrpo.invalid"):
+    for store in ("prior.json", "https://tfgrpo.invalid/prior.json"):
         with pytest.raises(TfgrpoError, match="keeps no calls"):
             OpenAI(**{**options, "store": store}, record=True)

@@ -22,6 +22,7 @@ _COMMANDS = {
         "chat": Listed("chat:chat", "One call with the live prior."),
         "serve": Listed("serve:serve", "A proxy that gives every call the live prior."),
         "autopilot": Listed("autopilot:autopilot", "The loop in production: learn, canary, promote or roll back."),
+        "collect": Listed("collect:collect", "Take in calls and feedback of proxies without a store."),
         "keys": Listed("keys:keys", "Who may call the proxy, with which namespace and budget."),
         "local": Listed("local:local", "The embedded model: fetch it, serve it."),
     },

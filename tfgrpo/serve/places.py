@@ -177,8 +177,8 @@ class FilePlace:
     def look(self, known: InForce) -> InForce:
         """Raises StoreError for a file that is missing, or that holds no prior with the id that it names."""
         try:
-            found = self.path.stat()
-            moment = found.st_mtime_ns, found.st_size
+            stands = self.path.stat()
+            moment = stands.st_mtime_ns, stands.st_size
             if moment == self._read:
                 return known
             text = self.path.read_text(encoding="utf-8")

@@ -2,13 +2,14 @@
 
 import atexit
 import logging
+import os
 import queue
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
 from threading import Event, Lock, Thread
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InputError, StoreError
 from ..experiences.admission import without_secrets
@@ -21,9 +22,14 @@ WAITING = 1_000
 """Calls that wait to be written, at most; more are dropped, and counted."""
 BODY_BYTES = 1_000_000
 """Of a request or an answer that is kept; a longer one is left out."""
+REPORT_VARIABLE = "TFGRPO_REPORT_TO"
+"""The environment variable with the URL of the `tfgrpo collect` that calls and feedback of clients go to."""
 _TOGETHER = 200
 _LAST_SECONDS = 2.0
 """For what still waits when the process ends."""
+
+if TYPE_CHECKING:
+    from .reporting import Collector
 
 Item: TypeAlias = Inference | Feedback | Callable[[], Inference]
 """What is written; a function makes it there, off the path of the call."""
@@ -42,18 +48,27 @@ def feedback_on(response: object, reward: object, comment: str, namespace: str) 
     )
 
 
-def check_recordable(place: PriorPlace) -> StorePlace:
-    """The store that calls and feedback are written to; InputError for a place that is none."""
+def check_recordable(place: PriorPlace) -> "StorePlace | Collector":
+    """Where calls and feedback go: the collector that TFGRPO_REPORT_TO names, a `tfgrpo serve` that records, a store.
+
+    Raises InputError for a place that is none.
+    """
+    if url := os.environ.get(REPORT_VARIABLE) or getattr(place, "server", None):
+        from .reporting import Collector
+
+        return Collector(url)
     if isinstance(place, StorePlace):
         return place
-    raise InputError(f"{place.name} keeps no calls and no feedback; for that give store= the path of a store")
+    told = f"for that give store= the path of a store, or set {REPORT_VARIABLE} to the URL of a `tfgrpo collect`"
+    raise InputError(f"{place.name} keeps no calls and no feedback; {told}")
 
 
 class Recorder:
     """A queue of calls and feedback, and a thread that writes them to a store."""
 
-    def __init__(self, place: StorePlace) -> None:
-        self._path = place.path
+    def __init__(self, place: "StorePlace | Collector") -> None:
+        self._place = place
+        self._ending = Event()
         self.dropped = 0
         """Calls that could not be written: too many waited, or the store failed."""
         self._said = False
@@ -90,12 +105,14 @@ class Recorder:
         """Write what waits, and end."""
         thread, self._thread = self._thread, None
         if thread:
+            self._ending.set()
             self._waiting.put(None)
             thread.join(10.0)
 
     def renew(self) -> None:
         """In a forked child: what waits is the parent's."""
         self._waiting = queue.Queue(WAITING)
+        self._ending = Event()
         self._thread = None
         self._starting = Lock()
 
@@ -118,8 +135,11 @@ class Recorder:
         if not made:
             return
         try:
-            with no_fork(), Store(self._path) as store:
-                store.add_calls_in_use(calls, feedback)
+            if isinstance(self._place, StorePlace):
+                with no_fork(), Store(self._place.path) as store:
+                    store.add_calls_in_use(calls, feedback)
+            else:
+                self._place.send(calls, feedback, lambda seconds: not self._ending.wait(seconds))
         except StoreError as error:
             self._drop(len(made), str(error))
 

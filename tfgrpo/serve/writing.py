@@ -20,11 +20,14 @@ from ..surfaces.http import NO_PRIOR
 from ..tasks.traffic import recorded_answer
 from .packed import unpacked
 from .recording import redacted_call, redacted_feedback
+from .reporting import Collector, trying_for
 
 KEPT_BODY = 200_000
 """Bytes of a request or an answer that are kept; a longer one is left out."""
 _FORGETS_EVERY = 600.0
 """Seconds between two looks at what is too old."""
+_SENDS_FOR = 60.0
+"""Seconds in which a batch is sent to a collector again and again."""
 _NICE = 10
 """Calls come first."""
 
@@ -64,6 +67,8 @@ class Recording:
     days: float = math.inf
     megabytes: float = math.inf
     shadows: Shadowing = NO_SHADOWS
+    to: str | None = None
+    """The URL of the collector that calls go to; None: to the store here."""
 
     def __post_init__(self) -> None:
         """Raises InputError for what is no share, and for keeping nothing."""
@@ -125,17 +130,22 @@ class Writing:
 
     def __init__(self, path: StorePath, recording: Recording) -> None:
         self._path, self._recording = path, recording
+        self._collector = Collector(recording.to) if recording.to else None
+        self._parent = os.getppid()
         self._store: Store | None = None
         self._forgot = -_FORGETS_EVERY
 
     def write(self, batch: Sequence[RecordedCall | Feedback]) -> str:
-        """Append a batch; why that could not be done."""
+        """Append a batch, or send it on; why that could not be done."""
         calls = [_readable(one) for one in batch if isinstance(one, RecordedCall)]
         feedback = [redacted_feedback(one) for one in batch if isinstance(one, Feedback)]
         try:
+            if self._collector:
+                self._collector.send(calls, feedback, trying_for(_SENDS_FOR, self._is_alone))
+                return ""
             self._store = store = self._store or Store(self._path)
             store.add_calls_in_use(calls)
-            store.add_calls_in_use((), [_worth(store, one) for one in feedback])
+            store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
             self._forget(store)
         except StoreError as error:
             self.close()
@@ -148,6 +158,9 @@ class Writing:
         with suppress(TfgrpoError):
             if store:
                 store.close()
+
+    def _is_alone(self) -> bool:
+        return os.getppid() != self._parent
 
     def _forget(self, store: Store) -> None:
         if time.monotonic() - self._forgot >= _FORGETS_EVERY:
@@ -191,7 +204,7 @@ def as_inference(call: RecordedCall) -> Inference:
     )
 
 
-def _worth(store: Store, given: Feedback) -> Feedback:
+def feedback_worth(store: Store, given: Feedback) -> Feedback:
     """Feedback with the reward that its label means, where the answer was kept: 1 for that answer, by `exact`."""
     if given.reward is not None or given.label is None:
         return given

@@ -44,7 +44,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.add_node(num_cpus=1)
     monkeypatch.setenv("RAY_ADDRESS", made.address)
     yield made
-    ray.shutdown()
+    ray.shutdown()  # type: ignore[no-untyped-call]  # Ray leaves it out
     made.shutdown()
 
 

@@ -37,6 +37,7 @@ class ServeOptions:
     holdback: float
     leave_out: float
     record: float | None
+    report_to: str | None
     keep_days: float | None
     keep_mb: float | None
     shadow_groups: float
@@ -90,9 +91,14 @@ class ServeOptions:
 
         if self.record is None and (self.keep_days, self.keep_mb) != (None, None):
             raise InputError("--keep-days and --keep-mb are about what --record keeps; give that too")
+        if self.report_to:
+            from ...serve.reporting import Collector
+
+            Collector(self.report_to)
+        share = 0.0 if self.record is None and self.report_to else self.record
         shadows = Shadowing(self.shadow_groups, self.group_size, self.shadow_budget, self.workers)
         days, megabytes = (inf if given is None else given for given in (self.keep_days, self.keep_mb))
-        return Recording(self.record, days, megabytes, shadows)
+        return Recording(share, days, megabytes, shadows, self.report_to)
 
 
 def _bytes(megabytes: float | None) -> float | None:
@@ -149,6 +155,7 @@ serve_options = gathered(
         help="Keep of every call what it was (no texts), and of this share what was asked and answered, less secrets."
         "  [default: nothing]",
     ),
+    _record("--report-to", metavar="URL", help="Send what is recorded to a `tfgrpo collect`, in place of the store."),
     _record("--keep-days", type=float, metavar="DAYS", help="Forget calls and feedback after that.  [default: never]"),
     _record("--keep-mb", type=float, metavar="MB", help="Forget the oldest where they take more.  [default: no limit]"),
     _record(

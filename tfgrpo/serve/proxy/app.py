@@ -7,10 +7,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from ..reporting import CALLS_PATH
 from ..writing import NOT_RECORDED, Recording
 from .admin import AdminSide
 from .asgi import Receive, Scope, Send, error_body, respond
 from .call import RelayedCall, Works
+from .collecting import CollectorDesk
 from .door import Door, Refusal
 from .feedback import FEEDBACK_PATH, FeedbackDesk
 from .head import Head
@@ -29,6 +31,8 @@ _FIRST_LOOK_SECONDS = 5.0
 _BUSY = Refusal(
     429, "too_many_calls", "this proxy has as many calls in flight as it may; try again", "rate_limit_error"
 )
+
+_COLLECTS = Refusal(404, "no_upstream", "this is a collector of calls and feedback: it has no model behind it")
 
 _logger = logging.getLogger("tfgrpo")
 
@@ -53,7 +57,7 @@ class Proxy:
         recording: Recording = NOT_RECORDED,
         secret: bytes | None = None,
     ) -> None:
-        """Without a `door` whoever reaches the app may call; raises InputError where there is no upstream.
+        """Without a `door` whoever reaches the app may call; without upstreams it only collects.
 
         `secret` is shared by the workers of one server, for the sessions of its dashboard.
         """
@@ -72,6 +76,7 @@ class Proxy:
         self._shadows = Shadows(wanted, onward, self._traffic, onward.metrics) if wanted.share else None
         self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic, self._shadows)
         self._desk = FeedbackDesk(self._works, self._traffic, self._shelf.path)
+        self._collecting = CollectorDesk(self._works, self._shelf.path)
         self._pages, self._admin = Pages(self._works), AdminSide(self._works, self._secret)
         self._looked = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep())
@@ -91,6 +96,7 @@ class Proxy:
         self._admin.close()
         if self._shadows:
             await self._shadows.close()
+        await asyncio.to_thread(self._collecting.close)
         await self._works.onward.session.close()
         await asyncio.to_thread(self._traffic.close)
         await asyncio.to_thread(self._shelf.close)
@@ -113,12 +119,19 @@ class Proxy:
             await send({"type": "websocket.close"})
         elif scope["path"] == FEEDBACK_PATH:
             await self._desk.answer(Head.of(scope), receive, send)
+        elif scope["path"] == CALLS_PATH and self._collects:
+            await self._collecting.answer(Head.of(scope), receive, send)
         elif self._admin.has(scope["path"]):
             await self._admin.answer(scope, receive, send)
         elif self._pages.has(scope["path"]):
             await self._pages.answer(Head.of(scope), send, self._in_flight)
         else:
             await self._relay(scope, receive, send)
+
+    @property
+    def _collects(self) -> bool:
+        """Whether calls of others may be reported here: where there is no upstream, or what passes is recorded here."""
+        return not self._rotation.targets or (self._recording.share is not None and self._recording.to is None)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -132,6 +145,10 @@ class Proxy:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._rotation.targets:
+            self._works.metrics.refused(_COLLECTS.code)
+            await respond(send, _COLLECTS.status, error_body(_COLLECTS.kind, _COLLECTS.code, _COLLECTS.message))
+            return
         if self._in_flight >= self._limits.in_flight:
             self._works.metrics.refused(_BUSY.code)
             await respond(send, _BUSY.status, error_body(_BUSY.kind, _BUSY.code, _BUSY.message), _BUSY.lines)

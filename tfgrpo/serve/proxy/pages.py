@@ -79,7 +79,7 @@ class Pages:
         shelf = self._works.shelf
         troubles = [await self._trouble(target) for target in self._works.onward.rotation.targets]
         store = "cannot be read; what was read last is served" if shelf.trouble else "ok"
-        ready = not all(troubles)
+        ready = not troubles or not all(troubles)
         told: dict[str, JSON] = {"status": "ready" if ready else "not ready", "store": store}
         told["upstreams"] = [trouble or "ok" for trouble in troubles]
         told["prior"] = shelf.snapshot.prior.id if shelf.snapshot else None

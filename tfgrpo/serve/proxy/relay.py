@@ -78,8 +78,6 @@ class Rotation:
     """Upstreams that take turns by their weights; one that could not be reached is asked last for a while."""
 
     def __init__(self, targets: Sequence[RelayTarget], *, clock: Callable[[], float] = time.monotonic) -> None:
-        if not targets:
-            raise InputError("which upstream? Name it with --upstream")
         self.targets = tuple(targets)
         self._clock = clock
         self._credit = dict.fromkeys(range(len(self.targets)), 0)

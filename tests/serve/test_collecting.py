@@ -1,0 +1,159 @@
+"""Calls and feedback on their way to a collector: each once, sent again where it was away, in no call's way."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from tests.serve.fronts import running
+from tests.serve.test_door import given_key
+from tfgrpo.errors import InputError, StoreError
+from tfgrpo.serve.places import StorePlace
+from tfgrpo.serve.proxy import Proxy, Recording, Shelf
+from tfgrpo.serve.pulled import UrlPlace
+from tfgrpo.serve.recording import Recorder, check_recordable
+from tfgrpo.serve.reporting import CALLS_PATH, Collector, read_row, row_of, trying_for
+from tfgrpo.serve.writing import RecordedCall, Writing
+from tfgrpo.store import Feedback, Inference, Store
+
+CALL = Inference(
+    "inf_1", "math", "prior_1", "live", "chat", "m", 200, 0.5, '{"model": "m"}', "{}", {"arm": "live"}, 0.001
+)
+WORTH = Feedback("inf_1", "math", "prior_1", "live", 1.0, "good")
+
+
+@pytest.fixture
+async def collector(tmp_path: Path) -> AsyncIterator[tuple[str, Path]]:
+    path = tmp_path / "collected.db"
+    Store(path).close()
+    app = Proxy([], Shelf(path))
+    async with running(app) as url, app:
+        yield url, path
+
+
+def test_a_row_comes_out_as_it_went_in_and_what_is_none_is_told_by_its_field() -> None:
+    for row in (
+        CALL,
+        WORTH,
+        replace(CALL, request="", response="", draw=None, prior=None, at="2026-01-01T00:00:00.000Z"),
+    ):
+        assert read_row(type(row), json.loads(json.dumps(row_of(row)))) == row
+    for kind, wrong, told in (
+        (Inference, {"id": ""}, "id must be a text"),
+        (Inference, {"number": 7}, "no field 'number'"),
+        (Inference, {"status": "200"}, "status must be a whole"),
+        (Inference, {"seconds": -1}, "seconds must"),
+        (Inference, {"draw": [1]}, "draw must be an object"),
+        (Inference, {"response": 3}, "response must be a text"),
+        (Feedback, {"reward": 2}, "reward must be a number from 0 to 1"),
+        (Feedback, {"inference": 3}, "inference must"),
+    ):
+        with pytest.raises(InputError, match=told):
+            read_row(kind, {**row_of(CALL if kind is Inference else WORTH), **wrong})
+
+
+async def test_a_batch_is_written_once_however_often_it_is_sent(collector: tuple[str, Path]) -> None:
+    url, path = collector
+    batch = {"calls": [row_of(CALL), row_of(replace(CALL, id="inf_2"))], "feedback": [row_of(WORTH)]}
+    async with httpx2.AsyncClient(base_url=url) as client:
+        for _ in range(2):
+            answer = await client.post(CALLS_PATH, json=batch)
+            assert (answer.status_code, answer.json()) == (200, {"taken": 3})
+        for body, told in (
+            (b"{", "no JSON"),
+            (b"[]", "a batch is"),
+            (b'{"calls": [{}]}', "call 1: "),
+            (b"x" * 2**26, ""),
+        ):
+            answer = await client.post(CALLS_PATH, content=body)
+            assert answer.status_code in (400, 413)
+            assert told in answer.json()["error"]["message"]
+        assert (await client.get(CALLS_PATH)).status_code == 405
+        answer = await client.post("/v1/chat/completions", json={"model": "m", "messages": []})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_upstream")
+        assert (await client.get("/readyz")).status_code == 200
+        given_key(path, namespace="support")
+        await asyncio.sleep(1.2)
+        assert (await client.post(CALLS_PATH, json=batch)).status_code == 401
+    with Store(path) as store:
+        assert store.inference("inf_1") == CALL
+        assert len(list(store.drawn_feedback("math"))) == 1
+
+
+def test_what_a_collector_will_never_take_is_not_sent_again_and_what_it_may_take_is(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no URL to report to"):
+        Collector("collector:8000")
+    away = Collector("http://127.0.0.1:9/v1")
+    began, waits = time.monotonic(), list[float]()
+
+    def patient(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) < 6
+
+    with pytest.raises(StoreError, match="cannot be reached: Connection refused"):
+        away.send([CALL], [], patient)
+    assert waits[-1] > 4
+    assert waits[0] < 0.6
+    assert trying_for(0.1)(5.0) is False
+    assert time.monotonic() < began + 2
+
+
+async def test_a_client_without_a_store_reports_and_is_not_held_up_while_the_collector_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "collected.db"
+    Store(path).close()
+    app = Proxy([], Shelf(path))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("TFGRPO_REPORT_TO", f"http://127.0.0.1:{port}")
+    recorder = Recorder(check_recordable(StorePlace(tmp_path / "none.db", "math")))
+    began = time.monotonic()
+    for number in range(50):
+        recorder.add(replace(CALL, id=f"inf_{number}"))
+    recorder.add(WORTH)
+    assert time.monotonic() - began < 0.5
+    await asyncio.sleep(0.3)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, interface="asgi3", log_level="critical"))
+    thread = Thread(target=server.run)
+    thread.start()
+    try:
+        assert await asyncio.to_thread(recorder.flush, 10.0)
+        with Store(path) as store:
+            assert store.inference("inf_49") == replace(CALL, id="inf_49")
+            assert store.inference("inf_0") is not None
+        assert recorder.dropped == 0
+    finally:
+        recorder.close()
+        server.should_exit = True
+        thread.join()
+    assert not (tmp_path / "none.db").exists()
+
+
+async def test_a_proxy_reports_what_it_would_write(collector: tuple[str, Path], tmp_path: Path) -> None:
+    url, path = collector
+    call = RecordedCall("inf_9", "math", None, "none", "chat", "m", 200, 0.1, None, None, time.time())
+    writing = Writing(tmp_path / "none.db", Recording(0.0, to=url))
+    assert await asyncio.to_thread(writing.write, [call, replace(WORTH, inference="inf_9")]) == ""
+    with Store(path) as store:
+        found: Any = store.inference("inf_9")
+        assert (found.namespace, found.variant, found.status) == ("math", "none", 200)
+    refused = Writing(tmp_path / "none.db", Recording(0.0, to=f"{url}/nowhere"))
+    assert "answered 404" in await asyncio.to_thread(refused.write, [call])
+
+
+def test_a_place_that_is_a_server_is_reported_to_and_a_file_is_not(tmp_path: Path) -> None:
+    found = check_recordable(UrlPlace("https://priors/v1", "math", folder=tmp_path))
+    assert isinstance(found, Collector)
+    assert found.name == "https://priors/tfgrpo/v1/calls"
+    with pytest.raises(InputError, match="TFGRPO_REPORT_TO"):
+        check_recordable(UrlPlace("https://bucket/prior.json", "math", folder=tmp_path))
