@@ -98,7 +98,7 @@ def test_every_option_is_explained() -> None:
     assert bare == []
 
 
-SAYS_NOTHING = {"tfgrpo serve", "tfgrpo local serve", "tfgrpo prior export", "tfgrpo tasks from"}
+SAYS_NOTHING = {"tfgrpo serve", "tfgrpo collect", "tfgrpo local serve", "tfgrpo prior export", "tfgrpo tasks from"}
 """Commands that run until they are stopped, or write what they were asked for and nothing else."""
 
 
