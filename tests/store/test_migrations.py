@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tfgrpo import __version__
 from tfgrpo.errors import StoreError
 from tfgrpo.prompts import asset_folder
 from tfgrpo.records import (
@@ -36,12 +37,21 @@ from tfgrpo.records import (
     Variant,
 )
 from tfgrpo.store import AccessKey, ExperienceStatus, Feedback, HistoryEntry, Inference, KeySpending, Store
-from tfgrpo.store.file import APPLICATION_ID
-from tfgrpo.store.migrations import Migration, load_migrations, schema_text
+from tfgrpo.store.migrations import (
+    APPLICATION_ID,
+    Migration,
+    load_migrations,
+    make_new,
+    new_database,
+    schema_parts,
+    schema_text,
+)
+from tfgrpo.store.sqlite import SqliteDatabase
 from tfgrpo.trials import GateTrial, Pass, TrialOutcome
 
 FROZEN = Path(__file__).parent / "schemas"
 NEWEST = load_migrations()[-1].number
+APPLIED = "SELECT number, name, tfgrpo FROM migrations ORDER BY number"
 
 TASK = Task("What is 2 + 2?", "4", {"level": 1})
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5})
@@ -157,6 +167,26 @@ def path(tmp_path: Path) -> Path:
 def test_schema_sql_is_what_the_migrations_add_up_to() -> None:
     written = (asset_folder("store") / "schema.sql").read_text(encoding="utf-8")
     assert written == schema_text(), "run: python -m tfgrpo.store > store/schema.sql"
+
+
+def test_a_new_store_is_what_the_migrations_add_up_to(tmp_path: Path) -> None:
+    steps = load_migrations()
+    with Store(tmp_path / "new.db") as store:
+        assert store.verify() == ()
+        with closing(new_database(steps)) as migrated, store._read("looking") as new:
+            assert isinstance(new, SqliteDatabase)
+            assert schema_parts(new) == schema_parts(migrated)
+            for name in ("application_id", "user_version", "encoding"):
+                assert new.execute(f"PRAGMA {name}").fetchone() == migrated.execute(f"PRAGMA {name}").fetchone()
+            assert list(new.execute(APPLIED)) == [(step.number, step.name, __version__) for step in steps]
+
+
+def test_migrations_that_schema_sql_lacks_are_applied_to_a_new_store_one_by_one() -> None:
+    steps = (*load_migrations(), Migration(NEWEST + 1, "later", "CREATE TABLE later (a TEXT);"))
+    with closing(SqliteDatabase(memory=True, execute_plugins=False)) as new:
+        make_new(new, steps, "1")
+        assert "later" in new.table_names()
+        assert len(list(new.execute(APPLIED))) == NEWEST + 1
 
 
 def test_migrations_are_numbered_without_gaps() -> None:

@@ -14,11 +14,9 @@ from typing import TypeVar
 
 from ..errors import StoreError
 from .database import Database, Work, Writer
-from .migrations import NOT_WRITABLE, Migration, expected_parts, schema_parts, upgrade
+from .migrations import APPLICATION_ID, NOT_WRITABLE, Migration, expected_parts, schema_parts, upgrade
 from .sqlite import SqliteDatabase, SqliteLedger
 
-APPLICATION_ID = 0x74666770
-"""Stands in the header of each store, at byte 68: "tfgp"."""
 _HEADER = 100
 """Bytes of the shortest database."""
 
