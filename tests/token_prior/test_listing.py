@@ -3,16 +3,25 @@
 import asyncio
 import math
 import random
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tfgrpo.records import JSON, Backend, CallKey, ChatBody, Frame, Prior, Task, TokenBias, message_text
+from tfgrpo.model import local
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.probe.backend import probe
+from tfgrpo.records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Run, Task, TokenBias, message_text
+from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.group import concurrently
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import Reward
+from tfgrpo.settings import Settings
+from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel
 from tfgrpo.token_prior.listing import ListedAnswers, Listing, unlistable
 
-FROZEN = Prior()
+FROZEN, STRICT = Prior(), load_reward("exact-strict")
 TASK, KEY = Task("Is it?", "yes it is"), CallKey("run", "listed", task="t")
 WORDS = ("", "yes", "no", " it", " is", "maybe")
 AFTER = {
@@ -142,3 +151,36 @@ def test_it_is_said_beforehand_where_answers_cannot_be_listed() -> None:
         (Frame("m"), LLAMA, exact, False),
     ]
     assert [unlistable(*one[:3]) is None for one in asked] == [one[3] for one in asked]
+
+
+@pytest.mark.model
+async def test_on_the_embedded_model_what_is_listed_agrees_with_what_is_sampled(tmp_path: Path) -> None:
+    """Labels of one token, and answers of up to three, which it is asked to go on from."""
+    label, quote, drawn = "Answer with one word: login, payment or delivery.", "Put the word in double quotes.", 40
+    example: tuple[Message, ...] = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
+    cases = [
+        (label, Task("My parcel has not arrived.", "delivery"), 1, 0.7),
+        (label, Task("I cannot sign in to my account.", "login"), 1, 0.7),
+        (quote, Task((*example, {"role": "user", "content": "button"}), 'button"'), 4, 0.3),
+    ]
+    with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
+        async with Upstream(url, settings=Settings(concurrency=4), journal=store) as calls:
+            run, _ = store.begin(Run("eval", "default", Frame(model), {}, (), "exact"))
+            backend = await probe(calls, model, run=run.id)
+            for system, task, longest, heat in cases:
+                store.add_tasks([task])
+                frame = Frame(model, system, {"max_tokens": longest}, temperature=heat)
+                listing = Listing(calls, frame, backend, STRICT)
+                key = CallKey(run.id, "listed", task=task.id)
+                found = await listing.answers(task, FROZEN, heat, key, calls=12)
+                assert found is not None
+                assert found.is_known
+                call = ChatExecutor(calls, frame, backend, run=run.id, stage="sampled", seed=1)
+                made = await concurrently(call(task, FROZEN, 0, sample) for sample in range(drawn))
+                assert {one.text for one in made} & set(found.tree.texts.values())
+                chances = Counter[str]()
+                for (row, column), text in found.tree.texts.items():
+                    chances[text] += found.now.reached[row] * found.now.chances[row, column]
+                for text, chance in chances.most_common(3):
+                    share = sum(one.text == text for one in made) / drawn
+                    assert abs(share - chance) < 3.5 * (chance * (1 - chance) / drawn) ** 0.5 + found.now.missing
