@@ -72,13 +72,14 @@ def test_every_number_has_bounds() -> None:
 
 
 def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
-    fast = Settings(stop_hopeless=False, stop_when_flat=True)
+    fast = Settings(stop_hopeless=False, stop_when_flat=True, keep_going=True)
     fast = replace(fast, concurrency=1, hedge=2.0, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
     assert fast.as_json() == Settings().as_json()
     assert Settings(seed=1).as_json() != Settings().as_json()
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
         "stop_hopeless",
         "stop_when_flat",
+        "keep_going",
         "bounded",
         "exact_groups",
         "gate_claim",

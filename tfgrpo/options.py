@@ -19,7 +19,7 @@ from .records import JSON, Prior, Task
 from .rollouts.agents import Agent, load_agent
 from .rollouts.executor import request_frame
 from .rollouts.rewards.reward import Reward
-from .settings import Recipe, Settings
+from .settings import ExactGroups, Recipe, Settings
 from .store import StorePath
 from .tasks.fields import Fields
 from .tasks.read import TaskSource
@@ -79,6 +79,8 @@ class SettingOptions(TypedDict, total=False):
     production_temperature: float | None
     stop_hopeless: bool
     stop_when_flat: bool
+    keep_going: bool
+    exact_groups: ExactGroups
     concurrency: int
     hedge: float | None
     call_retries: int

@@ -128,6 +128,8 @@ class Settings:
     """Stop after the first step where no rollout earned anything, and say why that may be."""
     stop_when_flat: bool = False
     """Stop after the step from which twice the rollouts are unlikely to gain two points (`tfgrpo forecast`)."""
+    keep_going: bool = False
+    """Make all steps, also where the mean reward is above 0.97 for sure or the race, if it is all, is decided."""
     concurrency: int = 16
     """Calls in flight at once; fewer while the upstream says that it is busy."""
     hedge: float | None = None
@@ -158,7 +160,8 @@ class Settings:
 
 
 _SPEED = (
-    "stop_hopeless", "stop_when_flat", "concurrency", "hedge", "call_retries", "call_timeout", "agent_timeout",
+    "stop_hopeless", "stop_when_flat", "keep_going", "concurrency", "hedge", "call_retries", "call_timeout",
+    "agent_timeout",
 )  # fmt: skip
 
 
@@ -177,6 +180,7 @@ _PAPER: Mapping[str, JSON] = {
     "rest_tasks": False,
     "token_prior": False,
     "race": False,
+    "keep_going": True,
 }
 """Training-Free GRPO as published (arXiv 2510.08191): every experience always in, nothing measured, no token prior."""
 

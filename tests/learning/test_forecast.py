@@ -89,9 +89,24 @@ class Noted(Silent):
         self.lines.append(line)
 
 
+@pytest.mark.parametrize("keep_going", [False, True])
+async def test_a_run_ends_where_nothing_is_left_to_learn_unless_it_is_to_keep_going(
+    tmp_path: Path, keep_going: bool
+) -> None:
+    settings = Settings(steps=4, race=False, group_size=8, experiences=False, rest_tasks=False, keep_going=keep_going)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(simulated(), store, settings) as calls:
+            wanted = replace(plan(settings), reward=lambda rollout: 1.0)
+            learned = await carry_out(wanted, store, calls, Noted())
+    assert len(learned.steps) == (4 if keep_going else 2)
+    assert any("nothing is left to learn" in note for note in learned.notes) is not keep_going
+
+
 async def test_a_run_tells_its_forecast_after_each_step_and_ends_where_it_is_flat(tmp_path: Path) -> None:
     """With one task solved at once, nothing is left to gain."""
-    settings = Settings(steps=6, race=False, group_size=6, experiences=False, stop_when_flat=True, rest_tasks=False)
+    settings = Settings(
+        steps=6, race=False, group_size=6, experiences=False, stop_when_flat=True, rest_tasks=False, keep_going=True
+    )
     watching = Noted()
     with Store(tmp_path / "t.db") as store:
         async with upstream(simulated(), store, settings) as calls:

@@ -42,6 +42,11 @@ class TokenRun:
         return 1.0 if "temperature" in self._context.upstream.dropped else self.temperature
 
     @property
+    def is_learning(self) -> bool:
+        """Whether a token prior is being learned."""
+        return self._learning is not None
+
+    @property
     def whole_answers(self) -> bool:
         """Whether the probability of every answer was known to the end."""
         return self._learning is not None and self._learning.whole_answers

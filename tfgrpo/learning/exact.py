@@ -97,7 +97,7 @@ class ExactRollouts:
             listing.answers(
                 task,
                 under(task, 0).prior,
-                self._tokens.temperature,
+                self._tokens.sampled_at,
                 CallKey(self._context.run.id, LOOK, 0, task.id),
                 calls=most,
             )
@@ -123,7 +123,7 @@ class ExactRollouts:
         """What is listed of a prompt, and its rollouts; None where they are to be sampled."""
         calls = len(samples) if len(samples) >= (self._needs or 1) else 0
         key = CallKey(self._context.run.id, STAGE, step, task.id, samples[0])
-        found = await listing.answers(task, given.prior, self._tokens.temperature, key, calls=calls)
+        found = await listing.answers(task, given.prior, self._tokens.sampled_at, key, calls=calls)
         if not (found and found.is_known):
             return None
         included = tuple(one.id for one in given.prior.experiences)

@@ -20,6 +20,8 @@ FEWEST_STEPS = 3
 """With fewer there is no curve to speak of."""
 WORTH = 0.02
 """A gain of the mean reward that more rollouts are worth."""
+LEARNED = 0.97
+"""A mean reward above which nothing worth a step is left to learn."""
 UNLIKELY = 0.15
 """A run is flat where the chance of such a gain, by doubling its rollouts, is below this."""
 _IDENTIFIED = 0.1
@@ -92,6 +94,17 @@ def course(groups: Sequence[Group]) -> Course:
     seen = _as_last_seen(means)
     before = np.concatenate(([0.0], np.cumsum(made)[:-1]))
     return Course(before, seen.mean(axis=0), _error(seen), int(made.sum()))
+
+
+def sure_reward(groups: Sequence[Group]) -> float:
+    """What the mean reward over these tasks is at least, by their last visits: Wilson's bound, 95% sure."""
+    last = {group.task.id: group for group in groups if group.scored}.values()
+    mean, rollouts = sum(group.mean for group in last) / len(last), sum(len(group.scored) for group in last)
+    if all(group.is_exact for group in last):
+        return mean
+    share = _FALLING_Z**2 / rollouts
+    middle, width = mean + share / 2, _FALLING_Z * (mean * (1 - mean) / rollouts + share / (4 * rollouts)) ** 0.5
+    return (middle - width) / (1 + share)
 
 
 def _as_last_seen(means: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
 from ..experiences.distil import Distiller
-from ..experiences.race import Standing, Winner, shares, standings, survivors, winner
+from ..experiences.race import Standing, Winner, chance_of_overtaking, shares, standings, survivors, winner
 from ..experiences.step_notes import StepNotes
 from ..experiences.variants import (
     PROPOSERS,
@@ -32,6 +32,9 @@ from .biases import TokenRun
 from .plan import RunContext
 
 FROZEN = Variant().id
+_SURE_Z = 1.645
+RACED_OUT = 0.01
+"""A chance of being overtaken below which a race is over."""
 _FEWEST_REFUSED = 3
 """Rollouts of an arm, all failed by themselves, that are no chance."""
 
@@ -137,6 +140,17 @@ class Race:
         self.racing = stays
         self._shares = shares(table, stays) if len(stays) > 1 else None
         return lap
+
+    @property
+    def least_reward(self) -> float:
+        """What the best of those still in the race earns at least, with a certainty of 95%."""
+        best = max(self._table(), key=lambda entry: entry.mean)
+        return best.reward - _SURE_Z * best.sd
+
+    @property
+    def chance_of_overtaking(self) -> float:
+        """The chance that some other arm is better than the best by more than a point."""
+        return chance_of_overtaking(self._table()) if self.is_open else 0.0
 
     def winner(self) -> Winner:
         """The arm that the candidate prompts as."""

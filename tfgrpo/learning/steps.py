@@ -22,9 +22,9 @@ from ..text import counted
 from .biases import TokenRun
 from .exact import ExactRollouts, ExactRound
 from .experiences import RESTS_AFTER, ExperienceLearning
-from .forecast import Forecast, course, forecast, forecast_line
+from .forecast import LEARNED, Forecast, course, forecast, forecast_line, sure_reward
 from .plan import RunContext
-from .race import Race
+from .race import RACED_OUT, Race
 from .result import earned_nothing, hopeless
 
 
@@ -36,6 +36,8 @@ class Steps:
         self._plan, self._settings = context.plan, context.plan.settings
         self._groups: list[Group] = []
         self._outlook: Forecast | None = None
+        self._ends: str | None = None
+        """Why the last completed step was the last one before its time."""
         self._failed: dict[tuple[int, str, int], Rollout] = {}
         self._executor = self._scoring()
         self.exact = ExactRollouts(context, tokens) if is_short(tokens.frame()) else None
@@ -194,9 +196,10 @@ class Steps:
             note(f"step {step + 1}: after {RESTS_AFTER} unusable answers the distiller rested, for {unasked}")
         self._groups += groups  # only now: a budget may end what is before it
         self._outlook = forecast(course(self._groups))
+        self._ends = self._why_now(step)
         last = self._is_last(step)
-        if last and step + 1 < self._settings.steps:
-            note(f"more rollouts are unlikely to pay, so the run ends after step {step + 1} of {self._settings.steps}")
+        if self._ends:
+            note(f"{self._ends}, so the run ends after step {step + 1} of {self._settings.steps}")
         if self._race.end_step(step, last=last) and step == 0 and not last:
             self._race.follow(groups)
         if step == 0 and "temperature" in self._context.upstream.dropped:
@@ -215,9 +218,25 @@ class Steps:
             note(f"step {step + 1}: {groups_again} of earlier steps distilled again, {failed} failed")
 
     def _is_last(self, step: int) -> bool:
-        """Whether a completed step is the last one: none is left, or none is wanted where the rewards are flat."""
-        flat = self._settings.stop_when_flat and self._outlook is not None and self._outlook.flat
-        return flat or step + 1 == self._settings.steps
+        """Whether a completed step is the last one: none is left, or none is wanted."""
+        return self._ends is not None or step + 1 == self._settings.steps
+
+    def _why_now(self, step: int) -> str | None:
+        """Why the run ends with a completed step before its time; None where it goes on."""
+        settings, race = self._settings, self._race
+        if step + 1 == settings.steps:
+            return None
+        if settings.stop_when_flat and self._outlook and self._outlook.flat:
+            return "more rollouts are unlikely to pay"
+        if settings.keep_going or step == 0:
+            return None
+        least = race.least_reward if race.is_open else sure_reward(self._groups)
+        if least > LEARNED:
+            return f"nothing is left to learn (at least {least:.0%} of the reward is earned; --keep-going goes on)"
+        only_races = race.laps and not settings.experiences and not self._tokens.is_learning
+        if only_races and race.chance_of_overtaking < RACED_OUT:
+            return "no way to prompt can overtake the best any more (--keep-going goes on)"
+        return None
 
     def _scoring(self) -> Executor:
         """Rollouts that are scored as they land."""

@@ -91,6 +91,7 @@ part_options = together(
     ),
     _rare("--no-stop-hopeless", is_flag=True, help="Go on where no rollout of the first step earned anything."),
     _rare("--stop-when-flat", is_flag=True, help="Stop after the step from which more rollouts are unlikely to pay."),
+    _rare("--keep-going", is_flag=True, help="Make all steps, also where nothing is left to learn.  [paper: always]"),
     _rare("--review", is_flag=True, help="Hold every proposal for a person instead of trying it."),
 )
 """The parts of the method, on or off, and their bounds."""
