@@ -121,6 +121,7 @@ def accuracy(store: Path) -> dict[str, float]:
 def day(calls: int, rounds: int, learn: str, budget: int) -> None:
     """The day, and its figures."""
     tasks = read_tasks(str(DATA / "train.jsonl")).tasks
+    look = "autopilot", "--once", "--learn", learn, "--min-feedback", "20", "--daily-calls", str(budget)
     with TemporaryDirectory() as folder:
         store, offline = Path(folder) / "day.db", Path(folder) / "offline.db"
         os.environ.pop("TFGRPO_STORE", None)
@@ -131,21 +132,11 @@ def day(calls: int, rounds: int, learn: str, budget: int) -> None:
                 share = callers.ask(calls)
                 print(f"round {number}: {calls} calls, {share:.0%} right", flush=True)
                 time.sleep(2.0)  # the writer's half a second, and the shelf's look
-                while said := command(
-                    "autopilot",
-                    "--once",
-                    "--learn",
-                    learn,
-                    "--min-feedback",
-                    "20",
-                    "--daily-calls",
-                    str(budget),
-                    store=store,
-                ):
+                while said := command(*look, store=store):
                     print("  " + "\n  ".join(said), flush=True)
         for line in command("history", store=store):
             print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:100]}")
-        command("learn", str(DATA / "train.jsonl"), *learn.split(), "--max-calls", str(budget), "--validation", str(DATA / "validation.jsonl"),
-                store=offline)  # fmt: skip
+        decide = "--validation", str(DATA / "validation.jsonl")
+        command("learn", str(DATA / "train.jsonl"), *learn.split(), "--max-calls", str(budget), *decide, store=offline)
         print("autopilot:", accuracy(store))
         print("offline:  ", accuracy(offline))
