@@ -17,11 +17,13 @@ import uvicorn
 from tests.serve.fronts import running
 from tests.serve.test_door import given_key
 from tfgrpo.errors import InputError, StoreError
+from tfgrpo.serve.access import Access
 from tfgrpo.serve.places import StorePlace
 from tfgrpo.serve.proxy import Proxy, Recording, Shelf
 from tfgrpo.serve.pulled import UrlPlace
 from tfgrpo.serve.recording import Recorder, check_recordable
 from tfgrpo.serve.reporting import CALLS_PATH, Collector, read_row, row_of, trying_for
+from tfgrpo.serve.source import PriorSource
 from tfgrpo.serve.writing import RecordedCall, Writing
 from tfgrpo.store import Feedback, Inference, Store
 
@@ -46,8 +48,9 @@ def test_a_row_comes_out_as_it_went_in_and_what_is_none_is_told_by_its_field() -
         WORTH,
         replace(CALL, request="", response="", draw=None, prior=None, at="2026-01-01T00:00:00.000Z"),
     ):
-        assert read_row(type(row), json.loads(json.dumps(row_of(row)))) == row
-    for kind, wrong, told in (
+        kind: Any = type(row)
+        assert read_row(kind, json.loads(json.dumps(row_of(row)))) == row
+    kinds: Any = (
         (Inference, {"id": ""}, "id must be a text"),
         (Inference, {"number": 7}, "no field 'number'"),
         (Inference, {"status": "200"}, "status must be a whole"),
@@ -56,7 +59,8 @@ def test_a_row_comes_out_as_it_went_in_and_what_is_none_is_told_by_its_field() -
         (Inference, {"response": 3}, "response must be a text"),
         (Feedback, {"reward": 2}, "reward must be a number from 0 to 1"),
         (Feedback, {"inference": 3}, "inference must"),
-    ):
+    )
+    for kind, wrong, told in kinds:
         with pytest.raises(InputError, match=told):
             read_row(kind, {**row_of(CALL if kind is Inference else WORTH), **wrong})
 
@@ -157,3 +161,9 @@ def test_a_place_that_is_a_server_is_reported_to_and_a_file_is_not(tmp_path: Pat
     assert found.name == "https://priors/tfgrpo/v1/calls"
     with pytest.raises(InputError, match="TFGRPO_REPORT_TO"):
         check_recordable(UrlPlace("https://bucket/prior.json", "math", folder=tmp_path))
+
+
+def test_a_client_has_one_recorder_whatever_its_place(tmp_path: Path) -> None:
+    access = Access(PriorSource(UrlPlace("http://127.0.0.1:9", "math", folder=tmp_path), "math"))
+    assert access._written() is access._written()
+    access.close()

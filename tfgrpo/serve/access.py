@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..records import Backend, Prior, Snapshot
 from ..surfaces.refused import PriorRefusals
-from .places import StorePlace
+from .places import PriorPlace
 from .source import PriorSource, prior_source
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Access:
         self._strict = strict
         self._sources = {source.namespace: source}
         self._refusals: dict[bytes, tuple[PriorRefusals, Mapping[str, Backend]]] = {}
-        self._recorder: dict[StorePlace, Recorder] = {}  # one at most, which threads may make at once
+        self._recorder: dict[PriorPlace, Recorder] = {}  # one at most, which threads may make at once
 
     @property
     def namespace(self) -> str:
@@ -100,8 +100,10 @@ class Access:
     def _written(self) -> "Recorder":
         from .recording import Recorder, check_recordable
 
-        place = check_recordable(self.source.place)
-        return self._recorder.get(place) or self._recorder.setdefault(place, Recorder(place))
+        place = self.source.place
+        if known := self._recorder.get(place):
+            return known
+        return self._recorder.setdefault(place, Recorder(check_recordable(place)))
 
 
 def open_access(

@@ -44,8 +44,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.add_node(num_cpus=1)
     monkeypatch.setenv("RAY_ADDRESS", made.address)
     yield made
-    ray.shutdown()  # type: ignore[no-untyped-call]  # Ray leaves it out
-    made.shutdown()
+    ray.shutdown()
+    made.shutdown()  # type: ignore[no-untyped-call]  # Ray leaves it out
 
 
 @pytest.mark.cluster

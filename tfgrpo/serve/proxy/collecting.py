@@ -79,7 +79,7 @@ class CollectorDesk:
         except InputError as error:
             return Refusal(400, "bad_batch", str(error))
         if key and not key.admin and key.namespace:
-            others = {one.namespace for one in (*calls, *feedback)} - {key.namespace}
+            others = {*(one.namespace for one in calls), *(one.namespace for one in feedback)} - {key.namespace}
             if others:
                 return Refusal(403, "namespace_not_allowed", f"this key is for namespace {key.namespace!r}")
         with self._writing:
