@@ -135,7 +135,9 @@ def _learned_elsewhere(plan: Plan, store: Store) -> Iterator[str]:
 
 
 def _trial_number(plan: Plan, run: Run, store: Store) -> int:
-    """The number of the run's trial of the gate that is under way, or of the one that comes next."""
+    """The number of the run's trial of the gate that is under way, or of the one that comes next; 0 without a gate."""
+    if not plan.validation:
+        return 0
     under_way = [one.number for one in store.trials(run=run.id) if one.outcome is None]
     return under_way[-1] if under_way else store.next_trial(plan.namespace, plan.validation)
 
