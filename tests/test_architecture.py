@@ -96,7 +96,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "over_httpx2", "over_httpx", "carriers", "once", "dashboard", "proxy",
     ),
     "serve/dashboard": (
-        "__init__", "visits", "rendering", "counting", "looks", "canary", "traffic", "site", "pages", "buttons", "app",
+        "__init__", "visits", "rendering", "counting", "looks", "run_looks", "canary", "traffic", "site", "pages",
+        "buttons", "app",
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",

@@ -482,6 +482,44 @@ async def test_a_person_decides_about_the_canary(action: str, live: str, done: s
     assert "/tfgrpo/do/promote" not in await page(at, "namespace?name=support")
 
 
+async def test_what_the_autopilot_asks_can_be_approved_and_is_asked_no_more(front: Serve, shelf: Shelf) -> None:
+    put_out(file_of(shelf))
+    asked = Action("tell", "it could go live <b>", CANARY.id, about=f"ask promote {CANARY.id} 1")
+    with Store(shelf.path) as store:
+        do_in_store(store, "support", asked)
+    at = await front(Recorder())
+    assert "it could go live &lt;b&gt;" in section(await page(at, "namespace?name=support"), "The autopilot asks")
+    assert (await pressed(at, "approve", prior=PRIOR.id)).status_code == 409
+    assert (await pressed(at, "approve", prior=CANARY.id)).status_code == 303
+    with Store(shelf.path) as store:
+        assert deployed_state(store, "support").approved == {CANARY.id}
+    assert "The autopilot asks" not in await page(at, "namespace?name=support")
+
+
+async def test_an_evaluation_shows_what_it_compares_while_it_goes_on_and_after(front: Serve, shelf: Shelf) -> None:
+    run = Run("eval", "support", FRAME, {"repeats": 2}, (TASK.id,), "exact", PRIOR.id)
+    made = Rollout(TASK, 0, 0, PRIOR.id, text="said", reward=0.5)
+    with Store(shelf.path) as store:
+        store.begin(run)
+        store.add_group(run.id, Group(TASK, 0, (made,)))
+    at = await front(Recorder())
+    assert figures(section(await page(at, f"run?id={run.id}"), "Compared")) == [0.5]
+    with Store(shelf.path) as store:
+        store.end(run.id, "finished", Usage(2, 3, 4), {"means": {"frozen": 0.25, "learned": 0.75}})
+    assert figures(section(await page(at, f"run?id={run.id}"), "Compared")) == [0.25, 0.75]
+
+
+async def test_many_namespaces_stand_on_several_pages(front: Serve, shelf: Shelf) -> None:
+    with Store(shelf.path) as store:
+        for number in range(61):
+            store.set_state(f"team/{number:02}", PRIOR.id, "live", frame=FRAME)
+    at = await front(Recorder())
+    first, second = await page(at, ""), await page(at, "?page=2")
+    assert ('rel="next"' in first, 'rel="next"' in second, 'rel="prev"' in second) == (True, False, True)
+    assert "team/00" in first and "team/60" in second and "team/60" not in first
+    assert "team/00" in await page(at, "namespace?name=team/00")
+
+
 async def test_what_a_button_cannot_do_is_said_and_changes_nothing(front: Serve, shelf: Shelf) -> None:
     at = await front(Recorder())
     with Store(shelf.path) as store:
@@ -508,6 +546,8 @@ async def test_no_button_heeds_a_form_from_elsewhere(front: Serve, shelf: Shelf)
         (form, {"origin": "http://evil.example"}),
         (form, {"origin": "null"}),
         (form, {}),
+        (form, {"origin": "http://proxy", "sec-fetch-site": "same-site"}),
+        (form, {"sec-fetch-site": "none"}),
         ({**form, "token": ""}, {"origin": "http://proxy"}),
         ({**form, "token": "0" * 64}, {"origin": "http://proxy"}),
         ({"namespace": "support"}, {"origin": "http://proxy"}),
@@ -522,6 +562,9 @@ async def test_no_button_heeds_a_form_from_elsewhere(front: Serve, shelf: Shelf)
     with Store(shelf.path) as store:
         live = store.live("support")
     assert live and live.prior.id == HOSTILE_PRIOR.id
+    tls = {"host": "inner:8000", "origin": "https://tfgrpo.example", "sec-fetch-site": "same-origin"}
+    answer = await at.in_process.post(f"{HOME}do/use", data=form, headers=tls)
+    assert answer.status_code == 409  # heeded: it is live already
     at.in_process.cookies.clear()
     answer = await at.in_process.post(f"{HOME}do/rollback", data=form, headers={"origin": "http://proxy"})
     assert answer.status_code == 401

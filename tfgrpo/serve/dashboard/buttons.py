@@ -106,6 +106,12 @@ def _roll_back_canary(store: Store, name: str, form: dict[str, str], by: str) ->
     _end_canary(store, name, form, by, "roll back")
 
 
+def _approve(store: Store, name: str, form: dict[str, str], by: str) -> None:
+    from ...deployment.autopilot import approve
+
+    approve(store, name, by=by, prior=form.get("prior"))
+
+
 def _end_canary(store: Store, name: str, form: dict[str, str], by: str, kind: Literal["promote", "roll back"]) -> None:
     """As the autopilot would, by a person."""
     from ...deployment.autopilot import do_in_store
@@ -130,7 +136,7 @@ def _why(form: dict[str, str], otherwise: str) -> str:
     return form.get("why", "").strip()[:_LONGEST_WHY] or otherwise
 
 
-_DONE = {"use": _use, "rollback": _roll_back, "promote": _promote, "end-canary": _roll_back_canary}
+_DONE = {"use": _use, "rollback": _roll_back, "promote": _promote, "end-canary": _roll_back_canary, "approve": _approve}
 
 
 async def _own_form(request: Request) -> dict[str, str]:

@@ -1,25 +1,20 @@
 """What the dashboard tells of the store, read once for each page; every number stands there, or is a count of rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from statistics import NormalDist
 
 from ...deployment.history import Happening
-from ...observer import last_looks
 from ...priors.serving import before_live
-from ...records import JSON, Prior, Run, Snapshot, Usage
+from ...records import Prior, Snapshot
 from ...store import SERVING, ExperienceStatus, HistoryEntry, LineageEntry, Store
-from ...store.browse import ArmRow, RunRow, StepRow
-from ...trials import GateTrial
+from ...store.browse import RunRow
 
 LATEST_RUNS, LATEST_EVENTS, LATEST_PRIORS = 20, 50, 20
 """So many are shown of each."""
-EXPERIENCES = 100
+NAMESPACES, EXPERIENCES = 60, 100
 _REACH = NormalDist().inv_cdf(0.975)
 """Of a 95% interval, in standard deviations, as `experiences.credit` has it, which takes a second to load."""
-_QUIET_SECONDS = 600
-"""After so long without a rollout a run that should be going on may have been killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,69 +71,19 @@ class NamespaceLook:
     history: tuple[Happening, ...]
     """The latest first."""
     runs: tuple[RunRow, ...]
+    asked: HistoryEntry | None
+    """What the autopilot asks a person to approve."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArmLook:
-    """A way to prompt in a race, as it stands or stood."""
-
-    source: str
-    reward: float | None
-    best: float | None
-    """P(it is the best), once the run has ended."""
-    rollouts: int
-    tokens: int
-    left: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RunLook:
-    """A run as it goes, or as it ended."""
-
-    run: Run
-    started: str
-    ended: str | None
-    steps: tuple[StepRow, ...]
-    arms: tuple[ArmLook, ...]
-    """The best first; empty where nothing raced."""
-    compared: tuple[tuple[str, float | None, int], ...]
-    """Of an evaluation: its arms or priors, the mean reward of each, and how many rollouts have one."""
-    stages: Mapping[str, Usage]
-    trials: tuple[GateTrial, ...]
-    planned: int
-    """Groups that all its steps come to at most; 0 where that is not known."""
-    seconds_left: float | None
-    """Until its steps are done, at the speed of the latest groups."""
-    seen: str
-    """When its latest group was complete."""
-    quiet: bool
-    """It should be going on, and nothing was heard of it for some time."""
-
-    @property
-    def groups(self) -> int:
-        """That are complete."""
-        return sum(step.groups for step in self.steps)
-
-    @property
-    def usage(self) -> Usage:
-        """What it has cost so far."""
-        return sum(self.stages.values(), Usage())
-
-    @property
-    def going(self) -> bool:
-        """Whether it says that it goes on."""
-        return self.run.status == "running"
-
-
-def namespace_lines(store: Store) -> tuple[NamespaceLine, ...]:
-    """All namespaces."""
-    found = []
-    for one in store.namespaces():
+def namespace_lines(store: Store, page: int = 1) -> tuple[tuple[NamespaceLine, ...], bool]:
+    """Some namespaces by name, a page of them, and whether there are more."""
+    found, names, first = [], store.namespaces(), NAMESPACES * (page - 1)
+    for one in names[first : first + NAMESPACES]:
         live = store.live(one.name)
         since = _since(store.lineage(one.name), live)
         canary = store.canary(one.name)
         found.append(NamespaceLine(one.name, one.model, live, since.at if since else "", canary))
-    return tuple(found)
+    return tuple(found), len(names) > first + NAMESPACES
 
 
 def namespace_look(store: Store, name: str) -> NamespaceLook:
@@ -147,6 +92,7 @@ def namespace_look(store: Store, name: str) -> NamespaceLook:
     since = _since(events, live)
     back = before_live(store, name) if live else None
     experiences = _experiences(store.experiences(name), live.prior if live else None)
+    rows = store.history_of(name, LATEST_EVENTS)
     return NamespaceLook(
         name=name,
         live=live,
@@ -156,34 +102,9 @@ def namespace_look(store: Store, name: str) -> NamespaceLook:
         experiences=experiences[:EXPERIENCES],
         more_experiences=len(experiences[EXPERIENCES:]),
         priors=_offered(events, live)[:LATEST_PRIORS],
-        history=_latest(events, store.history_of(name, LATEST_EVENTS)),
+        history=_latest(events, rows),
         runs=store.latest_runs(name, LATEST_RUNS),
-    )
-
-
-def run_look(store: Store, given: str) -> RunLook:
-    """One run; StoreError where there is none."""
-    entry = store.run_entry(given)
-    run = entry.run
-    learning = run.kind == "learn"
-    steps = store.steps_so_far(run.id) if learning else ()
-    planned = int(run.settings.get("steps") or 0) * len(run.tasks) if learning else 0
-    times = store.latest_group_times(run.id)
-    going = run.status == "running"
-    left = planned - sum(step.groups for step in steps)
-    return RunLook(
-        run=run,
-        started=entry.started,
-        ended=entry.ended,
-        steps=steps,
-        arms=_arms(run, store.arms_so_far(run.id)) if learning else (),
-        compared=() if learning else _compared(run, store.priors_so_far(run.id)),
-        stages=store.spent_by_stage(run.id),
-        trials=store.trials(run=run.id),
-        planned=planned,
-        seconds_left=_seconds_left(times, left) if going and left > 0 else None,
-        seen=times[-1] if times else "",
-        quiet=going and _age(times[-1] if times else entry.started) > _QUIET_SECONDS,
+        asked=_asked(rows),
     )
 
 
@@ -192,6 +113,15 @@ def _latest(events: Sequence[LineageEntry], rows: Sequence[HistoryEntry]) -> tup
     found = [Happening(one.at, one.state, one.by, one.prior, one.why) for one in events[-LATEST_EVENTS:]]
     found += [Happening(one.at, one.action, one.actor, one.prior, one.said, one.figures) for one in rows]
     return tuple(sorted(found, key=lambda one: one.at)[::-1][:LATEST_EVENTS])
+
+
+def _asked(rows: Sequence[HistoryEntry]) -> HistoryEntry | None:
+    """The last question of the autopilot, unless something was done with its prior since."""
+    for place, row in reversed(list(enumerate(rows))):
+        if row.action == "told" and str(row.figures.get("about")).startswith("ask "):
+            later = (one for one in rows[place + 1 :] if one.prior == row.prior and one.action != "told")
+            return None if any(later) else row
+    return None
 
 
 def _since(events: Sequence[LineageEntry], live: Snapshot | None) -> LineageEntry | None:
@@ -218,39 +148,3 @@ def _offered(events: Sequence[LineageEntry], live: Snapshot | None) -> tuple[Off
     last = {event.prior: event for event in events}
     order = list(dict.fromkeys(event.prior for event in reversed(events)))
     return tuple(OfferedPrior(one, last[one], live is not None and live.prior.id == one) for one in order)
-
-
-def _arms(run: Run, rows: Sequence[ArmRow]) -> tuple[ArmLook, ...]:
-    """As the race told them at its end, else as their rollouts stand."""
-    if race := run.result.get("race"):
-        looks = last_looks(race)
-        return tuple(
-            ArmLook(row["source"], row["reward"], row["best"], row["rollouts"], row["tokens"], bool(row["left"]))
-            for _, row in looks
-        )
-    if len(rows) < 2:
-        return ()
-    last = max(row.last for row in rows)
-    found = [ArmLook(one.source, one.mean, None, one.scored, one.tokens, one.last < last) for one in rows]
-    return tuple(sorted(found, key=lambda arm: (arm.left, -(arm.reward if arm.reward is not None else -1.0))))
-
-
-def _compared(run: Run, rows: Sequence[ArmRow]) -> tuple[tuple[str, float | None, int], ...]:
-    means: Mapping[str, JSON] = run.result.get("means") or {}
-    if means:
-        return tuple((str(arm), float(mean), 0) for arm, mean in means.items())
-    return tuple((row.id, row.mean, row.scored) for row in rows)
-
-
-def _seconds_left(times: Sequence[str], left: int) -> float | None:
-    if len(times) < 2:
-        return None
-    return left * (_moment(times[-1]) - _moment(times[0])) / (len(times) - 1)
-
-
-def _age(at: str) -> float:
-    return datetime.now(UTC).timestamp() - _moment(at)
-
-
-def _moment(at: str) -> float:
-    return datetime.fromisoformat(at).timestamp()

@@ -16,8 +16,9 @@ from ...errors import InputError, StoreError, TfgrpoError
 from ...records import Rollout
 from ...store import Store
 from ...store.browse import GroupRow
-from .looks import namespace_lines, namespace_look, run_look
+from .looks import namespace_lines, namespace_look
 from .rendering import ASSETS, IN_A_PAGE, asset, render
+from .run_looks import run_look
 from .site import site_of
 
 _PATIENCE = 0.1
@@ -50,12 +51,16 @@ def overview(request: Request) -> Response:
     if isinstance(site.path, Path) and not site.path.exists():
         return page(request, "empty", {"store": site.path, "missing": True})
     with _store(request) as store:
-        lines, runs = namespace_lines(store), store.latest_runs()
-    if not lines:
+        number = _whole(request, "page", 1)
+        (lines, more), runs = namespace_lines(store, number), store.latest_runs()
+    if not lines and number == 1:
         return page(request, "empty", {"store": site.path, "missing": False})
     calls = {line.name: site.traffic.known(line.name) for line in lines}
     going = [run for run in runs if run.status == "running"]
-    told = {"lines": lines, "runs": runs, "going": going, "traffic": calls, "own": site.namespace}
+    told = {
+        "lines": lines, "runs": runs, "going": going, "traffic": calls, "own": site.namespace,
+        "number": number, "more": more,
+    }  # fmt: skip
     return page(request, "overview", told)
 
 

@@ -58,9 +58,14 @@ def visitor_of(secret: bytes, key: AccessKey | None) -> Visitor:
 
 
 def is_own(headers: Mapping[str, str], token: str, expected: str) -> bool:
-    """Whether a form comes from a page of ours: by what it holds, and by where the browser says it is from."""
-    origin = headers.get("origin", "")
-    same = origin.partition("://")[2].lower() == headers.get("host", "").lower() != ""
+    """Whether a form comes from a page of ours: by what it holds, and by where the browser says it is from.
+
+    Browsers say so by Sec-Fetch-Site where they trust the connection; else by Origin, which a proxy in between that
+    gives us another Host would make look foreign.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin", "")
+    named = origin.partition("://")[2].lower() == headers.get("host", "").lower() != ""
+    same = named if site is None else site == "same-origin"
     return same and hmac.compare_digest(token.encode(), expected.encode())
 
 
