@@ -115,7 +115,17 @@ class Race:
             self._calibration.take(groups)
         self._leave_out_refused()
         if self.is_open:
-            self._shares = shares(self._table(), self.racing)
+            self._shares = self._shared(self._table())
+
+    def _shared(self, table: Sequence[Standing]) -> Mapping[str, float] | None:
+        """The share of the next rollouts for each arm; None: alike.
+
+        Where one rollout tells all that an arm would earn at a task, what counts is at how many tasks each was seen.
+        """
+        told = self._calibration.fits if self._calibration else {}
+        if 2 * sum(arm in told for arm in self.racing) >= len(self.racing):
+            return None
+        return shares(table, self.racing)
 
     def _leave_out_refused(self) -> None:
         """Whoever only ever failed, as what exceeds the model's context does, leaves at once, and it is said."""
@@ -138,7 +148,7 @@ class Race:
         lap = Lap(step, table, tuple(arm for arm in self.racing if arm not in stays))
         self.laps.append(lap)
         self.racing = stays
-        self._shares = shares(table, stays) if len(stays) > 1 else None
+        self._shares = self._shared(table) if self.is_open else None
         return lap
 
     @property
@@ -170,7 +180,9 @@ class Race:
         if not self.laps:
             return None
         won = self.winner()
-        return f"race: {self._arms[won.arm].variant.source} of {len(self._arms)} ways to prompt; {won.why}"
+        fit = self.own_fit
+        own = ", with a token prior of its own" if fit and fit.biases else ""
+        return f"race: {self._arms[won.arm].variant.source} of {len(self._arms)} ways to prompt; {won.why}{own}"
 
     def arm(self, name: str) -> Arm:
         """The arm with this id."""
