@@ -68,7 +68,7 @@ def test_two_autopilots_are_one_too_many_and_the_second_waits_for_the_first() ->
 
 
 def test_traffic_and_labels_become_a_candidate_and_that_a_canary(folder: Path, url: str) -> None:
-    topics = list(TOPICS.items()) * 7
+    topics = list(TOPICS.items()) * 4
     asked = [(number, f"message {number} about {topic}") for number, (topic, _) in enumerate(topics)]
     with Store("tfgrpo.db") as store:
         store.add_calls_in_use(
@@ -76,15 +76,13 @@ def test_traffic_and_labels_become_a_candidate_and_that_a_canary(folder: Path, u
             [label(number, right) for number, (_, right) in enumerate(topics)],
         )
     small = f"--steps 1 --group-size 4 --no-experiences --gate none --base-url {url}"
-    said = works("autopilot", "--once", "--learn", small, "--min-feedback", "21").stdout
+    said = works("autopilot", "--once", "--learn", small, "--min-feedback", "12").stdout
     assert said.startswith("learned: no gate has tested it")
     rows = json.loads(works("history", "--json").stdout)
     learned = next(row for row in rows if row["what"] == "learned")
     assert learned["figures"]["passed"] is True
-    assert learned["figures"]["calls"] >= 84  # and what was probed
+    assert learned["figures"]["calls"] >= 48  # and what was probed
     assert works("autopilot", "--once", "--learn", small).stdout.startswith(f"canary: {learned['prior']}: ")
-    failed = works("autopilot", "--once", "--learn", "--reward none", "--namespace", "other", "--min-feedback", "1")
-    assert failed.stdout == "nothing is to be done now\n"
 
 
 def test_a_learning_that_fails_is_told_with_what_it_said(folder: Path) -> None:
