@@ -117,6 +117,8 @@ def write_calls() -> None:
         os.nice(_NICE)
     path, recording = pickle.load(sys.stdin.buffer)
     writing = Writing(path, recording)
+    if recording.share is not None:
+        writing.write(())  # what takes long is done before the first call, and the store is there for others to read
     with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
         while True:
             told = writing.write(pickle.load(sys.stdin.buffer))

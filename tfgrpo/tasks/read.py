@@ -51,7 +51,8 @@ class TaskSet:
     @property
     def told(self) -> str:
         """What was understood, in one line."""
-        return f"{self.source}: {counted(len(self.tasks), 'task')}; {self.understood.line}"
+        fields = f"; {self.understood.line}" if self.understood.asked else ""
+        return f"{self.source}: {counted(len(self.tasks), 'task')}{fields}"
 
     @property
     def notes(self) -> Iterator[str]:

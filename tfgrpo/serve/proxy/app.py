@@ -72,6 +72,8 @@ class Proxy:
         proxies = {target: target.forward_proxy() for target in self._rotation.targets}
         onward = Onward(self._rotation, self._limits, Metrics(), new_session(self._limits), proxies)
         self._traffic = Traffic(self._shelf.path, self._recording, onward.metrics)
+        if self._recording.share is not None:
+            self._traffic.start()
         wanted = self._recording.shadows
         self._shadows = Shadows(wanted, onward, self._traffic, onward.metrics) if wanted.share else None
         self._works = Works(self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic, self._shadows)

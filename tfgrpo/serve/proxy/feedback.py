@@ -17,6 +17,7 @@ from ...errors import StoreError
 from ...hashing import canonical
 from ...records import JSON
 from ...store import AccessKey, Feedback, Store, StorePath
+from ...store.opened import store_exists
 from ...text import shortened
 from .asgi import Caller, Left, Receive, Send, TooLong, error_body, respond
 from .call import Works
@@ -33,7 +34,9 @@ _DEEPEST = 100
 """Brackets in a label that is no text."""
 _AT_ONCE = 100
 """Callers who give feedback."""
-_READ_SECONDS, _OTHERS_SECONDS = 30.0, 1.5
+_READ_SECONDS = 30.0
+_OTHERS_SECONDS, _TRIES = 1.0, 4
+"""Until what another worker has answered must be in the store."""
 _OURS = re.compile(r"inf_[0-9a-f]{32}")
 _BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
 _LABELS_SECONDS = 60.0
@@ -122,12 +125,17 @@ class FeedbackDesk:
         recording = self._traffic.recording
         found = await asyncio.to_thread(self._looked_up, named) if named else {}
         young = {one for one in named - found.keys() if _OURS.fullmatch(one)}
-        if young and recording.share is not None and recording.shadows.workers > 1:
+        for _ in range(_TRIES if recording.share is not None and recording.shadows.workers > 1 else 0):
+            if not young:
+                break
             await asyncio.sleep(_OTHERS_SECONDS)
             found |= await asyncio.to_thread(self._looked_up, young)
+            young -= found.keys()
         return found
 
     def _looked_up(self, named: AbstractSet[str]) -> dict[str, Known]:
+        if not store_exists(self._path):  # nothing was written yet
+            return {}
         with Store(self._path, create=False) as store:
             found = store.calls_by_id(named)
         return {one.id: Known(one.namespace, one.prior, one.variant) for one in found}

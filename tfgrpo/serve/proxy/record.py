@@ -128,7 +128,7 @@ class Traffic:
             self._bytes_in += size
         self._waiting.append(item)
         if self._thread is None:
-            self._start()
+            self.start()
         return True
 
     def close(self) -> None:
@@ -137,15 +137,18 @@ class Traffic:
         if self._thread:
             self._thread.join(2 * _LAST_SECONDS)
 
-    # In the thread
-
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Be ready to write."""
         with self._starting:
             if self._thread is None:
                 self._thread = Thread(target=self._serve, name="tfgrpo-traffic", daemon=True)
                 self._thread.start()
 
+    # In the thread
+
     def _serve(self) -> None:
+        with suppress(OSError):  # it is tried again
+            self._new_child()
         while not self._ending.wait(_SECONDS):
             self._write_waiting()
         self._write_waiting()
