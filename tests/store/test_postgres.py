@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from benchmarks.kill import CONCURRENCY, Learning, backend, in_databases, uninterrupted
+from benchmarks.kill import CONCURRENCY, Backend, Learning, backend, in_databases
 from tests.live import MODEL, PRIOR, TEXT, go_live
 from tests.postgres import PostgresServer
 from tests.store.by_hand import found, tamper
@@ -27,7 +27,7 @@ from tfgrpo.errors import StoreError
 from tfgrpo.model.library import http
 from tfgrpo.records import CallKey, Experience, Frame, Prior, Task, Usage
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
-from tfgrpo.store import Store, StoreUrl
+from tfgrpo.store import Store, StorePath, StoreUrl
 from tfgrpo.store.migrations import load_migrations
 from tfgrpo.store.opened import store_exists
 from tfgrpo.store.postgres import connections
@@ -360,21 +360,31 @@ def test_a_new_live_prior_is_announced(database: StoreUrl) -> None:
 # Kills
 
 
+def short_learning(folder: Path, model: Backend, url: str, store: StorePath) -> Learning:
+    """Of one step."""
+    folder.mkdir()
+    learning = Learning(folder, model, url, store)
+    learning.command += ["--steps", "1", "--group-size", "4"]
+    return learning
+
+
 def test_a_learning_that_is_killed_and_then_loses_its_server_ends_as_one_at_a_file_that_nothing_befell(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    whole = uninterrupted()
+    with backend(0) as (model, url):
+        result = short_learning(tmp_path / "whole", model, url, tmp_path / "whole.db").finish()
+        whole = set(model.arrived)
     with backend(7) as (model, url), in_databases(postgres.url("postgres"))(tmp_path) as store:
-        learning = Learning(tmp_path, model, url, store)
+        learning = short_learning(tmp_path / "killed", model, url, store)
         with learning.process():
-            _until(lambda: len(model.arrived) > 0.3 * len(whole.requests))
+            _until(lambda: len(model.arrived) > 0.3 * len(whole))
         committed, sent = learning.committed(), len(model.arrived)
         assert committed
         with learning.process() as process:
-            _until(lambda: len(model.arrived) > 0.7 * len(whole.requests))
+            _until(lambda: len(model.arrived) > 0.7 * len(whole))
             postgres.kill()
             postgres.start()
             process.wait()
         assert not committed & set(model.arrived[sent:]), "a committed call was made again"
-        assert len(model.arrived) <= len(whole.requests) + CONCURRENCY
-        assert (process.returncode, learning.result()) == (0, {**whole.result, "resumed": True})
+        assert len(model.arrived) <= len(whole) + CONCURRENCY
+        assert (process.returncode, learning.result()) == (0, {**result, "resumed": True})
