@@ -30,7 +30,7 @@ def test_one_look_promotes_what_gains_on_tasks_like_these() -> None:
     assert verdict(alike, "tasks-like-these") == "promote"
     assert verdict(alike, "these-tasks") == "promote"
     assert verdict(mixed, "tasks-like-these") == "reject"
-    assert verdict(mixed, "these-tasks") == "promote"  # it is known that they gain 2.5 points
+    assert verdict(mixed, "these-tasks") == "reject"  # they gain 2.5 points, as half of all that are no better do
     assert verdict(np.zeros(16), "these-tasks") == "reject"
 
 

@@ -7,8 +7,9 @@ reward lies in [L, L + u]. So
 
 is never more than the true effect on that task: what is not listed counts as wrong for the candidate, and as right for
 the live prior. One pass says all that there is to say. Whether the mean over *these* tasks is above zero is then no
-matter of chance. Whether tasks like these gain is decided by one look at each (`bets.chance_of_one_look`) and by the
-interval over tasks, as at temperature 0: what is left of the noise is how tasks differ.
+matter of chance, and of candidates that gain nothing on tasks like these every other one has it. So whatever is
+claimed, one look at each task decides (`bets.chance_of_one_look`), and for `tasks-like-these` the interval over tasks
+beside it, as at temperature 0: what is left of the noise is how tasks differ.
 """
 
 from collections.abc import Sequence

@@ -104,8 +104,6 @@ def _shown(gate: Gate, state: GateState, *, once: bool) -> bool:
         enough = state.passes > 0 and chance_of_one_look(np.array(state.first)) <= gate.level
     else:
         enough = state.passes > 1 and state.log_e >= -log(gate.level)
-    if gate.statistic == "exact" and gate.claim == "these-tasks":
-        enough = state.passes > 0 and state.estimate > 0  # it is known, and what is not is taken for the worst
     if not enough:
         return False
     if gate.claim == "these-tasks":

@@ -54,7 +54,7 @@ class ExactRollouts:
         if settings.exact_groups == "off" or plan.agent or settings.bounded or settings.overlong:
             return False
         begun = stages(self._context.run.id)
-        return LOOK in begun or "rollout" not in begun
+        return STAGE in begun or "rollout" not in begun  # a run goes on as it began
 
     def _made(self) -> "Listing | None":
         from ..token_prior.listing import Listing, unlistable
