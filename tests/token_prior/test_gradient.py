@@ -76,7 +76,7 @@ def estimated(groups: list[Group], in_force: dict[int, float], temperature: floa
     return np.asarray(slope / (8 * len(groups)) * 8 / 7)
 
 
-@pytest.mark.parametrize("temperature", [0.5, 0.7, 1.0, 1.3])
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.3])
 @pytest.mark.parametrize("after_bias", [False, True])
 def test_the_gradient_is_that_of_the_expected_reward(temperature: float, after_bias: bool) -> None:
     """Within 0.008 of finite differences (3 to 8 times the error seen), with every token listed: no tail."""
