@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.live import MODEL, PRIOR, go_live
+from tests.live import MODEL, OTHER, PRIOR, go_live
 from tests.serve.fronts import BODY, QUESTION, Front, Recorder, Serve
 from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, Run, Task
@@ -170,6 +170,19 @@ async def test_answers_that_are_packed_are_read_and_long_ones_and_strange_namesp
         assert store.inferences("nobody's") == ()
     assert json.loads(short.response) == json.loads(said)
     assert (long.request, long.response, long.model) == ("", "", MODEL)
+
+
+def test_calls_that_are_recorded_do_not_have_the_store_read_anew(shelf: Shelf) -> None:
+    shelf.refresh()
+    held = shelf.held
+    with Store(shelf.path) as store:
+        store.add_calls_in_use([Inference("inf_1", "default", None, "none", "chat", MODEL, 200, 0.5)])
+    shelf.refresh()
+    assert shelf.held is held
+    go_live(Path(str(shelf.path)), OTHER)
+    shelf.refresh()
+    assert shelf.held is not held
+    shelf.close()
 
 
 async def test_no_call_fails_where_the_store_cannot_be_written(

@@ -79,7 +79,8 @@ def traffic_tasks(
     """
     calls = [call for call in store.inferences(namespace, _LOOKED_AT) if call.shadow_of is None]
     with_texts = [call for call in reversed(calls) if call.request and 200 <= call.status < 300]
-    said = {one.inference: one for one in store.feedback_since(namespace)}
+    since = min((call.at for call in calls), default="")
+    said = {one.inference: one for one in store.feedback_since(namespace, since=since)}
     out: Counter[str] = Counter()
     found = list(_same_frame(list(_readable(with_texts, said, out)), out))
     answers = {one.call.id: _answer(one, reward, store if by_shadows else None) for one in found}
