@@ -22,7 +22,7 @@ from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import Front, Recorder, Serve
 from tests.serve.test_door import LOCAL, given_key
 from tfgrpo.deployment.autopilot import do_in_store
-from tfgrpo.deployment.facts import deployed_state, facts_of
+from tfgrpo.deployment.facts import deployed_state, facts_of, measured_in_use
 from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.experiences.credit import effect_interval
 from tfgrpo.records import (
@@ -462,6 +462,22 @@ async def test_the_bets_on_a_canary_are_those_that_the_autopilot_decides_by(fron
     drawn = charts(text)[-1]
     assert [one["values"] for one in drawn["series"]] == [[0, *found.benefit.path], [0, *found.harm.path]]
     assert [one["value"] for one in drawn["thresholds"]] == [math.log(1 / 0.03), math.log(5)]
+
+
+async def test_what_experiences_are_worth_in_use_is_what_retires_them(front: Serve, shelf: Shelf) -> None:
+    draws = [
+        {"of": HOSTILE_PRIOR.id, "arm": "live", "p": 1, "key": f"k{n}", "p_left_out": 0.5,
+         "left_out": [HELD[0].id] if n % 2 else []}
+        for n in range(60)
+    ]  # fmt: skip
+    calls = [Inference(f"l_{n}", "support", None, "live", "chat", "m", 200, 0.5, draw=d) for n, d in enumerate(draws)]
+    told = [Feedback(one.id, "support", None, "live", float(n % 3 > 0)) for n, one in enumerate(calls)]
+    with Store(shelf.path) as store:
+        store.add_calls_in_use(calls, told)
+        (found,) = measured_in_use(store, "support")
+    text = (await page(await front(Recorder()), "traffic?name=support")).partition('id="in-use"')[2].partition("</ol>")
+    assert figures(text[0]) == [found.mean, found.low, found.high, 30]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text[0]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ class RunLook:
         return sum(step.groups for step in self.steps)
 
     @property
+    def rollouts(self) -> int:
+        """That were made."""
+        return sum(step.rollouts for step in self.steps)
+
+    @property
     def usage(self) -> Usage:
         """What it has cost so far."""
         return sum(self.stages.values(), Usage())

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ...deployment.effects import EffectInUse
+from ...deployment.facts import measured_in_use
 from ...records import JSON
 from ...store import CallCount, Store, StorePath
 from ...store.browse import RewardCount
@@ -47,6 +49,8 @@ class TrafficLook:
     added: AddedLatency | None
     rewards: tuple[RewardCount, ...]
     canary: CanaryLook | None = None
+    in_use: tuple[tuple[str, EffectInUse], ...] = ()
+    """The texts of experiences of the live prior, and what feedback says that each is worth."""
 
     @property
     def calls(self) -> int:
@@ -119,7 +123,14 @@ def traffic_look(path: StorePath, namespace: str) -> TrafficLook:
             added=_latency(store.latest_added(namespace)),
             rewards=store.reward_counts(namespace, since),
             canary=canary_look(store, namespace),
+            in_use=_in_use(store, namespace),
         )
+
+
+def _in_use(store: Store, namespace: str) -> tuple[tuple[str, EffectInUse], ...]:
+    live = store.live(namespace)
+    texts = {one.id: one.text for one in live.prior.experiences} if live else {}
+    return tuple((texts[one.experience], one) for one in measured_in_use(store, namespace)) if texts else ()
 
 
 def _latency(added: Sequence[float]) -> AddedLatency | None:
