@@ -1,14 +1,16 @@
 """What Ray gives an agent that keeps a processor busy, and what it costs one that does not.
 
-    python -m benchmarks.on_ray [--rollouts 16] [--seconds 0.5]
+    python -m benchmarks.on_ray [--rollouts 16] [--seconds 0.5] [--waiting]
 
 Rollouts of an agent with one model call and so many seconds of processor time, on a cluster that is started here with
 one worker, then with two; and rollouts of the same agent with no such time, in this process and on Ray, one after the
-other and side by side. The model is scripted and answers at once, so what is left is overhead.
+other and side by side. The model is scripted and answers at once, so what is left is overhead. With `--waiting` the
+agent sleeps for as long in place of working: what Ray's dealing alone allows, on a machine with other work to do.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 
 import click
@@ -32,9 +34,12 @@ class Nowhere:
         return None
 
 
-def agent(client, task, *, seconds):
-    """One call, then so many seconds of this process's own time."""
+def agent(client, task, *, seconds, waiting=False):
+    """One call, then so many seconds of this process's own time, or of none."""
     reply = client.chat.completions.create(model="default", messages=[{"role": "user", "content": task.prompt}])
+    if waiting:
+        time.sleep(seconds)
+        return reply.choices[0].message.content
     until = time.process_time() + seconds
     while time.process_time() < until:
         pass
@@ -56,13 +61,13 @@ async def timed(made: Agent, url: str, rollouts: int, concurrency: int) -> float
         return time.perf_counter() - began
 
 
-def on_ray(seconds: float, url: str, rollouts: int, workers: int, concurrency: int) -> float:
+def on_ray(work: Callable[..., str], url: str, rollouts: int, workers: int, concurrency: int) -> float:
     """The same on a cluster of so many workers."""
     import ray
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
     try:
-        given = AgentOnRay(FunctionAgent(partial(agent, seconds=seconds)), RayWorkers(None))
+        given = AgentOnRay(FunctionAgent(work), RayWorkers(None))
         return asyncio.run(timed(given, url, rollouts, concurrency))
     finally:
         ray.shutdown()
@@ -71,15 +76,18 @@ def on_ray(seconds: float, url: str, rollouts: int, workers: int, concurrency: i
 @click.command()
 @click.option("--rollouts", default=16)
 @click.option("--seconds", default=0.5, help="Of processor time in each.")
-def main(rollouts: int, seconds: float) -> None:
+@click.option("--waiting", is_flag=True, help="Sleep for as long instead.")
+def main(rollouts: int, seconds: float, waiting: bool) -> None:
     """Measure both."""
     with serving(ScriptedModel(lambda _: "billing").app) as url:
-        one, two = (on_ray(seconds, url, rollouts, workers, 2 * workers) for workers in (1, 2))
+        work = partial(agent, seconds=seconds, waiting=waiting)
+        one, two = (on_ray(work, url, rollouts, workers, 2 * workers) for workers in (1, 2))
         print(f"{rollouts} rollouts of {seconds:g} s: one worker {one:.1f} s, two {two:.1f} s, {one / two:.2f} times")
-        empty = FunctionAgent(partial(agent, seconds=0))
+        nothing = partial(agent, seconds=0)
+        empty = FunctionAgent(nothing)
         for name, concurrency in (("one after the other", 1), ("side by side", 16)):
             here = 1000 * asyncio.run(timed(empty, url, 10 * rollouts, concurrency)) / (10 * rollouts)
-            there = 1000 * on_ray(0, url, 10 * rollouts, 2, concurrency) / (10 * rollouts)
+            there = 1000 * on_ray(nothing, url, 10 * rollouts, 2, concurrency) / (10 * rollouts)
             print(f"empty rollouts {name}: here {here:.1f} ms, on Ray {there:.1f} ms each")
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import sysconfig
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -161,7 +162,8 @@ class RayWorkers:
         else:
             more["include_dashboard"] = False
         try:
-            with _own_sigterm():
+            with _own_sigterm(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what fails is told below, in one line
                 ray.init(
                     self._address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment, **more
                 )
