@@ -62,7 +62,7 @@ class HeardAnswer:
     def of(self, response: aiohttp.ClientResponse, beginning: bytes) -> "HeardAnswer":
         """The same, before the rest of the answer comes."""
         self.encoding = response.headers.get("content-encoding", "").strip().lower()
-        self.body += beginning
+        self.body += beginning[: KEPT_BODY + 1]
         return self
 
     def see(self, chunk: bytes) -> None:
