@@ -236,8 +236,8 @@ class PostgresLedger:
     def _state(self, number: str) -> str | None:
         try:
             with self._connections.transaction(_READ) as (conn, _):
-                (state,) = conn.execute("SELECT pg_xact_status(CAST(%s AS xid8))", [number]).fetchone() or (None,)
-                return state
+                found = conn.execute("SELECT pg_xact_status(CAST(%s AS xid8))", [number]).fetchone()
+                return str(found[0]) if found and found[0] else None
         except errors.InvalidParameterValue:  # a number yet to come: the server crashed and knows nothing of it
             return "aborted"
 
