@@ -3,8 +3,10 @@
     python -m benchmarks.proxy_soak [SECONDS [CALLERS]]
 
 20% of the calls are streams, 5% of the callers leave in the middle, 2% of the upstream's answers are faults (500, a
-reset), and another prior goes live every tenth of the time. What the upstream did is its fault; whatever else is no 200
-is ours. Memory and open files of the proxy are read at a tenth of the time and at the end.
+reset), and another prior goes live every ten seconds. All calls are recorded, with their texts. For five seconds they
+come as fast as they can, from then on at half of that rate. What the upstream did is its fault; whatever else is no 200
+is ours. Memory and open files of the proxy are read after the first minute (or a tenth of the time, if that is less)
+and at the end, when nobody calls any more.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import os
 import random
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +32,8 @@ from tests.live import OTHER, go_live
 from tfgrpo.serve.proxy import Listening, RelayTarget, serve
 from tfgrpo.serve.proxy.asgi import Receive, Scope, Send
 from tfgrpo.serve.proxy.listening import listen
+from tfgrpo.serve.writing import Recording
+from tfgrpo.store import Store
 
 ANSWER = orjson.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "BILL"}}]})
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}}]}\n\n'
@@ -68,7 +73,8 @@ def run_proxy(ready: Connection, base: str, store: str) -> None:
     def told(url: str) -> None:
         ready.send(f"{url} {os.getpid()}")
 
-    serve([RelayTarget.parse(base)], store=store, listening=Listening(port=0), ready=told)
+    recording = Recording(share=1.0, megabytes=256)
+    serve([RelayTarget.parse(base)], store=store, listening=Listening(port=0), recording=recording, ready=told)
 
 
 @dataclass
@@ -111,45 +117,100 @@ def standing(pid: int) -> tuple[float, int]:
     return int(kilobytes) / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-async def soak(url: str, pid: int, store: Path, seconds: float, callers: int) -> None:
-    """Call until the time is up, and print what became of it."""
-    tally, until = Tally(), monotonic() + seconds
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """What became of it all."""
+
+    seconds: float
+    tally: Tally
+    early: tuple[float, int]
+    """Memory and open files after the first minute."""
+    last: tuple[float, int]
+    recorded: int
+    """Calls in the store."""
+
+    def table(self) -> Iterator[str]:
+        """The figures, as Markdown."""
+        calls = sum(self.tally.outcomes.values())
+        grown = self.last[0] / self.early[0] - 1
+        yield "| calls | a second | failed for our fault | recorded | memory, early and last | grown | open files |"
+        yield "|---|---|---|---|---|---|---|"
+        memory, files = f"{self.early[0]:.1f} and {self.last[0]:.1f} MB", f"{self.early[1]} and {self.last[1]}"
+        rate = f"{calls / self.seconds:,.0f}"
+        yield f"| {calls:,} | {rate} | {self.tally.ours} | {self.recorded:,} | {memory} | {grown:+.1%} | {files} |"
+        yield ""
+        yield f"what came of the calls: {dict(self.tally.outcomes)}"
+
+
+UNPACED = 5.0
+"""Seconds in which it is seen how many calls a second there can be."""
+
+
+class Pace:
+    """When callers may call: at once until the most is known, from then on at half of that."""
+
+    def __init__(self, callers: int) -> None:
+        self._callers = callers
+        self._between = 0.0
+
+    def halve(self, calls: int, seconds: float) -> None:
+        """So many calls were made in so many seconds: half as many are to be."""
+        self._between = 2 * self._callers * seconds / max(1, calls)
+
+    async def wait(self, began: float) -> None:
+        """For a caller whose last call began then."""
+        await asyncio.sleep(max(0.0, began + self._between - monotonic()))
+
+
+async def soak(url: str, pid: int, store: Path, seconds: float, callers: int) -> Soaked:
+    """Call until the time is up."""
+    tally, pace, until = Tally(), Pace(callers), monotonic() + seconds
 
     async def caller(seed: int, session: aiohttp.ClientSession) -> None:
         rng = random.Random(seed)
-        while monotonic() < until:
+        while (began := monotonic()) < until:
             await call(session, f"{url}/chat/completions", rng, tally)
+            await pace.wait(began)
+
+    async def paced() -> None:
+        first = min(UNPACED, seconds / 4)
+        await asyncio.sleep(first)
+        pace.halve(sum(tally.outcomes.values()), first)
 
     async def swap() -> None:
-        for turn in range(10):
-            await asyncio.sleep(seconds / 10)
+        for turn in range(int(seconds / 10)):
+            await asyncio.sleep(10)
             await asyncio.to_thread(go_live, store, (PRIOR, OTHER)[turn % 2], model=MODEL)
 
     async def early() -> tuple[float, int]:
-        await asyncio.sleep(seconds / 10)
+        await asyncio.sleep(min(60.0, seconds / 10))
         return standing(pid)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        first, *_ = await asyncio.gather(early(), swap(), *(caller(seed, session) for seed in range(callers)))
-    await asyncio.sleep(1)
+        calls = (caller(seed, session) for seed in range(callers))
+        first, *_ = await asyncio.gather(early(), paced(), swap(), *calls)
+    await asyncio.sleep(2)
     last = standing(pid)
-    print(f"{sum(tally.outcomes.values())} calls in {seconds:g} s: {dict(tally.outcomes)}")
-    print(f"failed for our fault: {tally.ours}")
-    print(f"memory {first[0]:.1f} MB, then {last[0]:.1f} MB; open files {first[1]}, then {last[1]} with nobody calling")
+    with Store(store) as opened:
+        recorded = sum(1 for _ in opened.inferences("default"))
+    return Soaked(seconds, tally, first, last, recorded)
+
+
+def soaked(folder: Path, seconds: float, callers: int = 16) -> Soaked:
+    """Start the processes and call."""
+    store = go_live(folder / "soak.db", PRIOR, model=MODEL)
+    with process(run_upstream) as direct, process(run_proxy, direct, str(store)) as told:
+        url, pid = told.split()
+        return asyncio.run(soak(url, int(pid), store, seconds, callers))
 
 
 def main() -> None:
-    """Start the processes and call."""
-    seconds, callers = (
-        (float(sys.argv[1]) if len(sys.argv) > 1 else 20.0),
-        int(sys.argv[2] if len(sys.argv) > 2 else 16),
-    )
+    """Soak, and print the table."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
+    callers = int(sys.argv[2] if len(sys.argv) > 2 else 16)
     multiprocessing.set_start_method("spawn", force=True)
     with TemporaryDirectory() as folder:
-        store = go_live(Path(folder) / "s.db", PRIOR, model=MODEL)
-        with process(run_upstream) as direct, process(run_proxy, direct, str(store)) as told:
-            url, pid = told.split()
-            asyncio.run(soak(url, int(pid), store, seconds, callers))
+        print("\n".join(soaked(Path(folder), seconds, callers).table()))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+from datetime import datetime
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -366,3 +368,23 @@ def test_parquet_is_read_where_pyarrow_is_and_says_what_it_needs_where_it_is_not
         return
     parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "t.parquet")
     assert read_tasks(str(tmp_path / "t.parquet")).tasks == TWO
+
+
+def test_dates_decimals_and_bytes_of_parquet_are_read_as_text(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    when = datetime(2020, 1, 2, 3, 4)
+    row = {
+        "input": b"When?",
+        "answer": when.date(),
+        "made": when,
+        "price": Decimal("1.10"),
+        "image": {"bytes": b"\xff"},
+    }
+    parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "t.parquet")
+    (task,) = read_tasks(str(tmp_path / "t.parquet")).tasks
+    assert (task.input, task.answer) == ("When?", "2020-01-02")
+    told = {"made": "2020-01-02T03:04:00", "price": "1.10", "image": {"bytes": "(1 bytes)"}}
+    assert dict(task.metadata) == told
+    parquet.write_table(pyarrow.Table.from_pylist([{"input": b"\xff", "answer": "a"}]), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="row 1: input must be text"):
+        read_tasks(str(tmp_path / "t.parquet"))

@@ -3,7 +3,11 @@
 import io
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
 from importlib import import_module
+from typing import Any
+from uuid import UUID
 
 from ..errors import InputError
 from ..extras import install_hint
@@ -30,7 +34,28 @@ def parquet_entries(name: str, raw: bytes) -> Iterator[tuple[str, JSON]]:
         rows = [row for batch in file.iter_batches(1000) for row in batch.to_pylist()]
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{name}: not readable as Parquet ({shortened(error)})") from error
-    return ((f"row {number}", with_labels(row, names)) for number, row in enumerate(rows, 1))
+    return (
+        (f"row {number}", with_labels({field: _json(held) for field, held in row.items()}, names))
+        for number, row in enumerate(rows, 1)
+    )
+
+
+def _json(value: Any, *, within: bool = False) -> JSON:
+    """What Parquet holds and JSON does not, as text; bytes that are none, as of an image, only in what holds more."""
+    if isinstance(value, dict):
+        return {name: _json(held, within=True) for name, held in value.items()}
+    if isinstance(value, list):
+        return [_json(held, within=True) for held in value]
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, timedelta | Decimal | UUID):
+        return str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return f"({len(value):,} bytes)" if within else value
+    return value
 
 
 def _label_names(metadata: Mapping[bytes, bytes]) -> Mapping[str, list[str]]:

@@ -76,7 +76,9 @@ def upstream(base_url: str, slots: int = SLOTS) -> Iterator[LocalEndpoint]:
         yield server.endpoint
 
 
-def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int = SLOTS, say: Say = to_stderr) -> None:
+def serve_until_interrupted(
+    port: int = 0, model: str | None = None, slots: int = SLOTS, context: int = CONTEXT, say: Say = to_stderr
+) -> None:
     """Serve the embedded model and decisions until Ctrl-C, on a free port unless one is given.
 
     Raises LocalModelError where it cannot be started.
@@ -86,7 +88,7 @@ def serve_until_interrupted(port: int = 0, model: str | None = None, slots: int 
     _check_port(port)
     with (
         suppress(KeyboardInterrupt),
-        serve_local(model_path(model), slots=slots) as server,
+        serve_local(model_path(model), slots=slots, context=context) as server,
         decisions_front(*server.endpoint, port=port, slots=slots) as url,
     ):
         say(f"{server.endpoint.model} at {url}; Ctrl-C stops it")
