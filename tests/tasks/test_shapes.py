@@ -378,13 +378,11 @@ def test_dates_decimals_and_bytes_of_parquet_are_read_as_text(tmp_path: Path) ->
         "answer": when.date(),
         "made": when,
         "price": Decimal("1.10"),
-        "image": {"bytes": b"\xff"},
     }
     parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / "t.parquet")
     (task,) = read_tasks(str(tmp_path / "t.parquet")).tasks
     assert (task.input, task.answer) == ("When?", "2020-01-02")
-    told = {"made": "2020-01-02T03:04:00", "price": "1.10", "image": {"bytes": "(1 bytes)"}}
-    assert dict(task.metadata) == told
+    assert dict(task.metadata) == {"made": "2020-01-02T03:04:00", "price": "1.10"}
     parquet.write_table(pyarrow.Table.from_pylist([{"input": b"\xff", "answer": "a"}]), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="row 1: input must be text"):
         read_tasks(str(tmp_path / "t.parquet"))

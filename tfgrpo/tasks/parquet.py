@@ -40,22 +40,24 @@ def parquet_entries(name: str, raw: bytes) -> Iterator[tuple[str, JSON]]:
     )
 
 
-def _json(value: Any, *, within: bool = False) -> JSON:
-    """What Parquet holds and JSON does not, as text; bytes that are none, as of an image, only in what holds more."""
+def _json(value: Any) -> JSON:
+    """What Parquet holds and JSON does not, as text; bytes stay, for they may be an image's, unless they are text."""
     if isinstance(value, dict):
-        return {name: _json(held, within=True) for name, held in value.items()}
+        return {name: held if isinstance(held, bytes) else _json(held) for name, held in value.items()}
     if isinstance(value, list):
-        return [_json(held, within=True) for held in value]
+        return [_json(held) for held in value]
     if isinstance(value, date | time):  # a datetime is a date
         return value.isoformat()
     if isinstance(value, timedelta | Decimal | UUID):
         return str(value)
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return f"({len(value):,} bytes)" if within else value
-    return value
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _text(value: bytes) -> JSON:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _label_names(metadata: Mapping[bytes, bytes]) -> Mapping[str, list[str]]:
