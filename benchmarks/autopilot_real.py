@@ -136,7 +136,7 @@ def day(calls: int, rounds: int, learn: str, budget: int) -> None:
                     print("  " + "\n  ".join(said), flush=True)
         for line in command("history", store=store):
             print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:100]}")
-        decide = "--validation", str(DATA / "validation.jsonl")
+        decide = () if "--gate none" in learn else ("--validation", str(DATA / "validation.jsonl"))
         command("learn", str(DATA / "train.jsonl"), *learn.split(), "--max-calls", str(budget), *decide, store=offline)
         print("autopilot:", accuracy(store))
         print("offline:  ", accuracy(offline))

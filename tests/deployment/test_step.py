@@ -13,7 +13,7 @@ LIVE = DeployedState(live="prior_l")
 OUT = replace(LIVE, canary=CanaryTrial("prior_c", 1, "prior_l", canary_level(0.05, 1)), canaries=1)
 TERMS = AutopilotTerms()
 ASKING = AutopilotTerms(ask=True)
-READY = Facts(new_feedback=500, calls_left=100, day="2026-11-26")
+READY = Facts(new_feedback=500, calls_left=200, day="2026-11-26")
 
 
 def bets(benefit: float = 0.0, harm: float = 0.0, pairs: int = 50) -> Comparison:
@@ -26,6 +26,7 @@ CASES = {
     "enough feedback": (LIVE, READY, TERMS, ["learn"]),
     "no way to learn": (LIVE, replace(READY, can_learn=False), TERMS, []),
     "the budget is used up": (LIVE, replace(READY, calls_left=0), TERMS, ["tell"]),
+    "nearly used up": (LIVE, replace(READY, calls_left=199), TERMS, ["tell"]),
     "a candidate": (replace(LIVE, candidate="prior_c"), READY, TERMS, ["canary"]),
     "a candidate, and a person is asked": (replace(LIVE, candidate="prior_c"), READY, ASKING, ["tell"]),
     "approved": (replace(LIVE, candidate="prior_c", approved=frozenset(["prior_c"])), READY, ASKING, ["canary"]),

@@ -15,7 +15,7 @@ from ..store import Store
 from .autopilot import LearnedInUse
 
 _LAST_LINES = 400
-"""Characters of what a failed learning said last."""
+"""Characters of the last line of a failed learning."""
 
 
 class ChildLearner:
@@ -34,7 +34,7 @@ class ChildLearner:
         try:
             found = json.loads(ran.stdout)
         except ValueError as error:
-            said = " ".join(ran.stderr.split())[-_LAST_LINES:]
+            said = " ".join((ran.stderr.strip().splitlines() or ["nothing"])[-1].split())[-_LAST_LINES:]
             raise ModelError(f"`tfgrpo learn --from-traffic` ended with status {ran.returncode}: {said}") from error
         return learned_from(found)
 

@@ -21,6 +21,8 @@ from .comparison import FALSE_ALARMS, HARM_LEVEL, LEAST_GAIN, Comparison, Wager,
 from .effects import EffectInUse
 
 ActionKind: TypeAlias = Literal["learn", "retire", "canary", "promote", "roll back", "go back", "withdraw", "tell"]
+LEAST_OF_A_DAY = 0.1
+"""Of a day's calls: with fewer left nothing comes of a learning."""
 QUIET_SECONDS = 86_400.0
 """Without feedback on a canary, until that is said."""
 
@@ -205,7 +207,7 @@ def _candidate(state: DeployedState, _: Facts, terms: AutopilotTerms) -> _Found:
 def _learn(state: DeployedState, facts: Facts, terms: AutopilotTerms) -> _Found:
     if not facts.can_learn or facts.new_feedback < terms.min_feedback:
         return ()
-    if facts.calls_left < 1:
+    if facts.calls_left < max(1.0, LEAST_OF_A_DAY * terms.daily_calls):
         why = f"today's {terms.daily_calls:,} calls are used up; it learns on tomorrow, and watches meanwhile"
         return (Action("tell", why, about=f"budget {facts.day}"),)
     why = f"{facts.new_feedback:,} calls were fed back since learning last looked"
