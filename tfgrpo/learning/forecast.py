@@ -104,7 +104,7 @@ def sure_reward(groups: Sequence[Group]) -> float:
         return mean
     share = _FALLING_Z**2 / rollouts
     middle, width = mean + share / 2, _FALLING_Z * (mean * (1 - mean) / rollouts + share / (4 * rollouts)) ** 0.5
-    return (middle - width) / (1 + share)
+    return float((middle - width) / (1 + share))
 
 
 def _as_last_seen(means: NDArray[np.float64]) -> NDArray[np.float64]:
