@@ -10,6 +10,7 @@ import sysconfig
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
@@ -66,7 +67,7 @@ class RayCluster:
         except Exception as error:
             raise UpstreamError(f"the Ray cluster takes no more tasks: {_reason(error)}") from error
         try:
-            return await ref
+            return await landed(ref)
         except asyncio.CancelledError:
             ray.cancel(ref)
             await asyncio.wait((asyncio.ensure_future(_ended(ref)),), timeout=_LAST_SECONDS)
@@ -112,8 +113,30 @@ class RayCluster:
             ray.kill(mailbox)
 
 
+async def landed(ref: Any) -> Any:
+    """What comes of a task; who waits no longer cancels nothing of Ray's, whose client takes that for a fault."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[Any] = loop.create_future()
+
+    def settle(done: "Future[Any]") -> None:
+        if found.done():
+            return
+        if error := done.exception():
+            found.set_exception(error)
+        else:
+            found.set_result(done.result())
+
+    def told(done: "Future[Any]") -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, done)
+
+    ref.future().add_done_callback(told)
+    return await found
+
+
 async def _ended(ref: Any) -> None:
-    await asyncio.gather(ref, return_exceptions=True)
+    with suppress(Exception):
+        await landed(ref)
 
 
 def _alive() -> None:

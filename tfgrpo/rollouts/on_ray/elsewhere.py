@@ -14,7 +14,7 @@ from ...records import JSON, Rollout, Task
 from ..agents import Agent, AgentElsewhere, ModelAddress, RecordingEndpoint
 from ..agents.agent import WorkerLost
 from ..rewards.reward import BuiltInReward, Reward, RewardElsewhere, Score
-from .cluster import RayCluster, RayWorkers, check_executor
+from .cluster import RayCluster, RayWorkers, check_executor, landed
 from .worker import Failure, Ordered, Posted, roll, score_on_worker
 
 HEAVY = ("code", "math")
@@ -88,7 +88,7 @@ class AgentOnRay(AgentElsewhere):
         """Answer what is posted, again and again; a mailbox that is lost is a new one a moment later."""
         while True:
             try:
-                found: list[Posted] = await mailbox.fetch.remote()
+                found: list[Posted] = await landed(mailbox.fetch.remote())
             except Exception:  # Ray's, of whatever kind: whether the cluster is gone its tasks will tell
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
