@@ -40,6 +40,7 @@ class SettingOptions(TypedDict, total=False):
     rest_tasks: bool
     bounded: str | None
     overlong: str | None
+    exact_groups: ExactGroups
     race: bool
     race_rounds: int
     experiences: bool
@@ -80,7 +81,6 @@ class SettingOptions(TypedDict, total=False):
     stop_hopeless: bool
     stop_when_flat: bool
     keep_going: bool
-    exact_groups: ExactGroups
     concurrency: int
     hedge: float | None
     call_retries: int
