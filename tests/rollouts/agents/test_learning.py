@@ -40,7 +40,7 @@ async def test_a_token_prior_is_learned_from_an_agents_calls(tmp_path: Path) -> 
     model = ScriptedModel(SimulatedPolicy(WORDS, talkative))
     found = await learned(agent, model, tmp_path / "t.db", settings)
     biases = {entry.piece.decode(): entry.bias for entry in found.prior.biases}
-    assert biases["The"] < -0.5
+    assert min(biases[label] - biases.get("The", 0.0) for label in ("billing", "technical", "sales")) > 1
     assert found.steps[-1].mean_reward > found.steps[0].mean_reward
     with Store(tmp_path / "t.db") as store:
         assert store.run(found.run.id).settings["agent"] == "tests.own_agents:route"
