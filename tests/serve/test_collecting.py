@@ -152,7 +152,7 @@ async def test_a_proxy_reports_what_it_would_write(collector: tuple[str, Path], 
         found: Any = store.inference("inf_9")
         assert (found.namespace, found.variant, found.status) == ("math", "none", 200)
     refused = Writing(tmp_path / "none.db", Recording(0.0, to=f"{url}/nowhere"))
-    assert "answered 404" in await asyncio.to_thread(refused.write, [call])
+    assert "answered 404; calls and feedback are taken by" in await asyncio.to_thread(refused.write, [call])
 
 
 def test_a_place_that_is_a_server_is_reported_to_and_a_file_is_not(tmp_path: Path) -> None:

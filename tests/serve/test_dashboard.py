@@ -575,6 +575,9 @@ async def test_no_button_heeds_a_form_from_elsewhere(front: Serve, shelf: Shelf)
     too_long = {**form, "why": "x" * 70_000}
     answer = await at.in_process.post(f"{HOME}do/rollback", data=too_long, headers={"origin": "http://proxy"})
     assert (answer.status_code, "too long" in answer.text) == (400, True)
+    many = {f"a{number}": "1" for number in range(30)}
+    answer = await at.in_process.post(f"{HOME}login", data=many, headers={"origin": "http://proxy"})
+    assert (answer.status_code, "more than 20 fields" in answer.text) == (400, True)
     with Store(shelf.path) as store:
         live = store.live("support")
     assert live and live.prior.id == HOSTILE_PRIOR.id

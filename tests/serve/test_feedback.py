@@ -17,9 +17,11 @@ from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, Run, Task
 from tfgrpo.serve.keys import new_key
 from tfgrpo.serve.proxy import Recording, Shelf
+from tfgrpo.serve.proxy.metrics import Metrics
+from tfgrpo.serve.proxy.record import Traffic
 from tfgrpo.serve.told import INFERENCE_HEADER
-from tfgrpo.serve.writing import Shadowing
-from tfgrpo.store import Inference, Store, StorePath
+from tfgrpo.serve.writing import RecordedCall, Shadowing, Writing
+from tfgrpo.store import Feedback, Inference, Store, StorePath
 from tfgrpo.testing import ScriptedModel
 
 FEEDBACK = "/tfgrpo/v1/feedback"
@@ -197,6 +199,29 @@ async def test_no_call_fails_where_the_store_cannot_be_written(
                 while 'tfgrpo_not_recorded_total{what="call"}' not in (await at.in_process.get("/metrics")).text:
                     await asyncio.sleep(0.1)
     assert len([line for line in caplog.messages if "dropped" in line]) == 1
+
+
+async def test_the_store_of_a_new_proxy_is_there_before_its_first_call(tmp_path: Path) -> None:
+    traffic = Traffic(tmp_path / "new.db", Recording(0.0), Metrics())
+    traffic.start()
+    try:
+        async with asyncio.timeout(10):
+            while not (tmp_path / "new.db").exists():
+                await asyncio.sleep(0.05)
+    finally:
+        await asyncio.to_thread(traffic.close)
+
+
+def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_secret(tmp_path: Path) -> None:
+    strange = b'data: {"type": "content_block_start", "content_block": [1]}\n\ndata: {"type": "message_stop"}\n\n'
+    call = RecordedCall("inf_1", "default", None, "none", "messages", "m", 200, 0.1, 0.0, None, 1.0, b"{}", strange)
+    said = Feedback("inf_1", "default", None, "none", None, label={"queue": ["billing", "AKIAIOSFODNN7EXAMPLE"]})
+    writing = Writing(tmp_path / "s.db", ALL)
+    assert writing.write([call._replace(texts=True), said]) == ""
+    writing.close()
+    with Store(tmp_path / "s.db") as store:
+        (said,) = store.feedback("default")
+    assert (said.reward, said.label["queue"][0], "AKIA" in str(said.label)) == (None, "billing", False)
 
 
 def test_what_cannot_be_recorded_is_refused_at_the_start() -> None:

@@ -181,6 +181,22 @@ def test_feedback_is_written_with_what_the_call_had(upstream: EveryApi, options:
         client.tfgrpo.close()
 
 
+def test_a_label_tells_what_would_have_been_right_and_what_the_call_was_worth(
+    upstream: EveryApi, options: dict[str, Any]
+) -> None:
+    with OpenAI(**options, record=True) as client:
+        for label in (ANSWER, "something else"):
+            client.tfgrpo.feedback(client.chat.completions.create(**CALL), label=label)
+        client.tfgrpo.feedback("inf_1", 0.5, label="billing")
+        for wrong in (" ", object(), "x" * 10_001):
+            with pytest.raises(TfgrpoError, match="the label must be an answer"):
+                client.tfgrpo.feedback("inf_1", label=wrong)
+        client.tfgrpo.close()
+    with Store(options["store"]) as store:
+        found = [(one.reward, one.label) for one in store.feedback("default")]
+    assert found == [(1.0, ANSWER), (0.0, "something else"), (0.5, "billing")]
+
+
 @pytest.mark.parametrize("reward", [1.5, -1, float("nan"), "good", None])
 def test_what_is_no_reward_is_refused(reward: Any, options: dict[str, Any]) -> None:
     with OpenAI(**options) as client, pytest.raises(TfgrpoError, match="from 0 to 1"):

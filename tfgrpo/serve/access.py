@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..records import Backend, Prior, Snapshot
+from ..records import JSON, Backend, Prior, Snapshot
 from ..surfaces.refused import PriorRefusals
 from .places import PriorPlace
 from .source import PriorSource, prior_source
@@ -71,15 +71,18 @@ class Access:
             known = self._refusals[host] = PriorRefusals(strict=self._strict), backends
         return known[0]
 
-    def feedback(self, response: object, reward: float, *, comment: str = "") -> None:
-        """Say what a call was worth, from 0 to 1: `response` is what the call returned, or its inference id.
+    def feedback(
+        self, response: object, reward: float | None = None, *, label: JSON = None, comment: str = ""
+    ) -> None:
+        """Say what a call was worth, from 0 to 1, or what would have been right: `response` is what the call returned,
+        or its inference id.
 
-        It is written in the background. Raises InputError for a response that no call of tfgrpo returned, or a reward
-        that is none.
+        It is written in the background. Raises InputError for a response that no call of tfgrpo returned, for a reward
+        that is none, and a label that is no answer.
         """
         from .recording import feedback_on
 
-        self._written().add(feedback_on(response, reward, comment, self.namespace))
+        self._written().add(feedback_on(response, reward, comment, self.namespace, label))
 
     def keep(self, item: "Item") -> None:
         """Have a call written down, in the background."""

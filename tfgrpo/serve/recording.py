@@ -5,7 +5,7 @@ import logging
 import os
 import queue
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Real
 from threading import Event, Lock, Thread
@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InputError, StoreError
 from ..experiences.admission import without_secrets
+from ..hashing import canonical
+from ..records import JSON
 from ..store import Feedback, Inference, Store
 from .forks import no_fork, renewed_in_children
 from .places import PriorPlace, StorePlace
 from .told import inference_of, info
+from .worth import feedback_worth
 
 WAITING = 1_000
 """Calls that wait to be written, at most; more are dropped, and counted."""
@@ -25,6 +28,8 @@ BODY_BYTES = 1_000_000
 REPORT_VARIABLE = "TFGRPO_REPORT_TO"
 """The environment variable with the URL of the `tfgrpo collect` that calls and feedback of clients go to."""
 _TOGETHER = 200
+_LONGEST_LABEL = 10_000
+"""As the proxy takes it."""
 _LAST_SECONDS = 2.0
 """For what still waits when the process ends."""
 
@@ -37,15 +42,27 @@ Item: TypeAlias = Inference | Feedback | Callable[[], Inference]
 _logger = logging.getLogger("tfgrpo")
 
 
-def feedback_on(response: object, reward: object, comment: str, namespace: str) -> Feedback:
-    """Feedback on a call; InputError for a response of no call of ours, and for what is no reward."""
-    if not isinstance(reward, Real) or not 0 <= float(reward) <= 1:  # metrics give numpy's
-        raise InputError(f"feedback: the reward is {reward!r}; it must be a number from 0 to 1")
+def feedback_on(response: object, reward: object, comment: str, namespace: str, label: JSON = None) -> Feedback:
+    """Feedback on a call; InputError for a response of no call of ours, and for what is no reward or no label."""
+    worth = None
+    if reward is not None or label is None:
+        if not isinstance(reward, Real) or not 0 <= float(reward) <= 1:  # metrics give numpy's
+            raise InputError(f"feedback: the reward is {reward!r}; it must be a number from 0 to 1, or give label=")
+        worth = float(reward)
+    if label is not None and not _is_label(label):
+        raise InputError(f"feedback: the label must be an answer, in JSON, of at most {_LONGEST_LABEL:,} characters")
     inference = inference_of(response)
     known = info(inference if info(inference).inference else response)
-    return Feedback(
-        inference, known.namespace or namespace, known.prior, known.variant or "none", float(reward), str(comment)
-    )
+    variant = known.variant or "none"
+    return Feedback(inference, known.namespace or namespace, known.prior, variant, worth, str(comment), label)
+
+
+def _is_label(label: object) -> bool:
+    try:
+        text = label if isinstance(label, str) else canonical(label)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return bool(text.strip()) and len(text) <= _LONGEST_LABEL
 
 
 def check_recordable(place: PriorPlace) -> "StorePlace | Collector":
@@ -137,7 +154,8 @@ class Recorder:
         try:
             if isinstance(self._place, StorePlace):
                 with no_fork(), Store(self._place.path) as store:
-                    store.add_calls_in_use(calls, feedback)
+                    store.add_calls_in_use(calls)
+                    store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
             else:
                 self._place.send(calls, feedback, lambda seconds: not self._ending.wait(seconds))
         except StoreError as error:
@@ -165,8 +183,16 @@ def redacted_call(call: Inference) -> Inference:
 
 def redacted_feedback(given: Feedback) -> Feedback:
     """The same without what looks like a secret in its words."""
-    label = without_secrets(given.label) if isinstance(given.label, str) else given.label
-    return replace(given, comment=without_secrets(given.comment), label=label)
+    return replace(given, comment=without_secrets(given.comment), label=_redacted(given.label))
+
+
+def _redacted(label: JSON) -> JSON:
+    """Whatever texts are in it."""
+    if isinstance(label, str):
+        return without_secrets(label)
+    if isinstance(label, Mapping):
+        return {without_secrets(name): _redacted(held) for name, held in label.items()}
+    return [_redacted(one) for one in label] if isinstance(label, list | tuple) else label
 
 
 def _end(known: "weakref.ref[Recorder]") -> None:

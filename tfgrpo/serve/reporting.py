@@ -30,6 +30,9 @@ _BATCH_BYTES = 2**23
 _SECONDS = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
 _LATER = (408, 425, 429)
+_TAKES_NONE = "; calls and feedback are taken by `tfgrpo collect`, and by a `tfgrpo serve` that records (--record)"
+_KEY = "; set TFGRPO_API_KEY to a key of it"
+_HELP: Mapping[int, str] = {401: _KEY, 403: _KEY, 404: _TAKES_NONE, 405: _TAKES_NONE}
 
 
 class Collector:
@@ -67,8 +70,7 @@ class Collector:
                 told = f"{self.name} answered {error.code}"
             if error.code in _LATER or error.code >= 500:
                 return told
-            why = "; set TFGRPO_API_KEY to a key of it" if error.code in (401, 403) else ""
-            raise StoreError(f"{told}{why}") from None
+            raise StoreError(f"{told}{_HELP.get(error.code, '')}") from None
         except ValueError as error:
             raise StoreError(f"{self.name} cannot be asked: {error}") from None
         except (OSError, HTTPException) as error:

@@ -10,17 +10,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import InputError, StoreError, TfgrpoError
-from ..records import JSON, Rollout, Task
+from ..records import JSON
 from ..store import Feedback, Inference, Store, StorePath
-from ..surfaces.http import NO_PRIOR
-from ..tasks.traffic import recorded_answer
 from .packed import unpacked
 from .recording import redacted_call, redacted_feedback
 from .reporting import Collector, trying_for
+from .worth import feedback_worth
 
 KEPT_BODY = 200_000
 """Bytes of a request or an answer that are kept; a longer one is left out."""
@@ -204,22 +203,3 @@ def as_inference(call: RecordedCall) -> Inference:
         call.shadow_of,
         at=at,
     )
-
-
-def feedback_worth(store: Store, given: Feedback) -> Feedback:
-    """Feedback with the reward that its label means, where the answer was kept: 1 for that answer, by `exact`."""
-    if given.reward is not None or given.label is None:
-        return given
-    call = store.inference(given.inference)
-    said = recorded_answer(call.surface, call.response) if call else ""
-    return replace(given, reward=label_worth(said, given.label)) if said else given
-
-
-def label_worth(said: str, label: JSON) -> float | None:
-    """What an answer is worth where a label says what is right; None for a label that no text can be compared with."""
-    from ..rollouts.rewards.matchers import AnswerReward, exact
-
-    try:
-        return AnswerReward("exact", exact)(Rollout(Task("feedback", label), 0, 0, NO_PRIOR, text=said))
-    except (InputError, ValueError, TypeError):
-        return None

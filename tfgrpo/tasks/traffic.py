@@ -95,7 +95,8 @@ def _of_events(at: Surface, stream: str) -> str:
                 return _whole(at, event.get("response"))
         elif at.name == "messages":
             ended = ended or event.get("type") == "message_stop"
-            if (event.get("content_block") or {}).get("type") == "tool_use":
+            block = event.get("content_block")
+            if isinstance(block, Mapping) and block.get("type") == "tool_use":
                 return ""
             delta = event.get("delta")
             parts.append(text_in(delta, "text") if isinstance(delta, Mapping) else "")

@@ -23,6 +23,7 @@ from .visits import COOKIE, HOME, SESSION_SECONDS, begun_session, is_own, safe_t
 
 _MOST_BYTES = 65_536
 """Of a form."""
+_MOST_FIELDS = 20
 _LONGEST_WHY = 500
 
 
@@ -153,4 +154,8 @@ async def _form(request: Request) -> dict[str, str]:
         body += chunk
         if len(body) > _MOST_BYTES:
             raise InputError("this form is too long")
-    return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=20).items()}
+    try:
+        given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise InputError(f"this form has more than {_MOST_FIELDS} fields, and is none of ours") from None
+    return {name: values[-1] for name, values in given.items()}

@@ -214,6 +214,7 @@ class Traffic:
         )
         assert child.stdin is not None
         pickle.dump((self.path, self.recording), child.stdin)
+        child.stdin.flush()  # it gets ready, and makes the store, before the first call
         return child
 
     def _end_child(self) -> None:

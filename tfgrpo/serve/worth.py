@@ -1,0 +1,29 @@
+"""What a label of the feedback means for the call that it is about, where that call's answer was kept."""
+
+from dataclasses import replace
+
+from ..errors import InputError
+from ..records import JSON, Rollout, Task
+from ..store import Feedback, Inference, Store
+from ..surfaces.http import NO_PRIOR
+from ..tasks.traffic import recorded_answer
+
+
+def feedback_worth(store: Store, given: Feedback) -> Feedback:
+    """Feedback with the reward that its label means, where the answer was kept: 1 for that answer, by `exact`."""
+    if given.reward is not None or given.label is None:
+        return given
+    call = store.inference(given.inference)
+    return replace(given, reward=_worth(call, given.label)) if call else given
+
+
+def _worth(call: Inference, label: JSON) -> float | None:
+    """None for an answer that was not kept or cannot be read, and for a label that no text can be compared with."""
+    from ..rollouts.rewards.matchers import AnswerReward, exact
+
+    if not (said := recorded_answer(call.surface, call.response)):
+        return None
+    try:
+        return AnswerReward("exact", exact)(Rollout(Task("feedback", label), 0, 0, NO_PRIOR, text=said))
+    except (InputError, ValueError, TypeError):
+        return None
