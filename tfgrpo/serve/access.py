@@ -71,9 +71,7 @@ class Access:
             known = self._refusals[host] = PriorRefusals(strict=self._strict), backends
         return known[0]
 
-    def feedback(
-        self, response: object, reward: float | None = None, *, label: JSON = None, comment: str = ""
-    ) -> None:
+    def feedback(self, response: object, reward: float | None = None, *, label: JSON = None, comment: str = "") -> None:
         """Say what a call was worth, from 0 to 1, or what would have been right: `response` is what the call returned,
         or its inference id.
 

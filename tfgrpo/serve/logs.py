@@ -27,6 +27,9 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         beside = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        beside = {
+            name: value for name, value in beside.items() if not name.startswith("_")
+        }  # of other libraries, as Ray
         return " ".join([super().format(record), *(f"{name}={value!r}" for name, value in beside.items())])
 
 
