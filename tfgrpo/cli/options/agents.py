@@ -49,7 +49,7 @@ agent_options = gathered(
     _option(
         "--command",
         metavar="'PROG {input}'",
-        help="A program that does: calls OPENAI_BASE_URL, prints its answer. Or {input_file}.",
+        help="A program that calls OPENAI_BASE_URL and prints its answer.",
     ),
     _option(
         "--agent-timeout", type=float, metavar="SECONDS", rare=True, help="For one rollout of an agent.  [default: 600]"
