@@ -92,7 +92,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
-        "passing", "told", "reporting", "worth", "recording", "packed", "writing", "taking", "access", "exchange",
+        "passing", "told", "worth", "reporting", "recording", "packed", "writing", "taking", "access", "exchange",
         "wire", "over_httpx2", "over_httpx", "carriers", "once", "dashboard", "proxy",
     ),
     "serve/dashboard": (

@@ -55,9 +55,15 @@ def test_a_row_comes_out_as_it_went_in_and_what_is_none_is_told_by_its_field() -
         (Inference, {"number": 7}, "no field 'number'"),
         (Inference, {"status": "200"}, "status must be a whole"),
         (Inference, {"seconds": -1}, "seconds must"),
-        (Inference, {"draw": [1]}, "draw must be an object"),
+        (Inference, {"draw": [1]}, "draw must be what was drawn"),
         (Inference, {"response": 3}, "response must be a text"),
         (Feedback, {"reward": 2}, "reward must be a number from 0 to 1"),
+        (Feedback, {"label": []}, "label must be an answer"),
+        (Feedback, {"at": "yesterday"}, "at must be a time"),
+        (Inference, {"at": "2026-13-26T12:00:00Z"}, "at must be a time"),
+        (Inference, {"draw": {"arm": "live", "left_out": ["exp_1"]}}, "draw must be what was drawn"),
+        (Inference, {"draw": {"arm": "live", "left_out": [[]], "p_left_out": 0.5}}, "draw must be what was drawn"),
+        (Inference, {"draw": {"arm": "live", "p": 2}}, "draw must be what was drawn"),
         (Feedback, {"inference": 3}, "inference must"),
     )
     for kind, wrong, told in kinds:
@@ -88,6 +94,10 @@ async def test_a_batch_is_written_once_however_often_it_is_sent(collector: tuple
         given_key(path, namespace="support")
         await asyncio.sleep(1.2)
         assert (await client.post(CALLS_PATH, json=batch)).status_code == 401
+        headers = {"authorization": f"Bearer {given_key(path, namespace='sales')}"}
+        await asyncio.sleep(1.2)
+        forged = {"feedback": [row_of(replace(WORTH, namespace="sales", reward=0.0))]}  # of a call in `math`
+        assert (await client.post(CALLS_PATH, json=forged, headers=headers)).status_code == 403
     with Store(path) as store:
         assert store.inference("inf_1") == CALL
         assert len(list(store.drawn_feedback("math"))) == 1

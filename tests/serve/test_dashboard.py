@@ -41,7 +41,9 @@ from tfgrpo.records import (
     Usage,
     Variant,
 )
-from tfgrpo.serve.dashboard.rendering import ASSETS, FOLDER
+from tfgrpo.serve.dashboard.canary import canary_look
+from tfgrpo.serve.dashboard.rendering import ASSETS, FOLDER, render
+from tfgrpo.serve.dashboard.traffic import TrafficLook
 from tfgrpo.serve.proxy import Door, Shelf
 from tfgrpo.store import Feedback, HistoryEntry, Inference, Store
 from tfgrpo.trials import GateTrial, Pass
@@ -462,6 +464,16 @@ async def test_the_bets_on_a_canary_are_those_that_the_autopilot_decides_by(fron
     drawn = charts(text)[-1]
     assert [one["values"] for one in drawn["series"]] == [[0, *found.benefit.path], [0, *found.harm.path]]
     assert [one["value"] for one in drawn["thresholds"]] == [math.log(1 / 0.03), math.log(5)]
+
+
+async def test_a_canary_with_more_feedback_than_is_gone_through_is_said_to_have_it(shelf: Shelf) -> None:
+    put_out(file_of(shelf))
+    with Store(shelf.path) as store:
+        found = canary_look(store, "support", most=79)
+        assert found and canary_look(store, "support", most=80) != found
+    look = TrafficLook("2026-11-26T12:00:00+00:00", (), (), None, (), found)
+    text = render("traffic", {"traffic": look, "name": "support"}).partition('id="bets"')[2]
+    assert "more feedback than is gone through here" in text and not charts(text)
 
 
 async def test_what_experiences_are_worth_in_use_is_what_retires_them(front: Serve, shelf: Shelf) -> None:

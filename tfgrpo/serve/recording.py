@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InputError, StoreError
 from ..experiences.admission import without_secrets
-from ..hashing import canonical
 from ..records import JSON
 from ..store import Feedback, Inference, Store
 from .forks import no_fork, renewed_in_children
 from .places import PriorPlace, StorePlace
 from .told import inference_of, info
-from .worth import feedback_worth
+from .worth import LONGEST_LABEL, feedback_worth, is_label
 
 WAITING = 1_000
 """Calls that wait to be written, at most; more are dropped, and counted."""
@@ -28,8 +27,6 @@ BODY_BYTES = 1_000_000
 REPORT_VARIABLE = "TFGRPO_REPORT_TO"
 """The environment variable with the URL of the `tfgrpo collect` that calls and feedback of clients go to."""
 _TOGETHER = 200
-_LONGEST_LABEL = 10_000
-"""As the proxy takes it."""
 _LAST_SECONDS = 2.0
 """For what still waits when the process ends."""
 
@@ -49,20 +46,12 @@ def feedback_on(response: object, reward: object, comment: str, namespace: str, 
         if not isinstance(reward, Real) or not 0 <= float(reward) <= 1:  # metrics give numpy's
             raise InputError(f"feedback: the reward is {reward!r}; it must be a number from 0 to 1, or give label=")
         worth = float(reward)
-    if label is not None and not _is_label(label):
-        raise InputError(f"feedback: the label must be an answer, in JSON, of at most {_LONGEST_LABEL:,} characters")
+    if label is not None and not is_label(label):
+        raise InputError(f"feedback: the label must be an answer, in JSON, of at most {LONGEST_LABEL:,} characters")
     inference = inference_of(response)
     known = info(inference if info(inference).inference else response)
     variant = known.variant or "none"
     return Feedback(inference, known.namespace or namespace, known.prior, variant, worth, str(comment), label)
-
-
-def _is_label(label: object) -> bool:
-    try:
-        text = label if isinstance(label, str) else canonical(label)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return bool(text.strip()) and len(text) <= _LONGEST_LABEL
 
 
 def check_recordable(place: PriorPlace) -> "StorePlace | Collector":

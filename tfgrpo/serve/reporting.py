@@ -6,11 +6,13 @@ the latest counts. A batch that could not be taken now is sent again, a little l
 
 import json
 import random
+import re
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from datetime import datetime
 from http.client import HTTPException
 from typing import TypeVar
 
@@ -18,6 +20,7 @@ from ..errors import InputError, StoreError
 from ..records import JSON
 from ..store import Feedback, Inference
 from .pulled import request_to, server_of, without_secrets_in
+from .worth import LONGEST_LABEL, is_label
 
 T = TypeVar("T", Inference, Feedback)
 
@@ -144,15 +147,46 @@ def _is_number(value: JSON) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
 
 
+def _is_draw(value: JSON) -> bool:
+    """As `drawing` makes them: what is read from them decides what is served."""
+    if not isinstance(value, dict):
+        return False
+    named = all(isinstance(value.get(name), str | None) for name in ("arm", "of", "canary", "key"))
+    return named and _is_share(value.get("p", 1)) and ("left_out" not in value or _is_left_out(value))
+
+
+def _is_left_out(draw: Mapping[str, JSON]) -> bool:
+    left, chance = draw["left_out"], draw.get("p_left_out")
+    return isinstance(left, list) and all(isinstance(one, str) for one in left) and _is_share(chance) and chance > 0
+
+
+def _is_share(value: JSON) -> bool:
+    return _is_number(value) and value <= 1
+
+
+def _is_time(value: JSON) -> bool:
+    """Times are compared as texts."""
+    try:
+        return isinstance(value, str) and bool(_TIME.fullmatch(value)) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
 _NAME = (_is_name, "a text of at most 200 characters")
 _TEXT = (lambda value: isinstance(value, str | None), "a text")
 _NUMBER = (lambda value: value is None or _is_number(value), "a number")
 _FITS: Mapping[str, tuple[Callable[[JSON], bool], str]] = {
     **dict.fromkeys(("id", "inference", "namespace", "variant", "surface"), _NAME),
-    **dict.fromkeys(("prior", "model", "request", "response", "comment", "shadow_of", "at"), _TEXT),
+    **dict.fromkeys(("prior", "model", "request", "response", "comment", "shadow_of"), _TEXT),
     "status": (lambda value: _is_number(value) and value == int(value), "a whole number"),
     "seconds": (_is_number, "a number"),
     "added": _NUMBER,
     "reward": (lambda value: value is None or (_is_number(value) and value <= 1), "a number from 0 to 1"),
-    "draw": (lambda value: isinstance(value, dict | None), "an object"),
+    "draw": (lambda value: value is None or _is_draw(value), "what was drawn, with its probabilities"),
+    "at": (lambda value: not value or _is_time(value), "a time such as 2026-11-26T12:00:00.000Z"),
+    "label": (
+        lambda value: value is None or is_label(value, 2 * LONGEST_LABEL),
+        f"an answer of at most {LONGEST_LABEL:,} characters",
+    ),
 }

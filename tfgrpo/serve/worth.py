@@ -1,12 +1,28 @@
-"""What a label of the feedback means for the call that it is about, where that call's answer was kept."""
+"""What may be a label of the feedback, and what one means for its call, where that call's answer was kept."""
 
 from dataclasses import replace
 
 from ..errors import InputError
+from ..hashing import canonical
 from ..records import JSON, Rollout, Task
 from ..store import Feedback, Inference, Store
 from ..surfaces.http import NO_PRIOR
 from ..tasks.traffic import recorded_answer
+
+LONGEST_LABEL = 10_000
+"""Characters."""
+_DEEPEST = 100
+"""Brackets in a label that is no text."""
+
+
+def is_label(label: object, most: int = LONGEST_LABEL) -> bool:
+    """Whether a label says something, in bounds: whoever reads it later goes as deep as it does."""
+    try:
+        text = label if isinstance(label, str) else canonical(label)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    deep = not isinstance(label, str) and text.count("[") + text.count("{") > _DEEPEST
+    return bool(text.strip('" []{}\0')) and len(text) <= most and not deep
 
 
 def feedback_worth(store: Store, given: Feedback) -> Feedback:

@@ -22,7 +22,8 @@ class CanaryLook:
     """A canary on trial."""
 
     trial: CanaryTrial
-    comparison: Comparison
+    comparison: Comparison | None
+    """None: there is more feedback than is gone through here."""
 
     @property
     def needed(self) -> float:
@@ -37,6 +38,8 @@ class CanaryLook:
     @property
     def chart(self) -> Mapping[str, JSON]:
         """Both bets after each pair, from the 1 that they begin with, and what decides them."""
+        if self.comparison is None:
+            return {}
         paths = [
             ("that it helps", "good", self.comparison.benefit.path),
             ("that it hurts", "bad", self.comparison.harm.path),
@@ -51,16 +54,16 @@ class CanaryLook:
         return {"x": at, "time": False, "of": "pair", "y": "log_e", "thresholds": thresholds, "series": series}
 
 
-def canary_look(store: Store, namespace: str) -> CanaryLook | None:
-    """What is known of the canary; None where there is none, its trial has not begun, or it has been told too much."""
+def canary_look(store: Store, namespace: str, most: int = _MOST_FEEDBACK) -> CanaryLook | None:
+    """What is known of the canary; None where there is none, or its trial has not begun."""
     trial = deployed_state(store, namespace).canary
     begun = _begun(store.history_of(namespace, _LATEST_ROWS), trial.prior) if trial and trial.number else None
     if trial is None or begun is None:
         return None
     told = begun.figures
     first = int(told.get("feedback_id") or 0)
-    if store.feedback_count(namespace, first)[0] > _MOST_FEEDBACK:
-        return None
+    if store.feedback_count(namespace, first)[0] > most:
+        return CanaryLook(trial, None)
     return CanaryLook(trial, comparison_of(store.drawn_feedback(namespace, first), trial, float(told["share"])))
 
 

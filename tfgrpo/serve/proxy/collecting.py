@@ -85,12 +85,20 @@ class CollectorDesk:
         with self._writing:
             try:
                 self._store = store = self._store or Store(self._path)
+                if key and not key.admin and key.namespace and _of_others(store, calls, feedback, key.namespace):
+                    return Refusal(403, "namespace_not_allowed", "a call of this batch is of another namespace")
                 store.add_calls_in_use([redacted_call(one) for one in calls])
                 store.add_calls_in_use((), [feedback_worth(store, redacted_feedback(one)) for one in feedback])
             except StoreError:
                 self.close()
                 return Refusal(503, "store_unwritable", "the store cannot be written now; try again")
         return len(calls) + len(feedback)
+
+
+def _of_others(store: Store, calls: Sequence[Inference], feedback: Sequence[Feedback], namespace: str) -> bool:
+    """Whether anything is about a call that is known to be of another namespace."""
+    named = {*(one.id for one in calls), *(one.shadow_of or "" for one in calls), *(one.inference for one in feedback)}
+    return any(one.namespace != namespace for one in store.calls_by_id(named))
 
 
 def _read(content: bytes) -> tuple[Sequence[Inference], Sequence[Feedback]]:

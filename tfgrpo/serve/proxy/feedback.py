@@ -19,6 +19,7 @@ from ...records import JSON
 from ...store import AccessKey, Feedback, Store, StorePath
 from ...store.opened import store_exists
 from ...text import shortened
+from ..worth import LONGEST_LABEL, is_label
 from .asgi import Caller, Left, Receive, Send, TooLong, error_body, respond
 from .call import Works
 from .door import Refusal
@@ -30,8 +31,6 @@ _MOST_BYTES, _MOST = 2**20, 1_000
 _EXAMPLE = '{"inference_id": "inf_...", "reward": 1}'
 _FIELDS = ("inference_id", "inference", "reward", "label", "comment")
 _LONGEST_ID, _LONGEST_TEXT = 200, 10_000
-_DEEPEST = 100
-"""Brackets in a label that is no text."""
 _AT_ONCE = 100
 """Callers who give feedback."""
 _READ_SECONDS = 30.0
@@ -216,19 +215,9 @@ def _faults(item: JSON) -> Iterator[str]:
     if reward is None and label is None:
         yield "feedback needs a reward from 0 to 1, or a label: what would have been right"
     if reward is not None and not (isinstance(reward, int | float) and 0 <= reward <= 1):
-        yield f"the reward is {shortened(reward, 60)!r}; it must be a number from 0 to 1"
-    if label is not None and not _is_answer(label):
-        yield f"the label must be an answer of at most {_LONGEST_TEXT:,} characters"
-
-
-def _is_answer(label: JSON) -> bool:
-    """Whether a label says something, in bounds: whoever reads it later goes as deep as it does."""
-    try:
-        text = label if isinstance(label, str) else canonical(label)
-    except RecursionError:
-        return False
-    deep = not isinstance(label, str) and text.count("[") + text.count("{") > _DEEPEST
-    return bool(text.strip('" []{}\0')) and len(text) <= _LONGEST_TEXT and not deep
+        yield f"the reward is {shortened(canonical(reward), 60)}; it must be a number from 0 to 1"
+    if label is not None and not is_label(label):
+        yield f"the label must be an answer of at most {LONGEST_LABEL:,} characters"
 
 
 def _form(label: JSON) -> str:
