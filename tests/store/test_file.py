@@ -59,7 +59,7 @@ def test_the_path_comes_from_the_option_then_the_environment_then_the_folder(mon
     assert default_store_path("given.db") == Path("given.db")
     monkeypatch.setenv("TFGRPO_STORE", "postgresql://anna:geheim@db/tfgrpo?sslmode=require&password=geheim")
     assert str(default_store_path()) == "postgresql://anna@db/tfgrpo?sslmode=require"
-    assert str(default_store_path("postgres://a:s/e@c:r@db:5/x")) == "postgresql://a@db:5/x"
+    assert str(default_store_path("postgres://a:s/e@c:r@db:5/x")) == "postgres:/..."  # where does the password end?
 
 
 def test_the_home_of_a_user_that_is_not_there_is_a_folder_that_is_not_there() -> None:

@@ -189,13 +189,23 @@ def test_what_cannot_be_opened_is_one_clear_line_without_the_password(
         f"postgresql://tfgrpo:geheim@/nowhere?host={here}": r'opening it: database "nowhere" does not exist; check',
         f"postgresql://tfgrpo:geheim@/postgres?host={tmp_path}": r"opening it: No such file or directory; check the",
         "postgresql://tfgrpo:geheim@127.0.0.1:1/x": r"opening it: Connection refused; check the URL and the server",
-        "postgresql://tfgrpo:gehe%im/@/@[x?password=geheim": r"is no URL that PostgreSQL understands",
+        "postgresql://tfgrpo:gehe%im@/x": r"is no URL that PostgreSQL understands",
+        "postgresql://tfgrpo:geheim@/x?nothing=1": r"is no URL that PostgreSQL understands",
+        "POSTGRES://tfgrpo:geheim@127.0.0.1:1/x": r"^store postgresql://tfgrpo@127.0.0.1:1/x, opening it: Connection",
+        "postgresql://tfgrpo:gehe@im/gehe@127.0.0.1:1/x": r"^store postgresql:/\.\.\. is no path and no URL .* as %40 %2F",
+        "postgresql://tfgrpo:1/gehe@127.0.0.1:1/x": r"^store postgresql:/\.\.\. is no path and no URL that tfgrpo",
+        "postgresql://tfgrpo:1?gehe@127.0.0.1:1/x": r"^store postgresql:/\.\.\. is no path and no URL that tfgrpo",
+        "postgresql:/tfgrpo:geheim@127.0.0.1/x": r"^store postgresql:/\.\.\. is no path and no URL that tfgrpo",
+        "postgresql//tfgrpo:geheim@127.0.0.1/x": r"^store \.\.\. is no path and no URL that tfgrpo understands",
+        "postgresql+psycopg://tfgrpo:geheim@127.0.0.1/x": r"^store postgresql\+psycopg:/\.\.\. is no path and no URL",
+        "mysql://tfgrpo:geheim@127.0.0.1/x": r"^store mysql:/\.\.\. is no path and no URL that tfgrpo understands",
+        "host=127.0.0.1 user=tfgrpo password=geheim": r"^store \.\.\. is no path and no URL that tfgrpo understands",
     }
     for dsn, words in cases.items():
         with pytest.raises(StoreError, match=words) as raised:
-            Store(StoreUrl(dsn), create=False)
+            Store(dsn, create=False)
         assert "\n" not in str(raised.value)
-        assert "gehe" not in str(raised.value) + repr(StoreUrl(dsn))
+        assert "gehe" not in str(raised.value) + repr(StoreUrl(dsn)) + str(StoreUrl(dsn))
     with pytest.raises(StoreError, match="its user may not do that; GRANT"):
         Store(StoreUrl(bare.dsn.replace("tfgrpo:", "reader:")))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -18,20 +19,31 @@ from .migrations import Migration, load_migrations
 
 T = TypeVar("T")
 
-_SCHEMES = ("postgresql://", "postgres://")
+_POSTGRES = re.compile(r"postgres(ql)?://([^@/?]*@)?[^@?]*(\?[^@]*)?", re.IGNORECASE)
+"""A URL in which it is plain where the password ends."""
+_NO_PATH = re.compile(r"\w[\w+.-]+:/|postgres\S*@|.*\bpassword *=", re.IGNORECASE | re.DOTALL)
+"""What is meant as a URL, and may hold a password, whether it is one that is known here or not."""
 _SECRETS = ("password", "sslpassword")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreUrl:
-    """A database of PostgreSQL's that holds a store. As text it has no password."""
+    """A database of PostgreSQL's that holds a store, or what was meant as one. As text it has no password."""
 
     dsn: str = field(repr=False)
     """As libpq reads it, secrets and all."""
 
+    @property
+    def understood(self) -> bool:
+        """Whether it is such a URL."""
+        return bool(_POSTGRES.fullmatch(self.dsn))
+
     def __str__(self) -> str:
+        if not self.understood:
+            scheme = re.match(r"\w[\w+.-]+:/", self.dsn)
+            return f"{scheme[0]}..." if scheme else "..."
         place, _, query = self.dsn.partition("://")[2].partition("?")
-        user, at, server = place.rpartition("@")  # a password may hold any sign
+        user, at, server = place.rpartition("@")
         told = [(name, value) for name, value in parse_qsl(query) if name.lower() not in _SECRETS]
         asked = f"?{urlencode(told, safe='/', quote_via=quote)}" if told else ""
         return f"postgresql://{user.partition(':')[0]}{at}{server}{asked}"
@@ -44,7 +56,10 @@ StorePath: TypeAlias = Path | StoreUrl
 def store_place(given: "str | StorePath") -> StorePath:
     """A file, or a database where a URL of PostgreSQL's is given."""
     if isinstance(given, str):
-        return StoreUrl(given) if given.startswith(_SCHEMES) else Path(given)
+        if _POSTGRES.fullmatch(given):
+            scheme, _, rest = given.partition("://")
+            return StoreUrl(f"{scheme.lower()}://{rest}")
+        return StoreUrl(given) if _NO_PATH.match(given) else Path(given)
     return given
 
 
@@ -100,6 +115,11 @@ def open_engine(place: StorePath, steps: Sequence[Migration], *, create: bool) -
     """The engine of a file or a database; StoreError where it cannot be opened."""
     if isinstance(place, Path):
         return StoreFile(place, steps, create=create)
+    if not place.understood:
+        raise StoreError(
+            f"store {place} is no path and no URL that tfgrpo understands: postgresql://USER:PASSWORD@HOST/DATABASE, with"
+            " signs such as @ / % in the password as %40 %2F %25"
+        )
     try:
         from .postgres.server import StoreServer  # a file needs no driver
     except ImportError as error:
