@@ -70,6 +70,22 @@ def test_a_person_is_asked_once_before_each_step_and_can_say_yes(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_a_canary_whose_calls_were_forgotten_is_not_promoted_by_the_rest_but_tried_anew(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.9 if prior == OTHER else 0.4)
+    world.calls(100)
+    pilot = pilot_of(world.path)
+    pilot.look()
+    with Store(world.path) as store:
+        begun = store.call_numbers()[1]
+        world.calls(800)
+        store.forget_calls(megabytes=0.3)
+        assert store.call_numbers()[0] > begun + 1
+    assert [pilot.look()[0].partition(":")[0] for _ in range(2)] == ["withdrawn", "canary"]
+    assert [row.figures.get("canary") for row in world.history() if row.action == "canary"] == [1, 2]
+    world.calls(800)
+    assert pilot.look()[0].startswith("promoted: ")
+
+
 def test_a_live_prior_that_stops_beating_none_is_rolled_back(tmp_path: Path) -> None:
     worth = {"live": 0.8}
     path = go_live(tmp_path / "s.db")

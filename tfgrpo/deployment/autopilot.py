@@ -167,8 +167,8 @@ def _put_out(store: Store, namespace: str, action: Action, prior: str, by: str) 
         store.add_share(namespace, prior, float(str(action.figures["share"])))
         _make(store, namespace, prior, "canary", why=action.why, by=by)
     share = out[1] if out and out[0].prior.id == prior else action.figures["share"]
-    reached = store.feedback_count(namespace)[1]
-    return replace(action, figures={**action.figures, "share": share, "feedback_id": reached})
+    reached = {"feedback_id": store.feedback_count(namespace)[1], "call": store.call_numbers()[1]}
+    return replace(action, figures={**action.figures, "share": share, **reached})
 
 
 def _without_experience(store: Store, namespace: str, action: Action, live: str, by: str) -> Action:

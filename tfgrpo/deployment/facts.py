@@ -15,6 +15,7 @@ AUTOPILOT = "autopilot"
 _ALL = 1_000_000
 _LOOKED = ("learned", "learning failed")
 """Rows of a learning that came to its end; one that was cut off begins again."""
+_ENDLESS = 2**62
 _LATEST = 50_000
 """Of the feedback on a live prior, what is weighed: it may be live for years."""
 
@@ -102,7 +103,8 @@ def _of_canary(
     given = store.drawn_feedback(namespace, int(told["feedback_id"]))
     since = max([begun.at, *(one.at for one in given[-1:])])
     quiet = (now - datetime.fromisoformat(since)).total_seconds()
-    return {"comparison": comparison_of(given, trial, float(told["share"])), "quiet": quiet}
+    found = comparison_of(given, trial, float(told["share"]))
+    return {"comparison": found, "quiet": quiet, "forgotten": store.call_numbers()[0] > told.get("call", _ENDLESS) + 1}
 
 
 def comparison_of(given: Iterable[DrawnFeedback], trial: CanaryTrial, share: float) -> Comparison:

@@ -92,6 +92,8 @@ class Facts:
     """Of the canary."""
     quiet: float = 0.0
     """Seconds since the last feedback on the canary, or since it was put out."""
+    forgotten: bool = False
+    """Whether calls since the canary was put out were forgotten: what is left is no trial from its beginning."""
     drifted: bool = False
     """Whether the live prior no longer beats the calls that are held back from it."""
     drift: Wager = field(default_factory=Wager)
@@ -148,7 +150,11 @@ def _canary(state: DeployedState, facts: Facts, terms: AutopilotTerms) -> _Found
     if trial.live != state.live:
         why = f"{state.live or 'no prior'} is live now, and it was tried against {trial.live or 'none'}"
         return (Action("withdraw", why, trial.prior),)
-    if facts.comparison and (action := _decided(trial, facts.comparison, terms)):
+    action = _decided(trial, facts.comparison, terms) if facts.comparison else None
+    if facts.forgotten and not (action and action.kind == "roll back"):
+        why = "calls of its trial were forgotten, so it begins anew; have the proxy keep more (--keep-days, --keep-mb)"
+        return (Action("withdraw", why, trial.prior),)
+    if action:
         return (_asked(action, state, terms) if action.kind == "promote" else action,)
     return _quiet(trial, facts)
 

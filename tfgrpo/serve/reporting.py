@@ -156,7 +156,7 @@ def _is_draw(value: JSON) -> bool:
 
 
 def _is_left_out(draw: Mapping[str, JSON]) -> bool:
-    left, chance = draw["left_out"], draw.get("p_left_out")
+    left, chance = draw["left_out"], draw.get("p_left_out", 0)
     return isinstance(left, list) and all(isinstance(one, str) for one in left) and _is_share(chance) and chance > 0
 
 

@@ -216,6 +216,13 @@ class InferenceStore(OpenStore):
             count, last = next(iter(db.execute(query, [after, namespace])))
             return count, last
 
+    def call_numbers(self) -> tuple[int, int]:
+        """The numbers of the first call that is not forgotten, and of the last, in all namespaces; 0: there is none."""
+        query = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM inferences"
+        with self._read("counting calls") as db:
+            first, last = next(iter(db.execute(query)))
+            return first, last
+
     def add_share(self, namespace: str, prior_id: str, share: float) -> None:
         """Say which share of calls a prior gets while it is a canary; InputError for what is no share."""
         if not 0 <= share <= 1:
