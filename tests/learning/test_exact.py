@@ -11,7 +11,7 @@ from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
-from tfgrpo.records import Frame, Rollout, Task
+from tfgrpo.records import ChatBody, Frame, Rollout, Task
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -104,4 +104,20 @@ async def test_in_a_race_each_way_to_prompt_is_listed_at_no_more_calls_than_its_
     )
     assert found.race
     assert [step.exact for step in found.steps] == [12, 12]
+    best = found.race[-1]["arms"][0]
+    assert best["reward"] > found.steps[0].mean_reward + 0.3  # judged as each would be with a token prior of its own
     assert len(exact.requests) <= len(sampled.requests)
+
+
+async def test_an_upstream_that_takes_no_temperature_is_judged_by_its_rewards(tmp_path: Path) -> None:
+    """What is listed tells of temperature 1 there, and no bet on production's would be a fair one."""
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        if "temperature" in body:
+            return Answer("unsupported", status=400, param="temperature")
+        return policy({**body, "temperature": 1.0})
+
+    found = await learned(tmp_path / "a.db", ScriptedModel(script), wanted(replace(SETTINGS, steps=2), train=9))
+    assert found.promotion is not None and found.promotion.trial is not None
+    assert found.promotion.trial.statistic == "rewards"

@@ -64,8 +64,9 @@ def fit(
     *,
     temperature: float = 0.7,
     production: float = 0.7,
+    start: Mapping[int, float] | None = None,
 ) -> ArmFit | None:
-    given = branches(made, backend or Backend(), temperature)
+    given = branches(made, backend or Backend(), temperature, start)
     meant = options(given, TASKS, worth)
     assert meant is not None
     parts = folds({task.id: task.answer for task in TASKS}, 0)
@@ -111,6 +112,52 @@ def test_answers_may_share_their_beginning() -> None:
     found = fit(sampled((3.0, -1.0, 0.0), begins=(4,)))
     assert found and {entry.piece for entry in found.biases} <= {b"keep", b"drop", b"ask"}
     assert found.gain > 0.2
+
+
+def test_what_a_run_began_with_is_what_biases_are_added_to_and_must_gain_on() -> None:
+    lean, upright = (3.0, -1.0, 0.0), {0: -3.0, 1: 1.0}
+    made, whole = sampled(lean, biases=upright), fit(sampled(lean))
+    found = fit(made, start=upright)
+    assert found and whole and found.gain < whole.gain - 0.2
+    alone, added = ({entry.token: entry.bias for entry in one.biases} for one in (whole, found))
+    assert added[1] + 1.0 - (added[0] - 3.0) == pytest.approx(alone[1] - alone[0], abs=0.3)
+    assert np.mean(list(found.values.values())) == pytest.approx(np.mean(list(whole.values.values())), abs=0.05)
+
+
+def test_a_lean_so_strong_that_nearly_all_answers_are_one_label_is_no_beginning_that_they_share() -> None:
+    for begins in [(), (4,)]:
+        made = sampled((4.8, 0.5, 0.5), each=8, begins=begins)
+        assert 0.95 < np.mean([one.text.endswith("keep") for one, _ in made]) < 1
+        found = fit(made)
+        assert found and found.gain > 0.2
+        assert [entry.piece for entry in found.biases if entry.bias < 0] == [b"keep"]
+
+
+def test_labels_that_begin_alike_are_not_taken_for_worthless() -> None:
+    """Where half of the labels begin with one token, pushing it down would cost what they earn."""
+    names = {"ask": "keep on"}
+    tasks = tuple(replace(task, answer=names.get(str(task.answer), task.answer)) for task in TASKS)
+    drawn = np.random.default_rng(3)
+    made = []
+    for one, biases in sampled((0.0, 0.0, -4.0)):
+        task = tasks[TASKS.index(one.task)]
+        text = "keep on" if one.text == "keep" and drawn.random() < 0.5 else one.text
+        made.append((replace(one, task=task, text=text, reward=float(text == task.answer)), biases))
+    found = options(branches(made, Backend(), 0.7), tasks, lambda text, task: float(text == task.answer))
+    assert found is not None
+    kept = found.of_token[0]
+    for task in tasks:
+        assert (0 < found.rewards[task.id][kept] < 1) == (task.answer != "drop")
+
+
+def test_many_different_answers_are_no_labels_and_cost_no_scoring() -> None:
+    tasks = tuple(Task(f"item {number}", f"answer {number}") for number in range(60))
+    made = [(replace(one, task=tasks[at % 60]), biases) for at, (one, biases) in enumerate(sampled((3.0, -1.0, 0.0)))]
+
+    def asked(text: str, task: Task) -> float:
+        raise AssertionError(f"{text!r} was scored for {task.id}")
+
+    assert options(branches(made, Backend(), 0.7), tasks, asked) is None
 
 
 def test_of_free_texts_and_of_few_tasks_nothing_is_told() -> None:

@@ -49,6 +49,19 @@ def test_a_run_starts_from_the_biases_that_it_inherits() -> None:
     assert learning.result() == (entry,)
 
 
+def test_what_a_winner_wants_is_added_to_what_is_inherited_within_the_bounds_of_the_settings() -> None:
+    inherited = TokenBias(7, b"yes", 1.5, 4.0, 9), TokenBias(8, b"Hm", -2.0, 4.0, 9)
+    more = TokenBias(7, b"yes", 1.2, 3.0, 12), TokenBias(9, b"no", -0.4, 2.0, 12)
+    for backend, settings, wanted in [
+        (Backend(), Settings(), {7: 2.7, 8: -2.0, 9: -0.4}),
+        (Backend(), Settings(bias_cap=2.0), {7: 2.0, 8: -2.0, 9: -0.4}),
+        (Backend(), Settings(bias_entries=1), {7: 2.7}),
+        (Backend(fractional=False), Settings(), {7: 3.0, 8: -2.0}),
+    ]:
+        learning = TokenLearning(inherited, Frame("m"), backend, settings)
+        assert {entry.token: round(entry.bias, 6) for entry in learning.on_top(more)} == wanted
+
+
 def test_without_log_probabilities_a_tokenizer_makes_do() -> None:
     tokenizer = toy.tokenizer(("yes", "no"))
     learning = TokenLearning((), Frame("m"), Backend(), Settings(), tokenizer)

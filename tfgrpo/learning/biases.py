@@ -37,9 +37,23 @@ class TokenRun:
         return self._learning.in_force if self._learning else {}
 
     @property
+    def start(self) -> Mapping[int, float]:
+        """The biases that requests carried when the run began, in nats."""
+        return self._learning.start if self._learning else {}
+
+    @property
     def sampled_at(self) -> float:
         """The temperature that rollouts are sampled at now."""
-        return 1.0 if "temperature" in self._context.upstream.dropped else self.temperature
+        return self._heeded(self.temperature)
+
+    @property
+    def produced_at(self) -> float:
+        """The temperature that production will be at."""
+        return self._heeded(self._context.plan.production.temperature)
+
+    def _heeded(self, temperature: float) -> float:
+        """What an upstream makes of a temperature: 1 where it takes none."""
+        return 1.0 if "temperature" in self._context.upstream.dropped else temperature
 
     @property
     def is_learning(self) -> bool:
@@ -83,13 +97,14 @@ class TokenRun:
     ) -> tuple[TokenBias, ...]:
         """The biases to keep, by the rollouts under these arms; `worth` is what experiences were measured to do.
 
-        `own` is what the winner alone wants, which is kept where it is shown to gain more.
+        `own` is what the winner alone wants beyond what the run began with, kept where it is shown to gain more.
         """
         if self._learning is None:
             return ()
         biases, choice = self._learning.choose(worth, arms)
-        if own and own.biases and (choice.scope == "none" or own.gain >= (choice.gain or 0.0)):
-            biases = self._learning.as_sent(own.biases)
+        added = self._learning.on_top(own.biases) if own and own.biases else biases
+        if own and added != biases and (choice.scope == "none" or own.gain >= (choice.gain or 0.0)):
+            biases = added
             choice = Choice("winner", own.why, own.gain, own.deviation, len(own.values))
         self._choice, self.figures = choice, self._learning.as_json(choice)
         self._context.notes.note(f"token prior, chosen on the training tasks: {choice.scope}; {choice.why}")

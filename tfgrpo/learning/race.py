@@ -19,9 +19,10 @@ from ..experiences.variants import (
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
+from ..hashing import canonical
 from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from ..rollouts.executor import is_own_failure
-from ..rollouts.group import Under
+from ..rollouts.group import Under, with_expected_rewards
 from ..rollouts.rewards.matchers import AnswerReward
 from ..surfaces.chat import token_count
 from ..text import counted
@@ -225,6 +226,8 @@ class Calibration:
         self._plan, self._backend, self._tokens = context.plan, context.backend, tokens
         self._made: list[tuple[Rollout, Mapping[int, float]]] = []
         self._fits: dict[str, ArmFit] | None = None
+        self._known: dict[tuple[str, str], float] = {}
+        """Rewards by text and answer, of which the same come at every look."""
 
     def take(self, groups: Sequence[Group]) -> None:
         """Take in groups that were sampled under the biases now in force."""
@@ -237,27 +240,26 @@ class Calibration:
     def judged(self, groups: Sequence[Group]) -> list[Group]:
         """The groups with the reward that each rollout's arm would earn at its task, where that can be told."""
         fits = self.fits
-        return [
-            replace(group, rollouts=tuple(_judged(one, fits) for one in group.rollouts)) if fits else group
-            for group in groups
-        ]
+        return [_judged(group, fits) for group in groups] if fits else list(groups)
 
     @property
     def fits(self) -> Mapping[str, ArmFit]:
-        """By arm, where something can be told of it."""
+        """By arm, where something can be told of it; none where no token prior can be sent any more."""
+        if not self._tokens.is_learning:
+            return {}
         if self._fits is None:
             self._fits = self._fitted()
         return self._fits
 
     def _fitted(self) -> dict[str, ArmFit]:
         sampled = self._tokens.sampled_at
-        given = branches(self._made, self._backend, sampled)
+        given = branches(self._made, self._backend, sampled, self._tokens.start)
         seen = {one.task for one in given.made}
         tasks = [task for task in self._plan.tasks if task.id in seen]
         found = options(given, tasks, self._worth)
         if found is None:
             return {}
-        heats = Heats(sampled, max(self._plan.production.temperature, COOLEST))
+        heats = Heats(sampled, max(self._tokens.produced_at, COOLEST))
         parts = folds({task.id: task.answer for task in tasks}, self._plan.settings.seed)
         fits = {
             arm: fitted_arm(arm, given, found, parts, heats) for arm in dict.fromkeys(one.arm for one in given.made)
@@ -265,9 +267,11 @@ class Calibration:
         return {arm: fit for arm, fit in fits.items() if fit}
 
     def _worth(self, text: str, task: Task) -> float:
-        reward = self._plan.reward
-        assert isinstance(reward, AnswerReward)  # nothing else is taken in
-        return reward(Rollout(task, 0, 0, "", text=text))
+        reward, name = self._plan.reward, (text, canonical(task.answer))
+        if name not in self._known:
+            assert isinstance(reward, AnswerReward)  # nothing else is taken in
+            self._known[name] = reward(Rollout(task, 0, 0, "", text=text))
+        return self._known[name]
 
 
 def _traced(one: Rollout, group: Group, told: Mapping[int, float]) -> Rollout:
@@ -279,7 +283,13 @@ def _traced(one: Rollout, group: Group, told: Mapping[int, float]) -> Rollout:
     return replace(one, trace=trace_of(drawn_from.tree, one.text, told))
 
 
-def _judged(one: Rollout, fits: Mapping[str, ArmFit]) -> Rollout:
+def _judged(group: Group, fits: Mapping[str, ArmFit]) -> Group:
+    """Where arms are not fitted, rollouts drawn from listed answers keep the reward that is expected of them."""
+    expected = with_expected_rewards(group)
+    return replace(expected, rollouts=tuple(_rejudged(one, fits) for one in expected.rollouts), listed=())
+
+
+def _rejudged(one: Rollout, fits: Mapping[str, ArmFit]) -> Rollout:
     fit = fits.get(one.variant)
     if fit is None or one.reward is None or one.task.id not in fit.values:
         return one

@@ -4,9 +4,11 @@ Examples in a prompt make a model lean to the labels that stand first, last, or 
 2021, "Calibrate before use"). Each set leans its own way, so biases learned over several are wrong for each of them,
 and a set that leans hard looks worse than it is. Here each arm is given its own biases, at no further call.
 
-An answer branches at position k, the first at which rollouts differ. Where a token v there has led to the same text in
-DOMINANT of the rollouts that began so, it stands for that text, and the reward of the text is known at every task; a
-token that no rollout had there stands for the one text, or right answer, that goes on with it.
+An answer branches at position k, the first at which rollouts differ (where nearly all come to one text, the one at
+which most of the others leave). Where a token v there has led to the same text in DOMINANT of the rollouts that began
+so, it stands for that text, and the reward of the text is known at every task; where it has led to several (labels that
+begin alike), it is worth what these are, by their shares. A token that no rollout had there stands for the one text, or
+right answer, that goes on with it.
 Tokens whose texts are worth the same at all tasks are one *option*; all other tokens are the option `other`, which is
 worth nothing. With x_v the log-probabilities listed at position k of an arm's rollouts of task t,
 
@@ -33,6 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..records import Backend, Rollout, Task, TokenBias
+from ..rollouts.rewards.matchers import in_text, normalised, right_answers
 from .decisions import Answered, fit, fits_without, likelihood_gains, shifted
 from .policy import Floats, Ints, is_special
 
@@ -60,9 +63,9 @@ class AnswerBranch:
     tokens: tuple[int, ...]
     """Listed there, C of them; the first was sampled."""
     logs: Floats
-    """Log-probabilities at temperature 1 without biases, up to a constant, shape (C,)."""
+    """Log-probabilities at temperature 1 under the biases that the run began with, up to a constant, shape (C,)."""
     biases: Floats
-    """In force when it was sampled, shape (C,)."""
+    """In force beyond those when it was sampled, shape (C,)."""
     text: str
     reward: float
 
@@ -80,9 +83,9 @@ class ArmFit:
     """What one arm would earn under biases of its own."""
 
     values: Mapping[str, float]
-    """By task: under biases that were learned without its fold, where biases are kept; else without any."""
+    """By task: under biases that were learned without its fold, where biases are kept; else under those before."""
     biases: tuple[TokenBias, ...]
-    """Those of all tasks; empty where none are kept."""
+    """Those of all tasks, to be added to those that the run began with; empty where none are kept."""
     gain: float
     """Mean over tasks of what biases learned without its fold add to the reward of a task."""
     deviation: float
@@ -106,8 +109,16 @@ class Branches:
     """The bytes of each token that is listed."""
 
 
-def branches(rollouts: Iterable[tuple[Rollout, Mapping[int, float]]], backend: Backend, temperature: float) -> Branches:
-    """Where the scored rollouts branch, each given with the biases (nats) that were in force."""
+def branches(
+    rollouts: Iterable[tuple[Rollout, Mapping[int, float]]],
+    backend: Backend,
+    temperature: float,
+    start: Mapping[int, float] | None = None,
+) -> Branches:
+    """Where the scored rollouts branch, each given with the biases (nats) that were in force.
+
+    `start` are those that the run began with, which stand where none are kept.
+    """
     traced = [(one, biases) for one, biases in rollouts if _is_traced(one)]
     position, shared = _shared([one for one, _ in traced])
     found: list[AnswerBranch] = []
@@ -123,7 +134,9 @@ def branches(rollouts: Iterable[tuple[Rollout, Mapping[int, float]]], backend: B
         applied = np.array([biases.get(token, 0.0) for token in tokens])
         plain = logs[listed] * (temperature if backend.includes_temperature else 1.0)
         plain = plain - applied if backend.includes_bias else plain
-        found.append(AnswerBranch(one.variant, one.task.id, tokens, plain, applied, one.text, one.reward or 0.0))
+        before = np.array([start.get(token, 0.0) for token in tokens]) if start else np.zeros(len(tokens))
+        reward = one.reward or 0.0
+        found.append(AnswerBranch(one.variant, one.task.id, tokens, plain + before, applied - before, one.text, reward))
         pieces |= trace.pieces
     return Branches(tuple(found), b"".join(pieces.get(token, b"") for token in shared), pieces)
 
@@ -133,18 +146,30 @@ def _is_traced(one: Rollout) -> bool:
 
 
 def _shared(rollouts: Sequence[Rollout]) -> tuple[int, tuple[int, ...]]:
-    """The position at which rollouts differ, and the tokens before it that nearly all have."""
-    begun = [tuple(one.trace.ids[:, 0].tolist()) for one in rollouts if one.trace is not None]
-    shared: tuple[int, ...] = ()
-    while begun:
-        going_on = Counter(ids[len(shared)] for ids in begun if ids[: len(shared)] == shared and len(ids) > len(shared))
-        if not going_on:
+    """The position at which answers branch, and the tokens before it that nearly all have."""
+    going = [(tuple(one.trace.ids[:, 0].tolist()), one.text) for one in rollouts if one.trace is not None]
+    least = _SHARED * len(going)
+    shared: list[int] = []
+    stayed: list[float] = []
+    """Of those that came to each position, how many went on with its token."""
+    while following := Counter(ids[len(shared)] for ids, _ in going if len(ids) > len(shared)):
+        token, count = following.most_common(1)[0]
+        if count < least:
             break
-        token, count = going_on.most_common(1)[0]
-        if count < _SHARED * len(begun):
-            break
-        shared = (*shared, token)
-    return len(shared), shared
+        stayed.append(count / len(going))
+        going = [one for one in going if len(one[0]) > len(shared) and one[0][len(shared)] == token]
+        shared.append(token)
+    if stayed and min(stayed) < 1 and _are_one(Counter(text for _, text in going)):
+        del shared[stayed.index(min(stayed)) :]
+    return len(shared), tuple(shared)
+
+
+def _are_one(texts: Counter[str]) -> bool:
+    """Whether nearly all texts are one, as they are compared."""
+    alike = Counter[str]()
+    for text, count in texts.items():
+        alike[normalised(text)] += count
+    return alike.most_common(1)[0][1] >= _SHARED * alike.total()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,26 +191,32 @@ def options(given: Branches, tasks: Sequence[Task], reward: Callable[[str, Task]
         asked[one.text].add(one.task)
         led[one.tokens[0]][one.text] += 1
     recurring = frozenset(text for text, where in asked.items() if len(where) > 1)
-    if not 0 < len(recurring) <= _MOST_OPTIONS:
+    answers = {in_text(answer) for task in tasks for answer in right_answers(task.answer)}
+    if not 0 < len(recurring) <= _MOST_OPTIONS or len(answers) > _MOST_OPTIONS:
         return None
-    answers = [] if given.begun else [str(task.answer) for task in tasks]
-    known = dict.fromkeys([*sorted(recurring), *answers])
-    worth = {text: tuple(reward(text, task) for task in tasks) for text in known}
-    columns = {row: place for place, row in enumerate(dict.fromkeys(row for row in worth.values() if any(row)))}
-    if not 0 < len(columns) <= _MOST_OPTIONS:
-        return None
-    meant = {token: text for token, texts in led.items() if (text := _dominant(texts)) in known}
+    known = dict.fromkeys([*sorted(recurring), *([] if given.begun else sorted(answers))])
+    worth = {text: np.array([reward(text, task) for task in tasks]) for text in known}
+    rows = {token: _row(texts, worth) for token, texts in led.items()}
     for token, piece in given.pieces.items():
         if token not in led and (text := _begun_alone(piece, given.begun, known)):
-            meant[token] = text
-    of_token = {token: columns[worth[text]] for token, text in sorted(meant.items()) if worth[text] in columns}
+            rows[token] = worth[text]
+    worths = {token: tuple(row.tolist()) for token, row in sorted(rows.items()) if row.any()}
+    columns = {row: place for place, row in enumerate(dict.fromkeys(worths.values()))}
+    if not 0 < len(columns) <= _MOST_OPTIONS:
+        return None
+    of_token = {token: columns[row] for token, row in worths.items()}
     by_task = np.array([*columns, (0.0,) * len(tasks)]).T
     return Options(of_token, {task.id: row for task, row in zip(tasks, by_task, strict=True)}, recurring)
 
 
-def _dominant(texts: Counter[str]) -> str | None:
+def _row(texts: Counter[str], worth: Mapping[str, Floats]) -> Floats:
+    """What a token is worth at each task that led to these texts; those of which nothing is known are worth nothing."""
     text, count = texts.most_common(1)[0]
-    return text if count >= DOMINANT * texts.total() else None
+    nothing = np.zeros(len(next(iter(worth.values()))))
+    if count >= DOMINANT * texts.total():
+        return worth.get(text, nothing)
+    shares = (times / texts.total() * worth[said] for said, times in sorted(texts.items()) if said in worth)
+    return np.asarray(sum(shares, start=nothing))
 
 
 def _begun_alone(piece: bytes, begun: bytes, texts: Iterable[str]) -> str | None:
@@ -202,26 +233,27 @@ def fitted_arm(
 
     `parts` are the folds of all tasks.
     """
-    made = [one for one in given.made if one.arm == arm]
+    made = sorted((one for one in given.made if one.arm == arm), key=lambda one: one.task)
     names = sorted({one.task for one in made})
     if len(names) < FEWEST_CALIBRATED or np.mean([one.text in found.recurring for one in made]) < RECURRING:
         return None
-    missed = np.array([one.reward - _expected(one, found, heats.sampled) for one in made])
+    rewards, listed = np.stack([found.rewards[name] for name in names]), _listed(made, found)
+    missed = np.array([one.reward for one in made]) - _expected(made, found, listed, heats.sampled)
     if abs(missed.mean()) > MISFIT + 2 * missed.std() / np.sqrt(len(missed)):
         return None
-    rewards = np.stack([found.rewards[name] for name in names])
-    answered = Answered(_levels(made, names, found, heats.sampled), rewards)
+    answered = Answered(_levels(made, listed, heats.sampled), rewards)
     folds = [np.array([row for row, name in enumerate(names) if name in part], dtype=np.int64) for part in parts]
     folds = [fold for fold in folds if len(fold)]
     ridge, without, likelier = max(
         (_held_out(answered, folds, ridge) for ridge in _RIDGES), key=lambda swept: (swept[2].mean(), swept[0])
     )
-    cooler, heat = _levels(made, names, found, heats.production), heats.sampled / heats.production
+    cooler, heat = _levels(made, listed, heats.production), heats.sampled / heats.production
     before = (np.exp(cooler) * rewards).sum(axis=1)
     after = (shifted(cooler[:, None, :], heat * without[:, None, :])[:, 0] * rewards).sum(axis=1)
     gains, count = after - before, np.sqrt(len(names))
     kept = likelier.mean() > likelier.std(ddof=1) / count and gains.mean() > 0
-    biases = _biases(answered, ridge, found, given.pieces, heats.sampled) if kept else ()
+    moved = fit(answered, ridge), np.stack([without[fold[0]] for fold in folds])
+    biases = _biases(moved, found, given.pieces, heats.sampled, len(names)) if kept else ()
     values = dict(zip(names, (after if biases else before).tolist(), strict=True))
     return ArmFit(values, biases, float(gains.mean()), float(gains.std(ddof=1) / count))
 
@@ -234,40 +266,67 @@ def _held_out(answered: Answered, folds: Sequence[Ints], ridge: float) -> tuple[
     return ridge, without, likelihood_gains(answered, without)
 
 
-def _levels(made: Sequence[AnswerBranch], names: Sequence[str], found: Options, temperature: float) -> Floats:
-    """l, normalised, shape (T, O): of a task the mean chances over its rollouts, since experiences shown may differ."""
-    rows = defaultdict[str, list[Floats]](list)
-    for one in made:
-        rows[one.task].append(_log_chances(one, found, one.logs / temperature))
-    return np.stack([np.logaddexp.reduce(rows[name], axis=0) - np.log(len(rows[name])) for name in names])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listed:
+    """What is listed at R branches, up to C tokens at each."""
+
+    options: Ints
+    """That the tokens stand for, shape (R, C)."""
+    logs: Floats
+    """As of the branches, shape (R, C); -inf where there is no token."""
+    biases: Floats
+    """As of the branches, shape (R, C)."""
+    count: int
+    """Of options, O."""
+
+    def log_chances(self, weights: Floats) -> Floats:
+        """log of the probability of each option, shape (R, O), from logarithms of the tokens' weights, (R, C)."""
+        each = (np.where(self.options == option, weights, -np.inf) for option in range(self.count))
+        logs = np.stack([np.logaddexp.reduce(one, axis=1) for one in each], axis=1)
+        return np.asarray(logs - np.logaddexp.reduce(logs, axis=1)[:, None])
 
 
-def _log_chances(one: AnswerBranch, found: Options, weights: Floats) -> Floats:
-    """log of the probability of each option, shape (O,), from the logarithms of the listed tokens' weights."""
-    logs = np.full(len(found.rewards[one.task]), -np.inf)
-    places = [found.of_token.get(token, len(logs) - 1) for token in one.tokens]
-    np.logaddexp.at(logs, places, weights)
-    return np.asarray(logs - np.logaddexp.reduce(logs))
+def _listed(made: Sequence[AnswerBranch], found: Options) -> _Listed:
+    shape, count = (len(made), max(len(one.tokens) for one in made)), len(found.rewards[made[0].task])
+    listed = _Listed(np.full(shape, count - 1), np.full(shape, -np.inf), np.zeros(shape), count)
+    for row, one in enumerate(made):
+        width = len(one.tokens)
+        listed.options[row, :width] = [found.of_token.get(token, count - 1) for token in one.tokens]
+        listed.logs[row, :width], listed.biases[row, :width] = one.logs, one.biases
+    return listed
 
 
-def _expected(one: AnswerBranch, found: Options, temperature: float) -> float:
-    """What a rollout was to earn, under the biases that it was sampled with."""
-    logs = _log_chances(one, found, (one.logs + one.biases) / temperature)
-    return float(np.exp(logs) @ found.rewards[one.task])
+def _levels(made: Sequence[AnswerBranch], listed: _Listed, temperature: float) -> Floats:
+    """l, normalised, shape (T, O): of a task the mean chances over its rollouts, since experiences shown may differ.
+
+    `made` are in order of task.
+    """
+    starts = [row for row, one in enumerate(made) if not row or one.task != made[row - 1].task]
+    sizes = np.diff([*starts, len(made)])
+    logs = np.logaddexp.reduceat(listed.log_chances(listed.logs / temperature), starts, axis=0)
+    return np.asarray(logs - np.log(sizes)[:, None])
+
+
+def _expected(made: Sequence[AnswerBranch], found: Options, listed: _Listed, temperature: float) -> Floats:
+    """What each rollout was to earn, under the biases that it was sampled with, shape (R,)."""
+    logs = listed.log_chances((listed.logs + listed.biases) / temperature)
+    return np.asarray((np.exp(logs) * np.stack([found.rewards[one.task] for one in made])).sum(axis=1))
 
 
 def _biases(
-    answered: Answered, ridge: float, found: Options, pieces: Mapping[int, bytes], sampled_at: float
+    fitted: tuple[Floats, Floats], found: Options, pieces: Mapping[int, bytes], sampled_at: float, tasks: int
 ) -> tuple[TokenBias, ...]:
-    """The biases that offsets with this ridge stand for, the strongest first; z by the jackknife over tasks."""
-    count = len(answered.logs)
-    offsets, without = fit(answered, ridge), fits_without(answered, list(np.arange(count)[:, None]), ridge)
-    moved, others = (each - each[..., -1:] for each in (offsets, without))
+    """The biases that offsets stand for, the strongest first; z by the jackknife over folds.
+
+    `fitted` are the offsets of so many tasks, (O,), and those without each fold, (F, O).
+    """
+    moved, others = (each - each[..., -1:] for each in fitted)
+    count = len(others)
     deviations = np.sqrt((count - 1) / count * ((others - others.mean(axis=0)) ** 2).sum(axis=0))
     entries = []
     for token, option in found.of_token.items():
         bias, piece = float(moved[option] * sampled_at), pieces.get(token, b"")
         if abs(bias) >= LEAST_BIAS and not is_special(piece):
             z = float(moved[option] / max(deviations[option], FINEST))
-            entries.append(TokenBias(token, piece, float(np.clip(bias, -CAP, CAP)), z, count))
+            entries.append(TokenBias(token, piece, float(np.clip(bias, -CAP, CAP)), z, tasks))
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token)))

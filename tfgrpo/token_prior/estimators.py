@@ -187,11 +187,26 @@ class TokenLearning:
         sent = merge_bias(own, {str(token): bias for token, bias in biases.items()}, whole=self._whole)
         return {int(token): bias for token, bias in sent.items()}
 
+    @property
+    def start(self) -> dict[int, float]:
+        """What requests carried when the run began, and carry where nothing is kept, in nats."""
+        return self._sent({entry.token: entry.bias for entry in self._inherited})
+
     def result(self) -> tuple[TokenBias, ...]:
         """What the evidence of all steps supports, whatever is chosen, as the upstream takes it."""
-        return self.as_sent(self._estimator.result())
+        return self._as_sent(self._estimator.result())
 
-    def as_sent(self, found: tuple[TokenBias, ...]) -> tuple[TokenBias, ...]:
+    def on_top(self, more: Sequence[TokenBias]) -> tuple[TokenBias, ...]:
+        """The inherited entries with these added to them, within the settings' bounds, as the upstream takes them."""
+        entries, cap = {entry.token: entry for entry in self._inherited}, self._settings.bias_cap
+        for entry in more:
+            bias = entry.bias + (entries[entry.token].bias if entry.token in entries else 0.0)
+            capped = min(cap, max(-cap, bias))
+            entries[entry.token] = replace(entry, bias=capped, z=entry.z * bias / entry.bias)
+        ranked = sorted(entries.values(), key=lambda entry: (-abs(entry.bias), entry.token))
+        return self._as_sent(tuple(entry for entry in ranked if entry.bias)[: self._settings.bias_entries])
+
+    def _as_sent(self, found: tuple[TokenBias, ...]) -> tuple[TokenBias, ...]:
         """Entries as the upstream takes them: all of them, or whole numbers."""
         if not self._whole:
             return found
@@ -221,11 +236,10 @@ class TokenLearning:
         def without(tasks: frozenset[str]) -> dict[int, float]:
             return self._sent({entry.token: entry.bias for entry in self._estimator.result(tasks)})
 
-        start = self._sent({entry.token: entry.bias for entry in self._inherited})
         weighed = [choice.weighed_rollouts(*step) for step in sampled]
         listed = [one for groups, *_ in sampled for group in groups for one in group.listed]
         return choice.choose(
-            weighed, start, without, self._backend, worth=worth, seed=self._settings.seed, listed=listed
+            weighed, self.start, without, self._backend, worth=worth, seed=self._settings.seed, listed=listed
         )
 
     def as_json(self, chosen: Choice) -> dict[str, JSON]:
