@@ -9,6 +9,7 @@ from tests.deployment.worlds import World, candidate_in, days
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.deployment.alone import alone_at
 from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve
+from tfgrpo.deployment.facts import deployed_state, facts_of
 from tfgrpo.deployment.history import happened
 from tfgrpo.deployment.step import AutopilotTerms
 from tfgrpo.errors import ModelError, StoreError
@@ -155,6 +156,14 @@ def test_a_clock_that_jumps_neither_promotes_nor_ends_a_trial(tmp_path: Path) ->
     assert world.states()[OTHER.id] == "canary"
     assert [row.action for row in world.history()] == ["learned", "canary", "told"]
     assert "without feedback on the canary" in world.history()[-1].said
+
+
+def test_a_clock_put_back_gives_no_budget_back_and_one_that_was_years_ahead_stops_no_learning(tmp_path: Path) -> None:
+    with Store(candidate_in(tmp_path / "s.db")) as store:  # a row of today is in its history
+        now, state = datetime.now(UTC), deployed_state(store, "default")
+        for back, counted in ((0, 0), (1, 0), (3_000, 3_000)):
+            day = facts_of(store, "default", state, AutopilotTerms(), now - timedelta(days=back)).day
+            assert day == f"{now - timedelta(days=counted):%Y-%m-%d}"
 
 
 def test_a_person_who_makes_another_prior_live_ends_the_trial_and_it_is_begun_anew(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from ..store import SERVING, DrawnFeedback, HistoryEntry, LineageEntry, Store
@@ -78,7 +78,7 @@ def facts_of(
 ) -> Facts:
     """What feedback says of how things stand, and what the day allows."""
     rows, lineage = store.history_of(namespace, _ALL), store.lineage(namespace)
-    day = max([f"{now:%Y-%m-%d}", *(row.at[:10] for row in rows[-1:])])  # a clock put back gives no budget back
+    day = _day(now, rows[-1].at if rows else "")
     learned = [int(_number(row.figures.get("feedback_id"))) for row in rows if row.action in _LOOKED]
     found = Facts(
         new_feedback=store.feedback_count(namespace, max(learned, default=0))[0],
@@ -188,9 +188,21 @@ def key_behind(one: DrawnFeedback) -> str:
     return str(one.draw.get("key") or one.inference)
 
 
+def _day(now: datetime, last: str) -> str:
+    """Today, or the day of the last row, since a clock put back gives no budget back; one that was days ahead was wrong
+    then, and does not hold up learning until that day comes."""
+    today = f"{now:%Y-%m-%d}"
+    return max(today, last[:10]) if last[:10] <= _next(today) else today
+
+
+def _next(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
 def _spent_on(store: Store, namespace: str, day: str) -> int:
-    """Calls of the learning that began that day, by whomever."""
-    today = [entry.run for entry in store.runs(namespace) if entry.run.kind == "learn" and entry.started[:10] >= day]
+    """Calls of the learning that began that day, or on the next, which has come if the clock was right; by whomever."""
+    days = (day, _next(day))
+    today = [entry.run for entry in store.runs(namespace) if entry.run.kind == "learn" and entry.started[:10] in days]
     return sum(store.spent(run.id).calls for run in today)
 
 
