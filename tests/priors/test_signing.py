@@ -10,7 +10,7 @@ from tests.live import MODEL, OTHER, PRIOR
 from tfgrpo.cli import main
 from tfgrpo.errors import InputError
 from tfgrpo.priors.portable import Event, Portable, json_text
-from tfgrpo.priors.signing import check_trusted, new_signing_key, signed_text, trust_key, trusted_keys
+from tfgrpo.priors.signing import check_trusted, new_signing_key, read_signing_key, signed_text, trust_key, trusted_keys
 from tfgrpo.records import Frame
 
 GIVEN = Portable(PRIOR, Frame(MODEL, "Be brief.", {"max_tokens": 8}), "math", lineage=(Event("live", "", "", "", ""),))
@@ -92,3 +92,23 @@ def test_signing_and_trusting_from_the_shell(tmp_path: Path, monkeypatch: pytest
     assert len(json.loads(Path("prior.json").read_text())["signatures"]) == 1, "signed anew, not twice"
     check_trusted("prior.json", Path("prior.json").read_text(), Path("trusted-keys"))
     assert "holds no prior" in tfgrpo("sign", "trusted-keys", "--key", "key.pem") or True
+
+
+def test_where_keys_are_trusted_an_import_takes_in_what_one_of_them_signed_and_nothing_else(
+    tmp_path: Path, trust: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFGRPO_TRUST", str(trust))
+    key, other = read_signing_key(tmp_path / "key.pem"), new_signing_key(tmp_path / "other.pem")
+    signed = signed_text(GIVEN, key)
+    cases = {
+        json_text(GIVEN): "is not signed",
+        signed_text(GIVEN, other): "is signed by no key that",
+        changed(signed, namespace="elsewhere"): "it was changed since",
+        signed: "ungated in namespace default",
+    }
+    for text, words in cases.items():
+        Path("prior.json").write_text(text, encoding="utf-8")
+        result = CliRunner().invoke(main, ["prior", "import", "prior.json", "--use", "--store", "new.db"])
+        assert words in result.output
+        assert Path("new.db").exists() == (text == signed)

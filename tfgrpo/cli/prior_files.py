@@ -61,10 +61,18 @@ def export(
 @click.command("import", cls=TextCommand)
 @click.argument("file")
 @click.option("--use", "use_now", is_flag=True, help="Serve it from now on, untested; else it is a candidate.")
+@click.option(
+    "--trust",
+    envvar="TFGRPO_TRUST",
+    metavar="FILE",
+    help="Take a prior in only where a key of FILE signed it (`tfgrpo prior trust`).",
+)
 @by_option
 @store_options
 @json_option
-def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
+def import_file(
+    *, file: str, use_now: bool, trust: str | None, by: str | None, store: str | None, namespace: str, as_json: bool
+) -> None:
     """Take in FILE (- is stdin): a prior that `prior export` wrote, or an agent or experiences of youtu-agent.
 
     A prior becomes a candidate of the namespace. Experiences are on trial whatever they were elsewhere: the next
@@ -74,7 +82,12 @@ def import_file(*, file: str, use_now: bool, by: str | None, store: str | None, 
     from ..priors.portable import Portable
 
     source = "standard input" if file == "-" else file
-    found = parse_prior(source, read_text(file, FILE_BYTES))
+    text = read_text(file, FILE_BYTES)
+    found = parse_prior(source, text)
+    if trust and isinstance(found, Portable):
+        from ..priors.signing import check_trusted
+
+        check_trusted(source, text, Path(trust).expanduser())
     if use_now and not isinstance(found, Portable):
         raise InputError(
             f"--use: {source} holds experiences and no prior; they go on trial, and learning measures them"

@@ -191,7 +191,7 @@ def place_of(given: "str | StorePath | None", namespace: str, trust: str | Path 
         from .pulled import UrlPlace  # here and below: what is not asked for is not loaded
 
         return UrlPlace(named, namespace, trust=keys)
-    if "://" in named and not named.startswith(("postgresql://", "postgres://")):
+    if "://" in named and not named.lower().startswith(("postgresql://", "postgres://")):
         from .objects import ObjectPlace
 
         return ObjectPlace(named, namespace, trust=keys)
