@@ -49,6 +49,20 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(folder: Path, url: str, number: sign
     assert not (folder / "tfgrpo.db-wal").exists()
 
 
+def test_what_a_shell_started_in_the_background_ends_by_a_signal_too(folder: Path) -> None:
+    Store("tfgrpo.db").close()
+    program = [sys.executable, "-m", "tfgrpo", "autopilot"]
+    deaf = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv({program[0]!r}, {program!r})"
+    with subprocess.Popen([sys.executable, "-c", deaf], stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "Ctrl-C stops it" in running.stderr.readline()
+        running.send_signal(signal.SIGTERM)
+        try:
+            assert running.wait(timeout=10) == 130
+        finally:
+            running.kill()
+
+
 def _children(pid: int) -> list[int]:
     held = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in held.read_text().split()] if held.exists() else []

@@ -56,6 +56,8 @@ def interruptible() -> Iterator[None]:
     import threading
 
     def interrupt(*_: object) -> None:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what is to run in the background
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     before: dict[int, Any] = {}
