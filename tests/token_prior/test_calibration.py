@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tfgrpo.records import Backend, Rollout, Task, TokenTrace
-from tfgrpo.token_prior.calibration import ArmFit, Heats, branches, fitted_arm, options
+from tfgrpo.token_prior.calibration import CAP, ArmFit, Heats, branches, fitted_arm, options
 from tfgrpo.token_prior.choice import folds
 
 LABELS = ("keep", "drop", "ask")
@@ -148,6 +148,29 @@ def test_labels_that_begin_alike_are_not_taken_for_worthless() -> None:
     kept = found.of_token[0]
     for task in tasks:
         assert (0 < found.rewards[task.id][kept] < 1) == (task.answer != "drop")
+
+
+def test_what_is_claimed_is_what_biases_within_their_cap_earn() -> None:
+    lean = (2.0, 2.0, -9.0)
+    found = fit(sampled(lean))
+    assert found and max(entry.bias for entry in found.biases) == CAP
+    assert np.mean(list(found.values.values())) == pytest.approx(earned(lean, found, 0.7), abs=0.02)
+
+
+def test_what_is_not_listed_is_worth_nothing_and_is_not_forgotten() -> None:
+    def without_talk(one: Rollout) -> Rollout:
+        assert one.trace is not None
+        logs = one.trace.logprobs.copy()
+        logs[0, 1:][one.trace.ids[0, 1:] == 3] = -np.inf
+        return replace(one, trace=replace(one.trace, logprobs=logs))
+
+    whole = sampled((0.0, 0.0, 0.0), temperature=1.0)
+    made = [(without_talk(one), biases) for one, biases in whole]
+    given = branches(made, Backend(), 1.0)
+    assert all(np.exp(one.tail[0] + one.tail[1]) == pytest.approx(1 - np.exp(one.logs).sum()) for one in given.made)
+    fits = [fit(one, temperature=1.0) for one in (whole, made)]
+    first, second = (np.mean(list(one.values.values())) for one in fits if one)
+    assert second == pytest.approx(first, abs=0.01)
 
 
 def test_many_different_answers_are_no_labels_and_cost_no_scoring() -> None:

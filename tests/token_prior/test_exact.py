@@ -118,6 +118,7 @@ def test_an_answer_of_the_tree_has_the_trace_that_an_upstream_would_give() -> No
     trace = trace_of(tree(), "1 2", {NO: 1.0})
     assert trace is not None
     assert trace.ids[:, 0].tolist() == [WELL, NO]
-    assert trace.logprobs[1, 0] == pytest.approx(SECOND[NO] + 1.0)
+    assert np.exp(trace.logprobs).sum(axis=1) == pytest.approx(1.0)
+    assert trace.logprobs[1, 0] - trace.logprobs[1, 1] == pytest.approx(SECOND[NO] + 1.0 - SECOND[END])
     assert [sorted(row) for row in trace.ids[:, 1:].tolist()] == [[END, YES, NO], [END, YES, WELL]]
     assert trace_of(tree(), "something else") is None

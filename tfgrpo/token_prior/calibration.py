@@ -10,13 +10,16 @@ so, it stands for that text, and the reward of the text is known at every task; 
 begin alike), it is worth what these are, by their shares. A token that no rollout had there stands for the one text, or
 right answer, that goes on with it.
 Tokens whose texts are worth the same at all tasks are one *option*; all other tokens are the option `other`, which is
-worth nothing. With x_v the log-probabilities listed at position k of an arm's rollouts of task t,
+worth nothing, as what is not listed is: with a probability of R outside the list, taken for R / exp(x_K) tokens that
+are as likely as the last one listed (the bound of `policy` at T < 1). With x_v the log-probabilities listed at position
+k of an arm's rollouts of task t,
 
     l_t(o) = log of the sum over v in o of exp(x_v / T),
 
 and offsets on these are fitted as those of a question are (`decisions`), to the folds of `choice` less one: with a
 single task left out, what is learned leans away from just its answer. An offset c of an option, less that of `other`,
-is a bias of c T on each of its tokens. What an arm earns at a task, at the temperature P of production, is then
+is a bias of c T on each of its tokens, within CAP. What an arm earns at a task, at the temperature P of production, is
+then
 
     V_t = sum_o r_t(o) exp(l_t(o) + c_o T / P) / sum_u exp(l_t(u) + c_u T / P),
 
@@ -47,6 +50,8 @@ _SHARED = 0.95
 """Of the rollouts, for a position to be taken as the same in all."""
 _MOST_OPTIONS = 50
 """Different texts that are worth something; with more, answers are no labels."""
+_NO_TAIL = 1e-6
+"""Probability outside a list that is no more than rounding."""
 COOLEST = 0.05
 """Temperature 0 is taken for this."""
 _RIDGES = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
@@ -66,6 +71,8 @@ class AnswerBranch:
     """Log-probabilities at temperature 1 under the biases that the run began with, up to a constant, shape (C,)."""
     biases: Floats
     """In force beyond those when it was sampled, shape (C,)."""
+    tail: tuple[float, float]
+    """What is not listed: the log-probability of each of its tokens, as those of `logs`, and the log of their number."""
     text: str
     reward: float
 
@@ -136,9 +143,20 @@ def branches(
         plain = plain - applied if backend.includes_bias else plain
         before = np.array([start.get(token, 0.0) for token in tokens]) if start else np.zeros(len(tokens))
         reward = one.reward or 0.0
-        found.append(AnswerBranch(one.variant, one.task.id, tokens, plain + before, applied - before, one.text, reward))
+        logs_at = plain + before, applied - before
+        tail = _tail(logs[listed], plain)
+        found.append(AnswerBranch(one.variant, one.task.id, tokens, *logs_at, tail, one.text, reward))
         pieces |= trace.pieces
     return Branches(tuple(found), b"".join(pieces.get(token, b"") for token in shared), pieces)
+
+
+def _tail(reported: Floats, plain: Floats) -> tuple[float, float]:
+    """What is not listed; the sampled token, which stands first, may be less likely than it is."""
+    rest = 1.0 - float(np.exp(reported).sum())
+    if rest < _NO_TAIL:
+        return -np.inf, 0.0
+    last = 1 + int(reported[1:].argmin()) if len(reported) > 1 else 0
+    return float(plain[last]), float(max(0.0, np.log(rest) - reported[last]))
 
 
 def _is_traced(one: Rollout) -> bool:
@@ -247,9 +265,11 @@ def fitted_arm(
     ridge, without, likelier = max(
         (_held_out(answered, folds, ridge) for ridge in _RIDGES), key=lambda swept: (swept[2].mean(), swept[0])
     )
+    most = CAP / heats.sampled
+    sent = np.clip(without - without[:, -1:], -most, most)
     cooler, heat = _levels(made, listed, heats.production), heats.sampled / heats.production
     before = (np.exp(cooler) * rewards).sum(axis=1)
-    after = (shifted(cooler[:, None, :], heat * without[:, None, :])[:, 0] * rewards).sum(axis=1)
+    after = (shifted(cooler[:, None, :], heat * sent[:, None, :])[:, 0] * rewards).sum(axis=1)
     gains, count = after - before, np.sqrt(len(names))
     kept = likelier.mean() > likelier.std(ddof=1) / count and gains.mean() > 0
     moved = fit(answered, ridge), np.stack([without[fold[0]] for fold in folds])
@@ -268,7 +288,7 @@ def _held_out(answered: Answered, folds: Sequence[Ints], ridge: float) -> tuple[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Listed:
-    """What is listed at R branches, up to C tokens at each."""
+    """What is listed at R branches, up to C - 1 tokens at each; what is not stands last."""
 
     options: Ints
     """That the tokens stand for, shape (R, C)."""
@@ -276,23 +296,27 @@ class _Listed:
     """As of the branches, shape (R, C); -inf where there is no token."""
     biases: Floats
     """As of the branches, shape (R, C)."""
+    numbers: Floats
+    """log of how many tokens each stands for, shape (R, C)."""
     count: int
     """Of options, O."""
 
-    def log_chances(self, weights: Floats) -> Floats:
-        """log of the probability of each option, shape (R, O), from logarithms of the tokens' weights, (R, C)."""
+    def log_chances(self, temperature: float, *, biased: bool = False) -> Floats:
+        """log of the probability of each option, shape (R, O), without the biases in force or with them."""
+        weights = (self.logs + self.biases * biased) / temperature + self.numbers
         each = (np.where(self.options == option, weights, -np.inf) for option in range(self.count))
         logs = np.stack([np.logaddexp.reduce(one, axis=1) for one in each], axis=1)
         return np.asarray(logs - np.logaddexp.reduce(logs, axis=1)[:, None])
 
 
 def _listed(made: Sequence[AnswerBranch], found: Options) -> _Listed:
-    shape, count = (len(made), max(len(one.tokens) for one in made)), len(found.rewards[made[0].task])
-    listed = _Listed(np.full(shape, count - 1), np.full(shape, -np.inf), np.zeros(shape), count)
+    shape, count = (len(made), 1 + max(len(one.tokens) for one in made)), len(found.rewards[made[0].task])
+    listed = _Listed(np.full(shape, count - 1), np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape), count)
     for row, one in enumerate(made):
         width = len(one.tokens)
         listed.options[row, :width] = [found.of_token.get(token, count - 1) for token in one.tokens]
         listed.logs[row, :width], listed.biases[row, :width] = one.logs, one.biases
+        listed.logs[row, -1], listed.numbers[row, -1] = one.tail
     return listed
 
 
@@ -303,13 +327,13 @@ def _levels(made: Sequence[AnswerBranch], listed: _Listed, temperature: float) -
     """
     starts = [row for row, one in enumerate(made) if not row or one.task != made[row - 1].task]
     sizes = np.diff([*starts, len(made)])
-    logs = np.logaddexp.reduceat(listed.log_chances(listed.logs / temperature), starts, axis=0)
+    logs = np.logaddexp.reduceat(listed.log_chances(temperature), starts, axis=0)
     return np.asarray(logs - np.log(sizes)[:, None])
 
 
 def _expected(made: Sequence[AnswerBranch], found: Options, listed: _Listed, temperature: float) -> Floats:
     """What each rollout was to earn, under the biases that it was sampled with, shape (R,)."""
-    logs = listed.log_chances((listed.logs + listed.biases) / temperature)
+    logs = listed.log_chances(temperature, biased=True)
     return np.asarray((np.exp(logs) * np.stack([found.rewards[one.task] for one in made])).sum(axis=1))
 
 

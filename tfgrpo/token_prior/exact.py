@@ -209,6 +209,9 @@ def trace_of(tree: AnswerTree, text: str, biases: Mapping[int, float] | None = N
     if not path:
         return None
     told = tree.reported + look_up(tree.tokens, biases or {})
+    if biases:
+        rest = np.clip(1.0 - np.exp(tree.reported).sum(axis=1), 0.0, 1.0)
+        told = told - np.log(np.exp(told).sum(axis=1) + rest)[:, None]
     ids, logs = (
         np.stack([np.concatenate(([rows[place]], np.delete(rows[place[0]], place[1]))) for place in path])
         for rows in (tree.tokens, told)
