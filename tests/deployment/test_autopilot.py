@@ -158,6 +158,20 @@ def test_a_clock_that_jumps_neither_promotes_nor_ends_a_trial(tmp_path: Path) ->
     assert "without feedback on the canary" in world.history()[-1].said
 
 
+def test_a_fault_of_our_own_is_told_once_and_does_not_end_it(tmp_path: Path) -> None:
+    world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.5)
+    faults = [ValueError("no such thing"), ValueError("no such thing")]
+
+    def opened() -> Store:
+        if faults:
+            raise faults.pop()
+        return Store(world.path, create=False)
+
+    pilot = Autopilot(opened, "default", AutopilotTerms())
+    assert [len(pilot.look()) for _ in range(3)] == [1, 0, 1]
+    assert world.states()[OTHER.id] == "canary"
+
+
 def test_a_clock_put_back_gives_no_budget_back_and_one_that_was_years_ahead_stops_no_learning(tmp_path: Path) -> None:
     with Store(candidate_in(tmp_path / "s.db")) as store:  # a row of today is in its history
         now, state = datetime.now(UTC), deployed_state(store, "default")

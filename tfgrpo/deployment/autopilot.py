@@ -4,6 +4,7 @@ It is a process of its own beside proxies and clients, and touches nothing but t
 no call is lost. Two of them on one namespace: the second waits for the first.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from ..records import Decision, PriorState
 from ..store import Actor, HistoryEntry, Store
 from .facts import AUTOPILOT, deployed_state, facts_of
 from .step import Action, AutopilotTerms, step
+
+_logger = logging.getLogger("tfgrpo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class Autopilot:
                 said = tuple(self._do(store, action) for action in self._next(store))
         except TfgrpoError as error:
             return self._told_once(f"nothing was done: {error}")
+        except Exception as error:  # ours; the next look may have to roll back what hurts
+            _logger.debug("a look of the autopilot failed", exc_info=True)
+            return self._told_once(f"nothing was done, for a fault of tfgrpo's own: {type(error).__name__}: {error}")
         self._trouble = ""
         return said
 
