@@ -84,7 +84,11 @@ def test_what_most_further_rollouts_answered_is_right_only_where_it_is_asked_for
         with pytest.raises(InputError, match=r"0 different tasks to learn from.* give feedback with labels"):
             traffic_tasks(store, "default", EXACT, now=NOW)
         found = traffic_tasks(store, "default", EXACT, by_shadows=True, now=NOW)
+        latest = [
+            len([one for one in store.inferences("default", 11, shadows=too) if one.shadow_of]) for too in (True, False)
+        ]
     assert Counter(task.answer for task in found.tasks) == {"billing": 10}  # three that differ settle nothing
+    assert latest == [11, 0]  # of the latest calls, further rollouts take no other's place
 
 
 def test_old_calls_fade_and_answers_keep_their_proportion(tmp_path: Path) -> None:

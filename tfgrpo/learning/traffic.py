@@ -77,7 +77,7 @@ def traffic_tasks(
 
     `by_shadows`: where nobody said what is right, it is what most of a call's further rollouts answered.
     """
-    calls = [call for call in store.inferences(namespace, _LOOKED_AT) if call.shadow_of is None]
+    calls = store.inferences(namespace, _LOOKED_AT, shadows=False)
     with_texts = [call for call in reversed(calls) if call.request and 200 <= call.status < 300]
     since = min((call.at for call in calls), default="")
     said = {one.inference: one for one in store.feedback_since(namespace, since=since)}

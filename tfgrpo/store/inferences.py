@@ -138,9 +138,10 @@ class InferenceStore(OpenStore):
         with self._read("reading a call") as db:
             return next(_inferences(db.query(f"{_WITH_BODIES} WHERE id = ?", [id_])), None)
 
-    def inferences(self, namespace: str, limit: int = 1_000) -> tuple[Inference, ...]:
-        """The latest calls of a namespace, with the bodies that were kept, oldest first; shadows too."""
-        query = f"{_WITH_BODIES} WHERE namespace = ? ORDER BY at DESC, number DESC LIMIT ?"
+    def inferences(self, namespace: str, limit: int = 1_000, *, shadows: bool = True) -> tuple[Inference, ...]:
+        """The latest calls of a namespace, with the bodies that were kept, oldest first; `shadows`: those too."""
+        which = "" if shadows else " AND shadow_of IS NULL"
+        query = f"{_WITH_BODIES} WHERE namespace = ?{which} ORDER BY at DESC, number DESC LIMIT ?"
         with self._read(f"reading calls of {namespace}") as db:
             return tuple(_inferences(db.query(query, [namespace, limit])))[::-1]
 
