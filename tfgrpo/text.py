@@ -26,6 +26,11 @@ def shortened(value: object, limit: int = 80) -> str:
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
+def named_file(path: str) -> str:
+    """A file's name for people: where it is a URL, as a store's may be by mistake, without user and password."""
+    return re.sub(r"(?<=://).*@", "...@", path, flags=re.DOTALL)
+
+
 _HARMLESS = "\n\t\u200c\u200d"
 """Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
 

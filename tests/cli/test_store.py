@@ -45,3 +45,13 @@ def test_an_upgrade_is_told_with_its_copy(folder: Path) -> None:
     assert ran.stderr.splitlines() == [
         f"store tfgrpo.db was upgraded from schema 1 to {NEWEST}; tfgrpo.db.schema-1.bak is a copy of it as it was"
     ]
+
+
+def test_a_stores_url_in_place_of_a_file_is_told_without_its_password(priors: tuple[Prior, Prior]) -> None:
+    url = "postgresql://anna:geh/e@im@127.0.0.1/x"
+    for command in (
+        ("store", "backup", url), ("prior", "export", "-o", url), ("prior", "import", url), ("tasks", "check", url),
+    ):  # fmt: skip
+        result = tfgrpo(*command)
+        one_line(result, "postgresql://...@127.0.0.1/x")
+        assert "geh" not in result.stderr, "nor a part of it"

@@ -223,6 +223,9 @@ def test_a_user_says_which_fields_are_meant() -> None:
         "a",
         "input: ticket.body; answer: queue; left out: ticket, answer",
     )
+    assert one(record, Fields(input="ticket.body", answer="Queue"))[1].endswith(
+        "answer: Queue; left out: ticket, answer"
+    )
     task, told = one(record, Fields(answer="queue", template="{{ticket.subject}}: {{ ticket.body }}{}"))
     assert (task.input, task.answer) == ("Hi: Help{}", "a")
     assert "no field nope; fields seen: ticket, queue, answer" in refused([record], Fields(template="{{nope}}"))

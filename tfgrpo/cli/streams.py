@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
+from ..text import named_file
 
 if TYPE_CHECKING:
     from ..records import JSON
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def read_text(path: str, limit: int) -> str:
     """The text of a file, or of standard input for `-`, of at most so many bytes."""
-    name = "standard input" if path == "-" else path
+    name = "standard input" if path == "-" else named_file(path)
     try:
         with click.open_file(path, "rb") as file:
             raw = file.read(limit + 1)
@@ -33,7 +34,8 @@ def read_text(path: str, limit: int) -> str:
 def check_output(option: str, path: str | None) -> None:
     """Refuse an output file that could not be written, before anything is spent for it."""
     if path and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
-        raise InputError(f"{option} {path}: there is no such folder, or it is one; name a file in a folder that exists")
+        what = "there is no such folder, or it is one; name a file in a folder that exists"
+        raise InputError(f"{option} {named_file(path)}: {what}")
 
 
 def write_text(path: str | None, text: str) -> None:
@@ -43,7 +45,7 @@ def write_text(path: str | None, text: str) -> None:
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+        raise InputError(f"cannot write {named_file(path)}: {error.strerror}") from error
 
 
 @contextmanager

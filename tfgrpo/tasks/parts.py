@@ -80,7 +80,8 @@ def _as_told(record: Record, fields: Fields) -> Parts:
     answer = at(record, answered) if answered else None
     taken = {answered, *(used if not fields.template else ())}
     metadata = _metadata({name: held for name, held in record.items() if name not in taken})
-    left = tuple(str(name) for name in record if name not in {answered, *used, "metadata"})
+    meant = {name if name in record else named(record, [name]) for name in (answered, *used) if name}
+    left = tuple(str(name) for name in record if name not in {*meant, "metadata"})
     return Parts(shown, answer, metadata, told, answered, left=left)
 
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from ..errors import InputError
 from ..hashing import canonical
 from ..records import JSON, Task
-from ..text import counted, shortened
+from ..text import counted, named_file, shortened
 from .choices import picked
 from .fields import ANSWER_FIELDS, Fields, either
 from .formats import MOST_BYTES, Entry, entries_of, too_large
@@ -139,7 +139,7 @@ def _bytes(source: str, name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         hub = f"; a data set of Hugging Face's is hf:{source}" if _is_hub_id(source) else ""
-        raise InputError(f"cannot read tasks from {shortened(name, 200)}: {reason}; {_KINDS}{hub}") from error
+        raise InputError(f"cannot read tasks from {shortened(named_file(name), 200)}: {reason}; {_KINDS}{hub}") from error
     if len(raw) > MOST_BYTES:
         raise too_large(name)
     return raw
