@@ -117,8 +117,8 @@ def open_engine(place: StorePath, steps: Sequence[Migration], *, create: bool) -
         return StoreFile(place, steps, create=create)
     if not place.understood:
         raise StoreError(
-            f"store {place} is no path and no URL that tfgrpo understands: postgresql://USER:PASSWORD@HOST/DATABASE, with"
-            " signs such as @ / % in the password as %40 %2F %25"
+            f"store {place} is no path and no URL that tfgrpo understands: postgresql://USER:PASSWORD@HOST/DATABASE,"
+            " with signs such as @ / % in the password as %40 %2F %25"
         )
     try:
         from .postgres.server import StoreServer  # a file needs no driver

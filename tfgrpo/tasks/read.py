@@ -139,7 +139,8 @@ def _bytes(source: str, name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         hub = f"; a data set of Hugging Face's is hf:{source}" if _is_hub_id(source) else ""
-        raise InputError(f"cannot read tasks from {shortened(named_file(name), 200)}: {reason}; {_KINDS}{hub}") from error
+        place = shortened(named_file(name), 200)
+        raise InputError(f"cannot read tasks from {place}: {reason}; {_KINDS}{hub}") from error
     if len(raw) > MOST_BYTES:
         raise too_large(name)
     return raw
