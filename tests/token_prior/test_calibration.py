@@ -125,9 +125,11 @@ def test_what_a_run_began_with_is_what_biases_are_added_to_and_must_gain_on() ->
 
 
 def test_a_lean_so_strong_that_nearly_all_answers_are_one_label_is_no_beginning_that_they_share() -> None:
-    for begins in [(), (4,)]:
-        made = sampled((4.8, 0.5, 0.5), each=8, begins=begins)
-        assert 0.95 < np.mean([one.text.endswith("keep") for one, _ in made]) < 1
+    cases: list[tuple[float, tuple[int, ...]]] = [(4.8, ()), (4.8, (4,)), (9.0, ())]
+    for lean, begins in cases:
+        made = sampled((lean, 0.5, 0.5), each=8, begins=begins)
+        share = np.mean([one.text.endswith("keep") for one, _ in made])
+        assert 0.95 < share < 1 or (lean == 9 and share == 1)
         found = fit(made)
         assert found and found.gain > 0.2
         assert [entry.piece for entry in found.biases if entry.bias < 0] == [b"keep"]

@@ -5,7 +5,7 @@ Examples in a prompt make a model lean to the labels that stand first, last, or 
 and a set that leans hard looks worse than it is. Here each arm is given its own biases, at no further call.
 
 An answer branches at position k, the first at which rollouts differ (where nearly all come to one text, the one at
-which most of the others leave). Where a token v there has led to the same text in DOMINANT of the rollouts that began
+which its token is the least likely). Where a token v there has led to the same text in DOMINANT of the rollouts that began
 so, it stands for that text, and the reward of the text is known at every task; where it has led to several (labels that
 begin alike), it is worth what these are, by their shares. A token that no rollout had there stands for the one text, or
 right answer, that goes on with it.
@@ -72,7 +72,7 @@ class AnswerBranch:
     biases: Floats
     """In force beyond those when it was sampled, shape (C,)."""
     tail: tuple[float, float]
-    """What is not listed: the log-probability of each of its tokens, as those of `logs`, and the log of their number."""
+    """What is not listed: the log-probability of each of its tokens, as in `logs`, and the log of their number."""
     text: str
     reward: float
 
@@ -165,19 +165,23 @@ def _is_traced(one: Rollout) -> bool:
 
 def _shared(rollouts: Sequence[Rollout]) -> tuple[int, tuple[int, ...]]:
     """The position at which answers branch, and the tokens before it that nearly all have."""
-    going = [(tuple(one.trace.ids[:, 0].tolist()), one.text) for one in rollouts if one.trace is not None]
+    going = [
+        (tuple(one.trace.ids[:, 0].tolist()), np.exp(one.trace.logprobs[:, 0]), one.text)
+        for one in rollouts
+        if one.trace is not None
+    ]
     least = _SHARED * len(going)
     shared: list[int] = []
     stayed: list[float] = []
-    """Of those that came to each position, how many went on with its token."""
-    while following := Counter(ids[len(shared)] for ids, _ in going if len(ids) > len(shared)):
+    """How likely the token of each position was, of those that went on with it."""
+    while following := Counter(ids[len(shared)] for ids, *_ in going if len(ids) > len(shared)):
         token, count = following.most_common(1)[0]
         if count < least:
             break
-        stayed.append(count / len(going))
         going = [one for one in going if len(one[0]) > len(shared) and one[0][len(shared)] == token]
+        stayed.append(float(np.mean([chances[len(shared)] for _, chances, _ in going])))
         shared.append(token)
-    if stayed and min(stayed) < 1 and _are_one(Counter(text for _, text in going)):
+    if stayed and _are_one(Counter(text for *_, text in going)):
         del shared[stayed.index(min(stayed)) :]
     return len(shared), tuple(shared)
 
