@@ -144,6 +144,20 @@ def test_it_learns_when_enough_was_fed_back_within_the_days_budget(tmp_path: Pat
     ]
 
 
+def test_a_learning_that_failed_is_tried_again_the_next_day_though_nothing_new_was_fed_back(tmp_path: Path) -> None:
+    world, asked = World(go_live(tmp_path / "s.db"), lambda prior: 0.5), list[int]()
+
+    def learn(store: Store, calls: int) -> NoReturn:
+        asked.append(calls)
+        raise ModelError("the model is out of reach")
+
+    world.calls(500)
+    for days_on, tries in ((0, 1), (0, 1), (1, 2)):
+        now = datetime.now(UTC) + timedelta(days=days_on)
+        pilot_of(world.path, learn=learn, clock=lambda now=now: now).look()
+        assert len(asked) == tries
+
+
 def test_a_clock_that_jumps_neither_promotes_nor_ends_a_trial(tmp_path: Path) -> None:
     world = World(candidate_in(tmp_path / "s.db"), lambda prior: 0.5)
     now = [datetime.now(UTC)]

@@ -13,8 +13,6 @@ from .step import AutopilotTerms, CanaryTrial, DeployedState, Facts
 AUTOPILOT = "autopilot"
 """Who it is in lineage and history."""
 _ALL = 1_000_000
-_LOOKED = ("learned", "learning failed")
-"""Rows of a learning that came to its end; one that was cut off begins again."""
 _ENDLESS = 2**62
 _LATEST = 50_000
 """Of the feedback on a live prior, what is weighed: it may be live for years."""
@@ -79,7 +77,7 @@ def facts_of(
     """What feedback says of how things stand, and what the day allows."""
     rows, lineage = store.history_of(namespace, _ALL), store.lineage(namespace)
     day = _day(now, rows[-1].at if rows else "")
-    learned = [int(_number(row.figures.get("feedback_id"))) for row in rows if row.action in _LOOKED]
+    learned = [int(_number(row.figures.get("feedback_id"))) for row in rows if _has_looked(row, day)]
     found = Facts(
         new_feedback=store.feedback_count(namespace, max(learned, default=0))[0],
         calls_left=max(0, terms.daily_calls - _spent_on(store, namespace, day)),
@@ -186,6 +184,11 @@ def _hurting(
 def key_behind(one: DrawnFeedback) -> str:
     """What stands for the caller's key; for a call without one, the call itself."""
     return str(one.draw.get("key") or one.inference)
+
+
+def _has_looked(row: HistoryEntry, day: str) -> bool:
+    """Whether a learning came to its end; one that was cut off begins again, and one that failed on the next day."""
+    return row.action == "learned" or (row.action == "learning failed" and row.at[:10] >= day)
 
 
 def _day(now: datetime, last: str) -> str:
