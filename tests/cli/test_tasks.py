@@ -43,6 +43,15 @@ def test_check_shows_what_was_understood_and_one_request_as_it_is_sent(folder: P
     assert figures["expected"] == "A"
 
 
+def test_check_says_that_a_list_in_a_cell_is_one_answer(folder: Path) -> None:
+    rows = "".join(f'question {number},"[""yes"", ""y""]"\n' for number in range(3))
+    Path("cells.csv").write_text(f"input,answer\n{rows}question 4,[see above\nquestion 5,{'[' * 99_999}\n")
+    told = works("tasks", "check", "cells.csv", "--gate", "none").stdout
+    assert "note: 3 answers in the form of a list, as text, which the model is to say whole; alternatives" in told
+    lists = lines_of(folder / "lists.jsonl", *({"input": f"{number}", "answer": ["yes", "y"]} for number in range(3)))
+    assert "note:" not in works("tasks", "check", lists, "--gate", "none").stdout
+
+
 def test_check_ends_as_learn_would(folder: Path) -> None:
     few = lines_of(
         folder / "few.jsonl", {"input": "a", "gold answer": 1}, {"input": "a", "answer": "x"}, {"input": "b"}

@@ -76,6 +76,17 @@ def _answers(found: "TaskSet") -> Iterator[str]:
     if len(kinds) > 1:
         mixed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
         yield f"note: answers are of different kinds: {mixed}"
+    if listed := sum(_holds_list(task.answer) for task in found.tasks):
+        whole = "which the model is to say whole; alternatives, any of which is right, are a list in a .jsonl file"
+        yield f"note: {counted(listed, 'answer')} in the form of a list, as text, {whole}"
+
+
+def _holds_list(answer: "JSON") -> bool:
+    """Whether a text is a list in JSON, as a cell of a CSV file may be."""
+    try:
+        return isinstance(answer, str) and answer.startswith("[") and isinstance(json.loads(answer), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 _KINDS: Mapping[type, str] = {
