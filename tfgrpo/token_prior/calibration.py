@@ -5,10 +5,10 @@ Examples in a prompt make a model lean to the labels that stand first, last, or 
 and a set that leans hard looks worse than it is. Here each arm is given its own biases, at no further call.
 
 An answer branches at position k, the first at which rollouts differ (where nearly all come to one text, the one at
-which its token is the least likely). Where a token v there has led to the same text in DOMINANT of the rollouts that began
-so, it stands for that text, and the reward of the text is known at every task; where it has led to several (labels that
-begin alike), it is worth what these are, by their shares. A token that no rollout had there stands for the one text, or
-right answer, that goes on with it.
+which its token is the least likely). Where a token v there has led to the same text in DOMINANT of the rollouts that
+began so, it stands for that text, and the reward of the text is known at every task; where it has led to several
+(labels that begin alike), it is worth what these are, by their shares. A token that no rollout had there stands for the
+one text, or right answer, that goes on with it.
 Tokens whose texts are worth the same at all tasks are one *option*; all other tokens are the option `other`, which is
 worth nothing, as what is not listed is: with a probability of R outside the list, taken for R / exp(x_K) tokens that
 are as likely as the last one listed (the bound of `policy` at T < 1). With x_v the log-probabilities listed at position
