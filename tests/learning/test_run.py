@@ -131,7 +131,7 @@ async def test_fresh_starts_anew(tmp_path: Path) -> None:
 
 
 async def test_a_second_run_goes_on_from_the_live_prior(tmp_path: Path) -> None:
-    first = await run(simulated(), tmp_path / "t.db", replace(SMALL, steps=1, top_logprobs=3))
+    first = await run(simulated(), tmp_path / "t.db", replace(SMALL, steps=1, bias_cap=1.0))
     second = await run(simulated(), tmp_path / "t.db")
     assert second.run.parent == first.prior.id
     assert second.prior.parent == first.prior.id
