@@ -17,6 +17,9 @@ def test_the_command_line_comes_before_the_environment_and_that_before_the_file(
     assert Path("a.db").exists()
     assert [word in listed for word in ("0 of 5", "0 of 7", "bot", "math")] == [True] * 4
     works("store", "info")
+    monkeypatch.setenv("TFGRPO_STORE", "b.db")
+    assert "no store at b.db" in tfgrpo("store", "info").stderr
+    monkeypatch.delenv("TFGRPO_STORE")
     monkeypatch.setenv("TFGRPO_NAMESPACE", "other")
     assert "other" in tfgrpo("prior", "show").stderr
     monkeypatch.delenv("TFGRPO_NAMESPACE")

@@ -116,7 +116,7 @@ def _fly(
     from ..store import Store, default_store_path
 
     place = default_store_path(store)
-    learner = None if learn is None else ChildLearner(str(store or place), namespace, learn)
+    learner = None if learn is None else ChildLearner(store, namespace, learn)
     pilot = Autopilot(lambda: Store(place, create=False), namespace, terms, learner)
     if once:
         named_store(store).close()  # one that cannot be read is an error here, and what is waited for elsewhere

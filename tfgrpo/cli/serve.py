@@ -1,5 +1,6 @@
 """The command that runs the proxy."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -86,9 +87,9 @@ def _beside(store: str | None, namespace: str) -> Iterator[None]:
     import subprocess
     import sys
 
-    where = ["--store", store] if store else []
-    command = [sys.executable, "-m", "tfgrpo", "autopilot", *where, "--namespace", namespace, "--until-alone"]
-    beside = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    environment = {**os.environ, **({"TFGRPO_STORE": store} if store else {})}  # all see a command line
+    command = [sys.executable, "-m", "tfgrpo", "autopilot", "--namespace", namespace, "--until-alone"]
+    beside = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
     try:
         yield
     finally:

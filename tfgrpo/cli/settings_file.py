@@ -35,7 +35,10 @@ def file_options(context: click.Context) -> dict[str, Any]:
     own = {name: value for name, value in table.items() if not isinstance(value, dict)} if table is not written else {}
     _check(own, list(options), f"[{'.'.join(context.command_path.split(' ')[1:])}] ")
     shared = {name: written[name] for name in _SHARED if name in written and name in options}
-    return {str(options[name]): value for name, value in {**shared, **own}.items()}
+    found = {str(options[name]): value for name, value in {**shared, **own}.items()}
+    if os.environ.get("TFGRPO_STORE"):  # the option itself does not read it
+        found.pop("store", None)
+    return found
 
 
 def _check(written: dict[str, Any], known: list[str], where: str = "") -> None:

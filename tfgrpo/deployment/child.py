@@ -4,6 +4,7 @@ What it takes of memory it gives back, and whatever happens to it, the autopilot
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,16 +22,20 @@ _LAST_LINES = 400
 class ChildLearner:
     """How an autopilot learns; `options` are those of `tfgrpo learn`."""
 
-    def __init__(self, store: str, namespace: str, options: Sequence[str]) -> None:
+    def __init__(self, store: str | None, namespace: str, options: Sequence[str]) -> None:
+        """`store` as it was given, with its password; None: the child finds it as this process did."""
         self._command = [
             sys.executable, "-m", "tfgrpo", "learn", "--from-traffic", "--candidate", "--json",
-            "--store", store, "--namespace", namespace, *options,
+            "--namespace", namespace, *options,
         ]  # fmt: skip
+        self._environment = {**os.environ, **({"TFGRPO_STORE": store} if store else {})}  # all see a command line
 
     def __call__(self, store: Store, calls: int, /) -> LearnedInUse:
         """Learn within so many calls; raises ModelError with what it said where it failed."""
         command = [*self._command, "--max-calls", str(calls)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        ran = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=self._environment
+        )
         try:
             found = json.loads(ran.stdout)
         except ValueError as error:
