@@ -147,7 +147,7 @@ async def test_what_is_no_better_there_is_rejected_and_the_live_prior_stays(
 
 
 async def test_a_second_candidate_is_tested_against_the_live_prior_at_half_the_level(tmp_path: Path) -> None:
-    first = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, top_logprobs=3)))
+    first = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, bias_cap=1.0)))
     second = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, steps=4)))
     tried = trial(tmp_path / "t.db")
     assert (tried.live, tried.number, tried.level) == (first.prior.id, 2, 0.0125)

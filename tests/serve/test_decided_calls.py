@@ -8,7 +8,6 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from openai.types.decision import Decision
 
 import tfgrpo
 from tests.serve.fronts import running
@@ -17,6 +16,7 @@ from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
 from tfgrpo.surfaces.decided import FROZEN_FIELD
 
+Decision = pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions").Decision
 QUESTION: Any = {"type": "choice", "instructions": "Which?", "choices": [{"value": "a"}, {"value": "b"}]}
 OFFSETS = QuestionOffsets("choice", "Which?", (OptionOffset("a", -2.0, -3.0, 9), OptionOffset("b", 2.0, 3.0, 9)))
 ANSWER: Any = {
