@@ -3,7 +3,7 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
@@ -16,7 +16,10 @@ from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
 from tfgrpo.surfaces.decided import FROZEN_FIELD
 
-Decision = pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions").Decision
+if TYPE_CHECKING:
+    from openai.types.decision import Decision
+
+pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
 QUESTION: Any = {"type": "choice", "instructions": "Which?", "choices": [{"value": "a"}, {"value": "b"}]}
 OFFSETS = QuestionOffsets("choice", "Which?", (OptionOffset("a", -2.0, -3.0, 9), OptionOffset("b", 2.0, 3.0, 9)))
 ANSWER: Any = {
@@ -44,7 +47,7 @@ def answer(request: httpx2.Request) -> httpx2.Response:
     )
 
 
-def choices(found: Decision) -> list[object]:
+def choices(found: "Decision") -> list[object]:
     return [getattr(one, "choice", None) for one in found.answers]
 
 
