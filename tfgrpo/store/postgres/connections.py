@@ -28,6 +28,7 @@ _SETTINGS: dict[str, Any] = {
 """What a URL may say otherwise."""
 
 _logger = logging.getLogger("tfgrpo")
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it says of a lost connection is said by us
 
 
 class Connections:
