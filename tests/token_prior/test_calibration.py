@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tfgrpo.records import Backend, Rollout, Task, TokenTrace
-from tfgrpo.token_prior.calibration import CAP, ArmFit, Heats, branches, fitted_arm, options
+from tfgrpo.token_prior.calibration import ArmFit, Heats, branches, fitted_arm, options
 from tfgrpo.token_prior.choice import folds
 
 LABELS = ("keep", "drop", "ask")
@@ -65,12 +65,13 @@ def fit(
     temperature: float = 0.7,
     production: float = 0.7,
     start: Mapping[int, float] | None = None,
+    cap: float = 4.0,
 ) -> ArmFit | None:
     given = branches(made, backend or Backend(), temperature, start)
     meant = options(given, TASKS, worth)
     assert meant is not None
     parts = folds({task.id: task.answer for task in TASKS}, 0)
-    return fitted_arm("a", given, meant, parts, Heats(temperature, production))
+    return fitted_arm("a", given, meant, parts, Heats(temperature, production), cap=cap)
 
 
 def earned(lean: Sequence[float], found: ArmFit, temperature: float) -> float:
@@ -155,7 +156,7 @@ def test_labels_that_begin_alike_are_not_taken_for_worthless() -> None:
 def test_what_is_claimed_is_what_biases_within_their_cap_earn() -> None:
     lean = (2.0, 2.0, -9.0)
     found = fit(sampled(lean))
-    assert found and max(entry.bias for entry in found.biases) == CAP
+    assert found and max(entry.bias for entry in found.biases) == 4.0
     assert np.mean(list(found.values.values())) == pytest.approx(earned(lean, found, 0.7), abs=0.02)
 
 
@@ -197,3 +198,11 @@ def test_an_arm_that_earns_other_rewards_than_its_first_words_say_is_left_as_it_
     made = sampled((3.0, 1.0, 1.0))
     worthless = [(replace(one, reward=0.0), biases) for one, biases in made]
     assert fit(worthless) is None
+
+
+def test_what_is_claimed_keeps_to_the_largest_bias_that_is_allowed() -> None:
+    lean = (3.0, -1.0, 0.0)
+    free, held = fit(sampled(lean)), fit(sampled(lean), cap=0.5)
+    assert free and held
+    assert max(abs(entry.bias) for entry in held.biases) <= 0.5
+    assert held.gain < free.gain

@@ -261,9 +261,8 @@ class Calibration:
             return {}
         heats = Heats(sampled, max(self._tokens.produced_at, COOLEST))
         parts = folds({task.id: task.answer for task in tasks}, self._plan.settings.seed)
-        fits = {
-            arm: fitted_arm(arm, given, found, parts, heats) for arm in dict.fromkeys(one.arm for one in given.made)
-        }
+        cap, arms = self._plan.settings.bias_cap, dict.fromkeys(one.arm for one in given.made)
+        fits = {arm: fitted_arm(arm, given, found, parts, heats, cap=cap) for arm in arms}
         return {arm: fit for arm, fit in fits.items() if fit}
 
     def _worth(self, text: str, task: Task) -> float:

@@ -18,8 +18,8 @@ k of an arm's rollouts of task t,
 
 and offsets on these are fitted as those of a question are (`decisions`), to the folds of `choice` less one: with a
 single task left out, what is learned leans away from just its answer. An offset c of an option, less that of `other`,
-is a bias of c T on each of its tokens, within CAP. What an arm earns at a task, at the temperature P of production, is
-then
+is a bias of c T on each of its tokens, within a cap. What an arm earns at a task, at the temperature P of production,
+is then
 
     V_t = sum_o r_t(o) exp(l_t(o) + c_o T / P) / sum_u exp(l_t(u) + c_u T / P),
 
@@ -56,7 +56,7 @@ COOLEST = 0.05
 """Temperature 0 is taken for this."""
 _RIDGES = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
 """In tasks, as those of `decisions`."""
-LEAST_BIAS, FINEST, CAP = 0.05, 1e-3, 4.0
+LEAST_BIAS, FINEST = 0.05, 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,11 +249,11 @@ def _begun_alone(piece: bytes, begun: bytes, texts: Iterable[str]) -> str | None
 
 
 def fitted_arm(
-    arm: str, given: Branches, found: Options, parts: Sequence[frozenset[str]], heats: Heats
+    arm: str, given: Branches, found: Options, parts: Sequence[frozenset[str]], heats: Heats, *, cap: float
 ) -> ArmFit | None:
     """What one arm's rollouts say it would earn under biases of its own; None where that cannot be told.
 
-    `parts` are the folds of all tasks.
+    `parts` are the folds of all tasks, `cap` is the largest bias, in nats.
     """
     made = sorted((one for one in given.made if one.arm == arm), key=lambda one: one.task)
     names = sorted({one.task for one in made})
@@ -269,7 +269,7 @@ def fitted_arm(
     ridge, without, likelier = max(
         (_held_out(answered, folds, ridge) for ridge in _RIDGES), key=lambda swept: (swept[2].mean(), swept[0])
     )
-    most = CAP / heats.sampled
+    most = cap / heats.sampled
     sent = np.clip(without - without[:, -1:], -most, most)
     cooler, heat = _levels(made, listed, heats.production), heats.sampled / heats.production
     before = (np.exp(cooler) * rewards).sum(axis=1)
@@ -277,7 +277,7 @@ def fitted_arm(
     gains, count = after - before, np.sqrt(len(names))
     kept = likelier.mean() > likelier.std(ddof=1) / count and gains.mean() > 0
     moved = fit(answered, ridge), np.stack([without[fold[0]] for fold in folds])
-    biases = _biases(moved, found, given.pieces, heats.sampled, len(names)) if kept else ()
+    biases = _biases(moved, found, given.pieces, heats.sampled, cap=cap, tasks=len(names)) if kept else ()
     values = dict(zip(names, (after if biases else before).tolist(), strict=True))
     return ArmFit(values, biases, float(gains.mean()), float(gains.std(ddof=1) / count))
 
@@ -342,7 +342,13 @@ def _expected(made: Sequence[AnswerBranch], found: Options, listed: _Listed, tem
 
 
 def _biases(
-    fitted: tuple[Floats, Floats], found: Options, pieces: Mapping[int, bytes], sampled_at: float, tasks: int
+    fitted: tuple[Floats, Floats],
+    found: Options,
+    pieces: Mapping[int, bytes],
+    sampled_at: float,
+    *,
+    cap: float,
+    tasks: int,
 ) -> tuple[TokenBias, ...]:
     """The biases that offsets stand for, the strongest first; z by the jackknife over folds.
 
@@ -356,5 +362,5 @@ def _biases(
         bias, piece = float(moved[option] * sampled_at), pieces.get(token, b"")
         if abs(bias) >= LEAST_BIAS and not is_special(piece):
             z = float(moved[option] / max(deviations[option], FINEST))
-            entries.append(TokenBias(token, piece, float(np.clip(bias, -CAP, CAP)), z, tasks))
+            entries.append(TokenBias(token, piece, float(np.clip(bias, -cap, cap)), z, tasks))
     return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token)))
