@@ -167,6 +167,17 @@ async def test_what_one_arm_fails_at_by_itself_counts_against_it() -> None:
     assert found.failures == {"frozen": 1, "learned": 3}
 
 
+async def test_what_is_lost_to_the_upstream_under_one_arm_alone_counts_against_it() -> None:
+    """Both are right half of the time, and the upstream fails at what the one would get wrong: no gain."""
+    tasks = {f"task {number}": "x" for number in range(16)}
+    answered = {task: ("x", "-") for task in tasks}
+    lost = {task: ("x", None) for task in tasks}
+    found = await compare(answered, lost, tasks)
+    assert (found.difference.mean, found.failures["learned"], found.lost_tasks) == (0.0, 16, 0)
+    both = await compare(lost, lost, tasks)
+    assert (both.means, both.failures) == ({"frozen": 1.0, "learned": 1.0}, {"frozen": 0, "learned": 0})
+
+
 async def test_the_constant_is_measured_on_the_tasks_that_are_compared() -> None:
     found = await compare(
         {"a": (None,), "b": (None,), "c": ("y",), "d": ("y",), "e": ("x",)},

@@ -190,10 +190,10 @@ def test_rollouts_needed_agrees_with_the_arithmetic_of_the_design(inclusion: flo
     assert rollouts_needed(0.1, inclusion) == rollouts
 
 
-def test_an_experience_that_crashes_half_of_the_wrong_rollouts_is_not_kept() -> None:
-    """Left out in place of 0, it would look like a gain of ten points; an outage of the upstream is left out."""
+def test_an_experience_that_makes_half_of_the_wrong_rollouts_fail_is_not_kept() -> None:
+    """Left out in place of 0, it would look like a gain of ten points, whoever names the failure."""
 
-    def kept(error: str) -> int:
+    def kept(error: str | None) -> int:
         found = 0
         for seed in range(10):
             rng = np.random.default_rng([seed, 4])
@@ -206,10 +206,32 @@ def test_an_experience_that_crashes_half_of_the_wrong_rollouts_is_not_kept() -> 
         return found
 
     assert kept("the agent failed: ValueError: no") <= 1
-    assert kept("127.0.0.1:1 answered 503: busy") >= 8, "as missing, it would be"
+    for lost in ("127.0.0.1:1 answered 503: busy", "cannot reach 127.0.0.1:1: timed out"):
+        assert kept(lost) <= 1
+    assert kept(None) >= 8, "as missing, it would be"
 
 
-def _crashed(rollout: Rollout, error: str, luck: float) -> Rollout:
+def test_an_outage_is_held_against_nobody() -> None:
+    """It takes whole rollouts whatever they were shown, right ones and wrong ones: effects are as without them."""
+    groups, _ = table(3)
+    rng = np.random.default_rng(5)
+    for whole_groups in (True, False):
+        struck = []
+        for group in groups:
+            gone = np.full(8, rng.random() < 0.1) if whole_groups else rng.random(8) < 0.1
+            made = [
+                replace(one, reward=None, error=BUSY) if away else one
+                for one, away in zip(group.rollouts, gone, strict=True)
+            ]
+            struck.append(replace(group, rollouts=tuple(made)))
+        left = [replace(group, rollouts=group.scored) for group in struck]
+        assert estimate(struck, EIGHT, SETTINGS) == estimate(left, EIGHT, SETTINGS)
+
+
+BUSY = "127.0.0.1:1 answered 503: busy"
+
+
+def _crashed(rollout: Rollout, error: str | None, luck: float) -> Rollout:
     """A wrong rollout that was shown the experience fails half of the time."""
     falls = bool(rollout.included) and rollout.reward == 0 and luck < 0.5
     return replace(rollout, reward=None, error=error) if falls else rollout

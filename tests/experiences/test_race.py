@@ -129,6 +129,22 @@ def test_rollouts_without_reward_are_left_out_and_failed_ones_count_as_the_calle
     assert by_arm(standings(failed, ["a", "b"]))["b"].mean == pytest.approx(0, abs=1e-6)
 
 
+def test_an_arm_under_which_wrong_rollouts_are_lost_to_the_upstream_does_not_win_by_it() -> None:
+    """Both arms are right half of the time; of one's wrong rollouts every other ends in a 502."""
+    rng = np.random.default_rng(2)
+
+    def lost(rollout: Rollout) -> Rollout:
+        falls = rollout.variant == "b" and rollout.reward == 0 and rng.random() < 0.5
+        return replace(rollout, reward=None, error="fake answered 502: bad gateway") if falls else rollout
+
+    groups = simulated(["a", "b"], lambda *_: 0.5)
+    falling = [replace(group, rollouts=tuple(map(lost, group.rollouts))) for group in groups]
+    as_zero = by_arm(standings(groups, ["a", "b"]))["b"]
+    assert by_arm(standings(falling, ["a", "b"]))["b"] == as_zero
+    scored = [replace(group, rollouts=group.scored) for group in falling]
+    assert by_arm(standings(scored, ["a", "b"]))["b"].mean > as_zero.mean + 0.03, "as missing, it would lead"
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(12)), st.floats(0, 0.5))
 def test_order_of_groups_and_a_shift_of_a_groups_rewards_move_no_arm(order: list[int], shift: float) -> None:

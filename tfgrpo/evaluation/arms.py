@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..hashing import canonical
 from ..observer import Observer
-from ..records import JSON, Prior, Rollout, Task
-from ..rollouts.executor import Executor, is_own_failure, with_failure
+from ..records import JSON, Group, Prior, Rollout, Task
+from ..rollouts.executor import Executor, with_failure, with_losses
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT
@@ -40,7 +40,7 @@ class Evaluation:
     """Rollouts that ended in an error."""
     first_error: str | None
     failures: Mapping[str, int] = field(default_factory=dict)
-    """Rollouts of each arm that failed by themselves, and have a reward of 0 for it."""
+    """Rollouts of each arm that failed by themselves or under it alone, and have a reward of 0 for it."""
     rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
     """Every rollout of each arm, in order of task and sample."""
 
@@ -79,8 +79,9 @@ async def compare_arms(
 ) -> Evaluation:
     """Run each arm `repeats` times over each task; both mappings name the same arms, the baseline first.
 
-    What fails by itself has the reward 0, on tasks that some rollout of some arm could be scored on. Raises InputError
-    when no task can be compared, RewardError as `score` does with `clip`.
+    What fails by itself, or for the upstream's sake under one arm far more often than chance allows, has the reward 0,
+    on tasks that some rollout of some arm could be scored on. Raises InputError when no task can be compared,
+    RewardError as `score` does with `clip`.
     """
     observer.stage("evaluate", len(tasks) * repeats * len(priors))
 
@@ -94,6 +95,7 @@ async def compare_arms(
     )
     each = len(tasks) * repeats
     by_arm = {arm: tuple(rollouts[place * each : (place + 1) * each]) for place, arm in enumerate(priors)}
+    by_arm = _with_losses(by_arm, tasks, repeats)
     rewards = _rewards(by_arm, len(tasks), repeats)
     shared = np.asarray(np.isfinite(rewards).any(axis=2).all(axis=0))
     if not shared.any():
@@ -102,6 +104,26 @@ async def compare_arms(
     found = _evaluation(by_arm, rewards[:, shared], int((~shared).sum()))
     constant = await best_constant(compared, reward, clip=clip)
     return replace(found, constant=constant[0], constant_mean=constant[1]) if constant else found
+
+
+def _with_losses(
+    by_arm: Mapping[str, Sequence[Rollout]], tasks: Sequence[Task], repeats: int
+) -> dict[str, tuple[Rollout, ...]]:
+    """The rollouts of each arm; at 0 where the upstream failed under that arm alone more often than chance allows."""
+    groups = [
+        Group(
+            task,
+            0,
+            tuple(
+                replace(one, variant=arm)
+                for arm, made in by_arm.items()
+                for one in made[place * repeats : (place + 1) * repeats]
+            ),
+        )
+        for place, task in enumerate(tasks)
+    ]
+    judged = [one for group in with_losses(groups, lambda one: [one.variant]) for one in group.rollouts]
+    return {arm: tuple(replace(one, variant="") for one in judged if one.variant == arm) for arm in by_arm}
 
 
 def _rewards(by_arm: Mapping[str, Sequence[Rollout]], tasks: int, repeats: int) -> NDArray[np.float64]:
@@ -131,7 +153,9 @@ def _evaluation(by_arm: Mapping[str, tuple[Rollout, ...]], rewards: NDArray[np.f
         lost_tasks=lost_tasks,
         failed=sum(rollout.error is not None for rollout in rollouts),
         first_error=_first_error(rollouts),
-        failures={arm: sum(map(is_own_failure, made)) for arm, made in by_arm.items()},
+        failures={
+            arm: sum(one.error is not None and one.reward is not None for one in made) for arm, made in by_arm.items()
+        },
         rollouts=by_arm,
     )
 

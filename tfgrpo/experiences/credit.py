@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Effect, Experience, Group, Rollout
-from ..rollouts.executor import with_failure
+from ..rollouts.executor import with_losses
 from ..rollouts.group import with_expected_rewards
 from ..settings import Settings
 
@@ -90,11 +90,11 @@ def gather(groups: Sequence[Group], made_with: Callable[[Rollout], Iterable[str]
     """The sums over groups in order of task and step, whatever the order in which they are given.
 
     `made_with` names the columns of a rollout. Columns that nobody asks about (what was retired, who left) are there
-    too, for they explain rollouts. What failed by itself has the reward 0; other rollouts without a reward are left
-    out, then groups with fewer than two. Where answers are listed a rollout's reward is the expected one.
+    too, for they explain rollouts. What failed by itself, or was lost to the upstream under one column alone, has the
+    reward 0; other rollouts without a reward are left out, then groups with fewer than two. Where answers are listed a
+    rollout's reward is the expected one.
     """
-    expected = map(with_expected_rewards, groups)
-    whole = (replace(group, rollouts=tuple(map(with_failure, group.rollouts))) for group in expected)
+    whole = with_losses(map(with_expected_rewards, groups), made_with)
     ordered = sorted((group for group in whole if len(group.scored) > 1), key=lambda group: (group.task.id, group.step))
     made = [[tuple(made_with(rollout)) for rollout in group.scored] for group in ordered]
     columns = tuple(sorted({name for group in made for names in group for name in names} | set(asked)))
@@ -146,9 +146,10 @@ def estimate(
 ) -> tuple[Effect, ...]:
     """The effect of each experience, in the order given, as of a step.
 
-    What failed by itself counts with the reward 0, or an experience that crashes wrong rollouts would look good; what
-    the upstream failed at is left out. A group with fewer than two scored rollouts carries nothing. An experience
-    without evidence has the effect of the prior: 0 with standard deviation `settings.effect_scale`.
+    What failed by itself counts with the reward 0, or an experience that crashes wrong rollouts would look good, and so
+    does what the upstream failed at under that experience alone; its other failures are left out. A group with fewer
+    than two scored rollouts carries nothing. An experience without evidence has the effect of the prior: 0 with
+    standard deviation `settings.effect_scale`.
     """
     evidence = gather(groups, made_with, (experience.id for experience in experiences))
     effects = []

@@ -86,7 +86,8 @@ def standings(groups: Sequence[Group], arms: Collection[str], *, effect_scale: f
     """How the arms stand, the best first, by all rollouts so far.
 
     Arms that left explain rollouts too, and nothing is said of them. Rollouts that failed for the upstream's sake are
-    left out. Without evidence all arms stand alike.
+    left out, but for those of an arm that loses more than chance allows: they earned nothing. Without evidence all arms
+    stand alike.
     """
     raced = {rollout.variant for group in groups for rollout in group.scored if rollout.variant} | set(arms)
     return ranked(gather(groups, made_with, arms), arms, raced, effect_scale=effect_scale)

@@ -4,15 +4,18 @@ Its request, before the prior, states every sampling setting.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json import dumps
+from math import comb
 from typing import Protocol
+
+import numpy as np
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.upstream import Model
-from ..records import JSON, Backend, CallKey, ChatBody, Frame, Prior, Rollout, Task
+from ..records import JSON, Backend, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task
 from ..settings import RESERVED_FIELDS
 from ..surfaces.chat import said_by_user, with_prior
 from ..surfaces.surface import manner_of
@@ -132,6 +135,51 @@ def with_failure(rollout: Rollout) -> Rollout:
     What failed for the upstream's sake stays without a reward: it is missing, whatever it was compared with.
     """
     return replace(rollout, reward=0.0) if rollout.reward is None and is_own_failure(rollout) else rollout
+
+
+_NO_CHANCE = 0.01
+"""A chance below which what is lost under one column alone is not taken for an outage's; all columns share it."""
+
+
+def with_losses(groups: Iterable[Group], made_with: Callable[[Rollout], Iterable[str]]) -> list[Group]:
+    """The groups with a reward of 0 where a rollout failed by itself, or was lost under what loses more than chance.
+
+    `made_with` names what a rollout was made with, its columns. An outage hits whatever is asked at the time, so that
+    of the rollouts lost in a group each column has its share: the rest is a hypergeometric draw. A column with more of
+    all that was lost than chance allows may lose just what it gets wrong (a tool that brings the server down, a prompt
+    too slow for it): what was lost under it counts as 0. All else that was lost stays missing. (An outage that outlasts
+    all retries of the calls under one way to prompt, and meets no other, is held against that one.)
+    """
+    whole = [replace(group, rollouts=tuple(map(with_failure, group.rollouts))) for group in groups]
+    struck = [group for group in whole if any(map(_is_lost, group.rollouts))]
+    if not struck:
+        return whole
+    columns = {name for group in whole for rollout in group.rollouts for name in made_with(rollout)}
+    made = [[(_is_lost(one), set(made_with(one))) for one in group.rollouts] for group in struck]
+    blamed = {name for name in columns if _chance_to_lose(name, made) < _NO_CHANCE / len(columns)}
+
+    def judged(rollout: Rollout) -> Rollout:
+        at_fault = _is_lost(rollout) and not blamed.isdisjoint(made_with(rollout))
+        return replace(rollout, reward=0.0) if at_fault else rollout
+
+    return [replace(group, rollouts=tuple(map(judged, group.rollouts))) for group in whole] if blamed else whole
+
+
+def _is_lost(rollout: Rollout) -> bool:
+    """Whether it has no reward for the upstream's sake."""
+    return rollout.reward is None and rollout.error is not None
+
+
+def _chance_to_lose(name: str, groups: Sequence[Sequence[tuple[bool, set[str]]]]) -> float:
+    """P(as many rollouts with the column are lost, or more), had each loss hit any rollout of its group alike."""
+    lost, chances = 0, np.ones(1)
+    for group in groups:
+        size, gone = len(group), sum(is_lost for is_lost, _ in group)
+        shown = sum(name in made for _, made in group)
+        lost += sum(is_lost and name in made for is_lost, made in group)
+        ways = [comb(shown, here) * comb(size - shown, gone - here) for here in range(min(shown, gone) + 1)]
+        chances = np.convolve(chances, np.array(ways, dtype=np.float64) / comb(size, gone))
+    return float(chances[lost:].sum())
 
 
 class Executor(Protocol):
