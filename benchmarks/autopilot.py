@@ -1,7 +1,7 @@
 """What the autopilot's trial of a canary gets right, on SIMULATED feedback; and a scripted day on a real model.
 
     python -m benchmarks.autopilot [--runs 200] [--lives 200]
-    python -m benchmarks.autopilot real [--calls 400] [--rounds 4]
+    python -m benchmarks.autopilot real [--calls 400] [--rounds 4] [--model http://127.0.0.1:9000/v1 --name NAME]
 
 Simulated: each call is of another key, unless a world says otherwise; a share of the keys has the canary, three calls
 in ten are fed back, each after a delay of its own. The functions are the product's (`deployment.comparison`); a look
@@ -183,21 +183,33 @@ def drift(runs: int) -> None:
         print(f"   ended at {100 * effect:+.0f} points: called back after {np.median(delays):,.0f} of the held back")
 
 
+REAL: tuple[tuple[str, str | int | float, str], ...] = (
+    ("model", "local", "base URL of the model, or `local`"),
+    ("name", "", "of the model, at a base URL"),
+    ("calls", 400, "of a round"),
+    ("rounds", 4, "after each the autopilot looks"),
+    ("learn", "--reward exact --steps 2 --distilled-groups 2", "options of tfgrpo learn"),
+    ("budget", 2_000, "calls for learning"),
+    ("at-once", 4, "calls"),
+    ("share", 0.2, "of a canary"),
+    ("repeat", 4, "rollouts at each message that is measured"),
+    ("seed", 0, "of who asks what"),
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", nargs="?", choices=["simulated", "real"], default="simulated")
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--lives", type=int, default=200)
-    parser.add_argument("--calls", type=int, default=400, help="of a round, with real")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--learn", help="options of tfgrpo learn, with real")
-    parser.add_argument("--budget", type=int, default=1_500, help="calls for learning, with real")
+    day = parser.add_argument_group("real")
+    for name, default, what in REAL:
+        day.add_argument(f"--{name}", type=type(default), default=default, help=what)
     given = parser.parse_args()
     if given.mode == "real":
-        from benchmarks.autopilot_real import LEARN, day
+        from benchmarks.autopilot_real import Day, real_day
 
-        day(given.calls, given.rounds, given.learn or LEARN, given.budget)
-        return
+        return real_day(Day(**{name.replace("-", "_"): getattr(given, name.replace("-", "_")) for name, _, _ in REAL}))
     tables: tuple[Callable[[], None], ...] = (
         lambda: harmful(given.runs),
         lambda: lives(given.lives),

@@ -1,13 +1,16 @@
 """A scripted day on a real model: traffic through the proxy, feedback, the autopilot, and offline learning beside it.
 
-Called by `python -m benchmarks.autopilot real`. The traffic is the demo's messages, as many callers ask them; the
-model is the embedded one, frozen in the morning. Feedback comes after the next calls, on three calls in ten, wrong one
-time in twenty, half of it with the label. What is printed: what the autopilot did, and how right the prior that is
-live in the evening is on messages that nobody asked, beside the frozen model and what `tfgrpo learn` makes of the same.
+Called by `python -m benchmarks.autopilot real`. The traffic is the demo's messages, as many callers ask them, on a model
+that is frozen in the morning: the embedded one, or the one at a base URL. Feedback comes after the next calls, on three
+calls in ten, wrong one time in twenty, half of it with the label. What is printed: what the autopilot did, and how right
+the prior that is live in the evening is on messages that nobody asked, beside the frozen model and what `tfgrpo learn`
+makes of the same messages with all their answers.
 """
 
+import asyncio
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -30,12 +33,41 @@ from tfgrpo.tasks.read import read_tasks
 FED_BACK, WRONG, LABELLED = 0.3, 0.05, 0.5
 LATER = 40
 """Calls until feedback is given, on average."""
-LEARN = "--base-url local --reward exact --steps 2 --distilled-groups 2"
+LEARN = "--reward exact --steps 2 --distilled-groups 2"
+TEMPERATURE = 0.7
 _STARTING = 120.0
+_WRITING = 2.0
+"""Seconds until all calls are in the store: the writer's half a second, and a busy machine's."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a day is made of."""
+
+    model: str = "local"
+    """Base URL, or `local`."""
+    name: str = ""
+    """Of the model, at a base URL."""
+    calls: int = 400
+    """Of a round; after each the autopilot looks, until nothing is to be done."""
+    rounds: int = 4
+    learn: str = LEARN
+    budget: int = 2_000
+    """Calls for learning."""
+    at_once: int = 4
+    share: float = 0.2
+    repeat: int = 4
+    """Rollouts at each message that is measured."""
+    seed: int = 0
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the model is, as options."""
+        return ("--base-url", self.model, *(("--model", self.name) if self.name else ()))
 
 
 def command(*given: str, store: Path) -> Any:
-    """What a command of tfgrpo prints as JSON."""
+    """What a command of tfgrpo prints as JSON; a ceiling that ended it is no error."""
     ran = subprocess.run(
         [sys.executable, "-m", "tfgrpo", *given, "--store", str(store), "--json"],
         capture_output=True, text=True, check=False,
@@ -46,26 +78,34 @@ def command(*given: str, store: Path) -> Any:
 
 
 @contextmanager
-def proxy(store: Path) -> Iterator[str]:
-    """The proxy before the embedded model, recording all of it."""
+def proxy(day: Day, store: Path) -> Iterator[str]:
+    """The proxy before the model, recording all of it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--record", "1", "--holdback", "0.05", "--leave-out", "0.1", "--port", str(port), "--store", str(store)]
-    running = subprocess.Popen([sys.executable, "-m", "tfgrpo", "serve", "--upstream", "local", *options])
+    running = subprocess.Popen([sys.executable, "-m", "tfgrpo", "serve", "--upstream", day.model, *options])
     url = f"http://127.0.0.1:{port}"
     try:
-        until = time.monotonic() + _STARTING
-        while time.monotonic() < until:
-            try:
-                if httpx.get(f"{url}/readyz", timeout=2.0).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.5)
+        _wait_for(url, running)
         yield url
     finally:
         running.terminate()
         running.wait(30)
+
+
+def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + _STARTING
+    while time.monotonic() < until:
+        if running.poll() is not None:
+            raise SystemExit(f"the proxy ended with status {running.returncode}")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2.0).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.3)
+    raise SystemExit(f"the proxy was not ready within {_STARTING:.0f} s")
 
 
 @dataclass
@@ -73,27 +113,41 @@ class Callers:
     """Who asks, and says later what it was worth."""
 
     url: str
+    day: Day
     tasks: Sequence[Task]
-    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    random: np.random.Generator
     asked: int = 0
     waiting: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
-    def ask(self, count: int) -> float:
-        """So many calls; the share that was answered rightly."""
-        body = json.loads((DATA / "request.json").read_text(encoding="utf-8"))
+    async def ask(self, count: int) -> str:
+        """So many calls; how right they were, by variant."""
+        right: dict[str, list[bool]] = {}
+        left = iter(range(count))
+        async with httpx.AsyncClient(base_url=self.url, timeout=300.0) as client:
+
+            async def caller() -> None:
+                for _ in left:
+                    variant, good = await self._one(client)
+                    right.setdefault(variant, []).append(good)
+
+            await asyncio.gather(*(caller() for _ in range(self.day.at_once)))
+        shares = (f"{variant} {np.mean(each):.0%} of {len(each)}" for variant, each in sorted(right.items()))
+        return f"{np.mean([good for each in right.values() for good in each]):.0%} right ({', '.join(shares)})"
+
+    async def _one(self, client: httpx.AsyncClient) -> tuple[str, bool]:
+        task = self.tasks[self.random.integers(len(self.tasks))]
+        self.asked += 1
+        answer = await client.post("/v1/chat/completions", json=self._body(task, f"user {self.asked}"))
+        said = answer.json()["choices"][0]["message"]["content"].strip() if answer.is_success else ""
+        self._remember(answer.headers.get("x-tfgrpo-inference-id", ""), said == task.answer, task)
+        await self._say(client)
+        return answer.headers.get("x-tfgrpo-variant", str(answer.status_code)), said == task.answer
+
+    def _body(self, task: Task, user: str) -> dict[str, Any]:
         system = {"role": "system", "content": (DATA / "system.txt").read_text(encoding="utf-8").strip()}
-        right = 0
-        with httpx.Client(base_url=self.url, timeout=120.0) as client:
-            for _ in range(count):
-                task = self.tasks[self.random.integers(len(self.tasks))]
-                self.asked += 1
-                asked = {**body, "model": "local", "messages": [system, *task.messages], "user": f"user {self.asked}"}
-                answer = client.post("/v1/chat/completions", json=asked)
-                said = answer.json()["choices"][0]["message"]["content"].strip() if answer.is_success else ""
-                right += said == task.answer
-                self._remember(answer.headers.get("x-tfgrpo-inference-id", ""), said == task.answer, task)
-                self._say(client)
-        return right / count
+        body = json.loads((DATA / "request.json").read_text(encoding="utf-8"))
+        asked = {"model": self.day.name or "local", "messages": [system, *task.messages], "temperature": TEMPERATURE}
+        return {**body, **asked, "user": user}
 
     def _remember(self, inference: str, right: bool, task: Task) -> None:
         if self.random.random() < FED_BACK:
@@ -103,40 +157,58 @@ class Callers:
                 told["label"] = task.answer
             self.waiting.append((self.asked + int(self.random.exponential(LATER)), told))
 
-    def _say(self, client: httpx.Client) -> None:
+    async def _say(self, client: httpx.AsyncClient) -> None:
         due = [told for when, told in self.waiting if when <= self.asked]
         self.waiting = [one for one in self.waiting if one[0] > self.asked]
         for told in due:
-            client.post("/tfgrpo/v1/feedback", json=told)
+            answer = await client.post("/tfgrpo/v1/feedback", json=told)
+            if not answer.is_success:
+                print(f"feedback was refused: {answer.text[:200]}")
 
 
-def accuracy(store: Path) -> dict[str, float]:
-    """How right frozen and learned are on messages that nobody asked."""
-    measured = command(
-        "eval", str(DATA / "test.jsonl"), "--base-url", "local", "--reward", "exact", "--repeat", "2", store=store
-    )
-    return {name: measured[name] for name in ("frozen", "learned") if name in measured} or measured
+def accuracy(day: Day, store: Path, prior: str) -> tuple[float, float]:
+    """How right the frozen model and a prior are on messages that nobody asked."""
+    arms = "--no-written", "--no-few-shot", "--repeat", str(day.repeat), "--reward", "exact"
+    found = command("eval", str(DATA / "test.jsonl"), *day.place, *arms, "--prior", prior, store=store)
+    return found["means"]["frozen"], found["means"]["learned"]
 
 
-def day(calls: int, rounds: int, learn: str, budget: int) -> None:
+def _flown(day: Day, store: Path, tasks: Sequence[Task], began: float) -> None:
+    """The day itself."""
+    learn = shlex.join([*day.place, *shlex.split(day.learn)])
+    terms = "--min-feedback", "100", "--daily-calls", str(day.budget), "--share", str(day.share)
+    with proxy(day, store) as url:
+        callers = Callers(url, day, tasks, np.random.default_rng([7, day.seed]))
+        for number in range(1, day.rounds + 1):
+            told = asyncio.run(callers.ask(day.calls))
+            print(f"{time.monotonic() - began:5.0f} s  round {number}: {day.calls} calls, {told}", flush=True)
+            time.sleep(_WRITING)
+            while said := command("autopilot", "--once", "--learn", learn, *terms, store=store):
+                print(f"{time.monotonic() - began:5.0f} s  " + "\n         ".join(said), flush=True)
+
+
+def real_day(day: Day) -> None:
     """The day, and its figures."""
-    tasks = read_tasks(str(DATA / "train.jsonl")).tasks
-    look = "autopilot", "--once", "--learn", learn, "--min-feedback", "20", "--daily-calls", str(budget)
+    began = time.monotonic()
+    os.environ.pop("TFGRPO_STORE", None)
+    os.environ.setdefault("OPENAI_API_KEY", "none")
+    tasks = [task for part in ("train", "validation") for task in read_tasks(str(DATA / f"{part}.jsonl")).tasks]
     with TemporaryDirectory() as folder:
-        store, offline = Path(folder) / "day.db", Path(folder) / "offline.db"
-        os.environ.pop("TFGRPO_STORE", None)
+        store, offline, pool = (Path(folder) / name for name in ("day.db", "offline.db", "pool.jsonl"))
+        pool.write_text("".join(json.dumps({"input": task.input, "answer": task.answer}) + "\n" for task in tasks))
         Store(store).close()
-        with proxy(store) as url:
-            callers = Callers(url, tasks)
-            for number in range(1, rounds + 1):
-                share = callers.ask(calls)
-                print(f"round {number}: {calls} calls, {share:.0%} right", flush=True)
-                time.sleep(2.0)  # the writer's half a second, and the shelf's look
-                while said := command(*look, store=store):
-                    print("  " + "\n  ".join(said), flush=True)
+        _flown(day, store, tasks, began)
         for line in command("history", store=store):
-            print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:100]}")
-        decide = () if "--gate none" in learn else ("--validation", str(DATA / "validation.jsonl"))
-        command("learn", str(DATA / "train.jsonl"), *learn.split(), "--max-calls", str(budget), *decide, store=offline)
-        print("autopilot:", accuracy(store))
-        print("offline:  ", accuracy(offline))
+            print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:150]}")
+        frame = "--system", str(DATA / "system.txt"), "--request", str(DATA / "request.json")
+        limits = "--temperature", str(TEMPERATURE), "--max-calls", str(day.budget)
+        learned = command("learn", str(pool), *day.place, *shlex.split(day.learn), *frame, *limits, store=offline)
+        print(f"{time.monotonic() - began:5.0f} s  offline: {learned['state']} {learned['candidate']}", flush=True)
+        with Store(store) as opened:
+            live = opened.live("default")
+        print(f"live in the evening: {live.prior.id if live else 'nothing'}")
+        if learned["candidate"]:
+            print("offline:   frozen {:.1%}, learned {:.1%}".format(*accuracy(day, offline, learned["candidate"])))
+        if live:
+            print("autopilot: frozen {:.1%}, live {:.1%}".format(*accuracy(day, store, live.prior.id)))
+        print(f"{time.monotonic() - began:5.0f} s in all")

@@ -39,12 +39,12 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",
-        "parquet", "formats", "hub", "promptfoo", "traced", "traffic", "read", "split",
+        "parquet", "formats", "hub", "harbor", "promptfoo", "traced", "traffic", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": ("__init__", "executor", "bounded", "agents", "group", "rewards", "on_ray"),
     "rollouts/agents": (
-        "agent", "command", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
+        "agent", "command", "harbor", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
     "rollouts/rewards": (
         "__init__", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "sentences",

@@ -133,7 +133,7 @@ def learn(
 ) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
-    TASKS is a file (see `tfgrpo tasks check`), - for stdin, hf:OWNER/NAME or gym:FAMILY?size=50&seed=1. A part teaches,
+    TASKS is a file (see `tfgrpo tasks check`), - for stdin, hf:OWNER/NAME, harbor:FOLDER or gym:FAMILY?size=50&seed=1. A part teaches,
     a part decides (the gate), a part is left for eval. Exit code 3: a ceiling ended it, and the same command with a
     larger one goes on.
     """

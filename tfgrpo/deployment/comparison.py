@@ -35,7 +35,8 @@ from ..gate.bets import Guess, next_bet
 GAIN = Guess(0.1, 0.3, 40)
 """Of the difference of two blocks, before the first."""
 HARM = Guess(0.2, 0.3, 40)
-"""Of the harm: small ones may take their time."""
+"""Of what a live prior has come to lose: small losses may take their time."""
+_HARM = 0.2
 HARM_LEVEL = 0.2
 """Of each canary: one that is rolled back for nothing costs a candidate, and no caller anything."""
 _LARGEST_LOG = 700.0
@@ -143,7 +144,13 @@ def compared_in_use(heard: Iterable[Heard], blocks: Blocks) -> Comparison:
     gains = differences(counted, blocks)
     tried = sum(one.tried for one in counted)
     mean = float(gains.mean()) if len(gains) else 0.0
-    return Comparison(tried, len(counted) - tried, len(gains), mean, wager(gains), wager(-gains, HARM))
+    return Comparison(tried, len(counted) - tried, len(gains), mean, wager(gains), wager(-gains, harm_guess(blocks)))
+
+
+def harm_guess(blocks: Blocks) -> Guess:
+    """What is taken for known of a canary's harm: 20 points, and the spread that means of such blocks have at most."""
+    spread = 0.25 * (1 / blocks.tried + 1 / blocks.control)
+    return Guess(_HARM, _HARM**2 + spread, 100)
 
 
 def canary_level(alpha: float, number: int) -> float:

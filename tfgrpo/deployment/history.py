@@ -1,10 +1,10 @@
 """What happened in a namespace, in order: its runs, what became of its priors, and what was done and told."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..records import JSON
-from ..store import Store
+from ..store import HistoryEntry, LineageEntry, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,26 @@ class Happening:
 
 def happened(store: Store, namespace: str) -> tuple[Happening, ...]:
     """All of a namespace, oldest first; of one moment, in the order of runs, lineage, and what was done."""
-    found = [*_runs(store, namespace), *_lineage(store, namespace), *_done(store, namespace)]
+    rows = store.history_of(namespace, 1_000_000)
+    found = [*_runs(store, namespace), *of_priors(store.lineage(namespace), rows)]
     return tuple(sorted(found, key=lambda one: one.at))
+
+
+def of_priors(events: Iterable[LineageEntry], rows: Iterable[HistoryEntry]) -> Iterator[Happening]:
+    """What became of priors, and what was done and told; what stands in both is told once, by the row that has figures.
+
+    A row and the event that it made have their reason in common; of a process that was killed between the two there is
+    the event alone.
+    """
+    done = list(rows)
+    said: dict[str | None, list[str]] = {}
+    for row in done:
+        said.setdefault(row.prior, []).append(row.said)
+    for event in events:
+        if not (event.why and any(one.startswith(event.why) for one in said.get(event.prior, ()))):
+            yield Happening(event.at, event.state, event.by, event.prior, event.why)
+    for row in done:
+        yield Happening(row.at, row.action, row.actor, row.prior, row.said, row.figures)
 
 
 def _runs(store: Store, namespace: str) -> Iterator[Happening]:
@@ -40,13 +58,3 @@ def _runs(store: Store, namespace: str) -> Iterator[Happening]:
         yield Happening(entry.started, f"{run.kind} began", "", run.id, told)
         if entry.ended:
             yield Happening(entry.ended, f"{run.kind} {run.status}", "", run.id, told)
-
-
-def _lineage(store: Store, namespace: str) -> Iterator[Happening]:
-    for event in store.lineage(namespace):
-        yield Happening(event.at, event.state, event.by, event.prior, event.why)
-
-
-def _done(store: Store, namespace: str) -> Iterator[Happening]:
-    for row in store.history_of(namespace, 1_000_000):
-        yield Happening(row.at, row.action, row.actor, row.prior, row.said, row.figures)

@@ -21,6 +21,7 @@ from .choices import picked
 from .fields import ANSWER_FIELDS, Fields, either
 from .formats import MOST_BYTES, Entry, entries_of, too_large
 from .gym import SCHEME
+from .harbor import HARBOR, harbor_entries
 from .parts import Parts, parts_of
 from .understood import Understood
 
@@ -28,7 +29,8 @@ MOST_TAKEN = 100_000
 HUB = "hf:"
 """How a source on Hugging Face begins."""
 _KINDS = (
-    "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY or hf:OWNER/NAME"
+    "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY, harbor:FOLDER or"
+    " hf:OWNER/NAME"
 )
 
 
@@ -98,7 +100,7 @@ TaskSource: TypeAlias = str | Path | Iterable[Mapping[str, JSON] | Task]
 
 
 def read_tasks(source: str, fields: Fields = Fields()) -> TaskSet:  # noqa: B008  # frozen
-    """The tasks of a file, of standard input (`-`), of `gym:FAMILY` or of `hf:OWNER/NAME`.
+    """The tasks of a file, of standard input (`-`), of `gym:FAMILY`, of `harbor:FOLDER` or of `hf:OWNER/NAME`.
 
     A source of any other name is taken for what its content looks like. Entries that differ in nothing but their id
     are one task. Raises InputError, naming the line, for whatever is not a task, and for two tasks under one id.
@@ -107,6 +109,8 @@ def read_tasks(source: str, fields: Fields = Fields()) -> TaskSet:  # noqa: B008
         from .gym.source import entries
 
         return _distinct(source, entries(source), fields)
+    if source.startswith(HARBOR):
+        return _distinct(source, harbor_entries(source), fields)
     if source.startswith(HUB):
         from .hub import hub_entries
 

@@ -44,7 +44,7 @@ agent_options = gathered(
     _option(
         "--agent",
         metavar="MODULE:FUNCTION",
-        help="A function that makes the rollouts: (client, task) to an answer.",
+        help="A function that makes the rollouts: (client, task) to an answer; or harbor:NAME.",
     ),
     _option(
         "--command",

@@ -14,6 +14,7 @@ from ...errors import InputError
 from ...plugins import check_function, is_named, load_function, name_of
 from ...records import Task
 from ...tasks.gym import GYM_REWARD, SCHEME
+from ...tasks.harbor import HARBOR, HARBOR_REWARD
 from ...text import shortened
 from .asked import asks_questions, questions_reward
 from .choice import choice
@@ -94,6 +95,12 @@ def _gym() -> Reward:
     return GymReward()
 
 
+def _harbor() -> Reward:
+    from .verified import HarborReward
+
+    return HarborReward()
+
+
 _MADE: Mapping[str, Callable[[], Reward]] = {
     "math": _math,
     "json-equal": _json_equal,
@@ -101,13 +108,16 @@ _MADE: Mapping[str, Callable[[], Reward]] = {
     "code": _code,
     "majority": _majority,
     GYM_REWARD: _gym,
+    HARBOR_REWARD: _harbor,
 }
 """Those that load more than text needs."""
 
 
 def default_reward(source: "TaskSource") -> str:
     """The name of the reward for a source of tasks that comes with none."""
-    return GYM_REWARD if isinstance(source, str) and source.startswith(SCHEME) else "exact"
+    if isinstance(source, str) and source.startswith((SCHEME, HARBOR)):
+        return GYM_REWARD if source.startswith(SCHEME) else HARBOR_REWARD
+    return "exact"
 
 
 def reward_of(given: str | Reward | None, source: "TaskSource") -> tuple[Reward, str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from ...deployment.history import Happening
+from ...deployment.history import Happening, of_priors
 from ...priors.serving import before_live
 from ...records import Prior, Snapshot
 from ...store import SERVING, ExperienceStatus, HistoryEntry, LineageEntry, Store
@@ -110,8 +110,7 @@ def namespace_look(store: Store, name: str) -> NamespaceLook:
 
 def _latest(events: Sequence[LineageEntry], rows: Sequence[HistoryEntry]) -> tuple[Happening, ...]:
     """What became of priors, and what was done and told, the latest first; as `tfgrpo history` has it."""
-    found = [Happening(one.at, one.state, one.by, one.prior, one.why) for one in events[-LATEST_EVENTS:]]
-    found += [Happening(one.at, one.action, one.actor, one.prior, one.said, one.figures) for one in rows]
+    found = of_priors(events[-LATEST_EVENTS:], rows)
     return tuple(sorted(found, key=lambda one: one.at)[::-1][:LATEST_EVENTS])
 
 
