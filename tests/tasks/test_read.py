@@ -245,7 +245,8 @@ def test_a_source_that_cannot_be_read_says_what_a_source_is(write: Writer, sourc
     message = refusal(source)
     assert message.startswith(f"cannot read tasks from {source}: ")
     assert (
-        "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY or" in message
+        "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY, harbor:FOLDER or"
+        in message
     )
 
 
