@@ -1,10 +1,10 @@
 """A scripted day on a real model: traffic through the proxy, feedback, the autopilot, and offline learning beside it.
 
-Called by `python -m benchmarks.autopilot real`. The traffic is the demo's messages, as many callers ask them, on a model
-that is frozen in the morning: the embedded one, or the one at a base URL. Feedback comes after the next calls, on three
-calls in ten, wrong one time in twenty, half of it with the label. What is printed: what the autopilot did, and how right
-the prior that is live in the evening is on messages that nobody asked, beside the frozen model and what `tfgrpo learn`
-makes of the same messages with all their answers.
+Called by `python -m benchmarks.autopilot real`. The traffic is the demo's messages, as many callers ask them, on a
+model that is frozen in the morning: the embedded one, or the one at a base URL. Feedback comes after the next calls,
+on three calls in ten, wrong one time in twenty, half of it with the label. What is printed: what the autopilot did,
+and how right the prior that is live in the evening is on messages that nobody asked, beside the frozen model and what
+`tfgrpo learn` makes of the same messages with all their answers.
 """
 
 import asyncio

@@ -244,10 +244,7 @@ def test_what_was_read_is_shown_shortened_and_without_control_characters(write: 
 def test_a_source_that_cannot_be_read_says_what_a_source_is(write: Writer, source: str) -> None:
     message = refusal(source)
     assert message.startswith(f"cannot read tasks from {source}: ")
-    assert (
-        "TASKS is a .jsonl, .json, .csv, .tsv, .yaml or .parquet file, - for standard input, gym:FAMILY, harbor:FOLDER or"
-        in message
-    )
+    assert "or .parquet file, - for standard input, gym:FAMILY, harbor:FOLDER or hf:OWNER/NAME" in message
 
 
 def test_errors_in_standard_input_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

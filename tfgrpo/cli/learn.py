@@ -133,9 +133,9 @@ def learn(
 ) -> None:
     """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
 
-    TASKS is a file (see `tfgrpo tasks check`), - for stdin, hf:OWNER/NAME, harbor:FOLDER or gym:FAMILY?size=50&seed=1. A part teaches,
-    a part decides (the gate), a part is left for eval. Exit code 3: a ceiling ended it, and the same command with a
-    larger one goes on.
+    TASKS is a file (see `tfgrpo tasks check`), - for stdin, hf:OWNER/NAME, harbor:FOLDER or gym:FAMILY?size=50&seed=1.
+    A part teaches, a part decides (the gate), a part is left for eval. Exit code 3: a ceiling ended it, and the same
+    command with a larger one goes on.
     """
     import asyncio
 

@@ -30,8 +30,8 @@ _TAIL = 4_096
 class HarborAgent:
     """An agent that Harbor knows (`harbor:terminus-2`), or one of the user's (`harbor:module:Class`).
 
-    `?env=NAME` says where its sandboxes run; by default that is docker, here. It finds its model as any program does, so
-    it has to make its calls from this machine, as terminus-2 does; a sandbox cannot reach the endpoint of a rollout.
+    `?env=NAME` says where its sandboxes run; by default that is docker, here. It finds its model as any program does,
+    so it has to make its calls from this machine, as terminus-2 does: a sandbox cannot reach the endpoint.
     """
 
     def __init__(self, given: str) -> None:
@@ -63,7 +63,7 @@ class HarborAgent:
 
 
 def verified_trial(result: Mapping[str, JSON]) -> JSON:
-    """What a trial's `result.json` says of it: the rewards, and the failure that it has in spite of which they count."""
+    """What a trial's `result.json` says of it: its rewards, and the failure in spite of which they count."""
     failure = result.get("exception_info")
     why = ""
     if isinstance(failure, Mapping):
