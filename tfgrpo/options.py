@@ -1,7 +1,7 @@
 """What `tfgrpo.learn` and `tfgrpo.evaluate` may be told, and what is made of it. `docs/python-api.md` explains each."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -121,6 +121,7 @@ class LearnOptions(RunOptions, total=False):
     system: str | None
     request: Mapping[str, JSON] | None
     top_p: float | None
+    labels: Sequence[str]
     gate: bool
     validation: TaskSource | None
     test: TaskSource | None
@@ -163,6 +164,7 @@ def wanted_learning(tasks: TaskSource, given: LearnOptions) -> WantedLearning:
         given.get("request"),
         temperature=given.get("temperature"),
         top_p=given.get("top_p"),
+        labels=given.get("labels", ()),
     )
     prompts = given.get("prompts")
     return WantedLearning(

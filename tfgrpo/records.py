@@ -77,11 +77,14 @@ class Frame:
     """Further body fields (tools, max_tokens, response_format, ...), sent as they are."""
     temperature: float = 0.7
     top_p: float = 1.0
+    labels: tuple[str, ...] = ()
+    """An answer is one of these; none: it is a text, or nothing is said of it. No part of what a run is."""
 
     def __post_init__(self) -> None:
         """Raises InputError for sampling settings or biases that no upstream could take."""
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"temperature is {self.temperature}; it must be a number of at least 0")
+        object.__setattr__(self, "labels", tuple(self.labels))
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
         biases = self.request.get("logit_bias") or {}

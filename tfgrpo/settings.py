@@ -16,6 +16,10 @@ BIAS_LIMIT = 100.0
 """The API's bound on one logit bias."""
 BIAS_ENTRIES = 300
 """Entries that the OpenAI API was seen to accept in one `logit_bias` map."""
+MOST_LABELS = 255
+"""That an answer may be one of: as many as a question of the decisions API has choices."""
+LABEL_CHARS = 200
+"""Characters."""
 RESERVED_FIELDS = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed")
 """Body fields that a request frame may not set: they are ours, or would change what a call is."""
 

@@ -50,7 +50,7 @@ def test_a_parsed_response_tells_all_that_went_in(
     with OpenAI(**options) as client:
         found = client.chat.completions.create(**CALL)
     known = info(found)
-    assert known == Info(known.inference, PRIOR.id, "live", "default", None, None, PRIOR)
+    assert known == Info(known.inference, PRIOR.id, "live", "default", None, None, PRIOR, way="bias")
     assert (known.experiences, dict(known.biases)) == (PRIOR.experiences, dict(PRIOR.logit_bias))
     assert info(str(known.inference)) == known
     assert request_id is None or found._request_id == request_id

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from tests.live import BODY, MODEL, OTHER, PRIOR, TEXT, sdk_json
 from tfgrpo.records import Backend, Demonstration, Frame, Prior, Snapshot
-from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, rewrite, route_notice, why_not
+from tfgrpo.surfaces.http import (
+    PRIOR_HEADER,
+    REASON_HEADER,
+    TOKEN_PRIOR_HEADER,
+    WAY_HEADER,
+    rewrite,
+    route_notice,
+    why_not,
+)
 
 SNAPSHOT = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
 
@@ -222,6 +230,8 @@ def test_what_went_in_is_told_and_why_not_where_nothing_did(
     told = {PRIOR_HEADER: rewritten.prior if reason is None else "none"}
     told |= {REASON_HEADER: reason} if reason else {}
     told |= {TOKEN_PRIOR_HEADER: left_out} if left_out else {}
+    has_tokens = reason is None and snapshot is not None and bool(snapshot.prior.biases)
+    told |= {WAY_HEADER: "none" if left_out else "bias"} if has_tokens else {}
     assert rewritten.marks == told
     assert rewritten.marks_beside({}) == told
     assert rewritten.marks_beside({PRIOR_HEADER: "prior_1"}) == (told if reason is None else {})

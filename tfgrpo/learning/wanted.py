@@ -1,6 +1,6 @@
 """What a user wants learned, in whichever way it was said: read, checked, its models started, and learned."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from ..hashing import canonical
 from ..model.endpoints import Endpoints
 from ..observer import Watch
 from ..priors.versions import model_notice
-from ..records import JSON, Frame
+from ..records import JSON, Frame, Task
 from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
 from ..rollouts.rewards.reward import Reward
-from ..settings import Settings
+from ..settings import LABEL_CHARS, MOST_LABELS, Settings
 from ..store import Store
 from ..tasks.fields import Fields
 from ..tasks.read import TaskSet, TaskSource, tasks_of
@@ -75,7 +75,7 @@ class WantedLearning:
             parts.train,
             reward,
             name,
-            self.frame,
+            self.frame if self.frame.labels else replace(self.frame, labels=labels_to_pick(name, parts.train)),
             self.namespace,
             self.settings,
             self.endpoints.distiller.model,
@@ -165,6 +165,14 @@ class PreparedLearning:
         name, model = self.plan.namespace, self.plan.frame.model
         if notice := model_notice(name, store.namespaces(), store.live(name), model):
             yield f"{notice}; to re-validate it: tfgrpo eval TASKS --namespace {name} --model {model}"
+
+
+def labels_to_pick(reward: str, tasks: Sequence[Task]) -> tuple[str, ...]:
+    """The labels that a reward has an answer pick from, in order of the tasks; none where answers are no labels."""
+    answers = [answer for task in tasks if isinstance(answer := task.answer, str)]
+    found = tuple(dict.fromkeys(answer.strip() for answer in answers))
+    several = len(answers) == len(tasks) > len(found) > 1 and len(found) <= MOST_LABELS
+    return found if reward == "choice" and several and max(map(len, found)) <= LABEL_CHARS else ()
 
 
 def _of_calls(agent: "Agent | None") -> Iterator[str]:

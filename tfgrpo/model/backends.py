@@ -10,6 +10,10 @@ from ..records import Backend, Prior
 LeftOut: TypeAlias = Literal["rejected", "inert", "other-tokenizer", "other-model", "surface"]
 """Why a request goes without the token prior."""
 
+Way: TypeAlias = Literal["bias", "re-decide", "resample", "verbalise", "none"]
+"""How a token prior acts: by `logit_bias`; labels are decided again from log-probabilities; one of several answers is
+picked; its strongest tokens are said in words; not at all."""
+
 _ROUTE = re.compile(r"/(?:chat/completions|responses|messages|completions|decisions)$")
 _WHOLE = re.compile(r"(?:^|\.)(?:openai\.com|openai\.azure\.com|services\.ai\.azure\.com)$")
 """Hosts whose published schema maps `logit_bias` to whole numbers."""
@@ -41,6 +45,15 @@ def left_out(prior: Prior, backend: Backend | None) -> LeftOut | None:
     if backend.tokenizer and prior.tokenizer and backend.tokenizer != prior.tokenizer:
         return "other-tokenizer"
     return None
+
+
+def ways_open(backend: Backend, n: str = "unknown") -> tuple[Way, ...]:
+    """The ways in which a token prior can act, the best first; `n`: whether one call gives several answers."""
+    if backend.logit_bias == "honoured":
+        return ("bias",)
+    found: list[Way] = ["re-decide"] if backend.logprobs else []
+    found += ["resample"] if backend.logprobs and n == "honoured" else []
+    return (*found, "verbalise")
 
 
 NOTICE_DAYS = 90

@@ -24,7 +24,7 @@ from ..records import (
     PriorState,
     TokenBias,
 )
-from ..settings import BIAS_ENTRIES, BIAS_LIMIT, RESERVED_FIELDS
+from ..settings import BIAS_ENTRIES, BIAS_LIMIT, LABEL_CHARS, MOST_LABELS, RESERVED_FIELDS
 from ..text import shortened
 from .fields import LARGEST, JSONField
 from .portable import VERSIONS, Event, Portable
@@ -177,7 +177,14 @@ def _frame(place: JSONField) -> Frame:
         request.finite_object(),
         place.at("temperature").number(0, 100),
         place.at("top_p").number(0, 1),
+        _labels(place),
     )
+
+
+def _labels(place: JSONField) -> tuple[str, ...]:
+    if "labels" not in place.object():
+        return ()
+    return tuple(one.text(LABEL_CHARS) for one in place.at("labels").items(MOST_LABELS))
 
 
 def _no_doubles(form: JSONField, prior: Prior) -> None:

@@ -92,6 +92,7 @@ def frame_json(frame: Frame) -> dict[str, JSON]:
         "request": dict(frame.request),
         "temperature": frame.temperature,
         "top_p": frame.top_p,
+        **({"labels": list(frame.labels)} if frame.labels else {}),
     }
 
 

@@ -16,10 +16,10 @@ from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.upstream import Model
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task
-from ..settings import RESERVED_FIELDS
+from ..settings import LABEL_CHARS, MOST_LABELS, RESERVED_FIELDS
 from ..surfaces.chat import said_by_user, with_prior
 from ..surfaces.surface import manner_of
-from ..text import is_unicode
+from ..text import is_unicode, shortened
 
 _LLAMA_CPP_OFF: Mapping[str, JSON] = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
 _VLLM_OFF: Mapping[str, JSON] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -35,10 +35,12 @@ def request_frame(
     temperature: float | None = None,
     top_p: float | None = None,
     source: str = "request",
+    labels: Sequence[str] = (),
 ) -> Frame:
     """The frame of a model's requests; `temperature` and `top_p` win over what `request`, from `source`, says of them.
 
-    Raises InputError, which names the source, for fields that no request could have.
+    `labels` are what an answer may be, where it is to be one of some. Raises InputError, which names the source, for
+    fields that no request could have.
     """
     if not (isinstance(system, str | None) and isinstance(request, Mapping | None)):
         raise InputError(f"{source}: the system prompt is text, and the other fields are a dict")
@@ -55,7 +57,20 @@ def request_frame(
     given = {"temperature": temperature, "top_p": top_p}
     numbers = {name: said[name] if value is None else value for name, value in given.items()}
     stated = {name: _number(source, name, value) for name, value in numbers.items() if value is not None}
-    return Frame(model, system or None, fields, **stated)
+    return Frame(model, system or None, fields, **stated, labels=_labels(labels))
+
+
+def _labels(given: Sequence[str]) -> tuple[str, ...]:
+    """Raises InputError for what cannot be a closed set of labels."""
+    if isinstance(given, str) or not all(isinstance(label, str) for label in given):
+        raise InputError('labels: a list of texts, such as ["yes", "no"]')
+    labels = tuple(label.strip() for label in given)
+    if given and not (1 < len(set(labels)) == len(labels) <= MOST_LABELS):
+        raise InputError(f"labels: from 2 to {MOST_LABELS}, each another text")
+    wrong = next((label for label in labels if not 0 < len(label) <= LABEL_CHARS), None)
+    if wrong is not None:
+        raise InputError(f"labels: {shortened(wrong)!r} has {len(wrong)} characters; 1 to {LABEL_CHARS} are allowed")
+    return labels
 
 
 def _number(source: str, name: str, value: JSON) -> float:

@@ -4,7 +4,7 @@ It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from secrets import token_hex
@@ -12,9 +12,9 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 from ..records import JSON, Backend, Snapshot
+from ..surfaces.decided import Decided
 from ..surfaces.http import (
     NO_PRIOR,
-    OFFSETS_HEADER,
     PRIOR_HEADER,
     SEALED,
     STANDARD,
@@ -25,10 +25,11 @@ from ..surfaces.http import (
     route_notice,
     why_not,
 )
+from ..surfaces.redecided_stream import RedecidedStream
 from .access import Access
-from .passing import StreamedId, look_at
+from .passing import StreamedId, change, look_at
 from .scope import OURS, asked_for
-from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, told_by
+from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, rewriting_told, told_by
 
 HTTPRequest: TypeAlias = Any
 """A request of httpx or httpx2."""
@@ -39,6 +40,7 @@ HTTPHeaders: TypeAlias = Any
 
 _FRAMING = ("content-length", "transfer-encoding")
 _MARK = PRIOR_HEADER.encode()
+_ACCEPTED = b"accept-encoding"
 _OURS = frozenset(name.encode() for name in OURS)
 _REPLACED = _OURS | {name.encode() for name in _FRAMING}
 _INFERENCE = INFERENCE_HEADER.encode()
@@ -82,7 +84,8 @@ class Exchange:
         self.source = access.of(self._asked.namespace) if reason is None else None
         self._snapshot: Snapshot | None = None
         self._draw: Mapping[str, JSON] | None = None
-        self._moved = 0
+        self._decision: Decided | None = None
+        self._stream: RedecidedStream | None = None
 
     def begin(self) -> HTTPRequest:
         """The request as it is sent: with the prior if it gets one, and without what is for tfgrpo alone."""
@@ -124,7 +127,11 @@ class Exchange:
     def has_to_be_read(self, response: HTTPResponse) -> bool:
         """Whether only the body of a response tells if it `goes_again`, or offsets are to be applied to its answers."""
         failed = self._rewrite.content is not None and response.status_code == _TEMPLATE_FAILED
-        return failed or self._rewrite.deciding is not None
+        return failed or (self._rewrite.deciding is not None and not self._is_stream(response))
+
+    def _is_stream(self, response: HTTPResponse) -> bool:
+        """Whether a response is a stream whose labels are decided as they come."""
+        return self._rewrite.redeciding is not None and _is_events(_said(_lines(response.headers)))
 
     def goes_again(self, response: HTTPResponse) -> bool:
         """Whether the upstream refuses the prior, so that `plain` is to be sent in its place."""
@@ -143,13 +150,13 @@ class Exchange:
         """The same response with what the call came to, in its headers and in memory, and with its answers decided."""
         response = self._decided(response)
         lines = _lines(response.headers)
-        said = {name: value.decode("latin-1") for name, _, value in lines if name in _SAID}
+        said = _said(lines)
         marks = self._rewrite.marks_beside((PRIOR_HEADER,) if _MARK in said else ())
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
             return _with_headers(response, lines, marks)
         found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
-        if self._moved:
-            found = replace(found, offsets=self._moved)
+        if self._decision:
+            found = replace(found, **rewriting_told(self._decision.marks))
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior
@@ -161,27 +168,37 @@ class Exchange:
         _with_headers(response, lines, marks)
         latest.keep(found, found.inference, named)
         if _is_events(said):
-            look_at(response, StreamedId(partial(latest.keep, found)))
+            look_at(response, StreamedId(partial(latest.keep, found)), *self._telling(found, named))
         if self._access.record and self.source:
             self._record(response, found)
         return response
+
+    def _telling(self, found: Info, named: str | None) -> list[Callable[[], None]]:
+        """What tells, at the end of a stream, what became of its labels."""
+        if (stream := self._stream) is None:
+            return []
+        return [lambda: latest.keep(replace(found, redecided=stream.outcome), found.inference, named)]
 
     def _decided(self, response: HTTPResponse) -> HTTPResponse:
         """The response under the prior's offsets: another one, where its answers are others."""
         if self._rewrite.deciding is None:
             return response
+        if (again := self._rewrite.redeciding) and self._is_stream(response):
+            self._stream = RedecidedStream(again, STANDARD.loads, STANDARD.dumps)
+            change(response, self._stream.feed, self._stream.end)
+            return response
         found = answers_decided(self._rewrite, response.status_code, response.content, CODECS)
         if found is None:
             return response
         content, decided = found
-        self._moved = decided.moved
+        self._decision = decided
         if self.source and decided.unseen:
             named = ", ".join(map(repr, decided.unseen[:3]))
             self.source.say(f"the prior has no offset for {named}: such options keep their probability")
         headers = response.headers.copy()
         for name in (*_FRAMING, "content-encoding"):
             headers.pop(name, None)
-        headers[OFFSETS_HEADER] = str(self._moved)
+        headers.update(decided.marks)
         request = getattr(response, "_request", None) or self._written
         return type(response)(
             response.status_code, headers=headers, content=content, request=request, extensions=response.extensions
@@ -210,6 +227,9 @@ class Exchange:
         lines = [(name, value) for lowered, name, value in self._lines if lowered not in replaced]
         if mark is not None:
             lines.append((_MARK, mark.encode()))
+        if content is not None and self._rewrite.redeciding:  # streams are read as they come
+            lines = [line for line in lines if line[0].lower() != _ACCEPTED]
+            lines.append((_ACCEPTED, b"identity"))
         kind, stream = type(request), request.stream
         if content is not None:  # as a stream: of bytes the library would work out once more what is known
             lines.append((b"content-length", b"%d" % len(content)))
@@ -225,7 +245,13 @@ class Exchange:
         left_out = rewritten.left_out
         if rewritten.content is None or snapshot is None:
             return Info(inference, None, None, namespace, rewritten.reason, left_out)
-        return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, rewritten.given)
+        given, way = rewritten.given, rewritten.way
+        return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, given, way=way)
+
+
+def _said(lines: Sequence[tuple[bytes, bytes, bytes]]) -> dict[bytes, str]:
+    """What a response says in the headers that are heeded."""
+    return {name: value.decode("latin-1") for name, _, value in lines if name in _SAID}
 
 
 def _is_events(said: Mapping[bytes, str]) -> bool:

@@ -44,17 +44,52 @@ class _Passing:
             self._end()
 
 
+class _Changing:
+    """A stream whose chunks become others on the way."""
+
+    def __init__(self, inner: Any, feed: Callable[[bytes], bytes], end: Callable[[], bytes]) -> None:
+        self._inner, self._feed, self._end = inner, feed, end
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._inner:
+            if changed := self._feed(chunk):
+                yield changed
+        if rest := self._end():
+            yield rest
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            if changed := self._feed(chunk):
+                yield changed
+        if rest := self._end():
+            yield rest
+
+    def close(self) -> None:
+        self._inner.close()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def change(response: Any, feed: Callable[[bytes], bytes], end: Callable[[], bytes]) -> None:
+    """Have each chunk of a response's stream become another on its way; `end` gives what is left."""
+    response.stream = _made("Changing", _Changing, _library(response))(response.stream, feed, end)
+
+
 def look_at(response: Any, see: Callable[[bytes], None], end: Callable[[], None] = lambda: None) -> None:
     """Show each chunk of a response's stream on its way, and its end."""
-    library = type(response).__module__.partition(".")[0]
-    response.stream = _passing(library)(response.stream, see, end)
+    response.stream = _made("Passing", _Passing, _library(response))(response.stream, see, end)
+
+
+def _library(response: Any) -> str:
+    return type(response).__module__.partition(".")[0]
 
 
 @lru_cache
-def _passing(name: str) -> type[Any]:
+def _made(name: str, kind: type[Any], of: str) -> type[Any]:
     """A stream of the library that a response is of, which accepts no others."""
-    library: Any = sys.modules[name]
-    return type("Passing", (_Passing, library.SyncByteStream, library.AsyncByteStream), {})
+    library: Any = sys.modules[of]
+    return type(name, (kind, library.SyncByteStream, library.AsyncByteStream), {})
 
 
 class StreamedId:

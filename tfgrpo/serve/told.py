@@ -9,10 +9,13 @@ found by the id that the stream itself gives.
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InputError
 from ..records import Demonstration, Experience, Prior
-from ..surfaces.http import NO_PRIOR, OFFSETS_HEADER, PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
+from ..surfaces.decided import OFFSETS_HEADER
+from ..surfaces.http import NO_PRIOR, PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, WAY_HEADER
+from ..surfaces.redecided import REDECIDED_HEADER
 
 VARIANT_HEADER = "x-tfgrpo-variant"
 """Of a response: what state the prior was in: live, ungated, canary."""
@@ -44,6 +47,10 @@ class Info:
     """What went in, of a call that this process made; a proxy tells only which prior it was."""
     offsets: int = 0
     """Answers of a decision that the prior's offsets were applied to."""
+    way: str | None = None
+    """How the token prior acted: `bias`, `re-decide`, `none`; None: there is no token prior, or no prior at all."""
+    redecided: str | None = None
+    """Of a label that was decided again: `changed`, `kept`, or why it could not be; None: there was none."""
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
@@ -137,5 +144,12 @@ def told_by(headers: Mapping[str, str]) -> Info:
         headers.get(VARIANT_HEADER) if had else None,
         reason=None if had else headers.get(REASON_HEADER),
         token_prior=headers.get(TOKEN_PRIOR_HEADER),
-        offsets=int(told) if (told := headers.get(OFFSETS_HEADER, "")[:9]).isdecimal() else 0,
+        way=headers.get(WAY_HEADER) if had else None,
+        **rewriting_told(headers),
     )
+
+
+def rewriting_told(headers: Mapping[str, str]) -> dict[str, Any]:
+    """What headers tell of how a response was rewritten, as fields of an Info."""
+    moved = headers.get(OFFSETS_HEADER, "")[:9]
+    return {"offsets": int(moved) if moved.isdecimal() else 0, "redecided": headers.get(REDECIDED_HEADER)}

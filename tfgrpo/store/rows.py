@@ -115,6 +115,7 @@ def frame_text(frame: Frame) -> str:
             "request": dict(frame.request),
             "temperature": frame.temperature,
             "top_p": frame.top_p,
+            **({"labels": list(frame.labels)} if frame.labels else {}),
         }
     )
 

@@ -6,15 +6,17 @@ probabilities, are left as they came. An option that the prior has never seen ha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..model.questions import instructions_text, is_share
 from ..records import JSON, ChatBody, Option, Prior
 from .surface import objects_in
 
+OFFSETS_HEADER = "x-tfgrpo-offsets"
+"""Of a response for decisions: to how many of its answers offsets were applied."""
 FROZEN_FIELD = "tfgrpo_frozen"
 """Of an answer: what of it was another before the offsets."""
 
@@ -35,6 +37,16 @@ class Decided:
     """Answers whose probabilities are others now."""
     unseen: tuple[str, ...] = ()
     """Options that the prior has never seen."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Headers that tell of it."""
+
+
+class Rewriting(Protocol):
+    """What is to be done with the response to a request, once it is whole."""
+
+    def decided(self, payload: JSON, /) -> Decided:
+        """The response as the caller gets it; the one given is not altered."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,9 @@ class Deciding:
         for place, factors in enumerate(self.factors):
             if factors and (answer := _moved(answers[place], factors, unseen)) is not None:
                 changed[place], moved = answer, moved + 1
-        return Decided({**payload, "answers": changed} if moved else payload, moved, tuple(unseen))
+        if not moved:
+            return Decided(payload, unseen=tuple(unseen))
+        return Decided({**payload, "answers": changed}, moved, tuple(unseen), {OFFSETS_HEADER: str(moved)})
 
 
 def deciding(body: ChatBody, prior: Prior) -> Deciding | None:

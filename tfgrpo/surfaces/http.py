@@ -18,12 +18,13 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from ..model.backends import LeftOut, left_out, takes_only_whole
+from ..model.backends import LeftOut, Way, left_out, takes_only_whole
 from ..model.families import same_family
-from ..records import JSON, Backend, Prior, Snapshot
+from ..records import JSON, Backend, ChatBody, Prior, Snapshot
 from ..text import shortened
-from .decided import Decided, Deciding, deciding
+from .decided import Decided, Rewriting, deciding
 from .decisions import DECISIONS
+from .redecided import Redeciding, asking_for_logprobs, redeciding
 from .routes import deployment_of, surface_of
 from .surface import Manner, Surface, SurfaceName
 
@@ -34,8 +35,8 @@ REASON_HEADER = "x-tfgrpo-reason"
 """Of a response: why its request had no prior."""
 TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
 """Of a response: why the token prior was left out."""
-OFFSETS_HEADER = "x-tfgrpo-offsets"
-"""Of a response for decisions: to how many of its answers offsets were applied."""
+WAY_HEADER = "x-tfgrpo-way"
+"""Of a response: how the token prior acted on it (`model.backends.Way`)."""
 _FOUND = 200
 
 Reason: TypeAlias = (
@@ -106,15 +107,23 @@ class Rewrite:
     """The model that is asked for; an Azure path may name it."""
     given: Prior | None = None
     """The prior as it went in, less what its surface has no place for, and what was left out."""
-    deciding: Deciding | None = None
-    """What its offsets have to do with the answers of the response."""
+    deciding: Rewriting | None = None
+    """What is to be done with the response: offsets act on its answers, or labels are decided again."""
+    way: Way | None = None
+    """How the token prior acts, where there is one."""
+
+    @property
+    def redeciding(self) -> Redeciding | None:
+        """How labels of the response are decided again, if they are."""
+        return self.deciding if isinstance(self.deciding, Redeciding) else None
 
     @property
     def marks(self) -> dict[str, str]:
         """Headers for the response."""
         why = {REASON_HEADER: str(self.reason)} if self.reason else {}
         token = {TOKEN_PRIOR_HEADER: str(self.left_out)} if self.left_out else {}
-        return {PRIOR_HEADER: self.prior, **why, **token}
+        way = {WAY_HEADER: str(self.way)} if self.way else {}
+        return {PRIOR_HEADER: self.prior, **why, **token, **way}
 
     def marks_beside(self, given: Container[str]) -> dict[str, str]:
         """Headers for a response that has these; where no prior of ours went in, one that tells of another is right."""
@@ -176,29 +185,46 @@ def rewrite(
     whole = takes_only_whole(backend, host)
     manner = Manner(lacking is None, whole=whole, system_role=backend is None or backend.system_role != "rejected")
     given = surface.part_of(snapshot.prior, manner)
-    offsets = deciding(body, snapshot.prior) if surface is DECISIONS and named == snapshot.frame.model else None
-    if not (given.has_text or given.biases or offsets):
-        why = lacking or _nothing(snapshot.prior)
-        return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
     try:
-        sent = codec.dumps(surface.enter(body, given, manner)) if given.has_text or given.biases else content
+        after = _after(body, snapshot, surface, lacking, backend) if named == snapshot.frame.model else None
+        if not (given.has_text or given.biases or after):
+            why = lacking or _nothing(snapshot.prior)
+            return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
+        sent = surface.enter(body, given, manner) if given.has_text or given.biases else body
+        again = isinstance(after, Redeciding)
+        asked = asking_for_logprobs(sent, surface.name) if again else sent
+        written = content if asked is body else codec.dumps(asked)
     except Exception as error:  # whatever is wrong with us or the prior: the call is the caller's, and goes on
         notice = f"{snapshot.prior.id} could not be added to a request by {surface.route}: {type(error).__name__}"
         return Rewrite(notice=notice, reason="fault", surface=surface.name, model=named)
-    return Rewrite(sent, snapshot.prior.id, notice, lacking, None, surface.name, named, given, offsets)
+    way: Way | None = "re-decide" if again else "bias" if given.biases else "none" if snapshot.prior.biases else None
+    told, left, said = (snapshot.prior, None, None) if again else (given, lacking, notice)
+    return Rewrite(written, snapshot.prior.id, said, left, None, surface.name, named, told, after, way)
+
+
+def _after(
+    body: ChatBody, snapshot: Snapshot, surface: Surface, lacking: LeftOut | None, backend: Backend | None
+) -> Rewriting | None:
+    """What the prior has to do with the response of its own model to a request, as its caller wrote it."""
+    if surface is DECISIONS:
+        return deciding(body, snapshot.prior)
+    refused = lacking in ("rejected", "inert", "surface") and surface.name in ("chat", "responses")
+    if not (refused and backend and backend.logprobs):
+        return None
+    return redeciding(body, snapshot.prior, snapshot.frame.labels, backend, surface.name)
 
 
 def answers_decided(
     rewritten: Rewrite, status: int, content: bytes, codecs: Sequence[Codec] = (STANDARD,)
 ) -> tuple[bytes, Decided] | None:
-    """The content of a response with the prior's offsets applied to its answers; None where they have nothing to do."""
+    """The content of a response under the prior's offsets, or with labels decided again; None where it stays."""
     if rewritten.deciding is None or status != _FOUND:
         return None
     payload, codec = _parsed(content, codecs)
     if codec is None:
         return None
     decided = rewritten.deciding.decided(payload)
-    return (codec.dumps(decided.payload), decided) if decided.moved else None
+    return None if decided.payload is payload and not decided.marks else (codec.dumps(decided.payload), decided)
 
 
 def _nothing(prior: Prior) -> Reason:

@@ -21,6 +21,8 @@ class FrameOptions:
     """A file."""
     temperature: float | None
     top_p: float | None
+    labels: str | None = None
+    """With commas between."""
 
     def read(self, model: str) -> "Frame":
         """The request frame for a model; options win over the file. Raises InputError for a file that is none."""
@@ -28,7 +30,12 @@ class FrameOptions:
 
         system, fields = _read(self.system).strip() if self.system else None, _read_request(self.request)
         source, given = str(self.request), {"temperature": self.temperature, "top_p": self.top_p}
-        return request_frame(model, system, fields, source=source, **given)
+        return request_frame(model, system, fields, source=source, labels=self.closed_set, **given)
+
+    @property
+    def closed_set(self) -> list[str]:
+        """What an answer may be, where that is said."""
+        return [label for label in (self.labels or "").split(",") if label.strip()]
 
 
 _LONGEST = 10_000_000
@@ -43,9 +50,10 @@ frame_options = gathered(
     _option("--system", metavar="FILE", help="System prompt that production will use."),
     _option("--request", metavar="FILE.json", help="Further request fields (max_tokens, tools, ...)."),
     _option("--temperature", type=float, help="Of rollouts, and of production.  [default: 0.7]"),
+    _option("--labels", rare=True, help="What an answer may be: A,B,C.  [default: the answers, with --reward choice]"),
     _option("--top-p", type=float, rare=True, help="Of rollouts, and of production.  [default: 1]"),
 )
-"""--system, --request, --temperature and --top-p; the command gets them as `frame`."""
+"""--system, --request, --temperature, --labels and --top-p; the command gets them as `frame`."""
 
 
 def _read_request(path: str | None) -> "dict[str, JSON]":

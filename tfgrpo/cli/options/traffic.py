@@ -54,7 +54,7 @@ def frame_of_traffic(given: FrameOptions, found: "Frame", model: str) -> "Frame"
 
     fields = {**found.request, "temperature": found.temperature, "top_p": found.top_p}
     own = {"temperature": given.temperature, "top_p": given.top_p}
-    return request_frame(model, found.system, fields, source="the recorded calls", **own)
+    return request_frame(model, found.system, fields, source="the recorded calls", labels=given.closed_set, **own)
 
 
 _option = titled(LEARN_FROM)

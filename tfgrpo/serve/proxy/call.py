@@ -15,10 +15,10 @@ from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_noti
 from ..drawing import Drawn, Offer, draw_for, key_of
 from ..packed import unpacked
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
-from ..writing import RecordedCall
+from ..writing import KEPT_BODY, RecordedCall
 from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
-from .decide import read_whole, with_offsets
+from .decide import read_whole, redecided_stream, with_offsets
 from .door import Door, Refusal
 from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
 from .headers import CREDENTIALS, OVERHEAD_HEADER, answer_headers, request_headers, with_key
@@ -160,7 +160,8 @@ class RelayedCall:
             if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, said):
                 response.close()
                 response, peeked = await self._again(target), b""
-            await (self._decide(response) if self._rewrite.deciding else self._pass_on(response, peeked))
+            whole = self._rewrite.deciding and not self._is_stream(response)
+            await (self._decide(response) if whole else self._pass_on(response, peeked))
         finally:
             response.close()
 
@@ -269,7 +270,7 @@ class RelayedCall:
     async def _pass_on(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
         """The answer as it comes; one that breaks off upstream breaks off here, so that it never looks whole."""
         headers = answer_headers(response.raw_headers, self._marks(), ours=self._rewrite.content is not None)
-        if response.status in _BODILESS:  # they may give the length that another answer would have
+        if response.status in _BODILESS or self._is_stream(response):  # they may give the length of another answer
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         self._status = response.status
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -284,8 +285,12 @@ class RelayedCall:
         self._caller.unwatch()
         await self._send({"type": "http.response.body"})
 
+    def _is_stream(self, response: aiohttp.ClientResponse) -> bool:
+        """Whether the labels of an answer are decided as it comes."""
+        return self._rewrite.redeciding is not None and response.content_type == "text/event-stream"
+
     async def _decide(self, response: aiohttp.ClientResponse) -> None:
-        """The answer to a request for decisions, once it is whole, under the prior's offsets."""
+        """The answer once it is whole, under the prior's offsets, or with its labels decided again."""
         most = self._limits.response
         try:
             content = await read_whole(response, most)
@@ -298,6 +303,8 @@ class RelayedCall:
             self._heard.all_of(response, content)
         given = answer_headers(response.raw_headers, self._marks(), ours=True)
         content, headers = with_offsets(self._rewrite, response.status, content, given, most)
+        if self._heard and self._rewrite.redeciding:  # what was said is what the caller got
+            self._heard.body, self._heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""
         self._status = response.status
         self._caller.unwatch()
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -306,6 +313,7 @@ class RelayedCall:
     async def _stream(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
         size, most, meter, send = len(peeked), self._limits.response, self._metered(), self._send
         heard = self._heard.of(response, peeked) if self._heard else None
+        again = redecided_stream(self._rewrite) if self._is_stream(response) else None
         if peeked:
             await send({"type": "http.response.body", "body": peeked, "more_body": True})
         async for chunk in response.content.iter_any():
@@ -314,9 +322,13 @@ class RelayedCall:
                 raise aiohttp.ClientPayloadError("longer than is relayed")
             if meter:
                 meter.see(chunk)
+            told = again.feed(chunk) if again else chunk
             if heard:
-                heard.see(chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                heard.see(told)
+            if told:
+                await send({"type": "http.response.body", "body": told, "more_body": True})
+        if again and (rest := again.end()):
+            await send({"type": "http.response.body", "body": rest, "more_body": True})
 
     def _metered(self) -> Meter | None:
         key = self._admitted.key

@@ -1,10 +1,14 @@
-"""Answers to requests for decisions, which are held until they are whole and leave under the prior's offsets."""
+"""Answers that leave as others: under the prior's offsets, or with their labels decided again.
+
+They are held until they are whole, but for streams, of which only the tokens of a label are held back.
+"""
 
 from collections.abc import Sequence
 
 import aiohttp
 
-from ...surfaces.http import OFFSETS_HEADER, Rewrite, answers_decided
+from ...surfaces.http import STANDARD, Rewrite, answers_decided
+from ...surfaces.redecided_stream import RedecidedStream
 from ..packed import unpacked
 from .bodies import EXACT_CODECS
 
@@ -23,6 +27,12 @@ async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(parts)
 
 
+def redecided_stream(rewritten: Rewrite) -> RedecidedStream | None:
+    """What decides the labels of a stream of events again, where that is to be done."""
+    to = rewritten.redeciding
+    return RedecidedStream(to, STANDARD.loads, STANDARD.dumps) if to else None
+
+
 def with_offsets(
     rewritten: Rewrite, status: int, content: bytes, headers: Sequence[tuple[bytes, bytes]], most: int
 ) -> tuple[bytes, Lines]:
@@ -35,5 +45,5 @@ def with_offsets(
         return content, lines
     lines = [line for line in lines if line[0] not in (b"content-length", b"content-encoding")]
     lines.append((b"content-length", str(len(found[0])).encode()))
-    lines.append((OFFSETS_HEADER.encode(), str(found[1].moved).encode()))
+    lines += [(name.encode(), value.encode()) for name, value in found[1].marks.items()]
     return found[0], lines

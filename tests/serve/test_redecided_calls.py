@@ -1,0 +1,121 @@
+"""Labels decided again through the clients and the proxy: for upstreams that refuse biases, with the reason told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+import tfgrpo
+from tests.serve.fronts import running
+from tests.surfaces.test_labels import ENTRIES, HEARD, LABELS, PRIOR, chat, piece_of
+from tfgrpo.model.backends import backend_key
+from tfgrpo.records import Backend, Frame
+from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
+from tfgrpo.store import Store
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
+ASKED: list[Any] = []
+
+
+def said(body: Any) -> tuple[bytes, str]:
+    """The answer to a request, and its type; with log-probabilities where they are asked for."""
+    ASKED.append(body)
+    listed = ENTRIES if body.get("logprobs") else None
+    if not body.get("stream"):
+        one = chat(listed)["choices"][0] | {"finish_reason": "stop"}
+        whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": "m", "choices": [one]}
+        return json.dumps(whole | {"usage": USAGE}).encode(), "application/json"
+    chunks = [piece_of(one) | {"object": "chat.completion.chunk", "created": 0, "model": "m"} for one in ENTRIES]
+    return b"".join(b"data: %s\n\n" % json.dumps(one).encode() for one in chunks) + b"data: [DONE]\n\n", (
+        "text/event-stream"
+    )
+
+
+def a_store(folder: Path, url: str, backend: Backend = HEARD, labels: tuple[str, ...] = LABELS) -> Path:
+    ASKED.clear()
+    with Store(folder / "tfgrpo.db") as store:
+        store.add_prior(PRIOR)
+        store.set_state("default", PRIOR.id, "ungated", frame=Frame("m", labels=labels))
+        store.add_probe(backend_key(url), "m", backend)
+    return folder / "tfgrpo.db"
+
+
+@pytest.fixture
+def http_client() -> Iterator[httpx2.Client]:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        content, kind = said(json.loads(request.content))
+        pieces = iter([content[:50], content[50:]])  # not read before the client does
+        return httpx2.Response(200, content=pieces, headers={"content-type": kind})
+
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as client:
+        yield client
+
+
+URL = "http://api.test/v1"
+MESSAGES: Any = [{"role": "user", "content": "?"}]
+
+
+def test_a_client_decides_the_label_again_and_says_so(tmp_path: Path, http_client: httpx2.Client) -> None:
+    store = a_store(tmp_path, URL)
+    with tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=http_client) as client:
+        raw = client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES, seed=1)
+        chunks = list(client.chat.completions.create(model="m", messages=MESSAGES, stream=True))
+        plain = client.chat.completions.create(model="m", messages=MESSAGES, extra_headers={"x-tfgrpo-prior": "none"})
+    found = raw.parse()
+    assert (found.choices[0].message.content, found.choices[0].logprobs) == ("technical.", None)
+    assert (raw.headers["x-tfgrpo-way"], raw.headers["x-tfgrpo-redecided"]) == ("re-decide", "changed")
+    assert "x-tfgrpo-token-prior" not in raw.headers
+    told = tfgrpo.info(found)
+    assert (told.way, told.redecided, list(told.biases)) == ("re-decide", "changed", ["0"])
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "technical."
+    assert tfgrpo.info("chatcmpl-none").reason == "unknown"
+    assert ASKED[0]["top_logprobs"] == 20
+    assert "logit_bias" not in ASKED[0]
+    assert plain.choices[0].message.content == "billing."
+
+
+@pytest.mark.parametrize(
+    ("backend", "labels"), [(Backend("other", "rejected"), LABELS), (HEARD, ()), (Backend("other", "inert"), LABELS)]
+)
+def test_without_log_probabilities_or_labels_it_says_that_the_token_prior_is_left_out(
+    tmp_path: Path, http_client: httpx2.Client, backend: Backend, labels: tuple[str, ...]
+) -> None:
+    store = a_store(tmp_path, URL, backend, labels)
+    with tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=http_client) as client:
+        raw = client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES)
+    assert raw.headers["x-tfgrpo-token-prior"] == backend.logit_bias
+    assert raw.parse().choices[0].message.content == "billing."
+    assert "logprobs" not in ASKED[0]
+
+
+async def test_the_proxy_decides_the_label_again_and_a_client_before_it_does_not_do_so_twice(tmp_path: Path) -> None:
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            event = await receive()
+            body, more = body + event.get("body", b""), event.get("more_body", False)
+        content, kind = said(json.loads(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+        await send({"type": "http.response.body", "body": content})
+
+    async with running(upstream) as address:
+        store = a_store(tmp_path, f"{address}/v1")
+        proxy = Proxy([RelayTarget.parse(f"{address}/v1")], Shelf(store, "default"))
+        async with proxy, running(proxy) as at:
+            async with openai.AsyncOpenAI(api_key="k", base_url=f"{at}/v1") as client:
+                raw = await client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES)
+                stream = await client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
+                chunks = [chunk async for chunk in stream]
+            with Store(store) as opened:
+                opened.add_probe(backend_key(f"{at}/v1"), "m", HEARD)
+            async with tfgrpo.AsyncOpenAI(api_key="k", base_url=f"{at}/v1", store=store) as client:
+                both = await client.chat.completions.create(model="m", messages=MESSAGES)
+    assert raw.parse().choices[0].message.content == "technical."
+    assert (raw.headers["x-tfgrpo-way"], raw.headers["x-tfgrpo-redecided"]) == ("re-decide", "changed")
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "technical."
+    assert both.choices[0].message.content == "technical."
+    assert len(ASKED) == 3

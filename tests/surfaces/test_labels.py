@@ -1,0 +1,266 @@
+"""A label that is decided again comes out as biases would have made it come out, and nothing else is touched."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tfgrpo.records import JSON, Backend, Prior, TokenBias
+from tfgrpo.surfaces.labels import LabelSet, ListedToken, Redecision, Sampling, chances, label_set
+from tfgrpo.surfaces.redecided import REDECIDED_HEADER, asking_for_logprobs, enums_of, redeciding
+from tfgrpo.surfaces.redecided_stream import RedecidedStream
+
+P = {b"b": 0.5, b"tech": 0.2, b"sales": 0.2, b"The": 0.1}
+BIASES = {b"tech": 2.0, b"b": -1.0, b"sales": 0.5}
+
+
+def labels_of(*labels: str, quoted: bool = False) -> LabelSet:
+    found = label_set(labels, quoted=quoted)
+    assert found
+    return found
+
+
+def listed(p: Mapping[bytes, float], first: bytes, biases: Mapping[bytes, float]) -> list[ListedToken]:
+    ordered = [first, *(piece for piece in p if piece != first)]
+    return [ListedToken(piece, math.log(p[piece]), biases.get(piece, 0.0)) for piece in ordered]
+
+
+def softmax(p: Mapping[bytes, float], biases: Mapping[bytes, float], heat: float) -> dict[bytes, float]:
+    weights = {piece: share ** (1 / heat) * math.exp(biases.get(piece, 0.0) / heat) for piece, share in p.items()}
+    return {piece: weight / sum(weights.values()) for piece, weight in weights.items()}
+
+
+@pytest.mark.parametrize("heat", [0.5, 1.0, 1.7])
+def test_answers_are_distributed_exactly_as_under_biases(heat: float) -> None:
+    """Summed over what may be sampled; what begins no label has less under these biases, as it has by logit_bias."""
+    labels, sampled, came = labels_of("billing", "technical", "sales"), softmax(P, {}, heat), dict.fromkeys(P, 0.0)
+    for first, share in sampled.items():
+        found = listed(P, first, BIASES)
+        moves, undecided = chances(found, [labels.seen(one.piece)[0] for one in found], Sampling(BIASES, heat))
+        assert undecided is None
+        for one, chance in zip(found, moves, strict=True):
+            came[one.piece] += share * chance
+    wanted = softmax(P, BIASES, heat)
+    assert all(abs(came[piece] - wanted[piece]) < 1e-12 for piece in P)
+
+
+def decide(
+    labels: LabelSet, tokens: Sequence[tuple[bytes, Mapping[bytes, float]]], biases: Mapping[bytes, float], u: float
+) -> tuple[str, Redecision]:
+    """What is said in place of an answer of these tokens, each with what was likely there."""
+    deciding, said = Redecision(labels, Sampling(biases), lambda: u), b""
+    for piece, p in tokens:
+        first, *others = listed(p or {piece: 1.0}, piece, biases)
+        told = deciding.see(first, others)
+        said += piece if told is None else told
+    return (said + deciding.end()).decode(), deciding
+
+
+def test_labels_that_begin_alike_are_decided_at_the_first_token_that_differs() -> None:
+    """p(post) = .7, p(pool) = .3 after "po"; every answer of both, at a thousand places of the draw."""
+    after, biases = {b"st": 0.7, b"ol": 0.3}, {b"ol": 1.5}
+    came, size = {"post": 0.0, "pool": 0.0}, 1_000
+    for piece, share in after.items():
+        for place in range(size):
+            text, _ = decide(
+                labels_of("post", "pool"), [(b"po", {}), (piece, after), (b".", {})], biases, (place + 0.5) / size
+            )
+            came[text.removesuffix(".")] += share / size
+    wanted = softmax(after, biases, 1.0)
+    assert came["pool"] == pytest.approx(wanted[b"ol"], abs=2 / size)
+
+
+CASES: Sequence[tuple[str, Sequence[tuple[bytes, Mapping[bytes, float]]], str]] = (
+    ("a label, and what stands around it", [(b' "', {}), (b"b", P), (b"illing", {}), (b'".', {})], ' "technical".'),
+    ("a label and more words", [(b"b", P), (b"illing", {}), (b" since", {}), (b" x", {})], "technical since x"),
+    ("no label: replaced as a whole", [(b"The", P), (b" answer", {}), (b" is", {})], "technical"),
+    ("a longer word that begins as a label does", [(b"b", P), (b"illiards", {}), (b" x", {})], "technical"),
+    ("a label within a text", [(b"I", {}), (b" say", {}), (b" ", {}), (b"b", P), (b"illing", {})], "I say billing"),
+)
+
+
+@pytest.mark.parametrize(("what", "tokens", "wanted"), CASES, ids=[case[0] for case in CASES])
+def test_the_label_is_another_and_the_rest_is_left_alone(
+    what: str, tokens: Sequence[tuple[bytes, Mapping[bytes, float]]], wanted: str
+) -> None:
+    text, _ = decide(labels_of("billing", "technical", "sales"), tokens, {b"tech": 9.0}, 0.999)
+    assert text == wanted
+
+
+def test_what_cannot_be_decided_is_left_and_said_why() -> None:
+    labels, tokens = labels_of("billing", "tech support", "technical"), [(b"b", P), (b"illing", {})]
+    text, found = decide(labels, tokens, {b"tech": 9.0}, 0.999)  # which of the two was never asked
+    assert (text, found.undecided) == ("billing", "alike")
+    few = {b"b": 0.5, b"sales": 0.2}
+    text, found = decide(labels_of("billing", "technical", "sales"), [(b"b", few)], {b"tech": 4.0}, 0.999)
+    assert (text, found.undecided) == ("b", "unlisted")
+    text, found = decide(labels_of("billing", "technical"), [(b"b", few)], {b"other": 4.0, b"b": -1.0}, 0.999)
+    assert (text, found.undecided) == ("b", None)  # no label has that token
+    cold = Redecision(labels_of("billing", "sales"), Sampling({b"sales": 2.0}, temperature=0.0), lambda: 0.0)
+    assert cold.see(*_split(listed(few, b"b", {b"sales": 2.0}))) == b"sales"
+
+
+def _split(found: Sequence[ListedToken]) -> tuple[ListedToken, Sequence[ListedToken]]:
+    return found[0], found[1:]
+
+
+# Responses
+
+PRIOR = Prior(
+    biases=tuple(TokenBias(at, piece, bias, 3.0, 9) for at, (piece, bias) in enumerate({b"tech": 9.0}.items()))
+)
+LABELS = ("billing", "technical", "sales")
+HEARD = Backend("other", "rejected", token_ids=True, logprobs=True)
+
+
+def entry(piece: bytes, p: Mapping[bytes, float] | None = None) -> dict[str, JSON]:
+    shares = p or {piece: 1.0}
+    told = [{"token": one.decode(), "bytes": list(one), "logprob": math.log(share)} for one, share in shares.items()]
+    return {**next(one for one in told if one["token"] == piece.decode()), "top_logprobs": told}
+
+
+ENTRIES = [entry(b"b", P), entry(b"illing"), entry(b".")]
+
+
+def chat(entries: Sequence[JSON] | None, text: str = "billing.") -> JSON:
+    listed = {"logprobs": {"content": entries}} if entries is not None else {}
+    return {"id": "c", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, **listed}]}
+
+
+def to(body: Mapping[str, JSON], surface: Any = "chat", prior: Prior = PRIOR) -> Any:
+    found = redeciding({"messages": [], "seed": 1, **body}, prior, LABELS, HEARD, surface)
+    assert found
+    return found
+
+
+def test_a_chat_answer_is_another_with_the_original_beside_it_and_no_log_probabilities_that_nobody_asked_for() -> None:
+    found = to({}).decided(chat(ENTRIES))
+    choice = found.payload["choices"][0]
+    assert choice["message"]["content"] == "technical."
+    assert (choice["logprobs"], choice["tfgrpo_frozen"]) == (None, {"content": "billing."})
+    assert found.marks == {REDECIDED_HEADER: "changed"}
+    kept = to({"logprobs": True}).decided(chat(ENTRIES)).payload["choices"][0]
+    assert kept["logprobs"] == {"content": ENTRIES}  # the caller's own
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (chat(None), "no-log-probabilities"),
+        (chat([]), "no-log-probabilities"),
+        (chat([{"token": "b"}, 7]), "no-log-probabilities"),
+        (chat(ENTRIES, "billing, thinking left out."), "not-spelt"),
+        (chat([entry(b"sales")], "sales"), "kept"),
+        (chat(ENTRIES, ""), None),
+        ({"choices": [None, {"message": 3}]}, None),
+        ({"error": "x"}, None),
+        ("no JSON object", None),
+    ],
+)
+def test_what_cannot_be_decided_again_passes_with_the_reason(payload: JSON, told: str | None) -> None:
+    found = to({}).decided(payload)
+    assert (found.moved, found.marks.get(REDECIDED_HEADER)) == (0, told)
+    if isinstance(payload, dict) and "choices" in payload and isinstance(payload["choices"][0], dict):
+        assert found.payload["choices"][0]["message"] == payload["choices"][0]["message"]
+
+
+SCHEMA = {"type": "object", "properties": {"why": {"type": "string"}, "queue": {"type": "string", "enum": [*LABELS]}}}
+AS_JSON = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}}}
+
+
+@pytest.mark.parametrize(
+    "cut", [[b'{"why": "b billing", "queue": "', b"b"], [b'{"why": "b billing", "queue": ', b'"b']]
+)
+def test_in_json_only_a_field_whose_values_are_listed_is_decided_again(cut: list[bytes]) -> None:
+    lead, piece = cut
+    p = {piece[: -len(b"b")] + one: share for one, share in P.items()}
+    prior = Prior(biases=(TokenBias(1, piece[: -len(b"b")] + b"tech", 9.0, 3.0, 9),))
+    entries = [entry(lead), entry(piece, p), entry(b"illing"), entry(b'"}')]
+    text = '{"why": "b billing", "queue": "billing"}'
+    found = to(AS_JSON, prior=prior).decided(chat(entries, text))
+    said = found.payload["choices"][0]["message"]["content"]
+    assert said == '{"why": "b billing", "queue": "technical"}'
+    assert set(enums_of(SCHEMA)) == {b"queue"}
+    twice = {"properties": {"a": {"enum": ["x", "y"]}, "b": {"properties": {"a": {"type": "string"}}}}}
+    assert enums_of(twice) == {}  # one name, two meanings
+
+
+def test_no_request_is_touched_whose_answer_is_no_label() -> None:
+    plain: Mapping[str, JSON] = {"messages": []}
+    assert redeciding(plain, PRIOR, (), HEARD, "chat") is None
+    assert redeciding({**plain, "tools": [{}]}, PRIOR, LABELS, HEARD, "chat") is None
+    assert redeciding({**plain, "response_format": {"type": "json_object"}}, PRIOR, LABELS, HEARD, "chat") is None
+    assert asking_for_logprobs({"logprobs": True, "top_logprobs": 3}, "chat") == {"logprobs": True, "top_logprobs": 3}
+    assert asking_for_logprobs({"include": ["x"]}, "responses")["include"] == ["x", "message.output_text.logprobs"]
+
+
+def test_a_seed_decides_and_other_seeds_differ() -> None:
+    mild = Prior(biases=(TokenBias(1, b"tech", 1.0, 3.0, 9),))
+    said = {
+        seed: [
+            to({"seed": seed}, prior=mild).decided(chat(ENTRIES)).payload["choices"][0]["message"]["content"]
+            for _ in range(2)
+        ]
+        for seed in range(20)
+    }
+    assert all(one == other for one, other in said.values())
+    assert {one for one, _ in said.values()} == {"billing.", "technical."}
+
+
+# Streams
+
+
+def events(chunks: Sequence[JSON]) -> bytes:
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+
+
+def streamed(to_do: Any, content: bytes, size: int) -> Iterator[bytes]:
+    stream = RedecidedStream(to_do, json.loads, lambda value: json.dumps(value).encode())
+    for at in range(0, len(content), size):
+        yield stream.feed(content[at : at + size])
+    yield stream.end()
+
+
+def piece_of(one: Mapping[str, JSON], **more: JSON) -> JSON:
+    delta = {"content": one["token"]}
+    return {"id": "c", "choices": [{"index": 0, "delta": delta, "logprobs": {"content": [one]}, **more}]}
+
+
+@pytest.mark.parametrize("size", [1, 17, 100_000])
+def test_a_stream_holds_back_the_label_alone(size: int) -> None:
+    opening = {"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+    ended = {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    rest = [piece_of(entry(word)) for word in (b" since", b" it")]
+    content = events([opening, *map(piece_of, ENTRIES[:2]), *rest, ended])
+    told = b"".join(streamed(to({}), content, size))
+    chunks = [json.loads(line[5:]) for line in told.split(b"\n\n") if line.startswith(b"data: {")]
+    said = [chunk["choices"][0]["delta"].get("content") for chunk in chunks]
+    assert said == ["", "technical", "", " since", " it", None]
+    assert told.endswith(b"data: [DONE]\n\n")
+    assert b"top_logprobs" not in told
+
+
+def test_a_stream_of_responses_says_the_same_label_in_every_event() -> None:
+    place = {"output_index": 0, "content_index": 0, "item_id": "m"}
+    part = {"type": "output_text", "text": "billing.", "logprobs": ENTRIES}
+    item = {"type": "message", "content": [part]}
+    deltas = [
+        {"type": "response.output_text.delta", **place, "delta": one["token"], "logprobs": [one]} for one in ENTRIES
+    ]
+    done = [
+        {"type": "response.output_text.done", **place, "text": "billing.", "logprobs": ENTRIES},
+        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": {"output": [item]}},
+    ]
+    told = b"".join(streamed(to({"input": "x"}, "responses"), events([*deltas, *done]), 50))
+    found = [json.loads(line[5:]) for line in told.split(b"\n\n") if line.startswith(b"data: {")]
+    assert "".join(one["delta"] for one in found if "delta" in one) == "technical."
+    assert found[-4]["text"] == found[-3]["part"]["text"] == "technical."
+    assert found[-2]["item"]["content"][0]["text"] == "technical."
+    assert found[-1]["response"]["output"][0]["content"][0]["text"] == "technical."
+    assert found[-1]["response"]["output"][0]["content"][0]["tfgrpo_frozen"] == {"text": "billing."}
+    whole = to({"input": "x"}, "responses").decided({"output": [item]})
+    assert whole.payload["output"][0]["content"][0]["text"] == "technical."

@@ -1,0 +1,333 @@
+"""A label decided again, as biases would have decided it, where log-probabilities come and biases are refused. Pure.
+
+At each position of an answer the upstream samples a token s from p, and lists p of it and of its likeliest
+alternatives. Under biases b, at temperature T, the policy there is
+
+    p_b(v) = p(v)^(1/T) e^(b_v / T) / Z,
+
+with what is not listed in Z (`token_prior.policy` has the tail). As long as what was said may still become several
+labels, s is kept with probability min(1, p_b(s) / p(s)), and else replaced by one of the listed tokens after which only
+one label is left, drawn in proportion to p_b(v) - p(v) where that is above 0. Where each token that gains begins one
+label alone, what comes out is distributed as p_b is, and no answer is changed more often than it must be (a maximal
+coupling). At temperature 0 the likeliest token under the biases stands. Labels that begin with the same token are
+decided at the first token that differs.
+
+Of what is not listed, a bias of ours could make no more than the least that is listed times e^b. Where that, or tokens
+that begin several labels and were not sampled, would have gained more than SLACK, nothing is decided again, and why is
+said. What is no label is only ever replaced as a whole, and by a label; tokens that begin no label are never put in.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+
+SLACK = 0.02
+"""Probability that may be left undecided: as with exact groups, the rest is as good as all (`token_prior.exact`)."""
+_NOTHING = 1e-6
+"""Of probability: as good as none."""
+_SEVERAL, _NOTHING_YET, _OTHER = -1, -2, -3
+_OPENERS = b" \t\r\n\"'`*_([{"
+_NO_WORD = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+
+Undecided: TypeAlias = Literal["unlisted", "alike", "no-log-probabilities"]
+"""Why a label was not decided again: too few alternatives are listed; labels that begin alike, of which none was
+sampled, would have gained; there are no log-probabilities to decide by."""
+
+
+class ListedToken(NamedTuple):
+    """A token at a position: sampled there, or one of its alternatives."""
+
+    piece: bytes
+    logprob: float
+    bias: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """A closed set of labels, to be told by what an answer begins with."""
+
+    labels: tuple[bytes, ...]
+    is_quoted: bool = False
+    """They stand in JSON, up to the quotes that end them; else an answer is one, in any case and with marks around."""
+    begun: Mapping[bytes, int] = field(init=False, repr=False, compare=False)
+    """By every beginning: the place of the label that it leads to, or that there are several."""
+    whole: Mapping[bytes, int] = field(init=False, repr=False, compare=False)
+    openers: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        begun: dict[bytes, int] = {}
+        keys = [label if self.is_quoted else label.lower() for label in self.labels]
+        for place, key in enumerate(keys):
+            for size in range(1, len(key) + 1):
+                begun[key[:size]] = place if begun.get(key[:size], place) == place else _SEVERAL
+        object.__setattr__(self, "begun", begun)
+        object.__setattr__(self, "whole", {key: place for place, key in enumerate(keys)})
+        firsts = {key[0] for key in keys}
+        object.__setattr__(self, "openers", bytes(one for one in _OPENERS if one not in firsts))
+
+    def seen(self, text: bytes) -> tuple[int, bytes]:
+        """Which label an answer that begins so will be, or what else is known; and what of the text is the label's."""
+        if self.is_quoted:
+            said = text[: quotes_end(text) + 1] if quotes_end(text) >= 0 else text
+            return (self.begun.get(said, _OTHER), said) if text else (_NOTHING_YET, b"")
+        said = text.lstrip(self.openers)
+        if not said:
+            return _NOTHING_YET, b""
+        key = said.lower()
+        if (place := self.begun.get(key)) is not None:
+            return place, said
+        short = key.rstrip(_NO_WORD)
+        return self.whole.get(short, _OTHER), said[: len(short)]
+
+    def is_whole(self, said: bytes) -> bool:
+        """Whether a text is one of the labels."""
+        return (said if self.is_quoted else said.lower()) in self.whole
+
+
+def quotes_end(text: bytes) -> int:
+    """The place of the first quotes in a JSON string's text that end it; -1: it goes on."""
+    place = text.find(b'"')
+    while place > 0 and (place - len(text[:place].rstrip(b"\\"))) % 2:
+        place = text.find(b'"', place + 1)
+    return place
+
+
+@lru_cache(256)
+def label_set(labels: tuple[str, ...], *, quoted: bool = False) -> LabelSet | None:
+    """The labels, ready; None where they are too few to decide between, or no texts."""
+    if quoted:
+        found = [json.dumps(label, ensure_ascii=False)[1:].encode() for label in labels]
+    else:
+        found = [label.strip().encode() for label in labels]
+    kept = tuple(dict.fromkeys(filter(None, found)))
+    return LabelSet(kept, quoted) if len(kept) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are sampled, and the biases that they are to be decided under."""
+
+    biases: Mapping[bytes, float]
+    """By the bytes of the token."""
+    temperature: float = 1.0
+    top_p: float = 1.0
+    is_scaled: bool = False
+    """Log-probabilities are reported at the temperature of sampling, not at 1."""
+
+
+class Redecision:
+    """One label of one answer, as its tokens come."""
+
+    def __init__(self, labels: LabelSet, sampling: Sampling, draw: Callable[[], float]) -> None:
+        """`draw` gives numbers from 0 to 1, each as likely as the other."""
+        self._labels, self._sampling, self._draw = labels, sampling, draw
+        self._state: Literal["looking", "skipping", "dropping", "over"] = "looking"
+        self._text, self._out = b"", 0
+        """What was sampled, and how much of it is told already."""
+        self.is_changed = False
+        self.undecided: Undecided | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what comes is left alone."""
+        return self._state == "over"
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the label is not decided yet, so that the alternatives of the next token matter."""
+        return self._state == "looking"
+
+    @property
+    def is_dropping(self) -> bool:
+        """Whether what comes is part of an answer that was replaced as a whole."""
+        return self._state == "dropping"
+
+    def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+        """What is said in place of a token; None: the token itself."""
+        if self._state == "looking":
+            return self._looked(sampled, others)
+        if self._state == "skipping":
+            return self._skipped(sampled.piece)
+        return None if self._state == "over" else b""
+
+    def end(self) -> bytes:
+        """What was held back until the answer ended, or until its log-probabilities did."""
+        held = self._text[self._out :] if self._state == "looking" else b""
+        self._state = "over" if self._state != "dropping" else "dropping"
+        return held
+
+    def _looked(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+        before, self._text = self._text, self._text + sampled.piece
+        place, said = self._labels.seen(self._text)
+        known = {sampled.piece: sampled} | {one.piece: one for one in others if one.piece != sampled.piece}
+        moved = self._moved(sampled, list(known.values()), before)
+        if moved is not None:
+            return self._replaced(before + moved.piece, place, said)
+        if place == _SEVERAL:
+            return b""
+        held, self._out = before[self._out :], len(self._text)
+        if place != _NOTHING_YET:
+            self._state = "over"
+        return held + sampled.piece if held else None
+
+    def _replaced(self, text: bytes, place: int, said: bytes) -> bytes:
+        """The label that begins so, in place of what was sampled."""
+        chosen, begun = self._labels.seen(text)
+        ends = text.find(begun) + len(begun)
+        told = text[self._out : ends] + self._labels.labels[chosen][len(begun) :]
+        self.is_changed = True
+        if self._labels.is_quoted:
+            self._state = "skipping"
+            return told + self._skipped(b"")
+        self._state = "skipping" if place >= _SEVERAL else "dropping"
+        if place >= 0 and self._labels.is_whole(said) and not self._text.endswith(said):
+            self._state = "over"
+            told += self._text[self._text.find(said) + len(said) :]
+        return told
+
+    def _skipped(self, piece: bytes) -> bytes:
+        """What of a token does not belong to the label that was replaced."""
+        before, self._text = self._text, self._text + piece
+        if self._labels.is_quoted:
+            ends = quotes_end(self._text)
+            self._state = "over" if ends >= 0 else "skipping"
+            return self._text[ends + 1 :] if ends >= 0 else b""
+        place, said = self._labels.seen(self._text)
+        if place != _OTHER and self._text.endswith(said):
+            return b""
+        if self._labels.is_whole(self._labels.seen(before)[1]) and piece[:1] in _NO_WORD:
+            self._state = "over"
+            return piece
+        if self._labels.is_whole(said):
+            self._state = "over"
+            return self._text[max(len(before), self._text.find(said) + len(said)) :]
+        self._state = "dropping"
+        return b""
+
+    def _moved(self, sampled: ListedToken, listed: Sequence[ListedToken], before: bytes) -> ListedToken | None:
+        """The token that is said in place of the sampled one; None: the sampled one stands."""
+        missing = self._missing(listed, before)
+        if not (missing or any(one.bias for one in listed)):
+            return None
+        places = [self._labels.seen(before + one.piece)[0] for one in listed]
+        moves, undecided = chances(listed, places, self._sampling, missing)
+        self.undecided = self.undecided or undecided
+        if moves[0] >= 1.0:
+            return None
+        left = self._draw() - moves[0]
+        if left < 0:
+            return None
+        for one, chance in zip(listed[1:], moves[1:], strict=True):
+            if chance and (left := left - chance) <= 0:
+                return one
+        return None
+
+    def _missing(self, listed: Sequence[ListedToken], before: bytes) -> list[float]:
+        """The biases above 0 of tokens that would go on with a label here, and are not listed."""
+        there = {one.piece for one in listed}
+        return [
+            bias
+            for piece, bias in _helpful(self._labels, _Same(self._sampling.biases))
+            if piece not in there and self._labels.seen(before + piece)[0] >= _SEVERAL
+        ]
+
+
+class _Same:
+    """Biases as the key of a cache, known by being the same map."""
+
+    __slots__ = ("biases",)
+
+    def __init__(self, biases: Mapping[bytes, float]) -> None:
+        self.biases = biases
+
+    def __hash__(self) -> int:
+        return id(self.biases)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.biases is other.biases
+
+
+@lru_cache(64)
+def _helpful(labels: LabelSet, given: _Same) -> tuple[tuple[bytes, float], ...]:
+    """The tokens with a bias above 0 that are a part of a label, and more than the marks around it."""
+    found = []
+    for piece, bias in given.biases.items():
+        key = piece if labels.is_quoted else piece.strip(labels.openers).lower()
+        if bias > 0 and key and any(key in label.lower() for label in labels.labels):
+            found.append((piece, bias))
+    return tuple(found)
+
+
+def chances(
+    listed: Sequence[ListedToken], places: Sequence[int], sampling: Sampling, missing: Sequence[float] = ()
+) -> tuple[list[float], Undecided | None]:
+    """How likely each listed token is to be said where the first one was sampled, and why nothing is decided, if so.
+
+    `places` are those of the labels that they lead to; `missing` the biases of tokens that are not listed.
+    """
+    stays = [1.0, *[0.0] * (len(listed) - 1)]
+    least = min((one.logprob for one in listed[1:]), default=listed[0].logprob)
+    if sampling.temperature <= 0:
+        return _likeliest(listed, places, max(missing, default=-math.inf) + least)
+    p, p_b, bound = _shares(listed, sampling, missing, least)
+    kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
+    gains = [max(0.0, after - now) for now, after in zip(p, p_b, strict=True)]
+    alike = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == _SEVERAL)
+    if alike + bound > SLACK:
+        return stays, "alike" if alike > bound else "unlisted"
+    open_ = [gain if place >= 0 else 0.0 for gain, place in zip(gains[1:], places[1:], strict=True)]
+    if not (total := sum(open_)):
+        return stays, None
+    return [kept, *((1.0 - kept) * gain / total for gain in open_)], None
+
+
+def _likeliest(
+    listed: Sequence[ListedToken], places: Sequence[int], bound: float
+) -> tuple[list[float], Undecided | None]:
+    """The same at temperature 0."""
+    best = max(range(len(listed)), key=lambda at: (listed[at].logprob + listed[at].bias, -at))
+    unlisted = bound > listed[best].logprob + listed[best].bias and _rest(listed) > _NOTHING
+    undecided: Undecided | None = "unlisted" if unlisted else "alike" if best and places[best] == _SEVERAL else None
+    at = best if places[best] >= 0 and not undecided else 0
+    return [float(place == at) for place in range(len(listed))], undecided
+
+
+def _rest(listed: Sequence[ListedToken]) -> float:
+    return max(0.0, 1.0 - sum(math.exp(one.logprob) for one in listed))
+
+
+def _shares(
+    listed: Sequence[ListedToken], sampling: Sampling, missing: Sequence[float], least: float
+) -> tuple[list[float], list[float], float]:
+    """p and p_b of what is listed, and the most that what is missing could have under p_b."""
+    heat, rest = sampling.temperature, _rest(listed)
+    power = 1.0 if sampling.is_scaled else 1.0 / heat
+    tail = rest * math.exp(least * (power - 1.0))
+    plain = [math.exp(one.logprob * power) for one in listed]
+    raised = [weight * math.exp(one.bias / heat) for weight, one in zip(plain, listed, strict=True)]
+    most = min(rest, math.exp(least)) ** power
+    extra = sum(most * (math.exp(bias / heat) - 1.0) for bias in missing)
+    total = sum(raised) + tail
+    return (
+        _nucleus(plain, tail, sampling.top_p),
+        _nucleus(raised, tail, sampling.top_p),
+        extra / (total + extra) if extra else 0.0,
+    )
+
+
+def _nucleus(weights: Sequence[float], tail: float, top_p: float) -> list[float]:
+    """The shares of what top_p leaves."""
+    total = sum(weights) + tail
+    if top_p < 1.0:
+        kept, reached = set[int](), 0.0
+        for at in sorted(range(len(weights)), key=lambda each: -weights[each]):
+            if reached >= top_p * total:
+                break
+            kept.add(at)
+            reached += weights[at]
+        weights = [weight if at in kept else 0.0 for at, weight in enumerate(weights)]
+        total = reached + (tail if reached < top_p * total else 0.0)
+    return [weight / total if total else 0.0 for weight in weights]

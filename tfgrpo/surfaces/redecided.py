@@ -1,0 +1,324 @@
+"""Labels decided again in the responses of chat completions and of the Responses API: how it is asked for, and done.
+
+It is done where an upstream was seen to refuse biases and to give log-probabilities, and the request frame says that
+answers are labels, or the request's own JSON schema that a field has one of some values (`enum`). Nothing else of an
+answer is touched, and what the upstream said stays beside it, under `tfgrpo_frozen`. Log-probabilities that the caller
+did not ask for are taken out again; a caller who asked keeps those of the frozen model. No I/O.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+from ..hashing import derive_seed
+from ..records import JSON, Backend, ChatBody, Prior
+from ..settings import MOST_LABELS
+from .decided import FROZEN_FIELD, Decided
+from .labels import LabelSet, ListedToken, Redecision, Sampling, Undecided, label_set
+from .surface import SurfaceName, objects_in
+
+REDECIDED_HEADER = "x-tfgrpo-redecided"
+"""Of a response: whether a label in it was decided again: changed, kept, or why not (`labels.Undecided`)."""
+LISTED_FOR_LABELS = 20
+"""Asked for at each token: the most that OpenAI and vLLM give."""
+_INCLUDED = "message.output_text.logprobs"
+_DEEPEST = 16
+"""Levels of a JSON schema that are looked at."""
+_ROUNDING = 1e-3
+"""A log-probability this far above 0 is 0; one farther is none."""
+_END = re.compile(rb"|</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
+
+
+class LabelDecision(Protocol):
+    """What decides labels as tokens come: one, or those of the fields of a JSON answer."""
+
+    is_changed: bool
+    undecided: Undecided | None
+
+    def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+        """What is said in place of a token; None: the token itself."""
+        ...
+
+    def end(self) -> bytes:
+        """What was held back until the answer ended."""
+        ...
+
+    @property
+    def is_dropping(self) -> bool:
+        """Whether the answer was replaced as a whole."""
+        ...
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the alternatives of the next token matter."""
+        ...
+
+
+class EnumRedecision:
+    """The labels of a JSON answer: the strings of fields whose schema lists what they may be."""
+
+    def __init__(self, enums: Mapping[bytes, LabelSet], sampling: Sampling, draw: Callable[[], float]) -> None:
+        self._enums, self._sampling, self._draw = enums, sampling, draw
+        self._text, self._now = b"", Redecision(next(iter(enums.values())), sampling, draw)
+        self._inside = False
+        self.is_changed, self.is_dropping = False, False
+        self.undecided: Undecided | None = None
+
+    @property
+    def is_looking(self) -> bool:
+        """As of `LabelDecision`; a label may begin anywhere."""
+        return not self._inside or self._now.is_looking
+
+    def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+        """As of `Redecision`; a token may end a field's name and begin its value."""
+        if self._inside:
+            return self._heeded(self._now.see(sampled, others))
+        before, self._text = self._text, self._text + sampled.piece
+        found = next((one for one in _fields(tuple(self._enums)).finditer(self._text) if one.end() > len(before)), None)
+        if found is None:
+            return None
+        self._now, self._inside = Redecision(self._enums[found[1]], self._sampling, self._draw), True
+        lead = sampled.piece[: found.end() - len(before)]
+        if lead == sampled.piece:
+            return None
+        told = self._heeded(self._now.see(_less(sampled, lead), [_less(one, lead) for one in others]))
+        return None if told is None else lead + told
+
+    def end(self) -> bytes:
+        """As of `Redecision`."""
+        return self._now.end() if self._inside else b""
+
+    def _heeded(self, told: bytes | None) -> bytes | None:
+        self.is_changed = self.is_changed or self._now.is_changed
+        self.undecided = self.undecided or self._now.undecided
+        if self._now.is_over:
+            self._inside, self._text = False, b""
+        return told
+
+
+def _less(token: ListedToken, lead: bytes) -> ListedToken:
+    """A token without what it begins with; one that begins otherwise leads to no label."""
+    rest = token.piece[len(lead) :] if token.piece.startswith(lead) else b"\0" + token.piece
+    return token._replace(piece=rest)
+
+
+@lru_cache(256)
+def _fields(names: tuple[bytes, ...]) -> "re.Pattern[bytes]":
+    """The beginning of a string in one of these fields, up to its quotes; within a string quotes are escaped."""
+    return re.compile(rb'[{,]\s*"(' + b"|".join(map(re.escape, names)) + rb')"\s*:\s*"')
+
+
+def enums_of(schema: JSON) -> dict[bytes, LabelSet]:
+    """By name of the field, what it may be; a name that means several things in a schema is left out."""
+    found: dict[str, set[tuple[str, ...] | None]] = {}
+    _collect(schema, found, 0)
+    told = {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
+    sets = {name.encode(): label_set(values, quoted=True) for name, values in told.items() if values}
+    return {name: labels for name, labels in sets.items() if labels}
+
+
+def _collect(schema: JSON, found: dict[str, set[tuple[str, ...] | None]], depth: int) -> None:
+    if depth > _DEEPEST:
+        return
+    if isinstance(schema, list):
+        for entry in schema:
+            _collect(entry, found, depth + 1)
+    elif isinstance(schema, Mapping):
+        fields = schema.get("properties")
+        for name, field in fields.items() if isinstance(fields, Mapping) else ():
+            values = field.get("enum") if isinstance(field, Mapping) else None
+            whole = isinstance(values, list) and len(values) <= MOST_LABELS and all(type(v) is str for v in values)
+            found.setdefault(str(name), set()).add(tuple(values) if whole and values else None)
+        for value in schema.values():
+            _collect(value, found, depth + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Redeciding:
+    """What is to be done with the response to one request."""
+
+    surface: SurfaceName
+    sampling: Sampling
+    labels: LabelSet | None
+    """Of the whole answer."""
+    enums: Mapping[bytes, LabelSet]
+    """Of fields of a JSON answer."""
+    seed: int | None
+    """None: the request named none, and chance decides."""
+    is_told: bool
+    """The caller asked for log-probabilities himself."""
+
+    def of_answer(self, number: int = 0) -> LabelDecision:
+        """What decides one answer of a response."""
+        draw = random.random if self.seed is None else random.Random(derive_seed(self.seed, number)).random
+        if self.labels:
+            return Redecision(self.labels, self.sampling, draw)
+        return EnumRedecision(self.enums, self.sampling, draw)
+
+    def decided(self, payload: JSON) -> Decided:
+        """A response with its labels decided again; the one given is not altered."""
+        if not isinstance(payload, Mapping):
+            return Decided(payload)
+        found = _chat(payload, self) if self.surface == "chat" else _output(payload, self)
+        changed, tags = found
+        moved = sum(tag == "changed" for tag in tags)
+        told = next((tag for tag in ("changed", *sorted(set(tags) - {"changed", "kept"}), "kept") if tag in tags), "")
+        return Decided(changed, moved, marks={REDECIDED_HEADER: told} if told else {})
+
+
+def redeciding(
+    body: ChatBody, prior: Prior, labels: Sequence[str], backend: Backend, surface: SurfaceName
+) -> Redeciding | None:
+    """What can be done for a prior's biases with the response to a request, as its caller wrote it; None: nothing."""
+    schema, is_json = _schema(body, surface)
+    enums = enums_of(schema) if schema else {}
+    whole = None if is_json else label_set(tuple(labels))
+    if not (whole or enums) or body.get("tools"):
+        return None
+    heat, top_p = body.get("temperature"), body.get("top_p")
+    sampling = Sampling(
+        _by_piece(prior), _number(heat, 1.0), _number(top_p, 1.0) or 1.0, is_scaled=backend.includes_temperature
+    )
+    asked = body.get("messages") if surface == "chat" else body.get("input")
+    seed = body.get("seed")
+    drawn = derive_seed(seed, "label", asked) if isinstance(seed, int) else None
+    return Redeciding(surface, sampling, whole, enums, drawn, _is_told(body, surface))
+
+
+@lru_cache(256)
+def _by_piece(prior: Prior) -> Mapping[bytes, float]:
+    return {entry.piece: entry.bias for entry in prior.biases}
+
+
+def _number(given: JSON, default: float) -> float:
+    return float(given) if isinstance(given, int | float) and 0 <= given < 1e6 else default
+
+
+def _schema(body: ChatBody, surface: SurfaceName) -> tuple[JSON, bool]:
+    """The JSON schema that an answer must fit, if any, and whether it is to be JSON at all."""
+    text = body.get("text") or {}
+    given = body.get("response_format") if surface == "chat" else text.get("format")
+    if not isinstance(given, Mapping) or given.get("type") in (None, "text"):
+        return None, False
+    held = given.get("json_schema", given)
+    return held.get("schema") if isinstance(held, Mapping) else None, True
+
+
+def _is_told(body: ChatBody, surface: SurfaceName) -> bool:
+    if surface == "chat":
+        return bool(body.get("logprobs"))
+    return _INCLUDED in (body.get("include") or ())
+
+
+def asking_for_logprobs(body: ChatBody, surface: SurfaceName) -> ChatBody:
+    """A request that asks for log-probabilities; what its caller asked of them stands."""
+    if surface == "chat":
+        return body if body.get("logprobs") else {**body, "logprobs": True, "top_logprobs": LISTED_FOR_LABELS}
+    included = list(body.get("include") or ())
+    more = [] if _INCLUDED in included else [_INCLUDED]
+    return {"top_logprobs": LISTED_FOR_LABELS, **body, "include": [*included, *more]}
+
+
+# Responses
+
+
+def listed_tokens(
+    entries: JSON, biases: Mapping[bytes, float], to: LabelDecision
+) -> Iterator[tuple[ListedToken, list[ListedToken]]]:
+    """The tokens of an answer, each with its alternatives where they matter; ends at one without log-probability."""
+    for entry in entries if isinstance(entries, list) else ():
+        sampled = _listed(entry, biases)
+        if sampled is None:
+            return
+        others = entry.get("top_logprobs") if to.is_looking else None
+        found = (_listed(one, biases) for one in others) if isinstance(others, list) else ()
+        yield sampled, [one for one in found if one is not None]
+
+
+def _listed(entry: JSON, biases: Mapping[bytes, float]) -> ListedToken | None:
+    logprob = entry.get("logprob") if type(entry) is dict else None
+    if (type(logprob) is not float and type(logprob) is not int) or not logprob <= _ROUNDING:
+        return None
+    try:
+        piece = bytes(entry["bytes"])
+    except (KeyError, TypeError, ValueError):
+        piece = str(entry.get("token", "")).encode(errors="replace")
+    return ListedToken(piece, 0.0 if logprob > 0 else logprob, biases.get(piece, 0.0))
+
+
+def _answer(text: JSON, entries: JSON, to: Redeciding, number: int) -> tuple[str | None, str, bool]:
+    """What one answer becomes (None: as it was), what there is to say of that, and whether it was replaced whole."""
+    if not isinstance(text, str) or not text:
+        return None, "", False
+    deciding, said, spelt, count = to.of_answer(number), [], b"", 0
+    for sampled, others in listed_tokens(entries, to.sampling.biases, deciding):
+        if _END.fullmatch(sampled.piece):
+            continue
+        told = deciding.see(sampled, others)
+        said.append(sampled.piece if told is None else told)
+        spelt, count = spelt + sampled.piece, count + 1
+    said.append(deciding.end())
+    if not count:
+        return None, "no-log-probabilities", False
+    written = spelt.decode(errors="replace")
+    if not deciding.is_changed:
+        return None, deciding.undecided or "kept", False
+    if written.strip() != text.strip():
+        return None, "not-spelt", False
+    new = b"".join(said).decode(errors="replace")
+    return (new if written == text else new.strip()), "changed", deciding.is_dropping
+
+
+Found: TypeAlias = tuple[JSON, list[str]]
+"""A response, and what there is to say of each answer in it."""
+
+
+def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
+    tags, choices = [], []
+    given = payload.get("choices")
+    for number, choice in enumerate(given if isinstance(given, list) else []):
+        message = choice.get("message") if isinstance(choice, Mapping) else None
+        if not isinstance(message, Mapping):
+            choices.append(choice)
+            continue
+        listed = choice.get("logprobs")
+        entries = listed.get("content") if isinstance(listed, Mapping) else None
+        text, tag, is_whole = _answer(message.get("content"), entries, to, number)
+        tags.append(tag)
+        one = choice if to.is_told or listed is None else {**choice, "logprobs": None}
+        if text is not None:
+            frozen = {FROZEN_FIELD: {"content": message["content"]}}
+            ended = {"finish_reason": "stop"} if is_whole else {}
+            one = {**one, **ended, "message": {**message, "content": text}, **frozen}
+        choices.append(one)
+    same = all(one is other for one, other in zip(choices, given or (), strict=True))
+    return payload if same else {**payload, "choices": choices}, [tag for tag in tags if tag]
+
+
+def _output(payload: Mapping[str, JSON], to: Redeciding) -> Found:
+    tags: list[str] = []
+    same, output = True, []
+    given = payload.get("output")
+    for item in given if isinstance(given, list) else []:
+        if not (isinstance(item, Mapping) and item.get("type") == "message" and objects_in(item, "content")):
+            output.append(item)
+            continue
+        parts = []
+        for part in item["content"]:
+            one, tag = _part(part, to, len(tags))
+            parts.append(one)
+            tags += [tag] if tag else []
+        same = same and all(one is other for one, other in zip(parts, item["content"], strict=True))
+        output.append({**item, "content": parts})
+    return payload if same else {**payload, "output": output}, tags
+
+
+def _part(part: JSON, to: Redeciding, number: int) -> tuple[JSON, str]:
+    if not (isinstance(part, Mapping) and part.get("type") == "output_text"):
+        return part, ""
+    text, tag, _ = _answer(part.get("text"), part.get("logprobs"), to, number)
+    one = {**part, "logprobs": []} if part.get("logprobs") and not to.is_told else part
+    return ({**one, "text": text, FROZEN_FIELD: {"text": part["text"]}} if text is not None else one), tag

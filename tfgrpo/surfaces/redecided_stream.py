@@ -1,0 +1,189 @@
+"""Labels decided again in a stream: only the tokens of a label are held back, all else passes as it comes. No I/O.
+
+The events of chat completions and of the Responses API are read; whatever else comes, and every event in which nothing
+is changed, passes byte for byte.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..records import JSON
+from .decided import FROZEN_FIELD
+from .redecided import LabelDecision, Redeciding, listed_tokens
+from .surface import text_in
+
+_END = re.compile(rb"\r?\n\r?\n")
+_MOST_WAITING = 2**22
+"""Bytes without the end of an event, beyond which they pass as they are."""
+_Place: TypeAlias = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One answer of a stream so far."""
+
+    deciding: LabelDecision
+    frozen: str = ""
+    told: str = ""
+    lacks: bool = False
+    """It came without log-probabilities."""
+    withheld: JSON = None
+    """The last event that was not passed on."""
+
+    def heard(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
+        """What is said in place of the next piece of text."""
+        said = self._said(text, entries, biases)
+        self.frozen, self.told = self.frozen + text, self.told + said
+        return said
+
+    def _said(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
+        parts, same = [], True
+        for sampled, others in () if self.lacks else listed_tokens(entries, biases, self.deciding):
+            told = self.deciding.see(sampled, others)
+            same = same and told is None
+            parts.append(sampled.piece if told is None else told)
+        if not parts:
+            held, self.lacks = self.deciding.end().decode(errors="replace"), True
+            return "" if self.deciding.is_dropping else held + text
+        return text if same else b"".join(parts).decode(errors="replace")
+
+    def rest(self) -> str:
+        """What was held back until the end."""
+        held = self.deciding.end().decode(errors="replace")
+        self.told += held
+        return held
+
+
+class RedecidedStream:
+    """A stream of events on its way to the caller."""
+
+    def __init__(self, to: Redeciding, loads: Callable[[bytes], JSON], dumps: Callable[[JSON], bytes]) -> None:
+        self._to, self._loads, self._dumps = to, loads, dumps
+        self._waiting = b""
+        self._answers: dict[_Place, _Answer] = {}
+
+    @property
+    def outcome(self) -> str | None:
+        """What there is to say of the labels so far, as the header has it of a response that is no stream."""
+        known = self._answers.values()
+        if any(one.deciding.is_changed for one in known):
+            return "changed"
+        why = [one.deciding.undecided or ("no-log-probabilities" if one.lacks else "") for one in known]
+        return next(filter(None, why), "kept" if known else None)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The next bytes for the caller."""
+        *events, self._waiting = self._split(self._waiting + chunk)
+        passed = b"".join(map(self._changed, events))
+        if len(self._waiting) > _MOST_WAITING:
+            passed, self._waiting = passed + self._waiting, b""
+        return passed
+
+    def end(self) -> bytes:
+        """What was left where the stream ended."""
+        rest, self._waiting = self._waiting, b""
+        return rest
+
+    def _split(self, content: bytes) -> Iterator[bytes]:
+        at = 0
+        for found in _END.finditer(content):
+            yield content[at : found.end()]
+            at = found.end()
+        yield content[at:]
+
+    def _changed(self, event: bytes) -> bytes:
+        lines = event.splitlines()
+        data = [place for place, line in enumerate(lines) if line.startswith(b"data:")]
+        if len(data) != 1 or b"{" not in lines[data[0]]:
+            return event
+        try:
+            told = self._loads(lines[data[0]][5:])
+            changed = self._chat(told) if self._to.surface == "chat" else self._response(told)
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            return event  # of another shape: it is the caller's to read
+        if len(changed) == 1 and changed[0] is told:
+            return event
+        before = b"".join(line + b"\n" for line in lines[: data[0]])
+        return b"".join(before + b"data: " + self._dumps(one) + b"\n\n" for one in changed)
+
+    def _at(self, *place: object) -> _Answer:
+        if place not in self._answers:
+            self._answers[place] = _Answer(self._to.of_answer(len(self._answers)))
+        return self._answers[place]
+
+    # Chat completions
+
+    def _chat(self, told: Mapping[str, JSON]) -> list[JSON]:
+        given = told.get("choices") or []
+        choices = [self._choice(choice) for choice in given]
+        if all(one is other for one, other in zip(choices, given, strict=True)):
+            return [told]
+        return [{**told, "choices": choices}]
+
+    def _choice(self, choice: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        delta, listed, ended = choice.get("delta") or {}, choice.get("logprobs"), choice.get("finish_reason")
+        one = choice if listed is None or self._to.is_told else {**choice, "logprobs": None}
+        text = delta.get("content")
+        if not (text or ended):
+            return one
+        answer = self._at(choice.get("index"))
+        said = answer.heard(text, listed.get("content") if listed else None, self._to.sampling.biases) if text else ""
+        said += answer.rest() if ended else ""
+        if ended and answer.deciding.is_dropping:
+            one = {**one, "finish_reason": "stop"}
+        return one if said == (text or "") else {**one, "delta": {**delta, "content": said}}
+
+    # Responses
+
+    def _response(self, told: Mapping[str, JSON]) -> list[JSON]:
+        kind = text_in(told, "type")
+        if kind == "response.output_text.delta":
+            return self._delta(told)
+        place = told.get("output_index"), told.get("content_index")
+        if kind == "response.output_text.done":
+            answer = self._at(*place)
+            held = answer.rest()
+            last = [{**answer.withheld, "delta": held}] if held and answer.withheld else []
+            return [*last, self._ended(told, answer)]
+        if kind == "response.content_part.done":
+            return [_with(told, "part", self._ended(told["part"], self._at(*place)))]
+        if kind == "response.output_item.done":
+            return [_with(told, "item", self._item(told["item"], told.get("output_index")))]
+        if kind in ("response.completed", "response.incomplete"):
+            whole = told["response"]
+            output = [self._item(item, place) for place, item in enumerate(whole["output"])]
+            same = all(one is other for one, other in zip(output, whole["output"], strict=True))
+            return [told if same else {**told, "response": {**whole, "output": output}}]
+        return [told]
+
+    def _delta(self, told: Mapping[str, JSON]) -> list[JSON]:
+        answer = self._at(told.get("output_index"), told.get("content_index"))
+        said = answer.heard(told["delta"], told.get("logprobs"), self._to.sampling.biases)
+        one = told if self._to.is_told or not told.get("logprobs") else {**told, "logprobs": []}
+        if said == told["delta"]:
+            return [one]
+        answer.withheld = one
+        return [{**one, "delta": said}] if said else []
+
+    def _ended(self, part: Mapping[str, JSON], answer: _Answer) -> Mapping[str, JSON]:
+        """A part, or the event that ends it, with the text that was told."""
+        one = part if self._to.is_told or not part.get("logprobs") else {**part, "logprobs": []}
+        if not answer.deciding.is_changed or "text" not in part:
+            return one
+        return {**one, "text": answer.told, FROZEN_FIELD: {"text": answer.frozen}}
+
+    def _item(self, item: Mapping[str, JSON], place: object) -> Mapping[str, JSON]:
+        parts = item.get("content") if item.get("type") == "message" else None
+        if not isinstance(parts, list):
+            return item
+        new = [
+            self._ended(part, self._answers[(place, at)]) if (place, at) in self._answers else part
+            for at, part in enumerate(parts)
+        ]
+        return item if all(one is other for one, other in zip(new, parts, strict=True)) else {**item, "content": new}
+
+
+def _with(told: Mapping[str, JSON], name: str, value: JSON) -> JSON:
+    return told if value is told[name] else {**told, name: value}
