@@ -1,6 +1,6 @@
 """How good offsets of decisions are: held-out accuracy and calls, beside the frozen model and a token prior.
 
-    python -m benchmarks.decisions                    # the embedded model, three small label sets, three seeds
+    python -m benchmarks.decisions                    # the embedded model, four small label sets, three seeds
     python -m benchmarks.decisions --tiny             # one set, one seed, no token prior: under a minute
     python -m benchmarks.decisions --speed            # what rewriting a response costs
 
@@ -78,6 +78,19 @@ SETS: dict[str, tuple[str, dict[str, list[str]]]] = {
                 "The bank raised its rates",
             ],
             "music": ["The choir sang at dusk", "Her album is out", "He plays the cello", "The band is on tour"],
+        },
+    ),
+    "priority": (
+        "How urgent is the request?",
+        {
+            "high": [
+                "The server room is on fire",
+                "Nobody can pay",
+                "We lose data right now",
+                "The plant stands still",
+            ],
+            "normal": ["Please add a user this week", "The report lacks a column", "A link is broken", "My seat moved"],
+            "low": ["A nicer shade of blue", "Some day a dark mode", "No hurry, a typo", "Just an idea for later"],
         },
     ),
 }

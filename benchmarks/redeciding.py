@@ -1,0 +1,243 @@
+"""A token prior by `logit_bias`, the same biases by re-deciding, and a decision prior, beside each other on one model.
+
+    python -m benchmarks.redeciding --model http://HOST:PORT/v1 --name MODEL     # four label sets, three seeds
+    python -m benchmarks.redeciding --local --tiny                               # the embedded model, one small cell
+
+The server has to honour `logit_bias` and to give log-probabilities, so that both ways can be had of it. For each set and
+seed a token prior is learned by `tfgrpo.learn` from sampled rollouts (no experiences, no race, no exact groups, no gate);
+where it keeps none, biases are made of the offsets, and the row says `made`. Then held-out tasks are asked:
+
+- *frozen*: as the model answers;
+- *bias*: with the token prior as `logit_bias`;
+- *again*: the frozen answers, their labels decided again as client and proxy do it, at no further call;
+- *offsets*: learned from one frozen call a training task; a label has the probability of the tokens that begin it alone.
+
+At temperature 0 each task is asked once, at 0.7 `--repeat` times. Written as JSON lines; in the summary each difference
+has an interval over texts (endings, seeds and repeats of a text together), in points.
+"""
+
+import argparse
+import json
+import math
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+import tfgrpo
+from benchmarks.decisions import ENDINGS, SETS, tasks_of
+from tfgrpo.evaluation.difference import paired_difference
+from tfgrpo.model.replies import parse_trace
+from tfgrpo.records import Backend, Prior, Task, TokenBias
+from tfgrpo.rollouts.executor import SAMPLERS_OFF
+from tfgrpo.rollouts.rewards.choice import choice
+from tfgrpo.surfaces.labels import LabelSet, label_set
+from tfgrpo.surfaces.redecided import REDECIDED_HEADER, listed_tokens, redeciding
+from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
+
+WARM = 0.7
+RAISED = 4.0
+"""Nats, where no token prior was learned: the most that one may have."""
+PAIRS = (
+    ("again 0", "bias 0"), ("again 0.7", "bias 0.7"), ("offsets 0", "bias 0"), ("bias 0", "frozen 0"),
+    ("again 0", "frozen 0"), ("offsets 0", "frozen 0"), ("bias 0.7", "frozen 0.7"), ("again 0.7", "frozen 0.7"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model at a base URL, and how its requests look."""
+
+    url: str
+    name: str
+    at_once: int
+
+    def samplers(self) -> Mapping[str, Any]:
+        """What switches hidden sampling defaults off, by who owns the model."""
+        with urllib.request.urlopen(f"{self.url}/models") as response:
+            owners = [one.get("owned_by") for one in json.load(response)["data"]]
+        kind = "llama.cpp" if "llamacpp" in owners else "vllm" if "vllm" in owners else ""
+        return SAMPLERS_OFF.get(kind, {})
+
+    def answers(self, bodies: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The responses to these requests, in order."""
+        off = self.samplers()
+        with ThreadPoolExecutor(self.at_once) as pool:
+            return list(pool.map(lambda body: self._post({"model": self.name, **off, **body}), bodies))
+
+    def _post(self, body: Mapping[str, Any]) -> Any:
+        headers = {"content-type": "application/json"}
+        sent = urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(sent, timeout=120) as response:
+            return json.load(response)
+
+
+def system_of(name: str) -> str:
+    """What the model is told of a set."""
+    return f"{SETS[name][0]} Answer with one of: {', '.join(SETS[name][1])}."
+
+
+def request(name: str, task: Task, heat: float, seed: int) -> dict[str, Any]:
+    """One call of a task, with log-probabilities."""
+    messages = [{"role": "system", "content": system_of(name)}, {"role": "user", "content": str(task.input)}]
+    listed = {"logprobs": True, "top_logprobs": 20}
+    return {"messages": messages, "max_tokens": 4, "temperature": heat, "top_p": 1.0, "seed": seed, **listed}
+
+
+def text_of(payload: Any) -> str:
+    return str(payload["choices"][0]["message"]["content"] or "")
+
+
+def label_logs(payload: Any, labels: LabelSet) -> list[float]:
+    """log p of each label, by the tokens listed first that begin it alone; the least listed stands for what is not."""
+    entries = (payload["choices"][0].get("logprobs") or {}).get("content")
+    found = np.zeros(len(labels.labels))
+    least = 1.0
+
+    class Looking:
+        is_looking = True
+
+    for sampled, others in listed_tokens(entries, {}, Looking()):  # type: ignore[arg-type]  # reads that alone
+        for one in {token.piece: token for token in (sampled, *others)}.values():
+            place, _ = labels.seen(one.piece)
+            least = min(least, math.exp(one.logprob))
+            if place >= 0:
+                found[place] += math.exp(one.logprob)
+        break
+    shares = np.maximum(found, max(1e-12, min(least, 1e-3)))
+    return [float(each) for each in np.log(shares / shares.sum())]
+
+
+def cell(asked: Asked, name: str, seed: int, *, endings: int, repeat: int, steps: int) -> dict[str, Any]:
+    """All arms on one set and seed: by arm, the reward of each held-out task."""
+    train, held = tasks_of(name, seed, endings)
+    prior, calls, seconds = learned_prior(asked, name, seed, train, steps)
+    words = tuple(SETS[name][1])
+    labels = label_set(words)
+    assert labels
+    frozen = asked.answers([request(name, task, 0.0, seed) for task in held])
+    taught = asked.answers([request(name, task, 0.0, seed) for task in train])
+    rewards = np.array([[float(label == task.answer) for label in words] for task in train])
+    fitted = learned_offsets(Answered(np.array([label_logs(one, labels) for one in taught]), rewards))
+    fresh = Answered(
+        np.array([label_logs(one, labels) for one in frozen]),
+        np.array([[float(label == task.answer) for label in words] for task in held]),
+    )
+    arms = {"offsets 0": decided_rewards(fresh, fitted.offsets).tolist()}
+    if made := not prior.biases:
+        prior = made_prior(asked, [request(name, task, 0.0, seed) for task in train], labels, fitted.offsets.tolist())
+    told: dict[str, int] = defaultdict(int)
+    for heat, times in ((0.0, 1), (WARM, repeat)):
+        bodies = [request(name, task, heat, place) for task in held for place in range(times)]
+        plain = frozen if not heat else asked.answers(bodies)
+        biased = asked.answers([{**body, "logit_bias": dict(prior.logit_bias)} for body in bodies])
+        again = []
+        for body, payload in zip(bodies, plain, strict=True):
+            to = redeciding(body, prior, words, Backend(logprobs=True), "chat") if prior.biases else None
+            done = to.decided(payload) if to else None
+            told[done.marks.get(REDECIDED_HEADER, "") if done else "no biases"] += 1
+            again.append(done.payload if done else payload)
+        for arm, found in (("frozen", plain), ("bias", biased), ("again", again)):
+            right = [float(choice(held[at // times].answer)(text_of(one))) for at, one in enumerate(found)]
+            arms[f"{arm} {heat:g}"] = np.array(right).reshape(len(held), times).mean(axis=1).tolist()
+    return {
+        "set": name, "seed": seed, "train": len(train), "held_out": len(held), "tokens": len(prior.biases),
+        "calls": {"token prior": calls, "offsets": len(train)}, "offsets_kept": fitted.kept,
+        "seconds": round(seconds, 1), "redecided": dict(told), "arms": arms, 
+        "texts": [str(task.input) for task in held], "made": made,
+    }  # fmt: skip
+
+
+def made_prior(asked: Asked, bodies: Sequence[Mapping[str, Any]], labels: LabelSet, offsets: Sequence[float]) -> Prior:
+    """Biases where none were learned: each token that begins one label alone has RAISED, and that label's offset."""
+    known: dict[int, TokenBias] = {}
+    for payload in asked.answers([{**body, "return_tokens_as_token_ids": True} for body in bodies]):
+        trace = parse_trace(((payload["choices"][0].get("logprobs") or {}).get("content") or [])[:1])
+        for token, piece in trace.pieces.items() if trace else ():
+            place, said = labels.seen(piece)
+            if place >= 0 and said:
+                known[token] = TokenBias(token, piece, RAISED + offsets[place], 9.0, 1)
+    return Prior(biases=tuple(known.values()))
+
+
+def learned_prior(asked: Asked, name: str, seed: int, train: Sequence[Task], steps: int) -> tuple[Prior, int, float]:
+    """A token prior by sampled rollouts, the calls that it took, and the seconds."""
+    began = time.perf_counter()
+    with TemporaryDirectory() as folder:
+        found = tfgrpo.learn(
+            train, reward="choice", model=asked.name, base_url=asked.url, store=Path(folder) / "s.db", gate=False,
+            experiences=False, race=False, exact_groups="off", seed=seed, steps=steps, concurrency=asked.at_once,
+            system=system_of(name), request={"max_tokens": 4}, api_key="none",
+        )  # fmt: skip
+    return found.prior, found.usage.calls, time.perf_counter() - began
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The means of each arm, and the differences with their intervals over texts."""
+    by_text: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for arm, rewards in row["arms"].items():
+            for text, reward in zip(row["texts"], rewards, strict=True):
+                by_text[arm][f"{row['set']}: {text[:12]}"].append(reward)
+    means = {arm: {text: float(np.mean(found)) for text, found in texts.items()} for arm, texts in by_text.items()}
+    overall = {arm: round(100 * float(np.mean(list(texts.values()))), 1) for arm, texts in means.items()}
+    yield {"cells": len(rows), "texts": len(next(iter(means.values()))), "accuracy": overall}
+    calls = {each: sum(row["calls"][each] for row in rows) for each in ("token prior", "offsets")}
+    yield {"calls": calls, "share": round(calls["offsets"] / max(1, calls["token prior"]), 3)}
+    for one, other in PAIRS:
+        found = paired_difference(np.array([means[one][text] - means[other][text] for text in means[one]]))
+        ends = [round(100 * each, 1) for each in (found.low, found.high)]
+        yield {"difference": f"{one} - {other}", "points": round(100 * found.mean, 1), "interval": ends}
+
+
+@contextmanager
+def model_of(given: argparse.Namespace) -> Iterator[Asked]:
+    if not given.local:
+        yield Asked(given.model.rstrip("/"), given.name, given.at_once)
+        return
+    from tfgrpo.model.local import model_path, serve_local
+
+    with serve_local(model_path(), slots=1) as server:
+        yield Asked(server.endpoint.base_url, server.endpoint.model, 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", metavar="URL", default="")
+    parser.add_argument("--name", default="")
+    parser.add_argument("--local", action="store_true", help="the embedded model")
+    parser.add_argument("--tiny", action="store_true", help="one set, one seed, two endings, one step")
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no further cell after so many")
+    given = parser.parse_args()
+    began, rows, longest = time.monotonic(), [], 0.0
+    names, seeds = (["queue"], 1) if given.tiny else (given.sets.split(","), given.seeds)
+    with model_of(given) as asked:
+        for seed in range(seeds):
+            for name in names:
+                now = time.monotonic()
+                if now - began + longest > given.seconds:
+                    break
+                endings = 2 if given.tiny else len(ENDINGS)
+                rows.append(cell(asked, name, seed, endings=endings, repeat=given.repeat, steps=given.steps))
+                longest = max(longest, time.monotonic() - now)
+                means = {arm: round(float(np.mean(found)), 3) for arm, found in rows[-1]["arms"].items()}
+                print(json.dumps({**rows[-1], "arms": means, "texts": len(rows[-1]["texts"])}), flush=True)
+    for line in summary(rows) if rows else ():
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

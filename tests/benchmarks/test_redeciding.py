@@ -1,0 +1,30 @@
+"""The benchmark of re-deciding: a label's probability is that of the tokens that begin it alone."""
+
+import math
+from typing import Any
+
+import pytest
+
+from benchmarks.redeciding import label_logs, summary
+from tfgrpo.surfaces.labels import label_set
+
+
+def test_a_label_has_what_the_tokens_that_begin_it_alone_have() -> None:
+    shares = {"bill": 0.4, " Bill": 0.1, "s": 0.3, "sa": 0.1, "The": 0.1}
+    listed = [{"token": token, "logprob": math.log(share)} for token, share in shares.items()]
+    payload: Any = {"choices": [{"logprobs": {"content": [{**listed[0], "top_logprobs": listed}]}}]}
+    labels = label_set(("billing", "sales", "support"))
+    assert labels
+    logs = label_logs(payload, labels)
+    assert math.exp(logs[0] - logs[1]) == pytest.approx(0.5 / 0.1)
+    assert sum(map(math.exp, logs)) == pytest.approx(1.0)
+    assert logs[2] == min(logs)
+
+
+def test_the_summary_holds_arms_against_each_other_over_texts() -> None:
+    arms = dict.fromkeys(("offsets 0", "frozen 0", "bias 0", "frozen 0.7", "bias 0.7", "again 0.7"), [0.0, 1.0])
+    row = {"set": "a", "texts": ["one", "two"], "calls": {"token prior": 100, "offsets": 8}}
+    found = list(summary([{**row, "arms": {**arms, "again 0": [1.0, 1.0]}}]))
+    assert found[0]["accuracy"]["again 0"] == 100.0
+    assert found[1]["share"] == 0.08
+    assert {"difference": "again 0 - bias 0", "points": 50.0, "interval": [-100.0, 100.0]} in found
