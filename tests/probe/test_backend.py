@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import httpx2
 import pytest
 import tiktoken
 
 from tests import toy
 from tests.inprocess import MemoryJournal, Server, completion, refusal, upstream
 from tfgrpo.errors import InputError, ModelError, UpstreamError
+from tfgrpo.model.library import http
 from tfgrpo.model.tokenizer import TELLING_TEXT
 from tfgrpo.model.tokenizer import fingerprint as fingerprint_of
 from tfgrpo.probe.backend import probe
@@ -223,8 +223,8 @@ MODELS = {"data": [{"id": "a", "owned_by": "openai"}, {"id": "b", "owned_by": "v
     ],
 )
 async def test_the_kind_is_that_of_the_model_among_several(models: object, model: str, kind: str) -> None:
-    tokenized = [httpx2.Response(404)] if kind != "other" else []
-    server = Server(httpx2.Response(200, json=models), completion(), *tokenized)
+    tokenized = [http.Response(404)] if kind != "other" else []
+    server = Server(http.Response(200, json=models), completion(), *tokenized)
     async with upstream(server) as calling:
         backend = await probe(calling, model, run="run_1")
     assert backend.kind == kind
@@ -232,10 +232,10 @@ async def test_the_kind_is_that_of_the_model_among_several(models: object, model
 
 @pytest.mark.parametrize(
     "models",
-    [httpx2.Response(404), httpx2.Response(200, text="<html>"), refusal(401), httpx2.ReadTimeout("hangs")],
+    [http.Response(404), http.Response(200, text="<html>"), refusal(401), http.ReadTimeout("hangs")],
     ids=["404", "HTML", "401", "hangs"],
 )
-async def test_a_server_without_a_list_of_models_can_be_used(models: httpx2.Response | Exception) -> None:
+async def test_a_server_without_a_list_of_models_can_be_used(models: http.Response | Exception) -> None:
     async with upstream(Server(models, completion())) as calling:
         backend = await probe(calling, "fake", run="run_1")
     assert (backend.kind, backend.logit_bias) == ("other", "unknown")
@@ -271,7 +271,7 @@ async def test_where_the_server_does_not_tokenize_the_models_name_stands_for_the
 
 
 async def test_an_upstream_that_cannot_be_used_is_an_error() -> None:
-    for server in (Server(httpx2.ConnectError("nobody")), Server(refusal(401))):
+    for server in (Server(http.ConnectError("nobody")), Server(refusal(401))):
         async with upstream(server) as calling:
             with pytest.raises(UpstreamError):
                 await probe(calling, "fake", run="run_1")
@@ -284,7 +284,7 @@ async def test_a_resumed_run_takes_the_upstream_for_what_it_was() -> None:
     journal = MemoryJournal()
     async with upstream(ScriptedModel(rejecting, owner="llamacpp").app, journal=journal) as first:
         backend = await probe(first, "fake", run="run_1")
-    async with upstream(Server(httpx2.ConnectError("gone")), journal=journal) as resumed:
+    async with upstream(Server(http.ConnectError("gone")), journal=journal) as resumed:
         assert await probe(resumed, "fake", run="run_1") == backend
         assert resumed.dropped == first.dropped
     assert len(journal.kept) == 5

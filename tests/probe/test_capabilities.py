@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import pytest
 from click.testing import CliRunner
 
 from tests.inprocess import Server, completion, upstream
 from tests.live import MODEL, go_live
 from tfgrpo.cli import main
+from tfgrpo.model.library import http
 from tfgrpo.probe.capabilities import SHIFT, Capabilities, capabilities
 from tfgrpo.records import Backend, ChatBody
 from tfgrpo.store import Store
@@ -64,7 +64,7 @@ async def test_several_choices_are_counted() -> None:
     both = json.loads(completion("a").content)
     both["choices"].append(choice)
 
-    async with upstream(Server(httpx2.Response(200, json=both))) as calling:
+    async with upstream(Server(http.Response(200, json=both))) as calling:
         assert (await capabilities(calling, "fake")).n == "honoured"
 
 
