@@ -1,7 +1,9 @@
 """Settings of all tests, and what commands are tried in."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +11,20 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import PostgresServer, binaries
-from tests.routing import simulated
+from tests.routing import served, simulated
 from tfgrpo.store import StorePath, StoreUrl
 from tfgrpo.testing import ScriptedModel, serving
 
 # A busy machine must not fail a property: speed is shown by benchmarks, never by tests.
 settings.register_profile("tfgrpo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tfgrpo")
+
+# Each commit to a store is synced to the disk, and tests would wait for that most of the time: where there is a disk in
+# memory, temporary files go there.
+_IN_MEMORY = Path("/dev/shm")
+_ROOM = 4 << 30
+if "TMPDIR" not in os.environ and _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
 
 # A shell starts what it runs in the background with Ctrl-C ignored, and what tests start there would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,7 +49,14 @@ def model() -> ScriptedModel:
 
 @pytest.fixture
 def url(model: ScriptedModel) -> Iterator[str]:
-    """Where the model is served."""
+    """Where the model is served; what is learned and measured in this process goes there without the SDK."""
+    with served(model.app) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def far_url(model: ScriptedModel) -> Iterator[str]:
+    """Where the model is served, and by the SDK alone to be reached."""
     with serving(model.app) as base_url:
         yield base_url
 

@@ -4,17 +4,20 @@ The SDK is left out of most runs: it takes a third of their time, and the tests 
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import openai
+import pytest
 
+from tests.inprocess import App
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
+from tfgrpo.model.connection import Connection
 from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
@@ -22,7 +25,7 @@ from tfgrpo.records import ChatBody, Frame, Task, message_text
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
 WORDS = ("The", "billing", "technical", "sales", "I")
 TOPICS = {"invoice": "billing", "crash": "technical", "offer": "sales"}
@@ -49,8 +52,9 @@ def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
 class Straight:
     """What a Connection asks of the SDK's client, which it stands for, asked of an ASGI app and nothing between."""
 
-    def __init__(self, model: ScriptedModel, sdk: openai.AsyncOpenAI) -> None:
-        self._model, self._sdk, self.api_key = model, sdk, sdk.api_key
+    def __init__(self, app: App, sdk: openai.AsyncOpenAI) -> None:
+        self._app, self._sdk, self.api_key, self.timeout = app, sdk, sdk.api_key, sdk.timeout
+        self._headers = [(b"authorization", f"Bearer {sdk.api_key}".encode())]
         self._requests: dict[str, http.Request] = {}
 
     def with_options(self, **_: object) -> "Straight":
@@ -78,9 +82,8 @@ class Straight:
             sent.append(message)
 
         try:
-            await self._model.app(
-                {"type": "http", "method": method, "path": request.url.path, "headers": []}, receive, send
-            )
+            scope = {"type": "http", "method": method, "path": request.url.path, "headers": self._headers}
+            await self._app(scope, receive, send)
         except Exception as error:
             raise openai.APIConnectionError(request=request) from error
         whole = b"".join(message.get("body", b"") for message in sent)
@@ -101,8 +104,27 @@ async def upstream(
         Upstream("http://fake/v1", settings=settings, journal=store, http_client=client, budget=budget) as calls,
     ):
         if not sdk:
-            calls._connection._client = Straight(model, calls._connection._client)  # type: ignore[assignment]  # as its own
+            _straighten(calls._connection, model.app)
         yield calls
+
+
+def _straighten(connection: Connection, app: App) -> None:
+    connection._client = Straight(app, connection._client)  # type: ignore[assignment]  # as its own
+
+
+@contextmanager
+def served(app: App) -> Iterator[str]:
+    """Where an app is served; what this process learns and measures there goes straight to it, without the SDK."""
+    made = Connection.__init__
+
+    def make(self: Connection, *given: Any, **more: Any) -> None:
+        made(self, *given, **more)
+        if self.base_url.rstrip("/") == url:
+            _straighten(self, app)
+
+    with serving(app) as url, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Connection, "__init__", make)
+        yield url
 
 
 async def run(

@@ -10,11 +10,11 @@ from types import CodeType
 
 import pytest
 
-from tests.routing import TOPICS, WORDS
+from tests.routing import TOPICS, WORDS, served
 from tfgrpo.api import open_store
 from tfgrpo.options import EvaluateOptions, LearnOptions
 from tfgrpo.report.results import LearningRun
-from tfgrpo.testing import ScriptedModel, SimulatedPolicy, serving
+from tfgrpo.testing import ScriptedModel, SimulatedPolicy
 
 PAGE = (Path(__file__).parent.parent / "docs" / "python-api.md").read_text(encoding="utf-8")
 
@@ -43,7 +43,7 @@ def ready(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         for n, (topic, label) in enumerate([*TOPICS.items()] * 16)
     ]
     (folder / "tasks.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    with serving(ScriptedModel(SimulatedPolicy(WORDS, eager)).app) as url:
+    with served(ScriptedModel(SimulatedPolicy(WORDS, eager)).app) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
         yield folder

@@ -9,14 +9,20 @@ import json
 import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .hashing import derive_seed
 from .model.events import events
 from .model.replies import parse_reply
 from .records import JSON, CallKey, ChatBody, Reply, message_text
+
+if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
 
 _Scope: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -309,15 +315,36 @@ def serving(app: Callable[[_Scope, _Receive, _Send], Awaitable[None]]) -> Iterat
 
     import uvicorn
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(app, interface="asgi3", log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    listener, ended = socket.create_server(("127.0.0.1", 0)), Future[None]()
+    config = uvicorn.Config(app, interface="asgi3", log_level="error", lifespan="off")
+
+    def serve() -> None:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(_serve_until(ended, uvicorn.Server(config), listener))
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     finally:
-        server.should_exit = True
+        ended.set_result(None)
         thread.join()
         listener.close()
+
+
+async def _serve_until(ended: "Future[None]", server: "uvicorn.Server", listener: "socket.socket") -> None:
+    """As uvicorn serves, which looks every tenth of a second whether it is to end, and then waits for another."""
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listener])
+    await server.on_tick(0)
+    await asyncio.wrap_future(ended)
+    for one in server.servers:
+        one.close()
+    state = server.server_state
+    for connection in list(state.connections):
+        connection.shutdown()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while state.connections or state.tasks:
+                await asyncio.sleep(0.005)

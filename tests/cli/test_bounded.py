@@ -5,8 +5,9 @@ from pathlib import Path
 
 from tests.cli.shell import one_line, tfgrpo
 from tests.rollouts.test_bounded import counting
+from tests.routing import served
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, serving
+from tfgrpo.testing import ScriptedModel
 
 BOUNDED = ("--bounded", "64:32:12")
 COUNTS = "".join(f"{number} " for number in range(1, 401)).strip()
@@ -16,7 +17,7 @@ def test_learning_and_eval_write_their_answers_in_chunks(folder: Path) -> None:
     tasks = [{"input": f"Count from 1 to 400, way {way}.", "answer": COUNTS} for way in range(3)]
     Path("tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)))
     small = ("--steps", "1", "--group-size", "2", "--no-experiences", "--no-race", "--gate", "none")
-    with serving(ScriptedModel(counting).app) as url:
+    with served(ScriptedModel(counting).app) as url:
         at = ("tasks.jsonl", "--base-url", url, "--model", "fake", *BOUNDED)
         assert tfgrpo("learn", *at, *small).exit_code == 0
         with Store("tfgrpo.db") as store:

@@ -11,8 +11,8 @@ import pytest
 
 import tfgrpo as package
 from tests.cli.shell import one_line, tfgrpo, works
+from tests.routing import served
 from tfgrpo.store import Store
-from tfgrpo.testing import serving
 
 OPTIONS = ("alpha", "beta", "gamma")
 QUESTION: Any = {"type": "choice", "instructions": "Which?", "choices": [{"value": value} for value in OPTIONS]}
@@ -59,7 +59,7 @@ def decides() -> Decides:
 
 @pytest.fixture
 def url(decides: Decides) -> Iterator[str]:
-    with serving(decides) as url:
+    with served(decides) as url:
         yield url
 
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import Result
 
 from tests.cli.shell import learn_gated, learn_routing, tfgrpo, works, write_messages, write_tasks
-from tests.routing import TASKS, WORDS, simulated, talkative
+from tests.routing import TASKS, WORDS, served, simulated, talkative
 from tfgrpo.records import ChatBody, Prior, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("learned")
     write_messages(folder)
     store = folder / "tfgrpo.db"
-    with serving(simulated().app) as url:
+    with served(simulated().app) as url:
         result = learn_gated(url, "--allow-collapse", "--store", str(store), tasks=str(folder / "tasks.jsonl"))
     assert "is live" in result.stdout, result.output
     return store
@@ -87,7 +87,7 @@ def test_eval_has_a_written_arm_where_the_distiller_writes_one(task_files: Path)
         texts = "\n".join(message_text(message) for message in body["messages"])
         return json.dumps([{"operation": "ADD", "text": ADVICE}]) if "<tasks>" in texts else policy(body)
 
-    with serving(ScriptedModel(script).app) as url:
+    with served(ScriptedModel(script).app) as url:
         learn_gated(url, "--gate", "none", tasks="few.jsonl")
         figures = json.loads(evaluate(url, "--json", tasks="other.jsonl").stdout)
         without = json.loads(evaluate(url, "--json", "--no-written", tasks="other.jsonl").stdout)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import SMALL, learn_gated, learn_routing, one_line, tfgrpo, write_tasks
-from tests.routing import ADVICE, TASKS, TOPICS, distilling
+from tests.routing import ADVICE, TASKS, TOPICS, distilling, served
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel, serving
+from tfgrpo.testing import Answer, ScriptedModel
 
 
 def test_one_file_teaches_decides_and_is_left_for_the_test(task_files: Path, url: str) -> None:
@@ -196,7 +196,7 @@ def test_repeated_tasks_are_counted_and_said(folder: Path, url: str) -> None:
 
 def test_a_first_step_that_earns_nothing_is_one_line_that_says_why(folder: Path) -> None:
     model = ScriptedModel(lambda body: f"Surely: {right_label(body)}, I think")
-    with serving(model.app) as url:
+    with served(model.app) as url:
         stopped = learn_routing(folder, url)
         gone_on = learn_routing(folder, url, "--no-stop-hopeless")
     assert stopped.exit_code == 1
@@ -221,7 +221,7 @@ def test_a_system_prompt_is_learned_under_where_the_model_has_no_system_role(fol
 
     model = ScriptedModel(script)
     (folder / "system.txt").write_text("Route it.")
-    with serving(model.app) as url:
+    with served(model.app) as url:
         tasks = write_tasks(folder / "train.jsonl")
         asked = ("--model", "fake", "--base-url", url, "--system", "system.txt", "--steps", "1", "--gate", "none")
         learned = tfgrpo("learn", tasks, *asked, "--group-size", "4")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.routing import TASKS, TOPICS
+from tests.routing import TASKS, TOPICS, served
 from tfgrpo.cli import main
 from tfgrpo.experiences.distil import PROMPTS
 from tfgrpo.records import ChatBody, message_text
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, serving
+from tfgrpo.testing import ScriptedModel
 
 ADVICE = "When a message is routed, answer with the label alone."
 
@@ -129,7 +129,7 @@ def test_the_distiller_may_live_elsewhere_with_a_key_of_its_own(
     monkeypatch.setenv("OTHER_KEY", "sk-other-0123456789")
     other = ScriptedModel(answering)
     options = ("--distiller-model", "wise", "--distiller-key-env", "OTHER_KEY", "--steps", "1")
-    with serving(other.app) as there:
+    with served(other.app) as there:
         first = learn(url, "--distiller-base-url", there, *options)
         assert first.exit_code == 0, first.output
         assert {body["model"] for body in other.requests} == {"wise"}
@@ -157,7 +157,7 @@ def test_an_embedding_model_may_live_elsewhere_with_a_key_of_its_own(
     monkeypatch.setenv("NEAR_KEY", "sk-near-0123456789")
     model.script = twice
     near = ScriptedModel(lambda body: "", embed=lambda text: (1.0, 0.0))
-    with serving(near.app) as there:
+    with served(near.app) as there:
         options = ("--embedding-model", "near", "--embedding-base-url", there, "--embedding-key-env", "NEAR_KEY")
         result = learn(url, "--steps", "1", "--no-demonstrations", *options)
     assert result.exit_code == 0, result.output

@@ -20,12 +20,12 @@ from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
 
-def test_learn_eval_show_and_chat_work_together(folder: Path, url: str) -> None:
-    learned = learn_routing(folder, url)
+def test_learn_eval_show_and_chat_work_together(folder: Path, far_url: str) -> None:
+    learned = learn_routing(folder, far_url)
     assert learned.exit_code == 0, learned.output
     assert "is live, ungated" in learned.stdout
 
-    result = tfgrpo("eval", write_tasks(folder / "test.jsonl", 100), "--base-url", url, "--json")
+    result = tfgrpo("eval", write_tasks(folder / "test.jsonl", 100), "--base-url", far_url, "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert figures["tasks"] == len(TASKS)
@@ -40,7 +40,7 @@ def test_learn_eval_show_and_chat_work_together(folder: Path, url: str) -> None:
     assert (event["prior"], event["state"]) == (shown["id"], "ungated")
     assert json.loads(tfgrpo("experience", "list", "--json").stdout) == []
 
-    said = json.loads(tfgrpo("chat", "about an invoice", "--base-url", url, "--json").stdout)
+    said = json.loads(tfgrpo("chat", "about an invoice", "--base-url", far_url, "--json").stdout)
     assert said["text"] in WORDS
     assert said["prior"] == shown["id"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
-from tests.routing import ADVICE, TOPICS
+from tests.routing import ADVICE, TOPICS, served
 from tfgrpo.learning.transfer import expected_effect, learned_transfer, parts
 from tfgrpo.records import (
     ChatBody,
@@ -24,7 +24,7 @@ from tfgrpo.records import (
     message_text,
 )
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, serving
+from tfgrpo.testing import ScriptedModel
 from tfgrpo.trials import GateTrial, TrialOutcome, task_set_id
 
 EFFECTS = {"kin": 0.4, "stranger": -0.3}
@@ -47,7 +47,7 @@ def answer(body: ChatBody) -> str:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving(ScriptedModel(answer).app) as url:
+    with served(ScriptedModel(answer).app) as url:
         yield url
 
 

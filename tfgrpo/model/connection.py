@@ -8,9 +8,11 @@ gets in memory, so a bound on the bytes that travel is none on those that gzip u
 import asyncio
 import os
 import re
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import Protocol
 
@@ -281,4 +283,10 @@ def _checked_url(given: str) -> str:
 def _client_for(url: str | None) -> http.AsyncClient:
     """The SDK's own client; for this machine it goes past the HTTP proxy that the environment may name."""
     local = url is not None and http.URL(url).host in ("localhost", "127.0.0.1", "::1")
-    return openai.DefaultAsyncHttpxClient(trust_env=not local)
+    return openai.DefaultAsyncHttpxClient(trust_env=not local, verify=_trusted(not local))
+
+
+@cache
+def _trusted(environment: bool) -> ssl.SSLContext:
+    """Whose certificates are believed; read once for all connections, since it takes its time."""
+    return http.create_ssl_context(trust_env=environment)
