@@ -42,14 +42,14 @@ class Arms:
     live: NDArray[np.float64]
     candidate: NDArray[np.float64]
     truth: float
-    repeats: bool = False
-    """Equal requests are answered alike: what was drawn in the first pass comes again in every other."""
+    repeats: float = 0.0
+    """The chance that what was drawn in the first pass comes again in another; 1: equal requests are answered alike."""
 
 
 Draw: TypeAlias = Callable[[np.random.Generator], Arms]
 
 
-def shifted(effect: float, tasks: int = TASKS, *, repeats: bool = False) -> Arms:
+def shifted(effect: float, tasks: int = TASKS, *, repeats: float = 0.0) -> Arms:
     """Pass rates evenly over [0, 1 - |effect|], and the same plus the effect on every task."""
     lower = (np.arange(tasks) + 0.5) / tasks * (1 - abs(effect))
     upper = lower + abs(effect)
@@ -81,11 +81,12 @@ def crashing(_: np.random.Generator) -> Arms:
 
 def play(gate: Gate, arms: Arms, rng: np.random.Generator) -> tuple[GateDecision, GateState]:
     """One trial, pass after pass until it is decided."""
-    luck = rng.random((1 if arms.repeats else gate.passes, 2, gate.tasks))
+    luck = rng.random((gate.passes, 2, gate.tasks))
+    if arms.repeats:
+        luck = np.where(rng.random(luck.shape) < arms.repeats, luck[0], luck)
     outcomes = (luck < np.stack([arms.candidate, arms.live])).astype(np.float64)
     state = gate.start
-    for number in range(gate.passes):
-        candidate, live = outcomes[0 if arms.repeats else number]
+    for candidate, live in outcomes:
         said = [(str(one), str(other)) for one, other in zip(candidate, live, strict=True)] if arms.repeats else ()
         state = state.after(candidate, live, answers=said)
         decision = judge(gate, state)
@@ -138,7 +139,13 @@ def rows(runs: int, only: str = "") -> list[Row]:
     five = [trial(number) for number in range(1, 6)]
     five_just = [trial(number, claim="these-tasks") for number in range(1, 6)]
     nothing, better, worse = shifted(0.0), shifted(0.1), shifted(-0.1)
-    cached = shifted(0.0, repeats=True)
+    cached = shifted(0.0, repeats=1.0)
+
+    def at_times(_: np.random.Generator) -> Arms:
+        return shifted(0.0, repeats=0.5)
+
+    def mostly(_: np.random.Generator) -> Arms:
+        return shifted(0.0, repeats=0.9)
 
     def slightly(rng: np.random.Generator) -> Arms:
         return unlike(rng, 0.1)
@@ -152,6 +159,9 @@ def rows(runs: int, only: str = "") -> list[Row]:
         ("no effect, the reward raises on wrong texts", lambda _: nothing, first, "null"),
         ("no effect, equal requests answered alike", lambda _: cached, first, "null"),
         ("... these tasks", lambda _: cached, just, "null"),
+        ("no effect, half of the answers come again", at_times, first, "null"),
+        ("... half, these tasks", at_times, just, "null"),
+        ("... nine in ten, these tasks", mostly, just, "null"),
         ("no effect, temperature 0", lambda _: nothing, once, "null"),
         ("few tasks collapse, mean 0, first trial", lambda _: collapse(), first, "null"),
         ("few tasks collapse, mean 0, these tasks", lambda _: collapse(), just, "null"),

@@ -70,6 +70,10 @@ def script(body: ChatBody) -> Answer:
     return Answer(json.dumps(proposed))
 
 
+_PROBE = 8
+"""The first requests of a run, of which the probe's are."""
+
+
 @dataclass
 class Backend(ScriptedModel):
     """Notes the hash of each request as it arrives, as the journal has it; answers after a random while."""
@@ -79,7 +83,8 @@ class Backend(ScriptedModel):
     answered: int = 0
     merging: bool = False
     gated: int = 0
-    """Attempts at validation tasks."""
+    """Rollouts of validation tasks."""
+    gate_begun: bool = False
 
     async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         event = await receive()  # requests this small come in one piece
@@ -87,7 +92,10 @@ class Backend(ScriptedModel):
             return  # its sender was killed before it was sent
         body: JSON = json.loads(event["body"] or b"null")
         path = scope["path"].removeprefix("/v1")
-        self.arrived.append(content_id("request", *([body] if path == "/chat/completions" else [path, body])))
+        request = content_id("request", *([body] if path == "/chat/completions" else [path, body]))
+        self.gate_begun = self.gate_begun or self.gated > 0
+        look = self.gate_begun and request in self.arrived[:_PROBE]  # a gate that goes on looks who is there
+        self.arrived += [] if look else [request]
         self.merging = self.merging or b"<proposals>" in event["body"]
         self.gated += re.search(rb"letter \d about", event["body"]) is not None
         await asyncio.sleep(self.noise.uniform(0, _LATENCY))
@@ -98,7 +106,7 @@ class Backend(ScriptedModel):
         try:
             await super().app(scope, again, send)
         finally:
-            self.answered += 1
+            self.answered += not look
 
 
 @contextmanager

@@ -71,7 +71,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
         "portable", "parse", "signing", "importing",
     ),
-    "probe": ("__init__", "backend", "capabilities", "learnable"),
+    "probe": ("__init__", "backend", "unchanged", "capabilities", "learnable"),
     "evaluation": (
         "__init__", "difference", "answered", "arms", "held_out", "written_arm", "few_shot_arm", "measure", "wanted",
         "decisions",

@@ -262,9 +262,12 @@ def test_without_an_effect_few_are_promoted_and_most_are_given_up_early() -> Non
     [
         ("no effect, level 0.05", lambda _: shifted(0.0), [trial(1, 0.1)], 200, "null"),
         ("five trials in a row", lambda _: shifted(0.0), [trial(n) for n in range(1, 6)], 60, "null"),
-        ("equal requests answered alike", lambda _: shifted(0.0, repeats=True), [FIRST], 200, "null"),
+        ("equal requests answered alike", lambda _: shifted(0.0, repeats=1.0), [FIRST], 200, "null"),
+        ("half come again", lambda _: shifted(0.0, repeats=0.5), [trial(1, claim="these-tasks")], 80, "null"),
+        ("nine in ten do", lambda _: shifted(0.0, repeats=0.9), [trial(1, claim="these-tasks")], 80, "null"),
         ("temperature 0", lambda _: shifted(0.0), [trial(1, passes=1)], 200, "null"),
         ("few tasks collapse", lambda _: collapse(), [trial(1, claim="these-tasks")], 150, "null"),
+        ("such tasks drawn anew", collapse, [FIRST], 200, "null"),
         ("effects of sd 20 that come to nothing", unlike, [FIRST], 200, "null"),
         ("+10 points", lambda _: shifted(0.1), [FIRST], 150, "power"),
         ("-20 points, and crashes where it is wrong", lambda _: shifted(-0.2), [FIRST], 150, "never"),
@@ -391,9 +394,38 @@ def test_an_upstream_that_repeats_itself_gives_one_look_at_each_task() -> None:
     assert "the upstream repeats its answers: each task counts once" in decision.reason
     other = state.after(better, worse, answers=said("ab", "ab", "ab", "ab", "ab", "ab", "aa", "bc"))
     assert not other.repeats
-    assert "15 of 16 answers were those of the first pass" in judge(gate, other).reason
+    assert (
+        "15 of 16 answers were those of the first pass, as fresh samples would hardly be" in judge(gate, other).reason
+    )
     few = judge(replace(gate, trial=2), again)
     assert few.verdict == "reject"
+
+
+def test_a_cache_with_gaps_is_told_from_fresh_samples_whether_it_keeps_the_first_answer_or_the_last() -> None:
+    rng = np.random.default_rng(4)
+
+    def sticks(again: float, *, last: bool = False) -> bool:
+        state, kept = GateState((0.0,) * 24, (0,) * 24), rng.integers(0, 4, (24, 2))
+        for number in range(8):
+            now = rng.integers(0, 4, (24, 2))
+            now = np.where(rng.random((24, 2)) < (again if number else 1.0), kept, now)
+            state = state.after(np.ones(24), np.ones(24), answers=[(str(one), str(other)) for one, other in now])
+            kept = now if last else kept
+        return state.sticks
+
+    assert sum(sticks(0.0) for _ in range(50)) <= 6
+    assert all(sticks(0.5, last=last) for last in (True, False) for _ in range(10))
+    assert all(sticks(0.95, last=last) for last in (True, False) for _ in range(10))
+
+
+def test_a_few_tasks_that_lose_much_are_not_outweighed_by_luck_in_drawing_them() -> None:
+    """Of 24 tasks 23 gain 10 points: where the other gains as well it goes live, where that loses 50 it does not."""
+    gate = Gate(24, 24)
+    for last, verdict in ((2.4, "promote"), (-12.0, "reject")):
+        state = GateState((2.4,) * 23 + (last,), (24,) * 24, squares=60.0, passes=24, log_e=log(50))
+        decision = judge(gate, state)
+        assert decision.verdict == verdict
+        assert ("a few of the tasks lose so much" in decision.reason) == (verdict == "reject")
 
 
 def test_a_single_look_is_the_exact_sign_test() -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 
@@ -294,9 +295,46 @@ async def test_a_run_that_failed_in_the_gate_goes_on_in_the_same_pass(
     model = policy()
     resumed = await run(model, tmp_path / "cut.db")
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
-    assert len(model.requests) == whole.usage.calls - calls
+    assert len(model.requests) == whole.usage.calls - calls + 1, "and one to see that the upstream is the same"
     one, other = trial(path), trial(tmp_path / "cut.db")
     assert replace(one, at="") == replace(other, at="")
+
+
+class Renamed(SimulatedPolicy):
+    """The same policy, of a server whose answers name another model."""
+
+    def __call__(self, body: ChatBody) -> Answer:
+        body["model"] = "fake-2"
+        return super().__call__(body)
+
+
+CHANGED: tuple[tuple[ScriptedModel, str], ...] = (
+    (
+        policy(lambda prompt: [logit + place for place, logit in enumerate(talkative(prompt))]),
+        "it answers the same question with other probabilities",
+    ),
+    (ScriptedModel(Renamed(WORDS, talkative)), "fake-2 answers, and fake did"),
+    (replace(policy(), owner="vllm"), "it is served by other software (vllm, and was other)"),
+)
+
+
+async def test_a_gate_that_goes_on_at_another_upstream_promotes_nothing_and_says_why(
+    tmp_path: Path, uncut: tuple[LearningResult, Path]
+) -> None:
+    with pytest.raises(UpstreamError, match="401"):
+        await run(failing_after(cut_in_the_gate(*uncut, 0.9), Answer("no", status=401)), tmp_path / "cut.db")
+    made = len(trial(tmp_path / "cut.db").passes)
+    assert made > 1
+    for number, (now, how) in enumerate(CHANGED):
+        path = tmp_path / f"{number}.db"
+        copyfile(tmp_path / "cut.db", path)
+        resumed = await run(now, path)
+        assert resumed.promotion is not None
+        assert (resumed.promotion.state, len(trial(path).passes)) == ("rejected", made)
+        assert f"the upstream has changed since this run began: {how}" in resumed.promotion.why
+        assert len(now.requests) <= 1, "not one of the gate"
+    anew = await run(policy(), path, replace(PLAN, settings=replace(SMALL, steps=1)))
+    assert (anew.resumed, trial(path).number) == (False, 2)
 
 
 class Killed(BaseException):

@@ -140,7 +140,7 @@ async def test_at_temperature_0_each_task_is_looked_at_once(tmp_path: Path) -> N
 
 def collapsed(prompt: str, candidate: bool, luck: float) -> str:
     """The candidate always says yes, which is right half of the time; the live prior is right one time in five."""
-    return "yes" if candidate else RIGHT[prompt] if luck < 0.2 else "maybe"
+    return "yes" if candidate else RIGHT[prompt] if luck < 0.2 else f"maybe {luck:.6f}"
 
 
 async def test_what_only_says_one_label_goes_live_only_where_that_is_allowed(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(
         assert store.runs()[0].run.status == "out of budget"
         committed = store.spent(store.runs()[0].run.id).calls
         tested = len(store.trials())
+        assert whole.candidate is not None
+        goes_on = [one for one in store.trials() if one.candidate == whole.candidate.id and one.outcome is None]
     assert committed <= most
     model, budget = policy(), calls(10_000)
     resumed = await run(model, tmp_path / "cut.db", budget=budget)
@@ -88,13 +90,14 @@ async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(
     assert resumed.ended is None
     assert resumed.candidate == whole.candidate
     assert resumed.steps == whole.steps
-    assert budget.spent.calls == resumed.usage.calls, "earlier sittings count"
+    seen = len(goes_on)  # one call, where the gate goes on, to see that the upstream is the same
+    assert budget.spent.calls == resumed.usage.calls + seen, "earlier sittings count"
     with Store(tmp_path / "cut.db") as store:
         assert store.runs()[0].run.status == "finished"
         found = store.trials()
     if not tested or found[0].candidate == whole.prior.id:
         assert {**resumed.as_json(), "resumed": False} == whole.as_json()
-        assert len(model.requests) == whole.usage.calls - committed
+        assert len(model.requests) == whole.usage.calls - committed + seen
 
 
 async def test_the_same_ceiling_again_spends_nothing_more(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from ..model.budget import Budget
 from ..observer import Observer
 from ..records import JSON, Prior, PriorState
 from ..store import Store
+from ..text import counted
 from ..trials import GateTrial, TrialOutcome
 from .trial import Candidacy, MakeExecutor, TrialInProgress
+from .verdict import GateDecision
 
 UNTESTED = "learned; no gate has tested it"
 
@@ -76,13 +78,15 @@ async def promote(
     _set_state(candidacy, store, "candidate", "learned; the gate is next" + origin)
     snapshot = store.live(candidacy.run.namespace)
     now = usable(snapshot.prior) if snapshot else Prior()
+    goes_on = _was_begun(candidacy, store)
     begun = _begun(candidacy, now, store, budget)
     if begun is None:
         return Promotion("candidate", "the budget allows no pass of the gate", undecided=True)
     same = begun.live == (snapshot.prior.id if snapshot else None)
     live = now if same else usable(store.prior(begun.live)) if begun.live else Prior()
     going = TrialInProgress(candidacy, begun, live, store=store, make=make, observer=observer)
-    decision = await going.decision(budget)
+    decision = await _changed(candidacy, going.trial, budget) if goes_on else None
+    decision = decision or await going.decision(budget)
     if decision.verdict == "continue":
         return Promotion("candidate", decision.reason, going.trial, undecided=True)
     outcome = going.trial.outcome or going.outcome(decision)
@@ -108,6 +112,24 @@ def _live_already(candidacy: Candidacy, store: Store) -> bool:
 def _was_begun(candidacy: Candidacy, store: Store) -> bool:
     """Whether an earlier start of this run has begun the trial."""
     return any(one.candidate == candidacy.candidate.id for one in store.trials(run=candidacy.run.id))
+
+
+async def _changed(candidacy: Candidacy, begun: GateTrial, budget: Budget | None) -> GateDecision | None:
+    """That a trial which goes on ends here, as it would be about two models; None where nothing says so.
+
+    Where the budget allows no call the trial ends undecided anyway.
+    """
+    no_calls = budget is not None and budget.calls_left == 0
+    if begun.outcome or candidacy.what_changed is None or no_calls:
+        return None
+    changed = await candidacy.what_changed()
+    if not changed:
+        return None
+    made = counted(len(begun.passes), "pass")
+    why = (
+        f"the upstream has changed since this run began: {changed}; what was learned, and {made} of the gate, are about"
+    )
+    return GateDecision("reject", f"not promoted: {why} what it was; the same command learns anew")
 
 
 def _begun(candidacy: Candidacy, usable_live: Prior, store: Store, budget: Budget | None) -> GateTrial | None:

@@ -6,7 +6,7 @@ ends leaves the candidate undecided, not rejected: with a larger one the trial g
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -66,6 +66,8 @@ class Candidacy:
     """What passes goes live; else it stays a candidate, for a canary to try."""
     listing: "Listing | None" = None
     """What lists the answers to requests, where learning has shown that all of them can be listed."""
+    what_changed: Callable[[], Awaitable[str]] | None = None
+    """Says how the upstream has changed since the run began, empty where it has not; asked where a trial goes on."""
 
     @classmethod
     def under(

@@ -5,10 +5,11 @@ from math import log, sqrt
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..evaluation.difference import FEWEST, Difference, paired_difference, student_quantile
 from ..text import counted
-from .bets import BET_CAP, chance_of_one_look, shrunk, sign_test
+from .bets import BET_CAP, chance_of_one_look, shrunk, sign_test, skewed_t
 from .e_process import Gate, GateState
 from .labels import Objection
 from .power import (
@@ -90,7 +91,12 @@ def interval_over_tasks(state: GateState, confidence: float = 0.95) -> Differenc
     """
     if not any(state.pairs):
         return None
-    return paired_difference(np.array(state.first) if state.repeats else state.differences, confidence)
+    return paired_difference(_by_task(state), confidence)
+
+
+def _by_task(state: GateState) -> NDArray[np.float64]:
+    """What each task gains: the mean over passes, or the first pass alone where the upstream repeats itself."""
+    return np.array(state.first) if state.repeats else state.differences
 
 
 def _once(gate: Gate, state: GateState) -> bool:
@@ -106,10 +112,21 @@ def _shown(gate: Gate, state: GateState, *, once: bool) -> bool:
         enough = state.passes > 1 and state.log_e >= -log(gate.level)
     if not enough:
         return False
-    if gate.claim == "these-tasks":
+    if gate.claim == "these-tasks" and (once or not state.sticks):
         return len(state.differences) > 1
+    return _above_zero(gate, state) and not _few_lose_much(gate, state)
+
+
+def _above_zero(gate: Gate, state: GateState) -> bool:
+    """Whether the interval over tasks is above zero, and tasks enough."""
     found = interval_over_tasks(state, gate.confidence)
     return found is not None and found.low > 0 and len(state.differences) >= FEWEST
+
+
+def _few_lose_much(gate: Gate, state: GateState) -> bool:
+    """Whether a few tasks lose so much that there may well be more of them among tasks like these."""
+    means = _by_task(state)
+    return means.min() < 0 and skewed_t(means) < student_quantile(0.5 + gate.confidence / 2, len(means) - 1)
 
 
 def _within_reach(gate: Gate, state: GateState) -> bool:
@@ -172,8 +189,11 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
         found.append(f"{never} of the tasks never scored, taken for equal")
     if state.repeats:
         found.append("the upstream repeats its answers: each task counts once")
-    elif 0 < state.fresh < state.again / 5:
-        found.append(f"{state.again - state.fresh} of {state.again} answers were those of the first pass")
+    elif state.sticks and state.again:
+        same = f"{state.again - state.fresh} of {state.again} answers were those of the first pass"
+        found.append(f"{same}, as fresh samples would hardly be: the interval over tasks counts each task once")
+    if gate.claim == "tasks-like-these" and _above_zero(gate, state) and _few_lose_much(gate, state):
+        found.append("a few of the tasks lose so much that others like them may lose more than the rest gains")
     if gate.statistic == "likelihood":
         found.append("by likelihood ratios")
     if gate.statistic == "exact":

@@ -132,11 +132,17 @@ class _Learning:
                 plan.production, context.backend, run=context.run.id, stage=stage, seed=seed, top_logprobs=top_logprobs
             )
 
+        async def changed() -> str:
+            from ..probe.unchanged import what_changed
+
+            return await what_changed(context.upstream, context.backend, plan.frame.model, context.run.id)
+
         told = self._tokens.produced_at == plan.production.temperature  # an upstream that takes none samples at 1
         return await promote(
             replace(
                 _candidacy(context, candidate, probabilities=told and self._tokens.whole_answers and not plan.agent),
                 listing=self._steps.exact.listing if self._steps.exact and told else None,
+                what_changed=changed,
             ),
             context.store,
             make,

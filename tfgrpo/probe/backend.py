@@ -60,20 +60,10 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
     when its tokenizer, which the user named, is not the model's.
     """
-    backend = await _with_tokenizer(upstream, await _in_list(upstream, model, run), model)
-    frame = Frame(model, temperature=1.0)
+    backend = await _with_tokenizer(upstream, await in_list(upstream, model, run), model)
 
     async def ask(sample: int, **more: JSON) -> Reply:
-        leading = [_RULE] if backend.system_role != "rejected" else []
-        body: ChatBody = {
-            "model": model,
-            "messages": [*leading, {"role": "user", "content": _PROMPT}],
-            "max_tokens": SHORT,
-            **sampling(frame, backend, seed=1),
-            **telling(backend, _LISTED),
-            **more,
-        }
-        return await upstream(body, CallKey(run, "probe", sample=sample))
+        return await upstream({**plain_question(backend, model), **more}, CallKey(run, "probe", sample=sample))
 
     backend = replace(backend, id_names=backend.kind == "vllm" and upstream.tokenizer is None)
     try:
@@ -100,15 +90,27 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     return _with_logprobs(backend, target, plain, cold, forced) if listed else backend
 
 
+def plain_question(backend: Backend, model: str) -> ChatBody:
+    """The request that all others of the probe are variations of."""
+    leading = [_RULE] if backend.system_role != "rejected" else []
+    return {
+        "model": model,
+        "messages": [*leading, {"role": "user", "content": _PROMPT}],
+        "max_tokens": SHORT,
+        **sampling(Frame(model, temperature=1.0), backend, seed=1),
+        **telling(backend, _LISTED),
+    }
+
+
 def _with_logprobs(backend: Backend, target: _Target, plain: Reply, cold: Reply, forced: Reply) -> Backend:
     """The backend with what its log-probabilities are, at another temperature and with a token forced."""
-    before, after = _listed(plain.trace), _listed(forced.trace)
+    before, after = first_listed(plain.trace), first_listed(forced.trace)
     return replace(
         backend,
         token_ids=True,
         logprobs=True,
         includes_bias=after.get(target.token, -math.inf) > before[target.token] / 2,
-        includes_temperature=_scaled(before, _listed(cold.trace)),
+        includes_temperature=_scaled(before, first_listed(cold.trace)),
     )
 
 
@@ -118,7 +120,7 @@ async def recognised(upstream: Upstream, model: str) -> Backend:
     For a call outside of any run. Nothing is measured: a prior was learned there, so its biases are taken to be
     honoured.
     """
-    return replace(await _in_list(upstream, model, run=""), logit_bias="honoured")
+    return replace(await in_list(upstream, model, run=""), logit_bias="honoured")
 
 
 async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> Backend:
@@ -137,7 +139,7 @@ async def _with_tokenizer(upstream: Upstream, backend: Backend, model: str) -> B
     return backend
 
 
-async def _in_list(upstream: Upstream, model: str, run: str) -> Backend:
+async def in_list(upstream: Upstream, model: str, run: str) -> Backend:
     """What the list of models tells: the server's software, by who owns the model, and when the model leaves.
 
     A model that is not listed by its name may be any of them, as on llama.cpp.
@@ -188,7 +190,7 @@ async def _word(upstream: Upstream, backend: Backend, model: str, run: str, plai
     return None
 
 
-def _listed(trace: TokenTrace | None) -> dict[int, float]:
+def first_listed(trace: TokenTrace | None) -> dict[int, float]:
     """The log-probabilities that were given at the first position, the sampled token's first."""
     if trace is None:
         return {}
@@ -200,7 +202,7 @@ def _unlikely(trace: TokenTrace | None) -> _Target | None:
     """The least likely token listed that was not sampled, so that forcing it shows; one that leaves a text."""
     if trace is None:
         return None
-    listed = _listed(trace)
+    listed = first_listed(trace)
     others = [token for token in listed if token != trace.ids[0, 0] and not is_special(trace.pieces[token])]
     least = min(others, key=lambda token: (listed[token], token), default=None)
     return None if least is None else _Target(least, trace.pieces[least])
