@@ -1,31 +1,39 @@
-"""Bounded context beside full context and truncation, on long sums, counting and automata of reasoning-gym.
+"""Bounded context beside full context and truncation, on tasks with a small state: long sums, an automaton, lists.
 
-    python -m benchmarks.bounded [--tasks 40] --base-url URL --model M   # a real model
-    python -m benchmarks.bounded                                         # a SIMULATED one
+    python -m benchmarks.bounded --model URL --name M [--tasks 96]   # a real model
+    python -m benchmarks.bounded                                     # a SIMULATED one
 
-Three arms answer the same tasks with the same seeds: `full` (8 chunks' tokens at once), `truncated` (one chunk),
-`bounded` (C = 256, m = 128, 8 chunks). Told are the share of right answers, tokens of prompts and answers a task, and
-the longest prompt. The simulated model counts on from the last number that it sees, up to a goal of each task: its
-state is one number, so what it shows is what the arms cost, and that nothing is lost at a boundary; not what a
-language model does.
+Three arms answer the same tasks, at temperature 0: `full` (8 chunks' tokens at once), `truncated` (one chunk),
+`bounded` (C = 256, m = 128, 8 chunks). Most tasks show a short example; one is solved where the last line is right
+(sums, automaton) or the whole list (capitals, counting). `beyond the question` is the longest prompt of a call less
+the task's own. `looked at` is what a token of the answer looks at on average, the question aside, which is what
+attention costs: a cost that is linear in the length of the answer is a constant there. With --seconds no task begins
+later than that.
+The simulated model counts on from the last number that it sees: it shows what the arms cost, and that nothing is lost
+at a boundary; not what a language model does.
 """
 
 import argparse
 import asyncio
+import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import inf
 
+import numpy as np
+
+from tfgrpo.evaluation.difference import paired_difference
+from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Model, Upstream
 from tfgrpo.probe.backend import probe
-from tfgrpo.records import Backend, CallKey, ChatBody, Frame, Prior, Reply, Rollout, Task, message_text
+from tfgrpo.records import Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Rollout, Task, Usage, message_text
 from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds
 from tfgrpo.rollouts.executor import ChatExecutor
-from tfgrpo.rollouts.group import concurrently
-from tfgrpo.rollouts.rewards.built_in import load_reward
-from tfgrpo.rollouts.rewards.reward import score
 from tfgrpo.settings import Settings
-from tfgrpo.tasks.read import tasks_of
 from tfgrpo.testing import Answer, ScriptedModel
 
 BOUNDS = Bounds(256, 128, 8)
@@ -35,19 +43,96 @@ ARMS: Mapping[str, Bounds] = {
     "truncated": Bounds(BOUNDS.chunk, 1, 1),
     "bounded": BOUNDS,
 }
+LENGTHS = (0, BOUNDS.chunk, 500, 800, FULL + 1)
+AT_ONCE = 32
+"""Tasks that are under way together."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """A model, and the longest prompt that it was given."""
+    """A model, and what each call of an arm at a task used, in order."""
 
     model: Model
-    longest: int = 0
+    used: dict[tuple[str, str], list[Usage]] = field(default_factory=lambda: defaultdict(list))
 
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
         reply = await self.model(body, key)
-        self.longest = max(self.longest, reply.usage.prompt_tokens)
+        self.used[key.stage, key.task].append(reply.usage)
         return reply
+
+
+def numbered(parts: Sequence[object]) -> str:
+    """A list as a task gives it."""
+    return "\n".join(f"{place}) {part}" for place, part in enumerate(parts, start=1))
+
+
+def adding(draw: random.Random, size: int) -> tuple[str, str]:
+    """A long sum, and how it is worked out."""
+    terms = [draw.randint(1, 9) for _ in range(size)]
+    lines = numbered([f"{term} + {sum(terms[:at])} = {sum(terms[: at + 1])}" for at, term in enumerate(terms)])
+    return f"Add up, one line for each number:\n{numbered(terms)}", f"{lines}\nAnswer: {sum(terms)}"
+
+
+def switching(draw: random.Random, size: int) -> tuple[str, str]:
+    """An automaton of two states, and its course."""
+    moves, states = [draw.choice(["press", "wait"]) for _ in range(size)], ("off", "on")
+    course = [states[sum(move == "press" for move in moves[:at]) % 2] for at in range(size + 1)]
+    asked = "A lamp is off. 'press' turns it from off to on and from on to off; 'wait' changes nothing. Follow it:"
+    lines = numbered([f"{move}: {course[at]} -> {course[at + 1]}" for at, move in enumerate(moves)])
+    return f"{asked}\n{numbered(moves)}", f"{lines}\nAnswer: {course[-1]}"
+
+
+WORDS = ("apple", "river", "stone", "cloud", "horse", "table", "green", "paper", "light", "north", "bread", "water")
+
+
+def capitals(draw: random.Random, size: int) -> tuple[str, str]:
+    """Words to be written in capitals, of which the next one is all that there is to remember."""
+    words = draw.choices(WORDS, k=size)
+    said = numbered([f"{word} = {word.upper()}" for word in words])
+    return f"Write each word in capitals, one line for each:\n{numbered(words)}", said
+
+
+def counting_up(draw: random.Random, size: int) -> tuple[str, str]:
+    """A list of numbers."""
+    first = draw.randint(1, 40)
+    said = ", ".join(str(first + place) for place in range(size))
+    return f"Write all whole numbers from {first} to {first + size - 1} in order, with commas between them.", said
+
+
+FAMILIES: Mapping[str, tuple[Callable[[random.Random, int], tuple[str, str]], int, int]] = {
+    "sum": (adding, 12, 50),
+    "automaton": (switching, 20, 90),
+    "capitals": (capitals, 20, 90),
+    "count": (counting_up, 40, 180),
+}
+"""How a task is made, and its smallest and largest size: answers from below C to some 900 tokens."""
+EXAMPLE = 6
+"""Size of the example that a task shows; counting needs none, which would be shorter than what is wanted."""
+
+
+def made_tasks(count: int, seed: int = 1) -> list[Task]:
+    """Tasks of each family in turn, from short to long; each shows a short one with its answer."""
+    found, names = [], list(FAMILIES)
+    for place in range(count):
+        name = names[place % len(names)]
+        make, least, most = FAMILIES[name]
+        draw = random.Random(f"{seed} {place}")
+        size = least + (most - least) * (place // len(names)) // max(1, (count - 1) // len(names))
+        (example, shown), (asked, answer) = make(draw, EXAMPLE), make(draw, size)
+        turns = [("user", example), ("assistant", shown)] if name != "count" else []
+        messages: tuple[Message, ...] = tuple(
+            {"role": role, "content": text} for role, text in [*turns, ("user", asked)]
+        )
+        whole = " ".join(answer.split())
+        found.append(Task(messages, whole if "Answer" not in answer else answer.splitlines()[-1], {"family": name}))
+    random.Random(seed).shuffle(found)
+    return found
+
+
+def is_right(rollout: Rollout) -> float:
+    """1 where the answer stands in the text, with no further digit behind it."""
+    said = " ".join(rollout.text.split())
+    return float(re.search(rf"(?<!\d){re.escape(str(rollout.task.answer))}(?!\d)", said) is not None)
 
 
 def counting(body: ChatBody) -> Answer:
@@ -65,49 +150,122 @@ def made_up(count: int) -> list[Task]:
     return [Task(f"Count to {goal}.", " ".join(map(str, range(1, goal + 1)))) for goal in goals]
 
 
-def row(arm: str, rollouts: Sequence[Rollout], longest: int) -> str:
-    """What an arm came to."""
-    right = sum(rollout.reward or 0.0 for rollout in rollouts) / len(rollouts)
-    prompts, answers = (
-        sum(getattr(rollout.usage, name) for rollout in rollouts) / len(rollouts)
-        for name in ("prompt_tokens", "completion_tokens")
+async def answered(
+    model: Watched,
+    frame: Frame,
+    backend: Backend,
+    tasks: Sequence[Task],
+    *,
+    tokenizer: Callable[[], Tokenizer | None] = lambda: None,
+    seconds: float = inf,
+) -> list[dict[str, Rollout]]:
+    """Each task by all arms, but for those that would begin too late."""
+    makers = {
+        arm: BoundedExecutor(ChatExecutor(model, frame, backend, run="", stage=arm, seed=0), bounds, tokenizer)
+        for arm, bounds in ARMS.items()
+    }
+    until, room = time.monotonic() + seconds, asyncio.Semaphore(AT_ONCE)
+
+    async def one(task: Task) -> dict[str, Rollout]:
+        async with room:
+            if time.monotonic() > until:
+                return {}
+            made = await asyncio.gather(*(make(task, Prior(), 0, 0) for make in makers.values()))
+        return {arm: replace(rollout, reward=is_right(rollout)) for arm, rollout in zip(makers, made, strict=True)}
+
+    found = await asyncio.gather(*map(one, tasks))
+    return [arms for arms in found if arms and not any(rollout.error for rollout in arms.values())]
+
+
+def beyond(used: Sequence[Usage]) -> int:
+    """The longest prompt of a rollout's calls less the first one, which is the task's own."""
+    return max(one.prompt_tokens for one in used) - used[0].prompt_tokens
+
+
+def looked_at(used: Sequence[Usage]) -> float:
+    """What a token of the answer looks at on average, the question aside."""
+    read = sum(
+        one.completion_tokens * (one.prompt_tokens - used[0].prompt_tokens + one.completion_tokens / 2) for one in used
     )
-    return f"| {arm} | {100 * right:.0f}% | {prompts:.0f} | {answers:.0f} | {longest} |"
+    return read / max(1, sum(one.completion_tokens for one in used))
 
 
-async def compared(model: Model, frame: Frame, backend: Backend, tasks: Sequence[Task], reward: str) -> None:
-    """Print the table."""
-    print("| arm | right | prompt tokens a task | answer tokens a task | longest prompt |\n|---|---|---|---|---|")
-    for arm, bounds in ARMS.items():
-        watched = Watched(model)
-        plain = ChatExecutor(watched, frame, backend, run="", stage="bounded", seed=0)
-        make = BoundedExecutor(plain, bounds, lambda: None)
-        made = await concurrently(make(task, Prior(), 0, 0) for task in tasks)
-        scored = [await score(load_reward(reward), rollout) for rollout in made]
-        print(row(arm, scored, watched.longest))
+def tell(found: Sequence[Mapping[str, Rollout]], model: Watched) -> None:
+    """Print what came of it."""
+    print("| arm | right | prompt tokens a task | answer tokens a task | longest prompt beyond the question |")
+    print("|---|---|---|---|---|")
+    for arm in ARMS:
+        made = [arms[arm] for arms in found]
+        right = np.mean([one.reward or 0.0 for one in made])
+        prompts, answers = (
+            np.mean([getattr(one.usage, name) for one in made]) for name in ("prompt_tokens", "completion_tokens")
+        )
+        longest = max(beyond(model.used[arm, one.task.id]) for one in made)
+        print(f"| {arm} | {right:.0%} | {prompts:.0f} | {answers:.0f} | {longest} |")
+    for other in ("full", "truncated"):
+        each = [(arms["bounded"].reward or 0.0) - (arms[other].reward or 0.0) for arms in found]
+        gain = paired_difference(np.array(each))
+        told = f"{100 * gain.mean:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        print(f"bounded less {other}: {told}, {gain.wins} wins and {gain.losses} losses in {len(each)} tasks")
+    by_family(found)
+    by_length(found, model)
 
 
-async def real(url: str, name: str, count: int) -> None:
+def by_family(found: Sequence[Mapping[str, Rollout]]) -> None:
+    """Print the right ones by family."""
+    for family in dict.fromkeys(str(arms["full"].task.metadata.get("family", "count")) for arms in found):
+        own = [arms for arms in found if arms["full"].task.metadata.get("family", "count") == family]
+        shares = ", ".join(f"{arm} {np.mean([arms[arm].reward or 0.0 for arms in own]):.0%}" for arm in ARMS)
+        print(f"{family}, {len(own)} tasks: {shares}")
+
+
+def by_length(found: Sequence[Mapping[str, Rollout]], model: Watched) -> None:
+    """Print right ones and cost by length of the full answer."""
+    print("| tokens of the full answer | tasks | full | truncated | bounded | looked at: full | looked at: bounded |")
+    print("|" + "---|" * 7)
+    for low, high in pairwise(LENGTHS):
+        own = [arms for arms in found if low <= arms["full"].usage.completion_tokens < high]
+        if not own:
+            continue
+        right = [f"{np.mean([arms[arm].reward or 0.0 for arms in own]):.0%}" for arm in ARMS]
+        cost = [
+            f"{np.mean([looked_at(model.used[arm, arms[arm].task.id]) for arms in own]):.0f}"
+            for arm in ("full", "bounded")
+        ]
+        print(f"| {low} to {high - 1} | {len(own)} | {' | '.join([*right, *cost])} |")
+
+
+async def real(asked: argparse.Namespace) -> None:
     """On a model that is served."""
-    families = ("chain_sum", "letter_counting", "game_of_life")
-    each = [tasks_of(f"gym:{family}?size={count // len(families)}&seed=1").tasks for family in families]
-    async with Upstream(url, settings=Settings(concurrency=1)) as upstream:
-        backend = await probe(upstream, name, run="")
-        await compared(upstream, Frame(name), backend, [task for of in each for task in of], "gym")
+    async with Upstream(asked.model, settings=Settings(concurrency=3 * AT_ONCE)) as upstream:
+        backend = await probe(upstream, asked.name, run="")
+        began, model, frame = time.monotonic(), Watched(upstream), Frame(asked.name, temperature=0.0)
+        tasks = made_tasks(asked.tasks)
+        found = await answered(
+            model, frame, backend, tasks, tokenizer=lambda: upstream.tokenizer, seconds=asked.seconds
+        )
+        tell(found, model)
+        took = f"{time.monotonic() - began:.0f} s"
+        print(f"{asked.name}, known as {backend.kind}: {len(found)} of {asked.tasks} tasks in {took}")
+        for arm in ("full", "bounded"):
+            print(f"  {arm}, one text: ...{found[0][arm].text[-200:]!r}, wanted {found[0][arm].task.answer!r:.60}")
+
+
+async def simulated(count: int) -> None:
+    """On the simulated model."""
+    model = Watched(ScriptedModel(counting))
+    tell(await answered(model, Frame("simulated"), Backend("llama.cpp"), made_up(count)), model)
 
 
 def main() -> None:
-    """The table, of a real model where one is named."""
+    """The tables, of a real model where one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", type=int, default=40)
-    parser.add_argument("--base-url")
-    parser.add_argument("--model", default="local")
+    parser.add_argument("--tasks", type=int, default=96)
+    parser.add_argument("--seconds", type=float, default=inf)
+    parser.add_argument("--model", metavar="URL")
+    parser.add_argument("--name", default="local")
     asked = parser.parse_args()
-    if asked.base_url:
-        asyncio.run(real(asked.base_url, asked.model, asked.tasks))
-        return
-    model = ScriptedModel(counting)
-    asyncio.run(compared(model, Frame("simulated"), Backend("llama.cpp"), made_up(asked.tasks), "exact"))
+    asyncio.run(real(asked) if asked.model else simulated(min(40, asked.tasks)))
 
 
 if __name__ == "__main__":

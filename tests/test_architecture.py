@@ -59,7 +59,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding", "credit", "library", "variants", "write", "race",
+        "relations", "admission", "embedding", "credit", "library", "variants", "amplification", "write", "race",
     ),
     "store": (
         "database", "sqlite", "migrations", "rows", "file", "postgres", "opened", "keys", "runs", "trials",

@@ -15,7 +15,7 @@ WHOLE = (
     "steps", "group_size", "proposals", "experience_words", "summary_chars", "distiller_tokens", "trial_experiences",
     "prior_tokens", "race_rounds", "top_logprobs", "concurrency", "bias_entries", "gate_passes",
 )  # fmt: skip
-FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups", "effect_window")
+FROM_ZERO = ("distiller_retries", "call_retries", "distilled_groups", "effect_window", "amplify")
 SHARES = (
     "embedding_near", "trial_inclusion", "kept_exclusion", "retire_below", "keep_above",
     "keep_joint_above",
@@ -81,6 +81,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
         "stop_when_flat",
         "keep_going",
         "bounded",
+        "amplify",
         "exact_groups",
         "gate_claim",
         "allow_collapse",
@@ -96,7 +97,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
 def test_younger_settings_at_their_defaults_leave_the_ids_of_runs_as_they_were() -> None:
     """And are part of a run's identity where they say something else."""
     young: Mapping[str, JSON] = {"gate_claim": "these-tasks", "allow_collapse": True, "production_temperature": 0.0}
-    young = {**young, "bounded": "8:4:2"}
+    young = {**young, "bounded": "8:4:2", "amplify": 2}
     for name, value in young.items():
         assert name not in Settings().as_json()
         assert Settings(**{name: value}).as_json()[name] == value

@@ -39,6 +39,7 @@ class SettingOptions(TypedDict, total=False):
     divide_by_std: bool
     rest_tasks: bool
     bounded: str | None
+    amplify: int
     overlong: str | None
     exact_groups: ExactGroups
     race: bool

@@ -43,6 +43,8 @@ class Settings:
     """Visit a task whose pass rate was 0 or 1 twice in a row only every other step (`paper`: every step)."""
     bounded: str | None = None
     """`CHUNK:CARRY:CHUNKS` in tokens: an answer is written in chunks, each from the question and what was last."""
+    amplify: int = 0
+    """Rounds, before the race, in which answers that were long and right become demonstrations; 0: none."""
     overlong: str | None = None
     """`MAX:CACHE` in completion tokens: over the last CACHE of MAX a rollout loses up to 1; None: length is free."""
 
@@ -171,6 +173,7 @@ _SPEED = (
 
 _LATER: Mapping[str, JSON] = {
     "bounded": None,
+    "amplify": 0,
     "gate_claim": "tasks-like-these",
     "allow_collapse": False,
     "production_temperature": None,
@@ -226,7 +229,7 @@ _SHARES = (
 _AMOUNTS = ("effect_scale", "learning_rate", "shrinkage", "kl_limit", "call_timeout", "agent_timeout")
 _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (_COUNTS, _whole(1), "a whole number of at least 1"),
-    (("distiller_retries", "call_retries", "effect_window"), _whole(0), "a whole number of at least 0"),
+    (("distiller_retries", "call_retries", "effect_window", "amplify"), _whole(0), "a whole number of at least 0"),
     (
         ("bounded",),
         lambda value: value is None or _is_bounded(value),

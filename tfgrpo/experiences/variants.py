@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Protocol, TypeVar
 
 from ..hashing import canonical, derive_seed
-from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
+from ..records import JSON, Demonstration, Group, Message, Prior, Rollout, Task, Variant
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
@@ -68,11 +68,15 @@ def example(task: Task, shared: int = 0) -> Demonstration | None:
 
     Its first `shared` messages are left out: every request brings them along.
     """
-    text, asked = answer_text(task.answer), task.messages[shared:]
-    if text is None:
-        return None
+    text = answer_text(task.answer)
+    return None if text is None else Demonstration(asked_in(task, shared), text, task.id)
+
+
+def asked_in(task: Task, shared: int) -> str | tuple[Message, ...]:
+    """What a task asks, as a demonstration shows it: less its first `shared` messages."""
+    asked = task.messages[shared:]
     alone = len(asked) == 1 and asked[0].get("role") == "user" and isinstance(asked[0].get("content"), str)
-    return Demonstration(asked[0]["content"] if alone else asked, text, task.id)
+    return asked[0]["content"] if alone else asked
 
 
 def shared_messages(tasks: Sequence[Task]) -> int:

@@ -93,7 +93,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     """The estimate for a plan; `prices` must know its models."""
     settings, frame, tasks = plan.settings, plan.frame, plan.tasks
     answer = _answer_tokens(frame)
-    each = settings.steps * settings.group_size
+    each = (settings.steps + settings.amplify) * settings.group_size
     distilled = settings.steps * min(
         len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
     )
@@ -114,7 +114,8 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
 def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
     """The estimate for people; `number` is that of the gate's trial."""
     settings, total = plan.settings, found.total
-    each = f"{counted(settings.group_size, 'rollout')} x {counted(settings.steps, 'step')}"
+    visits = counted(settings.steps, "step") + (f" and {settings.amplify} of --amplify" if settings.amplify else "")
+    each = f"{counted(settings.group_size, 'rollout')} x {visits}"
     parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.rollouts.calls, 'call')}"]
     if found.distilling.calls:
         parts.append(f"proposals: at most {found.distilling.calls:,}")

@@ -305,7 +305,7 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
     if settings.demonstrations and len(examples) < len(plan.tasks):
         context.notes.note(_left_out(len(plan.tasks), len(examples)))
     found = [variant for propose in PROPOSERS for variant in propose(examples, settings)]
-    written = await _instructed(context, proposer)
+    written = [*await _instructed(context, proposer), *await _amplified(context)]
     return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
 
 
@@ -319,6 +319,27 @@ async def _instructed(context: RunContext, proposer: Distiller) -> tuple[Variant
     for why in found.failures:
         context.notes.note(f"race: an instruction is left out: {why}")
     return found.variants
+
+
+async def _amplified(context: RunContext) -> tuple[Variant, ...]:
+    """What amplification comes to, where it is wanted; its rounds are told."""
+    plan, settings, rounds = context.plan, context.plan.settings, context.plan.settings.amplify
+    if not rounds:
+        return ()
+    from ..experiences.amplification import amplified
+
+    stage = "rollout amplify"
+    make = context.make_executor(plan.frame, context.backend, run=context.run.id, stage=stage, seed=settings.seed)
+    context.observer.stage("amplification", rounds * settings.group_size * len(plan.tasks))
+    landed = context.observer.landed
+    try:
+        found = await amplified(make, plan.tasks, plan.reward, settings, rounds=rounds, landed=landed)
+    except BudgetEnded:
+        return ()  # so does the first step, and it says so
+    for number, one in enumerate(found.rounds, start=1):
+        context.notes.note(f"amplification, round {number}: {one.line()}")
+    context.notes.note(f"amplification: {found.why}")
+    return (found.variant,) if found.variant else ()
 
 
 def _left_out(tasks: int, usable: int) -> str:

@@ -94,6 +94,9 @@ class WantedLearning:
         if self.agent and (self.frame.system or self.frame.request):
             shape = "--system and --request shape a plain call"
             raise InputError(f"{shape}; an agent writes its own requests: leave them out")
+        if self.settings.amplify and (self.agent or not (self.settings.race and self.settings.demonstrations)):
+            wrong = "--amplify lets answers of plain calls race as demonstrations"
+            raise InputError(f"{wrong}; leave it out, or --agent, --command, --no-race, --no-demonstrations, paper")
         if self.endpoints.embedding.model and not self.settings.experiences:
             wrong = "--embedding-model compares experiences, and --no-experiences leaves none"
             raise InputError(f"{wrong}; give one of them")

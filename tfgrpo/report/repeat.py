@@ -27,6 +27,7 @@ VALUES = {
     "production_temperature": "--production-temperature",
     "repeats": "--repeat",
     "bounded": "--bounded",
+    "amplify": "--amplify",
     "overlong": "--overlong",
     "prior_tokens": "--prior-tokens",
 }

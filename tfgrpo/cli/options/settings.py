@@ -82,6 +82,12 @@ part_options = together(
         help="Most tokens that a prior may add to a prompt, counted with the model's tokenizer where it is at hand."
         "  [default: 4000]",
     ),
+    _rare(
+        "--amplify",
+        type=int,
+        metavar="ROUNDS",
+        help="First show answers that were long and right, in so many rounds; what they come to races.  [default: 0]",
+    ),
     _rare("--no-rest-tasks", is_flag=True, help="Visit tasks that are always solved, or never, at every step too."),
     _rare(
         "--overlong",
