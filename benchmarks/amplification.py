@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfgrpo.evaluation.difference import paired_difference
-from tfgrpo.experiences.amplification import Amplified, amplified, length
+from tfgrpo.experiences.amplification import Amplified, amplified, answer_length
 from tfgrpo.hashing import derive_seed
 from tfgrpo.model.upstream import Model, Upstream
 from tfgrpo.probe.backend import probe
@@ -84,7 +84,7 @@ def gains(name: str, made: Sequence[Rollout], bound: float) -> None:
     last = max(one.step for one in made)
     for what, value in (
         ("right", lambda one: one.reward or 0.0),
-        ("long", lambda one: float(length(one) > bound)),
+        ("long", lambda one: float(answer_length(one) > bound)),
     ):
         by_task: dict[str, dict[int, list[float]]] = {}
         for one in made:
@@ -106,11 +106,13 @@ async def compared(model: Model, frame: Frame, backend: Backend, tasks: Sequence
     for name, (found, _) in zip(names, both, strict=True):
         rows(name, found)
     for name, (_, made) in zip(names, both, strict=True):
-        first = [length(one) for one in made if one.step == 0]
+        first = [answer_length(one) for one in made if one.step == 0]
         gains(name, made, sum(first) / len(first))
         print(f"{name}: {sum(one.error is not None for one in made)} of {len(made)} rollouts failed")
         for long in (True, False):
-            said = [one.text for one in made if one.step == 0 and (length(one) > sum(first) / len(first)) is long]
+            said = [
+                one.text for one in made if one.step == 0 and (answer_length(one) > sum(first) / len(first)) is long
+            ]
             print(f"  {'long' if long else 'short'}, as one of the first round: {said[0][:160]!r}" if said else "")
 
 

@@ -296,6 +296,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """What an environment shows after a reset or an action."""
+
+    text: str
+    over: bool = False
+    """No action follows it."""
+    reward: float | None = None
+    """In [0, 1], where the environment gives one at its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where an experience came from."""
 

@@ -11,13 +11,13 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .hashing import derive_seed
 from .model.events import events
 from .model.replies import parse_reply
-from .records import JSON, CallKey, ChatBody, Reply, message_text
+from .records import JSON, CallKey, ChatBody, Observation, Reply, Task, message_text
 
 if TYPE_CHECKING:
     import socket
@@ -305,6 +305,57 @@ def _log_softmax(logits: Sequence[float], temperature: float) -> list[float]:
     top = max(scaled)
     total = top + math.log(sum(math.exp(logit - top) for logit in scaled))
     return [logit - total for logit in scaled]
+
+
+LAMPS = ("red", "green", "blue")
+
+
+@dataclass(slots=True)
+class StoreRoom:
+    """A small deterministic text environment: a box is to be fetched from a store, and how its door opens is not said.
+
+    `press` changes the lamp from red to green, green to blue and blue to red. `turn` opens the door where the lamp is
+    green, shuts it where it is blue, and does nothing where it is red. `go` leads through an open door, and `take`, in
+    the store, ends with a reward of 1. A task's metadata may say how it begins: the `lamp`, and whether the door is
+    `open`; and what the rooms are called: `hall` and `store`.
+    """
+
+    lamp: str = "red"
+    open: bool = False
+    inside: bool = False
+    over: bool = False
+    rooms: tuple[str, str] = ("hall", "store")
+
+    def reset(self, task: Task, /) -> Observation:
+        """The beginning of a task."""
+        given = task.metadata
+        self.lamp, self.open = str(given.get("lamp", "red")), bool(given.get("open"))
+        self.rooms = str(given.get("hall", "hall")), str(given.get("store", "store"))
+        self.inside = self.over = False
+        return self._shown()
+
+    def step(self, action: str, /) -> Observation:
+        """What follows an action; one that is not known changes nothing."""
+        word = action.lower().strip(" .!")
+        if word == "press":
+            self.lamp = LAMPS[(LAMPS.index(self.lamp) + 1) % len(LAMPS)]
+        elif word == "turn" and self.lamp != "red":
+            self.open = self.lamp == "green"
+        elif word == "go" and self.open:
+            self.inside = not self.inside
+        self.over = word == "take" and self.inside
+        return self._shown()
+
+    def clone(self) -> "StoreRoom":
+        """Another one in the same state."""
+        return replace(self)
+
+    def _shown(self) -> Observation:
+        if self.over:
+            return Observation("You have the box.", over=True, reward=1.0)
+        here, there = self.rooms[self.inside], self.rooms[not self.inside]
+        box, door = " A box is here." if self.inside else "", "open" if self.open else "shut"
+        return Observation(f"You are in the {here}.{box} The lamp is {self.lamp}. The door to the {there} is {door}.")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Amplification: answers that were long and right are shown as demonstrations, round by round, and more become long.
 
 From RL after next-token prediction (arXiv 2510.11495). A round makes a group of rollouts of each task. Each is shown
-SHOWN demonstrations of one kind, long or short, dealt by the odds of the pool, which holds what earned the full reward
+a few demonstrations of one kind, long or short, dealt by the odds of the pool, which holds what earned the full reward
 in the round before. With p the share of long answers, and a the mean weight of an answer of a kind (its reward less
 what its length costs where it is right, else 0), these odds are
 
@@ -28,10 +28,10 @@ from ..surfaces.chat import token_estimate
 from ..text import counted
 from .variants import Arm, as_prior, asked_in, shared_messages
 
-SHOWN = 4
+SHOWN_ANSWERS = 4
 """Demonstrations that a rollout is shown."""
 Kind: TypeAlias = Literal["long", "short"]
-KINDS: tuple[Kind, ...] = ("long", "short")
+_KINDS: tuple[Kind, ...] = ("long", "short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ async def amplified(
         landed(made)
         return made
 
-    pool, told, bound = Pool((), tasks, settings), list[AmplifiedRound](), 0.0
+    pool, told, bound = AnswerPool((), tasks, settings), list[AmplifiedRound](), 0.0
     for number in range(rounds):
         under, size = pool.dealing(number), settings.group_size
         groups = await roll_groups(
             scored, tasks, Prior(), step=number, size=size, under=under, landed=lambda group: group
         )
         made = [rollout for group in groups for rollout in group.scored]
-        bound = bound or (fmean(map(length, made)) if made else 0.0)
-        left = Pool([_entry(rollout, bound, settings, verified) for rollout in made], tasks, settings)
+        bound = bound or (fmean(map(answer_length, made)) if made else 0.0)
+        left = AnswerPool([_entry(rollout, bound, settings, verified) for rollout in made], tasks, settings)
         told.append(_figures(left, pool.kinds(number)))
         pool = left
         if verified and number == 0 and (why := nothing_to_amplify(told[0], bound)):
@@ -125,7 +125,7 @@ def nothing_to_amplify(first: AmplifiedRound, bound: float) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PooledAnswer:
     """An answer of a round."""
 
     rollout: Rollout
@@ -135,10 +135,10 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class AnswerPool:
     """The answers of a round, of which the next one is shown some."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[PooledAnswer]
     tasks: Sequence[Task]
     settings: Settings
 
@@ -150,7 +150,7 @@ class Pool:
 
     def dealing(self, number: int) -> Callable[[Task, int], Under]:
         """What each sample of a task is made under in a round."""
-        arms, share, seed = {kind: self._arm(kind, number) for kind in KINDS}, self.long or 0.0, self.settings.seed
+        arms, share, seed = {kind: self._arm(kind, number) for kind in _KINDS}, self.long or 0.0, self.settings.seed
 
         def under(task: Task, sample: int) -> Under:
             arm = arms["long" if coin(share, seed, "amplify", number, task.id, sample) else "short"]
@@ -160,7 +160,7 @@ class Pool:
 
     def kinds(self, number: int) -> Mapping[str, Kind]:
         """By id, which kind the variants show that a round is dealt."""
-        return {arm.variant.id: kind for kind in KINDS if (arm := self._arm(kind, number))}
+        return {arm.variant.id: kind for kind in _KINDS if (arm := self._arm(kind, number))}
 
     def favoured(self, number: int) -> Variant | None:
         """What a round would show of the heavier kind."""
@@ -171,7 +171,7 @@ class Pool:
         """The demonstrations of a kind in a round, of different tasks, drawn by weight."""
         shared, seed = shared_messages(self.tasks), self.settings.seed
 
-        def turn(entry: Entry) -> float:
+        def turn(entry: PooledAnswer) -> float:
             drawn = derive_seed(seed, "pool", number, entry.rollout.task.id, entry.rollout.sample)
             return -log((1 + drawn) / 2**31) / entry.weight
 
@@ -179,46 +179,48 @@ class Pool:
         for entry in sorted((one for one in self.entries if one.kind == kind and one.weight > 0), key=turn):
             task = entry.rollout.task
             found.setdefault(task.id, Demonstration(asked_in(task, shared), entry.rollout.text.strip(), task.id))
-        shown = [*found.values()][: SHOWN + 1]
-        source = counted(len(shown[:SHOWN]), f"{kind} verified answer")
-        reserve = shown[SHOWN] if len(shown) > SHOWN else None
-        return Arm(Variant(None, tuple(shown[:SHOWN]), source=source), 0, reserve) if shown else None
+        shown = [*found.values()][: SHOWN_ANSWERS + 1]
+        source = counted(len(shown[:SHOWN_ANSWERS]), f"{kind} verified answer")
+        reserve = shown[SHOWN_ANSWERS] if len(shown) > SHOWN_ANSWERS else None
+        return Arm(Variant(None, tuple(shown[:SHOWN_ANSWERS]), source=source), 0, reserve) if shown else None
 
 
-def length(rollout: Rollout) -> int:
+def answer_length(rollout: Rollout) -> int:
     """Tokens of an answer."""
     return rollout.usage.completion_tokens or token_estimate(rollout.text)
 
 
-def is_right(rollout: Rollout) -> bool:
+def _is_right(rollout: Rollout) -> bool:
     """Whether it earned the full reward."""
     return (rollout.reward or 0.0) >= 1 - FLAT
 
 
-def _entry(rollout: Rollout, bound: float, settings: Settings, verified: bool) -> Entry:
+def _entry(rollout: Rollout, bound: float, settings: Settings, verified: bool) -> PooledAnswer:
     """The answer in the pool: one that is cut off or empty is never shown, and, where it is verified, no wrong one."""
-    kind: Kind = "long" if length(rollout) > bound else "short"
+    kind: Kind = "long" if answer_length(rollout) > bound else "short"
     whole = rollout.finish_reason != "length" and bool(rollout.text.strip())
     if not verified:
-        return Entry(rollout, kind, float(whole))
-    return Entry(rollout, kind, (shaped(rollout, settings).reward or 0.0) if whole and is_right(rollout) else 0.0)
+        return PooledAnswer(rollout, kind, float(whole))
+    return PooledAnswer(
+        rollout, kind, (shaped(rollout, settings).reward or 0.0) if whole and _is_right(rollout) else 0.0
+    )
 
 
-def _figures(left: Pool, kinds: Mapping[str, Kind]) -> AmplifiedRound:
+def _figures(left: AnswerPool, kinds: Mapping[str, Kind]) -> AmplifiedRound:
     """A round, of which this is left."""
 
     def share(of: Collection[bool]) -> float | None:
         return fmean(of) if of else None
 
     made = left.entries
-    right = {kind: share([is_right(one.rollout) for one in made if one.kind == kind]) for kind in KINDS}
+    right = {kind: share([_is_right(one.rollout) for one in made if one.kind == kind]) for kind in _KINDS}
     shown = [(kinds[one.rollout.variant], one.kind) for one in made if one.rollout.variant in kinds]
     return AmplifiedRound(
         long=share([one.kind == "long" for one in made]) or 0.0,
-        right=share([is_right(one.rollout) for one in made]) or 0.0,
+        right=share([_is_right(one.rollout) for one in made]) or 0.0,
         right_long=right["long"],
         right_short=right["short"],
-        tokens=fmean([length(one.rollout) for one in made]) if made else 0.0,
+        tokens=fmean([answer_length(one.rollout) for one in made]) if made else 0.0,
         pool=left.long,
         shown_long=share([given == "long" for given, _ in shown]),
         obeyed=share([given == kind for given, kind in shown]),

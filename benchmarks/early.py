@@ -1,0 +1,209 @@
+"""Early experience in a small text environment: what was seen to follow, as rules, measured without any reward.
+
+    python -m benchmarks.early --model URL --name M [--tasks 96]   # a real model
+    python -m benchmarks.early                                     # a SIMULATED one
+
+In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is not said. The product explores it,
+writes rules and reflections, and keeps those that help to predict what follows. Told are the agreement of predictions
+with what followed on transitions that chose nothing, and the share of tasks solved, with: nothing; what is kept;
+reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written by
+hand (`by hand`), which say how far the model can follow rules at all. The simulated model knows a transition where a
+rule that is shown says it, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of
+turns, else it acts at random; asked for advice without what followed it names two actions at random.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfgrpo.evaluation.difference import paired_difference
+from tfgrpo.experiences.distil import Distiller
+from tfgrpo.experiences.early import Transition, explored
+from tfgrpo.experiences.foreseen import as_shown
+from tfgrpo.hashing import derive_seed
+from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
+from tfgrpo.model.upstream import Model, Upstream
+from tfgrpo.probe.backend import probe
+from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Prior, Task, message_text
+from tfgrpo.rollouts.environment import EnvironmentExecutor
+from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
+from tfgrpo.rollouts.group import concurrently
+from tfgrpo.settings import Settings
+from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
+
+ACTIONS = ("press", "turn", "go", "take")
+SYSTEM = f"You act in a small world. Answer with one word, your next action: {', '.join(ACTIONS)}."
+BY_HAND = (
+    "When the lamp is red, doing press leads to a green lamp.",
+    "When the lamp is green, doing press leads to a blue lamp.",
+    "When the lamp is blue, doing press leads to a red lamp.",
+    "When the lamp is green, doing turn leads to an open door.",
+    "When the lamp is blue, doing turn leads to a shut door.",
+    "When the door is open, doing go leads into the other room, and a box is in the store.",
+    "When a box is here, doing take leads to having the box.",
+)
+HALLS = ("kitchen", "porch", "study", "hall", "office", "lobby", "garden", "workshop")
+STORES = ("cellar", "attic", "pantry", "shed", "vault", "garage", "closet", "barn")
+
+
+def tasks_of_room(count: int, seed: int = 0) -> list[Task]:
+    """Boxes to be fetched, from different beginnings."""
+    draw, found = random.Random(seed), []
+    for place in range(count):
+        rooms = {"hall": draw.choice(HALLS), "store": draw.choice(STORES)}
+        begins = {**rooms, "lamp": draw.choice(LAMPS), "open": draw.random() < 0.3}
+        found.append(Task(f"Order {place}: fetch the box from the {rooms['store']}.", metadata=begins))
+    return found
+
+
+def simulated(body: ChatBody) -> str:
+    """The simulated model: acts, predicts, writes rules of what it is shown, and advice."""
+    said = "\n".join(message_text(message) for message in body["messages"])
+    last, draw = message_text(body["messages"][-1]), random.Random(derive_seed(body.get("seed"), said))
+    if "<transition" in said:
+        return json.dumps([{"operation": "ADD", "text": text} for text in _rules(said)] or [{"operation": "NONE"}])
+    if "pieces of advice" in said:
+        one, other = draw.sample(ACTIONS, 2)
+        return json.dumps([{"operation": "ADD", "text": f"When you are in the hall, do {one} and then {other}."}])
+    if "What is the state then?" in said:
+        return _guess(said, last)
+    if "leads to an open door" in said and draw.random() < 0.8:
+        return _opening(last)
+    return draw.choice(ACTIONS)
+
+
+def _rules(said: str) -> list[str]:
+    """The true rules that transitions show."""
+    seen = re.findall(r"<state>(.*?)</state>\n<done>(.*?)</done>\n<then>(.*?)</then>", said, re.DOTALL)
+    return [rule for rule in BY_HAND if any(_says(rule, state, done) and state != then for state, done, then in seen)]
+
+
+def _says(rule: str, state: str, done: str) -> bool:
+    condition = re.sub(r"^When (the |a )?", "", rule.partition(",")[0])
+    shown = re.sub(r"door to the \w+ is", "door is", state)
+    return condition in shown and f"doing {done} " in rule
+
+
+def _guess(said: str, last: str) -> str:
+    state, done = re.findall(r"state:\n(.*?)\n\nThis is done:\n(.*?)\n", last, re.DOTALL)[-1]
+    if not any(_says(rule, state, done) for rule in BY_HAND if rule in said):
+        return state
+    inside, here, there = "A box is here" in state, *re.findall(r"(?:in|to) the (\w+)", state)
+    rooms = (there, here) if inside else (here, there)
+    lamp = re.findall(r"lamp is (\w+)", state)[0]
+    return StoreRoom(lamp, "is open" in state, inside, rooms=rooms).step(done).text
+
+
+def _opening(shown: str) -> str:
+    if "A box is here" in shown:
+        return "take"
+    return "go" if "is open" in shown else "turn" if "green" in shown else "press"
+
+
+async def ungrounded(distiller: Distiller, tasks: Sequence[Task], count: int) -> list[Experience]:
+    """Advice from tasks and actions alone."""
+    asked = (
+        f"Tasks:\n{{}}\nActions: {', '.join(ACTIONS)}.\n\nWrite {count} pieces of advice for whoever does such tasks,"
+        ' each one sentence, as a JSON list:\n[{{"operation": "ADD", "text": "When ..., do ..., since ..."}}]'
+    )
+    found: dict[str, Experience] = {}
+    for place in range(4):
+        prompt = asked.format("\n".join(task.prompt for task in tasks[place * 5 : place * 5 + 5]))
+        key = CallKey(distiller.run, "ungrounded", sample=place)
+        reply = await distiller.model(distiller.body([{"role": "user", "content": prompt}], key, temperature=1), key)
+        for text in re.findall(r'"text"\s*:\s*"([^"]+)"', reply.text):
+            found.setdefault(text, Experience(text))
+    return [*found.values()][: max(1, count)]
+
+
+async def solved(executor: EnvironmentExecutor, tasks: Sequence[Task], texts: Sequence[Experience]) -> dict[str, float]:
+    """By task, the mean reward of three rollouts."""
+    prior = as_shown(texts) if texts else Prior()
+    made = await concurrently(executor(task, prior, 1, sample) for task in tasks for sample in range(3))
+    by_task: dict[str, list[float]] = {}
+    for rollout in made:
+        by_task.setdefault(rollout.task.id, []).append(rollout.reward or 0.0)
+    return {task: float(np.mean(rewards)) for task, rewards in by_task.items()}
+
+
+def interval(values: Sequence[float]) -> str:
+    """A mean difference in points, with its interval."""
+    gain = paired_difference(np.array(values))
+    return f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+
+
+async def compared(model: Model, name: str, backend: Backend, tasks: Sequence[Task], settings: Settings) -> Exploration:
+    """Print the exploration and the table."""
+    acting = Frame(name, SYSTEM, {"max_tokens": 12}, temperature=1.0)
+    saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
+    executor = EnvironmentExecutor(ChatExecutor(model, acting, backend, run="", stage="act", seed=0), StoreRoom)
+    predicting = ChatExecutor(model, saying, backend, run="", stage="predict", seed=0)
+    distiller = Distiller(model, name, "", settings, request=SAMPLERS_OFF.get(backend.kind, {}))
+    found = await explore(executor, predicting, distiller, tasks, settings)
+    print("\n".join([*found.lines(), f"{len(found.dropped)} texts dropped, as {found.dropped[:2]}"]))
+    teach, _, judge = dealt_parts(tasks, settings.seed)
+    held = (await explored(executor, judge, states=3, alternatives=3)).transitions
+    arms = {
+        "what is kept": found.kept,
+        "ungrounded": await ungrounded(distiller, teach, max(3, len(found.kept))),
+        "by hand": tuple(map(Experience, BY_HAND)),
+    }
+    await table(executor, predicting, arms, held, tasks=judge, settings=settings)
+    return found
+
+
+async def table(
+    executor: EnvironmentExecutor,
+    predicting: ChatExecutor,
+    arms: Mapping[str, Sequence[Experience]],
+    held: Sequence[Transition],
+    *,
+    tasks: Sequence[Task],
+    settings: Settings,
+) -> None:
+    """Print each arm less nothing."""
+    frozen = await solved(executor, tasks, ())
+    print(f"frozen: {np.mean([*frozen.values()]):.0%} of {len(tasks)} tasks solved; {len(held)} transitions held out")
+    print("| texts | number | agreement less frozen's, points | tasks solved | less frozen, points |")
+    print("|---|---|---|---|---|")
+    for arm, texts in arms.items():
+        if not texts:
+            print(f"| {arm} | 0 | | | |")
+            continue
+        gain = await agreement_gained(predicting, held, texts, settings)
+        told = f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        done = await solved(executor, tasks, texts)
+        less = interval([done[task] - frozen[task] for task in done])
+        print(f"| {arm} | {len(texts)} | {told} | {np.mean([*done.values()]):.0%} | {less} |")
+
+
+async def real(asked: argparse.Namespace, settings: Settings) -> None:
+    """On a model that is served."""
+    async with Upstream(asked.model, settings=settings) as upstream:
+        backend, began = await probe(upstream, asked.name, run=""), time.monotonic()
+        await compared(upstream, asked.name, backend, tasks_of_room(asked.tasks), settings)
+        print(f"{asked.name}: {asked.tasks} tasks in {time.monotonic() - began:.0f} s")
+
+
+def main() -> None:
+    """The table, of a real model where one is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=96)
+    parser.add_argument("--model", metavar="URL")
+    parser.add_argument("--name", default="local")
+    asked = parser.parse_args()
+    settings = Settings(concurrency=32)
+    if asked.model:
+        asyncio.run(real(asked, settings))
+        return
+    asyncio.run(compared(ScriptedModel(simulated), "simulated", Backend(), tasks_of_room(asked.tasks), settings))
+
+
+if __name__ == "__main__":
+    main()

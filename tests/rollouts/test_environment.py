@@ -1,0 +1,112 @@
+"""Rollouts in a text environment, and what follows on other actions, on branches of it or by the same steps again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tfgrpo.errors import InputError
+from tfgrpo.records import Backend, ChatBody, Experience, Frame, Observation, Prior, Task, message_text
+from tfgrpo.rollouts.environment import EnvironmentExecutor, Walk, action_in, actions_of
+from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.testing import Answer, Script, ScriptedModel, StoreRoom
+
+TASK = Task("Fetch the box.", metadata={"lamp": "red", "hall": "porch"})
+
+
+def opening_the_door(body: ChatBody) -> str:
+    shown = message_text(body["messages"][-1])
+    if "A box is here" in shown:
+        return "take"
+    return "go" if "is open" in shown else "turn" if "green" in shown else "press\nand then I turn it"
+
+
+def executor(script: Script, turns: int = 8) -> tuple[EnvironmentExecutor, ScriptedModel]:
+    model = ScriptedModel(script)
+    plain = ChatExecutor(model, Frame("fake", "Act."), Backend(), run="", stage="act", seed=0)
+    return EnvironmentExecutor(plain, StoreRoom, turns), model
+
+
+async def test_a_rollout_goes_on_turn_by_turn_until_the_environment_is_over() -> None:
+    make, model = executor(opening_the_door)
+    prior = Prior((Experience("When the lamp is green, doing turn leads to an open door."),))
+    rollout = await make(TASK, prior, 0, 0)
+    assert actions_of(rollout) == ["press", "turn", "go", "take"]
+    assert (rollout.reward, rollout.usage.calls, rollout.included) == (1.0, 4, (prior.experiences[0].id,))
+    system, first, *_ = model.requests[-1]["messages"]
+    assert "leads to an open door" in message_text(system)
+    assert (
+        message_text(first) == "Fetch the box.\n\nYou are in the porch. The lamp is red. The door to the store is shut."
+    )
+    assert [message["role"] for message in rollout.messages] == ["system"] + ["user", "assistant"] * 4 + ["user"]
+
+
+async def test_what_never_ends_ends_after_its_turns_and_a_call_that_fails_is_told() -> None:
+    rollout = await executor(lambda body: "wait", turns=3)[0](TASK, Prior(), 0, 0)
+    assert (rollout.usage.calls, rollout.reward) == (3, 0.0)
+    failed = await executor(lambda body: Answer("no", status=400))[0](TASK, Prior(), 0, 0)
+    assert failed.error
+    assert failed.reward is None
+
+
+@pytest.mark.parametrize(("text", "action"), [("press", "press"), ("\n  go \nbecause", "go"), ("", ""), ("   ", "")])
+def test_an_action_is_the_first_line_that_says_something(text: str, action: str) -> None:
+    assert action_in(text) == action
+
+
+class Uncloned:
+    """The store room without `clone`."""
+
+    def __init__(self) -> None:
+        self._room = StoreRoom()
+
+    def reset(self, task: Task, /) -> Observation:
+        return self._room.reset(task)
+
+    def step(self, action: str, /) -> Observation:
+        return self._room.step(action)
+
+
+@pytest.mark.parametrize(("make", "replayed"), [(StoreRoom, 0), (Uncloned, 2 + 2)])
+def test_a_branch_changes_nothing_here_and_without_clone_it_costs_a_replay(
+    make: Callable[[], StoreRoom | Uncloned], replayed: int
+) -> None:
+    walk = Walk.begun(make, TASK)
+    walk.step("press")
+    walk.step("turn")
+    assert "You are in the store. A box is here." in walk.after("go").text
+    assert "lamp is blue" in walk.after("press").text
+    assert walk.shown.text == "You are in the porch. The lamp is green. The door to the store is open."
+    assert walk.replayed == replayed
+
+
+@dataclass
+class Moody:
+    """Shows something else at each reset."""
+
+    resets: list[int] = field(default_factory=lambda: RESETS)
+
+    def reset(self, task: Task, /) -> Observation:
+        self.resets.append(1)
+        return Observation(f"It is day {len(self.resets)}.")
+
+    def step(self, action: str, /) -> Observation:
+        return Observation("Still that day.")
+
+
+RESETS: list[int] = []
+
+
+def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_an_error() -> None:
+    with pytest.raises(InputError, match="an environment without clone\\(\\) has to be deterministic"):
+        Walk.begun(Moody, TASK).after("wait")
+
+    class Silent:
+        def reset(self, task: Task, /) -> Observation:
+            return "hello"  # type: ignore[return-value]  # what a user may do
+
+        def step(self, action: str, /) -> Observation:
+            return Observation("")
+
+    with pytest.raises(InputError, match="an environment gives a tfgrpo\\.records\\.Observation, not 'hello'"):
+        Walk.begun(Silent, TASK)

@@ -1,0 +1,90 @@
+"""What a text about an environment is worth, without any reward: how much better a model says what follows with it.
+
+A model is given a state and an action that nothing was written from, and is to say what follows. Its agreement with
+what followed is the reward of that rollout, each rollout is shown its own subset of the texts, and their effects are
+those of `credit.py`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..prompts import template
+from ..records import Effect, Experience, Group, Origin, Prior, Rollout, Task
+from ..rollouts.executor import Executor
+from ..rollouts.group import Under, roll_groups
+from ..rollouts.rewards.reward import score
+from ..settings import Settings
+from ..text import words
+from .credit import FEWEST_TASKS, estimate
+from .dealing import included
+from .early import Transition
+
+ASKED = "This is the state:\n{before}\n\nThis is done:\n{action}\n\nWhat is the state then? Answer with its text alone."
+
+
+def prediction(transition: Transition) -> Task:
+    """The task to say what follows."""
+    asked = ASKED.format(before=transition.before, action=transition.action)
+    return Task(asked, transition.after, {"before": transition.before, "action": transition.action})
+
+
+def agreement(rollout: Rollout) -> float:
+    """How far a prediction agrees with what followed: F1 over the words that come or go with the action.
+
+    1 as well where nothing changes and nothing is said to; to repeat the state earns nothing where it changes.
+    """
+    before = str(rollout.task.metadata["before"])
+    said, wanted = word_changes(before, rollout.text), word_changes(before, str(rollout.task.answer))
+    if not wanted or not said:
+        return float(said == wanted)
+    return 2 * (said & wanted).total() / (said.total() + wanted.total())
+
+
+def word_changes(before: str, after: str) -> Counter[tuple[str, bool]]:
+    """The words that a state has more of than the one before (True), and less of (False), as often."""
+    old, new = Counter(words(before)), Counter(words(after))
+    more, less = new - old, old - new
+    return Counter({(word, True): count for word, count in more.items()}) + Counter(
+        {(word, False): count for word, count in less.items()}
+    )
+
+
+async def predictions(
+    executor: Executor, held: Sequence[Transition], texts: Sequence[Experience], settings: Settings, *, step: int = 0
+) -> list[Group]:
+    """A group of predictions of each transition, each shown its own subset of the texts."""
+
+    async def scored(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        return await score(agreement, await executor(task, prior, step, sample))
+
+    def under(task: Task, sample: int) -> Under:
+        shown = included(texts, (), settings, task=task.id, step=step, sample=sample)
+        return Under(as_shown(shown))
+
+    tasks, size = [*{task.id: task for task in map(prediction, held)}.values()], settings.group_size
+    return await roll_groups(scored, tasks, Prior(), step=step, size=size, under=under, landed=lambda group: group)
+
+
+def as_shown(texts: Sequence[Experience]) -> Prior:
+    """A prior of these texts."""
+    return Prior(tuple(texts), template=template("prior").version)
+
+
+def effects(groups: Sequence[Group], texts: Sequence[Experience], settings: Settings) -> tuple[Effect, ...]:
+    """What each text adds to the agreement, on the actions that it names, or on all where it names none of them.
+
+    A rule says nothing of other actions, where its effect would drown. The tasks that it came from are not among these.
+    """
+    columns = [replace(text, origin=Origin()) for text in texts]
+    found = []
+    for place, text in enumerate(texts):
+        named = [group for group in groups if names(text.text, str(group.task.metadata["action"]))]
+        counting = named if len(named) >= FEWEST_TASKS else groups
+        found.append(estimate(counting, columns, settings)[place])
+    return tuple(found)
+
+
+def names(text: str, action: str) -> bool:
+    """Whether a text has all words of an action."""
+    return bool(words(action)) and {*words(action)} <= {*words(text)}

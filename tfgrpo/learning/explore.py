@@ -1,0 +1,126 @@
+"""An environment is explored, what was seen is written down, and what helps to predict it is kept.
+
+Tasks are dealt by hash: a third of them teaches, a quarter says at the end what all that is kept does together, and the
+others measure each text. No part of it needs a reward.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError
+from ..evaluation.difference import Difference, paired_difference
+from ..experiences.credit import to_keep
+from ..experiences.distil import Distiller
+from ..experiences.early import Explored, Transition, explored, written
+from ..experiences.foreseen import effects, prediction, predictions
+from ..hashing import derive_seed
+from ..records import JSON, Effect, Experience, Task
+from ..rollouts.environment import EnvironmentExecutor
+from ..settings import Settings
+from ..text import counted
+
+if TYPE_CHECKING:
+    from ..rollouts.executor import Executor
+
+FEWEST_EXPLORED = 12
+"""Tasks; with fewer the parts are too small to tell anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """What came of it."""
+
+    explored: Explored
+    texts: tuple[Experience, ...]
+    """What was measured."""
+    effects: tuple[Effect, ...]
+    """Of each text, on the agreement of a prediction with what followed."""
+    kept: tuple[Experience, ...]
+    together: Difference | None
+    """Agreement with all that is kept less that without, on transitions that chose none; None where nothing is kept."""
+    dropped: tuple[str, ...]
+
+    def as_json(self) -> dict[str, JSON]:
+        """The figures."""
+        kept = {text.id for text in self.kept}
+        return {
+            "transitions": len(self.explored.transitions),
+            "replayed": self.explored.replayed,
+            "failures": list(self.explored.failures),
+            "texts": [
+                {"text": text.text, "effect": effect.mean, "sd": effect.sd, "kept": text.id in kept}
+                for text, effect in zip(self.texts, self.effects, strict=True)
+            ],
+            "together": [self.together.mean, self.together.low, self.together.high] if self.together else None,
+            "dropped": list(self.dropped),
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        seen, kept = self.explored, {text.id for text in self.kept}
+        lines = [f"{counted(len(seen.transitions), 'transition')} seen in {counted(seen.rollouts, 'rollout')}"]
+        if seen.replayed:
+            lines[0] += f"; without clone() of the environment {counted(seen.replayed, 'step')} were made once more"
+        for text, effect in sorted(zip(self.texts, self.effects, strict=True), key=lambda pair: -pair[1].mean):
+            verdict = "kept" if text.id in kept else "not kept"
+            lines.append(f"{100 * effect.mean:+.1f} +- {100 * effect.sd:.1f}  {verdict}: {text.text}")
+        if self.together:
+            found = f"{100 * self.together.mean:+.1f} [{100 * self.together.low:+.1f}, {100 * self.together.high:+.1f}]"
+            lines.append(f"together, on transitions that chose none of them: {found} points of agreement")
+        else:
+            lines.append("nothing is kept: no text was shown to help to predict what follows")
+        return lines
+
+
+def dealt_parts(tasks: Sequence[Task], seed: int) -> tuple[list[Task], list[Task], list[Task]]:
+    """The tasks that teach, that measure, and that judge what is kept; raises InputError for too few."""
+    if len(tasks) < FEWEST_EXPLORED:
+        raise InputError(f"{counted(len(tasks), 'task')} to explore from; there must be at least {FEWEST_EXPLORED}")
+    drawn = sorted(tasks, key=lambda task: (derive_seed(seed, "explore", task.id), task.id))
+    first, last = len(tasks) // 3, len(tasks) * 3 // 4
+    return drawn[:first], drawn[first:last], drawn[last:]
+
+
+async def explore(
+    executor: EnvironmentExecutor,
+    predicting: "Executor",
+    distiller: Distiller,
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    states: int = 3,
+    alternatives: int = 3,
+) -> Exploration:
+    """All of it; raises InputError as the environment does, and UpstreamError when no call can succeed."""
+    parts = [{task.id for task in part} for part in dealt_parts(tasks, settings.seed)]
+    seen = await explored(executor, tasks, states=states, alternatives=alternatives)
+    if not seen.transitions:
+        why = f": {seen.failures[0]}" if seen.failures else ""
+        raise InputError(f"no transition was seen: no rollout made a step{why}")
+    teach, measure, judge = ([one for one in seen.transitions if one.task.id in part] for part in parts)
+    texts, dropped = await written(distiller, teach)
+    groups = await predictions(predicting, measure, texts, settings)
+    found = effects(groups, texts, settings)
+    good = {effect.experience for effect in to_keep(found, settings)}
+    kept = tuple(text for text in texts if text.id in good)
+    together = await agreement_gained(predicting, judge, kept, settings) if kept and judge else None
+    return Exploration(seen, texts, found, kept, together, dropped)
+
+
+async def agreement_gained(
+    predicting: "Executor", held: Sequence[Transition], texts: Sequence[Experience], settings: Settings
+) -> Difference:
+    """Agreement with what follows, shown all of these texts less shown none, over the tasks of the environment."""
+    always = replace(settings, trial_inclusion=1.0, group_size=min(settings.group_size, 3))
+    with_all = await predictions(predicting, held, texts, always, step=1)
+    without = await predictions(predicting, held, (), always, step=2)
+    of = {prediction(one).id: one.task.id for one in held}
+    gains: dict[str, list[float]] = defaultdict(list)
+    for one, other in zip(with_all, without, strict=True):
+        if one.scored and other.scored:
+            gains[of[one.task.id]].append(one.mean - other.mean)
+    return paired_difference(np.array([np.mean(found) for found in gains.values()]))
