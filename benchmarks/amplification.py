@@ -21,7 +21,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfgrpo.evaluation.difference import paired_difference
-from tfgrpo.experiences.amplification import Amplified, amplified, answer_length
+from tfgrpo.experiences.amplification import Amplified, amplified
+from tfgrpo.experiences.answer_pool import answer_length
 from tfgrpo.hashing import derive_seed
 from tfgrpo.model.upstream import Model, Upstream
 from tfgrpo.probe.backend import probe

@@ -24,14 +24,14 @@ import numpy as np
 
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.distil import Distiller
-from tfgrpo.experiences.early import Transition, explored
 from tfgrpo.experiences.foreseen import as_shown
+from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
 from tfgrpo.model.upstream import Model, Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Prior, Task, message_text
-from tfgrpo.rollouts.environment import EnvironmentExecutor
+from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from tfgrpo.rollouts.group import concurrently
 from tfgrpo.settings import Settings

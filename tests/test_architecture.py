@@ -43,7 +43,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "parquet", "formats", "hub", "harbor", "promptfoo", "traced", "traffic", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": ("__init__", "executor", "bounded", "environment", "agents", "group", "rewards", "on_ray"),
+    "rollouts": ("__init__", "executor", "bounded", "environment", "acting", "agents", "group", "rewards", "on_ray"),
     "rollouts/agents": (
         "agent", "command", "harbor", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),
@@ -59,8 +59,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding", "credit", "library", "variants", "amplification", "early",
-        "foreseen", "write", "race",
+        "relations", "admission", "embedding", "credit", "library", "variants", "answer_pool", "amplification",
+        "transitions", "early", "foreseen", "write", "race",
     ),
     "store": (
         "database", "sqlite", "migrations", "rows", "file", "postgres", "opened", "keys", "runs", "trials",

@@ -4,10 +4,11 @@ import pytest
 
 from benchmarks.early import BY_HAND, SYSTEM, simulated, tasks_of_room
 from tfgrpo.experiences.distil import Distiller
-from tfgrpo.experiences.early import explored, judges, written
+from tfgrpo.experiences.early import judges, written
 from tfgrpo.experiences.foreseen import agreement, prediction, word_changes
+from tfgrpo.experiences.transitions import explored
 from tfgrpo.records import Backend, ChatBody, Frame, Rollout, message_text
-from tfgrpo.rollouts.environment import EnvironmentExecutor
+from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, StoreRoom

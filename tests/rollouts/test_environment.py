@@ -7,7 +7,8 @@ import pytest
 
 from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody, Experience, Frame, Observation, Prior, Task, message_text
-from tfgrpo.rollouts.environment import EnvironmentExecutor, Walk, action_in, actions_of
+from tfgrpo.rollouts.acting import EnvironmentExecutor, action_in, actions_of
+from tfgrpo.rollouts.environment import Walk
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.testing import Answer, Script, ScriptedModel, StoreRoom
 

@@ -14,24 +14,14 @@ which parts them where some are of a line and others of many.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
 from statistics import fmean
-from typing import Literal, TypeAlias
 
-from ..hashing import coin, derive_seed
-from ..records import Demonstration, Prior, Rollout, Task, Variant
+from ..records import Prior, Rollout, Task, Variant
 from ..rollouts.executor import Executor
-from ..rollouts.group import Under, roll_groups, shaped
+from ..rollouts.group import roll_groups
 from ..rollouts.rewards.reward import Reward, score
-from ..settings import FLAT, Settings
-from ..surfaces.chat import token_estimate
-from ..text import counted
-from .variants import Arm, as_prior, asked_in, shared_messages
-
-SHOWN_ANSWERS = 4
-"""Demonstrations that a rollout is shown."""
-Kind: TypeAlias = Literal["long", "short"]
-_KINDS: tuple[Kind, ...] = ("long", "short")
+from ..settings import Settings
+from .answer_pool import LENGTHS, AnswerPool, Length, answer_length, earned_all, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +92,7 @@ async def amplified(
         )
         made = [rollout for group in groups for rollout in group.scored]
         bound = bound or (fmean(map(answer_length, made)) if made else 0.0)
-        left = AnswerPool([_entry(rollout, bound, settings, verified) for rollout in made], tasks, settings)
+        left = AnswerPool([pooled(rollout, bound, settings, verified) for rollout in made], tasks, settings)
         told.append(_figures(left, pool.kinds(number)))
         pool = left
         if verified and number == 0 and (why := nothing_to_amplify(told[0], bound)):
@@ -124,100 +114,18 @@ def nothing_to_amplify(first: AmplifiedRound, bound: float) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class PooledAnswer:
-    """An answer of a round."""
-
-    rollout: Rollout
-    kind: Kind
-    weight: float
-    """0: it is never shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerPool:
-    """The answers of a round, of which the next one is shown some."""
-
-    entries: Sequence[PooledAnswer]
-    tasks: Sequence[Task]
-    settings: Settings
-
-    @property
-    def long(self) -> float | None:
-        """Share of its weight that is of long answers; None where nothing has any."""
-        total = sum(entry.weight for entry in self.entries)
-        return sum(entry.weight for entry in self.entries if entry.kind == "long") / total if total else None
-
-    def dealing(self, number: int) -> Callable[[Task, int], Under]:
-        """What each sample of a task is made under in a round."""
-        arms, share, seed = {kind: self._arm(kind, number) for kind in _KINDS}, self.long or 0.0, self.settings.seed
-
-        def under(task: Task, sample: int) -> Under:
-            arm = arms["long" if coin(share, seed, "amplify", number, task.id, sample) else "short"]
-            return Under(as_prior(arm.shown_on(task)), arm.variant.id) if arm else Under(Prior())
-
-        return under
-
-    def kinds(self, number: int) -> Mapping[str, Kind]:
-        """By id, which kind the variants show that a round is dealt."""
-        return {arm.variant.id: kind for kind in _KINDS if (arm := self._arm(kind, number))}
-
-    def favoured(self, number: int) -> Variant | None:
-        """What a round would show of the heavier kind."""
-        arm = self._arm("long" if (self.long or 0.0) >= 1 / 2 else "short", number)
-        return arm.variant if arm else None
-
-    def _arm(self, kind: Kind, number: int) -> Arm | None:
-        """The demonstrations of a kind in a round, of different tasks, drawn by weight."""
-        shared, seed = shared_messages(self.tasks), self.settings.seed
-
-        def turn(entry: PooledAnswer) -> float:
-            drawn = derive_seed(seed, "pool", number, entry.rollout.task.id, entry.rollout.sample)
-            return -log((1 + drawn) / 2**31) / entry.weight
-
-        found: dict[str, Demonstration] = {}
-        for entry in sorted((one for one in self.entries if one.kind == kind and one.weight > 0), key=turn):
-            task = entry.rollout.task
-            found.setdefault(task.id, Demonstration(asked_in(task, shared), entry.rollout.text.strip(), task.id))
-        shown = [*found.values()][: SHOWN_ANSWERS + 1]
-        source = counted(len(shown[:SHOWN_ANSWERS]), f"{kind} verified answer")
-        reserve = shown[SHOWN_ANSWERS] if len(shown) > SHOWN_ANSWERS else None
-        return Arm(Variant(None, tuple(shown[:SHOWN_ANSWERS]), source=source), 0, reserve) if shown else None
-
-
-def answer_length(rollout: Rollout) -> int:
-    """Tokens of an answer."""
-    return rollout.usage.completion_tokens or token_estimate(rollout.text)
-
-
-def _is_right(rollout: Rollout) -> bool:
-    """Whether it earned the full reward."""
-    return (rollout.reward or 0.0) >= 1 - FLAT
-
-
-def _entry(rollout: Rollout, bound: float, settings: Settings, verified: bool) -> PooledAnswer:
-    """The answer in the pool: one that is cut off or empty is never shown, and, where it is verified, no wrong one."""
-    kind: Kind = "long" if answer_length(rollout) > bound else "short"
-    whole = rollout.finish_reason != "length" and bool(rollout.text.strip())
-    if not verified:
-        return PooledAnswer(rollout, kind, float(whole))
-    return PooledAnswer(
-        rollout, kind, (shaped(rollout, settings).reward or 0.0) if whole and _is_right(rollout) else 0.0
-    )
-
-
-def _figures(left: AnswerPool, kinds: Mapping[str, Kind]) -> AmplifiedRound:
+def _figures(left: AnswerPool, kinds: Mapping[str, Length]) -> AmplifiedRound:
     """A round, of which this is left."""
 
     def share(of: Collection[bool]) -> float | None:
         return fmean(of) if of else None
 
     made = left.entries
-    right = {kind: share([_is_right(one.rollout) for one in made if one.kind == kind]) for kind in _KINDS}
+    right = {kind: share([earned_all(one.rollout) for one in made if one.kind == kind]) for kind in LENGTHS}
     shown = [(kinds[one.rollout.variant], one.kind) for one in made if one.rollout.variant in kinds]
     return AmplifiedRound(
         long=share([one.kind == "long" for one in made]) or 0.0,
-        right=share([_is_right(one.rollout) for one in made]) or 0.0,
+        right=share([earned_all(one.rollout) for one in made]) or 0.0,
         right_long=right["long"],
         right_short=right["short"],
         tokens=fmean([answer_length(one.rollout) for one in made]) if made else 0.0,

@@ -18,7 +18,7 @@ from ..settings import Settings
 from ..text import words
 from .credit import FEWEST_TASKS, estimate
 from .dealing import included
-from .early import Transition
+from .transitions import Transition
 
 ASKED = "This is the state:\n{before}\n\nThis is done:\n{action}\n\nWhat is the state then? Answer with its text alone."
 

@@ -15,11 +15,12 @@ from ..errors import InputError
 from ..evaluation.difference import Difference, paired_difference
 from ..experiences.credit import to_keep
 from ..experiences.distil import Distiller
-from ..experiences.early import Explored, Transition, explored, written
+from ..experiences.early import written
 from ..experiences.foreseen import effects, prediction, predictions
+from ..experiences.transitions import Explored, Transition, explored
 from ..hashing import derive_seed
 from ..records import JSON, Effect, Experience, Task
-from ..rollouts.environment import EnvironmentExecutor
+from ..rollouts.acting import EnvironmentExecutor
 from ..settings import Settings
 from ..text import counted
 

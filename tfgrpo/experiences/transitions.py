@@ -1,0 +1,100 @@
+"""Transitions: at states of a model's own rollouts other actions are tried, and what follows is seen.
+
+From Agent Learning via Early Experience (arXiv 2510.08558). No reward is needed, and states and actions have no names
+that judge them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ModelError, UpstreamError
+from ..hashing import derive_seed
+from ..prompts import clip, neutralise
+from ..records import CallKey, Prior, Rollout, Task
+from ..rollouts.acting import EnvironmentExecutor, action_in, actions_of
+from ..rollouts.environment import Walk
+from ..rollouts.group import concurrently
+
+STATE_CHARS = 1_500
+"""Of a state, or a task, as the distiller is shown it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What followed on an action in a state."""
+
+    task: Task
+    turn: int
+    before: str
+    action: str
+    after: str
+    own: bool
+    """It is the model's own action, and no alternative."""
+
+    def told(self) -> str:
+        """It as the distiller is shown it."""
+        parts = (("state", self.before), ("done", self.action), ("then", self.after))
+        inside = "\n".join(f"<{name}>{neutralise(clip(text, STATE_CHARS))}</{name}>" for name, text in parts)
+        return f"<transition>\n{inside}\n</transition>"
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What was seen of an environment."""
+
+    transitions: tuple[Transition, ...]
+    """Each state and action once."""
+    rollouts: int
+    replayed: int
+    """Steps that were made once more, for the environment has no `clone`."""
+    failures: tuple[str, ...]
+
+
+async def explored(executor: EnvironmentExecutor, tasks: Sequence[Task], *, states: int, alternatives: int) -> Explored:
+    """Transitions at so many states of one rollout of each task: its own action and so many alternatives."""
+    found = await concurrently(_at_task(executor, task, states, alternatives) for task in tasks)
+    seen: dict[tuple[str, str], Transition] = {}
+    for transitions, _, _ in found:
+        for one in transitions:
+            seen.setdefault((one.before, one.action), one)
+    failures = tuple(why for _, _, why in found if why)
+    return Explored(tuple(seen.values()), len(tasks), sum(replayed for _, replayed, _ in found), failures)
+
+
+async def _at_task(
+    executor: EnvironmentExecutor, task: Task, states: int, alternatives: int
+) -> tuple[list[Transition], int, str | None]:
+    """The transitions of one task, the steps that were replayed, and why there are no more."""
+    rollout = await executor(task, Prior(), 0, 0)
+    actions, seed = actions_of(rollout), executor.plain.seed
+    turns = sorted(range(len(actions)), key=lambda turn: derive_seed(seed, "state", task.id, turn))[:states]
+    walk, found = Walk.begun(executor.make, task), list[Transition]()
+    for turn, own in enumerate(actions):
+        before = walk.shown.text
+        if turn in turns:
+            others = await _alternatives(executor, rollout, turn, own, alternatives)
+            found += [Transition(task, turn, before, one, walk.after(one).text, False) for one in others]
+        after = walk.step(own).text
+        if turn in turns:
+            found.append(Transition(task, turn, before, own, after, True))
+    return found, walk.replayed, rollout.error
+
+
+async def _alternatives(
+    executor: EnvironmentExecutor, rollout: Rollout, turn: int, own: str, wanted: int
+) -> Sequence[str]:
+    """Other actions that the model takes at a turn of its rollout, at most so many; twice as many are sampled."""
+    first = len(rollout.messages) - 2 * len(actions_of(rollout))
+    messages, task = rollout.messages[: first + 2 * turn], rollout.task.id
+
+    async def sampled(number: int) -> str | None:
+        key = CallKey(executor.plain.run, f"{executor.plain.stage} other", 0, task, number, turn)
+        try:
+            return action_in((await executor.plain.model(executor.asked(messages, Prior(), key), key)).text)
+        except UpstreamError:
+            raise
+        except ModelError:
+            return None
+
+    said = await concurrently(sampled(number) for number in range(2 * wanted))
+    return [*dict.fromkeys(one for one in said if one and one != own)][:wanted]

@@ -1,0 +1,65 @@
+"""Rollouts that are made in an environment: an action a call, each a turn of the same chat."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ModelError, UpstreamError
+from ..hashing import derive_seed
+from ..records import CallKey, ChatBody, Message, Observation, Prior, Rollout, Task
+from ..surfaces.chat import with_prior
+from ..surfaces.surface import manner_of
+from .environment import MakeEnvironment, Walk
+from .executor import ChatExecutor, request_body
+
+
+def action_in(text: str) -> str:
+    """The action that a model's text is: its first line that is not empty."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+class EnvironmentExecutor:
+    """An Executor whose rollouts are made in an environment: an action a call, each a turn of the same chat."""
+
+    def __init__(self, plain: ChatExecutor, make: MakeEnvironment, turns: int = 12) -> None:
+        """Calls as those of `plain`; a rollout ends when its environment says so, or after so many turns."""
+        self.plain, self.make, self.turns = plain, make, turns
+
+    async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        """One rollout; its reward is what the environment's last observation carries, else 0."""
+        included = tuple(experience.id for experience in prior.experiences)
+        made = Rollout(task, step, sample, prior.id, included)
+        walk = Walk.begun(self.make, task)
+        messages = [*opening(self.plain, task, walk.shown)]
+        for turn in range(self.turns):
+            if walk.shown.over:
+                break
+            key = CallKey(self.plain.run, self.plain.stage, step, task.id, sample, turn)
+            try:
+                reply = await self.plain.model(self.asked(messages, prior, key), key)
+            except UpstreamError:
+                raise
+            except ModelError as error:
+                return replace(made, messages=tuple(messages), error=str(error))
+            action = action_in(reply.text)
+            shown = walk.step(action)
+            made = replace(made, text=action, usage=made.usage + reply.usage, finish_reason=reply.finish_reason)
+            messages += [{"role": "assistant", "content": action}, {"role": "user", "content": shown.text}]
+        return replace(made, messages=tuple(messages), reward=walk.shown.reward or 0.0)
+
+    def asked(self, messages: Sequence[Message], prior: Prior, key: CallKey) -> ChatBody:
+        """The request for the next action."""
+        of = self.plain
+        seed = derive_seed(of.seed, key.stage, key.step, key.task, key.sample, key.retry)
+        body = {**request_body(of.frame, of.backend, Task(""), seed), "messages": list(messages)}
+        return with_prior(body, prior, manner_of(of.backend, key.task))
+
+
+def opening(plain: ChatExecutor, task: Task, first: Observation) -> Sequence[Message]:
+    """The chat of a rollout before its first action: the frame's system prompt, the task, the first observation."""
+    *before, last = request_body(plain.frame, plain.backend, task, 0)["messages"]
+    return [*before, {**last, "content": f"{last['content']}\n\n{first.text}"}]
+
+
+def actions_of(rollout: Rollout) -> list[str]:
+    """The actions of a rollout that was made in an environment, in order."""
+    return [str(message["content"]) for message in rollout.messages if message.get("role") == "assistant"]
