@@ -4,8 +4,8 @@
     python -m benchmarks.bounded                                     # a SIMULATED one
 
 Three arms answer the same tasks, at temperature 0: `full` (8 chunks' tokens at once), `truncated` (one chunk),
-`bounded` (C = 256, m = 128, 8 chunks). Most tasks show a short example; one is solved where the last line is right
-(sums, automaton) or the whole list (capitals, counting). `beyond the question` is the longest prompt of a call less
+`bounded` (C = 256, m = 128, 8 chunks). Tasks show two short examples; one is solved where the last line is right
+(sums, automaton) or the whole list (capitals, next numbers). `beyond the question` is the longest prompt of a call less
 the task's own. `looked at` is what a token of the answer looks at on average, the question aside, which is what
 attention costs: a cost that is linear in the length of the answer is a constant there. With --seconds no task begins
 later than that.
@@ -92,22 +92,22 @@ def capitals(draw: random.Random, size: int) -> tuple[str, str]:
     return f"Write each word in capitals, one line for each:\n{numbered(words)}", said
 
 
-def counting_up(draw: random.Random, size: int) -> tuple[str, str]:
-    """A list of numbers."""
-    first = draw.randint(1, 40)
-    said = ", ".join(str(first + place) for place in range(size))
-    return f"Write all whole numbers from {first} to {first + size - 1} in order, with commas between them.", said
+def next_ones(draw: random.Random, size: int) -> tuple[str, str]:
+    """Numbers of which the next one is wanted."""
+    numbers = [draw.randint(10, 98) for _ in range(size)]
+    said = numbered([f"{number} -> {number + 1}" for number in numbers])
+    return f"Write the next whole number of each, one line for each:\n{numbered(numbers)}", said
 
 
 FAMILIES: Mapping[str, tuple[Callable[[random.Random, int], tuple[str, str]], int, int]] = {
     "sum": (adding, 12, 50),
     "automaton": (switching, 20, 90),
     "capitals": (capitals, 20, 90),
-    "count": (counting_up, 40, 180),
+    "next": (next_ones, 16, 70),
 }
 """How a task is made, and its smallest and largest size: answers from below C to some 900 tokens."""
-EXAMPLE = 6
-"""Size of the example that a task shows; counting needs none, which would be shorter than what is wanted."""
+EXAMPLES = (8, 12)
+"""Sizes of the examples that a task shows."""
 
 
 def made_tasks(count: int, seed: int = 1) -> list[Task]:
@@ -118,8 +118,8 @@ def made_tasks(count: int, seed: int = 1) -> list[Task]:
         make, least, most = FAMILIES[name]
         draw = random.Random(f"{seed} {place}")
         size = least + (most - least) * (place // len(names)) // max(1, (count - 1) // len(names))
-        (example, shown), (asked, answer) = make(draw, EXAMPLE), make(draw, size)
-        turns = [("user", example), ("assistant", shown)] if name != "count" else []
+        (asked, answer), shown = make(draw, size), [make(draw, smaller) for smaller in EXAMPLES]
+        turns = [turn for example, said in shown for turn in (("user", example), ("assistant", said))]
         messages: tuple[Message, ...] = tuple(
             {"role": role, "content": text} for role, text in [*turns, ("user", asked)]
         )
