@@ -3,14 +3,14 @@
     python -m benchmarks.redeciding --model http://HOST:PORT/v1 --name MODEL     # four label sets, three seeds
     python -m benchmarks.redeciding --local --tiny                               # the embedded model, one small cell
 
-The server has to honour `logit_bias` and to give log-probabilities, so that both ways can be had of it. For each set and
-seed a token prior is learned by `tfgrpo.learn` from sampled rollouts (no experiences, no race, no exact groups, no gate);
+The server has to honour `logit_bias` and to give log-probabilities, so that both ways can be had of it. For each set
+and seed a token prior is learned by `tfgrpo.learn` from sampled rollouts (no experiences, race, exact groups or gate);
 where it keeps none, biases are made of the offsets, and the row says `made`. Then held-out tasks are asked:
 
 - *frozen*: as the model answers;
 - *bias*: with the token prior as `logit_bias`;
 - *again*: the frozen answers, their labels decided again as client and proxy do it, at no further call;
-- *offsets*: learned from one frozen call a training task; a label has the probability of the tokens that begin it alone.
+- *offsets*: learned from one frozen call a training task; a label has what the tokens have that begin it alone.
 
 At temperature 0 each task is asked once, at 0.7 `--repeat` times. Written as JSON lines; in the summary each difference
 has an interval over texts (endings, seeds and repeats of a text together), in points.

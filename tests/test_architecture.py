@@ -43,7 +43,10 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "parquet", "formats", "hub", "harbor", "promptfoo", "traced", "traffic", "read", "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
-    "rollouts": ("__init__", "executor", "bounded", "environment", "acting", "agents", "group", "rewards", "on_ray"),
+    "rollouts": (
+        "__init__", "redecided_rollouts", "executor", "bounded", "environment", "acting", "agents", "group", "rewards",
+        "on_ray",
+    ),
     "rollouts/agents": (
         "agent", "command", "harbor", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
     ),

@@ -20,6 +20,8 @@ MOST_LABELS = 255
 """That an answer may be one of: as many as a question of the decisions API has choices."""
 LABEL_CHARS = 200
 """Characters."""
+LISTED_FOR_LABELS = 20
+"""Alternatives asked for at each token, to decide labels by: the most that OpenAI and vLLM give."""
 RESERVED_FIELDS = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed")
 """Body fields that a request frame may not set: they are ours, or would change what a call is."""
 

@@ -22,7 +22,8 @@ def test_a_label_has_what_the_tokens_that_begin_it_alone_have() -> None:
 
 
 def test_the_summary_holds_arms_against_each_other_over_texts() -> None:
-    arms = dict.fromkeys(("offsets 0", "frozen 0", "bias 0", "frozen 0.7", "bias 0.7", "again 0.7"), [0.0, 1.0])
+    names = ("offsets 0", "frozen 0", "bias 0", "frozen 0.7", "bias 0.7", "again 0.7")
+    arms = {arm: [0.0, 1.0] for arm in names}
     row = {"set": "a", "texts": ["one", "two"], "calls": {"token prior": 100, "offsets": 8}}
     found = list(summary([{**row, "arms": {**arms, "again 0": [1.0, 1.0]}}]))
     assert found[0]["accuracy"]["again 0"] == 100.0

@@ -607,3 +607,27 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
         groups = store.groups(learned.run.id)
         assert store.run(learned.run.id).status == "finished"
     assert [len(group.scored) for group in groups] == [4] * len(TASKS)
+
+
+async def test_where_logit_bias_is_rejected_labels_are_decided_again_in_learning_too(tmp_path: Path) -> None:
+    """From a policy that mostly talks: what is learned makes it say labels, and no request has a bias."""
+    policy = SimulatedPolicy(WORDS, talkative)
+
+    def script(body: ChatBody) -> Answer:
+        refused = Answer("logit_bias is not supported", status=400, param="logit_bias")
+        return refused if "logit_bias" in body else policy(body)
+
+    model = ScriptedModel(script)
+    labelled = replace(plan(), frame=Frame("fake", "Route it.", labels=("billing", "technical", "sales")))
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store) as calls:
+            learned = await carry_out(labelled, store, calls, Silent())
+        snapshot = store.live("default")
+    assert sum("logit_bias" in body for body in model.requests) == 1  # the probe's
+    assert any("deciding the label again" in note for note in learned.notes)
+    raised = {entry.piece.decode() for entry in learned.prior.biases if entry.bias > 0}
+    assert raised <= {"billing", "technical", "sales"}
+    assert raised
+    assert learned.steps[-1].mean_reward > learned.steps[0].mean_reward + 0.1
+    assert snapshot
+    assert snapshot.frame.labels == labelled.frame.labels

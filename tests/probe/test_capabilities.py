@@ -102,10 +102,10 @@ def test_the_command_reports_it_and_the_store_remembers_it(tmp_path: Path) -> No
     assert known == replace(Backend(**{name: figures[name] for name in Backend.__slots__}))
     assert known.logit_bias == "rejected"
     assert "seed" in shown.stdout
-    assert figures["verdict"]["token_prior"] is None
-    assert "does not honour logit_bias (rejected)" in figures["verdict"]["why"]
-    *_, what, texts, tokens, advice = shown.stdout.splitlines()
+    assert (figures["verdict"]["token_prior"], figures["way"]) == ("policy gradient", "re-decide")
+    *_, what, texts, tokens, way, advice = shown.stdout.splitlines()
     assert what == "What can be learned on fake"
     assert texts.startswith("  experiences and demonstrations: yes")
-    assert tokens.startswith("  a token prior: no; the upstream does not honour logit_bias")
-    assert advice.startswith("To get more: a token prior needs a server that honours logit_bias")
+    assert tokens.startswith("  a token prior: yes, by policy gradient; logit_bias is rejected")
+    assert way == "  what it acts by, in learning, client and proxy: re-decide; open besides: verbalise"
+    assert advice.startswith("To get more: say what answers may be: --reward choice, or --labels")

@@ -97,7 +97,7 @@ async def _compared(
         observer.note(moved)
     own = distiller is None and wanted.distiller in (None, wanted.frame.model)
     writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
-    learned = usable(prior, backend, upstream, observer)
+    learned = usable(prior, backend, upstream, observer, wanted.frame.labels)
     count = token_count(upstream.tokenizer)
     beside = {**await _written(wanted, writer, observer), **await _few_shot(wanted, learned, count, observer)}
     priors = {"frozen": Prior(), **beside, "learned": learned}

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from ..model.backends import way_of
 from ..records import JSON, Frame, Group, TokenBias
 from ..token_prior.calibration import ArmFit
 from ..token_prior.choice import Choice
@@ -86,7 +87,8 @@ class TokenRun:
     def _heed_refusal(self) -> None:
         """An upstream that has stopped taking logit_bias ends the token prior, and the store remembers it."""
         context = self._context
-        if self._learning and "logit_bias" in context.upstream.dropped:
+        honoured = context.backend.logit_bias == "honoured"
+        if self._learning and honoured and "logit_bias" in context.upstream.dropped:
             context.notes.note("the token prior ends here, and is dropped: the upstream no longer takes logit_bias")
             refusing = replace(context.backend, logit_bias="rejected")
             context.store.add_probe(context.upstream.key, context.plan.frame.model, refusing)
@@ -130,7 +132,7 @@ def _learning(context: RunContext) -> TokenLearning | None:
     if plan.frame.temperature == 0:
         note("no token prior: at temperature 0 a group's answers are all alike, and teach nothing")
         return None
-    if lacking := obstacle(context.backend, upstream.tokenizer):
+    if lacking := obstacle(context.backend, upstream.tokenizer, plan.frame.labels):
         note(f"no token prior: {upstream.name} {lacking}")
         return None
     learning = TokenLearning(context.inherited, plan.frame, context.backend, plan.settings, upstream.tokenizer)
@@ -139,6 +141,9 @@ def _learning(context: RunContext) -> TokenLearning | None:
         return None
     if learning.estimator == "log-odds":
         note(f"{upstream.name} gives no log-probabilities: the token prior is {WEAKER}")
+    if way_of(context.backend, plan.frame.labels) == "re-decide":
+        told = f"{upstream.name} does not honour logit_bias ({context.backend.logit_bias})"
+        note(f"{told}: the token prior acts by deciding the label again, from log-probabilities")
     if plan.frame.top_p != 1:
         note(f"rollouts are sampled at top_p 1, not {plan.frame.top_p}: the token prior's gradient needs it")
     return learning

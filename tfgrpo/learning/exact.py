@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..hashing import derive_seed
+from ..model.tokenizer import ends_answer
 from ..records import CallKey, ListedPrompt, Rollout, Task
 from ..rollouts.group import Under, concurrently
 from ..text import counted
 from ..token_prior.exact import COVERED, draw_evenly
-from ..token_prior.policy import ends_answer
 from .biases import TokenRun
 from .plan import RunContext
 

@@ -221,7 +221,7 @@ class _Port:
         )
         if told:
             self._notes.note(told)
-        found = usable(prior, backend, self._to.own, self._observer)
+        found = usable(prior, backend, self._to.own, self._observer, self._frame.labels)
         if not (found.has_text or found.biases):
             raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")
         return found
@@ -264,7 +264,7 @@ class _Port:
             executor,
             self._observer,
             budget=self._to.budget,
-            usable=lambda prior: usable(prior, backend, self._to.own, self._observer),
+            usable=lambda prior: usable(prior, backend, self._to.own, self._observer, self._frame.labels),
             origin=f", ported from {prepared.snapshot.prior.id} of {prepared.snapshot.frame.model}",
         )
 

@@ -125,7 +125,7 @@ class _Learning:
         context, plan = self._context, self._context.plan
 
         def usable_here(prior: Prior) -> Prior:
-            return usable(prior, context.backend, context.upstream, context.observer)
+            return usable(prior, context.backend, context.upstream, context.observer, plan.frame.labels)
 
         def make(stage: str, seed: int, top_logprobs: int) -> Executor:
             return context.make_executor(

@@ -1,6 +1,7 @@
 """What is known of an upstream without asking it: its key, what it is not sent, when a model leaves it. No I/O."""
 
 import re
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -45,6 +46,14 @@ def left_out(prior: Prior, backend: Backend | None) -> LeftOut | None:
     if backend.tokenizer and prior.tokenizer and backend.tokenizer != prior.tokenizer:
         return "other-tokenizer"
     return None
+
+
+def way_of(backend: Backend, labels: Sequence[str] = ()) -> Way:
+    """How a token prior acts on chat answers there, which are one of the labels, if there are such."""
+    if backend.logit_bias == "honoured":
+        return "bias"
+    refused = backend.logit_bias in ("rejected", "inert")
+    return "re-decide" if refused and backend.logprobs and labels else "none"
 
 
 def ways_open(backend: Backend, n: str = "unknown") -> tuple[Way, ...]:

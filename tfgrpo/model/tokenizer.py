@@ -180,6 +180,8 @@ def _byte_letters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
 
 
+_END = re.compile(rb"|</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
+"""How control tokens that end an answer are written."""
 NAMED_BY_ID = re.compile(rb"token_id:(\d{1,9})$")
 """How vLLM names tokens where it is asked to name them by their ids."""
 _AT_ONCE = 16
@@ -219,3 +221,8 @@ class TokenNames:
                 return b""
         text = answer.get("prompt") if isinstance(answer, Mapping) else None
         return text.encode(errors="replace") if isinstance(text, str) else b""
+
+
+def ends_answer(piece: bytes) -> bool:
+    """Whether a token is one that ends an answer, by its bytes; llama.cpp shows none."""
+    return bool(_END.fullmatch(piece))

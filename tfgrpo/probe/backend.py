@@ -7,14 +7,14 @@ some of its tokens and loses others nobody has measured what it does.
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
-from ..model.backends import shutdown_day
+from ..model.backends import shutdown_day, way_of
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
 from ..observer import Observer
@@ -242,7 +242,8 @@ async def fitted(
     Each token's bytes must be a single, ordinary token there, by our tokenizer or the server's own; experiences stay as
     they are. The calls are journalled under `run`.
     """
-    if not prior.biases or prior.tokenizer == backend.tokenizer or backend.logit_bias != "honoured":
+    acts = backend.logit_bias == "honoured" or (backend.logit_bias != "unknown" and backend.logprobs)
+    if not prior.biases or prior.tokenizer == backend.tokenizer or not acts:
         return prior, None
     moved, lost = [], []
     for place, entry in enumerate(prior.biases):
@@ -263,11 +264,18 @@ async def fitted(
     return replace(prior, biases=tuple(moved), tokenizer=backend.tokenizer), told
 
 
-def usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer) -> Prior:
-    """The prior, less a token prior that this upstream does not honour, or has other ids for; the observer is told."""
+def usable(prior: Prior, backend: Backend, upstream: Upstream, observer: Observer, labels: Sequence[str] = ()) -> Prior:
+    """The prior, less a token prior that cannot act here, or has other ids than this upstream; the observer is told.
+
+    Where biases are not honoured, it acts on answers that are `labels`, if log-probabilities come.
+    """
     if not prior.biases:
         return prior
-    if backend.logit_bias == "unknown":
+    if way_of(backend, labels) == "re-decide":
+        if prior.tokenizer == backend.tokenizer:
+            return prior
+        observer.note(f"token prior left out: it belongs to another tokenizer than that of {upstream.name}")
+    elif backend.logit_bias == "unknown":
         why = f"; {backend.lacking}" if backend.lacking else ""
         observer.note(f"token prior left out: {upstream.name} could not be seen to honour logit_bias{why}")
     elif backend.logit_bias != "honoured":

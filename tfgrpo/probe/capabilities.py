@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ..errors import ModelError, UpstreamError
+from ..model.backends import Way, ways_open
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
 from ..rollouts.executor import sampling
@@ -36,7 +37,12 @@ class Capabilities:
     def as_json(self) -> dict[str, JSON]:
         """All figures, those of the backend beside the others."""
         own = {name: value for name, value in asdict(self).items() if name != "backend"}
-        return {**asdict(self.backend), **own}
+        return {**asdict(self.backend), **own, "way": self.ways[0], "ways": list(self.ways)}
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """How a token prior can act there, the best first; labels alone can be decided again."""
+        return ways_open(self.backend, self.n)
 
 
 async def capabilities(upstream: Upstream, model: str) -> Capabilities:

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..model.backends import way_of
 from ..model.tokenizer import Tokenizer
 from ..records import JSON, Backend
 from ..token_prior.estimators import WEAKER, obstacle
 
+_AGAIN = (
+    "logit_bias is {how}, and log-probabilities come: where answers are labels, these are decided again, in learning"
+    " and by client and proxy, as the biases would have decided them"
+)
 _NAME_TOKENS = "--tokenizer FILE, the model's tokenizer.json (extra `tfgrpo[tokenizer]`)"
 
 
@@ -29,6 +34,8 @@ class Learnable:
 def learnable(backend: Backend, tokenizer: Tokenizer | None) -> Learnable:
     """The verdict on a backend; `tokenizer` is what is at hand for its model."""
     advice = tuple(_advice(backend, tokenizer))
+    if way_of(backend, ("a label",)) == "re-decide":
+        return Learnable("policy gradient", _AGAIN.format(how=backend.logit_bias), advice)
     if lacking := obstacle(backend, tokenizer):
         return Learnable(None, f"the upstream {lacking}", advice)
     if backend.logprobs:
@@ -39,6 +46,9 @@ def learnable(backend: Backend, tokenizer: Tokenizer | None) -> Learnable:
 def _advice(backend: Backend, tokenizer: Tokenizer | None) -> Iterator[str]:
     """One sentence for each thing that is lacking and can be had."""
     if backend.logit_bias in ("rejected", "inert"):
+        if backend.logprobs:
+            yield "say what answers may be: --reward choice, or --labels A,B,C; other answers have no token prior here"
+            return
         yield (
             "a token prior needs a server that honours logit_bias, such as llama.cpp, vLLM or SGLang; what is learned"
             " as text works here"

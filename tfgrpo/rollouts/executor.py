@@ -14,9 +14,10 @@ import numpy as np
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
+from ..model.backends import way_of
 from ..model.upstream import Model
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task
-from ..settings import LABEL_CHARS, MOST_LABELS, RESERVED_FIELDS
+from ..settings import LABEL_CHARS, LISTED_FOR_LABELS, MOST_LABELS, RESERVED_FIELDS
 from ..surfaces.chat import said_by_user, with_prior
 from ..surfaces.surface import manner_of
 from ..text import is_unicode, shortened
@@ -232,8 +233,9 @@ class ChatExecutor:
         """One rollout; its trajectory is the request's messages and the answer."""
         seed = derive_seed(self.seed, self.stage, step, task.id, sample)
         plain = request_body(self.frame, self.backend, task, seed)
-        if self.top_logprobs and self.backend.logprobs:
-            plain = {**plain, **telling(self.backend, self.top_logprobs)}
+        again = bool(prior.biases) and way_of(self.backend, self.frame.labels) == "re-decide"
+        if (alternatives := self.top_logprobs or again * LISTED_FOR_LABELS) and self.backend.logprobs:
+            plain = {**plain, **telling(self.backend, alternatives)}
         body = with_prior(plain, prior, manner_of(self.backend, task.id))
         included = tuple(experience.id for experience in prior.experiences)
         blank = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
@@ -243,6 +245,10 @@ class ChatExecutor:
             raise
         except ModelError as error:
             return replace(blank, error=str(error))
+        if again:
+            from .redecided_rollouts import with_label_redecided  # hardly any upstream needs it
+
+            reply = with_label_redecided(reply, prior, self.frame, self.backend, seed)
         return replace(
             blank,
             messages=(*blank.messages, reply.message),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..model.backends import left_out
+from ..model.backends import left_out, way_of
 from ..model.upstream import Upstream
 from ..probe.backend import recognised
 from ..records import Backend, Prior, Snapshot, Task
@@ -39,8 +39,10 @@ async def say(
     async with Upstream(url) as upstream:
         known = probed.get(upstream.key, {}).get(model)
         given, notes = (Prior(), []) if frozen else _fitting(snapshot, model, upstream, known)
-        backend = replace(known or await recognised(upstream, model), logit_bias="honoured")
         frame = replace(snapshot.frame, model=model)
+        backend = known or await recognised(upstream, model)
+        if way_of(backend, frame.labels) != "re-decide":
+            backend = replace(backend, logit_bias="honoured")
         rollout = await rollout_once(upstream, frame, Task(text), given, backend=backend, seed=seed)
     return Said(rollout.text, given, (*notes, *upstream.adapted.notes))
 
@@ -50,6 +52,8 @@ def _fitting(snapshot: Snapshot, model: str, upstream: Upstream, known: Backend 
     given = prior_for(snapshot, model)
     if len(given.biases) < len(snapshot.prior.biases):
         return given, [f"token prior left out: it was learned on {snapshot.frame.model}, and this is {model}"]
+    if known and way_of(known, snapshot.frame.labels) == "re-decide":
+        return given, ["logit_bias is not honoured: the label is decided again, from log-probabilities"]
     if lacking := left_out(given, known):
         return replace(given, biases=(), tokenizer=None), [
             f"token prior left out: {upstream.name} was probed: {lacking}"

@@ -128,6 +128,8 @@ class Redecision:
         self._text, self._out = b"", 0
         """What was sampled, and how much of it is told already."""
         self.is_changed = False
+        self.chosen: ListedToken | None = None
+        """The token that was put in place of another."""
         self.undecided: Undecided | None = None
 
     @property
@@ -165,6 +167,7 @@ class Redecision:
         known = {sampled.piece: sampled} | {one.piece: one for one in others if one.piece != sampled.piece}
         moved = self._moved(sampled, list(known.values()), before)
         if moved is not None:
+            self.chosen = moved
             return self._replaced(before + moved.piece, place, said)
         if place == _SEVERAL:
             return b""

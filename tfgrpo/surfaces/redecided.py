@@ -14,22 +14,20 @@ from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from ..hashing import derive_seed
+from ..model.tokenizer import ends_answer
 from ..records import JSON, Backend, ChatBody, Prior
-from ..settings import MOST_LABELS
+from ..settings import LISTED_FOR_LABELS, MOST_LABELS
 from .decided import FROZEN_FIELD, Decided
 from .labels import LabelSet, ListedToken, Redecision, Sampling, Undecided, label_set
 from .surface import SurfaceName, objects_in
 
 REDECIDED_HEADER = "x-tfgrpo-redecided"
 """Of a response: whether a label in it was decided again: changed, kept, or why not (`labels.Undecided`)."""
-LISTED_FOR_LABELS = 20
-"""Asked for at each token: the most that OpenAI and vLLM give."""
 _INCLUDED = "message.output_text.logprobs"
 _DEEPEST = 16
 """Levels of a JSON schema that are looked at."""
 _ROUNDING = 1e-3
 """A log-probability this far above 0 is 0; one farther is none."""
-_END = re.compile(rb"|</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
 
 
 class LabelDecision(Protocol):
@@ -255,7 +253,7 @@ def _answer(text: JSON, entries: JSON, to: Redeciding, number: int) -> tuple[str
         return None, "", False
     deciding, said, spelt, count = to.of_answer(number), [], b"", 0
     for sampled, others in listed_tokens(entries, to.sampling.biases, deciding):
-        if _END.fullmatch(sampled.piece):
+        if ends_answer(sampled.piece):
             continue
         told = deciding.see(sampled, others)
         said.append(sampled.piece if told is None else told)

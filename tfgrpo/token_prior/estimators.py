@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol, TypeAlias
 
+from ..model.backends import way_of
 from ..model.tokenizer import Tokenizer
 from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from ..rollouts.group import made_under
@@ -254,9 +255,14 @@ def strongest(biases: Mapping[int, float], count: int, decimals: int = BIAS_DECI
     return {token: rounded[token] for token in ranked[:count]}
 
 
-def obstacle(backend: Backend, tokenizer: Tokenizer | None = None) -> str | None:
-    """Why no token prior can be learned on an upstream, or None; `tokenizer` is what is at hand for its model."""
+def obstacle(backend: Backend, tokenizer: Tokenizer | None = None, labels: Sequence[str] = ()) -> str | None:
+    """Why no token prior can be learned on an upstream, or None; `tokenizer` is what is at hand for its model.
+
+    Where answers are `labels`, these can be decided again in place of biases.
+    """
     lacking = []
+    if way_of(backend, labels) == "re-decide":
+        return None
     if not backend.logprobs and tokenizer is None:
         lacking.append(f"gives no log-probabilities with token ids ({backend.lacking or _NO_IDS})")
     if backend.logit_bias == "unknown":

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import ModelError, UpstreamError
 from ..hashing import content_id
+from ..model.tokenizer import ends_answer
 from ..model.upstream import Model
 from ..records import AnswerTree, Backend, CallKey, ChatBody, Frame, Prior, Rollout, Task, TokenTrace
 from ..rollouts.bounded import GOES_ON, added, going_on
@@ -25,7 +26,6 @@ from ..rollouts.rewards.reward import BuiltInReward, Reward, score
 from ..surfaces.chat import merge_bias, with_prior
 from ..surfaces.surface import manner_of
 from .exact import COVERED, AnswerShares, answer_shares
-from .policy import ends_answer
 
 _ALTERNATIVES = 20
 """That every upstream with log-probabilities lists; llama.cpp lists any number."""

@@ -16,7 +16,6 @@ tail is bounded by R spread evenly over a whole vocabulary of at most n = VOCABU
 what lies between the two, over Z, bounds the relative error.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -29,8 +28,6 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 VOCABULARY = 2**18
 """Tokens that any tokenizer in use has, at most."""
-_END = re.compile(rb"|</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
-"""How control tokens that end an answer are written."""
 
 
 def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
@@ -62,11 +59,6 @@ def is_special(piece: bytes) -> bool:
     """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
     text = piece.strip()
     return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)
-
-
-def ends_answer(piece: bytes) -> bool:
-    """Whether a token is one that ends an answer, by its bytes; llama.cpp shows none."""
-    return bool(_END.fullmatch(piece))
 
 
 def is_whole(rollout: Rollout) -> bool:

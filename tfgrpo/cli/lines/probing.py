@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def probe_lines(told: "JSON") -> Iterator[str]:
     """The figures, a line each, and the verdict."""
     for field, value in told.items():
-        if field != "verdict":
+        if field not in ("verdict", "way", "ways"):
             yield f"{field.replace('_', ' '):22}{printable(value)}"
     verdict = told["verdict"]
     by = verdict["token_prior"]
@@ -20,4 +20,7 @@ def probe_lines(told: "JSON") -> Iterator[str]:
     yield f"What can be learned on {printable(told['model'])}"
     yield "  experiences and demonstrations: yes; they are text, and ask nothing of the upstream"
     yield printable(f"  a token prior: {f'yes, by {by}' if by else 'no'}; {verdict['why']}")
+    ways = told["ways"]
+    others = f"; open besides: {', '.join(ways[1:])}" if ways[1:] else ""
+    yield printable(f"  what it acts by, in learning, client and proxy: {told['way']}{others}")
     yield from (printable(f"To get more: {advice}") for advice in verdict["advice"])
