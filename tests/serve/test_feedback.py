@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ SAID: list[tuple[Any, int, str]] = [
     ({"inference_id": "ID", "reward": 1, "comment": "x" * 10_001}, 400, "at most 10,000"),
     ({"inference_id": "inf_unknown\r\nx: y", "reward": 1}, 404, "no call inf_unknown"),
     ({"inference_id": "ID", "label": "biling"}, 422, "no task of namespace 'default' knows"),
+    ({"inference_id": "ID", "label": "refunds", "new_label": "yes"}, 400, "true or false"),
+    ({"inference_id": "ID", "label": "refunds", "new_label": True}, 200, ""),
     ({"inference_id": "ID", "reward": True}, 200, ""),
     ({"inference_id": "ID", "label": " Billing"}, 200, ""),
     ([{"inference_id": "ID", "reward": 1}, {"inference_id": "inf_2", "reward": 1}], 200, "unknown_inference"),
@@ -110,6 +112,21 @@ async def test_feedback_that_cannot_be_taken_is_told_in_one_line(front: Serve, s
         assert (found.status_code, told in found.text) == (status, True), (said, found.text)
         assert "\n" not in found.text
         assert len(found.text) < 600
+
+
+async def test_callers_who_are_slow_to_say_it_keep_nobody_out(front: Serve) -> None:
+    at = await front(ScriptedModel(lambda body: "billing").app)
+    one, held = (await at.chat()).headers[INFERENCE_HEADER], asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await held.wait()
+
+    slow = [asyncio.create_task(at.in_process.post(FEEDBACK, content=slowly())) for _ in range(120)]
+    await asyncio.sleep(0.05)
+    assert (await say(at, {"inference_id": one, "reward": 1})).status_code == 200
+    held.set()
+    assert {answer.status_code for answer in await asyncio.gather(*slow)} == {400}
 
 
 async def test_a_key_gives_feedback_on_calls_of_its_own_namespace(front: Serve, shelf: Shelf) -> None:
@@ -217,7 +234,11 @@ def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_sec
     call = RecordedCall("inf_1", "default", None, "none", "messages", "m", 200, 0.1, 0.0, None, 1.0, b"{}", strange)
     said = Feedback("inf_1", "default", None, "none", None, label={"queue": ["billing", "AKIAIOSFODNN7EXAMPLE"]})
     writing = Writing(tmp_path / "s.db", ALL)
-    assert writing.write([call._replace(texts=True), said]) == ""
+    readable = call._replace(id="inf_2", surface="chat", response=b"{}", texts=True)
+    assert writing.write([call._replace(texts=True), readable, said]) == ""
+    assert writing.unreadable == 0
+    assert writing.write([readable._replace(id="inf_3", encoding="gzip")]) == ""
+    assert writing.unreadable == 1  # which the metrics count
     writing.close()
     with Store(tmp_path / "s.db") as store:
         (said,) = store.feedback("default")

@@ -123,7 +123,7 @@ def test_what_people_look_through_is_the_same_in_both(database: StoreUrl, tmp_pa
         with Store(place) as store:
             (group,) = store.group_page(RUN.id, step=0)
             looks = (
-                store.latest_runs("math"), store.steps_so_far(RUN.id), store.arms_so_far(RUN.id),
+                store.latest_runs("math"), store.steps_of(RUN.id), store.so_far(RUN.id),
                 store.priors_so_far(RUN.id), store.latest_group_times(RUN.id), group, store.group_row(group.id),
                 store.rollout_rows([group.id, 99], shown=1), store.one_rollout(group.id, 0), store.step_means(),
                 store.status_counts("math", ""), store.latest_added("math"), store.reward_counts("math", ""),

@@ -3,6 +3,7 @@
 It also forgets what is too old, or too much, now and then. It ends when its parent does.
 """
 
+import logging
 import math
 import os
 import pickle
@@ -111,7 +112,8 @@ class RecordedCall(NamedTuple):
 
 def write_calls() -> None:
     """Be that process: the parent says where to, then hands over one batch after the other, and is told of each why it
-    could not be written, or nothing."""
+    could not be written, or nothing, and how many texts of it could not be read."""
+    logging.getLogger("tfgrpo").addHandler(logging.NullHandler())  # the parent says it, in the form of its log
     with suppress(OSError):
         os.nice(_NICE)
     path, recording = pickle.load(sys.stdin.buffer)
@@ -121,7 +123,7 @@ def write_calls() -> None:
     with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
         while True:
             told = writing.write(pickle.load(sys.stdin.buffer))
-            pickle.dump(told, sys.stdout.buffer)
+            pickle.dump((told, writing.unreadable), sys.stdout.buffer)
             sys.stdout.buffer.flush()
     writing.close()
 
@@ -135,10 +137,14 @@ class Writing:
         self._parent = os.getppid()
         self._store: Store | None = None
         self._forgot = -_FORGETS_EVERY
+        self.unreadable = 0
+        """Calls of the last batch whose texts were to be kept, and could not be read."""
 
     def write(self, batch: Sequence[RecordedCall | Feedback]) -> str:
         """Append a batch, or send it on; why that could not be done."""
         calls = [_readable(one) for one in batch if isinstance(one, RecordedCall)]
+        wanted = sum(one.texts for one in batch if isinstance(one, RecordedCall))
+        self.unreadable = wanted - sum(bool(one.request) for one in calls)
         feedback = [redacted_feedback(one) for one in batch if isinstance(one, Feedback)]
         try:
             if self._collector:

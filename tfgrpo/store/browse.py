@@ -1,8 +1,8 @@
 """Runs, their rollouts and traffic as people look through them: each query is bounded, and finds by an index."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import StoreError
 from ..records import Rollout, Usage
@@ -107,15 +107,30 @@ class BrowseStore(OpenStore):
         with self._read("listing its latest runs") as db:
             return tuple(_run_row(row) for row in db.query(query, {"name": namespace, "limit": limit}))
 
-    def steps_so_far(self, run_id: str) -> tuple[StepRow, ...]:
-        """Each step of a run with the mean reward of its rollouts, while it goes on and after."""
+    def steps_of(self, run_id: str) -> tuple[int, ...]:
+        """The steps of a run that have groups, from 0."""
+        query = "SELECT DISTINCT step FROM groups WHERE run = ? ORDER BY step"
         with self._read(f"reading the steps of run {run_id}") as db:
-            return tuple(StepRow(**row) for row in db.query(_STEPS, [run_id]))
+            return tuple(step for (step,) in db.execute(query, [run_id]))
 
-    def arms_so_far(self, run_id: str) -> tuple[ArmRow, ...]:
-        """The ways to prompt of a run with the mean reward of the rollouts under each, in the order they came."""
-        with self._read(f"reading the race of run {run_id}") as db:
-            return tuple(ArmRow(**row) for row in db.query(_ARMS, {"run": run_id}))
+    def so_far(self, run_id: str) -> tuple[tuple[StepRow, ...], tuple[ArmRow, ...]]:
+        """Each step of a run, and each way to prompt in the order they came, with the mean reward of its rollouts.
+
+        While the run goes on and after; many rollouts take long to count, and are gone through once for both.
+        """
+        with self._read(f"reading the steps of run {run_id}") as db:
+            groups = dict(
+                db.execute("SELECT step, count(*) FROM groups WHERE run = ? GROUP BY step", [run_id]).fetchall()
+            )
+            cells = [_Cell(*row) for row in db.execute(_CELLS, [run_id]).fetchall()]
+            arms = list(db.query("SELECT id, source, tokens FROM variants WHERE run = ? ORDER BY rowid", [run_id]))
+        steps = sorted({cell.step for cell in cells})
+        by_step = {step: [cell for cell in cells if cell.step == step] for step in steps}
+        by_arm = {row["id"]: [cell for cell in cells if cell.variant == row["id"]] for row in arms}
+        return (
+            tuple(StepRow(step, groups.get(step, 0), *_summed(of)) for step, of in by_step.items()),
+            tuple(ArmRow(**row, **_named(by_arm[row["id"]])) for row in arms),
+        )
 
     def priors_so_far(self, run_id: str) -> tuple[ArmRow, ...]:
         """The priors of a run (an evaluation has one for each arm), with the mean reward of the rollouts under each."""
@@ -199,21 +214,35 @@ WHERE reward IS NOT NULL AND at >= :since AND NOT EXISTS (
     SELECT 1 FROM feedback AS later WHERE later.inference = given.inference AND later.id > given.id)
 GROUP BY span, variant ORDER BY span, variant
 """
-_STEPS = """
-SELECT groups.step, count(DISTINCT groups.id) AS groups, count(*) AS rollouts, count(rollouts.reward) AS scored,
-       avg(rollouts.reward) AS mean
+
+
+class _Cell(NamedTuple):
+    """The rollouts of one way to prompt in one step."""
+
+    step: int
+    variant: str
+    rollouts: int
+    scored: int
+    total: float | None
+
+
+def _summed(cells: Iterable[_Cell]) -> tuple[int, int, float | None]:
+    """How many rollouts, how many of them scored, and their mean reward."""
+    found = list(cells)
+    scored = sum(cell.scored for cell in found)
+    total = sum(cell.total or 0.0 for cell in found)
+    return sum(cell.rollouts for cell in found), scored, total / scored if scored else None
+
+
+def _named(cells: Sequence[_Cell]) -> dict[str, Any]:
+    rollouts, scored, mean = _summed(cells)
+    return {"rollouts": rollouts, "scored": scored, "mean": mean, "last": max((cell.step for cell in cells), default=0)}
+
+
+_CELLS = """
+SELECT groups.step, rollouts.variant, count(*), count(rollouts.reward), sum(rollouts.reward)
 FROM groups JOIN rollouts ON rollouts.group_id = groups.id
-WHERE groups.run = ? GROUP BY groups.step ORDER BY groups.step
-"""
-_ARMS = """
-SELECT variants.id, variants.source, variants.tokens, coalesce(rollouts, 0) AS rollouts, coalesce(scored, 0) AS scored,
-       mean, coalesce(last, 0) AS last
-FROM variants LEFT JOIN (
-    SELECT rollouts.variant, count(*) AS rollouts, count(rollouts.reward) AS scored, avg(rollouts.reward) AS mean,
-           max(groups.step) AS last
-    FROM groups JOIN rollouts ON rollouts.group_id = groups.id
-    WHERE groups.run = :run GROUP BY rollouts.variant) AS made ON made.variant = variants.id
-WHERE variants.run = :run ORDER BY variants.rowid
+WHERE groups.run = ? GROUP BY groups.step, rollouts.variant ORDER BY groups.step, rollouts.variant
 """
 _PRIORS = """
 SELECT groups.prior AS id, '' AS source, 0 AS tokens, count(*) AS rollouts, count(rollouts.reward) AS scored,

@@ -124,7 +124,7 @@ def rollouts(request: Request) -> Response:
             groups, more = found[:GROUPS], len(found) > GROUPS
         rows = store.rollout_rows([one.id for one in groups], shown=_BEGINNING, limit=most, offset=offset)
         tasks = {task.id: task for task in store.tasks(dict.fromkeys(one.task for one in groups))}
-        steps = [one.step + 1 for one in store.steps_so_far(run_id)]
+        steps = [step + 1 for step in store.steps_of(run_id)]
     told = {
         "run_id": run_id, "groups": groups, "tasks": tasks, "steps": steps, "step": step, "number": number,
         "more": more, "group": group, "beginning": _BEGINNING,

@@ -76,7 +76,7 @@ def run_look(store: Store, given: str) -> RunLook:
     entry = store.run_entry(given)
     run = entry.run
     learning = run.kind == "learn"
-    steps = store.steps_so_far(run.id) if learning else ()
+    steps, arms = store.so_far(run.id) if learning else ((), ())
     planned = int(run.settings.get("steps") or 0) * len(run.tasks) if learning else 0
     times = store.latest_group_times(run.id)
     going = run.status == "running"
@@ -86,7 +86,7 @@ def run_look(store: Store, given: str) -> RunLook:
         started=entry.started,
         ended=entry.ended,
         steps=steps,
-        arms=_arms(run, store.arms_so_far(run.id)) if learning else (),
+        arms=_arms(run, arms) if learning else (),
         compared=() if learning else _compared(run, store.priors_so_far(run.id)),
         stages=store.spent_by_stage(run.id),
         trials=store.trials(run=run.id),

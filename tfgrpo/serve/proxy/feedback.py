@@ -29,15 +29,16 @@ from .record import Known, Traffic
 FEEDBACK_PATH = "/tfgrpo/v1/feedback"
 _MOST_BYTES, _MOST = 2**20, 1_000
 _EXAMPLE = '{"inference_id": "inf_...", "reward": 1}'
-_FIELDS = ("inference_id", "inference", "reward", "label", "comment")
+_FIELDS = ("inference_id", "inference", "reward", "label", "comment", "new_label")
 _LONGEST_ID, _LONGEST_TEXT = 200, 10_000
-_AT_ONCE = 100
-"""Callers who give feedback."""
-_READ_SECONDS = 30.0
+_AT_ONCE, _HEARD_AT_ONCE = 100, 1_000
+"""Callers whose feedback is looked up, and from whom it is being read: slow ones must not keep the others out."""
+_READ_SECONDS = 10.0
 _OTHERS_SECONDS, _TRIES = 1.0, 4
 """Until what another worker has answered must be in the store."""
 _OURS = re.compile(r"inf_[0-9a-f]{32}")
 _BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
+_NEW = 'for one that is right and new add "new_label": true'
 _LABELS_SECONDS = 60.0
 """How long the labels that tasks of a namespace have are taken for known."""
 
@@ -50,6 +51,8 @@ class GivenFeedback:
     reward: float | None
     label: JSON
     comment: str
+    new_label: bool = False
+    """Whether the label may be one that no task knows yet."""
 
 
 class FeedbackDesk:
@@ -58,18 +61,24 @@ class FeedbackDesk:
     def __init__(self, works: Works, traffic: Traffic, path: StorePath) -> None:
         self._works, self._traffic, self._path = works, traffic, path
         self._labels: dict[str, tuple[float, frozenset[str]]] = {}
-        self._at_once = 0
+        self._at_once = self._heard = 0
 
     async def answer(self, head: Head, receive: Receive, send: Send) -> None:
         """Take what a caller has to say, and tell what became of it: 200 where anything was taken."""
-        if self._at_once >= _AT_ONCE:
+        if self._heard >= _HEARD_AT_ONCE:
             return await self._refuse(send, _BUSY)
-        self._at_once += 1
+        self._heard += 1
         try:
             given = await self._read(head, receive)
-            found = await self._all_taken(*given) if isinstance(given, tuple) else [given]
         except Left:
             return
+        finally:
+            self._heard -= 1
+        if isinstance(given, Refusal) or self._at_once >= _AT_ONCE:
+            return await self._refuse(send, given if isinstance(given, Refusal) else _BUSY)
+        self._at_once += 1
+        try:
+            found = await self._all_taken(*given)
         finally:
             self._at_once -= 1
         refused = [(place, one) for place, one in enumerate(found, 1) if isinstance(one, Refusal)]
@@ -112,7 +121,7 @@ class FeedbackDesk:
     async def _taken(self, said: GivenFeedback, known: Known, key: AccessKey | None) -> Refusal | None:
         if key and not key.admin and key.namespace not in (None, known.namespace):
             return Refusal(403, "namespace_not_allowed", "this key is not for the namespace of that call")
-        if refusal := await self._unknown_label(known.namespace, said.label):
+        if not said.new_label and (refusal := await self._unknown_label(known.namespace, said.label)):
             return refusal
         given = Feedback(
             said.inference, known.namespace, known.prior, known.variant, said.reward, said.comment, said.label
@@ -156,7 +165,9 @@ class FeedbackDesk:
         if not known or _form(label) in known:
             return None
         some = shortened(", ".join(sorted(known)), 200)
-        return Refusal(422, "unknown_label", f"no task of namespace {namespace!r} knows this label; they know {some}")
+        return Refusal(
+            422, "unknown_label", f"no task of namespace {namespace!r} knows this label; they know {some}; {_NEW}"
+        )
 
     def _known_labels(self, namespace: str) -> frozenset[str]:
         try:
@@ -196,7 +207,9 @@ def read_item(item: JSON) -> GivenFeedback | Refusal:
     reward, comment = item.get("reward"), item.get("comment")
     named = str(item.get("inference_id", item.get("inference"))).strip()
     said = (comment or "").replace("\0", "")
-    return GivenFeedback(named, None if reward is None else float(reward), item.get("label"), said)
+    return GivenFeedback(
+        named, None if reward is None else float(reward), item.get("label"), said, item.get("new_label") is True
+    )
 
 
 def _faults(item: JSON) -> Iterator[str]:
@@ -216,6 +229,8 @@ def _faults(item: JSON) -> Iterator[str]:
         yield "feedback needs a reward from 0 to 1, or a label: what would have been right"
     if reward is not None and not (isinstance(reward, int | float) and 0 <= reward <= 1):
         yield f"the reward is {shortened(canonical(reward), 60)}; it must be a number from 0 to 1"
+    if not isinstance(item.get("new_label"), bool | None):
+        yield "new_label is true or false"
     if label is not None and not is_label(label):
         yield f"the label must be an answer of at most {LONGEST_LABEL:,} characters"
 

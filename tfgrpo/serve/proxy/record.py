@@ -166,7 +166,8 @@ class Traffic:
             item = self._waiting.popleft()
             if isinstance(item, RecordedCall):
                 self._bytes_out += len(item.request or b"") + len(item.response or b"")
-                item = _lean(item)
+                item, wanted = _lean(item), item.texts
+                self._metrics.not_recorded("texts", int(wanted and not item.texts))
                 size += len(item.request or b"") + len(item.response or b"")
             batch.append(item)
         return batch
@@ -201,7 +202,9 @@ class Traffic:
             pickle.dump(batch, child.stdin, pickle.HIGHEST_PROTOCOL)
             child.stdin.flush()
             told: Any = pickle.load(child.stdout)
-            return str(told)
+            refused, unreadable = told
+            self._metrics.not_recorded("texts", unreadable)
+            return str(refused)
         finally:
             watchdog.cancel()
 
