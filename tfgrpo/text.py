@@ -31,6 +31,21 @@ def named_file(path: str) -> str:
     return re.sub(r"(?<=://).*@", "...@", path, flags=re.DOTALL)
 
 
+_PASSWORDS = (
+    re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]*(?=@)"),
+    re.compile(r"(?<=\bpostgresql:/)/?[^\s'\"]*(?=@)|(?<=\bpostgres:/)/?[^\s'\"]*(?=@)"),
+    re.compile(r"(?<=\bpostgresql:/)/?[^\s'\"/@:]*:(?!\d{1,5}(?:['\"/?:\s]|$))[^\s'\"@]*"),
+)
+"""User and password of any URL; of a store's also where the password has a slash or an @, or the URL was cut at it."""
+
+
+def without_passwords(text: str) -> str:
+    """A message without the password of any URL in it, as a store's has one, which may stand anywhere by mistake."""
+    for pattern in _PASSWORDS:
+        text = pattern.sub("...", text)
+    return text
+
+
 _HARMLESS = "\n\t\u200c\u200d"
 """Not printable, yet wanted: line ends, and the joiners of some scripts and emoji."""
 

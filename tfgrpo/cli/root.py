@@ -4,6 +4,7 @@ import click
 
 from .. import __version__
 from ..errors import BudgetEnded, TfgrpoError
+from ..text import without_passwords
 from .command import LazyGroup, Listed
 
 OUT_OF_BUDGET = 3
@@ -56,10 +57,13 @@ class OneLineGroup(LazyGroup):
         try:
             return super().invoke(ctx)
         except TfgrpoError as error:
-            told = " ".join(str(error).split())
+            told = without_passwords(" ".join(str(error).split()))
             if isinstance(error, BudgetEnded):
                 raise OutOfBudget(f"{told}; what was done is kept, and a larger ceiling goes on from there") from error
             raise click.ClickException(told) from error
+        except click.ClickException as error:
+            error.message = without_passwords(error.message)
+            raise
         except KeyboardInterrupt:
             click.echo("Interrupted. What was done is kept; the same command goes on from there.", err=True)
             ctx.exit(130)

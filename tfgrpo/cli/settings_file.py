@@ -1,6 +1,6 @@
 """`tfgrpo.toml` in the current folder: options of commands, so that they need not be typed again.
 
-    store = "/data/tfgrpo.db"    # of every command that has the option: store, namespace, model, base-url
+    store = "/data/tfgrpo.db"    # of every command that has the option: store, namespace, model, base-url, trust
     [serve]                      # of one command, by the names of its options; `[keys.add]` of one in a group
     upstream = ["https://api.openai.com/v1"]
     workers = 2
@@ -17,7 +17,7 @@ import click
 from ..errors import InputError
 
 SETTINGS_FILE = "tfgrpo.toml"
-_SHARED = ("store", "namespace", "model", "base-url")
+_SHARED = ("store", "namespace", "model", "base-url", "trust")
 
 
 def file_options(context: click.Context) -> dict[str, Any]:
