@@ -33,7 +33,7 @@ def named_file(path: str) -> str:
 
 _PASSWORDS = (
     re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]*(?=@)"),
-    re.compile(r"(?<=\bpostgresql:/)/?[^\s'\"]*(?=@)|(?<=\bpostgres:/)/?[^\s'\"]*(?=@)"),
+    re.compile(r"(?:(?<=\bpostgresql:/)|(?<=\bpostgres:/))(?!/\.{3}@)/?[^\s'\"]*(?=@)"),
     re.compile(r"(?<=\bpostgresql:/)/?[^\s'\"/@:]*:(?!\d{1,5}(?:['\"/?:\s]|$))[^\s'\"@]*"),
 )
 """User and password of any URL; of a store's also where the password has a slash or an @, or the URL was cut at it."""

@@ -44,3 +44,28 @@ def test_what_the_file_cannot_mean_is_one_clear_line(text: str, words: tuple[str
 def test_the_proxy_has_all_of_its_options_there(folder: Path) -> None:
     Path("tfgrpo.toml").write_text('[serve]\nupstream = ["http://127.0.0.1:9/v1"]\nworkers = 0\nlog-requests = true\n')
     one_line(tfgrpo("serve"), "--workers 0")
+
+
+def test_the_keys_that_are_trusted_may_stand_there_for_all_commands(folder: Path) -> None:
+    Path("tfgrpo.toml").write_text('trust = "ours"\n')
+    Path("p.json").write_text("{}")
+    for command in (("prior", "trust"), ("serve", "--upstream", "http://127.0.0.1:9/v1", "--prior-from", "p.json")):
+        one_line(tfgrpo(*command), "the trust file ours cannot be read")
+
+
+def test_no_error_shows_the_password_of_a_url_wherever_it_was_given(folder: Path) -> None:
+    url, model = "postgresql://u:hunter2@127.0.0.1:9/db", ("--model", "m", "--base-url", "http://127.0.0.1:9/v1")
+    Path("t.jsonl").write_text('{"input": "a", "answer": "b"}\n')
+    for option in (
+        "--system",
+        "--request",
+        "--tokenizer",
+        "--prompts",
+        "--agent",
+        "--command",
+        "--reward",
+        "--executor",
+    ):
+        told = tfgrpo("learn", "t.jsonl", "--gate", "none", option, url, *model)
+        assert (told.exit_code, "hunter2" in told.output) == (1, False), told.output
+    assert "hunter2" not in tfgrpo("tasks", "from", url).output
