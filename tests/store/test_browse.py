@@ -24,8 +24,11 @@ def test_a_run_is_told_while_it_goes_on_and_its_rollouts_a_page_at_a_time(place:
         assert store.latest_runs(limit=1) == (row,)
         assert (row.id, row.model, row.status, row.tasks, row.usage) == (RUN.id, "m", "running", 1, Usage())
         assert store.latest_runs("other") == ()
-        steps, (frozen, raced) = store.so_far(RUN.id)
-        assert steps == (StepRow(0, 1, 1, 1, 1.0), StepRow(1, 1, 3, 2, 0.5))
+        found = store.so_far(RUN.id)
+        frozen, raced = found.arms
+        assert store.so_far(RUN.id, found) == found
+        assert store.so_far(RUN.id, replace(found, groups=7)) == found  # groups were made anew since
+        assert found.steps == (StepRow(0, 1, 1, 1, 1.0), StepRow(1, 1, 3, 2, 0.5))
         assert store.steps_of(RUN.id) == (0, 1)
         assert raced == ArmRow(VARIANT.id, VARIANT.source, 31, 3, 2, 0.5, 1)
         assert (frozen.source, frozen.rollouts, frozen.mean) == ("frozen", 0, None)

@@ -113,23 +113,28 @@ class BrowseStore(OpenStore):
         with self._read(f"reading the steps of run {run_id}") as db:
             return tuple(step for (step,) in db.execute(query, [run_id]))
 
-    def so_far(self, run_id: str) -> tuple[tuple[StepRow, ...], tuple[ArmRow, ...]]:
-        """Each step of a run, and each way to prompt in the order they came, with the mean reward of its rollouts.
+    def so_far(self, run_id: str, known: "SoFar | None" = None) -> "SoFar":
+        """Each step of a run, and each way to prompt in the order they came, while the run goes on and after.
 
-        While the run goes on and after; many rollouts take long to count, and are gone through once for both.
+        Many rollouts take long to count: they are gone through once for both, and only those since what is `known`,
+        unless groups were made anew since.
         """
         with self._read(f"reading the steps of run {run_id}") as db:
-            groups = dict(
-                db.execute("SELECT step, count(*) FROM groups WHERE run = ? GROUP BY step", [run_id]).fetchall()
+            after = (
+                known.last if known and db.execute(_UP_TO, [run_id, known.last]).fetchone() == (known.groups,) else 0
             )
-            cells = [_Cell(*row) for row in db.execute(_CELLS, [run_id]).fetchall()]
+            groups, last = db.execute(_ALL_GROUPS, [run_id]).fetchone()
+            by_step = dict(db.execute(_BY_STEP, [run_id]).fetchall())
+            new = [_Cell(*row) for row in db.execute(_CELLS, [run_id, after]).fetchall()]
             arms = list(db.query("SELECT id, source, tokens FROM variants WHERE run = ? ORDER BY rowid", [run_id]))
-        steps = sorted({cell.step for cell in cells})
-        by_step = {step: [cell for cell in cells if cell.step == step] for step in steps}
-        by_arm = {row["id"]: [cell for cell in cells if cell.variant == row["id"]] for row in arms}
-        return (
-            tuple(StepRow(step, groups.get(step, 0), *_summed(of)) for step, of in by_step.items()),
-            tuple(ArmRow(**row, **_named(by_arm[row["id"]])) for row in arms),
+        cells = _together((*(known.cells if known and after else ()), *new))
+        of_step = {step: [cell for cell in cells if cell.step == step] for step in sorted({one.step for one in cells})}
+        return SoFar(
+            tuple(StepRow(step, by_step.get(step, 0), *_summed(of)) for step, of in of_step.items()),
+            tuple(_arm_row(row, [cell for cell in cells if cell.variant == row["id"]]) for row in arms),
+            groups,
+            last,
+            cells,
         )
 
     def priors_so_far(self, run_id: str) -> tuple[ArmRow, ...]:
@@ -226,23 +231,46 @@ class _Cell(NamedTuple):
     total: float | None
 
 
-def _summed(cells: Iterable[_Cell]) -> tuple[int, int, float | None]:
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What has come of a run so far, and how far it was counted."""
+
+    steps: tuple[StepRow, ...]
+    arms: tuple[ArmRow, ...]
+    groups: int
+    last: int
+    """The highest id of its groups."""
+    cells: tuple[_Cell, ...]
+
+
+def _together(cells: Iterable[_Cell]) -> tuple[_Cell, ...]:
+    """One for each step and way to prompt."""
+    sums: dict[tuple[int, str], _Cell] = {}
+    for one in cells:
+        met = sums.get((one.step, one.variant), _Cell(one.step, one.variant, 0, 0, 0.0))
+        total = (met.total or 0.0) + (one.total or 0.0)
+        sums[one.step, one.variant] = _Cell(*met[:2], met.rollouts + one.rollouts, met.scored + one.scored, total)
+    return tuple(sums.values())
+
+
+def _summed(cells: Sequence[_Cell]) -> tuple[int, int, float | None]:
     """How many rollouts, how many of them scored, and their mean reward."""
-    found = list(cells)
-    scored = sum(cell.scored for cell in found)
-    total = sum(cell.total or 0.0 for cell in found)
-    return sum(cell.rollouts for cell in found), scored, total / scored if scored else None
+    scored, total = sum(cell.scored for cell in cells), sum(cell.total or 0.0 for cell in cells)
+    return sum(cell.rollouts for cell in cells), scored, total / scored if scored else None
 
 
-def _named(cells: Sequence[_Cell]) -> dict[str, Any]:
-    rollouts, scored, mean = _summed(cells)
-    return {"rollouts": rollouts, "scored": scored, "mean": mean, "last": max((cell.step for cell in cells), default=0)}
+def _arm_row(row: dict[str, Any], cells: Sequence[_Cell]) -> ArmRow:
+    return ArmRow(row["id"], row["source"], row["tokens"], *_summed(cells), max((one.step for one in cells), default=0))
 
 
+_UP_TO = "SELECT count(*) FROM groups WHERE run = ? AND id <= ?"
+_ALL_GROUPS = "SELECT count(*), coalesce(max(id), 0) FROM groups WHERE run = ?"
+_BY_STEP = "SELECT step, count(*) FROM groups WHERE run = ? GROUP BY step"
 _CELLS = """
 SELECT groups.step, rollouts.variant, count(*), count(rollouts.reward), sum(rollouts.reward)
 FROM groups JOIN rollouts ON rollouts.group_id = groups.id
-WHERE groups.run = ? GROUP BY groups.step, rollouts.variant ORDER BY groups.step, rollouts.variant
+WHERE groups.run = ? AND groups.id > ?
+GROUP BY groups.step, rollouts.variant ORDER BY groups.step, rollouts.variant
 """
 _PRIORS = """
 SELECT groups.prior AS id, '' AS source, 0 AS tokens, count(*) AS rollouts, count(rollouts.reward) AS scored,

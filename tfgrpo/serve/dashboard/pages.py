@@ -98,13 +98,13 @@ def prior(request: Request) -> Response:
 def run(request: Request) -> Response:
     """One run, as it goes or as it ended."""
     with _store(request) as store:
-        return page(request, "run", {"look": run_look(store, _wanted(request, "id"))})
+        return page(request, "run", {"look": run_look(store, _wanted(request, "id"), site_of(request).runs)})
 
 
 def live_run(request: Request) -> Response:
     """The part of that page that moves while the run goes on."""
     with _store(request) as store:
-        return page(request, "run_live", {"look": run_look(store, _wanted(request, "id"))})
+        return page(request, "run_live", {"look": run_look(store, _wanted(request, "id"), site_of(request).runs)})
 
 
 def rollouts(request: Request) -> Response:

@@ -1,15 +1,16 @@
 """One run as the dashboard tells of it, while it goes on and after; every number stands in the store, or is a count."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ...observer import last_looks
 from ...records import JSON, Run, Usage
 from ...store import Store
-from ...store.browse import ArmRow, StepRow
+from ...store.browse import ArmRow, SoFar, StepRow
 from ...trials import GateTrial
 
+_KNOWN_RUNS = 100
 _QUIET_SECONDS = 600
 """After so long without a rollout a run that should be going on may have been killed."""
 
@@ -71,12 +72,13 @@ class RunLook:
         return self.run.status == "running"
 
 
-def run_look(store: Store, given: str) -> RunLook:
-    """One run; StoreError where there is none."""
+def run_look(store: Store, given: str, known: MutableMapping[str, SoFar]) -> RunLook:
+    """One run; StoreError where there is none. `known`: how far runs were counted, which is kept there."""
     entry = store.run_entry(given)
     run = entry.run
     learning = run.kind == "learn"
-    steps, arms = store.so_far(run.id) if learning else ((), ())
+    found = _counted(store, run.id, known) if learning else None
+    steps = found.steps if found else ()
     planned = int(run.settings.get("steps") or 0) * len(run.tasks) if learning else 0
     times = store.latest_group_times(run.id)
     going = run.status == "running"
@@ -86,7 +88,7 @@ def run_look(store: Store, given: str) -> RunLook:
         started=entry.started,
         ended=entry.ended,
         steps=steps,
-        arms=_arms(run, arms) if learning else (),
+        arms=_arms(run, found.arms) if found else (),
         compared=() if learning else _compared(run, store.priors_so_far(run.id)),
         stages=store.spent_by_stage(run.id),
         trials=store.trials(run=run.id),
@@ -95,6 +97,14 @@ def run_look(store: Store, given: str) -> RunLook:
         seen=times[-1] if times else "",
         quiet=going and _age(times[-1] if times else entry.started) > _QUIET_SECONDS,
     )
+
+
+def _counted(store: Store, run: str, known: MutableMapping[str, SoFar]) -> SoFar:
+    found = store.so_far(run, known.get(run))
+    if len(known) >= _KNOWN_RUNS:
+        known.clear()
+    known[run] = found
+    return found
 
 
 def _arms(run: Run, rows: Sequence[ArmRow]) -> tuple[ArmLook, ...]:

@@ -1,12 +1,13 @@
 """What all pages of one dashboard share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.requests import Request
 
 from ...store import AccessKey, StorePath
+from ...store.browse import SoFar
 from .counting import Counting
 from .traffic import TrafficLook
 
@@ -25,6 +26,8 @@ class Site:
     """Who may call, as of now."""
     traffic: Counting[TrafficLook]
     """By namespace."""
+    runs: dict[str, SoFar] = field(default_factory=dict)
+    """How far each that was looked at is counted."""
 
 
 def site_of(request: Request) -> Site:
