@@ -22,7 +22,7 @@ from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import Front, Recorder, Serve
 from tests.serve.test_door import LOCAL, given_key
 from tfgrpo.deployment.autopilot import do_in_store
-from tfgrpo.deployment.facts import deployed_state, facts_of, measured_in_use
+from tfgrpo.deployment.facts import deployed_state, facts_of, live_in_use
 from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.experiences.credit import effect_interval
 from tfgrpo.records import (
@@ -486,10 +486,25 @@ async def test_what_experiences_are_worth_in_use_is_what_retires_them(front: Ser
     told = [Feedback(one.id, "support", None, "live", float(n % 3 > 0)) for n, one in enumerate(calls)]
     with Store(shelf.path) as store:
         store.add_calls_in_use(calls, told)
-        (found,) = measured_in_use(store, "support")
+        (found,) = live_in_use(store, "support").effects
     text = (await page(await front(Recorder()), "traffic?name=support")).partition('id="in-use"')[2].partition("</ol>")
     assert figures(text[0]) == [found.mean, found.low, found.high, 30]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text[0]
+
+
+async def test_whether_the_live_prior_still_pays_is_the_bet_that_goes_back(front: Serve, shelf: Shelf) -> None:
+    arms = ["live", "live", "live", "holdback"] * 30
+    draws = [{"of": HOSTILE_PRIOR.id, "arm": arm, "p": 0.75, "key": f"k{n}"} for n, arm in enumerate(arms)]
+    calls = [Inference(f"h_{n}", "support", None, "live", "chat", "m", 200, 0.5, draw=d) for n, d in enumerate(draws)]
+    told = [Feedback(one.id, "support", None, "live", float(n % 4 == 3)) for n, one in enumerate(calls)]
+    with Store(shelf.path) as store:
+        store.add_calls_in_use(calls, told)
+        facts = facts_of(store, "support", deployed_state(store, "support"), AutopilotTerms(), datetime.now(UTC))
+    text = await page(await front(Recorder()), "traffic?name=support")
+    (drawn,) = (one for one in charts(text) if one["series"][0]["label"] == "that it gains nothing")
+    assert drawn["series"][0]["values"] == [0, *facts.drift.path]
+    assert [one["value"] for one in drawn["thresholds"]] == [math.log(10_000)]
+    assert figures(text.partition('id="drift"')[2].partition("</p>")[0])[:3] == [90, 30, facts.drift.e_value]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """What the store remembers of a namespace, and what its feedback says: all that the autopilot decides by."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from ..store import SERVING, DrawnFeedback, HistoryEntry, LineageEntry, Store
-from .comparison import Blocks, Comparison, Heard, compared_in_use, drifted, first_of_keys
+from .comparison import Blocks, Comparison, Heard, Wager, compared_in_use, drifted, first_of_keys
 from .effects import EffectInUse, LeftOutCall, effects_in_use, to_retire_in_use
 from .step import AutopilotTerms, CanaryTrial, DeployedState, Facts
 
@@ -160,13 +160,30 @@ def left_out_of(given: Iterable[DrawnFeedback]) -> tuple[LeftOutCall, ...]:
     )
 
 
-def measured_in_use(store: Store, namespace: str) -> tuple[EffectInUse, ...]:
-    """What the experiences of the live prior are worth by feedback, as far as that is known."""
+@dataclass(frozen=True, slots=True)
+class LiveInUse:
+    """A live prior as feedback tells of it."""
+
+    effects: tuple[EffectInUse, ...] = ()
+    """Of its experiences, as far as that is known."""
+    drift: Wager = field(default_factory=Wager)
+    """The bet that it gains nothing any more over the calls that are held back from it."""
+    whole: int = 0
+    """Keys that gave feedback on it."""
+    held: int = 0
+    """Keys that gave feedback on calls held back."""
+
+
+def live_in_use(store: Store, namespace: str) -> LiveInUse:
+    """What the live prior and its experiences are worth by feedback, as far as that is known."""
     live = store.live(namespace)
     if live is None:
-        return ()
+        return LiveInUse()
     given = _of_live(store, namespace, live.prior.id, store.lineage(namespace))
-    return effects_in_use(left_out_of(given), [entry.id for entry in live.prior.experiences])
+    effects = effects_in_use(left_out_of(given), [entry.id for entry in live.prior.experiences])
+    counted = first_of_keys(held_back(given))
+    whole = sum(one.tried for one in counted)
+    return LiveInUse(effects, drifted(counted, blocks_of(counted))[1], whole, len(counted) - whole)
 
 
 def _hurting(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ..store import Store
 from .effects import EffectInUse
-from .facts import deployed_state, facts_of, measured_in_use
+from .facts import deployed_state, facts_of, live_in_use
 from .step import Action, AutopilotTerms, DeployedState, Facts, step
 
 
@@ -26,4 +26,4 @@ def status_of(store: Store, namespace: str, terms: AutopilotTerms, *, learns: bo
     """How things stand; `learns`: it is told how to learn."""
     state = deployed_state(store, namespace)
     facts = facts_of(store, namespace, state, terms, datetime.now(UTC), can_learn=learns)
-    return StatusInUse(namespace, state, facts, measured_in_use(store, namespace), step(state, facts, terms))
+    return StatusInUse(namespace, state, facts, live_in_use(store, namespace).effects, step(state, facts, terms))

@@ -44,7 +44,7 @@ class CanaryLook:
             ("that it helps", "good", self.comparison.benefit.path),
             ("that it hurts", "bad", self.comparison.harm.path),
         ]
-        at = _thinned(range(len(paths[0][2]) + 1))
+        at = thinned(range(len(paths[0][2]) + 1))
         lines = [(label, tone, [0.0, *path]) for label, tone, path in paths]
         series = [{"label": label, "tone": tone, "values": [line[n] for n in at]} for label, tone, line in lines]
         thresholds = [
@@ -71,7 +71,7 @@ def _begun(rows: Sequence[HistoryEntry], prior: str) -> HistoryEntry | None:
     return next((row for row in reversed(rows) if row.action == "canary" and row.prior == prior), None)
 
 
-def _thinned(places: Sequence[int]) -> list[int]:
+def thinned(places: Sequence[int]) -> list[int]:
     """So many of them at most, the first and the last among them."""
     every = max(1, -(-len(places) // _POINTS))
     return sorted({*places[::every], places[-1]})

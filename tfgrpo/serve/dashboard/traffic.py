@@ -1,15 +1,17 @@
 """The traffic of one namespace and what feedback says of it: counted over a week at most, in a thread of its own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import log
 
+from ...deployment.comparison import FALSE_ALARMS
 from ...deployment.effects import EffectInUse
-from ...deployment.facts import measured_in_use
+from ...deployment.facts import LiveInUse, live_in_use
 from ...records import JSON
 from ...store import CallCount, Store, StorePath
 from ...store.browse import RewardCount
-from .canary import CanaryLook, canary_look
+from .canary import CanaryLook, canary_look, thinned
 
 WINDOW = timedelta(days=7)
 _DAY = timedelta(hours=23)
@@ -51,6 +53,7 @@ class TrafficLook:
     canary: CanaryLook | None = None
     in_use: tuple[tuple[str, EffectInUse], ...] = ()
     """The texts of experiences of the live prior, and what feedback says that each is worth."""
+    live: LiveInUse = field(default_factory=LiveInUse)
 
     @property
     def calls(self) -> int:
@@ -98,6 +101,17 @@ class TrafficLook:
         return {"x": [_seconds(hour) for hour in hours], "time": True, "y": "count", "series": series}
 
     @property
+    def drift_chart(self) -> Mapping[str, JSON]:
+        """The bet that the live prior gains nothing any more, after each pair; nothing where no call is held back."""
+        path = [0.0, *self.live.drift.path]
+        if len(path) == 1:
+            return {}
+        at = thinned(range(len(path)))
+        line: JSON = {"label": "that it gains nothing", "tone": "bad", "values": [path[n] for n in at]}
+        goes = {"value": log(FALSE_ALARMS), "tone": "bad", "label": "goes back"}
+        return {"x": at, "time": False, "of": "pair", "y": "log_e", "thresholds": [goes], "series": [line]}
+
+    @property
     def rewards_chart(self) -> Mapping[str, JSON]:
         """The mean reward of each variant by hour, or by day."""
         by_day = len({one.span for one in self.rewards}) > _BY_DAY
@@ -116,6 +130,7 @@ def traffic_look(path: StorePath, namespace: str) -> TrafficLook:
     now = datetime.now(UTC)
     since = _hour(now - WINDOW)
     with Store(path, create=False) as store:
+        live = live_in_use(store, namespace)
         return TrafficLook(
             at=now.isoformat(timespec="seconds"),
             hours=store.call_counts(namespace, since),
@@ -123,14 +138,15 @@ def traffic_look(path: StorePath, namespace: str) -> TrafficLook:
             added=_latency(store.latest_added(namespace)),
             rewards=store.reward_counts(namespace, since),
             canary=canary_look(store, namespace),
-            in_use=_in_use(store, namespace),
+            in_use=_named(store, namespace, live),
+            live=live,
         )
 
 
-def _in_use(store: Store, namespace: str) -> tuple[tuple[str, EffectInUse], ...]:
+def _named(store: Store, namespace: str, found: LiveInUse) -> tuple[tuple[str, EffectInUse], ...]:
     live = store.live(namespace)
     texts = {one.id: one.text for one in live.prior.experiences} if live else {}
-    return tuple((texts[one.experience], one) for one in measured_in_use(store, namespace)) if texts else ()
+    return tuple((texts[one.experience], one) for one in found.effects if one.experience in texts)
 
 
 def _latency(added: Sequence[float]) -> AddedLatency | None:
