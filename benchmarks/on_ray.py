@@ -6,12 +6,17 @@ Rollouts of an agent with one model call and so many seconds of processor time, 
 one worker, then with two; and rollouts of the same agent with no such time, in this process and on Ray, one after the
 other and side by side. The model is scripted and answers at once, so what is left is overhead. With `--waiting` the
 agent sleeps for as long in place of working: what Ray's dealing alone allows, on a machine with other work to do.
+Last, the processor time that one empty rollout takes of all processes together, whatever else the machine does, and
+what that leaves for two workers on two processors: the learner and Ray work on the same two.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -73,6 +78,33 @@ def on_ray(work: Callable[..., str], url: str, rollouts: int, workers: int, conc
         ray.shutdown()
 
 
+def used(session: str) -> float:
+    """Seconds of processor time that this process and those of Ray's on this machine have taken."""
+    ticks = 0
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            named = (place / "cmdline").read_bytes().decode(errors="replace")
+            if session in named or named.startswith("ray::"):
+                ticks += sum(map(int, (place / "stat").read_text().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK") + time.process_time()
+
+
+def overhead(url: str, rollouts: int) -> float:
+    """Seconds of processor time of one empty rollout on two workers."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    session = ray._private.worker._global_node.get_session_name()
+    try:
+        given = AgentOnRay(FunctionAgent(partial(agent, seconds=0)), RayWorkers(None))
+        asyncio.run(timed(given, url, 8, 4))
+        before = used(session)
+        asyncio.run(timed(given, url, rollouts, 4))
+        return (used(session) - before) / rollouts
+    finally:
+        ray.shutdown()
+
+
 @click.command()
 @click.option("--rollouts", default=16)
 @click.option("--seconds", default=0.5, help="Of processor time in each.")
@@ -89,6 +121,10 @@ def main(rollouts: int, seconds: float, waiting: bool) -> None:
             here = 1000 * asyncio.run(timed(empty, url, 10 * rollouts, concurrency)) / (10 * rollouts)
             there = 1000 * on_ray(nothing, url, 10 * rollouts, 2, concurrency) / (10 * rollouts)
             print(f"empty rollouts {name}: here {here:.1f} ms, on Ray {there:.1f} ms each")
+        each = overhead(url, 10 * rollouts)
+        most = min(2.0, 2 * seconds / (seconds + each))
+        told = f"processor time of an empty rollout on Ray: {1000 * each:.0f} ms"
+        print(f"{told}; so two workers are {most:.2f} times one at most")
 
 
 if __name__ == "__main__":

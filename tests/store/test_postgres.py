@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from benchmarks.kill import CONCURRENCY, Backend, Learning, backend, in_databases
-from tests.live import MODEL, PRIOR, TEXT, go_live
+from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tests.postgres import PostgresServer
 from tests.store.by_hand import found, tamper
 from tests.store.test_migrations import NEWEST, RUN, TASK, check, later, populate
@@ -351,6 +351,27 @@ async def test_a_client_and_a_proxy_serve_from_it_follow_it_and_outlast_it(
                 postgres.start()
     assert [TEXT in str(body["messages"]) for body in model.requests] == [True] * 4
     assert all("geheim" not in line for line in caplog.messages)
+
+
+def test_who_listens_hears_of_a_new_prior_before_the_next_look_and_goes_on_where_nothing_is_heard(
+    database: StoreUrl,
+) -> None:
+    go_live(database)
+    with Store(database, create=False) as store:
+        began = time.monotonic()
+        assert store.listen(0.05)  # nothing was said
+        assert time.monotonic() - began >= 0.05
+        speaking = threading.Timer(0.05, go_live, (database, OTHER))
+        speaking.start()
+        assert store.listen(20.0)
+        assert time.monotonic() - began < 10
+        speaking.join()
+        with psycopg.connect(database.dsn, autocommit=True) as conn:
+            ours = "query LIKE 'LISTEN%' AND datname = current_database()"
+            conn.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}".encode())
+        assert not store.listen(5.0)
+        live = store.live("default")
+        assert live and live.prior == OTHER
 
 
 def test_a_new_live_prior_is_announced(database: StoreUrl) -> None:

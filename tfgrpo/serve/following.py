@@ -24,6 +24,10 @@ class Paced(Protocol):
         """Until the next look; it may be another each time."""
         ...
 
+    def listen(self) -> bool:
+        """Wait as long, or until it is told that there is something new; False at once where nobody tells it."""
+        ...
+
 
 class Follower:
     """Has its sources look as often as their place says, one after the other, as long as somebody has one of them."""
@@ -62,7 +66,7 @@ class Follower:
                 self._over = None
 
     def _run(self, over: Event) -> None:
-        while not over.wait(self._place.seconds):
+        while not (over.is_set() if self._place.listen() else over.wait(self._place.seconds)):
             self._look()
 
     def _look(self) -> None:

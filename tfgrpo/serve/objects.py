@@ -31,6 +31,10 @@ class ObjectPlace:
         """As a PriorPlace's; each time another, so that a fleet does not ask all at once."""
         return _SECONDS * random.uniform(0.6, 1.0)
 
+    def listen(self) -> bool:
+        """Nobody tells it."""
+        return False
+
     def look(self, known: InForce) -> InForce:
         """Raises StoreError for what cannot be read, or is no prior, where no copy is kept either."""
         try:

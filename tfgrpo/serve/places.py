@@ -57,6 +57,10 @@ class PriorPlace(Protocol):
         """Until the next look."""
         ...
 
+    def listen(self) -> bool:
+        """Wait as long, or until it is told that there is something new; False at once where nobody tells it."""
+        ...
+
     def look(self, known: InForce) -> InForce:
         """What stands there now, `known` itself where nothing has changed; StoreError where it cannot be read."""
         ...
@@ -98,6 +102,10 @@ class StorePlace:
                 raise
         return found
 
+    def listen(self) -> bool:
+        """A store in a database says when another prior is live."""
+        return self.keeps and self._open is not None and self._open.listen(self.seconds)
+
     def beside(self, namespace: str) -> "StorePlace":
         """The same store."""
         return StorePlace(self.path, namespace)
@@ -125,6 +133,9 @@ class _OpenStore:
         self._namespace = namespace
         self._changes: int | None = None
         self.close = weakref.finalize(self, _close, self._store, os.getpid())
+
+    def listen(self, seconds: float) -> bool:
+        return self._store.listen(seconds)
 
     def read(self, known: InForce) -> InForce:
         changes = self._store.changes()  # asked first: what is committed in between is read next time
@@ -173,6 +184,10 @@ class FilePlace:
         self._only = only
         self._trust = trust
         self._read: tuple[int, int] | None = None
+
+    def listen(self) -> bool:
+        """Nobody tells it."""
+        return False
 
     def look(self, known: InForce) -> InForce:
         """Raises StoreError for a file that is missing, or that holds no prior with the id that it names."""

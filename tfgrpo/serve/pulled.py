@@ -114,6 +114,10 @@ class UrlPlace:
         """As a PriorPlace's; each time another, so that a fleet does not ask all at once."""
         return _LOOK_SECONDS * random.uniform(0.6, 1.0)
 
+    def listen(self) -> bool:
+        """Nobody tells it."""
+        return False
+
     def look(self, known: InForce) -> InForce:
         """Raises StoreError for a server that gives nothing usable, where no copy is kept either."""
         try:

@@ -140,6 +140,10 @@ class StoreFile:
             self._follow()
             return hash((self._frozen, *self._db.execute("PRAGMA data_version").fetchone()))
 
+    def listen(self, _: float) -> bool:
+        """Nobody tells it of a file."""
+        return False
+
     @contextmanager
     def read(self, what: str) -> Iterator[Database]:
         """A consistent view of the store, however many queries it takes."""

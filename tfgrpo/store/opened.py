@@ -94,6 +94,10 @@ class Engine(Protocol):
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
         ...
 
+    def listen(self, seconds: float) -> bool:
+        """Wait so long at most until it is told that another prior is live; False at once where nobody tells it."""
+        ...
+
     def only_learner(self, namespace: str) -> AbstractContextManager[None]:
         """Keep other processes from learning in a namespace meanwhile, where the engine can."""
         ...
@@ -162,6 +166,13 @@ class OpenStore:
     def changes(self) -> int:
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
         return self._engine.changes()
+
+    def listen(self, seconds: float) -> bool:
+        """Wait so long at most until it is told that another prior is live; False at once where nobody tells it.
+
+        A hint, and no more: whoever waits looks afterwards, told or not. For one thread at a time.
+        """
+        return self._engine.listen(seconds)
 
     def only_learner(self, namespace: str) -> AbstractContextManager[None]:
         """Learn in a namespace alone; StoreError where another process does.

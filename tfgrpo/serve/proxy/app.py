@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -112,7 +113,8 @@ class Proxy:
             if self._shelf.held.backends != before:
                 self._works.onward.forget_refusals()
             self._works.metrics.note(self._in_flight, self._shelf)
-            await asyncio.sleep(SHELF_SECONDS)
+            if isinstance(self._shelf.path, Path) or not await asyncio.to_thread(self._shelf.listen, SHELF_SECONDS):
+                await asyncio.sleep(SHELF_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -110,6 +110,10 @@ class Shelf:
         self.trouble = None
         self._report(self._standing())
 
+    def listen(self, seconds: float) -> bool:
+        """Wait so long at most until it is told that another prior is live; False at once where nobody tells it."""
+        return self._store is not None and self._store.listen(seconds)
+
     def close(self) -> None:
         """Write down what was spent, and let go of the store."""
         if self._spent:

@@ -30,6 +30,8 @@ _NUMBER = f"SELECT {NOW}, CAST(pg_current_xact_id() AS TEXT)"
 _APPEND, _ALONE = f"{_WRITE}; {_NUMBER}", f"{_WRITE}; {_LOCK}; {_NUMBER}"
 _CLAIM, _CLAIM_SECONDS = "SELECT pg_try_advisory_lock(1952868209, hashtext(%s))", 2.0
 """Held by the one that learns in a namespace, as long as its connection lasts."""
+_DEAF_SECONDS = 30.0
+"""Until it is tried again to listen, where that failed."""
 _RETRIES = 5
 """Of a transaction that others were in the way of."""
 _ADVICE = {
@@ -55,6 +57,8 @@ class StoreServer:
         self._writer: Writer | None = None
         self._closed = False
         self._known: Shapes | None = None
+        self._ears: PgConnection | None = None
+        self._deaf_until = 0.0
         try:
             with self._readable("opening it"):
                 self._open(create)
@@ -70,11 +74,33 @@ class StoreServer:
                 self._writer.close()
                 self._writer = None
             self._connections.close()
+        self._stop_listening()
 
     def changes(self) -> int:
         """A number that moves when anything was committed, by this process or another: cheap enough to poll."""
         with self.errors("looking for changes"), self._connections.transaction(_READ) as (conn, _):
             return hash(conn.execute("SELECT pg_current_snapshot()::text").fetchone())
+
+    def listen(self, seconds: float) -> bool:
+        """Hear of what `announce` tells, by a connection of its own; False, for a while, where that is not to be had."""
+        if self._closed or time.monotonic() < self._deaf_until:
+            return False
+        try:
+            if self._ears is None or self._ears.closed:
+                self._ears = self._connections.connect()
+                self._ears.execute("LISTEN tfgrpo")
+            for _ in self._ears.notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.Error:
+            self._deaf_until = time.monotonic() + _DEAF_SECONDS
+            self._stop_listening()
+            return False
+        return True
+
+    def _stop_listening(self) -> None:
+        ears, self._ears = self._ears, None
+        if ears:
+            ears.close()
 
     @contextmanager
     def read(self, what: str) -> Iterator[Database]:
