@@ -88,7 +88,11 @@ def _fetched(name: str) -> Path:
         said = shortened(" ".join((ran.stderr or ran.stdout).split())[-300:], 300)
         hint = "there is no such folder here, and Harbor cannot fetch such a data set"
         raise InputError(f"harbor:{shortened(name, 100)}: {hint}: {said or f'code {ran.returncode}'}")
-    making.rename(folder)
+    try:
+        making.rename(folder)
+    except OSError as error:  # another process was quicker; or nothing came, and nothing is there
+        if not _tasks_below(folder):
+            raise InputError(f"{folder} cannot be made of what Harbor fetched: {error.strerror}") from error
     return folder
 
 

@@ -59,7 +59,11 @@ class HarborAgent:
                 said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
                 words = last_words(said.read().decode("utf-8", "replace"))
                 raise AgentError(f"harbor ended with code {code} and no result: {words or 'it said nothing'}")
-            return verified_trial(json.loads(found[0].read_text(encoding="utf-8")))
+            try:
+                result = json.loads(found[0].read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise AgentError(f"harbor ended with code {code}, and its result is cut off") from error
+            return verified_trial(result)
 
 
 def verified_trial(result: Mapping[str, JSON]) -> JSON:
