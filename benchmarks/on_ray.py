@@ -94,7 +94,7 @@ def overhead(url: str, rollouts: int) -> float:
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    session = ray._private.worker._global_node.get_session_name()
+    session = Path(ray._private.worker._global_node.get_session_dir_path()).name
     try:
         given = AgentOnRay(FunctionAgent(partial(agent, seconds=0)), RayWorkers(None))
         asyncio.run(timed(given, url, 8, 4))

@@ -62,7 +62,7 @@ class OneLineGroup(LazyGroup):
                 raise OutOfBudget(f"{told}; what was done is kept, and a larger ceiling goes on from there") from error
             raise click.ClickException(told) from error
         except click.ClickException as error:
-            error.message = without_passwords(error.message)
+            object.__setattr__(error, "message", without_passwords(error.message))  # final, says click
             raise
         except KeyboardInterrupt:
             click.echo("Interrupted. What was done is kept; the same command goes on from there.", err=True)

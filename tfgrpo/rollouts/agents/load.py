@@ -15,9 +15,9 @@ from .function import FunctionAgent
 
 def check_inputs(agent: Agent | None, tasks: Iterable[Task]) -> None:
     """Raise InputError for the first task that cannot be handed to an agent; to be asked before anything is spent."""
-    check = getattr(agent, "check", None)
-    for task in tasks if check else ():
-        check(task)
+    if check := getattr(agent, "check", None):
+        for task in tasks:
+            check(task)
 
 
 def load_agent(function: str | Callable[[Any, Task], JSON] | None, command: str | None) -> Agent | None:

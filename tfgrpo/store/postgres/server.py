@@ -82,7 +82,7 @@ class StoreServer:
             return hash(conn.execute("SELECT pg_current_snapshot()::text").fetchone())
 
     def listen(self, seconds: float) -> bool:
-        """Hear of what `announce` tells, by a connection of its own; False, for a while, where that is not to be had."""
+        """Hear what `announce` tells, on a connection of its own; False, for a while, where that is not to be had."""
         if self._closed or time.monotonic() < self._deaf_until:
             return False
         try:
