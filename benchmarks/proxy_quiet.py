@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.proxy_soak import soaked
-from benchmarks.proxy_speed import ROUNDS, compare, machine, table
+from benchmarks.proxy_speed import compare, machine
 
 QUIET = 0.5
 """Load average up to which a machine is taken to do nothing else."""
@@ -27,8 +27,8 @@ def main() -> None:
         print(f"this machine is busy (load {busy:.1f}): what follows says little", file=sys.stderr)
     multiprocessing.set_start_method("spawn", force=True)
     with TemporaryDirectory() as folder:
-        print(f"Speed: {machine()}; {ROUNDS} rounds of {seconds:g} s\n", flush=True)
-        print("\n".join(table(compare(Path(folder), seconds))), flush=True)
+        print(f"Speed: {machine()}", flush=True)
+        print("\n".join(compare(Path(folder), seconds)), flush=True)
         print(f"\nSoak: {machine()}; {soak:g} s\n", flush=True)
         print("\n".join(soaked(Path(folder), soak).table()))
 

@@ -14,12 +14,14 @@ from .admin import AdminSide
 from .asgi import Receive, Scope, Send, error_body, respond
 from .call import RelayedCall, Works
 from .collecting import CollectorDesk
+from .connections import UpstreamConnections
+from .dialing import UpstreamSite
 from .door import Door, Refusal
 from .feedback import FEEDBACK_PATH, FeedbackDesk
 from .head import Head
 from .limits import Limits
 from .metrics import Metrics
-from .onward import Onward, new_session
+from .onward import Onward
 from .pages import Pages
 from .record import Traffic
 from .relay import RelayTarget, Rotation
@@ -70,8 +72,9 @@ class Proxy:
         self._in_flight = 0
 
     async def __aenter__(self) -> Self:
-        proxies = {target: target.forward_proxy() for target in self._rotation.targets}
-        onward = Onward(self._rotation, self._limits, Metrics(), new_session(self._limits), proxies)
+        sites = {target: UpstreamSite.of(target) for target in self._rotation.targets}
+        connections = UpstreamConnections(self._limits, [*sites.values()])
+        onward = Onward(self._rotation, self._limits, Metrics(), connections, sites)
         self._traffic = Traffic(self._shelf.path, self._recording, onward.metrics)
         if self._recording.share is not None:
             self._traffic.start()
@@ -100,7 +103,7 @@ class Proxy:
         if self._shadows:
             await self._shadows.close()
         await asyncio.to_thread(self._collecting.close)
-        await self._works.onward.session.close()
+        self._works.onward.connections.close()
         await asyncio.to_thread(self._traffic.close)
         await asyncio.to_thread(self._shelf.close)
 

@@ -13,6 +13,11 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+Heed: TypeAlias = Callable[[Callable[[], None] | None], None]
+HEED = "tfgrpo.heed"
+"""In a scope: what a server offers to have something called when the caller leaves, once, or never more (None)."""
+
+
 class Left(Exception):
     """The caller has left before the request was whole."""
 
@@ -24,9 +29,10 @@ class TooLong(Exception):
 class Caller:
     """The sender of one request: its body, and whether it is still there. Once the body is read, `leaving` may wait."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        """`limit` is of the body, in bytes."""
+    def __init__(self, receive: Receive, limit: int, heed: Heed | None = None) -> None:
+        """`limit` is of the body, in bytes; `heed` is what the server offers under HEED."""
         self._receive = receive
+        self._heed = heed
         self._limit = limit
         self._size = 0
         self._held: list[bytes] = []
@@ -80,7 +86,10 @@ class Caller:
             self._listen()
 
     def _listen(self) -> None:
-        if self._exchange and self._watcher is None:
+        if self._heed:
+            if self._exchange:
+                self._heed(self._end)
+        elif self._exchange and self._watcher is None:
             self._watcher = asyncio.create_task(self._leaving())
 
     async def _leaving(self) -> None:
@@ -90,13 +99,16 @@ class Caller:
 
     def _end(self) -> None:
         self.left = True
-        if self._exchange:
-            self._exchange.cancel()
+        exchange, self._exchange = self._exchange, None
+        if exchange:
+            exchange.cancel()
 
     def unwatch(self) -> None:
         """The exchange is over, or its last byte is about to go."""
         self._exchange = None
-        if self._watcher:
+        if self._heed:
+            self._heed(None)
+        elif self._watcher:
             self._watcher.cancel()
 
 

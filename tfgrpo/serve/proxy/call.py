@@ -5,10 +5,7 @@ import logging
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from io import BytesIO
 from time import perf_counter, time
-
-import aiohttp
 
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
@@ -16,14 +13,16 @@ from ..drawing import Drawn, Offer, draw_for, key_of
 from ..packed import unpacked
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from ..writing import KEPT_BODY, RecordedCall
-from .asgi import Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
+from .answers import AnswerBroken, UpstreamAnswer
+from .asgi import HEED, Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
 from .decide import read_whole, redecided_stream, with_offsets
 from .door import Door, Refusal
 from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
-from .headers import CREDENTIALS, OVERHEAD_HEADER, answer_headers, request_headers, with_key
+from .headers import CREDENTIAL_NAMES, OVERHEAD_HEADER, answer_headers, request_headers, with_key
 from .metrics import Metrics, Served
-from .onward import Onward, OwnAnswer, SentBody, Unreached
+from .onward import Onward, OwnAnswer, Unreached
+from .outgoing import SentBody
 from .paths import route_name
 from .record import HeardAnswer, Known, Traffic, readable_encodings
 from .relay import RelayTarget
@@ -33,10 +32,10 @@ from .spans import CallSpan, Tracer
 from .spending import Meter
 
 _NO_OFFER = Offer(None)
+_MARK, _VARIANT = PRIOR_HEADER.encode(), VARIANT_HEADER.encode()
+_INFERENCE, _OVERHEAD = INFERENCE_HEADER.encode(), OVERHEAD_HEADER.encode()
 _BODILESS = (204, 304)
 _TEMPLATE_FAILED = 500
-_AT_ONCE = 2**18
-"""Bytes of a body that are written at once; more go piece by piece."""
 _PEEKED = 65_536
 """Bytes of a failed answer that are read before it is decided whether the call goes once more."""
 
@@ -67,7 +66,7 @@ class RelayedCall:
         self._works, self._send = works, send
         self._limits = works.onward.limits
         self._head = Head.of(scope)
-        self._caller = Caller(receive, self._limits.request)
+        self._caller = Caller(receive, self._limits.request, scope.get(HEED))
         self._admitted = Admitted()
         self._namespace = works.shelf.namespace
         self._body: RequestBody | None = None
@@ -156,7 +155,7 @@ class RelayedCall:
         self._target = target
         try:
             peeked = await _beginning(response) if self._may_fail_for_the_prior(response) else b""
-            said = unpacked(peeked, response.headers.get("content-encoding", ""), _PEEKED) or peeked
+            said = unpacked(peeked, response.header(b"content-encoding"), _PEEKED) or peeked
             if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, said):
                 response.close()
                 response, peeked = await self._again(target), b""
@@ -165,7 +164,7 @@ class RelayedCall:
         finally:
             response.close()
 
-    async def _answer(self, reason: Reason | None) -> tuple[RelayTarget, aiohttp.ClientResponse]:
+    async def _answer(self, reason: Reason | None) -> tuple[RelayTarget, UpstreamAnswer]:
         """The upstream that answers, and the head of its answer: the first that can be reached."""
         failed: Unreached | None = None
         for target in self._works.onward.rotation.order():
@@ -203,10 +202,10 @@ class RelayedCall:
         key = key_of(self._head.given, body.plain) if deciding else None
         return draw_for(offer, shelf.shares, name, key, self._inference)
 
-    def _may_fail_for_the_prior(self, response: aiohttp.ClientResponse) -> bool:
+    def _may_fail_for_the_prior(self, response: UpstreamAnswer) -> bool:
         return self._rewrite.content is not None and response.status == _TEMPLATE_FAILED
 
-    async def _again(self, target: RelayTarget) -> aiohttp.ClientResponse:
+    async def _again(self, target: RelayTarget) -> UpstreamAnswer:
         """The answer to what the caller wrote, after the upstream refused it with the prior."""
         refused, self._rewrite, self._variant = self._rewrite, Rewrite(), NO_PRIOR
         response = await self._ask(target, None)
@@ -214,7 +213,7 @@ class RelayedCall:
         self._works.shelf.say(self._rewrite.notice)
         return response
 
-    async def _ask(self, target: RelayTarget, reason: Reason | None) -> aiohttp.ClientResponse:
+    async def _ask(self, target: RelayTarget, reason: Reason | None) -> UpstreamAnswer:
         began = perf_counter()
         try:
             return await self._works.onward.ask(target, self._head, self._headers(target, reason), self._sent)
@@ -222,43 +221,42 @@ class RelayedCall:
             self._waited += perf_counter() - began
 
     @property
-    def _sent(self) -> SentBody:
+    def _sent(self) -> SentBody | None:
         """The body as it goes on."""
         body, content = self._body, self._rewrite.content
         if body is None:
             return self._caller.body() if self._head.has_body else None
-        whole = content or (body.plain if body.altered else body.written)
-        return whole if len(whole) <= _AT_ONCE else BytesIO(whole)
+        return content or (body.plain if body.altered else body.written)
 
-    def _headers(self, target: RelayTarget, reason: Reason | None) -> list[tuple[str, str]]:
+    def _headers(self, target: RelayTarget, reason: Reason | None) -> list[tuple[bytes, bytes]]:
         """The caller's headers as they go on."""
         key, given = self._admitted.key, self._head.given
         headers = request_headers(self._head.lines)
         if self._heard is not None and "accept-encoding" in given:
-            accepted = readable_encodings(given["accept-encoding"])
-            headers = [(name, accepted if name == "accept-encoding" else value) for name, value in headers]
+            accepted = readable_encodings(given["accept-encoding"]).encode()
+            headers = [(name, accepted if name == b"accept-encoding" else value) for name, value in headers]
         if key or self._rewrite.deciding or (self._body and self._body.encoding_is_gone(self._rewrite.content)):
             headers = [line for line in headers if line[0] not in self._not_for_upstreams()]
         if self._body is None and "content-length" in given and "transfer-encoding" not in given:
-            headers.append(("content-length", given["content-length"]))
+            headers.append((b"content-length", given["content-length"].encode()))
         if target.key:
             headers = with_key(headers, target.key, given, anthropic=self._surface == "messages")
         if self._rewrite.content is not None:
-            headers.append((PRIOR_HEADER, self._rewrite.prior))
+            headers.append((_MARK, self._rewrite.prior.encode()))
         elif reason == "disabled" and PRIOR_HEADER not in given:
-            headers.append((PRIOR_HEADER, NO_PRIOR))
+            headers.append((_MARK, NO_PRIOR.encode()))
         return headers
 
-    def _not_for_upstreams(self) -> set[str]:
-        dropped: set[str] = set()
+    def _not_for_upstreams(self) -> set[bytes]:
+        dropped: set[bytes] = set()
         if self._body and self._body.encoding_is_gone(self._rewrite.content):
-            dropped.add("content-encoding")
+            dropped.add(b"content-encoding")
         if self._rewrite.deciding:
-            dropped.add("accept-encoding")  # the answer is read
+            dropped.add(b"accept-encoding")  # the answer is read
         if key := self._admitted.key:
-            dropped.update(CREDENTIALS)
+            dropped.update(CREDENTIAL_NAMES)
             if key.max_tokens is not None:
-                dropped.add("accept-encoding")  # what an answer cost is read from it
+                dropped.add(b"accept-encoding")  # what an answer cost is read from it
         return dropped
 
     @property
@@ -267,41 +265,43 @@ class RelayedCall:
 
     # To the caller
 
-    async def _pass_on(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
+    async def _pass_on(self, response: UpstreamAnswer, peeked: bytes) -> None:
         """The answer as it comes; one that breaks off upstream breaks off here, so that it never looks whole."""
-        headers = answer_headers(response.raw_headers, self._marks(), ours=self._rewrite.content is not None)
+        headers = answer_headers(response.lines, self._marks(), ours=self._rewrite.content is not None)
         if response.status in _BODILESS or self._is_stream(response):  # they may give the length of another answer
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         self._status = response.status
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
         try:
-            await self._stream(response, peeked)
-        except (aiohttp.ClientError, TimeoutError) as error:
+            last = await self._stream(response, peeked)
+        except (AnswerBroken, TimeoutError) as error:
             self._works.metrics.fault("broken")
             _logger.warning("the upstream broke off an answer (%s)", type(error).__name__)
             return
         if self._heard:
             self._heard.whole = True
         self._caller.unwatch()
-        await self._send({"type": "http.response.body"})
+        await self._send({"type": "http.response.body", "body": last})
 
-    def _is_stream(self, response: aiohttp.ClientResponse) -> bool:
+    def _is_stream(self, response: UpstreamAnswer) -> bool:
         """Whether the labels of an answer are decided as it comes."""
-        return self._rewrite.redeciding is not None and response.content_type == "text/event-stream"
+        if self._rewrite.redeciding is None:
+            return False
+        return response.header(b"content-type").partition(";")[0].strip().lower() == "text/event-stream"
 
-    async def _decide(self, response: aiohttp.ClientResponse) -> None:
+    async def _decide(self, response: UpstreamAnswer) -> None:
         """The answer once it is whole, under the prior's offsets, or with its labels decided again."""
         most = self._limits.response
         try:
             content = await read_whole(response, most)
-        except (aiohttp.ClientError, TimeoutError):
+        except (AnswerBroken, TimeoutError):
             self._works.metrics.fault("broken")
             return await self._refuse(_BROKEN)
         if meter := self._metered():
             meter.see(content)
         if self._heard:
             self._heard.all_of(response, content)
-        given = answer_headers(response.raw_headers, self._marks(), ours=True)
+        given = answer_headers(response.lines, self._marks(), ours=True)
         content, headers = with_offsets(self._rewrite, response.status, content, given, most)
         if self._heard and self._rewrite.redeciding:  # what was said is what the caller got
             self._heard.body, self._heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""
@@ -310,25 +310,27 @@ class RelayedCall:
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
 
-    async def _stream(self, response: aiohttp.ClientResponse, peeked: bytes) -> None:
-        size, most, meter, send = len(peeked), self._limits.response, self._metered(), self._send
+    async def _stream(self, response: UpstreamAnswer, peeked: bytes) -> bytes:
+        """Pass an answer on as it comes; what is left is its last part, which tells the caller that it is whole."""
+        size, most, meter, send = 0, self._limits.response, self._metered(), self._send
         heard = self._heard.of(response, peeked) if self._heard else None
         again = redecided_stream(self._rewrite) if self._is_stream(response) else None
-        if peeked:
-            await send({"type": "http.response.body", "body": peeked, "more_body": True})
-        async for chunk in response.content.iter_any():
+        chunk = peeked or await response.read()
+        while chunk:
             size += len(chunk)
             if size > most:
-                raise aiohttp.ClientPayloadError("longer than is relayed")
+                raise AnswerBroken("longer than is relayed")
             if meter:
                 meter.see(chunk)
             told = again.feed(chunk) if again else chunk
-            if heard:
+            if heard and chunk is not peeked:
                 heard.see(told)
+            if response.is_read and again is None:
+                return told
             if told:
                 await send({"type": "http.response.body", "body": told, "more_body": True})
-        if again and (rest := again.end()):
-            await send({"type": "http.response.body", "body": rest, "more_body": True})
+            chunk = await response.read()
+        return again.end() if again else b""
 
     def _metered(self) -> Meter | None:
         key = self._admitted.key
@@ -339,11 +341,12 @@ class RelayedCall:
     def _marks(self) -> dict[bytes, bytes]:
         """What the caller is told in headers."""
         self._added, self._passed = max(0.0, perf_counter() - self._began - self._waited), True
-        marks = {**self._rewrite.marks, VARIANT_HEADER: self._variant}
+        marks = {name.encode(): value.encode() for name, value in self._rewrite.marks.items()}
+        marks[_VARIANT] = self._variant.encode()
         if self._head.surface:
-            marks[INFERENCE_HEADER] = self._inference
-            marks[OVERHEAD_HEADER] = f"{self._added * 1e3:.3f}"
-        return {name.encode(): value.encode() for name, value in marks.items()}
+            marks[_INFERENCE] = self._inference.encode()
+            marks[_OVERHEAD] = b"%.3f" % (self._added * 1e3)
+        return marks
 
     async def _refuse(self, refusal: Refusal) -> None:
         """An answer of ours."""
@@ -427,11 +430,11 @@ class RelayedCall:
         }
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer, which `content` gives no more; where it breaks off, what is read next tells so."""
+async def _beginning(response: UpstreamAnswer) -> bytes:
+    """The beginning of an answer, which `read` gives no more; where it breaks off, what is read next tells so."""
     parts, size = [], 0
-    with suppress(aiohttp.ClientError, TimeoutError):
-        while size < _PEEKED and (chunk := await response.content.readany()):
+    with suppress(AnswerBroken, TimeoutError):
+        while size < _PEEKED and (chunk := await response.read()):
             parts.append(chunk)
             size += len(chunk)
     return b"".join(parts)

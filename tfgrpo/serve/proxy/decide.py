@@ -5,25 +5,24 @@ They are held until they are whole, but for streams, of which only the tokens of
 
 from collections.abc import Sequence
 
-import aiohttp
-
 from ...surfaces.http import STANDARD, Rewrite, answers_decided
 from ...surfaces.redecided_stream import RedecidedStream
 from ..packed import unpacked
+from .answers import AnswerBroken, UpstreamAnswer
 from .bodies import EXACT_CODECS
 
 Lines = list[tuple[bytes, bytes]]
 """Headers, as they are sent."""
 
 
-async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def read_whole(answer: UpstreamAnswer, most: int) -> bytes:
     """An answer of at most so many bytes; a longer one counts as broken off."""
     parts, size = [], 0
-    async for chunk in response.content.iter_any():
+    while chunk := await answer.read():
         parts.append(chunk)
         size += len(chunk)
         if size > most:
-            raise aiohttp.ClientPayloadError("longer than is relayed")
+            raise AnswerBroken("longer than is relayed")
     return b"".join(parts)
 
 

@@ -29,17 +29,18 @@ class Head:
     path: str
     raw_path: bytes
     query: bytes
-    lines: Sequence[tuple[str, str]]
+    lines: Sequence[tuple[bytes, bytes]]
     """Of its headers, names in lower case."""
     given: Mapping[str, str]
-    """The same by name, of those that stand twice the last."""
+    """The same by name, as text."""
     surface: Surface | None
 
     @classmethod
     def of(cls, scope: Scope) -> Self:
         """The head as ASGI gives it."""
-        lines, method, path = header_texts(scope["headers"]), scope["method"], scope["path"]
-        return cls(method, path, scope["raw_path"], scope["query_string"], lines, dict(lines), surface_of(method, path))
+        lines, method, path = scope["headers"], scope["method"], scope["path"]
+        given, surface = header_texts(lines), surface_of(method, path)
+        return cls(method, path, scope["raw_path"], scope["query_string"], lines, given, surface)
 
     @property
     def has_body(self) -> bool:

@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-import aiohttp
-
 from ...priors.portable import Event, Portable, json_text
 from ...priors.signing import signed_text, signer
 from ...records import JSON, Snapshot
@@ -16,6 +14,7 @@ from .door import Refusal, presented_key
 from .head import Head
 from .headers import with_key
 from .metrics import CONTENT_TYPE
+from .onward import OwnAnswer
 from .relay import RelayTarget
 
 _PROBE_SECONDS = 2.0
@@ -98,20 +97,14 @@ class Pages:
         """Any answer but a server's error will do: one without a key is a 401."""
         headers = with_key((), target.key, {}, anthropic=False) if target.key else []
         try:
-            async with (
-                asyncio.timeout(_PROBE_SECONDS),
-                self._works.onward.session.get(
-                    f"{target.base}/models",
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=self._works.onward.proxies[target],
-                ) as response,
-            ):
-                return f"answers {response.status}" if response.status >= 500 else None
+            async with asyncio.timeout(_PROBE_SECONDS):
+                answer = await self._works.onward.ask(target, _MODELS, headers, None)
         except TimeoutError:
             return "gives no answer in time"
-        except aiohttp.ClientError:
+        except OwnAnswer:
             return "cannot be reached"
+        answer.close()
+        return f"answers {answer.status}" if answer.status >= 500 else None
 
     # Priors to pull
 
@@ -149,6 +142,7 @@ class Pages:
         return self._written[key]
 
 
+_MODELS = Head("GET", "/v1/models", b"/v1/models", b"", (), {}, None)
 _PAGES = ("/healthz", "/readyz", "/metrics")
 
 

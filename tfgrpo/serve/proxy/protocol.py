@@ -1,10 +1,12 @@
 """HTTP as uvicorn speaks it, and what it lacks: callers of HTTP/1.0, who know no chunks, and those who offer HTTP/2."""
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from .asgi import HEED
 
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
 """Headers of a request that offer to go on in another protocol; all of them are of one connection."""
@@ -20,12 +22,29 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         """As uvicorn makes it."""
         super().__init__(*args, **named)
+        self._leaving: Callable[[], None] | None = None
+        self._lost = False
         self._read_anew()
+
+    def heed(self, leaving: Callable[[], None] | None) -> None:
+        """Have that called when the caller leaves; None: nobody wants to know any more."""
+        self._leaving = leaving
+        if leaving and self._lost:
+            leaving()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller has left, or was made to."""
+        self._lost = True
+        super().connection_lost(exc)
+        leaving, self._leaving = self._leaving, None
+        if leaving:
+            leaving()
 
     def on_headers_complete(self) -> None:
         """A request has begun: its task starts when this returns."""
         if self._is_offered():
             return
+        self.scope[HEED] = self.heed
         super().on_headers_complete()
         cycle: Any = self.cycle
         if self.scope.get("http_version") == "1.0" and cycle is not None and cycle.scope is self.scope:

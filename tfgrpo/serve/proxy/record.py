@@ -15,10 +15,9 @@ from contextlib import suppress
 from threading import Event, Lock, Thread, Timer
 from typing import Any, NamedTuple
 
-import aiohttp
-
 from ...store import Feedback, StorePath
 from ..writing import KEPT_BODY, RecordedCall, Recording
+from .answers import UpstreamAnswer
 from .metrics import Metrics
 
 _WAITING = 20_000
@@ -59,9 +58,9 @@ class HeardAnswer:
         self.whole = False
         """It came to its end."""
 
-    def of(self, response: aiohttp.ClientResponse, beginning: bytes) -> "HeardAnswer":
+    def of(self, answer: UpstreamAnswer, beginning: bytes) -> "HeardAnswer":
         """The same, before the rest of the answer comes."""
-        self.encoding = response.headers.get("content-encoding", "").strip().lower()
+        self.encoding = answer.header(b"content-encoding").strip().lower()
         self.body += beginning[: KEPT_BODY + 1]
         return self
 
@@ -70,9 +69,9 @@ class HeardAnswer:
         if len(self.body) <= KEPT_BODY:
             self.body += chunk
 
-    def all_of(self, response: aiohttp.ClientResponse, content: bytes) -> None:
+    def all_of(self, answer: UpstreamAnswer, content: bytes) -> None:
         """An answer that is whole already."""
-        self.of(response, content).whole = True
+        self.of(answer, content).whole = True
 
 
 class Traffic:

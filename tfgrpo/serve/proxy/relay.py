@@ -16,7 +16,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _EXAMPLE = "https://api.openai.com/v1 or http://127.0.0.1:8080/v1"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RelayTarget:
     """An OpenAI-compatible API, named by the URL that an SDK would be given as `base_url`.
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 
-import aiohttp
 import orjson
 
 from ...errors import StoreError
@@ -22,6 +21,7 @@ from ...records import JSON
 from ...store import Store, StorePath
 from ...surfaces.http import PRIOR_HEADER
 from ..writing import KEPT_BODY, RecordedCall, Shadowing
+from .answers import AnswerBroken
 from .decide import read_whole
 from .head import Head
 from .headers import with_key
@@ -110,7 +110,7 @@ class Shadows:
             began = perf_counter()
             try:
                 status, content = await self._asked(call, body)
-            except (OwnAnswer, aiohttp.ClientError, TimeoutError):
+            except (OwnAnswer, AnswerBroken, TimeoutError):
                 return self._metrics.shadow("failed", 1)
             if status != 200:
                 if status == 429:
@@ -134,9 +134,9 @@ class Shadows:
 
     async def _asked(self, call: ShadowedCall, body: bytes) -> tuple[int, bytes]:
         """None of the caller's headers goes on: they may hold its key."""
-        headers = [("content-type", "application/json"), ("accept", "application/json")]
+        headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
         if call.mark:
-            headers.append((PRIOR_HEADER, call.mark))
+            headers.append((PRIOR_HEADER.encode(), call.mark.encode()))
         if call.target.key:
             headers = with_key(headers, call.target.key, {}, anthropic=False)
         response = await self._onward.ask(call.target, call.head, headers, body)

@@ -1,0 +1,282 @@
+"""HTTP/1.1 to upstreams: connections that are kept, one exchange at a time on each, and answers as their bytes come.
+
+It does what a relay needs and no more: nothing is decoded, followed, stored or added. What an upstream may do wrong is
+met here:
+
+- A kept connection that it has closed is not used again. Where it closes just as a request is on its way and nothing
+  has come back, the request goes once more over a new one, if it is of a kind that may be sent twice (RFC 9110, 9.2.2);
+  a POST is not.
+- What it says after the end of an answer, or what is no HTTP, ends the connection: no byte of one answer can get into
+  another one.
+- A silent one is given up, a fast one is made to wait while the caller reads slowly.
+"""
+
+import asyncio
+import select
+from collections.abc import Sequence
+from typing import cast
+
+import httptools
+
+from .answers import AnswerBroken, UpstreamAnswer
+from .dialing import Dialer, UpstreamSite
+from .limits import Limits
+from .outgoing import AT_ONCE, Outgoing
+
+_IDLE_SECONDS = 15.0
+"""How long an unused connection is kept."""
+_FRESH_SECONDS = 1.0
+"""Unused for longer it is looked at before it is used."""
+_HEAD_BYTES = 2**20
+"""Of the head of an answer, at most."""
+
+
+class NotConnected(Exception):
+    """No connection came about: nothing was sent."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: moves bytes, keeps the time, and knows whether it can be used again."""
+
+    def __init__(self, idle: "list[_Connection]", limits: Limits) -> None:
+        self._idle, self._limits, self._loop = idle, limits, asyncio.get_running_loop()
+        self._answer: UpstreamAnswer | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self._end = self._since = 0.0
+        self._head_bytes = 0
+        self._held = False
+        self.lost = False
+
+    # Used by the pool
+
+    def send(self, request: Outgoing) -> UpstreamAnswer:
+        """Begin an exchange."""
+        answer = self._answer = UpstreamAnswer(self, bodiless=request.method == b"HEAD")
+        self._parser = httptools.HttpResponseParser(answer)
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
+        self._head_bytes = 0
+        if self.lost:  # it was closed as soon as it was made
+            self._over(AnswerBroken("the connection was closed"))
+            return answer
+        now = self._loop.time()
+        self._end = now + self._limits.total
+        self._expect(now + self._limits.first_byte)
+        body = request.body
+        if isinstance(body, bytes) and len(body) <= AT_ONCE:
+            self._transport.write(request.head + body)
+        else:
+            self._transport.write(request.head)
+            self._upload = self._loop.create_task(self._send_body(request))
+        return answer
+
+    def can_serve(self) -> bool:
+        """Whether it may still be used; one that was unused for a while may have been closed in the meantime."""
+        if self.lost or self._transport.is_closing():
+            return False
+        if self._loop.time() - self._since < _FRESH_SECONDS:
+            return True
+        if not hasattr(select, "poll"):  # Windows
+            return True
+        looked = select.poll()
+        looked.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not looked.poll(0)
+
+    def abort(self) -> None:
+        """End it at once."""
+        self.lost = True
+        self._over(AnswerBroken("it was closed"))
+        self._transport.abort()
+
+    # Used by the answer
+
+    def standing(self) -> tuple[int, bool]:
+        """Status of the answer whose head has come, and whether the connection goes on after it."""
+        parser = self._parser
+        return (parser.get_status_code(), parser.should_keep_alive()) if parser else (0, False)
+
+    def begins(self) -> None:
+        """The head of the answer has come."""
+        self._expect(self._loop.time() + self._limits.silence)
+
+    def hold(self) -> None:
+        """Read no more for now: the caller is slow, which is not the upstream's fault."""
+        if not self._held:
+            self._held = True
+            self._transport.pause_reading()
+            self._expect(self._end)
+
+    def go_on(self) -> None:
+        """Read on."""
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+            self.begins()
+
+    # Called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is none by name
+
+    def data_received(self, data: bytes) -> None:
+        answer, parser = self._answer, self._parser
+        if answer is None or parser is None:  # unasked
+            self.abort()
+            return
+        answer.heard = True
+        if answer.status:
+            if not self._held:
+                self._deadline = self._loop.time() + self._limits.silence
+        else:
+            self._head_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError as error:  # an upgrade that nobody asked for among them
+            if not answer.complete:
+                self._break(AnswerBroken(f"what it says is no HTTP ({type(error).__name__})"))
+                return
+            answer.spoilt = True
+        if answer.complete:
+            self._release(answer)
+        elif not answer.status and self._head_bytes > _HEAD_BYTES:
+            self._break(AnswerBroken("its headers are too long"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        answer = self._answer
+        if answer and answer.ends_with_connection and exc is None:
+            answer.finish()
+        fault = AnswerBroken("the connection was closed")
+        fault.__cause__ = exc
+        self._over(fault)
+        if self in self._idle:
+            self._idle.remove(self)
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # Within
+
+    def _release(self, answer: UpstreamAnswer) -> None:
+        """The exchange is over."""
+        again = answer.keeps and not answer.spoilt and self._upload is None and not self._transport.is_closing()
+        if self._held:
+            self._held = False
+            self._transport.resume_reading()
+        self._over(AnswerBroken("it is over"))
+        if again:
+            self._since = self._loop.time()
+            self._expect(self._since + _IDLE_SECONDS)
+            self._idle.append(self)
+        else:
+            self._transport.close()
+
+    def _over(self, fault: BaseException) -> None:
+        """Let go of the exchange, and of what waits for it."""
+        answer, self._answer, self._parser = self._answer, None, None
+        if answer:
+            if answer.complete:
+                answer.let_go()
+            else:
+                answer.fail(fault)
+        if self._upload:
+            self._upload.cancel()
+            self._upload = None
+        if self.lost and self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _break(self, fault: BaseException) -> None:
+        self._over(fault)
+        self.abort()
+
+    async def _send_body(self, request: Outgoing) -> None:
+        try:
+            async for piece in request.pieces():
+                self._transport.write(piece)
+                if self._writable:
+                    await self._writable
+        except Exception as error:  # the caller's body broke off
+            fault = AnswerBroken("the request was not whole")
+            fault.__cause__ = error
+            self._upload = None
+            self._break(fault)
+        self._upload = None
+
+    def _expect(self, when: float) -> None:
+        """Something has to happen until then. One timer serves many deadlines, since most of them are moved on."""
+        self._deadline = min(when, self._end) if self._answer else when
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        due = min(self._deadline, self._end) if self._answer else self._deadline
+        if self._loop.time() < due - 0.001:
+            self._timer = self._loop.call_at(due, self._late)
+        else:
+            self._break(TimeoutError())
+
+
+class UpstreamConnections:
+    """The connections to all upstreams. Nothing limits their number but the calls in flight."""
+
+    def __init__(self, limits: Limits, sites: Sequence[UpstreamSite]) -> None:
+        self._limits, self._dialer = limits, Dialer()
+        self._idle: dict[UpstreamSite, list[_Connection]] = {site: [] for site in sites}
+        if any(site.secure for site in sites):
+            self._dialer.make_ready()
+
+    async def ask(self, site: UpstreamSite, request: Outgoing) -> UpstreamAnswer:
+        """The answer to a request, once its head is here. NotConnected where nothing was sent, AnswerBroken where the
+        upstream broke off, TimeoutError where it was silent for too long."""
+        connection = self._kept(site)
+        if connection:
+            answer = connection.send(request)
+            try:
+                return await _begun(answer)
+            except AnswerBroken:
+                if answer.heard or not request.may_go_twice:
+                    raise
+        return await _begun((await self._new(site)).send(request))
+
+    def close(self) -> None:
+        """End all of them."""
+        for idle in self._idle.values():
+            for connection in list(idle):
+                connection.abort()
+
+    def _kept(self, site: UpstreamSite) -> _Connection | None:
+        idle = self._idle[site]
+        while idle:
+            connection = idle.pop()  # the one used last: the others may grow old
+            if connection.can_serve():
+                return connection
+            connection.abort()
+        return None
+
+    async def _new(self, site: UpstreamSite) -> _Connection:
+        idle = self._idle[site]
+        try:
+            async with asyncio.timeout(self._limits.connect):
+                return await self._dialer.dial(site, lambda: _Connection(idle, self._limits))
+        except (OSError, UnicodeError) as error:
+            raise NotConnected from error
+
+
+async def _begun(answer: UpstreamAnswer) -> UpstreamAnswer:
+    try:
+        await answer.begun()
+    except BaseException:
+        answer.close()
+        raise
+    return answer
