@@ -16,16 +16,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 import numpy as np
 
 from tfgrpo.demo.run import DATA
+from tfgrpo.model.library import http
 from tfgrpo.records import Task
 from tfgrpo.store import Store
 from tfgrpo.tasks.read import read_tasks
@@ -100,9 +101,9 @@ def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
         if running.poll() is not None:
             raise SystemExit(f"the proxy ended with status {running.returncode}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=2.0).status_code == 200:
+            if http.get(f"{url}/readyz", timeout=2.0).status_code == 200:
                 return
-        except httpx.HTTPError:
+        except http.HTTPError:
             pass
         time.sleep(0.3)
     raise SystemExit(f"the proxy was not ready within {_STARTING:.0f} s")
@@ -123,7 +124,7 @@ class Callers:
         """So many calls; how right they were, by variant."""
         right: dict[str, list[bool]] = {}
         left = iter(range(count))
-        async with httpx.AsyncClient(base_url=self.url, timeout=300.0) as client:
+        async with http.AsyncClient(base_url=self.url, timeout=300.0) as client:
 
             async def caller() -> None:
                 for _ in left:
@@ -134,7 +135,7 @@ class Callers:
         shares = (f"{variant} {np.mean(each):.0%} of {len(each)}" for variant, each in sorted(right.items()))
         return f"{np.mean([good for each in right.values() for good in each]):.0%} right ({', '.join(shares)})"
 
-    async def _one(self, client: httpx.AsyncClient) -> tuple[str, bool]:
+    async def _one(self, client: http.AsyncClient) -> tuple[str, bool]:
         task = self.tasks[self.random.integers(len(self.tasks))]
         self.asked += 1
         answer = await client.post("/v1/chat/completions", json=self._body(task, f"user {self.asked}"))
@@ -157,7 +158,7 @@ class Callers:
                 told["label"] = task.answer
             self.waiting.append((self.asked + int(self.random.exponential(LATER)), told))
 
-    async def _say(self, client: httpx.AsyncClient) -> None:
+    async def _say(self, client: http.AsyncClient) -> None:
         due = [told for when, told in self.waiting if when <= self.asked]
         self.waiting = [one for one in self.waiting if one[0] > self.asked]
         for told in due:
@@ -187,28 +188,39 @@ def _flown(day: Day, store: Path, tasks: Sequence[Task], began: float) -> None:
                 print(f"{time.monotonic() - began:5.0f} s  " + "\n         ".join(said), flush=True)
 
 
+def _offline(day: Day, folder: Path, tasks: Sequence[Task]) -> str:
+    """What learning from the same messages with all their answers comes to, in a line."""
+    pool, store = folder / "pool.jsonl", folder / "offline.db"
+    pool.write_text("".join(json.dumps({"input": task.input, "answer": task.answer}) + "\n" for task in tasks))
+    frame = "--system", str(DATA / "system.txt"), "--request", str(DATA / "request.json")
+    limits = "--temperature", str(TEMPERATURE), "--max-calls", str(day.budget)
+    learned = command("learn", str(pool), *day.place, *shlex.split(day.learn), *frame, *limits, store=store)
+    if not learned["candidate"]:
+        return f"offline:   {learned['state']}: nothing was learned"
+    frozen, right = accuracy(day, store, learned["candidate"])
+    return f"offline:   frozen {frozen:.1%}, learned {right:.1%} ({learned['state']})"
+
+
 def real_day(day: Day) -> None:
-    """The day, and its figures."""
+    """The day, and its figures; a model elsewhere has room for offline learning meanwhile."""
     began = time.monotonic()
     os.environ.pop("TFGRPO_STORE", None)
     os.environ.setdefault("OPENAI_API_KEY", "none")
     tasks = [task for part in ("train", "validation") for task in read_tasks(str(DATA / f"{part}.jsonl")).tasks]
-    with TemporaryDirectory() as folder:
-        store, offline, pool = (Path(folder) / name for name in ("day.db", "offline.db", "pool.jsonl"))
-        pool.write_text("".join(json.dumps({"input": task.input, "answer": task.answer}) + "\n" for task in tasks))
+    with TemporaryDirectory() as name, ThreadPoolExecutor(1) as beside:
+        folder, store = Path(name), Path(name) / "day.db"
         Store(store).close()
+        offline = None if day.model == "local" else beside.submit(_offline, day, folder, tasks)
         _flown(day, store, tasks, began)
         for line in command("history", store=store):
             print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:150]}")
-        frame = "--system", str(DATA / "system.txt"), "--request", str(DATA / "request.json")
-        limits = "--temperature", str(TEMPERATURE), "--max-calls", str(day.budget)
-        learned = command("learn", str(pool), *day.place, *shlex.split(day.learn), *frame, *limits, store=offline)
-        print(f"{time.monotonic() - began:5.0f} s  offline: {learned['state']} {learned['candidate']}", flush=True)
         with Store(store) as opened:
             live = opened.live("default")
-        print(f"live in the evening: {live.prior.id if live else 'nothing'}")
-        if learned["candidate"]:
-            print("offline:   frozen {:.1%}, learned {:.1%}".format(*accuracy(day, offline, learned["candidate"])))
+        print(
+            f"{time.monotonic() - began:5.0f} s  live in the evening: {live.prior.id if live else 'nothing'}",
+            flush=True,
+        )
         if live:
-            print("autopilot: frozen {:.1%}, live {:.1%}".format(*accuracy(day, store, live.prior.id)))
+            print("autopilot: frozen {:.1%}, live {:.1%}".format(*accuracy(day, store, live.prior.id)), flush=True)
+        print(offline.result() if offline else _offline(day, folder, tasks))
         print(f"{time.monotonic() - began:5.0f} s in all")
