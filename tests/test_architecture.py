@@ -87,6 +87,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "learning": (
         "__init__", "plan", "cost", "begin", "biases", "race", "exact", "experiences", "result", "forecast",
         "steps", "run", "traffic", "wanted", "decisions", "transfer", "port", "explore",
+        "exploration",
     ),
     "deployment": (
         "__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history", "status",
@@ -113,7 +114,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "demo": ("__init__", "kept", "run"),
     "cli": (
         "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
-        "demo", "evaluate", "experience", "forecast", "learn", "local", "prior_files", "signing", "prior", "port",
+        "demo", "evaluate", "experience", "explore", "forecast", "learn", "local", "prior_files", "signing", "prior", "port",
         "probe", "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "collect", "store",
         "tasks", "tokens",
     ),

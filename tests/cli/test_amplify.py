@@ -5,15 +5,16 @@ from pathlib import Path
 
 from benchmarks.amplification import simulated, sums
 from tests.cli.shell import one_line, tfgrpo
+from tests.routing import served
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel, serving
+from tfgrpo.testing import ScriptedModel
 
 
 def test_what_was_amplified_races_and_is_part_of_the_run(folder: Path) -> None:
     tasks = [{"input": task.prompt, "answer": task.answer} for task in sums(12)]
     Path("tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)))
     small = ("--steps", "1", "--group-size", "6", "--no-experiences", "--gate", "none", "--reward", "numeric")
-    with serving(ScriptedModel(simulated).app) as url:
+    with served(ScriptedModel(simulated).app) as url:
         at = ("tasks.jsonl", "--base-url", url, "--model", "fake", *small)
         ran = tfgrpo("learn", *at, "--amplify", "2")
         assert ran.exit_code == 0

@@ -17,6 +17,7 @@ _COMMANDS = {
         "tasks": Listed("tasks:tasks", "What was understood of a file of tasks, before it costs anything."),
         "eval": Listed("evaluate:evaluate", "Measure a prior on tasks that it has not seen."),
         "port": Listed("port:port", "Try a prior on another model, for a fraction of learning anew."),
+        "explore": Listed("explore:explore", "How an environment works, found out without any reward."),
         "probe": Listed("probe:probe", "What can be learned on an upstream, and why not the rest."),
     },
     "Use": {

@@ -7,7 +7,7 @@ that judge them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ModelError, UpstreamError
+from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..prompts import clip, neutralise
 from ..records import CallKey, Prior, Rollout, Task
@@ -57,27 +57,32 @@ async def explored(executor: EnvironmentExecutor, tasks: Sequence[Task], *, stat
     for transitions, _, _ in found:
         for one in transitions:
             seen.setdefault((one.before, one.action), one)
-    failures = tuple(why for _, _, why in found if why)
+    failures = tuple(why for _, _, failed in found for why in failed)
     return Explored(tuple(seen.values()), len(tasks), sum(replayed for _, replayed, _ in found), failures)
 
 
 async def _at_task(
     executor: EnvironmentExecutor, task: Task, states: int, alternatives: int
-) -> tuple[list[Transition], int, str | None]:
+) -> tuple[list[Transition], int, list[str]]:
     """The transitions of one task, the steps that were replayed, and why there are no more."""
     rollout = await executor(task, Prior(), 0, 0)
     actions, seed = actions_of(rollout), executor.plain.seed
     turns = sorted(range(len(actions)), key=lambda turn: derive_seed(seed, "state", task.id, turn))[:states]
     walk, found = Walk.begun(executor.make, task), list[Transition]()
+    failed = [rollout.error] if rollout.error else []
     for turn, own in enumerate(actions):
         before = walk.shown.text
         if turn in turns:
             others = await _alternatives(executor, rollout, turn, own, alternatives)
-            found += [Transition(task, turn, before, one, walk.after(one).text, False) for one in others]
+            for one in others:
+                try:
+                    found.append(Transition(task, turn, before, one, walk.after(one).text, False))
+                except InputError as error:
+                    failed.append(str(error))
         after = walk.step(own).text
         if turn in turns:
             found.append(Transition(task, turn, before, own, after, True))
-    return found, walk.replayed, rollout.error
+    return found, walk.replayed, failed
 
 
 async def _alternatives(

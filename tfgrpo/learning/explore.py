@@ -64,6 +64,8 @@ class Exploration:
         """The same for people."""
         seen, kept = self.explored, {text.id for text in self.kept}
         lines = [f"{counted(len(seen.transitions), 'transition')} seen in {counted(seen.rollouts, 'rollout')}"]
+        if seen.failures:
+            lines.append(f"{counted(len(seen.failures), 'action')} failed, the first one: {seen.failures[0]}")
         if seen.replayed:
             lines[0] += f"; without clone() of the environment {counted(seen.replayed, 'step')} were made once more"
         for text, effect in sorted(zip(self.texts, self.effects, strict=True), key=lambda pair: -pair[1].mean):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import ModelError, UpstreamError
+from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..records import CallKey, ChatBody, Message, Observation, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
@@ -41,7 +41,10 @@ class EnvironmentExecutor:
             except ModelError as error:
                 return replace(made, messages=tuple(messages), error=str(error))
             action = action_in(reply.text)
-            shown = walk.step(action)
+            try:
+                shown = walk.step(action)
+            except InputError as error:
+                return replace(made, messages=tuple(messages), error=str(error))
             made = replace(made, text=action, usage=made.usage + reply.usage, finish_reason=reply.finish_reason)
             messages += [{"role": "assistant", "content": action}, {"role": "user", "content": shown.text}]
         return replace(made, messages=tuple(messages), reward=walk.shown.reward or 0.0)

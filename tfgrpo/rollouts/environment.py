@@ -7,9 +7,11 @@ observation carries is that of the rollout.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from ..errors import InputError
+from ..plugins import is_named, load_function
 from ..records import Observation, Task
 from ..text import shortened
 
@@ -39,11 +41,33 @@ MakeEnvironment: TypeAlias = Callable[[], Environment]
 """What a user names: a function, or a class, that makes an environment."""
 
 
-def observed(shown: object) -> Observation:
-    """What an environment has shown; raises InputError for what is no observation."""
-    if not isinstance(shown, Observation) or not isinstance(shown.text, str):
-        raise InputError(f"an environment gives a tfgrpo.records.Observation, not {shortened(repr(shown))}")
-    return shown
+def load_environment(name: str) -> MakeEnvironment:
+    """What makes environments, named as `module:function`; raises InputError for what makes none."""
+    if not is_named(name):
+        raise InputError(f"--environment {shortened(name)}: it must be module:function, or module:class")
+    make = load_function(name, "--environment")
+    try:
+        made = make()
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"--environment {name} failed: {type(error).__name__}: {shortened(error, 200)}") from error
+    for method in ("reset", "step"):
+        if not callable(getattr(made, method, None)):
+            raise InputError(f"--environment {name} makes {shortened(type(made).__name__)}, which has no {method}()")
+    return make
+
+
+def observed(what: str, shown: Callable[[], object]) -> Observation:
+    """What an environment shows; raises InputError for what is no observation, and where it fails."""
+    try:
+        found = shown()
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(
+            f"the environment failed at {what}: {type(error).__name__}: {shortened(error, 200)}"
+        ) from error
+    if not isinstance(found, Observation) or not isinstance(found.text, str):
+        wanted = "an environment gives a tfgrpo.records.Observation with a text"
+        raise InputError(f"{wanted}, not {shortened(repr(found))} ({what})")
+    return found
 
 
 @dataclass(slots=True)
@@ -63,26 +87,32 @@ class Walk:
     def begun(cls, make: MakeEnvironment, task: Task) -> "Walk":
         """At the beginning of a task."""
         environment = make()
-        return cls(make, task, [], observed(environment.reset(task)), environment)
+        return cls(make, task, [], observed("reset()", lambda: environment.reset(task)), environment)
 
     def step(self, action: str) -> Observation:
         """Go on by an action."""
+        self.shown = observed(_named(action), lambda: self.environment.step(action))
         self.done.append(action)
-        self.shown = observed(self.environment.step(action))
         return self.shown
 
     def after(self, action: str) -> Observation:
         """What would follow an action here; raises InputError where the same actions lead elsewhere."""
         if isinstance(self.environment, Cloneable):
-            return observed(self.environment.clone().step(action))
+            branch = self.environment.clone()
+            return observed(_named(action), lambda: branch.step(action))
         other = self.make()
-        shown = observed(other.reset(self.task))
+        shown = observed("reset()", lambda: other.reset(self.task))
         for earlier in self.done:
-            shown = observed(other.step(earlier))
+            shown = observed(_named(earlier), partial(other.step, earlier))
         self.replayed += len(self.done)
         if shown.text != self.shown.text:
             raise InputError(
                 f"{self.task.id}: the same {len(self.done)} actions led to {shortened(shown.text)}, and before to"
                 f" {shortened(self.shown.text)}; an environment without clone() has to be deterministic"
             )
-        return observed(other.step(action))
+        return observed(_named(action), lambda: other.step(action))
+
+
+def _named(action: str) -> str:
+    """An action in an error."""
+    return f"step({shortened(repr(action))})"

@@ -1,0 +1,79 @@
+"""`tfgrpo explore` from the shell, on the store room and a SIMULATED model; and what cannot be explored is said."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.early import SYSTEM, simulated, tasks_of_room
+from tests.cli.shell import one_line, tfgrpo, works
+from tests.routing import served
+from tfgrpo.store import Store
+from tfgrpo.testing import ScriptedModel
+
+SMALL = ("--states", "2", "--alternatives", "2", "--turns", "6")
+BROKEN = """
+from tfgrpo.records import Observation
+from tfgrpo.testing import StoreRoom
+
+class Strict(StoreRoom):
+    def step(self, action):
+        return {"press": StoreRoom.step(self, action)}.get(action) or 1 / 0
+
+class Deaf:
+    def reset(self, task):
+        return Observation("You are here.")
+
+def failing():
+    raise OSError("no display")
+
+class Dead(Deaf):
+    def reset(self, task):
+        raise OSError("no display")
+    def step(self, action):
+        return None
+"""
+
+
+@pytest.fixture
+def at(folder: Path) -> tuple[str, ...]:
+    lines = [{"input": task.prompt, **task.metadata} for task in tasks_of_room(16)]
+    Path("tasks.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    Path("system.txt").write_text(SYSTEM)
+    Path("worlds.py").write_text(BROKEN)
+    return ("tasks.jsonl", "--model", "fake", "--system", "system.txt")
+
+
+def test_what_is_kept_is_put_on_trial_under_a_persons_name(at: tuple[str, ...]) -> None:
+    with served(ScriptedModel(simulated).app) as url:
+        there = (*at, "--base-url", url, "--environment", "tfgrpo.testing:StoreRoom")
+        found = json.loads(works("explore", *there, *SMALL, "--add", "--by", "Ada", "--json").stdout)
+    kept = {text["text"] for text in found["texts"] if text["kept"]}
+    assert kept
+    assert found["together"][0] > 0
+    with Store("tfgrpo.db") as store:
+        offered = store.experiences("default")
+    assert {status.experience.text for status in offered} <= kept
+    assert {status.decision.by for status in offered if status.decision} == {"Ada"}
+
+
+def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
+    few = Path("few.jsonl")
+    few.write_text("".join(f"{line}\n" for line in Path("tasks.jsonl").read_text().splitlines()[:3]))
+    with served(ScriptedModel(simulated).app) as url:
+        there = (*at[1:], "--base-url", url)
+        room = ("--environment", "tfgrpo.testing:StoreRoom")
+        one_line(tfgrpo("explore", str(few), *there, *room), "3 tasks to explore from; there must be at least 12")
+        one_line(tfgrpo("explore", at[0], *there, *room, "--states", "0"), "--states is 0; it must be at least 1")
+        for name, words in (
+            ("worlds", "it must be module:function"),
+            ("worlds:None_", "has no None_"),
+            ("worlds:Deaf", "makes Deaf, which has no step()"),
+            ("worlds:failing", "--environment worlds:failing failed: OSError: no display"),
+            ("worlds:Dead", "the environment failed at reset(): OSError: no display"),
+        ):
+            one_line(tfgrpo("explore", at[0], *there, "--environment", name), words)
+        strict = works("explore", at[0], *there, *SMALL, "--environment", "worlds:Strict").stdout
+    assert "points of agreement" in strict or "nothing is kept" in strict
+    assert not Path("tfgrpo.db").exists()
+    assert "actions failed, the first one: the environment failed at step(" in strict

@@ -1,0 +1,82 @@
+"""The command that finds out how an environment works."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .command import TextCommand
+from .options.frame import FrameOptions, frame_options
+from .options.shared import by_option, json_option, named_store, person, store_options
+from .options.spending import spending_options
+from .options.target import Target, target_options
+from .streams import interruptible, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..learning.explore import Exploration
+    from ..model.budget import Spending
+
+
+@click.command(cls=TextCommand)
+@click.argument("tasks")
+@click.option("--environment", metavar="MODULE:NAME", required=True, help="A class, or a function, that makes one.")
+@click.option("--turns", default=12, show_default=True, help="Actions of a rollout at most.")
+@click.option("--states", default=3, show_default=True, help="States of a rollout at which other actions are tried.")
+@click.option("--alternatives", default=3, show_default=True, help="Other actions at each of them, at most.")
+@click.option("--seed", default=0, show_default=True, help="Another seed is another exploration.")
+@click.option("--concurrency", default=16, show_default=True, help="Calls in flight.")
+@frame_options
+@target_options
+@spending_options
+@click.option("--add", is_flag=True, help="Put what is kept on trial in the namespace.")
+@by_option
+@store_options
+@json_option
+def explore(
+    *,
+    tasks: str,
+    environment: str,
+    frame: FrameOptions,
+    target: Target,
+    spending: "Spending",
+    add: bool,
+    by: str | None,
+    store: str | None,
+    namespace: str,
+    as_json: bool,
+    **numbers: int,
+) -> None:
+    """Find out how an environment works, without any reward, and write it down as texts whose use is measured.
+
+    Other actions are tried at states of the model's own rollouts of TASKS, and what follows is written down as rules
+    and advice. What helps the model to predict what follows on tasks that taught nothing is kept. An environment has
+    reset(task) and step(action), which give a tfgrpo.records.Observation, and clone() where it can.
+    """
+    import asyncio
+    from dataclasses import replace
+
+    from ..learning.exploration import WantedExploration
+    from ..model.endpoints import Endpoint, Endpoints
+    from ..rollouts.environment import load_environment
+    from ..settings import Settings
+    from ..tasks.read import tasks_of
+
+    settings = Settings(seed=numbers.pop("seed"), concurrency=numbers.pop("concurrency"))
+    endpoints = Endpoints(Endpoint(target.base_url, target.model), spending=spending)
+    make, found = load_environment(environment), tasks_of(tasks).tasks
+    wanted = WantedExploration(found, make, frame.read(endpoints.own.name), endpoints, settings, **numbers)
+    with interruptible(), endpoints.started() as there:
+        explored = asyncio.run(replace(wanted, endpoints=there).explored())
+    added = [*_added(explored, store, namespace, person(by))] if add else []
+    tell(as_json, {**explored.as_json(), "added": added}, *explored.lines(), *added)
+
+
+def _added(explored: "Exploration", store: str | None, namespace: str, by: str) -> "Iterator[str]":
+    """What became of each text that is kept, in the namespace."""
+    from ..priors.by_hand import Curator
+
+    with named_store(store, create=True) as opened:
+        why = "explored: it helps to predict what follows"
+        for one in Curator(opened, namespace, by).offer([text.text for text in explored.kept], why):
+            yield f"{one.verdict}: {one.text}" + (f" ({one.why})" if one.why and one.verdict == "refused" else "")
