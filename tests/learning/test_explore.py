@@ -16,7 +16,7 @@ def test_what_is_kept_predicts_what_was_held_out_and_helps_where_no_reward_was_s
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = asyncio.run(
-        compared(ScriptedModel(simulated), "simulated", Backend(), tasks_of_room(16), Settings(group_size=4))
+        compared(ScriptedModel(simulated), "simulated", Backend(), tasks_of_room(24), Settings(group_size=4))
     )
     assert found.together
     assert found.together.low > 0
