@@ -58,7 +58,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
     "token_prior": (
         "__init__", "policy", "decisions", "gradient", "exact", "choice", "calibration", "reuse", "log_odds",
-        "estimators", "listing",
+        "estimators", "listing", "verbalised",
     ),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",

@@ -133,3 +133,21 @@ def test_without_a_live_prior_the_last_candidate_is_measured_and_it_is_said(task
     found = evaluate(url, "--json", "--repeat", "1", tasks="other.jsonl")
     assert f"no prior is live in namespace default: measuring {event.prior}, learned last (rolled back)" in found.stderr
     assert json.loads(found.stdout)["prior"] == event.prior
+
+
+def test_eval_on_several_models_is_a_table_of_where_the_prior_helps(promoted: None, url: str) -> None:
+    named = ("--model", "fake", "--model", "another", "--no-written", "--no-few-shot", "--repeat", "1")
+    shown = evaluate(url, *named)
+    assert shown.exit_code == 0, shown.output
+    head, own, other = shown.stdout.splitlines()
+    assert "learned - frozen" in head
+    assert "95% interval" in head
+    assert "fake (learned on it)" in own
+    assert other.split()[0] == "another"
+    assert any(told in other for told in ("helps", "hurts", "not shown to help"))
+    told = json.loads(evaluate(url, *named, "--json").stdout)
+    assert (told["learned_on"], list(told["models"])) == ("fake", ["fake", "another"])
+    refused = evaluate(url, *named, "--save-rollouts", "r.jsonl")
+    assert "takes one --model at a time" in refused.stderr
+    Path("tfgrpo.toml").write_text('model = "fake"\n', encoding="utf-8")  # one name, not four letters
+    assert "tasks x" in evaluate(url, "--no-written", "--no-few-shot", "--repeat", "1").stdout

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.routing import TASKS, TOPICS, run, simulated
+from tests.routing import TASKS, TOPICS, plan, run, simulated, upstream
 from tfgrpo.errors import UpstreamError
 from tfgrpo.learning.result import LearningResult
-from tfgrpo.records import ChatBody, message_text
+from tfgrpo.learning.run import carry_out
+from tfgrpo.observer import Silent
+from tfgrpo.records import ChatBody, Frame, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel
@@ -95,3 +98,24 @@ async def test_ways_to_prompt_race_as_each_would_be_with_a_token_prior_of_its_ow
     first = learned.race[-1]["arms"][0]
     assert (first["source"], learned.candidate.demonstrations) == ("frozen", ())
     assert first["reward"] > learned.steps[0].mean_reward + 0.3
+
+
+async def test_where_no_token_prior_can_act_labels_are_said_in_words_and_that_races(tmp_path: Path) -> None:
+    """A model that says billing too often until it is told so; it refuses biases, and gives no log-probabilities."""
+
+    def leaning(body: ChatBody) -> str | Answer:
+        if "logit_bias" in body:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        said = "\n".join(message_text(message) for message in body["messages"])
+        last = message_text(body["messages"][-1])
+        right = next((label for topic, label in TOPICS.items() if topic in last), "billing")
+        return right if "billing is rarer than it seems" in said or body["seed"] % 3 == 0 else "billing"
+
+    labelled = Frame("fake", "Route it.", labels=("billing", "technical", "sales"))
+    settings = Settings(steps=2, group_size=6, experiences=False, rest_tasks=False)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(leaning), store) as calls:
+            learned = await carry_out(replace(plan(settings), frame=labelled), store, calls, Silent())
+    assert learned.prior.instruction
+    assert learned.prior.instruction.startswith("Answer with one of: billing, technical, sales; say nothing else.")
+    assert "labels in words" in [arm["source"] for arm in learned.race[-1]["arms"]]

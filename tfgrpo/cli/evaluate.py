@@ -1,15 +1,17 @@
 """The command that measures a prior."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError
 from .command import TextCommand
 from .endpoints import named_endpoints
-from .lines.evaluation import evaluation_lines
+from .lines.evaluation import TRANSFER_COLUMNS, evaluation_lines, transfer_rows
+from .lines.tables import print_table
 from .options.agents import AgentOptions, agent_options
 from .options.arms import ArmOptions, arm_options
 from .options.distiller import DistillerOptions, distiller_options
@@ -17,7 +19,7 @@ from .options.gathered import MEASURE, gathered
 from .options.shared import json_option, named_store, store_options
 from .options.spending import spending_options
 from .options.surface import surface_option
-from .options.target import Target, target_options, tokenizer_option
+from .options.target import Target, Targets, targets_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
 from .streams import check_output, interruptible, tell, write_text
 
@@ -37,21 +39,21 @@ class EvalArguments:
     clip_rewards: bool
     arms: ArmOptions
     agent: AgentOptions
-    target: Target
+    target: Targets
     distiller: DistillerOptions
     tokenizer: str | None
     spending: "Spending"
     store: str | None
     namespace: str
 
-    def prepared(self, store: "Store") -> "PreparedEvaluation":
-        """What is to be measured, read and checked; raises InputError as its parts do."""
+    def prepared(self, store: "Store", target: Target) -> "PreparedEvaluation":
+        """What is to be measured on one model, read and checked; raises InputError as its parts do."""
         from ..evaluation.wanted import WantedEvaluation
         from ..settings import Settings
 
         return WantedEvaluation(
             self.tasks.tasks,
-            named_endpoints(self.target, self.distiller, self.tokenizer, self.spending),
+            named_endpoints(target, self.distiller, self.tokenizer, self.spending),
             self.tasks.scored_by,
             self.namespace,
             self.arms.prior_id,
@@ -71,7 +73,7 @@ class EvalArguments:
         from ..evaluation.decisions import WantedDecisionEvaluation
         from ..settings import Settings
 
-        endpoints = named_endpoints(self.target, self.distiller, self.tokenizer, self.spending)
+        endpoints = named_endpoints(self.target.each[0], self.distiller, self.tokenizer, self.spending)
         settings, tasks = Settings(clip_rewards=self.clip_rewards), self.tasks
         return WantedDecisionEvaluation(
             question,
@@ -91,7 +93,7 @@ class EvalArguments:
     EvalArguments,
     task_options(MEASURE),
     arm_options,
-    target_options,
+    targets_options,
     distiller_options,
     tokenizer_option,
     spending_options,
@@ -109,22 +111,49 @@ def evaluate(
     `written` has experiences that the distiller writes from the training tasks alone, as many as were learned;
     `few-shot` has training examples in as many prompt tokens: what learning has to beat. All arms run under the request
     frame and the sampling settings of learning. Of a file that was split by `tfgrpo learn`, the test part is measured,
-    and the store remembers that it was. Where no prior is live, the last one learned is measured.
+    and the store remembers that it was. Where no prior is live, the last one learned is measured. With several
+    --model a table says on which of them the prior helps; a token prior acts on its own model alone.
     """
     import asyncio
 
     from ..progress import Display
 
     check_output("--save-rollouts", save_rollouts)
+    targets = asked.target.each
+    if len(targets) > 1 and (surface or save_rollouts):
+        raise InputError(f"{'--surface decisions' if surface else '--save-rollouts'} takes one --model at a time")
     if surface:
         return _measure_decisions(asked, surface[1], as_json)
-    with interruptible(), named_store(asked.store) as opened, asked.prepared(opened).started() as started:
+    if len(targets) > 1:
+        return _measure_transfer(asked, targets, as_json)
+    with interruptible(), named_store(asked.store) as opened, asked.prepared(opened, targets[0]).started() as started:
         result = asyncio.run(started.measure(opened, Display))
     if save_rollouts:
         write_text(save_rollouts, "".join(_rollout_lines(result)))
     measured = started.measurement
     figures = {"prior": measured.prior.id, "temperature": measured.frame.temperature, **result.as_json()}
     tell(as_json, figures, *evaluation_lines(result))
+
+
+def _measure_transfer(asked: EvalArguments, targets: "Sequence[Target]", as_json: bool) -> None:
+    """As `eval`, on several models, one after the other."""
+    import asyncio
+
+    from ..progress import Display
+
+    found: dict[str, Evaluation] = {}
+    with interruptible(), named_store(asked.store) as opened:
+        prepared = [asked.prepared(opened, target) for target in targets]  # all is read before anything is spent
+        for one in prepared:
+            with one.started() as started:
+                model = started.measurement.frame.model
+                click.echo(f"{model}:", err=True)
+                found[model] = asyncio.run(started.measure(opened, Display))
+        learned_on, prior = prepared[0].snapshot.frame.model, prepared[0].snapshot.prior.id
+    if as_json:
+        figures = {model: result.as_json() for model, result in found.items()}
+        return tell(as_json, {"prior": prior, "learned_on": learned_on, "models": figures})
+    print_table(TRANSFER_COLUMNS, transfer_rows(found, learned_on))
 
 
 def _measure_decisions(asked: EvalArguments, question: str, as_json: bool) -> None:

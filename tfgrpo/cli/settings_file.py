@@ -35,7 +35,9 @@ def file_options(context: click.Context) -> dict[str, Any]:
     own = {name: value for name, value in table.items() if not isinstance(value, dict)} if table is not written else {}
     _check(own, list(options), f"[{'.'.join(context.command_path.split(' ')[1:])}] ")
     shared = {name: written[name] for name in _SHARED if name in written and name in options}
+    several = {param.name for param in context.command.params if getattr(param, "multiple", False)}
     found = {str(options[name]): value for name, value in {**shared, **own}.items()}
+    found = {name: [value] if name in several and isinstance(value, str) else value for name, value in found.items()}
     if os.environ.get("TFGRPO_STORE"):  # the option itself does not read it
         found.pop("store", None)
     return found

@@ -25,6 +25,7 @@ from ..evaluation.arms import Evaluation, compare_arms
 from ..gate.promote import Promotion, promote
 from ..gate.trial import Candidacy, MakeExecutor
 from ..hashing import derive_seed
+from ..model.backends import way_of
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
 from ..probe.backend import fitted, probe, usable
@@ -35,6 +36,7 @@ from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
+from ..token_prior.verbalised import with_tokens_in_words
 from ..trials import task_set_id
 from .plan import Notes, ending
 from .transfer import expected_effect, known_effect, learned_transfer, parts
@@ -221,6 +223,10 @@ class _Port:
         )
         if told:
             self._notes.note(told)
+        labels = self._frame.labels
+        if prior.biases and labels and way_of(backend, labels) == "none":
+            self._notes.note("no token prior can act here: what it does to the labels is said in words")
+            return with_tokens_in_words(prior, labels)
         found = usable(prior, backend, self._to.own, self._observer, self._frame.labels)
         if not (found.has_text or found.biases):
             raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")

@@ -20,6 +20,7 @@ from ..experiences.variants import (
 )
 from ..experiences.write import instructions, instructions_wanted
 from ..hashing import canonical
+from ..model.backends import way_of
 from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under, with_expected_rewards
@@ -193,7 +194,18 @@ class Race:
         """Let those enter that the first step has made possible."""
         shared = shared_messages(self._context.plan.tasks)
         best_first = [self._arms[arm].variant for arm in self.racing]
-        self.enter(followers(best_first, groups, shared, self._context.plan.settings))
+        self.enter([*followers(best_first, groups, shared, self._context.plan.settings), *self._in_words(groups)])
+
+    def _in_words(self, groups: Sequence[Group]) -> list[Variant]:
+        """What is known of the labels, where no token prior can act on them."""
+        context, labels = self._context, self._context.plan.frame.labels
+        if not labels or not context.plan.settings.token_prior or way_of(context.backend, labels) != "none":
+            return []
+        from ..token_prior.verbalised import verbalised_arm
+
+        frozen = [one for group in groups for one in group.scored if one.variant in ("", FROZEN)]
+        context.notes.note("race: no token prior can act here, so that what it would do to the labels is said in words")
+        return [verbalised_arm(labels, frozen)]
 
     def as_json(self) -> list[dict[str, JSON]]:
         """The race step by step, for people; the last step names the winner."""

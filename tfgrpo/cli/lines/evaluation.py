@@ -6,6 +6,8 @@ from ...text import counted
 from .tables import percent, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from ...evaluation.arms import Evaluation
 
 
@@ -34,3 +36,20 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         zero = f" (a reward of 0 for what failed by itself: {own})" if own else ""
         lines.append(f"{failed} failed{zero}, {lost} left out: {printable(result.first_error)}")
     return lines
+
+
+TRANSFER_COLUMNS = ("model", "tasks", "frozen", "learned", "learned - frozen", "95% interval", "the prior")
+
+
+def transfer_rows(found: "Mapping[str, Evaluation]", learned_on: str) -> "Iterator[tuple[str, ...]]":
+    """Where a prior helps: a row for each model that it was measured on."""
+    from ...evaluation.difference import FEWEST
+
+    for model, result in found.items():
+        gain, told = result.differences["learned - frozen"], "too few tasks to tell"
+        if result.tasks >= FEWEST:
+            told = "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "not shown to help"
+        interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}" if result.tasks >= FEWEST else "-"
+        means = (percent(result.means[arm]) for arm in ("frozen", "learned"))
+        named = f"{model} (learned on it)" if model == learned_on else model
+        yield named, str(result.tasks), *means, f"{100 * gain.mean:+.1f}", interval, told

@@ -46,6 +46,39 @@ target_options = gathered(
 )
 """--base-url and --model; the command gets them as `target`."""
 
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The same where several models may be named."""
+
+    base_url: str | None
+    model: tuple[str, ...]
+
+    @property
+    def each(self) -> tuple[Target, ...]:
+        """One for each model, in the order in which they were named."""
+        return tuple(Target(self.base_url, model) for model in dict.fromkeys(self.model or (None,)))
+
+
+targets_options = gathered(
+    "target",
+    Targets,
+    _option(
+        "--base-url",
+        envvar="TFGRPO_BASE_URL",
+        metavar="URL",
+        help="OpenAI-compatible API, or `local`, embedded.  [default: OpenAI's]",
+    ),
+    _option(
+        "--model",
+        envvar="TFGRPO_MODEL",
+        multiple=True,
+        help="Its name, except with `local`; given several times, a table of where the prior helps. The key is read"
+        " from OPENAI_API_KEY.",
+    ),
+)
+"""The same as `target_options`, with --model any number of times."""
+
 tokenizer_option = _option(
     "--tokenizer",
     rare=True,
