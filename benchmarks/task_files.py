@@ -20,6 +20,9 @@ from typing import Any
 
 from tfgrpo.cli.options.frame import FrameOptions
 from tfgrpo.errors import InputError
+from tfgrpo.priors.parse import parse_prior
+from tfgrpo.priors.portable import Portable, portable_json
+from tfgrpo.records import Experience, Frame, Origin, Prior, TokenBias
 from tfgrpo.tasks.formats import entries_of
 from tfgrpo.tasks.promptfoo import promptfoo_entries
 from tfgrpo.tasks.read import read_tasks
@@ -61,6 +64,22 @@ ROWS: list[dict[str, Any]] = [
         "data": [],
     },
 ]
+PRIOR = portable_json(
+    Portable(
+        Prior(
+            (Experience("When an invoice is named, answer billing.", origin=Origin("run_1", 0, ("task_1",))),),
+            (TokenBias(5, b"yes", 1.5, 2.5, 3),),
+            "tokenizer_1",
+            "template_1",
+            instruction="Answer in one word.",
+        ),
+        Frame("small", "Route it.", {"max_tokens": 8}),
+        "default",
+        "run_1",
+    )
+)
+IMPORTS: Sequence[Any] = (PRIOR, [{"text": "Check units."}], {"G0": "Check units.", "G1": "Sum up."}, ["Check units."])
+AGENT = "agent:\n  name: a\n  instructions: |-\n    Do it.\n    [G0]. Check units.\n"
 STRANGE: Sequence[Any] = (
     None, True, 0, -1, 1.5, 10**30, "", " ", "\x1b[31m", "\u2028", "é" * 50, [], {}, [[]], [None], [{}], {"a": {}},
     {"text": None}, {"role": "user"}, [{"role": "user", "content": [{}]}], "[", '{"a": [1', "{{x}}", "A", "D) x", "0",
@@ -116,14 +135,25 @@ def content(dice: random.Random) -> tuple[str, bytes]:
         text = json.dumps(mutated(whole, dice), indent=dice.choice((None, 1)))
     else:
         text = "\n".join(json.dumps(row) for row in rows)
-    raw = bytearray(text.encode("utf-8", "surrogatepass"))
+    head = dice.choice((b"",) * 12 + (b"\xef\xbb\xbf", b"\xff\xfe", b"PAR1", b"\x1f\x8b", b"sep=;\n"))
+    return f"fuzzed{suffix}", head + broken(text.encode("utf-8", "surrogatepass"), dice)
+
+
+def broken(given: bytes, dice: random.Random) -> bytes:
+    """The bytes with some of them lost, or with others between them."""
+    raw = bytearray(given)
     for _ in range(dice.choice((0, 0, 0, 1, 3, 20))):
         place = dice.randrange(len(raw) + 1)
         raw[place : place + dice.choice((0, 1, 5))] = dice.choice(
             (b"", b"\x00", b"\xff", b'"', b"[" * 50, b"{", b"\n", b"&a *a", b"9" * 50)
         )
-    head = dice.choice((b"",) * 12 + (b"\xef\xbb\xbf", b"\xff\xfe", b"PAR1", b"\x1f\x8b", b"sep=;\n"))
-    return f"fuzzed{suffix}", head + bytes(raw)
+    return bytes(raw)
+
+
+def imported(dice: random.Random) -> bytes:
+    """A file with a prior or with experiences that something broke."""
+    text = AGENT if dice.random() < 0.1 else json.dumps(mutated(dice.choice(IMPORTS), dice))
+    return broken(text.encode("utf-8", "surrogatepass"), dice)
 
 
 def _drained(entries: Iterable[Any]) -> None:
@@ -136,6 +166,7 @@ READERS: Mapping[str, Callable[[Path, bytes], object]] = {
     "request": lambda path, raw: FrameOptions(None, str(path), None, None).read("m"),
     "promptfoo": lambda path, raw: _drained(promptfoo_entries(str(path), raw.decode("utf-8", "replace"))),
     "transcripts": lambda path, raw: _drained(transcript_entries(entries_of(str(path), raw, ".jsonl"))),
+    "imports": lambda path, raw: parse_prior(str(path), raw.decode("utf-8", "replace")),
     "spans": lambda path, raw: _drained(span_entries(entries_of(str(path), raw, ".jsonl"))),
 }
 
@@ -161,7 +192,8 @@ def fuzzed(files: int, seed: int, folder: Path) -> list[Outcome]:
     outcomes = []
     for number in range(files):
         name, raw = content(dice)
-        kind = "tasks" if number % 5 < 3 else dice.choice(list(READERS))
+        kind = "tasks" if number % 5 < 2 else dice.choice(list(READERS))
+        raw = imported(dice) if kind == "imports" else raw
         outcomes.append(tried(folder / name, raw, READERS[kind]))
     return outcomes
 

@@ -71,6 +71,18 @@ async def test_a_few_refusals_among_many_answers_say_nothing() -> None:
     assert pace.limit == 64
 
 
+async def test_refusals_that_come_before_any_answer_are_held_against_what_is_in_flight() -> None:
+    pace = Pace(64)
+    for _ in range(64):
+        await pace.take(1)
+    for _ in range(4):
+        pace.refused(1.0)
+    assert pace.limit == 64
+    for _ in range(12):
+        pace.refused(0.0)
+    assert pace.limit == 32
+
+
 async def test_nobody_is_let_in_before_the_time_that_a_busy_upstream_names() -> None:
     pace, loop = Pace(4), asyncio.get_running_loop()
     begun = loop.time()

@@ -71,6 +71,25 @@ async def test_a_judge_without_a_usable_verdict_spoils_the_rollout_alone(says: s
     assert len(judge.asked) == (1 if says == "away" else 3)
 
 
+class WithoutSystemRole(Judge):
+    """As a chat template answers that knows none."""
+
+    async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+        if body["messages"][0]["role"] == "system":
+            raise ModelError("host answered 500: System role not supported", 500)
+        return await super().__call__(body, key)
+
+
+async def test_a_judge_without_a_system_role_is_told_the_rules_by_the_user() -> None:
+    judge = WithoutSystemRole([verdict(6), "no", verdict(8)])
+    reward = asking(load_reward("judge"), judge, "small", "run_1")
+    assert [(await score(reward, saying(text, "4"))).reward for text in ("four", "vier")] == [0.6, 0.8]
+    first, _, again = judge.asked
+    assert first[0]["messages"][0]["content"].startswith("You judge answers")
+    assert [key.retry for _, key in judge.asked] == [3, 3, 4]
+    assert [message["role"] for message in again[0]["messages"]] == ["user", "assistant", "user"]
+
+
 async def test_some_votes_are_enough() -> None:
     rollout, _ = await judged("judge:2", verdict(6), "away")
     assert rollout.reward == 0.6

@@ -10,7 +10,7 @@ import pytest
 
 from tfgrpo.errors import InputError
 from tfgrpo.records import JSON
-from tfgrpo.tasks.hub import hub_entries, parse_hub
+from tfgrpo.tasks.hub import hub_entries, parse_hub, viewer
 from tfgrpo.tasks.read import read_tasks, tasks_of
 
 ROWS = [{"text": f"Review {number}.", "label": number % 2} for number in range(130)]
@@ -78,3 +78,12 @@ def test_a_source_that_is_malformed_or_out_of_reach_is_one_line() -> None:
         list(hub_entries("hf:a/b", "http://127.0.0.1:9"))
     with pytest.raises(InputError, match=r"a data set of Hugging Face's is hf:openai/gsm8k"):
         read_tasks("openai/gsm8k")
+
+
+def test_a_mirror_is_asked_where_the_environment_names_one(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert viewer() == "https://datasets-server.huggingface.co"
+    monkeypatch.setenv("HF_ENDPOINT", f"{server}/")
+    assert [task.answer for task in read_tasks("hf:one/set?size=3").tasks] == ["neg", "pos", "neg"]
+    monkeypatch.setenv("HF_ENDPOINT", "not a url")
+    with pytest.raises(InputError, match="cannot read hf:one/set from Hugging Face: .*give a file"):
+        read_tasks("hf:one/set")

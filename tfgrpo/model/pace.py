@@ -2,8 +2,10 @@
 
 Additive increase, multiplicative decrease, as TCP does it, with one difference: a few refusals among many answers are
 how some services thin out their traffic, and say nothing of ours. So the limit is halved when a quarter of the latest
-answers were refusals, not for each of them, and grows by one for every few answers that were none. A call that has to
-wait before it is tried again gives its place to others meanwhile.
+answers were refusals, not for each of them, and grows by one for every few answers that were none. Refusals come at
+once and answers do not: a call in flight counts as one that was let in, or the first few refusals of a run, which are
+all that was answered by then, would halve it. A call that has to wait before it is tried again gives its place to
+others meanwhile.
 """
 
 import asyncio
@@ -15,6 +17,9 @@ from itertools import count
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+LAST = 2
+"""The rank of what takes a place that nobody else wants."""
 
 _BUSY_SHARE = 0.25
 """Of the latest answers, as many as can be in flight: from here on the upstream is taken to be busy."""
@@ -79,7 +84,7 @@ class Pace:
         """A call was refused for being one too many (429, 503), and may be made again after so many seconds."""
         self._latest.append(True)
         self._calm = 0
-        seen = len(self._latest)
+        seen = max(len(self._latest), self.flying - 1)
         if seen >= min(_FEWEST, self._most) and sum(self._latest) >= _BUSY_SHARE * seen:
             self.limit = max(1, self.limit // 2)
             self._latest.clear()

@@ -14,7 +14,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection, Relayed
 from .library import http
-from .pace import Pace, Place, hedged
+from .pace import LAST, Pace, Place, hedged
 from .questions import Answers, parse_answers
 from .replies import estimated_usage, parse_reply, parse_vectors, told_usage
 from .tokenizer import Tokenizer, TokenNames
@@ -108,7 +108,7 @@ def reply_route(path: str, read: Callable[[str], Reply]) -> Route[Reply]:
 class Upstream:
     """One OpenAI-compatible endpoint; a Model that keeps count.
 
-    `settings.concurrency` calls are in flight at most, fewer while it is busy; rollouts let all else go first. What is
+    `settings.concurrency` calls are in flight at most, fewer while it is busy; rollouts let all else go first, and what is asked twice lets rollouts. What is
     journalled is not asked again, and counts again; the budget pays for new calls alone. How its errors are told, what
     it rejects and what it is asked again are the Connection's to say. Calls whose key names no run are not journalled.
     """
@@ -230,13 +230,13 @@ class Upstream:
         return response, reply
 
     async def _asked(self, path: str, body: JSON, place: Place) -> tuple[str, Mapping[str, str]]:
-        """What the Connection's `complete` gives; asked once more in a place of its own where that takes long."""
+        """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
         if self._hedge is None:
             return await first
 
         async def again() -> tuple[str, Mapping[str, str]]:
-            async with self.pace.place(place.rank) as other:
+            async with self.pace.place(LAST) as other:
                 if self._budget:
                     self._budget.admit()
                 return await self._connection.complete(path, body, other.pause)

@@ -15,7 +15,9 @@ from .containers import listed
 if TYPE_CHECKING:
     from ..model.library import http
 
-SERVER = "https://datasets-server.huggingface.co"
+HUB = "https://huggingface.co"
+_AT = "huggingface.co"
+_VIEWER = "datasets-server.huggingface.co"
 DEFAULT_ROWS = 200
 _MOST_ROWS = 10_000
 _PAGE = 100
@@ -45,11 +47,16 @@ def parse_hub(source: str) -> HubSource:
     return HubSource(dataset, given.get("config"), given.get("split"), int(size))
 
 
-def hub_entries(source: str, server: str = SERVER) -> Iterator[tuple[str, JSON]]:
+def viewer() -> str:
+    """Where the viewer answers; beside a mirror that HF_ENDPOINT names, at the same address, as `datasets` has it."""
+    return (os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB).replace(_AT, _VIEWER)
+
+
+def hub_entries(source: str, server: str | None = None) -> Iterator[tuple[str, JSON]]:
     """The rows of a source, each with its place; raises InputError where there are none, or no internet."""
     from ..model.library import http
 
-    wanted = parse_hub(source)
+    wanted, server = parse_hub(source), server or viewer()
     token = os.environ.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with http.Client(base_url=server, headers=headers, timeout=30.0, follow_redirects=False) as client:

@@ -124,7 +124,8 @@ def _pair(first: str, second: str, words: tuple[str, str]) -> Shape:
 def _references(record: Record) -> Record:
     """HELM's: the question as input.text, and references of which some are tagged correct."""
     texts = [one["output"]["text"] for one in record["references"]]
-    right = [text for text, one in zip(texts, record["references"], strict=True) if "correct" in one.get("tags", ())]
+    tags = [one.get("tags") for one in record["references"]]
+    right = [text for text, said in zip(texts, tags, strict=True) if isinstance(said, list | str) and "correct" in said]
     choices = {"choices": texts} if len(texts) > 1 and len(right) == 1 else {}
     return {**_without(record, "references"), **choices, "answer": _alternatives(right)}
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -12,7 +12,8 @@ from ...hashing import content_id, derive_seed
 from ...model.asking import OUR_SCHEMA
 from ...model.upstream import Model
 from ...prompts import clip, neutralise, template
-from ...records import JSON, CallKey, ChatBody, Message, Rollout, Task
+from ...records import JSON, CallKey, ChatBody, Message, Reply, Rollout, Task
+from ...surfaces.chat import said_by_user
 from ...text import shortened
 from .jsons import NoJSONError, json_of
 from .matchers import in_text, right_answers, without_thinking
@@ -23,6 +24,8 @@ JUDGE_TRIES = 3
 MOST_VOTES = 25
 RUBRIC_FIELDS = ("rubric", "criteria", "grading_criteria")
 """Fields of a task that may say what a good answer is."""
+NO_SYSTEM_ROLE = (400, 413, 422, 500)
+"""Statuses by which a chat template refuses a system message; llama.cpp tells it by the last."""
 _BEST = 10
 _TOKENS = 1_024
 _MOST_CHARACTERS = 20_000
@@ -50,10 +53,12 @@ class JudgeReward(BuiltInReward):
     run: str = ""
     turns: dict[CallKey, asyncio.Lock] = field(default_factory=dict, compare=False, repr=False)
     """Where the same text comes up twice at once, the second waits for what the first is told."""
+    without_rules: set[str] = field(default_factory=set, compare=False, repr=False)
+    """Names of models that were seen to know no system role."""
 
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says."""
-        return replace(self, model=model, asked=self.asked or name, run=run, turns={})
+        return replace(self, model=model, asked=self.asked or name, run=run, turns={}, without_rules=set())
 
     def calls(self) -> int:
         """One for each vote."""
@@ -78,12 +83,11 @@ class JudgeReward(BuiltInReward):
 
     async def _vote(self, rollout: Rollout, number: int) -> tuple[float, str] | ModelError:
         """One vote, or why there is none."""
-        assert self.model is not None
         messages, wrong = judge_messages(rollout), ""
         for retry in range(JUDGE_TRIES):
             key = self._key(rollout, number, retry)
             try:
-                reply = await self.model(self._body(messages, key), key)
+                reply = await self._told(messages, key)
             except UpstreamError:
                 raise
             except ModelError as error:
@@ -96,12 +100,27 @@ class JudgeReward(BuiltInReward):
                 messages = (*messages, dict(reply.message), {"role": "user", "content": again})
         return ModelError(f"the judge gave no usable verdict: {wrong}")
 
+    async def _told(self, messages: Sequence[Message], key: CallKey) -> Reply:
+        """The judge's answer; a model whose template knows no system role is told the rules by the user, and asked so
+        from then on, under a key of its own."""
+        assert self.model is not None
+        if self.asked not in self.without_rules:
+            try:
+                return await self.model(self._body(messages, key), key)
+            except ModelError as error:
+                if error.status not in NO_SYSTEM_ROLE:
+                    raise
+        key = replace(key, retry=key.retry + JUDGE_TRIES)
+        reply = await self.model(self._body(said_by_user(messages), key), key)
+        self.without_rules.add(self.asked)
+        return reply
+
     def _key(self, rollout: Rollout, number: int, retry: int) -> CallKey:
         """The same text is judged once, wherever in a run it comes up."""
         place = int(content_id("judged", rollout.text).rpartition("_")[2][:12], 16)
         return CallKey(self.run, "judge", place, rollout.task.id, number, retry)
 
-    def _body(self, messages: tuple[Message, ...], key: CallKey) -> ChatBody:
+    def _body(self, messages: Sequence[Message], key: CallKey) -> ChatBody:
         """One vote is the likeliest; several are sampled."""
         seed = derive_seed(0, key.stage, key.step, key.task, key.sample, key.retry)
         form = {"type": "json_schema", "json_schema": {"name": OUR_SCHEMA, "strict": True, "schema": _SCHEMA}}
