@@ -52,8 +52,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "rollouts/rewards": (
         "__init__", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "sentences",
-        "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_child", "code", "judge",
-        "asked", "majority", "url", "sums", "verified", "built_in",
+        "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_values", "code_wire", "code_child",
+        "code", "judge", "asked", "majority", "url", "sums", "verified", "built_in",
     ),
     "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
     "token_prior": (

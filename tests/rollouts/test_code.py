@@ -95,6 +95,98 @@ async def test_the_kernel_holds_what_goes_behind_pythons_back(tmp_path: Path) ->
     assert (await run(code + ADDING)).feedback == ""
 
 
+FORGED = (
+    "import os\nfor n in range(3, 64):\n    try: os.write(n, b'passed')\n    except OSError: pass",
+    "import sys, __main__\n__main__._tested = __main__._failure = lambda *_: None",
+    "import sys\nframe = sys._getframe()\nwhile frame:\n    frame.f_locals.update(results=[None])\n"
+    "    frame = frame.f_back",
+    "import gc\nassert not [one for one in gc.get_objects() if type(one) is str and 'add(1, 2)' in one]\nadd = 1",
+    "import builtins\nbuiltins.AssertionError = builtins.abs = type\ndef add(a, b): return 9",
+    "def abs(one): return 0\ndef add(a, b): return 9",
+    "class Yes:\n    def __getattr__(s, n): return lambda *_: True\n"
+    "    __eq__ = __ge__ = __contains__ = lambda s, o: True\n"
+    "    __sub__ = __rsub__ = __abs__ = __float__ = __round__ = lambda s, *o: 0\n    __len__ = __hash__ = lambda s: 1\n"
+    "    __bool__ = lambda s: True\n    __iter__ = lambda s: iter([s])\ndef add(a, b): return Yes()",
+    "class Yes(int):\n    __eq__ = lambda s, o: True\n    __sub__ = __rsub__ = lambda s, o: 0\n"
+    "def add(a, b): return Yes()",
+    "class Yes(type):\n    __eq__ = __sub__ = __rsub__ = lambda s, o: 0\n"
+    "class add(metaclass=Yes):\n    def __init__(s, *o): pass",
+    "import unittest\nunittest.TestCase.run = lambda *_: None\ndef add(a, b): raise unittest.SkipTest",
+    "def add(a, b): raise SystemExit(0)",
+)
+FORGEABLE = (
+    "assert add(1, 2) == 3", "assert 3 == add(1, 2)", "assert abs(add(1, 2) - 3) < 1e-6", "assert add(1, 2) in (3, 4)",
+    "assert 3 in add(1, 2)", "assert [add(1, 2)] == [3]", "import math\nassert math.isclose(add(1, 2), 3)",
+    "assert isinstance(add(1, 2), int) and add(1, 2) == 3", "assert add(1, 2).startswith('3')", "assert add(1, 2) >= 3",
+    "import unittest\nclass T(unittest.TestCase):\n    def test_it(self): self.assertAlmostEqual(add(1, 2), 3)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", FORGED)
+async def test_no_code_makes_its_own_tests_pass(code: str) -> None:
+    harmed = await run(code, list(FORGEABLE), seconds=5)
+    assert harmed.reward == 0.0, harmed.feedback
+
+
+ACROSS = """
+import collections, dataclasses, math
+class Stack:
+    def __init__(self, items=()): self.items = list(items)
+    def push(self, item): self.items.append(item); return self
+    def pop(self):
+        if not self.items: raise Empty("nothing left", 7)
+        return self.items.pop()
+    def __len__(self): return len(self.items)
+    def __iter__(self): return iter(self.items)
+    def __add__(self, other): return Stack(self.items + other.items)
+    def __eq__(self, other): return isinstance(other, Stack) and self.items == other.items
+class Empty(LookupError):
+    def __init__(self, why, code): super().__init__(why); self.code = code
+Point = collections.namedtuple("Point", "x y")
+count = 0
+def add(a, b): global count; count += 1; return a + b
+def sort(items): items.sort(); items[0] = {"first": items[0]}
+def apply(run, items): return [run(item) for item in items]
+def numbers():
+    for number in range(3): yield number
+def hello(): print("hello", end="")
+def kinds():
+    return [1, 2.5, True, None, "a", b"b", (1, (2,)), {3}, {"a": [float("inf")]}, 2**70, 1j, range(3), Point(1, 2)]
+def reverse(node):
+    last = None
+    while node: node.next, last, node = last, node, node.next
+    return last
+def repeated(run): return lambda *given: [run(*given), run(*given)]
+"""
+CROSSING = (
+    "assert add(1, 2) == 3 and count == 1 and add('a', 'b') == 'ab' and math.pi > 3",
+    "items = [3, 1, 2]\nsort(items)\nassert items == [{'first': 1}, 2, 3]",
+    "assert apply(lambda one: one + 1, [1, 2]) == [2, 3] and apply(str, [1]) == ['1']",
+    "assert list(numbers()) == [0, 1, 2] and sum(numbers()) == 3 and next(numbers()) == 0 and 2 in numbers()",
+    "import io, contextlib\nwith contextlib.redirect_stdout(io.StringIO()) as said: hello()\n"
+    "assert said.getvalue() == 'hello'",
+    "assert kinds()[:9] == [1, 2.5, True, None, 'a', b'b', (1, (2,)), {3}, {'a': [float('inf')]}]\n"
+    "assert kinds()[9:] == [2**70, 1j, range(3), (1, 2)]\n"
+    "assert kinds()[-1].x == 1 and kinds()[2] is True",
+    "stack = Stack([1])\nassert isinstance(stack, Stack) and len(stack.push(2)) == 2 and stack.items == [1, 2]\n"
+    "assert stack + Stack([3]) == Stack([1, 2, 3]) and list(stack) == [1, 2] and stack != Stack()",
+    "import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n"
+    "        with self.assertRaises(Empty) as caught: Stack().pop()\n"
+    "        self.assertEqual((str(caught.exception), caught.exception.code), ('nothing left', 7))\n"
+    "        self.assertRaises(LookupError, Stack().pop)\n        self.assertRaises(TypeError, add, 1, '')",
+    "class Node:\n    def __init__(self, value, next): self.value, self.next = value, next\n"
+    "node = reverse(Node(1, Node(2, None)))\nassert (node.value, node.next.value, node.next.next) == (2, 1, None)",
+    "@repeated\ndef seven(n): return n + 7\nassert seven(1) == [8, 8]",
+    "from unittest import mock\nwith mock.patch('builtins.print') as said: hello()\nassert said.call_count == 1",
+    "async def test_it(): pass\nassert add(1, 1) == 2",
+)
+
+
+async def test_values_objects_errors_and_functions_cross_between_code_and_tests() -> None:
+    scored = await run(ACROSS, list(CROSSING), seconds=5)
+    assert (scored.reward, scored.feedback) == (1.0, "")
+
+
 async def test_no_key_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     assert (await run("import os\nassert 'secret' not in str(os.environ)" + ADDING)).reward == 1.0

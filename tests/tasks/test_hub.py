@@ -85,5 +85,5 @@ def test_a_mirror_is_asked_where_the_environment_names_one(server: str, monkeypa
     monkeypatch.setenv("HF_ENDPOINT", f"{server}/")
     assert [task.answer for task in read_tasks("hf:one/set?size=3").tasks] == ["neg", "pos", "neg"]
     monkeypatch.setenv("HF_ENDPOINT", "not a url")
-    with pytest.raises(InputError, match="cannot read hf:one/set from Hugging Face: .*give a file"):
+    with pytest.raises(InputError, match=r"cannot read hf:one/set from Hugging Face: .*give a file"):
         read_tasks("hf:one/set")

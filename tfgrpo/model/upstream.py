@@ -108,7 +108,8 @@ def reply_route(path: str, read: Callable[[str], Reply]) -> Route[Reply]:
 class Upstream:
     """One OpenAI-compatible endpoint; a Model that keeps count.
 
-    `settings.concurrency` calls are in flight at most, fewer while it is busy; rollouts let all else go first, and what is asked twice lets rollouts. What is
+    `settings.concurrency` calls are in flight at most, fewer while it is busy; rollouts let all else go
+    first, and what is asked twice comes last. What is
     journalled is not asked again, and counts again; the budget pays for new calls alone. How its errors are told, what
     it rejects and what it is asked again are the Connection's to say. Calls whose key names no run are not journalled.
     """

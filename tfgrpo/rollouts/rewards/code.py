@@ -88,6 +88,7 @@ class CodeReward(BuiltInReward):
         if "broken" in found:
             raise RewardError(f"the tests could not be run: {shortened(found['broken'], 200)}")
         _warn(tuple(found["open"]))
+        _warn_beside(bool(found["beside"]))
         return _verdict(found, tests)
 
 
@@ -97,6 +98,14 @@ def _warn(not_confined: tuple[str, ...]) -> None:
     if not_confined:
         what = " and ".join(not_confined)
         logging.getLogger("tfgrpo").warning("reward code: on this system %s are guarded by Python alone", what)
+
+
+@lru_cache
+def _warn_beside(beside: bool) -> None:
+    """Say once that some tests are in reach of the code."""
+    if beside:
+        what = "tests that mock, await or redirect input run beside the code, which could pretend that they pass"
+        logging.getLogger("tfgrpo").warning("reward code: %s", what)
 
 
 def _verdict(found: Mapping[str, JSON], tests: int) -> tuple[float, str]:

@@ -1,23 +1,34 @@
-"""The process that runs untrusted code with its tests: told what to do on standard input, it answers on its output.
+"""The process that tests untrusted code, and begins the other one that runs it: told on standard input what to do, it
+answers on its output.
 
-Loaded by path, so that nothing of the package is in reach of that code. The answer begins with the seal that it was
-given, which the code would have to find first to say that its tests passed.
+Loaded by path, so that nothing of the package is in reach of that code, which runs in a process of its own: values pass
+between the two (`code_wire`), and nothing else. So the code sees neither its tests nor what they expect, and nothing
+that it does to its own process makes a test pass. The answer begins with the seal that this process was given. Tests
+that put something in the place of what the code uses (`mock`, `stdin`) or await it run beside the code all the same.
 """
 
+import builtins
 import contextlib
 import importlib.util
 import io
 import json
 import os
+import re
+import signal
 import sys
 from typing import Any
 
 _MOST_SAID = 1_000_000
+_BESIDE = re.compile(
+    r"\b(?:mock|patch|monkeypatch|stdin|builtins|async|await|asyncio|globals)\b|__dict__|sys\.(?:modules|argv)"
+)
+"""Words of tests that have to reach into the process of the code."""
+_ENDED = "it ended before its tests did"
 
 
-def _sandbox() -> Any:
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox.py")
-    spec = importlib.util.spec_from_file_location("sandbox", path)
+def _loaded(name: str) -> Any:
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -34,12 +45,28 @@ class _Said(io.StringIO):
         return super().write(text)
 
 
+class _Told(io.TextIOBase):
+    """What the code prints is printed where its tests run."""
+
+    def __init__(self, peer: Any) -> None:
+        self._peer = peer
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._peer.ask("print", str(text)[: _MOST_SAID + 1])
+        return len(text)
+
+
 def _failure(run: Any) -> str | None:
     """Why something fails, None where it does not; whatever is raised counts as failing."""
     try:
         run()
     except BaseException as error:
         try:
+            if type(error).__name__ == "EndedError":
+                return _ENDED
             return f"{type(error).__name__}: {error}"[:300]
         except BaseException:
             return "an error that cannot be shown"
@@ -50,11 +77,73 @@ def _execute(code: str, name: str, space: dict[str, Any]) -> None:
     exec(compile(code, name, "exec", dont_inherit=True), space)
 
 
-def _tested(program: dict[str, Any], test: str, space: dict[str, Any]) -> None:
+class _Code:
+    """The side of the code: it is run, and what it defines is called from the other side."""
+
+    def __init__(self, told: dict[str, Any], peer: Any) -> None:
+        self._source, self._entry, self._peer = f"{told['setup']}\n{told['code']}", told["entry"], peer
+        self._space: dict[str, Any] = {"__name__": "__tested__"}
+        peer.answers.update(begin=self._begin, name=self._space.__getitem__, printed=self._printed, beside=self._beside)
+
+    def _begin(self) -> list[str]:
+        """Run it; the names that it defines."""
+        sys.stdout = sys.stderr = _Told(self._peer)
+        _execute(self._source, "<code>", self._space)
+        return [name for name in self._space if not name.startswith("__")]
+
+    def _printed(self, given: str) -> str:
+        """What it prints as a program."""
+        said = _Said()
+        sys.stdin = io.StringIO(given)
+        with contextlib.redirect_stdout(said):
+            try:
+                _execute(self._source, "<code>", {"__name__": "__main__"})
+            except SystemExit as ended:
+                if ended.code not in (None, 0):
+                    raise
+        return said.getvalue()
+
+    def _beside(self, test: str) -> str | None:
+        """Run a test that has to be here; why it fails."""
+        said = contextlib.redirect_stdout(_Said())  # what it looks at is printed here
+        with said:
+            return _failure(lambda: _tested(self._entry, test, self._space))
+
+
+class _Names(dict[str, Any]):
+    """The names of a test: its own, then those of the code.
+
+    A builtin of the same name as something of the code's stays what it is, but where the code is to be that alone:
+    else code could say what `abs` is.
+    """
+
+    def __init__(self, peer: Any, theirs: list[str], test: str, entry: str | None) -> None:
+        super().__init__(__name__="__tested__")
+        words = {*re.findall(r"\w+", test)}
+        used = {name for name in theirs if name in words}
+        own = {name for name in used if hasattr(builtins, name) and name != entry}
+        self._peer, self._test = peer, test
+        self._theirs = used if used == own else used - own
+        if entry in theirs:
+            self._theirs = self._theirs | {entry}
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self._theirs:
+            raise KeyError(name)
+        if name in sys.modules and re.search(rf"\b{name}\.", self._test) and f"{name}(" not in self._test:
+            return sys.modules[name]  # as it is, whatever the code calls so
+        return self._peer.ask("name", name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is something of this name."""
+        return name in self or name in self._theirs
+
+
+def _tested(entry: str | None, test: str, space: Any) -> None:
     """One test in Python, after the code."""
     _execute(test, "<test>", space)
-    entry, check = program.get("entry"), space.get("check")
-    if "def check" in test and callable(check) and entry in space:
+    check = space.get("check")
+    if "def check" in test and callable(check) and (space.has(entry) if isinstance(space, _Names) else entry in space):
         check(space[entry])
     for name, found in list(space.items()):
         if name.startswith("test") and callable(found) and f"def {name}" in test:
@@ -74,52 +163,96 @@ def _unittest(space: dict[str, Any]) -> None:
             raise AssertionError(told.strip().rpartition("\n")[2])
 
 
-def _printed(code: str, given: str, wanted: str) -> None:
+def _compared(peer: Any, given: str, wanted: str) -> None:
     """One test by what is printed; compared line by line, without white space at their ends."""
-    said = _Said()
-    sys.stdin = io.StringIO(given)
-    with contextlib.redirect_stdout(said):
-        try:
-            _execute(code, "<code>", {"__name__": "__main__"})
-        except SystemExit as ended:
-            if ended.code not in (None, 0):
-                raise
-    found, right = ([line.rstrip() for line in text.strip().splitlines()] for text in (said.getvalue(), wanted))
+    said = str(peer.ask("printed", given))
+    found, right = ([line.rstrip() for line in text.strip().splitlines()] for text in (said, wanted))
     if found != right:
-        raise AssertionError(f"for input {given[:60]!r} it prints {said.getvalue()[:60]!r}, not {wanted[:60]!r}")
+        raise AssertionError(f"for input {given[:60]!r} it prints {said[:60]!r}, not {wanted[:60]!r}")
 
 
-def _results(program: dict[str, Any]) -> list[str | None]:
+def _in_names(peer: Any, program: dict[str, Any], theirs: list[str], test: str) -> None:
+    """One test in Python, apart from the code; what the task sets up is there for both."""
+    names = _Names(peer, theirs, f"{program['setup']}\n{test}", program["entry"])
+    _execute(program["setup"], "<setup>", names)
+    _tested(program["entry"], test, names)
+
+
+def _beside(peer: Any, test: str) -> None:
+    if failed := peer.ask("beside", test):
+        raise AssertionError(failed)
+
+
+def _results(program: dict[str, Any], peer: Any) -> list[str | None]:
     """For each test why it fails, None where it passes."""
-    tests, code = program["tests"], f"{program['setup']}\n{program['code']}"
-    space: dict[str, Any] = {"__name__": "__tested__"}
+    theirs = list[str]()
+    found = list[str | None]()
+
+    def begin() -> None:
+        theirs.extend(peer.ask("begin"))
+
+    def run(test: Any) -> str | None:
+        if not isinstance(test, str):
+            return _failure(lambda: _compared(peer, test["input"], test["output"]))
+        if broken:
+            return broken
+        if _BESIDE.search(test):
+            return _failure(lambda: _beside(peer, test))
+        return _failure(lambda: _in_names(peer, program, theirs, test))
+
     with contextlib.redirect_stdout(_Said()), contextlib.redirect_stderr(_Said()):
-        broken = None
-        if any(isinstance(test, str) for test in tests):
-            broken = _failure(lambda: _execute(code, "<code>", space))
-        found = list[str | None]()
-        for test in tests:
-            if isinstance(test, str):
-                found.append(broken or _failure(lambda test=test: _tested(program, test, space)))
-            else:
-                found.append(_failure(lambda test=test: _printed(code, test["input"], test["output"])))
+        broken = _failure(begin) if any(isinstance(test, str) for test in program["tests"]) else None
+        for test in program["tests"]:
+            found.append(run(test))
     return found
 
 
+def _allows(what: str, thing: Any, more: tuple[Any, ...]) -> bool:
+    """What the code may do to what a test gives it: call it, go through it, and use what a class of the test's has."""
+    if what in ("get", "set", "del"):
+        own = type(thing).__module__ == "__tested__" or getattr(thing, "__module__", "") == "__tested__"
+        return own and isinstance(more[0], str) and not more[0].startswith("_")
+    return True
+
+
 def _main() -> None:
-    """Read, confine, run, answer, and be gone."""
-    program = json.load(sys.stdin)
-    seal = program.pop("seal")
-    answer = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    sandbox = _sandbox()
+    """Part, read, confine, run, answer, and be gone."""
+    wire, values, sandbox = _loaded("code_wire"), _loaded("code_values"), _loaded("sandbox")
     import unittest  # noqa: F401  # what tests import is loaded while it can be
 
-    open_to = sandbox.confined(program["folder"], program["seconds"], program["bytes"], program["file_bytes"])
-    results = _results(program)
-    os.write(answer, f"{seal}{json.dumps({'results': results, 'open': open_to})}\n".encode())
+    (asked, asks), (told, tells) = os.pipe(), os.pipe()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    code = os.fork()  # before anything was read: that process never has the tests
+    if not code:
+        os.dup2(nowhere, 0)
+        os.dup2(nowhere, 1)
+        os.close(asks)
+        os.close(told)
+        peer = wire.Peer(asked, tells, values, lambda *_: True)
+        peer.answers["program"] = lambda given: _Code(given, peer) and None
+        peer.answers["confine"] = sandbox.confined
+        with contextlib.suppress(wire.EndedError):
+            peer.serve_forever()
+        os._exit(0)
+    os.close(asked)
+    os.close(tells)
+    peer = wire.Peer(told, asks, values, _allows)
+    program = json.load(sys.stdin)
+    seal, answer = program.pop("seal"), os.dup(1)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    peer.answers["print"] = lambda text: sys.stdout.write(str(text)) and None
+    limits = program["folder"], program["seconds"], program["bytes"], program["file_bytes"]
+    open_to = peer.ask("confine", *limits)
+    sandbox.confined(*limits)
+    peer.ask("program", {name: program[name] for name in ("setup", "code", "entry")})
+    sandbox.unseen()
+    results = _results(program, peer)
+    if _ENDED in results and os.waitstatus_to_exitcode(os.waitpid(code, 0)[1]) == -signal.SIGXCPU:
+        results = [f"it took more than {program['seconds']:g} s" if one == _ENDED else one for one in results]
+    beside = any(isinstance(test, str) and _BESIDE.search(test) for test in program["tests"])
+    said = {"results": results, "open": open_to, "beside": beside}
+    os.write(answer, f"{seal}{json.dumps(said)}\n".encode())
     os._exit(0)
 
 

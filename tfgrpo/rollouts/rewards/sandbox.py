@@ -14,22 +14,23 @@ from collections.abc import Callable
 
 _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom", "/dev/zero")
 _EXECUTE, _WRITE, _READ, _LIST = 1, 2, 4, 8
-_NO_NEW_PRIVILEGES, _SET_SECCOMP = 38, 22
+_NO_NEW_PRIVILEGES, _SET_SECCOMP, _SET_DUMPABLE = 38, 22, 4
 _ALLOW, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
 _THREAD = 0x00010000
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _DENIED = {
     # fork vfork execve execveat kill tkill tgkill ptrace process_vm_* pidfd_* socket socketpair unshare setns mount
-    # umount2 pivot_root chroot reboot bpf io_uring_setup perf_event_open keyctl chmod chown setxattr utime, their kin
+    # umount2 pivot_root chroot reboot bpf io_uring_setup perf_event_open keyctl chmod chown setxattr utime, their kin;
+    # setpgid and setsid, by which a process would outlive its group
     "x86_64": (
         57, 58, 59, 322, 62, 200, 234, 129, 297, 101, 310, 311, 434, 424, 438, 41, 53, 272, 308, 165, 166, 155, 161,
         169, 321, 425, 298, 250, 248, 249, 90, 91, 92, 93, 94, 260, 268, 452, 188, 189, 190, 132, 235, 280, 261, 29,
-        30, 31, 64, 68, 69, 71, 141, 142, 144, 203, 442, 429, 428, 430, 165,
+        30, 31, 64, 68, 69, 71, 141, 142, 144, 203, 442, 429, 428, 430, 165, 109, 112,
     ),
     "aarch64": (
         221, 281, 129, 130, 131, 138, 240, 117, 270, 271, 434, 424, 438, 198, 199, 97, 268, 40, 39, 41, 51, 142, 280,
         425, 241, 219, 217, 218, 52, 53, 54, 55, 452, 5, 6, 7, 88, 194, 195, 196, 190, 186, 187, 189, 140, 118, 119,
-        122, 442, 429, 428, 430,
+        122, 442, 429, 428, 430, 154, 157,
     ),
 }  # fmt: skip
 _CLONE = {"x86_64": (56, 435), "aarch64": (220, 435)}
@@ -43,6 +44,12 @@ def confined(folder: str, seconds: float, memory: int, file_bytes: int) -> list[
     ]
     sys.addaudithook(_watch(folder))
     return failed
+
+
+def unseen() -> None:
+    """On Linux no other process of the same user may read or change the memory of this one."""
+    if sys.platform.startswith("linux"):
+        _library().prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _limit(seconds: float, memory: int, file_bytes: int) -> None:
