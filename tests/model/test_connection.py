@@ -16,11 +16,11 @@ from tests.model.calls import BODY, KEY, SECRET, failure, sample
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
 from tfgrpo.model import connection
 from tfgrpo.model.connection import Connection
-from tfgrpo.model.library import http
+from tfgrpo.model.library import ManyConnections, http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, ChatBody
 from tfgrpo.settings import Settings
-from tfgrpo.testing import Answer, ScriptedModel, serving
+from tfgrpo.testing import Answer, ScriptedModel, Strained, serving
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
 
@@ -81,6 +81,27 @@ def test_an_answer_without_bounds_is_an_error_and_not_kept(monkeypatch: pytest.M
         pytest.raises(ModelError, match="not what it"),
     ):
         asked(url)
+
+
+async def test_many_calls_at_once_have_connections_of_their_own_which_are_used_again() -> None:
+    model = ScriptedModel(lambda body: "yes")
+    transport = ManyConnections()
+    with serving(Strained(model, 0.01).app) as url:
+        async with http.AsyncClient(transport=transport) as client:
+            for _ in range(2):
+                body = {"model": "m", "messages": [{"role": "user", "content": "Yes?"}]}
+                found = await asyncio.gather(*(client.post(f"{url}/chat/completions", json=body) for _ in range(100)))
+                assert {answer.status_code for answer in found} == {200}
+    assert len(transport.every) == len(transport.free) == 100
+
+
+async def test_a_connection_that_fails_is_given_back() -> None:
+    transport = ManyConnections()
+    async with http.AsyncClient(transport=transport) as client:
+        for _ in range(3):
+            with pytest.raises(http.ConnectError):
+                await client.get("http://127.0.0.1:9/")
+    assert len(transport.every) == len(transport.free) == 1
 
 
 def test_a_redirect_to_another_host_is_refused() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import Protocol
+from urllib.request import getproxies
 
 import openai
 
@@ -24,7 +25,7 @@ from ..settings import Settings
 from ..text import shortened
 from .asking import Adapted, Asking, error_within
 from .failures import Failures
-from .library import http
+from .library import ManyConnections, http
 from .retries import BUSY, may_pass, seconds_until
 from .secrets_held import HELD
 
@@ -281,9 +282,13 @@ def _checked_url(given: str) -> str:
 
 
 def _client_for(url: str | None) -> http.AsyncClient:
-    """The SDK's own client; for this machine it goes past the HTTP proxy that the environment may name."""
+    """The SDK's own client, with room for many calls; it goes by the HTTP proxy that the environment may name, but for
+    this machine."""
     local = url is not None and http.URL(url).host in ("localhost", "127.0.0.1", "::1")
-    return openai.DefaultAsyncHttpxClient(trust_env=not local, verify=_trusted(not local))
+    trusted = _trusted(not local)
+    if not local and getproxies():
+        return openai.DefaultAsyncHttpxClient(verify=trusted)
+    return openai.DefaultAsyncHttpxClient(transport=ManyConnections(trusted), trust_env=not local)
 
 
 @cache

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -129,13 +129,21 @@ def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> Tok
     pieces: dict[int, bytes] = {}
     rows: list[dict[int, float]] = []
     for entry in entries:
+        sampled = _token(entry, token_id)
+        if sampled is None:
+            continue
         row: dict[int, float] = {}
-        for token, logprob, piece in _listed(entry, token_id):
-            row.setdefault(token, logprob)
-            if NAMED_BY_ID.match(pieces.setdefault(token, piece)):
-                pieces[token] = piece  # of a sampled token the bytes are told elsewhere
-        if row:
-            rows.append(row)
+        others = entry.get("top_logprobs")
+        for given in (entry, *others) if isinstance(others, list) else (entry,):
+            listed = _token(given, token_id)
+            if listed is None:
+                continue
+            token, logprob = listed
+            if token not in row:
+                row[token] = logprob
+            if token not in pieces or NAMED_BY_ID.match(pieces[token]):
+                pieces[token] = _piece(given)  # of a sampled token the bytes are told elsewhere
+        rows.append(row)
     if not rows:
         return None
     width = max(len(row) for row in rows)
@@ -147,33 +155,19 @@ def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> Tok
     return TokenTrace(ids, logprobs, pieces)
 
 
-def _listed(entry: JSON, token_id: TokenId | None) -> Iterator[tuple[int, float, bytes]]:
-    """Id, log-probability and bytes of the token sampled at a position, and of the alternatives there.
-
-    Tokens without an id or a log-probability are left out, and the whole position where the sampled one is.
-    """
-    sampled = _token(entry, token_id)
-    if sampled is None:
-        return
-    yield sampled
-    others = entry.get("top_logprobs")
-    for other in others if isinstance(others, list) else ():
-        if (listed := _token(other, token_id)) is not None:
-            yield listed
-
-
-def _token(given: JSON, token_id: TokenId | None) -> tuple[int, float, bytes] | None:
-    logprob = given.get("logprob") if isinstance(given, Mapping) else None
-    if not (isinstance(logprob, int | float) and logprob <= _ROUNDING):  # false for NaN
+def _token(given: JSON, token_id: TokenId | None) -> tuple[int, float] | None:
+    """Id and log-probability; None where one of them is missing, or makes no sense."""
+    logprob = given.get("logprob") if isinstance(given, dict) else None
+    if not (isinstance(logprob, float | int) and logprob <= _ROUNDING):  # false for NaN
         return None
-    piece, number = _piece(given), given.get("id")
+    number = given.get("id")
     if number is None and (named := NAMED_BY_ID.match(str(given.get("token")).encode(errors="replace"))):
         number = int(named[1])
     if number is None and token_id is not None:
-        number = token_id(piece)
+        number = token_id(_piece(given))
     if not (type(number) is int and 0 <= number < _MOST_TOKENS):
         return None
-    return number, -math.inf if logprob <= _NEVER else min(0.0, float(logprob)), piece
+    return number, -math.inf if logprob <= _NEVER else min(0.0, float(logprob))
 
 
 def _piece(token: Mapping[str, JSON]) -> bytes:

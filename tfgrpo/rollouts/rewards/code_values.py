@@ -28,7 +28,7 @@ _SHARED = frozenset((
 """Builtins that are passed by name."""
 
 
-def packed(value: Any, held: Callable[[Any], Any], depth: int = 0) -> Any:  # noqa: PLR0911  # one kind of value a line
+def told_as(value: Any, held: Callable[[Any], Any], depth: int = 0) -> Any:  # noqa: PLR0911  # one kind of value a line
     """The value, ready for JSON; subclasses of what is plain count as that."""
     if type(value) in _PLAIN:
         return value
@@ -39,14 +39,14 @@ def packed(value: Any, held: Callable[[Any], Any], depth: int = 0) -> Any:  # no
     if depth > _DEEPEST:
         return held(value)
     if isinstance(value, tuple) and isinstance(fields := getattr(type(value), "_fields", None), tuple):
-        return ["named", type(value).__name__, list(fields), [packed(one, held, depth + 1) for one in value]]
+        return ["named", type(value).__name__, list(fields), [told_as(one, held, depth + 1) for one in value]]
     for name, base in _COLLECTIONS.items():
         if isinstance(value, base):
-            return [name, [packed(one, held, depth + 1) for one in base.__iter__(value)]]
+            return [name, [told_as(one, held, depth + 1) for one in base.__iter__(value)]]
     if isinstance(value, collections.deque):
-        return ["deque", [packed(one, held, depth + 1) for one in value], value.maxlen]
+        return ["deque", [told_as(one, held, depth + 1) for one in value], value.maxlen]
     if isinstance(value, dict):
-        both = [[packed(key, held, depth + 1), packed(one, held, depth + 1)] for key, one in dict.items(value)]
+        both = [[told_as(key, held, depth + 1), told_as(one, held, depth + 1)] for key, one in dict.items(value)]
         return ["dict", both, next((base.__name__ for base in _DICTS if isinstance(value, base)), "")]
     return _rare(value) or held(value)
 
@@ -83,7 +83,7 @@ def _is_known(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names or module == "numpy"
 
 
-def unpacked(told: Any, theirs: Callable[[str, list[Any]], Any]) -> Any:  # noqa: PLR0911  # one kind a line
+def understood(told: Any, theirs: Callable[[str, list[Any]], Any]) -> Any:  # noqa: PLR0911  # one kind a line
     """The value; raises whatever comes of what is none."""
     if not isinstance(told, list):
         return told
@@ -91,14 +91,14 @@ def unpacked(told: Any, theirs: Callable[[str, list[Any]], Any]) -> Any:  # noqa
     if name in ("yours", "mine"):
         return theirs(name, more)
     if name in _COLLECTIONS:
-        return _COLLECTIONS[name](unpacked(one, theirs) for one in more[0])
+        return _COLLECTIONS[name](understood(one, theirs) for one in more[0])
     if name == "dict":
         kind = next((base for base in _DICTS if base.__name__ == more[1]), dict)
-        return kind({unpacked(key, theirs): unpacked(one, theirs) for key, one in more[0]})
+        return kind({understood(key, theirs): understood(one, theirs) for key, one in more[0]})
     if name == "named":
-        return collections.namedtuple(more[0], more[1])(*(unpacked(one, theirs) for one in more[2]))
+        return collections.namedtuple(more[0], more[1])(*(understood(one, theirs) for one in more[2]))
     if name == "deque":
-        return collections.deque((unpacked(one, theirs) for one in more[0]), more[1])
+        return collections.deque((understood(one, theirs) for one in more[0]), more[1])
     return _RARE[name](*more)
 
 

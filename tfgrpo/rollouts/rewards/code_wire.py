@@ -1,7 +1,7 @@
 """Two processes that call each other: one runs untrusted code, the other its tests, and values alone pass between them.
 
 Loaded by path in both, so it imports nothing of the package. Numbers, texts and collections of them are copied; what is
-none of these stays where it is, and the other side holds a `Proxy` of it. Arguments that a call changes in place are
+none of these stays where it is, and the other side holds a `Distant` of it. Arguments that a call changes in place are
 changed for its caller too. An object of the code's is never equal to a plain value, and is told none: else one that
 says yes to everything would pass for any answer.
 """
@@ -32,7 +32,7 @@ class EndedError(BaseException):
     """The other process is gone, or says what no one would."""
 
 
-class Proxy:
+class Distant:
     """An object of the other side's; `compared`: it came of an operator that was told a plain value."""
 
     def __init__(self, peer: "Peer", number: int, compared: bool = False) -> None:
@@ -65,12 +65,12 @@ class Proxy:
         return any(wanted is one or wanted == one for one in self)
 
     def __eq__(self, other: object) -> Any:
-        if not isinstance(other, Proxy):
+        if not isinstance(other, Distant):
             return NotImplemented
         return self._number == other._number or self._peer.ask("eq", self, other)
 
     def __instancecheck__(self, one: Any) -> bool:
-        return isinstance(one, Proxy) and bool(self._peer.ask("isinstance", one, self))
+        return isinstance(one, Distant) and bool(self._peer.ask("isinstance", one, self))
 
     def __hash__(self) -> int:
         return _whole(self._one("hash"))
@@ -93,10 +93,10 @@ class Proxy:
         return self._peer.ask(what, self, *more)
 
     def _two(self, what: str, left: Any, right: Any) -> Any:
-        plain = not (isinstance(left, Proxy) and isinstance(right, Proxy))
+        plain = not (isinstance(left, Distant) and isinstance(right, Distant))
         found = self._peer.ask(what, left, right)
         if plain:
-            if not isinstance(found, Proxy):
+            if not isinstance(found, Distant):
                 raise TypeError("an object of the code's own stands for no plain value")
             found.__dict__["_compared"] = True
         return found
@@ -109,22 +109,22 @@ def _whole(given: Any) -> int:
 def _operators() -> None:
     for name in _ONE:
         if name != "hash":
-            setattr(Proxy, f"__{name}__", lambda self, name=name: self._one(name))
+            setattr(Distant, f"__{name}__", lambda self, name=name: self._one(name))
     for name in _BOTH:
-        setattr(Proxy, f"__{name}__", lambda self, other, name=name: self._two(name, self, other))
-        setattr(Proxy, f"__r{name}__", lambda self, other, name=name: self._two(name, other, self))
+        setattr(Distant, f"__{name}__", lambda self, other, name=name: self._two(name, self, other))
+        setattr(Distant, f"__r{name}__", lambda self, other, name=name: self._two(name, other, self))
     for name in _ORDER:
-        setattr(Proxy, f"__{name}__", lambda self, other, name=name: self._ordered(name, other))
+        setattr(Distant, f"__{name}__", lambda self, other, name=name: self._ordered(name, other))
 
 
-def _ordered(self: Proxy, name: str, other: Any) -> Any:
-    if self._compared or not isinstance(other, Proxy):
+def _ordered(self: Distant, name: str, other: Any) -> Any:
+    if self._compared or not isinstance(other, Distant):
         return NotImplemented
     return self._peer.ask(name, self, other)
 
 
 _operators()
-Proxy._ordered = _ordered  # type: ignore[attr-defined]  # beside the operators that use it
+Distant._ordered = _ordered  # type: ignore[attr-defined]  # beside the operators that use it
 
 
 class Peer:
@@ -215,10 +215,10 @@ class Peer:
             one.update(new)
 
     def _pack(self, value: Any) -> Any:
-        return self._values.packed(value, self._held)
+        return self._values.told_as(value, self._held)
 
     def _held(self, value: Any) -> Any:
-        return ["yours", value._number] if isinstance(value, Proxy) else self._mine(value)
+        return ["yours", value._number] if isinstance(value, Distant) else self._mine(value)
 
     def _mine(self, value: Any) -> Any:
         """Something that stays here; the same thing has the same number."""
@@ -270,7 +270,7 @@ class Peer:
 
     def _unpack(self, told: Any) -> Any:
         try:
-            return self._values.unpacked(told, self._theirs)
+            return self._values.understood(told, self._theirs)
         except EndedError:
             raise
         except Exception as error:
@@ -279,7 +279,7 @@ class Peer:
     def _theirs(self, name: str, more: list[Any]) -> Any:
         if name == "yours":
             return self._given[more[0]]
-        return self._class_of(more[1]) if more[1] else Proxy(self, int(more[0]))
+        return self._class_of(more[1]) if more[1] else Distant(self, int(more[0]))
 
     def _send(self, told: list[Any]) -> None:
         data = json.dumps(told).encode()
