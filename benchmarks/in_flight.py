@@ -147,7 +147,7 @@ def main() -> None:
     share = used / given.rounds / max(given.seconds, 1e-9)
     print(
         f"{given.flying:,} in flight, {len(told):,} bytes an answer: {each:.0f} us of processor a rollout, which is "
-        f"{share:.0%} of a core where an answer takes {given.seconds:g} s; this took {wall / given.rounds:.1f} s a round; "
+        f"{share:.0%} of a core where an answer takes {given.seconds:g} s; a round took {wall / given.rounds:.1f} s; "
         f"{memory:.0f} MB"
     )
     if given.profile:

@@ -15,7 +15,6 @@ from .containers import listed
 if TYPE_CHECKING:
     from ..model.library import http
 
-_HUB = "https://huggingface.co"
 _AT = "huggingface.co"
 _VIEWER = "datasets-server.huggingface.co"
 DEFAULT_ROWS = 200
@@ -49,7 +48,7 @@ def parse_hub(source: str) -> HubSource:
 
 def viewer() -> str:
     """Where the viewer answers; beside a mirror that HF_ENDPOINT names, at the same address, as `datasets` has it."""
-    return (os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HUB).replace(_AT, _VIEWER)
+    return (os.environ.get("HF_ENDPOINT", "").rstrip("/") or f"https://{_AT}").replace(_AT, _VIEWER)
 
 
 def hub_entries(source: str, server: str | None = None) -> Iterator[tuple[str, JSON]]:
