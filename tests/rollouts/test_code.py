@@ -101,8 +101,8 @@ FORGED = (
     "import sys\nframe = sys._getframe()\nwhile frame:\n    frame.f_locals.update(results=[None])\n"
     "    frame = frame.f_back",
     "import gc\nassert not [one for one in gc.get_objects() if type(one) is str and 'add(1, 2)' in one]\nadd = 1",
-    "import builtins\nbuiltins.AssertionError = builtins.abs = type\ndef add(a, b): return 9",
-    "def abs(one): return 0\ndef add(a, b): return 9",
+    "import builtins\nbuiltins.AssertionError = builtins.abs = type\ndef add(a, b): return -9",
+    "def abs(one): return 0\ndef add(a, b): return -9",
     "class Yes:\n    def __getattr__(s, n): return lambda *_: True\n"
     "    __eq__ = __ge__ = __contains__ = lambda s, o: True\n"
     "    __sub__ = __rsub__ = __abs__ = __float__ = __round__ = lambda s, *o: 0\n    __len__ = __hash__ = lambda s: 1\n"

@@ -26,7 +26,9 @@ def pull_model(as_json: bool) -> None:
 @click.option("--model", metavar="FILE", help="Another GGUF file.  [default: the embedded model]")
 @click.option("--port", default=0, help="Port on 127.0.0.1.  [default: a free one]")
 @click.option("--slots", default=4, show_default=True, type=click.IntRange(1, 64), help="Requests answered at once.")
-@click.option("--context", default=4096, show_default=True, type=click.IntRange(512), help="Tokens of each of them.")
+@click.option(
+    "--context", default=8192, show_default=True, type=click.IntRange(512), help="Tokens of one, with its answer."
+)
 def serve_model(*, model: str | None, port: int, slots: int, context: int) -> None:
     """Serve the embedded model at an OpenAI-compatible address until Ctrl-C."""
     from ..model.local import serve_until_interrupted as serve_local

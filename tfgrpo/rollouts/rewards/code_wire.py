@@ -23,7 +23,7 @@ _BOTH = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift",
 )  # fmt: skip
 _ORDER = ("lt", "le", "gt", "ge")
-_ONE = {"len": len, "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "complex": complex,
+_ONE: dict[str, Callable[..., Any]] = {"len": len, "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "complex": complex,
         "hash": hash, "abs": abs, "neg": operator.neg, "pos": operator.pos, "invert": operator.invert,
         "index": operator.index, "iter": iter, "next": next, "reversed": reversed}  # fmt: skip
 
@@ -62,7 +62,7 @@ class Distant:
         self._peer.ask("drop", self, key)
 
     def __contains__(self, wanted: Any) -> bool:
-        return any(wanted is one or wanted == one for one in self)
+        return any(wanted is one or wanted == one for one in iter(self._one("iter")))
 
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, Distant):
