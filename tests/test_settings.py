@@ -73,7 +73,7 @@ def test_every_number_has_bounds() -> None:
 
 def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
     fast = Settings(stop_hopeless=False, stop_when_flat=True, keep_going=True)
-    fast = replace(fast, concurrency=1, hedge=2.0, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
+    fast = replace(fast, concurrency=1, hedge=2.0, several=True, call_retries=0, call_timeout=1.0, agent_timeout=1.0)
     assert fast.as_json() == Settings().as_json()
     assert Settings(seed=1).as_json() != Settings().as_json()
     assert Settings().as_json().keys() == {field.name for field in fields(Settings)} - {
@@ -88,6 +88,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
         "production_temperature",
         "concurrency",
         "hedge",
+        "several",
         "call_retries",
         "call_timeout",
         "agent_timeout",

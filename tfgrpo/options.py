@@ -84,6 +84,7 @@ class SettingOptions(TypedDict, total=False):
     keep_going: bool
     concurrency: int
     hedge: float | None
+    several: bool
     call_retries: int
     call_timeout: float
     agent_timeout: float

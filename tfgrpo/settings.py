@@ -142,6 +142,8 @@ class Settings:
     """Calls in flight at once; fewer while the upstream says that it is busy."""
     hedge: float | None = None
     """Seconds after which a call without an answer is made once more beside it, and the first answer counts."""
+    several: bool = False
+    """Ask for rollouts that are asked alike in one request (`n`), where the probe sees that this works."""
     call_retries: int = 5
     """Of one call."""
     call_timeout: float = 600.0
@@ -168,7 +170,7 @@ class Settings:
 
 
 _SPEED = (
-    "stop_hopeless", "stop_when_flat", "keep_going", "concurrency", "hedge", "call_retries", "call_timeout",
+    "stop_hopeless", "stop_when_flat", "keep_going", "concurrency", "hedge", "several", "call_retries", "call_timeout",
     "agent_timeout",
 )  # fmt: skip
 

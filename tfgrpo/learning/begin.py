@@ -12,7 +12,7 @@ from ..hashing import canonical
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
-from ..probe.backend import fitted, probe
+from ..probe.backend import fitted, probe, sees_several
 from ..records import Prior, Run, Task
 from ..rollouts.group import executors
 from ..rollouts.rewards.reward import asking
@@ -78,6 +78,8 @@ async def made_ready(
     plan, run, notes = begun.plan, begun.run, Notes(observer)
     backend = await probe(upstream, plan.frame.model, run=run.id)
     store.add_probe(upstream.key, plan.frame.model, backend)
+    if upstream.wants_several and not await sees_several(upstream, plan.frame, backend, run=run.id):
+        notes.note("several answers in one request (`n`) do not come as samples of their own; each is asked for alone")
     embedder = await _embedder(plan, embedding or upstream, run, store)
     for line in lines(plan, begun.estimate, _trial_number(plan, run, store), budget.ceiling if budget else None):
         observer.note(line)

@@ -11,10 +11,10 @@ others meanwhile.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from itertools import count
-from typing import Any, TypeVar
+from itertools import count, zip_longest
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -121,6 +121,33 @@ async def hedged(first: Coroutine[Any, Any, T], again: Callable[[], Coroutine[An
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Alike(Generic[T]):
+    """Calls that ask for the same, gathered while the first of them, which asks for all, waits for its place."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[asyncio.Future[T | None]]] = {}
+
+    def joined(self, name: str) -> asyncio.Future[T | None] | None:
+        """What one gets that is asked for by another, None of it where it has to ask itself; None: it is the first."""
+        if name not in self._waiting:
+            self._waiting[name] = []
+            return None
+        turn: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        self._waiting[name].append(turn)
+        return turn
+
+    def taken(self, name: str) -> "list[asyncio.Future[T | None]]":
+        """Those that wait for the first one; who comes now begins anew."""
+        return [turn for turn in self._waiting.pop(name, []) if not turn.done()]
+
+
+def handed(turns: "Iterable[asyncio.Future[T | None]]", given: Iterable[T]) -> None:
+    """Give each what was asked for it; those for whom there is none ask themselves."""
+    for turn, one in zip_longest([turn for turn in turns if not turn.done()], given):
+        if turn is not None:
+            turn.set_result(one)
 
 
 class Place:

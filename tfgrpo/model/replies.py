@@ -45,6 +45,36 @@ def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
     )
 
 
+def parted(response: str) -> list[str]:
+    """The choices of a chat completion, each as one of its own; the first one pays for the prompt.
+
+    Of the tokens of all answers each has its part: as many as are listed for it, else one like the other.
+    """
+    payload = loaded(response)
+    choices, told = payload["choices"], payload.get("usage") or {}
+    listed = [(one.get("logprobs") or {}).get("content") for one in choices]
+    together = _usage(told)
+    each, rest = divmod(together.completion_tokens, len(choices))
+    found = []
+    for place, choice in enumerate(choices):
+        known = listed[place]
+        answer = len(known) if isinstance(known, list) and known else each + (rest if place == 0 else 0)
+        prompt = together.prompt_tokens if place == 0 else 0
+        usage = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+        found.append(json.dumps({**payload, "choices": [{**choice, "index": 0}], "usage": usage}))
+    return found
+
+
+def are_samples(response: str) -> bool:
+    """Whether the choices of a chat completion are samples of their own, each with what the first one has."""
+    try:
+        choices = loaded(response)["choices"]
+        texts = {message_text(one["message"]) for one in choices}
+        return len(texts) > 1 and len({bool(one.get("logprobs")) for one in choices}) == 1
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return False
+
+
 def parse_vectors(response: str, texts: int) -> Vectors:
     """The answer to a request for the embeddings of so many texts; raises ModelError when it is not one.
 

@@ -1,11 +1,12 @@
 """The upstream: one model call, bounded, paid for, and journalled before anything is derived from it."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeAlias, TypeVar
 
-from ..errors import ModelError
+from ..errors import ModelError, UpstreamError
 from ..hashing import content_id
 from ..records import JSON, CallKey, ChatBody, Reply, Usage, Vectors
 from ..settings import Settings
@@ -14,9 +15,9 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection, Relayed
 from .library import http
-from .pace import LAST, Pace, Place, hedged
+from .pace import LAST, Alike, Pace, Place, handed, hedged
 from .questions import Answers, parse_answers
-from .replies import estimated_usage, parse_reply, parse_vectors, told_usage
+from .replies import estimated_usage, parse_reply, parse_vectors, parted, told_usage
 from .tokenizer import Tokenizer, TokenNames
 
 _DROPPED = "tfgrpo_dropped"
@@ -86,6 +87,8 @@ class Model(Protocol):
         ...
 
 
+Told: TypeAlias = tuple[str, Mapping[str, str]]
+"""A response's text, and which of the body's parameters were dropped to get it, and why."""
 R = TypeVar("R", Reply, Vectors, Answers)
 
 
@@ -136,6 +139,9 @@ class Upstream:
         self._budget = budget
         self._hedge, self.pace = settings.hedge, Pace(settings.concurrency)
         """How many calls are in flight."""
+        self.wants_several, self.several = settings.several, False
+        """Whether rollouts that are asked alike are to be asked in one request, and whether that was seen to work."""
+        self._alike = Alike[Told]()
         self.name = self._connection.name
         """Host and port, for people."""
         self.key = backend_key(self._connection.base_url)
@@ -214,29 +220,68 @@ class Upstream:
         known = await self._replay(route, key, request)
         if known is not None:
             return known
-        async with self.pace.place(key.stage == "rollout") as place:
-            if self._budget:
-                self._budget.admit()
-            response, lacking = await self._asked(route.path, body, place)
-            self.pace.answered()
-            reply, committed = self._parsed(route, response), with_dropped(response, lacking)
-            if not reply.usage.tokens:  # else no ceiling on tokens or money would ever end the run
-                said = reply.message if isinstance(reply, Reply) else None
-                reply = replace(reply, usage=estimated_usage(body, said))
-                committed = with_estimate(committed, reply.usage)
-            if self._budget:
-                self._budget.charge(body["model"], reply.usage)
-            await self._calls.commit(key, request, committed, reply.usage)  # until then it is in flight
+        alike = content_id("alike", {**body, "seed": 0}) if self.several and key.stage == "rollout" else ""
+        turn = self._alike.joined(alike) if alike else None
+        if turn is not None and (told := await turn) is not None:
+            return await self._taken(route, body, key, request, told)
+        try:
+            async with self.pace.place(key.stage == "rollout") as place:
+                if self._budget:
+                    self._budget.admit()
+                told = await self._asked_for_all(route.path, body, place, alike if turn is None else "")
+                self.pace.answered()
+                return await self._taken(route, body, key, request, told)  # until it is committed it is in flight
+        finally:
+            if turn is None:
+                handed(self._alike.taken(alike), ())
+
+    async def _taken(self, route: Route[R], body: JSON, key: CallKey, request: str, told: Told) -> tuple[str, R]:
+        """What was answered, read, paid for and committed."""
+        response, lacking = told
+        reply, committed = self._parsed(route, response), with_dropped(response, lacking)
+        if not reply.usage.tokens:  # else no ceiling on tokens or money would ever end the run
+            said = reply.message if isinstance(reply, Reply) else None
+            reply = replace(reply, usage=estimated_usage(body, said))
+            committed = with_estimate(committed, reply.usage)
+        if self._budget:
+            self._budget.charge(body["model"], reply.usage)
+        await self._calls.commit(key, request, committed, reply.usage)
         self.usage += reply.usage
         return response, reply
 
-    async def _asked(self, path: str, body: JSON, place: Place) -> tuple[str, Mapping[str, str]]:
+    async def _asked_for_all(self, path: str, body: JSON, place: Place, alike: str) -> Told:
+        """An answer for this call, and one for each that asks alike and waits, by one request (`n`).
+
+        Where that is refused, or gives too few, those without one ask for themselves.
+        """
+        if alike:
+            await asyncio.sleep(0)  # those begun with it come
+        turns = self._alike.taken(alike)
+        if not turns:
+            return await self._asked(path, body, place)
+        try:
+            response, lacking = await self._asked(path, {**body, "n": 1 + len(turns)}, place)
+            first, *others = parted(response)
+        except (ModelError, ValueError, LookupError, TypeError, AttributeError) as error:
+            if isinstance(error, UpstreamError):
+                handed(turns, ())
+                raise
+            self.several = False
+            handed(turns, ())
+            return await self._asked(path, body, place)
+        except BaseException:
+            handed(turns, ())
+            raise
+        handed(turns, [(one, lacking) for one in others])
+        return first, lacking
+
+    async def _asked(self, path: str, body: JSON, place: Place) -> Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
         if self._hedge is None:
             return await first
 
-        async def again() -> tuple[str, Mapping[str, str]]:
+        async def again() -> Told:
             async with self.pace.place(LAST) as other:
                 if self._budget:
                     self._budget.admit()

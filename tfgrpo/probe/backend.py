@@ -14,7 +14,12 @@ from typing import Literal, TypeAlias
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
+<<<<<<< HEAD
 from ..model.backends import shutdown_day, way_of
+=======
+from ..model.backends import shutdown_day
+from ..model.replies import are_samples
+>>>>>>> 2ad4d6f (Rollouts that are asked alike may be asked for in one request)
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
 from ..observer import Observer
@@ -112,6 +117,33 @@ def _with_logprobs(backend: Backend, target: _Target, plain: Reply, cold: Reply,
         includes_bias=after.get(target.token, -math.inf) > before[target.token] / 2,
         includes_temperature=_scaled(before, first_listed(cold.trace)),
     )
+
+
+_TOGETHER = 4
+"""Answers asked for in one request, to see whether they differ."""
+
+
+async def sees_several(upstream: Upstream, frame: Frame, backend: Backend, *, run: str) -> bool:
+    """Whether one request for several answers (`n`) gives as many samples, each with the log-probabilities of its own.
+
+    From then on the upstream asks so for rollouts that are asked alike.
+    """
+    body: ChatBody = {
+        "model": frame.model,
+        "messages": [{"role": "user", "content": _PROMPT}],
+        "max_tokens": SHORT,
+        **sampling(replace(frame, temperature=1.0), backend, seed=1),
+        **(telling(backend, _LISTED) if backend.logprobs else {}),
+        "n": _TOGETHER,
+    }
+    try:
+        response, reply = await upstream.exchange(body, CallKey(run, "probe", sample=_TOGETHER))
+    except ModelError as error:
+        if isinstance(error, UpstreamError):
+            raise
+        return False
+    upstream.several = reply.choices == _TOGETHER and are_samples(response)
+    return upstream.several
 
 
 async def recognised(upstream: Upstream, model: str) -> Backend:

@@ -28,6 +28,9 @@ method_options = together(
     _option("--seed", type=int, help="Another seed is another run.  [default: 0]"),
     _rare("--concurrency", type=int, help="Calls in flight, fewer while the upstream is busy.  [default: 16]"),
     _rare("--hedge", type=float, metavar="SECONDS", help="Make a call once more that takes longer; the first counts."),
+    _rare(
+        "--several", is_flag=True, default=None, help="Ask for rollouts alike in one request (`n`), where that works."
+    ),
     _rare("--distilled-groups", type=int, help="Groups a step that propose experiences.  [default: all]"),
     _rare("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]"),
     _rare("--distiller-retries", type=int, help="Further tries of it where an answer cannot be used.  [default: 2]"),

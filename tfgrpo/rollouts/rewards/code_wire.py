@@ -23,9 +23,11 @@ _BOTH = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift",
 )  # fmt: skip
 _ORDER = ("lt", "le", "gt", "ge")
-_ONE: dict[str, Callable[..., Any]] = {"len": len, "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "complex": complex,
-        "hash": hash, "abs": abs, "neg": operator.neg, "pos": operator.pos, "invert": operator.invert,
-        "index": operator.index, "iter": iter, "next": next, "reversed": reversed}  # fmt: skip
+_ONE: dict[str, Callable[..., Any]] = {
+    "len": len, "bool": bool, "str": str, "repr": repr, "int": int, "float": float, "complex": complex,
+    "hash": hash, "abs": abs, "neg": operator.neg, "pos": operator.pos, "invert": operator.invert,
+    "index": operator.index, "iter": iter, "next": next, "reversed": reversed,
+}  # fmt: skip
 
 
 class EndedError(BaseException):
