@@ -14,12 +14,8 @@ from typing import Literal, TypeAlias
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
-<<<<<<< HEAD
 from ..model.backends import shutdown_day, way_of
-=======
-from ..model.backends import shutdown_day
 from ..model.replies import are_samples
->>>>>>> 2ad4d6f (Rollouts that are asked alike may be asked for in one request)
 from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
 from ..model.upstream import Upstream
 from ..observer import Observer
