@@ -87,7 +87,7 @@ class Model(Protocol):
         ...
 
 
-Told: TypeAlias = tuple[str, Mapping[str, str]]
+_Told: TypeAlias = tuple[str, Mapping[str, str]]
 """A response's text, and which of the body's parameters were dropped to get it, and why."""
 R = TypeVar("R", Reply, Vectors, Answers)
 
@@ -141,7 +141,7 @@ class Upstream:
         """How many calls are in flight."""
         self.wants_several, self.several = settings.several, False
         """Whether rollouts that are asked alike are to be asked in one request, and whether that was seen to work."""
-        self._alike = Alike[Told]()
+        self._alike = Alike[_Told]()
         self.name = self._connection.name
         """Host and port, for people."""
         self.key = backend_key(self._connection.base_url)
@@ -235,7 +235,7 @@ class Upstream:
             if turn is None:
                 handed(self._alike.taken(alike), ())
 
-    async def _taken(self, route: Route[R], body: JSON, key: CallKey, request: str, told: Told) -> tuple[str, R]:
+    async def _taken(self, route: Route[R], body: JSON, key: CallKey, request: str, told: _Told) -> tuple[str, R]:
         """What was answered, read, paid for and committed."""
         response, lacking = told
         reply, committed = self._parsed(route, response), with_dropped(response, lacking)
@@ -249,7 +249,7 @@ class Upstream:
         self.usage += reply.usage
         return response, reply
 
-    async def _asked_for_all(self, path: str, body: JSON, place: Place, alike: str) -> Told:
+    async def _asked_for_all(self, path: str, body: JSON, place: Place, alike: str) -> _Told:
         """An answer for this call, and one for each that asks alike and waits, by one request (`n`).
 
         Where that is refused, or gives too few, those without one ask for themselves.
@@ -275,13 +275,13 @@ class Upstream:
         handed(turns, [(one, lacking) for one in others])
         return first, lacking
 
-    async def _asked(self, path: str, body: JSON, place: Place) -> Told:
+    async def _asked(self, path: str, body: JSON, place: Place) -> _Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
         if self._hedge is None:
             return await first
 
-        async def again() -> Told:
+        async def again() -> _Told:
             async with self.pace.place(LAST) as other:
                 if self._budget:
                     self._budget.admit()
