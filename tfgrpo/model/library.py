@@ -22,7 +22,7 @@ __all__ = ["ManyConnections", "http"]
 
 _LIMITS = http.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30.0)
 
-_OPENED_AT_ONCE = 64
+_OPENED_AT_ONCE = 16
 
 
 class ManyConnections(http.AsyncBaseTransport):
