@@ -4,6 +4,7 @@ BIN := .venv/bin
 EXTRAS := local,math,objects,otel,parquet,postgres,prices,report,serve,sign,tokenizer
 DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store.md
 CLIENTS := tests/clients tests/test_client.py tests/serve/test_told.py tests/serve/test_scope.py tests/model/test_connection.py
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder  # what takes long comes first: tests/conftest.py
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
@@ -24,16 +25,16 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/cog --check -I . $(DOCS)
 	$(BIN)/python -m compileall -q tfgrpo benchmarks  # tests start many processes, and some machines keep no bytecode
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # The tests once more, with branch coverage: it takes twice as long.
 coverage: .venv/dev.stamp
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
 	$(BIN)/coverage report --fail-under 90
 
 # The tests on the oldest versions that pyproject.toml allows, but for those on the embedded model.
 lowest: .venv-lowest/dev.stamp
-	.venv-lowest/bin/python -m pytest -n auto --dist loadfile -m "not model" -p no:cacheprovider
+	.venv-lowest/bin/python -m pytest $(PARALLEL) -m "not model" -p no:cacheprovider
 
 # What the clients do, on the oldest openai that is allowed and on 2.x; `make test` is on 3.x.
 matrix: .venv/dev.stamp

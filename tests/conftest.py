@@ -32,6 +32,15 @@ if hasattr(signal, "SIGHUP"):  # and nohup ignores a hang-up, in what tests star
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+_LONG = ("cluster", "model", "slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with what takes long come first, so that no process is left alone with it when the others are done."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, _LONG))}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, and no settings from the environment."""

@@ -16,7 +16,6 @@ from tests.rollouts.agents.test_command import SLEEPS, gone
 from tests.routing import TASKS
 from tfgrpo.cli import main
 from tfgrpo.demo.run import part
-from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import upstream
@@ -130,19 +129,13 @@ def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, mo
 
 
 @pytest.mark.model
-async def test_an_agent_on_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
-    """As the demo, but the calls are an agent's own; 24 messages an arm: the sign is what can be asked for."""
+async def test_an_agent_on_the_embedded_model_teaches_a_token_prior_by_its_own_calls(tmp_path: Path) -> None:
+    """As the demo, which measures what that is worth; here the second step is."""
     reward, agent = load_reward("exact"), FunctionAgent("tests.own_agents:sort_message")
     settings = Settings(seed=7, race=False, steps=2, group_size=4, experiences=False, concurrency=4)
     with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
-        frame = Frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
-            plan = Plan(part("train")[:15], reward, "exact", frame, "demo", settings, agent=agent)
+            plan = Plan(part("train")[:15], reward, "exact", Frame(name), "demo", settings, agent=agent)
             learned = await carry_out(plan, store, model, Silent())
-            wanted = Measurement(
-                part("validation"), reward, "exact", frame, learned.prior, "demo", repeats=1, seed=7, agent=agent
-            )
-            result = await measure(wanted, store, model, Silent())
     assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
     assert learned.steps[1].mean_reward > learned.steps[0].mean_reward
-    assert result.difference.mean > 0, result

@@ -32,7 +32,7 @@ def help_of(*arguments: str, columns: int = 100) -> list[str]:
     ],
 )
 def test_the_first_screen_has_the_usual_options_under_titles(name: str, titles: list[str]) -> None:
-    lines = help_of(name, "--help")
+    lines = help_of(name, "--help", columns=80)
     assert len(lines) < 50
     assert [line.removesuffix(":") for line in lines if line.endswith(":") and line[0] != " "] == titles
     assert any(RARE in line for line in lines)

@@ -73,14 +73,19 @@ async def whole_run(script: Script, path: Path) -> LearningResult:
     return await run(ScriptedModel(script), path, SETTINGS)
 
 
-@pytest.fixture(scope="module", params=[PROSE, Answer("overloaded", status=422)], ids=["prose", "422"])
+REFUSED = Answer("overloaded", status=422)
+
+
+@pytest.fixture(scope="module")
 def uncut(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Script, LearningResult]:
     """What answers, so that a third of the groups cannot be distilled, and what a run comes to that nothing cuts."""
     script = failing(HONEST, lambda text: "invoice" in text, request.param)
     return script, asyncio.run(whole_run(script, tmp_path_factory.mktemp("whole") / "t.db"))
 
 
-@pytest.mark.parametrize("calls", [30, 77, 110, 190])
+@pytest.mark.parametrize(
+    ("uncut", "calls"), [(PROSE, 30), (PROSE, 77), (PROSE, 190), (REFUSED, 110)], indirect=["uncut"]
+)
 async def test_a_deterministic_run_ends_as_if_it_had_not_been_cut(
     tmp_path: Path, uncut: tuple[Script, LearningResult], calls: int
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given as hypothesis_given
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tfgrpo.errors import InputError
@@ -56,6 +57,7 @@ def moved(before: Splits, after: Splits) -> int:
     return sum(sides[1][task] != side for task, side in sides[0].items())
 
 
+@settings(max_examples=25)
 @hypothesis_given(st.permutations(range(60)), st.integers(0, 3), st.sampled_from([HUNDREDS, LABELLED]))
 def test_the_order_of_a_file_moves_no_task_and_one_more_task_moves_others_at_the_borders_only(
     order: list[int], seed: int, tasks: TaskSet

@@ -103,7 +103,7 @@ class LearnArguments:
     distiller_options,
     tokenizer_option,
     spending_options,
-    titled(BUDGET)("--dry-run", is_flag=True, help="Say what it would cost, and what the gate could detect; no more."),
+    titled(BUDGET)("--dry-run", is_flag=True, help="Only tell the cost, and what the gate can detect."),
     split_options,
     gate_options,
     agent_options,
@@ -116,7 +116,7 @@ class LearnArguments:
 @click.option(
     "--resume/--fresh",
     default=True,
-    help="Go on where it was interrupted, or start anew.  [default: resume]",
+    help="Go on, or start anew.  [default: resume]",
 )
 @titled(GATE)("--candidate", is_flag=True, rare=True, help="What passes goes live later: as a canary, by an autopilot.")
 @surface_option(LEARN_FROM)
@@ -131,11 +131,10 @@ def learn(
     as_json: bool,
     **settings: float | str | None,
 ) -> None:
-    """Learn a prior from TASKS, and make it live if held-out tasks show that it is better.
+    """Learn a prior from TASKS; make it live if held-out tasks show it is better.
 
-    TASKS is a file (see `tfgrpo tasks check`), - for stdin, hf:OWNER/NAME, harbor:FOLDER or gym:FAMILY?size=50&seed=1.
-    A part teaches, a part decides (the gate), a part is left for eval. Exit code 3: a ceiling ended it, and the same
-    command with a larger one goes on.
+    TASKS: a file (see `tfgrpo tasks check`), - for stdin, hf:OWNER/NAME, harbor:FOLDER or gym:FAMILY?size=50&seed=1.
+    Parts teach, decide (the gate), are left for eval. Exit code 3: a ceiling ended it; a larger one goes on.
     """
     import asyncio
 

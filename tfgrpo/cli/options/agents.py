@@ -44,12 +44,12 @@ agent_options = gathered(
     _option(
         "--agent",
         metavar="MODULE:FUNCTION",
-        help="A function that makes the rollouts: (client, task) to an answer; or harbor:NAME.",
+        help="A function of (client, task), or harbor:NAME.",
     ),
     _option(
         "--command",
         metavar="'PROG {input}'",
-        help="A program that calls OPENAI_BASE_URL and prints its answer.",
+        help="Calls OPENAI_BASE_URL and prints its answer.",
     ),
     _option(
         "--agent-timeout", type=float, metavar="SECONDS", rare=True, help="For one rollout of an agent.  [default: 600]"

@@ -46,7 +46,7 @@ _option = titled(MODEL)
 distiller_options = gathered(
     "distiller",
     DistillerOptions,
-    _option("--distiller-model", help="Model that proposes experiences.  [default: the model itself]"),
+    _option("--distiller-model", help="Proposes experiences.  [default: the model]"),
     _option(
         "--distiller-base-url",
         rare=True,

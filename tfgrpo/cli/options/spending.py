@@ -8,7 +8,7 @@ _option = titled(BUDGET)
 spending_options = gathered(
     "spending",
     Spending,
-    _option("--max-calls", type=int, help="Ceiling on calls, of the distiller and the gate too."),
+    _option("--max-calls", type=int, help="Ceiling on calls, whatever they are for."),
     _option("--max-tokens", type=int, help="Ceiling on tokens, prompts and answers together."),
     _option("--max-usd", type=float, help="Ceiling on money."),
     _option("--max-minutes", type=float, help="Ceiling on minutes, of each start."),

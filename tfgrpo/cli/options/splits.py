@@ -42,9 +42,9 @@ split_options = gathered(
         flag_value="evidence",
         default="evidence",
         show_default=True,
-        help="`evidence`: live only if held-out tasks show that it is better. `none`: at once; all TASKS teach.",
+        help="`none`: at once; all teach.",
     ),
-    _option("--validation", metavar="FILE", help="Tasks that the gate decides by, instead of a part of TASKS."),
+    _option("--validation", metavar="FILE", help="Tasks to decide by, not a part of TASKS."),
     _option("--test", metavar="FILE", rare=True, help="Tasks left for tfgrpo eval, instead of a part of TASKS."),
     _option(
         "--validation-share", type=float, rare=True, help="Part of TASKS that the gate decides by.  [default: 0.3]"

@@ -36,12 +36,12 @@ target_options = gathered(
         "--base-url",
         envvar="TFGRPO_BASE_URL",
         metavar="URL",
-        help="OpenAI-compatible API, or `local`, embedded.  [default: OpenAI's]",
+        help="API, or `local` (embedded).  [default: OpenAI's]",
     ),
     _option(
         "--model",
         envvar="TFGRPO_MODEL",
-        help="Its name, except with `local`. The key is read from OPENAI_API_KEY.",
+        help="Its name; its key is read from OPENAI_API_KEY.",
     ),
 )
 """--base-url and --model; the command gets them as `target`."""
