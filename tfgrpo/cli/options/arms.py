@@ -28,7 +28,7 @@ arm_options = gathered(
         "--prior",
         "prior_id",
         metavar="ID",
-        help="A prior by id, or `candidate`, the last one learned.  [default: the live one, else `candidate`]",
+        help="An id, or `candidate`, the last one learned.  [default: the live one, else that]",
     ),
     _option("--repeat", default=4, show_default=True, type=click.IntRange(min=1), help="Rollouts a task and arm."),
     _option("--temperature", type=float, help="Of all arms.  [default: that of learning]"),

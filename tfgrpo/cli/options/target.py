@@ -67,7 +67,7 @@ targets_options = gathered(
         "--base-url",
         envvar="TFGRPO_BASE_URL",
         metavar="URL",
-        help="OpenAI-compatible API, or `local`, embedded.  [default: OpenAI's]",
+        help="API, or `local` (embedded).  [default: OpenAI's]",
     ),
     _option(
         "--model",
