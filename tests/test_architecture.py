@@ -35,8 +35,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
         "__init__", "nearest", "parts", "triggers", "surface", "chat", "examples", "responses", "messages",
-        "completions", "decisions", "decided", "labels", "redecided", "routes", "http", "refused", "streamed",
-        "redecided_stream",
+        "completions", "decisions", "decided", "labels", "redecided", "resampled", "routes", "http", "refused",
+        "streamed", "redecided_stream",
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",

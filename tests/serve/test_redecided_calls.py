@@ -119,3 +119,15 @@ async def test_the_proxy_decides_the_label_again_and_a_client_before_it_does_not
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "technical."
     assert both.choices[0].message.content == "technical."
     assert len(ASKED) == 3
+
+
+def test_several_answers_are_paid_for_only_where_a_call_says_so(tmp_path: Path, http_client: httpx2.Client) -> None:
+    store = a_store(tmp_path, URL, labels=())
+    with tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=http_client) as client:
+        create = client.chat.completions.with_raw_response.create
+        asked = create(model="m", messages=MESSAGES, extra_headers={"x-tfgrpo-resample": "4"})
+        plain = create(model="m", messages=MESSAGES)
+    assert [body.get("n") for body in ASKED] == [4, None]
+    assert (asked.headers["x-tfgrpo-way"], asked.headers["x-tfgrpo-resampled"]) == ("resample", "1 answer")
+    assert tfgrpo.info(asked).resampled == "1 answer"
+    assert "x-tfgrpo-resampled" not in plain.headers

@@ -115,6 +115,7 @@ class Exchange:
             path=self._path,
             host=self._written.url.host,
             suspended=self._refusals.suspends,
+            answers=self._asked.answers,
         )
 
     def plain(self) -> HTTPRequest:

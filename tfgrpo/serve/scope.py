@@ -16,7 +16,9 @@ KEY_HEADER = "x-tfgrpo-sticky-key"
 """Of a request: for whom it is made; calls of one key get the same variant."""
 DISABLE_HEADER = "x-tfgrpo-disable"
 """Of a request: `1`, it is to have no prior."""
-OURS = (NAMESPACE_HEADER, KEY_HEADER, DISABLE_HEADER)
+RESAMPLE_HEADER = "x-tfgrpo-resample"
+"""Of a request: how many answers may be paid for in place of one, where a token prior can act in no better way."""
+OURS = (NAMESPACE_HEADER, KEY_HEADER, DISABLE_HEADER, RESAMPLE_HEADER)
 """Headers that are for tfgrpo alone, and never reach a provider."""
 
 
@@ -29,6 +31,8 @@ class Asked:
     key: str | None = None
     off: bool = False
     """No prior at all."""
+    answers: int = 1
+    """That may be paid for in place of one."""
 
 
 _NOTHING = Asked()
@@ -71,7 +75,14 @@ def asked_for(headers: Mapping[str, str]) -> Asked:
         headers.get(NAMESPACE_HEADER) or outer.namespace,
         headers.get(KEY_HEADER) or outer.key,
         outer.off or is_disabled(headers),
+        answers_in(headers),
     )
+
+
+def answers_in(headers: Mapping[str, str]) -> int:
+    """How many answers the headers of a request allow in place of one."""
+    given = headers.get(RESAMPLE_HEADER, "").strip()[:3]
+    return max(1, int(given)) if given.isascii() and given.isdecimal() else 1
 
 
 def is_disabled(headers: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from ..records import Demonstration, Experience, Prior
 from ..surfaces.decided import OFFSETS_HEADER
 from ..surfaces.http import NO_PRIOR, PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, WAY_HEADER
 from ..surfaces.redecided import REDECIDED_HEADER
+from ..surfaces.resampled import RESAMPLED_HEADER
 
 VARIANT_HEADER = "x-tfgrpo-variant"
 """Of a response: what state the prior was in: live, ungated, canary."""
@@ -51,6 +52,8 @@ class Info:
     """How the token prior acted: `bias`, `re-decide`, `none`; None: there is no token prior, or no prior at all."""
     redecided: str | None = None
     """Of a label that was decided again: `changed`, `kept`, or why it could not be; None: there was none."""
+    resampled: str | None = None
+    """How many answers were paid for, of which the prior's biases picked one; None: no more than were asked for."""
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
@@ -152,4 +155,8 @@ def told_by(headers: Mapping[str, str]) -> Info:
 def rewriting_told(headers: Mapping[str, str]) -> dict[str, Any]:
     """What headers tell of how a response was rewritten, as fields of an Info."""
     moved = headers.get(OFFSETS_HEADER, "")[:9]
-    return {"offsets": int(moved) if moved.isdecimal() else 0, "redecided": headers.get(REDECIDED_HEADER)}
+    return {
+        "offsets": int(moved) if moved.isdecimal() else 0,
+        "redecided": headers.get(REDECIDED_HEADER),
+        "resampled": headers.get(RESAMPLED_HEADER),
+    }

@@ -22,9 +22,11 @@ from ..model.backends import LeftOut, Way, left_out, takes_only_whole
 from ..model.families import same_family
 from ..records import JSON, Backend, ChatBody, Prior, Snapshot
 from ..text import shortened
+from .chat import CHAT
 from .decided import Decided, Rewriting, deciding
 from .decisions import DECISIONS
 from .redecided import Redeciding, asking_for_logprobs, redeciding
+from .resampled import Resampling, asking_for_answers, resampling
 from .routes import deployment_of, surface_of
 from .surface import Manner, Surface, SurfaceName
 
@@ -163,12 +165,14 @@ def rewrite(
     path: str = "/chat/completions",
     host: str = "",
     suspended: Suspended | None = None,
+    answers: int = 1,
 ) -> Rewrite:
     """Add the snapshot's prior to the body of a POST to `path` at `host`; the token prior goes only to its own model.
 
     `backends` is what is known of the upstream, model by model: one that was seen to reject `logit_bias`, to ignore it,
     or to have another tokenizer is not sent the token prior. The first codec that can read the content also writes it.
-    A request that goes without the token prior, or for a model of another family, comes with a notice.
+    `answers` is how many the caller pays for in place of one, where a token prior can act in no better way. A request
+    that goes without the token prior, or for a model of another family, comes with a notice.
     """
     surface = surface_of("POST", path)
     if surface is None or snapshot is None:
@@ -186,32 +190,54 @@ def rewrite(
     manner = Manner(lacking is None, whole=whole, system_role=backend is None or backend.system_role != "rejected")
     given = surface.part_of(snapshot.prior, manner)
     try:
-        after = _after(body, snapshot, surface, lacking, backend) if named == snapshot.frame.model else None
+        after = _after(body, snapshot, surface, lacking, backend, named=named, answers=answers)
         if not (given.has_text or given.biases or after):
             why = lacking or _nothing(snapshot.prior)
             return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
         sent = surface.enter(body, given, manner) if given.has_text or given.biases else body
-        again = isinstance(after, Redeciding)
-        asked = asking_for_logprobs(sent, surface.name) if again else sent
+        asked = _asking(sent, after)
         written = content if asked is body else codec.dumps(asked)
     except Exception as error:  # whatever is wrong with us or the prior: the call is the caller's, and goes on
         notice = f"{snapshot.prior.id} could not be added to a request by {surface.route}: {type(error).__name__}"
         return Rewrite(notice=notice, reason="fault", surface=surface.name, model=named)
-    way: Way | None = "re-decide" if again else "bias" if given.biases else "none" if snapshot.prior.biases else None
+    again = isinstance(after, Redeciding | Resampling)
+    way: Way | None = (
+        _WAYS[type(after)] if again else "bias" if given.biases else "none" if snapshot.prior.biases else None
+    )
     told, left, said = (snapshot.prior, None, None) if again else (given, lacking, notice)
     return Rewrite(written, snapshot.prior.id, said, left, None, surface.name, named, told, after, way)
 
 
 def _after(
-    body: ChatBody, snapshot: Snapshot, surface: Surface, lacking: LeftOut | None, backend: Backend | None
+    body: ChatBody,
+    snapshot: Snapshot,
+    surface: Surface,
+    lacking: LeftOut | None,
+    backend: Backend | None,
+    *,
+    named: str,
+    answers: int,
 ) -> Rewriting | None:
     """What the prior has to do with the response of its own model to a request, as its caller wrote it."""
+    if named != snapshot.frame.model:
+        return None
     if surface is DECISIONS:
         return deciding(body, snapshot.prior)
     refused = lacking in ("rejected", "inert", "surface") and surface.name in ("chat", "responses")
     if not (refused and backend and backend.logprobs):
         return None
-    return redeciding(body, snapshot.prior, snapshot.frame.labels, backend, surface.name)
+    found = redeciding(body, snapshot.prior, snapshot.frame.labels, backend, surface.name)
+    return found or (resampling(body, snapshot.prior, backend, answers) if surface is CHAT else None)
+
+
+_WAYS: Mapping[type, Way] = {Redeciding: "re-decide", Resampling: "resample"}
+
+
+def _asking(body: ChatBody, after: Rewriting | None) -> ChatBody:
+    """The request with what is asked for so that the response can be rewritten."""
+    if isinstance(after, Resampling):
+        return asking_for_answers(body, after.answers)
+    return asking_for_logprobs(body, after.surface) if isinstance(after, Redeciding) else body
 
 
 def answers_decided(

@@ -30,7 +30,16 @@ _ROUNDING = 1e-3
 """A log-probability this far above 0 is 0; one farther is none."""
 
 
-class LabelDecision(Protocol):
+class Looking(Protocol):
+    """What tokens are read for."""
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the alternatives of the next token matter."""
+        ...
+
+
+class LabelDecision(Looking, Protocol):
     """What decides labels as tokens come: one, or those of the fields of a JSON answer."""
 
     is_changed: bool
@@ -47,11 +56,6 @@ class LabelDecision(Protocol):
     @property
     def is_dropping(self) -> bool:
         """Whether the answer was replaced as a whole."""
-        ...
-
-    @property
-    def is_looking(self) -> bool:
-        """Whether the alternatives of the next token matter."""
         ...
 
 
@@ -176,14 +180,17 @@ def redeciding(
     whole = None if is_json else label_set(tuple(labels))
     if not (whole or enums) or body.get("tools"):
         return None
-    heat, top_p = body.get("temperature"), body.get("top_p")
-    sampling = Sampling(
-        _by_piece(prior), _number(heat, 1.0), _number(top_p, 1.0) or 1.0, is_scaled=backend.includes_temperature
-    )
+    sampling = sampling_of(body, prior, backend)
     asked = body.get("messages") if surface == "chat" else body.get("input")
     seed = body.get("seed")
     drawn = derive_seed(seed, "label", asked) if isinstance(seed, int) else None
     return Redeciding(surface, sampling, whole, enums, drawn, _is_told(body, surface))
+
+
+def sampling_of(body: ChatBody, prior: Prior, backend: Backend) -> Sampling:
+    """How a request has its answers sampled, and the biases that a prior would have them sampled under."""
+    heat, top_p = _number(body.get("temperature"), 1.0), _number(body.get("top_p"), 1.0) or 1.0
+    return Sampling(_by_piece(prior), heat, top_p, is_scaled=backend.includes_temperature)
 
 
 @lru_cache(256)
@@ -224,7 +231,7 @@ def asking_for_logprobs(body: ChatBody, surface: SurfaceName) -> ChatBody:
 
 
 def listed_tokens(
-    entries: JSON, biases: Mapping[bytes, float], to: LabelDecision
+    entries: JSON, biases: Mapping[bytes, float], to: Looking
 ) -> Iterator[tuple[ListedToken, list[ListedToken]]]:
     """The tokens of an answer, each with its alternatives where they matter; ends at one without log-probability."""
     for entry in entries if isinstance(entries, list) else ():

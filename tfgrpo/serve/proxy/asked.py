@@ -70,6 +70,8 @@ class Destination:
     host: str
     backends: Mapping[str, Backend]
     suspended: Suspended
+    answers: int = 1
+    """That the caller pays for in place of one."""
 
 
 def with_prior_in(body: RequestBody, snapshot: Snapshot, at: Destination, most: int) -> Rewrite:
@@ -85,6 +87,7 @@ def with_prior_in(body: RequestBody, snapshot: Snapshot, at: Destination, most: 
         path=at.path,
         host=at.host,
         suspended=at.suspended,
+        answers=at.answers,
     )
     if found.content is None or not hollow.middles:
         return found

@@ -11,6 +11,7 @@ from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ..drawing import Drawn, Offer, draw_for, key_of
 from ..packed import unpacked
+from ..scope import answers_in
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from ..writing import KEPT_BODY, RecordedCall
 from .answers import AnswerBroken, UpstreamAnswer
@@ -189,7 +190,9 @@ class RelayedCall:
             self._variant = got.variant or NO_PRIOR
             return Rewrite(reason="holdback" if got.variant else "no live prior")
         suspends = self._works.onward.refusals(target).suspends
-        at = Destination(self._head.path, target.host, shelf.backends(target.base), suspends)
+        at = Destination(
+            self._head.path, target.host, shelf.backends(target.base), suspends, answers_in(self._head.given)
+        )
         found = with_prior_in(self._body, got.snapshot, at, self._limits.parse)
         self._variant = NO_PRIOR if found.content is None else got.snapshot.state
         return replace(found, prior=got.prior) if got.prior and found.content is not None else found
@@ -303,7 +306,7 @@ class RelayedCall:
             self._heard.all_of(response, content)
         given = answer_headers(response.lines, self._marks(), ours=True)
         content, headers = with_offsets(self._rewrite, response.status, content, given, most)
-        if self._heard and self._rewrite.redeciding:  # what was said is what the caller got
+        if self._heard and self._rewrite.way in ("re-decide", "resample"):  # what was said is what the caller got
             self._heard.body, self._heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""
         self._status = response.status
         self._caller.unwatch()
