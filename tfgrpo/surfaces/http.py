@@ -70,6 +70,7 @@ _IDS = re.compile(r"/(?=[^/]*\d)[^/]{8,}")
 
 SEALED = ("content-digest", "content-md5", "digest", "x-amz-content-sha256", "x-amz-date")
 """Headers of a request whose signature covers the body: another body would be refused."""
+_SEALED = frozenset(SEALED)
 
 
 class Codec(NamedTuple):
@@ -144,7 +145,7 @@ def why_not(method: str, path: str, headers: Mapping[str, str]) -> Reason | None
         return "route"
     if (mark := headers.get(PRIOR_HEADER)) is not None:
         return "disabled" if mark.strip().lower() == NO_PRIOR else "marked"
-    return "signed" if any(name in headers for name in SEALED) else None
+    return None if _SEALED.isdisjoint(headers) else "signed"
 
 
 def route_notice(method: str, path: str, reason: Reason | None) -> str | None:

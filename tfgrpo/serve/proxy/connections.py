@@ -166,7 +166,8 @@ class _Connection(asyncio.Protocol):
 
     def _release(self, answer: UpstreamAnswer) -> None:
         """The exchange is over."""
-        again = answer.keeps and not answer.spoilt and self._upload is None and not self._transport.is_closing()
+        unsent = self._upload is not None
+        again = answer.keeps and not answer.spoilt and not unsent and not self._transport.is_closing()
         if self._held:
             self._held = False
             self._transport.resume_reading()
@@ -175,6 +176,8 @@ class _Connection(asyncio.Protocol):
             self._since = self._loop.time()
             self._expect(self._since + _IDLE_SECONDS)
             self._idle.append(self)
+        elif unsent:  # what is still to be written might never be taken
+            self._transport.abort()
         else:
             self._transport.close()
 

@@ -99,8 +99,8 @@ class Dialer:
                 await _tunnel(loop, sock, site, site.through)
             if site.secure:
                 self.make_ready()
-            secured = {"ssl": self._tls, "server_hostname": site.host} if site.secure else {}
-            _, made = await loop.create_connection(protocol, sock=sock, **secured)
+            tls, name = (self._tls, site.host) if site.secure else (None, None)
+            _, made = await loop.create_connection(protocol, sock=sock, ssl=tls, server_hostname=name)
         except BaseException:
             sock.close()
             raise

@@ -44,7 +44,8 @@ class Protocol(HttpToolsProtocol):
         """A request has begun: its task starts when this returns."""
         if self._is_offered():
             return
-        self.scope[HEED] = self.heed
+        scope: Any = self.scope
+        scope[HEED] = self.heed
         super().on_headers_complete()
         cycle: Any = self.cycle
         if self.scope.get("http_version") == "1.0" and cycle is not None and cycle.scope is self.scope:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -64,7 +65,7 @@ class RelayTarget:
     @property
     def host(self) -> str:
         """The name of its machine."""
-        return urlsplit(self.base).hostname or ""
+        return _host(self.base)
 
     def forward_proxy(self) -> str | None:
         """The HTTP proxy that the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) puts before this host."""
@@ -72,6 +73,11 @@ class RelayTarget:
         if parts.hostname in LOOPBACK or proxy_bypass(parts.netloc):
             return None
         return getproxies().get(parts.scheme)
+
+
+@lru_cache
+def _host(base: str) -> str:
+    return urlsplit(base).hostname or ""
 
 
 class Rotation:
