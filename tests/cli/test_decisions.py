@@ -90,6 +90,7 @@ def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: s
     measured = json.loads(works(*EVAL, url, "--json").stdout)
     assert len(decides.bodies) == asked + 15
     assert measured["means"]["learned"] >= measured["means"]["frozen"] + 0.3
+    pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
     with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
         found = client.decisions.create(model="m", input="7: beta", questions=[QUESTION])
     assert getattr(found.answers[0], "choice", None) == "beta"

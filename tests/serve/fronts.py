@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from tests.live import MODEL, TEXT, go_live
+from tfgrpo.model.library import http
 from tfgrpo.records import ChatBody
 from tfgrpo.serve.proxy import Door, Limits, Proxy, Recording, RelayTarget, Shelf
 from tfgrpo.serve.proxy.protocol import Protocol
@@ -85,6 +86,11 @@ class Front:
         self.address = address
         self.in_process = calling(proxy)
         self.outside = httpx2.AsyncClient(base_url=address, timeout=PATIENCE)
+
+    @property
+    def of_sdk(self) -> http.AsyncClient:
+        """As `in_process`, of the library that the SDK speaks through."""
+        return http.AsyncClient(transport=http.ASGITransport(app=self.proxy), base_url="http://proxy")
 
     async def chat(self, body: object = BODY, **headers: str) -> httpx2.Response:
         return await self.in_process.post(CHAT, json=body, headers=headers)

@@ -46,7 +46,7 @@ async def say(at: Front, said: object, **headers: str) -> Any:
 async def test_calls_are_recorded_with_their_texts_and_feedback_finds_them(front: Serve, shelf: Shelf) -> None:
     model = ScriptedModel(lambda body: "the key is AKIAIOSFODNN7EXAMPLE")
     at = await front(model.app, recording=ALL)
-    async with openai.AsyncOpenAI(api_key="sk", base_url="http://proxy/v1", http_client=at.in_process) as client:
+    async with openai.AsyncOpenAI(api_key="sk", base_url="http://proxy/v1", http_client=at.of_sdk) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
         stream = await client.chat.completions.create(model=MODEL, messages=QUESTION, stream=True)
         assert [chunk async for chunk in stream]

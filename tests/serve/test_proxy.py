@@ -44,7 +44,7 @@ from tfgrpo.testing import ScriptedModel
 async def test_the_sdk_gets_the_prior_through_the_proxy(front: Serve) -> None:
     model = ScriptedModel(lambda body: "To BILL with it")
     at = await front(model.app)
-    async with openai.AsyncOpenAI(api_key="sk-caller", base_url="http://proxy/v1", http_client=at.in_process) as client:
+    async with openai.AsyncOpenAI(api_key="sk-caller", base_url="http://proxy/v1", http_client=at.of_sdk) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
         stream = await client.chat.completions.create(model=MODEL, messages=QUESTION, stream=True)
         words = [chunk.choices[0].delta.content async for chunk in stream]
@@ -71,7 +71,7 @@ async def test_a_blocking_sdk_gets_it_too(front: Serve) -> None:
 async def test_a_tfgrpo_client_before_the_proxy_does_not_double_it(front: Serve, shelf: Shelf) -> None:
     model = ScriptedModel(lambda body: "BILL")
     at = await front(model.app)
-    options: Any = {"api_key": "sk", "base_url": "http://proxy/v1", "http_client": at.in_process}
+    options: Any = {"api_key": "sk", "base_url": "http://proxy/v1", "http_client": at.of_sdk}
     async with AsyncOpenAI(store=file_of(shelf), **options) as client:
         raw = await client.chat.completions.with_raw_response.create(model=MODEL, messages=QUESTION)
     assert is_biased(model.requests[0])
@@ -450,7 +450,7 @@ async def test_an_upstream_that_cannot_be_reached_is_a_502_of_the_openai_shape(f
     assert address in error["message"]
     assert "sk-query" not in response.text
     async with openai.AsyncOpenAI(
-        api_key="sk", base_url="http://proxy/v1", http_client=at.in_process, max_retries=0
+        api_key="sk", base_url="http://proxy/v1", http_client=at.of_sdk, max_retries=0
     ) as client:
         with pytest.raises(openai.InternalServerError, match="cannot be reached"):
             await client.chat.completions.create(model=MODEL, messages=QUESTION)
