@@ -110,9 +110,9 @@ EXAMPLES = (8, 12)
 """Sizes of the examples that a task shows."""
 
 
-def made_tasks(count: int, seed: int = 1) -> list[Task]:
+def made_tasks(count: int, seed: int = 1, families: Sequence[str] = ()) -> list[Task]:
     """Tasks of each family in turn, from short to long; each shows a short one with its answer."""
-    found, names = [], list(FAMILIES)
+    found, names = [], families or list(FAMILIES)
     for place in range(count):
         name = names[place % len(names)]
         make, least, most = FAMILIES[name]
@@ -240,7 +240,7 @@ async def real(asked: argparse.Namespace) -> None:
     async with Upstream(asked.model, settings=Settings(concurrency=3 * AT_ONCE)) as upstream:
         backend = await probe(upstream, asked.name, run="")
         began, model, frame = time.monotonic(), Watched(upstream), Frame(asked.name, temperature=0.0)
-        tasks = made_tasks(asked.tasks)
+        tasks = made_tasks(asked.tasks, families=asked.families)
         found = await answered(
             model, frame, backend, tasks, tokenizer=lambda: upstream.tokenizer, seconds=asked.seconds
         )
@@ -262,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=96)
     parser.add_argument("--seconds", type=float, default=inf)
+    parser.add_argument("--families", nargs="*", choices=sorted(FAMILIES), default=[])
     parser.add_argument("--model", metavar="URL")
     parser.add_argument("--name", default="local")
     asked = parser.parse_args()

@@ -62,8 +62,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "experiences": (
         "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding", "credit", "library", "variants", "answer_pool", "amplification",
-        "transitions", "early", "foreseen", "write", "race",
+        "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
+        "amplification", "transitions", "early", "foreseen", "write", "race",
     ),
     "store": (
         "database", "sqlite", "migrations", "rows", "file", "postgres", "opened", "keys", "runs", "trials",

@@ -133,12 +133,17 @@ def transcript(rollout: Rollout) -> str:
 
 def _after_task(rollout: Rollout) -> list[Message]:
     """The messages after those of the task; where an agent put the task in other words, all that are none of its."""
-    asked, messages = list(rollout.task.messages), list(rollout.messages)
-    starts = range(len(messages) - len(asked) + 1)
-    found = next((place for place in starts if messages[place : place + len(asked)] == asked), None)
+    asked, messages, found = list(rollout.task.messages), list(rollout.messages), task_place(rollout)
     if found is None:
         return [message for message in messages if message not in asked]
     return messages[found + len(asked) :]
+
+
+def task_place(rollout: Rollout) -> int | None:
+    """Where the messages of the task begin in a rollout; None where an agent put it in other words."""
+    asked, messages = list(rollout.task.messages), list(rollout.messages)
+    starts = range(len(messages) - len(asked) + 1)
+    return next((place for place in starts if messages[place : place + len(asked)] == asked), None)
 
 
 def _turn(message: Message) -> str:

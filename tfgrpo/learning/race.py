@@ -194,7 +194,18 @@ class Race:
         """Let those enter that the first step has made possible."""
         shared = shared_messages(self._context.plan.tasks)
         best_first = [self._arms[arm].variant for arm in self.racing]
-        self.enter([*followers(best_first, groups, shared, self._context.plan.settings), *self._in_words(groups)])
+        found = followers(best_first, groups, shared, self._context.plan.settings)
+        self.enter([*found, *self._in_words(groups), *self._whole_rollouts(groups)])
+
+    def _whole_rollouts(self, groups: Sequence[Group]) -> list[Variant]:
+        """Whole rollouts of an agent that used tools and was right."""
+        plan = self._context.plan
+        if not plan.agent or not plan.settings.demonstrations:
+            return []
+        from ..experiences.trajectories import verified_trajectories
+
+        whole = verified_trajectories(groups, plan.settings)
+        return [whole] if whole else []
 
     def _in_words(self, groups: Sequence[Group]) -> list[Variant]:
         """What is known of the labels, where no token prior can act on them."""

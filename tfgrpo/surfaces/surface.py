@@ -211,12 +211,19 @@ def make_ready(prior: Prior) -> None:
 def turns_text(demonstration: Demonstration, *, answered: bool = True) -> str:
     """A demonstration as text, a line for each turn, for people and for prompts that have no turns."""
     shown = turns(demonstration)[: None if answered else -1]
-    return "\n".join(f"{turn['role']}: {message_text(turn)}" for turn in shown)
+    return "\n".join(f"{turn['role']}: {_told_in_words(turn)}" for turn in shown)
+
+
+def _told_in_words(turn: Message) -> str:
+    """The text of a turn, and the tools that it calls."""
+    called = [call.get("function", {}) for call in turn.get("tool_calls") or ()]
+    calls = [f"calls {function.get('name')}({function.get('arguments')})" for function in called]
+    return " ".join(filter(None, (message_text(turn), *calls)))
 
 
 def demonstration_tokens(demonstration: Demonstration, count: Callable[[str], int]) -> int:
     """What a demonstration adds to a request, in tokens, what marks its turns included."""
-    return sum(TURN_TOKENS + count(message_text(message)) for message in turns(demonstration))
+    return sum(TURN_TOKENS + count(_told_in_words(message)) for message in turns(demonstration))
 
 
 def question(messages: Sequence[JSON]) -> str:

@@ -1,5 +1,6 @@
 """Runs whose rollouts an agent makes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tfgrpo.records import (
     ChatBody,
     Frame,
     Task,
+    message_text,
 )
 from tfgrpo.rollouts.agents import Agent, FunctionAgent
 from tfgrpo.settings import Settings
@@ -84,3 +86,26 @@ async def test_no_token_prior_is_learned_for_an_agent_without_log_probabilities(
             found = await carry_out(wanted, store, calls, Silent())
     assert not found.prior.biases
     assert any("no token prior" in note for note in found.notes)
+
+
+def uses_tools_when_shown(body: ChatBody) -> str | Answer:
+    """Calls the tool in a part of its rollouts, and in all where it is shown how."""
+    last, seen = body["messages"][-1], [message for message in body["messages"] if message["role"] == "tool"]
+    if last["role"] == "tool":
+        return str(last["content"]).removeprefix("the label is ")
+    if not seen and body.get("seed", 0) % 5 > 1:
+        return "The message"
+    function = {"name": "look_up", "arguments": json.dumps({"text": message_text(last)})}
+    return Answer("", tool_calls=[{"id": "call_1", "type": "function", "function": function}])
+
+
+async def test_whole_rollouts_that_used_tools_enter_the_race_and_show_how(tmp_path: Path) -> None:
+    settings = Settings(steps=3, group_size=6, experiences=False, token_prior=False)
+    found = await learned(
+        FunctionAgent("tests.own_agents:looks_up"), ScriptedModel(uses_tools_when_shown), tmp_path / "t.db", settings
+    )
+    whole = [arm for lap in found.race for arm in lap["arms"] if arm["source"].endswith("whole rollouts with tools")]
+    assert whole
+    assert whole[-1]["reward"] > 0.7
+    assert found.prior.demonstrations
+    assert any(message.get("tool_calls") for message in found.prior.demonstrations[0].messages)
