@@ -62,6 +62,7 @@ def test_check_ends_as_learn_would(folder: Path) -> None:
     assert refused.stderr.startswith(f"Error: {few}, line 1: ")
     for words in ("has no answer, which reward exact needs", "name it answer, expected_output", "seen: gold answer"):
         assert words in refused.stderr
+    one_line(tfgrpo("tasks", "check", few, "--gate", "none", "--reward", "code"), f"{few}, line 1: ", "has no tests")
     told = works("tasks", "check", few, "--gate", "none", "--reward", "json:dumps").stdout
     assert "input: input; answer: none (2), answer (1); left out: gold answer" in told
     one_line(tfgrpo("tasks", "check", few), "of its 3 tasks", "--gate none")

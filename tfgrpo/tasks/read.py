@@ -82,14 +82,17 @@ class TaskSet:
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """An error that a task has no answer says where it stands, how answers are named, and what was seen."""
+        """An error about a task says where it stands; of a lacking answer, how answers are named."""
         try:
             yield
         except InputError as error:
-            open_ = next((pair for pair in zip(self.tasks, self.places, strict=False) if pair[0].answer is None), None)
-            if open_ is None or "no answer" not in str(error):
+            pairs = zip(self.tasks, self.places, strict=False)
+            meant = next((pair for pair in pairs if f"task {pair[0].id}" in str(error)), None)
+            if meant is None:
                 raise
-            task, place = open_
+            task, place = meant
+            if "no answer" not in str(error):
+                raise InputError(f"{self.source}, {place}: {error}") from error
             fields = shortened(", ".join(map(str, task.metadata)) or "none but the input", 200)
             hint = f"name it {either(ANSWER_FIELDS[:6])}, or say which field it is with --answer-field"
             raise InputError(f"{self.source}, {place}: {error}; {hint}; other fields seen: {fields}") from error

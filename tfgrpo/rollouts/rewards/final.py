@@ -35,9 +35,9 @@ _BEFORE_VERB = (
     r"to|for|of|in|here|therefore|then|thus|hence|so|choice|option|number|value|that|i|we|you|would|should|must|could|"
     r"will|may|might|can|be|the|this|these|question|problem|above|part|given|final|correct|right|best|chosen|choose|"
     r"select|selected|get|got|find|found|am|going|with|your|my|der|die|das|auf|frage|lautet|correcta|correct[oa]s?|"
-    r"a|à|la|est|question|pregunta|final[ea]?|richtige|finale|letter|corret[oa]|corrette|correcte|giusta|esatta|bonne"
+    r"a|à|la|est|question|pregunta|final[ea]?|richtige|finale|letter|الصحيحة|الصحيح|corret[oa]|corrette|correcte|giusta|esatta|bonne"
 )
-_VERBS = r"is|are|was|be|equals|ist|lautet|wäre|est|es|sera|será|é|è|sono|are|är|jest|este|adalah|là|это"
+_VERBS = r"is|are|was|be|equals|ist|lautet|wäre|est|es|sera|será|é|è|sono|are|är|jest|este|adalah|là|это|هي|هو"
 _CUE = (
     r"(?:(?<![^\W_])(?:NOUNS)|UNSPACED)(?:\s*\(s\))?(?![^\W\d_](?<![\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]))[\s*_\"'`]*"
     rf"(?:(?:{_BEFORE_VERB})\b[\s*_]*|\([^()\n]{{0,24}}\)\s*|\d{{1,2}}\b\s*){{0,8}}?"

@@ -225,7 +225,7 @@ def contains(answer: JSON) -> Matcher:
     if not wanted:
         raise ValueError(f"every text contains the answer {shortened(in_text(answer))}")
     before = rf"(?<!{_LETTER})(?<!_)" if re.match(_LETTER, wanted) else ""
-    after = rf"(?!{_LETTER}|_)" if re.match(_LETTER, wanted[-1]) else ""
+    after = rf"(?!{_LETTER}|_)(?!\+\+|#)" if re.match(_LETTER, wanted[-1]) else ""
     before += r"(?<!\d[.,])(?<![^\w\s)]-)(?<!^-)(?<!\s-)" if wanted[0].isdecimal() else ""
     after += r"(?![.,]\d)" if wanted[-1].isdecimal() else ""
     pattern = re.compile(before + re.escape(wanted) + after)

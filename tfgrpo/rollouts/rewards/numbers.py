@@ -78,6 +78,7 @@ _SYMBOLIC = re.compile(
 )
 _LISTED = re.compile(r"(?:[.,]\d+)+")
 _ORDINAL_WORDS = ("second", "third", "fourth", "fifth", "tenth", "quarter", "a", "an")
+_AND_A = re.compile(r"\s+and\s+(?:an?|one)\s", re.IGNORECASE)
 _PAIR = re.compile(r"[(\[]-?\d+,(?!\d{3}(?!\d))-?\d+[)\]]")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
 _UNIT_AFTER = re.compile(
@@ -125,7 +126,9 @@ def _read(text: str) -> Iterator[Number]:
 
 
 def _sum_of(text: str, one: "Number", other: "Number") -> "Number | None":
-    """One number of two that stand together as 1億2000万 does."""
+    """One number of two that stand together as 1億2000万 does, or 17 and a half."""
+    if one.value and one.value > 0 and other.value and other.is_word and other.value < 1:
+        return replace(other, start=one.start, value=one.value + other.value) if _AND_A.match(text[one.end :]) else None
     near = text[one.end : other.start] in ("", " ") and text[one.end - 1] in HAN_SCALES
     if near and one.value and other.value and one.value > other.value > 0:
         return replace(other, start=one.start, value=one.value + other.value)
