@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.experiences.credit import chance_of_help, effect_interval, estimate, rollouts_needed, to_keep, to_retire
-from tfgrpo.records import Effect, Experience, Group, Origin, Rollout, Task
+from tfgrpo.records import Backend, Effect, Experience, Group, Origin, Rollout, Task, TokenTrace
 from tfgrpo.settings import Settings
+from tfgrpo.token_prior.choice import said_at
 
 SETTINGS = Settings()
 TASKS = tuple(Task(f"task {number}") for number in range(24))
@@ -235,3 +236,33 @@ def _crashed(rollout: Rollout, error: str | None, luck: float) -> Rollout:
     """A wrong rollout that was shown the experience fails half of the time."""
     falls = bool(rollout.included) and rollout.reward == 0 and luck < 0.5
     return replace(rollout, reward=None, error=error) if falls else rollout
+
+
+def test_the_last_look_speaks_of_productions_temperature() -> None:
+    """Shown it, a model says the right word more often at 0.7, and never at 0: it helps there and hurts here."""
+    words, backend = 10, Backend(logit_bias="honoured", logprobs=True, token_ids=True)
+    plain, shown = np.array([1.0, *[0.5] * 9]), np.array([2.0, 2.4, *[-5.0] * 8])
+    rng, groups, entry = np.random.default_rng(1), [], EIGHT[0]
+
+    def rollout(task: Task, step: int, sample: int) -> Rollout:
+        included = rng.random() < 0.5
+        logits = shown if included else plain
+        chances = np.exp(logits / 0.7) / np.exp(logits / 0.7).sum()
+        said = int(rng.choice(words, p=chances))
+        order = np.array([[said, *(word for word in range(words) if word != said)]])
+        reported = np.log(np.exp(logits) / np.exp(logits).sum())[order]
+        trace = TokenTrace(order, reported, {word: b"w%d" % word for word in range(words)})
+        ids = (entry.id,) if included else ()
+        return Rollout(task, step, sample, "prior", ids, reward=float(said == 0), trace=trace)
+
+    for step in range(4):
+        groups += [Group(task, step, tuple(rollout(task, step, sample) for sample in range(8))) for task in TASKS]
+    assert to_keep(estimate(groups, [entry], SETTINGS), SETTINGS), "at the temperature of learning it helps"
+    steps = [[group for group in groups if group.step == step] for step in range(4)]
+    for wanted, low, high in ((0.0, -1.0, -0.7), (0.3, -0.3, -0.05), (0.7, 0.1, 0.3)):
+        made = [said_at(step, {}, 0.7, wanted, backend) for step in steps]
+        told = [group for of_step, *_ in made for group in of_step]
+        (effect,) = estimate(told, [entry], SETTINGS)
+        assert low < effect.mean < high, wanted
+        assert bool(to_keep([effect], SETTINGS)) == (wanted == 0.7)
+    assert said_at([], {}, 0.7, 0.0, backend) == ([], 0, 0)

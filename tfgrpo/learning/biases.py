@@ -11,6 +11,9 @@ from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
 from ..token_prior.gradient import LOOSE_TAIL
 from .plan import RunContext
 
+_ENOUGH_SAID = 0.1
+"""A share of rollouts that could be production's below which they are too few to go by."""
+
 
 class TokenRun:
     """Learns a token prior as long as that is wanted and possible; notes why it is not."""
@@ -93,6 +96,23 @@ class TokenRun:
             refusing = replace(context.backend, logit_bias="rejected")
             context.store.add_probe(context.upstream.key, context.plan.frame.model, refusing)
             self._learning = None
+
+    def as_produced(self) -> list[Group] | None:
+        """This run's rollouts as production would make them, for credit's last look; None where they are so already.
+
+        Where too few can be told, none either, and it is said.
+        """
+        heat, plan = self.produced_at, self._context.plan
+        if heat == self.sampled_at or not plan.settings.experiences or plan.settings.recipe == "paper":
+            return None
+        made = self._learning.as_produced(heat) if self._learning else None
+        if made and made[1] >= _ENOUGH_SAID * made[2]:
+            told = f"{made[1]:,} of {made[2]:,} rollouts"
+            self._context.notes.note(f"experiences are kept by what {told} say of temperature {heat:g}, production's")
+            return made[0]
+        why = f"effects of experiences are those at temperature {self.sampled_at:g}, that of learning"
+        self._context.notes.note(f"{why}: too little tells what rollouts would be at {heat:g}, production's")
+        return None
 
     def choose(
         self, worth: Mapping[str, float], arms: Collection[str], own: ArmFit | None = None

@@ -292,20 +292,25 @@ class ExperienceLearning:
         self._effects = estimate(self._groups, self.library.experiences, settings, run=run, step=step)
         self._store.add_effects(self._run.namespace, self._effects)
 
-    def keep(self, *, over: bool = True) -> None:
+    def keep(self, *, over: bool = True, produced: Sequence[Group] | None = None) -> None:
         """The verdicts that only the end of a run may give; what a person has decided meanwhile stands.
 
-        Where the run is not over, and a budget ended it, they make its prior and are not written down: they are given
+        `produced` are the run's rollouts as production would make them, where that is not how they were made. Where the
+        run is not over, and a budget ended it, the verdicts make its prior and are not written down: they are given
         anew when it goes on.
         """
         self._heed_people()
+        step, run = max((effect.step for effect in self._effects), default=0), self._run.id
+        groups, effects = self._groups, self._effects
+        if produced is not None and effects:
+            groups = [*produced]
+            effects = estimate(groups, self.library.experiences, self._settings, run=run, step=step)
         on_trial = {experience.id for experience in self.library.having("on trial")}
-        good = to_keep([effect for effect in self._effects if effect.experience in on_trial], self._settings)
+        good = to_keep([effect for effect in effects if effect.experience in on_trial], self._settings)
         library = judged(self.library, good, "kept")
-        step = max((effect.step for effect in self._effects), default=0)
-        measured = {effect.experience for effect in self._effects}
+        measured = {effect.experience for effect in effects}
         undecided = [experience for experience in library.having("on trial") if experience.id in measured]
-        self._joint = to_keep_together(self._groups, undecided, self._settings, run=self._run.id, step=step)
+        self._joint = to_keep_together(groups, undecided, self._settings, run=run, step=step)
         if self._joint:
             library = judged_together(library, self._joint)
         if over:

@@ -111,7 +111,7 @@ class _Learning:
 
     def _candidate(self, *, over: bool) -> Prior | None:
         """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""
-        self._experiences.keep(over=over)
+        self._experiences.keep(over=over, produced=self._tokens.as_produced())
         for line in (self._experiences.together(), self._experiences.outlook(), self._race.told()):
             if line:
                 self._context.notes.note(line)

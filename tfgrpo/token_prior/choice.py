@@ -46,14 +46,15 @@ whose tasks are the same: not held out, so it must exceed twice its standard err
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import exp, inf
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ..hashing import canonical, derive_seed
-from ..records import JSON, Backend, Group, ListedPrompt, TokenTrace
+from ..records import JSON, Backend, Group, ListedPrompt, Rollout, TokenTrace
 from ..text import counted
-from .exact import by_prompt, gain
+from .exact import answer_shares, by_prompt, gain
 from .policy import Floats, Ints, look_up, packed, policy
 
 FOLDS = 10
@@ -61,6 +62,8 @@ FEWEST_FOLDS = 5
 """With fewer, what is learned without a fold is learned from too little."""
 FEWEST_EFFECTIVE = 4.0
 """Rollouts a task; with fewer a single one decides."""
+_COLD = 0.05
+"""The temperature that stands for 0: what is not the likeliest by a third of a nat is said once in a thousand times."""
 FEWEST_WEIGHED_TASKS = 4
 """Tasks that must be weighed for a standard error to mean anything."""
 
@@ -156,6 +159,48 @@ def log_probabilities(
     each = np.log(listed_under(found, bias, backend, heat)[:, 0])
     owners = np.repeat(np.arange(len(found.lengths)), found.lengths)
     return np.bincount(owners, each, len(found.lengths)).astype(np.float64)
+
+
+def said_at(
+    groups: Sequence[Group], in_force: Biases, sampled: float, wanted: float, backend: Backend
+) -> tuple[list[Group], int, int]:
+    """The rollouts of one step as they would be at another temperature; how many of how many are left.
+
+    Each is kept as often as its answer is likelier there, by pi_wanted(y) / pi_sampled(y) over the largest of its group
+    (von Neumann's rejection), drawn by its hash; at temperature 0 those are kept that would be said there, whose answer
+    is the likeliest token by token. Of failures the same share is kept. Where answers are listed, their expected reward
+    is that of the other temperature. An answer whose probability is not known is left out.
+    """
+    found, cold, heat = weighed_rollouts(groups, in_force, sampled), wanted < _COLD, max(wanted, _COLD)
+    logs = log_probabilities(found, in_force, backend, heat)
+    if not cold:
+        logs = logs - log_probabilities(found, in_force, backend)
+    usable = [one for group in groups for one in group.scored if _is_whole(one.trace)]
+    known = {(one.task.id, one.sample): log for one, log in zip(usable, logs.tolist(), strict=True)}
+
+    def stays(rollout: Rollout, group: Group, top: float) -> bool:
+        log = known.get((rollout.task.id, rollout.sample))
+        if log is None:
+            return rollout.trace is None and bool(group.listed)
+        return (0.5 if cold else _luck(rollout)) < exp(log - top)
+
+    tops = [max((known.get((one.task.id, one.sample), -inf) for one in each.scored), default=0.0) for each in groups]
+    kept = [
+        [one for one in group.scored if stays(one, group, 0.0 if cold else top)]
+        for group, top in zip(groups, tops, strict=True)
+    ]
+    left, scored = sum(map(len, kept)), sum(len(group.scored) for group in groups)
+    made = []
+    for group, stayed in zip(groups, kept, strict=True):
+        failed = [one for one in group.rollouts if one.reward is None and _luck(one) * scored < left]
+        listed = tuple(replace(one, mean=answer_shares(one.tree, in_force, heat).mean) for one in group.listed)
+        made.append(replace(group, rollouts=(*stayed, *failed), listed=listed))
+    return made, left, scored
+
+
+def _luck(rollout: Rollout) -> float:
+    """In [0, 1), of a rollout for good."""
+    return derive_seed("said", rollout.task.id, rollout.step, rollout.sample) / 2**31
 
 
 def choose(

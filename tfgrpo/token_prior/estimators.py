@@ -229,6 +229,17 @@ class TokenLearning:
             chosen = self._choice(worth, every)
         return found if chosen.scope != "none" else self._inherited, chosen
 
+    def as_produced(self, temperature: float) -> tuple[list[Group], int, int] | None:
+        """All rollouts so far as they would be at production's temperature, and how many of how many that leaves.
+
+        None where they were sampled there, or where nothing tells their probabilities.
+        """
+        if self.estimator == "log-odds" or all(heat == temperature for *_, heat in self._sampled):
+            return None
+        steps = [choice.said_at(*step, temperature, self._backend) for step in self._sampled]
+        groups = [group for made, *_ in steps for group in made]
+        return groups, sum(left for _, left, _ in steps), sum(count for *_, count in steps)
+
     def _choice(self, worth: Mapping[str, float], arms: Collection[str]) -> Choice:
         sampled = [(made_under(groups, arms), in_force, heat) for groups, in_force, heat in self._sampled]
         if self.estimator == "log-odds":
