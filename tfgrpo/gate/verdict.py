@@ -114,7 +114,7 @@ def _shown(gate: Gate, state: GateState, *, once: bool) -> bool:
         return False
     if gate.claim == "these-tasks" and (once or not state.sticks):
         return len(state.differences) > 1
-    return _above_zero(gate, state) and not _few_lose_much(gate, state)
+    return _above_zero(gate, state) and not _few_lose_much(gate, state, once=once)
 
 
 def _above_zero(gate: Gate, state: GateState) -> bool:
@@ -123,9 +123,14 @@ def _above_zero(gate: Gate, state: GateState) -> bool:
     return found is not None and found.low > 0 and len(state.differences) >= FEWEST
 
 
-def _few_lose_much(gate: Gate, state: GateState) -> bool:
-    """Whether a few tasks lose so much that there may well be more of them among tasks like these."""
+def _few_lose_much(gate: Gate, state: GateState, *, once: bool) -> bool:
+    """Whether a few tasks lose so much that there may well be more of them among tasks like these.
+
+    A single sample of a task does not tell; where answers are listed, a single look does.
+    """
     means = _by_task(state)
+    if once and gate.statistic != "exact":
+        return False
     return means.min() < 0 and skewed_t(means) < student_quantile(0.5 + gate.confidence / 2, len(means) - 1)
 
 
@@ -192,7 +197,8 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
     elif state.sticks and state.again:
         same = f"{state.again - state.fresh} of {state.again} answers were those of the first pass"
         found.append(f"{same}, as fresh samples would hardly be: the interval over tasks counts each task once")
-    if gate.claim == "tasks-like-these" and _above_zero(gate, state) and _few_lose_much(gate, state):
+    lose_much = _above_zero(gate, state) and _few_lose_much(gate, state, once=_once(gate, state))
+    if gate.claim == "tasks-like-these" and lose_much:
         found.append("a few of the tasks lose so much that others like them may lose more than the rest gains")
     if gate.statistic == "likelihood":
         found.append("by likelihood ratios")
