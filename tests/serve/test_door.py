@@ -10,6 +10,7 @@ from tests.serve.fronts import BODY, CHAT, Recorder, Serve
 from tfgrpo.errors import InputError
 from tfgrpo.serve.keys import find_key, new_key
 from tfgrpo.serve.proxy import Door, Shelf
+from tfgrpo.serve.proxy.shelf import Held
 from tfgrpo.store import AccessKey, Store
 from tfgrpo.surfaces.http import PRIOR_HEADER
 
@@ -99,6 +100,25 @@ async def test_with_keys_every_call_needs_one_and_it_goes_no_further(front: Serv
         "Bearer sk-upstream", "sk-upstream", "sk-upstream",
     ]  # fmt: skip
     assert key not in str(sent)
+
+
+def test_what_is_being_written_down_counts_until_it_is_read(shelf: Shelf) -> None:
+    given_key(file_of(shelf), max_calls=2)
+    seen = []
+
+    class Watched(Shelf):
+        def _read(self, store: Store) -> Held:
+            seen.extend(key.used_up(self.spent(key)) for key in self.held.keys.values())
+            return super()._read(store)
+
+    watched = Watched(shelf.path)
+    watched.refresh()
+    (key,) = watched.held.keys.values()
+    watched.spend(key, calls=2)
+    watched.refresh()
+    (known,) = watched.held.keys.values()
+    assert (seen, known.used_up(watched.spent(known)), watched.spent(known).calls) == (["2 calls"], "2 calls", 0)
+    watched.close()
 
 
 async def test_a_key_that_is_revoked_or_used_up_calls_no_more(front: Serve, shelf: Shelf) -> None:

@@ -59,6 +59,8 @@ class Shelf:
         self._changes: int | None = None
         self._served: int | None = None
         self._spent: dict[str, KeySpending] = {}
+        self._written: dict[str, KeySpending] = {}
+        """What is being written down: the keys that are held do not have it yet."""
         self._spending = Lock()
         self._reported = ""
         self._said: set[str] = set()
@@ -85,13 +87,15 @@ class Shelf:
         return namespace == self.namespace or namespace in self.held.namespaces
 
     def spent(self, key: AccessKey) -> KeySpending:
-        """What was spent under a key here, since it was last written down."""
-        return self._spent.get(key.id, NOTHING_SPENT)
+        """What was spent under a key here that it does not have itself."""
+        with self._spending:
+            written = self._written.get(key.id, NOTHING_SPENT)
+            return self._spent.get(key.id, NOTHING_SPENT).plus(*written)
 
     def spend(self, key: AccessKey, calls: int = 0, tokens: int = 0) -> None:
         """Remember what was spent under a key, to be written down at the next look."""
         with self._spending:
-            self._spent[key.id] = self.spent(key).plus(calls, tokens)
+            self._spent[key.id] = self._spent.get(key.id, NOTHING_SPENT).plus(calls, tokens)
 
     def refresh(self) -> None:
         """Write down what was spent, and look at the store now; called by one thread at a time."""
@@ -131,13 +135,14 @@ class Shelf:
         if self._spent:
             with self._spending:
                 written, self._spent = self._spent, {}
+                self._written = written
             try:
                 self._store.add_spending(written)
             except StoreError:
                 with self._spending:
                     for id_, (calls, tokens) in self._spent.items():
                         written[id_] = written.get(id_, NOTHING_SPENT).plus(calls, tokens)
-                    self._spent = written
+                    self._spent, self._written = written, {}
                 raise
         changes = self._store.changes()  # asked first: what is committed in between is read next time
         if changes != self._changes:
@@ -145,6 +150,7 @@ class Shelf:
             if served != self._served:  # calls that are recorded change nothing that is held
                 self.held, self._served = self._read(self._store), served
             self._changes = changes
+        self._written = {}
 
     def _read(self, store: Store) -> Held:
         names = frozenset(namespace.name for namespace in store.namespaces())
