@@ -156,13 +156,16 @@ def test_a_chat_answer_is_another_with_the_original_beside_it_and_no_log_probabi
         (chat(ENTRIES, ""), None),
         ({"choices": [None, {"message": 3}]}, None),
         ({"error": "x"}, None),
+        ({"choices": 3}, None),
+        ({"choices": {"index": 0}}, None),
         ("no JSON object", None),
     ],
 )
 def test_what_cannot_be_decided_again_passes_with_the_reason(payload: JSON, told: str | None) -> None:
     found = to({}).decided(payload)
     assert (found.moved, found.marks.get(REDECIDED_HEADER)) == (0, told)
-    if isinstance(payload, dict) and "choices" in payload and isinstance(payload["choices"][0], dict):
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    if isinstance(choices, list) and isinstance(choices[0], dict):
         assert found.payload["choices"][0]["message"] == payload["choices"][0]["message"]
 
 

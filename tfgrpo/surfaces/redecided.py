@@ -283,8 +283,8 @@ Found: TypeAlias = tuple[JSON, list[str]]
 
 def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
     tags, choices = [], []
-    given = payload.get("choices")
-    for number, choice in enumerate(given if isinstance(given, list) else []):
+    given = payload.get("choices") if isinstance(payload.get("choices"), list) else []
+    for number, choice in enumerate(given):
         message = choice.get("message") if isinstance(choice, Mapping) else None
         if not isinstance(message, Mapping):
             choices.append(choice)
@@ -299,7 +299,7 @@ def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
             ended = {"finish_reason": "stop"} if is_whole else {}
             one = {**one, **ended, "message": {**message, "content": text}, **frozen}
         choices.append(one)
-    same = all(one is other for one, other in zip(choices, given or (), strict=True))
+    same = all(one is other for one, other in zip(choices, given, strict=True))
     return payload if same else {**payload, "choices": choices}, [tag for tag in tags if tag]
 
 
