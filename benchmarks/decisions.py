@@ -15,7 +15,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,8 +25,10 @@ import numpy as np
 from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.model.local.decisions import Decider
 from tfgrpo.model.questions import answered, read_question
-from tfgrpo.records import OptionOffset, Prior, QuestionOffsets, Task
+from tfgrpo.records import Backend, Frame, OptionOffset, Prior, QuestionOffsets, Snapshot, Task, TokenBias
+from tfgrpo.serve.exchange import CODECS
 from tfgrpo.surfaces.decided import deciding
+from tfgrpo.surfaces.http import answers_decided, rewrite
 from tfgrpo.token_prior.decisions import Answered, Fitted, decided_rewards, learned_offsets
 
 SETS: dict[str, tuple[str, dict[str, list[str]]]] = {
@@ -193,7 +195,27 @@ def speed() -> dict[str, float]:
         "find offsets": best(lambda: deciding(body, prior)),
         "move answers": best(lambda: known.decided(payload)),
         "read and write JSON (json)": best(lambda: json.dumps(json.loads(content))),
+        "decide a label again, JSON read and written": best(a_label()),
     }
+
+
+def a_label() -> Callable[[], object]:
+    """A chat answer of three tokens with 20 alternatives each, whose label is decided again."""
+    shares = {"b": 0.4, "tech": 0.2, "sales": 0.1, **{f"x{place}": 0.3 / 17 for place in range(17)}}
+    listed = [
+        {"token": token, "bytes": list(token.encode()), "logprob": math.log(share)} for token, share in shares.items()
+    ]
+    entries = [
+        {"token": token, "bytes": list(token.encode()), "logprob": -0.1, "top_logprobs": listed}
+        for token in ("b", "illing", ".")
+    ]
+    choice = {"index": 0, "message": {"role": "assistant", "content": "billing."}, "logprobs": {"content": entries}}
+    biases = tuple(TokenBias(place, b"tech" if not place else b"t%d" % place, 1.0, 3.0, 9) for place in range(100))
+    snapshot = Snapshot("default", Prior(biases=biases), "live", Frame("m", labels=("billing", "technical", "sales")))
+    asked = json.dumps({"model": "m", "messages": [{"role": "user", "content": "?"}], "seed": 3}).encode()
+    backend = Backend("other", "rejected", token_ids=True, logprobs=True)
+    rewritten, content = rewrite(asked, snapshot, CODECS, {"m": backend}), json.dumps({"choices": [choice]}).encode()
+    return lambda: answers_decided(rewritten, 200, content, CODECS)
 
 
 def rows(tiny: bool) -> Iterator[dict[str, Any]]:

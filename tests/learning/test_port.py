@@ -24,7 +24,7 @@ from tfgrpo.records import (
     message_text,
 )
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel
+from tfgrpo.testing import Answer, ScriptedModel
 from tfgrpo.trials import GateTrial, TrialOutcome, task_set_id
 
 EFFECTS = {"kin": 0.4, "stranger": -0.3}
@@ -91,6 +91,32 @@ def test_what_hurts_there_does_not(learned: Prior, url: str) -> None:
     assert "no part of it is expected to help there" in found.stdout or "was rejected" in found.stdout
     with Store("tfgrpo.db") as store:
         assert store.live("default@stranger") is None
+
+
+def test_on_a_model_that_refuses_biases_the_tokens_are_said_in_words(learned: Prior) -> None:
+    """The new model says billing too often until it is told so; it gives no log-probabilities either."""
+
+    def leaning(body: ChatBody) -> str | Answer:
+        if "logit_bias" in body:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        texts = [message_text(message) for message in body["messages"]]
+        right = next((label for topic, label in TOPICS.items() if topic in texts[-1]), "billing")
+        return right if any("billing is rarer than it seems" in text for text in texts) else "billing"
+
+    tokens = Prior(biases=(TokenBias(7, b"bill", -2.0, -3.0, 9),), tokenizer="t", template="t")
+    frame = Frame("old", labels=("billing", "technical", "sales"))
+    with Store("tfgrpo.db") as store:
+        run = store.runs("default")[-1].run.id
+        store.add_prior(tokens)
+        store.set_state("default", tokens.id, "live", frame=frame, run=run)
+    with served(ScriptedModel(leaning).app) as url:
+        found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert any("said in words" in note for note in found["notes"])
+    with Store("tfgrpo.db") as store:
+        live = store.live("default@kin")
+    assert live is not None
+    assert (live.prior.biases, live.frame.labels) == ((), frame.labels)
+    assert live.prior.experiences[-1].text.startswith("Answer with one of: billing, technical, sales;")
 
 
 def test_a_port_without_a_gate_and_one_of_nothing(learned: Prior, url: str) -> None:

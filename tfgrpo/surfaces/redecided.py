@@ -283,7 +283,8 @@ Found: TypeAlias = tuple[JSON, list[str]]
 
 def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
     tags, choices = [], []
-    given = payload.get("choices") if isinstance(payload.get("choices"), list) else []
+    held = payload.get("choices")
+    given: list[JSON] = held if isinstance(held, list) else []
     for number, choice in enumerate(given):
         message = choice.get("message") if isinstance(choice, Mapping) else None
         if not isinstance(message, Mapping):
