@@ -79,9 +79,10 @@ def apportioned(weights: Floats, least: int) -> Counts:
         weights = np.ones(TASKS)
     free = TASKS * SIZE - least * TASKS
     quotas = weights / weights.sum() * free
-    sizes = quotas.astype(np.int64)
+    sizes: Counts = quotas.astype(np.int64)
     sizes[np.argsort(sizes - quotas, kind="stable")[: free - int(sizes.sum())]] += 1
-    return sizes + least
+    sizes += least
+    return sizes
 
 
 def inclusions(size: int, draw: np.random.Generator) -> Floats:

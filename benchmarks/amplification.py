@@ -16,7 +16,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -83,10 +83,11 @@ def percent(share: float | None) -> str:
 def gains(name: str, made: Sequence[Rollout], bound: float) -> None:
     """Print what the last round has gained over the first, in accuracy, long answers and tokens."""
     last = max(one.step for one in made)
-    for what, value in (
-        ("right", lambda one: one.reward or 0.0),
-        ("long", lambda one: float(answer_length(one) > bound)),
-    ):
+    values: dict[str, Callable[[Rollout], float]] = {
+        "right": lambda one: one.reward or 0.0,
+        "long": lambda one: float(answer_length(one) > bound),
+    }
+    for what, value in values.items():
         by_task: dict[str, dict[int, list[float]]] = {}
         for one in made:
             by_task.setdefault(one.task.id, {}).setdefault(one.step, []).append(value(one))

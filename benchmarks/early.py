@@ -91,7 +91,7 @@ def _says(rule: str, state: str, done: str) -> bool:
 
 
 def _guess(said: str, last: str) -> str:
-    state, done = re.findall(r"state:\n(.*?)\n\nThis is done:\n(.*?)\n", last, re.DOTALL)[-1]
+    state, done = map(str, re.findall(r"state:\n(.*?)\n\nThis is done:\n(.*?)\n", last, re.DOTALL)[-1])
     if not any(_says(rule, state, done) for rule in BY_HAND if rule in said):
         return state
     inside, here, there = "A box is here" in state, *re.findall(r"(?:in|to) the (\w+)", state)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .records import Experience, Prior, Rollout, Task
     from .report.results import EvaluationRun, LearningRun
     from .serve.carriers import transport, wrap
+    from .serve.in_chunks import WholeAnswer, achat_in_chunks, chat_in_chunks
     from .serve.over_httpx2 import AsyncPriorTransport, PriorTransport
     from .serve.scope import disabled, using
     from .serve.source import PriorSource
@@ -42,9 +43,12 @@ __all__ = [
     "Store",
     "Task",
     "TfgrpoError",
+    "WholeAnswer",
     "__version__",
+    "achat_in_chunks",
     "aevaluate",
     "alearn",
+    "chat_in_chunks",
     "disabled",
     "errors",
     "evaluate",
@@ -79,8 +83,11 @@ _HOMES = {
     "Store": "store",
     "Task": "records",
     "TfgrpoError": "errors",
+    "WholeAnswer": "serve.in_chunks",
+    "achat_in_chunks": "serve.in_chunks",
     "aevaluate": "api",
     "alearn": "api",
+    "chat_in_chunks": "serve.in_chunks",
     "disabled": "serve.scope",
     "evaluate": "api",
     "info": "serve.told",

@@ -1,0 +1,80 @@
+"""Long answers of the SDK's clients in bounded context, with the live prior in each chunk, by a SIMULATED model."""
+
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+import tfgrpo
+from tests.live import MODEL, OTHER, go_live
+from tests.rollouts.test_bounded import GOAL, TASK, counting
+from tfgrpo.errors import InputError, ModelError
+from tfgrpo.records import message_text
+from tfgrpo.rollouts.bounded import HEAD
+from tfgrpo.testing import Answer, ScriptedModel, serving
+
+WHOLE = [str(number) for number in range(1, GOAL + 1)]
+ASKED: Any = [{"role": "system", "content": "Count."}, {"role": "user", "content": TASK.prompt}]
+
+
+@pytest.mark.parametrize("owner", ["llamacpp", "vllm", "openai"])
+def test_a_long_answer_is_whole_and_no_request_is_long(owner: str) -> None:
+    model = ScriptedModel(counting, name="m", owner=owner)
+    with serving(model.app) as url, openai.OpenAI(base_url=url, api_key="none") as client:
+        said = tfgrpo.chat_in_chunks(client, "64:32:20", model="m", messages=ASKED, max_tokens=9, temperature=0)
+    assert said.text.split() == WHOLE
+    assert (said.finish_reason, said.usage.calls, said.usage.completion_tokens) == ("stop", len(model.requests), GOAL)
+    assert [body["max_tokens"] for body in model.requests] == [64] + [32] * (len(model.requests) - 1)
+    longest = max(sum(len(message_text(one).split()) for one in body["messages"]) for body in model.requests)
+    assert longest <= len(TASK.prompt.split()) + HEAD + 64 + 25
+    assert ("continue_final_message" in model.requests[1]) is (owner == "vllm")
+    assert all(body["messages"][0] == ASKED[0] for body in model.requests)
+
+
+def test_our_client_adds_the_live_prior_to_each_chunk(tmp_path: Path) -> None:
+    model = ScriptedModel(counting, name=MODEL, owner="llamacpp")
+    with (
+        serving(model.app) as url,
+        tfgrpo.OpenAI(base_url=url, api_key="none", store=go_live(tmp_path / "t.db", OTHER)) as client,
+    ):
+        said = tfgrpo.chat_in_chunks(client, "64:32:20", model=MODEL, messages=ASKED)
+    assert said.text.split() == WHOLE
+    assert all(OTHER.experiences[0].text in message_text(body["messages"][0]) for body in model.requests)
+
+
+async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> None:
+    with serving(ScriptedModel(counting, name="m").app) as url:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
+            said = await tfgrpo.achat_in_chunks(client, "64:32:20", model="m", messages=ASKED)
+            cut = await tfgrpo.achat_in_chunks(client, "64:32:3", model="m", messages=ASKED)
+    assert said.text.split() == WHOLE
+    assert (cut.finish_reason, cut.usage.calls, len(cut.text.split())) == ("length", 3, 128)
+
+
+@pytest.mark.parametrize(
+    ("bounded", "more", "words"),
+    [
+        ("32:64:8", {}, "bounded is '32:64:8'"),
+        ("64", {}, "CHUNK:CARRY:CHUNKS"),
+        ("64:32:8", {"stream": True}, "stream goes with no answer in chunks"),
+        ("64:32:8", {"n": 2}, "n goes with no answer in chunks"),
+        ("64:32:8", {"tools": [{}]}, "tools goes with no answer in chunks"),
+        ("64:32:8", {"messages": []}, "none of a user"),
+    ],
+)
+def test_what_cannot_be_cut_is_said_before_anything_is_sent(bounded: str, more: dict[str, Any], words: str) -> None:
+    client = openai.OpenAI(base_url="http://127.0.0.1:9/v1", api_key="none")
+    with pytest.raises(InputError, match=words):
+        tfgrpo.chat_in_chunks(client, bounded, **{"model": "m", "messages": ASKED, **more})
+
+
+def test_a_chunk_without_text_is_an_error() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    model = ScriptedModel(lambda body: Answer("", tool_calls=[call]), name="m")
+    with (
+        serving(model.app) as url,
+        openai.OpenAI(base_url=url, api_key="none") as client,
+        pytest.raises(ModelError, match="a chunk has no text"),
+    ):
+        tfgrpo.chat_in_chunks(client, "64:32:8", model="m", messages=ASKED)
