@@ -109,7 +109,9 @@ def test_what_is_lacking_is_said(choices: list[JSON], told: str) -> None:
     assert made(2).decided({"error": "x"}).payload == {"error": "x"}
 
 
-@pytest.mark.parametrize("body", [{"n": 2}, {"stream": True}, {"temperature": 0}, {"tools": [{}]}])
+@pytest.mark.parametrize(
+    "body", [{"n": 2}, {"stream": True}, {"temperature": 0}, {"tools": [{}]}, {"reasoning_effort": "low"}]
+)
 def test_no_answer_is_paid_for_where_none_can_be_picked(body: dict[str, JSON]) -> None:
     assert resampling({"messages": [], **body}, PRIOR, HEARD, 4) is None
     assert resampling({"messages": []}, PRIOR, HEARD, 1) is None

@@ -178,13 +178,20 @@ def redeciding(
     schema, is_json = _schema(body, surface)
     enums = enums_of(schema) if schema else {}
     whole = None if is_json else label_set(tuple(labels))
-    if not (whole or enums) or body.get("tools"):
+    if not (whole or enums) or body.get("tools") or reasons(body):
         return None
     sampling = sampling_of(body, prior, backend)
     asked = body.get("messages") if surface == "chat" else body.get("input")
     seed = body.get("seed")
     drawn = derive_seed(seed, "label", asked) if isinstance(seed, int) else None
     return Redeciding(surface, sampling, whole, enums, drawn, _is_told(body, surface))
+
+
+def reasons(body: ChatBody) -> bool:
+    """Whether a request wants reasoning before the answer: models that do give no log-probabilities with it."""
+    told = body.get("reasoning")
+    effort = body.get("reasoning_effort") or (told.get("effort") if isinstance(told, Mapping) else None)
+    return effort not in (None, "none")
 
 
 def sampling_of(body: ChatBody, prior: Prior, backend: Backend) -> Sampling:

@@ -21,7 +21,7 @@ from ..settings import LISTED_FOR_LABELS
 from ..text import counted
 from .decided import FROZEN_FIELD, Decided
 from .labels import ListedToken, Sampling
-from .redecided import listed_tokens, sampling_of
+from .redecided import listed_tokens, reasons, sampling_of
 
 RESAMPLED_HEADER = "x-tfgrpo-resampled"
 """Of a response: how many answers were paid for, and what is to be said of the pick."""
@@ -108,7 +108,7 @@ def resampling(body: ChatBody, prior: Prior, backend: Backend, answers: int) -> 
     """What can be done for a prior's biases with several answers to a chat request in place of one; None: nothing."""
     sampling = sampling_of(body, prior, backend)
     fits = answers > 1 and body.get("n") in (None, 1) and not body.get("stream") and not body.get("tools")
-    if not fits or sampling.temperature <= 0:
+    if not fits or reasons(body) or sampling.temperature <= 0:
         return None
     seed = body.get("seed")
     drawn = derive_seed(seed, "answers", body.get("messages")) if isinstance(seed, int) else None
