@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from ..records import JSON
 from ..store import HistoryEntry, LineageEntry, Store
+
+_TOGETHER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +40,25 @@ def happened(store: Store, namespace: str) -> tuple[Happening, ...]:
 def of_priors(events: Iterable[LineageEntry], rows: Iterable[HistoryEntry]) -> Iterator[Happening]:
     """What became of priors, and what was done and told; what stands in both is told once, by the row that has figures.
 
-    A row and the event that it made have their reason in common; of a process that was killed between the two there is
-    the event alone.
+    Of a process that was killed between the two there is the event alone.
     """
     done = list(rows)
-    said: dict[str | None, list[str]] = {}
+    by_prior: dict[str | None, list[HistoryEntry]] = {}
     for row in done:
-        said.setdefault(row.prior, []).append(row.said)
+        by_prior.setdefault(row.prior, []).append(row)
     for event in events:
-        if not (event.why and any(one.startswith(event.why) for one in said.get(event.prior, ()))):
+        if not any(_came_of(event, row) for row in by_prior.get(event.prior, ())):
             yield Happening(event.at, event.state, event.by, event.prior, event.why)
     for row in done:
         yield Happening(row.at, row.action, row.actor, row.prior, row.said, row.figures)
+
+
+def _came_of(event: LineageEntry, row: HistoryEntry) -> bool:
+    """Whether both are one thing: they have their reason in common, and the row was written right after the event."""
+    if not (event.why and row.said.startswith(event.why)):
+        return False
+    later = datetime.fromisoformat(row.at) - datetime.fromisoformat(event.at)
+    return timedelta() <= later < _TOGETHER
 
 
 def _runs(store: Store, namespace: str) -> Iterator[Happening]:
