@@ -19,12 +19,13 @@ twenty is wrong) and partial (three in ten), the autopilot beside it, and offlin
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.autopilot_real import Day, real_day
 from tfgrpo.deployment.comparison import (
     HARM_LEVEL,
     Blocks,
@@ -183,33 +184,17 @@ def drift(runs: int) -> None:
         print(f"   ended at {100 * effect:+.0f} points: called back after {np.median(delays):,.0f} of the held back")
 
 
-REAL: tuple[tuple[str, str | int | float, str], ...] = (
-    ("model", "local", "base URL of the model, or `local`"),
-    ("name", "", "of the model, at a base URL"),
-    ("calls", 400, "of a round"),
-    ("rounds", 4, "after each the autopilot looks"),
-    ("learn", "--reward exact --steps 2 --distilled-groups 2", "options of tfgrpo learn"),
-    ("budget", 2_000, "calls for learning"),
-    ("at-once", 4, "calls"),
-    ("share", 0.2, "of a canary"),
-    ("repeat", 4, "rollouts at each message that is measured"),
-    ("seed", 0, "of who asks what"),
-)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", nargs="?", choices=["simulated", "real"], default="simulated")
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--lives", type=int, default=200)
     day = parser.add_argument_group("real")
-    for name, default, what in REAL:
-        day.add_argument(f"--{name}", type=type(default), default=default, help=what)
+    for one in fields(Day):
+        day.add_argument(f"--{one.name.replace('_', '-')}", type=type(one.default), default=one.default)
     given = parser.parse_args()
     if given.mode == "real":
-        from benchmarks.autopilot_real import Day, real_day
-
-        return real_day(Day(**{name.replace("-", "_"): getattr(given, name.replace("-", "_")) for name, _, _ in REAL}))
+        return real_day(Day(**{one.name: getattr(given, one.name) for one in fields(Day)}))
     tables: tuple[Callable[[], None], ...] = (
         lambda: harmful(given.runs),
         lambda: lives(given.lives),
