@@ -105,7 +105,7 @@ def label_logs(payload: Any, labels: LabelSet) -> list[float]:
     class Looking:
         is_looking = True
 
-    for sampled, others in listed_tokens(entries, {}, Looking()):  # type: ignore[arg-type]  # reads that alone
+    for sampled, others in listed_tokens(entries, {}, Looking()):
         for one in {token.piece: token for token in (sampled, *others)}.values():
             place, _ = labels.seen(one.piece)
             least = min(least, math.exp(one.logprob))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
+from typing import cast
 
 import pytest
 
@@ -17,7 +18,7 @@ from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
 from tfgrpo.observer import Silent
-from tfgrpo.records import ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
+from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import Reward
 from tfgrpo.settings import Settings
@@ -304,7 +305,7 @@ class Renamed(SimulatedPolicy):
     """The same policy, of a server whose answers name another model."""
 
     def __call__(self, body: ChatBody) -> Answer:
-        body["model"] = "fake-2"
+        cast(dict[str, JSON], body)["model"] = "fake-2"
         return super().__call__(body)
 
 

@@ -104,7 +104,7 @@ async def test_with_keys_every_call_needs_one_and_it_goes_no_further(front: Serv
 
 def test_what_is_being_written_down_counts_until_it_is_read(shelf: Shelf) -> None:
     given_key(file_of(shelf), max_calls=2)
-    seen = []
+    seen = list[str | None]()
 
     class Watched(Shelf):
         def _read(self, store: Store) -> Held:
