@@ -1,6 +1,6 @@
 """Listed answers beside sampled ones on a real model: whether both say the same, and in how many calls.
 
-    python -m benchmarks.exact_groups [--tasks 24] [--sampled 32]                  # on the embedded model
+    python -m benchmarks.exact_groups [--sets A,B] [--tasks 24] [--sampled 32]     # on the embedded model
     python -m benchmarks.exact_groups --model URL --name NAME [--api-key KEY]      # on one that is served
 
 Four label sets of `peers`, their labels said as letters, so that an answer is one token. Every task is asked once for
@@ -100,14 +100,16 @@ def told(name: str, asked: int, found: Sequence[Compared], sampled: int) -> tupl
     return f"| {name} | {' | '.join(figures)} | {inside} of {len(found)} | {calls} |", agrees
 
 
-async def measured(url: str, model: str, key: str | None, counts: Mapping[str, int], at_once: int) -> bool:
+async def measured(
+    url: str, model: str, key: str, sets: Sequence[str], counts: Mapping[str, int], *, at_once: int
+) -> bool:
     """Print the table; whether every set agrees."""
     agreed = True
     async with Upstream(url, api_key=key, settings=Settings(concurrency=at_once)) as upstream:
         backend = await probe(upstream, model, run="")
         print("| set | tasks listed | least listed | expected reward | sampled, 95% | tasks within 95% | calls |")
         print("|---|---|---|---|---|---|---|")
-        for name in WANTED:
+        for name in sets:
             system, tasks = lettered(name, counts["tasks"])
             frame = Frame(model, system, {"max_tokens": 1}, temperature=HEAT)
             if why := unlistable(frame, backend, EXACT):
@@ -122,6 +124,7 @@ async def measured(url: str, model: str, key: str | None, counts: Mapping[str, i
 def main() -> None:
     """The table, of the embedded model where none is named."""
     parser = argparse.ArgumentParser(description="Listed answers beside sampled ones.")
+    parser.add_argument("--sets", type=lambda given: given.split(","), default=WANTED)
     parser.add_argument("--tasks", type=int, default=24)
     parser.add_argument("--sampled", type=int, default=32)
     parser.add_argument("--model", help="base URL of a model that is served")
@@ -131,7 +134,8 @@ def main() -> None:
     counts = {"tasks": asked.tasks, "sampled": asked.sampled}
     served = nullcontext((asked.model, asked.name)) if asked.model else local.upstream("local")
     with served as (url, model):
-        agreed = asyncio.run(measured(url, model, asked.api_key or "none", counts, 32 if asked.model else 4))
+        at_once = 32 if asked.model else 4
+        agreed = asyncio.run(measured(url, model, asked.api_key or "none", asked.sets, counts, at_once=at_once))
     raise SystemExit(0 if agreed else 1)
 
 
