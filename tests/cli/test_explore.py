@@ -65,6 +65,8 @@ def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
         room = ("--environment", "tfgrpo.testing:StoreRoom")
         one_line(tfgrpo("explore", str(few), *there, *room), "3 tasks to explore from; there must be at least 12")
         one_line(tfgrpo("explore", at[0], *there, *room, "--states", "0"), "--states is 0; it must be at least 1")
+        broke = tfgrpo("explore", at[0], *there, *room, "--max-calls", "20")
+        one_line(broke, "the budget of 20 calls is used up", "of an exploration nothing is kept")
         for name, words in (
             ("worlds", "it must be module:function"),
             ("worlds:None_", "has no None_"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import InputError
+from ..errors import BudgetEnded, InputError
 from ..experiences.distil import Distiller
 from ..model.endpoints import Endpoints
 from ..model.upstream import Upstream
@@ -44,7 +44,17 @@ class WantedExploration:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be at least 1")
 
     async def explored(self) -> Exploration:
-        """What came of it, once the model is started; its calls are in no journal, and a repeat makes them anew."""
+        """What came of it, once the model is started; its calls are in no journal, and a repeat makes them anew.
+
+        Raises InputError where a budget ends it.
+        """
+        try:
+            return await self._explored()
+        except BudgetEnded as ended:
+            again = "of an exploration nothing is kept: give it a larger ceiling, or fewer tasks, states or alternatives"
+            raise InputError(f"{ended}, and {again}") from ended
+
+    async def _explored(self) -> Exploration:
         own, settings = self.endpoints.own, self.settings
         async with Upstream(
             own.base_url, api_key=own.key, settings=settings, budget=self.endpoints.budget()

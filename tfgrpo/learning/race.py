@@ -358,7 +358,8 @@ async def _amplified(context: RunContext) -> tuple[Variant, ...]:
     try:
         found = await amplified(make, plan.tasks, plan.reward, settings, rounds=rounds, landed=landed)
     except BudgetEnded:
-        return ()  # so does the first step, and it says so
+        context.notes.note("amplification: the budget ended it, and nothing of it races")
+        return ()
     for number, one in enumerate(found.rounds, start=1):
         context.notes.note(f"amplification, round {number}: {one.line()}")
     context.notes.note(f"amplification: {found.why}")
