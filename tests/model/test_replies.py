@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfgrpo.errors import ModelError
-from tfgrpo.model.replies import parse_reply, parse_trace, parse_vectors
+from tfgrpo.model.replies import parse_reply, parse_trace, parse_vectors, parted
 from tfgrpo.records import JSON, Usage
 
 
@@ -199,3 +199,19 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_order_sent() -> Non
 def test_what_is_no_vector_for_each_of_two_texts_is_an_error(response: str) -> None:
     with pytest.raises(ModelError, match="no embeddings"):
         parse_vectors(response, 2)
+
+
+@pytest.mark.parametrize(
+    ("texts", "total", "each"),
+    [
+        (["yes"] * 4, 4, [1, 1, 1, 1]),
+        (["a rather long answer of some words"] * 2, 17, [9, 8]),
+        (["a rather long answer of some words"] * 4, 8, [8, 8, 8, 8]),
+    ],
+)
+def test_the_tokens_of_several_answers_are_told_apart(texts: list[str], total: int, each: list[int]) -> None:
+    choices = [{"message": {"role": "assistant", "content": text}} for text in texts]
+    usage = {"prompt_tokens": 5, "completion_tokens": total}
+    found = [parse_reply(one) for one in parted(json.dumps({"choices": choices, "usage": usage}))]
+    assert [reply.usage.completion_tokens for reply in found] == each
+    assert [reply.usage.prompt_tokens for reply in found] == [5] + [0] * (len(texts) - 1)

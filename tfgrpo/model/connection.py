@@ -6,6 +6,7 @@ gets in memory, so a bound on the bytes that travel is none on those that gzip u
 """
 
 import asyncio
+import json
 import os
 import re
 import ssl
@@ -156,6 +157,8 @@ class Connection:
         secrets = tuple(secret for secret in (key, self._client.base_url.password) if secret)
         HELD.update(secrets)
         self.failures = Failures(self.name, options, settings.call_timeout, secrets)
+        given = {**self._client.default_headers, "authorization": f"Bearer {self._client.api_key}"}
+        self._headers = {name: value for name, value in given.items() if isinstance(value, str)}
         self._retries, self._answered = settings.call_retries, False
 
     async def close(self) -> None:
@@ -224,6 +227,28 @@ class Connection:
             await pause(seconds_until(response.headers, tried), busy=True)
         return Relayed(_passed(response.headers.multi_items()), response.content, status=response.status_code)
 
+    async def _post(self, path: str, body: JSON, timeout: float | http.Timeout | None) -> http.Response:
+        """One answer, as the SDK would give it or raise it; by the SDK itself it takes more of the processor."""
+        key = self._client.api_key
+        more = {"x-api-key": key, **_ANTHROPIC} if path == "/messages" else {}
+        request = self._http.build_request(
+            "POST",
+            path if "://" in path else f"{self.base_url.rstrip('/')}/{path.lstrip('/')}",
+            content=json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+            headers={**self._headers, **more},
+            timeout=timeout,
+        )
+        try:
+            response = await self._http.send(request)
+        except http.TimeoutException as error:
+            raise openai.APITimeoutError(request=request) from error
+        except http.HTTPError as error:
+            raise openai.APIConnectionError(request=request) from error
+        if response.is_success:
+            return response
+        told = _error_of(response)
+        raise openai.APIStatusError(f"Error code: {response.status_code}", response=response, body=told)
+
     async def _send(
         self, path: str, body: JSON, timeout: http.Timeout | None = None, pause: Pause | None = None
     ) -> http.Response:
@@ -234,8 +259,7 @@ class Connection:
                 if body is None:
                     response = await client.get(path, cast_to=http.Response)
                 else:
-                    more = {"x-api-key": client.api_key, **_ANTHROPIC} if path == "/messages" else {}
-                    response = await client.post(path, body=body, cast_to=http.Response, options={"headers": more})
+                    response = await self._post(path, body, timeout or self._client.timeout)
                 if within := error_within(response):
                     raise within
             except openai.APIStatusError as error:
@@ -252,6 +276,15 @@ class Connection:
                 return response
             await (pause or _slept)(seconds, busy=busy)
         raise AssertionError("count() has an end")
+
+
+def _error_of(response: http.Response) -> JSON:
+    """The error object that a server sent, or whatever it sent."""
+    try:
+        told = response.json()
+    except (ValueError, RecursionError):
+        return response.text
+    return told.get("error", told) if isinstance(told, Mapping) else told
 
 
 def _passed(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

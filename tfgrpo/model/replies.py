@@ -45,16 +45,25 @@ def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
     )
 
 
+_MOST_BYTES_A_TOKEN = 8
+"""More of an answer's text than this are not of one token, in the mean of a few answers."""
+
+
 def parted(response: str) -> list[str]:
     """The choices of a chat completion, each as one of its own; the first one pays for the prompt.
 
-    Of the tokens of all answers each has its part: as many as are listed for it, else one like the other.
+    Of the tokens of all answers each has its part: as many as are listed for it, else one like the other. Some servers
+    (llama.cpp) count those of one answer alone, which their texts give away.
     """
     payload = loaded(response)
     choices, told = payload["choices"], payload.get("usage") or {}
     listed = [(one.get("logprobs") or {}).get("content") for one in choices]
     together = _usage(told)
     each, rest = divmod(together.completion_tokens, len(choices))
+    if sum(len(message_text(one["message"]).encode(errors="replace")) for one in choices) > _MOST_BYTES_A_TOKEN * max(
+        1, together.completion_tokens
+    ):
+        each, rest = together.completion_tokens, 0
     found = []
     for place, choice in enumerate(choices):
         known = listed[place]
