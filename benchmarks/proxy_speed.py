@@ -73,14 +73,14 @@ def measured(ways: Mapping[str, Way], seconds: float, rounds: int) -> Mapping[st
     for _ in range(rounds):
         for name, way in ways.items():
             url, told = f"{way.base}/chat/completions", found[name]
-            load(url, body, connections=8, seconds=0.1)
-            one, bad = load(url, body, connections=1, seconds=seconds)
+            load(url, body, connections=8, seconds=0.1, headers=way.headers)
+            one, bad = load(url, body, connections=1, seconds=seconds, headers=way.headers)
             before, began = way.cpu_seconds(), perf_counter()
-            many, worse = load(url, body, connections=32, seconds=seconds)
+            many, worse = load(url, body, connections=32, seconds=seconds, headers=way.headers)
             told.rate.append(len(many) / (perf_counter() - began))
             told.cpu.append((way.cpu_seconds() - before) / len(many))
             began = perf_counter()
-            streams, broken = load(url, streaming, connections=STREAMS, seconds=seconds)
+            streams, broken = load(url, streaming, connections=STREAMS, seconds=seconds, headers=way.headers)
             told.streams.append(len(streams) / (perf_counter() - began))
             told.latency.append(median(one))
             told.failed += bad + worse + broken

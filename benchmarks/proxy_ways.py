@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,6 +87,8 @@ class Way:
 
     base: str
     pid: int
+    headers: str = ""
+    """Further lines that a request needs here."""
 
     def cpu_seconds(self) -> float:
         """What the process and those that it started have computed."""
@@ -129,7 +131,7 @@ def process(cores: Iterable[int], target: Callable[..., None], *arguments: str) 
         child.join()
 
 
-class _Upstream(asyncio.Protocol):
+class Upstream(asyncio.Protocol):
     """Answers at once, or streams where it is asked to: each chunk at its own time, however late the last one was."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,7 +169,7 @@ def run_upstream(ready: Connection) -> None:
     """The upstream, as a process."""
 
     async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0, backlog=2048)
+        server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0, backlog=2048)
         ready.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
         await server.serve_forever()
 
@@ -250,10 +252,13 @@ http {{
 
 @contextmanager
 def gateway(cores: Iterable[int], command: str, base: str) -> Iterator[Way]:
-    """Another gateway; in its command {base} stands for the upstream, {port} for where it is to listen."""
+    """Another gateway; in its command {base} stands for the upstream, {port} for where it is to listen.
+
+    Portkey's is told of the upstream by headers, which others ignore.
+    """
     port = _free_port()
     with program(cores, shlex.split(command.format(base=base, port=port)), port) as way:
-        yield way
+        yield replace(way, headers=f"x-portkey-provider: openai\r\nx-portkey-custom-host: {base}\r\n")
 
 
 @contextmanager

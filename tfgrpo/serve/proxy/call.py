@@ -32,7 +32,7 @@ from .shelf import Shelf
 from .spans import CallSpan, Tracer
 from .spending import Meter
 
-_NO_OFFER = Offer(None)
+_NO_OFFER, _ANYBODY, _AS_WRITTEN = Offer(None), Admitted(), Rewrite()
 _MARK, _VARIANT = PRIOR_HEADER.encode(), VARIANT_HEADER.encode()
 _INFERENCE, _OVERHEAD = INFERENCE_HEADER.encode(), OVERHEAD_HEADER.encode()
 _BODILESS = (204, 304)
@@ -68,10 +68,10 @@ class RelayedCall:
         self._limits = works.onward.limits
         self._head = Head.of(scope)
         self._caller = Caller(receive, self._limits.request, scope.get(HEED))
-        self._admitted = Admitted()
+        self._admitted = _ANYBODY
         self._namespace = works.shelf.namespace
         self._body: RequestBody | None = None
-        self._rewrite = Rewrite()
+        self._rewrite = _AS_WRITTEN
         self._variant = NO_PRIOR
         self._inference = f"inf_{secrets.token_hex(16)}"
         self._drawn: Drawn | None = None
@@ -210,7 +210,7 @@ class RelayedCall:
 
     async def _again(self, target: RelayTarget) -> UpstreamAnswer:
         """The answer to what the caller wrote, after the upstream refused it with the prior."""
-        refused, self._rewrite, self._variant = self._rewrite, Rewrite(), NO_PRIOR
+        refused, self._rewrite, self._variant = self._rewrite, _AS_WRITTEN, NO_PRIOR
         response = await self._ask(target, None)
         self._rewrite = self._works.onward.refusals(target).without(refused, response.status)
         self._works.shelf.say(self._rewrite.notice)
