@@ -157,8 +157,8 @@ class Connection:
         secrets = tuple(secret for secret in (key, self._client.base_url.password) if secret)
         HELD.update(secrets)
         self.failures = Failures(self.name, options, settings.call_timeout, secrets)
-        given = {**self._client.default_headers, "authorization": f"Bearer {self._client.api_key}"}
-        self._headers = {name: value for name, value in given.items() if isinstance(value, str)}
+        given = {name.lower(): value for name, value in self._client.default_headers.items() if isinstance(value, str)}
+        self._headers = {**given, "authorization": f"Bearer {self._client.api_key}"}
         self._retries, self._answered = settings.call_retries, False
 
     async def close(self) -> None:
