@@ -197,7 +197,7 @@ class _Bare:
         while more:
             event = await receive()
             body, more = body + event.get("body", b""), event.get("more_body", False)
-        watcher = asyncio.create_task(receive())  # type: ignore[arg-type] # an awaitable that is a coroutine
+        watcher = asyncio.ensure_future(receive())
         kept = [line for line in scope["headers"] if line[0] not in (b"host", b"content-length")]
         headers = [(name.decode(), value.decode()) for name, value in kept]
         async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
