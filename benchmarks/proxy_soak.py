@@ -188,12 +188,13 @@ async def soak(url: str, pid: int, store: Path, seconds: float, callers: int) ->
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         calls = (caller(seed, session) for seed in range(callers))
-        first, *_ = await asyncio.gather(early(), paced(), swap(), *calls)
+        watching = asyncio.create_task(early())
+        await asyncio.gather(watching, paced(), swap(), *calls)
     await asyncio.sleep(2)
     last = standing(pid)
     with Store(store) as opened:
         recorded = sum(1 for _ in opened.inferences("default"))
-    return Soaked(seconds, tally, first, last, recorded)
+    return Soaked(seconds, tally, watching.result(), last, recorded)
 
 
 def soaked(folder: Path, seconds: float, callers: int = 16) -> Soaked:
