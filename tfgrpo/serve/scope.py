@@ -69,7 +69,7 @@ def disabled() -> Iterator[None]:
 def asked_for(headers: Mapping[str, str]) -> Asked:
     """What the caller of a request with these headers asks for."""
     outer = _asked.get()
-    if not any(name in headers for name in OURS):
+    if not headers or not any(name in headers for name in OURS):
         return outer
     return Asked(
         headers.get(NAMESPACE_HEADER) or outer.namespace,

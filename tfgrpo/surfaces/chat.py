@@ -93,7 +93,7 @@ def with_biases(body: ChatBody, prior: Prior, manner: Manner) -> ChatBody:
     own = body.get("logit_bias")
     if not (manner.biased and prior.biases and isinstance(own, Mapping | None)):
         return body
-    added = merge_bias(own, prior.logit_bias, whole=manner.whole) if own else dict(_alone(prior, manner.whole))
+    added = merge_bias(own, prior.logit_bias, whole=manner.whole) if own else _alone(prior, manner.whole)
     return {**body, "logit_bias": added}
 
 
@@ -163,9 +163,19 @@ def _number(bias: float, whole: bool) -> float:
     return round(held) if whole or float(held).is_integer() else held
 
 
+class SharedMap(dict[str, float]):
+    """A map that stands in many requests and that nobody changes, so that its JSON need be made only once."""
+
+    __slots__ = ("json",)
+
+    def __init__(self, entries: Mapping[str, float]) -> None:
+        super().__init__(entries)
+        self.json: bytes | None = None
+
+
 @lru_cache(_KEPT)
-def _alone(prior: Prior, whole: bool) -> Mapping[str, float]:
-    return merge_bias(None, prior.logit_bias, whole=whole)
+def _alone(prior: Prior, whole: bool) -> SharedMap:
+    return SharedMap(merge_bias(None, prior.logit_bias, whole=whole))
 
 
 def is_chat_request(body: JSON) -> bool:
