@@ -4,9 +4,9 @@
 
 A program sorts the messages of the demo's test part, as many as TASKS says, by chat completions and by responses, once
 with the SDK alone and once with `from tfgrpo import OpenAI`. The prior is an instruction, an experience and two
-examples (responses have no place for biases), written by hand: what it is worth does not matter here, only that the program scores
-what the evaluation of frozen model and prior says. All calls are greedy, so the scores are to be equal, but for ties
-that llama.cpp's batches break one way or another.
+examples (responses have no place for biases), written by hand: what it is worth does not matter here, only that the
+program scores what the evaluation of frozen model and prior says. All calls are greedy, so the scores are to be equal,
+but for ties that llama.cpp's batches break one way or another.
 """
 
 import asyncio
