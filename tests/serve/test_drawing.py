@@ -1,5 +1,6 @@
 """What chance decides of a call: shares, stickiness, and which experiences are left out."""
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
@@ -13,6 +14,7 @@ from tfgrpo.errors import InputError
 from tfgrpo.records import ChatBody, Experience, Frame, Prior, Snapshot
 from tfgrpo.serve.drawing import DrawShares, Offer, draw_for, key_of, left_out_sets
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
+from tfgrpo.serve.pulled import UrlPlace
 from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER
@@ -88,11 +90,14 @@ async def test_the_proxy_gives_a_key_what_the_client_would_and_a_share_of_keys_n
         proxy = Proxy(RelayTarget.parse(f"{upstream}/v1"), Shelf(path, shares=DrawShares(holdback=0.2)))
         async with proxy, running(proxy) as address:
             front = Front(proxy, address)
+            pulled = PriorSource(UrlPlace(address, "default", folder=tmp_path), "default")
+            await asyncio.to_thread(pulled.refresh)
             for user in [f"user {number}" for number in range(40)]:
                 told = (await front.chat(**{"x-tfgrpo-sticky-key": user})).headers
                 again = (await front.chat({**BODY, "user": user})).headers
                 assert (told[PRIOR_HEADER], told[VARIANT_HEADER]) == (again[PRIOR_HEADER], again[VARIANT_HEADER])
                 wanted = source.snapshot_for(None, f'{{"user": "{user}"}}'.encode())
+                assert pulled.snapshot_for(user) == wanted, "a client that pulls its prior draws as well"
                 if told[VARIANT_HEADER] == "holdback":
                     assert (told[PRIOR_HEADER], told["x-tfgrpo-reason"]) == ("none", "holdback")
                 else:
