@@ -72,7 +72,7 @@ def main() -> None:
             url, model = sys.argv[2:4]
         else:
             url, model = until_the_end.enter_context(served("local"))
-        frame = replace(demo_frame(model), params={"max_tokens": 8, "temperature": 0})
+        frame = replace(demo_frame(model), temperature=0.0)
         path = Path(folder) / "s.db"
         with Store(path) as store:
             store.add_prior(PRIOR)
