@@ -213,7 +213,9 @@ def test_a_store_that_cannot_be_used_is_said_once_and_fails_no_call(
             assert (raw.headers[PRIOR_HEADER], raw.headers[REASON_HEADER]) == ("none", "store")
         assert client.tfgrpo.prior is None
     assert [is_as_written(body) for body in model.requests] == [True, True]
-    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    # the source of a test before may still be looking for a store that is gone
+    told = [one for one in caplog.records if one.levelno == logging.WARNING and str(tmp_path) in one.getMessage()]
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(ClientOptions, openai.OpenAI), (AsyncClientOptions, openai.AsyncOpenAI)])
