@@ -42,10 +42,7 @@ HTTPHeaders: TypeAlias = Any
 
 _FRAMING = ("content-length", "transfer-encoding")
 _MARK = PRIOR_HEADER.encode()
-_ACCEPTED = b"accept-encoding"
 _OURS = frozenset(OURS)
-_DROPPED = frozenset(name.encode() for name in OURS)
-_REPLACED = _DROPPED | {name.encode() for name in _FRAMING}
 _INFERENCE = INFERENCE_HEADER.encode()
 _REQUEST_IDS = tuple(name.encode() for name in REQUEST_IDS)
 _SAID = frozenset((_MARK, _INFERENCE, *_REQUEST_IDS, b"content-type", b"content-encoding"))
@@ -85,8 +82,7 @@ class Exchange:
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self._written, self._access = request, access
-        self._lines = _lines(request.headers)
-        named = {name.decode(): value.decode("latin-1") for name, _, value in self._lines if name in _HEEDED}
+        named = {name.decode(): value for name, value in _among(request.headers, _HEEDED).items()}
         self._asked = asked_for(named)
         self._path = request.url.path
         self._has_ours = not _OURS.isdisjoint(named)
@@ -146,7 +142,7 @@ class Exchange:
 
     def _is_stream(self, response: HTTPResponse) -> bool:
         """Whether a response is a stream whose labels are decided as they come."""
-        return self._rewrite.redeciding is not None and _is_events(_said(_lines(response.headers)))
+        return self._rewrite.redeciding is not None and _is_events(_among(response.headers, _SAID))
 
     def goes_again(self, response: HTTPResponse) -> bool:
         """Whether the upstream refuses the prior, so that `plain` is to be sent in its place."""
@@ -164,11 +160,10 @@ class Exchange:
     def told(self, response: HTTPResponse) -> HTTPResponse:
         """The same response with what the call came to, in its headers and in memory, and with its answers decided."""
         response = self._decided(response)
-        lines = _lines(response.headers)
-        said = _said(lines)
+        said = _among(response.headers, _SAID)
         marks = self._rewrite.marks_beside((PRIOR_HEADER,) if _MARK in said else ())
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
-            return _with_headers(response, lines, marks)
+            return _with_headers(response, marks)
         found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
         if self._decision:
             found = replace(found, **rewriting_told(self._decision.marks))
@@ -180,7 +175,7 @@ class Exchange:
         named = next((said[name] for name in _REQUEST_IDS if said.get(name)), None)
         if named is None:
             marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
-        _with_headers(response, lines, marks)
+        _with_headers(response, marks)
         latest.keep(found, found.inference, named)
         if _is_events(said):
             look_at(response, StreamedId(partial(latest.keep, found)), *self._telling(found, named))
@@ -238,18 +233,20 @@ class Exchange:
 
     def _copy(self, mark: str | None, content: bytes | None = None) -> HTTPRequest:
         """Another request of the same class, since SDKs speak httpx or httpx2; its body as it was, if none is given."""
-        request, replaced = self._written, _REPLACED if content is not None else _DROPPED
-        lines = [(name, value) for lowered, name, value in self._lines if lowered not in replaced]
+        request, stream = self._written, self._written.stream
+        headers, kind = type(request.headers)(request.headers), type(request)
+        if self._has_ours:
+            _take_out(headers, OURS)
         if mark is not None:
-            lines.append((_MARK, mark.encode()))
-        if content is not None and self._rewrite.redeciding:  # streams are read as they come
-            lines = [line for line in lines if line[0].lower() != _ACCEPTED]
-            lines.append((_ACCEPTED, b"identity"))
-        kind, stream = type(request), request.stream
+            headers[PRIOR_HEADER] = mark
         if content is not None:  # as a stream: of bytes the library would work out once more what is known
-            lines.append((b"content-length", b"%d" % len(content)))
+            _take_out(headers, _FRAMING)
+            headers["content-length"] = str(len(content))
+            if self._rewrite.redeciding:  # streams are read as they come
+                headers["accept-encoding"] = "identity"
             stream = _byte_stream(kind.__module__)(content)
-        made = kind(request.method, request.url, headers=lines, stream=stream, extensions=request.extensions)
+        made = kind(request.method, request.url, headers=headers, stream=stream, extensions=request.extensions)
+        made.headers.encoding = request.headers.encoding  # which it would look for anew
         if content is not None:
             made.read()
         return made
@@ -264,9 +261,15 @@ class Exchange:
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, given, way=way)
 
 
-def _said(lines: Sequence[tuple[bytes, bytes, bytes]]) -> dict[bytes, str]:
-    """What a response says in the headers that are heeded."""
-    return {name: value.decode("latin-1") for name, _, value in lines if name in _SAID}
+def _among(headers: HTTPHeaders, names: frozenset[bytes]) -> dict[bytes, str]:
+    """Those of these names, in lower case; the libraries would take their time to look for them one by one."""
+    return {name: value.decode("latin-1") for one, value in headers.raw if (name := one.lower()) in names}
+
+
+def _take_out(headers: HTTPHeaders, names: Sequence[str]) -> None:
+    for name in names:
+        if name in headers:
+            del headers[name]
 
 
 def _is_events(said: Mapping[bytes, str]) -> bool:
@@ -287,22 +290,14 @@ def _exponents(content: bytes) -> int:
     return content.count(b"e+") if _SIGNED else len(_EXPONENT.findall(content))
 
 
-def _lines(headers: HTTPHeaders) -> Sequence[tuple[bytes, bytes, bytes]]:
-    """Headers as bytes: looking for them one by one in those of the libraries would take its time."""
-    return [(name.lower(), name, value) for name, value in headers.raw]
-
-
 @lru_cache
 def _byte_stream(module: str) -> Any:
     """What the library that a request is of makes of a body in bytes."""
     return sys.modules[module.partition(".")[0]].ByteStream
 
 
-def _with_headers(
-    response: HTTPResponse, lines: Sequence[tuple[bytes, bytes, bytes]], marks: Mapping[str, str]
-) -> HTTPResponse:
+def _with_headers(response: HTTPResponse, marks: Mapping[str, str]) -> HTTPResponse:
     """The same response with further headers, those of the same name replaced."""
-    ours = {name.encode(): value.encode() for name, value in marks.items()}
-    kept = [(name, value) for lowered, name, value in lines if lowered not in ours]
-    response.headers = type(response.headers)([*kept, *ours.items()])
+    for name, value in marks.items():
+        response.headers[name] = value
     return response

@@ -14,7 +14,7 @@ from itertools import takewhile
 
 from ..model.tokenizer import Tokenizer
 from ..prompts import template
-from ..records import JSON, ChatBody, Experience, Message, Prior, Snapshot, message_text
+from ..records import JSON, ChatBody, Demonstration, Experience, Message, Prior, Snapshot, message_text
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT
 from .parts import PartType, appended, prepended
 from .surface import (
@@ -99,7 +99,8 @@ def with_biases(body: ChatBody, prior: Prior, manner: Manner) -> ChatBody:
 
 def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[JSON]:
     leading = list(takewhile(is_system, messages))
-    shown = [turn for entry in shown_demonstrations(prior, messages, manner.exclude) for turn in turns(entry)]
+    chosen = prior.nearest or manner.exclude
+    shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude)) if chosen else _all_turns(prior)
     asked = messages[len(leading) :]
     following = [*shown, *(said_at_the_end(asked, triggered_now(prior, asked)) if asked else ())]
     text = prior_text(always_on(prior))
@@ -108,6 +109,15 @@ def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[J
     if not leading and not manner.system_role:
         return first_user_says(following, text)
     return [*said_last(leading, text), *following]
+
+
+@lru_cache(_KEPT)
+def _all_turns(prior: Prior) -> Sequence[Message]:
+    return _turns_of(prior.demonstrations)
+
+
+def _turns_of(shown: Sequence[Demonstration]) -> Sequence[Message]:
+    return [turn for entry in shown for turn in turns(entry)]
 
 
 def said_last(leading: Sequence[Message], text: str, kind: PartType = "text") -> list[Message]:
