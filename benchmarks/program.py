@@ -1,4 +1,5 @@
-"""The demo's program with its import changed, beside what `tfgrpo eval` says, on the embedded model.
+"""The demo's program with its import changed, beside what `tfgrpo eval` says, on the embedded model
+as `tfgrpo local serve` has it.
 
     python -m benchmarks.program [TASKS] [URL MODEL]
 
@@ -23,7 +24,8 @@ import openai
 import tfgrpo
 from tfgrpo.demo.run import DEMO_REWARD, demo_frame, part
 from tfgrpo.evaluation.measure import Measurement, measure
-from tfgrpo.model.local import upstream as served
+from tfgrpo.model.local import model_path, serve_local
+from tfgrpo.model.local.front import decisions_front
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import Demonstration, Experience, Frame, Prior, Rollout, Task
@@ -71,7 +73,8 @@ def main() -> None:
         if len(sys.argv) > 3:
             url, model = sys.argv[2:4]
         else:
-            url, model = until_the_end.enter_context(served("local"))
+            endpoint = until_the_end.enter_context(serve_local(model_path())).endpoint
+            url, model = until_the_end.enter_context(decisions_front(*endpoint)), endpoint.model
         frame = replace(demo_frame(model), temperature=0.0)
         path = Path(folder) / "s.db"
         with Store(path) as store:

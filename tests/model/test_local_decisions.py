@@ -12,7 +12,7 @@ import pytest
 
 from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.model.local.decisions import Decider, input_messages, option_probabilities
-from tfgrpo.model.local.front import decisions_front
+from tfgrpo.model.local.front import decisions_front, with_typed_answers
 
 pytestmark = pytest.mark.skipif(not hasattr(openai.OpenAI, "decisions"), reason="this openai has no decisions")
 
@@ -126,6 +126,16 @@ def test_what_is_no_request_for_decisions_is_refused_by_name(llama: str, body: A
     ):
         client.post("/decisions", content=content, cast_to=object)
     assert told in str(error.value)
+
+
+def test_what_an_assistant_said_as_a_text_goes_to_llama_cpp_as_an_item_with_its_type() -> None:
+    asked, said = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
+    typed = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "y"}]}
+    body = {"model": "m", "input": [asked, said, typed, {"type": "reasoning"}], "instructions": "I"}
+    expected = {**body, "input": [asked, typed, typed, {"type": "reasoning"}]}
+    assert json.loads(with_typed_answers(json.dumps(body).encode())) == expected
+    for other in (b"{", b"[1]", b'{"input": "x"}', b"{}"):
+        assert with_typed_answers(other) == other
 
 
 def test_tool_calls_and_parts_are_read_as_text() -> None:

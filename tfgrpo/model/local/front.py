@@ -1,4 +1,7 @@
-"""In front of the embedded model: POST /v1/decisions is answered here, all else goes on to llama.cpp as it is.
+"""In front of the embedded model: POST /v1/decisions is answered here, all else goes on to llama.cpp.
+
+It goes as it is, but for what an assistant said in the input of POST /v1/responses: OpenAI takes it as a text, and
+llama.cpp only as an item with its type.
 
 It serves this machine alone, one thread a connection: an answer of the model takes longer than any of this.
 """
@@ -37,6 +40,24 @@ def decisions_front(base_url: str, model: str, *, port: int = 0, slots: int = 1)
     finally:
         server.shutdown()
         server.server_close()
+
+
+def with_typed_answers(content: bytes) -> bytes:
+    """The body of a request for a response, in which what an assistant said as a text is an item with its type."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    items = body.get("input") if isinstance(body, dict) else None
+    if not isinstance(items, list):
+        return content
+    return json.dumps({**body, "input": [_typed(item) for item in items]}).encode()
+
+
+def _typed(item: JSON) -> JSON:
+    if not (isinstance(item, dict) and item.get("role") == "assistant" and isinstance(item.get("content"), str)):
+        return item
+    return {**item, "type": "message", "content": [{"type": "output_text", "text": item["content"]}]}
 
 
 class _Front(ThreadingHTTPServer):
@@ -107,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         connection = HTTPConnection(urlsplit(self.server.decider.root).netloc)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOPS}
         body = self._body()
+        if self.path.partition("?")[0].rstrip("/") == "/v1/responses":
+            body = with_typed_answers(body)
         try:
             connection.request(self.command, self.path, body or None, headers)
             self._pass_on(connection.getresponse())
