@@ -27,7 +27,7 @@ OURS = {"type": "text", "text": TEXT}
 WITH_TOOLS = Demonstration(
     (
         {"role": "user", "content": "Weather?"},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "look", "arguments": "{}"}}]},
         {"role": "tool", "content": "sunny"},
     ),
     "Sunny.",
@@ -92,7 +92,7 @@ def test_a_response_without_a_system_role_has_the_text_in_the_first_turn_of_a_us
 def test_what_examples_have_of_tools_is_told_in_words_where_they_are_shown_as_turns_of_text() -> None:
     sent = entered("responses", {"input": "hi"}, Prior(demonstrations=(WITH_TOOLS,)))
     assert sent["input"][:2] == [
-        {"role": "user", "content": "user: Weather?\nassistant: \ntool: sunny"},
+        {"role": "user", "content": "user: Weather?\nassistant: calls look({})\ntool: sunny"},
         {"role": "assistant", "content": "Sunny."},
     ]
 
