@@ -27,7 +27,11 @@ OURS = {"type": "text", "text": TEXT}
 WITH_TOOLS = Demonstration(
     (
         {"role": "user", "content": "Weather?"},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "look", "arguments": "{}"}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "function": {"name": "look", "arguments": "{}"}}],
+        },
         {"role": "tool", "content": "sunny"},
     ),
     "Sunny.",
