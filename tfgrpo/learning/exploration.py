@@ -51,7 +51,7 @@ class WantedExploration:
         try:
             return await self._explored()
         except BudgetEnded as ended:
-            again = "of an exploration nothing is kept: give it a larger ceiling, or fewer tasks, states or alternatives"
+            again = "of an exploration nothing is kept: give it a larger ceiling, or fewer tasks and states"
             raise InputError(f"{ended}, and {again}") from ended
 
     async def _explored(self) -> Exploration:
