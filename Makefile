@@ -32,9 +32,9 @@ coverage: .venv/dev.stamp
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=
 	$(BIN)/coverage report --fail-under 90
 
-# The tests on the oldest versions that pyproject.toml allows, but for those on the embedded model.
+# The tests on the oldest versions that pyproject.toml allows, but for those on the embedded model; of a part: TESTS=tests/serve
 lowest: .venv-lowest/dev.stamp
-	.venv-lowest/bin/python -m pytest $(PARALLEL) -m "not model" -p no:cacheprovider
+	.venv-lowest/bin/python -m pytest $(PARALLEL) -m "not model" -p no:cacheprovider $(TESTS)
 
 # What the clients do, on the oldest openai that is allowed and on 2.x; `make test` is on 3.x.
 matrix: .venv/dev.stamp
