@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 
@@ -13,6 +12,7 @@ import tfgrpo
 from tests.serve.fronts import running
 from tests.surfaces.test_labels import ENTRIES, HEARD, LABELS, PRIOR, chat, piece_of
 from tfgrpo.model.backends import backend_key
+from tfgrpo.model.library import http
 from tfgrpo.records import Backend, Frame
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
@@ -45,13 +45,13 @@ def a_store(folder: Path, url: str, backend: Backend = HEARD, labels: tuple[str,
 
 
 @pytest.fixture
-def http_client() -> Iterator[httpx2.Client]:
-    def answer(request: httpx2.Request) -> httpx2.Response:
+def http_client() -> Iterator[http.Client]:
+    def answer(request: http.Request) -> http.Response:
         content, kind = said(json.loads(request.content))
         pieces = iter([content[:50], content[50:]])  # not read before the client does
-        return httpx2.Response(200, content=pieces, headers={"content-type": kind})
+        return http.Response(200, content=pieces, headers={"content-type": kind})
 
-    with httpx2.Client(transport=httpx2.MockTransport(answer)) as client:
+    with http.Client(transport=http.MockTransport(answer)) as client:
         yield client
 
 
@@ -59,7 +59,7 @@ URL = "http://api.test/v1"
 MESSAGES: Any = [{"role": "user", "content": "?"}]
 
 
-def test_a_client_decides_the_label_again_and_says_so(tmp_path: Path, http_client: httpx2.Client) -> None:
+def test_a_client_decides_the_label_again_and_says_so(tmp_path: Path, http_client: http.Client) -> None:
     store = a_store(tmp_path, URL)
     with tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=http_client) as client:
         raw = client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES, seed=1)
@@ -82,7 +82,7 @@ def test_a_client_decides_the_label_again_and_says_so(tmp_path: Path, http_clien
     ("backend", "labels"), [(Backend("other", "rejected"), LABELS), (HEARD, ()), (Backend("other", "inert"), LABELS)]
 )
 def test_without_log_probabilities_or_labels_it_says_that_the_token_prior_is_left_out(
-    tmp_path: Path, http_client: httpx2.Client, backend: Backend, labels: tuple[str, ...]
+    tmp_path: Path, http_client: http.Client, backend: Backend, labels: tuple[str, ...]
 ) -> None:
     store = a_store(tmp_path, URL, backend, labels)
     with tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=http_client) as client:
@@ -121,7 +121,7 @@ async def test_the_proxy_decides_the_label_again_and_a_client_before_it_does_not
     assert len(ASKED) == 3
 
 
-def test_several_answers_are_paid_for_only_where_a_call_says_so(tmp_path: Path, http_client: httpx2.Client) -> None:
+def test_several_answers_are_paid_for_only_where_a_call_says_so(tmp_path: Path, http_client: http.Client) -> None:
     store = a_store(tmp_path, URL, labels=())
     with tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=http_client) as client:
         create = client.chat.completions.with_raw_response.create
