@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from tests.live import OTHER, PRIOR, file_of, go_live
-from tests.serve.fronts import Front, Recorder, Serve
+from tests.serve.fronts import PATIENCE, Front, Recorder, Serve
 from tests.serve.test_door import LOCAL, given_key
 from tfgrpo.deployment.autopilot import do_in_store
 from tfgrpo.deployment.facts import deployed_state, facts_of, live_in_use
@@ -41,6 +41,7 @@ from tfgrpo.records import (
     Usage,
     Variant,
 )
+from tfgrpo.serve.dashboard import pages
 from tfgrpo.serve.dashboard.canary import canary_look
 from tfgrpo.serve.dashboard.rendering import ASSETS, FOLDER, render
 from tfgrpo.serve.dashboard.traffic import TrafficLook
@@ -154,6 +155,12 @@ def section(text: str, title: str) -> str:
 
 def charts(text: str) -> list[dict[str, Any]]:
     return [json.loads(unescape(one)) for one in re.findall(r'data-chart="([^"]*)"', text)]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page waits for what it counts, however busy the machine is."""
+    monkeypatch.setattr(pages, "_PATIENCE", PATIENCE)
 
 
 async def pressed(at: Front, action: str, token: str | None = None, **fields: str) -> httpx2.Response:
