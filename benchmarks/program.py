@@ -6,8 +6,7 @@ as `tfgrpo local serve` has it.
 A program sorts the messages of the demo's test part, as many as TASKS says, by chat completions and by responses, once
 with the SDK alone and once with `from tfgrpo import OpenAI`. The prior is an instruction, an experience and two
 examples (responses have no place for biases), written by hand: what it is worth does not matter here, only that the
-program scores what the evaluation of frozen model and prior says. All calls are greedy, so the scores are to be equal,
-but for ties that llama.cpp's batches break one way or another.
+program scores what the evaluation of frozen model and prior says. All calls are greedy, and made one at a time.
 """
 
 import asyncio
@@ -30,16 +29,20 @@ from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import Demonstration, Experience, Frame, Prior, Rollout, Task
 from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 
 PRIOR = Prior(
     experiences=(Experience("When a message is about money, answer payment."),),
-    instruction="Name the topic, in lower case, without a full stop.",
+    instruction="Most messages are about delivery: when in doubt, answer delivery.",
     demonstrations=(
         Demonstration("My card was refused at the last step.", "payment"),
         Demonstration("The password link never came.", "login"),
     ),
 )
+
+ONE_AT_A_TIME = Settings(concurrency=1)
+"""As the program asks: what stands in a batch beside it tips greedy answers of so small a model."""
 
 
 def by_chat(client: openai.OpenAI, frame: Frame, task: Task) -> str:
@@ -60,7 +63,7 @@ def by_responses(client: openai.OpenAI, frame: Frame, task: Task) -> str:
 
 async def evaluated(tasks: tuple[Task, ...], frame: Frame, url: str, store: Store) -> dict[str, float]:
     """The mean rewards of the arms, as `tfgrpo eval` has them."""
-    wanted = Measurement(tasks, load_reward(DEMO_REWARD), DEMO_REWARD, frame, PRIOR, repeats=1)
+    wanted = Measurement(tasks, load_reward(DEMO_REWARD), DEMO_REWARD, frame, PRIOR, repeats=1, settings=ONE_AT_A_TIME)
     async with Upstream(url) as upstream:
         return dict((await measure(wanted, store, upstream, Silent())).means)
 
