@@ -15,13 +15,17 @@ def whole() -> Outcome:
     return uninterrupted()
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_kills_learns_experiences_and_a_token_prior_that_pass_the_gate(whole: Outcome) -> None:
+    """The run that those with kills are held against, in a process as theirs are."""
     assert whole.result["experiences"] > 0
     assert whole.result["biases"] > 0
     assert (whole.result["state"], whole.result["gate"]["verdict"]) == ("live", "promoted")
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(whole: Outcome) -> None:
+    """Seven processes one after the other: each kill takes one."""
     kills = run_killed(whole, MOMENTS, seed=1)
     assert [kill.moment for kill in kills] == list(MOMENTS)
 

@@ -399,9 +399,11 @@ def short_learning(folder: Path, model: Backend, url: str, store: StorePath) -> 
     return learning
 
 
+@pytest.mark.slow
 def test_a_learning_that_is_killed_and_then_loses_its_server_ends_as_one_at_a_file_that_nothing_befell(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
+    """Three processes, one of which waits for the server to come back."""
     with backend(0) as (model, url):
         result = short_learning(tmp_path / "whole", model, url, tmp_path / "whole.db").finish()
         whole = set(model.arrived)
