@@ -113,12 +113,25 @@ FORGED = (
     "class add(metaclass=Yes):\n    def __init__(s, *o): pass",
     "import unittest\nunittest.TestCase.run = lambda *_: None\ndef add(a, b): raise unittest.SkipTest",
     "def add(a, b): raise SystemExit(0)",
+    "def add(a, b): raise StopIteration",
+    "def all(given): return True",
+    "import collections\ndef add(a, b): return collections.namedtuple('Yes', 'startswith')(lambda s: True)",
+    "import gc\npeer = next(one for one in gc.get_objects() if type(one).__name__ == 'Peer')\nkept = peer._held\n"
+    "def made(*asked):\n    peer._send(['call', *asked, ['dict', [], '']])\n    said = peer._receive()\n"
+    "    assert said[0] == 'gives'\n    return ['yours', said[1][1]]\n"
+    "class Yes: pass\ndef add(a, b):\n    yes = [['__eq__', peer._pack(lambda *_: True)]]\n"
+    "    kind = ['X', ['tuple', [['builtin', 'object']]], ['dict', yes, '']]\n"
+    "    Yes.told = made(made(['builtin', 'type'], ['list', kind]), ['list', []])\n"
+    "    peer._held = lambda one: Yes.told if type(one) is Yes else kept(one)\n    return Yes()",
 )
 FORGEABLE = (
     "assert add(1, 2) == 3", "assert 3 == add(1, 2)", "assert abs(add(1, 2) - 3) < 1e-6", "assert add(1, 2) in (3, 4)",
     "assert 3 in add(1, 2)", "assert [add(1, 2)] == [3]", "import math\nassert math.isclose(add(1, 2), 3)",
     "assert isinstance(add(1, 2), int) and add(1, 2) == 3", "assert add(1, 2).startswith('3')", "assert add(1, 2) >= 3",
     "import unittest\nclass T(unittest.TestCase):\n    def test_it(self): self.assertAlmostEqual(add(1, 2), 3)",
+    "assert all(map(lambda one: add(one, 2) == 3, [1]))", "assert all(add(one, 2) == 3 for one in [1])",
+    "class TestIt:\n    def test_it(self): assert add(1, 2) == 3", "assert 1 + 2 == 3",
+    "def check(it): assert it(1, 2) == 3",
 )  # fmt: skip
 
 
@@ -126,6 +139,15 @@ FORGEABLE = (
 async def test_no_code_makes_its_own_tests_pass(code: str) -> None:
     harmed = await run(code, list(FORGEABLE), seconds=5)
     assert harmed.reward == 0.0, harmed.feedback
+
+
+async def test_a_check_is_given_what_the_task_names_and_code_without_it_fails() -> None:
+    check = "def check(it):\n    assert abs(it(1, 2) - 3) < 1e-6"
+    right, wrong = "class Some:\n    def add(self, a, b): return a + b", "def abs(one): return 0\n"
+    cases = {(right, "Some().add"): 1.0, (wrong, "add"): 0.0, (wrong + "def add(a, b): return 9", "add"): 0.0}
+    for (code, entry), reward in cases.items():
+        task = Task("Add.", None, {"test": check, "entry_point": entry})
+        assert (await score(CodeReward(5), Rollout(task, 0, 0, "", text=code))).reward == reward, code
 
 
 ACROSS = """
@@ -179,6 +201,7 @@ CROSSING = (
     "@repeated\ndef seven(n): return n + 7\nassert seven(1) == [8, 8]",
     "from unittest import mock\nwith mock.patch('builtins.print') as said: hello()\nassert said.call_count == 1",
     "async def test_it(): pass\nassert add(1, 1) == 2",
+    "class TestIt:\n    def setup_method(self): self.two = 2\n    def test_it(self): assert add(1, self.two) == 3",
 )
 
 

@@ -7,6 +7,7 @@ that it does to its own process makes a test pass. The answer begins with the se
 that put something in the place of what the code uses (`mock`, `stdin`) or await it run beside the code all the same.
 """
 
+import ast
 import builtins
 import contextlib
 import importlib.util
@@ -113,19 +114,18 @@ class _Code:
 class _Names(dict[str, Any]):
     """The names of a test: its own, then those of the code.
 
-    A builtin of the same name as something of the code's stays what it is, but where the code is to be that alone:
-    else code could say what `abs` is.
+    A builtin of the same name as something of the code's stays what it is, but where that is what is tested, and
+    nothing else: else code could say what `abs` is.
     """
 
     def __init__(self, peer: Any, theirs: list[str], test: str, entry: str | None) -> None:
         super().__init__(__name__="__tested__")
-        words = {*re.findall(r"\w+", test)}
-        used = {name for name in theirs if name in words}
-        own = {name for name in used if hasattr(builtins, name) and name != entry}
+        tested = {name for name in re.findall(r"^\w+", entry or "") if name in theirs}
+        used = {name for name in theirs if name in {*re.findall(r"\w+", test)}}
+        own = {name for name in used if hasattr(builtins, name)}
         self._peer, self._test = peer, test
-        self._theirs = used if used == own else used - own
-        if entry in theirs:
-            self._theirs = self._theirs | {entry}
+        alone = not tested and all(hasattr(builtins, name) for name in _not_its_own(test))
+        self._theirs = (used if alone else used - own) | tested
 
     def __missing__(self, name: str) -> Any:
         if name not in self._theirs:
@@ -134,22 +134,39 @@ class _Names(dict[str, Any]):
             return sys.modules[name]  # as it is, whatever the code calls so
         return self._peer.ask("name", name)
 
-    def has(self, name: str | None) -> bool:
-        """Whether there is something of this name."""
-        return name in self or name in self._theirs
+
+def _not_its_own(test: str) -> set[str]:
+    """The names that a test uses and does not make."""
+    found = list(ast.walk(ast.parse(test)))
+    used = {one.id for one in found if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)}
+    made = {one.id for one in found if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)}
+    made |= {one.arg for one in found if isinstance(one, ast.arg)}
+    made |= {one.name for one in found if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+    return used - made - {(one.asname or one.name).partition(".")[0] for one in found if isinstance(one, ast.alias)}
 
 
 def _tested(entry: str | None, test: str, space: Any) -> None:
     """One test in Python, after the code."""
     _execute(test, "<test>", space)
     check = space.get("check")
-    if "def check" in test and callable(check) and (space.has(entry) if isinstance(space, _Names) else entry in space):
-        check(space[entry])
+    if "def check" in test and callable(check) and entry:
+        check(eval(entry, space))  # a name, or what makes it, as in `Solution().add`
     for name, found in list(space.items()):
         if name.startswith("test") and callable(found) and f"def {name}" in test:
             found()
+        if name.startswith("Test") and isinstance(found, type) and f"class {name}" in test:
+            _methods(found)
     if "unittest" in test:
         _unittest(space)
+
+
+def _methods(kind: type) -> None:
+    """Run the tests of a class, each on an object of its own; those of unittest's are run by that."""
+    for name in () if hasattr(kind, "assertEqual") else vars(kind):
+        if name.startswith("test") and callable(getattr(kind, name)):
+            one = kind()
+            for run in ("setup_method", name):
+                getattr(one, run, lambda: None)()
 
 
 def _unittest(space: dict[str, Any]) -> None:
@@ -175,7 +192,10 @@ def _in_names(peer: Any, program: dict[str, Any], theirs: list[str], test: str) 
     """One test in Python, apart from the code; what the task sets up is there for both."""
     names = _Names(peer, theirs, f"{program['setup']}\n{test}", program["entry"])
     _execute(program["setup"], "<setup>", names)
+    before = peer.asked
     _tested(program["entry"], test, names)
+    if peer.asked == before:
+        raise AssertionError("the test uses nothing that the code defines")
 
 
 def _beside(peer: Any, test: str) -> None:

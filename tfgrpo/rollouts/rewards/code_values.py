@@ -22,10 +22,15 @@ _DICTS = (collections.Counter, collections.OrderedDict)
 _COLLECTIONS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 _SHARED = frozenset((
     "int", "float", "str", "bool", "bytes", "bytearray", "list", "tuple", "dict", "set", "frozenset", "complex",
-    "object", "range", "type", "len", "abs", "min", "max", "sum", "sorted", "reversed", "all", "any", "ord", "chr",
+    "object", "range", "len", "abs", "min", "max", "sum", "sorted", "reversed", "all", "any", "ord", "chr",
     "round", "repr", "print", "map", "filter", "zip", "enumerate", "isinstance", "Ellipsis", "NotImplemented",
 ))  # fmt: skip
-"""Builtins that are passed by name."""
+"""Builtins that are passed by name; not `type`, which makes classes."""
+ASKS = frozenset((
+    "startswith", "endswith", "issubset", "issuperset", "isdisjoint", "isdigit", "isalpha", "isalnum", "isupper",
+    "islower", "isspace", "isnumeric", "isdecimal", "isidentifier", "istitle",
+))  # fmt: skip
+"""Methods of builtin types that say yes or no."""
 
 
 def told_as(value: Any, held: Callable[[Any], Any], depth: int = 0) -> Any:  # noqa: PLR0911  # one kind of value a line
@@ -66,10 +71,10 @@ def _rare(value: Any) -> Any:  # noqa: PLR0911  # one kind of value a line
         return ["delta", value.days, value.seconds, value.microseconds]
     if type(value) in _TIMES:
         return ["time", type(value).__name__, value.isoformat()]
-    return _numpy(value) if "numpy" in sys.modules and _numpy(value) is not None else _named(value)
+    return _numpy(value) if "numpy" in sys.modules and _numpy(value) is not None else by_name(value)
 
 
-def _named(value: Any) -> Any:
+def by_name(value: Any) -> Any:
     """What has the same name on both sides."""
     if not isinstance(value, type | type(sys) | type(len)):
         return None
@@ -96,7 +101,8 @@ def understood(told: Any, theirs: Callable[[str, list[Any]], Any]) -> Any:  # no
         kind = next((base for base in _DICTS if base.__name__ == more[1]), dict)
         return kind({understood(key, theirs): understood(one, theirs) for key, one in more[0]})
     if name == "named":
-        return collections.namedtuple(more[0], more[1])(*(understood(one, theirs) for one in more[2]))
+        values = tuple(understood(one, theirs) for one in more[2])
+        return values if ASKS.intersection(more[1]) else collections.namedtuple(more[0], more[1])(*values)
     if name == "deque":
         return collections.deque((understood(one, theirs) for one in more[0]), more[1])
     return _RARE[name](*more)
