@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,8 +118,11 @@ HEARD = Backend("other", "rejected", token_ids=True, logprobs=True)
 
 def entry(piece: bytes, p: Mapping[bytes, float] | None = None) -> dict[str, JSON]:
     shares = p or {piece: 1.0}
-    told = [{"token": one.decode(), "bytes": list(one), "logprob": math.log(share)} for one, share in shares.items()]
-    return {**next(one for one in told if one["token"] == piece.decode()), "top_logprobs": told}
+    told = {
+        one: {"token": one.decode(errors="replace"), "bytes": list(one), "logprob": math.log(share)}
+        for one, share in shares.items()
+    }
+    return {**told[piece], "top_logprobs": list(told.values())}
 
 
 ENTRIES = [entry(b"b", P), entry(b"illing"), entry(b".")]
@@ -270,3 +274,54 @@ def test_a_stream_of_responses_says_the_same_label_in_every_event() -> None:
     assert found[-1]["response"]["output"][0]["content"][0]["tfgrpo_frozen"] == {"text": "billing."}
     whole = to({"input": "x"}, "responses").decided({"output": [item]})
     assert whole.payload["output"][0]["content"][0]["text"] == "technical."
+
+
+def texts_told(content: bytes) -> str:
+    chunks = [json.loads(line[5:]) for line in content.split(b"\n\n") if line.startswith(b"data: {")]
+    return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+
+
+def of_tokens(text: str, *tokens: bytes) -> JSON:
+    """A chunk of a stream: its text, and the tokens that are listed beside it."""
+    listed = {"content": [entry(token) for token in tokens]}
+    return {"id": "c", "choices": [{"index": 0, "delta": {"content": text}, "logprobs": listed}]}
+
+
+FIRST, SECOND = "긍".encode(), "정".encode()
+
+
+@pytest.mark.parametrize(
+    ("told", "chunks"),
+    [
+        ("긍정", [of_tokens("긍", FIRST, SECOND[:2]), of_tokens("정", SECOND[2:])]),
+        ("긍정", [of_tokens("긍", FIRST), of_tokens("", SECOND[:2]), of_tokens("정", SECOND[2:])]),
+        ("긍", [of_tokens("긍", FIRST)]),
+        ("긍", [of_tokens("", FIRST[:1]), of_tokens("긍", FIRST[1:])]),
+    ],
+)
+def test_no_half_of_a_character_and_no_label_held_back_is_lost_in_a_stream(told: str, chunks: list[JSON]) -> None:
+    """A server tells characters whole, whatever its tokens are; and it may end without a reason."""
+    doing = replace(to({}), labels=label_set(("긍정", "긍지")))
+    assert texts_told(b"".join(streamed(doing, events(chunks), 50))) == told
+    broken = events(chunks).removesuffix(b"data: [DONE]\n\n")
+    assert texts_told(b"".join(streamed(doing, broken, 50))) == told
+
+
+def test_every_field_of_an_answer_in_json_is_decided_again() -> None:
+    both = {"properties": {"a": {"enum": ["x", "y"]}, "b": {"enum": ["u", "v"]}}}
+    asked = {"temperature": 0, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": both}}}
+    prior = Prior(biases=(TokenBias(1, b"y", 9.0, 3.0, 9), TokenBias(2, b"v", 9.0, 3.0, 9)))
+    pieces = [b'{"', b"a", b'":"', b"x", b'","', b"b", b'":"', b"u", b'"}']
+    others = {b"x": {b"x": 0.9, b"y": 0.1}, b"u": {b"u": 0.9, b"v": 0.1}}
+    entries = [entry(one, others.get(one)) for one in pieces]
+    found = to(asked, prior=prior).decided(chat(entries, b"".join(pieces).decode()))
+    assert found.payload["choices"][0]["message"]["content"] == '{"a":"y","b":"v"}'
+
+
+@pytest.mark.parametrize("heat", [1e-320, 1e-5, 1e-3, 0.002, 0.01])
+def test_a_temperature_of_next_to_nothing_decides_as_0_does(heat: float) -> None:
+    """e^(b/T) is too large for a float there."""
+    for biases, told in ((BIASES, "technical."), ({b"billing": 4.0}, "billing.")):
+        doing = replace(to({"temperature": heat}), sampling=Sampling(biases, heat))
+        found = doing.decided(chat([entry(b"b", {b"b": 0.6, b"tech": 0.4}), *ENTRIES[1:]]))
+        assert found.payload["choices"][0]["message"]["content"] == told

@@ -110,9 +110,16 @@ def test_what_is_lacking_is_said(choices: list[JSON], told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"n": 2}, {"stream": True}, {"temperature": 0}, {"tools": [{}]}, {"reasoning_effort": "low"}]
+    "body", [{"n": 2}, {"stream": True}, {"temperature": 1e-5}, {"tools": [{}]}, {"reasoning_effort": "low"}]
 )
 def test_no_answer_is_paid_for_where_none_can_be_picked(body: dict[str, JSON]) -> None:
     assert resampling({"messages": [], **body}, PRIOR, HEARD, 4) is None
     assert resampling({"messages": []}, PRIOR, HEARD, 1) is None
     assert asking_for_answers({"logprobs": True, "top_logprobs": 3}, 4) == {"logprobs": True, "top_logprobs": 3, "n": 4}
+
+
+def test_a_temperature_of_next_to_nothing_picks_by_the_same_weights() -> None:
+    """e^(b/T) is too large for a float there."""
+    found = made(2, temperature=0.002).decided({"choices": [choice("ax"), choice("by")]})
+    assert len(found.payload["choices"]) == 1
+    assert found.marks == {RESAMPLED_HEADER: "2 answers"}

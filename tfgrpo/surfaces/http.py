@@ -250,8 +250,11 @@ def answers_decided(
     payload, codec = _parsed(content, codecs)
     if codec is None:
         return None
-    decided = rewritten.deciding.decided(payload)
-    return None if decided.payload is payload and not decided.marks else (codec.dumps(decided.payload), decided)
+    try:
+        decided = rewritten.deciding.decided(payload)
+        return None if decided.payload is payload and not decided.marks else (codec.dumps(decided.payload), decided)
+    except Exception:  # whatever is wrong with us or the upstream's answer: it is the caller's, as it came
+        return None
 
 
 def _nothing(prior: Prior) -> Reason:

@@ -28,6 +28,8 @@ SLACK = 0.02
 """Probability that may be left undecided: as with exact groups, the rest is as good as all (`token_prior.exact`)."""
 _NOTHING = 1e-6
 """Of probability: as good as none."""
+COLDEST = 1e-3
+"""A temperature up to here is 0, as good as."""
 _SEVERAL, _NOTHING_YET, _OTHER = -1, -2, -3
 _OPENERS = b" \t\r\n\"'`*_([{"
 _NO_WORD = bytes(byte for byte in range(128) if not chr(byte).isalnum())
@@ -273,7 +275,7 @@ def chances(
     """
     stays = [1.0, *[0.0] * (len(listed) - 1)]
     least = min((one.logprob for one in listed[1:]), default=listed[0].logprob)
-    if sampling.temperature <= 0:
+    if sampling.temperature <= COLDEST:
         return _likeliest(listed, places, max(missing, default=-math.inf) + least)
     p, p_b, bound = _shares(listed, sampling, missing, least)
     kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
@@ -307,18 +309,26 @@ def _shares(
 ) -> tuple[list[float], list[float], float]:
     """p and p_b of what is listed, and the most that what is missing could have under p_b."""
     heat, rest = sampling.temperature, _rest(listed)
-    power = 1.0 if sampling.is_scaled else 1.0 / heat
-    tail = rest * math.exp(least * (power - 1.0))
-    plain = [math.exp(one.logprob * power) for one in listed]
-    raised = [weight * math.exp(one.bias / heat) for weight, one in zip(plain, listed, strict=True)]
-    most = min(rest, math.exp(least)) ** power
-    extra = sum(most * (math.exp(bias / heat) - 1.0) for bias in missing)
-    total = sum(raised) + tail
+    power, log_rest = 1.0 if sampling.is_scaled else 1.0 / heat, math.log(rest) if rest else -math.inf
+    tail, most = log_rest + least * (power - 1.0), min(log_rest, least) * power
+    plain = [one.logprob * power for one in listed]
+    raised = [log + one.bias / heat for log, one in zip(plain, listed, strict=True)]
+    *shares, plain_tail = scaled([*plain, tail])
+    highest = max(missing, default=0.0)
+    *weights, raised_tail, unlisted = scaled([*raised, tail, most + highest / heat])
+    extra = unlisted * sum(math.exp((bias - highest) / heat) - math.exp(-highest / heat) for bias in missing)
+    total = sum(weights) + raised_tail + extra
     return (
-        _nucleus(plain, tail, sampling.top_p),
-        _nucleus(raised, tail, sampling.top_p),
-        extra / (total + extra) if extra else 0.0,
+        _nucleus(shares, plain_tail, sampling.top_p),
+        _nucleus(weights, raised_tail, sampling.top_p),
+        extra / total if extra else 0.0,
     )
+
+
+def scaled(logs: Sequence[float]) -> list[float]:
+    """What these are the logarithms of, the largest made 1: at low temperatures they are too large for a float."""
+    top = max(logs)
+    return [math.exp(log - top) for log in logs]
 
 
 def _nucleus(weights: Sequence[float], tail: float, top_p: float) -> list[float]:

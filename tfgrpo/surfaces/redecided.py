@@ -24,6 +24,8 @@ from .surface import SurfaceName, objects_in
 REDECIDED_HEADER = "x-tfgrpo-redecided"
 """Of a response: whether a label in it was decided again: changed, kept, or why not (`labels.Undecided`)."""
 _INCLUDED = "message.output_text.logprobs"
+_LOOKED_BACK = 1_000
+"""Bytes of an answer in which a field's name and what stands around it begin."""
 _DEEPEST = 16
 """Levels of a JSON schema that are looked at."""
 _ROUNDING = 1e-3
@@ -77,8 +79,11 @@ class EnumRedecision:
     def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
         """As of `Redecision`; a token may end a field's name and begin its value."""
         if self._inside:
-            return self._heeded(self._now.see(sampled, others))
-        before, self._text = self._text, self._text + sampled.piece
+            told = self._heeded(self._now.see(sampled, others))
+            self._text = b"" if self._inside else sampled.piece  # which may have ended one field and begun another
+            return told
+        before = self._text[-_LOOKED_BACK:]
+        self._text = before + sampled.piece
         found = next((one for one in _fields(tuple(self._enums)).finditer(self._text) if one.end() > len(before)), None)
         if found is None:
             return None
@@ -97,7 +102,7 @@ class EnumRedecision:
         self.is_changed = self.is_changed or self._now.is_changed
         self.undecided = self.undecided or self._now.undecided
         if self._now.is_over:
-            self._inside, self._text = False, b""
+            self._inside = False
         return told
 
 

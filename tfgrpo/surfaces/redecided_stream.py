@@ -6,9 +6,10 @@ is changed, passes byte for byte.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ..model.tokenizer import ends_answer
 from ..records import JSON
 from .decided import FROZEN_FIELD
 from .redecided import LabelDecision, Redeciding, listed_tokens
@@ -32,26 +33,54 @@ class _Answer:
     withheld: JSON = None
     """The last event that was not passed on."""
 
+    unheard: list[JSON] = field(default_factory=list)
+    """Tokens whose text has not come yet: halves of characters, and what may be cut off as a stop."""
+    spelt: int = 0
+    """Bytes of the tokens that were heard."""
+    behind: int = 0
+    """Those of them that are held back."""
+
     def heard(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
         """What is said in place of the next piece of text."""
-        said = self._said(text, entries, biases)
-        self.frozen, self.told = self.frozen + text, self.told + said
+        self.unheard += entries if isinstance(entries, list) else []
+        if not text:
+            return ""
+        said = self._said(text, self.unheard, biases)
+        self.unheard, self.frozen, self.told = [], self.frozen + text, self.told + said
         return said
 
     def _said(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
-        parts, same = [], True
+        parts, same, some = [], True, False
         for sampled, others in () if self.lacks else listed_tokens(entries, biases, self.deciding):
+            some = True
+            if ends_answer(sampled.piece):
+                continue
             told = self.deciding.see(sampled, others)
             same = same and told is None
             parts.append(sampled.piece if told is None else told)
-        if not parts:
+            self.spelt += len(sampled.piece)
+            self.behind += len(sampled.piece) - len(parts[-1])
+        if not some:
             held, self.lacks = self.deciding.end().decode(errors="replace"), True
-            return "" if self.deciding.is_dropping else held + text
-        return text if same else b"".join(parts).decode(errors="replace")
+            if self.deciding.is_dropping:
+                return ""
+            return held + text if self.deciding.is_changed else self._late(text)
+        if same:
+            return text
+        if not self.deciding.is_changed:
+            return self._late(text, self.spelt - self.behind if self.behind else None)
+        return b"".join(parts).decode(errors="replace")
+
+    def _late(self, text: str = "", until: int | None = None) -> str:
+        """What was said and is not told yet, up to a number of bytes: the text itself, since tokens may end within
+        characters."""
+        written = (self.frozen + text).encode(errors="surrogatepass")[:until]
+        return written.decode(errors="ignore" if until is not None else "surrogatepass")[len(self.told) :]
 
     def rest(self) -> str:
         """What was held back until the end."""
         held = self.deciding.end().decode(errors="replace")
+        held = held if self.deciding.is_changed else self._late()
         self.told += held
         return held
 
@@ -82,9 +111,9 @@ class RedecidedStream:
         return passed
 
     def end(self) -> bytes:
-        """What was left where the stream ended."""
+        """What was left where the stream ended, which may have come to no end of its own."""
         rest, self._waiting = self._waiting, b""
-        return rest
+        return self._held_back() + rest
 
     def _split(self, content: bytes) -> Iterator[bytes]:
         at = 0
@@ -97,43 +126,57 @@ class RedecidedStream:
         lines = event.splitlines()
         data = [place for place, line in enumerate(lines) if line.startswith(b"data:")]
         if len(data) != 1 or b"{" not in lines[data[0]]:
-            return event
+            return self._held_back() + event if b"[DONE]" in event else event
         try:
             told = self._loads(lines[data[0]][5:])
             changed = self._chat(told) if self._to.surface == "chat" else self._response(told)
-        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-            return event  # of another shape: it is the caller's to read
+        except Exception:  # of another shape, or whatever is wrong with us: it is the caller's to read
+            return event
         if len(changed) == 1 and changed[0] is told:
             return event
-        before = b"".join(line + b"\n" for line in lines[: data[0]])
-        return b"".join(before + b"data: " + self._dumps(one) + b"\n\n" for one in changed)
+        before, after = (b"".join(line + b"\n" for line in lines[: data[0]]), lines[data[0] + 1 :])
+        ends = b"".join(line + b"\n" for line in after if line) + b"\n"
+        return b"".join(before + b"data: " + self._dumps(one) + b"\n" + ends for one in changed)
 
     def _at(self, *place: object) -> _Answer:
         if place not in self._answers:
             self._answers[place] = _Answer(self._to.of_answer(len(self._answers)))
         return self._answers[place]
 
+    def _held_back(self) -> bytes:
+        """Events with what answers that did not say that they end still have to say."""
+        held = [(answer.withheld, answer.rest()) for answer in self._answers.values()]
+        return b"".join(b"data: " + self._dumps(self._late(*one)) + b"\n\n" for one in held if all(one))
+
+    def _late(self, event: Mapping[str, JSON], text: str) -> JSON:
+        if self._to.surface != "chat":
+            return {**event, "delta": text}
+        return {**event, "choices": [{**choice, "delta": {"content": text}} for choice in event["choices"]]}
+
     # Chat completions
 
     def _chat(self, told: Mapping[str, JSON]) -> list[JSON]:
         given = told.get("choices") or []
-        choices = [self._choice(choice) for choice in given]
+        choices = [self._choice(choice, told) for choice in given]
         if all(one is other for one, other in zip(choices, given, strict=True)):
             return [told]
         return [{**told, "choices": choices}]
 
-    def _choice(self, choice: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    def _choice(self, choice: Mapping[str, JSON], within: Mapping[str, JSON]) -> Mapping[str, JSON]:
         delta, listed, ended = choice.get("delta") or {}, choice.get("logprobs"), choice.get("finish_reason")
         one = choice if listed is None or self._to.is_told else {**choice, "logprobs": None}
-        text = delta.get("content")
-        if not (text or ended):
+        text, entries = delta.get("content"), listed.get("content") if listed else None
+        if not (text or ended or entries):
             return one
         answer = self._at(choice.get("index"))
-        said = answer.heard(text, listed.get("content") if listed else None, self._to.sampling.biases) if text else ""
+        said = answer.heard(text or "", entries, self._to.sampling.biases)
         said += answer.rest() if ended else ""
         if ended and answer.deciding.is_dropping:
             one = {**one, "finish_reason": "stop"}
-        return one if said == (text or "") else {**one, "delta": {**delta, "content": said}}
+        if said == (text or ""):
+            return one
+        answer.withheld = {**within, "choices": [one]}
+        return {**one, "delta": {**delta, "content": said}}
 
     # Responses
 
@@ -145,7 +188,7 @@ class RedecidedStream:
         if kind == "response.output_text.done":
             answer = self._at(*place)
             held = answer.rest()
-            last = [{**answer.withheld, "delta": held}] if held and answer.withheld else []
+            last = [self._late(answer.withheld, held)] if held and answer.withheld else []
             return [*last, self._ended(told, answer)]
         if kind == "response.content_part.done":
             return [_with(told, "part", self._ended(told["part"], self._at(*place)))]

@@ -20,7 +20,7 @@ from ..records import JSON, Backend, ChatBody, Prior
 from ..settings import LISTED_FOR_LABELS
 from ..text import counted
 from .decided import FROZEN_FIELD, Decided
-from .labels import ListedToken, Sampling
+from .labels import COLDEST, ListedToken, Sampling, scaled
 from .redecided import listed_tokens, reasons, sampling_of
 
 RESAMPLED_HEADER = "x-tfgrpo-resampled"
@@ -89,26 +89,31 @@ def _weight(choice: Mapping[str, JSON], sampling: Sampling) -> tuple[float | Non
         return None, False
     raised = sum(sampled.bias for sampled, _ in tokens) / sampling.temperature
     whole = all(others for _, others in tokens)
-    spread = sum(math.log(_normaliser(*token, sampling)) for token in tokens) if whole else 0.0
+    spread = sum(_log_normaliser(*token, sampling) for token in tokens) if whole else 0.0
     return raised - spread, whole
 
 
-def _normaliser(sampled: ListedToken, others: Sequence[ListedToken], sampling: Sampling) -> float:
-    """Z at one position."""
+def _log_normaliser(sampled: ListedToken, others: Sequence[ListedToken], sampling: Sampling) -> float:
+    """log Z at one position."""
     listed = ({one.piece: one for one in others} | {sampled.piece: sampled}).values()
     power = 1.0 if sampling.is_scaled else 1.0 / sampling.temperature
     least = min((one.logprob for one in others), default=sampled.logprob)
-    tail = max(0.0, 1.0 - sum(math.exp(one.logprob) for one in listed)) * math.exp(least * (power - 1.0))
-    plain = [math.exp(one.logprob * power) for one in listed]
-    raised = (weight * math.exp(one.bias / sampling.temperature) for weight, one in zip(plain, listed, strict=True))
-    return (sum(raised) + tail) / (sum(plain) + tail)
+    rest = max(0.0, 1.0 - sum(math.exp(one.logprob) for one in listed))
+    tail = math.log(rest) + least * (power - 1.0) if rest else -math.inf
+    plain = [one.logprob * power for one in listed]
+    raised = [log + one.bias / sampling.temperature for log, one in zip(plain, listed, strict=True)]
+    return _log_sum([*raised, tail]) - _log_sum([*plain, tail])
+
+
+def _log_sum(logs: Sequence[float]) -> float:
+    return max(logs) + math.log(sum(scaled(logs)))
 
 
 def resampling(body: ChatBody, prior: Prior, backend: Backend, answers: int) -> Resampling | None:
     """What can be done for a prior's biases with several answers to a chat request in place of one; None: nothing."""
     sampling = sampling_of(body, prior, backend)
     fits = answers > 1 and body.get("n") in (None, 1) and not body.get("stream") and not body.get("tools")
-    if not fits or reasons(body) or sampling.temperature <= 0:
+    if not fits or reasons(body) or sampling.temperature <= COLDEST:
         return None
     seed = body.get("seed")
     drawn = derive_seed(seed, "answers", body.get("messages")) if isinstance(seed, int) else None

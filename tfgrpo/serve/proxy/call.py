@@ -305,8 +305,9 @@ class RelayedCall:
         if self._heard:
             self._heard.all_of(response, content)
         given = answer_headers(response.lines, self._marks(), ours=True)
-        content, headers = with_offsets(self._rewrite, response.status, content, given, most)
-        if self._heard and self._rewrite.way in ("re-decide", "resample"):  # what was said is what the caller got
+        came = content
+        content, headers = with_offsets(self._rewrite, response.status, came, given, most)
+        if self._heard and content is not came and self._rewrite.way in ("re-decide", "resample"):  # as it was told
             self._heard.body, self._heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""
         self._status = response.status
         self._caller.unwatch()
