@@ -262,7 +262,7 @@ class Upstream:
         try:
             response, lacking = await self._asked(path, {**body, "n": 1 + len(turns)}, place)
             first, *others = parted(response)
-        except (ModelError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ModelError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, UpstreamError):
                 handed(turns, ())
                 raise

@@ -172,7 +172,11 @@ async def in_list(upstream: Upstream, model: str, run: str) -> Backend:
 
     A model that is not listed by its name may be any of them, as on llama.cpp.
     """
-    answer = await upstream.get("/models", CallKey(run, "probe /models"))
+    return listed_as(await upstream.get("/models", CallKey(run, "probe /models")), model)
+
+
+def listed_as(answer: JSON, model: str) -> Backend:
+    """What a list of models tells of one."""
     data = answer.get("data") if isinstance(answer, Mapping) else None
     models = [entry for entry in data if isinstance(entry, Mapping)] if isinstance(data, list) else []
     named = [entry for entry in models if entry.get("id") == model]

@@ -6,12 +6,13 @@ about neither: so before the gate adds to what it has, the upstream is looked at
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 
 from ..hashing import content_id
-from ..model.tokenizer import TELLING_TEXT, fingerprint
+from ..model.tokenizer import TELLING_TEXT
 from ..model.upstream import Upstream
 from ..records import Backend, CallKey, Reply
-from .backend import first_listed, in_list, plain_question, tokenize
+from .backend import first_listed, listed_as, plain_question, tokenize
 
 _APART = 0.25
 """Mean difference of log-probabilities where an answer begins; what batches and threads do to them is a tenth."""
@@ -23,13 +24,16 @@ async def what_changed(upstream: Upstream, backend: Backend, model: str, run: st
     """How what answers now differs from what answered the run's probe; empty where nothing shows.
 
     Told by the server's software, its tokenizer, the model that an answer names, and the log-probabilities of the
-    probe's plain question where they are given. One call is made, and not journalled. Raises as a call does.
+    probe's plain question where they are given. A route that was silent then, or is now, tells nothing. One call is
+    made, and not journalled. Raises as a call does.
     """
-    now = await in_list(upstream, model, run="")
-    if now.kind != backend.kind:
-        return f"it is served by other software ({now.kind}, and was {backend.kind})"
-    ids = await tokenize(upstream, backend, model, CallKey("", "probe /tokenize"), TELLING_TEXT)
-    if ids and fingerprint(ids) != backend.tokenizer:
+    lists = [await upstream.get("/models", CallKey(of, "probe /models")) for of in (run, "")]
+    kind, was = (listed_as(one, model).kind for one in reversed(lists))
+    if kind != was and None not in lists:
+        return f"it is served by other software ({kind}, and was {was})"
+    key = CallKey(run, "probe /tokenize")
+    ids = [await tokenize(upstream, backend, model, one, TELLING_TEXT) for one in (key, CallKey("", key.stage))]
+    if all(ids) and ids[0] != ids[1]:
         return "its tokenizer is another"
     body, sample = plain_question(backend, model), 3 if backend.system_role == "rejected" else 0
     first = await upstream.replay(CallKey(run, "probe", sample=sample), content_id("request", body))
@@ -41,7 +45,9 @@ def _told_apart(then: tuple[str, Reply], now: tuple[str, Reply]) -> str:
     named, names = _named(then[0]), _named(now[0])
     if named != names:
         return f"{names or 'a model without a name'} answers, and {named or 'one without a name'} did"
-    before, after = first_listed(then[1].trace), first_listed(now[1].trace)
+    before, after = (
+        {token: log for token, log in first_listed(one[1].trace).items() if isfinite(log)} for one in (then, now)
+    )
     shared = before.keys() & after.keys()
     if min(len(before), len(after)) < _FEWEST:
         return ""

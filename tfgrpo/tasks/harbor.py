@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ..errors import InputError
 from ..extras import install_hint
 from ..records import JSON, Task
-from ..text import shortened
+from ..text import is_unicode, shortened
 
 HARBOR = "harbor:"
 """How a source of such tasks begins, and the name of an agent of Harbor's."""
@@ -32,8 +32,11 @@ def harbor_entries(source: str) -> Iterator[tuple[str, JSON]]:
     named = source.removeprefix(HARBOR)
     if not named:
         raise InputError(f"{source}: a source looks like harbor:FOLDER or harbor:ORG/NAME@VERSION")
-    folder = Path(named).expanduser()
-    folders = _tasks_below(folder if folder.is_dir() else _fetched(named))
+    try:
+        folder = Path(named).expanduser()
+        folders = _tasks_below(folder if folder.is_dir() else _fetched(named))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{shortened(source, 200)}: no folder, and no data set, has such a name: {error}") from error
     if not folders:
         raise InputError(f"{shortened(source, 200)}: there is no folder with a {_CONFIG} in {folder}")
     for one in folders:
@@ -42,7 +45,13 @@ def harbor_entries(source: str) -> Iterator[tuple[str, JSON]]:
         except (OSError, UnicodeDecodeError) as error:
             why = f"has no {_INSTRUCTION} that can be read; tasks of several steps are not learned from"
             raise InputError(f"{shortened(source, 200)}: {one} {why}") from error
-        yield one.name, {"input": asked, "id": str(one.resolve()), "metadata": {"harbor": _digest(one)}}
+        if not is_unicode(str(one.resolve())):
+            raise InputError(f"{shortened(source, 200)}: {str(one)!r} has a name that is no text; give it another")
+        try:
+            digest = _digest(one)
+        except OSError as error:
+            raise InputError(f"{shortened(source, 200)}: {error.filename} cannot be read: {error.strerror}") from error
+        yield one.name, {"input": asked, "id": str(one.resolve()), "metadata": {"harbor": digest}}
 
 
 def harbor_program() -> str:
@@ -100,6 +109,7 @@ def _digest(folder: Path) -> str:
     """Of all that belongs to a task: two that say the same may check something else."""
     found = sha256()
     for path in sorted(path for path in folder.glob("**/*") if path.is_file()):
-        found.update(f"{path.relative_to(folder).as_posix()}\n{path.stat().st_size}\n".encode())
+        name = path.relative_to(folder).as_posix().encode(errors="surrogateescape")
+        found.update(name + f"\n{path.stat().st_size}\n".encode())
         found.update(path.read_bytes())
     return found.hexdigest()[:16]

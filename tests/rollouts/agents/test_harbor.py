@@ -87,6 +87,22 @@ def test_a_data_set_of_the_registry_is_fetched_once(harbor: Path) -> None:
     assert read_tasks("harbor:org/echo@1").tasks == (task,)
 
 
+def test_names_and_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    def made(name: bytes) -> bytes:
+        folder = os.path.join(os.fsencode(tmp_path), name)
+        os.makedirs(folder)
+        for file, text in ((b"task.toml", ""), (b"instruction.md", "Do it.")):
+            Path(os.fsdecode(os.path.join(folder, file))).write_text(text)
+        return folder
+
+    Path(os.fsdecode(os.path.join(made(b"good/one"), b"file\xff"))).write_text("")
+    assert len(read_tasks(f"harbor:{tmp_path}/good").tasks) == 1
+    made(b"bad/one\xff")
+    for name, why in ((f"{tmp_path}/bad", "no text"), ("~nobody-of-that-name/x", "home"), ("a" * 300, "too long")):
+        with pytest.raises(InputError, match=why):
+            read_tasks(f"harbor:{name}")
+
+
 async def test_a_trial_is_biased_and_recorded_and_its_verifier_gives_the_reward(harbor: Path) -> None:
     bad, good = read_tasks(f"harbor:{harbor}").tasks
     agent, (reward, name) = load_agent("harbor:terminus-2?env=docker", None), reward_of(None, f"harbor:{harbor}")

@@ -61,8 +61,10 @@ class HarborAgent:
                 raise AgentError(f"harbor ended with code {code} and no result: {words or 'it said nothing'}")
             try:
                 result = json.loads(found[0].read_text(encoding="utf-8"))
-            except ValueError as error:
+            except (ValueError, OSError, RecursionError) as error:
                 raise AgentError(f"harbor ended with code {code}, and its result is cut off") from error
+            if not isinstance(result, dict):
+                raise AgentError(f"harbor ended with code {code}, and its result is none")
             return verified_trial(result)
 
 
