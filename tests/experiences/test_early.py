@@ -7,7 +7,7 @@ from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.early import judges, written
 from tfgrpo.experiences.foreseen import agreement, prediction, word_changes
 from tfgrpo.experiences.transitions import explored
-from tfgrpo.records import Backend, ChatBody, Frame, Rollout, message_text
+from tfgrpo.records import Backend, ChatBody, Frame, Observation, Rollout, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.settings import Settings
@@ -82,3 +82,36 @@ async def test_a_prediction_is_worth_what_it_says_of_the_change(said: str, expec
     assert agreement(Rollout(same, 0, 0, "", text="The lamp is red.")) == 1.0
     assert agreement(Rollout(same, 0, 0, "", text="The lamp is blue.")) == 0.0
     assert word_changes("a a b", "a b c") == {("a", False): 1, ("c", True): 1}
+
+
+class Failing(StoreRoom):
+    """Cannot be reset for some tasks, nor be branched from; opened once more, it takes no other step."""
+
+    opened = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Failing.opened += 1
+        self._opened = Failing.opened
+
+    def reset(self, task: Task, /) -> Observation:
+        if task == TASKS[0]:
+            raise ConnectionError("no room")
+        return super().reset(task)
+
+    def step(self, action: str, /) -> Observation:
+        if self._opened % 2 == 0:
+            raise ValueError("shut")
+        return super().step(action)
+
+    def clone(self) -> "Failing":
+        raise NotImplementedError
+
+
+async def test_what_fails_in_an_environment_is_told_and_takes_nothing_from_the_rest() -> None:
+    acts = EnvironmentExecutor(acting(ScriptedModel(simulated)).plain, Failing)
+    seen = await explored(acts, TASKS[:4], states=2, alternatives=2)
+    told = " ".join(seen.failures)
+    assert "failed at reset(): ConnectionError: no room" in told
+    assert "failed at step(" in told
+    assert all(one.own for one in seen.transitions)

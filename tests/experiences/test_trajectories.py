@@ -102,3 +102,10 @@ def test_what_is_no_whole_rollout_with_tools_of_its_own_is_not_shown(change: dic
 
 def test_fewer_tasks_than_the_smallest_set_are_too_few() -> None:
     assert verified_trajectories([Group(task, 0, (rollout(task, *DETOURS),)) for task in TASKS[:3]], SETTINGS) is None
+
+
+def test_a_rollout_in_which_a_tool_gave_a_secret_is_shown_to_nobody() -> None:
+    """In a prior every later call would hold it, and no import would take that prior."""
+    key = f"password = {'hunter2' * 2}, aws_key AKIA{'ABCDEFGH' * 2}"
+    groups = [Group(task, 0, (rollout(task, call(1, "x"), result(1, key)),)) for task in TASKS]
+    assert verified_trajectories(groups, SETTINGS) is None

@@ -12,6 +12,7 @@ from tests.rollouts.test_bounded import GOAL, TASK, counting
 from tfgrpo.errors import InputError, ModelError
 from tfgrpo.records import message_text
 from tfgrpo.rollouts.bounded import HEAD
+from tfgrpo.serve.in_chunks import _counting
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
 WHOLE = [str(number) for number in range(1, GOAL + 1)]
@@ -78,3 +79,21 @@ def test_a_chunk_without_text_is_an_error() -> None:
         pytest.raises(ModelError, match="a chunk has no text"),
     ):
         tfgrpo.chat_in_chunks(client, "64:32:8", model="m", messages=ASKED)
+
+
+async def test_an_upstream_without_a_list_of_models_will_do_and_a_limit_keeps_its_name() -> None:
+    model = ScriptedModel(lambda body: counting({**body, "max_tokens": body["max_completion_tokens"]}), name="m")
+
+    async def unlisted(scope: Any, receive: Any, send: Any) -> None:
+        await model.app({**scope, "path": scope["path"].replace("/models", "/none")}, receive, send)
+
+    with serving(unlisted) as url:
+        async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
+            asked: Any = {"model": "m", "messages": ASKED, "max_completion_tokens": 9}
+            said = await tfgrpo.achat_in_chunks(client, "64:32:20", **asked)
+    assert said.text.split() == WHOLE
+    assert not any("max_tokens" in body for body in model.requests)
+
+
+def test_where_no_tokens_are_counted_a_chunk_has_no_more_of_an_answer_than_its_carry() -> None:
+    assert _counting(0, "word " * 1_000)("word " * 100) > 100

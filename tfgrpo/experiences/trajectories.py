@@ -5,14 +5,17 @@ use of tools better than ones that are put together. Left out of them is what ta
 in the same words, one whose result is an error, and the middle of what is long.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from ..hashing import canonical
 from ..prompts import clip, task_place
 from ..records import JSON, Demonstration, Group, Message, Rollout, Variant, message_text
 from ..settings import FLAT, Settings
+from ..surfaces.surface import turns_text
 from ..surfaces.triggers import Trigger
 from ..text import counted
+from .admission import secret_in
 from .variants import DRAWS, SIZES, in_turns
 
 TURN_CHARS = 400
@@ -38,7 +41,8 @@ def verified_trajectories(groups: Sequence[Group], settings: Settings) -> Varian
 def _demonstration(rollout: Rollout) -> Demonstration | None:
     """A rollout as it is shown; None for one that did not earn the full reward, called no tool or has several chats.
 
-    What stands before the task it was shown, and did not do; an agent that puts the task in other words is not shown.
+    Nor is one shown in which a tool gave what looks like a secret, which every later call would hold. What stands
+    before the task it was shown, and did not do; an agent that puts the task in other words is not shown.
     """
     start = task_place(rollout)
     own = [] if start is None else rollout.messages[start:]
@@ -49,7 +53,8 @@ def _demonstration(rollout: Rollout) -> Demonstration | None:
     answer = message_text(own[-1]).strip()
     if not answer or not any(map(calls_of, asked)):
         return None
-    return Demonstration(tuple(asked), answer, rollout.task.id)
+    shown = Demonstration(tuple(asked), answer, rollout.task.id)
+    return None if secret_in(unicodedata.normalize("NFKC", turns_text(shown))) else shown
 
 
 def calls_of(message: Message) -> list[tuple[str, JSON, JSON]]:

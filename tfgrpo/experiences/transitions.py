@@ -68,8 +68,10 @@ async def _at_task(
     rollout = await executor(task, Prior(), 0, 0)
     actions, seed = actions_of(rollout), executor.plain.seed
     turns = sorted(range(len(actions)), key=lambda turn: derive_seed(seed, "state", task.id, turn))[:states]
-    walk, found = Walk.begun(executor.make, task), list[Transition]()
-    failed = [rollout.error] if rollout.error else []
+    found, failed = list[Transition](), [rollout.error] if rollout.error else []
+    if not actions:
+        return found, 0, failed
+    walk = Walk.begun(executor.make, task)
     for turn, own in enumerate(actions):
         before = walk.shown.text
         if turn in turns:
@@ -79,7 +81,10 @@ async def _at_task(
                     found.append(Transition(task, turn, before, one, walk.after(one).text, False))
                 except InputError as error:
                     failed.append(str(error))
-        after = walk.step(own).text
+        try:
+            after = walk.step(own).text
+        except InputError as error:  # what it did before, it does no more
+            return found, walk.replayed, [*failed, str(error)]
         if turn in turns:
             found.append(Transition(task, turn, before, own, after, True))
     return found, walk.replayed, failed

@@ -28,7 +28,10 @@ class EnvironmentExecutor:
         """One rollout; its reward is what the environment's last observation carries, else 0."""
         included = tuple(experience.id for experience in prior.experiences)
         made = Rollout(task, step, sample, prior.id, included)
-        walk = Walk.begun(self.make, task)
+        try:
+            walk = Walk.begun(self.make, task)
+        except InputError as error:
+            return replace(made, error=str(error))
         messages = [*opening(self.plain, task, walk.shown)]
         for turn in range(self.turns):
             if walk.shown.over:

@@ -8,12 +8,14 @@ observation carries is that of the rollout.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from ..errors import InputError
 from ..plugins import is_named, load_function
 from ..records import Observation, Task
 from ..text import shortened
+
+_T = TypeVar("_T")
 
 
 class Environment(Protocol):
@@ -58,16 +60,21 @@ def load_environment(name: str) -> MakeEnvironment:
 
 def observed(what: str, shown: Callable[[], object]) -> Observation:
     """What an environment shows; raises InputError for what is no observation, and where it fails."""
-    try:
-        found = shown()
-    except Exception as error:  # the user's code may raise anything
-        raise InputError(
-            f"the environment failed at {what}: {type(error).__name__}: {shortened(error, 200)}"
-        ) from error
+    found = _theirs(what, shown)
     if not isinstance(found, Observation) or not isinstance(found.text, str):
         wanted = "an environment gives a tfgrpo.records.Observation with a text"
         raise InputError(f"{wanted}, not {shortened(repr(found))} ({what})")
     return found
+
+
+def _theirs(what: str, does: Callable[[], _T]) -> _T:
+    """What a user's code gives; raises InputError where it fails."""
+    try:
+        return does()
+    except Exception as error:  # it may raise anything
+        raise InputError(
+            f"the environment failed at {what}: {type(error).__name__}: {shortened(error, 200)}"
+        ) from error
 
 
 @dataclass(slots=True)
@@ -86,7 +93,7 @@ class Walk:
     @classmethod
     def begun(cls, make: MakeEnvironment, task: Task) -> "Walk":
         """At the beginning of a task."""
-        environment = make()
+        environment = _theirs("its making", make)
         return cls(make, task, [], observed("reset()", lambda: environment.reset(task)), environment)
 
     def step(self, action: str) -> Observation:
@@ -98,9 +105,9 @@ class Walk:
     def after(self, action: str) -> Observation:
         """What would follow an action here; raises InputError where the same actions lead elsewhere."""
         if isinstance(self.environment, Cloneable):
-            branch = self.environment.clone()
+            branch = _theirs("clone()", self.environment.clone)
             return observed(_named(action), lambda: branch.step(action))
-        other = self.make()
+        other = _theirs("its making", self.make)
         shown = observed("reset()", lambda: other.reset(self.task))
         for earlier in self.done:
             shown = observed(_named(earlier), partial(other.step, earlier))

@@ -13,6 +13,7 @@ from ..errors import InputError, ModelError
 from ..records import JSON, Backend, ChatBody, Message, Usage
 from ..rollouts.bounded import added, bounds_of, carried, going_on
 from ..settings import Settings
+from ..surfaces.chat import token_estimate
 
 if TYPE_CHECKING:
     import openai
@@ -43,11 +44,11 @@ def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> Who
 
     Raises InputError for what cannot be cut into chunks, ModelError for an answer without text, and as the SDK does.
     """
-    steps = _chunks(bounded, request, lambda: _backend(request, client.models.list().data))
+    steps = _chunks(bounded, request)
     asked = next(steps)
     while True:
         try:
-            asked = steps.send(client.chat.completions.create(**asked))
+            asked = steps.send(client.chat.completions.create(**asked) if asked else _listed(client))
         except StopIteration as done:
             whole: WholeAnswer = done.value
             return whole
@@ -55,32 +56,48 @@ def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> Who
 
 async def achat_in_chunks(client: "openai.AsyncOpenAI", bounded: str, **request: Any) -> WholeAnswer:
     """As `chat_in_chunks`, by an async client."""
-    listed = (await client.models.list()).data
-    steps = _chunks(bounded, request, lambda: _backend(request, listed))
+    steps = _chunks(bounded, request)
     asked = next(steps)
     while True:
         try:
-            asked = steps.send(await client.chat.completions.create(**asked))
+            asked = steps.send(await (client.chat.completions.create(**asked) if asked else _alisted(client)))
         except StopIteration as done:
             whole: WholeAnswer = done.value
             return whole
 
 
-def _chunks(
-    bounded: str, request: ChatBody, backend: Callable[[], Backend]
-) -> Generator[dict[str, Any], Any, WholeAnswer]:
-    """The requests, one for each chunk, each answered by a completion; what they came to. Pure, but for `backend`."""
+def _listed(client: "openai.OpenAI") -> Any:
+    """The upstream's models; none where it has no list of them, as not every one has."""
+    try:
+        return client.models.list().data
+    except Exception:  # whatever it is, the answer can go on as anywhere
+        return ()
+
+
+async def _alisted(client: "openai.AsyncOpenAI") -> Any:
+    try:
+        return (await client.models.list()).data
+    except Exception:  # as above
+        return ()
+
+
+def _chunks(bounded: str, request: ChatBody) -> Generator[dict[str, Any] | None, Any, WholeAnswer]:
+    """The requests, one for each chunk, each answered by a completion; what they came to. Pure.
+
+    None, before the second chunk, asks for the upstream's models, to know what serves this one.
+    """
     bounds = bounds_of(Settings(bounded=bounded).bounded or "")
     _check(request)
     plain = {name: value for name, value in request.items() if name not in _CHUNKS_SAY}
+    limit = next((name for name in reversed(_CHUNKS_SAY) if name in request), _CHUNKS_SAY[0])
     text, usage, finish, known, work = "", Usage(), "length", None, ""
     for chunk in range(bounds.chunks):
         asked: dict[str, Any] = dict(plain)
         if chunk:
-            known = known or backend()
+            known = known or _backend(request, (yield None))
             work = carried(text, bounds, _counting(usage.completion_tokens, text))
             asked = _for_sdk(going_on(plain, work, known))
-        given = yield {**asked, "max_tokens": bounds.chunk - (bounds.carry if chunk else 0)}
+        given = yield {**asked, limit: bounds.chunk - (bounds.carry if chunk else 0)}
         choice, used = given.choices[0], given.usage
         if choice.message.content is None:
             raise ModelError("a chunk has no text, so the answer cannot go on")
@@ -93,8 +110,10 @@ def _chunks(
 
 
 def _counting(tokens: int, text: str) -> Callable[[str], int]:
-    """How many tokens a text has, where this one took so many."""
-    each = max(1, tokens) / max(1, len(text))
+    """How many tokens a text has, where this one took so many; estimated where the upstream counts none."""
+    if not tokens:
+        return token_estimate
+    each = tokens / max(1, len(text))
     return lambda piece: round(len(piece) * each)
 
 
