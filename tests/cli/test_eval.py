@@ -151,3 +151,16 @@ def test_eval_on_several_models_is_a_table_of_where_the_prior_helps(promoted: No
     assert "takes one --model at a time" in refused.stderr
     Path("tfgrpo.toml").write_text('model = "fake"\n', encoding="utf-8")  # one name, not four letters
     assert "tasks x" in evaluate(url, "--no-written", "--no-few-shot", "--repeat", "1").stdout
+
+
+def test_a_model_that_cannot_be_measured_takes_nothing_from_the_others(promoted: None) -> None:
+    model = simulated()
+
+    def only_fake(body: ChatBody) -> str | Answer:
+        return Answer("no such model", status=404) if body["model"] == "gone" else model.script(body)
+
+    with served(ScriptedModel(only_fake).app) as url:
+        found = evaluate(url, "--model", "gone", "--model", "fake", "--no-written", "--no-few-shot", "--repeat", "1")
+    assert found.exit_code == 1
+    assert "fake (learned on it)" in found.stdout
+    assert "Error: not measured: gone: " in found.stderr

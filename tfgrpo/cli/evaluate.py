@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import InputError
+from ..errors import InputError, TfgrpoError
 from .command import TextCommand
 from .endpoints import named_endpoints
 from .lines.evaluation import TRANSFER_COLUMNS, evaluation_lines, transfer_rows
@@ -136,24 +136,31 @@ def evaluate(
 
 
 def _measure_transfer(asked: EvalArguments, targets: "Sequence[Target]", as_json: bool) -> None:
-    """As `eval`, on several models, one after the other."""
+    """As `eval`, on several models, one after the other; one that cannot be measured takes nothing from the others."""
     import asyncio
 
     from ..progress import Display
 
     found: dict[str, Evaluation] = {}
+    failed: dict[str, TfgrpoError] = {}
     with interruptible(), named_store(asked.store) as opened:
         prepared = [asked.prepared(opened, target) for target in targets]  # all is read before anything is spent
-        for one in prepared:
-            with one.started() as started:
-                model = started.measurement.frame.model
-                click.echo(f"{model}:", err=True)
-                found[model] = asyncio.run(started.measure(opened, Display))
+        for one, target in zip(prepared, targets, strict=True):
+            try:
+                with one.started() as started:
+                    model = started.measurement.frame.model
+                    click.echo(f"{model}:", err=True)
+                    found[model] = asyncio.run(started.measure(opened, Display))
+            except TfgrpoError as error:
+                failed[str(target.model)] = error
         learned_on, prior = prepared[0].snapshot.frame.model, prepared[0].snapshot.prior.id
     if as_json:
         figures = {model: result.as_json() for model, result in found.items()}
-        return tell(as_json, {"prior": prior, "learned_on": learned_on, "models": figures})
-    print_table(TRANSFER_COLUMNS, transfer_rows(found, learned_on))
+        tell(as_json, {"prior": prior, "learned_on": learned_on, "models": figures})
+    elif found:
+        print_table(TRANSFER_COLUMNS, transfer_rows(found, learned_on))
+    if failed:
+        raise InputError("not measured: " + "; ".join(f"{model}: {error}" for model, error in failed.items()))
 
 
 def _measure_decisions(asked: EvalArguments, question: str, as_json: bool) -> None:
