@@ -178,6 +178,25 @@ async def test_what_is_lost_to_the_upstream_under_one_arm_alone_counts_against_i
     assert (both.means, both.failures) == ({"frozen": 1.0, "learned": 1.0}, {"frozen": 0, "learned": 0})
 
 
+async def test_an_outage_is_blamed_on_no_arm_wherever_it_falls() -> None:
+    """Both arms are right each time; a third of the calls, as they follow each other, finds nobody there."""
+    tasks = [Task(f"task {number}", "x") for number in range(16)]
+    for begins in (0, 43, 84):
+        asked = list[str]()
+
+        async def answer(
+            task: Task, prior: Prior, step: int, sample: int, asked: list[str] = asked, begins: int = begins
+        ) -> Rollout:
+            asked.append(prior.id)
+            error = "cannot reach it" if begins < len(asked) <= begins + 43 else None
+            return Rollout(task, step, sample, prior.id, text="" if error else "x", error=error)
+
+        arms = {"frozen": answer, "learned": answer}
+        found = await compare_arms(arms, ARMS, tasks, EXACT, repeats=4, observer=Notes())
+        assert (len(asked), found.means) == (128, {"frozen": 1.0, "learned": 1.0})
+        assert found.failures == {"frozen": 0, "learned": 0}
+
+
 async def test_the_constant_is_measured_on_the_tasks_that_are_compared() -> None:
     found = await compare(
         {"a": (None,), "b": (None,), "c": ("y",), "d": ("y",), "e": ("x",)},

@@ -90,11 +90,10 @@ async def compare_arms(
         observer.landed(rollout)
         return rollout
 
-    rollouts = await concurrently(
-        scored(arm, task, sample) for arm in priors for task in tasks for sample in range(repeats)
+    rollouts = await concurrently(  # task by task: an outage meets all arms alike
+        scored(arm, task, sample) for task in tasks for sample in range(repeats) for arm in priors
     )
-    each = len(tasks) * repeats
-    by_arm = {arm: tuple(rollouts[place * each : (place + 1) * each]) for place, arm in enumerate(priors)}
+    by_arm = {arm: tuple(rollouts[place :: len(priors)]) for place, arm in enumerate(priors)}
     by_arm = _with_losses(by_arm, tasks, repeats)
     rewards = _rewards(by_arm, len(tasks), repeats)
     shared = np.asarray(np.isfinite(rewards).any(axis=2).all(axis=0))
