@@ -69,6 +69,7 @@ def test_a_client_decides_the_label_again_and_says_so(tmp_path: Path, http_clien
     assert (found.choices[0].message.content, found.choices[0].logprobs) == ("technical.", None)
     assert (raw.headers["x-tfgrpo-way"], raw.headers["x-tfgrpo-redecided"]) == ("re-decide", "changed")
     assert "x-tfgrpo-token-prior" not in raw.headers
+    assert raw.elapsed.total_seconds() > 0
     told = tfgrpo.info(found)
     assert (told.way, told.redecided, list(told.biases)) == ("re-decide", "changed", ["0"])
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "technical."

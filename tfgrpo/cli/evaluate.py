@@ -112,7 +112,8 @@ def evaluate(
     `few-shot` has training examples in as many prompt tokens: what learning has to beat. All arms run under the request
     frame and the sampling settings of learning. Of a file that was split by `tfgrpo learn`, the test part is measured,
     and the store remembers that it was. Where no prior is live, the last one learned is measured. With several
-    --model a table says on which of them the prior helps; a token prior acts on its own model alone.
+    --model a table says on which of them the prior helps; a token prior acts on its own model alone, and a ceiling
+    holds for each.
     """
     import asyncio
 

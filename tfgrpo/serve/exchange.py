@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import lru_cache, partial
 from secrets import token_hex
 from time import perf_counter
@@ -198,6 +199,7 @@ class Exchange:
             change(response, self._stream.feed, self._stream.end)
             return response
         found = answers_decided(self._rewrite, response.status_code, response.content, CODECS)
+        response.elapsed = taken = timedelta(seconds=perf_counter() - self._began)  # no library sees it being read
         if found is None:
             return response
         content, decided = found
@@ -210,9 +212,11 @@ class Exchange:
             headers.pop(name, None)
         headers.update(decided.marks)
         request = getattr(response, "_request", None) or self._written
-        return type(response)(
+        told = type(response)(
             response.status_code, headers=headers, content=content, request=request, extensions=response.extensions
         )
+        told.elapsed = taken
+        return told
 
     def _record(self, response: HTTPResponse, found: Info) -> None:
         from ..store import Inference  # which nobody else needs here
