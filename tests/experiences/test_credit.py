@@ -238,6 +238,27 @@ def _crashed(rollout: Rollout, error: str | None, luck: float) -> Rollout:
     return replace(rollout, reward=None, error=error) if falls else rollout
 
 
+def test_wrong_answers_without_probabilities_do_not_make_an_experience_look_good() -> None:
+    """It changes nothing; where it is shown, half of the wrong answers come without log-probabilities."""
+    rng, entry, backend = np.random.default_rng(3), EIGHT[0], Backend(logit_bias="honoured", logprobs=True)
+    order = np.array([[0, 1], [1, 0]])
+    traces = [TokenTrace(order[[said]], np.log([[0.5, 0.5]]), {0: b"a", 1: b"b"}) for said in range(2)]
+    groups = []
+    for task in TASKS:
+        made = []
+        for sample in range(32):
+            shown, right, luck = rng.random() < 0.5, rng.random() < 0.5, rng.random()
+            trace = None if shown and not right and luck < 0.5 else traces[right]
+            ids = (entry.id,) if shown else ()
+            made.append(Rollout(task, 0, sample, "prior", ids, reward=float(right), trace=trace))
+        groups.append(Group(task, 0, tuple(made)))
+    told, left, count = said_at(groups, {}, 0.7, 0.3, backend)
+    assert 0.1 < left / count < 1
+    (effect,) = estimate(told, [entry], SETTINGS)
+    assert abs(effect.mean) < 0.1
+    assert not to_keep([effect], SETTINGS)
+
+
 def test_the_last_look_speaks_of_productions_temperature() -> None:
     """Shown it, a model says the right word more often at 0.7, and never at 0: it helps there and hurts here."""
     words, backend = 10, Backend(logit_bias="honoured", logprobs=True, token_ids=True)

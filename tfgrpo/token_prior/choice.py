@@ -170,8 +170,9 @@ def said_at(
 
     Each is kept as often as its answer is likelier there, by pi_wanted(y) / pi_sampled(y) over the largest of its group
     (von Neumann's rejection), drawn by its hash; at temperature 0 those are kept that would be said there, whose answer
-    is the likeliest token by token. Of failures the same share is kept. Where answers are listed, their expected reward
-    is that of the other temperature. An answer whose probability is not known is left out.
+    is the likeliest token by token. Of failures, and of answers whose probability is not known, the same share is kept:
+    they may be what an experience gets wrong. Where answers are listed, their expected reward is that of the other
+    temperature.
     """
     found, cold, heat = weighed_rollouts(groups, in_force, sampled), wanted < _COLD, max(wanted, _COLD)
     logs = log_probabilities(found, in_force, backend, heat)
@@ -192,11 +193,17 @@ def said_at(
         for group, top in zip(groups, tops, strict=True)
     ]
     left, scored = sum(map(len, kept)), sum(len(group.scored) for group in groups)
+    weighed = len(known) + sum(one.trace is None for group in groups if group.listed for one in group.scored)
+
+    def unknown(rollout: Rollout, group: Group) -> bool:
+        told = (rollout.task.id, rollout.sample) in known or (rollout.trace is None and bool(group.listed))
+        return rollout.reward is None or not told
+
     made = []
     for group, stayed in zip(groups, kept, strict=True):
-        failed = [one for one in group.rollouts if one.reward is None and _luck(one) * scored < left]
+        others = [one for one in group.rollouts if unknown(one, group) and _luck(one) * weighed < left]
         listed = tuple(replace(one, mean=answer_shares(one.tree, in_force, heat).mean) for one in group.listed)
-        made.append(replace(group, rollouts=(*stayed, *failed), listed=listed))
+        made.append(replace(group, rollouts=(*stayed, *others), listed=listed))
     return made, left, scored
 
 
