@@ -101,7 +101,7 @@ class Failing(StoreRoom):
 
     def step(self, action: str, /) -> Observation:
         if self._opened % 2 == 0:
-            raise ValueError("shut")
+            raise SystemExit("shut")
         return super().step(action)
 
     def clone(self) -> "Failing":

@@ -19,6 +19,7 @@ from tfgrpo.rollouts.bounded import (
     bounds_of,
     carried,
     first_tokens,
+    going_on,
     last_tokens,
 )
 from tfgrpo.rollouts.executor import ChatExecutor
@@ -124,3 +125,12 @@ def test_what_is_carried_over_is_all_of_it_or_both_ends() -> None:
     assert carried(long, BOUNDS, len) == long[:HEAD] + long[-32:]
     assert carried("x" * (HEAD + 32), BOUNDS, len) == "x" * (HEAD + 32)
     assert bounds_of("64:32:20") == BOUNDS
+
+
+def test_a_picture_in_the_question_is_in_every_chunk() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:,x"}}
+    asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]}
+    first, told = going_on(asked, "It has", Backend("other"))["messages"][0]["content"]
+    assert first == picture
+    assert "What is it?" in told["text"]
+    assert "It has" in told["text"]

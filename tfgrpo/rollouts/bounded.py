@@ -76,7 +76,14 @@ def going_on(body: ChatBody, work: str, backend: Backend) -> ChatBody:
         return {**body, **more, "messages": [*messages, {"role": "assistant", "content": work}]}
     place = max(at for at, message in enumerate(messages) if message.get("role") == "user")
     told = template("goes_on").render(question=message_text(messages[place]), work=work)
-    return {**body, "messages": [*messages[:place], {**messages[place], "content": told}, *messages[place + 1 :]]}
+    held = messages[place].get("content")
+    others = [part for part in held if not _is_text(part)] if isinstance(held, list) else []
+    content = [*others, {"type": "text", "text": told}] if others else told  # images stay what they are
+    return {**body, "messages": [*messages[:place], {**messages[place], "content": content}, *messages[place + 1 :]]}
+
+
+def _is_text(part: JSON) -> bool:
+    return isinstance(part, str) or (isinstance(part, Mapping) and part.get("type") == "text")
 
 
 def added(said: str, work: str) -> str:

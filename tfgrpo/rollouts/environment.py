@@ -50,7 +50,7 @@ def load_environment(name: str) -> MakeEnvironment:
     make = load_function(name, "--environment")
     try:
         made = make()
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(f"--environment {name} failed: {type(error).__name__}: {shortened(error, 200)}") from error
     for method in ("reset", "step"):
         if not callable(getattr(made, method, None)):
@@ -71,7 +71,7 @@ def _theirs(what: str, does: Callable[[], _T]) -> _T:
     """What a user's code gives; raises InputError where it fails."""
     try:
         return does()
-    except Exception as error:  # it may raise anything
+    except (Exception, SystemExit) as error:  # it may raise anything
         raise InputError(
             f"the environment failed at {what}: {type(error).__name__}: {shortened(error, 200)}"
         ) from error
