@@ -118,6 +118,16 @@ async def test_a_harbor_that_does_not_run_is_an_error_without_secrets(harbor: Pa
     assert agent is not None
     made = await rolled(agent, always(), Settings(), task=task)
     assert made.error == "harbor ended with code 1 and no result: Docker is not running. ***"
+    program = harbor.parent / "bin" / "harbor"
+    wrote = "import pathlib, sys\nat = pathlib.Path(sys.argv[sys.argv.index('--trials-dir') + 1]) / 'one'\nat.mkdir()\n"
+    program.write_text(f"#!{sys.executable}\n{wrote}(at / 'result.json').write_text('[]')")
+    assert (
+        await rolled(agent, always(), Settings(), task=task)
+    ).error == "harbor ended with code 0, and its result is none"
+    program.unlink()
+    assert (await rolled(agent, always(), Settings(), task=task)).error == (
+        "harbor cannot be started: No such file or directory"
+    )
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,12 @@ def _is_sandboxs(failure: Mapping[str, JSON]) -> bool:
 
 async def _ran(command: Sequence[str], env: Mapping[str, str], said: BinaryIO) -> int:
     """The exit code. One that is cancelled may take its sandbox down first: that is no child of its."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said, env=env, start_new_session=True
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said, env=env, start_new_session=True
+        )
+    except OSError as error:
+        raise AgentError(f"harbor cannot be started: {error.strerror}") from error
     try:
         return await process.wait()
     except asyncio.CancelledError:
