@@ -1,19 +1,25 @@
 """Connections to upstreams: which are used again, what ends an answer, and how they come about."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiohappyeyeballs
 import httpx2
 import pytest
 
 from tests.serve.fronts import BODY, CHAT, Recorder, Serve, soon
 from tests.serve.test_faults import Handler, raw, request_of
 from tfgrpo.errors import InputError
-from tfgrpo.serve.proxy import RelayTarget
+from tfgrpo.serve.proxy import Limits, RelayTarget
+from tfgrpo.serve.proxy.connections import UpstreamConnections
 from tfgrpo.serve.proxy.dialing import ForwardProxy, UpstreamSite
+from tfgrpo.serve.proxy.outgoing import AT_ONCE, outgoing
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -83,6 +89,8 @@ async def test_an_answer_ends_where_it_ends_and_its_connection_is_used_again_whe
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_001 + b"\r\n",
+        b"HTTP/1.1 999 No\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 099 No\r\ncontent-length: 2\r\n\r\n{}" + OK,
     ],
 )
 async def test_what_is_no_answer_is_a_502(answer: bytes, front: Serve) -> None:
@@ -91,8 +99,9 @@ async def test_what_is_no_answer_is_a_502(answer: bytes, front: Serve) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_unreachable")
 
 
-async def test_an_answer_without_a_length_ends_with_its_connection(front: Serve) -> None:
-    got, connections = await answered(front, b"HTTP/1.1 200 OK\r\n\r\nall of it")
+@pytest.mark.parametrize("framing", [b"", b"transfer-encoding: identity\r\n"])
+async def test_an_answer_without_a_length_ends_with_its_connection(framing: bytes, front: Serve) -> None:
+    got, connections = await answered(front, b"HTTP/1.1 200 OK\r\n%b\r\nall of it" % framing)
     assert (got, connections) == ([(200, b"all of it")] * 2, 2)
 
 
@@ -112,6 +121,57 @@ async def test_a_request_goes_once_more_only_where_it_may_and_nothing_came_back(
         got = [(await at.outside.request(method, "/v1/embeddings")).status_code for _ in range(2)]
     assert got == statuses
     assert len(seen) == (3 if method == "GET" else 2)
+
+
+@asynccontextmanager
+async def asking(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
+    """A function that posts a body to an upstream, with no proxy around the connections, and returns the answer's."""
+    site = UpstreamSite.of(RelayTarget.parse(address))
+    connections = UpstreamConnections(Limits(), [site])
+
+    async def ask(body: bytes) -> bytes:
+        return await (await connections.ask(site, outgoing(site, "POST", b"/", [], body))).read()
+
+    yield ask
+    connections.close()
+
+
+async def test_what_came_unasked_since_the_last_answer_is_nobodys_answer() -> None:
+    upstreams: list[int] = []
+
+    async def talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstreams.append(writer.get_extra_info("socket").fileno())
+        await request_of(reader)
+        writer.write(OK)
+        await reader.read()
+
+    async with raw(talkative) as address, asking(address) as ask:
+        assert await ask(b"") == b"{}"
+        os.write(upstreams[0], b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nstolen")  # the loop has not read it yet
+        assert await ask(b"") == b"{}"
+    assert len(upstreams) == 2
+
+
+async def test_a_connection_over_which_a_request_has_not_gone_whole_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = aiohappyeyeballs.start_connection
+
+    async def narrow(*given: Any, **named: Any) -> socket.socket:
+        made = await connect(*given, **named)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        return made
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # or it would take the body for requests
+        writer.write(OK)
+        ended.append(await writer.wait_closed())
+
+    monkeypatch.setattr(aiohappyeyeballs, "start_connection", narrow)
+    ended: list[None] = []
+    async with raw(hasty) as address, asking(address) as ask:
+        assert [await soon(ask(b"x" * AT_ONCE)) for _ in range(2)] == [b"{}", b"{}"]
 
 
 async def test_an_upload_ends_early_where_the_upstream_has_answered_and_its_connection_is_let_go(front: Serve) -> None:
@@ -258,6 +318,10 @@ def test_what_is_no_http_proxy_is_refused() -> None:
     assert ForwardProxy.parse("corp:3128") == ForwardProxy("corp", 3128)
     with pytest.raises(InputError, match="socks5"):
         ForwardProxy.parse("socks5://corp:1080")
+    for given in ("http://me:sec/ret@corp:3128", "http://me:sec#ret@corp:3128", "http://me:secret@corp:port"):
+        with pytest.raises(InputError, match="HOST:PORT") as refused:
+            ForwardProxy.parse(given)
+        assert "sec" not in str(refused.value)
 
 
 async def test_a_caller_who_leaves_ends_the_exchange_upstream_at_once(front: Serve) -> None:

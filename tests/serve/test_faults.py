@@ -239,6 +239,7 @@ async def test_a_prior_is_never_the_reason_for_a_failure(front: Serve) -> None:
         (b"GET /v1/models HTTP/1.1\r\nHost: p\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", b"501"),
         (b"POST /v1/files HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n", b"501"),
         (b"POST /v1/files HTTP/1.1\r\nHost: p\r\nContent-Length: 999999999999\r\n", b"413"),
+        (b"TRACE /v1/models HTTP/1.1\r\nHost: p\r\n", b"405"),
     ],
 )
 async def test_what_is_not_relayed_is_refused_in_so_many_words(head: bytes, status: bytes, front: Serve) -> None:
@@ -247,6 +248,17 @@ async def test_what_is_not_relayed_is_refused_in_so_many_words(head: bytes, stat
     answer = await said(at.address, head + b"Connection: close\r\n\r\n" if b"Upgrade" not in head else head + b"\r\n")
     assert answer.split(b" ")[1] == status
     assert not upstream.scopes
+
+
+@pytest.mark.parametrize("path", ["/v1/files", CHAT])
+async def test_trailers_that_nobody_announced_are_no_headers(path: str, front: Serve) -> None:
+    upstream = Recorder()
+    at = await front(upstream)
+    head = f"POST {path} HTTP/1.1\r\nHost: p\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trailers = b"0\r\nAuthorization: Bearer other\r\nContent-Encoding: gzip\r\n\r\n"
+    assert (await said(at.address, head.encode() + b"2\r\n{}\r\n" + trailers)).split(b" ")[1] == b"200"
+    assert upstream.bodies == [b"{}"]
+    assert not {"authorization", "content-encoding"} & upstream.headers().keys()
 
 
 async def test_a_body_that_turns_out_too_long_is_a_413(front: Serve) -> None:

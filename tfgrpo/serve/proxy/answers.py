@@ -1,13 +1,14 @@
 """What an upstream answers, as its bytes come: the head, then the body part by part, until it ends or breaks off.
 
-An answer ends by its length, by its last chunk, or, where it has neither, with the connection. Answers that announce
-others (1xx) and trailers are dropped, nothing is decoded.
+An answer ends by its length, by its last chunk, or, where it has neither, with the connection (RFC 9112, 6.3).
+Answers that announce others (1xx) and trailers are dropped, nothing is decoded.
 """
 
 import asyncio
 from typing import Protocol
 
 _MOST_HEADERS, _HEADER_BYTES = 10_000, 65_536
+_FIRST_STATUS, _LAST_STATUS = 100, 599
 _MUCH = 2**18
 """Bytes of an answer that wait to be read: then the upstream has to wait."""
 
@@ -143,6 +144,8 @@ class UpstreamAnswer:
         if self.complete or connection is None:
             return
         status, self.keeps = connection.standing()
+        if not _FIRST_STATUS <= status <= _LAST_STATUS:
+            raise AnswerBroken("its status is none of HTTP")
         if status < 200:
             self.lines.clear()
             return
@@ -150,8 +153,9 @@ class UpstreamAnswer:
         if self._bodiless:
             self.finish()
         elif status not in (204, 304):
-            names = {name for name, _ in self.lines}
-            self.ends_with_connection = not (b"content-length" in names or b"transfer-encoding" in names)
+            framed = [value for name, value in self.lines if name in (b"content-length", b"transfer-encoding")]
+            last = framed[-1].strip().lower() if framed else b""
+            self.ends_with_connection = not (last.isdigit() or last.endswith(b"chunked"))
         connection.begins()
         self._wake()
 

@@ -3,9 +3,9 @@
 It does what a relay needs and no more: nothing is decoded, followed, stored or added. What an upstream may do wrong is
 met here:
 
-- A kept connection that it has closed is not used again. Where it closes just as a request is on its way and nothing
-  has come back, the request goes once more over a new one, if it is of a kind that may be sent twice (RFC 9110, 9.2.2);
-  a POST is not.
+- A kept connection that it has closed, or over which it has said something unasked, is not used again. Where it closes
+  just as a request is on its way and nothing has come back, the request goes once more over a new one, if it is of a
+  kind that may be sent twice (RFC 9110, 9.2.2); a POST is not.
 - What it says after the end of an answer, or what is no HTTP, ends the connection: no byte of one answer can get into
   another one.
 - A silent one is given up, a fast one is made to wait while the caller reads slowly.
@@ -25,8 +25,6 @@ from .outgoing import AT_ONCE, Outgoing
 
 _IDLE_SECONDS = 15.0
 """How long an unused connection is kept."""
-_FRESH_SECONDS = 1.0
-"""Unused for longer it is looked at before it is used."""
 _HEAD_BYTES = 2**20
 """Of the head of an answer, at most."""
 
@@ -45,7 +43,7 @@ class _Connection(asyncio.Protocol):
         self._upload: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = self._end = self._since = 0.0
+        self._deadline = self._end = 0.0
         self._head_bytes = 0
         self._held = False
         self.lost = False
@@ -73,11 +71,9 @@ class _Connection(asyncio.Protocol):
         return answer
 
     def can_serve(self) -> bool:
-        """Whether it may still be used; one that was unused for a while may have been closed in the meantime."""
+        """Whether it may still be used: nothing has come since, not even what the loop has not read yet."""
         if self.lost or self._transport.is_closing():
             return False
-        if self._loop.time() - self._since < _FRESH_SECONDS:
-            return True
         if not hasattr(select, "poll"):  # Windows
             return True
         looked = select.poll()
@@ -135,7 +131,9 @@ class _Connection(asyncio.Protocol):
             parser.feed_data(data)
         except httptools.HttpParserError as error:  # an upgrade that nobody asked for among them
             if not answer.complete:
-                self._break(AnswerBroken(f"what it says is no HTTP ({type(error).__name__})"))
+                said = error.__context__
+                strange = AnswerBroken(f"what it says is no HTTP ({type(error).__name__})")
+                self._break(said if isinstance(said, AnswerBroken) else strange)
                 return
             answer.spoilt = True
         if answer.complete:
@@ -166,15 +164,14 @@ class _Connection(asyncio.Protocol):
 
     def _release(self, answer: UpstreamAnswer) -> None:
         """The exchange is over."""
-        unsent = self._upload is not None
+        unsent = self._upload is not None or self._transport.get_write_buffer_size() > 0
         again = answer.keeps and not answer.spoilt and not unsent and not self._transport.is_closing()
         if self._held:
             self._held = False
             self._transport.resume_reading()
         self._over(AnswerBroken("it is over"))
         if again:
-            self._since = self._loop.time()
-            self._expect(self._since + _IDLE_SECONDS)
+            self._expect(self._loop.time() + _IDLE_SECONDS)
             self._idle.append(self)
         elif unsent:  # what is still to be written might never be taken
             self._transport.abort()

@@ -37,14 +37,21 @@ class ForwardProxy:
     @classmethod
     def parse(cls, url: str) -> Self:
         """From what HTTP_PROXY says, which may hold a name and a password; InputError for what is no HTTP proxy."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.port or 80
+        except ValueError:  # which may tell of the password
+            raise InputError(
+                "the proxy that stands in the environment must be http://NAME:PASSWORD@HOST:PORT;"
+                " write '/', '#', '?' and '@' in a password as %2F, %23, %3F and %40"
+            ) from None
         if parts.scheme != "http" or not parts.hostname:
             raise InputError(
                 f"a proxy of scheme {parts.scheme!r} stands in the environment; it must be http://HOST:PORT"
             )
         given = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}" if parts.username else None
         basic = b"Basic " + b64encode(given.encode()) if given else None
-        return cls(parts.hostname, parts.port or 80, basic)
+        return cls(parts.hostname, port, basic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

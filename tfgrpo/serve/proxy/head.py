@@ -18,6 +18,9 @@ TOO_LONG_BODY = Refusal(413, "request_too_large", "the body of this request is l
 BAD_PATH = Refusal(400, "bad_path", "a path begins with '/' and may not hold '..', however it is written")
 _BAD_LENGTH = Refusal(400, "bad_length", "Content-Length must be a number")
 _NO_UPGRADE = Refusal(501, "no_websockets", "web sockets are not relayed; send this call as plain HTTP")
+_NO_TRACE = Refusal(
+    405, "no_trace", "TRACE is not relayed: its answer shows the headers of the request, keys among them"
+)
 _NO_TRAILERS = Refusal(501, "no_trailers", "trailers are not relayed; send their fields as headers")
 
 
@@ -58,6 +61,8 @@ class Head:
             return BAD_PATH
         if "websocket" in self.given.get("upgrade", "").lower():
             return _NO_UPGRADE
+        if self.method == "TRACE":
+            return _NO_TRACE
         if "trailer" in self.given:
             return _NO_TRAILERS
         length = self.given.get("content-length", "0")

@@ -19,6 +19,9 @@ from .metrics import Metrics
 from .outgoing import SentBody, outgoing
 from .relay import RelayTarget, Rotation
 
+_LONG = 500
+"""Bytes of a path and a query together that are not kept in mind."""
+
 
 class OwnAnswer(Exception):
     """The proxy has an answer of its own to a call."""
@@ -60,7 +63,8 @@ class Onward:
     ) -> UpstreamAnswer:
         """The head of an upstream's answer; raises OwnAnswer where there is none, Unreached where nothing was sent."""
         site = self.sites[target]
-        address = _address(target, site, head.raw_path, head.query)
+        named = _address if len(head.raw_path) + len(head.query) > _LONG else _known_address
+        address = named(target, site, head.raw_path, head.query)
         if address is None:
             raise OwnAnswer(BAD_PATH)
         try:
@@ -78,7 +82,6 @@ class Onward:
         return Refusal(status, f"upstream_{kind}", f"the upstream {target.base} {what}", "upstream_error")
 
 
-@lru_cache(4_096)
 def _address(target: RelayTarget, site: UpstreamSite, path: bytes, query: bytes) -> bytes | None:
     """What a request names: a path, or to a proxy that reads it all of the URL."""
     url = target.url(path, query)
@@ -86,6 +89,9 @@ def _address(target: RelayTarget, site: UpstreamSite, path: bytes, query: bytes)
         return None
     whole = site.through is not None and not site.secure
     return (url if whole else "/" + url.partition("://")[2].partition("/")[2]).encode("latin-1")
+
+
+_known_address = lru_cache(4_096)(_address)
 
 
 def _why(error: BaseException) -> str:

@@ -47,6 +47,7 @@ class Protocol(HttpToolsProtocol):
         scope: Any = self.scope
         scope[HEED] = self.heed
         super().on_headers_complete()
+        self.headers = list(self.headers)  # trailers, which are read into it, are no headers of the request
         cycle: Any = self.cycle
         if self.scope.get("http_version") == "1.0" and cycle is not None and cycle.scope is self.scope:
             cycle.send = _Unchunked(cycle)  # its task has not taken it yet
