@@ -17,6 +17,7 @@ from tests.serve.fronts import BODY, CHAT, Recorder, Serve, soon
 from tests.serve.test_faults import Handler, raw, request_of
 from tfgrpo.errors import InputError
 from tfgrpo.serve.proxy import Limits, RelayTarget
+from tfgrpo.serve.proxy.answers import AnswerBroken
 from tfgrpo.serve.proxy.connections import UpstreamConnections
 from tfgrpo.serve.proxy.dialing import ForwardProxy, UpstreamSite
 from tfgrpo.serve.proxy.outgoing import AT_ONCE, outgoing
@@ -97,6 +98,27 @@ async def test_what_is_no_answer_is_a_502(answer: bytes, front: Serve) -> None:
     async with raw(Counting(answer)) as address:
         response = await (await front(address)).outside.get("/v1/models")
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_unreachable")
+
+
+async def test_trailers_without_end_break_an_answer_off() -> None:
+    sent: list[int] = []
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: ")
+        while len(sent) < 100:
+            writer.write(b"y" * 100_000)
+            await writer.drain()
+            sent.append(100_000)
+
+    async with raw(endless) as address:
+        site = UpstreamSite.of(RelayTarget.parse(address))
+        connections = UpstreamConnections(Limits(), [site])
+        answer = await connections.ask(site, outgoing(site, "GET", b"/", [], None))
+        assert await soon(answer.read()) == b"{}"
+        with pytest.raises(AnswerBroken, match="too long"):
+            await soon(answer.read())
+    assert len(sent) < 100
 
 
 @pytest.mark.parametrize("framing", [b"", b"transfer-encoding: identity\r\n"])

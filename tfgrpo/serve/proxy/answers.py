@@ -53,6 +53,8 @@ class UpstreamAnswer:
         """All of it is here."""
         self.heard = False
         """Anything came at all."""
+        self.moves = False
+        """Of its body some has come since this was last set."""
         self.keeps = self.ends_with_connection = self.spoilt = False
         self._connection: Carrier | None = connection
         self._bodiless = bodiless
@@ -163,6 +165,7 @@ class UpstreamAnswer:
         if self.complete:
             self.spoilt = True
             return
+        self.moves = True
         self._chunks.append(body)
         self._size += len(body)
         if self._size > _MUCH and self._connection:

@@ -26,7 +26,7 @@ from .outgoing import AT_ONCE, Outgoing
 _IDLE_SECONDS = 15.0
 """How long an unused connection is kept."""
 _HEAD_BYTES = 2**20
-"""Of the head of an answer, at most."""
+"""Of an answer that are none of its body, one after the other, at most: its head, its trailers."""
 
 
 class NotConnected(Exception):
@@ -121,12 +121,9 @@ class _Connection(asyncio.Protocol):
         if answer is None or parser is None:  # unasked
             self.abort()
             return
-        answer.heard = True
-        if answer.status:
-            if not self._held:
-                self._deadline = self._loop.time() + self._limits.silence
-        else:
-            self._head_bytes += len(data)
+        answer.heard, answer.moves = True, False
+        if answer.status and not self._held:
+            self._deadline = self._loop.time() + self._limits.silence
         try:
             parser.feed_data(data)
         except httptools.HttpParserError as error:  # an upgrade that nobody asked for among them
@@ -136,9 +133,10 @@ class _Connection(asyncio.Protocol):
                 self._break(said if isinstance(said, AnswerBroken) else strange)
                 return
             answer.spoilt = True
+        self._head_bytes = 0 if answer.moves else self._head_bytes + len(data)
         if answer.complete:
             self._release(answer)
-        elif not answer.status and self._head_bytes > _HEAD_BYTES:
+        elif self._head_bytes > _HEAD_BYTES:
             self._break(AnswerBroken("its headers are too long"))
 
     def connection_lost(self, exc: Exception | None) -> None:
