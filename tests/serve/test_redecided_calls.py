@@ -93,6 +93,32 @@ def test_without_log_probabilities_or_labels_it_says_that_the_token_prior_is_lef
     assert "logprobs" not in ASKED[0]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_the_upstream_refuses_what_is_asked_for_the_answer_is_that_of_the_call_as_written(
+    tmp_path: Path, stream: bool
+) -> None:
+    """The caller wants log-probabilities himself; an answer that had no prior is not decided again by one."""
+
+    def answer(request: http.Request) -> http.Response:
+        body = json.loads(request.content)
+        if "x-tfgrpo-prior" in request.headers:
+            return http.Response(400, json={"error": {"message": "no"}})
+        content, kind = said(body)
+        return http.Response(200, content=content, headers={"content-type": kind})
+
+    store = a_store(tmp_path, URL)
+    with (
+        http.Client(transport=http.MockTransport(answer)) as inner,
+        tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=inner) as client,
+    ):
+        asked: Any = {"model": "m", "messages": MESSAGES, "logprobs": True, "stream": stream}
+        raw = client.chat.completions.with_raw_response.create(**asked)
+        text = raw.http_response.read().decode()
+    assert "technical" not in text.replace(json.dumps(ENTRIES[0]["top_logprobs"])[1:-1], "")
+    assert (raw.headers["x-tfgrpo-prior"], raw.headers["x-tfgrpo-reason"]) == ("none", "refused")
+    assert "x-tfgrpo-way" not in raw.headers
+
+
 async def test_the_proxy_decides_the_label_again_and_a_client_before_it_does_not_do_so_twice(tmp_path: Path) -> None:
     async def upstream(scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True

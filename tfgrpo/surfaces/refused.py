@@ -58,11 +58,14 @@ class PriorRefusals:
 
     def without(self, rewritten: Rewrite, status: int) -> Rewrite:
         """What is told of a request that went once more, without the prior, and came to this status."""
-        told = replace(rewritten, content=None, prior=NO_PRIOR, reason="refused", left_out=None, notice=None)
+        plain = replace(rewritten, content=None, prior=NO_PRIOR, left_out=None, deciding=None, way=None)
+        told = replace(plain, reason="refused", notice=None)
         if status >= 400:  # the prior was not the reason
             return told
-        count = self._settle(rewritten, 1)
         where = f"model {shortened(rewritten.model)!r} by {rewritten.surface}"
+        if rewritten.way == "resample":  # which one caller asked for: the prior of all others stays
+            return replace(told, notice=f"several answers were refused for {where}, and the call went without a prior")
+        count = self._settle(rewritten, 1)
         notice = f"prior {rewritten.prior} was refused for {where}, and the call went without it"
         if count >= IN_A_ROW:
             notice = (
