@@ -165,8 +165,10 @@ def _methods(kind: type) -> None:
     for name in () if hasattr(kind, "assertEqual") else vars(kind):
         if name.startswith("test") and callable(getattr(kind, name)):
             one = kind()
-            for run in ("setup_method", name):
-                getattr(one, run, lambda: None)()
+            run = getattr(one, name)
+            if ready := getattr(one, "setup_method", None):
+                ready(*[run][: ready.__code__.co_argcount - 1])
+            run()
 
 
 def _unittest(space: dict[str, Any]) -> None:
