@@ -201,7 +201,7 @@ CROSSING = (
     "@repeated\ndef seven(n): return n + 7\nassert seven(1) == [8, 8]",
     "from unittest import mock\nwith mock.patch('builtins.print') as said: hello()\nassert said.call_count == 1",
     "async def test_it(): pass\nassert add(1, 1) == 2",
-    "class TestIt:\n    def setup_method(self, test): self.two = 2\n    def test_it(self): assert add(1, self.two) == 3",
+    "class TestIt:\n    def setup_method(self, at): self.two = 2\n    def test_it(self): assert add(1, self.two) == 3",
 )
 
 
