@@ -45,7 +45,10 @@ def test_a_key_is_shown_once_and_kept_by_its_hash(folder: Path) -> None:
         (("--upstream", HERE, "--upstream", "local"), ("goes alone",)),
         (("--upstream", HERE, "--upstream-key-env", "NOBODY"), ("NOBODY is not set",)),
         (("--upstream", HERE, "--upstream-key-env", "KEY", "--upstream-key-env", "KEY"), ("2 for 1",)),
+        (("--upstream", HERE, "--upstream-key-env", "LINES"), ("LINES holds the end of a line",)),
         (("--upstream", HERE, "--upstream-key-env", "KEY", "--host", "0.0.0.0"), ("lend it", "tfgrpo keys add")),
+        (("--upstream", "http://b\u00fc..cher.example"), ("names no host",)),
+        (("--upstream", "http://api.example"), ("HOST:PORT",)),
         (("--upstream", HERE, "--workers", "0"), ("--workers 0",)),
         (("--upstream", HERE, "--max-in-flight", "0"), ("limit in_flight is 0",)),
         (("--upstream", HERE, "--grace", "-1"), ("--grace -1",)),
@@ -57,6 +60,8 @@ def test_what_cannot_be_served_is_one_clear_line(
     options: tuple[str, ...], words: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEY", "sk-secret")
+    monkeypatch.setenv("http_proxy", "http://me:sk-secret/@proxy:3128")
+    monkeypatch.setenv("LINES", "sk-secret\r")
     result = tfgrpo("serve", "--port", "0", *options)
     one_line(result, *words)
     assert "sk-secret" not in result.output

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohappyeyeballs
 import httpx2
@@ -186,12 +186,11 @@ async def test_a_connection_over_which_a_request_has_not_gone_whole_is_not_used_
 
     async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.transport.pause_reading()  # or it would take the body for requests
+        cast(asyncio.Transport, writer.transport).pause_reading()  # or it would take the body for requests
         writer.write(OK)
-        ended.append(await writer.wait_closed())
+        await writer.wait_closed()
 
     monkeypatch.setattr(aiohappyeyeballs, "start_connection", narrow)
-    ended: list[None] = []
     async with raw(hasty) as address, asking(address) as ask:
         assert [await soon(ask(b"x" * AT_ONCE)) for _ in range(2)] == [b"{}", b"{}"]
 

@@ -60,10 +60,12 @@ def named_store(given: str | None, *, create: bool = False) -> "Store":
 
 
 def key_in(option: str, name: str | None) -> str | None:
-    """The key in the environment variable that an option names, if it does; InputError where it is not set."""
+    """The key in the environment variable that an option names, if it does; InputError where there is no key in it."""
     key = os.environ.get(name) if name else None
     if name and not key:
         raise InputError(f"{option}: the variable {name} is not set")
+    if key and not key.isprintable():
+        raise InputError(f"{option}: the variable {name} holds the end of a line or the like; a key is one line")
     return key
 
 

@@ -67,10 +67,13 @@ class UpstreamSite:
 
     @classmethod
     def of(cls, target: RelayTarget) -> Self:
-        """The site of an upstream, with the proxy that the environment puts before it."""
+        """The site of an upstream, with the proxy that the environment puts before it; InputError for what is none."""
         parts, proxy = urlsplit(target.base), target.forward_proxy()
         host, usual = parts.hostname or "", _PORTS[parts.scheme]
-        shown = f"[{host}]" if ":" in host else host if host.isascii() else host.encode("idna").decode()
+        try:
+            shown = f"[{host}]" if ":" in host else host if host.isascii() else host.encode("idna").decode()
+        except UnicodeError as error:
+            raise InputError(f"the upstream {target.base} names no host") from error
         port = parts.port or usual
         named = shown if port == usual else f"{shown}:{port}"
         return cls(host, port, parts.scheme == "https", named.encode(), ForwardProxy.parse(proxy) if proxy else None)
