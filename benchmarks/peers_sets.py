@@ -1,4 +1,4 @@
-"""The task sets of `peers`: eleven kinds of work, none of which anything here was tuned to.
+"""The task sets of `peers`: eleven kinds of work, none of which anything here was tuned to but for `labels`.
 
 Six are read from what the repository holds (or from reasoning-gym), five are made by `peers_made`. What a task wants is
 said as a hurried user would say it: the house's own convention stands in the answers alone. Which tasks are learned

@@ -137,16 +137,16 @@ def _paired(one: Sequence[Row], other: Sequence[Row]) -> Interval:
 
 
 def _over_sets(rows: Sequence[Row]) -> Iterator[str]:
-    """This learner less each other method, over the cells that have both; a cell is a set and a seed."""
+    """This learner less each other method, over sets: the mean of the seeds that both have is one value of a set."""
     cells = {(row["set"], row["seed"], row["method"]): fmean(row["rewards"].values()) for row in rows}
-    yield f"| {OURS} less | mean over cells | cells | better | worse |"
+    yield f"| {OURS} less | mean over sets | sets | better | worse |"
     yield f"|{'---|' * 5}"
     for method in dict.fromkeys(str(row["method"]) for row in rows if row["method"] != OURS):
-        values = [
-            cells[name, seed, OURS] - mean
+        values = _means(
+            (name, cells[name, seed, OURS] - mean)
             for (name, seed, one), mean in cells.items()
             if one == method and (name, seed, OURS) in cells
-        ]
+        )
         if values:
             better, worse = sum(value > 0 for value in values), sum(value < 0 for value in values)
             yield f"| {method} | {student(values)} | {len(values)} | {better} | {worse} |"

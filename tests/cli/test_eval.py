@@ -4,11 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from tests.cli.shell import learn_gated, learn_routing, tfgrpo, works, write_messages, write_tasks
 from tests.routing import TASKS, WORDS, served, simulated, talkative
+from tfgrpo.cli.options.target import Targets, targets_options
 from tfgrpo.records import ChatBody, Prior, message_text
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
@@ -164,3 +166,14 @@ def test_a_model_that_cannot_be_measured_takes_nothing_from_the_others(promoted:
     assert found.exit_code == 1
     assert "fake (learned on it)" in found.stdout
     assert "Error: not measured: gone: " in found.stderr
+
+
+def test_a_model_of_the_environment_is_one_though_its_name_has_spaces() -> None:
+    @click.command()
+    @targets_options
+    def told(target: Targets) -> None:
+        click.echo([each.model for each in target.each])
+
+    environment = {"TFGRPO_MODEL": "my models/one of them.gguf"}
+    assert CliRunner().invoke(told, env=environment).output == "['my models/one of them.gguf']\n"
+    assert CliRunner().invoke(told, ["--model", "a", "--model", "b"], env=environment).output == "['a', 'b']\n"

@@ -27,17 +27,26 @@ class Target:
         return self if self.model or self.base_url == "local" else Target(self.base_url, learned_on)
 
 
+class _OneName(click.types.StringParamType):
+    """A name as it stands: in the environment it is one, whatever spaces it holds (the path of a model's file)."""
+
+    def split_envvar_value(self, rv: str) -> tuple[str, ...]:
+        """All of it."""
+        return (rv,)
+
+
 _option = titled(MODEL)
+_base_url = _option(
+    "--base-url",
+    envvar="TFGRPO_BASE_URL",
+    metavar="URL",
+    help="API, or `local` (embedded).  [default: OpenAI's]",
+)
 
 target_options = gathered(
     "target",
     Target,
-    _option(
-        "--base-url",
-        envvar="TFGRPO_BASE_URL",
-        metavar="URL",
-        help="API, or `local` (embedded).  [default: OpenAI's]",
-    ),
+    _base_url,
     _option(
         "--model",
         envvar="TFGRPO_MODEL",
@@ -63,16 +72,12 @@ class Targets:
 targets_options = gathered(
     "target",
     Targets,
-    _option(
-        "--base-url",
-        envvar="TFGRPO_BASE_URL",
-        metavar="URL",
-        help="API, or `local` (embedded).  [default: OpenAI's]",
-    ),
+    _base_url,
     _option(
         "--model",
         envvar="TFGRPO_MODEL",
         multiple=True,
+        type=_OneName(),
         help="Its name, except with `local`; given several times, a table of where the prior helps. The key is read"
         " from OPENAI_API_KEY.",
     ),

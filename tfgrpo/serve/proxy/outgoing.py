@@ -10,7 +10,7 @@ SentBody: TypeAlias = bytes | AsyncIterator[bytes]
 """What goes to an upstream: a body that is there, or one that is still coming."""
 AT_ONCE = 2**18
 """Bytes of a body that are written at once."""
-_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 """Methods of requests that may reach a server twice (RFC 9110, 9.2.2)."""
 _HAVE_BODIES = ("POST", "PUT", "PATCH")
 """Methods whose requests say so where they have no body."""
