@@ -135,7 +135,7 @@ async def test_an_agent_on_the_embedded_model_teaches_a_token_prior_by_its_own_c
     settings = Settings(seed=7, race=False, steps=2, group_size=4, experiences=False, concurrency=4)
     with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
         async with Upstream(url, settings=settings, journal=store) as model:
-            plan = Plan(part("train")[:12], reward, "exact", Frame(name), "demo", settings, agent=agent)
+            plan = Plan(part("train")[:18], reward, "exact", Frame(name), "demo", settings, agent=agent)
             learned = await carry_out(plan, store, model, Silent())
     assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
     assert learned.steps[1].mean_reward > learned.steps[0].mean_reward

@@ -262,7 +262,7 @@ def test_an_older_store_is_upgraded_and_a_copy_kept(path: Path) -> None:
 def test_an_upgrade_says_where_the_copy_is(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         later("CREATE TABLE notes (id INTEGER PRIMARY KEY);")(path).close()
-    (told,) = caplog.messages
+    (told,) = [message for message in caplog.messages if str(path) in message]
     assert told == (
         f"store {path} was upgraded from schema {NEWEST} to {NEWEST + 1};"
         f" {path}.schema-{NEWEST}.bak is a copy of it as it was"
