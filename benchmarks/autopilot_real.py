@@ -2,9 +2,12 @@
 
 Called by `python -m benchmarks.autopilot real`. The traffic is the demo's messages, as many callers ask them, on a
 model that is frozen in the morning: the embedded one, or the one at a base URL. Feedback comes after the next calls,
-on three calls in ten, wrong one time in twenty, half of it with the label. What is printed: what the autopilot did,
-and how right the prior that is live in the evening is on messages that nobody asked, beside the frozen model and what
-`tfgrpo learn` makes of the same messages with all their answers.
+on three calls in ten, wrong one time in twenty, half of it with the label. The day ends a round after a prior went
+live. What is printed: what the autopilot did, and how right the prior that is live in the evening is on messages that
+nobody asked, beside the frozen model and what `tfgrpo learn` makes of the same messages with all their answers.
+
+Answers are labels, and so the token prior alone is learned: a small model reads examples slowly. With `--keep FOLDER`
+a day that was broken off goes on: a round that was being asked is asked anew, and nothing else is made twice.
 """
 
 import asyncio
@@ -15,26 +18,36 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from tfgrpo.demo.run import DATA
+from tfgrpo.demo.run import DATA, DEMO_REWARD, demo_frame, part
+from tfgrpo.evaluation.arms import Evaluation, compare_arms
+from tfgrpo.model import local
 from tfgrpo.model.library import http
-from tfgrpo.records import Task
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.observer import Silent
+from tfgrpo.probe.backend import probe
+from tfgrpo.records import Prior, Task
+from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.tasks.read import read_tasks
 
 FED_BACK, WRONG, LABELLED = 0.3, 0.05, 0.5
 LATER = 40
 """Calls until feedback is given, on average."""
-LEARN = "--reward exact --steps 2 --distilled-groups 2"
+LEARN = (
+    "--reward exact --steps 3 --no-experiences --no-race --concurrency 8 --passes 12"
+    " --validation-share 0.45 --test-share 0"
+)
 TEMPERATURE = 0.7
 _STARTING = 120.0
 _WRITING = 2.0
@@ -49,17 +62,20 @@ class Day:
     """Base URL, or `local`."""
     name: str = ""
     """Of the model, at a base URL."""
-    calls: int = 400
+    calls: int = 500
     """Of a round; after each the autopilot looks, until nothing is to be done."""
-    rounds: int = 4
+    rounds: int = 5
+    """At most."""
     learn: str = LEARN
     budget: int = 2_000
     """Calls for learning."""
     at_once: int = 4
-    share: float = 0.2
-    repeat: int = 4
+    share: float = 0.5
+    repeat: int = 8
     """Rollouts at each message that is measured."""
     seed: int = 0
+    keep: str = ""
+    """A folder to which the day is written, and from which it goes on."""
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -68,13 +84,11 @@ class Day:
 
 
 def command(*given: str, store: Path) -> Any:
-    """What a command of tfgrpo prints as JSON; a ceiling that ended it is no error."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tfgrpo", *given, "--store", str(store), "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    """What a command of tfgrpo prints as JSON; a ceiling that ended it is no error. How it goes it tells on stderr."""
+    run = [sys.executable, "-m", "tfgrpo", *given, "--store", str(store), "--json"]
+    ran = subprocess.run(run, stdout=subprocess.PIPE, text=True, check=False)
     if not ran.stdout.strip():
-        raise SystemExit(f"tfgrpo {' '.join(given)}: {ran.stderr.strip()[-500:]}")
+        raise SystemExit(f"tfgrpo {' '.join(given)} ended with status {ran.returncode}")
     return json.loads(ran.stdout)
 
 
@@ -111,19 +125,30 @@ def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
 
 @dataclass
 class Callers:
-    """Who asks, and says later what it was worth."""
+    """Who asks, and says later what it was worth. What they remember between rounds is in a file."""
 
     url: str
     day: Day
     tasks: Sequence[Task]
-    random: np.random.Generator
+    memory: Path
+    random: np.random.Generator = field(default_factory=np.random.default_rng)
+    rounds: int = 0
+    """That were asked to their end."""
     asked: int = 0
     waiting: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
-    async def ask(self, count: int) -> str:
-        """So many calls; how right they were, by variant."""
+    def __post_init__(self) -> None:
+        """Go on after the last whole round."""
+        if self.memory.exists():
+            known = json.loads(self.memory.read_text(encoding="utf-8"))
+            self.rounds, self.asked = known["rounds"], known["asked"]
+            self.waiting = [(when, told) for when, told in known["waiting"]]
+
+    async def round(self) -> str:
+        """One round of calls; how right they were, by variant."""
+        self.random = np.random.default_rng([7, self.day.seed, self.rounds])
         right: dict[str, list[bool]] = {}
-        left = iter(range(count))
+        left = iter(range(self.day.calls))
         async with http.AsyncClient(base_url=self.url, timeout=300.0) as client:
 
             async def caller() -> None:
@@ -132,8 +157,14 @@ class Callers:
                     right.setdefault(variant, []).append(good)
 
             await asyncio.gather(*(caller() for _ in range(self.day.at_once)))
+        self._remember_all()
         shares = (f"{variant} {np.mean(each):.0%} of {len(each)}" for variant, each in sorted(right.items()))
         return f"{np.mean([good for each in right.values() for good in each]):.0%} right ({', '.join(shares)})"
+
+    def _remember_all(self) -> None:
+        self.rounds += 1
+        known = {"rounds": self.rounds, "asked": self.asked, "waiting": self.waiting}
+        self.memory.write_text(json.dumps(known), encoding="utf-8")
 
     async def _one(self, client: http.AsyncClient) -> tuple[str, bool]:
         task = self.tasks[self.random.integers(len(self.tasks))]
@@ -167,38 +198,72 @@ class Callers:
                 print(f"feedback was refused: {answer.text[:200]}")
 
 
-def accuracy(day: Day, store: Path, prior: str) -> tuple[float, float]:
-    """How right the frozen model and a prior are on messages that nobody asked."""
-    arms = "--no-written", "--no-few-shot", "--repeat", str(day.repeat), "--reward", "exact"
-    found = command("eval", str(DATA / "test.jsonl"), *day.place, *arms, "--prior", prior, store=store)
-    return found["means"]["frozen"], found["means"]["learned"]
-
-
 def _flown(day: Day, store: Path, tasks: Sequence[Task], began: float) -> None:
-    """The day itself."""
+    """The day itself, until a round has been asked of a prior that is live."""
+    with proxy(day, store) as url:
+        callers = Callers(url, day, tasks, store.with_suffix(".json"))
+        while True:
+            was_live = _live(store) is not None
+            if callers.rounds:
+                _looked(day, store, began)
+            if callers.rounds >= day.rounds or was_live:
+                return
+            told = asyncio.run(callers.round())
+            print(f"{time.monotonic() - began:5.0f} s  round {callers.rounds}: {day.calls} calls, {told}", flush=True)
+            time.sleep(_WRITING)
+
+
+def _looked(day: Day, store: Path, began: float) -> None:
+    """Have the autopilot look until nothing is to be done, and print what it did."""
     learn = shlex.join([*day.place, *shlex.split(day.learn)])
     terms = "--min-feedback", "100", "--daily-calls", str(day.budget), "--share", str(day.share)
-    with proxy(day, store) as url:
-        callers = Callers(url, day, tasks, np.random.default_rng([7, day.seed]))
-        for number in range(1, day.rounds + 1):
-            told = asyncio.run(callers.ask(day.calls))
-            print(f"{time.monotonic() - began:5.0f} s  round {number}: {day.calls} calls, {told}", flush=True)
-            time.sleep(_WRITING)
-            while said := command("autopilot", "--once", "--learn", learn, *terms, store=store):
-                print(f"{time.monotonic() - began:5.0f} s  " + "\n         ".join(said), flush=True)
+    while said := command("autopilot", "--once", "--learn", learn, *terms, store=store):
+        print(f"{time.monotonic() - began:5.0f} s  " + "\n         ".join(said), flush=True)
 
 
-def _offline(day: Day, folder: Path, tasks: Sequence[Task]) -> str:
-    """What learning from the same messages with all their answers comes to, in a line."""
-    pool, store = folder / "pool.jsonl", folder / "offline.db"
+def _live(store: Path) -> Prior | None:
+    with Store(store) as opened:
+        live = opened.live("default")
+    return live.prior if live else None
+
+
+def _offline(day: Day, store: Path, tasks: Sequence[Task]) -> tuple[Prior | None, str]:
+    """What learning from the same messages with all their answers comes to, and what became of it."""
+    pool = store.with_name("pool.jsonl")
     pool.write_text("".join(json.dumps({"input": task.input, "answer": task.answer}) + "\n" for task in tasks))
     frame = "--system", str(DATA / "system.txt"), "--request", str(DATA / "request.json")
     limits = "--temperature", str(TEMPERATURE), "--max-calls", str(day.budget)
     learned = command("learn", str(pool), *day.place, *shlex.split(day.learn), *frame, *limits, store=store)
     if not learned["candidate"]:
-        return f"offline:   {learned['state']}: nothing was learned"
-    frozen, right = accuracy(day, store, learned["candidate"])
-    return f"offline:   frozen {frozen:.1%}, learned {right:.1%} ({learned['state']})"
+        return None, f"{learned['state']}: nothing was learned"
+    with Store(store) as opened:
+        return opened.prior(learned["candidate"]), learned["state"]
+
+
+async def measured(day: Day, url: str, model: str, priors: Mapping[str, Prior]) -> Evaluation:
+    """How right each is on messages that nobody asked, all of them asked task by task."""
+    frame = replace(demo_frame(model), temperature=TEMPERATURE)
+    settings, key = Settings(concurrency=2 * day.at_once), os.environ["OPENAI_API_KEY"]
+    async with Upstream(url, api_key=key, settings=settings) as upstream:
+        backend = await probe(upstream, model, run="")
+        arms = {
+            name: ChatExecutor(upstream, frame, backend, run="", stage=f"day {name}", seed=day.seed) for name in priors
+        }
+        reward = load_reward(DEMO_REWARD)
+        return await compare_arms(arms, priors, part("test"), reward, repeats=day.repeat, observer=Silent())
+
+
+def _figures(day: Day, live: Prior | None, offline: Prior | None) -> None:
+    """Print what both priors are worth beside the frozen model, and how far they are apart."""
+    named = {"frozen": Prior(), **({"offline": offline} if offline else {}), **({"autopilot": live} if live else {})}
+    served = local.upstream("local") if day.model == "local" else nullcontext((day.model, day.name))
+    with served as (url, model):
+        found = asyncio.run(measured(day, url, model, named))
+    print(f"{found.tasks} messages that nobody asked, {found.repeats} rollouts each")
+    for name, mean in found.means.items():
+        print(f"   {name:10} {mean:6.1%}")
+    for name, each in found.differences.items():
+        print(f"   {name:20} {100 * each.mean:+5.1f} points ({100 * each.low:+.1f} to {100 * each.high:+.1f})")
 
 
 def real_day(day: Day) -> None:
@@ -206,21 +271,19 @@ def real_day(day: Day) -> None:
     began = time.monotonic()
     os.environ.pop("TFGRPO_STORE", None)
     os.environ.setdefault("OPENAI_API_KEY", "none")
-    tasks = [task for part in ("train", "validation") for task in read_tasks(str(DATA / f"{part}.jsonl")).tasks]
+    tasks = (*part("train"), *part("validation"))
     with TemporaryDirectory() as name, ThreadPoolExecutor(1) as beside:
-        folder, store = Path(name), Path(name) / "day.db"
+        folder = Path(day.keep or name)
+        folder.mkdir(parents=True, exist_ok=True)
+        store, offline = folder / "day.db", folder / "offline.db"
         Store(store).close()
-        offline = None if day.model == "local" else beside.submit(_offline, day, folder, tasks)
+        meanwhile = None if day.model == "local" else beside.submit(_offline, day, offline, tasks)
         _flown(day, store, tasks, began)
         for line in command("history", store=store):
             print(f"{line['at'][:19]}  {line['what']:12} {line['prior'] or '':24} {line['why'][:150]}")
-        with Store(store) as opened:
-            live = opened.live("default")
-        print(
-            f"{time.monotonic() - began:5.0f} s  live in the evening: {live.prior.id if live else 'nothing'}",
-            flush=True,
-        )
-        if live:
-            print("autopilot: frozen {:.1%}, live {:.1%}".format(*accuracy(day, store, live.prior.id)), flush=True)
-        print(offline.result() if offline else _offline(day, folder, tasks))
+        live = _live(store)
+        print(f"{time.monotonic() - began:5.0f} s  live in the evening: {live.id if live else 'nothing'}", flush=True)
+        prior, state = meanwhile.result() if meanwhile else _offline(day, offline, tasks)
+        print(f"{time.monotonic() - began:5.0f} s  learned offline: {prior.id if prior else ''} ({state})", flush=True)
+        _figures(day, live, prior)
         print(f"{time.monotonic() - began:5.0f} s in all")

@@ -85,7 +85,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "trial", "promote",
     ),
     "learning": (
-        "__init__", "plan", "cost", "begin", "biases", "race", "exact", "experiences", "result", "forecast",
+        "__init__", "ready", "plan", "cost", "begin", "biases", "race", "exact", "experiences", "result", "forecast",
         "steps", "run", "traffic", "wanted", "decisions", "transfer", "port", "explore",
         "exploration",
     ),

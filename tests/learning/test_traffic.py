@@ -17,6 +17,7 @@ from tfgrpo.learning.traffic import Fading, traffic_tasks
 from tfgrpo.records import JSON, Frame
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.store import Feedback, Inference, Store
+from tfgrpo.testing import ScriptedModel
 
 EXACT, JUDGE = load_reward("exact"), load_reward("majority")
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -89,6 +90,42 @@ def test_what_most_further_rollouts_answered_is_right_only_where_it_is_asked_for
         ]
     assert Counter(task.answer for task in found.tasks) == {"billing": 10}  # three that differ settle nothing
     assert latest == [11, 0]  # of the latest calls, further rollouts take no other's place
+
+
+def test_rollouts_that_the_proxy_has_made_are_not_asked_for_again(folder: Path, url: str, model: ScriptedModel) -> None:
+    topics = list(TOPICS.items()) * 4
+    calls = [call(number, f"message {number} about {topic}") for number, (topic, _) in enumerate(topics)]
+    made = [
+        replace(call(number, said=said), id=f"inf_{number}_{said}", shadow_of=f"inf_{number}")
+        for number in range(len(topics))
+        for said in ("billing", "sales")
+    ]
+    drawn = replace(made[0], id="inf_drawn", draw={"left_out": ["exp_1"], "p_left_out": 0.1})
+    other = replace(made[0], id="inf_other", prior="prior_of_another_day")
+    said = [label(number, right) for number, (_, right) in enumerate(topics)]
+    with Store("tfgrpo.db") as store:
+        store.add_calls_in_use([*calls, *made, drawn, other], said)
+    learn = "learn", "--from-traffic", "--group-size", "4", "--no-race", "--no-experiences", "--gate", "none"
+    two = tfgrpo(*learn, "--base-url", url, "--steps", "2", "--keep-going", "--max-calls", "40")
+    assert two.exit_code == 3, two.output  # out of budget in the second step
+    assert "25 rollouts of 12 tasks made already (--shadow-groups)" in two.stderr
+    with Store("tfgrpo.db") as store:
+        run = store.runs()[0].run.id
+        first = [one.text for group in store.groups(run) for one in group.rollouts if group.step == 0]
+        store.add_calls_in_use([replace(one, id=f"{one.id}_later") for one in made])
+    assert Counter(first)["sales"] >= 12
+    begun = len(model.requests)
+    assert begun < 45
+    again = tfgrpo(*learn, "--base-url", url, "--steps", "2", "--keep-going")
+    assert again.exit_code == 0, again.output
+    with Store("tfgrpo.db") as store:
+        assert [one.text for group in store.groups(run) for one in group.rollouts if group.step == 0] == first
+        rolled = store.spent_by_stage(run)["rollout"].calls
+        hot = tfgrpo(*learn, "--base-url", url, "--steps", "1", "--temperature", "0.5")
+        others = store.spent_by_stage(store.runs()[-1].run.id)["rollout"].calls
+    assert rolled == 24 + 48  # of the first step's 48, half were there
+    assert hot.exit_code == 0, hot.output
+    assert others == 48
 
 
 def test_old_calls_fade_and_answers_keep_their_proportion(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 import asyncio
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.live import MODEL, PRIOR
-from tests.serve.fronts import BODY, QUESTION, Front, Serve, is_biased
+from tests.serve.fronts import BODY, CHAT, QUESTION, Front, Serve, calling, is_biased, running
 from tests.serve.test_feedback import written
+from tests.serve.test_redecided_calls import MESSAGES, a_store, said
 from tfgrpo.errors import InputError
-from tfgrpo.serve.proxy import Recording, Shelf
+from tfgrpo.serve.proxy import Proxy, Recording, RelayTarget, Shelf
 from tfgrpo.serve.proxy.shadow import further
 from tfgrpo.serve.told import INFERENCE_HEADER
 from tfgrpo.serve.writing import Shadowing
@@ -89,17 +91,43 @@ async def test_no_caller_pays_for_a_further_rollout(front: Serve) -> None:
     assert len(model.requests) == 4
 
 
+async def test_alternatives_to_short_answers_are_asked_for_until_an_upstream_refuses_to_tell(front: Serve) -> None:
+    model = ScriptedModel(lambda body: Answer("BILL", status=400 if body.get("logprobs") else 200))
+    at = await front(model.app, recording=shadowed(group_size=2))
+    for count in (1, 2):
+        await at.chat({**BODY, "max_tokens": 4})
+        await told(at, f'"made"}} {count}.0')
+    assert ["logprobs" in asked for asked in model.requests] == [False, True, False, False, False]
+
+
+async def test_a_label_is_decided_again_in_further_rollouts_too(tmp_path: Path) -> None:
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        content, kind = said(orjson.loads((await receive())["body"]))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode())]})
+        await send({"type": "http.response.body", "body": content})
+
+    async with running(upstream) as address:
+        path = a_store(tmp_path, f"{address}/v1")
+        proxy = Proxy([RelayTarget.parse(f"{address}/v1")], Shelf(path, "default"), recording=shadowed(group_size=3))
+        async with proxy, calling(proxy) as client:
+            got = await client.post(CHAT, json={"model": "m", "messages": MESSAGES})
+            await written(path, lambda store: len(store.shadows(got.headers[INFERENCE_HEADER])) == 2)
+    with Store(path) as store:
+        shadows = store.shadows(got.headers[INFERENCE_HEADER])
+    assert {orjson.loads(one.response)["choices"][0]["message"]["content"] for one in shadows} == {"technical."}
+
+
 def test_only_what_is_a_question_and_no_more_is_asked_again() -> None:
     plain = {"model": MODEL, "messages": QUESTION, "seed": 1, "stream": True, "n": 1}
-    assert orjson.loads(further(orjson.dumps(plain)) or b"") == {"model": MODEL, "messages": QUESTION}
+    assert orjson.loads(further(orjson.dumps(plain), listed=True) or b"") == {"model": MODEL, "messages": QUESTION}
     acting: list[Any] = [
         {"tools": []}, {"functions": []}, {"store": True}, {"n": 2}, {"temperature": 0}, {"web_search_options": {}},
         {"messages": []}, {"messages": "x"}, {"messages": [*QUESTION, {"role": "assistant", "content": "x"}]},
         {"messages": [{"role": "tool", "content": "x"}, *QUESTION]}, {"messages": [7]}, {"background": True},
         {"messages": [{"role": "assistant", "tool_calls": [{}]}, *QUESTION]}, {"user": "x" * 300_000},
     ]  # fmt: skip
-    assert Counter(further(orjson.dumps({**plain, **more})) for more in acting) == {None: len(acting)}
-    assert (further(b"[]"), further(b"{"), further(b"7")) == (None, None, None)
+    assert Counter(further(orjson.dumps({**plain, **more}), listed=True) for more in acting) == {None: len(acting)}
+    assert {further(given, listed=True) for given in (b"[]", b"{", b"7")} == {None}
 
 
 def test_what_is_no_group_is_refused_at_the_start() -> None:

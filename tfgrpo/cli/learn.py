@@ -59,19 +59,21 @@ class LearnArguments:
         taken = self.traffic.taken(self.tasks, self.frame, self.store, self.namespace)
         target = self.target.or_model(taken.frame.model) if taken else self.target
         endpoints = named_endpoints(target, self.distiller, self.tokenizer, self.spending, self.embedding)
-        model = endpoints.own.name
+        model, agent = endpoints.own.name, self.agent.load()
+        frame = frame_of_traffic(self.frame, taken.frame, model) if taken else self.frame.read(model)
         return WantedLearning(
             taken.tasks if taken else str(self.tasks.tasks),
             endpoints,
-            frame_of_traffic(self.frame, taken.frame, model) if taken else self.frame.read(model),
+            frame,
             self.tasks.scored_by,
             self.split.sides,
             read_settings({**given, **self.agent.settings, **self.embedding.settings}),
             self.namespace,
-            self.agent.load(),
+            agent,
             self.prompts,
             self.tasks.fields,
             self.agent.executor,
+            ready=None if agent or not taken else taken.ready_for(frame, self.target.model),
         ).prepared()
 
     def deciding(self, question: str, given: Mapping[str, Any]) -> "PreparedDecisions":

@@ -14,6 +14,7 @@ from ..model.upstream import Upstream
 from ..observer import Observer
 from ..probe.backend import fitted, probe, sees_several
 from ..records import Prior, Run, Task
+from ..rollouts.executor import Executors
 from ..rollouts.group import executors
 from ..rollouts.rewards.reward import asking
 from ..store import Store
@@ -86,7 +87,13 @@ async def made_ready(
     for line in _learned_elsewhere(plan, store):
         notes.note(line)
     start, moved = await fitted(begun.start, upstream, backend, plan.frame.model, run=run.id)
-    async with executors(plan.agent, upstream, plan.settings, store) as make:
+    async with executors(plan.agent, upstream, plan.settings, store) as all_made:
+        make: Executors = all_made
+        if plan.ready is not None:
+            from .ready import ReadyExecutors, ready_at_start
+
+            ready = await ready_at_start(plan.ready, run.id, store)
+            make = ReadyExecutors(all_made, upstream, ready, plan.frame)
         if moved:
             notes.note(moved)
         if plan.frame.system and backend.system_role == "rejected":

@@ -23,6 +23,7 @@ from ..trials import Role, task_set_id
 
 if TYPE_CHECKING:
     from ..rollouts.agents import Agent
+    from .ready import Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Plan:
     """Name of the embedding model that tells the same advice in other words; None: wording alone decides."""
     deploys: bool = True
     """What passes the gate goes live; else it stays a candidate, for a canary to try. No part of what the run is."""
+    ready: "Ready | None" = None
+    """Rollouts that production has made already, where its calls are learned from. No part of what the run is."""
 
     @property
     def production(self) -> Frame:

@@ -9,7 +9,7 @@ right, unless one asks for what most of a call's further rollouts answered.
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ..errors import InputError
@@ -21,6 +21,7 @@ from ..rollouts.rewards.reward import BuiltInReward, Reward
 from ..store import Feedback, Inference, Store
 from ..tasks.traffic import PastCall, past_call, recorded_answer
 from ..text import counted
+from .ready import Ready, ReadyRollout
 
 _FEWEST = 10
 """Tasks that can be learned from; three times as many are better."""
@@ -55,6 +56,13 @@ class TrafficTasks:
     """The one that most calls had, their model with it."""
     told: tuple[str, ...]
     """What was taken and what was left out, for people."""
+    ready: Ready
+    """Rollouts of these tasks that the proxy has made already."""
+
+    def ready_for(self, frame: Frame, model: str | None) -> Ready:
+        """Those that are samples of what a frame asks of a model; None: the only one that is served there."""
+        same = replace(frame, model=self.frame.model, labels=()) == self.frame and model in (None, self.frame.model)
+        return self.ready if same else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,24 @@ def traffic_tasks(
     frame = Frame(first.call.model, first.past.system, first.past.request, first.past.temperature, first.past.top_p)
     if len(chosen) < len(tasks):
         told = (*told, f"{len(chosen)} of them are taken, old ones less often (--traffic-limit, --half-life)")
-    return TrafficTasks(tuple(task for _, task in chosen), frame, told)
+    taken = tuple(task for _, task in chosen)
+    ready = {} if by_shadows else _ready(taken, found, store.further_rollouts(namespace, since))
+    if made := sum(map(len, ready.values())):
+        told = (*told, f"{counted(made, 'rollout')} of {counted(len(ready), 'task')} made already (--shadow-groups)")
+    return TrafficTasks(taken, frame, told, ready)
+
+
+def _ready(tasks: Iterable[Task], found: Iterable[_Taken], further: Iterable[Inference]) -> Ready:
+    """The further rollouts of calls that ask what a task asks, by its id; not those of a draw, which have a part of a
+    prior, and not what decides which answer is right."""
+    named = {content_id("same", task.input): task.id for task in tasks}
+    asked = {one.call.id: named.get(content_id("same", one.past.input)) for one in found}
+    ready: dict[str, list[ReadyRollout]] = {}
+    for one in further:
+        task = asked.get(one.shadow_of or "")
+        if task and one.status == 200 and one.response and not (one.draw or {}).get("left_out"):
+            ready.setdefault(task, []).append(ReadyRollout(one.prior or "", one.response))
+    return ready
 
 
 def _needed(calls: Sequence[Inference], with_texts: Sequence[Inference], said: Mapping[str, Feedback]) -> str:

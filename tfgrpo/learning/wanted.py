@@ -28,6 +28,7 @@ from .run import carry_out
 
 if TYPE_CHECKING:
     from ..rollouts.agents import Agent
+    from .ready import Ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class WantedLearning:
     """Which fields of the tasks are what, where their names do not say it."""
     executor: str = "asyncio"
     """Where rollouts by an agent and heavy rewards are made: here, on `ray`, or on a cluster at `ray://HOST:PORT`."""
+    ready: "Ready | None" = None
+    """Rollouts that production has made already, where its calls are learned from."""
 
     def prepared(self) -> "PreparedLearning":
         """Its plan, read and checked; raises InputError for what could not be carried out."""
@@ -84,6 +87,7 @@ class WantedLearning:
             parts.validation,
             parts.test,
             self.endpoints.embedding.model,
+            ready=self.ready,
         )
         notes = *_notes(found, self.settings), *doubts(reward, found.tasks), *_of_calls(self.agent), *told
         return PreparedLearning(plan, self.endpoints, found, notes)

@@ -166,6 +166,12 @@ class InferenceStore(OpenStore):
         with self._read("reading further rollouts") as db:
             return tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE shadow_of = ? ORDER BY number", [id_])))
 
+    def further_rollouts(self, namespace: str, since: str) -> tuple[Inference, ...]:
+        """The further rollouts of all calls of a namespace since a time, with their bodies, oldest first."""
+        query = f"{_WITH_BODIES} WHERE shadow_of IS NOT NULL AND namespace = ? AND at >= ? ORDER BY number"
+        with self._read(f"reading further rollouts of {namespace}") as db:
+            return tuple(_inferences(db.query(query, [namespace, since])))
+
     def count_shadows(self, since: str) -> int:
         """How many further rollouts were made since a time, in all namespaces."""
         query = "SELECT count(*) FROM inferences WHERE shadow_of IS NOT NULL AND at >= ?"

@@ -406,15 +406,15 @@ class RelayedCall:
         )
         traffic.add(left)
         if self._works.shadows and heard and self._status == 200 and traffic.is_followed(self._inference):
-            self._follow(self._works.shadows, left, mark=prior)
+            self._follow(self._works.shadows, left)
 
-    def _follow(self, shadows: Shadows, left: RecordedCall, mark: str | None) -> None:
+    def _follow(self, shadows: Shadows, left: RecordedCall) -> None:
         """Have further rollouts of the call made, where it is such a call."""
         target, body = self._target, self._body
         if target is None or body is None or self._rewrite.reason in ("marked", "disabled"):
             return
         if head := may_be_followed(self._head, target, own_key=self._admitted.key is not None):
-            shadows.follow(ShadowedCall(target, head, self._rewrite.content or body.plain, mark, left))
+            shadows.follow(ShadowedCall(target, head, self._rewrite.content or body.plain, self._rewrite, left))
 
     def _logged(self, served: Served) -> dict[str, object]:
         """What the line of a call says: no path, since paths may hold names, no header, no body."""

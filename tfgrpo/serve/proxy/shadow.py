@@ -18,10 +18,12 @@ import orjson
 
 from ...errors import StoreError
 from ...records import JSON
+from ...settings import LISTED_FOR_LABELS
 from ...store import Store, StorePath
-from ...surfaces.http import PRIOR_HEADER
+from ...surfaces.http import PRIOR_HEADER, Rewrite, answers_decided
 from ..writing import KEPT_BODY, RecordedCall, Shadowing
 from .answers import AnswerBroken
+from .bodies import EXACT_CODECS
 from .decide import read_whole
 from .head import Head
 from .headers import with_key
@@ -39,10 +41,16 @@ _PLAIN = frozenset(
         "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "logit_bias", "n",
         "frequency_penalty", "presence_penalty", "response_format", "seed", "user", "safety_identifier", "stream",
         "stream_options", "reasoning_effort", "verbosity", "prompt_cache_key", "chat_template_kwargs", "top_k", "min_p",
+        "logprobs", "top_logprobs",
     )
 )  # fmt: skip
 """Fields of a request that asks a question, and no more."""
 _LEFT_OUT = ("seed", "stream", "stream_options", "n")
+_LISTED: Mapping[str, JSON] = {"logprobs": True, "top_logprobs": LISTED_FOR_LABELS}
+"""Asked for beside it where answers are short, so that a token prior learns from them; and how short: a token's
+alternatives are about 1.5 kB."""
+_SHORT = 32
+_REFUSED = (400, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,8 @@ class ShadowedCall:
     head: Head
     sent: bytes
     """The body as it went on, with the prior in it."""
-    mark: str | None
-    """The id of the prior that is in it."""
+    rewrite: Rewrite
+    """How the prior went in, and what becomes of the answer."""
     recorded: RecordedCall
 
 
@@ -67,6 +75,8 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self._day, self._used = "", 0
         self._paused = 0.0
+        self._unlisted: set[str] = set()
+        """Upstreams that refuse to tell log-probabilities."""
 
     def follow(self, call: ShadowedCall) -> None:
         """Have further rollouts of a call made, where there is room and budget for them."""
@@ -86,7 +96,7 @@ class Shadows:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _group(self, call: ShadowedCall, rollouts: int) -> None:
-        body = further(call.sent)
+        body = further(call.sent, listed=call.target.base not in self._unlisted)
         if body is None:
             return self._metrics.shadow("not plain", rollouts)
         if not await self._afford(rollouts):
@@ -109,7 +119,7 @@ class Shadows:
         async with self._slots:
             began = perf_counter()
             try:
-                status, content = await self._asked(call, body)
+                status, content = await self._answered(call, body)
             except (OwnAnswer, AnswerBroken, TimeoutError):
                 return self._metrics.shadow("failed", 1)
             if status != 200:
@@ -132,11 +142,20 @@ class Shadows:
             )
         )
 
+    async def _answered(self, call: ShadowedCall, body: bytes) -> tuple[int, bytes]:
+        """The answer as a caller would be told it: its label decided again, where that is how the prior acts."""
+        status, content = await self._asked(call, body)
+        if status in _REFUSED and (plain := further(call.sent, listed=False)) not in (None, body):
+            self._unlisted.add(call.target.base)
+            status, content = await self._asked(call, plain or body)
+        decided = answers_decided(call.rewrite, status, content, EXACT_CODECS)
+        return status, decided[0] if decided else content
+
     async def _asked(self, call: ShadowedCall, body: bytes) -> tuple[int, bytes]:
         """None of the caller's headers goes on: they may hold its key."""
         headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
-        if call.mark:
-            headers.append((PRIOR_HEADER.encode(), call.mark.encode()))
+        if call.recorded.prior:
+            headers.append((PRIOR_HEADER.encode(), call.recorded.prior.encode()))
         if call.target.key:
             headers = with_key(headers, call.target.key, {}, anthropic=False)
         response = await self._onward.ask(call.target, call.head, headers, body)
@@ -157,8 +176,11 @@ def may_be_followed(head: Head, target: RelayTarget, *, own_key: bool) -> Head |
     return replace(head, lines=(), given={}) if versioned or not head.query else None
 
 
-def further(sent: bytes) -> bytes | None:
-    """The body of a further rollout; None for a request that is more than a question, or that gives the same again."""
+def further(sent: bytes, *, listed: bool) -> bytes | None:
+    """The body of a further rollout; None for a request that is more than a question, or that gives the same again.
+
+    `listed`: alternatives to each token are asked for, where there are to be few tokens.
+    """
     if len(sent) > KEPT_BODY:
         return None
     try:
@@ -172,7 +194,10 @@ def further(sent: bytes) -> bytes | None:
         return None
     if messages[-1]["role"] != "user" or body.get("temperature") == 0:
         return None
-    return orjson.dumps({name: held for name, held in body.items() if name not in _LEFT_OUT})
+    asked = {name: held for name, held in body.items() if name not in _LEFT_OUT}
+    lengths = [asked[name] for name in ("max_tokens", "max_completion_tokens") if name in asked]
+    short = any(isinstance(most, int) and most <= _SHORT for most in lengths)
+    return orjson.dumps({**_LISTED, **asked} if listed and short and "logprobs" not in asked else asked)
 
 
 def _is_said(message: JSON) -> bool:

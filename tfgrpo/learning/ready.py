@@ -1,0 +1,98 @@
+"""Rollouts that production has made already: the further rollouts of calls that became tasks (`--shadow-groups`).
+
+Where an arm has the prior that they were made under, and the frame is production's, they are samples of what would be
+asked for: the first rollouts that such an arm is dealt at a task are taken from them, and cost nothing. What the caller
+itself was answered is none of them, since it may be what decided which answer is right.
+"""
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from ..errors import ModelError
+from ..hashing import content_id
+from ..model.replies import parse_reply
+from ..model.upstream import Journal, Upstream
+from ..records import Backend, CallKey, Frame, Prior, Rollout, Task, Usage
+from ..rollouts.executor import Executor, Executors, request_body
+from ..surfaces.chat import with_prior
+from ..surfaces.surface import manner_of
+
+_STAGE = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyRollout:
+    """One of them, as it was recorded."""
+
+    prior: str
+    """Id of the prior that it was made under; empty: none."""
+    response: str
+    """The chat completion, as JSON."""
+
+
+Ready: TypeAlias = Mapping[str, Sequence[ReadyRollout]]
+"""By id of the task, oldest first."""
+
+
+async def ready_at_start(ready: Ready, run: str, journal: Journal) -> Ready:
+    """Those that there were when the run began, whatever was recorded or forgotten since; its first start writes them
+    down."""
+    key, request = CallKey(run, _STAGE), content_id(_STAGE)
+    known = await journal.reply(key, request)
+    if known is None:
+        known = json.dumps({task: [[one.prior, one.response] for one in each] for task, each in ready.items()})
+        await journal.record(key, request, known, Usage())
+    return {task: [ReadyRollout(*one) for one in each] for task, each in json.loads(known).items()}
+
+
+class ReadyExecutors:
+    """Executors whose rollouts of a step are taken from those that are ready, as long as there are such; the others are
+    made."""
+
+    def __init__(self, make: Executors, upstream: Upstream, ready: Ready, frame: Frame) -> None:
+        """`frame` is the one that they were made under."""
+        self._make, self._upstream, self._frame = make, upstream, replace(frame, labels=())
+        self._left: dict[tuple[str, str], deque[ReadyRollout]] = {}
+        for task, each in ready.items():
+            for one in each:
+                self._left.setdefault((task, one.prior), deque()).append(one)
+
+    def __call__(
+        self, frame: Frame, backend: Backend, /, *, run: str, stage: str, seed: int, top_logprobs: int = 0
+    ) -> Executor:
+        """As those that it is made of; only what a step teaches from may be taken."""
+        make = self._make(frame, backend, run=run, stage=stage, seed=seed, top_logprobs=top_logprobs)
+        if stage != "rollout" or replace(frame, labels=()) != self._frame:
+            return make
+
+        async def taken(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+            messages = with_prior(request_body(frame, backend, task, seed), prior, manner_of(backend, task.id))[
+                "messages"
+            ]
+            included = tuple(experience.id for experience in prior.experiences)
+            blank = Rollout(task, step, sample, prior.id, included, tuple(messages))
+            return self._taken(blank, prior) or await make(task, prior, step, sample)
+
+        return taken
+
+    def _taken(self, blank: Rollout, prior: Prior) -> Rollout | None:
+        """The next one that can be read, of those under this prior."""
+        left = self._left.get((blank.task.id, prior.id if prior.has_text or prior.biases else ""))
+        tokenizer = self._upstream.tokenizer
+        while left:
+            try:
+                reply = parse_reply(left.popleft().response, tokenizer.id_of if tokenizer else None)
+            except ModelError:
+                continue
+            return replace(
+                blank,
+                messages=(*blank.messages, reply.message),
+                text=reply.text,
+                finish_reason=reply.finish_reason,
+                usage=replace(reply.usage, calls=0),
+                trace=reply.trace,
+            )
+        return None
