@@ -1,120 +1,61 @@
-"""How good offsets of decisions are: held-out accuracy and calls, beside the frozen model and a token prior.
+"""How good decision priors are: held-out accuracy and calls, beside the frozen model and a token prior by `logit_bias`.
 
-    python -m benchmarks.decisions                    # the embedded model, four small label sets, three seeds
-    python -m benchmarks.decisions --tiny             # one set, one seed, no token prior: under a minute
-    python -m benchmarks.decisions --speed            # what rewriting a response costs
+    python -m benchmarks.decisions --out FILE                    # the embedded model, four label sets, three seeds
+    python -m benchmarks.decisions --out FILE --model M.gguf     # another model, in the same file if you like
+    python -m benchmarks.decisions --out FILE --seconds 230      # begin nothing more after so long; go on later
+    python -m benchmarks.decisions --summary FILE                # what the rows of a file come to, for each model
+    python -m benchmarks.decisions --speed                       # what rewriting a response costs; no model
 
-For each set and seed the tasks are split into those that teach and those that are held out. *Offsets* are learned from
-one decision a training task and applied to one decision a held-out task; the *token prior* is learned by
-`tfgrpo.learn` (`--gate none`, no experiences, no race) from rollouts, and measured by rollouts at temperature 0. Both
-see the same tasks and the same model. Written as JSON lines; differences are over held-out tasks, paired.
+For each set and seed (`label_sets`) there are three rows, each of which is written as soon as it is there and never
+made again: *decisions* (offsets, learned from one decision a training task, on one decision a held-out task), *raced*
+(`tfgrpo learn --surface decisions`, with examples and written instructions in the race) and *chat* (`redeciding`: a
+token prior by `tfgrpo.learn` from listed answers, by `logit_bias` and by re-deciding). All see the same tasks.
+Differences are over held-out texts, paired; a text's seeds count together.
 """
 
 import argparse
+import asyncio
 import json
 import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.label_sets import HELD, QUESTIONS, TRAIN, LabelTasks, label_tasks
+from benchmarks.redeciding import Asked, cell
+from tfgrpo.evaluation.decisions import WantedDecisionEvaluation
+from tfgrpo.evaluation.difference import paired_difference
+from tfgrpo.learning.decisions import WantedDecisions
+from tfgrpo.model.endpoints import Endpoint, Endpoints
 from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.model.local.decisions import Decider
+from tfgrpo.model.local.front import decisions_front
 from tfgrpo.model.questions import answered, read_question
+from tfgrpo.observer import Silent
 from tfgrpo.records import Backend, Frame, OptionOffset, Prior, QuestionOffsets, Snapshot, Task, TokenBias
 from tfgrpo.serve.exchange import CODECS
+from tfgrpo.store import Store
 from tfgrpo.surfaces.decided import deciding
 from tfgrpo.surfaces.http import answers_decided, rewrite
-from tfgrpo.token_prior.decisions import Answered, Fitted, decided_rewards, learned_offsets
+from tfgrpo.tasks.split import Sides
+from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
 
-SETS: dict[str, tuple[str, dict[str, list[str]]]] = {
-    "sentiment": (
-        "What is the sentiment of the text?",
-        {
-            "positive": ["I loved every minute", "A wonderful gift", "Friendly people", "The best pizza in town"],
-            "negative": ["I hated every minute", "An awful gift", "Rude people", "The worst pizza in town"],
-            "neutral": [
-                "The shop opens at nine",
-                "It weighs two kilos",
-                "The film lasts two hours",
-                "It is made of wood",
-            ],
-        },
-    ),
-    "queue": (
-        "Which team should answer the message?",
-        {
-            "billing": ["I was charged twice", "Where is my invoice", "My refund has not come", "The price is wrong"],
-            "technical": ["The app crashes at start", "I cannot log in", "The page stays white", "Sync is broken"],
-            "sales": [
-                "Do you have an offer for ten seats",
-                "Can I see a demo",
-                "What does the large plan cost",
-                "We would like to buy",
-            ],
-        },
-    ),
-    "subject": (
-        "What is the text about?",
-        {
-            "sports": [
-                "The team won the final",
-                "She ran a marathon",
-                "The goalkeeper was injured",
-                "A new record in the sprint",
-            ],
-            "science": [
-                "The telescope saw a new star",
-                "Cells divide by mitosis",
-                "The vaccine passed its trial",
-                "Electrons have spin",
-            ],
-            "business": [
-                "Shares fell by a tenth",
-                "The firm was sold",
-                "Profits rose last quarter",
-                "The bank raised its rates",
-            ],
-            "music": ["The choir sang at dusk", "Her album is out", "He plays the cello", "The band is on tour"],
-        },
-    ),
-    "priority": (
-        "How urgent is the request?",
-        {
-            "high": [
-                "The server room is on fire",
-                "Nobody can pay",
-                "We lose data right now",
-                "The plant stands still",
-            ],
-            "normal": ["Please add a user this week", "The report lacks a column", "A link is broken", "My seat moved"],
-            "low": ["A nicer shade of blue", "Some day a dark mode", "No hurry, a typo", "Just an idea for later"],
-        },
-    ),
-}
-ENDINGS = (".", "!", ", they said.", ", as I wrote yesterday.", " (sent from my phone)", ", and that is all.")
-
-
-def tasks_of(name: str, seed: int, endings: int = len(ENDINGS)) -> tuple[list[Task], list[Task]]:
-    """Tasks that teach and tasks that are held out; a text is on one side, whatever its ending."""
-    drawn = random.Random(seed)
-    train: list[Task] = []
-    held: list[Task] = []
-    for label, texts in SETS[name][1].items():
-        for place, text in enumerate(drawn.sample(texts, len(texts))):
-            side = train if place % 2 else held
-            side.extend(Task(f"{text}{ending}", label) for ending in ENDINGS[:endings])
-    return train, held
-
-
-def question_of(name: str) -> dict[str, Any]:
-    """The question of a set, as the API takes it."""
-    words, labels = SETS[name]
-    return {"type": "choice", "instructions": words, "choices": [{"value": label} for label in labels]}
+SEEDS = 3
+SAMPLED = 8 * 4
+"""Calls for each training task that a token prior takes from sampled rollouts, by the default settings."""
+PAIRS = (
+    ("offsets", "token prior 0"), ("raced", "token prior 0"), ("again 0", "bias 0"), ("again 0.7", "bias 0.7"),
+    ("offsets", "decided"), ("raced", "decided"), ("raced", "offsets"), ("token prior 0", "frozen 0"),
+    ("again 0", "frozen 0"), ("offsets 0", "bias 0"),
+)  # fmt: skip
+"""What is compared; `decided` is the frozen model's decision, and `offsets 0` are those of a chat's labels."""
+Row: TypeAlias = dict[str, Any]
 
 
 def ask(decider: Decider, body: dict[str, Any], tasks: Sequence[Task]) -> Answered:
@@ -129,46 +70,113 @@ def ask(decider: Decider, body: dict[str, Any], tasks: Sequence[Task]) -> Answer
     return Answered(np.array(logs), np.array(rewards))
 
 
-def offsets_row(decider: Decider, name: str, seed: int, endings: int = len(ENDINGS)) -> tuple[dict[str, Any], Fitted]:
-    """Offsets on one set and seed: held-out accuracy, calls and seconds."""
-    train, held = tasks_of(name, seed, endings)
-    began = time.perf_counter()
-    found = ask(decider, question_of(name), train)
-    fitted = learned_offsets(found)
-    seconds = time.perf_counter() - began
-    fresh = ask(decider, question_of(name), held)
-    frozen, after = (decided_rewards(fresh, each) for each in (np.zeros(fresh.logs.shape[1]), fitted.offsets))
-    gain = after - frozen
-    row = {
-        "set": name, "seed": seed, "arm": "offsets", "train": len(train), "held_out": len(held), "calls": len(train),
-        "kept": fitted.kept, "frozen": round(float(frozen.mean()), 3), "learned": round(float(after.mean()), 3),
-        "gain": round(float(gain.mean()), 3), "se": round(float(gain.std(ddof=1) / math.sqrt(len(gain))), 3),
-        "learning_seconds": round(seconds, 1),
-    }  # fmt: skip
-    return row, fitted
+def decisions_row(asked: Asked, one: LabelTasks) -> Row:
+    """The frozen model's decisions, and offsets on them."""
+    decider = Decider(asked.url.removesuffix("/v1"), asked.name)
+    fitted = learned_offsets(ask(decider, one.question, one.train))
+    fresh = ask(decider, one.question, one.held)
+    none = np.zeros(fresh.logs.shape[1])
+    arms = {arm: decided_rewards(fresh, each) for arm, each in (("decided", none), ("offsets", fitted.offsets))}
+    told = {"kept": fitted.kept, "why": fitted.why, "offsets": [round(each, 2) for each in fitted.offsets.tolist()]}
+    return {"calls": {"offsets": len(one.train)}, "arms": {arm: each.tolist() for arm, each in arms.items()}, **told}
 
 
-def token_row(base_url: str, model: str, name: str, seed: int) -> dict[str, Any]:
-    """A token prior by logit_bias on the same tasks, measured by rollouts."""
-    import tfgrpo
+def raced_row(asked: Asked, one: LabelTasks) -> Row:
+    """As `tfgrpo learn --surface decisions` learns it, without a gate, and as `tfgrpo eval` measures it."""
+    endpoints = Endpoints(Endpoint(asked.url, asked.name, "none"))
+    with TemporaryDirectory() as folder, Store(Path(folder) / "s.db") as store:
+        file = Path(folder) / "question.json"
+        file.write_text(json.dumps(one.question))
+        watch, frame = (lambda _: nullcontext(Silent())), Frame(asked.name)
+        wanted = WantedDecisions(str(file), list(one.train), endpoints, frame, sides=Sides(gated=False))
+        learned = asyncio.run(wanted.prepared().learn(store, watch))
+        live = store.live("default")
+        measuring = WantedDecisionEvaluation(str(file), list(one.held), endpoints)
+        found = asyncio.run(measuring.prepared(store).measure(store, watch)) if live else None
+    told = {"calls": {"raced": learned.usage.calls}, "learned": learned.as_json()}
+    if found is None:
+        return {"arms": {}, **told}
+    rewards = {rollout.task.prompt: rollout.reward for rollout in found.rollouts["learned"]}
+    return {"arms": {"raced": [rewards[task.prompt] for task in one.held]}, **told}
 
-    train, held = tasks_of(name, seed)
-    labels = ", ".join(SETS[name][1])
-    frame: dict[str, Any] = {"system": f"{SETS[name][0]} Answer with one of: {labels}.", "request": {"max_tokens": 4}}
-    with TemporaryDirectory() as folder:
-        store = Path(folder) / "s.db"
-        learned = tfgrpo.learn(
-            train, reward="choice", model=model, base_url=base_url, store=store, gate=False, experiences=False,
-            race=False, seed=seed, **frame,
-        )  # fmt: skip
-        measured = tfgrpo.evaluate(
-            held, reward="choice", model=model, base_url=base_url, store=store, repeat=1, temperature=0.0,
-            written=False, few_shot=False,
-        )  # fmt: skip
+
+def chat_row(asked: Asked, one: LabelTasks) -> Row:
+    """The frozen model in a chat, a token prior by biases, and the same by re-deciding."""
+    return cell(asked, one, repeat=1, steps=4, exact=True)
+
+
+PARTS: Mapping[str, Callable[[Asked, LabelTasks], Row]] = {
+    "decisions": decisions_row, "chat": chat_row, "raced": raced_row,
+}  # fmt: skip
+
+
+def rows_in(file: Path) -> list[Row]:
+    """The rows of a file; none where there is no file yet."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def run(asked: Asked, file: Path, *, parts: Sequence[str], seeds: int, seconds: float, small: bool) -> None:
+    """Make the rows that the file has not, until the time is over; each is printed and appended."""
+    began, longest = time.monotonic(), dict.fromkeys(parts, 0.0)
+    there = {(row["model"], row["set"], row["seed"], row["part"]) for row in rows_in(file)}
+    for seed in range(seeds):
+        for part in parts:
+            for name in QUESTIONS:
+                now = time.monotonic()
+                if (asked.name, name, seed, part) in there or now - began + longest[part] > seconds:
+                    continue
+                one = label_tasks(name, seed, *((6, 6) if small else (TRAIN, HELD)))
+                made = PARTS[part](asked, one)
+                longest[part] = max(longest[part], time.monotonic() - now)
+                row = {"model": asked.name, "part": part, "seconds_all": round(time.monotonic() - now, 1)}
+                row |= {"set": name, "seed": seed, "train": len(one.train), **made}
+                row["texts"] = [task.prompt for task in one.held]
+                with file.open("a") as out:
+                    out.write(json.dumps(row) + "\n")
+                means = {arm: round(float(np.mean(found)), 3) for arm, found in row["arms"].items()}
+                print(json.dumps({**row, "arms": means, "texts": len(row["texts"])}), flush=True)
+
+
+def summary(rows: Sequence[Row]) -> Iterator[Row]:
+    """For each model: the accuracy of each arm, its calls, and the differences with their intervals over texts."""
+    for model in sorted({row["model"] for row in rows}):
+        own = [row for row in rows if row["model"] == model]
+        arms = by_arm(own)
+        accuracy = {arm: round(100 * float(np.mean(list(found.values()))), 1) for arm, found in arms.items()}
+        yield {"model": model, "rows": len(own), "accuracy": accuracy, **calls_of(own)}
+        for first, other in PAIRS:
+            shared = sorted(set(arms.get(first, {})) & set(arms.get(other, {})))
+            texts = defaultdict(list)
+            for name, seed, text in shared:
+                both = (arms[arm][name, seed, text] for arm in (first, other))
+                texts[name, text].append(next(both) - next(both))
+            if len(texts) > 1:
+                found = paired_difference(np.array([float(np.mean(each)) for each in texts.values()]))
+                ends = [round(100 * each, 1) for each in (found.low, found.high)]
+                told = {"points": round(100 * found.mean, 1), "interval": ends, "texts": len(texts)}
+                yield {"difference": f"{first} - {other}", **told}
+
+
+def by_arm(rows: Sequence[Row]) -> dict[str, dict[tuple[str, int, str], float]]:
+    """By arm: the reward of each set, seed and text."""
+    found: dict[str, dict[tuple[str, int, str], float]] = defaultdict(dict)
+    for row in rows:
+        for arm, rewards in row["arms"].items():
+            found[arm] |= {
+                (row["set"], row["seed"], text): reward for text, reward in zip(row["texts"], rewards, strict=True)
+            }
+    return found
+
+
+def calls_of(rows: Sequence[Row]) -> Row:
+    """The calls of learning a training task by each way; what sampled rollouts take is by the default settings."""
+    each: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for way, calls in row["calls"].items():
+            each[way].append(calls / row["train"])
     return {
-        "set": name, "seed": seed, "arm": "token prior", "calls": learned.usage.calls,
-        "frozen": round(measured.means["frozen"], 3), "learned": round(measured.means["learned"], 3),
-    }  # fmt: skip
+        "calls a task": {way: round(float(np.mean(found)), 2) for way, found in each.items()} | {"sampled": SAMPLED}
+    }
 
 
 def speed() -> dict[str, float]:
@@ -218,25 +226,29 @@ def a_label() -> Callable[[], object]:
     return lambda: answers_decided(rewritten, 200, content, CODECS)
 
 
-def rows(tiny: bool) -> Iterator[dict[str, Any]]:
-    """All that was asked for, as it is measured."""
-    names, seeds = (["sentiment"], [0]) if tiny else (list(SETS), [0, 1, 2])
-    with serve_local(model_path(), slots=1) as server:
-        decider = Decider(server.endpoint.base_url.removesuffix("/v1"), server.endpoint.model)
-        for name in names:
-            for seed in seeds:
-                yield offsets_row(decider, name, seed, 2 if tiny else len(ENDINGS))[0]
-                if not tiny:
-                    yield token_row(*server.endpoint, name, seed)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tiny", action="store_true", help="one set, one seed, no token prior")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="JSON lines; what is there is not made again")
+    parser.add_argument("--model", metavar="GGUF", help="[default: the embedded model]")
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no further row after so many")
+    parser.add_argument("--small", action="store_true", help="6 tasks on each side")
+    parser.add_argument("--summary", metavar="FILE", type=Path)
     parser.add_argument("--speed", action="store_true", help="what rewriting a response costs; no model")
     given = parser.parse_args()
-    for row in [speed()] if given.speed else rows(given.tiny):
-        print(json.dumps(row), flush=True)
+    if given.speed or given.summary:
+        for line in [speed()] if given.speed else summary(rows_in(given.summary)):
+            print(json.dumps(line), flush=True)
+        return
+    if not given.out:
+        parser.error("--out FILE, --summary FILE or --speed?")
+    with serve_local(model_path(given.model), slots=1) as server, decisions_front(*server.endpoint) as url:
+        asked = Asked(url, server.endpoint.model, 1)
+        parts = given.parts.split(",")
+        run(asked, given.out, parts=parts, seeds=given.seeds, seconds=given.seconds, small=given.small)
+    for line in summary(rows_in(given.out)):
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
     python -m benchmarks.redeciding --model http://HOST:PORT/v1 --name MODEL     # four label sets, three seeds
     python -m benchmarks.redeciding --local --tiny                               # the embedded model, one small cell
 
+`benchmarks.decisions` runs the same cells on a machine without an accelerator, its rows kept in a file.
+
 The server has to honour `logit_bias` and to give log-probabilities, so that both ways can be had of it. For each set
-and seed a token prior is learned by `tfgrpo.learn` from sampled rollouts (no experiences, race, exact groups or gate);
-where it keeps none, biases are made of the offsets, and the row says `made`. Then held-out tasks are asked:
+and seed a token prior is learned by `tfgrpo.learn` (no experiences, race or gate) from sampled rollouts, or with
+`--exact` from listed answers where they can be listed; where it keeps none, biases are made of the offsets, and the
+row says `made`. Then held-out tasks are asked:
 
 - *frozen*: as the model answers;
 - *bias*: with the token prior as `logit_bias`;
@@ -33,7 +36,7 @@ from typing import Any
 import numpy as np
 
 import tfgrpo
-from benchmarks.decisions import ENDINGS, SETS, tasks_of
+from benchmarks.label_sets import HELD, QUESTIONS, TRAIN, LabelTasks, label_tasks
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.model.replies import parse_trace
 from tfgrpo.records import Backend, Prior, Task, TokenBias
@@ -43,7 +46,7 @@ from tfgrpo.surfaces.labels import LabelSet, label_set
 from tfgrpo.surfaces.redecided import REDECIDED_HEADER, listed_tokens, redeciding
 from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
 
-WARM = 0.7
+WARM, MOST_TOKENS = 0.7, 1
 RAISED = 4.0
 """Nats, where no token prior was learned: the most that one may have."""
 PAIRS = (
@@ -80,16 +83,11 @@ class Asked:
             return json.load(response)
 
 
-def system_of(name: str) -> str:
-    """What the model is told of a set."""
-    return f"{SETS[name][0]} Answer with one of: {', '.join(SETS[name][1])}."
-
-
-def request(name: str, task: Task, heat: float, seed: int) -> dict[str, Any]:
+def request(system: str, task: Task, heat: float, seed: int) -> dict[str, Any]:
     """One call of a task, with log-probabilities."""
-    messages = [{"role": "system", "content": system_of(name)}, {"role": "user", "content": str(task.input)}]
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": str(task.input)}]
     listed = {"logprobs": True, "top_logprobs": 20}
-    return {"messages": messages, "max_tokens": 4, "temperature": heat, "top_p": 1.0, "seed": seed, **listed}
+    return {"messages": messages, "max_tokens": MOST_TOKENS, "temperature": heat, "top_p": 1.0, "seed": seed, **listed}
 
 
 def text_of(payload: Any) -> str:
@@ -116,27 +114,27 @@ def label_logs(payload: Any, labels: LabelSet) -> list[float]:
     return [float(each) for each in np.log(shares / shares.sum())]
 
 
-def cell(asked: Asked, name: str, seed: int, *, endings: int, repeat: int, steps: int) -> dict[str, Any]:
+def cell(asked: Asked, one: LabelTasks, *, repeat: int, steps: int, exact: bool = False) -> dict[str, Any]:
     """All arms on one set and seed: by arm, the reward of each held-out task."""
-    train, held = tasks_of(name, seed, endings)
-    prior, calls, seconds = learned_prior(asked, name, seed, train, steps)
-    words = tuple(SETS[name][1])
+    train, held, words = one.train, one.held, one.labels
+    prior, calls, seconds = learned_prior(asked, one, steps, exact)
     labels = label_set(words)
     assert labels
-    frozen = asked.answers([request(name, task, 0.0, seed) for task in held])
-    taught = asked.answers([request(name, task, 0.0, seed) for task in train])
+    frozen = asked.answers([request(one.system, task, 0.0, one.seed) for task in held])
+    taught = asked.answers([request(one.system, task, 0.0, one.seed) for task in train])
     rewards = np.array([[float(label == task.answer) for label in words] for task in train])
-    fitted = learned_offsets(Answered(np.array([label_logs(one, labels) for one in taught]), rewards))
+    fitted = learned_offsets(Answered(np.array([label_logs(each, labels) for each in taught]), rewards))
     fresh = Answered(
-        np.array([label_logs(one, labels) for one in frozen]),
+        np.array([label_logs(each, labels) for each in frozen]),
         np.array([[float(label == task.answer) for label in words] for task in held]),
     )
     arms = {"offsets 0": decided_rewards(fresh, fitted.offsets).tolist()}
     if made := not prior.biases:
-        prior = made_prior(asked, [request(name, task, 0.0, seed) for task in train], labels, fitted.offsets.tolist())
+        bodies = [request(one.system, task, 0.0, one.seed) for task in train]
+        prior = made_prior(asked, bodies, labels, fitted.offsets.tolist())
     told: dict[str, int] = defaultdict(int)
     for heat, times in ((0.0, 1), (WARM, repeat)):
-        bodies = [request(name, task, heat, place) for task in held for place in range(times)]
+        bodies = [request(one.system, task, heat, place) for task in held for place in range(times)]
         plain = frozen if not heat else asked.answers(bodies)
         biased = asked.answers([{**body, "logit_bias": dict(prior.logit_bias)} for body in bodies])
         again = []
@@ -146,10 +144,11 @@ def cell(asked: Asked, name: str, seed: int, *, endings: int, repeat: int, steps
             told[done.marks.get(REDECIDED_HEADER, "") if done else "no biases"] += 1
             again.append(done.payload if done else payload)
         for arm, found in (("frozen", plain), ("bias", biased), ("again", again)):
-            right = [float(choice(held[at // times].answer)(text_of(one))) for at, one in enumerate(found)]
+            right = [float(choice(held[at // times].answer)(text_of(each))) for at, each in enumerate(found)]
             arms[f"{arm} {heat:g}"] = np.array(right).reshape(len(held), times).mean(axis=1).tolist()
+    arms["token prior 0"] = arms["frozen 0" if made else "bias 0"]
     return {
-        "set": name, "seed": seed, "train": len(train), "held_out": len(held), "tokens": len(prior.biases),
+        "set": one.name, "seed": one.seed, "train": len(train), "held_out": len(held), "tokens": len(prior.biases),
         "calls": {"token prior": calls, "offsets": len(train)}, "offsets_kept": fitted.kept,
         "seconds": round(seconds, 1), "redecided": dict(told), "arms": arms, 
         "texts": [str(task.input) for task in held], "made": made,
@@ -168,14 +167,15 @@ def made_prior(asked: Asked, bodies: Sequence[Mapping[str, Any]], labels: LabelS
     return Prior(biases=tuple(known.values()))
 
 
-def learned_prior(asked: Asked, name: str, seed: int, train: Sequence[Task], steps: int) -> tuple[Prior, int, float]:
-    """A token prior by sampled rollouts, the calls that it took, and the seconds."""
+def learned_prior(asked: Asked, one: LabelTasks, steps: int, exact: bool) -> tuple[Prior, int, float]:
+    """A token prior by rollouts, sampled or drawn from listed answers, the calls that it took, and the seconds."""
     began = time.perf_counter()
     with TemporaryDirectory() as folder:
         found = tfgrpo.learn(
-            train, reward="choice", model=asked.name, base_url=asked.url, store=Path(folder) / "s.db", gate=False,
-            experiences=False, race=False, exact_groups="off", seed=seed, steps=steps, concurrency=asked.at_once,
-            system=system_of(name), request={"max_tokens": 4}, api_key="none",
+            one.train, reward="choice", model=asked.name, base_url=asked.url, store=Path(folder) / "s.db", gate=False,
+            experiences=False, race=False, exact_groups="auto" if exact else "off", seed=one.seed, steps=steps,
+            concurrency=asked.at_once, system=one.system, stop_hopeless=False, api_key="none",
+            request={"max_tokens": MOST_TOKENS},
         )  # fmt: skip
     return found.prior, found.usage.calls, time.perf_counter() - began
 
@@ -186,7 +186,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for row in rows:
         for arm, rewards in row["arms"].items():
             for text, reward in zip(row["texts"], rewards, strict=True):
-                by_text[arm][f"{row['set']}: {text[:12]}"].append(reward)
+                by_text[arm][f"{row['set']}: {text}"].append(reward)
     means = {arm: {text: float(np.mean(found)) for text, found in texts.items()} for arm, texts in by_text.items()}
     overall = {arm: round(100 * float(np.mean(list(texts.values()))), 1) for arm, texts in means.items()}
     yield {"cells": len(rows), "texts": len(next(iter(means.values()))), "accuracy": overall}
@@ -214,8 +214,9 @@ def main() -> None:
     parser.add_argument("--model", metavar="URL", default="")
     parser.add_argument("--name", default="")
     parser.add_argument("--local", action="store_true", help="the embedded model")
-    parser.add_argument("--tiny", action="store_true", help="one set, one seed, two endings, one step")
-    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--tiny", action="store_true", help="one set, one seed, few tasks")
+    parser.add_argument("--exact", action="store_true", help="list answers in place of sampling them, where it can be")
+    parser.add_argument("--sets", default=",".join(QUESTIONS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2)
@@ -223,15 +224,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no further cell after so many")
     given = parser.parse_args()
     began, rows, longest = time.monotonic(), [], 0.0
-    names, seeds = (["queue"], 1) if given.tiny else (given.sets.split(","), given.seeds)
+    names, seeds = (["labels"], 1) if given.tiny else (given.sets.split(","), given.seeds)
     with model_of(given) as asked:
         for seed in range(seeds):
             for name in names:
                 now = time.monotonic()
                 if now - began + longest > given.seconds:
                     break
-                endings = 2 if given.tiny else len(ENDINGS)
-                rows.append(cell(asked, name, seed, endings=endings, repeat=given.repeat, steps=given.steps))
+                one = label_tasks(name, seed, *((6, 6) if given.tiny else (TRAIN, HELD)))
+                rows.append(cell(asked, one, repeat=given.repeat, steps=given.steps, exact=given.exact))
                 longest = max(longest, time.monotonic() - now)
                 means = {arm: round(float(np.mean(found)), 3) for arm, found in rows[-1]["arms"].items()}
                 print(json.dumps({**rows[-1], "arms": means, "texts": len(rows[-1]["texts"])}), flush=True)

@@ -24,6 +24,9 @@ class Decides:
     def __init__(self) -> None:
         self.bodies: list[Any] = []
         self.refuses = ""
+        self.writes = ""
+        """What it writes when it is asked for an instruction; without it, it does not chat at all."""
+        self.written = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         content = b""
@@ -32,6 +35,8 @@ class Decides:
             if not event.get("more_body"):
                 break
         body = json.loads(content)
+        if "questions" not in body:
+            return await self.chatted(send)
         self.bodies.append(body)
         answers = [self.answer(body["input"], question) for question in body["questions"]]
         usage = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
@@ -40,12 +45,22 @@ class Decides:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": told})
 
+    async def chatted(self, send: Any) -> None:
+        self.written += 1
+        message = {"role": "assistant", "content": self.writes}
+        told = json.dumps({"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+        status = 200 if self.writes else 404
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": told.encode() if self.writes else b"{}"})
+
     def answer(self, text: str, question: Any) -> Any:
         if self.refuses and self.refuses in text:
             return {"type": "refusal", "name": None}
         values = [entry["value"] for entry in question["choices"]]
         drawn = random.Random(text)
-        logits = [drawn.gauss(0, 0.5) + 2.0 * (value in text) + 3.0 * (value == OPTIONS[0]) for value in values]
+        knows = 2.0 if not self.writes else 6.0 * (self.writes in question["instructions"])
+        logits = [drawn.gauss(0, 0.5) + knows * (value in text) + 3.0 * (value == OPTIONS[0]) for value in values]
         total = sum(map(math.exp, logits))
         listed = [{"value": value, "probability": math.exp(x) / total} for value, x in zip(values, logits, strict=True)]
         best = max(listed, key=lambda entry: entry["probability"])
@@ -71,7 +86,8 @@ def tasks(folder: Path) -> Path:
     return folder
 
 
-LEARN = ("learn", "--surface", "decisions", "q.json", "tasks.jsonl", "--model", "m", "--base-url")
+RACE = ("learn", "--surface", "decisions", "q.json", "tasks.jsonl", "--model", "m", "--base-url")
+LEARN = (RACE[0], "--no-race", *RACE[1:])
 EVAL = ("eval", "--surface", "decisions", "q.json", "tasks.jsonl", "--base-url")
 
 
@@ -95,6 +111,41 @@ def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: s
         found = client.decisions.create(model="m", input="7: beta", questions=[QUESTION])
     assert getattr(found.answers[0], "choice", None) == "beta"
     assert decides.answer("7: beta", QUESTION)["choice"] == "alpha"
+
+
+ADVICE = "Pick the option that the text names, whatever it says beside it."
+
+
+def test_what_is_said_in_the_instructions_races_and_offsets_go_on_top(tasks: Path, url: str, decides: Decides) -> None:
+    decides.writes = ADVICE
+    learned = json.loads(works(*RACE, url, "--json").stdout)
+    assert (learned["said"], learned["state"], learned["kept"]) == ("written 1", "live", True)
+    race = {one["source"]: one for one in learned["race"]}
+    assert race["written 1"]["tasks"] == race["as it is"]["tasks"] == 37 > race["8 examples"]["tasks"]
+    assert race["written 1"]["worth"] > race["as it is"]["worth"] + 0.3
+    assert learned["usage"]["calls"] == len(decides.bodies) + decides.written
+    assert len(decides.bodies) < 3.5 * 37 + 2 * 23  # of those that teach, and both arms on those that decide
+    measured = json.loads(works(*EVAL, url, "--json").stdout)
+    assert measured["means"]["learned"] > 0.9 > measured["means"]["frozen"]
+    again = works(*RACE, url, "--fresh", "--gate", "none")  # learned anew on top of what is live
+    assert "said in the instructions: as it is" in again.stdout
+    pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
+    with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
+        client.decisions.create(model="m", input="7: beta", questions=[QUESTION])
+    assert decides.bodies[-1]["questions"][0]["instructions"].endswith(ADVICE)
+
+
+def test_a_server_that_does_not_chat_writes_nothing_and_its_examples_race(tasks: Path, url: str) -> None:
+    learned = works(*RACE, url, "--gate", "none")
+    assert "race: nothing was written" in learned.stderr
+    assert "said in the instructions: as it is" in learned.stdout  # which examples make no better
+
+
+def test_nothing_races_where_what_is_said_reaches_more_than_the_question(tasks: Path, url: str) -> None:
+    works(*RACE, url, "--gate", "none")
+    (tasks / "q.json").write_text(json.dumps([{**QUESTION, "instructions": "Which one?"}]))
+    learned = works(*RACE, url, "--gate", "none")
+    assert "no race: what namespace default says reaches more than this question" in learned.stderr
 
 
 def test_a_run_that_is_made_again_learns_on_top_of_what_is_live(tasks: Path, url: str, decides: Decides) -> None:
@@ -123,6 +174,8 @@ def test_what_the_model_does_not_answer_is_left_out_and_told(tasks: Path, url: s
 
 def test_dry_run_says_how_many_calls_there_will_be(tasks: Path, url: str, decides: Decides) -> None:
     assert "at most 60 calls" in works(*LEARN, url, "--dry-run").stdout
+    assert "at most " in (told := works(*RACE, url, "--dry-run").stdout)
+    assert 60 < int(told.split()[2].replace(",", "")) < 4 * 37 + 2 * 23 + 20
     assert decides.bodies == []
 
 

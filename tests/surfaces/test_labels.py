@@ -145,6 +145,10 @@ def test_a_chat_answer_is_another_with_the_original_beside_it_and_no_log_probabi
     assert choice["message"]["content"] == "technical."
     assert (choice["logprobs"], choice["tfgrpo_frozen"]) == (None, {"content": "billing."})
     assert found.marks == {REDECIDED_HEADER: "changed"}
+    more = [*ENTRIES[:2], entry(b", because"), entry(b" it bills")]
+    found = to({}).decided(chat(more, "billing, because it bills"))
+    assert found.payload["choices"][0]["message"]["content"] == "technical, because it bills"
+    assert found.marks == {REDECIDED_HEADER: "changed-before-text"}
     kept = to({"logprobs": True}).decided(chat(ENTRIES)).payload["choices"][0]
     assert kept["logprobs"] == {"content": ENTRIES}  # the caller's own
 

@@ -167,8 +167,12 @@ def _learn_decisions(
     from .lines.decisions import decision_lines
 
     if dry_run:
-        calls = len(prepared.parts.train) + len(prepared.parts.validation)
-        return tell(as_json, {"calls": calls}, f"at most {calls} calls: one a task that teaches or decides")
+        calls = prepared.most_calls
+        races = prepared.wanted.settings.race
+        what = (
+            "a race on what is said, on parts of the tasks, and a gate" if races else "a task that teaches or decides"
+        )
+        return tell(as_json, {"calls": calls}, f"at most {calls} calls: {what if races else f'one {what}'}")
     with interruptible(), named_store(asked.store, create=True) as opened, prepared.started() as started:
         learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
     tell(as_json, learned.as_json(), *decision_lines(learned))

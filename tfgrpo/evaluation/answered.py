@@ -122,15 +122,16 @@ async def ask_all(
     *,
     key: CallKey,
     landed: Callable[[Rollout], object],
+    shown: Callable[[Task], Prior] | None = None,
 ) -> TaskAnswers:
-    """One call a task, under what the prior says and the key's run and stage; `landed` is told of each as it is
-    back, before anything is known of its reward.
+    """One call a task, under what the prior says (or says to that task: `shown`) and the key's run and stage; `landed`
+    is told of each as it is back, before anything is known of its reward.
 
     Raises UpstreamError when none can succeed, ModelError where every one fails, and as the reward does.
     """
 
     async def one(task: Task) -> tuple[JSON, Usage] | ModelError:
-        found = await _asked(asked.request(task, prior), upstream, replace(key, task=task.id))
+        found = await _asked(asked.request(task, shown(task) if shown else prior), upstream, replace(key, task=task.id))
         landed(Rollout(task, 0, 0, prior.id))
         return found
 

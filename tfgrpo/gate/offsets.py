@@ -1,8 +1,8 @@
-"""The gate of offsets: whether what is decided under them is better, on held-out tasks, at no call. Pure.
+"""The gate of decisions: whether what is decided under a candidate is better, on held-out tasks. Pure.
 
-Offsets change nothing that is sent, so both arms share the same answers, and each task is looked at once: it is won,
-lost or even. Where rewards are 0 or 1 the test is the exact sign test (McNemar's): with w tasks won and l lost, under
-the null that a task is as often lost as won,
+Offsets change nothing that is sent: there both arms share the same answers, at no call of the gate's. Each task is
+looked at once: it is won, lost or even. Where rewards are 0 or 1 the test is the exact sign test (McNemar's): with w
+tasks won and l lost, under the null that a task is as often lost as won,
 
     p = P(Binomial(w + l, 1/2) >= w),
 
@@ -57,7 +57,7 @@ def offsets_outcome(candidate: NDArray[np.float64], live: NDArray[np.float64], l
     passed = found.evidence >= 1 / level
     figures = f"{found.name}, {level:.3g} needed" if "p =" in found.name else f"{found.name}, {1 / level:.3g} needed"
     told = f"decided {100 * float(live.mean()):.1f} -> {100 * float(candidate.mean()):.1f} points"
-    claim = "the offsets decide better on tasks like these"
+    claim = "it decides better on tasks like these"
     what = f"promoted: {claim}" if passed else f"not promoted: it was not shown that {claim}"
     reason = f"{what} ({told} on {counted(len(candidate), 'task')}; {figures})"
     reached: Reached = "promoted" if passed else "rejected"

@@ -1,14 +1,14 @@
-"""Learning offsets for a question of the decisions API: one frozen call a task, a fit, and a gate that calls nothing.
+"""Learning a question of the decisions API: what is said in its instructions, and offsets of its options on top.
 
-What the namespace's live prior says stays in the question, so the offsets are learned on top of it; they take the place
-of those that it has for the same question.
+What to say is raced (`decision_race.py`) where the namespace is this question's alone; else what its live prior says
+stays. Offsets take one call a task, and take the place of those that are live for the same question. The gate decides
+on held-out tasks: by the same answers for both arms where both say the same, else by one call a task more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ..errors import InputError
 from ..evaluation.answered import (
@@ -20,12 +20,11 @@ from ..evaluation.answered import (
     question_file,
     tasks_with_options,
 )
-from ..gate.offsets import offsets_outcome
-from ..gate.promote import Promotion
+from ..experiences.distil import Distiller, templates
+from ..experiences.step_notes import StepNotes
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
-from ..priors.questions import strongest_offsets
-from ..records import JSON, CallKey, Frame, OptionOffset, Prior, PriorState, QuestionOffsets, Run, Task, Usage
+from ..records import JSON, CallKey, Frame, Prior, Run, Task
 from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
@@ -33,14 +32,12 @@ from ..store import Store
 from ..tasks.fields import Fields
 from ..tasks.read import TaskSource, tasks_of
 from ..tasks.split import Sides, Splits
-from ..token_prior.decisions import Fitted, learned_offsets
-from ..trials import GateTrial, Pass, Role, task_set_id
+from ..trials import Role, task_set_id
 from .begin import refuse_seen
+from .decision_gate import DecisionGate
+from .decision_race import Raced, SaidArm, arms_of, most_race_calls, race, said_now
+from .decision_result import DecisionsLearned, candidate_of
 from .plan import ending
-
-_FURTHEST_Z = 99.0
-_TINY = 1e-4
-"""Nats: no deviation of an offset is taken for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,58 +82,23 @@ class PreparedDecisions:
     parts: Splits
     endpoints: Endpoints
 
+    @property
+    def most_calls(self) -> int:
+        """The calls that it takes at most."""
+        settings, teach, decide = self.wanted.settings, len(self.parts.train), len(self.parts.validation)
+        return teach + most_race_calls(teach, settings) + decide * (2 if settings.race else 1)
+
     @contextmanager
     def started(self) -> "Iterator[PreparedDecisions]":
         """The same with the name of the model; starts the embedded one, and stops it on exit."""
         with asked_there(self.asked, self.endpoints) as (asked, there):
             yield replace(self, asked=asked, endpoints=there)
 
-    async def learn(self, store: Store, watch: Watch, *, fresh: bool = False) -> "DecisionsLearned":
+    async def learn(self, store: Store, watch: Watch, *, fresh: bool = False) -> DecisionsLearned:
         """Learn the offsets, and make them live if the gate says so; goes on where it was interrupted."""
         async with self.endpoints.opened(self.wanted.settings, store) as to:
             with watch(lambda: to.usage) as observer:
                 return await _DecisionRun(self, store, to, observer).carried_out(fresh=fresh)
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionsLearned:
-    """What a run came to."""
-
-    run: Run
-    resumed: bool
-    fitted: Fitted
-    candidate: Prior | None
-    """None where no offsets were kept, or where they are live already."""
-    promotion: Promotion | None
-    usage: Usage
-    notes: tuple[str, ...]
-    instructions: str
-
-    @property
-    def offsets(self) -> list[OptionOffset]:
-        """Those that were learned, the strongest first."""
-        found = self.candidate.questions if self.candidate else ()
-        return next((strongest_offsets(entry) for entry in found if entry.instructions == self.instructions), [])
-
-    def as_json(self) -> dict[str, JSON]:
-        """The figures of the run."""
-        return {
-            "run": self.run.id,
-            "resumed": self.resumed,
-            "surface": "decisions",
-            "candidate": self.candidate.id if self.candidate else None,
-            "state": self.promotion.state if self.promotion else None,
-            "changed": self.promotion is not None and self.promotion.state in ("live", "ungated"),
-            "gate": self.promotion.as_json() if self.promotion and self.promotion.trial else None,
-            "kept": self.fitted.kept,
-            "why": self.fitted.why,
-            "ridge": None if np.isinf(self.fitted.ridge) else self.fitted.ridge,
-            "before": self.fitted.before,
-            "after": self.fitted.after,
-            "offsets": [{"option": one.option, "offset": one.offset, "z": round(one.z, 2)} for one in self.offsets],
-            "usage": asdict(self.usage),
-            "notes": list(self.notes),
-        }
 
 
 class _DecisionRun:
@@ -148,6 +110,7 @@ class _DecisionRun:
         self._namespace = prepared.wanted.namespace
         live = store.live(self._namespace)
         self._live = live.prior if live else Prior()
+        self._said = self._live if self._live.has_text else Prior()
         self._notes: list[str] = []
 
     async def carried_out(self, *, fresh: bool) -> DecisionsLearned:
@@ -158,20 +121,14 @@ class _DecisionRun:
     async def _learned(self, *, fresh: bool) -> DecisionsLearned:
         run, resumed = self._begun(fresh=fresh)
         with ending(self._store, run):
-            fitted = learned_offsets((await self._answers(run, "train")).found)
-            candidate = self._candidate(fitted)
-            promotion = await self._promoted(run, candidate) if candidate else None
+            raced = await self._raced(run)
+            fitted = raced.winner.fitted
+            candidate = candidate_of(raced.winner, self._live, self._said, self._asked.question, len(self._parts.train))
+            gate = DecisionGate(self._store, run, self._live, self._parts.validation, self._prepared.wanted.settings)
+            promotion = await gate.promotion(candidate, partial(self._decided, run)) if candidate else None
             usage = self._store.spent(run.id)
-            learned = DecisionsLearned(
-                run,
-                resumed,
-                fitted,
-                candidate,
-                promotion,
-                usage,
-                tuple(self._notes),
-                self._asked.question.instructions,
-            )
+            words, notes = self._asked.question.instructions, tuple(self._notes)
+            learned = DecisionsLearned(run, resumed, fitted, candidate, promotion, usage, notes, words, raced)
         self._store.end(run.id, "finished", usage, learned.as_json())
         return learned
 
@@ -181,6 +138,7 @@ class _DecisionRun:
         held: dict[str, JSON] = {role: task_set_id(one.id for one in side) for role, side in self._held}
         settings = {"surface": "decisions", "question": self._asked.body, "seed": prepared.wanted.settings.seed, **held}
         settings["alpha"] = prepared.wanted.settings.gate_alpha
+        settings |= {} if prepared.wanted.settings.race else {"race": False}
         parent = None if self._live.id == Prior().id else self._live.id
         self._store.add_tasks((*parts.train, *parts.validation, *parts.test))
         tasks = tuple(task.id for task in parts.train)
@@ -199,62 +157,71 @@ class _DecisionRun:
         )
         return tuple((role, tasks) for role, tasks in sides if tasks)
 
-    async def _answers(self, run: Run, side: str) -> TaskAnswers:
-        """What the model answers on a side of the tasks, under what the live prior says."""
+    async def _answers(self, run: Run, side: str, said: Prior) -> TaskAnswers:
+        """What the model answers on a side of the tasks, under what is said."""
         tasks = self._parts.train if side == "train" else self._parts.validation
         self._observer.stage(f"decisions, {side}", len(tasks))
-        said = self._live if self._live.has_text else Prior()
-        key, reward, landed = CallKey(run.id, f"decision {side}"), self._prepared.reward, self._observer.landed
-        found = await ask_all(self._asked, tasks, said, reward, self._to.own, key=key, landed=landed)
-        for group in found.groups(self._asked, said) if side == "train" else ():
-            self._store.add_group(run.id, group)
+        stage = f"decision {side}" if said.id == self._said.id else f"decision {side} {said.id}"
+        found = await self._ask(run, stage, said, tasks)
+        if side == "train":
+            for group in found.groups(self._asked, said):
+                self._store.add_group(run.id, group)
         if found.losses:
             self._note(f"{side}: {found.losses}")
         return found
+
+    async def _ask(
+        self, run: Run, stage: str, said: Prior, tasks: Sequence[Task], shown: Callable[[Task], Prior] | None = None
+    ) -> TaskAnswers:
+        key, reward, landed = CallKey(run.id, stage), self._prepared.reward, self._observer.landed
+        return await ask_all(self._asked, tasks, said, reward, self._to.own, key=key, landed=landed, shown=shown)
+
+    async def _raced(self, run: Run) -> Raced:
+        """The race on what is said; one of what is said now alone where nothing else may be."""
+        now, settings, tasks = said_now(self._said), self._prepared.wanted.settings, self._parts.train
+
+        async def ask(arm: SaidArm, asked: Sequence[Task]) -> TaskAnswers:
+            if arm is now:
+                return await self._answers(run, "train", now.said)
+            self._observer.stage(f"decisions, race: {arm.source}", len(asked))
+            return await self._ask(run, f"decision race {arm.said.id}", arm.said, asked, arm.shown_on)
+
+        others, notes = list[SaidArm](), list[str]()
+        if settings.race and self._may_race():
+            writer = self._to.distiller or self._to.own
+            name = self._prepared.endpoints.distiller.model or self._asked.frame.model
+            distiller = Distiller(writer, name, run.id, settings, templates(None))
+            log = StepNotes(self._store, run.id)
+            others = await arms_of(self._said, tasks, self._prepared.reward, distiller, log=log, notes=notes)
+        found = await race(now, others, tasks, ask, settings.seed)
+        for line in (*notes, *found.notes):
+            self._note(line)
+        return found
+
+    def _may_race(self) -> bool:
+        """Whether what is said is for this question alone; why not is told."""
+        live = self._live
+        own = {entry.id for entry in live.questions} <= {self._asked.question.id}
+        if own and not live.biases and (live.questions or not live.has_text):
+            return True
+        self._note(
+            "no race: what namespace"
+            f" {self._namespace} says reaches more than this question, and stays; --namespace NAME is one of its own"
+        )
+        return False
 
     def _note(self, line: str) -> None:
         self._notes.append(line)
         self._observer.note(line)
 
-    def _candidate(self, fitted: Fitted) -> Prior | None:
-        """The live prior with the offsets that were learned; None where that is nothing new."""
-        if not fitted.kept:
-            return None
-        question = self._asked.question
-        z = np.clip(fitted.offsets / np.maximum(fitted.deviations, _TINY), -_FURTHEST_Z, _FURTHEST_Z)
-        entries = tuple(
-            OptionOffset(option, offset, round(float(sure), 4), len(self._parts.train))
-            for option, offset, sure in zip(question.options, fitted.offsets.tolist(), z.tolist(), strict=True)
-        )
-        learned = QuestionOffsets(question.kind, question.instructions, entries)
-        others = tuple(entry for entry in self._live.questions if entry.id != learned.id)
-        parent = None if self._live.id == Prior().id else self._live.id
-        candidate = replace(self._live, questions=(*others, learned), parent=parent)
-        return None if candidate.id == self._live.id else candidate
-
-    async def _promoted(self, run: Run, candidate: Prior) -> Promotion:
-        """What the gate makes of it, or what is made of it without one."""
-        self._store.add_prior(candidate)
-        if not self._parts.validation:
-            return self._set(run, candidate, "ungated", "learned; no gate has tested it")
-        self._set(run, candidate, "candidate", "learned; the gate is next")
-        trial = self._store.begin_trial(self._trial(run, candidate))
-        found = await self._answers(run, "validation")
-        mine, theirs = (found.decided(offsets_in(prior, self._asked)) for prior in (candidate, self._live))
-        outcome = offsets_outcome(mine, theirs, trial.level)
-        pairs = {task.id: pair for task, *pair in zip(found.tasks, mine.tolist(), theirs.tolist(), strict=True)}
-        rewards = {task: (pair[0], pair[1]) for task, pair in pairs.items()}
-        self._store.add_pass(trial, Pass(1, 0.0, rewards, float(np.log(outcome.e_value))))
-        self._store.end_trial(trial, outcome)
-        state: PriorState = "live" if outcome.verdict == "promoted" else "rejected"
-        return replace(self._set(run, candidate, state, outcome.reason), trial=replace(trial, outcome=outcome))
-
-    def _trial(self, run: Run, candidate: Prior) -> GateTrial:
-        settings = self._prepared.wanted.settings
-        tasks = tuple(sorted(task.id for task in self._parts.validation))
-        live = None if self._live.id == Prior().id else self._live.id
-        return GateTrial(self._namespace, tasks, run.id, candidate.id, live, settings.gate_alpha, 1, settings.seed)
-
-    def _set(self, run: Run, candidate: Prior, state: PriorState, why: str) -> Promotion:
-        self._store.set_state(self._namespace, candidate.id, state, frame=self._asked.frame, run=run.id, why=why)
-        return Promotion(state, why)
+    async def _decided(self, run: Run, candidate: Prior) -> dict[str, tuple[float, float]]:
+        """The rewards of what is decided on each validation task that both arms answered: candidate and live."""
+        said = replace(candidate, questions=(), parent=None)
+        live = found = await self._answers(run, "validation", self._said)
+        if said.id != replace(self._said, questions=(), parent=None).id:
+            found = await self._answers(run, "validation", candidate)
+        arms = []
+        for prior, answers in ((candidate, found), (self._live, live)):
+            decided = answers.decided(offsets_in(prior, self._asked)).tolist()
+            arms.append({task.id: reward for task, reward in zip(answers.tasks, decided, strict=True)})
+        return {task: (reward, arms[1][task]) for task, reward in arms[0].items() if task in arms[1]}

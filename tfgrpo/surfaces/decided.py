@@ -83,10 +83,11 @@ def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
 
 @lru_cache(64)
 def _factors(prior: Prior) -> Mapping[tuple[str, str], Factors]:
-    """By type and words of the question."""
+    """By type and words of the question; offsets of 0 alone stand beside what is said in it, and move nothing."""
     return {
         (entry.kind, entry.instructions): {one.option: exp(_held(one.offset)) for one in entry.offsets}
         for entry in prior.questions
+        if any(one.offset for one in entry.offsets)
     }
 
 

@@ -130,6 +130,8 @@ class Redecision:
         self._text, self._out = b"", 0
         """What was sampled, and how much of it is told already."""
         self.is_changed = False
+        self.is_followed = False
+        """Words follow the label that was changed: the model said them of the label that it had said itself."""
         self.chosen: ListedToken | None = None
         """The token that was put in place of another."""
         self.undecided: Undecided | None = None
@@ -155,7 +157,10 @@ class Redecision:
             return self._looked(sampled, others)
         if self._state == "skipping":
             return self._skipped(sampled.piece)
-        return None if self._state == "over" else b""
+        if self._state == "over":
+            self._followed(sampled.piece)
+            return None
+        return b""
 
     def end(self) -> bytes:
         """What was held back until the answer ended, or until its log-probabilities did."""
@@ -190,8 +195,14 @@ class Redecision:
         self._state = "skipping" if place >= _SEVERAL else "dropping"
         if place >= 0 and self._labels.is_whole(said) and not self._text.endswith(said):
             self._state = "over"
-            told += self._text[self._text.find(said) + len(said) :]
+            told += self._followed(self._text[self._text.find(said) + len(said) :])
         return told
+
+    def _followed(self, rest: bytes) -> bytes:
+        """What comes after the label and is told as it is."""
+        if self.is_changed and not self._labels.is_quoted and rest.strip(_NO_WORD):
+            self.is_followed = True
+        return rest
 
     def _skipped(self, piece: bytes) -> bytes:
         """What of a token does not belong to the label that was replaced."""
@@ -205,10 +216,10 @@ class Redecision:
             return b""
         if self._labels.is_whole(self._labels.seen(before)[1]) and piece[:1] in _NO_WORD:
             self._state = "over"
-            return piece
+            return self._followed(piece)
         if self._labels.is_whole(said):
             self._state = "over"
-            return self._text[max(len(before), self._text.find(said) + len(said)) :]
+            return self._followed(self._text[max(len(before), self._text.find(said) + len(said)) :])
         self._state = "dropping"
         return b""
 

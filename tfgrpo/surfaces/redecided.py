@@ -22,7 +22,9 @@ from .labels import LabelSet, ListedToken, Redecision, Sampling, Undecided, labe
 from .surface import SurfaceName, objects_in
 
 REDECIDED_HEADER = "x-tfgrpo-redecided"
-"""Of a response: whether a label in it was decided again: changed, kept, or why not (`labels.Undecided`)."""
+"""Of a response: whether a label was decided again: CHANGED or IN_FRONT, kept, or why not (`labels.Undecided`)."""
+CHANGED, IN_FRONT = "changed", "changed-before-text"
+"""In front: words follow that the model said of the label that it had said itself; they are as they were."""
 _INCLUDED = "message.output_text.logprobs"
 _LOOKED_BACK = 1_000
 """Bytes of an answer in which a field's name and what stands around it begin."""
@@ -45,6 +47,7 @@ class LabelDecision(Looking, Protocol):
     """What decides labels as tokens come: one, or those of the fields of a JSON answer."""
 
     is_changed: bool
+    is_followed: bool
     undecided: Undecided | None
 
     def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
@@ -68,7 +71,7 @@ class EnumRedecision:
         self._enums, self._sampling, self._draw = enums, sampling, draw
         self._text, self._now = b"", Redecision(next(iter(enums.values())), sampling, draw)
         self._inside = False
-        self.is_changed, self.is_dropping = False, False
+        self.is_changed, self.is_followed, self.is_dropping = False, False, False
         self.undecided: Undecided | None = None
 
     @property
@@ -171,8 +174,9 @@ class Redeciding:
             return Decided(payload)
         found = _chat(payload, self) if self.surface == "chat" else _output(payload, self)
         changed, tags = found
-        moved = sum(tag == "changed" for tag in tags)
-        told = next((tag for tag in ("changed", *sorted(set(tags) - {"changed", "kept"}), "kept") if tag in tags), "")
+        moved = sum(tag in (CHANGED, IN_FRONT) for tag in tags)
+        others = sorted(set(tags) - {CHANGED, IN_FRONT, "kept"})
+        told = next((tag for tag in (IN_FRONT, CHANGED, *others, "kept") if tag in tags), "")
         return Decided(changed, moved, marks={REDECIDED_HEADER: told} if told else {})
 
 
@@ -286,7 +290,8 @@ def _answer(text: JSON, entries: JSON, to: Redeciding, number: int) -> tuple[str
     if written.strip() != text.strip():
         return None, "not-spelt", False
     new = b"".join(said).decode(errors="replace")
-    return (new if written == text else new.strip()), "changed", deciding.is_dropping
+    tag = IN_FRONT if deciding.is_followed else CHANGED
+    return (new if written == text else new.strip()), tag, deciding.is_dropping
 
 
 Found: TypeAlias = tuple[JSON, list[str]]

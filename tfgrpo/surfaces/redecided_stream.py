@@ -12,7 +12,7 @@ from typing import TypeAlias
 from ..model.tokenizer import ends_answer
 from ..records import JSON
 from .decided import FROZEN_FIELD
-from .redecided import LabelDecision, Redeciding, listed_tokens
+from .redecided import CHANGED, IN_FRONT, LabelDecision, Redeciding, listed_tokens
 from .surface import text_in
 
 _END = re.compile(rb"\r?\n\r?\n")
@@ -98,7 +98,7 @@ class RedecidedStream:
         """What there is to say of the labels so far, as the header has it of a response that is no stream."""
         known = self._answers.values()
         if any(one.deciding.is_changed for one in known):
-            return "changed"
+            return IN_FRONT if any(one.deciding.is_followed for one in known) else CHANGED
         why = [one.deciding.undecided or ("no-log-probabilities" if one.lacks else "") for one in known]
         return next(filter(None, why), "kept" if known else None)
 

@@ -13,5 +13,5 @@ def surface_option(title: str) -> Decorator:
         default=None,
         metavar="decisions QUESTION.json",
         rare=True,
-        help="Not chat, but the decisions API; offsets of the question's options are what is learned.",
+        help="Not chat, but the decisions API: what is said in a question, and offsets of its options.",
     )
