@@ -57,7 +57,7 @@ ADVICE = (
 def fill(path: Path, calls: int, rollouts: int, *, days: int = 7) -> str:
     """A store with one namespace that is in use; the id of its largest run, which is going on."""
     rng = random.Random(0)
-    frame = Frame("gpt-4.1-mini", "Route it.")
+    frame = Frame("gpt-6-luna", "Route it.")
     tasks = tuple(Task(f"Message {n}: where is my invoice, and why did the app crash?", "billing") for n in range(250))
     experiences = tuple(Experience(text, origin=Origin("", 1)) for text in ADVICE)
     shown = tuple(Demonstration(f"I was charged twice, no. {n}", "billing") for n in range(4))
