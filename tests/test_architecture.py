@@ -19,14 +19,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "text", "errors", "hashing", "plugins", "records", "extras", "trials", "observer", "settings", "prompts",
-    "model", "surfaces", "testing", "tasks", "rollouts", "token_prior", "experiences", "store", "priors", "probe",
-    "evaluation", "gate", "learning", "deployment", "report", "serve", "client", "progress", "options", "blocking",
-    "api", "demo", "cli", "__main__", "__init__",
+    "http1", "model", "surfaces", "testing", "tasks", "rollouts", "token_prior", "experiences", "store", "priors",
+    "probe", "evaluation", "gate", "learning", "deployment", "report", "serve", "client", "progress", "options",
+    "blocking", "api", "demo", "cli", "__main__", "__init__",
 )  # fmt: skip
 """The files and folders of the package; a folder stands as one."""
 
 ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
+    "http1": ("__init__", "dialing", "outgoing", "answers", "connections"),
     "model": (
         "__init__", "library", "families", "backends", "templates", "prices", "budget", "asking", "retries", "failures",
         "secrets_held", "connection", "tokenizer", "replies", "pace", "questions", "upstream", "events", "local",
@@ -107,7 +108,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
-        "metrics", "relay", "dialing", "outgoing", "answers", "connections", "decide", "door", "head", "onward",
+        "metrics", "relay", "decide", "door", "head", "onward",
         "record", "shadow", "call", "feedback", "collecting", "pages", "admin", "app", "listening", "protocol",
         "worker", "workers", "server", "__init__",
     ),

@@ -16,11 +16,11 @@ import pytest
 from tests.serve.fronts import BODY, CHAT, Recorder, Serve, soon
 from tests.serve.test_faults import Handler, raw, request_of
 from tfgrpo.errors import InputError
+from tfgrpo.http1.answers import AnswerBroken
+from tfgrpo.http1.connections import UpstreamConnections
+from tfgrpo.http1.dialing import ForwardProxy, UpstreamSite
+from tfgrpo.http1.outgoing import AT_ONCE, outgoing
 from tfgrpo.serve.proxy import Limits, RelayTarget
-from tfgrpo.serve.proxy.answers import AnswerBroken
-from tfgrpo.serve.proxy.connections import UpstreamConnections
-from tfgrpo.serve.proxy.dialing import ForwardProxy, UpstreamSite
-from tfgrpo.serve.proxy.outgoing import AT_ONCE, outgoing
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -112,7 +112,7 @@ async def test_trailers_without_end_break_an_answer_off() -> None:
             sent.append(100_000)
 
     async with raw(endless) as address:
-        site = UpstreamSite.of(RelayTarget.parse(address))
+        site = UpstreamSite.of(address, None)
         connections = UpstreamConnections(Limits(), [site])
         answer = await connections.ask(site, outgoing(site, "GET", b"/", [], None))
         assert await soon(answer.read()) == b"{}"
@@ -148,7 +148,7 @@ async def test_a_request_goes_once_more_only_where_it_may_and_nothing_came_back(
 @asynccontextmanager
 async def asking(address: str) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
     """A function that posts a body to an upstream, with no proxy around the connections, and returns the answer's."""
-    site = UpstreamSite.of(RelayTarget.parse(address))
+    site = UpstreamSite.of(address, None)
     connections = UpstreamConnections(Limits(), [site])
 
     async def ask(body: bytes) -> bytes:
@@ -332,7 +332,7 @@ async def test_a_proxy_that_refuses_a_tunnel_is_told_of(front: Serve, monkeypatc
     ],
 )
 def test_a_host_is_named_as_browsers_name_it(base: str, named: bytes) -> None:
-    assert UpstreamSite.of(RelayTarget.parse(base)).named == named
+    assert UpstreamSite.of(base, None).named == named
 
 
 def test_what_is_no_http_proxy_is_refused() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ...http1.connections import UpstreamConnections
+from ...http1.dialing import UpstreamSite
 from ..reporting import CALLS_PATH
 from ..writing import NOT_RECORDED, Recording
 from .admin import AdminSide
 from .asgi import Receive, Scope, Send, error_body, respond
 from .call import RelayedCall, Works
 from .collecting import CollectorDesk
-from .connections import UpstreamConnections
-from .dialing import UpstreamSite
 from .door import Door, Refusal
 from .feedback import FEEDBACK_PATH, FeedbackDesk
 from .head import Head
@@ -72,7 +72,7 @@ class Proxy:
         self._in_flight = 0
 
     async def __aenter__(self) -> Self:
-        sites = {target: UpstreamSite.of(target) for target in self._rotation.targets}
+        sites = {target: UpstreamSite.of(target.base, target.forward_proxy()) for target in self._rotation.targets}
         connections = UpstreamConnections(self._limits, [*sites.values()])
         onward = Onward(self._rotation, self._limits, Metrics(), connections, sites)
         self._traffic = Traffic(self._shelf.path, self._recording, onward.metrics)

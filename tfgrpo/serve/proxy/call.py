@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter, time
 
+from ...http1.answers import AnswerBroken, UpstreamAnswer
+from ...http1.outgoing import SentBody
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ..drawing import Drawn, Offer, draw_for, key_of
@@ -14,7 +16,6 @@ from ..packed import unpacked
 from ..scope import answers_in
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from ..writing import KEPT_BODY, RecordedCall
-from .answers import AnswerBroken, UpstreamAnswer
 from .asgi import HEED, Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
 from .decide import read_whole, redecided_stream, with_offsets
@@ -23,7 +24,6 @@ from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
 from .headers import CREDENTIAL_NAMES, OVERHEAD_HEADER, answer_headers, request_headers, with_key
 from .metrics import Metrics, Served
 from .onward import Onward, OwnAnswer, Unreached
-from .outgoing import SentBody
 from .paths import route_name
 from .record import HeardAnswer, Known, Traffic, readable_encodings
 from .relay import RelayTarget

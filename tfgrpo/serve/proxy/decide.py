@@ -5,10 +5,10 @@ They are held until they are whole, but for streams, of which only the tokens of
 
 from collections.abc import Sequence
 
+from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...surfaces.http import STANDARD, Rewrite, answers_decided
 from ...surfaces.redecided_stream import RedecidedStream
 from ..packed import unpacked
-from .answers import AnswerBroken, UpstreamAnswer
 from .bodies import EXACT_CODECS
 
 Lines = list[tuple[bytes, bytes]]

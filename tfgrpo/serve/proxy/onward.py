@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from ...http1.answers import AnswerBroken, UpstreamAnswer
+from ...http1.connections import NotConnected, UpstreamConnections
+from ...http1.dialing import UpstreamSite
+from ...http1.outgoing import SentBody, outgoing
 from ...surfaces.refused import PriorRefusals
-from .answers import AnswerBroken, UpstreamAnswer
-from .connections import NotConnected, UpstreamConnections
-from .dialing import UpstreamSite
 from .door import Refusal
 from .head import BAD_PATH, Head
 from .limits import Limits
 from .metrics import Metrics
-from .outgoing import SentBody, outgoing
 from .relay import RelayTarget, Rotation
 
 _LONG = 500

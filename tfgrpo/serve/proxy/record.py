@@ -15,9 +15,9 @@ from contextlib import suppress
 from threading import Event, Lock, Thread, Timer
 from typing import Any, NamedTuple
 
+from ...http1.answers import UpstreamAnswer
 from ...store import Feedback, StorePath
 from ..writing import KEPT_BODY, RecordedCall, Recording
-from .answers import UpstreamAnswer
 from .metrics import Metrics
 
 _WAITING = 20_000

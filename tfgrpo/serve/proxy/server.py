@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from ...errors import StoreError
+from ...http1.dialing import UpstreamSite
 from ...store import Store, StorePath, default_store_path
 from ..drawing import NOTHING_LEFT, DrawShares
 from ..writing import NOT_RECORDED, Recording
-from .dialing import UpstreamSite
 from .door import Door
 from .limits import Limits
 from .listening import Listening, base_url, check_upstream
@@ -46,7 +46,7 @@ def serve(
     with at.bound() as bound:
         for target in upstreams:
             check_upstream(target, bound)
-            UpstreamSite.of(target)  # its name, and the proxy before it, are sound
+            UpstreamSite.of(target.base, target.forward_proxy())  # its name, and the proxy before it, are sound
         url = base_url(bound)
         if at.workers == 1:
             run_worker(serving, bound, lambda: ready(url) if ready else None)

@@ -17,12 +17,12 @@ from time import perf_counter
 import orjson
 
 from ...errors import StoreError
+from ...http1.answers import AnswerBroken
 from ...records import JSON
 from ...settings import LISTED_FOR_LABELS
 from ...store import Store, StorePath
 from ...surfaces.http import PRIOR_HEADER, Rewrite, answers_decided
 from ..writing import KEPT_BODY, RecordedCall, Shadowing
-from .answers import AnswerBroken
 from .bodies import EXACT_CODECS
 from .decide import read_whole
 from .head import Head

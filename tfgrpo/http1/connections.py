@@ -14,19 +14,42 @@ met here:
 import asyncio
 import select
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
 from .answers import AnswerBroken, UpstreamAnswer
 from .dialing import Dialer, UpstreamSite
-from .limits import Limits
 from .outgoing import AT_ONCE, Outgoing
 
 _IDLE_SECONDS = 15.0
 """How long an unused connection is kept."""
 _HEAD_BYTES = 2**20
 """Of an answer that are none of its body, one after the other, at most: its head, its trailers."""
+
+
+class Waits(Protocol):
+    """Seconds that an exchange may take."""
+
+    @property
+    def connect(self) -> float:
+        """Until an upstream has taken a connection."""
+        ...
+
+    @property
+    def first_byte(self) -> float:
+        """Until the head of an answer has come."""
+        ...
+
+    @property
+    def silence(self) -> float:
+        """Between two parts of an answer."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """For the whole exchange."""
+        ...
 
 
 class NotConnected(Exception):
@@ -36,7 +59,7 @@ class NotConnected(Exception):
 class _Connection(asyncio.Protocol):
     """One connection: moves bytes, keeps the time, and knows whether it can be used again."""
 
-    def __init__(self, idle: "list[_Connection]", limits: Limits) -> None:
+    def __init__(self, idle: "list[_Connection]", limits: Waits) -> None:
         self._idle, self._limits, self._loop = idle, limits, asyncio.get_running_loop()
         self._answer: UpstreamAnswer | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -228,7 +251,7 @@ class _Connection(asyncio.Protocol):
 class UpstreamConnections:
     """The connections to all upstreams. Nothing limits their number but the calls in flight."""
 
-    def __init__(self, limits: Limits, sites: Sequence[UpstreamSite]) -> None:
+    def __init__(self, limits: Waits, sites: Sequence[UpstreamSite]) -> None:
         self._limits, self._dialer = limits, Dialer()
         self._idle: dict[UpstreamSite, list[_Connection]] = {site: [] for site in sites}
         if any(site.secure for site in sites):

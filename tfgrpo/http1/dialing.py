@@ -13,8 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiohappyeyeballs
 
-from ...errors import InputError
-from .relay import RelayTarget
+from ..errors import InputError
 
 _P = TypeVar("_P", bound=asyncio.Protocol)
 
@@ -66,14 +65,14 @@ class UpstreamSite:
     through: ForwardProxy | None = None
 
     @classmethod
-    def of(cls, target: RelayTarget) -> Self:
-        """The site of an upstream, with the proxy that the environment puts before it; InputError for what is none."""
-        parts, proxy = urlsplit(target.base), target.forward_proxy()
+    def of(cls, base: str, proxy: str | None) -> Self:
+        """The site of an upstream by its URL, with the proxy that stands before it; InputError for what is none."""
+        parts = urlsplit(base)
         host, usual = parts.hostname or "", _PORTS[parts.scheme]
         try:
             shown = f"[{host}]" if ":" in host else host if host.isascii() else host.encode("idna").decode()
         except UnicodeError as error:
-            raise InputError(f"the upstream {target.base} names no host") from error
+            raise InputError(f"the upstream {base} names no host") from error
         port = parts.port or usual
         named = shown if port == usual else f"{shown}:{port}"
         return cls(host, port, parts.scheme == "https", named.encode(), ForwardProxy.parse(proxy) if proxy else None)
