@@ -29,9 +29,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "http1": ("__init__", "dialing", "outgoing", "answers", "connections"),
     "model": (
-        "__init__", "library", "families", "backends", "templates", "prices", "budget", "asking", "retries", "failures",
-        "secrets_held", "connection", "tokenizer", "replies", "pace", "questions", "upstream", "events", "local",
-        "endpoints",
+        "__init__", "library", "posts", "families", "backends", "templates", "prices", "budget", "asking", "retries",
+        "failures", "secrets_held", "connection", "tokenizer", "replies", "pace", "questions", "upstream", "events",
+        "local", "endpoints",
     ),
     "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (

@@ -16,11 +16,11 @@ from tests.model.calls import BODY, KEY, SECRET, failure, sample
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
 from tfgrpo.model import connection
 from tfgrpo.model.connection import Connection
-from tfgrpo.model.library import ManyConnections, http
+from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, ChatBody
 from tfgrpo.settings import Settings
-from tfgrpo.testing import Answer, ScriptedModel, Strained, serving
+from tfgrpo.testing import Answer, ScriptedModel, Strained, _Receive, _Scope, _Send, serving
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
 
@@ -84,24 +84,19 @@ def test_an_answer_without_bounds_is_an_error_and_not_kept(monkeypatch: pytest.M
 
 
 async def test_many_calls_at_once_have_connections_of_their_own_which_are_used_again() -> None:
-    model = ScriptedModel(lambda body: "yes")
-    transport = ManyConnections()
-    with serving(Strained(model, 0.01).app) as url:
-        async with http.AsyncClient(transport=transport, timeout=60) as client:
-            for _ in range(2):
-                body = {"model": "m", "messages": [{"role": "user", "content": "Yes?"}]}
-                found = await asyncio.gather(*(client.post(f"{url}/chat/completions", json=body) for _ in range(40)))
-                assert {answer.status_code for answer in found} == {200}
-    assert len(transport.every) == len(transport.free) == 40
+    model, seen = ScriptedModel(lambda body: "yes"), set[int]()
+    strained = Strained(model, 0.01)
 
+    async def app(scope: _Scope, receive: _Receive, send: _Send) -> None:
+        seen.add(scope["client"][1])
+        await strained.app(scope, receive, send)
 
-async def test_a_connection_that_fails_is_given_back() -> None:
-    transport = ManyConnections()
-    async with http.AsyncClient(transport=transport, timeout=60) as client:
-        for _ in range(3):
-            with pytest.raises(http.ConnectError):
-                await client.get("http://127.0.0.1:9/")
-    assert len(transport.every) == len(transport.free) == 1
+    with serving(app) as url:
+        async with Upstream(url, settings=Settings(concurrency=40)) as calling:
+            for step in range(2):
+                found = await asyncio.gather(*(calling(BODY, sample(40 * step + number)) for number in range(40)))
+                assert {reply.text for reply in found} == {"yes"}
+    assert len(seen) == 40
 
 
 def test_a_redirect_to_another_host_is_refused() -> None:

@@ -29,11 +29,11 @@ PATIENCE = 10.0
 
 
 def test_what_is_not_installed_is_one_clear_line() -> None:
-    program = "import sys; sys.modules['httptools'] = None; import tfgrpo.serve.proxy"
+    program = "import sys; sys.modules['uvicorn'] = None; import tfgrpo.serve.proxy"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     last = ran.stderr.splitlines()[-1]
     assert last.startswith("tfgrpo.errors.InputError")
-    assert re.search(r"httptools, of the extra `serve`: .*pip install .*\[serve\]'", last)
+    assert re.search(r"uvicorn, of the extra `serve`: .*pip install .*\[serve\]'", last)
 
 
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:

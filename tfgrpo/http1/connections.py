@@ -13,7 +13,9 @@ met here:
 
 import asyncio
 import select
+import ssl
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Protocol, cast
 
 import httptools
@@ -251,8 +253,18 @@ class _Connection(asyncio.Protocol):
 class UpstreamConnections:
     """The connections to all upstreams. Nothing limits their number but the calls in flight."""
 
-    def __init__(self, limits: Waits, sites: Sequence[UpstreamSite]) -> None:
-        self._limits, self._dialer = limits, Dialer()
+    def __init__(
+        self,
+        limits: Waits,
+        sites: Sequence[UpstreamSite],
+        *,
+        tls: ssl.SSLContext | None = None,
+        opened_at_once: int | None = None,
+    ) -> None:
+        """`tls`: whose certificates are believed, by default those that this machine trusts; so many connections are
+        `opened_at_once` at most."""
+        self._limits, self._dialer = limits, Dialer(tls)
+        self._opening = asyncio.Semaphore(opened_at_once) if opened_at_once else nullcontext()
         self._idle: dict[UpstreamSite, list[_Connection]] = {site: [] for site in sites}
         if any(site.secure for site in sites):
             self._dialer.make_ready()
@@ -288,7 +300,7 @@ class UpstreamConnections:
     async def _new(self, site: UpstreamSite) -> _Connection:
         idle = self._idle[site]
         try:
-            async with asyncio.timeout(self._limits.connect):
+            async with self._opening, asyncio.timeout(self._limits.connect):
                 return await self._dialer.dial(site, lambda: _Connection(idle, self._limits))
         except (OSError, UnicodeError) as error:
             raise NotConnected from error

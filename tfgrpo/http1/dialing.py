@@ -86,9 +86,10 @@ class UpstreamSite:
 class Dialer:
     """Makes connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: whose certificates are believed; by default those that this machine trusts."""
         self._known: dict[tuple[str, int], tuple[float, Sequence[Any]]] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
 
     def make_ready(self) -> None:
         """Read the certificates that are trusted, which takes its time."""

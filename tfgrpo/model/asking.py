@@ -13,6 +13,7 @@ import openai
 
 from ..records import JSON, ChatBody
 from .library import http
+from .posts import PostedAnswer
 
 OPTIONAL = (
     "temperature",
@@ -145,7 +146,7 @@ class Asking:
         self._guessed: list[str] = []
         """Of those, parameters that a refusal spoke of, and did not name as its `param`."""
         self._first: openai.APIStatusError | None = None
-        self._kept: tuple[http.Response, dict[str, str]] | None = None
+        self._kept: tuple[http.Response | PostedAnswer, dict[str, str]] | None = None
         """An answer that was had with more left out than may be needed, and what that was."""
 
     @property
@@ -181,14 +182,14 @@ class Asking:
         self._tried[name] = f"rejected by {self._host} with {error.status_code}"
         return True
 
-    def streamed(self, response: http.Response) -> bool:
+    def streamed(self, response: http.Response | PostedAnswer) -> bool:
         """Whether the answer is a stream that nobody asked for, so that the request is to say so."""
         if _STREAM in self.lacking or not response.headers.get("content-type", "").startswith("text/event-stream"):
             return False
         self._tried[_STREAM] = f"{self._host} streams unless it is told not to"
         return True
 
-    def overdone(self, response: http.Response) -> bool:
+    def overdone(self, response: http.Response | PostedAnswer) -> bool:
         """Whether more was left out than may be needed: of several guesses the last one made the request pass."""
         if self._kept is not None or len(self._guessed) < 2:
             return False
@@ -196,7 +197,7 @@ class Asking:
         self._tried = {name: why for name, why in self._tried.items() if name not in self._guessed[:-1]}
         return True
 
-    def kept(self) -> http.Response | None:
+    def kept(self) -> http.Response | PostedAnswer | None:
         """Where a request is refused in the end, the answer that it had with more left out, if it had one."""
         if self._kept is None:
             return None
@@ -245,19 +246,20 @@ def _has_fractions(biases: JSON) -> bool:
     return isinstance(biases, Mapping) and any(not math.isclose(bias, round(bias)) for bias in biases.values())
 
 
-def error_within(response: http.Response) -> openai.APIStatusError | None:
+def error_within(response: http.Response | PostedAnswer) -> openai.APIStatusError | None:
     """The error that a server answers with under status 200, as it would have come under a status of its own."""
-    if response.status_code != 200 or '"error"' not in response.text:
+    if response.status_code != 200 or '"error"' not in (text := response.text):
         return None
     try:
-        payload = json.loads(response.text)
+        payload = json.loads(text)
     except (ValueError, RecursionError):
         return None
     told = payload.get("error") if isinstance(payload, Mapping) else None
     if not told or not isinstance(told, str | Mapping) or payload.get("choices") or payload.get("data"):
         return None
     fields = told if isinstance(told, Mapping) else {"message": told}
-    error = openai.APIStatusError(str(fields.get("message") or told), response=response, body=fields)
+    whole = response.whole() if isinstance(response, PostedAnswer) else response
+    error = openai.APIStatusError(str(fields.get("message") or told), response=whole, body=fields)
     error.status_code = _status(fields)
     return error
 

@@ -1,8 +1,8 @@
-"""The connection to one OpenAI-compatible endpoint, by the openai SDK: requests go out, answers or worded errors come
-back.
+"""The connection to one OpenAI-compatible endpoint: requests go out, answers or worded errors come back.
 
-An endpoint may send so many bytes and no more, packed or not, and no redirect to another host. The client keeps what it
-gets in memory, so a bound on the bytes that travel is none on those that gzip unpacks to.
+Calls go over connections of our own; what is asked beside them, and all that a client of the caller's or an HTTP proxy
+of the environment stands before, by the openai SDK's client. An endpoint may send so many bytes and no more, packed or
+not, and no redirect to another host: responses are kept in memory.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import re
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from typing import Protocol
@@ -26,17 +26,44 @@ from ..settings import Settings
 from ..text import shortened
 from .asking import Adapted, Asking, error_within
 from .failures import Failures
-from .library import ManyConnections, http
+from .library import http
+from .posts import PostedAnswer, Posts
 from .retries import BUSY, may_pass, seconds_until
 from .secrets_held import HELD
 
 MOST_OF_ONE = 64_000_000
 """Of one response, unpacked: a thousand answers with 20 log-probabilities for each of their tokens."""
+_PACKED = ("gzip", "deflate")
+"""How a response may be packed."""
+
+
+class _Unpacking:
+    """A response's bytes, unpacked as they come; too many of them are an error, and so are some that are not packed as
+    they are said to be."""
+
+    def __init__(self, packed: str) -> None:
+        """`packed`: what the response says that it is. Raises DecodingError for what nobody asked for."""
+        named = packed.strip().lower().removeprefix("x-")
+        if named not in (*_PACKED, "identity", ""):
+            raise http.DecodingError(f"it is packed as {named}, which nobody asked for")
+        self._unpack = zlib.decompressobj(wbits=47) if named in _PACKED else None
+        self._left = MOST_OF_ONE
+
+    def plain(self, part: bytes) -> bytes:
+        """What a part of it is, unpacked; raises DecodingError."""
+        try:
+            found = self._unpack.decompress(part, self._left + 1) if self._unpack else part
+        except zlib.error as error:
+            raise http.DecodingError(f"not what it says it is ({error})") from error
+        self._left -= len(found)
+        if self._left < 0:
+            raise http.DecodingError(f"more than {MOST_OF_ONE:,} bytes")
+        return found
 
 
 def bound(client: http.AsyncClient) -> http.AsyncClient:
     """The same client, which refuses larger responses and redirects to other hosts."""
-    client.headers["accept-encoding"] = "gzip, deflate"
+    client.headers["accept-encoding"] = ", ".join(_PACKED)
     client.event_hooks = {**client.event_hooks, "response": [*client.event_hooks["response"], _check]}
     return client
 
@@ -49,32 +76,22 @@ async def _check(response: http.Response) -> None:
             raise http.RemoteProtocolError(f"it redirects to another host, {there.host}", request=response.request)
         if response.url.scheme == "https" != there.scheme:
             raise http.RemoteProtocolError("it redirects to a connection without TLS", request=response.request)
-    packed = response.headers.get("content-encoding", "").strip().lower()
-    if packed in ("gzip", "x-gzip", "deflate"):
+    packed = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
+    if packed in _PACKED:  # all else is the library's to unpack
         del response.headers["content-encoding"]
-    response.stream = _Bounded(response, packed)
+    response.stream = _Bounded(response, packed if packed in _PACKED else "")
 
 
 class _Bounded(http.AsyncByteStream):
-    """A response's bytes, unpacked; too many of them are an error."""
+    """A response's bytes, unpacked."""
 
     def __init__(self, response: http.Response, packed: str) -> None:
-        self._inner, self._request = response.stream, response.request
-        self._unpack = zlib.decompressobj(wbits=47) if packed in ("gzip", "x-gzip", "deflate") else None
+        self._inner, self._packed = response.stream, packed
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MOST_OF_ONE
-        async for chunk in self._inner:  # type: ignore[union-attr]  # of an async client it is async
-            plain = chunk
-            if self._unpack:
-                try:
-                    plain = self._unpack.decompress(chunk, left + 1)
-                except zlib.error as error:
-                    raise http.DecodingError(f"not what it says it is ({error})", request=self._request) from error
-            left -= len(plain)
-            if left < 0:
-                raise http.DecodingError(f"more than {MOST_OF_ONE:,} bytes", request=self._request)
-            yield plain
+        unpacking = _Unpacking(self._packed)
+        async for part in self._inner:  # type: ignore[union-attr]  # of an async client it is async
+            yield unpacking.plain(part)
 
     async def aclose(self) -> None:
         """Close what is below."""
@@ -140,14 +157,17 @@ class Connection:
         if not (key or url):
             raise UpstreamError(f"no API key: set OPENAI_API_KEY, or name another upstream with {options}base-url")
         self._http = bound(http_client or _client_for(url))
+        connect = min(_CONNECT_SECONDS, settings.call_timeout)
         self._client = openai.AsyncOpenAI(
             base_url=url,
             api_key=key or "none",
-            timeout=http.Timeout(settings.call_timeout, connect=min(_CONNECT_SECONDS, settings.call_timeout)),
+            timeout=http.Timeout(settings.call_timeout, connect=connect),
             max_retries=0,  # a call that waits to be tried again gives its place to others: the SDK would keep it
             http_client=self._http,
         )
         self.base_url = str(self._client.base_url)
+        self._posts = None if http_client else _posts_to(self._client.base_url, connect, settings.call_timeout)
+        """None: all goes by the SDK's client."""
         self.root = re.sub(r"(/v1)?/?$", "", self.base_url)
         """Where routes are that are not the API's (/tokenize)."""
         self.name = self._client.base_url.netloc.decode()
@@ -163,6 +183,8 @@ class Connection:
 
     async def close(self) -> None:
         """Close what is open to the endpoint."""
+        if self._posts:
+            self._posts.close()
         await self._client.close()
 
     async def complete(self, path: str, body: JSON, pause: Pause) -> tuple[str, Mapping[str, str]]:
@@ -227,39 +249,41 @@ class Connection:
             await pause(seconds_until(response.headers, tried), busy=True)
         return Relayed(_passed(response.headers.multi_items()), response.content, status=response.status_code)
 
-    async def _post(self, path: str, body: JSON, timeout: float | http.Timeout | None) -> http.Response:
+    async def _post(self, path: str, body: JSON, timeout: http.Timeout | None) -> "http.Response | PostedAnswer":
         """One answer, as the SDK would give it or raise it; by the SDK itself it takes more of the processor."""
         key = self._client.api_key
-        more = {"x-api-key": key, **_ANTHROPIC} if path == "/messages" else {}
-        request = self._http.build_request(
-            "POST",
-            path if "://" in path else f"{self.base_url.rstrip('/')}/{path.lstrip('/')}",
-            content=json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
-            headers={**self._headers, **more},
-            timeout=timeout,
-        )
+        headers = {**self._headers, "x-api-key": key, **_ANTHROPIC} if path == "/messages" else self._headers
+        url = path if "://" in path else f"{self.base_url.rstrip('/')}/{path.lstrip('/')}"
         try:
-            response = await self._http.send(request)
+            if self._posts and timeout is None:
+                posted = _unpacked(await self._posts.answer(url, headers, _json_of(body), MOST_OF_ONE))
+                if posted.status_code < 300:
+                    return posted
+                if posted.status_code >= 400:
+                    raise _refusal(posted.whole())
+            response = await self._http.post(
+                url, content=_json_of(body), headers=headers, timeout=timeout or self._client.timeout
+            )  # which follows a redirect on the same host
         except http.TimeoutException as error:
-            raise openai.APITimeoutError(request=request) from error
+            raise openai.APITimeoutError(request=http.Request("POST", url)) from error
         except http.HTTPError as error:
-            raise openai.APIConnectionError(request=request) from error
+            raise openai.APIConnectionError(request=http.Request("POST", url)) from error
         if response.is_success:
             return response
-        told = _error_of(response)
-        raise openai.APIStatusError(f"Error code: {response.status_code}", response=response, body=told)
+        raise _refusal(response)
 
     async def _send(
         self, path: str, body: JSON, timeout: http.Timeout | None = None, pause: Pause | None = None
-    ) -> http.Response:
+    ) -> "http.Response | PostedAnswer":
         """One answer, after retries: a GET where there is no body. Raises as the SDK does."""
         client = self._client.with_options(timeout=timeout) if timeout else self._client
         for tried in count():
             try:
+                response: http.Response | PostedAnswer
                 if body is None:
                     response = await client.get(path, cast_to=http.Response)
                 else:
-                    response = await self._post(path, body, timeout or self._client.timeout)
+                    response = await self._post(path, body, timeout)
                 if within := error_within(response):
                     raise within
             except openai.APIStatusError as error:
@@ -276,6 +300,21 @@ class Connection:
                 return response
             await (pause or _slept)(seconds, busy=busy)
         raise AssertionError("count() has an end")
+
+
+def _unpacked(posted: PostedAnswer) -> PostedAnswer:
+    """What came back, as it was before it was packed."""
+    return replace(posted, content=_Unpacking(posted.packed).plain(posted.content)) if posted.packed else posted
+
+
+def _json_of(body: JSON) -> bytes:
+    """A body as it goes out."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _refusal(response: http.Response) -> openai.APIStatusError:
+    """What the SDK raises for a response that is none."""
+    return openai.APIStatusError(f"Error code: {response.status_code}", response=response, body=_error_of(response))
 
 
 def _error_of(response: http.Response) -> JSON:
@@ -314,14 +353,22 @@ def _checked_url(given: str) -> str:
     raise InputError(f"{shown!r} is no base URL; one looks like http://127.0.0.1:8080/v1")
 
 
+_HERE = ("localhost", "127.0.0.1", "::1")
+"""This machine: no HTTP proxy of the environment is for it."""
+
+
+def _posts_to(url: http.URL, connect: float, seconds: float) -> Posts | None:
+    """Connections of our own to an endpoint; None where the environment puts an HTTP proxy before it, or its URL holds
+    a name and a password."""
+    if url.userinfo or (url.host not in _HERE and getproxies()):
+        return None
+    return Posts(str(url), connect, seconds, _trusted(url.host not in _HERE))
+
+
 def _client_for(url: str | None) -> http.AsyncClient:
-    """The SDK's own client, with room for many calls; it goes by the HTTP proxy that the environment may name, but for
-    this machine."""
-    local = url is not None and http.URL(url).host in ("localhost", "127.0.0.1", "::1")
-    trusted = _trusted(not local)
-    if not local and getproxies():
-        return openai.DefaultAsyncHttpxClient(verify=trusted)
-    return openai.DefaultAsyncHttpxClient(transport=ManyConnections(trusted), trust_env=not local)
+    """The SDK's own client; it goes by the HTTP proxy that the environment may name, but for this machine."""
+    local = url is not None and http.URL(url).host in _HERE
+    return openai.DefaultAsyncHttpxClient(verify=_trusted(not local), trust_env=not local)
 
 
 @cache
