@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -131,6 +132,8 @@ class Callers:
     day: Day
     tasks: Sequence[Task]
     memory: Path
+    model: str = ""
+    """Its name, by which a token prior is bound to it."""
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     rounds: int = 0
     """That were asked to their end."""
@@ -139,6 +142,7 @@ class Callers:
 
     def __post_init__(self) -> None:
         """Go on after the last whole round."""
+        self.model = self.day.name or http.get(f"{self.url}/v1/models", timeout=60.0).json()["data"][0]["id"]
         if self.memory.exists():
             known = json.loads(self.memory.read_text(encoding="utf-8"))
             self.rounds, self.asked = known["rounds"], known["asked"]
@@ -178,7 +182,7 @@ class Callers:
     def _body(self, task: Task, user: str) -> dict[str, Any]:
         system = {"role": "system", "content": (DATA / "system.txt").read_text(encoding="utf-8").strip()}
         body = json.loads((DATA / "request.json").read_text(encoding="utf-8"))
-        asked = {"model": self.day.name or "local", "messages": [system, *task.messages], "temperature": TEMPERATURE}
+        asked = {"model": self.model, "messages": [system, *task.messages], "temperature": TEMPERATURE}
         return {**body, **asked, "user": user}
 
     def _remember(self, inference: str, right: bool, task: Task) -> None:
@@ -269,6 +273,7 @@ def _figures(day: Day, live: Prior | None, offline: Prior | None) -> None:
 def real_day(day: Day) -> None:
     """The day, and its figures; a model elsewhere has room for offline learning meanwhile."""
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended; with --keep the same command goes on from there"))
     os.environ.pop("TFGRPO_STORE", None)
     os.environ.setdefault("OPENAI_API_KEY", "none")
     tasks = (*part("train"), *part("validation"))

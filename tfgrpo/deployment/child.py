@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..errors import ModelError
@@ -31,8 +32,8 @@ class ChildLearner:
         self._environment = {**os.environ, **({"TFGRPO_STORE": store} if store else {})}  # all see a command line
 
     def __call__(self, store: Store, calls: int, /) -> LearnedInUse:
-        """Learn within so many calls; raises ModelError with what it said where it failed."""
-        command = [*self._command, "--max-calls", str(calls)]
+        """Learn within so many calls, or as few as an option says; raises ModelError with what it said if it failed."""
+        command = [*self._command, "--max-calls", str(ceiling_within(calls, self._command))]
         ran = subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=self._environment
         )
@@ -42,6 +43,17 @@ class ChildLearner:
             said = " ".join((ran.stderr.strip().splitlines() or ["nothing"])[-1].split())[-_LAST_LINES:]
             raise ModelError(f"`tfgrpo learn --from-traffic` ended with status {ran.returncode}: {said}") from error
         return learned_from(found)
+
+
+def ceiling_within(calls: int, options: Sequence[str]) -> int:
+    """So many calls, or as few as options of `learn` allow; what is no number there counts for nothing."""
+    pairs = pairwise((*options, ""))
+    given = (
+        option.removeprefix("--max-calls=") if "=" in option else following
+        for option, following in pairs
+        if option.partition("=")[0] == "--max-calls"
+    )
+    return min([calls, *(int(one) for one in given if one.isdecimal())])
 
 
 def learned_from(found: Mapping[str, Any]) -> LearnedInUse:

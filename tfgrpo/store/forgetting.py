@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from .database import Database
 from .opened import OpenStore
 
-_CALL_BYTES, _FEEDBACK_BYTES = 500, 300
-"""About what a row takes with its entries in indexes; bodies come on top."""
+_CALL_BYTES, _FEEDBACK_BYTES = 560, 320
+"""About what a row takes with its entries in indexes, once others were forgotten before it; bodies come on top."""
 _FITTING = f"""
 SELECT min(number) AS call, min(at) AS at FROM (
     SELECT number, at, sum({_CALL_BYTES} + coalesce(length(request) + length(response), 0) + {_FEEDBACK_BYTES} * (
