@@ -8,6 +8,7 @@ itself was answered is none of them, since it may be what decided which answer i
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from ..errors import ModelError
 from ..hashing import content_id
 from ..model.replies import parse_reply
 from ..model.upstream import Journal, Upstream
-from ..records import Backend, CallKey, Frame, Prior, Rollout, Task, Usage
+from ..records import Backend, CallKey, Frame, Prior, Reply, Rollout, Task, Usage
 from ..rollouts.executor import Executor, Executors, request_body
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
@@ -69,30 +70,30 @@ class ReadyExecutors:
             return make
 
         async def taken(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-            messages = with_prior(request_body(frame, backend, task, seed), prior, manner_of(backend, task.id))[
-                "messages"
-            ]
-            included = tuple(experience.id for experience in prior.experiences)
-            blank = Rollout(task, step, sample, prior.id, included, tuple(messages))
-            return self._taken(blank, prior) or await make(task, prior, step, sample)
-
-        return taken
-
-    def _taken(self, blank: Rollout, prior: Prior) -> Rollout | None:
-        """The next one that can be read, of those under this prior."""
-        left = self._left.get((blank.task.id, prior.id if prior.has_text or prior.biases else ""))
-        tokenizer = self._upstream.tokenizer
-        while left:
-            try:
-                reply = parse_reply(left.popleft().response, tokenizer.id_of if tokenizer else None)
-            except ModelError:
-                continue
-            return replace(
-                blank,
-                messages=(*blank.messages, reply.message),
-                text=reply.text,
+            reply = self._next(task, prior)
+            if reply is None:
+                return await make(task, prior, step, sample)
+            body = with_prior(request_body(frame, backend, task, seed), prior, manner_of(backend, task.id))
+            return Rollout(
+                task,
+                step,
+                sample,
+                prior.id,
+                tuple(experience.id for experience in prior.experiences),
+                (*body["messages"], reply.message),
+                reply.text,
                 finish_reason=reply.finish_reason,
                 usage=replace(reply.usage, calls=0),
                 trace=reply.trace,
             )
+
+        return taken
+
+    def _next(self, task: Task, prior: Prior) -> Reply | None:
+        """The next that can be read of those that are ready for a task under a prior."""
+        left = self._left.get((task.id, prior.id if prior.has_text or prior.biases else ""))
+        tokenizer = self._upstream.tokenizer
+        while left:
+            with suppress(ModelError):
+                return parse_reply(left.popleft().response, tokenizer.id_of if tokenizer else None)
         return None
