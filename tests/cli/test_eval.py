@@ -168,6 +168,20 @@ def test_a_model_that_cannot_be_measured_takes_nothing_from_the_others(promoted:
     assert "Error: not measured: gone: " in found.stderr
 
 
+def test_a_ceiling_is_one_over_all_models(promoted: None) -> None:
+    model = simulated()
+    with served(model.app) as url:
+        before = len(model.requests)
+        named = "--model", "fake", "--model", "b", "--model", "c", "--no-written", "--no-few-shot", "--repeat", "1"
+        whole = evaluate(url, *named[:2], *named[-4:])
+        each = len(model.requests) - before
+        found = evaluate(url, *named, "--max-calls", str(each + 3))
+    assert (whole.exit_code, found.exit_code, len(model.requests) - before) == (0, 1, 2 * each + 3)
+    assert "fake (learned on it)" in found.stdout
+    for name in ("b", "c"):
+        assert f"{name}: the budget of {each + 3} calls is used up" in found.stderr
+
+
 def test_a_model_of_the_environment_is_one_though_its_name_has_spaces() -> None:
     @click.command()
     @targets_options

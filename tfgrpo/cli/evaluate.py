@@ -1,7 +1,7 @@
 """The command that measures a prior."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..evaluation.arms import Evaluation
     from ..evaluation.decisions import PreparedDecisionEvaluation
     from ..evaluation.wanted import PreparedEvaluation
-    from ..model.budget import Spending
+    from ..model.budget import Budget, Spending
     from ..store import Store
 
 
@@ -67,6 +67,10 @@ class EvalArguments:
             self.tasks.fields,
             self.agent.executor,
         ).prepared(store)
+
+    def budget(self, models: "Iterable[str]") -> "Budget":
+        """One for several models together; raises InputError as `Spending` does."""
+        return self.spending.budget(self.target.base_url, *models, self.distiller.endpoint.model)
 
     def deciding(self, question: str, store: "Store") -> "PreparedDecisionEvaluation":
         """The same for a question of the decisions API."""
@@ -113,7 +117,7 @@ def evaluate(
     frame and the sampling settings of learning. Of a file that was split by `tfgrpo learn`, the test part is measured,
     and the store remembers that it was. Where no prior is live, the last one learned is measured. With several
     --model a table says on which of them the prior helps; a token prior acts on its own model alone, and a ceiling
-    holds for each.
+    holds for all of them together.
     """
     import asyncio
 
@@ -146,12 +150,13 @@ def _measure_transfer(asked: EvalArguments, targets: "Sequence[Target]", as_json
     failed: dict[str, TfgrpoError] = {}
     with interruptible(), named_store(asked.store) as opened:
         prepared = [asked.prepared(opened, target) for target in targets]  # all is read before anything is spent
+        budget = asked.budget(one.endpoints.own.name for one in prepared)
         for one, target in zip(prepared, targets, strict=True):
             try:
                 with one.started() as started:
                     model = started.measurement.frame.model
                     click.echo(f"{model}:", err=True)
-                    found[model] = asyncio.run(started.measure(opened, Display))
+                    found[model] = asyncio.run(started.measure(opened, Display, budget))
             except TfgrpoError as error:
                 failed[str(target.model)] = error
         learned_on, prior = prepared[0].snapshot.frame.model, prepared[0].snapshot.prior.id

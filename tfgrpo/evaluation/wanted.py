@@ -24,6 +24,7 @@ from .measure import Measurement, measure
 from .written_arm import source_tasks
 
 if TYPE_CHECKING:
+    from ..model.budget import Budget
     from ..rollouts.agents import Agent
 
 CANDIDATE = "candidate"
@@ -149,9 +150,12 @@ class PreparedEvaluation:
             opened=self.left.opened,
         )
 
-    async def measure(self, store: Store, watch: Watch) -> Evaluation:
-        """Measure the arms, once the models are started; raises as `measure.measure` does."""
-        async with self.endpoints.opened(self.wanted.settings, store) as to:
+    async def measure(self, store: Store, watch: Watch, budget: "Budget | None" = None) -> Evaluation:
+        """Measure the arms, once the models are started; raises as `measure.measure` does.
+
+        A budget that is given is that of several evaluations together.
+        """
+        async with self.endpoints.opened(self.wanted.settings, store, budget) as to:
             with watch(lambda: to.usage) as observer:
                 for line in self._notes(store):
                     observer.note(line)

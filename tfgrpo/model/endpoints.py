@@ -104,9 +104,11 @@ class Endpoints:
             yield replace(self, own=own, distiller=distiller)
 
     @asynccontextmanager
-    async def opened(self, settings: Settings, journal: Journal) -> AsyncIterator[Upstreams]:
-        """All of them, once they are started, under one journal and one budget."""
-        budget = self.budget()
+    async def opened(
+        self, settings: Settings, journal: Journal, budget: Budget | None = None
+    ) -> AsyncIterator[Upstreams]:
+        """All of them, once they are started, under one journal and one budget: their own, where none is given."""
+        budget = budget or self.budget()
         async with AsyncExitStack() as stack:
 
             async def to(

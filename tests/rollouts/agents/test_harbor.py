@@ -4,6 +4,7 @@ What it is called with and what it writes was compared with harbor 0.26.
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -49,6 +50,8 @@ with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(
 trial = pathlib.Path(given["--trials-dir"]) / (task.name + "__abc")
 trial.mkdir()
 rewards = {"reward": float(said in (task / "tests" / "right").read_text())}
+if given["--agent"] == "unjudged":
+    rewards = {"reward": None}
 result = {"verifier_result": {"rewards": rewards}, "exception_info": None, "reward_valid": True}
 (trial / "result.json").write_text(json.dumps(result))
 """
@@ -113,6 +116,13 @@ async def test_a_trial_is_biased_and_recorded_and_its_verifier_gives_the_reward(
     assert "answer with its name" in str(made[0].messages[0]["content"])
 
 
+async def test_a_trial_without_a_reward_is_a_failed_rollout_and_ends_no_run(harbor: Path) -> None:
+    (task, _), agent = read_tasks(f"harbor:{harbor}").tasks, load_agent("harbor:unjudged", None)
+    assert agent is not None
+    made = await score(load_reward("harbor"), await rolled(agent, always(), task=task))
+    assert (made.reward, made.error) == (None, "the verifier gave no reward: reward is null")
+
+
 async def test_a_harbor_that_does_not_run_is_an_error_without_secrets(harbor: Path) -> None:
     (task, _), agent = read_tasks(f"harbor:{harbor}").tasks, load_agent("harbor:breaks", None)
     assert agent is not None
@@ -162,6 +172,11 @@ async def test_a_harbor_that_does_not_run_is_an_error_without_secrets(harbor: Pa
             AgentError("the verifier gave no reward: APIError: 500"),
         ),
         ({"verifier_result": None, "exception_info": None}, AgentError("gave no reward: nothing says why")),
+        ({"verifier_result": {"rewards": None}}, AgentError("gave no reward: nothing says why")),
+        ({"verifier_result": {"rewards": {"reward": None, "style": 1}}}, AgentError("gave no reward: reward is null")),
+        ({"verifier_result": {"rewards": {"tests": math.nan}}}, AgentError("gave no reward: tests is NaN")),
+        ({"verifier_result": {"rewards": {"reward": "1"}}}, AgentError('gave no reward: reward is "1"')),
+        ({"verifier_result": {"rewards": {"reward": 0, "style": None}}}, {"rewards": {"reward": 0, "style": None}}),
     ],
 )  # fmt: skip
 def test_what_a_trial_came_to_is_told_from_its_result(result: dict[str, Any], found: object) -> None:

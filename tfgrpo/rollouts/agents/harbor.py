@@ -6,6 +6,7 @@ from `result.json`; its verifier's rewards are the answer, which the reward `har
 
 import asyncio
 import json
+import math
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -76,11 +77,21 @@ def verified_trial(result: Mapping[str, JSON]) -> JSON:
         why = last_words(f"{failure.get('exception_type')}: {failure.get('exception_message')}")
     verdict = result.get("verifier_result")
     rewards = verdict.get("rewards") if isinstance(verdict, Mapping) else None
-    if isinstance(rewards, Mapping) and rewards and result.get("reward_valid", True):
+    missing = _missing_reward(rewards) if isinstance(rewards, Mapping) else ""
+    if isinstance(rewards, Mapping) and rewards and not missing and result.get("reward_valid", True):
         return {"rewards": dict(rewards), **({"failure": why} if why else {})}
     if isinstance(failure, Mapping) and _is_sandboxs(failure):
         raise WorkerLost(f"the sandbox failed: {why}")
-    raise AgentError(f"the verifier gave no reward: {why or 'nothing says why'}")
+    raise AgentError(f"the verifier gave no reward: {why or missing or 'nothing says why'}")
+
+
+def _missing_reward(rewards: Mapping[str, JSON]) -> str:
+    """Why the reward that counts, named so or the only one, is none; empty where it is a number."""
+    named = "reward" if "reward" in rewards else next(iter(rewards)) if len(rewards) == 1 else None
+    value = rewards[named] if named else 0.0
+    if isinstance(value, int | float) and math.isfinite(value):
+        return ""
+    return f"{named} is {shortened(json.dumps(value), 100)}"
 
 
 def _is_sandboxs(failure: Mapping[str, JSON]) -> bool:
