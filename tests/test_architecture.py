@@ -88,7 +88,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "learning": (
         "__init__", "ready", "plan", "cost", "begin", "biases", "race", "exact", "experiences", "result", "forecast",
         "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate", "decisions",
-        "transfer", "port", "explore", "exploration",
+        "transfer", "screening", "port", "explore", "exploration",
     ),
     "deployment": (
         "__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history", "status",

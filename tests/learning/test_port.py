@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
-from tests.routing import ADVICE, TOPICS, served
+from tests.routing import ADVICE, TOPICS, WORDS, served, simulated
 from tfgrpo.learning.transfer import expected_effect, learned_transfer, parts
 from tfgrpo.records import (
     ChatBody,
@@ -54,23 +54,25 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def learned(folder: Path) -> Prior:
     """A prior that is live in the namespace `default`, with the tasks that it was learned from."""
+    return live_with_tasks(Prior((Experience(ADVICE),), template="t"), Frame("old"))
+
+
+def live_with_tasks(prior: Prior, frame: Frame) -> Prior:
+    """The prior, live on evidence in the namespace `default` of the folder's store."""
     tasks = [Task(f"message {n} about {topic}", label) for n, (topic, label) in enumerate(list(TOPICS.items()) * 14)]
     train, validation = tasks[:18], tasks[18:]
-    prior = Prior((Experience(ADVICE),), template="t")
     with Store("tfgrpo.db") as store:
         store.add_tasks(tasks)
         held = [task.id for task in validation]
-        run = Run(
-            "learn", "default", Frame("old"), {"validation": task_set_id(held)}, tuple(t.id for t in train), "exact"
-        )
+        run = Run("learn", "default", frame, {"validation": task_set_id(held)}, tuple(t.id for t in train), "exact")
         run, _ = store.begin(run)
         store.hold_out(run.id, "validation", held)
         store.end(run.id, "finished", Usage(), {})
         store.add_prior(prior)
-        store.set_state("default", prior.id, "candidate", frame=Frame("old"), run=run.id)
+        store.set_state("default", prior.id, "candidate", frame=frame, run=run.id)
         trial = store.begin_trial(GateTrial("default", tuple(sorted(held)), run.id, prior.id, None, 0.05, 32, 0))
         store.end_trial(trial, TrialOutcome("promoted", "better", 4, 99.0, 0.4, 0.2, 0.6))
-        store.set_state("default", prior.id, "live", frame=Frame("old"), run=run.id)
+        store.set_state("default", prior.id, "live", frame=frame, run=run.id)
     return prior
 
 
@@ -91,6 +93,25 @@ def test_what_hurts_there_does_not(learned: Prior, url: str) -> None:
     assert "no part of it is expected to help there" in found.stdout or "was rejected" in found.stdout
     with Store("tfgrpo.db") as store:
         assert store.live("default@stranger") is None
+
+
+def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task(folder: Path) -> None:
+    """What the old model needed raised is of no use here; what is listed anyway tells what is."""
+    wrong = (TokenBias(WORDS.index("billing"), b"billing", 3.0, 3.0, 9),)
+    frame = Frame("old", "Route it.", {"max_tokens": 1})
+    live_with_tasks(Prior((Experience(ADVICE),), wrong, "t", template="t"), frame)
+    model = simulated()
+    with served(model.app) as url:
+        found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert (found["chosen"], found["state"]) == ("tokens fitted anew", "live")
+    assert found["means"]["frozen"] < 0.2
+    assert found["means"]["tokens fitted anew"] > 0.6
+    assert found["gate"]["statistic"] == "exact"
+    assert found["usage"]["calls"] < 2 * 18 + 24 + 25  # two texts, one look of the gate at what is listed, and a probe
+    with Store("tfgrpo.db") as store:
+        live = store.live("default@kin")
+    assert live is not None
+    assert {one.piece.decode() for one in live.prior.biases if one.bias > 1} == set(TOPICS.values())
 
 
 def test_on_a_model_that_refuses_biases_the_tokens_are_said_in_words(learned: Prior) -> None:

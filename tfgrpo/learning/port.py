@@ -1,11 +1,11 @@
 """A prior that survives its model: the prior of one namespace tried on another model, part by part, and gated there.
 
 What was learned is known to help on the old model; whether it does on the new one is measured. Its parts (all of it;
-without the token prior; without experiences; the way to prompt alone; the token prior alone) are rolled out beside the
-frozen model on tasks that taught, a few rollouts each. What is known of the whole prior on the old model, shrunk by
-what earlier ports kept of their effect (TRANSFER before there were any), is the mean that each part's effect starts
-from: with d the mean difference on the new model, v its variance over tasks, m = transfer * (effect on the old model)
-and PRIOR_SD its uncertainty,
+without the token prior; without experiences; the way to prompt alone; the token prior alone) are tried beside the
+frozen model on tasks that taught (`screening`), and where answers can be listed, so are tokens fitted anew. What is
+known of the whole prior on the old model, shrunk by what earlier ports kept of their effect (TRANSFER before there were
+any), is the mean that each part's effect starts from: with d the mean difference on the new model, v its variance over
+tasks, m = transfer * (effect on the old model) and PRIOR_SD its uncertainty,
 
     effect = (d / v + m / PRIOR_SD^2) / (1 / v + 1 / PRIOR_SD^2).
 
@@ -17,14 +17,14 @@ behind: they take one call a task to learn anew.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from ..evaluation.arms import Evaluation, compare_arms
+from ..evaluation.arms import Evaluation
 from ..gate.promote import Promotion, promote
 from ..gate.trial import Candidacy, MakeExecutor
-from ..hashing import derive_seed
 from ..model.backends import way_of
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
@@ -36,14 +36,15 @@ from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
+from ..text import counted
 from ..token_prior.verbalised import with_tokens_in_words
 from ..trials import task_set_id
 from .plan import Notes, ending
+from .screening import Screening
 from .transfer import expected_effect, known_effect, learned_transfer, parts
 
-SCREENED = 16
-"""Training tasks that the parts are tried on."""
-SCREEN_REPEATS = 2
+if TYPE_CHECKING:
+    from ..token_prior.listing import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +177,12 @@ class _Port:
                 def executor(stage: str, seed: int, top_logprobs: int = 0) -> Executor:
                     return make(self._frame, backend, run=run.id, stage=stage, seed=seed, top_logprobs=top_logprobs)
 
-                measured = await self._screened(tried, executor)
-                effects = self._effects(tried, measured, known * learned_transfer(self._store))
+                screening = Screening(self._to.own, run, backend, self._prepared.reward, settings=self._settings)
+                measured, tried, effects = await self._screened(screening, tried, executor, known)
                 chosen = max(effects, key=lambda name: effects[name], default="")
                 candidate = tried[chosen] if chosen and effects[chosen] > 0 else None
-                promotion = await self._promoted(run, candidate, backend, executor) if candidate else None
+                listing = screening.listing
+                promotion = await self._promoted(run, candidate, backend, executor, listing) if candidate else None
             usage = self._store.spent(run.id)
         found = Ported(
             run,
@@ -232,20 +234,24 @@ class _Port:
             raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")
         return found
 
-    async def _screened(self, tried: Mapping[str, Prior], executor: MakeExecutor) -> Evaluation:
-        """Each part beside the frozen model, on some of the tasks that taught."""
-        seed = self._settings.seed
-        drawn = sorted(self._prepared.train, key=lambda task: (derive_seed(seed, "port", task.id), task.id))[:SCREENED]
-        arms = {"frozen": Prior(), **tried}
-        return await compare_arms(
-            {arm: executor(f"rollout port {arm}", seed, 0) for arm in arms},
-            arms,
-            drawn,
-            self._prepared.reward,
-            repeats=SCREEN_REPEATS,
-            observer=self._observer,
-            clip=self._settings.clip_rewards,
-        )
+    async def _screened(
+        self, screening: Screening, tried: Mapping[str, Prior], executor: MakeExecutor, known: float
+    ) -> tuple[Evaluation, Mapping[str, Prior], dict[str, float]]:
+        """Each part beside the frozen model, on some of the tasks that taught; and all that is now tried, by effect."""
+        await screening.look(self._prepared.train)
+        drawn, arms = screening.drawn(self._prepared.train), {"frozen": Prior(), **tried}
+        made = {arm: executor(f"rollout port {arm}", self._settings.seed, 0) for arm in arms}
+        measured = await screening.measured(arms, drawn, made, self._observer)
+        known *= learned_transfer(self._store)
+        effects, frozen = self._effects(tried, measured, known), _by_task(measured, "frozen")
+        anew = await screening.fitted_anew(arms, drawn)
+        means = {name: float(np.mean(list(one.rewards.values()))) for name, one in anew.items()}
+        measured = replace(measured, means={**measured.means, **means})
+        for name, one in anew.items():
+            gains = [reward - frozen[task] for task, reward in one.rewards.items() if task in frozen]
+            effects[name] = expected_effect(gains, known / 2)
+            self._notes.note(f"{name}: {100 * float(np.mean(gains)):+.1f} points on {counted(len(gains), 'task')}")
+        return measured, {**tried, **{name: one.prior for name, one in anew.items()}}, effects
 
     def _effects(self, tried: Mapping[str, Prior], measured: Evaluation, known: float) -> dict[str, float]:
         """The effect of each part; only of the whole is anything known, of the others half as much."""
@@ -258,14 +264,16 @@ class _Port:
             for name in tried
         }
 
-    async def _promoted(self, run: Run, candidate: Prior, backend: Backend, executor: MakeExecutor) -> Promotion | None:
+    async def _promoted(
+        self, run: Run, candidate: Prior, backend: Backend, executor: MakeExecutor, listing: "Listing | None"
+    ) -> Promotion | None:
         settings, prepared = self._settings, self._prepared
         validation = prepared.validation if prepared.wanted.gated else ()
         candidacy = Candidacy.under(
             settings, run, candidate, tasks=validation, reward=prepared.reward, frame=self._frame
         )
         return await promote(
-            candidacy,
+            replace(candidacy, listing=listing),
             self._store,
             executor,
             self._observer,

@@ -14,10 +14,10 @@ def port_lines(found: "Ported") -> Iterator[str]:
     """Each part with its effect on the new model, and what became of the best."""
     usage = found.usage
     yield f"run {found.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"
-    yield f"{'frozen':>18}  {percent(found.measured.means['frozen']):>7}"
+    yield f"{'frozen':>26}  {percent(found.measured.means['frozen']):>7}"
     for name, effect in sorted(found.effects.items(), key=lambda entry: -entry[1]):
         mean = percent(found.measured.means[name])
-        yield f"{name:>18}  {mean:>7}  {100 * effect:+.1f} points expected, with what was known of it"
+        yield f"{name:>26}  {mean:>7}  {100 * effect:+.1f} points expected, with what was known of it"
     if found.candidate is None:
         yield "no part of it is expected to help there: nothing was made live"
         return

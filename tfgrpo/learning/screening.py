@@ -1,0 +1,158 @@
+"""What the parts of a prior do on another model, tried on some of the tasks that taught; exactly, where it can be.
+
+Where all answers of the new model can be listed (`token_prior.listing`), one call tells what the answers to a request
+come to under any biases: parts that say the same share it, nothing is sampled, and a token prior of the new model's own
+is fitted to what is listed anyway (`token_prior.calibration`). What that is expected to earn is told by folds that it
+was not fitted to. Else each part is rolled out a few times.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..evaluation.arms import Evaluation, compare_arms
+from ..hashing import derive_seed
+from ..model.backends import way_of
+from ..model.upstream import Upstream
+from ..observer import Observer
+from ..records import Backend, CallKey, Prior, Rollout, Run, Task
+from ..rollouts.executor import Executor
+from ..rollouts.group import concurrently
+from ..rollouts.rewards.matchers import AnswerReward
+from ..rollouts.rewards.reward import Reward, score
+from ..settings import Settings
+from ..token_prior.calibration import Heats, branches, fitted_arm, options
+from ..token_prior.choice import folds
+from ..token_prior.exact import draw_evenly, trace_of
+from ..token_prior.listing import Listing, unlistable
+
+SCREENED, SCREEN_REPEATS = 16, 2
+"""Tasks that the parts are tried on where they are sampled, and rollouts of each."""
+LISTED = 24
+"""Tasks where answers are listed: a token prior of few is no good, and a call serves several parts."""
+_DRAWN = 8
+"""Answers of each listed task that stand for all of them where biases are fitted."""
+_MOST_CALLS = 8
+"""That the answers to one request may take to be listed: as many as a group has rollouts by default."""
+_SEEDS = 2.0**31
+
+
+@dataclass(frozen=True, slots=True)
+class FittedAnew:
+    """A part whose tokens are the new model's own."""
+
+    prior: Prior
+    rewards: Mapping[str, float]
+    """What it is expected to earn, by task: under biases that the task's fold had no part in."""
+
+
+class Screening:
+    """The parts of one port on the new model."""
+
+    def __init__(self, upstream: Upstream, run: Run, backend: Backend, reward: Reward, *, settings: Settings) -> None:
+        self._run, self._backend, self._reward, self._settings = run, backend, reward, settings
+        open_ = unlistable(run.frame, backend, reward) is None and settings.exact_groups == "auto"
+        self.listing = Listing(upstream, run.frame, backend, reward) if open_ else None
+        """None: answers are sampled."""
+
+    def drawn(self, tasks: Sequence[Task]) -> list[Task]:
+        """Some of the tasks, by hash."""
+        seed = self._settings.seed
+        ordered = sorted(tasks, key=lambda task: (derive_seed(seed, "port", task.id), task.id))
+        return ordered[: LISTED if self.listing else SCREENED]
+
+    async def look(self, tasks: Sequence[Task]) -> None:
+        """Whether the answers of the first tasks can be listed; where they cannot, all are sampled."""
+        if self.listing:
+            found = await concurrently(self._known(task, Prior()) for task in self.drawn(tasks)[:3])
+            self.listing = self.listing if all(found) else None
+
+    async def measured(
+        self, arms: Mapping[str, Prior], tasks: Sequence[Task], executors: Mapping[str, Executor], observer: Observer
+    ) -> Evaluation:
+        """Each arm on these tasks."""
+
+        def listed(sampled: Executor) -> Executor:
+            async def one(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+                found = await self._known(task, prior)
+                return found or await sampled(task, prior, step, sample)
+
+            return one
+
+        async def expected(rollout: Rollout) -> float:
+            if rollout.reward is not None:
+                return rollout.reward
+            return (await score(self._reward, rollout, clip=self._settings.clip_rewards)).reward or 0.0
+
+        return await compare_arms(
+            {arm: listed(one) if self.listing else one for arm, one in executors.items()},
+            arms,
+            tasks,
+            expected if self.listing else self._reward,
+            repeats=1 if self.listing else SCREEN_REPEATS,
+            observer=observer,
+            clip=self._settings.clip_rewards,
+        )
+
+    async def _known(self, task: Task, prior: Prior) -> Rollout | None:
+        """A rollout with the reward that is expected of all answers; None where they cannot be listed."""
+        if self.listing is None:
+            return None
+        found = await self.listing.answers(task, prior, self._heat, self._key(task, prior), calls=_MOST_CALLS)
+        if found is None or not found.is_known:
+            return None
+        place = draw_evenly(found.tree, found.now, 1, 0.5)[0]
+        return Rollout(task, 0, 0, prior.id, text=found.tree.texts[place], reward=found.now.mean)
+
+    @property
+    def _heat(self) -> float:
+        return self._run.frame.temperature
+
+    def _key(self, task: Task, prior: Prior) -> CallKey:
+        """Of the call that lists the answers under what a prior says, whatever its tokens."""
+        said = replace(prior, biases=(), tokenizer=None, parent=None)
+        return CallKey(self._run.id, f"rollout port listed {said.id}", task=task.id)
+
+    async def fitted_anew(self, arms: Mapping[str, Prior], tasks: Sequence[Task]) -> dict[str, FittedAnew]:
+        """By name: each different text of the arms with tokens of the new model's own, where these are worth it."""
+        can = self.listing and isinstance(self._reward, AnswerReward) and way_of(self._backend) == "bias"
+        found, tried = dict[str, FittedAnew](), set[str]()
+        for arm, prior in arms.items() if can else ():
+            said = replace(prior, biases=(), tokenizer=None)
+            if said.id not in tried and (fitted := await self._fitted(said, tasks)):
+                found[f"{arm}, tokens fitted anew" if said.has_text else "tokens fitted anew"] = fitted
+            tried.add(said.id)
+        return found
+
+    async def _fitted(self, said: Prior, tasks: Sequence[Task]) -> FittedAnew | None:
+        """One text with biases fitted to what is listed under it; None where they are not worth it."""
+        made = [one for task in tasks for one in await self._traced(said, task)]
+        given = branches([(one, {}) for one in made], replace(self._backend, includes_bias=False), self._heat)
+        seen = [task for task in tasks if task.id in {one.task for one in given.made}]
+        known = options(given, seen, self._worth)
+        if known is None:
+            return None
+        parts = folds({task.id: task.answer for task in seen}, self._settings.seed)
+        fit = fitted_arm("", given, known, parts, Heats(self._heat, self._heat), cap=self._settings.bias_cap)
+        if fit is None or not fit.biases:
+            return None
+        return FittedAnew(replace(said, biases=fit.biases, tokenizer=self._backend.tokenizer), fit.values)
+
+    async def _traced(self, said: Prior, task: Task) -> list[Rollout]:
+        """Answers to a task in their shares, each with the trace that it would have."""
+        if self.listing is None:
+            return []
+        found = await self.listing.answers(task, said, self._heat, self._key(task, said), calls=_MOST_CALLS)
+        if found is None or not found.is_known:
+            return []
+        start = derive_seed(self._settings.seed, "port", "drawn", task.id) / _SEEDS
+        blank = Rollout(task, 0, 0, said.id)
+        made = []
+        for sample, place in enumerate(draw_evenly(found.tree, found.now, _DRAWN, start)):
+            text = found.tree.texts[place]
+            reward, trace = float(found.tree.rewards[place]), trace_of(found.tree, text)
+            made.append(replace(blank, sample=sample, text=text, reward=reward, trace=trace))
+        return made
+
+    def _worth(self, text: str, task: Task) -> float:
+        assert isinstance(self._reward, AnswerReward)  # nothing else is fitted to
+        return self._reward(Rollout(task, 0, 0, "", text=text))
