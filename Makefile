@@ -6,6 +6,7 @@ DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store
 CLIENTS := tests/clients tests/test_client.py tests/serve/test_told.py tests/serve/test_scope.py tests/model/test_connection.py
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder  # what takes long comes first: tests/conftest.py
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+export PYTHONDONTWRITEBYTECODE :=  # some machines keep no bytecode, and tests start many processes
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
@@ -24,7 +25,6 @@ check: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cog --check -I . $(DOCS)
-	$(BIN)/python -m compileall -q tfgrpo benchmarks  # tests start many processes, and some machines keep no bytecode
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # The tests once more, with branch coverage: it takes twice as long.

@@ -354,7 +354,7 @@ def test_help_shows_every_option(folder: Path) -> None:
 
 @pytest.mark.model
 def test_the_embedded_model_learns_from_a_few_lines(folder: Path) -> None:
-    words = ["yes", "no"] * 6
+    words = ["yes", "no"] * 3
     tasks = [
         {"input": f"Say {word} and nothing else, for the {n}th time.", "answer": word} for n, word in enumerate(words)
     ]

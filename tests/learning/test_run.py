@@ -2,9 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -36,7 +39,22 @@ from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatu
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
+from tfgrpo.testing import Answer, Script, ScriptedModel, SimulatedPolicy
+
+Wholes: TypeAlias = Callable[[str], tuple[LearningResult, Path]]
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    """What runs that nothing interrupts come to, by name, with their stores: each is made once."""
+
+    @cache
+    def made(name: str) -> tuple[LearningResult, Path]:
+        script, settings = RUNS[name]
+        path = tmp_path_factory.mktemp("whole") / "t.db"
+        return asyncio.run(run(ScriptedModel(script), path, settings)), path
+
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -246,23 +264,20 @@ async def test_a_run_goes_on_at_another_address(tmp_path: Path) -> None:
     assert learned.resumed
 
 
-async def test_what_others_add_after_a_run_began_does_not_change_how_it_goes_on(tmp_path: Path) -> None:
-    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
-    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
-    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
-    count = [0]
+def test_what_others_add_after_a_run_began_does_not_change_how_it_goes_on(tmp_path: Path, wholes: Wholes) -> None:
+    (whole, _), (script, settings), count = wholes("three experiences"), RUNS["three experiences"], [0]
 
     def cut(body: ChatBody) -> str | Answer:
         count[0] += 1
         return script(body) if count[0] <= 130 else Answer("no", status=401)
 
     with pytest.raises(UpstreamError):
-        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
+        asyncio.run(run(ScriptedModel(cut), tmp_path / "cut.db", settings))
     with Store(tmp_path / "cut.db") as store:
         late = Experience("When it is late, sleep.")
         store.add_experiences("default", [late])
         store.add_decisions("default", [Decision(late.id, "kept", "I like it", by="someone")])
-    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+    resumed = asyncio.run(run(ScriptedModel(script), tmp_path / "cut.db", settings))
     assert resumed.prior.id == whole.prior.id
 
 
@@ -299,6 +314,9 @@ async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
     assert learned.changed
 
 
+MEASURED = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
+
+
 async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> None:
     effects = {ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}
     settings = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
@@ -314,9 +332,6 @@ async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> N
     assert effect is not None
     assert abs(effect.mean - 0.45) < 3 * effect.sd
     assert effect.evidence > 100
-
-
-MEASURED = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
 
 
 async def test_a_kept_experience_is_measured_again_over_a_window_of_runs(tmp_path: Path) -> None:
@@ -336,11 +351,11 @@ async def test_a_kept_experience_is_measured_again_over_a_window_of_runs(tmp_pat
     assert "showing 10 points takes about 1,904" in told
 
 
-async def test_a_kept_experience_that_no_longer_helps_is_retired(tmp_path: Path) -> None:
-    path = tmp_path / "t.db"
-    first = await run(ScriptedModel(distilling({ADVICE: 0.45})), path, MEASURED)
+def test_a_kept_experience_that_no_longer_helps_is_retired(tmp_path: Path, wholes: Wholes) -> None:
+    first, before = wholes("one experience")
+    path = Path(shutil.copy(before, tmp_path))
     turned = ScriptedModel(distilling({ADVICE: -0.45}, base=0.7))
-    await run(turned, path, replace(MEASURED, seed=1, effect_window=0, kept_exclusion=0.5))
+    asyncio.run(run(turned, path, replace(MEASURED, seed=1, effect_window=0, kept_exclusion=0.5)))
     assert ADVICE in [experience.text for experience in first.prior.experiences]
     with Store(path) as store:
         (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
@@ -353,12 +368,13 @@ async def test_a_kept_experience_that_no_longer_helps_is_retired(tmp_path: Path)
     [Frame("fake", "Route it now."), Frame("fake", "Route it.", temperature=0.2)],
     ids=["system", "temperature"],
 )
-async def test_only_rollouts_under_the_same_frame_count(tmp_path: Path, other: Frame) -> None:
-    script = distilling({ADVICE: 0.45})
-    await run(ScriptedModel(script), tmp_path / "t.db", MEASURED)
-    with Store(tmp_path / "t.db") as store:
-        async with upstream(ScriptedModel(script), store, MEASURED) as calls:
-            second = await carry_out(replace(plan(MEASURED), frame=other), store, calls, Silent())
+def test_only_rollouts_under_the_same_frame_count(tmp_path: Path, wholes: Wholes, other: Frame) -> None:
+    async def again(store: Store) -> LearningResult:
+        async with upstream(ScriptedModel(RUNS["one experience"][0]), store, MEASURED) as calls:
+            return await carry_out(replace(plan(MEASURED), frame=other), store, calls, Silent())
+
+    with Store(Path(shutil.copy(wholes("one experience")[1], tmp_path))) as store:
+        second = asyncio.run(again(store))
         (status,) = [one for one in store.experiences("default") if one.experience.text == ADVICE]
         assert status.effect is not None
         assert status.effect.evidence <= sum(len(group.scored) for group in store.groups(second.run.id))
@@ -427,21 +443,20 @@ async def test_long_answers_earn_less_where_that_is_asked_for(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("calls", [20, 130, 250])
-async def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_from(tmp_path: Path, calls: int) -> None:
-    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
-    script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
-    whole = await run(ScriptedModel(script), tmp_path / "whole.db", settings)
-    count = [0]
+def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_from(
+    tmp_path: Path, wholes: Wholes, calls: int
+) -> None:
+    (whole, path), (script, settings), count = wholes("three experiences"), RUNS["three experiences"], [0]
 
     def cut(body: ChatBody) -> str | Answer:
         count[0] += 1
         return script(body) if count[0] <= calls else Answer("no", status=401)
 
     with pytest.raises(UpstreamError):
-        await run(ScriptedModel(cut), tmp_path / "cut.db", settings)
-    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", settings)
+        asyncio.run(run(ScriptedModel(cut), tmp_path / "cut.db", settings))
+    resumed = asyncio.run(run(ScriptedModel(script), tmp_path / "cut.db", settings))
     assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
-    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+    with Store(path) as one, Store(tmp_path / "cut.db") as other:
         assert one.experiences("default") == other.experiences("default")
 
 
@@ -456,13 +471,19 @@ def imitating(body: ChatBody) -> str:
 
 
 MANY = Settings(steps=2, group_size=8, token_prior=False)
+RUNS: Mapping[str, tuple[Script, Settings]] = {
+    "one experience": (distilling({ADVICE: 0.45}), MEASURED),
+    "three experiences": (distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}), replace(MEASURED, steps=3)),
+    "examples race": (imitating, MANY),
+}
+"""What answers, and by which settings a run learns from that."""
 
 
-async def test_examples_win_the_race_where_they_help(tmp_path: Path) -> None:
-    learned = await run(ScriptedModel(imitating), tmp_path / "t.db", MANY)
+def test_examples_win_the_race_where_they_help(wholes: Wholes) -> None:
+    learned, path = wholes("examples race")
     assert len(learned.prior.demonstrations) >= 8
     assert [arm["source"] for arm in learned.race[-1]["arms"]][-1] in ("frozen", "4 examples, draw 1")
-    with Store(tmp_path / "t.db") as store:
+    with Store(path) as store:
         groups, raced = store.groups(learned.run.id), store.variants(learned.run.id)
     assert {rollout.variant for group in groups for rollout in group.rollouts} <= {variant.id for variant, _ in raced}
 
@@ -484,28 +505,29 @@ async def test_examples_can_be_left_out(tmp_path: Path, off: dict[str, JSON]) ->
 
 
 @pytest.mark.parametrize("calls", [30, 120, 180])
-async def test_a_resumed_run_deals_the_same_arms(tmp_path: Path, calls: int) -> None:
-    whole = await run(ScriptedModel(imitating), tmp_path / "whole.db", MANY)
-    count = [0]
+def test_a_resumed_run_deals_the_same_arms(tmp_path: Path, wholes: Wholes, calls: int) -> None:
+    (whole, path), count = wholes("examples race"), [0]
 
     def cut(body: ChatBody) -> str | Answer:
         count[0] += 1
         return imitating(body) if count[0] <= calls else Answer("no", status=401)
 
     with pytest.raises(UpstreamError):
-        await run(ScriptedModel(cut), tmp_path / "cut.db", MANY)
-    resumed = await run(ScriptedModel(imitating), tmp_path / "cut.db", MANY)
+        asyncio.run(run(ScriptedModel(cut), tmp_path / "cut.db", MANY))
+    resumed = asyncio.run(run(ScriptedModel(imitating), tmp_path / "cut.db", MANY))
     assert (resumed.prior.id, resumed.race) == (whole.prior.id, whole.race)
-    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
+    with Store(path) as one, Store(tmp_path / "cut.db") as other:
         assert one.variants(whole.run.id) == other.variants(whole.run.id)
 
 
 @pytest.mark.parametrize("race", [True, False])
-async def test_a_live_prior_that_no_longer_fits_is_left_out_and_ends_no_run(tmp_path: Path, race: bool) -> None:
-    first = await run(ScriptedModel(imitating), tmp_path / "t.db", MANY)
+def test_a_live_prior_that_no_longer_fits_is_left_out_and_ends_no_run(
+    tmp_path: Path, wholes: Wholes, race: bool
+) -> None:
+    first, path = wholes("examples race")
     assert first.prior.demonstrations
     tight = replace(MANY, steps=1, prior_tokens=3, race=race)
-    second = await run(ScriptedModel(imitating), tmp_path / "t.db", tight)
+    second = asyncio.run(run(ScriptedModel(imitating), Path(shutil.copy(path, tmp_path)), tight))
     assert any("left out, for they take more than 3 tokens" in note and "live" in note for note in second.notes)
 
 

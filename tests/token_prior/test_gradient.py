@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,15 +40,20 @@ def sample(count: int, temperature: float, bias: Floats, *, after_bias: bool) ->
     shown = bias if after_bias else 0.0 * bias
     firsts = rng.choice(6, size=count, p=softmax((LOGITS + bias) / temperature))
     upto = softmax((NEXT + bias) / temperature).cumsum(axis=1)
-    rollouts = []
-    for place, (first, draw) in enumerate(zip(firsts, rng.random(count), strict=True)):
-        second = int(np.searchsorted(upto[first], draw))
+    task = Task("?")
+
+    @cache
+    def trace(first: int, second: int) -> TokenTrace:
         rows = [(first, np.log(softmax(LOGITS + shown))), (second, np.log(softmax(NEXT[first] + shown)))]
         orders = [[token, *(other for other in range(6) if other != token)] for token, _ in rows]
         reported = [logprobs[order] for (_, logprobs), order in zip(rows, orders, strict=True)]
-        trace = TokenTrace(np.array(orders), np.array(reported), {token: b"t%d" % token for token in range(6)})
+        return TokenTrace(np.array(orders), np.array(reported), {token: b"t%d" % token for token in range(6)})
+
+    rollouts = []
+    for place, (first, draw) in enumerate(zip(firsts.tolist(), rng.random(count), strict=True)):
+        second = int(np.searchsorted(upto[first], draw))
         reward = float(REWARD[first, second])
-        rollouts.append(Rollout(Task("?"), 0, place, "", reward=reward, trace=trace))
+        rollouts.append(Rollout(task, 0, place, "", reward=reward, trace=trace(first, second)))
     return [Group(Task(f"? {at}"), 0, tuple(rollouts[at : at + 8])) for at in range(0, count, 8)]
 
 

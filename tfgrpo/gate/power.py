@@ -10,7 +10,9 @@ smaller effects are detected than is said here. `benchmarks/gate.py` holds the a
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import count, islice
 from math import log, log1p, sqrt
 from statistics import NormalDist
 
@@ -39,17 +41,23 @@ def chance_of_promotion(tasks: int, passes: int, effect: float, level: float) ->
     """
     if passes == 1:
         return _chance_of_one_look(tasks, round(effect, 3), level)
+    return next(islice(_chances(tasks, effect, level), passes - 1, None), 0.0)
+
+
+def _chances(tasks: int, effect: float, level: float) -> Iterator[float]:
+    """The chance of promotion within one pass, within two, and so on."""
     square = (1 + effect + effect**2) / 3
     win, loss = (square + effect) / 2, (square - effect) / 2
     mean = variance = 0.0
-    for pairs in range(0, passes * tasks, tasks):
+    normal = NormalDist()
+    for pairs in count(step=tasks):
         bet = next_bet(pairs, pairs * effect, pairs * square)
         gain, cost = log1p(bet), log1p(-bet)
         growth = win * gain + loss * cost
         mean += tasks * growth
         variance += tasks * (win * gain**2 + loss * cost**2 - growth**2)
-    surplus = mean + log(level)
-    return NormalDist().cdf(surplus / sqrt(variance)) if variance > 0 else float(surplus >= 0)
+        surplus = mean + log(level)
+        yield normal.cdf(surplus / sqrt(variance)) if variance > 0 else float(surplus >= 0)
 
 
 @lru_cache(maxsize=4_096)
@@ -82,10 +90,9 @@ def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER)
 
 def passes_needed(tasks: int, effect: float, level: float, power: float = POWER) -> int | None:
     """How many passes over that many tasks promote such an effect with that chance; None: more than LARGEST_PLAN."""
-    found = bisect_left(
-        range(LARGEST_PLAN + 1), power, lo=1, key=lambda n: chance_of_promotion(tasks, n, effect, level)
-    )
-    return found if found <= LARGEST_PLAN else None
+    within = enumerate(islice(_chances(tasks, effect, level), 1, LARGEST_PLAN), 2)
+    found = next((passes for passes, chance in within if chance >= power), None)
+    return 1 if found == 2 and chance_of_promotion(tasks, 1, effect, level) >= power else found
 
 
 def tasks_needed(passes: int, effect: float, level: float, power: float = POWER) -> int | None:

@@ -32,7 +32,7 @@ def reward(rollout):
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster(monkeypatch: pytest.MonkeyPatch, every_processor: None) -> Iterator[Any]:
     """Two nodes with a processor each, to which `--executor ray` connects."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     from ray.cluster_utils import Cluster
