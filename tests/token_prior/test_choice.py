@@ -72,14 +72,14 @@ def sampled(
     chances = np.exp(log_softmax(biased(bias) / TEMPERATURE))
     shift = biased(bias) if backend.includes_bias else LOGITS
     reported = log_softmax(shift / TEMPERATURE if backend.includes_temperature else shift)
-    rollouts = []
+    rollouts, of = [], Task(task)
     for number in range(count):
         said = rng.choice(len(LOGITS), size=length, p=chances)
         ids = np.array([[token, *(other for other in range(4) if other != token)] for token in said])
         trace = TokenTrace(ids, reported[ids], {token: b"t%d" % token for token in range(4)})
         reward = float((said == good).mean())
-        rollouts.append(Rollout(Task(task), step, number, "", shown, reward=reward, trace=trace))
-    return Group(Task(task), step, tuple(rollouts))
+        rollouts.append(Rollout(of, step, number, "", shown, reward=reward, trace=trace))
+    return Group(of, step, tuple(rollouts))
 
 
 @pytest.mark.parametrize("includes_bias", [False, True])
