@@ -103,8 +103,10 @@ async def rounds(url: str, path: Path, given: argparse.Namespace) -> list[tuple[
                 upstream, frame, backend, run=run.id, stage="rollout", seed=0, top_logprobs=given.listed
             )
 
+            prior = Prior()
+
             async def made(task: Task, step: int) -> None:
-                rollout = await score(reward, await call(task, Prior(), step, 0))
+                rollout = await score(reward, await call(task, prior, step, 0))
                 assert rollout.reward == 1.0, rollout.error
 
             for step in range(given.rounds + 1):

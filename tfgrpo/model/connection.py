@@ -12,6 +12,7 @@ import re
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
@@ -19,6 +20,7 @@ from typing import Protocol
 from urllib.request import getproxies
 
 import openai
+import orjson
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..records import JSON
@@ -309,6 +311,8 @@ def _unpacked(posted: PostedAnswer) -> PostedAnswer:
 
 def _json_of(body: JSON) -> bytes:
     """A body as it goes out."""
+    with suppress(TypeError):  # what is more than it knows, such as a whole number of 70 bits
+        return orjson.dumps(body)
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 

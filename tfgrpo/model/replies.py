@@ -175,11 +175,8 @@ def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> Tok
     if not rows:
         return None
     width = max(len(row) for row in rows)
-    ids = np.full((len(rows), width), -1, dtype=np.int64)
-    logprobs = np.full((len(rows), width), -np.inf)
-    for position, row in enumerate(rows):
-        ids[position, : len(row)] = list(row.keys())
-        logprobs[position, : len(row)] = list(row.values())
+    ids = np.array([[*row, *(-1,) * (width - len(row))] for row in rows], dtype=np.int64)
+    logprobs = np.array([[*row.values(), *(-np.inf,) * (width - len(row))] for row in rows], dtype=np.float64)
     return TokenTrace(ids, logprobs, pieces)
 
 

@@ -238,20 +238,24 @@ class ChatExecutor:
             plain = {**plain, **telling(self.backend, alternatives)}
         body = with_prior(plain, prior, manner_of(self.backend, task.id))
         included = tuple(experience.id for experience in prior.experiences)
-        blank = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
+        asked = tuple(body["messages"])
         try:
             reply = await self.model(body, CallKey(self.run, self.stage, step, task.id, sample))
         except UpstreamError:
             raise
         except ModelError as error:
-            return replace(blank, error=str(error))
+            return Rollout(task, step, sample, prior.id, included, asked, error=str(error))
         if again:
             from .redecided_rollouts import with_label_redecided  # hardly any upstream needs it
 
             reply = with_label_redecided(reply, prior, self.frame, self.backend, seed)
-        return replace(
-            blank,
-            messages=(*blank.messages, reply.message),
+        return Rollout(
+            task,
+            step,
+            sample,
+            prior.id,
+            included,
+            (*asked, reply.message),
             text=reply.text,
             finish_reason=reply.finish_reason,
             usage=reply.usage,

@@ -6,6 +6,7 @@ covers all columns: also those (figures, times, verdicts) that enter no id. Rows
 process: writes that wait together share a transaction.
 """
 
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -146,6 +147,8 @@ def add_namespace(db: Database, name: str, model: str | None = None) -> None:
 
 WRITES_TOGETHER = 256
 """Writes in one transaction, at most: other processes wait for it."""
+_CROWD, _GATHERING = 8, 0.005
+"""Where so many writes waited together, the next ones are given so many seconds to come together, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +217,12 @@ class Writer:
         self._ledger.close()
 
     def _serve(self) -> None:
+        crowded = False
         while (job := self._jobs.get()) is not None:
+            if crowded:
+                time.sleep(_GATHERING)
             batch, last = self._waiting(job)
+            crowded = len(batch) >= _CROWD
             self._commit(batch)
             if last:
                 return

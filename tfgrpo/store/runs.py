@@ -11,7 +11,7 @@ from ..errors import StoreError
 from ..records import JSON, Backend, CallKey, Group, Run, RunStatus, Task, Usage
 from . import rows
 from .database import ONCE, Database, Row, add_namespace, insert, one_row
-from .opened import OpenStore
+from .opened import OpenStore, StorePath
 
 _KEY = "run = :run AND stage = :stage AND step = :step AND task = :task AND sample = :sample AND retry = :retry"
 _UNFINISHED = ("running", "interrupted", "failed", "out of budget")
@@ -29,12 +29,26 @@ class RunEntry:
 class RunStore(OpenStore):
     """The part of the store that learning and evaluation write as they go; it is the Journal of their calls."""
 
+    def __init__(self, path: str | StorePath, *, create: bool = True) -> None:
+        super().__init__(path, create=create)
+        self._begun: dict[str, set[int]] = {}
+        """By run, the hashes of keys whose calls are committed, or about to be: of no others is there a reply."""
+
     async def reply(self, key: CallKey, request: str) -> str | None:
         """The response committed for this key, None when there is none.
 
         `request` is the hash of the request; StoreError when the key was committed with another one.
         """
+        if hash(key) not in self._keys(key.run):
+            return None
         return self._look(f"reading the {_place(key)} of run {key.run}", partial(_reply, key=key, request=request))
+
+    def _keys(self, run_id: str) -> set[int]:
+        """Of a run's calls. It is looked into for each call, and most are new: so it is read once."""
+        if run_id not in self._begun:
+            found = self._look(f"reading the calls of run {run_id}", partial(_keys, run_id=run_id))
+            self._begun[run_id] = {hash(key) for key in found}
+        return self._begun[run_id]
 
     async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
         """Commit one response; records that wait together share a transaction.
@@ -42,6 +56,7 @@ class RunStore(OpenStore):
         Once begun it is carried out even when the caller is cancelled. The same response twice is one; another response
         for the same key is a StoreError: two processes are at the same run.
         """
+        self._keys(key.run).add(hash(key))
         work = partial(_record, key=key, row=rows.call_row(key, request, response, usage))
         await self._write_async(f"recording the {_place(key)} of run {key.run}", work, appends=True)
 
@@ -170,6 +185,11 @@ def _spent(db: Database, run_id: str) -> Usage:
 
 def _place(key: CallKey) -> str:
     return f"{key.stage} call (step {key.step}, task {key.task or '-'}, sample {key.sample}, retry {key.retry})"
+
+
+def _keys(db: Database, run_id: str) -> list[CallKey]:
+    found = db.execute("SELECT stage, step, task, sample, retry FROM calls WHERE run = ?", [run_id]).fetchall()
+    return [CallKey(run_id, *place) for place in found]
 
 
 def _reply(db: Database, key: CallKey, request: str) -> str | None:
