@@ -193,7 +193,7 @@ async def soak(url: str, pid: int, store: Path, seconds: float, callers: int) ->
     await asyncio.sleep(2)
     last = standing(pid)
     with Store(store) as opened:
-        recorded = sum(1 for _ in opened.inferences("default"))
+        recorded = len(opened.calls_in_use("default"))
     return Soaked(seconds, tally, watching.result(), last, recorded)
 
 

@@ -3,10 +3,10 @@
     python -m benchmarks.proxy_speed [SECONDS [--gateway NAME=COMMAND] ...]
 
 Upstream, relays and load are processes of their own, on cores of their own as far as the machine has them, asked in
-turns: directly, through nginx where it is installed, the bare stack, the proxy, it recording, two workers of it, and
-whatever gateway a COMMAND starts (in it {base} is the upstream's URL, {port} where it is to listen). The prior has
-12 experiences, 4 demonstrations and 100 biases. Streams are 64 at once, of 30 chunks, one every 2 ms. A figure is of
-one machine and one run: the ratios are what counts.
+turns, each once the one before has written down what it had to: directly, through nginx where it is installed, the bare
+stack, the proxy, it recording, two workers of it, and whatever gateway a COMMAND starts (in it {base} is the upstream's
+URL, {port} where it is to listen). The prior has 12 experiences, 4 demonstrations and 100 biases. Streams are 64 at
+once, of 30 chunks, one every 2 ms. A figure is of one machine and one run: the ratios are what counts.
 """
 
 import argparse
@@ -74,6 +74,7 @@ def measured(ways: Mapping[str, Way], seconds: float, rounds: int) -> Mapping[st
         for name, way in ways.items():
             url, told = f"{way.base}/chat/completions", found[name]
             load(url, body, connections=8, seconds=0.1, headers=way.headers)
+            way.settle()
             one, bad = load(url, body, connections=1, seconds=seconds, headers=way.headers)
             before, began = way.cpu_seconds(), perf_counter()
             many, worse = load(url, body, connections=32, seconds=seconds, headers=way.headers)
@@ -84,6 +85,7 @@ def measured(ways: Mapping[str, Way], seconds: float, rounds: int) -> Mapping[st
             told.streams.append(len(streams) / (perf_counter() - began))
             told.latency.append(median(one))
             told.failed += bad + worse + broken
+            way.settle()
     return found
 
 
@@ -135,9 +137,11 @@ def compare(
         yield from table(found, ways)
     yield ""
     yield f"64 streams, where nothing takes time: {IDEAL:,.0f} a second"
-    gain = median(found["... two workers"].rate) / median(found["tfgrpo serve"].rate)
+    one, both = found["tfgrpo serve"], found["... two workers"]
+    gain, dearer = median(both.rate) / median(one.rate), median(both.cpu) / median(one.cpu)
     apart = len({*two, cores.upstream, cores.load}) == 4
     yield f"two workers: {gain:.2f} times one" + ("" if apart else ", with upstream and load on the same two cores")
+    yield f"a call is computed at {dearer:.2f} times as much: on cores of their own they are {2 / dearer:.2f} of one"
     yield f"ready {ready:.2f} s after its process was started, Python and its libraries included"
 
 

@@ -36,6 +36,9 @@ _STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encod
 _EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}}]}\n\n'
 _CHUNK = b"%x\r\n%b\r\n" % (len(_EVENT), _EVENT)
 
+_SETTLING_SECONDS, _IDLE = 30.0, 0.01
+"""For what is left to be done after a load, and what a process that does nothing computes in half a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cores:
@@ -97,6 +100,13 @@ class Way:
     def megabytes(self) -> float:
         """The largest memory that one of these processes had."""
         return max(map(_megabytes, _family(self.pid)))
+
+    def settle(self) -> None:
+        """Wait until it computes nothing: what was recorded under load is written down after it, on the same core."""
+        until, before = time.monotonic() + _SETTLING_SECONDS, -1.0
+        while time.monotonic() < until and (now := self.cpu_seconds()) - before > _IDLE:
+            before = now
+            time.sleep(0.5)
 
 
 def _family(pid: int) -> Iterator[int]:

@@ -277,6 +277,20 @@ async def test_an_answer_that_is_too_long_breaks_off(front: Serve) -> None:
         await at.outside.get("/v1/files")
 
 
+async def test_an_answer_that_comes_at_once_is_passed_on_as_one_that_comes_in_parts(front: Serve) -> None:
+    async def at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request_of(reader)
+            writer.write(b"HTTP/1.1 299 Odd\r\nX-Note: caf\xe9\tau lait\r\nX-Empty:\r\ncontent-length: 2\r\n\r\n{}")
+
+    call = b"GET /v1/models HTTP/1.1\r\nHost: p\r\n%b\r\n"
+    async with raw(at_once) as address:
+        got = await said((await front(address)).address, call % b"" + call % b"Connection: close\r\n")
+    first, last = got.split(b"HTTP/1.1 299")[1:]
+    assert first == last.replace(b"connection: close\r\n", b"")
+    assert b"x-note: caf\xe9\tau lait\r\nx-empty: \r\n" in first
+
+
 async def test_a_caller_of_http_1_0_gets_no_chunks(front: Serve) -> None:
     async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -1,7 +1,5 @@
 """A prior is never the reason for a failure."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.live import BODY, MODEL, OTHER, PRIOR, sdk_json
@@ -76,7 +74,7 @@ def test_names_of_models_from_strangers_take_no_memory() -> None:
 def test_several_answers_that_one_caller_asks_for_and_are_refused_take_the_prior_from_nobody() -> None:
     refusals = PriorRefusals()
     for _ in range(IN_A_ROW):
-        told = refusals.without(replace(sent(refusals), way="resample"), 200)
+        told = refusals.without(sent(refusals)._replace(way="resample"), 200)
     assert (told.prior, told.way, told.deciding) == ("none", None, None)
     assert "several answers were refused" in (told.notice or "")
     assert sent(refusals).content is not None

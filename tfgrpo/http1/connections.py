@@ -71,6 +71,7 @@ class _Connection(asyncio.Protocol):
         self._deadline = self._end = 0.0
         self._head_bytes = 0
         self._held = False
+        self._unread: select.poll | None = None
         self.lost = False
 
     # Used by the pool
@@ -99,11 +100,7 @@ class _Connection(asyncio.Protocol):
         """Whether it may still be used: nothing has come since, not even what the loop has not read yet."""
         if self.lost or self._transport.is_closing():
             return False
-        if not hasattr(select, "poll"):  # Windows
-            return True
-        looked = select.poll()
-        looked.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not looked.poll(0)
+        return self._unread is None or not self._unread.poll(0)
 
     def abort(self) -> None:
         """End it at once."""
@@ -140,6 +137,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is none by name
+        if hasattr(select, "poll"):  # not on Windows
+            self._unread = select.poll()
+            self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         answer, parser = self._answer, self._parser

@@ -1,8 +1,7 @@
 """A request as it goes out to an upstream: its bytes, and whether they may go twice. Pure."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .dialing import UpstreamSite
 
@@ -16,8 +15,7 @@ _HAVE_BODIES = ("POST", "PUT", "PATCH")
 """Methods whose requests say so where they have no body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request as it goes out."""
 
     method: bytes

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import NamedTuple
 
 from ..errors import InputError
 from ..hashing import coin, content_id, derive_seed
@@ -71,8 +72,7 @@ class Offer:
     """Each as likely as the other; none where nothing is left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """What one call gets."""
 
     snapshot: Snapshot | None

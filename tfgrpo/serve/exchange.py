@@ -112,7 +112,7 @@ class Exchange:
                 self._rewrite = self._rewritten(backends, (STANDARD,))
             source.say(self._rewrite.notice)
             if self._snapshot is None:
-                self._rewrite = replace(self._rewrite, reason=source.reason)
+                self._rewrite = self._rewrite._replace(reason=source.reason)
         if self._rewrite.content is not None:
             return self._copy(self._rewrite.prior, self._rewrite.content)
         return self.plain()

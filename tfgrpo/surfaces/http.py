@@ -15,7 +15,6 @@ says what goes once more.
 import json
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from ..model.backends import LeftOut, Way, left_out, takes_only_whole
@@ -91,8 +90,7 @@ def _dumps(value: JSON) -> bytes:
 STANDARD = Codec(json.loads, _dumps)
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(NamedTuple):
     """What becomes of one request body."""
 
     content: bytes | None = None

@@ -1,6 +1,6 @@
 """A prior is never the reason for a failure: what an upstream refuses with it goes once more without. No I/O."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from ..model.templates import is_template_error
@@ -58,13 +58,13 @@ class PriorRefusals:
 
     def without(self, rewritten: Rewrite, status: int) -> Rewrite:
         """What is told of a request that went once more, without the prior, and came to this status."""
-        plain = replace(rewritten, content=None, prior=NO_PRIOR, left_out=None, deciding=None, way=None)
-        told = replace(plain, reason="refused", notice=None)
+        plain = rewritten._replace(content=None, prior=NO_PRIOR, left_out=None, deciding=None, way=None)
+        told = plain._replace(reason="refused", notice=None)
         if status >= 400:  # the prior was not the reason
             return told
         where = f"model {shortened(rewritten.model)!r} by {rewritten.surface}"
         if rewritten.way == "resample":  # which one caller asked for: the prior of all others stays
-            return replace(told, notice=f"several answers were refused for {where}, and the call went without a prior")
+            return told._replace(notice=f"several answers were refused for {where}, and the call went without a prior")
         count = self._settle(rewritten, 1)
         notice = f"prior {rewritten.prior} was refused for {where}, and the call went without it"
         if count >= IN_A_ROW:
@@ -72,7 +72,7 @@ class PriorRefusals:
                 f"prior {rewritten.prior} was refused for {where} {IN_A_ROW} times in a row: calls there go without it"
                 " until the upstream is probed anew (tfgrpo probe) or another prior is live"
             )
-        return replace(told, notice=notice)
+        return told._replace(notice=notice)
 
     def _settle(self, rewritten: Rewrite, refused: int) -> int:
         """Count on, or begin anew where none was refused; the count."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..records import JSON, Backend, ChatBody, Demonstration, Message, Prior, message_text
 
@@ -28,8 +28,7 @@ _POOLS = 16
 SurfaceName: TypeAlias = Literal["chat", "responses", "messages", "completions", "decisions"]
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """How a request is given a prior: which parts of it, and as the upstream can take them."""
 
     biased: bool = True

@@ -1,7 +1,7 @@
 """A caller over ASGI: the body of the request as it arrives, whether they are still there, and answers in JSON."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -16,6 +16,10 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Heed: TypeAlias = Callable[[Callable[[], None] | None], None]
 HEED = "tfgrpo.heed"
 """In a scope: what a server offers to have something called when the caller leaves, once, or never more (None)."""
+
+AnswerWhole: TypeAlias = Callable[[Send, int, Sequence[tuple[bytes, bytes]], bytes], bool]
+ANSWER_WHOLE = "tfgrpo.answer_whole"
+"""In a scope: what a server offers to send an answer that is all there, in place of `send`; False: it cannot."""
 
 
 class Left(Exception):

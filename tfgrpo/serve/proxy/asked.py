@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ...records import Backend, Snapshot
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, Suspended, rewrite
@@ -12,8 +12,7 @@ from .bodies import EXACT_CODECS, hollowed
 _SUFFIXED = re.compile(rb'"model"\s*:\s*"[^"\\]*@([^"\\@]+)"')
 
 
-@dataclass(frozen=True, slots=True)
-class RequestBody:
+class RequestBody(NamedTuple):
     """The body of a call that a prior may enter."""
 
     written: bytes
@@ -57,13 +56,12 @@ def addressed(body: RequestBody, namespaces: Container[str]) -> tuple[RequestBod
             continue
         model, _, named = str(value.get("model", "")).rpartition("@") if isinstance(value, dict) else ("", "", "")
         if model and named in namespaces:
-            return replace(body, plain=codec.dumps({**value, "model": model})), named
+            return body._replace(plain=codec.dumps({**value, "model": model})), named
         break
     return body, None
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """The upstream that a body is made ready for, as far as that matters."""
 
     path: str
@@ -92,7 +90,7 @@ def with_prior_in(body: RequestBody, snapshot: Snapshot, at: Destination, most: 
     if found.content is None or not hollow.middles:
         return found
     filled = hollow.filled(found.content)
-    return replace(found, content=filled) if filled else Rewrite(reason="shape", surface=found.surface)
+    return found._replace(content=filled) if filled else Rewrite(reason="shape", surface=found.surface)
 
 
 def without_prior(reason: Reason, headers: Mapping[str, str]) -> Rewrite:

@@ -6,11 +6,13 @@ each long string is taken out before, and put back after: it passes to the byte.
 
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 import orjson
 
 from ...records import JSON
+from ...surfaces.chat import SharedMap
 from ...surfaces.http import STANDARD, Codec
 
 _LONG = 65_536
@@ -35,16 +37,28 @@ def _exact(content: bytes) -> JSON:
     return orjson.loads(content)
 
 
-EXACT_CODECS = (Codec(_exact, orjson.dumps), STANDARD)
+def _written(value: JSON) -> bytes:
+    return orjson.dumps(value, _json_of, orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
+def _json_of(value: JSON) -> orjson.Fragment:
+    """The JSON of what is of no class of JSON's own: a map that requests share, whose 100 biases took longer than all
+    the rest of a request."""
+    if not isinstance(value, SharedMap):
+        return orjson.Fragment(orjson.dumps(value))
+    value.json = value.json or orjson.dumps(value)
+    return orjson.Fragment(value.json)
+
+
+EXACT_CODECS = (Codec(_exact, _written), STANDARD)
 """The fast one first; it refuses what it could not write again (NaN, half surrogate pairs, long integers)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hollow:
+class Hollow(NamedTuple):
     """A body without the middles of its long strings, each of which a word stands for."""
 
     content: bytes
-    middles: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    middles: Mapping[bytes, bytes] = MappingProxyType({})
     """By the word that stands for it."""
 
     def filled(self, content: bytes) -> bytes | None:

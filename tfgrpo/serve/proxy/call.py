@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-import secrets
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
+from os import urandom
 from time import perf_counter, time
 
 from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...http1.outgoing import SentBody
+from ...model.backends import LeftOut, Way
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ..drawing import Drawn, Offer, draw_for, key_of
@@ -16,7 +19,7 @@ from ..packed import unpacked
 from ..scope import answers_in
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from ..writing import KEPT_BODY, RecordedCall
-from .asgi import HEED, Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
+from .asgi import ANSWER_WHOLE, HEED, Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
 from .decide import read_whole, redecided_stream, with_offsets
 from .door import Door, Refusal
@@ -25,15 +28,16 @@ from .headers import CREDENTIAL_NAMES, OVERHEAD_HEADER, answer_headers, request_
 from .metrics import Metrics, Served
 from .onward import Onward, OwnAnswer, Unreached
 from .paths import route_name
-from .record import HeardAnswer, Known, Traffic, readable_encodings
+from .record import HeardAnswer, Traffic, readable_encodings
 from .relay import RelayTarget
+from .remembered import Known
 from .shadow import ShadowedCall, Shadows, may_be_followed
 from .shelf import Shelf
 from .spans import CallSpan, Tracer
 from .spending import Meter
 
 _NO_OFFER, _ANYBODY, _AS_WRITTEN = Offer(None), Admitted(), Rewrite()
-_MARK, _VARIANT = PRIOR_HEADER.encode(), VARIANT_HEADER.encode()
+_MARK = PRIOR_HEADER.encode()
 _INFERENCE, _OVERHEAD = INFERENCE_HEADER.encode(), OVERHEAD_HEADER.encode()
 _BODILESS = (204, 304)
 _TEMPLATE_FAILED = 500
@@ -64,7 +68,7 @@ class RelayedCall:
     """One call. What it becomes is decided step by step, and told in the headers of its answer, in figures and logs."""
 
     def __init__(self, works: Works, scope: Scope, receive: Receive, send: Send) -> None:
-        self._works, self._send = works, send
+        self._works, self._send, self._answer_whole = works, send, scope.get(ANSWER_WHOLE)
         self._limits = works.onward.limits
         self._head = Head.of(scope)
         self._caller = Caller(receive, self._limits.request, scope.get(HEED))
@@ -73,7 +77,7 @@ class RelayedCall:
         self._body: RequestBody | None = None
         self._rewrite = _AS_WRITTEN
         self._variant = NO_PRIOR
-        self._inference = f"inf_{secrets.token_hex(16)}"
+        self._inference = f"inf_{urandom(16).hex()}"
         self._drawn: Drawn | None = None
         traffic = works.traffic
         self._heard = HeardAnswer() if traffic and self._head.surface and traffic.keeps_texts(self._inference) else None
@@ -107,7 +111,10 @@ class RelayedCall:
             task.uncancel()
         finally:
             self._caller.unwatch()
-            self._account()
+            if self._answer_whole:  # a server sends what was written when the loop comes round: that goes first
+                asyncio.get_running_loop().call_soon(self._account)
+            else:
+                self._account()
 
     # Who calls, and what is asked
 
@@ -195,7 +202,7 @@ class RelayedCall:
         )
         found = with_prior_in(self._body, got.snapshot, at, self._limits.parse)
         self._variant = NO_PRIOR if found.content is None else got.snapshot.state
-        return replace(found, prior=got.prior) if got.prior and found.content is not None else found
+        return found._replace(prior=got.prior) if got.prior and found.content is not None else found
 
     def _draw(self, body: RequestBody) -> Drawn:
         """What the call gets, as chance has it."""
@@ -274,16 +281,23 @@ class RelayedCall:
         if response.status in _BODILESS or self._is_stream(response):  # they may give the length of another answer
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         self._status = response.status
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
+        whole = response.complete and not peeked and not self._is_stream(response)
+        if not whole:
+            await self._send(start)
         try:
             last = await self._stream(response, peeked)
         except (AnswerBroken, TimeoutError) as error:
             self._works.metrics.fault("broken")
             _logger.warning("the upstream broke off an answer (%s)", type(error).__name__)
-            return
+            return await self._send(start) if whole else None
         if self._heard:
             self._heard.whole = True
         self._caller.unwatch()
+        if whole:
+            if self._answer_whole and self._answer_whole(self._send, response.status, headers, last):
+                return
+            await self._send(start)
         await self._send({"type": "http.response.body", "body": last})
 
     def _is_stream(self, response: UpstreamAnswer) -> bool:
@@ -345,8 +359,8 @@ class RelayedCall:
     def _marks(self) -> dict[bytes, bytes]:
         """What the caller is told in headers."""
         self._added, self._passed = max(0.0, perf_counter() - self._began - self._waited), True
-        marks = {name.encode(): value.encode() for name, value in self._rewrite.marks.items()}
-        marks[_VARIANT] = self._variant.encode()
+        told = self._rewrite
+        marks = dict(_mark_lines(told.prior, told.reason, told.left_out, told.way, self._variant))
         if self._head.surface:
             marks[_INFERENCE] = self._inference.encode()
             marks[_OVERHEAD] = b"%.3f" % (self._added * 1e3)
@@ -384,7 +398,7 @@ class RelayedCall:
         had, model = self._rewrite.content is not None, self._rewrite.model
         prior = self._rewrite.prior if had else None
         known = Known(self._namespace, prior, self._variant)
-        traffic.remember(self._inference, known)
+        traffic.latest.add(self._inference, known)
         if traffic.recording.share is None:
             return
         heard = self._heard if self._heard and self._heard.whole else None
@@ -432,6 +446,14 @@ class RelayedCall:
             "reason": served.reason,
             "key": key.id if key else None,
         }
+
+
+@lru_cache(256)
+def _mark_lines(
+    prior: str, reason: Reason | None, left_out: LeftOut | None, way: Way | None, variant: str
+) -> Sequence[tuple[bytes, bytes]]:
+    marks = {**Rewrite(prior=prior, reason=reason, left_out=left_out, way=way).marks, VARIANT_HEADER: variant}
+    return [(name.encode(), value.encode()) for name, value in marks.items()]
 
 
 async def _beginning(response: UpstreamAnswer) -> bytes:

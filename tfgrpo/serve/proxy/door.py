@@ -7,6 +7,7 @@ name of its own that resolves to 127.0.0.1 (DNS rebinding): both are refused.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...errors import InputError
 from ...store.keys import NOTHING_SPENT, AccessKey, KeySpending
@@ -97,8 +98,7 @@ def over_budget(key: AccessKey, more: KeySpending = NOTHING_SPENT) -> Refusal | 
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What a caller asks of us, beside the call itself."""
 
     namespace: str | None = None

@@ -24,7 +24,8 @@ from .asgi import Caller, Left, Receive, Send, TooLong, error_body, respond
 from .call import Works
 from .door import Refusal
 from .head import Head, identified
-from .record import Known, Traffic
+from .record import Traffic
+from .remembered import Known
 
 FEEDBACK_PATH = "/tfgrpo/v1/feedback"
 _MOST_BYTES, _MOST = 2**20, 1_000
@@ -102,7 +103,7 @@ class FeedbackDesk:
         """What became of each: why it was not taken."""
         read = [read_item(item) for item in items]
         named = {one.inference for one in read if isinstance(one, GivenFeedback)}
-        known = {one: found for one in named if (found := self._traffic.known(one))}
+        known = {one: found for one in named if (found := self._traffic.latest.get(one))}
         missing = None
         try:
             known |= await self._stored(named - known.keys())

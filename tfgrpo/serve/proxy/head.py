@@ -1,8 +1,7 @@
 """The head of a call: its first line and headers, whether it may go on, and what it asks of us. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from ...store import AccessKey, KeySpending
 from ...surfaces.http import Reason, why_not
@@ -24,8 +23,7 @@ _NO_TRACE = Refusal(
 _NO_TRAILERS = Refusal(501, "no_trailers", "trailers are not relayed; send their fields as headers")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What of a call is known before its body."""
 
     method: str
@@ -71,8 +69,7 @@ class Head:
         return TOO_LONG_BODY if int(length) > most else None
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A call that may be made, and what it asks of us."""
 
     key: AccessKey | None = None

@@ -5,7 +5,7 @@ asked adds them up.
 """
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -19,8 +19,7 @@ _MOST_LABELS = 2_000
 """Combinations of labels that are kept at hand: statuses come from upstreams."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """What became of one call, as figures and logs tell it."""
 
     route: str

@@ -77,7 +77,8 @@ class Pages:
         """Ready is who has tried to read the store, and reaches an upstream; how the store is stands beside."""
         shelf = self._works.shelf
         troubles = [await self._trouble(target) for target in self._works.onward.rotation.targets]
-        store = "cannot be read; what was read last is served" if shelf.trouble else "ok"
+        until = "what was read last is served" if shelf.held.namespaces else "calls go out without a prior"
+        store = f"cannot be read; {until}" if shelf.trouble else "ok"
         ready = not troubles or not all(troubles)
         told: dict[str, JSON] = {"status": "ready" if ready else "not ready", "store": store}
         told["upstreams"] = [trouble or "ok" for trouble in troubles]

@@ -1,15 +1,20 @@
 """HTTP as uvicorn speaks it, and what it lacks: callers of HTTP/1.0, who know no chunks, and those who offer HTTP/2."""
 
-from collections.abc import Callable, MutableMapping
+import re
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from .asgi import HEED
+from .asgi import ANSWER_WHOLE, HEED, Send
 
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
 """Headers of a request that offer to go on in another protocol; all of them are of one connection."""
+
+_FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+"""What no header may hold."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -49,8 +54,29 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.headers = list(self.headers)  # trailers, which are read into it, are no headers of the request
         cycle: Any = self.cycle
-        if self.scope.get("http_version") == "1.0" and cycle is not None and cycle.scope is self.scope:
+        if cycle is None or cycle.scope is not scope:
+            return
+        if scope.get("http_version") == "1.0":
             cycle.send = _Unchunked(cycle)  # its task has not taken it yet
+        else:
+            scope[ANSWER_WHOLE] = self.answer_whole
+
+    def answer_whole(self, send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send an answer that is all there by one write; what is not plain about it is left to uvicorn's own way."""
+        cycle: Any = self.cycle
+        if cycle.send != send or cycle.response_started or cycle.disconnected or not cycle.keep_alive:
+            return False
+        framing = [value for name, value in headers if name in _FRAMING]
+        if self.flow.write_paused or cycle.scope["method"] == "HEAD" or framing != [b"%d" % len(body)]:
+            return False
+        fields = b"".join([b"%b: %b\r\n" % line for line in headers])
+        if fields.count(b"\n") != len(headers) or _CONTROL.search(fields):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], fields, body))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def on_message_complete(self) -> None:
         """A request is whole."""

@@ -13,19 +13,18 @@ import sys
 from collections import deque
 from contextlib import suppress
 from threading import Event, Lock, Thread, Timer
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...http1.answers import UpstreamAnswer
 from ...store import Feedback, StorePath
 from ..writing import KEPT_BODY, RecordedCall, Recording
 from .metrics import Metrics
+from .remembered import RememberedCalls
 
 _WAITING = 20_000
 """Calls that wait to be written, at most."""
 _WAITING_BYTES = 64 * 2**20
 """Of bodies that wait."""
-REMEMBERED = 50_000
-"""Latest calls that feedback can be given on without asking the store, twice as many at most."""
 _SECONDS = 0.5
 _TOGETHER, _TOGETHER_BYTES = 200, 2**20
 _MOST_SECONDS = 120.0
@@ -39,14 +38,6 @@ _PROGRAM = "from tfgrpo.serve.writing import write_calls; write_calls()"
 _READABLE = ("gzip", "deflate", "identity")
 
 _logger = logging.getLogger("tfgrpo")
-
-
-class Known(NamedTuple):
-    """What feedback has to know of a call."""
-
-    namespace: str
-    prior: str | None
-    variant: str
 
 
 class HeardAnswer:
@@ -81,8 +72,7 @@ class Traffic:
         self.path, self.recording, self._metrics = path, recording, metrics
         self._threshold = int((recording.share or 0) * 2**32)
         self._followed = int(recording.shadows.share * 2**32)
-        self._young: dict[str, Known] = {}
-        self._old: dict[str, Known] = {}
+        self.latest = RememberedCalls()
         self._waiting: deque[RecordedCall | Feedback] = deque()
         self._bytes_in = self._bytes_out = 0  # each is counted up by one thread only
         self._ending = Event()
@@ -101,16 +91,6 @@ class Traffic:
     def is_followed(self, inference: str) -> bool:
         """Whether further rollouts of a call are made, as its id decides."""
         return bool(self._followed) and int(inference[12:20], 16) < self._followed
-
-    def remember(self, inference: str, known: Known) -> None:
-        """Feedback may be given on a call from now on."""
-        self._young[inference] = known
-        if len(self._young) >= REMEMBERED:
-            self._old, self._young = self._young, {}
-
-    def known(self, inference: str) -> Known | None:
-        """A call of the latest; None: it may be in the store."""
-        return self._young.get(inference) or self._old.get(inference)
 
     def add(self, item: RecordedCall | Feedback) -> bool:
         """Have something written; False where too much waits already."""

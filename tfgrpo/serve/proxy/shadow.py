@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -173,7 +173,7 @@ def may_be_followed(head: Head, target: RelayTarget, *, own_key: bool) -> Head |
     if not target.key and not own_key and any(name in head.given for name in ("authorization", "api-key", "x-api-key")):
         return None
     versioned = head.query.startswith(b"api-version=") and b"&" not in head.query
-    return replace(head, lines=(), given={}) if versioned or not head.query else None
+    return head._replace(lines=(), given={}) if versioned or not head.query else None
 
 
 def further(sent: bytes, *, listed: bool) -> bytes | None:
