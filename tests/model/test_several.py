@@ -11,7 +11,7 @@ import pytest
 
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import sees_several
-from tfgrpo.records import JSON, Backend, CallKey, Frame, Run, Task
+from tfgrpo.records import JSON, Backend, CallKey, Frame, Run, Task, Usage
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import serving
@@ -87,7 +87,7 @@ async def test_rollouts_that_are_asked_alike_are_one_request_and_each_is_journal
         said, upstream = await rolled(url, store, run, PLACES)
         assert len(set(said)) == 8
         assert [body["n"] for body in server.asked] == [4, 4]
-        assert (upstream.usage.prompt_tokens, upstream.usage.completion_tokens) == (20, 24)
+        assert upstream.usage == store.spent(run) == Usage(2, 20, 24), "a request is a call, however many it answers"
         again, resumed = await rolled(url, store, run, PLACES)
         assert (again, resumed.usage, len(server.asked)) == (said, upstream.usage, 2), "all is in the journal"
 

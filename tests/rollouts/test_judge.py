@@ -90,6 +90,25 @@ async def test_a_judge_without_a_system_role_is_told_the_rules_by_the_user() -> 
     assert [message["role"] for message in again[0]["messages"]] == ["user", "assistant", "user"]
 
 
+class OutForAWhile(Judge):
+    """Its first request fails, as in an outage."""
+
+    out = True
+
+    async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+        if self.out:
+            self.out = False
+            raise ModelError("host answered 500: out of memory", 500)
+        return await super().__call__(body, key)
+
+
+async def test_after_an_outage_a_judge_is_told_the_rules_as_ever() -> None:
+    judge = OutForAWhile([verdict(6), verdict(8)])
+    reward = asking(load_reward("judge"), judge, "small", "run_1")
+    assert [(await score(reward, saying(text, "4"))).reward for text in ("four", "vier")] == [0.6, 0.8]
+    assert [body["messages"][0]["role"] for body, _ in judge.asked] == ["user", "system"]
+
+
 async def test_some_votes_are_enough() -> None:
     rollout, _ = await judged("judge:2", verdict(6), "away")
     assert rollout.reward == 0.6

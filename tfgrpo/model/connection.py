@@ -218,7 +218,7 @@ class Connection:
         Raises ModelError where the route may be there another time.
         """
         try:
-            return (await self._send(path, body, http.Timeout(_ASIDE_SECONDS))).json()
+            return json.loads((await self._send(path, body, http.Timeout(_ASIDE_SECONDS))).text)
         except openai.APIStatusError as error:
             if error.status_code == 429 or (error.status_code >= 500 and error.status_code != 501):
                 raise self.failures.refused(error) from None

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, Self, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ModelError, UpstreamError
 from ..hashing import content_id
@@ -22,6 +22,9 @@ from .tokenizer import Tokenizer, TokenNames
 
 _DROPPED = "tfgrpo_dropped"
 """Field of a journalled response: what had to be dropped to get it, and why, so that a resumed run knows too."""
+
+_ALONG = "tfgrpo_along"
+"""Field of a journalled response: it came along with another one, by the same request (`n`), and was no call itself."""
 
 _ESTIMATED = "tfgrpo_usage"
 """Field of a journalled response: its tokens as they were estimated, where the server counted none."""
@@ -79,6 +82,20 @@ def estimate_for(response: str) -> Usage:
     return Usage(1, **json.loads(response).get(_ESTIMATED, {}))
 
 
+def with_along(response: str, along: bool) -> str:
+    """The response with whether it came along with another one; the field is ours, whatever the server put there."""
+    if not along and _ALONG not in response:
+        return response
+    fields: dict[str, JSON] = json.loads(response)
+    kept = {name: value for name, value in fields.items() if name != _ALONG} if isinstance(fields, dict) else fields
+    return json.dumps({**kept, _ALONG: True} if along else kept)
+
+
+def calls_for(response: str) -> int:
+    """The calls that a committed response was: none where it came along with another one."""
+    return 0 if _ALONG in response and json.loads(response).get(_ALONG) else 1
+
+
 class Model(Protocol):
     """Any function from a chat request to a reply; the key says for which place in the run it is made."""
 
@@ -87,8 +104,16 @@ class Model(Protocol):
         ...
 
 
-_Told: TypeAlias = tuple[str, Mapping[str, str]]
-"""A response's text, and which of the body's parameters were dropped to get it, and why."""
+class _Told(NamedTuple):
+    """What was answered to a request."""
+
+    response: str
+    lacking: Mapping[str, str]
+    """Which of the body's parameters were dropped to get it, and why."""
+    along: bool = False
+    """It came with the answer to another call, by the same request."""
+
+
 R = TypeVar("R", Reply, Vectors, Answers)
 
 
@@ -237,12 +262,14 @@ class Upstream:
 
     async def _taken(self, route: Route[R], body: JSON, key: CallKey, request: str, told: _Told) -> tuple[str, R]:
         """What was answered, read, paid for and committed."""
-        response, lacking = told
-        reply, committed = self._parsed(route, response), with_dropped(response, lacking)
+        response, lacking, along = told
+        reply, committed = self._parsed(route, response), with_along(with_dropped(response, lacking), along)
         if not reply.usage.tokens:  # else no ceiling on tokens or money would ever end the run
             said = reply.message if isinstance(reply, Reply) else None
-            reply = replace(reply, usage=estimated_usage(body, said))
+            reply = replace(reply, usage=estimated_usage({} if along else body, said))
             committed = with_estimate(committed, reply.usage)
+        if along:
+            reply = replace(reply, usage=replace(reply.usage, calls=0))
         if self._budget:
             self._budget.charge(body["model"], reply.usage)
         await self._calls.commit(key, request, committed, reply.usage)
@@ -260,7 +287,7 @@ class Upstream:
         if not turns:
             return await self._asked(path, body, place)
         try:
-            response, lacking = await self._asked(path, {**body, "n": 1 + len(turns)}, place)
+            response, lacking, _ = await self._asked(path, {**body, "n": 1 + len(turns)}, place)
             first, *others = parted(response)
         except (ModelError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, UpstreamError):
@@ -272,22 +299,22 @@ class Upstream:
         except BaseException:
             handed(turns, ())
             raise
-        handed(turns, [(one, lacking) for one in others])
-        return first, lacking
+        handed(turns, [_Told(one, lacking, along=True) for one in others])
+        return _Told(first, lacking)
 
     async def _asked(self, path: str, body: JSON, place: Place) -> _Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
         if self._hedge is None:
-            return await first
+            return _Told(*await first)
 
-        async def again() -> _Told:
+        async def again() -> tuple[str, Mapping[str, str]]:
             async with self.pace.place(LAST) as other:
                 if self._budget:
                     self._budget.admit()
                 return await self._connection.complete(path, body, other.pause)
 
-        return await hedged(first, again, self._hedge)
+        return _Told(*await hedged(first, again, self._hedge))
 
     async def _replay(self, route: Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
         known = await self._calls.committed(key, request)
@@ -296,6 +323,8 @@ class Upstream:
         reply = replace(route.read(known), replayed=True)
         if not reply.usage.tokens:
             reply = replace(reply, usage=estimate_for(known))
+        if not calls_for(known):
+            reply = replace(reply, usage=replace(reply.usage, calls=0))
         self.adapted.learn(dropped_for(known))
         self.usage += reply.usage
         return known, reply

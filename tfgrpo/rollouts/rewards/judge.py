@@ -10,6 +10,7 @@ from typing import Self
 from ...errors import InputError, ModelError, UpstreamError
 from ...hashing import content_id, derive_seed
 from ...model.asking import OUR_SCHEMA
+from ...model.templates import is_template_error
 from ...model.upstream import Model
 from ...prompts import clip, neutralise, template
 from ...records import JSON, CallKey, ChatBody, Message, Reply, Rollout, Task
@@ -102,17 +103,20 @@ class JudgeReward(BuiltInReward):
 
     async def _told(self, messages: Sequence[Message], key: CallKey) -> Reply:
         """The judge's answer; a model whose template knows no system role is told the rules by the user, and asked so
-        from then on, under a key of its own."""
+        from then on, under a key of its own. Where it may have been an outage, the next one is asked as ever."""
         assert self.model is not None
+        lasts = True
         if self.asked not in self.without_rules:
             try:
                 return await self.model(self._body(messages, key), key)
             except ModelError as error:
                 if error.status not in NO_SYSTEM_ROLE:
                     raise
+                lasts = error.status != 500 or is_template_error(str(error))
         key = replace(key, retry=key.retry + JUDGE_TRIES)
         reply = await self.model(self._body(said_by_user(messages), key), key)
-        self.without_rules.add(self.asked)
+        if lasts:
+            self.without_rules.add(self.asked)
         return reply
 
     def _key(self, rollout: Rollout, number: int, retry: int) -> CallKey:
