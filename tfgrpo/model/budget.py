@@ -2,9 +2,9 @@
 
 `admit` is asked right before each call is sent, `charge` told what it cost. Calls are counted when they are admitted,
 so no more are made than the ceiling says; tokens, money and time overshoot by the calls that are in flight at most. A
-call is one request with its retries, however many answers it asks for (`n`); a reply from the journal is none. What earlier starts of the run spent is handed
-over as `spent`, or carried; minutes are counted from this start. A share of every ceiling can be held back for what
-comes last.
+call is one request with its retries, however many answers it asks for (`n`); a reply from the journal is none. What
+earlier starts of the run spent is handed over as `spent`, or carried; minutes are counted from this start. A share of
+every ceiling can be held back for what comes last.
 """
 
 import os
