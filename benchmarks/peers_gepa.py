@@ -2,11 +2,13 @@
 
 It rewrites the set's system prompt (of an agent: an instruction before its messages). Training tasks serve for
 reflection and selection, as is its default. It stops when its model calls, reflections among them, are spent; as by its
-own rule an iteration under way is finished, so it may make some more, and never fewer.
+own rule an iteration under way is finished, so it may make some more. Its reflections wait for each other, one in about
+seven calls, so it stops after MOST_MINUTES too, and what it came to says so.
 """
 
 import asyncio
 import importlib
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
@@ -19,7 +21,10 @@ from tfgrpo.text import shortened
 from .peers_cell import Cell, Found
 
 T = TypeVar("T")
-REFLECTION_TOKENS = 512
+REFLECTION_TOKENS = 256
+"""A prompt for tasks as short as these is shorter; a small model that goes on repeats itself."""
+MOST_MINUTES = 10.0
+"""Of one start; 400 calls with 57 reflections took longer on an H200 that other cells kept busy."""
 PART = "system_prompt"
 """The one text that it evolves."""
 AGENTS_OWN = "Do what is asked."
@@ -51,7 +56,8 @@ async def gepa(cell: Cell) -> Found:
     )
     text, count = found.best_candidate[PART], len(found.candidates)
     prior, system = adapter.shown(text)
-    return Found(prior, f"the best of {count} prompts: {shortened(text, 200)}", system)
+    told = "" if adapter.calls >= cell.terms.calls else f" (ended by the clock after {adapter.calls} calls)"
+    return Found(prior, f"the best of {count} prompts{told}: {shortened(text, 200)}", system)
 
 
 class Adapter:
@@ -62,7 +68,8 @@ class Adapter:
 
     def __init__(self, cell: Cell, loop: asyncio.AbstractEventLoop) -> None:
         self._cell, self._loop = cell, loop
-        self._batches, self._reflections, self._calls = 0, 0, 0
+        self._batches, self._reflections, self.calls = 0, 0, 0
+        self._ends = time.monotonic() + 60 * MOST_MINUTES
 
     def shown(self, text: str) -> tuple[Prior, str | None]:
         """How a prompt enters a request: in place of the system prompt, or before what an agent says."""
@@ -76,7 +83,7 @@ class Adapter:
         self._batches += 1
         wanted = [(task, prior, place) for place, task in enumerate(batch)]
         made = self._wait(self._cell.rollouts("search", wanted, step=self._batches, system=system))
-        self._calls += sum(max(1, rollout.usage.calls) for rollout in made)
+        self.calls += sum(max(1, rollout.usage.calls) for rollout in made)
         kind = importlib.import_module("gepa.core.adapter").EvaluationBatch
         scores = [rollout.reward or 0.0 for rollout in made]
         return kind(outputs=made, scores=scores, trajectories=made if capture_traces else None)
@@ -90,7 +97,7 @@ class Adapter:
     def reflect(self, prompt: Any) -> str:
         """The answer of the model to a prompt of GEPA's; empty where the call failed."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        self._reflections, self._calls = self._reflections + 1, self._calls + 1
+        self._reflections, self.calls = self._reflections + 1, self.calls + 1
         asked = self._cell.ask(
             "reflect", messages, step=self._reflections, max_tokens=REFLECTION_TOKENS, temperature=1.0
         )
@@ -102,8 +109,8 @@ class Adapter:
             return ""
 
     def is_spent(self, _: object) -> bool:
-        """Whether the cell's calls are."""
-        return self._calls >= self._cell.terms.calls
+        """Whether the cell's calls are, or its time is."""
+        return self.calls >= self._cell.terms.calls or time.monotonic() > self._ends
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

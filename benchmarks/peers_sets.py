@@ -5,6 +5,7 @@ said as a hurried user would say it: the house's own convention stands in the an
 from and which are measured is drawn anew for each seed; no input is on both sides.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from tfgrpo.demo import run as demo
 from tfgrpo.errors import InputError
-from tfgrpo.hashing import derive_seed
+from tfgrpo.hashing import canonical, derive_seed
 from tfgrpo.records import JSON, Frame, Task, message_text
 from tfgrpo.rollouts.agents import Agent, FunctionAgent
 from tfgrpo.rollouts.rewards.built_in import load_reward
@@ -57,13 +58,35 @@ class Parts:
     held_out: tuple[Task, ...]
 
 
+FEW = 3
+"""Tasks an answer, on average at least, for answers to be labels: then both sides hold their share of each."""
+
+
 def parts(wanted: PeerSet, seed: int, training: int, held_out: int) -> Parts:
-    """So many tasks to learn from and to measure, drawn by hash; InputError where the set has too few."""
+    """So many tasks to learn from and to measure, drawn by hash; InputError where the set has too few.
+
+    Each side gets its share of each label, as the product's own split deals: from one small pool, whoever learns which
+    label is frequent on one side would pay for it on the other.
+    """
     distinct = {task.prompt: task for task in wanted.pool()}.values()
     if len(distinct) < training + held_out:
         raise InputError(f"set {wanted.name} has {len(distinct)} tasks; {training} and {held_out} were asked for")
     drawn = sorted(distinct, key=lambda task: (derive_seed("peers", wanted.name, seed, task.prompt), task.id))
+    labels = Counter(canonical(task.answer) for task in drawn)
+    if FEW * len(labels) <= len(drawn):
+        drawn = _in_turns(drawn, labels)
     return Parts(tuple(drawn[held_out : held_out + training]), tuple(drawn[:held_out]))
+
+
+def _in_turns(drawn: Iterable[Task], labels: Mapping[str, int]) -> list[Task]:
+    """The labels take turns in proportion to their tasks."""
+    met = Counter[str]()
+    places: list[tuple[float, Task]] = []
+    for task in drawn:
+        label = canonical(task.answer)
+        places.append(((met[label] + 0.5) / labels[label], task))
+        met[label] += 1
+    return [task for _, task in sorted(places, key=lambda place: place[0])]
 
 
 async def count_in_two_calls(client: Any, task: Task) -> str:

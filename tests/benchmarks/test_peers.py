@@ -148,6 +148,13 @@ def test_each_set_has_enough_tasks_and_none_on_both_sides(name: str) -> None:
     assert found != parts(SETS[name], 1, 24, 32)
 
 
+def test_both_sides_of_a_set_hold_their_share_of_each_label() -> None:
+    for seed in range(3):
+        found = parts(SETS["facts"], seed, 24, 32)
+        assert [task.answer for task in found.train].count("yes") == 12
+        assert [task.answer for task in found.held_out].count("yes") == 16
+
+
 def test_no_two_sets_share_a_task() -> None:
     pools = {name: {task.prompt for task in SETS[name].pool()} for name in SETS if name != "gym"}
     assert not [pair for pair in combinations(pools, 2) if pools[pair[0]] & pools[pair[1]]]
