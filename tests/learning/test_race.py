@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from tests.routing import TASKS, TOPICS, plan, run, simulated, upstream
 from tfgrpo.errors import UpstreamError
+from tfgrpo.experiences.variants import PROPOSERS
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
-from tfgrpo.records import ChatBody, Frame, message_text
+from tfgrpo.records import ChatBody, Demonstration, Frame, Variant, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel
@@ -61,6 +63,21 @@ async def test_what_could_not_be_written_is_said_and_costs_no_rollout(tmp_path: 
     learned = await run(ScriptedModel(broken), tmp_path / "t.db", SETTINGS)
     assert sum("race: an instruction is left out" in note for note in learned.notes) == 2
     assert any("nothing is on trial in the first step" in note for note in learned.notes)
+    assert len(learned.steps) == 2
+
+
+def unable(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:
+    yield Variant("Say it in one word.", source="half of what it proposes")
+    raise LookupError("no idea")
+
+
+async def test_a_proposer_that_raises_is_said_and_costs_no_rollout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfgrpo.learning.race.PROPOSERS", (unable, *PROPOSERS))
+    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", SETTINGS)
+    assert "race: what unable would propose is left out: LookupError: no idea" in learned.notes
+    assert {arm["source"] for arm in learned.race[0]["arms"]} == {"frozen", "written 1"}
     assert len(learned.steps) == 2
 
 

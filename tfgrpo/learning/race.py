@@ -11,6 +11,7 @@ from ..experiences.step_notes import StepNotes
 from ..experiences.variants import (
     PROPOSERS,
     Arm,
+    Proposer,
     as_prior,
     field_of,
     followers,
@@ -26,7 +27,7 @@ from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under, with_expected_rewards
 from ..rollouts.rewards.matchers import AnswerReward
 from ..surfaces.chat import token_count
-from ..text import counted
+from ..text import counted, shortened
 from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
 from ..token_prior.choice import folds
 from ..token_prior.exact import trace_of
@@ -327,9 +328,19 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
     examples = await usable_examples(plan.tasks, plan.reward, settings) if settings.demonstrations else ()
     if settings.demonstrations and len(examples) < len(plan.tasks):
         context.notes.note(_left_out(len(plan.tasks), len(examples)))
-    found = [variant for propose in PROPOSERS for variant in propose(examples, settings)]
+    found = [variant for propose in PROPOSERS for variant in _proposed(context, propose, examples)]
     written = [*await _instructed(context, proposer), *await _amplified(context)]
     return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
+
+
+def _proposed(context: RunContext, propose: Proposer, examples: Sequence[Demonstration]) -> list[Variant]:
+    """What one proposer names; of one that fails nothing, which is said: the others race."""
+    try:
+        return list(propose(examples, context.plan.settings))
+    except Exception as error:
+        name = getattr(propose, "__name__", type(propose).__name__)
+        context.notes.note(f"race: what {name} would propose is left out: {type(error).__name__}: {shortened(error)}")
+        return []
 
 
 async def _instructed(context: RunContext, proposer: Distiller) -> tuple[Variant, ...]:
