@@ -33,7 +33,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "failures", "secrets_held", "connection", "tokenizer", "replies", "pace", "questions", "upstream", "events",
         "local", "endpoints",
     ),
-    "model/local": ("child", "model", "decisions", "front", "server", "__init__"),
+    "model/local": ("child", "eight_bits", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
         "__init__", "nearest", "parts", "triggers", "surface", "chat", "examples", "responses", "messages",
         "completions", "decisions", "decided", "labels", "redecided", "resampled", "routes", "http", "refused",

@@ -181,7 +181,7 @@ def wanted_learning(tasks: TaskSource, given: LearnOptions) -> WantedLearning:
             given.get("validation_share"),
             given.get("test_share"),
         ),
-        _settings(given),
+        _settings(given, endpoints.defaults),
         _namespace(given),
         _agent(given.get("agent")),
         None if prompts is None else Path(prompts),
@@ -226,10 +226,10 @@ def _check_names(given: Iterable[str], kind: type) -> None:
             raise InputError(f"there is no option or setting {name!r}; {guess}")
 
 
-def _settings(given: Mapping[str, JSON]) -> Settings:
+def _settings(given: Mapping[str, JSON], here: Mapping[str, JSON] | None = None) -> Settings:
     names = {field.name for field in fields(Settings)}
     explicit = {name: value for name, value in given.items() if name in names}
-    return Settings.for_recipe(explicit.pop("recipe", "measured"), **explicit)
+    return Settings.for_recipe(explicit.pop("recipe", "measured"), here, **explicit)
 
 
 def _endpoints(given: RunOptions, embedding: Endpoint | None = None) -> Endpoints:

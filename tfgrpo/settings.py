@@ -159,9 +159,12 @@ class Settings:
                     raise InputError(f"setting {name} is {getattr(self, name)!r}; it must be {words}")
 
     @classmethod
-    def for_recipe(cls, recipe: Recipe, **explicit: JSON) -> "Settings":
-        """The defaults of a recipe under explicit settings; raises InputError as the constructor does."""
-        return cls(**{**(_PAPER if recipe == "paper" else {}), **explicit, "recipe": recipe})
+    def for_recipe(cls, recipe: Recipe, here: Mapping[str, JSON] | None = None, /, **explicit: JSON) -> "Settings":
+        """The defaults of a recipe under explicit settings; raises InputError as the constructor does.
+
+        `here` are other defaults of where the calls go; `paper` is as published everywhere.
+        """
+        return cls(**{**(_PAPER if recipe == "paper" else here or {}), **explicit, "recipe": recipe})
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast, or when to stop, are left out."""
@@ -194,6 +197,14 @@ _PAPER: Mapping[str, JSON] = {
     "keep_going": True,
 }
 """Training-Free GRPO as published (arXiv 2510.08191): every experience always in, nothing measured, no token prior."""
+
+
+ROLLS_SLOWLY: Mapping[str, JSON] = {"steps": 2, "trial_experiences": 2, "gate_passes": 16}
+"""Defaults where the embedded model makes the rollouts, which reads a few hundred tokens a second. Two steps end near
+the best way to prompt (`benchmarks/race.py`); what is on trial stands at the beginning of prompts, and each set of it
+is another beginning to be read."""
+PROPOSES_SLOWLY: Mapping[str, JSON] = {"distilled_groups": 1, "distiller_retries": 0, "distiller_tokens": 128}
+"""Defaults where the embedded model proposes: with up to 1,024 tokens for each group, that took most of the time."""
 
 
 def _whole(low: int, high: float = math.inf) -> Callable[[object], bool]:

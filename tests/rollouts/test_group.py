@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.records import Group, Rollout, Task, Usage
-from tfgrpo.rollouts.group import advantages, group_kind, penalty, shaped, visited
+from tfgrpo.records import Group, Prior, Rollout, Task, Usage
+from tfgrpo.rollouts.group import Under, advantages, by_beginning, by_variant, group_kind, penalty, shaped, visited
 from tfgrpo.settings import Settings
 
 LIMITED = Settings(overlong="100:40")
@@ -188,3 +188,16 @@ def test_resting_can_be_switched_off_and_is_off_under_the_recipe_paper() -> None
     earlier = [entry for task in TASKS for entry in history(task, RIGHT, RIGHT)]
     assert visited(TASKS, earlier, 3, Settings(rest_tasks=False)) == TASKS
     assert not Settings.for_recipe("paper").rest_tasks
+
+
+def test_rollouts_are_asked_for_by_variant_some_tasks_together_or_by_how_their_prompts_begin() -> None:
+    tasks = [Task(name) for name in "dbca"]
+    wanted = [(task, sample, Under(Prior(), "xy"[sample])) for task in tasks for sample in range(2)]
+
+    def told(order: Sequence[tuple[Task, int, Under]]) -> list[str]:
+        return [given.variant + task.prompt for task, _, given in order]
+
+    assert told(by_variant(2)(wanted)) == ["xd", "xb", "yd", "yb", "xc", "xa", "yc", "ya"]
+    assert told(by_variant(4)(wanted)) == ["xd", "xb", "xc", "xa", "yd", "yb", "yc", "ya"]
+    in_order = by_beginning(lambda task, given: f"shown to {given.variant}: {task.prompt}")(wanted)
+    assert told(in_order) == ["xa", "xb", "xc", "xd", "ya", "yb", "yc", "yd"]

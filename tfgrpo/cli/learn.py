@@ -67,7 +67,7 @@ class LearnArguments:
             frame,
             self.tasks.scored_by,
             self.split.sides,
-            read_settings({**given, **self.agent.settings, **self.embedding.settings}),
+            read_settings({**given, **self.agent.settings, **self.embedding.settings}, endpoints.defaults),
             self.namespace,
             agent,
             self.prompts,

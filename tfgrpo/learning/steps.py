@@ -13,11 +13,26 @@ from ..errors import BudgetEnded, ModelError, NoRewardError
 from ..experiences.answers import Proposals
 from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
+from ..hashing import canonical
 from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
-from ..rollouts.executor import Executor, is_short
-from ..rollouts.group import Under, diversity, group_kind, made_under, roll_groups, shaped, unless_ended, visited
+from ..rollouts.executor import Executor, is_short, request_body
+from ..rollouts.group import (
+    Order,
+    Under,
+    by_beginning,
+    by_variant,
+    diversity,
+    group_kind,
+    made_under,
+    roll_groups,
+    shaped,
+    unless_ended,
+    visited,
+)
 from ..rollouts.rewards.reward import compared, score
+from ..surfaces.chat import with_prior
+from ..surfaces.surface import manner_of
 from ..text import counted
 from .biases import TokenRun
 from .exact import ExactRollouts, ExactRound
@@ -166,15 +181,21 @@ class Steps:
             size=size,
             under=under,
             landed=lambda group: landed(replace(group, listed=known.listed.get(group.task.id, ()))),
-            together=self._together(),
+            order=self._order(),
         )
 
-    def _together(self) -> int | None:
-        """Tasks whose rollouts under one variant follow each other: all where prompts are read by the one machine that
-        keeps the last few of them, else what is in flight twice over, so that distilling begins early."""
+    def _order(self) -> Order | None:
+        """By beginnings where prompts are read by the one machine that keeps the last of them, else by variant for what
+        is in flight twice over, so that distilling begins early."""
         if self._context.backend.kind == "llama.cpp":
-            return None
-        return max(1, 2 * self._settings.concurrency // self._settings.group_size)
+            return None if self._plan.agent else by_beginning(self._prompt)
+        return by_variant(max(1, 2 * self._settings.concurrency // self._settings.group_size))
+
+    def _prompt(self, task: Task, given: Under) -> str:
+        """What a rollout's request says, as text: prompts that begin alike follow each other in alphabetical order."""
+        backend = self._context.backend
+        asked = request_body(self._tokens.frame(), backend, task, 0)
+        return canonical(with_prior(asked, given.prior, manner_of(backend, task.id))["messages"])
 
     async def _distilled(self, group: Group) -> Proposals | BudgetEnded:
         """What a group proposes, which is written down first; nothing else is waited for, nor ended by a budget."""

@@ -1,6 +1,6 @@
 """What a user wants learned, in whichever way it was said: read, checked, its models started, and learned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,9 @@ from ..model.endpoints import Endpoints
 from ..observer import Watch
 from ..priors.versions import model_notice
 from ..records import JSON, Frame, Task
+from ..rollouts.executor import longest
 from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
+from ..rollouts.rewards.matchers import right_answers
 from ..rollouts.rewards.reward import Reward
 from ..settings import LABEL_CHARS, MOST_LABELS, Settings
 from ..store import Store
@@ -69,16 +71,18 @@ class WantedLearning:
         if parts.validation:
             refuse_comparing(reward, "the gate has none to go by: --gate none")
         templates(self.prompts)
-        agent, told = self.agent, tuple[str, ...]()
+        frame, short = self._cut_short(name, tasks)
+        agent, told = self.agent, short
         if self.executor != "asyncio":
             from ..rollouts.on_ray.elsewhere import on_executor
 
             agent, reward, told = on_executor(self.executor, agent, reward)
+            told = *short, *told
         plan = Plan(
             parts.train,
             reward,
             name,
-            self.frame if self.frame.labels else replace(self.frame, labels=labels_to_pick(name, parts.train)),
+            frame if frame.labels else replace(frame, labels=labels_to_pick(name, parts.train)),
             self.namespace,
             self.settings,
             self.endpoints.distiller.model,
@@ -89,8 +93,18 @@ class WantedLearning:
             self.endpoints.embedding.model,
             ready=self.ready,
         )
-        notes = *_notes(found, self.settings), *doubts(reward, found.tasks), *_of_calls(self.agent), *told
-        return PreparedLearning(plan, self.endpoints, found, notes)
+        said = *_notes(found, self.settings, self.endpoints.defaults), *doubts(reward, found.tasks)
+        return PreparedLearning(plan, self.endpoints, found, (*said, *_of_calls(self.agent), *told))
+
+    def _cut_short(self, reward: str, tasks: Sequence[Task]) -> tuple[Frame, tuple[str, ...]]:
+        """The request with a limit on its answers, and what to say of it, where the embedded model makes the rollouts,
+        none is stated, and what is longer than every right answer is wrong: it says a few dozen tokens a second."""
+        most = longest_answer(tasks) if reward in ("exact", "exact-strict") and not self.agent else None
+        if not self.endpoints.own.is_ours or longest(self.frame) is not None or most is None or self.settings.bounded:
+            return self.frame, ()
+        limit = most + SPARE_TOKENS
+        told = f"answers are cut at {limit} tokens, more than any right one has (else: max_tokens in --request)"
+        return replace(self.frame, request={**self.frame.request, "max_tokens": limit}), (told,)
 
     def _check_options(self) -> None:
         """Raise InputError for what cannot go together, and for ceilings that cannot be held."""
@@ -174,6 +188,20 @@ class PreparedLearning:
             yield f"{notice}; to re-validate it: tfgrpo eval TASKS --namespace {name} --model {model}"
 
 
+_USUAL = Settings()
+SPARE_TOKENS = 4
+"""Tokens of an answer beside those of the longest right one: its end, and a word too many."""
+_SHORT_BYTES = 60
+"""Of the longest right answer, where answers are cut short: no token has less than one."""
+
+
+def longest_answer(tasks: Sequence[Task]) -> int | None:
+    """The bytes of the longest right answer; None where one is missing, no text, or long."""
+    known = [one for task in tasks for one in (right_answers(task.answer) or [None])]
+    sizes = [len(one.encode("utf-8", "replace")) if isinstance(one, str) else _SHORT_BYTES + 1 for one in known]
+    return max(sizes) if sizes and max(sizes) <= _SHORT_BYTES else None
+
+
 def labels_to_pick(reward: str, tasks: Sequence[Task]) -> tuple[str, ...]:
     """The labels that a reward has an answer pick from, in order of the tasks; none where answers are no labels."""
     answers = [answer for task in tasks if isinstance(answer := task.answer, str)]
@@ -190,8 +218,12 @@ def _of_calls(agent: "Agent | None") -> Iterator[str]:
         yield WHICH_CALLS
 
 
-def _notes(found: TaskSet, settings: Settings) -> Iterator[str]:
-    """What to say of the tasks and settings before anything is done."""
+def _notes(found: TaskSet, settings: Settings, here: Mapping[str, JSON]) -> Iterator[str]:
+    """What to say of the tasks and settings before anything is done; `here` are defaults of where the calls go."""
     yield from found.notes
+    if taken := [name for name, value in here.items() if getattr(settings, name) == value != getattr(_USUAL, name)]:
+        usual = {name: "all" if (found := getattr(_USUAL, name)) is None else found for name in taken}
+        less = ", ".join(f"{name.replace('_', ' ')} {here[name]} ({usual[name]})" for name in taken)
+        yield f"the embedded model is slow, so it is asked for less than others (in brackets): {less}"
     if settings.group_size == 1 and settings.recipe == "measured":
         yield "a group of one compares nothing: no experience can be measured, and none kept"

