@@ -35,13 +35,13 @@ CONTRASTS = {
 
 
 def rewards_of(step: int, place: int) -> tuple[float | None, ...]:
-    """Four attempts: one task solved, one hopeless, one unscored, the others mixed and better in the second step."""
+    """Four rollouts: one task solved, one hopeless, one unscored, the others mixed and better in the second step."""
     fixed = {0: (1.0,) * 4, 1: (0.0,) * 4, 2: (None,) * 4}
     return fixed.get(place) or (1.0, float(step), 0.0, None)
 
 
 def group_of(task: Task, step: int, rewards: tuple[float | None, ...], prior: str = "prior_0") -> Group:
-    """One task's attempts; those without a reward have an error."""
+    """One task's rollouts; those without a reward have an error."""
     attempts = (
         Rollout(task, step, n, prior, text="billing", reward=reward, error=None if reward is not None else "timed out")
         for n, reward in enumerate(rewards)

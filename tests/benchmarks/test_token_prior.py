@@ -33,7 +33,7 @@ def test_a_graded_reward_is_half_for_an_answer_among_other_words() -> None:
     assert [graded(Rollout(task, 0, 0, "", text=text)) for text in ("Yes.", "yes, it is", "no")] == [1.0, 0.5, 0.0]
 
 
-def test_few_shot_prompting_gets_one_right_attempt_of_each_task_before_the_question() -> None:
+def test_few_shot_prompting_gets_one_right_rollout_of_each_task_before_the_question() -> None:
     tasks = [Task(({"role": "user", "content": f"question {number}"},), "yes") for number in range(6)]
 
     def group(task: Task, rewards: tuple[float, ...]) -> Group:

@@ -21,14 +21,14 @@ SETTINGS, PAPER = Settings(), Settings.for_recipe("paper")
 def group(
     settings: Settings = SETTINGS, candidates: Sequence[Experience] = ENTRIES, kept: Sequence[str] = (), task: str = "t"
 ) -> list[tuple[Experience, ...]]:
-    """What each attempt of one group is shown."""
+    """What each rollout of one group is shown."""
     return [
         included(candidates, kept, settings, task=task, step=0, sample=sample) for sample in range(settings.group_size)
     ]
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(2, 12), share=st.floats(0, 0.9))
-def test_each_one_on_trial_is_in_its_share_of_a_group_and_one_attempt_is_shown_none(
+def test_each_one_on_trial_is_in_its_share_of_a_group_and_one_rollout_is_shown_none(
     seed: int, size: int, share: float
 ) -> None:
     settings = replace(SETTINGS, seed=seed, group_size=size, trial_inclusion=share)
@@ -45,7 +45,7 @@ def test_no_two_on_trial_always_go_together(size: int) -> None:
     assert len(set(columns)) == len(ENTRIES)
 
 
-def test_what_is_no_whole_number_of_attempts_is_rounded_at_random() -> None:
+def test_what_is_no_whole_number_of_rollouts_is_rounded_at_random() -> None:
     settings = replace(SETTINGS, group_size=5)
     counts = [
         sum(ENTRIES[0] in some for some in group(settings, ENTRIES[:1], task=f"task {number}")) for number in range(400)
@@ -54,7 +54,7 @@ def test_what_is_no_whole_number_of_attempts_is_rounded_at_random() -> None:
     assert abs(fmean(counts) - 2.5) < 0.08
 
 
-def test_the_control_is_any_attempt_and_the_others_are_any_half() -> None:
+def test_the_control_is_any_rollout_and_the_others_are_any_half() -> None:
     groups = [group(task=f"task {number}") for number in range(400)]
     controls = [shown.index(()) for shown in groups]
     assert set(controls) == set(range(8))

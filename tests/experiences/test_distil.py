@@ -62,7 +62,7 @@ UNANSWERED = Task("Say something kind.")
 
 
 @pytest.mark.parametrize(
-    ("attempts", "taught"),
+    ("rollouts", "taught"),
     [
         (MIXED, "contrast"),
         (group(("a", 0.2), ("b", 0.3)), "contrast"),
@@ -76,8 +76,8 @@ UNANSWERED = Task("Say something kind.")
         (group(), None),
     ],
 )
-def test_mixed_groups_are_contrasted_and_failed_ones_held_against_the_answer(attempts: Group, taught: str) -> None:
-    assert can_teach(attempts) == taught
+def test_mixed_groups_are_contrasted_and_failed_ones_held_against_the_answer(rollouts: Group, taught: str) -> None:
+    assert can_teach(rollouts) == taught
 
 
 async def test_a_group_that_teaches_nothing_makes_no_call() -> None:
@@ -86,7 +86,7 @@ async def test_a_group_that_teaches_nothing_makes_no_call() -> None:
     assert model.bodies == []
 
 
-async def test_a_mixed_group_proposes_from_its_attempts_best_first() -> None:
+async def test_a_mixed_group_proposes_from_its_rollouts_best_first() -> None:
     model = in_turn(json.dumps([ADD]))
     assert await propose(distiller(model), MIXED, CURRENT) == Proposals((ADDED,))
     said = model.said()
@@ -190,7 +190,7 @@ async def test_an_upstream_that_can_answer_nothing_stops_the_run() -> None:
         )
 
 
-async def test_a_long_attempt_is_read_in_parts_that_carry_their_notes_over() -> None:
+async def test_a_long_rollout_is_read_in_parts_that_carry_their_notes_over() -> None:
     settings = Settings(summary_chars=100)
     text = "".join(chr(ord("a") + number % 26) for number in range(100_000))
     count = iter(range(10_000))
@@ -208,7 +208,7 @@ async def test_a_long_attempt_is_read_in_parts_that_carry_their_notes_over() -> 
     assert '<attempt reward="0.00" times="1">\nshort\n</attempt>' in model.said()
 
 
-async def test_only_the_best_and_worst_attempts_are_compared_unless_the_recipe_is_the_papers() -> None:
+async def test_only_the_best_and_worst_rollouts_are_compared_unless_the_recipe_is_the_papers() -> None:
     attempts = group(*[(f"attempt {number}", number / 8) for number in range(8)])
     model = in_turn("[]")
     await propose(distiller(model), attempts, ())
@@ -232,7 +232,7 @@ async def test_no_text_from_outside_can_close_its_tag() -> None:
     assert "[INST]" not in said
 
 
-async def test_an_attempt_that_was_cut_off_is_marked() -> None:
+async def test_a_rollout_that_was_cut_off_is_marked() -> None:
     model = in_turn("[]")
     await propose(distiller(model), group(("BILL and", 0.0), ("BILL", 1.0), finish="length"), ())
     assert '<attempt reward="0.00" times="1" cut_off="yes">' in model.said()
@@ -257,7 +257,7 @@ async def test_a_distiller_that_says_anything_new_is_not(answer: list[dict[str, 
 
 
 @pytest.mark.parametrize(("settings", "shown"), [(Settings(), ["TECH"]), (Settings(recipe="paper"), ["TECH", "SALE"])])
-async def test_of_attempts_that_all_failed_the_most_frequent_is_shown(settings: Settings, shown: list[str]) -> None:
+async def test_of_rollouts_that_all_failed_the_most_frequent_is_shown(settings: Settings, shown: list[str]) -> None:
     notes = {"TECH": "It said TECH.", "SALE": "It said SALE."}
 
     def script(body: ChatBody) -> str:
@@ -352,7 +352,7 @@ def test_a_users_template_that_cannot_be_filled_in_is_refused_at_once(
         templates(tmp_path)
 
 
-async def test_what_a_reward_says_of_an_attempt_is_shown_with_it() -> None:
+async def test_what_a_reward_says_of_a_rollout_is_shown_with_it() -> None:
     told = [replace(rollout, feedback="</attempt> wrong queue") for rollout in MIXED.rollouts[1:]]
     model = in_turn("[]")
     await propose(distiller(model), replace(MIXED, rollouts=(MIXED.rollouts[0], *told)), ())

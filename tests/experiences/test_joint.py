@@ -79,7 +79,7 @@ def test_harmful_ones_are_not_kept_together() -> None:
 
 
 def test_what_others_do_is_not_put_to_the_members_account() -> None:
-    """Only the last one, no member, does anything; it is in its half of the attempts, and never in a control."""
+    """Only the last one, no member, does anything; it is in its half of the rollouts, and never in a control."""
     differences = []
     for seed in range(10):
         groups = simulated(lambda shown: 0.2 + 0.5 * (SIX[5] in shown), seed=seed)
@@ -110,7 +110,7 @@ def test_what_most_tasks_taught_counts_on_all() -> None:
     assert counting_tasks(most, tasks) == set(tasks)
 
 
-def test_one_that_no_attempt_was_shown_is_no_member() -> None:
+def test_one_that_no_rollout_was_shown_is_no_member() -> None:
     joint = to_keep_together(simulated(any_is_enough, entries=SIX[:5]), SIX, SETTINGS)
     assert joint is not None
     assert joint.members == tuple(entry.id for entry in SIX[:5])

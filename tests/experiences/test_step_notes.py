@@ -1,4 +1,4 @@
-"""Groups that could not be distilled, and attempts that failed, when a run is resumed."""
+"""Groups that could not be distilled, and rollouts that failed, when a run is resumed."""
 
 import asyncio
 from collections.abc import Callable
@@ -126,7 +126,7 @@ async def test_a_group_that_failed_in_an_earlier_step_is_distilled_again_in_the_
     assert proposed[ADVICE].step == 1
 
 
-async def test_what_was_distilled_again_is_replayed_by_the_next_sitting(tmp_path: Path) -> None:
+async def test_what_was_distilled_again_is_replayed_by_the_next_run_of_it(tmp_path: Path) -> None:
     path, mute = tmp_path / "t.db", failing(HONEST, lambda text: True)
     counted = await whole_run(mute, tmp_path / "whole.db")
     await cut_at(EVERY_STEP + 2 * len(counted.steps[0].undistilled) + 25, mute, path)
@@ -144,7 +144,7 @@ async def test_what_was_distilled_again_is_replayed_by_the_next_sitting(tmp_path
 
 
 def flaky(broken: list[bool]) -> Script:
-    """Some attempts fail while it is broken."""
+    """Some rollouts fail while it is broken."""
 
     def script(body: ChatBody) -> str | Answer:
         if broken[0] and not is_distilling(body) and int(body["seed"]) % 5 == 0:
@@ -155,7 +155,7 @@ def flaky(broken: list[bool]) -> Script:
 
 
 @pytest.mark.parametrize("calls", [60, 100, 200])
-async def test_attempts_that_failed_stay_failed_where_something_was_derived_from_them(
+async def test_rollouts_that_failed_stay_failed_where_something_was_derived_from_them(
     tmp_path: Path, calls: int
 ) -> None:
     broken = [True]
@@ -174,7 +174,7 @@ async def test_attempts_that_failed_stay_failed_where_something_was_derived_from
         assert [one.error for one in after[group.step, group.task.id].rollouts] == [one.error for one in group.rollouts]
 
 
-async def test_a_step_in_which_every_attempt_failed_is_made_again(tmp_path: Path) -> None:
+async def test_a_step_in_which_every_rollout_failed_is_made_again(tmp_path: Path) -> None:
     broken = [True]
 
     def script(body: ChatBody) -> str | Answer:

@@ -71,7 +71,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
 async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(
     tmp_path: Path, whole: LearningResult, most: int
 ) -> None:
-    """Up to the gate's number of the attempt, which counts the earlier candidate if that was tested."""
+    """Up to the gate's number of the trial, which counts the earlier candidate if that was tested."""
     try:
         first = await run(policy(), tmp_path / "cut.db", budget=calls(most))
         assert first.ended is not None
@@ -91,7 +91,7 @@ async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(
     assert resumed.candidate == whole.candidate
     assert resumed.steps == whole.steps
     seen = len(goes_on)  # one call, where the gate goes on, to see that the upstream is the same
-    assert budget.spent.calls == resumed.usage.calls + seen, "earlier sittings count"
+    assert budget.spent.calls == resumed.usage.calls + seen, "what it spent before it was cut counts"
     with Store(tmp_path / "cut.db") as store:
         assert store.runs()[0].run.status == "finished"
         found = store.trials()
@@ -125,7 +125,7 @@ async def test_a_budget_that_ends_in_the_gate_leaves_a_candidate_that_is_tested_
     assert {**resumed.as_json(), "resumed": False} == whole.as_json()
 
 
-async def test_a_budget_too_small_for_a_pass_spends_no_attempt(tmp_path: Path) -> None:
+async def test_a_budget_too_small_for_a_pass_spends_no_trial(tmp_path: Path) -> None:
     many = tuple(Task(f"letter {number} about invoice", "billing") for number in range(30))
     plan = replace(PLAN, settings=replace(SMALL, steps=1), validation=many)
     learned = await run(policy(), tmp_path / "t.db", plan, budget=calls(int((PROBE + STEP) / 0.7) + 1))

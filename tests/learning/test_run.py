@@ -300,7 +300,7 @@ async def test_what_a_person_retires_while_a_run_goes_on_is_not_kept(tmp_path: P
         assert (status.decision.verdict, status.decision.by) == ("retired", "ann")
 
 
-async def test_some_failed_attempts_are_data(tmp_path: Path) -> None:
+async def test_some_failed_rollouts_are_data(tmp_path: Path) -> None:
     policy = SimulatedPolicy(WORDS, talkative)
 
     def script(body: ChatBody) -> Answer:
