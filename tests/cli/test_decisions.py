@@ -127,7 +127,7 @@ def test_what_is_said_in_the_instructions_races_and_offsets_go_on_top(tasks: Pat
     assert len(decides.bodies) < 3.5 * 37 + 2 * 23  # of those that teach, and both arms on those that decide
     measured = json.loads(works(*EVAL, url, "--json").stdout)
     assert measured["means"]["learned"] > 0.9 > measured["means"]["frozen"]
-    again = works(*RACE, url, "--fresh", "--gate", "none")  # learned anew on top of what is live
+    again = works(*RACE, url, "--fresh", "--gate", "none", "--no-demonstrations")  # learned anew on top of what is live
     assert "said in the instructions: as it is" in again.stdout
     pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
     with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
@@ -204,7 +204,7 @@ def test_an_agent_makes_no_decisions(tasks: Path, url: str) -> None:
 
 
 def test_an_upstream_that_can_decide_nothing_ends_it_at_once(tasks: Path) -> None:
-    one_line(tfgrpo(*LEARN, "http://127.0.0.1:9/v1"), "127.0.0.1:9")
+    one_line(tfgrpo(*RACE, "http://127.0.0.1:9/v1"), "127.0.0.1:9")
 
 
 def test_a_reward_that_compares_a_group_is_refused(tasks: Path, url: str) -> None:

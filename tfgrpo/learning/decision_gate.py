@@ -13,7 +13,7 @@ from ..store import Store
 from ..trials import GateTrial, Pass
 
 DecideBoth = Callable[[Prior], Awaitable[Mapping[str, tuple[float, float]]]]
-"""The rewards of what is decided under a candidate and under what is live, by task that both answered."""
+"""The rewards of what is decided under a candidate and under what is live, by task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,12 @@ class SaidStanding:
 
     @property
     def worth(self) -> float:
-        """The mean reward of what is decided, with offsets that were learned without each task where they are kept."""
-        return self.fitted.after if self.fitted.kept else self.fitted.before
+        """The mean reward of what is decided, with offsets that were learned without each task where they are kept.
+
+        A task that the model refuses under this arm, or fails at, earns nothing.
+        """
+        mean, said = self.fitted.after if self.fitted.kept else self.fitted.before, len(self.answers.tasks)
+        return mean * said / max(1, said + self.answers.refused + self.answers.failed)
 
     @property
     def order(self) -> tuple[float, float, int]:
@@ -97,6 +101,8 @@ class SaidStanding:
 
 AskArm = Callable[[SaidArm, Sequence[Task]], Awaitable[TaskAnswers]]
 """Asks some tasks under an arm; what was asked before is in the journal."""
+MakeArms = Callable[[], Awaitable[list[SaidArm]]]
+"""What else may be said; some of it has to be written first."""
 
 
 @dataclass(slots=True)
@@ -131,16 +137,16 @@ def said_now(live: Prior) -> SaidArm:
     return SaidArm("as it is", live, prior_tokens(live, token_count(None)))
 
 
-async def race(now: SaidArm, others: Sequence[SaidArm], tasks: Sequence[Task], ask: AskArm, seed: int) -> Raced:
-    """Who wins, and how all stood; raises ModelError where `now` cannot be asked at all."""
+async def race(now: SaidArm, arms: MakeArms, tasks: Sequence[Task], ask: AskArm, seed: int) -> Raced:
+    """Who wins, and how all stood; `now` is asked first, and raises ModelError where it cannot be asked at all."""
+    own = await _asked(now, tasks, ask)
     ordered = sorted(tasks, key=lambda task: (derive_seed(seed, "decision race", task.id), task.id))
     ordered = taking_turns(ordered, lambda task: str(task.answer))
-    racing, found, notes = list(others), dict[str, SaidStanding](), list[str]()
+    racing, found, notes = await arms(), dict[str, SaidStanding](), list[str]()
     for size, stay in looks(len(ordered)):
         standing = [one for arm in racing if (one := await _stands(arm, ordered[:size], ask, notes))]
         found |= {one.arm.source: one for one in standing}
         racing = [one.arm for one in sorted(standing, key=lambda one: one.order)[:stay]]
-    own = await _asked(now, tasks, ask)
     finalists = [found[arm.source] for arm in racing if len(found[arm.source].answers.tasks)]
     table = sorted([own, *found.values()], key=lambda one: one.order)
     return Raced(_winner(own, finalists), table, notes)

@@ -186,15 +186,19 @@ class _DecisionRun:
             self._observer.stage(f"decisions, race: {arm.source}", len(asked))
             return await self._ask(run, f"decision race {arm.said.id}", arm.said, asked, arm.shown_on)
 
-        others, notes = list[SaidArm](), list[str]()
-        if settings.race and self._may_race():
-            writer = self._to.distiller or self._to.own
+        async def arms() -> list[SaidArm]:
+            if not (settings.race and self._may_race()):
+                return []
+            writer, notes = self._to.distiller or self._to.own, list[str]()
             name = self._prepared.endpoints.distiller.model or self._asked.frame.model
-            distiller = Distiller(writer, name, run.id, settings, templates(None))
-            log = StepNotes(self._store, run.id)
-            others = await arms_of(self._said, tasks, self._prepared.reward, distiller, log=log, notes=notes)
-        found = await race(now, others, tasks, ask, settings.seed)
-        for line in (*notes, *found.notes):
+            distiller, log = Distiller(writer, name, run.id, settings, templates(None)), StepNotes(self._store, run.id)
+            found = await arms_of(self._said, tasks, self._prepared.reward, distiller, log=log, notes=notes)
+            for line in notes:
+                self._note(line)
+            return found
+
+        found = await race(now, arms, tasks, ask, settings.seed)
+        for line in found.notes:
             self._note(line)
         return found
 
@@ -215,7 +219,10 @@ class _DecisionRun:
         self._observer.note(line)
 
     async def _decided(self, run: Run, candidate: Prior) -> dict[str, tuple[float, float]]:
-        """The rewards of what is decided on each validation task that both arms answered: candidate and live."""
+        """The rewards of what is decided under candidate and live, on each validation task that is answered under live.
+
+        Where the model answers under the candidate no more, that is a reward of 0.
+        """
         said = replace(candidate, questions=(), parent=None)
         live = found = await self._answers(run, "validation", self._said)
         if said.id != replace(self._said, questions=(), parent=None).id:
@@ -224,4 +231,4 @@ class _DecisionRun:
         for prior, answers in ((candidate, found), (self._live, live)):
             decided = answers.decided(offsets_in(prior, self._asked)).tolist()
             arms.append({task.id: reward for task, reward in zip(answers.tasks, decided, strict=True)})
-        return {task: (reward, arms[1][task]) for task, reward in arms[0].items() if task in arms[1]}
+        return {task: (arms[0].get(task, 0.0), reward) for task, reward in arms[1].items()}
