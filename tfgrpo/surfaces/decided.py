@@ -20,6 +20,7 @@ OFFSETS_HEADER = "x-tfgrpo-offsets"
 FROZEN_FIELD = "tfgrpo_frozen"
 """Of an answer: what of it was another before the offsets."""
 
+_KEPT = ("choice", "score", "confidence", "probabilities")
 _FURTHEST = 100.0
 """Nats; a prior's file holds none beyond."""
 _LARGEST_LEVEL = 2**53
@@ -98,30 +99,37 @@ def _held(offset: float) -> float:
 
 def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
     """An answer under its offsets; None where it is none that they can act on."""
-    kind = answer.get("type") if isinstance(answer, Mapping) else None
+    kind = answer.get("type") if type(answer) is dict else None
     if kind == "predicate":
         return _predicate(answer, factors)
     listed = answer.get("probabilities") if kind in ("choice", "score") else None
     if not isinstance(listed, list) or not listed:
         return None
-    key, weights = "value" if kind == "choice" else "label", []
+    key, weights, total = "value" if kind == "choice" else "label", [], 0.0
     for entry in listed:
         option, share = (entry.get(key), entry.get("probability")) if type(entry) is dict else (None, None)
-        if not (isinstance(option, str | bool) and ((type(share) is float and 0.0 <= share <= 1.0) or is_share(share))):
+        if (type(share) is not float or not 0.0 <= share <= 1.0) and not is_share(share):
             return None
-        factor = factors.get(option)
-        if factor is None:
-            factor = 1.0
+        if type(option) is not str and type(option) is not bool:
+            return None
+        weight = factors.get(option)
+        if weight is None:
+            weight = 1.0
             unseen[str(option)] = None
-        weights.append(share * factor)
-    total = sum(weights)
+        weight *= share
+        total += weight
+        weights.append(weight)
     if not total > 0:
         return None
     shares = [weight / total for weight in weights]
-    probabilities = [{**entry, "probability": share} for entry, share in zip(listed, shares, strict=True)]
-    beside = _choice(probabilities, shares) if kind == "choice" else _score(probabilities, shares)
-    frozen = {name: answer[name] for name in ("choice", "score", "confidence", "probabilities") if name in answer}
-    return {**answer, **beside, "probabilities": probabilities, FROZEN_FIELD: frozen}
+    probabilities = [entry | {"probability": share} for entry, share in zip(listed, shares, strict=True)]
+    moved = answer | (_choice(probabilities, shares) if kind == "choice" else _score(probabilities, shares))
+    moved["probabilities"] = probabilities
+    moved[FROZEN_FIELD] = frozen = {}
+    for name in _KEPT:
+        if name in answer:
+            frozen[name] = answer[name]
+    return moved
 
 
 def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
@@ -133,8 +141,8 @@ def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
 
 
 def _choice(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
-    place = shares.index(max(shares))
-    return {"choice": listed[place]["value"], "confidence": shares[place]}
+    confidence = max(shares)
+    return {"choice": listed[shares.index(confidence)]["value"], "confidence": confidence}
 
 
 def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
