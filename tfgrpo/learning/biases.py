@@ -1,13 +1,20 @@
-"""The token prior of one run: whether one can be learned here, how rollouts are sampled for it, and what is kept."""
+"""The token prior of one run: whether one can be learned here, how rollouts are sampled for it, and what is kept.
+
+`Calibration` says what each arm of the race would earn with a token prior of its own.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from ..hashing import canonical
 from ..model.backends import way_of
-from ..records import JSON, Frame, Group, TokenBias
-from ..token_prior.calibration import ArmFit
-from ..token_prior.choice import Choice
+from ..records import JSON, Frame, Group, Rollout, Task, TokenBias
+from ..rollouts.group import with_expected_rewards
+from ..rollouts.rewards.matchers import AnswerReward
+from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
+from ..token_prior.choice import Choice, folds
 from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
+from ..token_prior.exact import trace_of
 from ..token_prior.gradient import LOOSE_TAIL
 from .plan import RunContext
 
@@ -167,3 +174,83 @@ def _learning(context: RunContext) -> TokenLearning | None:
     if plan.frame.top_p != 1:
         note(f"rollouts are sampled at top_p 1, not {plan.frame.top_p}: the token prior's gradient needs it")
     return learning
+
+
+class Calibration:
+    """What each arm would earn with a token prior of its own, where answers are labels.
+
+    The race compares arms by that: whoever leans to one label looks worse than it is, and biases that several arms have
+    taught fit none of them.
+    """
+
+    def __init__(self, context: RunContext, tokens: TokenRun) -> None:
+        self._plan, self._backend, self._tokens = context.plan, context.backend, tokens
+        self._made: list[tuple[Rollout, Mapping[int, float]]] = []
+        self._fits: dict[str, ArmFit] | None = None
+        self._known: dict[tuple[str, str], float] = {}
+        """Rewards by text and answer, of which the same come at every look."""
+
+    def take(self, groups: Sequence[Group]) -> None:
+        """Take in groups that were sampled under the biases now in force."""
+        if isinstance(self._plan.reward, AnswerReward) and self._tokens.top_logprobs:
+            biases = self._tokens.in_force
+            told = biases if self._backend.includes_bias else {}
+            self._made += [(_traced(one, group, told), biases) for group in groups for one in group.scored]
+            self._fits = None
+
+    def judged(self, groups: Sequence[Group]) -> list[Group]:
+        """The groups with the reward that each rollout's arm would earn at its task, where that can be told."""
+        fits = self.fits
+        return [_judged(group, fits) for group in groups] if fits else list(groups)
+
+    @property
+    def fits(self) -> Mapping[str, ArmFit]:
+        """By arm, where something can be told of it; none where no token prior can be sent any more."""
+        if not self._tokens.is_learning:
+            return {}
+        if self._fits is None:
+            self._fits = self._fitted()
+        return self._fits
+
+    def _fitted(self) -> dict[str, ArmFit]:
+        sampled = self._tokens.sampled_at
+        given = branches(self._made, self._backend, sampled, self._tokens.start)
+        seen = {one.task for one in given.made}
+        tasks = [task for task in self._plan.tasks if task.id in seen]
+        found = options(given, tasks, self._worth)
+        if found is None:
+            return {}
+        heats = Heats(sampled, max(self._tokens.produced_at, COOLEST))
+        parts = folds({task.id: task.answer for task in tasks}, self._plan.settings.seed)
+        cap, arms = self._plan.settings.bias_cap, dict.fromkeys(one.arm for one in given.made)
+        fits = {arm: fitted_arm(arm, given, found, parts, heats, cap=cap) for arm in arms}
+        return {arm: fit for arm, fit in fits.items() if fit}
+
+    def _worth(self, text: str, task: Task) -> float:
+        reward, name = self._plan.reward, (text, canonical(task.answer))
+        if name not in self._known:
+            assert isinstance(reward, AnswerReward)  # nothing else is taken in
+            self._known[name] = reward(Rollout(task, 0, 0, "", text=text))
+        return self._known[name]
+
+
+def _traced(one: Rollout, group: Group, told: Mapping[int, float]) -> Rollout:
+    """A rollout with the trace that it would have, were it not drawn from listed answers."""
+    shown = one.variant, one.included
+    drawn_from = next((entry for entry in group.listed if (entry.variant, entry.included) == shown), None)
+    if one.trace is not None or drawn_from is None:
+        return one
+    return replace(one, trace=trace_of(drawn_from.tree, one.text, told))
+
+
+def _judged(group: Group, fits: Mapping[str, ArmFit]) -> Group:
+    """Where arms are not fitted, rollouts drawn from listed answers keep the reward that is expected of them."""
+    expected = with_expected_rewards(group)
+    return replace(expected, rollouts=tuple(_rejudged(one, fits) for one in expected.rollouts), listed=())
+
+
+def _rejudged(one: Rollout, fits: Mapping[str, ArmFit]) -> Rollout:
+    fit = fits.get(one.variant)
+    if fit is None or one.reward is None or one.task.id not in fit.values:
+        return one
+    return replace(one, reward=fit.values[one.task.id])

@@ -1,7 +1,7 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
@@ -20,18 +20,14 @@ from ..experiences.variants import (
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
-from ..hashing import canonical
 from ..model.backends import way_of
-from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
+from ..records import JSON, Demonstration, Group, Prior, Task, Variant
 from ..rollouts.executor import is_own_failure
-from ..rollouts.group import Under, with_expected_rewards
-from ..rollouts.rewards.matchers import AnswerReward
+from ..rollouts.group import Under
 from ..surfaces.chat import token_count
 from ..text import counted, shortened
-from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
-from ..token_prior.choice import folds
-from ..token_prior.exact import trace_of
-from .biases import TokenRun
+from ..token_prior.calibration import ArmFit
+from .biases import Calibration, TokenRun
 from .plan import RunContext
 
 FROZEN = Variant().id
@@ -237,86 +233,6 @@ class Race:
         scale = self._context.plan.settings.effect_scale
         groups = self._calibration.judged(self._groups) if self._calibration else self._groups
         return standings(groups, self.racing, effect_scale=scale)
-
-
-class Calibration:
-    """What each arm would earn with a token prior of its own, where answers are labels.
-
-    The race compares arms by that: whoever leans to one label looks worse than it is, and biases that several arms have
-    taught fit none of them.
-    """
-
-    def __init__(self, context: RunContext, tokens: TokenRun) -> None:
-        self._plan, self._backend, self._tokens = context.plan, context.backend, tokens
-        self._made: list[tuple[Rollout, Mapping[int, float]]] = []
-        self._fits: dict[str, ArmFit] | None = None
-        self._known: dict[tuple[str, str], float] = {}
-        """Rewards by text and answer, of which the same come at every look."""
-
-    def take(self, groups: Sequence[Group]) -> None:
-        """Take in groups that were sampled under the biases now in force."""
-        if isinstance(self._plan.reward, AnswerReward) and self._tokens.top_logprobs:
-            biases = self._tokens.in_force
-            told = biases if self._backend.includes_bias else {}
-            self._made += [(_traced(one, group, told), biases) for group in groups for one in group.scored]
-            self._fits = None
-
-    def judged(self, groups: Sequence[Group]) -> list[Group]:
-        """The groups with the reward that each rollout's arm would earn at its task, where that can be told."""
-        fits = self.fits
-        return [_judged(group, fits) for group in groups] if fits else list(groups)
-
-    @property
-    def fits(self) -> Mapping[str, ArmFit]:
-        """By arm, where something can be told of it; none where no token prior can be sent any more."""
-        if not self._tokens.is_learning:
-            return {}
-        if self._fits is None:
-            self._fits = self._fitted()
-        return self._fits
-
-    def _fitted(self) -> dict[str, ArmFit]:
-        sampled = self._tokens.sampled_at
-        given = branches(self._made, self._backend, sampled, self._tokens.start)
-        seen = {one.task for one in given.made}
-        tasks = [task for task in self._plan.tasks if task.id in seen]
-        found = options(given, tasks, self._worth)
-        if found is None:
-            return {}
-        heats = Heats(sampled, max(self._tokens.produced_at, COOLEST))
-        parts = folds({task.id: task.answer for task in tasks}, self._plan.settings.seed)
-        cap, arms = self._plan.settings.bias_cap, dict.fromkeys(one.arm for one in given.made)
-        fits = {arm: fitted_arm(arm, given, found, parts, heats, cap=cap) for arm in arms}
-        return {arm: fit for arm, fit in fits.items() if fit}
-
-    def _worth(self, text: str, task: Task) -> float:
-        reward, name = self._plan.reward, (text, canonical(task.answer))
-        if name not in self._known:
-            assert isinstance(reward, AnswerReward)  # nothing else is taken in
-            self._known[name] = reward(Rollout(task, 0, 0, "", text=text))
-        return self._known[name]
-
-
-def _traced(one: Rollout, group: Group, told: Mapping[int, float]) -> Rollout:
-    """A rollout with the trace that it would have, were it not drawn from listed answers."""
-    shown = one.variant, one.included
-    drawn_from = next((entry for entry in group.listed if (entry.variant, entry.included) == shown), None)
-    if one.trace is not None or drawn_from is None:
-        return one
-    return replace(one, trace=trace_of(drawn_from.tree, one.text, told))
-
-
-def _judged(group: Group, fits: Mapping[str, ArmFit]) -> Group:
-    """Where arms are not fitted, rollouts drawn from listed answers keep the reward that is expected of them."""
-    expected = with_expected_rewards(group)
-    return replace(expected, rollouts=tuple(_rejudged(one, fits) for one in expected.rollouts), listed=())
-
-
-def _rejudged(one: Rollout, fits: Mapping[str, ArmFit]) -> Rollout:
-    fit = fits.get(one.variant)
-    if fit is None or one.reward is None or one.task.id not in fit.values:
-        return one
-    return replace(one, reward=fit.values[one.task.id])
 
 
 async def open_race(context: RunContext, proposer: Distiller) -> Race:
