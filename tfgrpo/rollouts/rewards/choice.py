@@ -40,10 +40,12 @@ _DENIES = re.compile(
 _SETTLED = re.compile(
     r"(?:\b(?:i|we|let's)(?:'d|'ll|\s+would|\s+will)?\s+(?:therefore\s+)?(?:choose|chose|pick|picked|select|selected|go\s+with|"
     r"go\s+for|vote\s+for|say|think|believe)(?:\s+(?:that|the\s+answer\s+is|it\s+is|it's))*|"
+    r"^(?:choose|pick|select|go\s+with|vote\s+for)|"
     r"\bit(?:\s+is|'s|\s+must\s+be|\s+should\s+be|\s+has\s+to\s+be)|^(?:definitely|clearly|probably)|"
     r"(?:^|[.!,;]\s*)(?:so|thus|therefore|hence|finally)\s*,?(?:\s+(?:it\s+is|it's))?)\s+",
     re.IGNORECASE,
 )
+_DOUBTED = re.compile(r"\b(?:not|no\s?one|nobody|never|neither|nor|hardly|few)\b|n't\b", re.IGNORECASE)
 _MOST_SAID = 1_000
 """Characters after "the answer is" among which the label stands."""
 _LETTER = re.compile(r"[A-Za-z]|\d{1,2}")
@@ -125,7 +127,14 @@ def _unmarked(label: str, text: str) -> bool:
             return settled
         if len(lines) > 1 and _LISTED.match(last):
             return not _is_list(lines) and _begins(label, last)
-    return _begins(label, text)
+    return _begins(label, text) or (not _is_letter(label) and _ends_settled(label, last))
+
+
+def _ends_settled(label: str, line: str) -> bool:
+    """Whether a line ends with "I'd say billing" or "so it's billing"; maybe with what it is not."""
+    settled = [one for one in [*_SETTLED.finditer(line)][-1:] if not _DOUBTED.search(line, 0, one.end())]
+    said = rf"{_AROUND}(?:(?:the|an?|a\s+clear)\s+)?{re.escape(label)}{_AROUND}(?:,\s*not\s+[\w'-]+)?[\W_]*"
+    return any(re.fullmatch(said, line[one.end() :], re.IGNORECASE) for one in settled)
 
 
 def _called_good(text: str) -> set[str]:

@@ -39,7 +39,7 @@ def json_of(text: str) -> JSON:
     why = "it is empty"
     for part in _parts(said):
         try:
-            return json.loads(part, parse_constant=_refused)
+            return json.loads(part, parse_constant=_refused, object_pairs_hook=_each_once)
         except json.JSONDecodeError as error:
             why = f"{error.msg}, line {error.lineno}, column {error.colno}"
         except (ValueError, RecursionError) as error:
@@ -55,6 +55,14 @@ def _parts(said: str) -> Iterator[str]:
         yield fences[-1][1]
     if said:
         yield said
+
+
+def _each_once(pairs: list[tuple[str, JSON]]) -> JSON:
+    """An object; ValueError where it says two things of one name."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
 
 
 def _refused(name: str) -> JSON:

@@ -30,6 +30,8 @@ _SENTENCES = re.compile(
     r"(?<=[.!?])(?<!\d\.)(?<!i\.e\.)(?<!e\.g\.)(?<!approx\.)(?<!\bca\.)(?<!vs\.)(?<!Mio\.)(?<!Rs\.)(?<!no\.)\s+|"
     r"(?<=\d\.)\s+(?=[A-Z])|(?<=[。！？])|\n+"
 )
+_STEP = re.compile(r"^[\s*_#>-]*(?:step|schritt|étape|paso|шаг|步骤|ステップ)\s*\d{1,2}[*_]*\s*[:.)：-]", re.IGNORECASE)
+"""What numbers a step, at the beginning of its line."""
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _SO = re.compile(r",?\s+(?:so|which|giving|therefore|thus|hence|where|making|leaving)\s", re.IGNORECASE)
 _MOST_SAID = 1_000
@@ -126,6 +128,7 @@ def _unmarked(text: str) -> Number | None:
 
 def _unlisted(lines: Sequence[str]) -> list[str]:
     """Lines without the numbers of a list."""
+    lines = [_STEP.sub("", line) for line in lines]
     numbered = [bool(re.match(r"\s*\d{1,2}[.)]\s+\S", line)) for line in lines]
     if sum(numbered) < 2:
         return list(lines)
@@ -154,7 +157,9 @@ def _in_line(line: str) -> Number | None:
     ]
     if bold:
         return single_number(unformatted(bold[-1]))
-    for sentence in reversed(_SENTENCES.split(unformatted(line[-_MOST_SAID:]))):
+    sentences = _SENTENCES.split(unformatted(line[-_MOST_SAID:]))[::-1]
+    told = [sentence for sentence in sentences if not _CLOSING.match(sentence)]
+    for sentence in (*told, *sentences):
         if found := final_number(sentence):
             return found
     return None
