@@ -236,7 +236,7 @@ class _Port:
 
     async def _screened(
         self, screening: Screening, tried: Mapping[str, Prior], executor: MakeExecutor, known: float
-    ) -> tuple[Evaluation, Mapping[str, Prior], dict[str, float]]:
+    ) -> tuple[Evaluation, dict[str, Prior], dict[str, float]]:
         """Each part beside the frozen model, on some of the tasks that taught; and all that is now tried, by effect."""
         await screening.look(self._prepared.train)
         drawn, arms = screening.drawn(self._prepared.train), {"frozen": Prior(), **tried}
