@@ -17,6 +17,7 @@ from ..records import JSON, Backend, Snapshot
 from ..surfaces.chat import SharedMap
 from ..surfaces.decided import Decided
 from ..surfaces.http import (
+    MARKS,
     NO_PRIOR,
     PRIOR_HEADER,
     SEALED,
@@ -27,6 +28,7 @@ from ..surfaces.http import (
     rewrite,
     route_notice,
     why_not,
+    without_prior,
 )
 from ..surfaces.redecided_stream import RedecidedStream
 from .access import Access
@@ -41,13 +43,14 @@ HTTPResponse: TypeAlias = Any
 HTTPHeaders: TypeAlias = Any
 """The headers of either."""
 
-_FRAMING = ("content-length", "transfer-encoding")
+_LENGTH, _CHUNKED = "content-length", "transfer-encoding"
 _MARK = PRIOR_HEADER.encode()
 _OURS = frozenset(OURS)
 _INFERENCE = INFERENCE_HEADER.encode()
 _REQUEST_IDS = tuple(name.encode() for name in REQUEST_IDS)
-_SAID = frozenset((_MARK, _INFERENCE, *_REQUEST_IDS, b"content-type", b"content-encoding"))
-_HEEDED = frozenset(name.encode() for name in (PRIOR_HEADER, *OURS, *SEALED))
+_MARKS = tuple(name.encode() for name in (*MARKS, VARIANT_HEADER, INFERENCE_HEADER))
+_SAID = frozenset((*_MARKS, *_REQUEST_IDS, b"content-type", b"content-encoding"))
+_HEEDED = frozenset(name.encode() for name in (PRIOR_HEADER, *OURS, *SEALED, _CHUNKED))
 _TEMPLATE_FAILED = 500
 _EXPONENT = re.compile(rb"\de\+?\d")
 
@@ -83,15 +86,13 @@ class Exchange:
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self._written, self._access = request, access
-        named = {name.decode(): value for name, value in _among(request.headers, _HEEDED).items()}
+        self._named = named = {name.decode(): value for name, value in _among(request.headers, _HEEDED).items()}
         self._asked = asked_for(named)
         self._path = request.url.path
-        self._has_ours = not _OURS.isdisjoint(named)
-        reason = why_not(request.method, self._path, named)
-        if reason is None and self._asked.off:
-            reason = "disabled"
-        self._rewrite = Rewrite(reason=reason)
-        access.source.say(route_notice(request.method, self._path, reason))
+        reason = why_not(request.method, self._path, named) or ("disabled" if self._asked.off else None)
+        self._rewrite = without_prior(reason)
+        if reason:
+            access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
         self._snapshot: Snapshot | None = None
         self._draw: Mapping[str, JSON] | None = None
@@ -131,8 +132,8 @@ class Exchange:
 
     def plain(self) -> HTTPRequest:
         """The request as the caller wrote it, without what is for tfgrpo alone."""
-        off = self._asked.off and PRIOR_HEADER not in self._written.headers
-        if off or self._has_ours:
+        off = self._asked.off and PRIOR_HEADER not in self._named
+        if off or not _OURS.isdisjoint(self._named):
             return self._copy(NO_PRIOR if off else None)
         return self._written
 
@@ -164,7 +165,7 @@ class Exchange:
         said = _among(response.headers, _SAID)
         marks = self._rewrite.marks_beside((PRIOR_HEADER,) if _MARK in said else ())
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
-            return _with_headers(response, marks)
+            return _with_headers(response, marks, said)
         found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
         if self._decision:
             found = replace(found, **rewriting_told(self._decision.marks))
@@ -176,7 +177,7 @@ class Exchange:
         named = next((said[name] for name in _REQUEST_IDS if said.get(name)), None)
         if named is None:
             marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
-        _with_headers(response, marks)
+        _with_headers(response, marks, said)
         latest.keep(found, found.inference, named)
         if _is_events(said):
             look_at(response, StreamedId(partial(latest.keep, found)), *self._telling(found, named))
@@ -208,7 +209,7 @@ class Exchange:
             named = ", ".join(map(repr, decided.unseen[:3]))
             self.source.say(f"the prior has no offset for {named}: such options keep their probability")
         headers = response.headers.copy()
-        for name in (*_FRAMING, "content-encoding"):
+        for name in (_LENGTH, _CHUNKED, "content-encoding"):
             headers.pop(name, None)
         headers.update(decided.marks)
         request = getattr(response, "_request", None) or self._written
@@ -237,21 +238,21 @@ class Exchange:
 
     def _copy(self, mark: str | None, content: bytes | None = None) -> HTTPRequest:
         """Another request of the same class, since SDKs speak httpx or httpx2; its body as it was, if none is given."""
-        request, stream = self._written, self._written.stream
-        headers, kind = type(request.headers)(request.headers), type(request)
-        if self._has_ours:
-            _take_out(headers, OURS)
+        request, kind = self._written, type(self._written)
+        # as a stream: of bytes the library would work out once more what is known
+        stream = request.stream if content is None else _byte_stream(kind.__module__)(content)
+        made = kind(request.method, request.url, headers=request.headers, stream=stream, extensions=request.extensions)
+        headers: HTTPHeaders = made.headers
+        headers.encoding = request.headers.encoding  # which it would look for anew
+        for name in self._named:
+            if name in OURS or (name == _CHUNKED and content is not None):
+                del headers[name]
         if mark is not None:
             headers[PRIOR_HEADER] = mark
-        if content is not None:  # as a stream: of bytes the library would work out once more what is known
-            _take_out(headers, _FRAMING)
-            headers["content-length"] = str(len(content))
+        if content is not None:
+            headers[_LENGTH] = str(len(content))
             if self._rewrite.redeciding:  # streams are read as they come
                 headers["accept-encoding"] = "identity"
-            stream = _byte_stream(kind.__module__)(content)
-        made = kind(request.method, request.url, headers=headers, stream=stream, extensions=request.extensions)
-        made.headers.encoding = request.headers.encoding  # which it would look for anew
-        if content is not None:
             made.read()
         return made
 
@@ -268,12 +269,6 @@ class Exchange:
 def _among(headers: HTTPHeaders, names: frozenset[bytes]) -> dict[bytes, str]:
     """Those of these names, in lower case; the libraries would take their time to look for them one by one."""
     return {name: value.decode("latin-1") for one, value in headers.raw if (name := one.lower()) in names}
-
-
-def _take_out(headers: HTTPHeaders, names: Sequence[str]) -> None:
-    for name in names:
-        if name in headers:
-            del headers[name]
 
 
 def _is_events(said: Mapping[bytes, str]) -> bool:
@@ -300,8 +295,10 @@ def _byte_stream(module: str) -> Any:
     return sys.modules[module.partition(".")[0]].ByteStream
 
 
-def _with_headers(response: HTTPResponse, marks: Mapping[str, str]) -> HTTPResponse:
-    """The same response with further headers, those of the same name replaced."""
-    for name, value in marks.items():
-        response.headers[name] = value
+def _with_headers(response: HTTPResponse, marks: Mapping[str, str], said: Mapping[bytes, str]) -> HTTPResponse:
+    """The same response with further headers, which replace what it has `said`; set one by one they take longer."""
+    before, pairs, names = response.headers, response.headers.raw, {name.encode() for name in marks}
+    if not names.isdisjoint(said):
+        pairs = [one for one in pairs if one[0].lower() not in names]
+    response.headers = type(before)([*pairs, *marks.items()], before.encoding)
     return response

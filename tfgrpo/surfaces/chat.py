@@ -91,19 +91,21 @@ def with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody
 def with_biases(body: ChatBody, prior: Prior, manner: Manner) -> ChatBody:
     """The same request with the token prior added to its `logit_bias`; as it is where that is no map."""
     own = body.get("logit_bias")
-    if not (manner.biased and prior.biases and isinstance(own, Mapping | None)):
+    if not (manner.biased and prior.biases and (own is None or isinstance(own, Mapping))):
         return body
     added = merge_bias(own, prior.logit_bias, whole=manner.whole) if own else _alone(prior, manner.whole)
     return {**body, "logit_bias": added}
 
 
 def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[JSON]:
+    text, shown, some_wait = _always_said(prior)
     leading = list(takewhile(is_system, messages))
-    chosen = prior.nearest or manner.exclude
-    shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude)) if chosen else _all_turns(prior)
+    if prior.nearest or manner.exclude:
+        shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude))
     asked = messages[len(leading) :]
-    following = [*shown, *(said_at_the_end(asked, triggered_now(prior, asked)) if asked else ())]
-    text = prior_text(always_on(prior))
+    if some_wait and asked:
+        asked = said_at_the_end(asked, triggered_now(prior, asked))
+    following = [*shown, *asked]
     if not text:
         return [*leading, *following]
     if not leading and not manner.system_role:
@@ -112,8 +114,10 @@ def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[J
 
 
 @lru_cache(_KEPT)
-def _all_turns(prior: Prior) -> Sequence[Message]:
-    return _turns_of(prior.demonstrations)
+def _always_said(prior: Prior) -> tuple[str, Sequence[Message], bool]:
+    """Text and turns that are the same in every request, and whether some experiences wait for their moment."""
+    stays = always_on(prior)
+    return prior_text(stays), () if prior.nearest else _turns_of(prior.demonstrations), stays is not prior
 
 
 def _turns_of(shown: Sequence[Demonstration]) -> Sequence[Message]:
@@ -191,9 +195,10 @@ def _alone(prior: Prior, whole: bool) -> SharedMap:
 def is_chat_request(body: JSON) -> bool:
     """Whether a body has messages, and no `logit_bias` that is none."""
     messages = body.get("messages") if isinstance(body, Mapping) else None
-    if not (isinstance(messages, list) and messages and all(isinstance(entry, Mapping) for entry in messages)):
+    if not (isinstance(messages, list) and messages and all(isinstance(entry, dict) for entry in messages)):
         return False
-    return isinstance(body.get("logit_bias"), Mapping | None)
+    own = body.get("logit_bias")
+    return own is None or isinstance(own, Mapping)
 
 
 def _told(payload: JSON) -> Told:

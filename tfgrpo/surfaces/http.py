@@ -15,6 +15,7 @@ says what goes once more.
 import json
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from ..model.backends import LeftOut, Way, left_out, takes_only_whole
@@ -38,6 +39,8 @@ TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
 """Of a response: why the token prior was left out."""
 WAY_HEADER = "x-tfgrpo-way"
 """Of a response: how the token prior acted on it (`model.backends.Way`)."""
+MARKS = (PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, WAY_HEADER)
+"""All of them, of a response."""
 _FOUND = 200
 
 Reason: TypeAlias = (
@@ -131,6 +134,12 @@ class Rewrite(NamedTuple):
         return {} if self.content is None and PRIOR_HEADER in given else self.marks
 
 
+@lru_cache
+def without_prior(reason: Reason | None) -> Rewrite:
+    """A request that is sent as its caller wrote it, for a reason that needs no look at its body."""
+    return Rewrite(reason=reason)
+
+
 class Suspended(Protocol):
     """Whether a model is served without a prior at a surface, since its upstream refuses that (`refused`)."""
 
@@ -186,7 +195,7 @@ def rewrite(
     backend = backends.get(named)
     lacking, notice = _left_out(snapshot, surface, model, backend)
     whole = takes_only_whole(backend, host)
-    manner = Manner(lacking is None, whole=whole, system_role=backend is None or backend.system_role != "rejected")
+    manner = _manner(lacking is None, whole, backend is None or backend.system_role != "rejected")
     given = surface.part_of(snapshot.prior, manner)
     try:
         after = _after(body, snapshot, surface, lacking, backend, named=named, answers=answers)
@@ -199,12 +208,16 @@ def rewrite(
     except Exception as error:  # whatever is wrong with us or the prior: the call is the caller's, and goes on
         notice = f"{snapshot.prior.id} could not be added to a request by {surface.route}: {type(error).__name__}"
         return Rewrite(notice=notice, reason="fault", surface=surface.name, model=named)
-    again = isinstance(after, Redeciding | Resampling)
-    way: Way | None = (
-        _WAYS[type(after)] if again else "bias" if given.biases else "none" if snapshot.prior.biases else None
-    )
+    again = _WAYS.get(type(after))
+    way: Way | None = again or ("bias" if given.biases else "none" if snapshot.prior.biases else None)
     told, left, said = (snapshot.prior, None, None) if again else (given, lacking, notice)
     return Rewrite(written, snapshot.prior.id, said, left, None, surface.name, named, told, after, way)
+
+
+@lru_cache
+def _manner(biased: bool, whole: bool, system_role: bool) -> Manner:
+    """One of eight: made anew for each request they would take their time."""
+    return Manner(biased, whole=whole, system_role=system_role)
 
 
 def _after(
@@ -234,6 +247,8 @@ _WAYS: Mapping[type, Way] = {Redeciding: "re-decide", Resampling: "resample"}
 
 def _asking(body: ChatBody, after: Rewriting | None) -> ChatBody:
     """The request with what is asked for so that the response can be rewritten."""
+    if after is None:
+        return body
     if isinstance(after, Resampling):
         return asking_for_answers(body, after.answers)
     return asking_for_logprobs(body, after.surface) if isinstance(after, Redeciding) else body

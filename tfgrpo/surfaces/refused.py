@@ -53,7 +53,9 @@ class PriorRefusals:
         if rewritten.content is None or self._strict:
             return False
         if status < 400:
-            self._settle(rewritten, 0)
+            if self._counts:  # else there is nothing to begin anew
+                self._settle(rewritten, 0)
+            return False
         return status in REFUSALS or (status == 500 and is_template_error(answer.decode(errors="replace")))
 
     def without(self, rewritten: Rewrite, status: int) -> Rewrite:
