@@ -68,6 +68,8 @@ def rows(frameworks: tuple[str, ...], uv: str) -> Iterator[tuple[str, str | None
 def main() -> None:
     """Print a line for each."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    if not Path(uv).exists():
+        sys.exit("benchmarks.beside: there is no uv; install it: pip install uv")
     failed = 0
     for framework, why, openai in rows(tuple(sys.argv[1:]) or FRAMEWORKS, uv):
         failed += why is not None

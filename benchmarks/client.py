@@ -1,6 +1,9 @@
 """What the prior costs a client: each call beside the SDK alone, its import, threads, event loops, and memory.
 
     python -m benchmarks.client [CALLS]
+    python -m benchmarks.client growth [CALLS]
+
+The second form makes 100,000 calls and tells the memory of the process on the way, which takes two minutes.
 
 The prior has 12 experiences, 4 demonstrations and 100 biases. For the cost of a call both clients speak to the same
 in-process transport, in turn, so that the machine's moods meet both alike. Time on the clock is told, and time of the
@@ -16,6 +19,7 @@ import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from resource import getpagesize
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from time import perf_counter, thread_time
@@ -25,7 +29,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 import tfgrpo
 from tfgrpo.model.library import http
-from tfgrpo.records import Demonstration, Experience, Frame, Prior, Snapshot, TokenBias
+from tfgrpo.records import Demonstration, Experience, Frame, Prior, TokenBias
 from tfgrpo.serve.exchange import CODECS
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import rewrite
@@ -88,7 +92,7 @@ def compare(calls: int, kilobytes: int, store: Path) -> float:
         call(client)()
     pairs = [(seconds(call(alone)), seconds(call(ours))) for _ in range(calls)]
     body = CODECS[0].dumps({"model": MODEL, "messages": messages})
-    snapshot = Snapshot("default", PRIOR, "live", Frame(model=MODEL))
+    snapshot = ours.tfgrpo.current()
     assert json.loads(rewrite(body, snapshot, CODECS).content or b"")["logit_bias"]
     decided = [seconds(lambda: rewrite(body, snapshot, CODECS)) for _ in range(calls)]
     added = 0.0
@@ -164,8 +168,24 @@ def memory(store: Path, calls: int) -> float:
     return grown / calls
 
 
+def growth(store: Path, calls: int) -> None:
+    """Print how much memory the process has, once as many calls are remembered as ever will be, and in the end."""
+    http_client = http.Client(transport=http.MockTransport(answering()))
+    client = tfgrpo.OpenAI(api_key="k", base_url="http://up/v1", http_client=http_client, store=store)
+    for number in range(1, calls + 1):
+        client.chat.completions.create(model=MODEL, messages=asked(1))
+        if number in (11_000, calls // 2, calls):
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(f"after {number:>7,} calls: {pages * getpagesize() / 1e6:.1f} MB resident", flush=True)
+
+
 def main() -> None:
     """Print the table."""
+    if sys.argv[1:2] == ["growth"]:
+        with TemporaryDirectory() as folder:
+            growth(live_store(Path(folder) / "s.db"), int(sys.argv[2]) if len(sys.argv) > 2 else 100_000)
+        return
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
     print(f"{'microseconds a call':<42}{'median':>10}{'25%':>10}{'75%':>10}{'n':>8}")
     with TemporaryDirectory() as folder:

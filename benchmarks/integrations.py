@@ -1,7 +1,8 @@
 """Real clients against a fake upstream, by tfgrpo's own client and through its proxy: does every call get the prior?
 
-    python -m benchmarks.integrations [--keep FOLDER] [NAME ...] > docs/integrations.md
+    python -m benchmarks.integrations [--keep FOLDER] [NAME ...]
 
+Without a NAME it writes the table of docs/integrations.md anew; what stands below the table there stays.
 Each framework is installed by uv into an environment of its own (FOLDER keeps them, else they are thrown away), its
 program is run there as a user would write it, and what the upstream got is looked at: `yes` means that each call had
 the prior in it, exactly once. Needs `uv`, `npm` for the clients in JavaScript, and the package index.
@@ -296,7 +297,7 @@ INTRO = """# Integrations
 
 Each of these was installed as it is today and run as a user would write it, against a fake upstream that looks at what
 arrives: `yes` means that every call had the prior in it, exactly once. `python -m benchmarks.integrations` does so
-anew, and writes this page. PROXY stands for the URL of `tfgrpo serve`, or `OPENAI_BASE_URL` does. Where a client
+anew, and writes this table. PROXY stands for the URL of `tfgrpo serve`, or `OPENAI_BASE_URL` does. Where a client
 takes no HTTP client of ours there is a `-`; it gets the prior through the proxy.
 """
 
@@ -308,8 +309,14 @@ def table(rows: Sequence[tuple[Integration, str, str]]) -> str:
     return "\n".join(lines)
 
 
+def written(page: Path, rows: str) -> None:
+    """Write the page with these rows; sections after the table are by hand, and stay."""
+    _, heading, rest = page.read_text(encoding="utf-8").partition("\n## ") if page.exists() else ("", "", "")
+    page.write_text(f"{INTRO}\n{rows}\n{heading}{rest}", encoding="utf-8")
+
+
 def main() -> None:
-    """Print the page."""
+    """Run them all, or those that are named."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--keep", type=Path)
@@ -334,8 +341,10 @@ def main() -> None:
                 ours = tried(one, python, upstream, (url, store), one.ours)
                 rows.append((one, ours, tried(one, python, upstream, (front, store), one.plain)))
                 print(one.name, *rows[-1][1:], file=sys.stderr)
-    print(INTRO)
-    print(table(rows))
+    if given.names:
+        print(table(rows))
+    else:
+        written(ROOT / "docs" / "integrations.md", table(rows))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from benchmarks.beside import reason
-from benchmarks.integrations import INTEGRATIONS, biased, table, tried
+from benchmarks.integrations import INTEGRATIONS, biased, table, tried, written
 from tests.clients.every_api import EveryApi, Got
 from tests.live import go_live
 from tfgrpo.testing import serving
@@ -49,3 +49,12 @@ def test_a_program_is_run_and_what_the_upstream_got_is_looked_at(tmp_path: Path)
     upstream.requests.append(Got("/v1/responses", {}, b"{}"))
     assert [biased(upstream), biased(upstream)] == ["no: /v1/responses", "no call"]
     assert "| openai 3 | yes | `from tfgrpo import OpenAI` | no |" in table([(one, "yes", "no")])
+
+
+def test_the_page_is_written_anew_and_what_is_by_hand_below_the_table_stays(tmp_path: Path) -> None:
+    page = tmp_path / "integrations.md"
+    for rows in ("| a |", "| b |"):
+        written(page, rows)
+        page.write_text(page.read_text().partition("\n## ")[0] + "\n## Beside\n\nBy hand.\n")
+    written(page, "| c |")
+    assert page.read_text().endswith("| c |\n\n## Beside\n\nBy hand.\n") and "| b |" not in page.read_text()

@@ -36,6 +36,12 @@ def test_a_new_live_prior_is_in_force_within_a_second_and_no_call_looks_for_it(t
     assert source.snapshot == Snapshot("default", OTHER, "live", Frame(model=MODEL))
 
 
+def test_clients_that_read_equal_priors_hold_the_same_one(tmp_path: Path) -> None:
+    paths = [go_live(tmp_path / name) for name in ("a.db", "b.db")]
+    first, second = (PriorSource(path, "default").prior for path in paths)
+    assert first is second, "caches find it without a look at what is in it"
+
+
 def test_one_thread_follows_all_namespaces_of_a_client(tmp_path: Path) -> None:
     path = go_live(go_live(tmp_path / "s.db"), OTHER, namespace="math")
     before = set(threading.enumerate())

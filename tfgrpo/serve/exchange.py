@@ -42,15 +42,15 @@ HTTPResponse: TypeAlias = Any
 """A response of httpx or httpx2."""
 HTTPHeaders: TypeAlias = Any
 """The headers of either."""
+Pairs: TypeAlias = Sequence[tuple[bytes, bytes]]
+"""Headers as they are sent."""
 
 _LENGTH, _CHUNKED = "content-length", "transfer-encoding"
-_MARK = PRIOR_HEADER.encode()
 _OURS = frozenset(OURS)
-_INFERENCE = INFERENCE_HEADER.encode()
-_REQUEST_IDS = tuple(name.encode() for name in REQUEST_IDS)
-_MARKS = tuple(name.encode() for name in (*MARKS, VARIANT_HEADER, INFERENCE_HEADER))
-_SAID = frozenset((*_MARKS, *_REQUEST_IDS, b"content-type", b"content-encoding"))
-_HEEDED = frozenset(name.encode() for name in (PRIOR_HEADER, *OURS, *SEALED, _CHUNKED))
+_KIND, _PACKED = "content-type", "content-encoding"
+_MARKS = (*MARKS, VARIANT_HEADER, INFERENCE_HEADER)
+_SAID = {name.encode(): name for name in (*_MARKS, *REQUEST_IDS, _KIND, _PACKED)}
+_HEEDED = {name.encode(): name for name in (PRIOR_HEADER, *OURS, *SEALED, _CHUNKED)}
 _TEMPLATE_FAILED = 500
 _EXPONENT = re.compile(rb"\de\+?\d")
 
@@ -86,7 +86,7 @@ class Exchange:
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self._written, self._access = request, access
-        self._named = named = {name.decode(): value for name, value in _among(request.headers, _HEEDED).items()}
+        self._named = named = _among(request.headers.raw, _HEEDED)
         self._asked = asked_for(named)
         self._path = request.url.path
         reason = why_not(request.method, self._path, named) or ("disabled" if self._asked.off else None)
@@ -144,7 +144,7 @@ class Exchange:
 
     def _is_stream(self, response: HTTPResponse) -> bool:
         """Whether a response is a stream whose labels are decided as they come."""
-        return self._rewrite.redeciding is not None and _is_events(_among(response.headers, _SAID))
+        return self._rewrite.redeciding is not None and _is_events(_among(response.headers.raw, _SAID))
 
     def goes_again(self, response: HTTPResponse) -> bool:
         """Whether the upstream refuses the prior, so that `plain` is to be sent in its place."""
@@ -162,11 +162,11 @@ class Exchange:
     def told(self, response: HTTPResponse) -> HTTPResponse:
         """The same response with what the call came to, in its headers and in memory, and with its answers decided."""
         response = self._decided(response)
-        said = _among(response.headers, _SAID)
-        marks = self._rewrite.marks_beside((PRIOR_HEADER,) if _MARK in said else ())
+        said = _among(pairs := response.headers.raw, _SAID)
+        marks = self._rewrite.marks_beside(said)
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
-            return _with_headers(response, marks, said)
-        found = self._info(said.get(_INFERENCE) or f"inf_{token_hex(16)}")
+            return _with_headers(response, marks, said, pairs)
+        found = self._info(said.get(INFERENCE_HEADER) or f"inf_{token_hex(16)}")
         if self._decision:
             found = replace(found, **rewriting_told(self._decision.marks))
         if marks:
@@ -174,10 +174,10 @@ class Exchange:
         else:  # a proxy gave it its prior
             found = replace(told_by(response.headers), inference=found.inference)
         marks[INFERENCE_HEADER] = str(found.inference)
-        named = next((said[name] for name in _REQUEST_IDS if said.get(name)), None)
-        if named is None:
+        named = said.get(REQUEST_IDS[0]) or said.get(REQUEST_IDS[1])
+        if not named:
             marks[REQUEST_IDS[self._path.endswith("/messages")]] = str(found.inference)
-        _with_headers(response, marks, said)
+        _with_headers(response, marks, said, pairs)
         latest.keep(found, found.inference, named)
         if _is_events(said):
             look_at(response, StreamedId(partial(latest.keep, found)), *self._telling(found, named))
@@ -209,7 +209,7 @@ class Exchange:
             named = ", ".join(map(repr, decided.unseen[:3]))
             self.source.say(f"the prior has no offset for {named}: such options keep their probability")
         headers = response.headers.copy()
-        for name in (_LENGTH, _CHUNKED, "content-encoding"):
+        for name in (_LENGTH, _CHUNKED, _PACKED):
             headers.pop(name, None)
         headers.update(decided.marks)
         request = getattr(response, "_request", None) or self._written
@@ -266,15 +266,14 @@ class Exchange:
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, given, way=way)
 
 
-def _among(headers: HTTPHeaders, names: frozenset[bytes]) -> dict[bytes, str]:
-    """Those of these names, in lower case; the libraries would take their time to look for them one by one."""
-    return {name: value.decode("latin-1") for one, value in headers.raw if (name := one.lower()) in names}
+def _among(pairs: Pairs, names: Mapping[bytes, str]) -> dict[str, str]:
+    """Headers of these names, in lower case; the libraries would take their time to look for them one by one."""
+    return {names[name]: value.decode("latin-1") for one, value in pairs if (name := one.lower()) in names}
 
 
-def _is_events(said: Mapping[bytes, str]) -> bool:
+def _is_events(said: Mapping[str, str]) -> bool:
     """Whether a response is a stream of events that can be read as it comes."""
-    packed = said.get(b"content-encoding", "identity") != "identity"
-    return not packed and said.get(b"content-type", "").startswith("text/event-stream")
+    return said.get(_KIND, "").startswith("text/event-stream") and said.get(_PACKED, "identity") == "identity"
 
 
 def _is_lossy(written: bytes, sent: bytes | None) -> bool:
@@ -295,10 +294,13 @@ def _byte_stream(module: str) -> Any:
     return sys.modules[module.partition(".")[0]].ByteStream
 
 
-def _with_headers(response: HTTPResponse, marks: Mapping[str, str], said: Mapping[bytes, str]) -> HTTPResponse:
+def _with_headers(
+    response: HTTPResponse, marks: Mapping[str, str], said: Mapping[str, str], pairs: Pairs
+) -> HTTPResponse:
     """The same response with further headers, which replace what it has `said`; set one by one they take longer."""
-    before, pairs, names = response.headers, response.headers.raw, {name.encode() for name in marks}
-    if not names.isdisjoint(said):
+    if not marks.keys().isdisjoint(said):
+        names = {name.encode() for name in marks}
         pairs = [one for one in pairs if one[0].lower() not in names]
+    before = response.headers
     response.headers = type(before)([*pairs, *marks.items()], before.encoding)
     return response

@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -163,9 +164,17 @@ def kept_ready(found: InForce, known: InForce) -> InForce:
 def _held(found: Snapshot | None, held: Mapping[str, Prior]) -> Snapshot | None:
     if found and found.prior.id in held:
         return replace(found, prior=held[found.prior.id])
-    if found:
-        make_ready(found.prior)
-    return found
+    if found is None:
+        return None
+    prior = _first_of_equals(found.prior)
+    make_ready(prior)
+    return replace(found, prior=prior)
+
+
+@lru_cache
+def _first_of_equals(prior: Prior) -> Prior:
+    """One object for what several clients of a process read: of two that are equal caches would compare all content."""
+    return prior
 
 
 class FilePlace:

@@ -124,10 +124,11 @@ class Rewrite(NamedTuple):
     @property
     def marks(self) -> dict[str, str]:
         """Headers for the response."""
-        why = {REASON_HEADER: str(self.reason)} if self.reason else {}
-        token = {TOKEN_PRIOR_HEADER: str(self.left_out)} if self.left_out else {}
-        way = {WAY_HEADER: str(self.way)} if self.way else {}
-        return {PRIOR_HEADER: self.prior, **why, **token, **way}
+        marks = {PRIOR_HEADER: self.prior}
+        for name, told in ((REASON_HEADER, self.reason), (TOKEN_PRIOR_HEADER, self.left_out), (WAY_HEADER, self.way)):
+            if told:
+                marks[name] = told
+        return marks
 
     def marks_beside(self, given: Container[str]) -> dict[str, str]:
         """Headers for a response that has these; where no prior of ours went in, one that tells of another is right."""
