@@ -13,6 +13,8 @@ from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
 
+import orjson
+
 from ..records import JSON, Backend, Snapshot
 from ..surfaces.chat import SharedMap
 from ..surfaces.decided import Decided
@@ -28,7 +30,6 @@ from ..surfaces.http import (
     rewrite,
     route_notice,
     why_not,
-    without_prior,
 )
 from ..surfaces.redecided_stream import RedecidedStream
 from .access import Access
@@ -42,7 +43,7 @@ HTTPResponse: TypeAlias = Any
 """A response of httpx or httpx2."""
 HTTPHeaders: TypeAlias = Any
 """The headers of either."""
-Pairs: TypeAlias = Sequence[tuple[bytes, bytes]]
+HeaderPairs: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Headers as they are sent."""
 
 _LENGTH, _CHUNKED = "content-length", "transfer-encoding"
@@ -55,25 +56,17 @@ _TEMPLATE_FAILED = 500
 _EXPONENT = re.compile(rb"\de\+?\d")
 
 
-def _codecs() -> Sequence[Codec]:
-    try:
-        import orjson
-    except ImportError:  # the extra `serve` has it; without it calls take a little longer
-        return (STANDARD,)
-
-    def shared(value: JSON) -> JSON:
-        """What is of no class of JSON's own: a map that requests share."""
-        if not isinstance(value, SharedMap):
-            return orjson.Fragment(orjson.dumps(value))
-        value.json = value.json or orjson.dumps(value)
-        return orjson.Fragment(value.json)
-
-    fast = partial(orjson.dumps, default=shared, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-    return Codec(orjson.loads, fast), STANDARD
+def _shared(value: JSON) -> JSON:
+    """What is of no class of JSON's own: a map that requests share."""
+    if not isinstance(value, SharedMap):
+        return orjson.Fragment(orjson.dumps(value))
+    value.json = value.json or orjson.dumps(value)
+    return orjson.Fragment(value.json)
 
 
-CODECS = _codecs()
-"""The fast one, where it is installed, makes floats of integers with more than 64 bits (`_is_lossy`), refuses NaN."""
+_FAST = Codec(orjson.loads, partial(orjson.dumps, default=_shared, option=orjson.OPT_PASSTHROUGH_SUBCLASS))
+CODECS = _FAST, STANDARD
+"""The fast one makes floats of integers with more than 64 bits (`_is_lossy`), refuses NaN."""
 _SIGNED = b"+" in CODECS[0].dumps(1e20)
 
 
@@ -90,7 +83,7 @@ class Exchange:
         self._asked = asked_for(named)
         self._path = request.url.path
         reason = why_not(request.method, self._path, named) or ("disabled" if self._asked.off else None)
-        self._rewrite = without_prior(reason)
+        self._rewrite = Rewrite(reason=reason)
         if reason:
             access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
@@ -266,7 +259,7 @@ class Exchange:
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, given, way=way)
 
 
-def _among(pairs: Pairs, names: Mapping[bytes, str]) -> dict[str, str]:
+def _among(pairs: HeaderPairs, names: Mapping[bytes, str]) -> dict[str, str]:
     """Headers of these names, in lower case; the libraries would take their time to look for them one by one."""
     return {names[name]: value.decode("latin-1") for one, value in pairs if (name := one.lower()) in names}
 
@@ -295,7 +288,7 @@ def _byte_stream(module: str) -> Any:
 
 
 def _with_headers(
-    response: HTTPResponse, marks: Mapping[str, str], said: Mapping[str, str], pairs: Pairs
+    response: HTTPResponse, marks: Mapping[str, str], said: Mapping[str, str], pairs: HeaderPairs
 ) -> HTTPResponse:
     """The same response with further headers, which replace what it has `said`; set one by one they take longer."""
     if not marks.keys().isdisjoint(said):

@@ -135,12 +135,6 @@ class Rewrite(NamedTuple):
         return {} if self.content is None and PRIOR_HEADER in given else self.marks
 
 
-@lru_cache
-def without_prior(reason: Reason | None) -> Rewrite:
-    """A request that is sent as its caller wrote it, for a reason that needs no look at its body."""
-    return Rewrite(reason=reason)
-
-
 class Suspended(Protocol):
     """Whether a model is served without a prior at a surface, since its upstream refuses that (`refused`)."""
 
