@@ -77,6 +77,11 @@ class Exchange:
     `begin`; None: it gets none, for a reason that is known already.
     """
 
+    _snapshot: Snapshot | None = None
+    _draw: Mapping[str, JSON] | None = None
+    _decision: Decided | None = None
+    _stream: RedecidedStream | None = None
+
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self._written, self._access = request, access
         self._named = named = _among(request.headers.raw, _HEEDED)
@@ -87,10 +92,6 @@ class Exchange:
         if reason:
             access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
-        self._snapshot: Snapshot | None = None
-        self._draw: Mapping[str, JSON] | None = None
-        self._decision: Decided | None = None
-        self._stream: RedecidedStream | None = None
 
     def begin(self) -> HTTPRequest:
         """The request as it is sent: with the prior if it gets one, and without what is for tfgrpo alone."""
