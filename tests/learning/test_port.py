@@ -95,11 +95,14 @@ def test_what_hurts_there_does_not(learned: Prior, url: str) -> None:
         assert store.live("default@stranger") is None
 
 
-def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task(folder: Path) -> None:
-    """What the old model needed raised is of no use here; what is listed anyway tells what is."""
+@pytest.mark.parametrize("advice", [(Experience(ADVICE),), ()])
+def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task(
+    folder: Path, advice: tuple[Experience, ...]
+) -> None:
+    """What the old model needed raised does not come over, though it be all there is; what is listed tells what does."""
     wrong = (TokenBias(WORDS.index("billing"), b"billing", 3.0, 3.0, 9),)
     frame = Frame("old", "Route it.", {"max_tokens": 1})
-    live_with_tasks(Prior((Experience(ADVICE),), wrong, "t", template="t"), frame)
+    live_with_tasks(Prior(advice, wrong, "t", template="t"), frame)
     model = simulated()
     with served(model.app) as url:
         found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)

@@ -216,7 +216,7 @@ class _Port:
         return run
 
     async def _brought_over(self, backend: Backend, run: Run) -> Prior:
-        """The prior with what of it can be used here at all."""
+        """The prior with what of it can be used here at all, which may be nothing."""
         prior = self._prepared.snapshot.prior
         if prior.questions:
             self._notes.note("offsets of decisions stay behind: learn them anew, with one call a task")
@@ -229,16 +229,15 @@ class _Port:
         if prior.biases and labels and way_of(backend, labels) == "none":
             self._notes.note("no token prior can act here: what it does to the labels is said in words")
             return with_tokens_in_words(prior, labels)
-        found = usable(prior, backend, self._to.own, self._observer, self._frame.labels)
-        if not (found.has_text or found.biases):
-            raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")
-        return found
+        return usable(prior, backend, self._to.own, self._observer, self._frame.labels)
 
     async def _screened(
         self, screening: Screening, tried: Mapping[str, Prior], executor: MakeExecutor, known: float
     ) -> tuple[Evaluation, dict[str, Prior], dict[str, float]]:
         """Each part beside the frozen model, on some of the tasks that taught; and all that is now tried, by effect."""
         await screening.look(self._prepared.train)
+        if not (tried or screening.listing):
+            raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")
         drawn, arms = screening.drawn(self._prepared.train), {"frozen": Prior(), **tried}
         made = {arm: executor(f"rollout port {arm}", self._settings.seed, 0) for arm in arms}
         measured = await screening.measured(arms, drawn, made, self._observer)
