@@ -158,9 +158,17 @@ def package_of(file: Path) -> str:
     return ".".join(("tfgrpo", *file.relative_to(PACKAGE).parent.parts))
 
 
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every statement, however deep; what is within an expression is none."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for node in getattr(tree, block, ()):
+            yield node
+            yield from statements(node)
+
+
 def imported(tree: ast.AST, package: str) -> Iterator[str]:
     """What a source in `package` imports from tfgrpo, anywhere in it: modules, or names in them, as `tfgrpo.a.b`."""
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tfgrpo")
         elif isinstance(node, ast.ImportFrom):
@@ -191,6 +199,7 @@ def meeting(one: Path, other: Path) -> tuple[str, str, str]:
         ("from .errors import InputError", "tfgrpo", {"tfgrpo.errors.InputError"}),
         ("from . import prior, learn as other", "tfgrpo", {"tfgrpo.prior", "tfgrpo.learn"}),
         ("def f():\n    from .store import Store", "tfgrpo", {"tfgrpo.store.Store"}),
+        ("match 1:\n  case 1:\n    try: pass\n    except E: import tfgrpo.a", "tfgrpo", {"tfgrpo.a"}),
         ("if TYPE_CHECKING:\n    from .store import Store", "tfgrpo", {"tfgrpo.store.Store"}),
         ("from ..records import Prior", "tfgrpo.proxy", {"tfgrpo.records.Prior"}),
         ("from .. import records", "tfgrpo.proxy", {"tfgrpo.records"}),
@@ -258,7 +267,7 @@ def test_imports_point_upstream() -> None:
 def test_imports_inside_the_package_are_relative() -> None:
     wrong = []
     for file in FILES:
-        nodes = list(ast.walk(parsed(file)))
+        nodes = list(statements(parsed(file)))
         names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
         names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
         wrong += [f"{file}: {name}" for name in names if name.split(".")[0] == "tfgrpo"]
@@ -348,7 +357,7 @@ def test_no_public_name_stands_twice() -> None:
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    yield from (node for node in statements(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
