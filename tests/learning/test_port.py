@@ -99,7 +99,7 @@ def test_what_hurts_there_does_not(learned: Prior, url: str) -> None:
 def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task(
     folder: Path, advice: tuple[Experience, ...]
 ) -> None:
-    """What the old model needed raised does not come over, though it be all there is; what is listed tells what does."""
+    """What the old model needed raised does not come over, though it is all; what is listed tells what does."""
     wrong = (TokenBias(WORDS.index("billing"), b"billing", 3.0, 3.0, 9),)
     frame = Frame("old", "Route it.", {"max_tokens": 1})
     live_with_tasks(Prior(advice, wrong, "t", template="t"), frame)
