@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from ..token_prior.listing import Listing
 
 
+_ANEW = "learn it anew, for few calls: tfgrpo learn --surface decisions QUESTION.json TASKS --model MODEL"
+
+
 @dataclass(frozen=True, slots=True)
 class WantedPort:
     """What is to be tried on which model, as it was said."""
@@ -65,8 +68,7 @@ class WantedPort:
             raise InputError(f"no prior is live in namespace {self.namespace}; tfgrpo learn makes one")
         if not (snapshot.prior.has_text or snapshot.prior.biases):
             raise InputError(
-                f"{snapshot.prior.id} holds offsets of decisions alone, which belong to their model; learn them anew:"
-                " tfgrpo learn --surface decisions QUESTION.json TASKS --model MODEL"
+                f"{snapshot.prior.id} holds offsets of decisions alone, which belong to their model; {_ANEW}"
             )
         run = _run_behind(store, self.namespace)
         reward, name = reward_of(run.reward, ())
@@ -80,6 +82,8 @@ def _run_behind(store: Store, namespace: str) -> Run:
     """The last run that learned in a namespace: its tasks are what the prior is tried on."""
     runs = [entry.run for entry in store.runs(namespace) if entry.run.kind == "learn" and entry.run.tasks]
     chats = [run for run in runs if run.settings.get("surface") != "decisions"]
+    if runs and not chats:
+        raise InputError(f"what is live in namespace {namespace} was learned of a question of decisions; {_ANEW}")
     if not chats:
         raise InputError(
             f"no run of this store has learned in namespace {namespace}, so there are no tasks to try its prior on; on"
