@@ -100,6 +100,22 @@ def test_a_trace_holds_the_sampled_token_first_and_then_the_others() -> None:
     assert trace.pieces == {4: b"a", 5: b"b", 6: b"c", 8: "né".encode(), 9: b"x"}
 
 
+def test_a_trace_is_the_same_whichever_way_it_is_read() -> None:
+    plain = [
+        token(
+            4 + place, -0.5, "a", top_logprobs=[token(number, -0.5 - number, "b") for number in (3 + place, 4 + place)]
+        )
+        for place in range(3)
+    ]
+    odd = [*plain, token(9, -1.0, "c", top_logprobs=[])]  # fewer alternatives than at the others
+    quick, slow = parse_trace(plain), parse_trace(odd)
+    assert quick is not None and slow is not None
+    np.testing.assert_array_equal(quick.ids, slow.ids[:3])
+    np.testing.assert_array_equal(quick.logprobs, slow.logprobs[:3])
+    assert quick.pieces == {number: piece for number, piece in slow.pieces.items() if number != 9}
+    assert quick.ids.tolist() == [[4, 3], [5, 4], [6, 5]]
+
+
 def test_an_id_that_repeats_counts_once() -> None:
     trace = parse_trace([token(4, -1.0, "a", top_logprobs=[token(4, -9.0, "z"), token(5, -2.0), token(5, -3.0)])])
     assert trace is not None
