@@ -201,7 +201,9 @@ def _plain_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     logprobs = np.array(told).reshape(ids.shape)
     others = ids[:, 1:] != ids[:, :1]
     ordered = np.sort(ids[:, 1:])
-    once = ids.shape[1] > 1 and (others.sum(axis=1) == ids.shape[1] - 2).all() and (np.diff(ordered) > 0).all()
+    once = (
+        ids.shape[1] > 1 and (others.sum(axis=1) == ids.shape[1] - 2).all() and (ordered[:, 1:] > ordered[:, :-1]).all()
+    )
     usable = (logprobs <= 0.0) & (logprobs > _NEVER) & (ids >= 0) & (ids < _MOST_TOKENS)
     if not (once and usable.all()):
         return None
@@ -209,7 +211,8 @@ def _plain_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     for number, one in zip(numbers, listed, strict=True):
         if number not in pieces:
             pieces[number] = _piece(one)
-    kept = np.insert(others, 0, True, axis=1)
+    kept = np.ones_like(ids, dtype=bool)
+    kept[:, 1:] = others
     return TokenTrace(ids[kept].reshape(len(entries), -1), logprobs[kept].reshape(len(entries), -1), pieces)
 
 
