@@ -45,7 +45,7 @@ VALIDATION = [
     {"input": f"letter {n} about {topic}", "answer": label} for n in (1, 2) for topic, label in TOPICS.items()
 ]
 _LEARN = ("--no-race", "--steps", "4", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--json")
-_LATENCY = 0.004
+_LATENCY = 0.008
 """Seconds that an answer takes at most."""
 _SETTLED = (
     "calls", "experiences", "origins", "effects", "decisions", "priors", "token_biases", "lineage",
@@ -297,7 +297,7 @@ def kill_once(learning: Learning, whole: Outcome, moment: str, seed: int) -> Kil
         "gate": lambda: model.gated >= gated or len(model.arrived) - before >= left,
         "end": lambda: model.answered - before >= left,
     }
-    within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.01)
+    within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.004)
     delay = within * draw.random() ** (2 if moment == "end" else 1)  # most of the tail is Python's own end
     with learning.process() as process:
         if moment == "start":

@@ -26,7 +26,7 @@ def test_a_run_that_nobody_kills_learns_experiences_and_a_token_prior_that_pass_
 @pytest.mark.slow
 def test_a_run_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(whole: Outcome) -> None:
     """Seven processes one after the other: each kill takes one."""
-    kills = run_killed(whole, MOMENTS, seed=1)
+    kills = run_killed(whole, MOMENTS, seed=5)
     assert [kill.moment for kill in kills] == list(MOMENTS)
 
 
