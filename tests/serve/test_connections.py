@@ -13,6 +13,7 @@ import aiohappyeyeballs
 import httpx2
 import pytest
 
+from tests.certificates import certificate
 from tests.serve.fronts import BODY, CHAT, Recorder, Serve, soon
 from tests.serve.test_faults import Handler, raw, request_of
 from tfgrpo.errors import InputError
@@ -254,25 +255,10 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @pytest.fixture
 def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler], Awaitable[asyncio.Server]]:
     """A function that serves over TLS at `localhost`, by a certificate that is trusted here."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, datetime.now(UTC), datetime.now(UTC) + timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, secret = tmp_path / "c.pem", tmp_path / "k.pem"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    pem = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem, secret)
+    context.load_cert_chain(pem)
 
     async def serve(handler: Handler) -> asyncio.Server:
         return await asyncio.start_server(handler, "127.0.0.1", 0, ssl=context)

@@ -1,0 +1,141 @@
+"""Calls over connections of our own, against servers that answer in every way that a server can."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import certificate
+from tests.model.calls import BODY, sample
+from tfgrpo.errors import ModelError, TfgrpoError, UpstreamError
+from tfgrpo.model import connection
+from tfgrpo.model.upstream import Upstream
+from tfgrpo.settings import Settings
+
+_FINE = json.dumps({"choices": [{"message": {"role": "assistant", "content": "yes"}}]}).encode()
+
+
+def told(status: str, body: bytes = b"{}", **headers: str) -> bytes:
+    """An answer as its bytes."""
+    lines = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+FINE = told("200 OK", _FINE)
+SILENT = b""
+"""In place of an answer: none, and the connection stays."""
+
+
+@asynccontextmanager
+async def answering(
+    answers: Sequence[bytes], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that gives these answers, one a request, the last one from then on; its base URL, and what was asked.
+
+    It closes a connection after what is no whole answer.
+    """
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                asked.append(head + await reader.readexactly(size))
+                answer = answers[min(len(asked), len(answers)) - 1]
+                writer.write(answer)
+                if not answer.endswith((b"}", b" ")) and answer is not SILENT:
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http{'s' if tls else ''}://localhost:{port}/v1", asked
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [FINE],
+        [b"HTTP/1.1 100 Continue\r\n\r\n" + FINE],
+        [told("429 Too Many Requests", retry_after="0.01"), FINE],
+        [told("503 Service Unavailable", retry_after="0"), told("500 Oh", retry_after="0"), FINE],
+        [told("200 OK", b'{"error": {"message": "overloaded", "code": 503}}', retry_after="0"), FINE],
+        [told("307 Temporary Redirect", location="/v1/chat/completions"), FINE],
+        [told("200 OK", b" " * 300_000 + _FINE)],
+        [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n " % (len(_FINE), _FINE)],
+        [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + _FINE + b"\n"],
+    ],
+)
+async def test_a_server_that_answers_in_the_end_is_understood(answers: Sequence[bytes]) -> None:
+    async with answering(answers) as (url, asked), Upstream(url, api_key="sk-key") as calling:
+        assert (await calling(BODY, sample(0))).text == "yes"
+    head, _, body = asked[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert b"authorization: Bearer sk-key" in head
+    assert json.loads(body) == BODY
+    assert len(asked) == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"nonsense\r\n\r\n", "what it says is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{", "the connection was closed"),
+        (SILENT, "did not answer within 0.2 s"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{}", "did not answer within 0.2 s"),
+        (told("200 OK", content_encoding="br"), "packed as br"),
+        (told("400 Bad Request", b'{"error": {"message": "too long"}}'), "answered 400: too long"),
+        (told("401 Unauthorized"), "answered 401: it refuses the key"),
+    ],
+)
+async def test_a_server_that_does_not_is_told_in_one_line(answer: bytes, words: str) -> None:
+    settings = Settings(call_retries=0, call_timeout=0.2)
+    async with answering([answer]) as (url, _), Upstream(url, api_key="sk-key", settings=settings) as calling:
+        with pytest.raises(TfgrpoError, match=words) as caught:
+            await calling(BODY, sample(0))
+        assert "sk-key" not in str(caught.value)
+
+
+async def test_a_connection_that_breaks_off_between_answers_costs_one_retry() -> None:
+    async with (
+        answering([FINE, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{\n", FINE]) as (url, asked),
+        Upstream(url) as calling,
+    ):
+        for number in range(2):
+            assert (await calling(BODY, sample(number))).text == "yes"
+    assert len(asked) == 3
+
+
+async def test_the_certificate_of_a_server_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = certificate(tmp_path)
+    offers = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    offers.load_cert_chain(own)
+    async with answering([FINE], offers) as (url, _):
+        async with Upstream(url) as calling:
+            with pytest.raises(UpstreamError, match="cannot reach localhost"):
+                await calling(BODY, sample(0))
+        trusting = ssl.create_default_context(cafile=own)
+        monkeypatch.setattr(connection, "_trusted", lambda environment: trusting)
+        async with Upstream(url) as calling:
+            assert (await calling(BODY, sample(0))).text == "yes"
+
+
+def test_what_is_lost_after_an_answer_fails_the_call_alone() -> None:
+    async def twice() -> None:
+        settings = Settings(call_retries=0, call_timeout=0.2)
+        async with answering([FINE, SILENT]) as (url, _), Upstream(url, settings=settings) as calling:
+            await calling(BODY, sample(0))
+            with pytest.raises(ModelError, match="did not answer") as caught:
+                await calling(BODY, sample(1))
+            assert not isinstance(caught.value, UpstreamError)
+
+    asyncio.run(twice())
