@@ -364,7 +364,7 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 def _posts_to(url: http.URL, connect: float, seconds: float) -> Posts | None:
     """Connections of our own to an endpoint; None where the environment puts an HTTP proxy before it, or its URL holds
     a name and a password."""
-    if url.userinfo or (url.host not in _HERE and getproxies()):
+    if url.userinfo or (url.host not in _HERE and getproxies().keys() - {"no"}):
         return None
     return Posts(str(url), connect, seconds, _trusted(url.host not in _HERE))
 

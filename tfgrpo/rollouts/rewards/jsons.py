@@ -203,10 +203,16 @@ def _validator(schema: str) -> "Validator":
     return found
 
 
+_DOLLAR = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
+"""What a pattern escapes or has in a class, or else a `$`."""
+
+
 def _matches(pattern: str, text: str) -> bool:
+    """Whether a schema's pattern is in a text; its `$` is the very end: for Python it is also before a last line break."""
     import regex
 
-    return regex.search(pattern, text, timeout=REGEX_SECONDS) is not None
+    strict = _DOLLAR.sub(lambda found: found[1] or r"\Z", pattern)
+    return regex.search(strict, text, timeout=REGEX_SECONDS) is not None
 
 
 def _pattern(validator: Any, pattern: str, instance: JSON, schema: JSON) -> Iterator[Exception]:
