@@ -208,7 +208,7 @@ _DOLLAR = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Whether a schema's pattern is in a text; its `$` is the very end: for Python it is also before a last line break."""
+    """Whether a schema's pattern is in a text; its `$` is the very end, as it is not for Python."""
     import regex
 
     strict = _DOLLAR.sub(lambda found: found[1] or r"\Z", pattern)
