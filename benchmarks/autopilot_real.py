@@ -46,7 +46,7 @@ FED_BACK, WRONG, LABELLED = 0.3, 0.05, 0.5
 LATER = 40
 """Calls until feedback is given, on average."""
 LEARN = (
-    "--reward exact --steps 3 --no-experiences --no-race --concurrency 8 --passes 12"
+    "--reward exact --steps 4 --no-experiences --no-race --concurrency 8 --passes 12"
     " --validation-share 0.45 --test-share 0"
 )
 TEMPERATURE = 0.7
@@ -68,8 +68,10 @@ class Day:
     rounds: int = 5
     """At most."""
     learn: str = LEARN
-    budget: int = 2_000
+    budget: int = 2_500
     """Calls for learning."""
+    feedback: int = 200
+    """Until it learns: after two rounds nearly every message has an answer."""
     at_once: int = 4
     share: float = 0.5
     repeat: int = 8
@@ -138,6 +140,8 @@ class Callers:
     rounds: int = 0
     """That were asked to their end."""
     asked: int = 0
+    met_live: bool = False
+    """Whether a whole round was asked since a prior is live."""
     waiting: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -145,7 +149,7 @@ class Callers:
         self.model = self.day.name or http.get(f"{self.url}/v1/models", timeout=60.0).json()["data"][0]["id"]
         if self.memory.exists():
             known = json.loads(self.memory.read_text(encoding="utf-8"))
-            self.rounds, self.asked = known["rounds"], known["asked"]
+            self.rounds, self.asked, self.met_live = known["rounds"], known["asked"], known["met_live"]
             self.waiting = [(when, told) for when, told in known["waiting"]]
 
     async def round(self) -> str:
@@ -161,13 +165,14 @@ class Callers:
                     right.setdefault(variant, []).append(good)
 
             await asyncio.gather(*(caller() for _ in range(self.day.at_once)))
+        self.met_live = "live" in right
         self._remember_all()
         shares = (f"{variant} {np.mean(each):.0%} of {len(each)}" for variant, each in sorted(right.items()))
         return f"{np.mean([good for each in right.values() for good in each]):.0%} right ({', '.join(shares)})"
 
     def _remember_all(self) -> None:
         self.rounds += 1
-        known = {"rounds": self.rounds, "asked": self.asked, "waiting": self.waiting}
+        known = {"rounds": self.rounds, "asked": self.asked, "met_live": self.met_live, "waiting": self.waiting}
         self.memory.write_text(json.dumps(known), encoding="utf-8")
 
     async def _one(self, client: http.AsyncClient) -> tuple[str, bool]:
@@ -206,11 +211,10 @@ def _flown(day: Day, store: Path, tasks: Sequence[Task], began: float) -> None:
     """The day itself, until a round has been asked of a prior that is live."""
     with proxy(day, store) as url:
         callers = Callers(url, day, tasks, store.with_suffix(".json"))
-        while True:
-            was_live = _live(store) is not None
+        while not callers.met_live:
             if callers.rounds:
                 _looked(day, store, began)
-            if callers.rounds >= day.rounds or was_live:
+            if callers.rounds >= day.rounds:
                 return
             told = asyncio.run(callers.round())
             print(f"{time.monotonic() - began:5.0f} s  round {callers.rounds}: {day.calls} calls, {told}", flush=True)
@@ -220,7 +224,7 @@ def _flown(day: Day, store: Path, tasks: Sequence[Task], began: float) -> None:
 def _looked(day: Day, store: Path, began: float) -> None:
     """Have the autopilot look until nothing is to be done, and print what it did."""
     learn = shlex.join([*day.place, *shlex.split(day.learn)])
-    terms = "--min-feedback", "100", "--daily-calls", str(day.budget), "--share", str(day.share)
+    terms = "--min-feedback", str(day.feedback), "--daily-calls", str(day.budget), "--share", str(day.share)
     while said := command("autopilot", "--once", "--learn", learn, *terms, store=store):
         print(f"{time.monotonic() - began:5.0f} s  " + "\n         ".join(said), flush=True)
 
@@ -232,7 +236,11 @@ def _live(store: Path) -> Prior | None:
 
 
 def _offline(day: Day, store: Path, tasks: Sequence[Task]) -> tuple[Prior | None, str]:
-    """What learning from the same messages with all their answers comes to, and what became of it."""
+    """What learning from the same messages with all their answers comes to, and what became of it; it is done once."""
+    with Store(store) as opened:
+        done = any(entry.run.status == "finished" for entry in opened.runs("default"))
+        if done and (events := opened.lineage("default")):
+            return opened.prior(events[-1].prior), events[-1].state
     pool = store.with_name("pool.jsonl")
     pool.write_text("".join(json.dumps({"input": task.input, "answer": task.answer}) + "\n" for task in tasks))
     frame = "--system", str(DATA / "system.txt"), "--request", str(DATA / "request.json")
