@@ -16,7 +16,8 @@ from tfgrpo.priors.signing import SigningKey, new_signing_key, signed_text, trus
 from tfgrpo.records import Frame, Prior
 from tfgrpo.serve.source import prior_source
 
-pytest.importorskip("s3fs", reason="s3:// is read by s3fs")
+s3fs = pytest.importorskip("s3fs", reason="s3:// is read by s3fs")
+boto3 = pytest.importorskip("boto3", reason="the bucket is filled by boto3")
 moto = pytest.importorskip("moto.server", reason="moto's server stands for an object store")
 PLACE = "s3://priors/live.json"
 
@@ -24,9 +25,6 @@ PLACE = "s3://priors/live.json"
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket `priors` on a server of its own, which the environment names."""
-    import boto3
-    import s3fs
-
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -43,6 +43,10 @@ VIEWS = (
     "run_list", "experience_list", "rollout_list", "group_list", "variant_list", "validation_list", "pass_list",
     "opening_list",
 )  # fmt: skip
+_SPLIT = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = to_regnamespace(current_schema())
+AND reloptions IS DISTINCT FROM ARRAY['toast_tuple_target=8160']
+"""
 QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
 
 
@@ -73,6 +77,9 @@ def test_the_schema_is_that_of_sqlite_new_and_upgraded(bare: StoreUrl, postgres:
     with postgres.database("made_new") as other:
         later(ADDED)(other).close()
         assert schema(other) == upgraded
+        for place in (bare, other):
+            with psycopg.connect(place.dsn, options="-c search_path=tfgrpo") as conn:
+                assert not conn.execute(_SPLIT).fetchall(), "a row stays in one piece"
     with pytest.raises(StoreError, match=r"needs tfgrpo .* or later, this is"):
         Store(bare)
 

@@ -68,7 +68,7 @@ class Database(Protocol):
         ...
 
     def add_rows(self, table: str, rows: Sequence[Row], conflict: str) -> int:
-        """Insert rows of the same columns; how many went in."""
+        """Insert rows of the same columns; how many went in. Where `conflict` updates, each has a key of its own."""
         ...
 
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:

@@ -110,7 +110,7 @@ class RunStore(OpenStore):
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """Add tasks; one that is there already only takes the new count."""
-        added = [rows.task_row(task) for task in tasks]
+        added = [rows.task_row(task) for task in {task.id: task for task in tasks}.values()]
         latest = "ON CONFLICT (id) DO UPDATE SET count = excluded.count"
         self._write("adding tasks", lambda db: insert(db, "tasks", added, latest))
 
@@ -249,8 +249,9 @@ def load_task(db: Database, task_id: str) -> Task:
 
 def _add_group(db: Database, place: Row, rollouts: Sequence[Row]) -> None:
     where = "run = :run AND step = :step AND task = :task AND prior = :prior"
-    db.execute(f"DELETE FROM groups WHERE {where}", place)
-    insert(db, "groups", [place])
+    if not insert(db, "groups", [place], ONCE):
+        db.execute(f"DELETE FROM groups WHERE {where}", place)
+        insert(db, "groups", [place])
     group_id = db.execute(f"SELECT id FROM groups WHERE {where}", place).fetchone()[0]
     insert(db, "rollouts", [{"group_id": group_id, **row} for row in rollouts])
 

@@ -15,6 +15,8 @@ from .transactions import PgConnection, adapt
 
 WAIT_SECONDS = 60.0
 """How long a store that was at work waits for a server that is gone."""
+_LOCK_SECONDS = 30
+"""How long a transaction waits for another one's lock."""
 SCHEMA = "tfgrpo"
 """What a store's tables are in: a database may hold more than that."""
 _SETTINGS: dict[str, Any] = {
@@ -44,7 +46,7 @@ class Connections:
                 f"store {name} is no URL that PostgreSQL understands: postgresql://USER:PASSWORD@HOST/DATABASE,"
                 " with signs such as @ / % in the password as %40 %2F %25"
             ) from None
-        options = f"{given.get('options') or ''} -c search_path={SCHEMA}".strip()
+        options = f"-c lock_timeout={_LOCK_SECONDS}s {given.get('options') or ''} -c search_path={SCHEMA}"
         self._settings = {**_SETTINGS, **given, "options": options}
         self._idle: deque[PgConnection] = deque()
         self._closed = False

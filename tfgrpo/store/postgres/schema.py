@@ -17,6 +17,12 @@ from .transactions import ROWID, PgConnection, PostgresDatabase, read_shapes, re
 
 Part: TypeAlias = tuple[Any, ...]
 """A part of a schema: its kind, its name, and what it is like."""
+_WHOLE_BYTES = 8_160
+"""Bytes up to which a row stays in one piece, as many as can be.
+
+By itself PostgreSQL compresses what is longer than 2,000, once more where it is compressed already, and puts it into
+another table: half of its time for a write.
+"""
 _KINDS = {"INTEGER": "bigint", "REAL": "double precision", "BLOB": "bytea", "TEXT": "text"}
 
 
@@ -77,6 +83,8 @@ def _finish(conn: PgConnection, applied: Sequence[Migration]) -> None:
     for statement in statements_of((asset_folder("store") / "views.postgres.sql").read_text(encoding="utf-8")):
         conn.execute(statement.encode())
     shapes = read_shapes(conn)
+    for table in shapes:
+        conn.execute(f"ALTER TABLE {table} SET (toast_tuple_target = {_WHOLE_BYTES})".encode())
     PostgresDatabase(conn, lambda _: shapes).number_on()
     reseal(conn, shapes)
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _LOCK = "SELECT pg_advisory_xact_lock(1952868208, 1)"
 """Held by one writer at a time, but for those that only append."""
-_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '30s'"
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _NUMBER = f"SELECT {NOW}, CAST(pg_current_xact_id() AS TEXT)"
 _APPEND, _ALONE = f"{_WRITE}; {_NUMBER}", f"{_WRITE}; {_LOCK}; {_NUMBER}"
 _CLAIM, _CLAIM_SECONDS = "SELECT pg_try_advisory_lock(1952868209, hashtext(%s))", 2.0

@@ -9,10 +9,12 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg.adapt import Buffer
+from psycopg import pq
+from psycopg.adapt import Buffer, Dumper
 from psycopg.rows import dict_row
 from psycopg.types.numeric import NumericLoader
 from psycopg.types.string import StrDumperUnknown, TextLoader
@@ -21,6 +23,7 @@ from ..database import CHECKSUM, Parameters, Row, Rows, Value, checksum
 from .dialect import translated
 
 PgConnection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+DictCursor: TypeAlias = "psycopg.Cursor[dict[str, Any]]"
 ROWID = "rowid"
 _TOGETHER = 500
 """Rows that are fetched at once."""
@@ -99,14 +102,13 @@ class PostgresDatabase:
         given = [
             self._whole(columns, row, number) for row, number in zip(rows, self._numbers(columns, rows), strict=True)
         ]
+        kinds = {column.name: column.kind for column in columns}
         updates = "UPDATE" in conflict
-        sql = f"{_insertion(table, columns)} {conflict}{' RETURNING ctid, *' if updates else ''}"
-        with self.conn.cursor(row_factory=dict_row) as cursor:
-            cursor.executemany(sql.encode(), given, returning=updates)
-            self.mark = table, str(given[-1][CHECKSUM])
-            if updates:
-                self._seal(table, [row for each in cursor.results() for row in each])
-            return len(given) if updates else cursor.rowcount
+        added = self._insert(table, kinds, given, f"{conflict}{' RETURNING ctid, *' if updates else ''}")
+        self.mark = table, str(given[-1][CHECKSUM])
+        if updates:
+            self._seal(table, added.fetchall())
+        return added.rowcount
 
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
         """Update the rows that a condition holds for; how many those were."""
@@ -135,12 +137,10 @@ class PostgresDatabase:
     def restore(self, table: str, rows: Sequence[Row]) -> None:
         """Insert whole rows as another store's `contents` gave them."""
         columns = self._shapes(self.conn)[table]
-        own = any(column.numbered for column in columns)
-        names = [*(column.name for column in columns), *([] if own else [ROWID])]
-        places = ", ".join(f"%({name})s" for name in names)
-        quoted = ", ".join(f'"{name}"' for name in names)
-        with self.conn.cursor() as cursor:
-            cursor.executemany(f"INSERT INTO {table} ({quoted}) VALUES ({places})".encode(), rows)
+        kinds = {column.name: column.kind for column in columns}
+        if not any(column.numbered for column in columns):
+            kinds[ROWID] = "bigint"
+        self._insert(table, kinds, rows, "")
 
     def number_on(self) -> None:
         """Number the next rows of each table after those that are there."""
@@ -153,6 +153,14 @@ class PostgresDatabase:
     def announce(self, namespace: str) -> None:
         """Tell who listens that another prior is live."""
         self.conn.execute("SELECT pg_notify('tfgrpo', %s)", [namespace])
+
+    def _insert(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row], more: str) -> DictCursor:
+        """Insert rows by one statement, whatever their number: a column is one parameter."""
+        names = ", ".join(f'"{name}"' for name in kinds)
+        given = ", ".join(f"CAST(%s AS {kind}[])" for kind in kinds.values())
+        sql = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({given}) {more}"
+        values = [_array(kind, [row[name] for row in rows]) for name, kind in kinds.items()]
+        return self.conn.cursor(row_factory=dict_row).execute(sql.encode(), values)
 
     def _numbers(self, columns: Sequence[Column], rows: Sequence[Row]) -> Sequence[int | None]:
         own = next((column for column in columns if column.numbered and column.name not in rows[0]), None)
@@ -196,11 +204,6 @@ def reseal(conn: PgConnection, shapes: Shapes) -> None:
             database._seal(table, conn.cursor(row_factory=dict_row).execute(sql, [part]).fetchall())
 
 
-def _insertion(table: str, columns: Sequence[Column]) -> str:
-    names = ", ".join(f'"{column.name}"' for column in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f'%({column.name})s' for column in columns)})"
-
-
 def _literal(default: str) -> Value:
     """The value of a default such as `0` or `'{}'::text`."""
     text = default.partition("::")[0]
@@ -210,12 +213,51 @@ def _literal(default: str) -> Value:
 _ESCAPES = {"\x01": "\x01\x02", "\x00": "\x01\x03"}
 
 
+def _escaped(text: str) -> str:
+    if "\x00" in text or "\x01" in text:
+        for sign, pair in _ESCAPES.items():
+            text = text.replace(sign, pair)
+    return text
+
+
 class _Texts(StrDumperUnknown):
     def dump(self, obj: str) -> Buffer | None:
-        if "\x00" in obj or "\x01" in obj:
-            for sign, pair in _ESCAPES.items():
-                obj = obj.replace(sign, pair)
-        return super().dump(obj)
+        return super().dump(_escaped(obj))
+
+
+class _Array(bytes):
+    """Values of a column, as PostgreSQL takes them in binary."""
+
+
+class _Arrays(Dumper):
+    format = pq.Format.BINARY
+
+    def dump(self, obj: _Array) -> Buffer | None:
+        return obj
+
+
+_ELEMENTS: Mapping[str, tuple[int, Callable[[Any], bytes]]] = {
+    "text": (25, lambda value: _escaped(value).encode()),
+    "bigint": (20, lambda value: value.to_bytes(8, "big", signed=True)),
+    "double precision": (701, Struct("!d").pack),
+    "bytea": (17, bytes),
+}
+"""By a column's kind: PostgreSQL's number of it, and a value in its binary form."""
+_HEAD, _LENGTH = Struct("!iiIii"), Struct("!i")
+_NULL = _LENGTH.pack(-1)
+
+
+def _array(kind: str, values: Sequence[Value]) -> _Array:
+    """One dimension that counts from 1, and may hold NULL."""
+    number, form = _ELEMENTS[kind]
+    parts = [_HEAD.pack(1, 1, number, len(values), 1)]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+        else:
+            data = form(value)
+            parts += _LENGTH.pack(len(data)), data
+    return _Array(b"".join(parts))
 
 
 class _GivenTexts(TextLoader):
@@ -238,5 +280,6 @@ class _Numbers(NumericLoader):
 def adapt(conn: PgConnection) -> None:
     """Give a connection the store's ways with texts and numbers."""
     conn.adapters.register_dumper(str, _Texts)
+    conn.adapters.register_dumper(_Array, _Arrays)
     conn.adapters.register_loader("text", _GivenTexts)
     conn.adapters.register_loader("numeric", _Numbers)
