@@ -140,8 +140,9 @@ async def test_the_error_of_a_template_is_known_packed_or_not(packed: bool, fron
     assert (response.status_code, response.headers["x-tfgrpo-reason"]) == (200, "refused")
 
 
-async def test_half_a_character_and_half_a_frame_at_a_time_arrive_whole(front: Serve) -> None:
-    whole = 'data: {"x": "é€😀"}\n\ndata: [DONE]\n\n'.encode()
+@pytest.mark.parametrize("end", ["data: [DONE]\n\n", ""])
+async def test_half_a_character_and_half_a_frame_at_a_time_arrive_whole_done_or_not(end: str, front: Serve) -> None:
+    whole = f'data: {{"x": "é€😀"}}\n\n{end}'.encode()
 
     async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
