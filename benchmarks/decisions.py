@@ -128,7 +128,7 @@ def run(asked: Asked, file: Path, *, parts: Sequence[str], seeds: int, seconds: 
                 one = label_tasks(name, seed, *((6, 6) if small else (TRAIN, HELD)))
                 made = PARTS[part](asked, one)
                 longest[part] = max(longest[part], time.monotonic() - now)
-                row = {"model": asked.name, "part": part, "seconds_all": round(time.monotonic() - now, 1)}
+                row: Row = {"model": asked.name, "part": part, "seconds_all": round(time.monotonic() - now, 1)}
                 row |= {"set": name, "seed": seed, "train": len(one.train), **made}
                 row["texts"] = [task.prompt for task in one.held]
                 with file.open("a") as out:
