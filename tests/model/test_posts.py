@@ -1,6 +1,7 @@
 """Calls over connections of our own, against servers that answer in every way that a server can."""
 
 import asyncio
+import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -73,6 +74,8 @@ async def answering(
         [told("200 OK", b" " * 300_000 + _FINE)],
         [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n " % (len(_FINE), _FINE)],
         [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + _FINE + b"\n"],
+        [told("200 OK", _FINE, content_encoding="utf-8")],
+        [told("200 OK", gzip.compress(_FINE) + b" ", content_encoding="gzip, identity")],
     ],
 )
 async def test_a_server_that_answers_in_the_end_is_understood(answers: Sequence[bytes]) -> None:
@@ -93,6 +96,7 @@ async def test_a_server_that_answers_in_the_end_is_understood(answers: Sequence[
         (SILENT, "did not answer within 0.2 s"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{}", "did not answer within 0.2 s"),
         (told("200 OK", content_encoding="br"), "packed as br"),
+        (b"HTTP/1.1 101 Switch\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", "what it says is no HTTP"),
         (told("400 Bad Request", b'{"error": {"message": "too long"}}'), "answered 400: too long"),
         (told("401 Unauthorized"), "answered 401: it refuses the key"),
     ],
@@ -103,6 +107,14 @@ async def test_a_server_that_does_not_is_told_in_one_line(answer: bytes, words: 
         with pytest.raises(TfgrpoError, match=words) as caught:
             await calling(BODY, sample(0))
         assert "sk-key" not in str(caught.value)
+
+
+async def test_a_header_that_would_end_its_line_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1\n")
+    async with answering([FINE]) as (url, asked), Upstream(url) as calling:
+        with pytest.raises(UpstreamError, match="the header openai-organization holds the end of a line"):
+            await calling(BODY, sample(0))
+    assert not asked
 
 
 async def test_a_connection_that_breaks_off_between_answers_costs_one_retry() -> None:

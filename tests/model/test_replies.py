@@ -116,6 +116,20 @@ def test_a_trace_is_the_same_whichever_way_it_is_read() -> None:
     assert quick.ids.tolist() == [[4, 3], [5, 4], [6, 5]]
 
 
+def test_what_is_listed_at_one_position_is_not_taken_for_that_of_another() -> None:
+    first = token(5, -0.5, top_logprobs=[token(5, -0.5), token(6, -2.0), token(7, -3.0)])
+    trace = parse_trace([first, token(7, -4.0, top_logprobs=[token(8, -0.1)])])  # as many as of 2 positions with 2
+    assert trace is not None
+    assert trace.ids.tolist() == [[5, 6, 7], [7, 8, -1]]
+
+
+def test_a_token_that_is_named_by_its_id_at_one_place_is_spelled_as_at_another() -> None:
+    named = token(4, -0.1, "token_id:4", top_logprobs=[token(4, -0.1, "a")])
+    trace = parse_trace([token(3, -0.1, "b", top_logprobs=[token(3, -0.1, "b")]), named])
+    assert trace is not None
+    assert trace.pieces == {3: b"b", 4: b"a"}
+
+
 def test_an_id_that_repeats_counts_once() -> None:
     trace = parse_trace([token(4, -1.0, "a", top_logprobs=[token(4, -9.0, "z"), token(5, -2.0), token(5, -3.0)])])
     assert trace is not None

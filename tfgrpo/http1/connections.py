@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
             self._deadline = self._loop.time() + self._limits.silence
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:  # an upgrade that nobody asked for among them
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:  # an upgrade: nobody asked for one
             if not answer.complete:
                 said = error.__context__
                 strange = AnswerBroken(f"what it says is no HTTP ({type(error).__name__})")

@@ -37,6 +37,8 @@ MOST_OF_ONE = 64_000_000
 """Of one response, unpacked: a thousand answers with 20 log-probabilities for each of their tokens."""
 _PACKED = ("gzip", "deflate")
 """How a response may be packed."""
+_PACKINGS = (*_PACKED, "br", "zstd", "compress")
+"""What `Content-Encoding` can mean; with all else (`utf-8`, `none`) servers say that it is not packed."""
 
 
 class _Unpacking:
@@ -45,10 +47,11 @@ class _Unpacking:
 
     def __init__(self, packed: str) -> None:
         """`packed`: what the response says that it is. Raises DecodingError for what nobody asked for."""
-        named = packed.strip().lower().removeprefix("x-")
-        if named not in (*_PACKED, "identity", ""):
+        said = (one.strip().removeprefix("x-") for one in packed.lower().split(","))
+        named = ", ".join(one for one in said if one in _PACKINGS)
+        if named not in (*_PACKED, ""):
             raise http.DecodingError(f"it is packed as {named}, which nobody asked for")
-        self._unpack = zlib.decompressobj(wbits=47) if named in _PACKED else None
+        self._unpack = zlib.decompressobj(wbits=47) if named else None
         self._left = MOST_OF_ONE
 
     def plain(self, part: bytes) -> bytes:

@@ -97,10 +97,11 @@ class Posts:
 
     def _head(self, url: str, headers: Mapping[str, str]) -> bytes:
         """All of a request that stands before its length; the same for each call of a route."""
-        path = http.URL(url).raw_path
-        own = {"host": self._site.named.decode("latin-1"), "accept-encoding": "gzip, deflate"}
-        fields = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **own}.items())
-        return b"POST %b HTTP/1.1\r\n%b" % (path, fields.encode())
+        fields = {**headers, "host": self._site.named.decode("latin-1"), "accept-encoding": "gzip, deflate"}
+        if ended := [name for name, value in fields.items() if "\r" in value or "\n" in value]:
+            raise http.LocalProtocolError(f"the header {ended[0]} holds the end of a line")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        return b"POST %b HTTP/1.1\r\n%b" % (http.URL(url).raw_path, lines.encode())
 
     def close(self) -> None:
         """End all connections."""

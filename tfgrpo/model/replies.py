@@ -187,6 +187,8 @@ def _plain_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     """The trace where nothing is odd, in half the time: at each position as many alternatives, the sampled token among
     them, each once, with an id of its own and a number that needs no reading. None: something is."""
     try:
+        if len({len(entry["top_logprobs"]) for entry in entries}) != 1:
+            return None  # what is of one position must not be taken for that of the next
         listed = [one for entry in entries for one in (entry, *entry["top_logprobs"])]
         numbers, told = [one["id"] for one in listed], [one["logprob"] for one in listed]
         if (
@@ -211,6 +213,8 @@ def _plain_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     for number, one in zip(numbers, listed, strict=True):
         if number not in pieces:
             pieces[number] = _piece(one)
+    if any(piece[:9] == b"token_id:" for piece in pieces.values()):
+        return None  # elsewhere it may be spelled
     kept = np.ones_like(ids, dtype=bool)
     kept[:, 1:] = others
     return TokenTrace(ids[kept].reshape(len(entries), -1), logprobs[kept].reshape(len(entries), -1), pieces)

@@ -49,7 +49,7 @@ def _named(headers: Mapping[str, str]) -> float | None:
         return None if given is None else seconds
     try:
         return email.utils.parsedate_to_datetime(given).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
