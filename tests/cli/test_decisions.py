@@ -12,6 +12,7 @@ import pytest
 import tfgrpo as package
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import served
+from tfgrpo.records import Experience, Frame, OptionOffset, Prior, QuestionOffsets, TokenBias
 from tfgrpo.store import Store
 
 OPTIONS = ("alpha", "beta", "gamma")
@@ -27,6 +28,8 @@ class Decides:
         self.writes = ""
         """What it writes when it is asked for an instruction; without it, it does not chat at all."""
         self.written = 0
+        self.knows_the_key_for = math.inf
+        """Decisions, after which it says 401."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         content = b""
@@ -37,6 +40,10 @@ class Decides:
         body = json.loads(content)
         if "questions" not in body:
             return await self.chatted(send)
+        if len(self.bodies) >= self.knows_the_key_for:
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+            return
         self.bodies.append(body)
         answers = [self.answer(body["input"], question) for question in body["questions"]]
         usage = {"input_tokens": 5, "output_tokens": 1, "total_tokens": 6}
@@ -139,6 +146,49 @@ def test_a_server_that_does_not_chat_writes_nothing_and_its_examples_race(tasks:
     learned = works(*RACE, url, "--gate", "none")
     assert "race: nothing was written" in learned.stderr
     assert "said in the instructions: as it is" in learned.stdout  # which examples make no better
+
+
+def test_an_upstream_that_is_lost_in_the_middle_of_a_race_says_nothing_of_its_arms(
+    tasks: Path, url: str, decides: Decides
+) -> None:
+    learn = *RACE, url, "--gate", "none"
+    decides.knows_the_key_for = 80  # past what is said now on 75 tasks
+    lost = tfgrpo(*learn)
+    assert lost.exit_code == 1, lost.output
+    assert "answered 401" in lost.stderr.splitlines()[-1]
+    decides.knows_the_key_for = math.inf
+    again = json.loads(works(*learn, "--json").stdout)
+    assert (again["resumed"], again["state"]) == (True, "ungated")
+    assert {one["source"] for one in again["race"]} >= {"as it is", "8 examples"}
+
+
+def test_experiences_that_are_live_race_against_nothing_said(tasks: Path, url: str) -> None:
+    offsets = tuple(OptionOffset(value, 0.0, 0.0, 1) for value in OPTIONS)
+    live(Prior((Experience("Say what you like."),), questions=(QuestionOffsets("choice", "Which?", offsets),)))
+    learned = json.loads(works(*RACE, url, "--gate", "none", "--no-demonstrations", "--json").stdout)
+    assert {one["source"] for one in learned["race"]} == {"as it is", "nothing said"}
+    assert learned["said"] == "nothing said"  # as good, and shorter
+    with Store("tfgrpo.db") as store:
+        now = store.live("default")
+    assert now is not None
+    assert not now.prior.has_text
+
+
+def test_a_token_prior_beside_the_offsets_costs_the_gate_no_call(tasks: Path, url: str, decides: Decides) -> None:
+    bias = TokenBias(1, b"a", 1.0, 3.0, 9)
+    live(Prior(biases=(bias,), tokenizer="some"))
+    learned = json.loads(works(*LEARN, url, "--json").stdout)
+    assert (learned["gate"]["verdict"], len(decides.bodies)) == ("promoted", 60)
+    with Store("tfgrpo.db") as store:
+        now = store.live("default")
+    assert now is not None
+    assert now.prior.biases == (bias,)
+
+
+def live(prior: Prior) -> None:
+    with Store("tfgrpo.db") as store:
+        store.add_prior(prior)
+        store.set_state("default", prior.id, "ungated", frame=Frame("m"))
 
 
 def test_nothing_races_where_what_is_said_reaches_more_than_the_question(tasks: Path, url: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tfgrpo.model.local.eight_bits import eight_bit_blocks, in_eight_bits
+from tfgrpo.model.local.model import faster
 
 RANDOM = np.random.default_rng(5)
 
@@ -58,6 +59,13 @@ def test_all_but_the_four_bit_tensors_is_kept_byte_for_byte(tmp_path: Path) -> N
     assert made[start : start + 20] == norm
     assert made[start + 32 :].startswith(eight_bit_blocks(blocks).tobytes())
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_that_the_model_is_served_as_it_came_is_said(tmp_path: Path) -> None:
+    (tmp_path / "four.gguf").write_bytes(b"GGUF")
+    said: list[str] = []
+    assert faster(tmp_path / "four.gguf", said.append) == tmp_path / "four.gguf"
+    assert ["4-bit weights" in one for one in said] == [True]
 
 
 @pytest.mark.parametrize("content", [b"GGUF", b"GGUF" + bytes(20), b"none at all, but long enough for a head"])

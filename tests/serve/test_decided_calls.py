@@ -80,7 +80,7 @@ def test_a_decision_comes_under_the_offsets_of_the_live_prior(tmp_path: Path, pr
     assert "x-tfgrpo-offsets" not in other.headers
 
 
-async def test_an_async_decision_too(tmp_path: Path) -> None:
+async def test_an_async_decision_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = a_store(tmp_path, Prior(questions=(OFFSETS,)))
     http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
     async with tfgrpo.AsyncOpenAI(api_key="k", store=path, http_client=http_client) as client:
@@ -88,11 +88,18 @@ async def test_an_async_decision_too(tmp_path: Path) -> None:
         plain = await client.decisions.create(
             model="m", input="x", questions=[QUESTION], extra_headers={"x-tfgrpo-prior": "none"}
         )
+        assert caplog.records == []
+        other: Any = {**QUESTION, "instructions": "Which one?"}
+        await client.decisions.create(model="m", input="x", questions=[other])
+        await client.decisions.create(model="else", input="x", questions=[QUESTION])
     assert choices(found) + choices(plain) == ["b", "a"]
+    notices = [one.getMessage() for one in caplog.records]
+    wanted = "no offsets for: other words", "learned on model 'm'"
+    assert [words in notice for notice, words in zip(notices, wanted, strict=True)] == [True, True]
     assert (tfgrpo.info(found).offsets, tfgrpo.info(plain).offsets) == (1, 0)
 
 
-async def test_a_decision_through_the_proxy_too(tmp_path: Path) -> None:
+async def test_a_decision_through_the_proxy_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prior = Prior(questions=(OFFSETS,))
     asked: list[Any] = []
 
@@ -111,6 +118,10 @@ async def test_a_decision_through_the_proxy_too(tmp_path: Path) -> None:
             url = f"{at}/v1"
             async with openai.AsyncOpenAI(api_key="k", base_url=url) as client:
                 raw = await client.decisions.with_raw_response.create(model="m", input="x", questions=[QUESTION])
+                told = len(caplog.records)
+                for words in ("Which one?", "Which of them?"):
+                    other: Any = {**QUESTION, "instructions": words}
+                    await client.decisions.create(model="m", input="x", questions=[other])
             async with tfgrpo.AsyncOpenAI(api_key="k", base_url=url, store=tmp_path / "tfgrpo.db") as client:
                 both = await client.decisions.create(model="m", input="x", questions=[QUESTION])
     found = raw.parse()
@@ -118,7 +129,10 @@ async def test_a_decision_through_the_proxy_too(tmp_path: Path) -> None:
     assert (raw.headers["x-tfgrpo-offsets"], raw.headers["x-tfgrpo-prior"]) == ("1", prior.id)
     assert choices(both) == ["b"]
     assert getattr(both.answers[0], "confidence", 0) == getattr(found.answers[0], "confidence", 1)  # applied once
-    assert asked == ["/v1/decisions"] * 2
+    assert asked == ["/v1/decisions"] * 4
+    notices = [one.getMessage() for one in caplog.records]
+    assert [one for one in notices[:told] if "another question" in one] == []
+    assert len([one for one in notices if "no offsets for: other words" in one]) == 1
 
 
 def test_a_header_of_the_upstreams_that_looks_like_ours_fails_no_call(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tfgrpo.records import JSON, OptionOffset, Prior, QuestionOffsets
-from tfgrpo.surfaces.decided import FROZEN_FIELD, Deciding, deciding
+from tfgrpo.surfaces.decided import FROZEN_FIELD, Deciding, asks_another, deciding
 
 
 def offsets(kind: Any, words: str, **given: float) -> QuestionOffsets:
@@ -101,6 +101,7 @@ def test_probabilities_need_not_sum_to_one_and_may_be_zero_or_of_options_never_s
     shares = [entry["probability"] for entry in found.payload["answers"][0]["probabilities"]]
     assert shares == pytest.approx([0, math.e / (1 + math.e), 1 / (1 + math.e)])
     assert found.unseen == ("c",)
+    assert found.notice == "the prior has no offset for 'c': such options keep their probability"
     assert found.payload["answers"][1]["probability"] == 0.0
 
 
@@ -109,6 +110,14 @@ def test_a_prior_without_offsets_for_what_is_asked_does_nothing() -> None:
     assert deciding({"questions": ASKED["questions"][3:]}, PRIOR) is None
     assert deciding({"questions": None}, PRIOR) is None
     assert Deciding((None,)).decided({"answers": [1]}).moved == 0
+
+
+def test_what_is_asked_in_other_words_is_another_question_even_where_offsets_are_all_0() -> None:
+    learned = {"questions": ASKED["questions"][:3]}
+    still = Prior(questions=(offsets("choice", "Which?", a=0.0, b=0.0),))
+    asked = [(ASKED, PRIOR), (learned, PRIOR), (learned, Prior()), ({"questions": ASKED["questions"][:1]}, still)]
+    assert [asks_another(*one) for one in asked] == [True, False, False, False]
+    assert asks_another({"questions": [{"type": "predicate", "instructions": "Which?"}]}, still)
 
 
 def test_no_offset_and_no_value_of_a_level_is_too_large_for_a_call() -> None:

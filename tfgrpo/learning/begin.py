@@ -90,10 +90,10 @@ async def made_ready(
     async with executors(plan.agent, upstream, plan.settings, store) as all_made:
         make: Executors = all_made
         if plan.ready is not None:
-            from .ready import ReadyExecutors, ready_at_start
+            from .ready import ready_at_start, ready_executors
 
             ready = await ready_at_start(plan.ready, run.id, store)
-            make = ReadyExecutors(all_made, upstream, ready, plan.frame)
+            make = ready_executors(all_made, upstream, backend, ready, plan.frame, note=notes.note)
         if moved:
             notes.note(moved)
         if plan.frame.system and backend.system_role == "rejected":

@@ -14,7 +14,7 @@ tasks anyway. The cheapest of those within a point of the best wins.
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..errors import ModelError
+from ..errors import ModelError, UpstreamError
 from ..evaluation.answered import TaskAnswers
 from ..evaluation.written_arm import write_from_tasks
 from ..experiences.distil import Distiller
@@ -160,9 +160,14 @@ def _winner(own: SaidStanding, others: Sequence[SaidStanding]) -> SaidStanding:
 
 
 async def _stands(arm: SaidArm, tasks: Sequence[Task], ask: AskArm, notes: list[str]) -> SaidStanding | None:
-    """How an arm stands; None, and said so, where it fails, as what exceeds the model's context does."""
+    """How an arm stands; None, and said so, where it fails, as what exceeds the model's context does.
+
+    Raises UpstreamError where no call can succeed any more: that says nothing of the arm.
+    """
     try:
         return await _asked(arm, tasks, ask)
+    except UpstreamError:
+        raise
     except ModelError as error:
         notes.append(f"race: {arm.source} is left out: {error}")
         return None
@@ -180,8 +185,7 @@ async def arms_of(
     settings = distiller.settings
     examples = await usable_examples(tasks, reward, settings) if settings.demonstrations else ()
     variants = list(_shown(examples, settings))
-    if live.has_text:
-        variants.append(Variant(source="nothing said"))
+    nothing = [Variant(source="nothing said")] if live.has_text else []
     experiences: list[SaidArm] = []
     try:
         told = await instructions(distiller, tasks, instructions_wanted(settings), log)
@@ -191,7 +195,8 @@ async def arms_of(
     except ModelError as error:  # a server that decides and does not chat
         notes.append(f"race: nothing was written: {error}")
     known = variant_of(live, "").id
-    begun = field_of([one for one in variants if one.id != known], examples, settings, token_count(None))
+    others = [one for one in variants if one.id != known]
+    begun = field_of([*nothing, *others], examples, settings, token_count(None))
     notes += [f"race: {line}" for line in begun.notes]
     return [*(_said(arm, live) for arm in begun.arms), *experiences]
 

@@ -223,12 +223,16 @@ class _DecisionRun:
 
         Where the model answers under the candidate no more, that is a reward of 0.
         """
-        said = replace(candidate, questions=(), parent=None)
         live = found = await self._answers(run, "validation", self._said)
-        if said.id != replace(self._said, questions=(), parent=None).id:
+        if _words(candidate) != _words(self._said):
             found = await self._answers(run, "validation", candidate)
         arms = []
         for prior, answers in ((candidate, found), (self._live, live)):
             decided = answers.decided(offsets_in(prior, self._asked)).tolist()
             arms.append({task.id: reward for task, reward in zip(answers.tasks, decided, strict=True)})
         return {task: (arms[0].get(task, 0.0), reward) for task, reward in arms[1].items()}
+
+
+def _words(prior: Prior) -> str:
+    """The same for priors that say the same in a question, whatever its offsets and token prior."""
+    return replace(prior, questions=(), biases=(), tokenizer=None).id if prior.has_text else ""

@@ -7,7 +7,7 @@ itself was answered is none of them, since it may be what decided which answer i
 
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -17,7 +17,7 @@ from ..hashing import content_id
 from ..model.replies import parse_reply
 from ..model.upstream import Journal, Upstream
 from ..records import Backend, CallKey, Frame, Prior, Reply, Rollout, Task, Usage
-from ..rollouts.executor import Executor, Executors, request_body
+from ..rollouts.executor import SAMPLERS_OFF, Executor, Executors, request_body
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
 
@@ -49,6 +49,18 @@ async def ready_at_start(ready: Ready, run: str, journal: Journal) -> Ready:
     return {task: [ReadyRollout(*one) for one in each] for task, each in json.loads(known).items()}
 
 
+def ready_executors(
+    make: Executors, upstream: Upstream, backend: Backend, ready: Ready, frame: Frame, *, note: Callable[[str], object]
+) -> Executors:
+    """Executors that take from what is ready; not, which is noted, where a server sampled it with hidden defaults."""
+    off = SAMPLERS_OFF.get(backend.kind, {})
+    if not ready or all(frame.request.get(name) == value for name, value in off.items()):
+        return ReadyExecutors(make, upstream, ready, frame)
+    stated = ", ".join(f"{name} {value}" for name, value in off.items())
+    note(f"rollouts made already are not taken: {backend.kind} had defaults of its own where no call states {stated}")
+    return make
+
+
 class ReadyExecutors:
     """Executors whose rollouts of a step are taken from those that are ready, as long as there are such; the others are
     made."""
@@ -70,10 +82,14 @@ class ReadyExecutors:
             return make
 
         async def taken(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-            reply = self._next(task, prior)
+            if not (left := self._left.get((task.id, prior.id if prior.has_text or prior.biases else ""))):
+                return await make(task, prior, step, sample)
+            asked = request_body(frame, backend, task, seed)
+            body = with_prior(asked, prior, manner_of(backend, task.id))
+            served = with_prior(asked, prior, manner_of(backend))  # production shows a task its own example too
+            reply = self._next(left) if served["messages"] == body["messages"] else None
             if reply is None:
                 return await make(task, prior, step, sample)
-            body = with_prior(request_body(frame, backend, task, seed), prior, manner_of(backend, task.id))
             return Rollout(
                 task,
                 step,
@@ -89,9 +105,8 @@ class ReadyExecutors:
 
         return taken
 
-    def _next(self, task: Task, prior: Prior) -> Reply | None:
-        """The next that can be read of those that are ready for a task under a prior."""
-        left = self._left.get((task.id, prior.id if prior.has_text or prior.biases else ""))
+    def _next(self, left: deque[ReadyRollout]) -> Reply | None:
+        """The next of them that can be read."""
         tokenizer = self._upstream.tokenizer
         while left:
             with suppress(ModelError):

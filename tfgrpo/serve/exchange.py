@@ -199,9 +199,8 @@ class Exchange:
             return response
         content, decided = found
         self._decision = decided
-        if self.source and decided.unseen:
-            named = ", ".join(map(repr, decided.unseen[:3]))
-            self.source.say(f"the prior has no offset for {named}: such options keep their probability")
+        if self.source:
+            self.source.say(decided.notice)
         headers = response.headers.copy()
         for name in (_LENGTH, _CHUNKED, _PACKED):
             headers.pop(name, None)

@@ -12,7 +12,8 @@ from math import exp
 from typing import Protocol, TypeAlias
 
 from ..model.questions import instructions_text, is_share
-from ..records import JSON, ChatBody, Option, Prior
+from ..records import JSON, ChatBody, Option, Prior, QuestionOffsets
+from ..text import shortened
 from .surface import objects_in
 
 OFFSETS_HEADER = "x-tfgrpo-offsets"
@@ -40,6 +41,14 @@ class Decided:
     """Options that the prior has never seen."""
     marks: Mapping[str, str] = field(default_factory=dict)
     """Headers that tell of it."""
+
+    @property
+    def notice(self) -> str | None:
+        """What a person should be told, once."""
+        if not self.unseen:
+            return None
+        named = shortened(", ".join(map(repr, self.unseen[:3])))
+        return f"the prior has no offset for {named}: such options keep their probability"
 
 
 class Rewriting(Protocol):
@@ -75,21 +84,32 @@ def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
     if not prior.questions:
         return None
     known = _factors(prior)
-    found = tuple(
-        known.get((str(question.get("type")), instructions_text(question.get("instructions")) or ""))
-        for question in objects_in(body, "questions")
-    )
+    found = tuple(map(known.get, _asked(body)))
     return Deciding(found) if any(found) else None
 
 
+def asks_another(body: ChatBody, prior: Prior) -> bool:
+    """Whether a prior that has learned questions has not learned one of a request: other words are another question."""
+    return bool(prior.questions) and not all(map(_factors(prior).__contains__, _asked(body)))
+
+
+def _asked(body: ChatBody) -> list[tuple[str, str]]:
+    """The type and the words of each question of a request."""
+    return [
+        (str(question.get("type")), instructions_text(question.get("instructions")) or "")
+        for question in objects_in(body, "questions")
+    ]
+
+
 @lru_cache(64)
-def _factors(prior: Prior) -> Mapping[tuple[str, str], Factors]:
+def _factors(prior: Prior) -> Mapping[tuple[str, str], Factors | None]:
     """By type and words of the question; offsets of 0 alone stand beside what is said in it, and move nothing."""
-    return {
-        (entry.kind, entry.instructions): {one.option: exp(_held(one.offset)) for one in entry.offsets}
-        for entry in prior.questions
-        if any(one.offset for one in entry.offsets)
-    }
+    return {(entry.kind, entry.instructions): _moving(entry) for entry in prior.questions}
+
+
+def _moving(entry: QuestionOffsets) -> Factors | None:
+    moves = any(one.offset for one in entry.offsets)
+    return {one.option: exp(_held(one.offset)) for one in entry.offsets} if moves else None
 
 
 def _held(offset: float) -> float:

@@ -23,7 +23,7 @@ from ..model.families import same_family
 from ..records import JSON, Backend, ChatBody, Prior, Snapshot
 from ..text import shortened
 from .chat import CHAT
-from .decided import Decided, Rewriting, deciding
+from .decided import Decided, Rewriting, asks_another, deciding
 from .decisions import DECISIONS
 from .redecided import Redeciding, asking_for_logprobs, redeciding
 from .resampled import Resampling, asking_for_answers, resampling
@@ -194,6 +194,8 @@ def rewrite(
     given = surface.part_of(snapshot.prior, manner)
     try:
         after = _after(body, snapshot, surface, lacking, backend, named=named, answers=answers)
+        if surface is DECISIONS and snapshot.prior.questions:
+            notice = notice or _offsets_notice(body, snapshot, model)
         if not (given.has_text or given.biases or after):
             why = lacking or _nothing(snapshot.prior)
             return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
@@ -293,6 +295,20 @@ def _parsed(content: bytes, codecs: Sequence[Codec]) -> tuple[JSON, Codec | None
         except (ValueError, RecursionError):
             continue  # left to the next one, and in the end to the upstream
     return None, None
+
+
+def _offsets_notice(body: ChatBody, snapshot: Snapshot, model: JSON) -> str | None:
+    """What a person should know of a request for decisions that offsets do not reach; it is said once, so it names no
+    question."""
+    name, learned = snapshot.namespace, snapshot.frame.model
+    if model != learned:
+        return f"the offsets of namespace {name!r} were learned on model {learned!r}, and are left out for others"
+    if not asks_another(body, snapshot.prior):
+        return None
+    return (
+        f"a question was asked that namespace {name!r} has no offsets for: other words, or another type, are another"
+        " question; `tfgrpo tokens show` names those that it has"
+    )
 
 
 _WHY: Mapping[LeftOut, str] = {

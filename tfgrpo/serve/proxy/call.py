@@ -320,7 +320,8 @@ class RelayedCall:
             self._heard.all_of(response, content)
         given = answer_headers(response.lines, self._marks(), ours=True)
         came = content
-        content, headers = with_offsets(self._rewrite, response.status, came, given, most)
+        content, headers, notice = with_offsets(self._rewrite, response.status, came, given, most)
+        self._works.shelf.say(notice)
         if self._heard and content is not came and self._rewrite.way in ("re-decide", "resample"):  # as it was told
             self._heard.body, self._heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""
         self._status = response.status

@@ -34,15 +34,16 @@ def redecided_stream(rewritten: Rewrite) -> RedecidedStream | None:
 
 def with_offsets(
     rewritten: Rewrite, status: int, content: bytes, headers: Sequence[tuple[bytes, bytes]], most: int
-) -> tuple[bytes, Lines]:
-    """An answer and its headers, as the offsets have it; as it came, where they have nothing to do with it."""
+) -> tuple[bytes, Lines, str | None]:
+    """An answer and its headers, as the offsets have it; as it came, where they have nothing to do with it. And what a
+    person should be told of it."""
     lines = list(headers)
     encoding = next((value.decode("latin-1") for name, value in lines if name == b"content-encoding"), "")
     plain = unpacked(content, encoding, most) if encoding else content
     found = answers_decided(rewritten, status, plain, EXACT_CODECS) if plain is not None else None
     if found is None:
-        return content, lines
+        return content, lines, None
     lines = [line for line in lines if line[0] not in (b"content-length", b"content-encoding")]
     lines.append((b"content-length", str(len(found[0])).encode()))
     lines += [(name.encode(), value.encode()) for name, value in found[1].marks.items()]
-    return found[0], lines
+    return found[0], lines, found[1].notice
