@@ -46,8 +46,9 @@ def pytest_configure() -> None:
     Threads that hand work to each other lose a sixth of their time between two processors.
     """
     number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if number and os.environ["PYTEST_XDIST_WORKER_COUNT"] == str(len(_PROCESSORS)):
-        os.sched_setaffinity(0, {_PROCESSORS[int(number)]})
+    if number.isdecimal() and os.environ["PYTEST_XDIST_WORKER_COUNT"] == str(len(_PROCESSORS)):
+        # one that takes the place of another, which a test has ended, has a number of its own
+        os.sched_setaffinity(0, {_PROCESSORS[int(number) % len(_PROCESSORS)]})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

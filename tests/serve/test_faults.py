@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -290,6 +291,30 @@ async def test_an_answer_that_comes_at_once_is_passed_on_as_one_that_comes_in_pa
     first, last = got.split(b"HTTP/1.1 299")[1:]
     assert first == last.replace(b"connection: close\r\n", b"")
     assert b"x-note: caf\xe9\tau lait\r\nx-empty: \r\n" in first
+
+
+async def test_the_marks_of_callers_are_not_kept_whatever_they_say(front: Serve) -> None:
+    async def at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    async with raw(at_once) as address:
+        at = await front(address)
+
+        async def marked(mark: bytes) -> None:
+            head = b"POST %b HTTP/1.1\r\nHost: p\r\nConnection: close\r\nContent-Length: 2\r\n%b: %b\r\n\r\n{}"
+            got = await said(at.address, head % (CHAT.encode(), PRIOR_HEADER.encode(), mark))
+            assert mark in got
+
+        await marked(b"prior_first")
+        tracemalloc.start()
+        try:
+            for number in range(40):
+                await marked(b"prior_%d_" % number + b"x" * 50_000)
+            assert tracemalloc.get_traced_memory()[0] < 1_000_000
+        finally:
+            tracemalloc.stop()
 
 
 async def test_a_caller_of_http_1_0_gets_no_chunks(front: Serve) -> None:

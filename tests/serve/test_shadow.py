@@ -100,6 +100,16 @@ async def test_alternatives_to_short_answers_are_asked_for_until_an_upstream_ref
     assert ["logprobs" in asked for asked in model.requests] == [False, True, False, False, False]
 
 
+async def test_what_is_refused_without_alternatives_too_is_no_word_on_them(front: Serve) -> None:
+    statuses = iter((200, 400, 400, 200, 200))  # the second and the third are one further rollout's
+    model = ScriptedModel(lambda body: Answer("BILL", status=next(statuses)))
+    at = await front(model.app, recording=shadowed(group_size=2))
+    for became in ("failed", "made"):
+        await at.chat({**BODY, "max_tokens": 4})
+        await told(at, f'"{became}"}} 1.0')
+    assert ["logprobs" in asked for asked in model.requests] == [False, True, False, False, True]
+
+
 async def test_a_label_is_decided_again_in_further_rollouts_too(tmp_path: Path) -> None:
     async def upstream(scope: Any, receive: Any, send: Any) -> None:
         content, kind = said(orjson.loads((await receive())["body"]))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -361,7 +361,7 @@ class RelayedCall:
         """What the caller is told in headers."""
         self._added, self._passed = max(0.0, perf_counter() - self._began - self._waited), True
         told = self._rewrite
-        marks = dict(_mark_lines(told.prior, told.reason, told.left_out, told.way, self._variant))
+        marks = {**_said_beside(told.reason, told.left_out, told.way, self._variant), _MARK: told.prior.encode()}
         if self._head.surface:
             marks[_INFERENCE] = self._inference.encode()
             marks[_OVERHEAD] = b"%.3f" % (self._added * 1e3)
@@ -450,11 +450,12 @@ class RelayedCall:
 
 
 @lru_cache(256)
-def _mark_lines(
-    prior: str, reason: Reason | None, left_out: LeftOut | None, way: Way | None, variant: str
-) -> Sequence[tuple[bytes, bytes]]:
-    marks = {**Rewrite(prior=prior, reason=reason, left_out=left_out, way=way).marks, VARIANT_HEADER: variant}
-    return [(name.encode(), value.encode()) for name, value in marks.items()]
+def _said_beside(
+    reason: Reason | None, left_out: LeftOut | None, way: Way | None, variant: str
+) -> Mapping[bytes, bytes]:
+    """What is told beside the id of a prior; that may be any text of a caller's, and of any length, so is not kept."""
+    marks = {**Rewrite(reason=reason, left_out=left_out, way=way).marks, VARIANT_HEADER: variant}
+    return {name.encode(): value.encode() for name, value in marks.items()}
 
 
 async def _beginning(response: UpstreamAnswer) -> bytes:

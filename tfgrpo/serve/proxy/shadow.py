@@ -146,8 +146,9 @@ class Shadows:
         """The answer as a caller would be told it: its label decided again, where that is how the prior acts."""
         status, content = await self._asked(call, body)
         if status in _REFUSED and (plain := further(call.sent, listed=False)) not in (None, body):
-            self._unlisted.add(call.target.base)
             status, content = await self._asked(call, plain or body)
+            if status not in _REFUSED:  # else it was refused for something else
+                self._unlisted.add(call.target.base)
         decided = answers_decided(call.rewrite, status, content, EXACT_CODECS)
         return status, decided[0] if decided else content
 
