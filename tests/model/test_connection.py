@@ -310,6 +310,25 @@ async def test_a_loading_server_is_waited_for() -> None:
         assert await calling.get("/models", KEY) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("HTTPS_PROXY", "ftp://me:s3cret@proxy:1", "the proxy that stands in the environment"),
+        ("HTTPS_PROXY", "http://me:s3/cret@proxy:1", "write '/', '#'"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "no certificates in /nowhere.pem"),
+        ("SSL_CERT_FILE", __file__, "no certificates in .*py"),
+    ],
+)
+def test_what_the_environment_says_of_the_way_there_is_one_line_where_it_is_wrong(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection._trusted.cache_clear()
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=words) as caught:
+        Connection("https://api.test/v1", "sk-key", Settings())
+    assert "s3" not in str(caught.value)
+
+
 async def test_a_server_on_this_machine_is_called_past_the_environments_http_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

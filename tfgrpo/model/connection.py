@@ -373,12 +373,25 @@ def _posts_to(url: http.URL, connect: float, seconds: float) -> Posts | None:
 
 
 def _client_for(url: str | None) -> http.AsyncClient:
-    """The SDK's own client; it goes by the HTTP proxy that the environment may name, but for this machine."""
+    """The SDK's own client; it goes by the HTTP proxy that the environment may name, but for this machine. Raises
+    InputError for a proxy that is none."""
     local = url is not None and http.URL(url).host in _HERE
-    return openai.DefaultAsyncHttpxClient(verify=_trusted(not local), trust_env=not local)
+    trusted = _trusted(not local)
+    try:
+        return openai.DefaultAsyncHttpxClient(verify=trusted, trust_env=not local)
+    except (ValueError, ImportError, http.InvalidURL):  # which may tell of its password
+        raise InputError(
+            "the proxy that stands in the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) must be http://HOST:PORT,"
+            " NAME:PASSWORD@ before the host where it wants them; write '/', '#', '?' and '@' in a password as %2F,"
+            " %23, %3F and %40 (socks5:// wants the package socksio)"
+        ) from None
 
 
 @cache
 def _trusted(environment: bool) -> ssl.SSLContext:
-    """Whose certificates are believed; read once for all connections, since it takes its time."""
-    return http.create_ssl_context(trust_env=environment)
+    """Whose certificates are believed; read once for all connections, since it takes its time. Raises InputError."""
+    try:
+        return http.create_ssl_context(trust_env=environment)
+    except OSError as error:
+        said = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "the system"
+        raise InputError(f"no certificates in {said} (SSL_CERT_FILE, SSL_CERT_DIR): {error}") from None
