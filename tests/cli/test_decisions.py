@@ -162,6 +162,29 @@ def test_an_upstream_that_is_lost_in_the_middle_of_a_race_says_nothing_of_its_ar
     assert {one["source"] for one in again["race"]} >= {"as it is", "8 examples"}
 
 
+def test_a_race_goes_on_where_its_budget_ended_and_with_other_settings_it_is_another(
+    tasks: Path, url: str, decides: Decides
+) -> None:
+    decides.writes = ADVICE
+    assert tfgrpo(*RACE, url, "--max-calls", "90").exit_code == 3
+    asked = len(decides.bodies)
+    learned = json.loads(works(*RACE, url, "--json").stdout)
+    assert (learned["resumed"], learned["said"], learned["state"]) == (True, "written 1", "live")
+    assert learned["usage"]["calls"] == len(decides.bodies) + decides.written > asked
+    with Store("tfgrpo.db") as store:
+        store.set_state("default", learned["candidate"], "rolled back", frame=Frame("m"))
+    assert tfgrpo(*RACE, url, "--max-calls", "50").exit_code == 3
+    other = json.loads(works(*RACE, url, "--json", "--no-demonstrations").stdout)
+    assert (other["resumed"], other["run"] != learned["run"]) == (False, True)
+
+
+def test_answers_that_mean_one_option_are_one_task(tasks: Path, url: str, decides: Decides) -> None:
+    lines = (tasks / "tasks.jsonl").read_text().splitlines()
+    (tasks / "tasks.jsonl").write_text("\n".join([*lines, *(line.replace('alpha"}', ' ALPHA"}') for line in lines)]))
+    learned = json.loads(works(*LEARN, url, "--json", "--gate", "none").stdout)
+    assert learned["usage"]["calls"] == len(decides.bodies) == 75
+
+
 def test_experiences_that_are_live_race_against_nothing_said(tasks: Path, url: str) -> None:
     offsets = tuple(OptionOffset(value, 0.0, 0.0, 1) for value in OPTIONS)
     live(Prior((Experience("Say what you like."),), questions=(QuestionOffsets("choice", "Which?", offsets),)))

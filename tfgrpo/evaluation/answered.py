@@ -56,14 +56,15 @@ def question_file(path: str) -> tuple[Question, JSON]:
 
 
 def tasks_with_options(tasks: Iterable[Task], question: Question, reward: Reward) -> tuple[Task, ...]:
-    """The tasks, each with the option that its answer means as its answer, for built-in rewards to compare with.
+    """The tasks, each with the option that its answer means as its answer, for built-in rewards to compare with; those
+    whose answers mean the same option of the same input are one.
 
     Raises InputError for a task whose answer is no option, or that the reward cannot score.
     """
     refuse_comparing(reward, "a decision has none")
     given = tuple(tasks)
     if isinstance(reward, BuiltInReward) and reward.name in ("exact", "exact-strict", "choice"):
-        given = tuple(_with_option(task, question) for task in given)
+        given = tuple({task.id: task for task in (_with_option(one, question) for one in given)}.values())
     check(reward, given)
     return given
 

@@ -39,6 +39,9 @@ from .decision_race import Raced, SaidArm, arms_of, most_race_calls, race, said_
 from .decision_result import DecisionsLearned, candidate_of
 from .plan import ending
 
+_RACING = ("demonstrations", "experiences", "ground_truth", "prior_tokens", "trial_experiences")
+"""Settings that decide what races."""
+
 
 @dataclass(frozen=True, slots=True)
 class WantedDecisions:
@@ -138,7 +141,7 @@ class _DecisionRun:
         held: dict[str, JSON] = {role: task_set_id(one.id for one in side) for role, side in self._held}
         settings = {"surface": "decisions", "question": self._asked.body, "seed": prepared.wanted.settings.seed, **held}
         settings["alpha"] = prepared.wanted.settings.gate_alpha
-        settings |= {} if prepared.wanted.settings.race else {"race": False}
+        settings |= self._racing
         parent = None if self._live.id == Prior().id else self._live.id
         self._store.add_tasks((*parts.train, *parts.validation, *parts.test))
         tasks = tuple(task.id for task in parts.train)
@@ -148,6 +151,15 @@ class _DecisionRun:
             self._store.hold_out(run.id, role, [task.id for task in side])
         self._to.budget.carry([(self._asked.frame.model, self._store.spent(run.id))])
         return run, resumed
+
+    @property
+    def _racing(self) -> dict[str, JSON]:
+        """What of the settings decides what races, where it is not as usual: with others it is another run."""
+        settings, usual, distiller = self._prepared.wanted.settings, Settings(), self._prepared.endpoints.distiller
+        if not settings.race:
+            return {"race": False}
+        others = {name: getattr(settings, name) for name in _RACING if getattr(settings, name) != getattr(usual, name)}
+        return others | ({"distiller": distiller.model} if distiller.model else {})
 
     @property
     def _held(self) -> tuple[tuple[Role, tuple[Task, ...]], ...]:
