@@ -99,6 +99,30 @@ async def test_an_async_decision_too(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert (tfgrpo.info(found).offsets, tfgrpo.info(plain).offsets) == (1, 0)
 
 
+async def test_options_of_callers_are_not_named_in_the_log_of_a_proxy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = iter(("Ms. First", "Ms. Second"))
+
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        listed = [*ANSWER["probabilities"][:1], {"value": next(names), "probability": 0.1}]
+        content = json.dumps({"model": "m", "answers": [{**ANSWER, "probabilities": listed}], "usage": USAGE}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": content})
+
+    async with running(upstream) as address:
+        shelf = Shelf(a_store(tmp_path, Prior(questions=(OFFSETS,))), "default")
+        proxy = Proxy([RelayTarget.parse(f"{address}/v1")], shelf)
+        async with proxy, running(proxy) as at, openai.AsyncOpenAI(api_key="k", base_url=f"{at}/v1") as client:
+            for _ in range(2):
+                await client.decisions.create(model="m", input="x", questions=[QUESTION])
+    assert [one.getMessage() for one in caplog.records if "no offset" in one.getMessage()] == [
+        "the prior has no offset for an option that callers ask for: such options keep their probability"
+    ]
+    assert "Ms." not in caplog.text
+
+
 async def test_a_decision_through_the_proxy_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prior = Prior(questions=(OFFSETS,))
     asked: list[Any] = []

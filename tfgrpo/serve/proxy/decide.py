@@ -13,6 +13,8 @@ from .bodies import EXACT_CODECS
 
 Lines = list[tuple[bytes, bytes]]
 """Headers, as they are sent."""
+_UNSEEN = "the prior has no offset for an option that callers ask for: such options keep their probability"
+"""It names none: options are what callers write, and may be others in each call."""
 
 
 async def read_whole(answer: UpstreamAnswer, most: int) -> bytes:
@@ -46,4 +48,4 @@ def with_offsets(
     lines = [line for line in lines if line[0] not in (b"content-length", b"content-encoding")]
     lines.append((b"content-length", str(len(found[0])).encode()))
     lines += [(name.encode(), value.encode()) for name, value in found[1].marks.items()]
-    return found[0], lines, found[1].notice
+    return found[0], lines, _UNSEEN if found[1].unseen else None
