@@ -10,7 +10,7 @@ from ..gate.promote import Promotion
 from ..records import Prior, PriorState, Run, Task
 from ..settings import Settings
 from ..store import Store
-from ..trials import GateTrial, Pass
+from ..trials import GateTrial, Pass, TrialOutcome
 
 DecideBoth = Callable[[Prior], Awaitable[Mapping[str, tuple[float, float]]]]
 """The rewards of what is decided under a candidate and under what is live, by task."""
@@ -34,13 +34,18 @@ class DecisionGate:
             return self._set(candidate, "ungated", "learned; no gate has tested it")
         self._set(candidate, "candidate", "learned; the gate is next")
         trial = self.store.begin_trial(self._trial(candidate))
+        outcome = trial.outcome or await self._outcome(trial, candidate, decided)
+        state: PriorState = "live" if outcome.verdict == "promoted" else "rejected"
+        return replace(self._set(candidate, state, outcome.reason), trial=replace(trial, outcome=outcome))
+
+    async def _outcome(self, trial: GateTrial, candidate: Prior, decided: DecideBoth) -> TrialOutcome:
+        """How the trial ends; one that had ended when its run was broken off is not held again."""
         rewards = await decided(candidate)
         mine, theirs = (np.array([pair[arm] for pair in rewards.values()]) for arm in (0, 1))
         outcome = offsets_outcome(mine, theirs, trial.level)
         self.store.add_pass(trial, Pass(1, 0.0, rewards, float(np.log(outcome.e_value))))
         self.store.end_trial(trial, outcome)
-        state: PriorState = "live" if outcome.verdict == "promoted" else "rejected"
-        return replace(self._set(candidate, state, outcome.reason), trial=replace(trial, outcome=outcome))
+        return outcome
 
     def _trial(self, candidate: Prior) -> GateTrial:
         tasks, run, settings = tuple(sorted(task.id for task in self.tasks)), self.run, self.settings
