@@ -3,10 +3,12 @@
 import asyncio
 import gzip
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -28,6 +30,7 @@ def told(status: str, body: bytes = b"{}", **headers: str) -> bytes:
 
 
 FINE = told("200 OK", _FINE)
+_TIMES = 4
 SILENT = b""
 """In place of an answer: none, and the connection stays."""
 
@@ -107,6 +110,26 @@ async def test_a_server_that_does_not_is_told_in_one_line(answer: bytes, words: 
         with pytest.raises(TfgrpoError, match=words) as caught:
             await calling(BODY, sample(0))
         assert "sk-key" not in str(caught.value)
+
+
+async def test_a_server_that_leaves_before_it_has_read_all_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    long = {**BODY, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def leave() -> None:
+            for _ in range(_TIMES):
+                one, _ = server.accept()
+                one.recv(1000)
+                one.close()
+
+        leaving = Thread(target=leave)
+        leaving.start()
+        for number in range(_TIMES):
+            async with Upstream(f"http://127.0.0.1:{server.getsockname()[1]}/v1") as calling:
+                with pytest.raises(UpstreamError, match="the connection was closed"):
+                    await calling(long, sample(number))
+        leaving.join()
+    assert not caplog.records
 
 
 async def test_a_header_that_would_end_its_line_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:

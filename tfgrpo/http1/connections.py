@@ -223,6 +223,8 @@ class _Connection(asyncio.Protocol):
     async def _send_body(self, request: Outgoing) -> None:
         try:
             async for piece in request.pieces():
+                if self._transport.is_closing():  # nobody takes the rest
+                    break
                 self._transport.write(piece)
                 if self._writable:
                     await self._writable
