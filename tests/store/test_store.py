@@ -217,6 +217,15 @@ async def test_each_part_of_the_key_tells_calls_apart(store: Store, run: Run, ch
     assert await store.reply(replace(key, **change), "hash") is None  # type: ignore[arg-type]  # one field each
 
 
+async def test_what_another_process_has_committed_is_there_when_a_run_goes_on(store: Store, run: Run) -> None:
+    key = CallKey(run.id, "rollout")
+    assert await store.reply(key, "hash") is None
+    with Store(store.path, create=False) as other:
+        await other.record(key, "hash", "{}", Usage(1))
+    store.begin(RUN)
+    assert await store.reply(key, "hash") == "{}"
+
+
 async def test_a_call_made_with_another_request_is_not_replied(store: Store, run: Run) -> None:
     key = CallKey(run.id, "rollout", task=TASK.id)
     await store.record(key, "hash", "{}", Usage(1))

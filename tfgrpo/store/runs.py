@@ -84,7 +84,9 @@ class RunStore(OpenStore):
         That is the last run with the same settings when it never finished, else (or with `fresh`) a new one: a repeat,
         where there were any.
         """
-        return self._write(f"beginning a run in {run.namespace}", partial(_begin, run=run, fresh=fresh))
+        begun = self._write(f"beginning a run in {run.namespace}", partial(_begin, run=run, fresh=fresh))
+        self._begun.pop(begun[0].id, None)  # another process may have gone on with it since
+        return begun
 
     def end(self, run_id: str, status: RunStatus, usage: Usage, result: Mapping[str, JSON]) -> None:
         """Write down how a run ended: its status, what it cost in all, and its figures."""
