@@ -71,6 +71,7 @@ async def answering(
         [FINE],
         [b"HTTP/1.1 100 Continue\r\n\r\n" + FINE],
         [told("429 Too Many Requests", retry_after="0.01"), FINE],
+        [told("429 Too Many Requests", content_encoding="br", retry_after="0"), FINE],
         [told("503 Service Unavailable", retry_after="0"), told("500 Oh", retry_after="0"), FINE],
         [told("200 OK", b'{"error": {"message": "overloaded", "code": 503}}', retry_after="0"), FINE],
         [told("307 Temporary Redirect", location="/v1/chat/completions"), FINE],

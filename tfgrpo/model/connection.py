@@ -308,8 +308,15 @@ class Connection:
 
 
 def _unpacked(posted: PostedAnswer) -> PostedAnswer:
-    """What came back, as it was before it was packed."""
-    return replace(posted, content=_Unpacking(posted.packed).plain(posted.content)) if posted.packed else posted
+    """What came back, as it was before it was packed; a refusal is one whose words nobody can read, too."""
+    if not posted.packed:
+        return posted
+    try:
+        return replace(posted, content=_Unpacking(posted.packed).plain(posted.content))
+    except http.DecodingError:
+        if posted.status_code < 400:
+            raise
+        return replace(posted, content=b"")
 
 
 def _json_of(body: JSON) -> bytes:
