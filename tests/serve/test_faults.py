@@ -1,6 +1,7 @@
 """What upstreams, callers and stores do wrong, and what a caller of the proxy sees of it: as little as may be."""
 
 import asyncio
+import gc
 import gzip
 import json
 import os
@@ -312,7 +313,8 @@ async def test_the_marks_of_callers_are_not_kept_whatever_they_say(front: Serve)
         try:
             for number in range(40):
                 await marked(b"prior_%d_" % number + b"x" * 50_000)
-            assert tracemalloc.get_traced_memory()[0] < 1_000_000
+            gc.collect()  # connections that are over
+            assert tracemalloc.get_traced_memory()[0] < 2_000_000, "kept, they are 4 MB"
         finally:
             tracemalloc.stop()
 
