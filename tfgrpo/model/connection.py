@@ -397,8 +397,11 @@ def _client_for(url: str | None) -> http.AsyncClient:
 @cache
 def _trusted(environment: bool) -> ssl.SSLContext:
     """Whose certificates are believed; read once for all connections, since it takes its time. Raises InputError."""
+    named = os.environ.get("SSL_CERT_FILE")
     try:
+        if environment and named:
+            os.stat(named)  # httpx takes no notice of one that is not there
         return http.create_ssl_context(trust_env=environment)
     except OSError as error:
-        said = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "the system"
+        said = named or os.environ.get("SSL_CERT_DIR") or "the system"
         raise InputError(f"no certificates in {said} (SSL_CERT_FILE, SSL_CERT_DIR): {error}") from None

@@ -56,6 +56,7 @@ class Protocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         if cycle is None or cycle.scope is not scope:
             return
+        cycle.keep_alive = cycle.keep_alive and self.parser.should_keep_alive()  # older ones ask the version alone
         if scope.get("http_version") == "1.0":
             cycle.send = _Unchunked(cycle)  # its task has not taken it yet
         else:
