@@ -3,10 +3,11 @@
     python -m benchmarks.proxy_speed [SECONDS [--gateway NAME=COMMAND] ...]
 
 Upstream, relays and load are processes of their own, on cores of their own as far as the machine has them, asked in
-turns, each once the one before has written down what it had to: directly, through nginx where it is installed, the bare
-stack, the proxy, it recording, two workers of it, and whatever gateway a COMMAND starts (in it {base} is the upstream's
-URL, {port} where it is to listen). The prior has 12 experiences, 4 demonstrations and 100 biases. Streams are 64 at
-once, of 30 chunks, one every 2 ms. A figure is of one machine and one run: the ratios are what counts.
+turns, each once the one before has written down what it had to: directly, through nginx where it is installed, the
+bare stack, the proxy, it recording, it recording with a canary out, a holdback and experiences left out by coins, two
+workers of it, and whatever gateway a COMMAND starts (in it {base} is the upstream's URL, {port} where it is to
+listen). The prior has 12 experiences, 4 demonstrations and 100 biases. Streams are 64 at once, of 30 chunks, one
+every 2 ms. A figure is of one machine and one run: the ratios are what counts.
 """
 
 import argparse
@@ -42,7 +43,10 @@ from benchmarks.proxy_ways import (
     run_upstream,
 )  # fmt: skip
 from tests.live import go_live
-from tfgrpo.records import Demonstration
+from tfgrpo.deployment.autopilot import do_in_store
+from tfgrpo.deployment.step import Action
+from tfgrpo.records import Demonstration, Frame, Prior
+from tfgrpo.store import Store
 
 ROUNDS = 3
 STREAMS = 64
@@ -105,13 +109,25 @@ def table(found: Mapping[str, Measured], ways: Mapping[str, Way]) -> Iterator[st
         yield f"| {name} | {calls} | {rest} |"
 
 
+def _put_canary_out(path: str, live: Prior) -> None:
+    """A prior that is tried on a quarter of the callers' keys."""
+    tried = replace(live, experiences=live.experiences[1:])
+    with Store(Path(path)) as store:
+        store.add_prior(tried)
+        store.set_state("default", tried.id, "candidate", frame=Frame(model=MODEL))
+        figures = {"canary": 1, "level": 0.03, "share": 0.25, "live": live.id}
+        do_in_store(store, "default", Action("canary", "to see", tried.id, figures))
+
+
 def compare(
     folder: Path, seconds: float, gateways: Sequence[tuple[str, str]] = (), rounds: int = ROUNDS
 ) -> Iterator[str]:
     """Start the processes, measure each way, and tell."""
     shown = tuple(Demonstration(f"Where is invoice {number}?", "BILL") for number in range(4))
     prior = replace(PRIOR, experiences=PRIOR.experiences[:12], demonstrations=shown)
-    store, kept, all_kept = (str(go_live(folder / name, prior, model=MODEL)) for name in ("s.db", "m.db", "kept.db"))
+    names = ("s.db", "m.db", "drawn.db", "kept.db")
+    store, kept, drawn, all_kept = (str(go_live(folder / name, prior, model=MODEL)) for name in names)
+    _put_canary_out(drawn, prior)
     cores = Cores.found()
     relay, two = (cores.relay,), cores.two
     yield f"{cores}; {rounds} rounds of {seconds:g} s"
@@ -127,6 +143,7 @@ def compare(
         ready = perf_counter() - began
         for name, where, told in (
             ("... recording", relay, (kept, "--record", "0")),
+            ("... and drawing", relay, (drawn, "--record", "0", "--holdback", "0.05", "--leave-out", "0.1")),
             ("... recording all texts", relay, (all_kept, "--record", "1")),
             ("... two workers", two, (store, "--workers", "2")),
         ):
