@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from ..records import JSON, Backend, Snapshot
-from ..surfaces.chat import SharedMap
+from ..surfaces.chat import fast_json
 from ..surfaces.decided import Decided
 from ..surfaces.http import (
     MARKS,
@@ -56,15 +56,7 @@ _TEMPLATE_FAILED = 500
 _EXPONENT = re.compile(rb"\de\+?\d")
 
 
-def _shared(value: JSON) -> JSON:
-    """What is of no class of JSON's own: a map that requests share."""
-    if not isinstance(value, SharedMap):
-        return orjson.Fragment(orjson.dumps(value))
-    value.json = value.json or orjson.dumps(value)
-    return orjson.Fragment(value.json)
-
-
-_FAST = Codec(orjson.loads, partial(orjson.dumps, default=_shared, option=orjson.OPT_PASSTHROUGH_SUBCLASS))
+_FAST = Codec(orjson.loads, fast_json)
 CODECS = _FAST, STANDARD
 """The fast one makes floats of integers with more than 64 bits (`_is_lossy`), refuses NaN."""
 _SIGNED = b"+" in CODECS[0].dumps(1e20)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import orjson
 
 from ...records import JSON
-from ...surfaces.chat import SharedMap
+from ...surfaces.chat import fast_json
 from ...surfaces.http import STANDARD, Codec
 
 _LONG = 65_536
@@ -37,20 +37,7 @@ def _exact(content: bytes) -> JSON:
     return orjson.loads(content)
 
 
-def _written(value: JSON) -> bytes:
-    return orjson.dumps(value, _json_of, orjson.OPT_PASSTHROUGH_SUBCLASS)
-
-
-def _json_of(value: JSON) -> orjson.Fragment:
-    """The JSON of what is of no class of JSON's own: a map that requests share, whose 100 biases took longer than all
-    the rest of a request."""
-    if not isinstance(value, SharedMap):
-        return orjson.Fragment(orjson.dumps(value))
-    value.json = value.json or orjson.dumps(value)
-    return orjson.Fragment(value.json)
-
-
-EXACT_CODECS = (Codec(_exact, _written), STANDARD)
+EXACT_CODECS = (Codec(_exact, fast_json), STANDARD)
 """The fast one first; it refuses what it could not write again (NaN, half surrogate pairs, long integers)."""
 
 
