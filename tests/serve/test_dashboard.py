@@ -54,7 +54,7 @@ FAR = Door.at("0.0.0.0", lends_a_key=False, has_keys=True)
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>",
     "javascript:alert(3) \" onclick=alert(4) '",
-    "{{ 7 * 7 }} {% raw %} ${7*7} </bdi></pre><style>*{display:none}</style>",
+    "{{ 789 * 789 }} {% raw %} ${789*789} </bdi></pre><style>*{display:none}</style>",
     "right\u202eto left\u2066 and \u0000 nothing \x1b[31m",
 )
 TASK = Task(f"A question {HOSTILE[0]}", f"an answer {HOSTILE[1]}")
@@ -305,11 +305,12 @@ async def test_what_models_and_users_wrote_stays_text_and_what_is_hidden_is_show
     for path in paths:
         text = await page(at, path)
         assert not re.search(r"<script(?! defer src=\"/tfgrpo/assets/)|<img|<style|<b>Inst|<i>|\son\w+=\"", text), path
-        assert "alert(2)>" not in text and "49" not in re.findall(r"\b49\b", text), path
+        assert "alert(2)>" not in text and not re.search(r"\b622521\b", text), path  # 789 * 789
         assert not re.search("[\u202e\u2066\u0000\x1b]", text), path
         assert not re.search(r'(?:href|src)="(?!/tfgrpo/|#)', text), path
     text = await page(at, "namespace?name=support")
-    for one in ("&lt;script&gt;alert(1)&lt;/script&gt;", "{{ 7 * 7 }} {% raw %} ${7*7}", r"right\u202eto left\u2066"):
+    sums = "{{ 789 * 789 }} {% raw %} ${789*789}"
+    for one in ("&lt;script&gt;alert(1)&lt;/script&gt;", sums, r"right\u202eto left\u2066"):
         assert one in text
 
 
