@@ -1,10 +1,11 @@
 """Listed answers beside sampled ones on a real model: whether both say the same, and in how many calls.
 
-    python -m benchmarks.exact_groups [--sets A,B] [--tasks 24] [--sampled 32]     # on the embedded model
-    python -m benchmarks.exact_groups --model URL --name NAME [--api-key KEY]      # on one that is served
+    python -m benchmarks.exact_groups [--sets A,B] [--tasks 24] [--sampled 32] [--heat 0.7]   # on the embedded model
+    python -m benchmarks.exact_groups --model URL --name NAME [--api-key KEY]                 # on one that is served
 
 Four label sets of `peers`, their labels said as letters, so that an answer is one token. Every task is asked once for
-all its answers, at temperature 0.7, and sampled so many times. Told are: tasks whose answers could be listed (98% or
+all its answers, and sampled so many times at that temperature. The embedded model has one slot, as in a run: there what
+is listed is what is sampled from, to the last bit (with several, where a prompt lies among theirs moves its logits). Told are: tasks whose answers could be listed (98% or
 more of their probability), the least that was listed of these, the mean reward by either with the sampled one's 95%
 interval, how many tasks' samples lie within what luck allows (95%) around what is listed, and the calls of both.
 Exit code 1 where a set's difference is more than luck allows (99.9%), or fewer than 85% of its tasks lie within.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 
 from tfgrpo.model import local
+from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Backend, CallKey, Frame, Prior, Task
@@ -34,8 +36,6 @@ from .peers_sets import SETS, parts
 WANTED = ("labels", "keep-drop", "reviews", "components")
 LETTERS = "ABCDEFGH"
 EXACT = load_reward("exact")
-HEAT = 0.7
-
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -73,7 +73,7 @@ def lettered(name: str, count: int) -> tuple[str, list[Task]]:
 async def compared(upstream: Upstream, frame: Frame, backend: Backend, task: Task, sampled: int) -> Compared | None:
     """One task by both ways; None where its answers could not be listed."""
     listing = Listing(upstream, frame, backend, EXACT)
-    found = await listing.answers(task, Prior(), HEAT, CallKey("", "listed", task=task.id), calls=1)
+    found = await listing.answers(task, Prior(), frame.temperature, CallKey("", "listed", task=task.id), calls=1)
     if found is None or not found.is_known:
         return None
     call = ChatExecutor(upstream, frame, backend, run="", stage="sampled", seed=1)
@@ -101,7 +101,7 @@ def told(name: str, asked: int, found: Sequence[Compared], sampled: int) -> tupl
 
 
 async def measured(
-    url: str, model: str, key: str, sets: Sequence[str], counts: Mapping[str, int], *, at_once: int
+    url: str, model: str, key: str, sets: Sequence[str], counts: Mapping[str, int], *, heat: float, at_once: int
 ) -> bool:
     """Print the table; whether every set agrees."""
     agreed = True
@@ -111,7 +111,7 @@ async def measured(
         print("|---|---|---|---|---|---|---|")
         for name in sets:
             system, tasks = lettered(name, counts["tasks"])
-            frame = Frame(model, system, {"max_tokens": 1}, temperature=HEAT)
+            frame = Frame(model, system, {"max_tokens": 1}, temperature=heat)
             if why := unlistable(frame, backend, EXACT):
                 raise SystemExit(f"nothing can be listed: {why}")
             found = await concurrently(compared(upstream, frame, backend, task, counts["sampled"]) for task in tasks)
@@ -127,15 +127,16 @@ def main() -> None:
     parser.add_argument("--sets", type=lambda given: given.split(","), default=WANTED)
     parser.add_argument("--tasks", type=int, default=24)
     parser.add_argument("--sampled", type=int, default=32)
+    parser.add_argument("--heat", type=float, default=0.7, help="temperature of the samples")
     parser.add_argument("--model", help="base URL of a model that is served")
     parser.add_argument("--name", default="local")
     parser.add_argument("--api-key", default=os.environ.get("OPENAI_API_KEY"))
     asked = parser.parse_args()
     counts = {"tasks": asked.tasks, "sampled": asked.sampled}
-    served = nullcontext((asked.model, asked.name)) if asked.model else local.upstream("local")
+    served = nullcontext((asked.model, asked.name)) if asked.model else local.upstream("local", ONE_AFTER_THE_OTHER)
     with served as (url, model):
-        at_once = 32 if asked.model else 4
-        agreed = asyncio.run(measured(url, model, asked.api_key or "none", asked.sets, counts, at_once=at_once))
+        at_once, key = 32 if asked.model else 1, asked.api_key or "none"
+        agreed = asyncio.run(measured(url, model, key, asked.sets, counts, heat=asked.heat, at_once=at_once))
     raise SystemExit(0 if agreed else 1)
 
 

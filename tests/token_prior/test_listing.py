@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tfgrpo.model import local
+from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Run, Task, TokenBias, message_text
@@ -157,21 +158,20 @@ def test_it_is_said_beforehand_where_answers_cannot_be_listed() -> None:
 async def test_on_the_embedded_model_what_is_listed_agrees_with_what_is_sampled(tmp_path: Path) -> None:
     """Labels of one token, and answers of up to three, which it is asked to go on from.
 
-    What it has read at once and what it has said token by token differ in its logits by as much as 0.25, which at a
-    temperature of 0.3 moves a share by a tenth and more.
+    On one slot, as in a run, it reads at once and says token by token by the same computation.
     """
     label, quote, drawn = "Answer with one word: login, payment or delivery.", "Put the word in double quotes.", 40
     example: tuple[Message, ...] = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     cases = [
-        (label, Task("My parcel has not arrived.", "delivery"), 1, 0.7, 0.03),
-        (label, Task("I cannot sign in to my account.", "login"), 1, 0.7, 0.03),
-        (quote, Task((*example, {"role": "user", "content": "button"}), 'button"'), 4, 0.3, 0.2),
+        (label, Task("My parcel has not arrived.", "delivery"), 1, 0.7),
+        (label, Task("I cannot sign in to my account.", "login"), 1, 0.3),
+        (quote, Task((*example, {"role": "user", "content": "button"}), 'button"'), 4, 0.3),
     ]
-    with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
+    with Store(tmp_path / "t.db") as store, local.upstream("local", ONE_AFTER_THE_OTHER) as (url, model):
         async with Upstream(url, settings=Settings(concurrency=4), journal=store) as calls:
             run, _ = store.begin(Run("eval", "default", Frame(model), {}, (), "exact"))
             backend = await probe(calls, model, run=run.id)
-            for system, task, longest, heat, moved in cases:
+            for system, task, longest, heat in cases:
                 store.add_tasks([task])
                 frame = Frame(model, system, {"max_tokens": longest}, temperature=heat)
                 listing = Listing(calls, frame, backend, STRICT)
@@ -188,4 +188,4 @@ async def test_on_the_embedded_model_what_is_listed_agrees_with_what_is_sampled(
                 for text, chance in chances.most_common(3):
                     share = sum(one.text == text for one in made) / drawn
                     noise = 3.5 * (chance * (1 - chance) / drawn) ** 0.5
-                    assert abs(share - chance) < noise + found.now.missing + moved, text
+                    assert abs(share - chance) < noise + found.now.missing, text
