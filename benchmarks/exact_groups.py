@@ -5,10 +5,11 @@
 
 Four label sets of `peers`, their labels said as letters, so that an answer is one token. Every task is asked once for
 all its answers, and sampled so many times at that temperature. The embedded model has one slot, as in a run: there what
-is listed is what is sampled from, to the last bit (with several, where a prompt lies among theirs moves its logits). Told are: tasks whose answers could be listed (98% or
-more of their probability), the least that was listed of these, the mean reward by either with the sampled one's 95%
-interval, how many tasks' samples lie within what luck allows (95%) around what is listed, and the calls of both.
-Exit code 1 where a set's difference is more than luck allows (99.9%), or fewer than 85% of its tasks lie within.
+is listed is what is sampled from, to the last bit (with several, where a prompt lies among theirs moves its logits).
+Told are: tasks whose answers could be listed (98% or more of their probability), the least that was listed of these,
+the mean reward by either with the sampled one's 95% interval, how many tasks' samples lie within what luck allows (95%)
+around what is listed, and the calls of both. Exit code 1 where a set's difference is more than luck allows (99.9%), or
+fewer than 85% of its tasks lie within.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from .peers_sets import SETS, parts
 WANTED = ("labels", "keep-drop", "reviews", "components")
 LETTERS = "ABCDEFGH"
 EXACT = load_reward("exact")
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:

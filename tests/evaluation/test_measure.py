@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,3 +248,39 @@ def test_a_prior_is_written_against_the_tasks_that_it_was_learned_from(tmp_path:
         store.set_state("default", LEARNED.id, "candidate", frame=Frame("fake"), run=run.id)
         assert source_tasks(LEARNED, store, "default") == (TASKS[2], TASKS[0])
         assert source_tasks(LEARNED, store, "other") == ()
+
+
+async def test_where_all_answers_can_be_listed_what_an_arm_earns_is_known_from_one_call_a_text(tmp_path: Path) -> None:
+    short, tasks = Frame("fake", "Route it.", {"max_tokens": 1}), (*TASKS, Task("invoice of last year", "sales"))
+    biases = (TokenBias(0, b"The", -4.0, 5.0, 6),)
+    prior = Prior(biases=biases, tokenizer=await fingerprint())
+
+    def chance(word: int, bias: float) -> float:
+        weights = [math.exp(logit / short.temperature) for logit in (2.0 + bias, 1.0, 0.0)]
+        return weights[word] / sum(weights)
+
+    found: dict[str, Evaluation] = {}
+    seen = list[ChatBody]()
+
+    def script(body: ChatBody) -> Answer:
+        seen.append(body)
+        return POLICY(body)
+
+    for way in ("auto", "off"):
+        observer, settings = Notes(), Settings(exact_groups=way)
+        wanted = Measurement(tasks, EXACT, "exact", short, prior, repeats=40, settings=settings)
+        with Store(tmp_path / f"{way}.db") as store:
+            async with upstream(ScriptedModel(script, owner="llamacpp").app, journal=store) as calling:
+                probed = len(seen)
+                found[way] = await measure(wanted, store, calling, observer)
+                (entry,) = store.runs()
+                calls = store.spent(entry.run.id).calls
+        assert calls == 3 + (len(tasks) if way == "auto" else 2 * 40 * len(tasks)), len(seen) - probed
+        assert ("exact: 100.0% or more" in "".join(observer.notes)) == (way == "auto")
+    for arm, bias in (("frozen", 0.0), ("learned", -4.0)):
+        right = [chance(1, bias)] * 6 + [chance(2, bias)]
+        assert found["auto"].means[arm] == pytest.approx(sum(right) / 7)
+        assert found["off"].means[arm] == pytest.approx(sum(right) / 7, abs=3.5 * (0.25 / (7 * 40)) ** 0.5)
+        assert found["auto"].pass_at_k[arm] == pytest.approx(sum(1 - (1 - one) ** 40 for one in right) / 7)
+    assert found["auto"].listed == 7
+    assert found["off"].listed == 0

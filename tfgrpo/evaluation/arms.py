@@ -20,6 +20,16 @@ from .difference import Difference, paired_difference
 
 
 @dataclass(frozen=True, slots=True)
+class Earned:
+    """What an arm earns at one task where all its answers are known."""
+
+    mean: float
+    """Its expected reward."""
+    solved: float
+    """The chance that one of its rollouts there earns the full reward."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Arms measured on held-out tasks; rewards and differences in reward units."""
 
@@ -41,6 +51,8 @@ class Evaluation:
     first_error: str | None
     failures: Mapping[str, int] = field(default_factory=dict)
     """Rollouts of each arm that failed by themselves or under it alone, and have a reward of 0 for it."""
+    listed: int = 0
+    """Tasks at which all answers were listed under every arm, so that what they earn is known without sampling."""
     rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
     """Every rollout of each arm, in order of task and sample."""
 
@@ -64,6 +76,7 @@ class Evaluation:
             "failed": self.failed,
             "first_error": self.first_error,
             "failures": dict(self.failures),
+            "listed": self.listed,
         }
 
 
@@ -76,11 +89,13 @@ async def compare_arms(
     repeats: int,
     observer: Observer,
     clip: bool = False,
+    known: Mapping[tuple[str, str], Earned] | None = None,
 ) -> Evaluation:
     """Run each arm `repeats` times over each task; both mappings name the same arms, the baseline first.
 
     What fails by itself, or for the upstream's sake under one arm far more often than chance allows, has the reward 0,
-    on tasks that some rollout of some arm could be scored on. Raises InputError when no task can be compared,
+    on tasks that some rollout of some arm could be scored on. What is `known` by arm and task once the rollouts are
+    made is taken in place of their mean. Raises InputError when no task can be compared,
     RewardError as `score` does with `clip`.
     """
     observer.stage("evaluate", len(tasks) * repeats * len(priors))
@@ -100,7 +115,8 @@ async def compare_arms(
     if not shared.any():
         raise InputError(f"no task could be compared: {_first_error(rollouts) or 'no tasks'}")
     compared = [task for task, kept in zip(tasks, shared, strict=True) if kept]
-    found = _evaluation(by_arm, rewards[:, shared], int((~shared).sum()))
+    earned = [[(known or {}).get((arm, task.id)) for task in compared] for arm in priors]
+    found = _evaluation(by_arm, rewards[:, shared], int((~shared).sum()), earned)
     constant = await best_constant(compared, reward, clip=clip)
     return replace(found, constant=constant[0], constant_mean=constant[1]) if constant else found
 
@@ -136,16 +152,23 @@ def _rewards(by_arm: Mapping[str, Sequence[Rollout]], tasks: int, repeats: int) 
     return filled
 
 
-def _evaluation(by_arm: Mapping[str, tuple[Rollout, ...]], rewards: NDArray[np.float64], lost_tasks: int) -> Evaluation:
+def _evaluation(
+    by_arm: Mapping[str, tuple[Rollout, ...]],
+    rewards: NDArray[np.float64],
+    lost_tasks: int,
+    earned: Sequence[Sequence[Earned | None]],
+) -> Evaluation:
     """The figures of arms from their rewards on the tasks that all of them have, shape (arms, tasks, repeats)."""
-    by_task = np.nanmean(rewards, axis=2)
-    solved = (np.nanmax(rewards, axis=2) > 1 - FLAT).mean(axis=1)
+    known = np.array([[one is not None for one in of_arm] for of_arm in earned])
+    by_task, solved = np.nanmean(rewards, axis=2), (np.nanmax(rewards, axis=2) > 1 - FLAT).astype(np.float64)
+    by_task[known] = [one.mean for of_arm in earned for one in of_arm if one]
+    solved[known] = [one.solved for of_arm in earned for one in of_arm if one]
     rollouts = [rollout for of_arm in by_arm.values() for rollout in of_arm]
     return Evaluation(
         tasks=rewards.shape[1],
         repeats=rewards.shape[2],
         means=dict(zip(by_arm, by_task.mean(axis=1).tolist(), strict=True)),
-        pass_at_k=dict(zip(by_arm, solved.tolist(), strict=True)),
+        pass_at_k=dict(zip(by_arm, solved.mean(axis=1).tolist(), strict=True)),
         differences=_differences(tuple(by_arm), by_task),
         constant=None,
         constant_mean=None,
@@ -155,6 +178,7 @@ def _evaluation(by_arm: Mapping[str, tuple[Rollout, ...]], rewards: NDArray[np.f
         failures={
             arm: sum(one.error is not None and one.reward is not None for one in made) for arm, made in by_arm.items()
         },
+        listed=int(known.all(axis=0).sum()),
         rollouts=by_arm,
     )
 

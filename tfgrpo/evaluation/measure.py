@@ -15,7 +15,7 @@ from ..observer import Observer
 from ..probe.backend import fitted, probe, usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
-from ..rollouts.executor import SAMPLERS_OFF
+from ..rollouts.executor import SAMPLERS_OFF, is_short
 from ..rollouts.group import executors
 from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
@@ -28,6 +28,7 @@ from .written_arm import write_from_tasks
 
 if TYPE_CHECKING:
     from ..rollouts.agents import Agent
+    from .exact import ExactArms
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,43 @@ async def _compared(
     priors = {"frozen": Prior(), **beside, "learned": learned}
     async with executors(wanted.agent, upstream, wanted.settings, store) as make:
         arms = {arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors}
+        exact = await _exact(wanted, run, store, upstream, backend, observer=observer)
         return await compare_arms(
-            arms,
+            {arm: exact.executor(arm, sampled) for arm, sampled in arms.items()} if exact else arms,
             priors,
             wanted.tasks,
             wanted.reward,
             repeats=wanted.repeats,
             observer=observer,
             clip=wanted.settings.clip_rewards,
+            known=exact.known if exact else None,
         )
+
+
+async def _exact(
+    wanted: Measurement, run: Run, store: Store, upstream: Upstream, backend: Backend, *, observer: Observer
+) -> "ExactArms | None":
+    """What lists the answers of arms, and says so; None where they are sampled."""
+    settings, begun = wanted.settings, store.spent_by_stage(run.id)
+    if settings.exact_groups == "off" or wanted.agent or settings.bounded or not is_short(wanted.frame):
+        return None
+    from ..token_prior.exact import COVERED
+    from ..token_prior.listing import Listing, unlistable
+    from .exact import LISTING_STAGE, ExactArms
+
+    sampled = any(stage.startswith("eval ") for stage in begun) and not any(
+        one.startswith(LISTING_STAGE) for one in begun
+    )
+    if sampled or unlistable(wanted.frame, backend, wanted.reward):  # a run goes on as it began
+        return None
+    listing = Listing(upstream, wanted.frame, backend, wanted.reward)
+    exact = ExactArms(listing, run.id, wanted.frame.temperature, repeats=wanted.repeats, seed=wanted.seed)
+    least = await exact.look(wanted.tasks)
+    if least < COVERED:
+        observer.note(f"answers are sampled: only {least:.0%} of some could be listed ({COVERED:.0%} are needed)")
+        return None
+    observer.note(f"exact: {least:.1%} or more of all answers to a task are listed by a call, in place of sampling")
+    return exact
 
 
 @contextmanager

@@ -6,11 +6,10 @@ listed of a prompt is remembered, so that in later steps, under other biases, it
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..hashing import derive_seed
-from ..model.tokenizer import ends_answer
 from ..records import CallKey, ListedPrompt, Rollout, Task
 from ..rollouts.group import Under, concurrently
 from ..text import counted
@@ -19,7 +18,7 @@ from .biases import TokenRun
 from .plan import RunContext
 
 if TYPE_CHECKING:
-    from ..token_prior.listing import ListedAnswers, Listing
+    from ..token_prior.listing import Listing
 
 STAGE, LOOK = "rollout listed", "rollout look"
 _LOOKED_AT = 3
@@ -140,19 +139,6 @@ class ExactRollouts:
         start = derive_seed(self._context.plan.settings.seed, STAGE, step, task.id, samples[0]) / _SEEDS
         places = draw_evenly(found.tree, found.now, len(samples), start)
         return listed, [
-            _rollout(found, place, Rollout(task, step, sample, given.prior.id, included, variant=given.variant))
+            found.rollout(place, Rollout(task, step, sample, given.prior.id, included, variant=given.variant))
             for place, sample in zip(places, samples, strict=True)
         ]
-
-
-def _rollout(found: "ListedAnswers", place: tuple[int, int], blank: Rollout) -> Rollout:
-    """The rollout that ends with the answer at a place of the tree; its calls are those of the listing."""
-    tree, text = found.tree, found.tree.texts[place]
-    ended = ends_answer(tree.pieces[int(tree.tokens[place])])
-    return replace(
-        blank,
-        messages=(*found.messages, {"role": "assistant", "content": text}),
-        text=text,
-        reward=float(tree.rewards[place]),
-        finish_reason="stop" if ended else "length",
-    )

@@ -61,6 +61,17 @@ class ListedAnswers:
         """Whether what is listed is as good as all."""
         return self.now.covered >= COVERED
 
+    def rollout(self, place: tuple[int, int], blank: Rollout) -> Rollout:
+        """The rollout that ends with the answer at a place of the tree; its calls are those of the listing."""
+        text, ended = self.tree.texts[place], ends_answer(self.tree.pieces[int(self.tree.tokens[place])])
+        return replace(
+            blank,
+            messages=(*self.messages, {"role": "assistant", "content": text}),
+            text=text,
+            reward=float(self.tree.rewards[place]),
+            finish_reason="stop" if ended else "length",
+        )
+
 
 @dataclass(slots=True, eq=False)
 class _Row:

@@ -16,6 +16,8 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
     from ...evaluation.difference import FEWEST
 
     lines = [f"{counted(result.tasks, 'task')} x {counted(result.repeats, 'rollout')} an arm"]
+    if result.listed:
+        lines[0] += f"; of {result.listed} all answers are listed, and means are those expected"
     if result.repeats > 1:
         lines.append(f"{'':>18}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
     for arm, mean in result.means.items():
