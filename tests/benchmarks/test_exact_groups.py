@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.exact_groups import HEAT, Compared, compared, lettered, told
+from benchmarks.exact_groups import Compared, compared, lettered, told
 from tests.routing import upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import Frame
@@ -18,7 +18,7 @@ async def test_what_is_listed_in_one_call_is_what_many_samples_say(tmp_path: Pat
     with Store(tmp_path / "t.db") as store:
         async with upstream(model, store) as calls:
             backend = await probe(calls, "fake", run="")
-            frame = Frame("fake", system, {"max_tokens": 1}, temperature=HEAT)
+            frame = Frame("fake", system, {"max_tokens": 1}, temperature=0.7)
             found = [await compared(calls, frame, backend, task, 40) for task in tasks]
     known = [one for one in found if one]
     assert len(known) == 6
