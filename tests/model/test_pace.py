@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tfgrpo.errors import UpstreamError
 from tfgrpo.model.pace import Pace, hedged
 
 
@@ -131,3 +132,15 @@ async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> N
         await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0, ValueError("again")), 0.01)
     with pytest.raises(ValueError, match="no"):
         await hedged(call("first", 0, ValueError("no")), lambda: call("again", 0), 1)
+
+
+def test_a_second_event_loop_is_refused_where_it_would_wait_for_ever() -> None:
+    pace = Pace(1)
+
+    async def taken() -> None:
+        async with pace.place():
+            pass
+
+    asyncio.run(taken())
+    with pytest.raises(UpstreamError, match="serves one event loop"):
+        asyncio.run(taken())

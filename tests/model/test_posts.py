@@ -79,6 +79,7 @@ async def answering(
         [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n " % (len(_FINE), _FINE)],
         [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + _FINE + b"\n"],
         [told("200 OK", _FINE, content_encoding="utf-8")],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: %d" % len(_FINE) + FINE[15:]],
         [told("200 OK", gzip.compress(_FINE) + b" ", content_encoding="gzip, identity")],
     ],
 )
@@ -96,6 +97,8 @@ async def test_a_server_that_answers_in_the_end_is_understood(answers: Sequence[
     ("answer", "words"),
     [
         (b"nonsense\r\n\r\n", "what it says is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ncontent-length: 2\r\n\r\n{}", "no HTTP .*Content-Length"),
+        (told("200 OK", transfer_encoding="chunked"), "no HTTP .*Content-Length"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{", "the connection was closed"),
         (SILENT, "did not answer within 0.2 s"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{}", "did not answer within 0.2 s"),

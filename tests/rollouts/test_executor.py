@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tfgrpo.errors import ModelError, StoreError, UpstreamError
+from tfgrpo.errors import InputError, ModelError, StoreError, UpstreamError
 from tfgrpo.records import (
     Backend,
     CallKey,
@@ -22,7 +22,7 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
 )
-from tfgrpo.rollouts.executor import ChatExecutor, request_body, rollout_once, sampling, with_failure
+from tfgrpo.rollouts.executor import ChatExecutor, request_body, request_frame, rollout_once, sampling, with_failure
 from tfgrpo.rollouts.group import Under, concurrently, roll_groups
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 
@@ -304,6 +304,11 @@ def test_an_interrupt_inside_the_work_ends_the_program_as_itself(error: BaseExce
 
     with pytest.raises(type(error)):
         asyncio.run(nested())
+
+
+def test_a_request_of_numbers_that_json_cannot_carry_is_refused() -> None:
+    with pytest.raises(InputError, match="request: not JSON: Out of range float"):
+        request_frame("m", request={"extra": {"weight": 1e400}})
 
 
 def test_a_failure_is_the_requests_own_or_the_upstreams() -> None:

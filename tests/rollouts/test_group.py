@@ -1,5 +1,7 @@
 """The group-relative advantage, and what a group can teach."""
 
+import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.records import Group, Prior, Rollout, Task, Usage
-from tfgrpo.rollouts.group import Under, advantages, by_beginning, by_variant, group_kind, penalty, shaped, visited
+from tfgrpo.rollouts.group import (
+    Under,
+    advantages,
+    by_beginning,
+    by_variant,
+    concurrently,
+    group_kind,
+    penalty,
+    shaped,
+    visited,
+)
 from tfgrpo.settings import Settings
 
 LIMITED = Settings(overlong="100:40")
@@ -201,3 +213,15 @@ def test_rollouts_are_asked_for_by_variant_some_tasks_together_or_by_how_their_p
     assert told(by_variant(4)(wanted)) == ["xd", "xb", "xc", "xa", "yd", "yb", "yc", "ya"]
     in_order = by_beginning(lambda task, given: f"shown to {given.variant}: {task.prompt}")(wanted)
     assert told(in_order) == ["xa", "xb", "xc", "xd", "ya", "yb", "yc", "yd"]
+
+
+async def test_garbage_is_looked_for_seldom_while_much_is_under_way_and_as_before_after_it() -> None:
+    usual = gc.get_threshold()
+
+    async def seen(seconds: float) -> int:
+        await asyncio.sleep(seconds)
+        return gc.get_threshold()[0]
+
+    first, second = (asyncio.create_task(concurrently([seen(seconds)])) for seconds in (0.0, 0.01))
+    assert [*await first, *await second] == [50_000, 50_000]
+    assert gc.get_threshold() == usual

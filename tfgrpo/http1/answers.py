@@ -5,12 +5,25 @@ Answers that announce others (1xx) and trailers are dropped, nothing is decoded.
 """
 
 import asyncio
+import re
 from typing import Protocol
 
 _MOST_HEADERS, _HEADER_BYTES = 10_000, 65_536
 _FIRST_STATUS, _LAST_STATUS = 100, 599
 _MUCH = 2**18
 """Bytes of an answer that wait to be read: then the upstream has to wait."""
+
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n|\Z)", re.IGNORECASE)
+
+
+def told_once(said: bytes) -> bytes | None:
+    """What was said, with its length once where its head tells it several times alike; None where it does not."""
+    head, end, body = said.partition(b"\r\n\r\n")
+    lengths = _LENGTH.findall(head)
+    if not end or len(lengths) < 2 or len({*lengths}) > 1:
+        return None
+    return b"%b\r\ncontent-length: %b%b%b" % (_LENGTH.sub(b"", head), lengths[0], end, body)
 
 
 class AnswerBroken(Exception):

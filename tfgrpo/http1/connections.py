@@ -20,12 +20,14 @@ from typing import Protocol, cast
 
 import httptools
 
-from .answers import AnswerBroken, UpstreamAnswer
+from .answers import AnswerBroken, UpstreamAnswer, told_once
 from .dialing import Dialer, UpstreamSite
 from .outgoing import AT_ONCE, Outgoing
 
 _IDLE_SECONDS = 15.0
 """How long an unused connection is kept."""
+_REPEATED = "Content-Length"
+"""What the parser names where a head tells its length more than once."""
 _HEAD_BYTES = 2**20
 """Of an answer that are none of its body, one after the other, at most: its head, its trailers."""
 
@@ -70,6 +72,8 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = self._end = 0.0
         self._head_bytes = 0
+        self._heard = b""
+        """Of an answer whose head has not come."""
         self._held = False
         self._unread: select.poll | None = None
         self.lost = False
@@ -79,8 +83,7 @@ class _Connection(asyncio.Protocol):
     def send(self, request: Outgoing) -> UpstreamAnswer:
         """Begin an exchange."""
         answer = self._answer = UpstreamAnswer(self, bodiless=request.method == b"HEAD")
-        self._parser = httptools.HttpResponseParser(answer)
-        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
+        self._parser, self._heard = self._reading(answer), b""
         self._head_bytes = 0
         if self.lost:  # it was closed as soon as it was made
             self._over(AnswerBroken("the connection was closed"))
@@ -147,14 +150,16 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         answer.heard, answer.moves = True, False
+        if not answer.status:
+            self._heard += data
         if answer.status and not self._held:
             self._deadline = self._loop.time() + self._limits.silence
         try:
-            parser.feed_data(data)
+            self._feed(answer, parser, data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:  # an upgrade: nobody asked for one
             if not answer.complete:
                 said = error.__context__
-                strange = AnswerBroken(f"what it says is no HTTP ({type(error).__name__})")
+                strange = AnswerBroken(f"what it says is no HTTP ({error or type(error).__name__})")
                 self._break(said if isinstance(said, AnswerBroken) else strange)
                 return
             answer.spoilt = True
@@ -163,6 +168,27 @@ class _Connection(asyncio.Protocol):
             self._release(answer)
         elif self._head_bytes > _HEAD_BYTES:
             self._break(AnswerBroken("its headers are too long"))
+
+    def _feed(self, answer: UpstreamAnswer, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        """Read what has come; a length that its head tells several times alike is taken as one (RFC 9112, 6.3)."""
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if answer.status or _REPEATED not in str(error):
+                raise
+            if b"\r\n\r\n" not in self._heard:
+                return  # once the head is whole it is seen whether they are alike: the parser fails again
+            mended = told_once(self._heard)
+            if mended is None:
+                raise
+            answer.lines.clear()
+            self._parser = self._reading(answer)
+            self._parser.feed_data(mended)
+
+    def _reading(self, answer: UpstreamAnswer) -> httptools.HttpResponseParser:
+        parser = httptools.HttpResponseParser(answer)
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
+        return parser
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True

@@ -73,8 +73,10 @@ class Screening:
 
         def listed(sampled: Executor) -> Executor:
             async def one(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-                found = await self._known(task, prior)
-                return found or await sampled(task, prior, step, sample)
+                if found := await self._known(task, prior):
+                    return found
+                made = await sampled(task, prior, step, sample)
+                return await score(self._reward, made, clip=self._settings.clip_rewards)  # it fails in its own words
 
             return one
 

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from itertools import count, zip_longest
 from typing import Any, Generic, TypeVar
 
+from ..errors import UpstreamError
+
 T = TypeVar("T")
 
 LAST = 2
@@ -41,6 +43,8 @@ class Pace:
         self._latest: deque[bool] = deque(maxlen=most)
         """Of the latest answers: was it a refusal?"""
         self._calm = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Where its calls are made, from the first on."""
         self._open_at = 0.0
         self._opening: asyncio.TimerHandle | None = None
 
@@ -57,7 +61,10 @@ class Pace:
 
     async def take(self, rank: int) -> None:
         """Wait for a place."""
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if (self._loop or loop) is not loop:  # its connections and its queue are the other loop's
+            raise UpstreamError("an Upstream serves one event loop; make another one for this one")
+        self._loop, turn = loop, loop.create_future()
         heapq.heappush(self._waiting, (rank, next(self._arrivals), turn))
         self._let_in()
         try:

@@ -47,7 +47,7 @@ def request_frame(
         raise InputError(f"{source}: the system prompt is text, and the other fields are a dict")
     fields = dict(request or {})
     try:
-        text = dumps(fields, ensure_ascii=False)
+        text = dumps(fields, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}: not JSON: {error}") from error
     if not is_unicode(text):

@@ -4,6 +4,7 @@ The advantage, rewards shaped by length, what a group can teach, and which tasks
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +28,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+_OBJECTS = 50_000
+"""Objects that may be made before garbage is looked for, where much is under way at once."""
+
+
+class _Crowd:
+    """Garbage is looked for less often while it is entered, by however many: each look goes over what is in flight."""
+
+    def __init__(self) -> None:
+        self._inside, self._usual = 0, gc.get_threshold()
+
+    def __enter__(self) -> None:
+        if self._inside == 0:
+            self._usual = first, *others = gc.get_threshold()
+            gc.set_threshold(max(first, _OBJECTS) if first else 0, *others)
+        self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._inside -= 1
+        if self._inside == 0:
+            gc.set_threshold(*self._usual)
+
+
+_CROWD = _Crowd()
+
+
 async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All results in the order given; the first error cancels the rest and is raised as it is.
 
@@ -35,10 +61,11 @@ async def concurrently(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     made: list[Coroutine[Any, Any, T]] = []
     tasks: list[asyncio.Task[T | BudgetEnded]] = []
     try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                made.append(one)
-                tasks.append(group.create_task(unless_ended(one)))
+        with _CROWD:
+            async with asyncio.TaskGroup() as group:
+                for one in work:
+                    made.append(one)
+                    tasks.append(group.create_task(unless_ended(one)))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:

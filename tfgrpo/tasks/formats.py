@@ -237,6 +237,6 @@ def _object(cell: str) -> JSON:
     if not cell.lstrip().startswith(("{", "[", '"')):
         return None
     try:
-        return json.loads(cell, parse_constant=_no_constant)
+        return json.loads(cell, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError, InputError):
         return None

@@ -157,7 +157,7 @@ def _parted(given: object) -> tuple[object, str]:
 
 def _in_range(value: object, task: Task, clip: bool) -> float:
     try:
-        number = float(value) if isinstance(value, SupportsFloat) else math.nan
+        number = float(value) if isinstance(value, float | int | SupportsFloat) else math.nan
     except Exception:  # an array of many numbers, an integer of 400 digits, anything of the user's
         number = math.nan
     if not (-_ROUNDING <= number <= 1 + _ROUNDING or (clip and not math.isnan(number))):
