@@ -4,9 +4,11 @@
 
 24 tasks, rewards of 0 or 1, at most 24 passes, a look after every pass; the gate is the real one, under its default
 claim (tasks like these) unless a row says `these tasks`. Pass rates are spread evenly over tasks. `covered`: the 95%
-interval at the stop holds the true mean effect. Limits, exit code 1 where one is missed: in the null worlds the share
-promoted has a 95% upper bound of at most 5%; of +10 points at equal effects at least 80% are promoted on the first
-trial; of -10 points, and of a candidate that crashes, none. Rows without a limit tell what a claim costs or lets in.
+interval at the stop holds the true mean effect. `falsely`: promoted, though what is claimed is not so: the mean effect
+over the tasks that might be drawn (over just these tasks, in rows that say `these tasks`) is not above zero. Limits,
+exit code 1 where one is missed: in the null worlds the share promoted falsely has a 95% upper bound of at most 5%; of
++10 points at equal effects at least 80% are promoted on the first trial; of -10 points, and of a candidate that
+crashes, none. Rows without a limit tell what a claim costs or lets in.
 
 The second table is of candidates that differ from what is live by their token prior alone, by rewards and by likelihood
 ratios. The third holds what the gate says it can detect, before anything is spent, against simulation; the fourth how
@@ -33,6 +35,8 @@ from tfgrpo.trials import Claim, Statistic
 TASKS, PASSES, ALPHA = 24, 24, 0.05
 COLLAPSING, LOSS, GAIN = 4, 0.5, 0.1
 """Tasks of 24 that collapse, by how much, and how much the others gain: nothing on average."""
+RARE, RARE_LOSS = 0.1, 0.9
+"""The same with fewer tasks that lose more: 8% of draws of 24 hold none of them, and look like GAIN on every task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ class Arms:
     truth: float
     repeats: float = 0.0
     """The chance that what was drawn in the first pass comes again in another; 1: equal requests are answered alike."""
+
+    def is_so(self, claim: Claim) -> bool:
+        """Whether what that claim says of the candidate is so."""
+        here = float((self.candidate - self.live).mean())
+        return (here if claim == "these-tasks" else self.truth) > 1e-9
 
 
 Draw: TypeAlias = Callable[[np.random.Generator], Arms]
@@ -65,6 +74,13 @@ def collapse(rng: np.random.Generator | None = None) -> Arms:
         falls = rng.random(TASKS) < COLLAPSING / TASKS
     live = np.where(falls, LOSS + base * (1 - LOSS), base * (1 - GAIN))
     return Arms(live, live + np.where(falls, -LOSS, GAIN), 0.0)
+
+
+def rarely(rng: np.random.Generator) -> Arms:
+    """Each task loses RARE_LOSS with a chance of RARE, and gains GAIN otherwise: nothing on average."""
+    base, falls = (np.arange(TASKS) + 0.5) / TASKS, rng.random(TASKS) < RARE
+    live = np.where(falls, RARE_LOSS + base * (1 - RARE_LOSS), base * (1 - GAIN))
+    return Arms(live, live + np.where(falls, -RARE_LOSS, GAIN), 0.0)
 
 
 def unlike(rng: np.random.Generator, effect: float = 0.0, spread: float = 0.2) -> Arms:
@@ -104,6 +120,7 @@ class Row:
     """`null`, `power` or `never`: what the share promoted is held against."""
     runs: int = 0
     promoted: int = 0
+    falsely: int = 0
     covered: int = 0
     passes: int = 0
 
@@ -122,6 +139,7 @@ def simulate(name: str, draw: Draw, gates: list[Gate], runs: int, limit: str = "
         assert found is not None
         row.runs += 1
         row.promoted += decision.verdict == "promote"
+        row.falsely += decision.verdict == "promote" and not arms.is_so(gate.claim)
         row.covered += found.low <= arms.truth <= found.high
         row.passes += state.passes
     return row
@@ -165,11 +183,12 @@ def rows(runs: int, only: str = "") -> list[Row]:
         ("no effect, temperature 0", lambda _: nothing, once, "null"),
         ("few tasks collapse, mean 0, first trial", lambda _: collapse(), first, "null"),
         ("few tasks collapse, mean 0, these tasks", lambda _: collapse(), just, "null"),
-        ("such tasks drawn anew", collapse, first, ""),
-        ("such tasks drawn anew, these tasks", collapse, just, ""),
+        ("such tasks drawn anew", collapse, first, "null"),
+        ("such tasks drawn anew, these tasks", collapse, just, "null"),
+        ("one task in ten loses 90, drawn anew", rarely, first, ""),
         ("population null, effects of sd 20", unlike, first, "null"),
-        ("population null, effects of sd 20, five trials", unlike, five, ""),
-        ("population null, effects of sd 20, these tasks", unlike, just, ""),
+        ("population null, effects of sd 20, five trials", unlike, five, "null"),
+        ("population null, effects of sd 20, these tasks", unlike, just, "null"),
         ("+10 points, level 0.05", lambda _: better, whole, "power"),
         ("+10 points, first trial (0.025)", lambda _: better, first, "power"),
         ("+10 points, first trial, these tasks", lambda _: better, just, "power"),
@@ -278,6 +297,7 @@ def by_statistic(runs: int, effects: tuple[float, ...] = (0.0, 0.05, 0.1)) -> li
                 decision, state = play_biased(gate, biased(effect, rng), rng)
                 row.runs += 1
                 row.promoted += decision.verdict == "promote"
+                row.falsely += decision.verdict == "promote" and effect <= 0
                 row.passes += state.passes
             found.append((effect, statistic, row))
     return found
@@ -287,7 +307,7 @@ def coverage(runs: int = 3_000) -> list[tuple[int, int, float, float]]:
     """The fourth table: tasks, rollouts a task and arm, sd of effects over tasks, share of intervals that cover."""
     found = []
     for tasks in (5, 8, 12, 24, 48):
-        for repeats, spread in ((4, 0.0), (4, 0.2), (16, 0.2)):
+        for repeats, spread in ((1, 0.0), (1, 0.2), (2, 0.2), (4, 0.0), (4, 0.2), (16, 0.2)):
             rng = np.random.default_rng([tasks, repeats])
             frozen = rng.random((runs, tasks))
             learned = np.clip(frozen + 0.1 + spread * rng.standard_normal((runs, tasks)), 0, 1)
@@ -309,7 +329,7 @@ def missed(table: list[Row]) -> list[str]:
     """The limits that these figures miss."""
     found = []
     for row in table:
-        if row.limit == "null" and wilson(row.promoted, row.runs)[1] > ALPHA:
+        if row.limit == "null" and wilson(row.falsely, row.runs)[1] > ALPHA:
             found.append(f"{row.name}: upper bound above 5%")
         if row.limit == "power" and row.promoted < 0.8 * row.runs:
             found.append(f"{row.name}: below 80%")
@@ -331,10 +351,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(f"Simulated arms, {TASKS} tasks, at most {PASSES} passes, {options.runs} runs; 95% Wilson intervals")
-    print(f"{'':48} {'promoted':22} {'covered':22} {'passes':>6}")
+    print(f"{'':48} {'promoted':22} {'falsely':22} {'covered':22} {'passes':>6}")
     table = rows(options.runs, options.only)
     for row in table:
-        shares = " ".join(f"{_figure(count, row.runs):22}" for count in (row.promoted, row.covered))
+        shares = " ".join(f"{_figure(count, row.runs):22}" for count in (row.promoted, row.falsely, row.covered))
         print(f"{row.name:48} {shares} {row.passes / row.runs:6.1f}")
     found: dict[str, object] = {"gate": [asdict(row) for row in table]}
     if not options.only:

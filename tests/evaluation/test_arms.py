@@ -255,7 +255,28 @@ def test_an_interval_is_that_of_students_t() -> None:
     assert paired_difference(np.array([0.4])) == Difference(0.4, -1.0, 1.0, 1, 0, 0), "one task says nothing of others"
 
 
-@pytest.mark.parametrize("constant", [-0.5, 0.0, 0.25])
+@pytest.mark.parametrize(("tasks", "most"), [(5, 1.0), (8, 0.99), (12, 0.97), (24, 0.97), (48, 0.97)])
+def test_an_interval_covers_with_a_single_rollout_a_task_too(tasks: int, most: float) -> None:
+    """As above; with few tasks there are few intervals that it can be. Student's covers 85% at 5 tasks."""
+    rng = np.random.default_rng([tasks, 4])
+    frozen = rng.random((3_000, tasks))
+    learned = np.clip(frozen + rng.normal(0.1, 0.2, frozen.shape), 0, 1)
+    truth = float((learned - frozen).mean())
+    found = [paired_difference(row) for row in rng.binomial(1, learned) - rng.binomial(1, frozen)]
+    assert 0.93 <= np.mean([one.low <= truth <= one.high for one in found]) <= most
+    assert all(one.low <= one.mean <= one.high for one in found)
+
+
+def test_tasks_that_are_all_won_once_leave_doubt() -> None:
+    """Agresti and Min: 5.5 won, 0.5 lost, 1 tied of 7: 5 / 7 and 1.96 sqrt(6 - 25 / 7) / 7 on either side."""
+    found = paired_difference(np.ones(5))
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (1.0, 5 / 7 - 1.96 * (6 - 25 / 7) ** 0.5 / 7, 1.0), abs=1e-3
+    )
+    assert paired_difference(np.zeros(5)).low < 0 < paired_difference(np.zeros(5)).high
+
+
+@pytest.mark.parametrize("constant", [-0.5, 0.25])
 def test_equal_differences_leave_no_doubt(constant: float) -> None:
     found = paired_difference(np.full(7, constant))
     assert (found.mean, found.low, found.high) == (constant, constant, constant)

@@ -4,8 +4,8 @@ llama.cpp runs in a child process, not in ours. In ours its destructor was seen 
 ended in a segmentation fault, and its errors cannot be read. The child is killed on exit, which costs nothing since it
 keeps nothing, and it ends by itself when we are killed.
 
-Under one seed answers mostly repeat, but need not: several slots share one cache, and where a prompt lies in it can move
-its logits by a quarter. With one slot what is said of a prompt was seen to repeat to the last bit.
+Under one seed answers mostly repeat, but need not: several slots share one cache, and where a prompt lies in it can
+move its logits by a quarter. With one slot what is said of a prompt was seen to repeat to the last bit.
 """
 
 import http.client
