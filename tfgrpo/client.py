@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from .store import StorePath
 
 
+_BYTES_SINCE = 3
+"""The first version of the SDK that sends a JSON body which is bytes already."""
+_UNSIGNED = (openai.OpenAI._prepare_request, openai.AsyncOpenAI._prepare_request)
+"""What prepares a request without looking at its body, unless there is a provider."""
+
+
 class Additions(TypedDict, total=False):
     """What the clients take beside what the SDK's own do."""
 
@@ -113,6 +119,17 @@ class _WithPrior:
                 self.tfgrpo = open_access(store, namespace, strict=strict, record=record)
                 http_client = self._carrier(http_client)
             super().__init__(http_client=http_client, **options)
+            self._known = self._knowing(options)
+
+        def _knowing(self, options):
+            """What makes the options of a call known ahead; None where the SDK cannot send what it has not written
+            itself (older ones), or where it signs what it has built."""
+            signs = options.get("provider") or type(self)._prepare_request not in _UNSIGNED
+            if signs or int(openai.__version__.partition(".")[0]) < _BYTES_SINCE:
+                return None
+            from .serve.ahead import with_known_body
+
+            return with_known_body
 
         def _carrier(self, http_client):
             from .serve.carriers import carrier
@@ -139,6 +156,12 @@ class OpenAI(_WithPrior, openai.OpenAI):
 
         def __init__(self, **options: "Unpack[ClientOptions]") -> None: ...
 
+    else:
+
+        def _prepare_options(self, options):
+            options = super()._prepare_options(options)
+            return self._known(options) if self._known else options
+
 
 class AsyncOpenAI(_WithPrior, openai.AsyncOpenAI):
     """`openai.AsyncOpenAI` with the live prior of a namespace in every call."""
@@ -148,6 +171,12 @@ class AsyncOpenAI(_WithPrior, openai.AsyncOpenAI):
     if TYPE_CHECKING:
 
         def __init__(self, **options: "Unpack[AsyncClientOptions]") -> None: ...
+
+    else:
+
+        async def _prepare_options(self, options):
+            options = await super()._prepare_options(options)
+            return self._known(options) if self._known else options
 
 
 class AzureOpenAI(_WithPrior, openai.AzureOpenAI):

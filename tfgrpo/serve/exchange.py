@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
+from operator import attrgetter
 from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -33,8 +34,10 @@ from ..surfaces.http import (
 )
 from ..surfaces.redecided_stream import RedecidedStream
 from .access import Access
+from .ahead import Draft, KnownJSON
 from .passing import StreamedId, change, look_at
 from .scope import OURS, asked_for
+from .source import PriorSource
 from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, rewriting_told, told_by
 
 HTTPRequest: TypeAlias = Any
@@ -59,7 +62,11 @@ _EXPONENT = re.compile(rb"\de\+?\d")
 _FAST = Codec(orjson.loads, fast_json)
 CODECS = _FAST, STANDARD
 """The fast one makes floats of integers with more than 64 bits (`_is_lossy`), refuses NaN."""
+_AT_HAND = (Codec(attrgetter("body"), fast_json),)
+"""Of a KnownJSON: what it loads is there."""
 _SIGNED = b"+" in CODECS[0].dumps(1e20)
+_BEGUN = "tfgrpo"
+"""Of a request's extensions: the exchange that it was built for. Transports heed no extension that they do not know."""
 
 
 class Exchange:
@@ -73,10 +80,12 @@ class Exchange:
     _draw: Mapping[str, JSON] | None = None
     _decision: Decided | None = None
     _stream: RedecidedStream | None = None
+    drafted: KnownJSON | None = None
+    """The body as its caller wrote it, of a request that was built with the prior in it."""
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
-        self._written, self._access = request, access
-        self._named = named = _among(request.headers.raw, _HEEDED)
+        self.request, self.access = request, access
+        self._named = named = {} if type(request) is Draft else _among(request.headers.raw, _HEEDED)
         self._asked = asked_for(named)
         self._path = request.url.path
         reason = why_not(request.method, self._path, named) or ("disabled" if self._asked.off else None)
@@ -87,15 +96,13 @@ class Exchange:
 
     def begin(self) -> HTTPRequest:
         """The request as it is sent: with the prior if it gets one, and without what is for tfgrpo alone."""
+        if self.drafted is not None:
+            return self.request
         self._began = perf_counter()
         if source := self.source:
-            url = self._written.url
-            got = source.drawn_for(self._asked.key, self._written.content)
-            self._snapshot, self._draw = got.snapshot, got.draw
-            backends = source.backends(url)
-            self._refusals = self._access.refusals(url.netloc, backends)
+            backends = self._drawn(source)
             self._rewrite = self._rewritten(backends, CODECS)
-            if _is_lossy(self._written.content, self._rewrite.content):
+            if _is_lossy(self.request.content, self._rewrite.content):
                 self._rewrite = self._rewritten(backends, (STANDARD,))
             source.say(self._rewrite.notice)
             if self._snapshot is None:
@@ -104,24 +111,56 @@ class Exchange:
             return self._copy(self._rewrite.prior, self._rewrite.content)
         return self.plain()
 
+    def begin_ahead(self) -> Rewrite | None:
+        """What a Draft is to be built as, where it gets a prior and nothing else is to be seen to; else None."""
+        self._began = perf_counter()
+        if not (self.source and self.source.is_followed):
+            return None
+        self.drafted = self.request.content
+        self._rewrite = found = self._rewritten(self._drawn(self.source), _AT_HAND)
+        self.source.say(found.notice)
+        return None if found.content is None or found.deciding else found
+
+    def goes_with(self, request: HTTPRequest) -> HTTPRequest:
+        """Have a request that was built of the Draft bring the exchange along."""
+        request.extensions[_BEGUN] = self
+        return request
+
+    def of(self, request: HTTPRequest) -> "Exchange":
+        """The exchange of a request that was built of the Draft; this one stays as it is."""
+        made = Exchange.__new__(Exchange)
+        made.__dict__.update(self.__dict__, request=request)
+        return made
+
+    def _drawn(self, source: PriorSource) -> Mapping[str, Backend]:
+        """What is known of the upstream, once it is drawn which prior the request gets."""
+        url = self.request.url
+        got = source.drawn_for(self._asked.key, self.request.content)
+        self._snapshot, self._draw = got.snapshot, got.draw
+        backends = source.backends(url)
+        self._refusals = self.access.refusals(url.netloc, backends)
+        return backends
+
     def _rewritten(self, backends: Mapping[str, Backend], codecs: Sequence[Codec]) -> Rewrite:
         return rewrite(
-            self._written.content,
+            self.request.content,
             self._snapshot,
             codecs,
             backends,
             path=self._path,
-            host=self._written.url.host,
+            host=self.request.url.host,
             suspended=self._refusals.suspends,
             answers=self._asked.answers,
         )
 
     def plain(self) -> HTTPRequest:
         """The request as the caller wrote it, without what is for tfgrpo alone."""
+        if self.drafted is not None:
+            return self._copy(None, self.drafted)
         off = self._asked.off and PRIOR_HEADER not in self._named
         if off or not _OURS.isdisjoint(self._named):
             return self._copy(NO_PRIOR if off else None)
-        return self._written
+        return self.request
 
     def has_to_be_read(self, response: HTTPResponse) -> bool:
         """Whether only the body of a response tells if it `goes_again`, or offsets are to be applied to its answers."""
@@ -167,7 +206,7 @@ class Exchange:
         latest.keep(found, found.inference, named)
         if _is_events(said):
             look_at(response, StreamedId(partial(latest.keep, found)), *self._telling(found, named))
-        if self._access.record and self.source:
+        if self.access.record and self.source:
             self._record(response, found)
         return response
 
@@ -197,7 +236,7 @@ class Exchange:
         for name in (_LENGTH, _CHUNKED, _PACKED):
             headers.pop(name, None)
         headers.update(decided.marks)
-        request = getattr(response, "_request", None) or self._written
+        request = getattr(response, "_request", None) or self.request
         told = type(response)(
             response.status_code, headers=headers, content=content, request=request, extensions=response.extensions
         )
@@ -219,11 +258,11 @@ class Exchange:
             round(perf_counter() - self._began, 6),
             draw=self._draw,
         )
-        take(call, self._written, response, self._access.keep)
+        take(call, self.request if self.drafted is None else self.plain(), response, self.access.keep)
 
     def _copy(self, mark: str | None, content: bytes | None = None) -> HTTPRequest:
         """Another request of the same class, since SDKs speak httpx or httpx2; its body as it was, if none is given."""
-        request, kind = self._written, type(self._written)
+        request, kind = self.request, type(self.request)
         # as a stream: of bytes the library would work out once more what is known
         stream = request.stream if content is None else _byte_stream(kind.__module__)(content)
         made = kind(request.method, request.url, headers=request.headers, stream=stream, extensions=request.extensions)
@@ -232,6 +271,8 @@ class Exchange:
         for name in self._named:
             if name in OURS or (name == _CHUNKED and content is not None):
                 del headers[name]
+        if self.drafted is not None:
+            headers.pop(PRIOR_HEADER, None)
         if mark is not None:
             headers[PRIOR_HEADER] = mark
         if content is not None:
@@ -243,12 +284,18 @@ class Exchange:
 
     def _info(self, inference: str) -> Info:
         rewritten, snapshot = self._rewrite, self._snapshot
-        namespace = self._asked.namespace or self._access.namespace
+        namespace = self._asked.namespace or self.access.namespace
         left_out = rewritten.left_out
         if rewritten.content is None or snapshot is None:
             return Info(inference, None, None, namespace, rewritten.reason, left_out)
         given, way = rewritten.given, rewritten.way
         return Info(inference, rewritten.prior, snapshot.state, namespace, None, left_out, given, way=way)
+
+
+def exchange_of(request: HTTPRequest, access: Access) -> Exchange:
+    """The exchange that a request was built for, each time that it is sent; else a new one."""
+    begun: Exchange | None = request.extensions.get(_BEGUN)
+    return begun.of(request) if begun and begun.access is access else Exchange(request, access)
 
 
 def _among(pairs: HeaderPairs, names: Mapping[bytes, str]) -> dict[str, str]:

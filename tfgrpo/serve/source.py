@@ -47,7 +47,8 @@ class PriorSource:
         self._lock = Lock()
         self._in_force = InForce()
         self._follower = follower or Follower(self.place)
-        self._is_followed = False
+        self.is_followed = False
+        """Whether it has looked, so that what is live is in memory."""
         self._reported = ""
         self._said: set[str] = set()
         renewed_in_children(self)
@@ -80,7 +81,7 @@ class PriorSource:
 
     def current(self) -> Snapshot | None:
         """What is live: after a look at the place the first time, later from memory."""
-        if not self._is_followed:
+        if not self.is_followed:
             self._begin()
         return self._in_force.live
 
@@ -103,7 +104,7 @@ class PriorSource:
 
     async def current_async(self) -> Snapshot | None:
         """As `current`; the event loop goes on while a thread looks."""
-        return await anyio.to_thread.run_sync(self.current) if not self._is_followed else self._in_force.live
+        return await anyio.to_thread.run_sync(self.current) if not self.is_followed else self._in_force.live
 
     def refresh(self) -> None:
         """Look at the place now."""
@@ -114,7 +115,7 @@ class PriorSource:
         """Let go of the place; a later look opens it again."""
         with self._lock:
             self._follower.leave(self)
-            self._is_followed = False
+            self.is_followed = False
             self.place.close()
 
     def beside(self, namespace: str) -> "PriorSource":
@@ -124,7 +125,7 @@ class PriorSource:
     def renew(self) -> None:
         """In a forked child: look anew, with a lock, a connection and a thread of its own."""
         self._lock = Lock()
-        self._is_followed = False
+        self.is_followed = False
         self.place.renew()
 
     def say(self, notice: str | None) -> None:
@@ -135,9 +136,9 @@ class PriorSource:
 
     def _begin(self) -> None:
         with self._lock:
-            if not self._is_followed:
+            if not self.is_followed:
                 self._look()
-                self._is_followed = True
+                self.is_followed = True
                 self._follower.follow(self)
 
     def _look(self) -> None:

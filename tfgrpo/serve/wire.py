@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from .access import Access, access_to
-from .exchange import Exchange, HTTPRequest, HTTPResponse
+from .ahead import draft_of
+from .exchange import Exchange, HTTPRequest, HTTPResponse, exchange_of
 from .forks import renewed_in_children
 from .source import PriorSource
 
 
 def send_with_prior(request: HTTPRequest, access: Access, send: Callable[[HTTPRequest], HTTPResponse]) -> HTTPResponse:
     """Send the request, or a marked copy of it that has the prior; the request itself is not altered."""
-    exchange = Exchange(request, access)
+    exchange = exchange_of(request, access)
     if exchange.source:
         exchange.source.current()
         request.read()
@@ -37,7 +38,7 @@ async def send_with_prior_async(
     request: HTTPRequest, access: Access, send: Callable[[HTTPRequest], Awaitable[HTTPResponse]]
 ) -> HTTPResponse:
     """As `send_with_prior`."""
-    exchange = Exchange(request, access)
+    exchange = exchange_of(request, access)
     if exchange.source:
         await exchange.source.current_async()
         await request.aread()
@@ -155,9 +156,13 @@ class _Sending:
             self._inherited.append(self.inner)
             self.inner = self._make()
 
-    def build_request(self, *args: Any, **kwargs: Any) -> HTTPRequest:
-        """As the other client does, with its headers, cookies, parameters and base URL."""
-        return self.inner.build_request(*args, **kwargs)
+    def build_request(self, *args: Any, **options: Any) -> HTTPRequest:
+        """As the other client does, with its headers, cookies, parameters and base URL; a Draft's has the prior."""
+        if draft := draft_of(self.inner, options):
+            exchange = Exchange(draft, self.access)
+            if (found := exchange.begin_ahead()) and found.content is not None:
+                return exchange.goes_with(draft.built_by(self.inner, options, found.content, found.prior))
+        return self.inner.build_request(*args, **options)
 
     @property
     def is_closed(self) -> bool:

@@ -1,0 +1,172 @@
+"""What a client of ours sends is written once, with the prior; what is not plain is read once it is built."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+import tfgrpo
+from tests.clients.every_api import EveryApi, Got
+from tests.live import PRIOR, TEXT, go_live
+from tfgrpo.model.library import http
+from tfgrpo.serve.exchange import Exchange
+from tfgrpo.store import Store
+from tfgrpo.testing import serving
+
+pytestmark = pytest.mark.skipif(
+    int(openai.__version__.partition(".")[0]) < 3, reason="older SDKs send no JSON that is bytes already"
+)
+
+ASKED: Any = [{"role": "user", "content": "Which queue? \u00e9"}]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EveryApi, dict[str, Any]]]:
+    upstream = EveryApi()
+    store = go_live(tmp_path_factory.mktemp("ahead") / "s.db")
+    with serving(upstream.app) as url:
+        yield upstream, {"base_url": url, "api_key": "sk-caller", "store": store}
+
+
+@pytest.fixture
+def upstream(served: tuple[EveryApi, dict[str, Any]]) -> Iterator[EveryApi]:
+    served[0].requests.clear()
+    yield served[0]
+    served[0].refuses_prior = False
+
+
+@pytest.fixture
+def options(served: tuple[EveryApi, dict[str, Any]]) -> dict[str, Any]:
+    return served[1]
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each call, whether what was sent had begun before it was built."""
+    seen: list[bool] = []
+    begin = Exchange.begin
+
+    def told(exchange: Exchange) -> object:
+        seen.append(exchange.drafted is not None)
+        return begin(exchange)
+
+    monkeypatch.setattr(Exchange, "begin", told)
+    return seen
+
+
+def looked(client: Any) -> Any:
+    """A client whose source has looked at its store, as it has after the first call."""
+    client.tfgrpo.current()
+    return client
+
+
+def has_it(got: Got) -> bool:
+    return got.raw.decode().count(TEXT) == 1 and got.mark == PRIOR.id
+
+
+async def test_a_plain_call_is_built_with_the_prior_in_it(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
+) -> None:
+    with looked(tfgrpo.OpenAI(**options)) as client:
+        found = client.chat.completions.create(model="fake", messages=ASKED)
+        raw = client.responses.with_raw_response.create(model="fake", input="Which queue?")
+        again = client._client.send(raw.http_request)  # as the SDK does when a token is renewed
+    async with looked(tfgrpo.AsyncOpenAI(**options)) as other:
+        await other.with_options(timeout=7).chat.completions.create(model="fake", messages=ASKED)
+    assert ahead == [True] * 4
+    assert all(has_it(got) for got in upstream.requests)
+    assert tfgrpo.info(found).prior == tfgrpo.info(raw).prior == tfgrpo.info(again).prior == PRIOR.id
+    assert len({tfgrpo.info(one).inference for one in (found, raw, again)}) == 3
+
+
+def test_what_is_refused_goes_once_more_as_the_sdk_alone_writes_it(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
+) -> None:
+    upstream.refuses_prior = True
+    call: Any = {"model": "fake", "messages": ASKED, "temperature": 0.1, "max_tokens": 7}
+    plain = {name: value for name, value in options.items() if name != "store"}
+    with looked(tfgrpo.OpenAI(**options)) as ours, openai.OpenAI(**plain) as theirs:
+        found = ours.chat.completions.create(**call)
+        theirs.chat.completions.create(**call)
+    refused, again, alone = upstream.requests
+    assert ahead == [True]
+    assert has_it(refused)
+    assert again.raw == alone.raw
+    assert {*again.headers} == {*alone.headers}
+    assert tfgrpo.info(found).reason == "refused"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"extra_body": {"top_k": 3}},
+        {"extra_headers": {"X-Tfgrpo-Sticky-Key": "u"}},
+        {"metadata": {"big": 2**70}},
+        {"user": None},
+    ],
+    ids=lambda how: next(iter(how)),
+)
+def test_what_needs_care_is_read_once_it_is_built(
+    how: dict[str, Any], upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
+) -> None:
+    with looked(tfgrpo.OpenAI(**options)) as client:
+        client.chat.completions.create(model="fake", messages=ASKED, **how)
+    assert ahead == [False]
+    assert has_it(upstream.last)
+    assert (
+        upstream.last.body.items() >= {**how.get("extra_body", {}), "messages": upstream.last.body["messages"]}.items()
+    )
+    assert how.get("metadata", upstream.last.body.get("metadata")) == upstream.last.body.get("metadata")
+
+
+def test_headers_of_the_clients_are_heeded(upstream: EveryApi, options: dict[str, Any], ahead: list[bool]) -> None:
+    nowhere = {"x-tfgrpo-namespace": "nowhere"}
+    with looked(tfgrpo.OpenAI(**options, default_headers=nowhere)) as client:
+        reasons = [tfgrpo.info(client.chat.completions.create(model="fake", messages=ASKED)).reason]
+    with http.Client(headers=nowhere) as own, looked(tfgrpo.OpenAI(**options, http_client=own)) as client:
+        reasons.append(tfgrpo.info(client.chat.completions.create(model="fake", messages=ASKED)).reason)
+    with looked(tfgrpo.OpenAI(**options)) as client, tfgrpo.disabled():
+        reasons.append(tfgrpo.info(client.chat.completions.create(model="fake", messages=ASKED)).reason)
+    assert reasons == ["namespace", "namespace", "disabled"]
+    assert ahead == [False] * 3
+
+
+def test_what_the_sdk_refuses_to_write_it_still_does(options: dict[str, Any]) -> None:
+    with looked(tfgrpo.OpenAI(**options)) as client:
+        for bad, error in ((float("nan"), ValueError), ("\ud800", UnicodeEncodeError), (object(), TypeError)):
+            with pytest.raises(error):
+                client.chat.completions.create(model="fake", messages=ASKED, metadata={"a": bad})
+
+
+class Signing(tfgrpo.OpenAI):
+    """A client that signs what it has built, as providers of the SDK do."""
+
+    def _prepare_request(self, request: Any) -> None:
+        request.headers["content-digest"] = str(len(request.content))
+
+
+def test_what_is_signed_as_it_is_built_goes_as_it_was_written(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
+) -> None:
+    with looked(Signing(**options)) as client:
+        found = client.chat.completions.create(model="fake", messages=ASKED)
+    assert tfgrpo.info(found).reason == "signed"
+    assert json.loads(upstream.last.raw) == {"model": "fake", "messages": ASKED}
+    assert upstream.last.headers["content-digest"] == str(len(upstream.last.raw))
+    assert ahead == [False]
+
+
+def test_a_call_that_is_kept_is_kept_as_it_was_written(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool], tmp_path: Path
+) -> None:
+    store = go_live(tmp_path / "s.db")
+    with looked(tfgrpo.OpenAI(**{**options, "store": store}, record=True)) as client:
+        client.chat.completions.create(model="fake", messages=ASKED)
+        client.tfgrpo.close()
+    assert ahead == [True]
+    with Store(store) as opened:
+        (kept,) = opened.inferences("default")
+    assert json.loads(kept.request) == {"model": "fake", "messages": ASKED}
