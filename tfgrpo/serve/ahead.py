@@ -41,17 +41,29 @@ class KnownJSON(bytes):
         return made
 
 
+class Address(NamedTuple):
+    """An URL of one of the libraries with the parts of it that are looked at, which would be made anew each time."""
+
+    whole: Any
+    path: str
+    host: str
+    netloc: bytes
+
+    def __str__(self) -> str:
+        return str(self.whole)
+
+
 class Draft(NamedTuple):
     """A request before it is built: as much of one as an exchange looks at."""
 
     method: str
-    url: Any
+    url: Address
     content: KnownJSON
 
     def built_by(self, client: Any, options: Mapping[str, Any], content: bytes, prior: str) -> Any:
         """The request as an HTTP client builds it of the options that it was drafted from, with a prior in it."""
         headers = [*options["headers"], (PRIOR_HEADER, prior)]
-        return client.build_request(**{**options, "url": self.url, "content": content, "headers": headers})
+        return client.build_request(**{**options, "url": self.url.whole, "content": content, "headers": headers})
 
 
 def with_known_body(options: Any) -> Any:
@@ -70,7 +82,7 @@ def draft_of(client: Any, options: Mapping[str, Any]) -> Draft | None:
     for pairs in (headers, client.headers.raw):
         if not _are_free(tuple([name for name, _ in pairs])):
             return None
-    return Draft("POST", _url(type(client.base_url), url), content)
+    return Draft("POST", _address(type(client.base_url), url), content)
 
 
 @lru_cache(_KEPT)
@@ -80,6 +92,7 @@ def _are_free(names: tuple[str | bytes, ...]) -> bool:
 
 
 @lru_cache(_KEPT)
-def _url(kind: Callable[[str], Any], text: str) -> Any:
-    """An address of one of the libraries."""
-    return kind(text)
+def _address(kind: Callable[[str], Any], text: str) -> Address:
+    """That of an URL, as one of the libraries reads it."""
+    url = kind(text)
+    return Address(url, url.path, url.host, url.netloc)

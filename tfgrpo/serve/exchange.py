@@ -6,11 +6,9 @@ It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
 from operator import attrgetter
-from secrets import token_hex
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -38,7 +36,7 @@ from .ahead import Draft, KnownJSON
 from .passing import StreamedId, change, look_at
 from .scope import OURS, asked_for
 from .source import PriorSource
-from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, rewriting_told, told_by
+from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, new_inference, rewriting_told, told_by
 
 HTTPRequest: TypeAlias = Any
 """A request of httpx or httpx2."""
@@ -85,10 +83,12 @@ class Exchange:
 
     def __init__(self, request: HTTPRequest, access: Access) -> None:
         self.request, self.access = request, access
-        self._named = named = {} if type(request) is Draft else _among(request.headers.raw, _HEEDED)
+        drafted = type(request) is Draft  # of which much is known
+        self._named = named = {} if drafted else _among(request.headers.raw, _HEEDED)
         self._asked = asked_for(named)
         self._path = request.url.path
-        reason = why_not(request.method, self._path, named) or ("disabled" if self._asked.off else None)
+        why = None if drafted else why_not(request.method, self._path, named)
+        reason = why or ("disabled" if self._asked.off else None)
         self._rewrite = Rewrite(reason=reason)
         if reason:
             access.source.say(route_notice(request.method, self._path, reason))
@@ -191,13 +191,13 @@ class Exchange:
         marks = self._rewrite.marks_beside(said)
         if self._rewrite.reason == "route":  # no call of a model, as far as is known
             return _with_headers(response, marks, said, pairs)
-        found = self._info(said.get(INFERENCE_HEADER) or f"inf_{token_hex(16)}")
+        found = self._info(said.get(INFERENCE_HEADER) or new_inference())
         if self._decision:
-            found = replace(found, **rewriting_told(self._decision.marks))
+            found = found._replace(**rewriting_told(self._decision.marks))
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior
-            found = replace(told_by(response.headers), inference=found.inference)
+            found = told_by(response.headers)._replace(inference=found.inference)
         marks[INFERENCE_HEADER] = str(found.inference)
         named = said.get(REQUEST_IDS[0]) or said.get(REQUEST_IDS[1])
         if not named:
@@ -214,7 +214,7 @@ class Exchange:
         """What tells, at the end of a stream, what became of its labels."""
         if (stream := self._stream) is None:
             return []
-        return [lambda: latest.keep(replace(found, redecided=stream.outcome), found.inference, named)]
+        return [lambda: latest.keep(found._replace(redecided=stream.outcome), found.inference, named)]
 
     def _decided(self, response: HTTPResponse) -> HTTPResponse:
         """The response under the prior's offsets: another one, where its answers are others."""

@@ -8,8 +8,8 @@ found by the id that the stream itself gives.
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..records import Demonstration, Experience, Prior
@@ -17,6 +17,7 @@ from ..surfaces.decided import OFFSETS_HEADER
 from ..surfaces.http import NO_PRIOR, PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, WAY_HEADER
 from ..surfaces.redecided import REDECIDED_HEADER
 from ..surfaces.resampled import RESAMPLED_HEADER
+from .forks import renewed_in_children
 
 VARIANT_HEADER = "x-tfgrpo-variant"
 """Of a response: what state the prior was in: live, ungated, canary."""
@@ -29,8 +30,7 @@ KEPT = 10_000
 """Calls that are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(NamedTuple):
     """What one call came to."""
 
     inference: str | None = None
@@ -44,7 +44,7 @@ class Info:
     """Why it had no prior: `route`, `disabled`, `no live prior`, `refused`, ...; `unknown`: no call of ours."""
     token_prior: str | None = None
     """Why the token prior was left out, if it was."""
-    given: Prior | None = field(default=None, repr=False)
+    given: Prior | None = None
     """What went in, of a call that this process made; a proxy tells only which prior it was."""
     offsets: int = 0
     """Answers of a decision that the prior's offsets were applied to."""
@@ -54,6 +54,11 @@ class Info:
     """Of a label that was decided again: `changed`, `kept`, or why it could not be; None: there was none."""
     resampled: str | None = None
     """How many answers were paid for, of which the prior's biases picked one; None: no more than were asked for."""
+
+    def __repr__(self) -> str:
+        """Without all that went in."""
+        told = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "given")
+        return f"Info({', '.join(told)})"
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
@@ -72,6 +77,23 @@ class Info:
 
 
 UNKNOWN = Info(reason="unknown")
+
+
+class _Ids(Random):
+    """Draws ids; no secrets, so that the system need not be asked for each, which takes several times as long."""
+
+    def renew(self) -> None:
+        """In a forked child: others than the parent's."""
+        self.seed()
+
+
+_ids = _Ids()
+renewed_in_children(_ids)
+
+
+def new_inference() -> str:
+    """An id for a call."""
+    return f"inf_{_ids.getrandbits(128):032x}"
 
 
 class _Latest:
