@@ -82,7 +82,7 @@ def draft_of(client: Any, options: Mapping[str, Any]) -> Draft | None:
     for pairs in (headers, client.headers.raw):
         if not _are_free(tuple([name for name, _ in pairs])):
             return None
-    return Draft("POST", _address(type(client.base_url), url), content)
+    return Draft("POST", _address(client.base_url.__class__, url), content)
 
 
 @lru_cache(_KEPT)
