@@ -209,7 +209,7 @@ def test_a_person_who_makes_another_prior_live_ends_the_trial_and_it_is_begun_an
 class ReadOnly(Store):
     """A store on a disk that cannot be written: for root no other is to be had."""
 
-    def _write(self, what: str, work: object, *, appends: bool = False) -> NoReturn:
+    def _write(self, what: str, work: object, **_: object) -> NoReturn:
         raise StoreError(f"{what}: it cannot be written")
 
 

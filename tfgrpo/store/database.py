@@ -71,6 +71,10 @@ class Database(Protocol):
         """Insert rows of the same columns; how many went in. Where `conflict` updates, each has a key of its own."""
         ...
 
+    def last_number(self) -> int:
+        """The number that was given to the row that was inserted last."""
+        ...
+
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
         """Update the rows that a condition holds for; how many those were."""
         ...
@@ -158,6 +162,8 @@ class Work(Generic[T]):
     do: Callable[[Database], T]
     appends: bool = False
     """It adds rows that no other write reads before it writes: it need not keep others from writing meanwhile."""
+    numbers: str | None = None
+    """A table whose next number it takes: a server can say that when the transaction begins."""
 
 
 AnyWork: TypeAlias = Work[Any]

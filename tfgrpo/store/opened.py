@@ -194,10 +194,12 @@ class OpenStore:
             with self._read(what) as db:
                 return work(db)
 
-    def _write(self, what: str, work: Callable[[Database], T], *, appends: bool = False) -> T:
-        """Run `work` in a transaction; returns once it is committed. `appends`: as in `Work`."""
+    def _write(
+        self, what: str, work: Callable[[Database], T], *, appends: bool = False, numbers: str | None = None
+    ) -> T:
+        """Run `work` in a transaction; returns once it is committed. `appends`, `numbers`: as in `Work`."""
         with self._engine.errors(what):
-            return self._engine.submit(Work(work, appends)).result()
+            return self._engine.submit(Work(work, appends, numbers)).result()
 
     async def _write_async(self, what: str, work: Callable[[Database], T], *, appends: bool = False) -> T:
         """As `_write`, without holding up the event loop."""

@@ -141,7 +141,7 @@ class RunStore(OpenStore):
             raise StoreError(f"store {self.path}, {what}: its rollouts have {len(priors)} priors, they must share one")
         place: Row = {"run": run_id, "step": group.step, "task": group.task.id, "prior": priors.pop()}
         added = [rows.rollout_row(rollout) for rollout in group.rollouts]
-        self._write(what, partial(_add_group, place=place, rollouts=added), appends=True)
+        self._write(what, partial(_add_group, place=place, rollouts=added), appends=True, numbers="groups")
 
     def groups(self, run_id: str) -> tuple[Group, ...]:
         """The groups of a run by step, then in the order of the run's tasks, whatever the order they came in."""
@@ -254,7 +254,7 @@ def _add_group(db: Database, place: Row, rollouts: Sequence[Row]) -> None:
     if not insert(db, "groups", [place], ONCE):
         db.execute(f"DELETE FROM groups WHERE {where}", place)
         insert(db, "groups", [place])
-    group_id = db.execute(f"SELECT id FROM groups WHERE {where}", place).fetchone()[0]
+    group_id = db.last_number()
     insert(db, "rollouts", [{"group_id": group_id, **row} for row in rollouts])
 
 

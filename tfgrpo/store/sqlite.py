@@ -22,6 +22,10 @@ class SqliteDatabase(sqlite_utils.Database):
         values = ", ".join(f":{name}" for name in rows[0])
         return self.conn.executemany(f"INSERT INTO {table} ({names}) VALUES ({values}) {conflict}", rows).rowcount
 
+    def last_number(self) -> int:
+        """The number that was given to the row that was inserted last."""
+        return int(self.execute("SELECT last_insert_rowid()").fetchone()[0])
+
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
         """Update the rows that a condition holds for; how many those were."""
         news = ", ".join(f'"{name}" = :new_{name}' for name in values)
@@ -67,12 +71,8 @@ class SqliteDatabase(sqlite_utils.Database):
 def transaction(db: SqliteDatabase) -> Iterator[None]:
     """A transaction that takes the write lock at once, so that what it reads cannot change before it writes."""
     db.execute("BEGIN IMMEDIATE")
-    try:
+    with db.conn:
         yield
-        db.commit()
-    except BaseException:
-        db.rollback()
-        raise
 
 
 class SqliteLedger:

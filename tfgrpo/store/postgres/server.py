@@ -223,13 +223,14 @@ class PostgresLedger:
         What a lost connection left open is settled: a transaction that was not committed is done again. Two that were
         in each other's way are, too.
         """
-        begin = _APPEND if all(work.appends for work in works) else _ALONE
+        drawn = [work.numbers for work in works if work.numbers]
+        begin = f"{_APPEND if all(work.appends for work in works) else _ALONE}{''.join(map(_drawing, drawn))}"
         begun, tries = time.monotonic(), 0
         while True:
             number, database, results = "", None, None
             try:
-                with self._connections.transaction(begin) as (conn, (now, number)):
-                    database = PostgresDatabase(conn, self._shapes, now)
+                with self._connections.transaction(begin) as (conn, (now, number, *numbers)):
+                    database = PostgresDatabase(conn, self._shapes, now, list(zip(drawn, numbers, strict=True)))
                     results = [work.do(database) for work in works]
                 return results
             except (errors.DeadlockDetected, errors.SerializationFailure):
@@ -266,6 +267,10 @@ class PostgresLedger:
                 return str(found[0]) if found and found[0] else None
         except errors.InvalidParameterValue:  # a number yet to come: the server crashed and knows nothing of it
             return "aborted"
+
+
+def _drawing(table: str) -> str:
+    return f", nextval(pg_get_serial_sequence('{table}', 'id'))"
 
 
 def _is_lost(error: psycopg.OperationalError) -> bool:

@@ -9,12 +9,10 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from struct import Struct
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import pq
-from psycopg.adapt import Buffer, Dumper
+from psycopg.adapt import Buffer
 from psycopg.rows import dict_row
 from psycopg.types.numeric import NumericLoader
 from psycopg.types.string import StrDumperUnknown, TextLoader
@@ -27,6 +25,10 @@ DictCursor: TypeAlias = "psycopg.Cursor[dict[str, Any]]"
 ROWID = "rowid"
 _TOGETHER = 500
 """Rows that are fetched at once."""
+_COPIED = 4
+"""Rows that are worth a COPY."""
+_TYPES = {"text": "text", "bigint": "int8", "double precision": "float8", "bytea": "bytea"}
+"""Kinds of columns, as psycopg calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +43,30 @@ class Column:
     numbered: str | None
     """The sequence that numbers the rows, where this is their number."""
 
-    def fitting(self, value: Value) -> Value:
-        """A value as SQLite would keep it in such a column."""
-        if value is None or isinstance(value, bytes):
-            return value
-        if self.kind == "double precision":
-            number = float(value)
-            return None if math.isnan(number) else number + 0.0
-        if self.kind == "bigint":
-            return int(value)
-        return str(value)
+    def fitting(self, values: Iterable[Value]) -> list[Value]:
+        """Values as SQLite would keep them in such a column."""
+        return list(map(_FITTING[self.kind], values))
 
+
+def _number(value: Value) -> Value:
+    if value is None:
+        return None
+    number = float(value)
+    return None if math.isnan(number) else number + 0.0
+
+
+_FITTING: Mapping[str, Callable[[Value], Value]] = {
+    "text": lambda value: value if value is None or isinstance(value, str | bytes) else str(value),
+    "bigint": lambda value: None if value is None else int(value),
+    "double precision": _number,
+    "bytea": lambda value: value,
+}
+"""By a column's kind."""
 
 Shapes: TypeAlias = Mapping[str, Sequence[Column]]
 """The columns of each table, in their order, without `rowid`."""
+Columns: TypeAlias = Mapping[str, Sequence[Value]]
+"""Rows that go in together, column by column."""
 
 _COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, NULL), pg_get_expr(d.adbin, d.adrelid),
@@ -78,10 +90,19 @@ def read_shapes(conn: PgConnection) -> Shapes:
 class PostgresDatabase:
     """A connection in a transaction."""
 
-    def __init__(self, conn: PgConnection, shapes: Callable[[PgConnection], Shapes], now: str = "") -> None:
+    def __init__(
+        self,
+        conn: PgConnection,
+        shapes: Callable[[PgConnection], Shapes],
+        now: str = "",
+        numbers: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        """`numbers`: those that were drawn already, each with its table."""
         self.conn = conn
         self._shapes = shapes
         self._now = now
+        self._drawn = list(numbers)
+        self._last_number = 0
         self.mark: tuple[str, str] | None = None
         """Table and checksum of a row that was written here."""
 
@@ -98,22 +119,28 @@ class PostgresDatabase:
 
     def add_rows(self, table: str, rows: Sequence[Row], conflict: str) -> int:
         """Insert rows of the same columns; how many went in."""
+        numbers = self._numbers(table, rows)
         columns = self._shapes(self.conn)[table]
-        given = [
-            self._whole(columns, row, number) for row, number in zip(rows, self._numbers(columns, rows), strict=True)
-        ]
+        made = {one.name: self._values(one, rows, numbers) for one in columns if one.name != CHECKSUM}
+        made[CHECKSUM] = [checksum(*values) for values in zip(*made.values(), strict=True)]
         kinds = {column.name: column.kind for column in columns}
         updates = "UPDATE" in conflict
-        added = self._insert(table, kinds, given, f"{conflict}{' RETURNING ctid, *' if updates else ''}")
-        self.mark = table, str(given[-1][CHECKSUM])
+        added = self._insert(table, kinds, made, f"{conflict}{' RETURNING ctid, *' if updates else ''}")
+        self.mark = table, str(made[CHECKSUM][-1])
         if updates:
             self._seal(table, added.fetchall())
+        if added.rowcount and numbers[-1] is not None:
+            self._last_number = numbers[-1]
         return added.rowcount
+
+    def last_number(self) -> int:
+        """The number that was given to the row that was inserted last."""
+        return self._last_number
 
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
         """Update the rows that a condition holds for; how many those were."""
         kinds = {column.name: column for column in self._shapes(self.conn)[table]}
-        news = {f"new_{name}": kinds[name].fitting(value) for name, value in values.items()}
+        news = {f"new_{name}": kinds[name].fitting([value])[0] for name, value in values.items()}
         set_ = ", ".join(f'"{name}" = :new_{name}' for name in values)
         sql = translated(f"UPDATE {table} SET {set_} WHERE {where} RETURNING ctid, *")
         changed = self.conn.cursor(row_factory=dict_row).execute(sql.encode(), {**news, **parameters}).fetchall()
@@ -140,7 +167,7 @@ class PostgresDatabase:
         kinds = {column.name: column.kind for column in columns}
         if not any(column.numbered for column in columns):
             kinds[ROWID] = "bigint"
-        self._insert(table, kinds, rows, "")
+        self._insert(table, kinds, {name: [row[name] for row in rows] for name in kinds}, "")
 
     def number_on(self) -> None:
         """Number the next rows of each table after those that are there."""
@@ -154,33 +181,45 @@ class PostgresDatabase:
         """Tell who listens that another prior is live."""
         self.conn.execute("SELECT pg_notify('tfgrpo', %s)", [namespace])
 
-    def _insert(self, table: str, kinds: Mapping[str, str], rows: Sequence[Row], more: str) -> DictCursor:
-        """Insert rows by one statement, whatever their number: a column is one parameter."""
-        names = ", ".join(f'"{name}"' for name in kinds)
-        given = ", ".join(f"CAST(%s AS {kind}[])" for kind in kinds.values())
-        sql = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({given}) {more}"
-        values = [_array(kind, [row[name] for row in rows]) for name, kind in kinds.items()]
-        return self.conn.cursor(row_factory=dict_row).execute(sql.encode(), values)
+    def _insert(self, table: str, kinds: Mapping[str, str], made: Columns, more: str) -> DictCursor:
+        """Insert rows by one statement, whatever their number.
 
-    def _numbers(self, columns: Sequence[Column], rows: Sequence[Row]) -> Sequence[int | None]:
-        own = next((column for column in columns if column.numbered and column.name not in rows[0]), None)
+        COPY takes a quarter less of both sides' time (8 rows of 3 KB: 184 and 145 microseconds, the other way 246 and
+        191), but it goes to the server twice, and knows no conflicts. The other way a column is one parameter.
+        """
+        names = ", ".join(f'"{name}"' for name in kinds)
+        cursor = self.conn.cursor(row_factory=dict_row)
+        values = [[_escaped(value) if isinstance(value, str) else value for value in made[name]] for name in kinds]
+        if not more and len(values[0]) >= _COPIED:
+            with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
+                copy.set_types([_TYPES[kind] for kind in kinds.values()])
+                for row in zip(*values, strict=True):
+                    copy.write_row(row)
+            return cursor
+        given = ", ".join(f"CAST(%b AS {kind}[])" for kind in kinds.values())
+        sql = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({given}) {more}"
+        return cursor.execute(sql.encode(), values, prepare=True)
+
+    def _numbers(self, table: str, rows: Sequence[Row]) -> Sequence[int | None]:
+        own = next((one for one in self._shapes(self.conn)[table] if one.numbered and one.name not in rows[0]), None)
         if own is None:
             return [None] * len(rows)
+        drawn = next((one for one in self._drawn if one[0] == table), None)
+        if drawn and len(rows) == 1:
+            self._drawn.remove(drawn)
+            return [drawn[1]]
         found = self.conn.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [own.numbered, len(rows)])
         return [number for (number,) in found]
 
-    def _whole(self, columns: Sequence[Column], row: Row, number: int | None) -> Row:
-        made = {one.name: self._value(one, row, number) for one in columns if one.name != CHECKSUM}
-        return {**made, CHECKSUM: checksum(*made.values())}
-
-    def _value(self, column: Column, row: Row, number: int | None) -> Value:
-        if column.name in row:
-            return column.fitting(row[column.name])
+    def _values(self, column: Column, rows: Sequence[Row], numbers: Sequence[int | None]) -> Sequence[Value]:
+        if column.name in rows[0]:
+            return column.fitting(row[column.name] for row in rows)
         if column.numbered:
-            return number
+            return numbers
         if column.default is None:
-            return None
-        return self._now if "clock_timestamp" in column.default else column.fitting(_literal(column.default))
+            return [None] * len(rows)
+        default = self._now if "clock_timestamp" in column.default else _literal(column.default)
+        return column.fitting([default]) * len(rows)
 
     def _seal(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Give rows that were changed in this transaction their checksums."""
@@ -225,41 +264,6 @@ class _Texts(StrDumperUnknown):
         return super().dump(_escaped(obj))
 
 
-class _Array(bytes):
-    """Values of a column, as PostgreSQL takes them in binary."""
-
-
-class _Arrays(Dumper):
-    format = pq.Format.BINARY
-
-    def dump(self, obj: _Array) -> Buffer | None:
-        return obj
-
-
-_ELEMENTS: Mapping[str, tuple[int, Callable[[Any], bytes]]] = {
-    "text": (25, lambda value: _escaped(value).encode()),
-    "bigint": (20, lambda value: value.to_bytes(8, "big", signed=True)),
-    "double precision": (701, Struct("!d").pack),
-    "bytea": (17, bytes),
-}
-"""By a column's kind: PostgreSQL's number of it, and a value in its binary form."""
-_HEAD, _LENGTH = Struct("!iiIii"), Struct("!i")
-_NULL = _LENGTH.pack(-1)
-
-
-def _array(kind: str, values: Sequence[Value]) -> _Array:
-    """One dimension that counts from 1, and may hold NULL."""
-    number, form = _ELEMENTS[kind]
-    parts = [_HEAD.pack(1, 1, number, len(values), 1)]
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-        else:
-            data = form(value)
-            parts += _LENGTH.pack(len(data)), data
-    return _Array(b"".join(parts))
-
-
 class _GivenTexts(TextLoader):
     def load(self, data: Buffer) -> bytes | str:
         text = super().load(data)
@@ -280,6 +284,5 @@ class _Numbers(NumericLoader):
 def adapt(conn: PgConnection) -> None:
     """Give a connection the store's ways with texts and numbers."""
     conn.adapters.register_dumper(str, _Texts)
-    conn.adapters.register_dumper(_Array, _Arrays)
     conn.adapters.register_loader("text", _GivenTexts)
     conn.adapters.register_loader("numeric", _Numbers)
