@@ -7,8 +7,8 @@ turns, each once the one before has written down what it had to: directly, throu
 bare stack, the proxy, it recording, it recording with a canary out, a holdback and experiences left out by coins, two
 workers of it, and whatever gateway a COMMAND starts (in it {base} is the upstream's URL, {port} where it is to
 listen). The prior has 12 experiences, 4 demonstrations and 100 biases. Streams are 64 at once, of 30 chunks, one
-every 2 ms. The cores are kept from halting meanwhile, since waking one takes longer than a call in many virtual machines.
-A figure is of one machine and one run: the ratios are what counts.
+every 2 ms. The cores are kept from halting meanwhile: in many virtual machines waking one takes longer than a call. A
+figure is of one machine and one run: the ratios are what counts.
 """
 
 import argparse
