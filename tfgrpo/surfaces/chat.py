@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
+from typing import NamedTuple
 
 import orjson
 
@@ -100,7 +101,9 @@ def with_biases(body: ChatBody, prior: Prior, manner: Manner) -> ChatBody:
 
 
 def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[JSON]:
-    text, shown, some_wait = _always_said(prior)
+    text, shown, some_wait, opening = _always_said(prior)
+    if opening and manner.system_role and not manner.exclude and not is_system(messages[0]):
+        return [*opening, *messages]
     leading = list(takewhile(is_system, messages))
     if prior.nearest or manner.exclude:
         shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude))
@@ -115,11 +118,24 @@ def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[J
     return [*said_last(leading, text), *following]
 
 
+class _Always(NamedTuple):
+    """What is the same in every request that a prior enters."""
+
+    text: str
+    shown: Sequence[Message]
+    some_wait: bool
+    """Whether some experiences wait for their moment."""
+    opening: Sequence[Message]
+    """Text and turns before a request without a system message of its own, as most are; empty: it depends."""
+
+
 @lru_cache(_KEPT)
-def _always_said(prior: Prior) -> tuple[str, Sequence[Message], bool]:
-    """Text and turns that are the same in every request, and whether some experiences wait for their moment."""
+def _always_said(prior: Prior) -> _Always:
     stays = always_on(prior)
-    return prior_text(stays), () if prior.nearest else _turns_of(prior.demonstrations), stays is not prior
+    text, some_wait = prior_text(stays), stays is not prior
+    shown = () if prior.nearest else _turns_of(prior.demonstrations)
+    opening = [*said_last((), text), *shown] if text and not (prior.nearest or some_wait) else ()
+    return _Always(text, shown, some_wait, opening)
 
 
 def _turns_of(shown: Sequence[Demonstration]) -> Sequence[Message]:
