@@ -555,7 +555,7 @@ RunStatus: TypeAlias = Literal["running", "finished", "interrupted", "failed", "
 class Run:
     """One learning or evaluation: everything needed to resume or repeat it. The id contains no clock."""
 
-    kind: Literal["learn", "eval"]
+    kind: Literal["learn", "eval", "explore"]
     namespace: str
     frame: Frame
     settings: Mapping[str, JSON]

@@ -57,6 +57,26 @@ def test_what_is_kept_is_put_on_trial_under_a_persons_name(at: tuple[str, ...]) 
     assert {status.decision.by for status in offered if status.decision} == {"Ada"}
 
 
+def test_an_exploration_goes_on_where_it_ended_and_is_a_run_like_others(at: tuple[str, ...]) -> None:
+    model = ScriptedModel(simulated)
+    with served(model.app) as url:
+        there = ("explore", *at, "--base-url", url, "--environment", "tfgrpo.testing:StoreRoom", *SMALL)
+        assert tfgrpo(*there, "--max-calls", "100").exit_code == 3
+        asked = len(model.requests)
+        again = works(*there, "--json")
+        made = len(model.requests) - asked
+        anew = works(*there, "--fresh", "--json")
+        assert len(model.requests) - asked - made >= made + 90
+    assert "going on with run_" in again.stderr
+    assert json.loads(again.stdout)["texts"] == json.loads(anew.stdout)["texts"]
+    (first, second) = json.loads(works("runs", "list", "--json").stdout)
+    assert {first["status"], second["status"]} == {"finished"}
+    shown = works("runs", "show", first["id"]).stdout
+    assert "(explore in default" in shown
+    assert "help to predict what follows" in shown
+    assert works("report", first["id"], "--output", "page.html")
+
+
 def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
     few = Path("few.jsonl")
     few.write_text("".join(f"{line}\n" for line in Path("tasks.jsonl").read_text().splitlines()[:3]))
@@ -66,7 +86,10 @@ def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
         one_line(tfgrpo("explore", str(few), *there, *room), "3 tasks to explore from; there must be at least 12")
         one_line(tfgrpo("explore", at[0], *there, *room, "--states", "0"), "--states is 0; it must be at least 1")
         broke = tfgrpo("explore", at[0], *there, *room, "--max-calls", "20")
-        one_line(broke, "the budget of 20 calls is used up", "of an exploration nothing is kept")
+        told = broke.stderr.strip()
+        assert broke.exit_code == 3
+        assert "(20 spent) before all was explored, so no text was judged; what was done is kept" in told
+        assert "a larger ceiling goes on from there" in told
         for name, words in (
             ("worlds", "it must be module:function"),
             ("worlds:None_", "has no None_"),
@@ -75,7 +98,9 @@ def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
             ("worlds:Dead", "the environment failed at reset(): OSError: no display"),
         ):
             one_line(tfgrpo("explore", at[0], *there, "--environment", name), words)
+        one_line(
+            tfgrpo("explore", at[0], *there, *room, "--step-timeout", "0"), "--step-timeout is 0; it must be above"
+        )
         strict = works("explore", at[0], *there, *SMALL, "--environment", "worlds:Strict").stdout
     assert "points of agreement" in strict or "nothing is kept" in strict
-    assert not Path("tfgrpo.db").exists()
     assert "actions failed, the first one: the environment failed at step(" in strict

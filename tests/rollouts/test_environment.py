@@ -1,5 +1,6 @@
 """Rollouts in a text environment, and what follows on other actions, on branches of it or by the same steps again."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -69,14 +70,14 @@ class Uncloned:
 
 
 @pytest.mark.parametrize(("make", "replayed"), [(StoreRoom, 0), (Uncloned, 2 + 2)])
-def test_a_branch_changes_nothing_here_and_without_clone_it_costs_a_replay(
+async def test_a_branch_changes_nothing_here_and_without_clone_it_costs_a_replay(
     make: Callable[[], StoreRoom | Uncloned], replayed: int
 ) -> None:
-    walk = Walk.begun(make, TASK)
-    walk.step("press")
-    walk.step("turn")
-    assert "You are in the store. A box is here." in walk.after("go").text
-    assert "lamp is blue" in walk.after("press").text
+    async with Walk.begun(make, TASK) as walk:
+        await walk.step("press")
+        await walk.step("turn")
+        assert "You are in the store. A box is here." in (await walk.after("go")).text
+        assert "lamp is blue" in (await walk.after("press")).text
     assert walk.shown.text == "You are in the porch. The lamp is green. The door to the store is open."
     assert walk.replayed == replayed
 
@@ -98,9 +99,10 @@ class Moody:
 RESETS: list[int] = []
 
 
-def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_an_error() -> None:
-    with pytest.raises(InputError, match="an environment without clone\\(\\) has to be deterministic"):
-        Walk.begun(Moody, TASK).after("wait")
+async def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_an_error() -> None:
+    async with Walk.begun(Moody, TASK) as walk:
+        with pytest.raises(InputError, match="an environment without clone\\(\\) has to be deterministic"):
+            await walk.after("wait")
 
     class Silent:
         def reset(self, task: Task, /) -> Observation:
@@ -110,4 +112,18 @@ def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_an_erro
             return Observation("")
 
     with pytest.raises(InputError, match=r"gives a tfgrpo\.records\.Observation with a text, not .*hello"):
-        Walk.begun(Silent, TASK)
+        async with Walk.begun(Silent, TASK):
+            pass
+
+    class Slow(Silent):
+        def reset(self, task: Task, /) -> Observation:
+            return Observation("You are here.")
+
+        def step(self, action: str, /) -> Observation:
+            time.sleep(30)
+            return Observation("You are there.")
+
+    async with Walk.begun(Slow, TASK, seconds=0.05) as walk:
+        for _ in range(2):  # and what is asked of it afterwards does not wait for it
+            with pytest.raises(InputError, match=r"no answer to step\('go'\) within 0.05 s \(--step-timeout\)"):
+                await walk.step("go")

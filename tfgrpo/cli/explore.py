@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 @click.option("--turns", default=12, show_default=True, help="Actions of a rollout at most.")
 @click.option("--states", default=3, show_default=True, help="States of a rollout at which other actions are tried.")
 @click.option("--alternatives", default=3, show_default=True, help="Other actions at each of them, at most.")
+@click.option(
+    "--step-timeout", default=60.0, show_default=True, metavar="SECONDS", help="Of each answer of the environment."
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed is another exploration.")
 @click.option("--concurrency", default=16, show_default=True, help="Calls in flight.")
 @frame_options
 @target_options
 @spending_options
+@click.option("--resume/--fresh", default=True, help="Go on, or start anew.  [default: resume]")
 @click.option("--add", is_flag=True, help="Put what is kept on trial in the namespace.")
 @by_option
 @store_options
@@ -40,6 +44,8 @@ def explore(
     frame: FrameOptions,
     target: Target,
     spending: "Spending",
+    step_timeout: float,
+    resume: bool,
     add: bool,
     by: str | None,
     store: str | None,
@@ -51,10 +57,12 @@ def explore(
 
     Other actions are tried at states of the model's own rollouts of TASKS, and what follows is written down as rules
     and advice. What helps the model to predict what follows on tasks that taught nothing is kept. An environment has
-    reset(task) and step(action), which give a tfgrpo.records.Observation, and clone() where it can.
+    reset(task) and step(action), which give a tfgrpo.records.Observation, and clone() where it can. What was done of an
+    exploration is kept: the same command goes on from there.
     """
     import asyncio
     from dataclasses import replace
+    from functools import partial
 
     from ..learning.exploration import WantedExploration
     from ..model.endpoints import Endpoint, Endpoints
@@ -65,10 +73,17 @@ def explore(
     settings = Settings(seed=numbers.pop("seed"), concurrency=numbers.pop("concurrency"))
     endpoints = Endpoints(Endpoint(target.base_url, target.model), spending=spending)
     make, found = load_environment(environment), tasks_of(tasks).tasks
-    wanted = WantedExploration(found, make, frame.read(endpoints.own.name), endpoints, settings, **numbers)
-    with interruptible(), endpoints.started() as there:
-        explored = asyncio.run(replace(wanted, endpoints=there).explored())
-    added = [*_added(explored, store, namespace, person(by))] if add else []
+    asked = frame.read(endpoints.own.name)
+    wanted = WantedExploration(
+        found, environment, make, asked, endpoints, settings, **numbers, step_timeout=step_timeout
+    )
+    who = person(by) if add else ""
+    with interruptible(), named_store(store, create=True) as opened, endpoints.started() as there:
+        started = replace(wanted, endpoints=there)
+        explored = asyncio.run(
+            started.explored(opened, namespace, fresh=not resume, note=partial(click.echo, err=True))
+        )
+    added = [*_added(explored, store, namespace, who)] if add else []
     tell(as_json, {**explored.as_json(), "added": added}, *explored.lines(), *added)
 
 

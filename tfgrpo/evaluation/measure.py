@@ -79,7 +79,7 @@ async def measure(
     for split, tasks in wanted.opened.items():
         _open(store, run, split, tasks, observer)
     reward = asking(wanted.reward, distiller or upstream, wanted.distiller or wanted.frame.model, run.id)
-    with _ended_in_store(run, store):
+    with ended_in_store(run, store, "before all rollouts were made, so nothing was compared"):
         result = await _compared(replace(wanted, reward=reward), run, store, upstream, observer, distiller=distiller)
     for note in upstream.adapted.notes:
         observer.note(note)
@@ -144,15 +144,15 @@ async def _exact(
 
 
 @contextmanager
-def _ended_in_store(run: Run, store: Store) -> Iterator[None]:
-    """Write down how a measurement ended that did not finish."""
+def ended_in_store(run: Run, store: Store, lost: str) -> Iterator[None]:
+    """Write down how a run ended that did not finish; `lost` says what a budget that ended it took from it."""
     try:
         yield
     except asyncio.CancelledError:
         store.end(run.id, "interrupted", store.spent(run.id), {})
         raise
     except BudgetEnded as ended:
-        told = f"{ended} before all rollouts were made, so nothing was compared"
+        told = f"{ended} {lost}"
         store.end(run.id, "out of budget", store.spent(run.id), {"error": told})
         raise BudgetEnded(told) from ended
     except TfgrpoError as error:

@@ -71,23 +71,24 @@ async def _at_task(
     found, failed = list[Transition](), [rollout.error] if rollout.error else []
     if not actions:
         return found, 0, failed
-    walk = Walk.begun(executor.make, task)
-    for turn, own in enumerate(actions):
-        before = walk.shown.text
-        if turn in turns:
-            others = await _alternatives(executor, rollout, turn, own, alternatives)
-            for one in others:
-                try:
-                    found.append(Transition(task, turn, before, one, walk.after(one).text, False))
-                except InputError as error:
-                    failed.append(str(error))
-        try:
-            after = walk.step(own).text
-        except InputError as error:  # what it did before, it does no more
-            return found, walk.replayed, [*failed, str(error)]
-        if turn in turns:
-            found.append(Transition(task, turn, before, own, after, True))
-    return found, walk.replayed, failed
+    others = {turn: await _alternatives(executor, rollout, turn, actions[turn], alternatives) for turn in turns}
+    replayed = 0
+    try:
+        async with Walk.begun(executor.make, task, executor.seconds) as walk:
+            for turn, own in enumerate(actions):
+                before = walk.shown.text
+                for one in others.get(turn, ()):
+                    try:
+                        found.append(Transition(task, turn, before, one, (await walk.after(one)).text, False))
+                    except InputError as error:
+                        failed.append(str(error))
+                replayed = walk.replayed
+                after = (await walk.step(own)).text
+                if turn in turns:
+                    found.append(Transition(task, turn, before, own, after, True))
+    except InputError as error:  # what it did before, it does no more
+        failed.append(str(error))
+    return found, replayed, [*dict.fromkeys(failed)]
 
 
 async def _alternatives(

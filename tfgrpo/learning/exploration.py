@@ -1,22 +1,26 @@
 """What a user wants explored, as it was said: read, checked, its model started, and explored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import BudgetEnded, InputError
+from ..errors import InputError
+from ..evaluation.measure import ended_in_store
 from ..experiences.distil import Distiller
 from ..model.endpoints import Endpoints
 from ..model.upstream import Upstream
 from ..probe.backend import probe
-from ..records import Frame, Task
+from ..records import JSON, Frame, Run, Task
 from ..rollouts.acting import EnvironmentExecutor
-from ..rollouts.environment import MakeEnvironment
+from ..rollouts.environment import STEP_SECONDS, MakeEnvironment
 from ..rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from ..settings import Settings
+from ..store import Store
+from ..text import counted
 from .explore import Exploration, dealt_parts, explore
 
 PREDICTED_TOKENS = 400
 """Of a prediction at most."""
+_COUNTED = ("turns", "states", "alternatives")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class WantedExploration:
     """What is to be explored, and how."""
 
     tasks: Sequence[Task]
+    environment: str
+    """What makes one, as it was named."""
     make: MakeEnvironment
     frame: Frame
     """Of the actions."""
@@ -35,43 +41,60 @@ class WantedExploration:
     """Of each rollout, at which other actions are tried."""
     alternatives: int = 3
     """Other actions at each of them, at most."""
+    step_timeout: float = STEP_SECONDS
+    """Seconds that the environment may take for an answer."""
 
     def __post_init__(self) -> None:
         """Raises InputError for what could not be carried out, before anything is spent."""
         dealt_parts(self.tasks, self.settings.seed)
-        for name in ("turns", "states", "alternatives"):
+        for name in _COUNTED:
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.step_timeout > 0:
+            raise InputError(f"--step-timeout is {self.step_timeout:g}; it must be above 0")
 
-    async def explored(self) -> Exploration:
-        """What came of it, once the model is started; its calls are in no journal, and a repeat makes them anew.
+    async def explored(
+        self, store: Store, namespace: str, *, fresh: bool = False, note: Callable[[str], None] = lambda told: None
+    ) -> Exploration:
+        """What came of it, once the model is started: a run of the store, which goes on where it was interrupted.
 
-        Raises InputError where a budget ends it.
+        Raises StoreError where an environment answers otherwise than before, BudgetEnded: a larger one goes on.
         """
-        try:
-            return await self._explored()
-        except BudgetEnded as ended:
-            again = "of an exploration nothing is kept: give it a larger ceiling, or fewer tasks and states"
-            raise InputError(f"{ended}, and {again}") from ended
+        store.add_tasks(self.tasks)
+        run, resumed = store.begin(self._run(namespace), fresh=fresh)
+        budget, own = self.endpoints.budget(), self.endpoints.own
+        budget.carry((own.name, usage) for usage in store.spent_by_stage(run.id).values())
+        if resumed:
+            note(f"going on with {run.id}: {counted(store.spent(run.id).calls, 'call')} in the store already")
+        with ended_in_store(run, store, "before all was explored, so no text was judged"):
+            async with Upstream(
+                own.base_url, api_key=own.key, settings=self.settings, journal=store, budget=budget
+            ) as upstream:
+                found = await self._explored(upstream, run.id)
+        store.end(run.id, "finished", store.spent(run.id), found.as_json())
+        return found
 
-    async def _explored(self) -> Exploration:
-        own, settings = self.endpoints.own, self.settings
-        async with Upstream(
-            own.base_url, api_key=own.key, settings=settings, budget=self.endpoints.budget()
-        ) as upstream:
-            backend = await probe(upstream, own.name, run="")
-            frame = replace(self.frame, model=own.name)
-            acting = ChatExecutor(upstream, frame, backend, run="", stage="rollout", seed=settings.seed)
-            saying = Frame(own.name, None, {"max_tokens": PREDICTED_TOKENS})
-            predicting = ChatExecutor(upstream, saying, backend, run="", stage="predict", seed=settings.seed)
-            samplers = SAMPLERS_OFF.get(backend.kind, {})
-            system = backend.system_role != "rejected"
-            return await explore(
-                EnvironmentExecutor(acting, self.make, self.turns),
-                predicting,
-                Distiller(upstream, own.name, "", settings, request=samplers, system_role=system),
-                self.tasks,
-                settings,
-                states=self.states,
-                alternatives=self.alternatives,
-            )
+    def _run(self, namespace: str) -> Run:
+        numbers: dict[str, JSON] = {name: getattr(self, name) for name in _COUNTED}
+        settings = {"environment": self.environment, "seed": self.settings.seed, **numbers}
+        ids = tuple(task.id for task in self.tasks)
+        return Run("explore", namespace, replace(self.frame, model=self.endpoints.own.name), settings, ids, "none")
+
+    async def _explored(self, upstream: Upstream, run: str) -> Exploration:
+        settings, name = self.settings, self.endpoints.own.name
+        backend = await probe(upstream, name, run=run)
+        frame = replace(self.frame, model=name)
+        acting = ChatExecutor(upstream, frame, backend, run=run, stage="rollout", seed=settings.seed)
+        saying = Frame(name, None, {"max_tokens": PREDICTED_TOKENS})
+        predicting = ChatExecutor(upstream, saying, backend, run=run, stage="predict", seed=settings.seed)
+        samplers = SAMPLERS_OFF.get(backend.kind, {})
+        system = backend.system_role != "rejected"
+        return await explore(
+            EnvironmentExecutor(acting, self.make, self.turns, self.step_timeout),
+            predicting,
+            Distiller(upstream, name, run, settings, request=samplers, system_role=system),
+            self.tasks,
+            settings,
+            states=self.states,
+            alternatives=self.alternatives,
+        )

@@ -66,9 +66,10 @@ def repeat_of(run: Run) -> Repeat:
     """How to repeat a run; words in capitals stand for what no store remembers."""
     defaults = _defaults(run)
     other = {name: value for name, value in run.settings.items() if value != defaults.get(name)}
-    words = ["tfgrpo", run.kind, "TASKS", "--base-url", "URL", "--model", run.frame.model, "--reward", run.reward]
+    words = ["tfgrpo", run.kind, "TASKS", "--base-url", "URL", "--model", run.frame.model]
+    words += ["--reward", run.reward] if run.kind != "explore" else []
     words += ["--namespace", run.namespace] if run.namespace != "default" else []
-    words += _framed(run.frame) if run.kind == "learn" else ["--prior", str(run.parent)]
+    words += ["--prior", str(run.parent)] if run.kind == "eval" else _framed(run.frame)
     words += ["--gate", "none"] if run.kind == "learn" and "validation" not in run.settings else []
     for name, value in other.items():
         words += _option(name, value)
@@ -85,6 +86,8 @@ def _defaults(run: Run) -> Mapping[str, JSON]:
     if run.kind == "eval":
         arms = {name: run.settings[name] for name in ("written", "few_shot") if name in run.settings}
         return {"repeats": 4, "seed": 0, "clip_rewards": False, **arms}
+    if run.kind == "explore":
+        return {}
     recipe: Recipe = "paper" if run.settings.get("recipe") == "paper" else "measured"
     own = {"recipe": "measured", "distiller": None, "prompts": templates_version(None)}
     return {**Settings.for_recipe(recipe).as_json(), **own}
@@ -106,6 +109,8 @@ def _option(name: str, value: JSON) -> list[str]:
     if name in SWITCHES:
         switched = isinstance(value, bool) and value == (name in ("review", "clip_rewards", "allow_collapse"))
         return [SWITCHES[name]] if switched else []
+    if name in ("environment", "turns", "states", "alternatives"):
+        return [f"--{name}", str(value)]
     if name == "agent":
         return ["--agent" if is_named(value) else "--command", str(value)]
     if name in NAMED:

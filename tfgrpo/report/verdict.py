@@ -32,7 +32,7 @@ def verdict(figures: Figures) -> RunVerdict:
         return RunVerdict("Running, or killed", "It has not ended; the same command goes on from there.", "unsure")
     if error:
         return RunVerdict("Out of budget", error, "unsure")
-    found = _evaluated(figures) if run.kind == "eval" else _learned(figures)
+    found = _OUTCOMES[run.kind](figures)
     if status == "finished":
         return found
     ended = str(run.result.get("ended") or "the budget ended it").rstrip(".")
@@ -108,3 +108,15 @@ def _elsewhere(measured: EvaluationFigures | None) -> str:
     around = f"95% interval {points(gain.low)} to {points(gain.high)}"
     around = "too few for an interval" if measured.few else around
     return f"On {tasks} it is {points(gain.mean)} points from frozen, {around}."
+
+
+def _explored(figures: Figures) -> RunVerdict:
+    told = figures.entry.run.result
+    texts = told.get("texts") or ()
+    kept = sum(bool(text.get("kept")) for text in texts)
+    title = f"Explored: {kept} of {counted(len(texts), 'text')} help to predict what follows"
+    return RunVerdict(title, f"From {counted(told.get('transitions', 0), 'transition')}, without any reward.", "unsure")
+
+
+_OUTCOMES = {"learn": _learned, "eval": _evaluated, "explore": _explored}
+"""How the outcome of each kind of run is told."""

@@ -8,7 +8,7 @@ from ..hashing import derive_seed
 from ..records import CallKey, ChatBody, Message, Observation, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
-from .environment import MakeEnvironment, Walk
+from .environment import STEP_SECONDS, MakeEnvironment, Walk
 from .executor import ChatExecutor, request_body
 
 
@@ -20,33 +20,39 @@ def action_in(text: str) -> str:
 class EnvironmentExecutor:
     """An Executor whose rollouts are made in an environment: an action a call, each a turn of the same chat."""
 
-    def __init__(self, plain: ChatExecutor, make: MakeEnvironment, turns: int = 12) -> None:
-        """Calls as those of `plain`; a rollout ends when its environment says so, or after so many turns."""
-        self.plain, self.make, self.turns = plain, make, turns
+    def __init__(
+        self, plain: ChatExecutor, make: MakeEnvironment, turns: int = 12, seconds: float = STEP_SECONDS
+    ) -> None:
+        """Calls as those of `plain`; a rollout ends when its environment says so, or after so many turns.
+
+        Each answer of the environment may take so many seconds.
+        """
+        self.plain, self.make, self.turns, self.seconds = plain, make, turns, seconds
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
         """One rollout; its reward is what the environment's last observation carries, else 0."""
         included = tuple(experience.id for experience in prior.experiences)
         made = Rollout(task, step, sample, prior.id, included)
         try:
-            walk = Walk.begun(self.make, task)
+            async with Walk.begun(self.make, task, self.seconds) as walk:
+                return await self._walked(walk, made, prior)
         except InputError as error:
             return replace(made, error=str(error))
-        messages = [*opening(self.plain, task, walk.shown)]
+
+    async def _walked(self, walk: Walk, made: Rollout, prior: Prior) -> Rollout:
+        """The rollout, turn by turn."""
+        task, messages = made.task, [*opening(self.plain, made.task, walk.shown)]
         for turn in range(self.turns):
             if walk.shown.over:
                 break
-            key = CallKey(self.plain.run, self.plain.stage, step, task.id, sample, turn)
+            key = CallKey(self.plain.run, self.plain.stage, made.step, task.id, made.sample, turn)
             try:
                 reply = await self.plain.model(self.asked(messages, prior, key), key)
+                action = action_in(reply.text)
+                shown = await walk.step(action)
             except UpstreamError:
                 raise
-            except ModelError as error:
-                return replace(made, messages=tuple(messages), error=str(error))
-            action = action_in(reply.text)
-            try:
-                shown = walk.step(action)
-            except InputError as error:
+            except (ModelError, InputError) as error:
                 return replace(made, messages=tuple(messages), error=str(error))
             made = replace(made, text=action, usage=made.usage + reply.usage, finish_reason=reply.finish_reason)
             messages += [{"role": "assistant", "content": action}, {"role": "user", "content": shown.text}]

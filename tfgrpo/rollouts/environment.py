@@ -5,9 +5,14 @@ without it a branch is the same actions once more from the start, whose cost is 
 observation carries is that of the rollout.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from ..errors import InputError
@@ -16,6 +21,9 @@ from ..records import Observation, Task
 from ..text import shortened
 
 _T = TypeVar("_T")
+
+STEP_SECONDS = 60.0
+"""That an environment may take for a step, a reset or a clone."""
 
 
 class Environment(Protocol):
@@ -77,6 +85,44 @@ def _theirs(what: str, does: Callable[[], _T]) -> _T:
         ) from error
 
 
+class _OwnThread:
+    """A daemon thread in which one environment lives: some belong to the thread that made them, and one that never
+    answers must keep neither the others nor the end of the process waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._stuck = seconds, ""
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        Thread(target=self._serve, name="tfgrpo-environment", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def close(self) -> None:
+        """Let it end, once what it does is done."""
+        self._work.put(None)
+
+    async def __call__(self, what: str, does: Callable[[], _T]) -> _T:
+        """What it gives; raises as it does, and InputError where that, or what was asked before, takes too long."""
+        if self._stuck:
+            raise InputError(self._stuck)
+        done: Future[_T] = Future()
+
+        def work() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(does())
+                except BaseException as error:  # handed over, as concurrent.futures does
+                    done.set_exception(error)
+
+        self._work.put(work)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(done), self._seconds)
+        except TimeoutError:
+            self._stuck = f"the environment gave no answer to {what} within {self._seconds:g} s (--step-timeout)"
+            raise InputError(self._stuck) from None
+
+
 @dataclass(slots=True)
 class Walk:
     """One task's environment, walked along a rollout's actions, and branched from where it stands."""
@@ -87,26 +133,42 @@ class Walk:
     """The actions so far."""
     shown: Observation
     environment: Environment
+    thread: _OwnThread
+    """Where all of its environments live."""
     replayed: int = 0
     """Steps that were made once more, for want of `clone`."""
 
     @classmethod
-    def begun(cls, make: MakeEnvironment, task: Task) -> "Walk":
-        """At the beginning of a task."""
-        environment = _theirs("its making", make)
-        return cls(make, task, [], observed("reset()", lambda: environment.reset(task)), environment)
+    @asynccontextmanager
+    async def begun(cls, make: MakeEnvironment, task: Task, seconds: float = STEP_SECONDS) -> "AsyncIterator[Walk]":
+        """At the beginning of a task; each answer of the environment may take so many seconds."""
+        thread = _OwnThread(seconds)
+        try:
+            environment = await thread("its making", lambda: _theirs("its making", make))
+            shown = await thread("reset()", lambda: observed("reset()", lambda: environment.reset(task)))
+            yield cls(make, task, [], shown, environment, thread)
+        finally:
+            thread.close()
 
-    def step(self, action: str) -> Observation:
+    async def step(self, action: str) -> Observation:
         """Go on by an action."""
-        self.shown = observed(_named(action), lambda: self.environment.step(action))
+        what = _named(action)
+        self.shown = await self.thread(what, lambda: observed(what, lambda: self.environment.step(action)))
         self.done.append(action)
         return self.shown
 
-    def after(self, action: str) -> Observation:
+    async def after(self, action: str) -> Observation:
         """What would follow an action here; raises InputError where the same actions lead elsewhere."""
-        if isinstance(self.environment, Cloneable):
-            branch = _theirs("clone()", self.environment.clone)
-            return observed(_named(action), lambda: branch.step(action))
+        cloned = isinstance(self.environment, Cloneable)
+        return await self.thread(_named(action), partial(self._cloned if cloned else self._again, action))
+
+    def _cloned(self, action: str) -> Observation:
+        assert isinstance(self.environment, Cloneable)
+        branch = _theirs("clone()", self.environment.clone)
+        return observed(_named(action), lambda: branch.step(action))
+
+    def _again(self, action: str) -> Observation:
+        """By the same actions once more."""
         other = _theirs("its making", self.make)
         shown = observed("reset()", lambda: other.reset(self.task))
         for earlier in self.done:
