@@ -134,9 +134,17 @@ class Traffic:
         self._end_child()
 
     def _write_waiting(self) -> None:
-        """Write what waits, until there is nothing left or it cannot be written."""
-        while self._waiting and self._write(self._batch()):
-            pass
+        """Write what waits now, as far as it can be written.
+
+        What comes meanwhile waits its half second too: else one call after the other would be a batch of its own, and
+        each costs more than all that is in it.
+        """
+        left = len(self._waiting)
+        while left > 0:
+            batch = self._batch()
+            if not self._write(batch):
+                return
+            left -= len(batch)
 
     def _batch(self) -> list[RecordedCall | Feedback]:
         """The next to be written together: what one of many megabytes takes must not look as if the writer hung."""
