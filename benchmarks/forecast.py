@@ -9,8 +9,8 @@ median, of the last value, and of a power law a + b C^c fitted to all steps but 
 --stop-when-flat would have ended there, and how many of these would have gained two points. Limit, exit code 1 where it
 is missed: over all learners at least 75% are held.
 
-Runs of a store with six or more steps: each later step is forecast from the first half of them, as far as twice its
-rollouts; the interval that is counted is that of the curve and the noise of one step.
+Runs of a store with four or more steps: each later step is forecast from the first half of them, three at least, as
+far as twice its rollouts; the interval that is counted is that of the curve and the noise of one step.
 """
 
 import argparse
@@ -148,7 +148,7 @@ def simulate(kind: str, steps: int, runs: int, seed: int = 0) -> Tally:
 
 def halved(groups: Sequence[Group]) -> Iterator[tuple[Span, float, float, float]]:
     """Of each later step within twice the first half: its span, its mean reward, the last value and the power law's."""
-    whole, half = course(groups), len({group.step for group in groups}) // 2
+    whole, half = course(groups), max(3, len({group.step for group in groups}) // 2)
     seen = course([group for group in groups if group.step < half])
     for rollouts, reward in zip(whole.rollouts[half:], whole.rewards[half:], strict=True):
         if rollouts <= 2 * seen.total:
@@ -162,12 +162,12 @@ def halved(groups: Sequence[Group]) -> Iterator[tuple[Span, float, float, float]
 
 
 def recorded(path: Path) -> str:
-    """All runs of a store with six steps or more, as one line."""
+    """All runs of a store with four steps or more, as one line."""
     with Store(path) as store:
         runs = [store.groups(entry.run.id) for entry in store.runs() if entry.run.kind == "learn"]
-    found = [one for groups in runs if len({group.step for group in groups}) >= 6 for one in halved(groups)]
+    found = [one for groups in runs if len({group.step for group in groups}) >= 4 for one in halved(groups)]
     if not found:
-        return f"{path}: no learning of six steps"
+        return f"{path}: no learning of four steps"
     held = sum(span.low <= reward <= span.high for span, reward, _, _ in found)
     errors = [
         100 * sum(abs(guess - reward) for guess, reward in pairs) / len(found)
