@@ -358,9 +358,9 @@ def test_the_embedded_model_learns_from_a_few_lines(folder: Path) -> None:
     tasks = [
         {"input": f"Say {word} and nothing else, for the {n}th time.", "answer": word} for n, word in enumerate(words)
     ]
-    few: LearnOptions = {"steps": 1, "group_size": 4, "experiences": False, "race": False, "request": {"max_tokens": 4}}
+    few: LearnOptions = {"steps": 1, "group_size": 2, "experiences": False, "race": False, "request": {"max_tokens": 4}}
     local: LearnOptions = {"base_url": "local", "reward": "contains", "gate": False, "observer": Silent()}
     found = learn(tasks, **(few | local))
     assert found.run.frame.model == "smollm2-135m-instruct"
-    assert len(found.rollouts()) == 4 * len(tasks)
+    assert len(found.rollouts()) == 2 * len(tasks)
     assert any(one.reward for one in found.rollouts())

@@ -75,7 +75,7 @@ async def test_the_tasks_are_shown_with_their_answers_and_cannot_close_their_tag
 
 async def test_the_prompt_is_bounded_however_many_and_long_the_tasks_are() -> None:
     model = Recorded(lambda _: added(TEXTS))
-    many = [Task(f"{number} " + "word " * 5_000, "answer " * 5_000) for number in range(500)]
+    many = [Task(f"{number} " + "word " * 5_000, "answer " * 5_000) for number in range(100)]
     await write_from_tasks(distiller(model), many, LEARNED)
     assert len(model.said()) < 3 * SHOWN_CHARS
 

@@ -83,9 +83,7 @@ def uncut(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return script, asyncio.run(whole_run(script, tmp_path_factory.mktemp("whole") / "t.db"))
 
 
-@pytest.mark.parametrize(
-    ("uncut", "calls"), [(PROSE, 30), (PROSE, 77), (PROSE, 190), (REFUSED, 110)], indirect=["uncut"]
-)
+@pytest.mark.parametrize(("uncut", "calls"), [(PROSE, 30), (PROSE, 190), (REFUSED, 110)], indirect=["uncut"])
 async def test_a_deterministic_run_ends_as_if_it_had_not_been_cut(
     tmp_path: Path, uncut: tuple[Script, LearningResult], calls: int
 ) -> None:

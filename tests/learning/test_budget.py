@@ -172,22 +172,23 @@ async def test_at_most_the_calls_in_flight_overshoot_and_all_of_them_are_committ
     assert ceiling.usd is None or budget.spent.usd <= ceiling.usd + 32 * longest / 1e6
 
 
-@pytest.mark.parametrize("most", [130, 250])
-async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_only(tmp_path: Path, most: int) -> None:
+async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_only(tmp_path: Path) -> None:
     """They are given anew when it goes on: in the store such an experience stays on trial."""
     settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
     plan = replace(PLAN, settings=settings, validation=())
     script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
     whole = await run(ScriptedModel(script), tmp_path / "whole.db", plan)
-    first = await run(ScriptedModel(script), tmp_path / "cut.db", plan, budget=calls(most))
-    assert first.ended is not None
-    with Store(tmp_path / "cut.db") as store:
-        verdicts = {status.decision.verdict for status in store.experiences("default") if status.decision}
-    assert "kept" not in verdicts
-    resumed = await run(ScriptedModel(script), tmp_path / "cut.db", plan, budget=calls(5_000))
-    assert (resumed.candidate, resumed.fates, resumed.steps) == (whole.candidate, whole.fates, whole.steps)
-    with Store(tmp_path / "whole.db") as one, Store(tmp_path / "cut.db") as other:
-        assert one.experiences("default") == other.experiences("default")
+    for most in (130, 250):
+        path = tmp_path / f"cut after {most}.db"
+        first = await run(ScriptedModel(script), path, plan, budget=calls(most))
+        assert first.ended is not None
+        with Store(path) as store:
+            verdicts = {status.decision.verdict for status in store.experiences("default") if status.decision}
+        assert "kept" not in verdicts
+        resumed = await run(ScriptedModel(script), path, plan, budget=calls(5_000))
+        assert (resumed.candidate, resumed.fates, resumed.steps) == (whole.candidate, whole.fates, whole.steps)
+        with Store(tmp_path / "whole.db") as one, Store(path) as other:
+            assert one.experiences("default") == other.experiences("default")
 
 
 def test_the_estimate_counts_what_a_prior_adds_to_each_prompt() -> None:

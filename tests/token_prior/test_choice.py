@@ -135,18 +135,18 @@ def test_a_prior_without_effect_is_not_kept() -> None:
 def test_a_useless_prior_is_kept_one_time_in_six_and_a_harmful_one_hardly_ever(
     outcome: Biases, good: int | None, loss: float, least: float, most: float
 ) -> None:
-    """200 sets of 12 tasks, 8 rollouts each: t > 1 with 11 degrees of freedom in 17% of them, give or take 2.7."""
+    """100 sets of 12 tasks, 8 rollouts each: t > 1 with 11 degrees of freedom in 17% of them, give or take 3.8."""
     chances = np.array([np.exp(log_softmax(biased(bias) / TEMPERATURE)) for bias in ({}, outcome)])
     assert good is None or chances[0, good] - chances[1, good] == pytest.approx(loss, abs=0.005)
     kept = 0
-    for number in range(200):
+    for number in range(100):
         groups = [sampled(f"{number} {task}", {}, good=good or 0) for task in range(12)]
         seen = weighed_rollouts(groups, {}, TEMPERATURE)
         if good is None:
             luck = np.random.default_rng(number).integers(0, 2, len(seen.rewards))
             seen = replace(seen, rewards=luck.astype(np.float64))
         kept += choose([seen], {}, lambda part: outcome, BEFORE, worth={}, seed=number).scope == "whole answer"
-    assert least <= kept / 200 <= most
+    assert least <= kept / 100 <= most
 
 
 def test_long_answers_cannot_be_weighed_and_nothing_is_kept() -> None:
@@ -376,7 +376,7 @@ async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_i
     """Twelve words, each to be put between quotes after one worked example."""
     example = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     tasks = tuple(Task((*example, {"role": "user", "content": word}), f'"{word}"') for word in QUOTED)
-    settings = Settings(steps=2, race=False, experiences=False, concurrency=8)
+    settings = Settings(steps=2, group_size=4, race=False, experiences=False, concurrency=8)
     with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
         frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
         async with Upstream(url, settings=settings, journal=store) as calls:
