@@ -8,6 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from benchmarks.token_prior import best_attempts, with_shots
+from benchmarks.token_prior_half import Half, reached, table
 from benchmarks.token_prior_sets import SETS, TEST, TRAIN, VALIDATION, SetOfTasks, fresh_parts, graded, parts
 from benchmarks.token_prior_table import Result, drift, helped, main_table, missed, step_table
 from tfgrpo.records import Group, Rollout, Task
@@ -107,3 +108,9 @@ def question(task: Task) -> str:
 def test_a_set_without_tasks_for_the_check_says_so() -> None:
     with pytest.raises(ValueError, match="numbers has no tasks kept for the check"):
         fresh_parts(next(wanted for wanted in SETS if wanted.name == "numbers"), 3)
+
+
+def test_half_of_the_rollouts_stand_beside_what_all_of_them_taught_before() -> None:
+    found = [Half("format", seed, (30.0, 50.0, 80.0 + seed)) for seed in (3, 5)]
+    assert table(found)[2] == "| format | 2 | 30.0 | 50.0 | 84.0 | +54.0 | +52.1 |"
+    assert reached(found) == pytest.approx((54.0, 52.1))
