@@ -20,6 +20,7 @@ twenty is wrong) and partial (three in ten), the autopilot beside it, and offlin
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import product
 from math import log
 
 import numpy as np
@@ -115,7 +116,7 @@ def arrival(heard: list[Heard], blocks: Blocks, pair: int) -> int:
 def harmful(runs: int) -> None:
     print(f"1. A harmful prior, rolled back at {1 / HARM_LEVEL:g} ({runs} runs; right half the time without it)")
     print("   effect  share   within 200 of its own   within 200 of both   median of both")
-    for effect, share in ((-0.15, 0.2), (-0.3, 0.2), (-0.15, 0.5), (-0.3, 0.5)):
+    for effect, share in product((-0.1, -0.15, -0.2, -0.3), (0.1, 0.2, 0.5)):
         own, both = [], []
         for seed in range(runs):
             found, heard = trial(World(effect=effect), np.random.default_rng([1, seed]), share, 400)

@@ -44,6 +44,14 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place
         assert store.verify() == ()
 
 
+def test_further_rollouts_are_read_in_parts_and_each_once(place: StorePath) -> None:
+    further = [replace(CALL, id=f"inf_s{number}", shadow_of="inf_1") for number in range(4)]
+    with Store(place) as store:
+        store.add_calls_in_use([CALL, *further, replace(further[0], id="inf_other", namespace="other")])
+        for at_once in (1, 2, 4, 9):
+            assert list(store.further_rollouts("default", "", at_once=at_once)) == further
+
+
 def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays(place: StorePath) -> None:
     times = ["1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z", "2026-01-01T00:00:00.000Z", ""]
     calls = [replace(CALL, id=f"inf_{place}", at=at) for place, at in enumerate(times)]

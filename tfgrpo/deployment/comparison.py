@@ -19,8 +19,8 @@ both move with the hour or with what is asked. The share of calls that give feed
 not part of the claim: it is about the calls that are fed back. What is assumed: feedback that is missing is not missing
 *for its value* under one of the two more than under the other.
 
-Harm is the same bet with the sign turned. A canary may be tried again and again: `canary_level` spends alpha over all
-of them.
+A canary may be tried again and again: `canary_level` spends alpha over all of them. Harm is the same bet with the sign
+turned, at a level of its own: it takes nothing of alpha, since a canary that is rolled back promotes nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,9 +36,9 @@ GAIN = Guess(0.1, 0.3, 40)
 """Of the difference of two blocks, before the first."""
 HARM = Guess(0.2, 0.3, 40)
 """Of what a live prior has come to lose: small losses may take their time."""
-_HARM = 0.2
-HARM_LEVEL = 0.2
-"""Of each canary: one that is rolled back for nothing costs a candidate, and no caller anything."""
+HARM_LEVEL = 0.25
+"""Chance at most that a canary which hurts nothing is rolled back as harmful; that costs a candidate, and no caller
+anything."""
 _LARGEST_LOG = 700.0
 """Of a number that a float holds."""
 
@@ -148,9 +148,12 @@ def compared_in_use(heard: Iterable[Heard], blocks: Blocks) -> Comparison:
 
 
 def harm_guess(blocks: Blocks) -> Guess:
-    """What is taken for known of a canary's harm: 20 points, and the spread that means of such blocks have at most."""
+    """What is taken for known of a canary's harm: 15 points, and the spread that means of such blocks have at most.
+
+    It outweighs what the first pairs show: a bet that follows those is small just when chance hid the harm at first.
+    """
     spread = 0.25 * (1 / blocks.tried + 1 / blocks.control)
-    return Guess(_HARM, _HARM**2 + spread, 100)
+    return Guess(0.15, 0.15**2 + spread, 400)
 
 
 def canary_level(alpha: float, number: int) -> float:

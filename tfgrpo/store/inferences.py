@@ -166,11 +166,16 @@ class InferenceStore(OpenStore):
         with self._read("reading further rollouts") as db:
             return tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE shadow_of = ? ORDER BY number", [id_])))
 
-    def further_rollouts(self, namespace: str, since: str) -> tuple[Inference, ...]:
-        """The further rollouts of all calls of a namespace since a time, with their bodies, oldest first."""
-        query = f"{_WITH_BODIES} WHERE shadow_of IS NOT NULL AND namespace = ? AND at >= ? ORDER BY number"
-        with self._read(f"reading further rollouts of {namespace}") as db:
-            return tuple(_inferences(db.query(query, [namespace, since])))
+    def further_rollouts(self, namespace: str, since: str, *, at_once: int = 500) -> Iterator[Inference]:
+        """The further rollouts of all calls of a namespace since a time, with their bodies, oldest first; so many of
+        them are held at once."""
+        where = "shadow_of IS NOT NULL AND namespace = ? AND at >= ? AND number > ? ORDER BY number LIMIT ?"
+        last: int | None = 0
+        while last is not None:
+            with self._read(f"reading further rollouts of {namespace}") as db:
+                found = tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE {where}", [namespace, since, last, at_once])))
+            yield from found
+            last = found[-1].number if len(found) == at_once else None
 
     def count_shadows(self, since: str) -> int:
         """How many further rollouts were made since a time, in all namespaces."""
