@@ -153,13 +153,13 @@ def timed(stages: list[tuple[int, str, int]], concurrency: int, service: Straine
 @click.option("--tasks", default=100, show_default=True)
 @click.option("--concurrency", default=64, show_default=True)
 @click.option("--seconds", default=1.0, show_default=True, help="Median of an answer.")
-@click.option("--hedge", default=0.0, show_default=True, help="Medians after which a call is made once more; 0: never.")
+@click.option("--hedge", type=float, help="Medians after which a call is made once more, 0: never.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--once", is_flag=True, help="The calls with barriers also with one round a step.")
-def main(*, tasks: int, concurrency: int, seconds: float, hedge: float, seed: int, once: bool) -> None:
+def main(*, tasks: int, concurrency: int, seconds: float, hedge: float | None, seed: int, once: bool) -> None:
     """Print wall time, lower bound, and the same calls with barriers."""
     settings = Settings(steps=2, group_size=5, concurrency=concurrency, token_prior=False, call_timeout=60, seed=seed)
-    settings = replace(settings, hedge=hedge * seconds or None)
+    settings = replace(settings, hedge=None if hedge is None else hedge * seconds)
     with tempfile.TemporaryDirectory() as folder:
         path, service = Path(folder) / "tfgrpo.db", strained(seconds, seed)
         with serving(service.app) as url:
@@ -170,6 +170,7 @@ def main(*, tasks: int, concurrency: int, seconds: float, hedge: float, seed: in
             while service.in_flight:  # calls that were made twice, and are no longer wanted
                 time.sleep(0.05)
         stages = made(path)
+        twice = len(service.served) / sum(count for _, _, count in stages) - 1
         slow = timed(by_rounds(stages, settings.race_rounds), concurrency, strained(seconds, seed))
         fewer = timed(stages, concurrency, strained(seconds, seed)) if once else None
     work = sum(seconds for _, seconds in service.served) / concurrency
@@ -177,6 +178,7 @@ def main(*, tasks: int, concurrency: int, seconds: float, hedge: float, seed: in
     bound = work + waits
     cpu = resource.getrusage(resource.RUSAGE_SELF)
     click.echo(f"calls: {', '.join(f'step {step + 1} {stage} {count}' for step, stage, count in stages)}")
+    click.echo(f"{twice:.1%} more calls were answered than kept")
     click.echo(f"refused {service.refused}; at most {service.most_in_flight} of {concurrency} places used")
     click.echo(f"wall {wall:.1f} s; work / places {work:.1f} s, longest chain {waits:.1f} s; bound {bound:.1f} s")
     click.echo(

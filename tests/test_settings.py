@@ -31,7 +31,7 @@ BAD = [
     ("bias_entries", 301),
     ("bias_cap", 101),
     ("call_retries", None),
-    *(("hedge", value) for value in (0, -1.0, math.nan, "2")),
+    *(("hedge", value) for value in (-1.0, math.nan, "2")),
     *(("bounded", value) for value in (8, "", "8:4", "8:8:1", "8:0:1", "8:4:0", "8:4:1:1", "a:4:1", "8:4:1.5")),
     *(("overlong", value) for value in (8, "", "8", "8:0", "8:9", "8:-1", "8:1:1", "a:b", "8:1.5")),
     ("recipe", "guess"),

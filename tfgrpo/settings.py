@@ -141,7 +141,8 @@ class Settings:
     concurrency: int = 16
     """Calls in flight at once; fewer while the upstream says that it is busy."""
     hedge: float | None = None
-    """Seconds after which a call without an answer is made once more beside it, and the first answer counts."""
+    """Seconds after which a call without an answer is made once more beside it, and the first answer counts; 0: never;
+    None: five medians of its kind, and for 3% of the calls at most."""
     several: bool = False
     """Ask for rollouts that are asked alike in one request (`n`), where the probe sees that this works."""
     call_retries: int = 5
@@ -199,7 +200,7 @@ _PAPER: Mapping[str, JSON] = {
 """Training-Free GRPO as published (arXiv 2510.08191): every experience always in, nothing measured, no token prior."""
 
 
-ROLLS_SLOWLY: Mapping[str, JSON] = {"steps": 2, "trial_experiences": 2, "gate_passes": 16}
+ROLLS_SLOWLY: Mapping[str, JSON] = {"steps": 2, "trial_experiences": 2, "gate_passes": 16, "hedge": 0.0}
 """Defaults where the embedded model makes the rollouts, which reads a few hundred tokens a second. Two steps end near
 the best way to prompt (`benchmarks/race.py`); what is on trial stands at the beginning of prompts, and each set of it
 is another beginning to be read."""
@@ -251,7 +252,11 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
         "CHUNK:CARRY:CHUNKS in tokens, as 256:128:8, CARRY from 1 to below CHUNK",
     ),
     (("overlong",), lambda value: value is None or _is_overlong(value), "MAX:CACHE in tokens, CACHE from 1 to MAX"),
-    (("hedge",), lambda value: value is None or _above_zero()(value), "a number of seconds above 0, or None"),
+    (
+        ("hedge",),
+        lambda value: value in (None, 0) or _above_zero()(value),
+        "a number of seconds, 0 for never, or None",
+    ),
     (("distilled_groups",), lambda value: value is None or _whole(0)(value), "a whole number, or None for all"),
     (("bias_entries",), _whole(1, BIAS_ENTRIES), f"a whole number from 1 to {BIAS_ENTRIES}"),
     (_SHARES, _share, "between 0 and 1"),

@@ -1,11 +1,12 @@
 """Who is let in, when it becomes less, and who waits without a place."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from tfgrpo.errors import UpstreamError
-from tfgrpo.model.pace import Pace, hedged
+from tfgrpo.model.pace import Pace, Stalls, hedged
 
 
 async def settled() -> None:
@@ -113,6 +114,9 @@ async def test_a_place_is_not_lost_with_a_call_that_is_cancelled(let_in: bool) -
 async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> None:
     ended = list[str]()
 
+    def after(seconds: float) -> Callable[[float], float]:
+        return lambda waited: seconds - waited
+
     async def call(name: str, seconds: float, error: Exception | None = None) -> str:
         try:
             await asyncio.sleep(seconds)
@@ -123,15 +127,30 @@ async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> N
             raise error
         return name
 
-    assert await hedged(call("first", 0), lambda: call("again", 0), 1) == "first"
-    assert await hedged(call("slow", 60), lambda: call("again", 0), 0.01) == "again"
+    assert await hedged(call("first", 0), lambda: call("again", 0), after(1)) == "first"
+    assert await hedged(call("slow", 60), lambda: call("again", 0), after(0.01)) == "again"
     assert ended == ["slow"]
-    assert await hedged(call("slow", 0.02), lambda: call("again", 0, ValueError("again")), 0.01) == "slow"
-    assert await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0.04), 0.01) == "again"
+    assert await hedged(call("slow", 0.02), lambda: call("again", 0, ValueError("again")), after(0.01)) == "slow"
+    assert await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0.04), after(0.01)) == "again"
     with pytest.raises(ValueError, match="no"):
-        await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0, ValueError("again")), 0.01)
+        await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0, ValueError("again")), after(0.01))
     with pytest.raises(ValueError, match="no"):
-        await hedged(call("first", 0, ValueError("no")), lambda: call("again", 0), 1)
+        await hedged(call("first", 0, ValueError("no")), lambda: call("again", 0), after(1))
+
+
+def test_a_call_is_stalled_after_five_medians_and_few_are_made_once_more() -> None:
+    stalls = Stalls()
+    for _ in range(19):
+        stalls.took("rollout", 2.0)
+    assert stalls.left("rollout", 60.0) > 0, "too few are known"
+    for _ in range(21):
+        stalls.took("rollout", 2.0)
+    assert stalls.left("rollout", 0.0) > 0
+    assert stalls.left("rollout", 4.0) == 6.0
+    assert stalls.left("rollout", 10.5) == 0.0
+    assert stalls.left("distil", 60.0) > 0, "another kind may take longer"
+    stalls.repeated()
+    assert stalls.left("rollout", 60.0) > 0, "of 40 calls one was made once more"
 
 
 def test_a_second_event_loop_is_refused_where_it_would_wait_for_ever() -> None:

@@ -15,7 +15,8 @@ import pytest
 from tests.certificates import certificate
 from tests.model.calls import BODY, sample
 from tfgrpo.errors import ModelError, TfgrpoError, UpstreamError
-from tfgrpo.model import connection
+from tfgrpo.model import connection, pace
+from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.settings import Settings
 
@@ -152,6 +153,29 @@ async def test_a_connection_that_breaks_off_between_answers_costs_one_retry() ->
         for number in range(2):
             assert (await calling(BODY, sample(number))).text == "yes"
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("hedge", [None, 0.0])
+async def test_a_stalled_call_is_made_once_more_unless_that_is_turned_off(
+    monkeypatch: pytest.MonkeyPatch, hedge: float | None
+) -> None:
+    monkeypatch.setattr(pace, "_SURELY", 0.05)
+    settings, budget = Settings(call_retries=0, call_timeout=0.5, hedge=hedge), Budget(Ceiling(calls=100))
+    async with (
+        answering([*[FINE] * 40, SILENT, FINE]) as (url, asked),
+        Upstream(url, api_key="sk-key", settings=settings, budget=budget) as calling,
+    ):
+        for number in range(40):
+            await calling(BODY, sample(number))
+        if hedge is None:
+            assert (await calling(BODY, sample(40))).text == "yes"
+        else:
+            with pytest.raises(ModelError, match="did not answer"):
+                await calling(BODY, sample(40))
+    once_more = hedge is None
+    assert len(asked) == 41 + once_more
+    assert budget.spent.calls == 41 + once_more, "each counts against the ceiling"
+    assert calling.usage.calls == 40 + once_more, "and one of them as a call that was answered"
 
 
 async def test_the_certificate_of_a_server_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from itertools import count, zip_longest
+from statistics import median
 from typing import Any, Generic, TypeVar
 
 from ..errors import UpstreamError
@@ -110,24 +111,64 @@ class Pace:
                 turn.set_result(None)
 
 
-async def hedged(first: Coroutine[Any, Any, T], again: Callable[[], Coroutine[Any, Any, T]], seconds: float) -> T:
-    """The first result of two of the same: `again` is begun where `first` takes longer than so many seconds.
+async def hedged(
+    first: Coroutine[Any, Any, T], again: Callable[[], Coroutine[Any, Any, T]], left: Callable[[float], float]
+) -> T:
+    """The first result of two of the same: `again` is begun once nothing is `left` to wait for `first`, in seconds, by
+    what was waited.
 
     One that fails is no result as long as the other may have one; where both fail, the first one's error is raised.
     """
     tasks = [asyncio.create_task(first)]
     try:
-        done, left = await asyncio.wait(tasks, timeout=seconds)
-        if left:
+        begun, waits = asyncio.get_running_loop().time(), left(0.0)
+        while not tasks[0].done() and waits > 0:
+            await asyncio.wait(tasks, timeout=waits)
+            waits = left(asyncio.get_running_loop().time() - begun)
+        if not tasks[0].done():
             tasks.append(asyncio.create_task(again()))
-            left = {*tasks}
-        while left and all(one.exception() for one in done):
-            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        done, open_ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        while open_ and all(one.exception() for one in done):
+            done, open_ = await asyncio.wait(open_, return_when=asyncio.FIRST_COMPLETED)
         return next((one for one in done if not one.exception()), tasks[0]).result()
     finally:
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+_STALLED, _SURELY, _KNOWN, _OFTEN = 5.0, 1.0, 20, 0.03
+"""A call is stalled that takes so many medians of its kind, and so many seconds; so many of its kind were answered
+before; and of all calls such a share at most is made once more."""
+
+
+class Stalls:
+    """Which calls take so long that they are made once more: few, for each counts as a call."""
+
+    def __init__(self) -> None:
+        self._took: dict[str, deque[float]] = {}
+        self._answered = self._repeated = 0
+
+    def took(self, kind: str, seconds: float) -> None:
+        """A call of a kind was answered after so long."""
+        self._answered += 1
+        self._took.setdefault(kind, deque(maxlen=200)).append(seconds)
+
+    def left(self, kind: str, waited: float) -> float:
+        """Seconds until a call of a kind, waited for so long, is looked at again; none where it is stalled."""
+        known = self._took.get(kind, ())
+        if waited < _SURELY or len(known) < _KNOWN or not self.may_repeat:
+            return _SURELY
+        return max(_STALLED * median(known) - waited, 0.0)
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether not too many were made once more already."""
+        return self._repeated + 1 <= _OFTEN * self._answered
+
+    def repeated(self) -> None:
+        """One was."""
+        self._repeated += 1
 
 
 class Alike(Generic[T]):

@@ -15,7 +15,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection, Relayed
 from .library import http
-from .pace import LAST, Alike, Pace, Place, handed, hedged
+from .pace import LAST, Alike, Pace, Place, Stalls, handed, hedged
 from .questions import Answers, parse_answers
 from .replies import estimated_usage, parse_reply, parse_vectors, parted, told_usage
 from .tokenizer import Tokenizer, TokenNames
@@ -162,7 +162,7 @@ class Upstream:
         self._connection = Connection(base_url, api_key, settings, http_client=http_client, options=options)
         self._calls = JournalledCalls(journal)
         self._budget = budget
-        self._hedge, self.pace = settings.hedge, Pace(settings.concurrency)
+        self._hedge, self._stalls, self.pace = settings.hedge, Stalls(), Pace(settings.concurrency)
         """How many calls are in flight."""
         self.wants_several, self.several = settings.several, False
         """Whether rollouts that are asked alike are to be asked in one request, and whether that was seen to work."""
@@ -253,7 +253,7 @@ class Upstream:
             async with self.pace.place(key.stage == "rollout") as place:
                 if self._budget:
                     self._budget.admit()
-                told = await self._asked_for_all(route.path, body, place, alike if turn is None else "")
+                told = await self._asked_for_all(route.path, body, place, key.stage, alike if turn is None else "")
                 self.pace.answered()
                 return await self._taken(route, body, key, request, told)  # until it is committed it is in flight
         finally:
@@ -276,7 +276,7 @@ class Upstream:
         self.usage += reply.usage
         return response, reply
 
-    async def _asked_for_all(self, path: str, body: JSON, place: Place, alike: str) -> _Told:
+    async def _asked_for_all(self, path: str, body: JSON, place: Place, kind: str, alike: str) -> _Told:
         """An answer for this call, and one for each that asks alike and waits, by one request (`n`).
 
         Where that is refused, or gives too few, those without one ask for themselves.
@@ -285,9 +285,9 @@ class Upstream:
             await asyncio.sleep(0)  # those begun with it come
         turns = self._alike.taken(alike)
         if not turns:
-            return await self._asked(path, body, place)
+            return await self._asked(path, body, place, kind)
         try:
-            response, lacking, _ = await self._asked(path, {**body, "n": 1 + len(turns)}, place)
+            response, lacking, _ = await self._asked(path, {**body, "n": 1 + len(turns)}, place, kind)
             first, *others = parted(response)
         except (ModelError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, UpstreamError):
@@ -295,26 +295,37 @@ class Upstream:
                 raise
             self.several = False
             handed(turns, ())
-            return await self._asked(path, body, place)
+            return await self._asked(path, body, place, kind)
         except BaseException:
             handed(turns, ())
             raise
         handed(turns, [_Told(one, lacking, along=True) for one in others])
         return _Told(first, lacking)
 
-    async def _asked(self, path: str, body: JSON, place: Place) -> _Told:
+    async def _asked(self, path: str, body: JSON, place: Place, kind: str) -> _Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
-        if self._hedge is None:
+        if self._hedge == 0:
             return _Told(*await first)
 
         async def again() -> tuple[str, Mapping[str, str]]:
             async with self.pace.place(LAST) as other:
+                if self._hedge is None and not self._stalls.may_repeat:
+                    raise ModelError("as many calls were made once more as may be")
+                self._stalls.repeated()
                 if self._budget:
                     self._budget.admit()
                 return await self._connection.complete(path, body, other.pause)
 
-        return _Told(*await hedged(first, again, self._hedge))
+        def left(waited: float) -> float:
+            if self._hedge is not None:
+                return self._hedge - waited
+            return self._stalls.left(kind, waited if place.held else 0.0)  # to wait for a busy upstream is no stall
+
+        begun = asyncio.get_running_loop().time()
+        told = await hedged(first, again, left)
+        self._stalls.took(kind, asyncio.get_running_loop().time() - begun)
+        return _Told(*told)
 
     async def _replay(self, route: Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
         known = await self._calls.committed(key, request)

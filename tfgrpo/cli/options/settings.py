@@ -27,7 +27,12 @@ method_options = together(
     _option("--group-size", type=int, help="Rollouts a task and step.  [default: 8; paper: 5]"),
     _option("--seed", type=int, rare=True, help="Another seed is another run.  [default: 0]"),
     _rare("--concurrency", type=int, help="Calls in flight, fewer while the upstream is busy.  [default: 16]"),
-    _rare("--hedge", type=float, metavar="SECONDS", help="Make a call once more that takes longer; the first counts."),
+    _rare(
+        "--hedge",
+        type=float,
+        metavar="SECONDS",
+        help="Make a call once more that takes longer; 0: never.  [default: 5 medians]",
+    ),
     _rare(
         "--several", is_flag=True, default=None, help="Ask for rollouts alike in one request (`n`), where that works."
     ),
