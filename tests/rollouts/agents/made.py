@@ -30,18 +30,35 @@ TASK = Task("Which queue? My card was charged twice.", "billing")
 PRIOR = Prior((Experience("When asked for a queue, answer with its name."),), (TokenBias(1, b"billing", 2.0, 3.0, 4),))
 BACKEND = Backend("llama.cpp", "honoured", token_ids=True, logprobs=True)
 FRAME = Frame("fake", temperature=0.9)
-URLLIB = """
-import json, os, sys, urllib.request
-def ask(messages, **more):
-    url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+POSTS = """
+import json, os, sys, urllib.error, urllib.request
+def post(path, **body):
     headers = {"content-type": "application/json", "authorization": "Bearer " + os.environ["OPENAI_API_KEY"]}
-    body = {"model": os.environ["TFGRPO_MODEL"], "messages": messages, **more}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request) as response:
+    url, sent = os.environ["OPENAI_BASE_URL"] + path, {"model": os.environ["TFGRPO_MODEL"], **body}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(sent).encode(), headers)) as response:
         return response.read().decode()
-said = json.loads(ask([{"role": "user", "content": sys.argv[1]}]))["choices"][0]["message"]["content"]
+def ask(messages, **more):
+    return post("/chat/completions", messages=messages, **more)
+"""
+"""How a program asks without the SDK, which takes ten times as long to load."""
+URLLIB = f"""{POSTS}
+said = json.loads(ask([{{"role": "user", "content": sys.argv[1]}}]))["choices"][0]["message"]["content"]
 """
 PRINTS = URLLIB + "print(said)"
+TOOLS = f"""{POSTS}
+tools = [{{"type": "function", "function": {{"name": "look_up", "parameters": {{"type": "object"}}}}}}]
+messages = [{{"role": "system", "content": "Use the tool."}}, {{"role": "user", "content": sys.argv[1]}}]
+while True:
+    reply = json.loads(ask(messages, tools=tools))["choices"][0]["message"]
+    messages.append(reply)
+    if not reply.get("tool_calls"):
+        break
+    for call in reply["tool_calls"]:
+        found = "found: " + call["function"]["arguments"]
+        messages.append({{"role": "tool", "tool_call_id": call["id"], "content": found}})
+print(reply["content"])
+"""
+"""What `SDK` does."""
 SDK = """
 import sys, openai
 client = openai.OpenAI()

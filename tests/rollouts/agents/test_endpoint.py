@@ -5,6 +5,7 @@ import json
 
 from tests import own_agents
 from tests.rollouts.agents.made import (
+    POSTS,
     PRIOR,
     TASK,
     URLLIB,
@@ -75,15 +76,12 @@ async def test_what_is_no_chat_completion_is_refused_with_a_reason(program: Prog
     assert rollout.usage.calls == 1
 
 
-FALLS_BACK = """
-import sys, openai
-client = openai.OpenAI()
+FALLS_BACK = f"""{POSTS}
 try:
-    client.chat.completions.create(model="default", messages=[{"role": "user", "content": "too long"}])
-except openai.BadRequestError:
-    pass
-reply = client.chat.completions.create(model="default", messages=[{"role": "user", "content": sys.argv[1]}])
-print(reply.choices[0].message.content)
+    ask([{{"role": "user", "content": "too long"}}])
+except urllib.error.HTTPError as error:
+    assert error.code == 400
+    print(json.loads(ask([{{"role": "user", "content": sys.argv[1]}}]))["choices"][0]["message"]["content"])
 """
 
 

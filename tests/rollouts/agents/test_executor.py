@@ -11,8 +11,8 @@ from tests.inprocess import MemoryJournal
 from tests.rollouts.agents.made import (
     PRINTS,
     PRIOR,
-    SDK,
     TASK,
+    TOOLS,
     URLLIB,
     Cut,
     Program,
@@ -40,7 +40,7 @@ async def test_an_upstream_that_can_answer_nothing_stops_the_run_and_the_agent(
 
 async def test_a_spent_budget_stops_the_run(program: Program) -> None:
     with pytest.raises(BudgetEnded):
-        await rolled(program(SDK), ScriptedModel(tool_user), budget=Budget(Ceiling(calls=1)))
+        await rolled(program(TOOLS), ScriptedModel(tool_user), budget=Budget(Ceiling(calls=1)))
 
 
 async def test_no_more_agents_run_at_once_than_calls_may(program: Program, tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ sys.stdout = sys.stderr = None
 
 async def test_a_finished_rollout_is_not_made_again(program: Program) -> None:
     journal, model = MemoryJournal(), ScriptedModel(tool_user)
-    first = await rolled(program(SDK), model, journal=journal)
-    second = await rolled(program(SDK), model, journal=journal)
+    first = await rolled(program(TOOLS), model, journal=journal)
+    second = await rolled(program(TOOLS), model, journal=journal)
     assert len(model.requests) == 2
     assert replace(second, trace=None) == replace(first, trace=None)
 
@@ -82,8 +82,8 @@ async def test_a_rollout_that_failed_may_be_made_again() -> None:
 
 async def test_an_unfinished_rollout_replays_the_calls_that_it_makes_again(program: Program) -> None:
     journal, model = Cut(), ScriptedModel(tool_user)
-    first = await rolled(program(SDK), model, journal=journal)
-    second = await rolled(program(SDK), model, journal=journal)
+    first = await rolled(program(TOOLS), model, journal=journal)
+    second = await rolled(program(TOOLS), model, journal=journal)
     assert len(model.requests) == 2
     assert replace(second, trace=None) == replace(first, trace=None)
 

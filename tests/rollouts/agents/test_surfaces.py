@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients.every_api import TEXT, EveryApi
 from tests.inprocess import MemoryJournal, upstream
-from tests.rollouts.agents.made import BACKEND, FRAME, PRIOR, TASK, Program
+from tests.rollouts.agents.made import BACKEND, FRAME, POSTS, PRIOR, TASK, Program
 from tfgrpo.errors import BudgetEnded, UpstreamError
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.records import Rollout, message_text
@@ -37,10 +37,9 @@ whole, events = json.loads(ask()), ask(stream=True)
 assert events.startswith("event: message_start") and "message_stop" in events, events
 print(whole["content"][0]["text"])
 """
-OTHER = """
-import sys, openai
-openai.OpenAI().completions.create(model="default", prompt=sys.argv[1])
-"""
+OTHER = POSTS + 'post("/completions", prompt=sys.argv[1])'
+LACKED = POSTS + 'post("/responses", input=sys.argv[1])'
+TWICE = POSTS + 'post("/embeddings", input=sys.argv[1]), post("/embeddings", input=sys.argv[1])'
 
 BESIDE = """
 import sys, openai
@@ -129,7 +128,7 @@ async def test_no_path_climbs_out_of_the_base_url(program: Program) -> None:
 
 async def test_a_ceiling_holds_for_what_is_asked_beside_the_model(program: Program) -> None:
     with pytest.raises(BudgetEnded):
-        await rolled(program, BESIDE, EveryApi(), budget=Budget(Ceiling(calls=1)))
+        await rolled(program, TWICE, EveryApi(), budget=Budget(Ceiling(calls=1)))
 
 
 async def test_a_surface_that_cannot_be_recorded_ends_the_run_at_its_first_call(program: Program) -> None:
@@ -142,5 +141,5 @@ async def test_a_surface_that_cannot_be_recorded_ends_the_run_at_its_first_call(
 async def test_an_upstream_without_the_agents_surface_is_said_to_lack_it_at_the_first_call(program: Program) -> None:
     server = EveryApi(statuses=[404] * 9)
     with pytest.raises(UpstreamError, match="the agent calls /responses, which this upstream may not have"):
-        await rolled(program, RESPONSES, server)
+        await rolled(program, LACKED, server)
     assert len(server.requests) == 1
