@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tfgrpo.model.library import http
 from tfgrpo.records import CallKey, Experience, Frame, Prior, Task, Usage
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store, StorePath, StoreUrl
+from tfgrpo.store.database import insert
 from tfgrpo.store.migrations import load_migrations
 from tfgrpo.store.opened import store_exists
 from tfgrpo.store.postgres import connections
@@ -231,6 +233,22 @@ def test_without_the_driver_the_extra_is_named() -> None:
     last = ran.stderr.splitlines()[-1]
     assert "store postgresql://a@b/c needs the extra postgres: " in last
     assert "geheim" not in ran.stderr.replace(program, "")
+
+
+def test_texts_of_a_class_of_their_own_are_texts_and_bytes_are_none(database: StoreUrl) -> None:
+    class Marked(str):
+        """As libraries have them for what is safe, or was parsed."""
+
+    with Store(database) as store:
+        for count in (1, 5):  # by INSERT, by COPY
+            store.add_experiences("default", [Experience(Marked(f"{n} of {count}")) for n in range(count)])
+            store.add_experiences("default", [Experience(f"{count}"), Experience(Marked(f"beside {count}"))])
+            for row in ({"found": b"{}"}, {"found": "{}", "upstream": b"u"}):
+                wrong: Any = [{"upstream": "u", "model": "m", **row}] * count
+                with pytest.raises(TypeError):
+                    store._write("remembering", partial(insert, table="probes", rows=wrong))
+        assert store.verify() == ()
+        assert (len(store.experiences("default")), store.probes()) == (10, {})
 
 
 def test_processes_that_number_the_same_wait_for_each_other(database: StoreUrl) -> None:

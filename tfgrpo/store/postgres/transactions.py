@@ -56,12 +56,12 @@ def _number(value: Value) -> Value:
 
 
 _FITTING: Mapping[str, Callable[[Value], Value]] = {
-    "text": lambda value: value if value is None or isinstance(value, str | bytes) else str(value),
+    "text": lambda value: value if value is None or type(value) is str or isinstance(value, bytes) else str(value),
     "bigint": lambda value: None if value is None else int(value),
     "double precision": _number,
     "bytea": lambda value: value,
 }
-"""By a column's kind."""
+"""By a column's kind. A class of its own that is a text would have another checksum than what comes back."""
 
 Shapes: TypeAlias = Mapping[str, Sequence[Column]]
 """The columns of each table, in their order, without `rowid`."""
@@ -189,7 +189,7 @@ class PostgresDatabase:
         """
         names = ", ".join(f'"{name}"' for name in kinds)
         cursor = self.conn.cursor(row_factory=dict_row)
-        values = [[_escaped(value) if isinstance(value, str) else value for value in made[name]] for name in kinds]
+        values = [_sent(kind, made[name]) for name, kind in kinds.items()]
         if not more and len(values[0]) >= _COPIED:
             with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
                 copy.set_types([_TYPES[kind] for kind in kinds.values()])
@@ -257,6 +257,12 @@ def _escaped(text: str) -> str:
         for sign, pair in _ESCAPES.items():
             text = text.replace(sign, pair)
     return text
+
+
+def _sent(kind: str, values: Sequence[Any]) -> Sequence[Value]:
+    """Values of a column as they go to PostgreSQL; TypeError for bytes as text, or text as bytes, which it would turn."""
+    form = {"text": _escaped, "bytea": bytes}.get(kind)
+    return [None if value is None else form(value) for value in values] if form else values
 
 
 class _Texts(StrDumperUnknown):
