@@ -52,10 +52,14 @@ def said(process: subprocess.Popen[str]) -> str:
 @contextmanager
 def proxy(arguments: list[str], place: StorePath) -> Iterator[str]:
     """Its URL, once it listens; it ends as `docker stop` ends it."""
-    process = tfgrpo([*arguments, "--host=127.0.0.1", "--port=0"], place)
+    process, told = tfgrpo([*arguments, "--host=127.0.0.1", "--port=0"], place), ""
     try:
         assert process.stderr
-        yield next(found[0] for line in process.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", told)):
+            line = process.stderr.readline()
+            assert line, f"{arguments[0]} ended: {told}"
+            told += line
+        yield found[0]
     finally:
         process.terminate()
         process.communicate(timeout=30)

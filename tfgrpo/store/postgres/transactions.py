@@ -260,7 +260,7 @@ def _escaped(text: str) -> str:
 
 
 def _sent(kind: str, values: Sequence[Any]) -> Sequence[Value]:
-    """Values of a column as they go to PostgreSQL; TypeError for bytes as text, or text as bytes, which it would turn."""
+    """Values of a column as they go to PostgreSQL; TypeError for bytes as text, and for text as bytes."""
     form = {"text": _escaped, "bytea": bytes}.get(kind)
     return [None if value is None else form(value) for value in values] if form else values
 
