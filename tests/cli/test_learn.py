@@ -114,6 +114,11 @@ def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str
     assert second.startswith("at most about 1,184 calls, ")
     assert second.endswith(" USD")
     assert "too few tasks to promote anything below " in third
+    assert "up to 3% more calls before the gate, where some stall" in told.stdout
+    for seconds, words in ("0", ""), ("7", "and once more each call before the gate that takes over 7 s"):
+        other = learn_gated(url, "--dry-run", "--hedge", seconds).stdout
+        assert "up to 3%" not in other
+        assert words in other
     assert model.requests == []
     assert not Path("tfgrpo.db").exists()
     figures = json.loads(learn_gated(url, "--dry-run", "--max-calls", "400", "--json").stdout)

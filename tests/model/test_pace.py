@@ -114,8 +114,9 @@ async def test_a_place_is_not_lost_with_a_call_that_is_cancelled(let_in: bool) -
 async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> None:
     ended = list[str]()
 
-    def after(seconds: float) -> Callable[[float], float]:
-        return lambda waited: seconds - waited
+    def after(seconds: float) -> Callable[[], float]:
+        until = asyncio.get_running_loop().time() + seconds
+        return lambda: until - asyncio.get_running_loop().time()
 
     async def call(name: str, seconds: float, error: Exception | None = None) -> str:
         try:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -155,9 +156,12 @@ async def test_a_connection_that_breaks_off_between_answers_costs_one_retry() ->
     assert len(asked) == 3
 
 
-@pytest.mark.parametrize("hedge", [None, 0.0])
-async def test_a_stalled_call_is_made_once_more_unless_that_is_turned_off(
-    monkeypatch: pytest.MonkeyPatch, hedge: float | None
+@pytest.mark.parametrize(
+    ("hedge", "stage", "once_more"),
+    [(None, "rollout", True), (0.0, "rollout", False), (None, "gate 1 live", False), (0.05, "eval prior", False)],
+)
+async def test_a_stalled_call_is_made_once_more_unless_that_is_turned_off_or_it_measures(
+    monkeypatch: pytest.MonkeyPatch, hedge: float | None, stage: str, once_more: bool
 ) -> None:
     monkeypatch.setattr(pace, "_SURELY", 0.05)
     settings, budget = Settings(call_retries=0, call_timeout=0.5, hedge=hedge), Budget(Ceiling(calls=100))
@@ -166,16 +170,42 @@ async def test_a_stalled_call_is_made_once_more_unless_that_is_turned_off(
         Upstream(url, api_key="sk-key", settings=settings, budget=budget) as calling,
     ):
         for number in range(40):
-            await calling(BODY, sample(number))
-        if hedge is None:
-            assert (await calling(BODY, sample(40))).text == "yes"
+            await calling(BODY, replace(sample(number), stage=stage))
+        each = calling.usage.tokens // 40
+        if once_more:
+            assert (await calling(BODY, replace(sample(40), stage=stage))).text == "yes"
         else:
             with pytest.raises(ModelError, match="did not answer"):
-                await calling(BODY, sample(40))
-    once_more = hedge is None
+                await calling(BODY, replace(sample(40), stage=stage))
+    assert budget.spent.tokens == each * (40 + 2 * once_more), "the call that was ended may have to be paid for"
     assert len(asked) == 41 + once_more
     assert budget.spent.calls == 41 + once_more, "each counts against the ceiling"
     assert calling.usage.calls == 40 + once_more, "and one of them as a call that was answered"
+
+
+async def test_a_stalled_call_fails_where_every_place_is_taken_by_one_that_waits_like_it() -> None:
+    settings = Settings(call_retries=0, call_timeout=0.2, hedge=0.05, concurrency=2)
+    async with answering([FINE, SILENT]) as (url, asked), Upstream(url, api_key="sk-key", settings=settings) as calling:
+        await calling(BODY, sample(0))
+        both = asyncio.gather(*(calling(BODY, sample(number)) for number in (1, 2)), return_exceptions=True)
+        failed = await asyncio.wait_for(both, 2.0)
+    assert [str(error)[-40:] for error in failed] == [str(failed[0])[-40:]] * 2
+    assert "did not answer" in str(failed[0])
+    assert len(asked) == 3
+
+
+async def test_a_call_made_once_more_is_not_tried_again_and_a_wait_that_was_asked_for_is_no_stall() -> None:
+    settings = Settings(call_timeout=2.0, hedge=0.4)
+    later = told("429 Too Many Requests", retry_after_ms="600")
+    async with (
+        answering([FINE, later, FINE, SILENT, later, FINE]) as (url, asked),
+        Upstream(url, api_key="sk-key", settings=replace(settings, call_timeout=0.6, call_retries=1)) as calling,
+    ):
+        await calling(BODY, sample(0))
+        await calling(BODY, sample(1))
+        assert len(asked) == 3, "refused, waited for, and made: not once more"
+        await calling(BODY, sample(2))
+    assert len(asked) == 6, "silent, once more and refused, and once the first one was given up its next try"
 
 
 async def test_the_certificate_of_a_server_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,3 +225,12 @@ async def test_garbage_is_looked_for_seldom_while_much_is_under_way_and_as_befor
     first, second = (asyncio.create_task(concurrently([seen(seconds)])) for seconds in (0.0, 0.01))
     assert [*await first, *await second] == [50_000, 50_000]
     assert gc.get_threshold() == usual
+
+    async def chosen() -> None:
+        gc.set_threshold(999)
+
+    try:
+        await concurrently([chosen()])
+        assert gc.get_threshold()[0] == 999, "what the user chooses meanwhile stays"
+    finally:
+        gc.set_threshold(*usual)

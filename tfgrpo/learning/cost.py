@@ -18,6 +18,7 @@ from ..gate.e_process import Gate
 from ..gate.power import POWER, SPREAD, smallest_effect, smallest_over_tasks, tasks_needed
 from ..gate.verdict import claimed
 from ..model.budget import Ceiling
+from ..model.pace import MADE_TWICE
 from ..model.prices import Prices
 from ..records import JSON, Frame, Task, Usage
 from ..rollouts.rewards.reward import BuiltInReward
@@ -133,6 +134,11 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     if plan.validation:
         yield _detects(plan, found, number, ceiling)
         yield from _in_turns(plan, found)
+    before = " before the gate" if plan.validation else ""
+    if settings.hedge is None:
+        yield f"up to {MADE_TWICE:.0%} more calls{before}, where some stall (--hedge 0: none)"
+    elif settings.hedge:
+        yield f"and once more each call{before} that takes over {settings.hedge:g} s"
 
 
 def _detects(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> str:

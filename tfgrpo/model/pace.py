@@ -53,7 +53,7 @@ class Pace:
     async def place(self, rank: int = 0) -> "AsyncIterator[Place]":
         """A place, waited for; it is given back at the end."""
         place = Place(self, rank)
-        await self.take(rank)
+        await place.take()
         try:
             yield place
         finally:
@@ -74,6 +74,12 @@ class Pace:
             if turn.done() and not turn.cancelled():  # it was let in, and will not come
                 self.give_back()
             raise
+
+    @property
+    def spare(self) -> bool:
+        """Whether a place stands empty that nobody waits for."""
+        now = asyncio.get_running_loop().time()
+        return self.flying < self.limit and not self._waiting and now >= self._open_at
 
     def give_back(self) -> None:
         """One place less is taken."""
@@ -112,19 +118,18 @@ class Pace:
 
 
 async def hedged(
-    first: Coroutine[Any, Any, T], again: Callable[[], Coroutine[Any, Any, T]], left: Callable[[float], float]
+    first: Coroutine[Any, Any, T], again: Callable[[], Coroutine[Any, Any, T]], left: Callable[[], float]
 ) -> T:
-    """The first result of two of the same: `again` is begun once nothing is `left` to wait for `first`, in seconds, by
-    what was waited.
+    """The first result of two of the same: `again` is begun once nothing is `left` to wait for `first`, in seconds.
 
     One that fails is no result as long as the other may have one; where both fail, the first one's error is raised.
     """
     tasks = [asyncio.create_task(first)]
     try:
-        begun, waits = asyncio.get_running_loop().time(), left(0.0)
+        waits = left()
         while not tasks[0].done() and waits > 0:
             await asyncio.wait(tasks, timeout=waits)
-            waits = left(asyncio.get_running_loop().time() - begun)
+            waits = left()
         if not tasks[0].done():
             tasks.append(asyncio.create_task(again()))
         done, open_ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +142,9 @@ async def hedged(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-_STALLED, _SURELY, _KNOWN, _OFTEN = 5.0, 1.0, 20, 0.03
+LOOKS = 1.0
+"""Seconds after which a call that cannot be made once more yet is looked at again."""
+_STALLED, _SURELY, _KNOWN, MADE_TWICE = 5.0, 1.0, 20, 0.03
 """A call is stalled that takes so many medians of its kind, and so many seconds; so many of its kind were answered
 before; and of all calls such a share at most is made once more."""
 
@@ -164,7 +171,7 @@ class Stalls:
     @property
     def may_repeat(self) -> bool:
         """Whether not too many were made once more already."""
-        return self._repeated + 1 <= _OFTEN * self._answered
+        return self._repeated + 1 <= MADE_TWICE * self._answered
 
     def repeated(self) -> None:
         """One was."""
@@ -202,7 +209,17 @@ class Place:
     """One call's place."""
 
     def __init__(self, pace: Pace, rank: int) -> None:
-        self._pace, self.rank, self.held = pace, rank, True
+        self._pace, self.rank, self.held, self._since = pace, rank, False, 0.0
+
+    async def take(self) -> None:
+        """Wait for it."""
+        await self._pace.take(self.rank)
+        self.held, self._since = True, asyncio.get_running_loop().time()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been held since it was taken last: to wait for a busy upstream is no time of an answer."""
+        return asyncio.get_running_loop().time() - self._since if self.held else 0.0
 
     async def pause(self, seconds: float, *, busy: bool) -> None:
         """Wait before the call is tried again, while others have its place; `busy`: it was one too many."""
@@ -211,5 +228,4 @@ class Place:
         self.held = False
         self._pace.give_back()
         await asyncio.sleep(seconds)
-        await self._pace.take(self.rank)
-        self.held = True
+        await self.take()

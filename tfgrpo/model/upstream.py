@@ -15,7 +15,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection, Relayed
 from .library import http
-from .pace import LAST, Alike, Pace, Place, Stalls, handed, hedged
+from .pace import LAST, LOOKS, Alike, Pace, Place, Stalls, handed, hedged
 from .questions import Answers, parse_answers
 from .replies import estimated_usage, parse_reply, parse_vectors, parted, told_usage
 from .tokenizer import Tokenizer, TokenNames
@@ -28,6 +28,13 @@ _ALONG = "tfgrpo_along"
 
 _ESTIMATED = "tfgrpo_usage"
 """Field of a journalled response: its tokens as they were estimated, where the server counted none."""
+
+
+_REPEATABLE = "/chat/completions"
+"""Where a call made twice is the same as once: other routes may keep what is said, or use tools of the server."""
+_MEASURES = ("gate ", "eval ")
+"""Stages whose calls are never made twice: who takes the sooner of two answers takes the shorter one, which may be the
+better one, and the verdict would be on answers that nobody gets."""
 
 
 class Journal(Protocol):
@@ -112,6 +119,8 @@ class _Told(NamedTuple):
     """Which of the body's parameters were dropped to get it, and why."""
     along: bool = False
     """It came with the answer to another call, by the same request."""
+    repeated: bool = False
+    """It was asked for twice, and the other answer may have to be paid for too."""
 
 
 R = TypeVar("R", Reply, Vectors, Answers)
@@ -262,7 +271,7 @@ class Upstream:
 
     async def _taken(self, route: Route[R], body: JSON, key: CallKey, request: str, told: _Told) -> tuple[str, R]:
         """What was answered, read, paid for and committed."""
-        response, lacking, along = told
+        response, lacking, along, repeated = told
         reply, committed = self._parsed(route, response), with_along(with_dropped(response, lacking), along)
         if not reply.usage.tokens:  # else no ceiling on tokens or money would ever end the run
             said = reply.message if isinstance(reply, Reply) else None
@@ -272,6 +281,8 @@ class Upstream:
             reply = replace(reply, usage=replace(reply.usage, calls=0))
         if self._budget:
             self._budget.charge(body["model"], reply.usage)
+            if repeated:  # what the other one cost is not told
+                self._budget.charge(body["model"], reply.usage)
         await self._calls.commit(key, request, committed, reply.usage)
         self.usage += reply.usage
         return response, reply
@@ -287,7 +298,7 @@ class Upstream:
         if not turns:
             return await self._asked(path, body, place, kind)
         try:
-            response, lacking, _ = await self._asked(path, {**body, "n": 1 + len(turns)}, place, kind)
+            response, lacking, _, repeated = await self._asked(path, {**body, "n": 1 + len(turns)}, place, kind)
             first, *others = parted(response)
         except (ModelError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, UpstreamError):
@@ -300,32 +311,43 @@ class Upstream:
             handed(turns, ())
             raise
         handed(turns, [_Told(one, lacking, along=True) for one in others])
-        return _Told(first, lacking)
+        return _Told(first, lacking, repeated=repeated)
 
     async def _asked(self, path: str, body: JSON, place: Place, kind: str) -> _Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
-        if self._hedge == 0:
+        if self._hedge == 0 or path != _REPEATABLE or kind.startswith(_MEASURES):
             return _Told(*await first)
+        repeated = list[str]()
 
         async def again() -> tuple[str, Mapping[str, str]]:
-            async with self.pace.place(LAST) as other:
-                if self._hedge is None and not self._stalls.may_repeat:
-                    raise ModelError("as many calls were made once more as may be")
-                self._stalls.repeated()
+            if not self._may_repeat:  # who waits here would wait for the places of those that wait for it
+                raise ModelError("no place stands empty, or as many calls were made once more as may be")
+            async with self.pace.place(LAST):
                 if self._budget:
                     self._budget.admit()
-                return await self._connection.complete(path, body, other.pause)
+                self._stalls.repeated()
+                repeated.append(path)
+                return await self._connection.complete(path, body, self._not_again)
 
-        def left(waited: float) -> float:
-            if self._hedge is not None:
-                return self._hedge - waited
-            return self._stalls.left(kind, waited if place.held else 0.0)  # to wait for a busy upstream is no stall
+        def left() -> float:
+            waits = self._stalls.left(kind, place.seconds) if self._hedge is None else self._hedge - place.seconds
+            return waits if waits > 0 or self._may_repeat else LOOKS
 
-        begun = asyncio.get_running_loop().time()
         told = await hedged(first, again, left)
-        self._stalls.took(kind, asyncio.get_running_loop().time() - begun)
-        return _Told(*told)
+        if place.held:
+            self._stalls.took(kind, place.seconds)
+        return _Told(*told, repeated=bool(repeated))
+
+    @property
+    def _may_repeat(self) -> bool:
+        return self.pace.spare and (self._hedge is not None or self._stalls.may_repeat)
+
+    async def _not_again(self, seconds: float, *, busy: bool) -> None:
+        """Instead of a pause: what was made once more is not tried again, the first one is still under way."""
+        if busy:
+            self.pace.refused(seconds)
+        raise ModelError("a call that was made once more was refused")
 
     async def _replay(self, route: Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
         known = await self._calls.committed(key, request)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -36,18 +37,22 @@ class _Crowd:
     """Garbage is looked for less often while it is entered, by however many: each look goes over what is in flight."""
 
     def __init__(self) -> None:
-        self._inside, self._usual = 0, gc.get_threshold()
+        self._inside, self._usual, self._raised = 0, gc.get_threshold(), gc.get_threshold()
+        self._lock = Lock()
 
     def __enter__(self) -> None:
-        if self._inside == 0:
-            self._usual = first, *others = gc.get_threshold()
-            gc.set_threshold(max(first, _OBJECTS) if first else 0, *others)
-        self._inside += 1
+        with self._lock:
+            if self._inside == 0:
+                self._usual = first, *others = gc.get_threshold()
+                gc.set_threshold(max(first, _OBJECTS) if first else 0, *others)
+                self._raised = gc.get_threshold()
+            self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        self._inside -= 1
-        if self._inside == 0:
-            gc.set_threshold(*self._usual)
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and gc.get_threshold() == self._raised:  # else the user chose another one meanwhile
+                gc.set_threshold(*self._usual)
 
 
 _CROWD = _Crowd()
