@@ -17,6 +17,7 @@ from tfgrpo.cli import main
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
+HADOLINT = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
 OPTIONS = {
     name: {option for param in command.params for option in param.opts} for name, command in commands(main, "tfgrpo")
 }
@@ -74,9 +75,9 @@ def test_the_unit_is_sound() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-@pytest.mark.skipif(not shutil.which("hadolint"), reason="needs hadolint")
+@pytest.mark.skipif(not HADOLINT, reason="needs hadolint")
 def test_the_dockerfile_is_sound() -> None:
-    ran = subprocess.run(["hadolint", str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
+    ran = subprocess.run([str(HADOLINT), str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (0, "")
 
 

@@ -248,6 +248,34 @@ def test_calls_that_come_while_others_are_written_wait_for_the_next_batch(tmp_pa
     traffic.close()
 
 
+@pytest.mark.parametrize(("together", "text"), [(400, b""), (2, b"x" * 2**20)])
+def test_a_writer_that_is_slower_than_the_load_does_not_pause(together: int, text: bytes, tmp_path: Path) -> None:
+    call = RecordedCall("inf_0", "default", None, "none", "chat", "m", 200, 0.1, 0.0, None, 1.0, text, b"", True)
+    last = call._replace(id="inf_last")
+    written: list[list[RecordedCall | Feedback]] = []
+
+    class Slow(Traffic):
+        """Twice as much comes while a batch is written, and a last call when the end has come."""
+
+        def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
+            written.append(batch)
+            for _ in range(together if len(written) < 20 else 0):
+                self.add(call)
+            if self._ending.is_set() and last not in batch:
+                self.add(last)
+            return True
+
+    traffic = Slow(tmp_path / "s.db", Recording(1.0), Metrics())
+    traffic.add(call)
+    began = time.monotonic()
+    while len(written) < 20 and time.monotonic() - began < 3:
+        time.sleep(0.01)
+    assert time.monotonic() - began < 2  # one pause, and none after
+    traffic.add(call)
+    traffic.close()
+    assert not traffic._waiting
+
+
 def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_secret(tmp_path: Path) -> None:
     strange = b'data: {"type": "content_block_start", "content_block": [1]}\n\ndata: {"type": "message_stop"}\n\n'
     call = RecordedCall("inf_1", "default", None, "none", "messages", "m", 200, 0.1, 0.0, None, 1.0, b"{}", strange)

@@ -137,14 +137,18 @@ class Traffic:
         """Write what waits now, as far as it can be written.
 
         What comes meanwhile waits its half second too: else one call after the other would be a batch of its own, and
-        each costs more than all that is in it.
+        each costs more than all that is in it. Where as much comes as fills batches, or the end has come, it goes on.
         """
         left = len(self._waiting)
-        while left > 0:
+        while self._waiting and (left > 0 or self._is_much() or self._ending.is_set()):
             batch = self._batch()
             if not self._write(batch):
                 return
             left -= len(batch)
+
+    def _is_much(self) -> bool:
+        """Whether what waits fills a batch."""
+        return len(self._waiting) >= _TOGETHER or self._bytes_in - self._bytes_out >= _TOGETHER_BYTES
 
     def _batch(self) -> list[RecordedCall | Feedback]:
         """The next to be written together: what one of many megabytes takes must not look as if the writer hung."""
