@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _BYTES_SINCE = 3
 """The first version of the SDK that sends a JSON body which is bytes already."""
-_UNSIGNED = (openai.OpenAI._prepare_request, openai.AsyncOpenAI._prepare_request)
-"""What prepares a request without looking at its body, unless there is a provider."""
+_HOOKS = ("_prepare_options", "_prepare_request", "_build_request", "_send_request", "_process_response")
+"""Of the SDK's: those of a subclass, which see the options of a call or what is built of them, see them as ever."""
 
 
 class Additions(TypedDict, total=False):
@@ -106,6 +106,7 @@ class _WithPrior:
     tfgrpo: "Access"
     """Where the prior comes from: `.prior` and `.current()` tell what is in force; `.feedback()` takes rewards."""
     _make: Callable[[], Any]
+    _known: Callable[[Any], Any] | None = None
 
     if not TYPE_CHECKING:  # for editors and type checkers the SDK's own signature stays
 
@@ -123,9 +124,10 @@ class _WithPrior:
 
         def _knowing(self, options):
             """What makes the options of a call known ahead; None where the SDK cannot send what it has not written
-            itself (older ones), or where it signs what it has built."""
-            signs = options.get("provider") or type(self)._prepare_request not in _UNSIGNED
-            if signs or int(openai.__version__.partition(".")[0]) < _BYTES_SINCE:
+            itself (older ones), where it signs what it has built, and where a subclass has a say."""
+            ours = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+            altered = any(getattr(type(self), name, None) is not getattr(ours, name, None) for name in _HOOKS)
+            if altered or options.get("provider") or int(openai.__version__.partition(".")[0]) < _BYTES_SINCE:
                 return None
             from .serve.ahead import with_known_body
 

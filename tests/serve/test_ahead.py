@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import openai
 import pytest
@@ -106,6 +108,7 @@ def test_what_is_refused_goes_once_more_as_the_sdk_alone_writes_it(
         {"extra_headers": {"X-Tfgrpo-Sticky-Key": "u"}},
         {"metadata": {"big": 2**70}},
         {"user": None},
+        {"temperature": 1e-7},
     ],
     ids=lambda how: next(iter(how)),
 )
@@ -136,9 +139,81 @@ def test_headers_of_the_clients_are_heeded(upstream: EveryApi, options: dict[str
 
 def test_what_the_sdk_refuses_to_write_it_still_does(options: dict[str, Any]) -> None:
     with looked(tfgrpo.OpenAI(**options)) as client:
-        for bad, error in ((float("nan"), ValueError), ("\ud800", UnicodeEncodeError), (object(), TypeError)):
+        for bad, error in (
+            (float("nan"), ValueError),
+            ("\ud800", UnicodeEncodeError),
+            (object(), TypeError),
+            (UUID(int=1), TypeError),
+            (Color.RED, TypeError),
+        ):
             with pytest.raises(error):
                 client.chat.completions.create(model="fake", messages=ASKED, metadata={"a": bad})
+
+
+def test_without_a_prior_the_bytes_are_those_of_the_sdk(upstream: EveryApi, options: dict[str, Any]) -> None:
+    plain = {name: value for name, value in options.items() if name != "store"}
+    form: Any = {"content-type": "multipart/form-data; boundary=b"}
+    calls: Any = [{"temperature": 1e-7, "top_p": 1e16}, {"user": Named.ONE}, {"seed": 2**63}, {"stop": ("a", "\u2028")}]
+    with looked(tfgrpo.OpenAI(**options, namespace="nowhere")) as ours, openai.OpenAI(**plain) as theirs:
+        for how in calls:
+            for client in (ours, theirs):
+                client.chat.completions.create(model="fake", messages=ASKED, **how)
+            assert upstream.requests[-1].raw == upstream.requests[-2].raw
+        built = [_built(client, form) for client in (ours, theirs)]
+    assert built[0] == built[1]
+    assert b"form-data" in built[0]
+
+
+def _built(client: openai.OpenAI, headers: Any) -> bytes:
+    """What a call goes out as, which the server does not read."""
+    with client.chat.completions.with_streaming_response.create(
+        model="fake", messages=ASKED, extra_headers={**headers, "x-tfgrpo-prior": "none"}
+    ) as found:
+        return bytes(found.http_request.read())
+
+
+class Color(Enum):
+    """What JSON does not know."""
+
+    RED = "red"
+
+
+class Named(StrEnum):
+    """A text whose value is another, which the SDK does not look at."""
+
+    ONE = "one"
+
+    def __init__(self, text: str) -> None:
+        self._value_ = f"value of {text}"
+
+
+class Looking(tfgrpo.OpenAI):
+    """A client that adds to the options of its calls, by the SDK's hook."""
+
+    def _prepare_options(self, options: Any) -> Any:
+        options = super()._prepare_options(options)
+        options.json_data["user"] = "u"
+        return options
+
+
+def test_a_subclass_sees_the_options_of_a_call_as_ever(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
+) -> None:
+    with looked(Looking(**options)) as client:
+        client.chat.completions.create(model="fake", messages=ASKED)
+    assert upstream.last.body["user"] == "u"
+    assert has_it(upstream.last)
+    assert ahead == [False]
+
+
+def test_an_sdk_that_calls_no_hook_gets_the_prior_once_the_request_is_built(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tfgrpo.OpenAI, "_prepare_options")  # what nobody calls might as well not be there
+    with looked(tfgrpo.OpenAI(**options)) as client:
+        client.chat.completions.create(model="fake", messages=ASKED)
+    assert has_it(upstream.last)
+    assert ahead == [False]
 
 
 class Signing(tfgrpo.OpenAI):

@@ -5,8 +5,10 @@ so that what comes to the HTTP client that they were given is bytes which know w
 What is not as plain as that goes the way of every other request, which is read once it is built.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from marshal import dumps as marshalled
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -19,6 +21,8 @@ from .scope import OURS
 _SPOKEN_FOR = frozenset((PRIOR_HEADER, *OURS, *SEALED, "transfer-encoding"))
 """Headers of a request that has to be looked at as a whole."""
 _PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+_FLOATS = re.compile(rb"e[-+]\d|0\.0000")
+"""What may be a number that the SDK writes in another way: 1e-7 as 1e-07."""
 _KEPT = 256
 """Addresses, and names of headers, that are kept ready."""
 
@@ -30,12 +34,15 @@ class KnownJSON(bytes):
 
     @classmethod
     def of(cls, body: JSON) -> Self | None:
-        """What a body is as JSON; None: it says what only the SDK can write, or refuses to."""
+        """What a body is as JSON, as the SDK writes it; None: it says what only the SDK can write, or refuses to."""
         try:
             made = cls(orjson.dumps(body, option=_PLAIN))
-        except TypeError:
+            marshalled(body)  # refuses what orjson writes by itself: an Enum, an UUID
+        except (TypeError, ValueError):
             return None
         if b"null" in made:  # which may have been no number
+            return None
+        if (b"e-" in made or b"e+" in made or b"0.0000" in made) and _FLOATS.search(made):
             return None
         made.body = body
         return made
@@ -68,10 +75,18 @@ class Draft(NamedTuple):
 
 def with_known_body(options: Any) -> Any:
     """The options of a call of the SDK, with a body that is known where it goes to a surface and is plain."""
-    body = options.json_data
-    if type(body) is dict and options.extra_json is None and surface_of(options.method.upper(), options.url):
+    body = getattr(options, "json_data", None)  # here and below: a later SDK may have none
+    if type(body) is dict and _is_sent_as_json(options) and surface_of(options.method.upper(), options.url):
         options.json_data = KnownJSON.of(body) or body
     return options
+
+
+def _is_sent_as_json(options: Any) -> bool:
+    """Whether the SDK sends the body alone, and as JSON: no form, and nothing that it merges into it."""
+    if not all(getattr(options, name, "") is None for name in ("extra_json", "files", "content")):
+        return False
+    headers = getattr(options, "headers", None)
+    return not isinstance(headers, Mapping) or not any(name.lower() == "content-type" for name in headers)
 
 
 def draft_of(client: Any, options: Mapping[str, Any]) -> Draft | None:

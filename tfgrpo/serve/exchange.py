@@ -6,6 +6,7 @@ It works on requests and responses of httpx and httpx2 alike; `wire` drives it.
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -193,11 +194,11 @@ class Exchange:
             return _with_headers(response, marks, said, pairs)
         found = self._info(said.get(INFERENCE_HEADER) or new_inference())
         if self._decision:
-            found = found._replace(**rewriting_told(self._decision.marks))
+            found = replace(found, **rewriting_told(self._decision.marks))
         if marks:
             marks[VARIANT_HEADER] = found.variant or NO_PRIOR
         else:  # a proxy gave it its prior
-            found = told_by(response.headers)._replace(inference=found.inference)
+            found = replace(told_by(response.headers), inference=found.inference)
         marks[INFERENCE_HEADER] = str(found.inference)
         named = said.get(REQUEST_IDS[0]) or said.get(REQUEST_IDS[1])
         if not named:
@@ -214,7 +215,7 @@ class Exchange:
         """What tells, at the end of a stream, what became of its labels."""
         if (stream := self._stream) is None:
             return []
-        return [lambda: latest.keep(found._replace(redecided=stream.outcome), found.inference, named)]
+        return [lambda: latest.keep(replace(found, redecided=stream.outcome), found.inference, named)]
 
     def _decided(self, response: HTTPResponse) -> HTTPResponse:
         """The response under the prior's offsets: another one, where its answers are others."""

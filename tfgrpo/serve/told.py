@@ -8,8 +8,9 @@ found by the id that the stream itself gives.
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import InputError
 from ..records import Demonstration, Experience, Prior
@@ -30,7 +31,8 @@ KEPT = 10_000
 """Calls that are remembered."""
 
 
-class Info(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Info:
     """What one call came to."""
 
     inference: str | None = None
@@ -44,7 +46,7 @@ class Info(NamedTuple):
     """Why it had no prior: `route`, `disabled`, `no live prior`, `refused`, ...; `unknown`: no call of ours."""
     token_prior: str | None = None
     """Why the token prior was left out, if it was."""
-    given: Prior | None = None
+    given: Prior | None = field(default=None, repr=False)
     """What went in, of a call that this process made; a proxy tells only which prior it was."""
     offsets: int = 0
     """Answers of a decision that the prior's offsets were applied to."""
@@ -54,11 +56,6 @@ class Info(NamedTuple):
     """Of a label that was decided again: `changed`, `kept`, or why it could not be; None: there was none."""
     resampled: str | None = None
     """How many answers were paid for, of which the prior's biases picked one; None: no more than were asked for."""
-
-    def __repr__(self) -> str:
-        """Without all that went in."""
-        told = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "given")
-        return f"Info({', '.join(told)})"
 
     @property
     def experiences(self) -> tuple[Experience, ...]:
