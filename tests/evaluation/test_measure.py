@@ -284,3 +284,45 @@ async def test_where_all_answers_can_be_listed_what_an_arm_earns_is_known_from_o
         assert found["auto"].pass_at_k[arm] == pytest.approx(sum(1 - (1 - one) ** 40 for one in right) / 7)
     assert found["auto"].listed == 7
     assert found["off"].listed == 0
+
+
+async def test_what_asks_the_same_and_has_another_answer_is_listed_for_itself(tmp_path: Path) -> None:
+    short, tasks = (
+        Frame("fake", "Route it.", {"max_tokens": 1}),
+        (Task("invoice 1", "billing"), Task("invoice 1", "The")),
+    )
+    wanted = Measurement(tasks, EXACT, "exact", short, LEARNED, repeats=40)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(POLICY, owner="llamacpp").app, journal=store) as calling:
+            found = await measure(wanted, store, calling, Notes())
+    sampled = [rollout.reward for rollout in found.rollouts["learned"]]
+    assert found.listed == 2
+    assert found.means["learned"] == pytest.approx(sum(map(float, filter(None, sampled))) / 80, abs=0.03)
+
+
+async def test_an_answer_that_cannot_be_listed_is_tried_once_and_an_outage_beside_listed_ones_is_an_outage(
+    tmp_path: Path,
+) -> None:
+    """Under the experience the upstream lists nothing; of the rollouts sampled in its place it loses most."""
+    told, counts = "one word", dict[str, int]()
+
+    def script(body: ChatBody) -> Answer:
+        if told not in message_text(body["messages"][0]):
+            return POLICY(body)
+        kind = "listing" if body["temperature"] == 0 else "rollout"
+        counts[kind] = counts.get(kind, 0) + 1
+        if kind == "listing":
+            return Answer("billing", logprobs=None)
+        return Answer("busy", status=503) if counts[kind] % 4 else Answer("billing")
+
+    short = Frame("fake", "Route it.", {"max_tokens": 1})
+    wanted = Measurement(TASKS, EXACT, "exact", short, LEARNED, repeats=4)
+    with Store(tmp_path / "t.db") as store:
+        settings = Settings(call_retries=0, concurrency=1)
+        async with upstream(ScriptedModel(script, owner="llamacpp").app, journal=store, settings=settings) as calling:
+            found = await measure(wanted, store, calling, Notes())
+    assert counts == {"listing": len(TASKS), "rollout": 4 * len(TASKS)}
+    assert found.failed > 0
+    assert found.means["learned"] == 1.0
+    assert found.failures == {"frozen": 0, "learned": 0}
+    assert found.listed == 0

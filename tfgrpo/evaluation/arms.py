@@ -109,7 +109,7 @@ async def compare_arms(
         scored(arm, task, sample) for task in tasks for sample in range(repeats) for arm in priors
     )
     by_arm = {arm: tuple(rollouts[place :: len(priors)]) for place, arm in enumerate(priors)}
-    by_arm = _with_losses(by_arm, tasks, repeats)
+    by_arm = _with_losses(by_arm, tasks, repeats, known or {})
     rewards = _rewards(by_arm, len(tasks), repeats)
     shared = np.asarray(np.isfinite(rewards).any(axis=2).all(axis=0))
     if not shared.any():
@@ -122,9 +122,15 @@ async def compare_arms(
 
 
 def _with_losses(
-    by_arm: Mapping[str, Sequence[Rollout]], tasks: Sequence[Task], repeats: int
+    by_arm: Mapping[str, Sequence[Rollout]],
+    tasks: Sequence[Task],
+    repeats: int,
+    known: Mapping[tuple[str, str], Earned],
 ) -> dict[str, tuple[Rollout, ...]]:
-    """The rollouts of each arm; at 0 where the upstream failed under that arm alone more often than chance allows."""
+    """The rollouts of each arm; at 0 where the upstream failed under that arm alone more often than chance allows.
+
+    What is `known` made no call of its own that an outage could have hit, and is not compared with what did.
+    """
     groups = [
         Group(
             task,
@@ -132,13 +138,18 @@ def _with_losses(
             tuple(
                 replace(one, variant=arm)
                 for arm, made in by_arm.items()
+                if (arm, task.id) not in known
                 for one in made[place * repeats : (place + 1) * repeats]
             ),
         )
         for place, task in enumerate(tasks)
     ]
     judged = [one for group in with_losses(groups, lambda one: [one.variant]) for one in group.rollouts]
-    return {arm: tuple(replace(one, variant="") for one in judged if one.variant == arm) for arm in by_arm}
+    asked = {arm: iter([replace(one, variant="") for one in judged if one.variant == arm]) for arm in by_arm}
+    return {
+        arm: tuple(one if (arm, one.task.id) in known else next(asked[arm]) for one in made)
+        for arm, made in by_arm.items()
+    }
 
 
 def _rewards(by_arm: Mapping[str, Sequence[Rollout]], tasks: int, repeats: int) -> NDArray[np.float64]:

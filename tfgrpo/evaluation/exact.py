@@ -2,9 +2,10 @@
 
 One call lists the answers to a task under the text of a prior, for every token prior: arms that differ by that alone
 share it. Whether it can be done is looked at on the first tasks, as in learning (`learning/exact.py`); an answer that
-cannot be listed in as many calls as there would be rollouts is sampled.
+cannot be listed in as many calls as there would be rollouts is sampled: that is decided once for an arm and a task.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ class ExactArms:
         self._listing, self._run, self._heat, self._repeats, self._seed = listing, run, heat, repeats, seed
         self.known: dict[tuple[str, str], Earned] = {}
         """By arm and task, once its rollouts are made."""
+        self._drawn: dict[tuple[str, str], tuple[Rollout, ...]] = {}
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def look(self, tasks: Sequence[Task]) -> float:
         """The least that is listed of the answers to the first tasks: they can all be had where that is enough."""
@@ -45,16 +48,25 @@ class ExactArms:
         """Of one arm: draws from what is listed, as evenly as can be; `sampled` makes what cannot be."""
 
         async def one(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-            found = await self._answers(task, prior)
-            if found is None or not found.is_known:
-                return await sampled(task, prior, step, sample)
-            self.known[arm, task.id] = earned(found.tree, found.now, self._repeats)
-            start = derive_seed(self._seed, LISTING_STAGE, arm, task.id) / _SEEDS
-            places = draw_evenly(found.tree, found.now, self._repeats, start)
-            included = tuple(one.id for one in prior.experiences)
-            return found.rollout(places[sample], Rollout(task, step, sample, prior.id, included))
+            name = arm, task.id
+            async with self._locks.setdefault(name, asyncio.Lock()):
+                if name not in self._drawn:
+                    self._drawn[name] = await self._draw(arm, task, prior, step)
+            drawn = self._drawn[name]
+            return drawn[sample] if drawn else await sampled(task, prior, step, sample)
 
         return one
+
+    async def _draw(self, arm: str, task: Task, prior: Prior, step: int) -> tuple[Rollout, ...]:
+        """All rollouts of an arm at a task; none where its answers cannot be listed."""
+        found = await self._answers(task, prior)
+        if found is None or not found.is_known:
+            return ()
+        self.known[arm, task.id] = earned(found.tree, found.now, self._repeats)
+        start = derive_seed(self._seed, LISTING_STAGE, arm, task.id) / _SEEDS
+        places = draw_evenly(found.tree, found.now, self._repeats, start)
+        blank = Rollout(task, step, 0, prior.id, tuple(one.id for one in prior.experiences))
+        return tuple(found.rollout(place, replace(blank, sample=sample)) for sample, place in enumerate(places))
 
     async def _answers(self, task: Task, prior: Prior) -> "ListedAnswers | None":
         said = replace(prior, biases=(), tokenizer=None, parent=None)

@@ -146,7 +146,8 @@ class Listing:
         """To be made only where they are not `unlistable`; the frame's temperature does not matter."""
         self._model, self._frame, self._backend, self._reward = model, frame, backend, reward
         self._longest = longest(frame) or 1
-        self._known: dict[str, _Growth] = {}
+        self._known: dict[tuple[str, str], _Growth] = {}
+        """By request and task: what asks the same may have another answer."""
 
     async def answers(
         self, task: Task, prior: Prior, temperature: float, key: CallKey, *, calls: int
@@ -186,7 +187,7 @@ class Listing:
         plain = {**request_body(greedy, self._backend, task, 0), **telling(self._backend, self._alternatives)}
         body = with_prior(plain, replace(prior, biases=(), tokenizer=None), manner_of(self._backend, task.id))
         name = content_id("request", body)
-        return self._known.setdefault(name, _Growth(name, body, task, self._longest))
+        return self._known.setdefault((name, task.id), _Growth(name, body, task, self._longest))
 
     @property
     def _alternatives(self) -> int:
