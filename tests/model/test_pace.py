@@ -139,6 +139,33 @@ async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> N
         await hedged(call("first", 0, ValueError("no")), lambda: call("again", 0), after(1))
 
 
+async def test_who_is_cancelled_while_two_calls_are_made_is_cancelled_and_both_are_ended() -> None:
+    ended = list[str]()
+
+    async def call(name: str) -> str:
+        try:
+            return await asyncio.sleep(60, name)
+        finally:
+            ended.append(name)
+
+    waits = asyncio.create_task(hedged(call("first"), lambda: call("again"), lambda: 0.0))
+    await asyncio.sleep(0.01)
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    assert ended == ["first", "again"]
+
+    async def at_once() -> str:
+        return "again"
+
+    async with asyncio.timeout(1):
+        assert await hedged(call("first"), at_once, lambda: 0.0) == "again"
+        await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0, "nothing is left of the interruption"
+
+
 def test_a_call_is_stalled_after_five_medians_and_few_are_made_once_more() -> None:
     stalls = Stalls()
     for _ in range(19):
