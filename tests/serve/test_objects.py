@@ -1,6 +1,7 @@
 """A prior in an object store: s3fs, and a server that answers what it asks for in the interface of S3."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,10 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
         given = {
             "AWS_ENDPOINT_URL": url.removesuffix("/v1"), "AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "hidden",
             "AWS_DEFAULT_REGION": "us-east-1", "XDG_CACHE_HOME": str(tmp_path), "AWS_MAX_ATTEMPTS": "1",
+            "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "AWS_CONFIG_FILE": os.devnull,
         }  # fmt: skip
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()

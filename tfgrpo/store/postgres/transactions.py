@@ -259,9 +259,12 @@ def _escaped(text: str) -> str:
     return text
 
 
+_SENT: Mapping[str, Callable[[Any], Value]] = {"text": _escaped, "bytea": bytes}
+
+
 def _sent(kind: str, values: Sequence[Any]) -> Sequence[Value]:
     """Values of a column as they go to PostgreSQL; TypeError for bytes as text, and for text as bytes."""
-    form = {"text": _escaped, "bytea": bytes}.get(kind)
+    form = _SENT.get(kind)
     return [None if value is None else form(value) for value in values] if form else values
 
 
