@@ -2,16 +2,17 @@
 
 The client may be any: ours, which adds the prior to each chunk, or one that is pointed at the proxy, which does so. A
 chunk has the question, the first 100 tokens of the answer and its last m, as in rollouts (`rollouts/bounded.py`).
-Tokens are counted by what the answer's characters have taken so far.
+Tokens are counted by what the answer's characters have taken so far. The proxy goes the same way
+(`serve/proxy/bounding.py`).
 """
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError, ModelError
 from ..records import JSON, Backend, ChatBody, Message, Usage
-from ..rollouts.bounded import added, bounds_of, carried, going_on
+from ..rollouts.bounded import Bounds, added, bounds_of, carried, going_on
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
 
@@ -39,16 +40,25 @@ class WholeAnswer:
     """Of all of them."""
 
 
+class ChunkSaid(NamedTuple):
+    """What the answer to one chunk's request says."""
+
+    text: str | None
+    finish_reason: str
+    usage: Usage | None = None
+    """None: the upstream counts none."""
+
+
 def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> WholeAnswer:
     """A chat completion in chunks of `CHUNK:CARRY:CHUNKS` tokens; `request` is that of `chat.completions.create`.
 
     Raises InputError for what cannot be cut into chunks, ModelError for an answer without text, and as the SDK does.
     """
-    steps = _chunks(bounded, request)
+    steps = _of_client(bounded, request)
     asked = next(steps)
     while True:
         try:
-            asked = steps.send(client.chat.completions.create(**asked) if asked else _listed(client))
+            asked = steps.send(_said(client.chat.completions.create(**_for_sdk(asked))) if asked else _listed(client))
         except StopIteration as done:
             whole: WholeAnswer = done.value
             return whole
@@ -56,11 +66,14 @@ def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> Who
 
 async def achat_in_chunks(client: "openai.AsyncOpenAI", bounded: str, **request: Any) -> WholeAnswer:
     """As `chat_in_chunks`, by an async client."""
-    steps = _chunks(bounded, request)
+    steps = _of_client(bounded, request)
     asked = next(steps)
     while True:
         try:
-            asked = steps.send(await (client.chat.completions.create(**asked) if asked else _alisted(client)))
+            if asked:
+                asked = steps.send(_said(await client.chat.completions.create(**_for_sdk(asked))))
+            else:
+                asked = steps.send(await _alisted(client))
         except StopIteration as done:
             whole: WholeAnswer = done.value
             return whole
@@ -81,30 +94,45 @@ async def _alisted(client: "openai.AsyncOpenAI") -> Any:
         return ()
 
 
-def _chunks(bounded: str, request: ChatBody) -> Generator[dict[str, Any] | None, Any, WholeAnswer]:
-    """The requests, one for each chunk, each answered by a completion; what they came to. Pure.
-
-    None, before the second chunk, asks for the upstream's models, to know what serves this one.
-    """
+def _of_client(bounded: str, request: ChatBody) -> Generator[ChatBody | None, Any, WholeAnswer]:
     bounds = bounds_of(Settings(bounded=bounded).bounded or "")
     _check(request)
+    return written_in_chunks(bounds, request)
+
+
+def _said(completion: Any) -> ChunkSaid:
+    choice, used = completion.choices[0], completion.usage
+    usage = Usage(1, used.prompt_tokens, used.completion_tokens) if used else None
+    return ChunkSaid(choice.message.content, str(choice.finish_reason), usage)
+
+
+def written_in_chunks(
+    bounds: Bounds, request: ChatBody, backend: Backend | None = None, most: int | None = None
+) -> Generator[ChatBody | None, Any, WholeAnswer]:
+    """The requests, one for each chunk, each answered by what was `ChunkSaid`; what they came to. Pure.
+
+    Without a `backend` None, before the second chunk, asks for the upstream's models, to know what serves this one.
+    `most`: tokens that the whole answer may have.
+    """
     plain = {name: value for name, value in request.items() if name not in _CHUNKS_SAY}
     limit = next((name for name in reversed(_CHUNKS_SAY) if name in request), _CHUNKS_SAY[0])
-    text, usage, finish, known, work = "", Usage(), "length", None, ""
+    text, usage, finish, work, spent = "", Usage(), "length", "", 0
     for chunk in range(bounds.chunks):
-        asked: dict[str, Any] = dict(plain)
+        asked: ChatBody = plain
         if chunk:
-            known = known or _backend(request, (yield None))
+            backend = backend or _backend(request, (yield None))
             work = carried(text, bounds, _counting(usage.completion_tokens, text))
-            asked = _for_sdk(going_on(plain, work, known))
-        given = yield {**asked, limit: bounds.chunk - (bounds.carry if chunk else 0)}
-        choice, used = given.choices[0], given.usage
-        if choice.message.content is None:
+            asked = going_on(plain, work, backend)
+        room = bounds.chunk - (bounds.carry if chunk else 0)
+        room = room if most is None else min(room, most - spent)
+        said: ChunkSaid = yield {**asked, limit: room}
+        finish = said.finish_reason
+        if said.text is None or not (said.text or chunk or finish != "length"):
             raise ModelError("a chunk has no text, so the answer cannot go on")
-        text += added(choice.message.content, work)
-        finish = str(choice.finish_reason)
-        usage += Usage(1, used.prompt_tokens, used.completion_tokens) if used else Usage(1)
-        if finish != "length":
+        text += added(said.text, work)
+        usage += said.usage or Usage(1)
+        spent += (said.usage.completion_tokens if said.usage else 0) or room
+        if finish != "length" or (most is not None and spent >= most):
             break
     return WholeAnswer(text, finish, usage)
 

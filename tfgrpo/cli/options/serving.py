@@ -34,6 +34,7 @@ class ServeOptions:
     max_request_mb: float | None
     max_answer_mb: float | None
     max_in_flight: int | None
+    bounded: str | None
     holdback: float
     leave_out: float
     record: float | None
@@ -74,6 +75,7 @@ class ServeOptions:
             "request": _bytes(self.max_request_mb),
             "response": _bytes(self.max_answer_mb),
             "in_flight": self.max_in_flight,
+            "bounded": self.bounded,
         }
         return Limits(**{name: value for name, value in given.items() if value is not None})
 
@@ -138,6 +140,12 @@ serve_options = gathered(
     _limit("--max-request-mb", type=float, rare=True, metavar="MB", help="Of a request body.  [default: 512]"),
     _limit("--max-answer-mb", type=float, rare=True, metavar="MB", help="Of an answer.  [default: 1024]"),
     _limit("--max-in-flight", type=int, rare=True, metavar="N", help="Calls at once in a worker.  [default: 1000]"),
+    _limit(
+        "--bounded",
+        metavar="CHUNK:CARRY:CHUNKS",
+        rare=True,
+        help="Have long chat answers written in chunks of so many tokens, each from the question and the last CARRY.",
+    ),
     _measured(
         "--holdback", default=0.0, show_default=True, metavar="SHARE", help="Of callers' keys, that get no prior."
     ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from os import urandom
 from time import perf_counter, time
+from typing import TYPE_CHECKING
 
 from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...http1.outgoing import SentBody
@@ -36,9 +37,15 @@ from .shelf import Shelf
 from .spans import CallSpan, Tracer
 from .spending import Meter
 
+if TYPE_CHECKING:
+    from ...rollouts.bounded import Bounds
+    from .bounding import Chunks
+
 _NO_OFFER, _ANYBODY, _AS_WRITTEN = Offer(None), Admitted(), Rewrite()
 _MARK = PRIOR_HEADER.encode()
 _INFERENCE, _OVERHEAD = INFERENCE_HEADER.encode(), OVERHEAD_HEADER.encode()
+_BOUNDED = b"x-tfgrpo-bounded"
+"""Of an answer, where answers are written in chunks: how many it has, or `none` and why."""
 _BODILESS = (204, 304)
 _TEMPLATE_FAILED = 500
 _PEEKED = 65_536
@@ -62,6 +69,8 @@ class Works:
     tracer: Tracer | None = None
     traffic: Traffic | None = None
     shadows: Shadows | None = None
+    bounds: "Bounds | None" = None
+    """How long answers are written in chunks, if they are."""
 
 
 class RelayedCall:
@@ -79,6 +88,8 @@ class RelayedCall:
         self._variant = NO_PRIOR
         self._inference = f"inf_{urandom(16).hex()}"
         self._drawn: Drawn | None = None
+        self._chunks: Chunks | None = None
+        self._uncut = "surface"
         traffic = works.traffic
         self._heard = HeardAnswer() if traffic and self._head.surface and traffic.keeps_texts(self._inference) else None
         self._passed = False
@@ -167,6 +178,8 @@ class RelayedCall:
             if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, said):
                 response.close()
                 response, peeked = await self._again(target), b""
+            if self._chunks and response.status == 200:
+                return await self._in_chunks(self._chunks, target, response)
             whole = self._rewrite.deciding and not self._is_stream(response)
             await (self._decide(response) if whole else self._pass_on(response, peeked))
         finally:
@@ -180,6 +193,7 @@ class RelayedCall:
             self._works.shelf.say(self._rewrite.notice)
             if self._works.tracer and self._head.surface and self._span is None:
                 self._span = self._works.tracer.begin(self._surface, target.host, self._rewrite.model, self._head.given)
+            self._cut(target)
             try:
                 return target, await self._ask(target, reason)
             except Unreached as error:
@@ -204,6 +218,25 @@ class RelayedCall:
         self._variant = NO_PRIOR if found.content is None else got.snapshot.state
         return found._replace(prior=got.prior) if got.prior and found.content is not None else found
 
+    def _cut(self, target: RelayTarget) -> None:
+        """Have the answer written in chunks, where that is wanted and can be done."""
+        bounds, surface, body = self._works.bounds, self._head.surface, self._body
+        self._chunks = None
+        if bounds is None or surface is None or surface.name != "chat":
+            return
+        if body is None or self._rewrite.deciding:
+            self._uncut = self._rewrite.reason or "token prior"
+            return
+        from .bounding import cut  # few proxies do
+
+        content, backends = self._rewrite.content or body.plain, self._works.shelf.backends(target.base)
+        self._chunks, self._uncut = cut(content, bounds, backends, self._limits.parse)
+        if self._uncut == "upstream":
+            self._works.shelf.say(
+                f"{target.host} is not known to go on from an assistant's message: its answers are not written in"
+                f" chunks; `tfgrpo probe` looks, model by model"
+            )
+
     def _draw(self, body: RequestBody) -> Drawn:
         """What the call gets, as chance has it."""
         shelf, name = self._works.shelf, self._namespace
@@ -218,6 +251,7 @@ class RelayedCall:
     async def _again(self, target: RelayTarget) -> UpstreamAnswer:
         """The answer to what the caller wrote, after the upstream refused it with the prior."""
         refused, self._rewrite, self._variant = self._rewrite, _AS_WRITTEN, NO_PRIOR
+        self._cut(target)
         response = await self._ask(target, None)
         self._rewrite = self._works.onward.refusals(target).without(refused, response.status)
         self._works.shelf.say(self._rewrite.notice)
@@ -233,10 +267,15 @@ class RelayedCall:
     @property
     def _sent(self) -> SentBody | None:
         """The body as it goes on."""
-        body, content = self._body, self._rewrite.content
+        body, content = self._body, self._altered
         if body is None:
             return self._caller.body() if self._head.has_body else None
         return content or (body.plain if body.altered else body.written)
+
+    @property
+    def _altered(self) -> bytes | None:
+        """The body as it goes on, where we have written it."""
+        return self._chunks.sent if self._chunks else self._rewrite.content
 
     def _headers(self, target: RelayTarget, reason: Reason | None) -> list[tuple[bytes, bytes]]:
         """The caller's headers as they go on."""
@@ -245,7 +284,8 @@ class RelayedCall:
         if self._heard is not None and "accept-encoding" in given:
             accepted = readable_encodings(given["accept-encoding"]).encode()
             headers = [(name, accepted if name == b"accept-encoding" else value) for name, value in headers]
-        if key or self._rewrite.deciding or (self._body and self._body.encoding_is_gone(self._rewrite.content)):
+        read = self._rewrite.deciding or self._chunks
+        if key or read or (self._body and self._body.encoding_is_gone(self._altered)):
             headers = [line for line in headers if line[0] not in self._not_for_upstreams()]
         if self._body is None and "content-length" in given and "transfer-encoding" not in given:
             headers.append((b"content-length", given["content-length"].encode()))
@@ -259,9 +299,9 @@ class RelayedCall:
 
     def _not_for_upstreams(self) -> set[bytes]:
         dropped: set[bytes] = set()
-        if self._body and self._body.encoding_is_gone(self._rewrite.content):
+        if self._body and self._body.encoding_is_gone(self._altered):
             dropped.add(b"content-encoding")
-        if self._rewrite.deciding:
+        if self._rewrite.deciding or self._chunks:
             dropped.add(b"accept-encoding")  # the answer is read
         if key := self._admitted.key:
             dropped.update(CREDENTIAL_NAMES)
@@ -329,6 +369,35 @@ class RelayedCall:
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": content})
 
+    async def _in_chunks(self, chunks: "Chunks", target: RelayTarget, first: UpstreamAnswer) -> None:
+        """The answer of all chunks, each asked for once the one before it is whole."""
+        meter, waited, began = self._metered(), self._waited, perf_counter()
+
+        async def go_on() -> UpstreamAnswer:
+            if meter:
+                meter.see(chunks.counted)
+            return await self._ask(target, self._rewrite.reason)
+
+        try:
+            response, content, ours = await chunks.written(first, go_on, self._limits)
+        except (AnswerBroken, TimeoutError):
+            self._works.metrics.fault("broken")
+            return await self._refuse(_BROKEN)
+        self._waited = waited + perf_counter() - began
+        if meter:
+            meter.see(chunks.counted)
+        if self._heard:
+            self._heard.all_of(response, content)
+            self._heard.encoding = "" if ours else self._heard.encoding
+        headers = answer_headers(response.lines, self._marks(), ours=self._rewrite.content is not None)
+        if ours:
+            headers = [line for line in headers if line[0] not in (b"content-length", b"content-encoding")]
+            headers.append((b"content-length", b"%d" % len(content)))
+        self._status = response.status
+        self._caller.unwatch()
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": content})
+
     async def _stream(self, response: UpstreamAnswer, peeked: bytes) -> bytes:
         """Pass an answer on as it comes; what is left is its last part, which tells the caller that it is whole."""
         size, most, meter, send = 0, self._limits.response, self._metered(), self._send
@@ -365,6 +434,8 @@ class RelayedCall:
         if self._head.surface:
             marks[_INFERENCE] = self._inference.encode()
             marks[_OVERHEAD] = b"%.3f" % (self._added * 1e3)
+        if self._works.bounds and self._head.surface:
+            marks[_BOUNDED] = (self._chunks.told if self._chunks else f"none; {self._uncut}").encode()
         return marks
 
     async def _refuse(self, refusal: Refusal) -> None:
@@ -426,7 +497,7 @@ class RelayedCall:
     def _follow(self, shadows: Shadows, left: RecordedCall) -> None:
         """Have further rollouts of the call made, where it is such a call."""
         target, body = self._target, self._body
-        if target is None or body is None or self._rewrite.reason in ("marked", "disabled"):
+        if target is None or body is None or self._chunks or self._rewrite.reason in ("marked", "disabled"):
             return
         if head := may_be_followed(self._head, target, own_key=self._admitted.key is not None):
             shadows.follow(ShadowedCall(target, head, self._rewrite.content or body.plain, self._rewrite, left))

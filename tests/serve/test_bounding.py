@@ -1,0 +1,142 @@
+"""Long answers through a proxy that has them written in chunks, by a SIMULATED model that counts."""
+
+import asyncio
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from tests.live import MODEL, TEXT, file_of
+from tests.rollouts.test_bounded import GOAL, TASK, counting
+from tests.serve.fronts import CHAT, Serve, soon
+from tfgrpo.errors import InputError
+from tfgrpo.model.backends import backend_key
+from tfgrpo.records import Backend, ChatBody
+from tfgrpo.serve.proxy import Limits, Recording, Shelf
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, serving
+
+WHOLE = [str(number) for number in range(1, GOAL + 1)]
+ASKED: Any = {"model": MODEL, "messages": [{"role": "user", "content": TASK.prompt}]}
+BOUNDED = "x-tfgrpo-bounded"
+
+
+def known(shelf: Shelf, url: str, kind: Any) -> None:
+    with Store(file_of(shelf)) as store:
+        store.add_probe(backend_key(url), MODEL, Backend(kind))
+
+
+@pytest.mark.parametrize("kind", ["llama.cpp", "vllm"])
+async def test_a_long_answer_is_one_completion_with_the_prior_in_each_chunk(
+    front: Serve, shelf: Shelf, kind: str
+) -> None:
+    model = ScriptedModel(counting, name=MODEL)
+    with serving(model.app) as url:
+        known(shelf, url, kind)
+        there = await front(url.removesuffix("/v1"), bounded="64:32:20", recording=Recording(1.0))
+        packed = zlib.compress(json.dumps(ASKED).encode())
+        sent = await there.outside.post(CHAT, content=packed, headers={"content-encoding": "deflate"})
+        few = await there.chat({**ASKED, "max_tokens": 100})
+        await soon(there.proxy.__aexit__())
+    chunks = int(sent.headers[BOUNDED])
+    said, asked = sent.json(), model.requests[:chunks]
+    assert said["choices"][0]["message"]["content"].split() == WHOLE
+    assert (said["choices"][0]["finish_reason"], said["usage"]["completion_tokens"]) == ("stop", GOAL)
+    assert said["usage"]["total_tokens"] == said["usage"]["prompt_tokens"] + GOAL
+    assert [body["max_tokens"] for body in asked] == [64] + [32] * (chunks - 1)
+    assert all(str(body["messages"]).count(TEXT) == 1 and body["logit_bias"] for body in asked)
+    assert ("continue_final_message" in asked[1]) is (kind == "vllm")
+    assert [body["max_tokens"] for body in model.requests[chunks:]] == [64, 32, 4]
+    assert few.json()["choices"][0]["finish_reason"] == "length"
+    assert (few.json()["usage"]["completion_tokens"], few.headers[BOUNDED]) == (100, "3")
+    with Store(file_of(shelf)) as store:
+        calls = store.inferences("default")
+    assert [json.loads(call.request)["messages"] for call in calls] == [ASKED["messages"]] * 2
+    assert [json.loads(call.response)["usage"] for call in calls] == [said["usage"], few.json()["usage"]]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"stream": True}, "stream"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"n": 2}, "n"),
+        ({"response_format": {"type": "json_object"}}, "structured"),
+        ({"logprobs": True}, "logprobs"),
+        ({"max_tokens": 64}, "short"),
+        ({"model": "unknown"}, "upstream"),
+        ({"messages": [*ASKED["messages"], {"role": "assistant", "content": "1 2"}]}, "continues"),
+        ({"messages": "?"}, "shape"),
+    ],
+)
+async def test_what_cannot_be_cut_passes_as_it_is_and_says_why(
+    front: Serve, shelf: Shelf, more: ChatBody, why: str
+) -> None:
+    model = ScriptedModel(lambda body: Answer("1 2"), name=MODEL)
+    with serving(model.app) as url:
+        known(shelf, url, "llama.cpp")
+        there = await front(url.removesuffix("/v1"), bounded="64:32:20")
+        told = await there.chat({**ASKED, **more})
+        other = await there.in_process.get("/v1/models")
+    assert told.headers[BOUNDED] == f"none; {why}"
+    assert BOUNDED not in other.headers
+    assert all(body.get("max_tokens") == more.get("max_tokens") for body in model.requests)
+
+
+async def test_a_chunk_that_fails_is_the_answer_and_one_without_text_a_clear_error(front: Serve, shelf: Shelf) -> None:
+    came: list[int] = []
+
+    async def fails_once(scope: Any, receive: Any, send: Any) -> None:
+        came.append(1)
+        if len(came) != 2:
+            await model.app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 429, "headers": [(b"retry-after", b"7")]})
+        await send({"type": "http.response.body", "body": b"slower"})
+
+    model = ScriptedModel(lambda body: Answer("" if len(came) > 2 else "1 2 ", "length"), name=MODEL)
+    with serving(fails_once) as url:
+        known(shelf, url, "llama.cpp")
+        there = await front(url.removesuffix("/v1"), bounded="64:32:20")
+        later, textless = await there.chat(ASKED), await there.chat(ASKED)
+    assert (later.status_code, later.text, later.headers["retry-after"]) == (429, "slower", "7")
+    assert later.headers[BOUNDED] == "1"
+    assert (textless.status_code, textless.json()["error"]["code"]) == (502, "upstream_chunk")
+    assert "a chunk has no text" in textless.json()["error"]["message"]
+
+
+async def test_a_caller_who_leaves_ends_the_chunk_that_is_on_its_way_and_none_follows(
+    front: Serve, shelf: Shelf
+) -> None:
+    asked, left = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hangs(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        asked.release()
+        if len(seen) == 0:
+            seen.append(1)
+            content = json.dumps({"choices": [{"message": {"content": "1 "}, "finish_reason": "length"}]}).encode()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": content})
+            return
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    seen: list[int] = []
+    there = await front(hangs, bounded="64:32:20", in_flight=1)
+    target = there.proxy._rotation.targets[0]
+    known(shelf, target.base, "llama.cpp")
+    await asyncio.to_thread(shelf.refresh)
+    call = asyncio.create_task(there.outside.post(CHAT, json=ASKED))
+    await soon(asked.acquire())
+    await soon(asked.acquire())
+    assert (await there.chat(ASKED)).status_code == 429  # the call in chunks has the one place
+    call.cancel()
+    await soon(left.wait())
+
+
+def test_bounds_that_cannot_be_are_told() -> None:
+    with pytest.raises(InputError, match="CHUNK:CARRY:CHUNKS"):
+        Limits(bounded="64:64:2")
