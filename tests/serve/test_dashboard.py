@@ -22,6 +22,7 @@ from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import PATIENCE, Front, Recorder, Serve
 from tests.serve.test_door import LOCAL, given_key
 from tfgrpo.deployment.autopilot import do_in_store
+from tfgrpo.deployment.comparison import HARM_LEVEL
 from tfgrpo.deployment.facts import deployed_state, facts_of, live_in_use
 from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.experiences.credit import effect_interval
@@ -467,7 +468,8 @@ async def test_the_bets_on_a_canary_are_those_that_the_autopilot_decides_by(fron
     text = await page(await front(Recorder()), "traffic?name=support")
     bets = section(text, "Traffic").partition('id="bets"')[2]
     assert figures(bets) == [
-        found.difference, 20, found.tried, found.control, found.benefit.e_value, 1 / 0.03, found.harm.e_value, 5, 1
+        found.difference, 20, found.tried, found.control, found.benefit.e_value, 1 / 0.03, found.harm.e_value,
+        1 / HARM_LEVEL, 1,
     ]  # fmt: skip
     drawn = charts(text)[-1]
     assert [one["values"] for one in drawn["series"]] == [[0, *found.benefit.path], [0, *found.harm.path]]

@@ -44,12 +44,19 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place
         assert store.verify() == ()
 
 
-def test_further_rollouts_are_read_in_parts_and_each_once(place: StorePath) -> None:
-    further = [replace(CALL, id=f"inf_s{number}", shadow_of="inf_1") for number in range(4)]
+def test_calls_and_further_rollouts_are_read_in_parts_and_each_once_by_their_times(place: StorePath) -> None:
+    times = [f"2026-01-0{day}T00:00:00.000Z" for day in (1, 1, 1, 2, 1)]  # the last by a clock that was put back
+    further = [replace(CALL, id=f"inf_s{n}", shadow_of="inf_c0", at=at) for n, at in enumerate(times)]
+    calls = [replace(CALL, id=f"inf_c{n}", at=at) for n, at in enumerate(times)]
     with Store(place) as store:
-        store.add_calls_in_use([CALL, *further, replace(further[0], id="inf_other", namespace="other")])
-        for at_once in (1, 2, 4, 9):
-            assert list(store.further_rollouts("default", "", at_once=at_once)) == further
+        store.add_calls_in_use([*calls, *further, *(replace(one, id=f"{one.id}_", namespace="other") for one in calls)])
+        for at_once in (1, 2, 5, 9):
+            ids = [one.id for one in store.further_rollouts("default", times[0], at_once=at_once)]
+            assert ids == ["inf_s0", "inf_s1", "inf_s2", "inf_s4", "inf_s3"]
+            assert [one.id for one in store.further_rollouts("default", times[3], at_once=at_once)] == ["inf_s3"]
+            found = list(store.latest_calls("default", 4, at_once=at_once))
+            assert [one.id for one in found] == ["inf_c3", "inf_c4", "inf_c2", "inf_c1"]
+            assert found[0] == calls[3]
 
 
 def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays(place: StorePath) -> None:

@@ -66,6 +66,14 @@ class TrafficTasks:
 
 
 @dataclass(frozen=True, slots=True)
+class _LookedAt:
+    call: Inference
+    """Without its texts: all calls together would be too much to hold."""
+    past: PastCall | str | None
+    """Why it cannot be had; None: texts were not kept, or it failed."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Taken:
     call: Inference
     past: PastCall
@@ -85,9 +93,9 @@ def traffic_tasks(
 
     `by_shadows`: where nobody said what is right, it is what most of a call's further rollouts answered.
     """
-    calls = store.inferences(namespace, _LOOKED_AT, shadows=False)
-    with_texts = [call for call in reversed(calls) if call.request and 200 <= call.status < 300]
-    since = min((call.at for call in calls), default="")
+    calls = tuple(_looked_at(store.latest_calls(namespace, _LOOKED_AT)))
+    with_texts = [one for one in calls if one.past is not None]
+    since = min((one.call.at for one in calls), default="")
     said = {one.inference: one for one in store.feedback_since(namespace, since=since)}
     out: Counter[str] = Counter()
     found = list(_same_frame(list(_readable(with_texts, said, out)), out))
@@ -126,7 +134,19 @@ def _ready(tasks: Iterable[Task], found: Iterable[_Taken], further: Iterable[Inf
     return ready
 
 
-def _needed(calls: Sequence[Inference], with_texts: Sequence[Inference], said: Mapping[str, Feedback]) -> str:
+def _looked_at(calls: Iterable[Inference]) -> Iterator[_LookedAt]:
+    """What of each call is held; calls under one frame share what it says."""
+    frames: dict[str, PastCall] = {}
+    for call in calls:
+        kept = call.request and 200 <= call.status < 300
+        past = past_call(call.surface, call.request, call.response) if kept else None
+        if isinstance(past, PastCall):
+            first = frames.setdefault(past.frame, past)
+            past = replace(past, system=first.system, request=first.request)
+        yield _LookedAt(replace(call, request="", response=""), past)
+
+
+def _needed(calls: Sequence[object], with_texts: Sequence[object], said: Mapping[str, Feedback]) -> str:
     if not calls:
         return "`tfgrpo serve --record 1` records calls"
     if len(with_texts) < _FEWEST:
@@ -136,13 +156,12 @@ def _needed(calls: Sequence[Inference], with_texts: Sequence[Inference], said: M
     return "give labels as feedback, or name a reward that needs none (--reward judge)"
 
 
-def _readable(calls: Iterable[Inference], said: Mapping[str, Feedback], out: "Counter[str]") -> Iterator[_Taken]:
-    for call in calls:
-        past = past_call(call.surface, call.request, call.response)
-        if isinstance(past, str):
-            out[past] += 1
-        else:
-            yield _Taken(call, past, said.get(call.id))
+def _readable(calls: Iterable[_LookedAt], said: Mapping[str, Feedback], out: "Counter[str]") -> Iterator[_Taken]:
+    for one in calls:
+        if isinstance(one.past, str):
+            out[one.past] += 1
+        elif one.past:
+            yield _Taken(one.call, one.past, said.get(one.call.id))
 
 
 def _same_frame(found: Sequence[_Taken], out: "Counter[str]") -> Iterator[_Taken]:

@@ -169,13 +169,26 @@ class InferenceStore(OpenStore):
     def further_rollouts(self, namespace: str, since: str, *, at_once: int = 500) -> Iterator[Inference]:
         """The further rollouts of all calls of a namespace since a time, with their bodies, oldest first; so many of
         them are held at once."""
-        where = "shadow_of IS NOT NULL AND namespace = ? AND at >= ? AND number > ? ORDER BY number LIMIT ?"
-        last: int | None = 0
-        while last is not None:
-            with self._read(f"reading further rollouts of {namespace}") as db:
-                found = tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE {where}", [namespace, since, last, at_once])))
+        where = "namespace = ? AND shadow_of IS NOT NULL AND (at, number) > (?, ?) ORDER BY at, number LIMIT ?"
+        return self._in_parts(namespace, where, (since, 0), _ENDLESS, at_once)
+
+    def latest_calls(self, namespace: str, limit: int, *, at_once: int = 500) -> Iterator[Inference]:
+        """The latest calls of a namespace, no shadows, with their bodies, newest first; so many are held at once."""
+        where = "namespace = ? AND shadow_of IS NULL AND (at, number) < (?, ?) ORDER BY at DESC, number DESC LIMIT ?"
+        return self._in_parts(namespace, where, ("9", 0), limit, at_once)
+
+    def _in_parts(
+        self, namespace: str, where: str, beyond: tuple[str, int], left: int, at_once: int
+    ) -> Iterator[Inference]:
+        """By time and number, in which order an index has them: each part goes on where the one before it ended."""
+        while left > 0:
+            most = min(at_once, left)
+            with self._read(f"reading calls of {namespace}") as db:
+                found = tuple(_inferences(db.query(f"{_WITH_BODIES} WHERE {where}", [namespace, *beyond, most])))
             yield from found
-            last = found[-1].number if len(found) == at_once else None
+            if len(found) < most:
+                return
+            beyond, left = (found[-1].at, found[-1].number), left - most
 
     def count_shadows(self, since: str) -> int:
         """How many further rollouts were made since a time, in all namespaces."""
