@@ -473,7 +473,7 @@ async def test_the_bets_on_a_canary_are_those_that_the_autopilot_decides_by(fron
     ]  # fmt: skip
     drawn = charts(text)[-1]
     assert [one["values"] for one in drawn["series"]] == [[0, *found.benefit.path], [0, *found.harm.path]]
-    assert [one["value"] for one in drawn["thresholds"]] == [math.log(1 / 0.03), math.log(5)]
+    assert [one["value"] for one in drawn["thresholds"]] == [math.log(1 / 0.03), math.log(1 / HARM_LEVEL)]
 
 
 async def test_a_canary_with_more_feedback_than_is_gone_through_is_said_to_have_it(shelf: Shelf) -> None:
