@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from tests.inprocess import App
@@ -19,6 +18,7 @@ from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
 from tfgrpo.model.connection import Connection
 from tfgrpo.model.library import http
+from tfgrpo.model.posts import PostedAnswer
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import ChatBody, Frame, Task, message_text
@@ -50,30 +50,17 @@ def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:
 
 
 class Straight:
-    """What a Connection asks of the SDK's client, which it stands for, asked of an ASGI app and nothing between."""
+    """Stands for a Connection's `Posts`: an ASGI app is asked, and nothing is between."""
 
-    def __init__(self, app: App, sdk: openai.AsyncOpenAI) -> None:
-        self._app, self._sdk, self.api_key, self.timeout = app, sdk, sdk.api_key, sdk.timeout
-        self._headers = [(b"authorization", f"Bearer {sdk.api_key}".encode())]
-        self._requests: dict[str, http.Request] = {}
+    def __init__(self, app: App, key: str) -> None:
+        self._app, self._headers = app, [(b"authorization", f"Bearer {key}".encode())]
+        self._paths: dict[str, str] = {}
 
-    def with_options(self, **_: object) -> "Straight":
-        return self
-
-    async def close(self) -> None:
-        await self._sdk.close()
-
-    async def get(self, path: str, **_: object) -> http.Response:
-        return await self._answered("GET", path, b"")
-
-    async def post(self, path: str, *, body: object, **_: object) -> http.Response:
-        return await self._answered("POST", path, json.dumps(body).encode())
-
-    async def _answered(self, method: str, path: str, content: bytes) -> http.Response:
-        """As the SDK: an answer, or the error that its status makes; what the app raises is a lost connection."""
-        if path not in self._requests:
-            self._requests[path] = http.Request(method, self._sdk.base_url.join(path.lstrip("/")))
-        request, sent = self._requests[path], list[Any]()
+    async def answer(self, url: str, headers: object, content: bytes, most: int) -> PostedAnswer:
+        """What comes back, whatever its status; what the app raises is a lost connection."""
+        if url not in self._paths:
+            self._paths[url] = http.URL(url).path
+        sent = list[Any]()
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": content, "more_body": False}
@@ -81,16 +68,16 @@ class Straight:
         async def send(message: Any) -> None:
             sent.append(message)
 
+        scope = {"type": "http", "method": "POST", "path": self._paths[url], "headers": self._headers}
         try:
-            scope = {"type": "http", "method": method, "path": request.url.path, "headers": self._headers}
             await self._app(scope, receive, send)
         except Exception as error:
-            raise openai.APIConnectionError(request=request) from error
+            raise http.ConnectError(str(error)) from error
         whole = b"".join(message.get("body", b"") for message in sent)
-        response = http.Response(sent[0]["status"], headers=sent[0]["headers"], content=whole, request=request)
-        if response.is_error:
-            raise self._sdk._make_status_error_from_response(response)
-        return response
+        return PostedAnswer(url, sent[0]["status"], sent[0]["headers"], whole)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @asynccontextmanager
@@ -109,7 +96,9 @@ async def upstream(
 
 
 def _straighten(connection: Connection, app: App) -> None:
-    connection._client = Straight(app, connection._client)  # type: ignore[assignment]  # as its own
+    if connection._posts:
+        connection._posts.close()
+    connection._posts = Straight(app, connection._client.api_key)  # type: ignore[assignment]  # as its own
 
 
 @contextmanager

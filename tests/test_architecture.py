@@ -281,13 +281,18 @@ def test_importing_it_loads_nothing_heavy(module: str) -> None:
     assert (ran.stderr, ran.stdout.split()) == ("", [])
 
 
-MOST_CALLED = 60
-"""Files of the package, `__init__` aside, whose functions a small run calls."""
+MOST_CALLED = 64
+"""Files of the package, `__init__` aside, whose functions a small run calls; four of them are its own HTTP."""
 SMALL_RUN = """if True:
     import asyncio, sys, threading
     from pathlib import Path
-    from tests.routing import run, simulated
+    from tests.routing import plan, simulated
+    from tfgrpo.learning.run import carry_out
+    from tfgrpo.model.upstream import Upstream
+    from tfgrpo.observer import Silent
     from tfgrpo.settings import Settings
+    from tfgrpo.store import Store
+    from tfgrpo.testing import serving
 
     called = set()
 
@@ -295,9 +300,16 @@ SMALL_RUN = """if True:
         if event == "call" and frame.f_code.co_name != "<module>":
             called.add(frame.f_code.co_filename)
 
-    sys.setprofile(seen), threading.setprofile(seen)
-    asyncio.run(run(simulated(), Path(sys.argv[1]), Settings(steps=1, group_size=2)))
-    sys.setprofile(None)
+    async def run(url):
+        settings = Settings(steps=1, group_size=2)
+        with Store(Path(sys.argv[1])) as store:
+            async with Upstream(url, api_key="-", settings=settings, journal=store) as calls:
+                await carry_out(plan(settings), store, calls, Silent(), fresh=False)
+
+    with serving(simulated().app) as url:
+        sys.setprofile(seen), threading.setprofile(seen)
+        asyncio.run(run(url))
+        sys.setprofile(None)
     print(*(module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "tfgrpo"))
     print(*called, sep="\\n")
 """

@@ -250,7 +250,7 @@ def test_calls_that_come_while_others_are_written_wait_for_the_next_batch(tmp_pa
 
 @pytest.mark.parametrize(("together", "text"), [(400, b""), (2, b"x" * 2**20)])
 def test_a_writer_that_is_slower_than_the_load_does_not_pause(together: int, text: bytes, tmp_path: Path) -> None:
-    call = RecordedCall("inf_0", "default", None, "none", "chat", "m", 200, 0.1, 0.0, None, 1.0, text, b"", True)
+    call = RecordedCall("inf_0", "default", None, "none", "chat", "m", 200, 0.1, 0.0, None, 1.0, text, b"", "", True)
     last = call._replace(id="inf_last")
     written: list[list[RecordedCall | Feedback]] = []
 
