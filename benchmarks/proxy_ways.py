@@ -255,7 +255,7 @@ def run_bare(ready: Connection, base: str) -> None:
 @contextmanager
 def proxy(cores: Iterable[int], base: str, store: str, *options: str) -> Iterator[Way]:
     """`tfgrpo serve`, with further options."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "tfgrpo", "serve", "--upstream", base, "--store", store, "--port", str(port)]
     with program(cores, [*command, *options], port) as way:
         yield way
@@ -266,7 +266,7 @@ def nginx(cores: Iterable[int], base: str) -> Iterator[Way]:
     """nginx with one worker, relaying to a base URL over connections that it keeps."""
     there = base.removeprefix("http://").removesuffix("/v1")
     with TemporaryDirectory() as folder:
-        port = _free_port()
+        port = free_port()
         (Path(folder) / "nginx.conf").write_text(
             f"""daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
@@ -289,7 +289,7 @@ def gateway(cores: Iterable[int], command: str, base: str) -> Iterator[Way]:
 
     Portkey's is told of the upstream by headers, which others ignore.
     """
-    port = _free_port()
+    port = free_port()
     with program(cores, shlex.split(command.format(base=base, port=port)), port) as way:
         yield replace(way, headers=f"x-portkey-provider: openai\r\nx-portkey-custom-host: {base}\r\n")
 
@@ -315,7 +315,7 @@ def program(cores: Iterable[int], command: Sequence[str], port: int) -> Iterator
         running.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
