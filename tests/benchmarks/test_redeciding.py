@@ -28,4 +28,4 @@ def test_the_summary_holds_arms_against_each_other_over_texts() -> None:
     found = list(summary([{**row, "arms": {**arms, "again 0": [1.0, 1.0]}}]))
     assert found[0]["accuracy"]["again 0"] == 100.0
     assert found[1]["share"] == 0.08
-    assert {"difference": "again 0 - bias 0", "points": 50.0, "interval": [-100.0, 100.0]} in found
+    assert {"difference": "again 0 - bias 0", "points": 50.0, "interval": [-39.8, 89.8]} in found
