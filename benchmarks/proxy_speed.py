@@ -7,8 +7,7 @@ turns, each once the one before has written down what it had to: directly, throu
 bare stack, the proxy, it recording, it recording with a canary out, a holdback and experiences left out by coins, two
 workers of it, and whatever gateway a COMMAND starts (in it {base} is the upstream's URL, {port} where it is to
 listen). The prior has 12 experiences, 4 demonstrations and 100 biases. Streams are 64 at once, of 30 chunks, one
-every 2 ms. The cores are kept from halting meanwhile: in many virtual machines waking one takes longer than a call. A
-figure is of one machine and one run: the ratios are what counts.
+every 2 ms. A figure is of one machine and one run: the ratios are what counts.
 """
 
 import argparse
@@ -36,7 +35,6 @@ from benchmarks.proxy_ways import (
     Cores,
     Way,
     gateway,
-    kept_awake,
     nginx,
     on,
     process,
@@ -134,7 +132,7 @@ def compare(
     relay, two = (cores.relay,), cores.two
     yield f"{cores}; {rounds} rounds of {seconds:g} s"
     yield ""
-    with ExitStack() as running, kept_awake({*two, cores.upstream, cores.load}), on((cores.load,)):
+    with ExitStack() as running, on((cores.load,)):
         direct = running.enter_context(process((cores.upstream,), run_upstream))
         ways = {"direct": direct}
         if shutil.which("nginx"):

@@ -84,29 +84,6 @@ def on(cores: Iterable[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-@contextmanager
-def kept_awake(cores: Iterable[int]) -> Iterator[None]:
-    """These cores never halt: in a virtual machine waking one that has takes longer than a call.
-
-    On each a process computes nothing of use, and only where nobody else wants to (SCHED_IDLE).
-    """
-    spinning = [multiprocessing.get_context("spawn").Process(target=_spin, args=(core,), daemon=True) for core in cores]
-    for one in spinning:
-        one.start()
-    try:
-        yield
-    finally:
-        for one in spinning:
-            one.terminate()
-
-
-def _spin(core: int) -> None:
-    os.sched_setaffinity(0, (core,))
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    while True:
-        pass
-
-
 @dataclass(frozen=True, slots=True)
 class Way:
     """A base URL, and the process behind it."""
