@@ -191,3 +191,19 @@ def test_a_second_event_loop_is_refused_where_it_would_wait_for_ever() -> None:
     asyncio.run(taken())
     with pytest.raises(UpstreamError, match="serves one event loop"):
         asyncio.run(taken())
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_two_answers_in_the_same_moment_cancel_nobody(failed: bool) -> None:
+    loop = asyncio.get_running_loop()
+    first, second = loop.create_future(), loop.create_future()
+
+    async def answer(of: "asyncio.Future[str]") -> str:
+        return await of
+
+    waits = asyncio.create_task(hedged(answer(first), lambda: answer(second), lambda: 0.0))
+    await asyncio.sleep(0.01)
+    second.set_result("again")
+    first.set_exception(ValueError("no")) if failed else first.set_result("first")
+    assert await waits == ("again" if failed else "first")
+    assert waits.cancelling() == 0

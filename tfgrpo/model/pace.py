@@ -150,7 +150,7 @@ class _Second(Generic[T]):
         self._waits = asyncio.current_task(self._loop)
         self._cancelled = self._waits.cancelling() if self._waits else 0
         self._task: asyncio.Task[T] | None = None
-        self.interrupted = False
+        self._over = self.interrupted = False
         self._timer = self._loop.call_later(left(), self._look)
 
     @property
@@ -172,25 +172,25 @@ class _Second(Generic[T]):
         self._task.add_done_callback(self._interrupt)
 
     def _interrupt(self, task: asyncio.Task[T]) -> None:
-        if self._waits and not task.cancelled() and not task.exception():
+        if self._waits and not (self._over or task.cancelled() or task.exception()):
             self.interrupted = self._waits.cancel()
 
     async def came(self) -> bool:
         """Whether it has a result, waited for where it was begun."""
         self._timer.cancel()
+        self._over = True  # a task that has just ended calls back all the same, in the next turn of the loop
         if self._task is None:
             return False
-        self._task.remove_done_callback(self._interrupt)
         await asyncio.wait([self._task])
         return not self._task.cancelled() and not self._task.exception()
 
     async def end(self) -> None:
         """End it, and take back the interruption."""
         self._timer.cancel()
+        self._over = True
         if self.interrupted and self._waits:
             self._waits.uncancel()
         if self._task:
-            self._task.remove_done_callback(self._interrupt)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
