@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..hashing import derive_seed
 from ..records import AnswerTree, CallKey, Prior, Rollout, Task
 from ..rollouts.executor import Executor
 from ..rollouts.group import concurrently
 from ..settings import FLAT
-from ..token_prior.exact import AnswerShares, draw_evenly
+from ..token_prior.exact import LOOKED_AT, AnswerShares, draw_evenly, start_of
 from .arms import Earned
 
 if TYPE_CHECKING:
     from ..token_prior.listing import ListedAnswers, Listing
 
 LISTING_STAGE = "eval listed"
-_LOOKED_AT = 3
-"""Tasks whose answers are looked at before it is decided."""
-_SEEDS = 2.0**31
 
 
 class ExactArms:
@@ -41,7 +37,7 @@ class ExactArms:
 
     async def look(self, tasks: Sequence[Task]) -> float:
         """The least that is listed of the answers to the first tasks: they can all be had where that is enough."""
-        found = await concurrently(self._answers(task, Prior()) for task in tasks[:_LOOKED_AT])
+        found = await concurrently(self._answers(task, Prior()) for task in tasks[:LOOKED_AT])
         return min((one.now.covered if one else 0.0 for one in found), default=0.0)
 
     def executor(self, arm: str, sampled: Executor) -> Executor:
@@ -63,7 +59,7 @@ class ExactArms:
         if found is None or not found.is_known:
             return ()
         self.known[arm, task.id] = earned(found.tree, found.now, self._repeats)
-        start = derive_seed(self._seed, LISTING_STAGE, arm, task.id) / _SEEDS
+        start = start_of(self._seed, LISTING_STAGE, arm, task.id)
         places = draw_evenly(found.tree, found.now, self._repeats, start)
         blank = Rollout(task, step, 0, prior.id, tuple(one.id for one in prior.experiences))
         return tuple(found.rollout(place, replace(blank, sample=sample)) for sample, place in enumerate(places))

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..hashing import derive_seed
 from ..records import CallKey, ListedPrompt, Rollout, Task
 from ..rollouts.group import Under, concurrently
 from ..text import counted
-from ..token_prior.exact import COVERED, draw_evenly
+from ..token_prior.exact import COVERED, LOOKED_AT, draw_evenly, start_of
 from .biases import TokenRun
 from .plan import RunContext
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from ..token_prior.listing import Listing
 
 STAGE, LOOK = "rollout listed", "rollout look"
-_LOOKED_AT = 3
-"""Tasks whose answers are looked at before it is decided."""
-_SEEDS = 2.0**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ class ExactRollouts:
 
     async def _look(self, listing: "Listing", tasks: Sequence[Task], under: Callable[[Task, int], Under]) -> None:
         """Decide by the first tasks, and say what was decided."""
-        most, seen = self._context.plan.settings.group_size, tasks[:_LOOKED_AT]
+        most, seen = self._context.plan.settings.group_size, tasks[:LOOKED_AT]
         found = await concurrently(
             listing.answers(
                 task,
@@ -136,7 +132,7 @@ class ExactRollouts:
             given.variant,
             included,
         )
-        start = derive_seed(self._context.plan.settings.seed, STAGE, step, task.id, samples[0]) / _SEEDS
+        start = start_of(self._context.plan.settings.seed, STAGE, step, task.id, samples[0])
         places = draw_evenly(found.tree, found.now, len(samples), start)
         return listed, [
             found.rollout(place, Rollout(task, step, sample, given.prior.id, included, variant=given.variant))

@@ -22,7 +22,7 @@ from ..rollouts.rewards.reward import Reward, score
 from ..settings import Settings
 from ..token_prior.calibration import Heats, branches, fitted_arm, options
 from ..token_prior.choice import folds
-from ..token_prior.exact import draw_evenly, trace_of
+from ..token_prior.exact import LOOKED_AT, draw_evenly, trace_of
 from ..token_prior.listing import Listing, unlistable
 
 SCREENED, SCREEN_REPEATS = 16, 2
@@ -63,7 +63,7 @@ class Screening:
     async def look(self, tasks: Sequence[Task]) -> None:
         """Whether the answers of the first tasks can be listed; where they cannot, all are sampled."""
         if self.listing:
-            found = await concurrently(self._known(task, Prior()) for task in self.drawn(tasks)[:3])
+            found = await concurrently(self._known(task, Prior()) for task in self.drawn(tasks)[:LOOKED_AT])
             self.listing = self.listing if all(found) else None
 
     async def measured(

@@ -27,12 +27,15 @@ from math import expm1
 
 import numpy as np
 
+from ..hashing import derive_seed
 from ..records import AnswerTree, ListedPrompt, TokenTrace
 from ..settings import FLAT
 from .policy import Floats, Ints, look_up, unlisted
 
 COVERED = 0.98
 """Probability that the listed answers must have together, for a group to be taken as known."""
+LOOKED_AT = 3
+"""Tasks whose answers are looked at before it is decided whether answers are listed or sampled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +184,11 @@ def gain(
         )
         sizes.append(one.size)
     return float(np.average(gains, weights=sizes))
+
+
+def start_of(seed: int, *parts: object) -> float:
+    """Where drawing starts, in [0, 1), as a hash has it."""
+    return derive_seed(seed, *parts) / 2**31
 
 
 def draw_evenly(tree: AnswerTree, now: AnswerShares, count: int, start: float) -> list[tuple[int, int]]:
