@@ -45,6 +45,9 @@ _SETTLED = re.compile(
     r"(?:^|[.!,;]\s*)(?:so|thus|therefore|hence|finally)\s*,?(?:\s+(?:it\s+is|it's))?)\s+",
     re.IGNORECASE,
 )
+_SUBJECT_IS = re.compile(
+    r"(?:^|[.!,;]\s+)(?:(?:so|thus|therefore|hence),?\s+)?(?:the|this|that)(?:\s+[\w'-]+){1,3}?\s+is\s+", re.IGNORECASE
+)
 _DOUBTED = re.compile(r"\b(?:not|no\s?one|nobody|never|neither|nor|hardly|few)\b|n't\b", re.IGNORECASE)
 _MOST_SAID = 1_000
 """Characters after "the answer is" among which the label stands."""
@@ -131,8 +134,9 @@ def _unmarked(label: str, text: str) -> bool:
 
 
 def _ends_settled(label: str, line: str) -> bool:
-    """Whether a line ends with "I'd say billing" or "so it's billing"; maybe with what it is not."""
-    settled = [one for one in [*_SETTLED.finditer(line)][-1:] if not _DOUBTED.search(line, 0, one.end())]
+    """Whether a line ends with "I'd say billing", "so it's billing", "the claim is true"; maybe with what it is not."""
+    last = [found[-1] for ways in (_SETTLED, _SUBJECT_IS) if (found := [*ways.finditer(line)])]
+    settled = [one for one in last if not _DOUBTED.search(line, 0, one.end())]
     said = rf"{_AROUND}(?:(?:the|an?|a\s+clear)\s+)?{re.escape(label)}{_AROUND}(?:,\s*not\s+[\w'-]+)?[\W_]*"
     return any(re.fullmatch(said, line[one.end() :], re.IGNORECASE) for one in settled)
 
