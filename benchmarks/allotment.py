@@ -1,6 +1,6 @@
 """Rollouts allotted to tasks by p (1 - p), beside as many for each: what it does for the effects of experiences.
 
-    python -m benchmarks.allotment [--runs 300]
+    python -m benchmarks.allotment [--runs 300] [--kept cells.jsonl]
 
 SIMULATED: 24 tasks, four steps of 192 rollouts, base pass rates whose logits have the standard deviation of the row.
 Of eight experiences on trial two help (+0.6 in logits), one harms (-0.6) and five do nothing; each is in half of a
@@ -20,10 +20,13 @@ task's rollouts. Effects and decisions are those of `experiences/credit.py`. The
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kept import KeptCells
 from tfgrpo.experiences.credit import chance_of_help, column_effect, summed
 from tfgrpo.settings import Settings
 
@@ -144,11 +147,14 @@ def main() -> None:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--kept", type=Path, help="a file of the rows that were made")
     asked = parser.parse_args()
+    cells = KeptCells(asked.kept)
     print("| spread | arm | kept | retired | wrong | error | bias of helpful |\n|---|---|---|---|---|---|---|")
     for spread in (1.0, 2.0, 3.0):
         for name, allot in ARMS.items():
-            print(row(name, allot, spread, asked.runs), flush=True)
+            of = (name, allot, spread, asked.runs)
+            print(cells(f"{name} {spread} {asked.runs}", partial(row, *of)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Amplification of long answers on sums of five numbers, beside the same without verification.
 
-    python -m benchmarks.amplification --model URL --name M [--system TEXT]   # a real model
-    python -m benchmarks.amplification                                        # a SIMULATED one
+    python -m benchmarks.amplification --model local:FILE --kept calls.jsonl --minutes 5   # a real model; it goes on
+    python -m benchmarks.amplification                                                     # a SIMULATED one
 
 The product's own rounds (`experiences/amplification.py`): the first shows nothing, each further one demonstrations of
 the pool. In the control every answer enters the pool, right or wrong. `predicted` is what the pool of the round before
@@ -15,17 +15,18 @@ import argparse
 import asyncio
 import random
 import re
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.kept import RUN, asked_of, served
+from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.amplification import Amplified, amplified
 from tfgrpo.experiences.answer_pool import answer_length
 from tfgrpo.hashing import derive_seed
-from tfgrpo.model.upstream import Model, Upstream
-from tfgrpo.probe.backend import probe
+from tfgrpo.model.upstream import Model
 from tfgrpo.records import Backend, ChatBody, Frame, Rollout, Task, message_text
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.rollouts.rewards.built_in import load_reward
@@ -61,7 +62,7 @@ async def arm(
 ) -> tuple[Amplified, list[Rollout]]:
     """All rounds, and their rollouts."""
     made: list[Rollout] = []
-    plain = ChatExecutor(model, frame, backend, run="", stage=f"rollout amplify {verified}", seed=settings.seed)
+    plain = ChatExecutor(model, frame, backend, run=RUN, stage="amplify", seed=settings.seed)
     reward = load_reward("numeric")
     found = await amplified(plain, tasks, reward, settings, rounds=ROUNDS, verified=verified, landed=made.append)
     return found, made
@@ -98,11 +99,9 @@ def gains(name: str, made: Sequence[Rollout], bound: float) -> None:
 
 
 async def compared(model: Model, frame: Frame, backend: Backend, tasks: Sequence[Task], settings: Settings) -> None:
-    """Print both arms, which run side by side."""
+    """Print both arms, which have their first round in common."""
     names = {"verified": True, "control": False}
-    both = await asyncio.gather(
-        *(arm(model, frame, backend, tasks, settings, verified=verified) for verified in names.values())
-    )
+    both = [await arm(model, frame, backend, tasks, settings, verified=verified) for verified in names.values()]
     print("| arm | round | shown long | long | predicted | right | of long | of short | obeyed | tokens |")
     print("|" + "---|" * 10)
     for name, (found, _) in zip(names, both, strict=True):
@@ -121,11 +120,9 @@ async def compared(model: Model, frame: Frame, backend: Backend, tasks: Sequence
 async def real(asked: argparse.Namespace, settings: Settings) -> None:
     """On a model that is served."""
     frame = Frame(asked.name, asked.system, {"max_tokens": asked.max_tokens}, temperature=asked.temperature)
-    async with Upstream(asked.model, settings=settings) as upstream:
-        backend = await probe(upstream, asked.name, run="")
-        began = time.monotonic()
-        await compared(upstream, frame, backend, sums(asked.tasks), settings)
-        print(f"{asked.name}, system {asked.system!r}, {asked.tasks} tasks, {time.monotonic() - began:.0f} s")
+    async with served(asked, settings) as (upstream, name, backend):
+        await compared(upstream, replace(frame, model=name), backend, sums(asked.tasks), settings)
+        print(f"{name}, system {asked.system!r}, {asked.tasks} tasks, groups of {settings.group_size}")
 
 
 def main() -> None:
@@ -136,12 +133,14 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--max-tokens", type=int, default=320)
     parser.add_argument("--system")
-    parser.add_argument("--model", metavar="URL")
-    parser.add_argument("--name", default="local")
+    asked_of(parser)
     asked = parser.parse_args()
     settings = Settings(group_size=asked.group_size, concurrency=32)
     if asked.model:
-        asyncio.run(real(asked, settings))
+        try:
+            asyncio.run(real(asked, settings))
+        except BudgetEnded as ended:
+            raise SystemExit(f"{ended}; the same command goes on") from None
         return
     model = ScriptedModel(simulated)
     asyncio.run(compared(model, Frame("simulated"), Backend(), sums(asked.tasks), settings))

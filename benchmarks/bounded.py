@@ -1,14 +1,14 @@
 """Bounded context beside full context and truncation, on tasks with a small state: long sums, an automaton, lists.
 
-    python -m benchmarks.bounded --model URL --name M [--tasks 96]   # a real model
-    python -m benchmarks.bounded                                     # a SIMULATED one
+    python -m benchmarks.bounded --model local:FILE --kept calls.jsonl --minutes 5   # a real model; the same goes on
+    python -m benchmarks.bounded                                                     # a SIMULATED one
 
-Three arms answer the same tasks, at temperature 0: `full` (8 chunks' tokens at once), `truncated` (one chunk),
-`bounded` (C = 256, m = 128, 8 chunks). Tasks show two short examples; one is solved where the last line is right
-(sums, automaton) or the whole list (capitals, next numbers). `beyond the question` is the longest prompt of a call less
-the task's own. `looked at` is what a token of the answer looks at on average, the question aside, which is what
-attention costs: a cost that is linear in the length of the answer is a constant there. With --seconds no task begins
-later than that.
+Three arms answer the same tasks, at temperature 0: `full` (all chunks' tokens at once), `truncated` (one chunk),
+`bounded` (C = 256, m = 128, 8 chunks, or --bounds C:m:CHUNKS). Tasks show two short examples; one is solved where the
+last line is right (sums, automaton) or the whole list (capitals, next numbers). Their answers are from below C to all
+chunks long. `beyond the question` is the longest prompt of a call less the task's own. `looked at` is what a token of
+the answer looks at on average, the question aside, which is what attention costs: a cost that is linear in the length
+of the answer is a constant there. What is asked in the same words by two arms is asked once.
 The simulated model counts on from the last number that it sees: it shows what the arms cost, and that nothing is lost
 at a boundary; not what a language model does.
 """
@@ -17,47 +17,56 @@ import argparse
 import asyncio
 import random
 import re
-import time
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import inf
 
 import numpy as np
 
+from benchmarks.kept import asked_of, served
+from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
+from tfgrpo.hashing import content_id
 from tfgrpo.model.tokenizer import Tokenizer
-from tfgrpo.model.upstream import Model, Upstream
-from tfgrpo.probe.backend import probe
+from tfgrpo.model.upstream import Model
 from tfgrpo.records import Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Rollout, Task, Usage, message_text
-from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds
+from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds, bounds_of
 from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.group import unless_ended
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
 
 BOUNDS = Bounds(256, 128, 8)
-FULL = BOUNDS.chunk + (BOUNDS.chunks - 1) * (BOUNDS.chunk - BOUNDS.carry)
-ARMS: Mapping[str, Bounds] = {
-    "full": Bounds(FULL, 1, 1),
-    "truncated": Bounds(BOUNDS.chunk, 1, 1),
-    "bounded": BOUNDS,
-}
-LENGTHS = (0, BOUNDS.chunk, 500, 800, FULL + 1)
+ARMS = ("full", "truncated", "bounded")
 AT_ONCE = 32
 """Tasks that are under way together."""
 
 
+def longest(bounds: Bounds) -> int:
+    """Tokens of an answer of all chunks."""
+    return bounds.chunk + (bounds.chunks - 1) * (bounds.chunk - bounds.carry)
+
+
+def arms_of(bounds: Bounds) -> Mapping[str, Bounds]:
+    """How each arm cuts its answers."""
+    return dict(zip(ARMS, (Bounds(longest(bounds), 1, 1), Bounds(bounds.chunk, 1, 1), bounds), strict=True))
+
+
 @dataclass(slots=True)
 class Watched:
-    """A model, and what each call of an arm at a task used, in order."""
+    """A model, and what each call of an arm, which is the run of its calls, used at a task, in order."""
 
     model: Model
     used: dict[tuple[str, str], list[Usage]] = field(default_factory=lambda: defaultdict(list))
+    known: dict[str, Reply] = field(default_factory=dict)
+    """By what was asked: at temperature 0 it is asked once."""
 
     async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
-        reply = await self.model(body, key)
-        self.used[key.stage, key.task].append(reply.usage)
+        asked = content_id("asked", body)
+        reply = self.known[asked] = self.known.get(asked) or await self.model(body, key)
+        self.used[key.run, key.task].append(reply.usage)
         return reply
 
 
@@ -105,17 +114,18 @@ FAMILIES: Mapping[str, tuple[Callable[[random.Random, int], tuple[str, str]], in
     "capitals": (capitals, 20, 90),
     "next": (next_ones, 16, 70),
 }
-"""How a task is made, and its smallest and largest size: answers from below C to some 900 tokens."""
+"""How a task is made, and its smallest and largest size where C is 256: answers from below C to some 900 tokens."""
 EXAMPLES = (8, 12)
 """Sizes of the examples that a task shows."""
 
 
-def made_tasks(count: int, seed: int = 1, families: Sequence[str] = ()) -> list[Task]:
-    """Tasks of each family in turn, from short to long; each shows a short one with its answer."""
+def made_tasks(count: int, seed: int = 1, families: Sequence[str] = (), scale: float = 1.0) -> list[Task]:
+    """Tasks of each family in turn, from short to long; each shows two short ones with their answers."""
     found, names = [], families or list(FAMILIES)
     for place in range(count):
         name = names[place % len(names)]
-        make, least, most = FAMILIES[name]
+        make, *sizes = FAMILIES[name]
+        least, most = (round(size * scale) for size in sizes)
         draw = random.Random(f"{seed} {place}")
         size = least + (most - least) * (place // len(names)) // max(1, (count - 1) // len(names))
         (asked, answer), shown = make(draw, size), [make(draw, smaller) for smaller in EXAMPLES]
@@ -146,7 +156,7 @@ def counting(body: ChatBody) -> Answer:
 
 def made_up(count: int) -> list[Task]:
     """Goals from 100 to what the full context has room for."""
-    goals = [100 + (FULL - 100) * place // max(1, count - 1) for place in range(count)]
+    goals = [100 + (longest(BOUNDS) - 100) * place // max(1, count - 1) for place in range(count)]
     return [Task(f"Count to {goal}.", " ".join(map(str, range(1, goal + 1)))) for goal in goals]
 
 
@@ -156,25 +166,29 @@ async def answered(
     backend: Backend,
     tasks: Sequence[Task],
     *,
+    bounds: Bounds = BOUNDS,
     tokenizer: Callable[[], Tokenizer | None] = lambda: None,
-    seconds: float = inf,
+    at_once: int = AT_ONCE,
 ) -> list[dict[str, Rollout]]:
-    """Each task by all arms, but for those that would begin too late."""
+    """Each task by all arms, but for those at which the budget ended."""
     makers = {
-        arm: BoundedExecutor(ChatExecutor(model, frame, backend, run="", stage=arm, seed=0), bounds, tokenizer)
-        for arm, bounds in ARMS.items()
+        arm: BoundedExecutor(ChatExecutor(model, frame, backend, run=arm, stage="chunk", seed=0), cut, tokenizer)
+        for arm, cut in arms_of(bounds).items()
     }
-    until, room = time.monotonic() + seconds, asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(at_once)
 
     async def one(task: Task) -> dict[str, Rollout]:
         async with room:
-            if time.monotonic() > until:
-                return {}
-            made = await asyncio.gather(*(make(task, Prior(), 0, 0) for make in makers.values()))
-        return {arm: replace(rollout, reward=is_right(rollout)) for arm, rollout in zip(makers, made, strict=True)}
+            made = {arm: await make(task, Prior(), 0, 0) for arm, make in makers.items()}
+        told = ", ".join(
+            f"{arm} {is_right(rollout):.0f} {rollout.usage.completion_tokens}" for arm, rollout in made.items()
+        )
+        print(f"{task.metadata.get('family', 'count')}: {told}", file=sys.stderr, flush=True)
+        return {arm: replace(rollout, reward=is_right(rollout)) for arm, rollout in made.items()}
 
-    found = await asyncio.gather(*map(one, tasks))
-    return [arms for arms in found if arms and not any(rollout.error for rollout in arms.values())]
+    found = await asyncio.gather(*(unless_ended(one(task)) for task in tasks))
+    whole = [arms for arms in found if not isinstance(arms, BudgetEnded)]
+    return [arms for arms in whole if not any(rollout.error for rollout in arms.values())]
 
 
 def beyond(used: Sequence[Usage]) -> int:
@@ -190,7 +204,7 @@ def looked_at(used: Sequence[Usage]) -> float:
     return read / max(1, sum(one.completion_tokens for one in used))
 
 
-def tell(found: Sequence[Mapping[str, Rollout]], model: Watched) -> None:
+def tell(found: Sequence[Mapping[str, Rollout]], model: Watched, bounds: Bounds = BOUNDS) -> None:
     """Print what came of it."""
     print("| arm | right | prompt tokens a task | answer tokens a task | longest prompt beyond the question |")
     print("|---|---|---|---|---|")
@@ -200,15 +214,15 @@ def tell(found: Sequence[Mapping[str, Rollout]], model: Watched) -> None:
         prompts, answers = (
             np.mean([getattr(one.usage, name) for one in made]) for name in ("prompt_tokens", "completion_tokens")
         )
-        longest = max(beyond(model.used[arm, one.task.id]) for one in made)
-        print(f"| {arm} | {right:.0%} | {prompts:.0f} | {answers:.0f} | {longest} |")
+        most = max(beyond(model.used[arm, one.task.id]) for one in made)
+        print(f"| {arm} | {right:.0%} | {prompts:.0f} | {answers:.0f} | {most} |")
     for other in ("full", "truncated"):
         each = [(arms["bounded"].reward or 0.0) - (arms[other].reward or 0.0) for arms in found]
         gain = paired_difference(np.array(each))
         told = f"{100 * gain.mean:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
         print(f"bounded less {other}: {told}, {gain.wins} wins and {gain.losses} losses in {len(each)} tasks")
     by_family(found)
-    by_length(found, model)
+    by_length(found, model, bounds)
 
 
 def by_family(found: Sequence[Mapping[str, Rollout]]) -> None:
@@ -219,11 +233,12 @@ def by_family(found: Sequence[Mapping[str, Rollout]]) -> None:
         print(f"{family}, {len(own)} tasks: {shares}")
 
 
-def by_length(found: Sequence[Mapping[str, Rollout]], model: Watched) -> None:
+def by_length(found: Sequence[Mapping[str, Rollout]], model: Watched, bounds: Bounds) -> None:
     """Print right ones and cost by length of the full answer."""
+    lengths = (0, bounds.chunk, *range(2 * bounds.chunk, longest(bounds), bounds.chunk), longest(bounds) + 1)
     print("| tokens of the full answer | tasks | full | truncated | bounded | looked at: full | looked at: bounded |")
     print("|" + "---|" * 7)
-    for low, high in pairwise(LENGTHS):
+    for low, high in pairwise(lengths):
         own = [arms for arms in found if low <= arms["full"].usage.completion_tokens < high]
         if not own:
             continue
@@ -237,16 +252,15 @@ def by_length(found: Sequence[Mapping[str, Rollout]], model: Watched) -> None:
 
 async def real(asked: argparse.Namespace) -> None:
     """On a model that is served."""
-    async with Upstream(asked.model, settings=Settings(concurrency=3 * AT_ONCE)) as upstream:
-        backend = await probe(upstream, asked.name, run="")
-        began, model, frame = time.monotonic(), Watched(upstream), Frame(asked.name, temperature=0.0)
-        tasks = made_tasks(asked.tasks, families=asked.families)
+    bounds, at_once = bounds_of(asked.bounds), min(AT_ONCE, asked.slots)
+    async with served(asked, Settings(concurrency=AT_ONCE)) as (upstream, name, backend):
+        model, frame = Watched(upstream), Frame(name, temperature=0.0)
+        tasks = made_tasks(asked.tasks, families=asked.families, scale=bounds.chunk / BOUNDS.chunk)
         found = await answered(
-            model, frame, backend, tasks, tokenizer=lambda: upstream.tokenizer, seconds=asked.seconds
+            model, frame, backend, tasks, bounds=bounds, tokenizer=lambda: upstream.tokenizer, at_once=at_once
         )
-        tell(found, model)
-        took = f"{time.monotonic() - began:.0f} s"
-        print(f"{asked.name}, known as {backend.kind}: {len(found)} of {asked.tasks} tasks in {took}")
+        tell(found, model, bounds)
+        print(f"{name}, known as {backend.kind}: {len(found)} of {asked.tasks} tasks, bounds {asked.bounds}")
         for arm in ("full", "bounded"):
             print(f"  {arm}, one text: ...{found[0][arm].text[-200:]!r}, wanted {found[0][arm].task.answer!r:.60}")
 
@@ -261,10 +275,9 @@ def main() -> None:
     """The tables, of a real model where one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=96)
-    parser.add_argument("--seconds", type=float, default=inf)
+    parser.add_argument("--bounds", default="256:128:8", metavar="C:m:CHUNKS")
     parser.add_argument("--families", nargs="*", choices=sorted(FAMILIES), default=[])
-    parser.add_argument("--model", metavar="URL")
-    parser.add_argument("--name", default="local")
+    asked_of(parser)
     asked = parser.parse_args()
     asyncio.run(real(asked) if asked.model else simulated(min(40, asked.tasks)))
 

@@ -1,7 +1,7 @@
 """Early experience in a small text environment: what was seen to follow, as rules, measured without any reward.
 
-    python -m benchmarks.early --model URL --name M [--tasks 96]   # a real model
-    python -m benchmarks.early                                     # a SIMULATED one
+    python -m benchmarks.early --model local --kept calls.jsonl --minutes 5   # a real model; the same goes on
+    python -m benchmarks.early                                                # a SIMULATED one
 
 In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is not said. The product explores it,
 writes rules and reflections, and keeps those that help to predict what follows. Told are the agreement of predictions
@@ -17,19 +17,19 @@ import asyncio
 import json
 import random
 import re
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from benchmarks.kept import RUN, asked_of, served
+from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.foreseen import as_shown
 from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
-from tfgrpo.model.upstream import Model, Upstream
-from tfgrpo.probe.backend import probe
+from tfgrpo.model.upstream import Model
 from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Prior, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
@@ -142,9 +142,9 @@ async def compared(model: Model, name: str, backend: Backend, tasks: Sequence[Ta
     """Print the exploration and the table."""
     acting = Frame(name, SYSTEM, {"max_tokens": 12}, temperature=1.0)
     saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
-    executor = EnvironmentExecutor(ChatExecutor(model, acting, backend, run="", stage="act", seed=0), StoreRoom)
-    predicting = ChatExecutor(model, saying, backend, run="", stage="predict", seed=0)
-    distiller = Distiller(model, name, "", settings, request=SAMPLERS_OFF.get(backend.kind, {}))
+    executor = EnvironmentExecutor(ChatExecutor(model, acting, backend, run=RUN, stage="act", seed=0), StoreRoom)
+    predicting = ChatExecutor(model, saying, backend, run=RUN, stage="predict", seed=0)
+    distiller = Distiller(model, name, RUN, settings, request=SAMPLERS_OFF.get(backend.kind, {}))
     found = await explore(executor, predicting, distiller, tasks, settings)
     print("\n".join([*found.lines(), f"{len(found.dropped)} texts dropped, as {found.dropped[:2]}"]))
     teach, _, judge = dealt_parts(tasks, settings.seed)
@@ -185,22 +185,24 @@ async def table(
 
 async def real(asked: argparse.Namespace, settings: Settings) -> None:
     """On a model that is served."""
-    async with Upstream(asked.model, settings=settings) as upstream:
-        backend, began = await probe(upstream, asked.name, run=""), time.monotonic()
-        await compared(upstream, asked.name, backend, tasks_of_room(asked.tasks), settings)
-        print(f"{asked.name}: {asked.tasks} tasks in {time.monotonic() - began:.0f} s")
+    async with served(asked, settings) as (upstream, name, backend):
+        await compared(upstream, name, backend, tasks_of_room(asked.tasks), settings)
+        print(f"{name}: {asked.tasks} tasks, groups of {settings.group_size}")
 
 
 def main() -> None:
     """The table, of a real model where one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=96)
-    parser.add_argument("--model", metavar="URL")
-    parser.add_argument("--name", default="local")
+    parser.add_argument("--group-size", type=int, default=8)
+    asked_of(parser)
     asked = parser.parse_args()
-    settings = Settings(concurrency=32)
+    settings = Settings(concurrency=32, group_size=asked.group_size)
     if asked.model:
-        asyncio.run(real(asked, settings))
+        try:
+            asyncio.run(real(asked, settings))
+        except BudgetEnded as ended:
+            raise SystemExit(f"{ended}; the same command goes on") from None
         return
     asyncio.run(compared(ScriptedModel(simulated), "simulated", Backend(), tasks_of_room(asked.tasks), settings))
 

@@ -1,6 +1,6 @@
 """How far a forecast of a run can be trusted: on SIMULATED learners whose curve is known, and on runs of a store.
 
-    python -m benchmarks.forecast [--runs 200] [--store FILE ...]
+    python -m benchmarks.forecast [--runs 200] [--kept cells.jsonl] [--store FILE ...]
 
 Simulated: 30 tasks of unequal difficulty, groups of 8, rewards of 0 or 1 drawn at a known mean reward R(C), in which
 `any` learners may gain up to all that is left, `small` ones up to ten points, `flat` ones nothing. `held`: the 80%
@@ -15,14 +15,16 @@ far as twice its rollouts; the interval that is counted is that of the curve and
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kept import KeptCells
 from tfgrpo.learning.forecast import Course, Span, course, forecast, predicted
-from tfgrpo.records import Group, Rollout, Task
+from tfgrpo.records import JSON, Group, Rollout, Task
 from tfgrpo.store import Store
 
 TASKS, GROUP = 30, 8
@@ -146,6 +148,11 @@ def simulate(kind: str, steps: int, runs: int, seed: int = 0) -> Tally:
     return tally
 
 
+def row(kind: str, steps: int, runs: int) -> dict[str, JSON]:
+    """A row of the table, to be kept."""
+    return asdict(simulate(kind, steps, runs))
+
+
 def halved(groups: Sequence[Group]) -> Iterator[tuple[Span, float, float, float]]:
     """Of each later step within twice the first half: its span, its mean reward, the last value and the power law's."""
     whole, half = course(groups), max(3, len({group.step for group in groups}) // 2)
@@ -185,6 +192,7 @@ def main() -> None:
     """The tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--kept", type=Path, help="a file of the rows that were made")
     parser.add_argument("--store", type=Path, action="append", default=[])
     asked = parser.parse_args()
     for path in asked.store:
@@ -193,11 +201,12 @@ def main() -> None:
         return
     print("| learners | steps | runs | fell | held | error | last value | power law | flat (wrongly) |")
     print("|---|---|---|---|---|---|---|---|---|")
-    tallies = []
+    tallies, cells = [], KeptCells(asked.kept)
     for kind in KINDS:
         for steps in STEPS:
-            tallies.append(simulate(kind, steps, asked.runs))
-            print(f"| {kind} | {steps} | {tallies[-1].line()} |")
+            cell = cells(f"{kind} {steps} {asked.runs}", partial(row, kind, steps, asked.runs))
+            tallies.append(Tally(**cell))
+            print(f"| {kind} | {steps} | {tallies[-1].line()} |", flush=True)
     held = sum(one.held for one in tallies) / sum(one.runs - one.fell for one in tallies)
     print(f"\nheld over all: {100 * held:.1f}%")
     raise SystemExit(held < HELD)

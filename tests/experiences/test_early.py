@@ -68,9 +68,10 @@ def test_a_word_that_the_world_itself_says_judges_nothing() -> None:
         ("The lamp is green.", 1.0),
         ("the lamp is GREEN", 1.0),
         ("The lamp is red.", 0.0),
-        ("The lamp is blue.", 0.5),
-        ("The lamp is green. Anything else?", 2 * 2 / 6),
-        ("", 2 * 1 / 6),
+        ("The lamp is blue.", 0.0),
+        ("The lamp is green. Anything else?", 0.5),
+        ("The green lamp", 2 * 1 / 3),
+        ("", 0.0),
     ],
 )
 async def test_a_prediction_is_worth_what_it_says_of_the_change(said: str, expected: float) -> None:
@@ -81,7 +82,8 @@ async def test_a_prediction_is_worth_what_it_says_of_the_change(said: str, expec
     same = prediction(first.__class__(first.task, 0, "The lamp is red.", "wait", "The lamp is red.", own=True))
     assert agreement(Rollout(same, 0, 0, "", text="The lamp is red.")) == 1.0
     assert agreement(Rollout(same, 0, 0, "", text="The lamp is blue.")) == 0.0
-    assert word_changes("a a b", "a b c") == {("a", False): 1, ("c", True): 1}
+    assert word_changes("a a b", "a b c") == ({"c": 1}, {"a": 1})
+    assert [turn["role"] for turn in same.messages] == ["user", "assistant"] * 2 + ["user"]
 
 
 class Failing(StoreRoom):

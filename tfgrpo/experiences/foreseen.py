@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..prompts import template
-from ..records import Effect, Experience, Group, Origin, Prior, Rollout, Task
+from ..records import Effect, Experience, Group, Message, Origin, Prior, Rollout, Task
 from ..rollouts.executor import Executor
 from ..rollouts.group import Under, roll_groups
 from ..rollouts.rewards.reward import score
@@ -21,33 +21,45 @@ from .dealing import included
 from .transitions import Transition
 
 ASKED = "This is the state:\n{before}\n\nThis is done:\n{action}\n\nWhat is the state then? Answer with its text alone."
+IN_ANOTHER_WORLD = (
+    ("The tap is shut. The bowl is empty.", "sing", "The tap is shut. The bowl is empty."),
+    ("The tap is shut. The bowl is empty.", "open the tap", "The tap is open. The bowl is full."),
+)
+"""How to answer, shown in another world. Without it SmolLM2-135M answered in words around the state ("The state is:"),
+which say nothing of it; shown by the state itself, where nothing is done, it said of everything that nothing changes.
+"""
 
 
 def prediction(transition: Transition) -> Task:
     """The task to say what follows."""
-    asked = ASKED.format(before=transition.before, action=transition.action)
-    return Task(asked, transition.after, {"before": transition.before, "action": transition.action})
+    turns = list[Message]()
+    for before, action, after in (*IN_ANOTHER_WORLD, (transition.before, transition.action, "")):
+        turns.append({"role": "user", "content": ASKED.format(before=before, action=action)})
+        turns += [{"role": "assistant", "content": after}] if after else []
+    return Task(tuple(turns), transition.after, {"before": transition.before, "action": transition.action})
 
 
 def agreement(rollout: Rollout) -> float:
-    """How far a prediction agrees with what followed: F1 over the words that come or go with the action.
+    """How far a prediction agrees with what followed: the smaller F1 of the words that come with the action and go.
 
-    1 as well where nothing changes and nothing is said to; to repeat the state earns nothing where it changes.
+    1 as well where nothing changes and nothing is said to. To repeat the state earns nothing where it changes, nor does
+    to say nothing of it, though all that goes is then left out.
     """
     before = str(rollout.task.metadata["before"])
     said, wanted = word_changes(before, rollout.text), word_changes(before, str(rollout.task.answer))
-    if not wanted or not said:
-        return float(said == wanted)
-    return 2 * (said & wanted).total() / (said.total() + wanted.total())
+    return min(map(_shared, said, wanted))
 
 
-def word_changes(before: str, after: str) -> Counter[tuple[str, bool]]:
-    """The words that a state has more of than the one before (True), and less of (False), as often."""
+def word_changes(before: str, after: str) -> tuple[Counter[str], Counter[str]]:
+    """The words that a state has more of than the one before, and less of, as often."""
     old, new = Counter(words(before)), Counter(words(after))
-    more, less = new - old, old - new
-    return Counter({(word, True): count for word, count in more.items()}) + Counter(
-        {(word, False): count for word, count in less.items()}
-    )
+    return new - old, old - new
+
+
+def _shared(said: Counter[str], wanted: Counter[str]) -> float:
+    """F1; 1 where neither has any."""
+    total = said.total() + wanted.total()
+    return 2 * (said & wanted).total() / total if total else 1.0
 
 
 async def predictions(
