@@ -13,6 +13,8 @@ from tfgrpo.store import Store
 TASK = Task("What is 2 + 2?", "tangerine orchard")
 FRAME = Frame("m", "Be brief.", {"max_tokens": 5})
 TEXT = "When adding, count on your fingers."
+PATIENCE = 60.0
+"""Seconds until a test that waits for a process fails instead of hanging: machines stand still for seconds."""
 SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences", "--gate", "none")
 
 

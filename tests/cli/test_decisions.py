@@ -116,6 +116,7 @@ def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: s
     pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
     with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
         found = client.decisions.create(model="m", input="7: beta", questions=[QUESTION])
+        client.tfgrpo.close()  # or it would look for tfgrpo.db in the folders of later tests
     assert getattr(found.answers[0], "choice", None) == "beta"
     assert decides.answer("7: beta", QUESTION)["choice"] == "alpha"
 
@@ -139,6 +140,7 @@ def test_what_is_said_in_the_instructions_races_and_offsets_go_on_top(tasks: Pat
     pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
     with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
         client.decisions.create(model="m", input="7: beta", questions=[QUESTION])
+        client.tfgrpo.close()
     assert decides.bodies[-1]["questions"][0]["instructions"].endswith(ADVICE)
 
 

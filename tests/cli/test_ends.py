@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import learn_routing, one_line, tfgrpo, works, write_tasks
+from tests.cli.shell import PATIENCE, learn_routing, one_line, tfgrpo, works, write_tasks
 from tfgrpo.errors import StoreError
 from tfgrpo.model.connection import Connection
 from tfgrpo.model.failures import Failures
@@ -22,26 +22,19 @@ from tfgrpo.store import Store
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_as_ctrl_c_does(folder: Path, url: str, number: signal.Signals) -> None:
-    program = [
-        sys.executable,
-        "-m",
-        "tfgrpo",
-        "learn",
-        write_tasks(folder / "t.jsonl"),
-        "--model",
-        "fake",
-        "--base-url",
-        url,
-    ]
-    agent = ["--command", "sleep 60 {input}", "--gate", "none", "--no-experiences"]
-    running = subprocess.Popen([*program, *agent], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while not (folder / "tfgrpo.db").exists() or not _children(running.pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    children = _children(running.pid)
-    running.send_signal(number)
-    _, told = running.communicate(timeout=20)
+    program = [sys.executable, "-m", "tfgrpo", "learn", write_tasks(folder / "t.jsonl"), "--model", "fake"]
+    program += ["--base-url", url, "--command", "sleep 600 {input}", "--gate", "none", "--no-experiences"]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while not (folder / "tfgrpo.db").exists() or not _children(running.pid):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            children = _children(running.pid)
+            running.send_signal(number)
+            _, told = running.communicate(timeout=PATIENCE)
+        finally:
+            running.kill()
     assert running.returncode == 130
     assert "Interrupted. What was done is kept" in told
     assert "Traceback" not in told
@@ -58,7 +51,7 @@ def test_what_a_shell_started_in_the_background_ends_by_a_signal_too(folder: Pat
         assert "Ctrl-C stops it" in running.stderr.readline()
         running.send_signal(signal.SIGTERM)
         try:
-            assert running.wait(timeout=10) == 130
+            assert running.wait(timeout=PATIENCE) == 130
         finally:
             running.kill()
 

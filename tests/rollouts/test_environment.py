@@ -1,6 +1,6 @@
 """Rollouts in a text environment, and what follows on other actions, on branches of it or by the same steps again."""
 
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -120,10 +120,12 @@ async def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_a
             return Observation("You are here.")
 
         def step(self, action: str, /) -> Observation:
-            time.sleep(30)
+            over.wait(60)
             return Observation("You are there.")
 
-    async with Walk.begun(Slow, TASK, seconds=0.05) as walk:
+    over = threading.Event()
+    async with Walk.begun(Slow, TASK) as walk:
+        walk.thread._seconds = 0.05  # its beginning may take longer
         for _ in range(2):  # and what is asked of it afterwards does not wait for it
             with pytest.raises(InputError, match=r"no answer to step\('go'\) within 0.05 s \(--step-timeout\)"):
                 await walk.step("go")

@@ -1,8 +1,9 @@
 """A proxy before an upstream app, for the tests of what passes through it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -38,8 +39,8 @@ QUESTION: Any = [{"role": "user", "content": "Which queue?"}]
 
 BODY = {"model": MODEL, "messages": QUESTION}
 
-PATIENCE = 10.0
-"""Seconds until a test that waits for an event fails instead of hanging."""
+PATIENCE = 60.0
+"""Seconds until a test that waits for an event fails instead of hanging: machines stand still for seconds."""
 
 
 def is_biased(body: ChatBody) -> bool:
@@ -71,6 +72,14 @@ async def soon(event: Awaitable[T]) -> T:
     """Wait for what must happen, but not for ever."""
     async with asyncio.timeout(PATIENCE):
         return await event
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """An address where nobody answers; its port is held, so that nobody else is given it meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 def calling(app: App) -> httpx2.AsyncClient:

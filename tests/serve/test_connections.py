@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from tests.certificates import certificate
-from tests.serve.fronts import BODY, CHAT, Recorder, Serve, soon
+from tests.serve.fronts import BODY, CHAT, PATIENCE, Recorder, Serve, soon
 from tests.serve.test_faults import Handler, raw, request_of
 from tfgrpo.errors import InputError
 from tfgrpo.http1.answers import AnswerBroken
@@ -342,8 +342,8 @@ async def test_a_caller_who_leaves_ends_the_exchange_upstream_at_once(front: Ser
 
     async with raw(silent) as address:
         at = await front(address)
-        async with httpx2.AsyncClient(base_url=at.address) as caller:
+        async with httpx2.AsyncClient(base_url=at.address, timeout=PATIENCE) as caller:
             call = asyncio.create_task(caller.post(CHAT, json=BODY))
             await soon(begun.wait())
             call.cancel()
-        await asyncio.wait_for(gone.wait(), 0.5)
+        await soon(gone.wait())

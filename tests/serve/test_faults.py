@@ -30,6 +30,7 @@ from tests.serve.fronts import (
     Serve,
     is_as_written,
     is_biased,
+    nobody,
     soon,
 )
 from tfgrpo.errors import InputError
@@ -206,14 +207,13 @@ async def test_an_upstream_that_closes_idle_connections_fails_no_call(front: Ser
 
 
 async def test_another_upstream_is_asked_where_one_cannot_be_reached_and_only_there(front: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
     here, failing = Recorder(), Recorder(500)
-    at = await front(nobody, here)
-    assert [(await at.chat()).status_code for _ in range(3)] == [200] * 3
-    assert len(here.scopes) == 3
-    files = await at.outside.post("/v1/files", content=b"x" * 100_000)
-    assert (files.status_code, here.bodies[-1]) == (200, b"x" * 100_000)
+    with nobody() as away:
+        at = await front(away, here)
+        assert [(await at.chat()).status_code for _ in range(3)] == [200] * 3
+        assert len(here.scopes) == 3
+        files = await at.outside.post("/v1/files", content=b"x" * 100_000)
+        assert (files.status_code, here.bodies[-1]) == (200, b"x" * 100_000)
     at = await front(failing, here)
     assert sorted([(await at.chat()).status_code for _ in range(2)]) == [200, 500]
 
@@ -353,16 +353,18 @@ async def test_a_caller_who_offers_http_2_is_served_by_http_1_and_its_body_arriv
 
 
 async def test_calls_beyond_those_that_may_be_in_flight_are_told_to_come_back(front: Serve) -> None:
-    onward = asyncio.Event()
+    came, onward = asyncio.Queue[None](), asyncio.Event()
 
     async def waiting(scope: Scope, receive: Receive, send: Send) -> None:
+        came.put_nowait(None)
         await onward.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})
 
     at = await front(waiting, in_flight=2)
     calls = [asyncio.create_task(at.chat()) for _ in range(2)]
-    await asyncio.sleep(0.05)
+    for _ in calls:
+        await soon(came.get())
     refused = await at.chat()
     onward.set()
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")

@@ -4,8 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import openai
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, go_live
-from tests.serve.fronts import BODY, QUESTION, Front, Recorder, Serve
+from tests.serve.fronts import BODY, PATIENCE, QUESTION, Front, Recorder, Serve
 from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, Run, Task
 from tfgrpo.serve.keys import new_key
@@ -31,12 +30,12 @@ ALL = Recording(1.0)
 
 async def written(path: StorePath, is_there: Callable[[Store], object]) -> None:
     """Wait until something is in the store."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             with Store(path) as store:
                 if is_there(store):
                     return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
 
 
 async def say(at: Front, said: object, **headers: str) -> Any:
@@ -63,7 +62,7 @@ async def test_calls_are_recorded_with_their_texts_and_feedback_finds_them(front
     assert (whole.id, whole.prior, whole.variant, whole.surface) == (one, PRIOR.id, "live", "chat")
     assert (whole.model, whole.status, whole.shadow_of) == (MODEL, 200, None)
     assert whole.added is not None
-    assert 0 <= whole.added <= whole.seconds < 5
+    assert 0 <= whole.added <= whole.seconds
     assert json.loads(whole.request)["messages"] == QUESTION
     assert "AKIA" not in whole.response + streamed.response + said.comment
     assert json.loads(whole.response)["choices"][0]["message"]["content"].startswith("the key is [secret_")
@@ -213,7 +212,7 @@ async def test_no_call_fails_where_the_store_cannot_be_written(
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert (await at.chat()).status_code == 200
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while 'tfgrpo_not_recorded_total{what="call"}' not in (await at.in_process.get("/metrics")).text:
                     await asyncio.sleep(0.1)
     assert len([line for line in caplog.messages if "dropped" in line]) == 1
@@ -223,60 +222,65 @@ async def test_the_store_of_a_new_proxy_is_there_before_its_first_call(tmp_path:
     traffic = Traffic(tmp_path / "new.db", Recording(0.0), Metrics())
     traffic.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not (tmp_path / "new.db").exists():
                 await asyncio.sleep(0.05)
     finally:
         await asyncio.to_thread(traffic.close)
 
 
+class ByHand(Traffic):
+    """It writes when it is told to, and nothing in between; a batch is kept instead of being written."""
+
+    def __init__(self, path: Path, recording: Recording, come: Callable[["ByHand"], object]) -> None:
+        super().__init__(path, recording, Metrics())
+        self.written, self._come = list[list[RecordedCall | Feedback]](), come
+
+    def start(self) -> None:
+        pass
+
+    def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
+        self.written.append(batch)
+        self._come(self)
+        return len(self.written) < 200
+
+    def ends(self) -> None:
+        self._ending.set()
+        self._write_waiting()
+
+
+LAST = RecordedCall("inf_0", "default", None, "none", "chat", "m", 200, 0.1, 0.0, None, 1.0)
+
+
 def test_calls_that_come_while_others_are_written_wait_for_the_next_batch(tmp_path: Path) -> None:
-    call = RecordedCall("inf_0", "default", None, "none", "chat", "m", 200, 0.1, 0.0, None, 1.0)
-    written_at: list[float] = []
-
-    class Busy(Traffic):
-        """The next call comes while a batch is written."""
-
-        def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
-            written_at.append(time.monotonic())
-            return len(written_at) < 50 and self.add(call)
-
-    traffic = Busy(tmp_path / "s.db", Recording(0.0), Metrics())
-    traffic.add(call)
-    time.sleep(1.2)
-    assert 1 <= len(written_at) <= 3  # one in half a second
-    traffic.close()
+    traffic = ByHand(tmp_path / "s.db", Recording(0.0), lambda self: self.add(LAST))
+    traffic.add(LAST)
+    for looks in range(1, 4):  # of which there are two in a second
+        traffic._write_waiting()
+        assert len(traffic.written) == looks
 
 
-@pytest.mark.parametrize(("together", "text"), [(400, b""), (20, b"x" * 150_000)])
-def test_a_writer_that_is_slower_than_the_load_does_not_pause(together: int, text: bytes, tmp_path: Path) -> None:
-    call = RecordedCall("inf_0", "default", None, "none", "chat", "m", 200, 0.1, 0.0, None, 1.0, text, b"", "", True)
-    last = call._replace(id="inf_last")
-    written: list[list[RecordedCall | Feedback]] = []
+def test_a_writer_that_is_slower_than_the_load_does_not_pause(tmp_path: Path) -> None:
+    for together, text in ((400, b""), (20, b"x" * 150_000)):
+        call, ends = LAST._replace(request=text, response=b"", texts=True), iter([LAST])
 
-    class Slow(Traffic):
-        """Twice as much comes while a batch is written, and a last call when the end has come."""
-
-        has_ended = False
-
-        def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
-            written.append(batch)
-            for _ in range(together if len(written) < 20 else 0):
+        def come(
+            self: ByHand, together: int = together, call: RecordedCall = call, ends: Iterator[RecordedCall] = ends
+        ) -> None:
+            """Twice as much while a batch is written, and a last call when the end has come."""
+            for _ in range(together if len(self.written) < 20 else 0):
                 self.add(call)
-            if self._ending.is_set() and not self.has_ended:
-                self.has_ended = self.add(last)
-            return True
+            for last in ends if self._ending.is_set() else ():
+                self.add(last)
 
-    traffic = Slow(tmp_path / "s.db", Recording(1.0), Metrics())
-    traffic.add(call)
-    began = time.monotonic()
-    while len(written) < 20 and time.monotonic() - began < 3:
-        time.sleep(0.01)
-    assert time.monotonic() - began < 2  # one pause, and none after
-    traffic.add(call)
-    traffic.close()
-    assert last in written[-1]
-    assert not traffic._waiting
+        traffic = ByHand(tmp_path / "s.db", Recording(1.0), come)
+        traffic.add(call)
+        traffic._write_waiting()
+        assert len(traffic.written) >= 20, "one look, and no pause until it has caught up"
+        traffic.add(call)
+        traffic.ends()
+        assert LAST in traffic.written[-1]
+        assert not traffic._waiting
 
 
 def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_secret(tmp_path: Path) -> None:

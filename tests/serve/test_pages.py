@@ -2,12 +2,11 @@
 
 import json
 import re
-import socket
 
 import pytest
 
 from tests.live import OTHER, PRIOR, file_of, go_live
-from tests.serve.fronts import CHAT, Recorder, Serve
+from tests.serve.fronts import CHAT, Recorder, Serve, nobody
 from tests.serve.test_door import LOCAL, given_key
 from tfgrpo.priors.parse import parse_prior
 from tfgrpo.priors.portable import Portable
@@ -28,17 +27,16 @@ async def test_health_is_the_proxys_own_and_needs_nothing(front: Serve, shelf: S
 
 
 async def test_ready_is_who_reaches_an_upstream_and_says_why_not(front: Serve, shelf: Shelf) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    at = await front(nobody)
-    answer = await at.in_process.get("/readyz")
-    assert (answer.status_code, answer.json()["upstreams"]) == (503, ["cannot be reached"])
-    assert nobody not in answer.text
-    answer = await (await front(Recorder(status=503))).in_process.get("/readyz")
-    assert (answer.status_code, answer.json()["upstreams"]) == (503, ["answers 503"])
-    at = await front(nobody, Recorder(status=401))
-    answer = await at.in_process.get("/readyz")
-    assert (answer.status_code, answer.json()["upstreams"]) == (200, ["cannot be reached", "ok"])
+    with nobody() as away:
+        at = await front(away)
+        answer = await at.in_process.get("/readyz")
+        assert (answer.status_code, answer.json()["upstreams"]) == (503, ["cannot be reached"])
+        assert away not in answer.text
+        answer = await (await front(Recorder(status=503))).in_process.get("/readyz")
+        assert (answer.status_code, answer.json()["upstreams"]) == (503, ["answers 503"])
+        at = await front(away, Recorder(status=401))
+        answer = await at.in_process.get("/readyz")
+        assert (answer.status_code, answer.json()["upstreams"]) == (200, ["cannot be reached", "ok"])
     file_of(shelf).write_bytes(b"no store")
     shelf.refresh()
     answer = await at.in_process.get("/readyz")

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import json
 import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -30,6 +29,7 @@ from tests.serve.fronts import (
     calling,
     is_as_written,
     is_biased,
+    nobody,
     running,
     soon,
 )
@@ -441,20 +441,19 @@ async def test_an_upstream_that_breaks_off_never_looks_whole(front: Serve, caplo
 
 
 async def test_an_upstream_that_cannot_be_reached_is_a_502_of_the_openai_shape(front: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    at = await front(address)
-    response = await at.in_process.post(f"{CHAT}?api-key=sk-query", json=BODY)
-    error = response.json()["error"]
-    assert response.status_code == 502
-    assert (error["type"], error["code"], error["param"]) == ("upstream_error", "upstream_unreachable", None)
-    assert address in error["message"]
-    assert "sk-query" not in response.text
-    async with openai.AsyncOpenAI(
-        api_key="sk", base_url="http://proxy/v1", http_client=at.of_sdk, max_retries=0
-    ) as client:
-        with pytest.raises(openai.InternalServerError, match="cannot be reached"):
-            await client.chat.completions.create(model=MODEL, messages=QUESTION)
+    with nobody() as address:
+        at = await front(address)
+        response = await at.in_process.post(f"{CHAT}?api-key=sk-query", json=BODY)
+        error = response.json()["error"]
+        assert response.status_code == 502
+        assert (error["type"], error["code"], error["param"]) == ("upstream_error", "upstream_unreachable", None)
+        assert address in error["message"]
+        assert "sk-query" not in response.text
+        async with openai.AsyncOpenAI(
+            api_key="sk", base_url="http://proxy/v1", http_client=at.of_sdk, max_retries=0
+        ) as client:
+            with pytest.raises(openai.InternalServerError, match="cannot be reached"):
+                await client.chat.completions.create(model=MODEL, messages=QUESTION)
 
 
 async def test_an_upstream_that_keeps_silent_is_a_504(front: Serve) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from tests.live import BODY, PRIOR, go_live
+from tests.serve.fronts import PATIENCE
 from tfgrpo.errors import InputError
 from tfgrpo.records import ChatBody
 from tfgrpo.serve.proxy import Listening, RelayTarget, serve
@@ -24,8 +25,6 @@ from tfgrpo.surfaces.http import PRIOR_HEADER
 from tfgrpo.testing import ScriptedModel, serving
 
 HOST = RelayTarget.parse("http://host/v1")
-PATIENCE = 10.0
-"""Seconds until a test that waits for an event fails instead of hanging."""
 
 
 def test_what_is_not_installed_is_one_clear_line() -> None:
@@ -71,6 +70,23 @@ def served(
             process.kill()
 
 
+def until(happens: Callable[[], bool]) -> None:
+    """Wait for what must happen, but not for ever."""
+    ends = time.monotonic() + PATIENCE
+    while not happens() and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert happens()
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    """Whether nobody takes connections there any more."""
+    try:
+        socket.create_connection(address).close()
+    except OSError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_lets_the_calls_in_flight_finish(workers: int, tmp_path: Path) -> None:
     began, onward = threading.Event(), threading.Event()
@@ -104,7 +120,7 @@ def test_sigterm_lets_the_calls_in_flight_finish(workers: int, tmp_path: Path) -
     assert not re.search("facture|sk-", errors)
 
 
-@pytest.mark.parametrize(("grace", "signals"), [(1, 1), (30, 2)])
+@pytest.mark.parametrize(("grace", "signals"), [(1, 1), (10 * PATIENCE, 2)])
 def test_a_stream_without_an_end_ends_after_the_grace_or_at_the_second_signal(
     grace: float, signals: int, tmp_path: Path
 ) -> None:
@@ -112,7 +128,7 @@ def test_a_stream_without_an_end_ends_after_the_grace_or_at_the_second_signal(
 
     def endless(body: ChatBody) -> str:
         began.set()
-        over.wait(PATIENCE)
+        over.wait(2 * PATIENCE)
         return "BILL"
 
     body = json.dumps(BODY).encode()
@@ -120,32 +136,26 @@ def test_a_stream_without_an_end_ends_after_the_grace_or_at_the_second_signal(
     with (
         serving(ScriptedModel(endless).app) as upstream,
         served(upstream, go_live(tmp_path / "s.db"), grace=grace) as (process, url),
-        socket.create_connection(("127.0.0.1", int(url.split(":")[2].split("/")[0]))) as caller,
+        socket.create_connection(at := ("127.0.0.1", int(url.split(":")[2].split("/")[0]))) as caller,
     ):
         caller.sendall(head.encode() + body)
         assert began.wait(PATIENCE)
         for _ in range(signals):
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-        process.communicate(timeout=PATIENCE / 2)
+            until(lambda: refuses(at))  # the signal was heeded
+        process.communicate(timeout=PATIENCE)
         over.set()
     assert process.returncode == -signal.SIGTERM
 
 
 def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    with (
-        serving(ScriptedModel(lambda body: "BILL").app) as upstream,
-        served(upstream, go_live(tmp_path / "s.db"), workers=2) as (process, _),
-    ):
+    with served("http://127.0.0.1:9/v1", go_live(tmp_path / "s.db"), workers=2) as (process, _):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         if not children.exists():
             pytest.skip("this system does not list the children of a process")
         before = children.read_text().split()
         os.kill(int(before[0]), signal.SIGKILL)
-        until = time.monotonic() + PATIENCE
-        while len(after := children.read_text().split()) < 2 or before[0] in after:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        until(lambda: len(after := children.read_text().split()) == 2 and before[0] not in after)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
     assert len(before) == 2

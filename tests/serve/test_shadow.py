@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.live import MODEL, PRIOR
-from tests.serve.fronts import BODY, CHAT, QUESTION, Front, Serve, calling, is_biased, running
+from tests.serve.fronts import BODY, CHAT, PATIENCE, QUESTION, Front, Serve, calling, is_biased, running
 from tests.serve.test_feedback import written
 from tests.serve.test_redecided_calls import MESSAGES, a_store, said
 from tfgrpo.errors import InputError
@@ -28,7 +28,7 @@ def shadowed(**given: Any) -> Recording:
 
 async def told(at: Front, *wanted: str) -> str:
     """The metrics, once all that is wanted stands in them."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             text = (await at.in_process.get("/metrics")).text
             if all(f"tfgrpo_shadow_rollouts_total{{result={one}" in text for one in wanted):

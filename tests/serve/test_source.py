@@ -12,13 +12,22 @@ from pathlib import Path
 import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, file_of, go_live
+from tests.serve.fronts import PATIENCE
 from tests.store.by_hand import file_engine
 from tfgrpo.records import Demonstration, Frame, Prior, Snapshot
 from tfgrpo.serve.access import Access
-from tfgrpo.serve.source import CHECK_SECONDS, PriorSource, prior_source
+from tfgrpo.serve.source import PriorSource, prior_source
 from tfgrpo.store import Store
 from tfgrpo.surfaces import nearest
 from tfgrpo.surfaces.chat import with_prior
+
+
+def until(happens: Callable[[], bool]) -> None:
+    """Wait for what must happen, but not for ever."""
+    ends = time.monotonic() + PATIENCE
+    while not happens() and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert happens()
 
 
 def test_a_new_live_prior_is_in_force_within_a_second_and_no_call_looks_for_it(tmp_path: Path) -> None:
@@ -28,10 +37,8 @@ def test_a_new_live_prior_is_in_force_within_a_second_and_no_call_looks_for_it(t
     looks, look = [], source.place.look
     source.place.look = lambda known: looks.append(threading.current_thread().name) or look(known)  # type: ignore[method-assign, func-returns-value]
     go_live(source.path, OTHER)
-    began = time.monotonic()
-    while source.prior != OTHER:
-        assert time.monotonic() < began + 2 * CHECK_SECONDS
-        time.sleep(0.01)
+    until(lambda: source.prior == OTHER)
+    assert source.place.seconds <= 0.5
     assert set(looks) == {"tfgrpo-prior"}
     assert source.snapshot == Snapshot("default", OTHER, "live", Frame(model=MODEL))
 
@@ -51,15 +58,12 @@ def test_one_thread_follows_all_namespaces_of_a_client(tmp_path: Path) -> None:
     (thread,) = set(threading.enumerate()) - before
     go_live(path, PRIOR, namespace="math")
     go_live(path, OTHER)
-    began = time.monotonic()
-    while (access.source.prior, others[0].prior) != (OTHER, PRIOR):
-        assert time.monotonic() < began + 2 * CHECK_SECONDS
-        time.sleep(0.01)
+    until(lambda: (access.source.prior, others[0].prior) == (OTHER, PRIOR))
     others[0].close()
     assert thread.is_alive()
     assert others[0].prior == PRIOR, "one that was closed looks anew"
     access.close()
-    thread.join(2)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -70,7 +74,7 @@ def test_nothing_keeps_looking_for_a_source_that_nobody_has_any_more(tmp_path: P
     (thread,) = set(threading.enumerate()) - before
     del source
     gc.collect()
-    thread.join(2)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -134,8 +138,10 @@ def test_a_forked_process_opens_the_store_anew_and_follows_it(tmp_path: Path) ->
         if not child:
             first = source.prior
             go_live(source.path, OTHER)
-            time.sleep(1.5 * CHECK_SECONDS)
-            os._exit(0 if (first, source.prior) == (PRIOR, OTHER) else 1)
+            try:
+                until(lambda: source.prior == OTHER)
+            finally:
+                os._exit(0 if (first, source.prior) == (PRIOR, OTHER) else 1)
         source._lock.release()
     assert os.waitpid(child, 0)[1] == 0
     assert source.prior is not None

@@ -109,9 +109,8 @@ def _split(found: Sequence[ListedToken]) -> tuple[ListedToken, Sequence[ListedTo
 
 # Responses
 
-PRIOR = Prior(
-    biases=tuple(TokenBias(at, piece, bias, 3.0, 9) for at, (piece, bias) in enumerate({b"tech": 9.0}.items()))
-)
+PRIOR = Prior(biases=(TokenBias(0, b"tech", 60.0, 3.0, 9),))
+"""Labels are drawn: by a bias of 9 one call in 1,600 would say what the model said."""
 LABELS = ("billing", "technical", "sales")
 HEARD = Backend("other", "rejected", token_ids=True, logprobs=True)
 
@@ -187,7 +186,7 @@ AS_JSON = {"response_format": {"type": "json_schema", "json_schema": {"name": "x
 def test_in_json_only_a_field_whose_values_are_listed_is_decided_again(cut: list[bytes]) -> None:
     lead, piece = cut
     p = {piece[: -len(b"b")] + one: share for one, share in P.items()}
-    prior = Prior(biases=(TokenBias(1, piece[: -len(b"b")] + b"tech", 9.0, 3.0, 9),))
+    prior = Prior(biases=(TokenBias(1, piece[: -len(b"b")] + b"tech", 60.0, 3.0, 9),))
     entries = [entry(lead), entry(piece, p), entry(b"illing"), entry(b'"}')]
     text = '{"why": "b billing", "queue": "billing"}'
     found = to(AS_JSON, prior=prior).decided(chat(entries, text))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from pathlib import Path
 
@@ -148,10 +147,10 @@ def alive(pid: int) -> bool:
 
 
 def gone(pids: Path) -> bool:
-    """Whether all of these processes end within a few seconds."""
-    left, deadline = [int(pid) for pid in pids.read_text().split()], time.monotonic() + 10
+    """Whether all of these processes end; a minute is for machines that stand still."""
+    left, deadline = [int(pid) for pid in pids.read_text().split()], time.monotonic() + 60
     while any(map(alive, left)) and time.monotonic() < deadline:
-        os.sched_yield()
+        time.sleep(0.01)
     return not any(map(alive, left))
 
 
@@ -160,8 +159,11 @@ async def test_a_program_that_never_ends_is_killed_with_its_children(
 ) -> None:
     monkeypatch.setenv("PIDS", str(pids := tmp_path / "pids"))
     agent = program(SLEEPS + "time.sleep(600)")
-    rollout = await rolled(agent, always(), Settings(agent_timeout=2.0))
-    assert rollout.error == "the agent gave no answer within 2 s (--agent-timeout)"
+    for seconds in (1, 5, 50):  # until it has begun in time
+        rollout = await rolled(agent, always(), Settings(agent_timeout=seconds))
+        assert rollout.error == f"the agent gave no answer within {seconds} s (--agent-timeout)"
+        if pids.exists() and " " in pids.read_text():
+            break
     assert rollout.usage.calls == 1
     assert gone(pids)
 

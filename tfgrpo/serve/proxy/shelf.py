@@ -62,6 +62,8 @@ class Shelf:
         self._written: dict[str, KeySpending] = {}
         """What is being written down: the keys that are held do not have it yet."""
         self._spending = Lock()
+        self._looking = Lock()
+        """One thread at a time: the last look may still go on in its thread when the proxy ends."""
         self._reported = ""
         self._said: set[str] = set()
 
@@ -98,7 +100,11 @@ class Shelf:
             self._spent[key.id] = self._spent.get(key.id, NOTHING_SPENT).plus(calls, tokens)
 
     def refresh(self) -> None:
-        """Write down what was spent, and look at the store now; called by one thread at a time."""
+        """Write down what was spent, and look at the store now."""
+        with self._looking:
+            self._refresh()
+
+    def _refresh(self) -> None:
         try:
             self._look()
         except StoreError:
@@ -122,7 +128,8 @@ class Shelf:
         """Write down what was spent, and let go of the store."""
         if self._spent:
             self.refresh()
-        self._release()
+        with self._looking:
+            self._release()
 
     def say(self, notice: str | None) -> None:
         """Log a line, the first time that it is said."""
