@@ -58,7 +58,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
     "token_prior": (
-        "__init__", "policy", "decisions", "gradient", "exact", "choice", "calibration", "reuse", "log_odds",
+        "__init__", "gradient", "decisions", "exact", "choice", "path", "calibration", "log_odds",
         "estimators", "listing", "verbalised",
     ),
     "experiences": (

@@ -40,8 +40,7 @@ from tfgrpo.token_prior.choice import (
     mean_rewards,
     weighed_rollouts,
 )
-from tfgrpo.token_prior.gradient import LOOSE_TAIL
-from tfgrpo.token_prior.policy import Floats
+from tfgrpo.token_prior.gradient import LOOSE_TAIL, Floats
 
 LOGITS = np.array([1.0, 0.5, -0.3, -1.0])
 BEFORE = Backend(logit_bias="honoured", logprobs=True, token_ids=True)

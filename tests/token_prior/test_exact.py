@@ -10,7 +10,7 @@ from tfgrpo.rollouts.executor import is_short
 from tfgrpo.settings import Settings
 from tfgrpo.token_prior.choice import WeighedRollouts, weighed_rollouts
 from tfgrpo.token_prior.exact import answer_shares, by_prompt, draw_evenly, gain, pulls, trace_of
-from tfgrpo.token_prior.reuse import Reuse
+from tfgrpo.token_prior.path import Reuse
 
 RNG = np.random.default_rng(5)
 END, YES, NO, WELL = range(4)

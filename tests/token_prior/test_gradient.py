@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfgrpo.hashing import derive_seed
+from tfgrpo.model.tokenizer import is_special
 from tfgrpo.records import Backend, Group, Rollout, Task, TokenBias, TokenTrace
 from tfgrpo.settings import Settings
-from tfgrpo.token_prior.gradient import Gradient, bias_path, step_gradient, surviving_biases
-from tfgrpo.token_prior.policy import Floats, is_special, pieces, policy
+from tfgrpo.token_prior.gradient import Floats, Gradient, pieces, policy, step_gradient
+from tfgrpo.token_prior.path import bias_path, surviving_biases
 
 LOGITS = np.array([1.0, 0.5, 0.2, -0.3, -1.0, -2.0])
 """Of the first token of the simulated policy's two-token answers."""

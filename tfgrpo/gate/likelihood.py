@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Backend, Prior, Rollout, TokenTrace
-from ..token_prior.policy import is_whole, look_up, policy
+from ..token_prior.gradient import is_whole, look_up, policy
 
 LOOSE = 0.02
 """Mean bound on the relative error of an answer's probabilities from which on they are no basis for a bet."""

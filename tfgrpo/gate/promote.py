@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ..model.budget import Budget
 from ..observer import Observer
-from ..records import JSON, Prior, PriorState
+from ..records import JSON, Frame, Prior, PriorState, Run
 from ..store import Store
 from ..text import counted
 from ..trials import GateTrial, TrialOutcome
@@ -51,6 +51,14 @@ class Promotion:
         return figures | {name: getattr(made.outcome, name, None) for name in names}
 
 
+def untested(run: Run, candidate: Prior, frame: Frame, store: Store, more: str, *, deploys: bool = True) -> Promotion:
+    """Log a candidate that no gate tests: it goes live as it is, or waits for a canary; `more` is added to why."""
+    state: PriorState = "ungated" if deploys else "candidate"
+    store.add_prior(candidate)
+    store.set_state(run.namespace, candidate.id, state, frame=frame, run=run.id, why=UNTESTED + more)
+    return Promotion(state, UNTESTED)
+
+
 async def promote(
     candidacy: Candidacy,
     store: Store,
@@ -69,10 +77,6 @@ async def promote(
     RewardError as the reward does.
     """
     store.add_prior(candidacy.candidate)
-    if not candidacy.tasks:
-        state: PriorState = "ungated" if candidacy.deploys else "candidate"
-        _set_state(candidacy, store, state, UNTESTED + caveat + origin)
-        return Promotion(state, UNTESTED)
     if _live_already(candidacy, store):
         return None
     _set_state(candidacy, store, "candidate", "learned; the gate is next" + origin)

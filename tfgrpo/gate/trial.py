@@ -48,7 +48,7 @@ class Candidacy:
     run: Run
     candidate: Prior
     tasks: tuple[Task, ...]
-    """Validation tasks; none: it goes live untested."""
+    """Validation tasks."""
     reward: Reward
     frame: Frame
     alpha: float

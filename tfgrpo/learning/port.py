@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation.arms import Evaluation
-from ..gate.promote import Promotion, promote
+from ..gate.promote import Promotion, promote, untested
 from ..gate.trial import Candidacy, MakeExecutor
 from ..model.backends import way_of
 from ..model.endpoints import Endpoints, Upstreams
@@ -271,9 +271,11 @@ class _Port:
         self, run: Run, candidate: Prior, backend: Backend, executor: MakeExecutor, listing: "Listing | None"
     ) -> Promotion | None:
         settings, prepared = self._settings, self._prepared
-        validation = prepared.validation if prepared.wanted.gated else ()
+        origin = f", ported from {prepared.snapshot.prior.id} of {prepared.snapshot.frame.model}"
+        if not (prepared.wanted.gated and prepared.validation):
+            return untested(run, candidate, self._frame, self._store, origin)
         candidacy = Candidacy.under(
-            settings, run, candidate, tasks=validation, reward=prepared.reward, frame=self._frame
+            settings, run, candidate, tasks=prepared.validation, reward=prepared.reward, frame=self._frame
         )
         return await promote(
             replace(candidacy, listing=listing),
@@ -282,7 +284,7 @@ class _Port:
             self._observer,
             budget=self._to.budget,
             usable=lambda prior: usable(prior, backend, self._to.own, self._observer, self._frame.labels),
-            origin=f", ported from {prepared.snapshot.prior.id} of {prepared.snapshot.frame.model}",
+            origin=origin,
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..errors import BudgetEnded
 from ..experiences.distil import Distiller, templates
 from ..experiences.variants import as_prior
-from ..gate.promote import Promotion, promote
+from ..gate.promote import Promotion, promote, untested
 from ..gate.trial import Candidacy
 from ..model.budget import Budget
 from ..model.upstream import Upstream
@@ -123,6 +123,10 @@ class _Learning:
     async def _promoted(self, candidate: Prior) -> Promotion | None:
         """What the gate makes of it, or what is made of it without one."""
         context, plan = self._context, self._context.plan
+        caveat, origin = self._tokens.caveat if candidate.biases else "", self._tokens.origin
+        if not plan.validation:
+            frame = plan.production
+            return untested(context.run, candidate, frame, context.store, caveat + origin, deploys=plan.deploys)
 
         def usable_here(prior: Prior) -> Prior:
             return usable(prior, context.backend, context.upstream, context.observer, plan.frame.labels)
@@ -149,8 +153,8 @@ class _Learning:
             context.observer,
             budget=context.budget,
             usable=usable_here,
-            caveat=self._tokens.caveat if candidate.biases else "",
-            origin=self._tokens.origin,
+            caveat=caveat,
+            origin=origin,
         )
 
     def _live(self) -> Prior:

@@ -226,3 +226,9 @@ class TokenNames:
 def ends_answer(piece: bytes) -> bool:
     """Whether a token is one that ends an answer, by its bytes; llama.cpp shows none."""
     return bool(_END.fullmatch(piece))
+
+
+def is_special(piece: bytes) -> bool:
+    """Control tokens (end of turn, padding, ...) render as nothing or as <...>; they never enter a token prior."""
+    text = piece.strip()
+    return not piece or (text.startswith(b"<") and text.endswith(b">") and len(text) > 2)

@@ -16,13 +16,19 @@ from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
 from ..model.backends import shutdown_day, way_of
 from ..model.replies import are_samples
-from ..model.tokenizer import TELLING_TEXT, encoding_name, fingerprint, tiktoken_fingerprint, tiktoken_tokenizer
+from ..model.tokenizer import (
+    TELLING_TEXT,
+    encoding_name,
+    fingerprint,
+    is_special,
+    tiktoken_fingerprint,
+    tiktoken_tokenizer,
+)
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, TokenTrace
 from ..rollouts.executor import sampling, telling
 from ..text import counted, shortened
-from ..token_prior.policy import is_special
 
 _PROMPT = "Name a colour."
 _RULE: Message = {"role": "system", "content": "Reply in English."}

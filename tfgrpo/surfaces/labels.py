@@ -5,7 +5,7 @@ alternatives. Under biases b, at temperature T, the policy there is
 
     p_b(v) = p(v)^(1/T) e^(b_v / T) / Z,
 
-with what is not listed in Z (`token_prior.policy` has the tail). As long as what was said may still become several
+with what is not listed in Z (`token_prior.gradient` has the tail). As long as what was said may still become several
 labels, s is kept with probability min(1, p_b(s) / p(s)), and else replaced by one of the listed tokens after which only
 one label is left, drawn in proportion to p_b(v) - p(v) where that is above 0. Where each token that gains begins one
 label alone, what comes out is distributed as p_b is, and no answer is changed more often than it must be (a maximal

@@ -37,10 +37,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..model.tokenizer import is_special
 from ..records import Backend, Rollout, Task, TokenBias
 from ..rollouts.rewards.matchers import in_text, normalised, right_answers
 from .decisions import Answered, fit, fits_without, likelihood_gains, shifted
-from .policy import Floats, Ints, is_special
+from .gradient import Floats, Ints
+from .path import FINEST, LEAST_BIAS
 
 DOMINANT = 0.8
 RECURRING = 0.8
@@ -56,7 +58,6 @@ COOLEST = 0.05
 """Temperature 0 is taken for this."""
 _RIDGES = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
 """In tasks, as those of `decisions`."""
-LEAST_BIAS, FINEST = 0.05, 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)

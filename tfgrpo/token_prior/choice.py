@@ -57,7 +57,7 @@ from ..hashing import canonical, derive_seed
 from ..records import JSON, Backend, Group, ListedPrompt, Rollout, TokenTrace
 from ..text import counted
 from .exact import answer_shares, by_prompt, gain
-from .policy import Floats, Ints, look_up, packed, policy
+from .gradient import Floats, Ints, look_up, packed, policy
 
 FOLDS = 10
 FEWEST_FOLDS = 5

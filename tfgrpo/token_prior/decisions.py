@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..text import counted
-from .policy import Floats, Ints
+from .gradient import Floats, Ints
 
 RIDGES = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 """In tasks: a ridge of 4 holds an offset of 1 nat back like 4 tasks of unit curvature. From the firmest on."""

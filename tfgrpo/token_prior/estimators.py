@@ -1,4 +1,4 @@
-"""The token prior of one run as it grows, step after step: `gradient` and `log_odds` have the mathematics.
+"""The token prior of one run as it grows, step after step: `gradient`, `path` and `log_odds` have the mathematics.
 
 Where log-probabilities come with token ids, the policy gradient is exact; where they do not, and a tokenizer is at
 hand, weighted log-odds of the answers' tokens stand in for it. At the end `choice` says whether what was learned
@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Literal, Protocol, TypeAlias
 
 from ..model.backends import way_of
-from ..model.tokenizer import Tokenizer
+from ..model.tokenizer import Tokenizer, is_special
 from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from ..rollouts.group import made_under
 from ..settings import Settings
 from ..surfaces.chat import merge_bias
-from . import choice, gradient, log_odds, policy, reuse
+from . import choice, gradient, log_odds, path
 from .choice import Choice
 
 EstimatorName: TypeAlias = Literal["policy gradient", "log-odds"]
@@ -57,29 +57,29 @@ class PolicyGradient:
     def __init__(self, inherited: tuple[TokenBias, ...], backend: Backend, settings: Settings) -> None:
         self._inherited, self._backend, self._settings = inherited, backend, settings
         self._steps: list[gradient.Gradient] = []
-        self._made = reuse.Reuse(backend, settings)
+        self._made = path.Reuse(backend, settings)
         self.pieces = {entry.token: entry.piece for entry in inherited}
 
     def learn(self, groups: Sequence[Group], in_force: Mapping[int, float], temperature: float) -> dict[int, float]:
         """As the Protocol says; the groups were sampled under the biases `in_force`."""
-        self.pieces |= policy.pieces(groups)
+        self.pieces |= gradient.pieces(groups)
         listed = [one for group in groups for one in group.listed]
         for one in listed:
             self.pieces |= one.tree.pieces
         found, _ = gradient.positions(groups, in_force, temperature, self._backend, self._settings)
-        special = {token for token, piece in self.pieces.items() if policy.is_special(piece)}
+        special = {token for token, piece in self.pieces.items() if is_special(piece)}
         tail = max([found.tail, *(one.missing for one in listed)])
         self._made.add(choice.weighed_rollouts(groups, in_force, temperature), special, tail, listed)
         before = {entry.token: entry.bias for entry in self._inherited}
         biases = in_force
-        for _ in range(reuse.INNER):
+        for _ in range(path.INNER):
             self._steps.append(self._made.gradient(biases))
-            biases = gradient.bias_path(before, self._steps, self._settings)[-1]
+            biases = path.bias_path(before, self._steps, self._settings)[-1]
         return dict(biases)
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says."""
-        return gradient.surviving_biases(self._inherited, self._steps, self.pieces, self._settings, without)
+        return path.surviving_biases(self._inherited, self._steps, self.pieces, self._settings, without)
 
     @property
     def tail(self) -> float:
@@ -107,7 +107,7 @@ class LogOdds:
         """The ids of a text, less what looks like a control token."""
         ids = list(self._tokenizer.encode(text))
         self.pieces |= {token: self._tokenizer.piece_of(token) for token in set(ids) - self.pieces.keys()}
-        return [token for token in ids if not policy.is_special(self.pieces[token])]
+        return [token for token in ids if not is_special(self.pieces[token])]
 
     def result(self, without: frozenset[str] = frozenset()) -> tuple[TokenBias, ...]:
         """As the Protocol says; all tasks always count."""
@@ -168,7 +168,7 @@ class TokenLearning:
         answered = [
             one for groups, *_ in self._sampled[-1:] for group in groups for one in group.scored if not one.error
         ]
-        return bool(answered) and self.tail <= TIGHT_TAIL and all(map(policy.is_whole, answered))
+        return bool(answered) and self.tail <= TIGHT_TAIL and all(map(gradient.is_whole, answered))
 
     def learn(self, groups: Sequence[Group], temperature: float) -> None:
         """Take in a step's groups, sampled at that temperature under `working`."""

@@ -30,7 +30,7 @@ import numpy as np
 from ..hashing import derive_seed
 from ..records import AnswerTree, ListedPrompt, TokenTrace
 from ..settings import FLAT
-from .policy import Floats, Ints, look_up, unlisted
+from .gradient import Floats, Ints, look_up, unlisted
 
 COVERED = 0.98
 """Probability that the listed answers must have together, for a group to be taken as known."""

@@ -1,10 +1,23 @@
-"""The policy gradient of GRPO on a vector of logit biases: what steps of rollouts say about each token, what survives.
+"""The policy that was sampled, from what a server lists of it, and its gradient on a vector of logit biases.
 
 A bias b_v is added to the logit of token v, so at temperature T the sampled policy is
 
     pi_b(v | s) = exp((l_v(s) + b_v) / T) / Z,        d/db_v log pi_b(y | s) = (1[y = v] - pi_b(v | s)) / T.
 
-The score-function gradient of the expected reward, with the group's advantage A_i in the place of the reward, is
+Servers report log-probabilities of the K likeliest tokens and of the sampled one, mostly at T = 1 and, llama.cpp for
+one, *before* the bias. With x_v the reported log-probability,
+
+    pi_b(v) = exp((x_v + b_v) / T) / (sum over listed u of exp((x_u + b_u) / T) + tail).
+
+The probability outside the list is R = 1 - sum exp(x_u). At T = 1 the tail is R exactly, for unbiased tail tokens. At
+T < 1 each unlisted token has x <= x_K, so tail <= R exp(x_K (1/T - 1)): that bound is what is used, and tail / Z bounds
+the relative error of every probability. At T > 1 the same expression is a lower bound, and what is used; from above the
+tail is bounded by R spread evenly over a whole vocabulary of at most n = VOCABULARY tokens, n^(1 - 1/T) R^(1/T), and
+what lies between the two, over Z, bounds the relative error. The mean of that bound over positions is reported, and
+above LOOSE_TAIL rollouts go on at T = 1.
+
+The score-function gradient of the expected reward (GRPO's), with the group's advantage A_i in the place of the reward,
+is
 
     g_v = sum_i A_i sum_t (1[y_it = v] - p_it(v)) / T,        p_it = pi_b at position t of rollout i,
 
@@ -12,48 +25,106 @@ and the curvature (the Fisher information's diagonal) is h_v = sum p_it(v) (1 - 
 those of mixed groups. One step of the shrunk natural gradient is b_v += eta g_v / (h_v + lambda), scaled so that the
 mean KL divergence of the new policy from the old one, at the positions where it is not already decided, stays under a
 limit; |b_v| is capped. The prior changes only between steps: the gradient is that of the policy which was sampled.
-Requests carry the strongest biases only (`bias_entries`); the iterate behind them moves every listed token.
-
-`policy` says what p_it is known from, and how far it may be off: the mean of that bound over positions is reported, and
-above LOOSE_TAIL rollouts go on at T = 1. Tokens outside the list enter with p = 0: the gradient of such a token is off
-by less than A_i exp(x_K / T) / Z a position, where x_K is the last log-probability of the list.
-
-The bias that is kept of a token is the average of the iterates, weighted by their step number (early ones lag). z_v is
-that average over its jackknife standard deviation, leaving out whole tasks and following each leave-one-out path
-through all steps: a z of the gradient would vanish at convergence, and drop the best tokens. The gradients are those of
-the policy that was sampled, under the biases b of all tasks; a path that has come to other ones, b', answers to its own
-by linear response,
-
-    g(b') = g(b) - h (b' - b).
-
-Without it the paths drift apart while the real one corrects itself: z falls with every step, and right tokens are
-dropped (simulated, the rare label of `benchmarks/token_choice.py`). The threshold on |z| is low, because the word of a
-label is wanted by its own tasks and unwanted by all others: its z is modest however right its bias is, and to drop one
-label of several is worse than to drop none. (It was 1 before paths answered to their own biases. Simulated, with 0.5 in
-its place, a rare label keeps its gain over 1 to 8 steps: `docs/benchmarks.md`.) What keeps out the words of single
-tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
-
-    m = (sum_j |g_j|)^2 / sum_j g_j^2,
-
-which is 1 for a token that one task alone moves and J for one that all J move alike. Biases too small to matter are
-dropped too.
+Tokens outside the list enter with p = 0: the gradient of such a token is off by less than A_i exp(x_K / T) / Z a
+position, where x_K is the last log-probability of the list.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..records import Backend, Group, TokenBias, TokenTrace
+from ..model.tokenizer import is_special
+from ..records import Backend, Group, Rollout, TokenTrace
 from ..rollouts.group import advantages, group_kind
 from ..settings import Settings
-from .policy import Floats, Ints, is_special, look_up, packed, pieces, policy
 
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+VOCABULARY = 2**18
+"""Tokens that any tokenizer in use has, at most."""
 DECIDED = 0.99
 """A position whose likeliest token has more than this probability takes no part in the KL limit."""
 LOOSE_TAIL = 0.25
 """Mean bound on the relative error of probabilities from which on rollouts are sampled at T = 1, where it is 0."""
+
+
+def policy(reported: Floats, bias: Floats, temperature: float, backend: Backend) -> tuple[Floats, Floats]:
+    """pi_b of the listed tokens, shape (N, C), and the bound on their relative error at each position, shape (N,).
+
+    `reported` are log-probabilities, the sampled token's first, with -inf where there is none; `bias` the biases that
+    were in force; both (N, C).
+    """
+    inverse = 1.0 if backend.includes_temperature else 1.0 / temperature
+    rest = np.clip(1.0 - np.exp(reported).sum(axis=1), 0.0, 1.0)
+    others = reported[:, 1:]  # the sampled token may be less likely than tokens that are not listed: it bounds nothing
+    least = np.where(np.isfinite(others), others, 0.0).min(axis=1, initial=0.0)
+    tail, unknown = unlisted(rest, least, inverse)
+    weights = np.exp(reported * inverse + (0.0 if backend.includes_bias else 1.0) * bias / temperature)
+    total = weights.sum(axis=1) + tail
+    return weights / total[:, None], unknown / total
+
+
+def unlisted(rest: Floats, least: Floats, inverse: float) -> tuple[Floats, Floats]:
+    """The tail's weight that is used, and by how much it may be off: below it at T < 1, above it at T > 1; shapes (N,).
+
+    `rest` is the probability outside the lists, `least` the last log-probability of each, `inverse` 1 / T.
+    """
+    tail = rest * np.exp(least * (inverse - 1.0))
+    return tail, tail if inverse > 1 else np.maximum(VOCABULARY ** (1.0 - inverse) * rest**inverse - tail, 0.0)
+
+
+def is_whole(rollout: Rollout) -> bool:
+    """Whether every token of an answer has a log-probability, the one that ended it included.
+
+    It ends with a control token, or was cut off; of other answers the chance of ending there is not known.
+    """
+    trace = rollout.trace
+    if trace is None or not len(trace.ids) or len(trace.ids) < rollout.usage.completion_tokens:
+        return False
+    ended = rollout.finish_reason == "length" or is_special(trace.pieces.get(int(trace.ids[-1, 0]), b"?"))
+    return ended and bool(np.isfinite(trace.logprobs[:, 0]).all())
+
+
+def packed(traces: Sequence[TokenTrace]) -> tuple[Ints, Floats, Ints]:
+    """Token ids and reported log-probabilities of all positions, shapes (N, C), and each trace's number of them.
+
+    Column 0 was sampled; -1 and -inf where there is no token.
+    """
+    lengths = np.array([len(trace.ids) for trace in traces], dtype=np.int64)
+    width = max((trace.ids.shape[1] for trace in traces), default=1)
+    tokens = np.full((int(lengths.sum()), width), -1, dtype=np.int64)
+    reported = np.full(tokens.shape, -np.inf)
+    start = 0
+    for trace in traces:
+        stop = start + len(trace.ids)
+        tokens[start:stop, : trace.ids.shape[1]] = trace.ids
+        reported[start:stop, : trace.ids.shape[1]] = trace.logprobs
+        start = stop
+    return tokens, reported, lengths
+
+
+def look_up(tokens: Ints, values: Mapping[int, float]) -> Floats:
+    """The value of each token, 0 where there is none; same shape as `tokens`."""
+    if not values:
+        return np.zeros(tokens.shape)
+    known = np.array(sorted(values), dtype=np.int64)
+    table = np.array([values[int(token)] for token in known])
+    place = np.clip(np.searchsorted(known, tokens), 0, len(known) - 1)
+    return np.where(known[place] == tokens, table[place], 0.0)
+
+
+def pieces(groups: Sequence[Group]) -> dict[int, bytes]:
+    """The bytes of every token that was listed."""
+    known: dict[int, bytes] = {}
+    for group in groups:
+        for rollout in group.rollouts:
+            if rollout.trace is not None:
+                known.update(rollout.trace.pieces)
+    return known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,86 +264,3 @@ def step_gradient(
     found, tasks = positions(groups, bias, temperature, backend, settings)
     special = {token for token, piece in pieces(groups).items() if is_special(piece)}
     return within_kl_limit(gradient(found, tasks, special, temperature), found, temperature, settings)
-
-
-FINEST = 1e-3
-"""Nats: no bias is taken to be known better than this, even where all tasks agree exactly."""
-FEWEST_EFFECTIVE_TASKS = 4.0
-"""A token with fewer effective tasks behind it is dropped, however well they agree."""
-LEAST_BIAS = 0.05
-"""Nats: a smaller bias changes nothing that anyone would see, and costs an entry of the map."""
-
-
-def bias_path(start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings) -> list[dict[int, float]]:
-    """The biases after each step, in nats; `start` are those that the run began with."""
-    tokens, paths = _paths(start, steps, settings, ())
-    return [dict(zip(tokens.tolist(), path[0].tolist(), strict=True)) for path in paths]
-
-
-def surviving_biases(
-    start: Sequence[TokenBias],
-    steps: Sequence[Gradient],
-    known: Mapping[int, bytes],
-    settings: Settings,
-    without: frozenset[str] = frozenset(),
-) -> tuple[TokenBias, ...]:
-    """The entries worth keeping: the averaged bias of each token whose |z| reaches the threshold, strongest first.
-
-    What the tasks `without` say may be left out: the path that all tasks took is then answered to by all others.
-    """
-    before = {entry.token: entry for entry in start}
-    everyone = sorted({task for step in steps for task in step.tasks} - without)
-    if not everyone:
-        return tuple(start)
-    biases = {token: entry.bias for token, entry in before.items()}
-    tokens, paths = _paths(biases, steps, settings, [without, *(without | {task} for task in everyone)])
-    averaged = np.average(np.stack(paths)[:, 1:], axis=0, weights=np.arange(1, len(paths) + 1))
-    whole, without_tasks = averaged[0], averaged[1:]
-    variance = (1 - 1 / len(everyone)) * ((without_tasks - without_tasks.mean(axis=0)) ** 2).sum(axis=0)
-    inherited = {token: (entry.bias / entry.z) ** 2 if entry.z else 0.0 for token, entry in before.items()}
-    deviation = np.sqrt(variance + look_up(tokens, inherited))
-    z = whole / np.maximum(deviation, FINEST)
-    earlier = look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
-    evidence = np.maximum(earlier, _effective_tasks(tokens, steps, without))  # a second run may be on the same tasks
-    keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_EFFECTIVE_TASKS) & (np.abs(whole) >= LEAST_BIAS)
-    entries = [
-        TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
-        for i, token in enumerate(tokens.tolist())
-        if keep[i]
-    ]
-    return tuple(sorted(entries, key=lambda entry: (-abs(entry.bias), entry.token))[: settings.bias_entries])
-
-
-def _paths(
-    start: Mapping[int, float], steps: Sequence[Gradient], settings: Settings, leave_out: Sequence[frozenset[str]]
-) -> tuple[Ints, list[Floats]]:
-    """Tokens (V,), and the biases after each step, shape (1 + len(leave_out), V): of all tasks, then without each."""
-    parts = [np.array(sorted(start), dtype=np.int64), *(step.tokens for step in steps)]
-    tokens = np.unique(np.concatenate(parts))
-    bias = np.tile(look_up(tokens, start), (1 + len(leave_out), 1))
-    paths = []
-    for step in steps:
-        columns = np.searchsorted(tokens, step.tokens)
-        kept = np.array([[task not in gone for task in step.tasks] for gone in (frozenset[str](), *leave_out)])
-        weights = kept.reshape(1 + len(leave_out), len(step.tasks)).astype(np.float64)
-        curvature = weights @ step.curvature
-        drifted = bias[:, columns] - bias[0, columns]
-        change = np.zeros_like(bias)
-        change[:, columns] = natural_step(weights @ step.slope - curvature * drifted, curvature, settings)
-        bias = np.clip(bias + step.scale * change, -settings.bias_cap, settings.bias_cap)
-        paths.append(bias)
-    return tokens, paths
-
-
-def _effective_tasks(tokens: Ints, steps: Sequence[Gradient], without: frozenset[str]) -> Floats:
-    """m of each token, shape (V,), of all tasks but those; 0 where none has moved it."""
-    names = {name: row for row, name in enumerate(sorted({task for step in steps for task in step.tasks}))}
-    total = np.zeros((len(names), len(tokens)))
-    for step in steps:
-        rows = np.array([names[task] for task in step.tasks], dtype=np.int64)
-        total[np.ix_(rows, np.searchsorted(tokens, step.tokens))] += step.slope
-    total[[row for name, row in names.items() if name in without]] = 0.0
-    squares = (total**2).sum(axis=0)
-    effective = np.zeros(len(tokens))
-    np.divide(np.abs(total).sum(axis=0) ** 2, squares, out=effective, where=squares > 0)
-    return effective

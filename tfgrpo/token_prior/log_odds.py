@@ -34,8 +34,8 @@ import numpy as np
 from ..records import Group, TokenBias
 from ..rollouts.group import advantages, group_kind
 from ..settings import Settings
-from .gradient import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS
-from .policy import Floats, Ints
+from .gradient import Floats, Ints
+from .path import FEWEST_EFFECTIVE_TASKS, LEAST_BIAS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from tfgrpo.settings import Settings
 from tfgrpo.token_prior.choice import weighed_rollouts
 from tfgrpo.token_prior.estimators import TokenLearning
 from tfgrpo.token_prior.gradient import step_gradient
-from tfgrpo.token_prior.reuse import Reuse
+from tfgrpo.token_prior.path import Reuse
 
 RARE = World("a label is said too rarely", start=(1.0, -1.0, -9.0), signal=1.5)
 COMMON = World("words that are never right are common", start=(0.0, 0.0, 0.0), signal=1.5)
