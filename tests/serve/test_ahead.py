@@ -14,6 +14,7 @@ import tfgrpo
 from tests.clients.every_api import EveryApi, Got
 from tests.live import PRIOR, TEXT, go_live
 from tfgrpo.model.library import http
+from tfgrpo.serve import ahead as writing
 from tfgrpo.serve.exchange import Exchange
 from tfgrpo.store import Store
 from tfgrpo.testing import serving
@@ -22,7 +23,11 @@ pytestmark = pytest.mark.skipif(
     int(openai.__version__.partition(".")[0]) < 3, reason="older SDKs send no JSON that is bytes already"
 )
 
-ASKED: Any = [{"role": "user", "content": "Which queue? \u00e9"}]
+ASKED: Any = [
+    {"role": "user", "content": "Which queue? \u00e9"},
+    {"role": "assistant", "content": None, "tool_calls": []},
+    {"role": "user", "content": "null, page-1 and 0.00001"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +89,64 @@ async def test_a_plain_call_is_built_with_the_prior_in_it(
     assert len({tfgrpo.info(one).inference for one in (found, raw, again)}) == 3
 
 
+def test_a_request_made_of_the_last_one_is_as_the_http_client_builds_it(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled: list[bool] = []
+    fill = writing.Cast.filled
+
+    def told(cast: writing.Cast, content: bytes) -> object:
+        filled.append(True)
+        return fill(cast, content)
+
+    monkeypatch.setattr(writing.Cast, "filled", told)
+    kept = _sent_in_turn(options)
+    assert filled == [True] * 9
+    monkeypatch.setattr(writing, "_builds_plainly", lambda client: False)
+    assert kept == _sent_in_turn(options)
+    assert filled == [True] * 9
+
+
+def _sent_in_turn(options: dict[str, Any]) -> list[Any]:
+    """What calls of one client come to, each as it is sent: headers, URL, limits of time and content."""
+    sent: list[Any] = []
+
+    def answer(request: http.Request) -> http.Response:
+        sent.append((request.headers.raw, str(request.url), dict(request.extensions["timeout"]), request.content))
+        status = 500 if len(sent) in (3, 4) else 200
+        return http.Response(status, json={"id": "1", "choices": []}, headers={"retry-after-ms": "1"})
+
+    limits = http.Timeout(9)
+    with (
+        http.Client(transport=http.MockTransport(answer), headers={"x-own": "1"}, auth=("u", "p")) as own,
+        looked(tfgrpo.OpenAI(**options, http_client=own, timeout=limits)) as client,
+    ):
+
+        def call(**how: Any) -> None:
+            for text in ("Which queue?", "Which queue, at last?"):
+                client.chat.completions.create(model="fake", messages=[{"role": "user", "content": text}], **how)
+
+        call()
+        call()  # the first of these is tried three times
+        call(timeout=7)
+        call(extra_headers={"x-own": "2", "User-Agent": "me"})
+        call(extra_query={"of": "it"})
+        call()
+        limits.read = 8.0
+        call()
+        own.headers["x-late"] = "1"
+        call()
+        own.params = own.params.set("key", "1")
+        call()
+        own.params = own.params.remove("key")
+        own.cookies.set("known", "1")
+        call()
+        own.cookies.clear()
+        client.with_options(default_headers={"x-own": "3"}).chat.completions.create(model="fake", messages=ASKED)
+        call()
+    return sent
+
+
 def test_what_is_refused_goes_once_more_as_the_sdk_alone_writes_it(
     upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
 ) -> None:
@@ -107,7 +170,6 @@ def test_what_is_refused_goes_once_more_as_the_sdk_alone_writes_it(
         {"extra_body": {"top_k": 3}},
         {"extra_headers": {"X-Tfgrpo-Sticky-Key": "u"}},
         {"metadata": {"big": 2**70}},
-        {"user": None},
         {"temperature": 1e-7},
     ],
     ids=lambda how: next(iter(how)),

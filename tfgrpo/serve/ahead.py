@@ -5,10 +5,8 @@ so that what comes to the HTTP client that they were given is bytes which know w
 What is not as plain as that goes the way of every other request, which is read once it is built.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from marshal import dumps as marshalled
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -18,11 +16,13 @@ from ..surfaces.http import PRIOR_HEADER, SEALED
 from ..surfaces.routes import surface_of
 from .scope import OURS
 
-_SPOKEN_FOR = frozenset((PRIOR_HEADER, *OURS, *SEALED, "transfer-encoding"))
+_SPOKEN_FOR = frozenset((PRIOR_HEADER, *OURS, *SEALED, "transfer-encoding", "content-length"))
 """Headers of a request that has to be looked at as a whole."""
 _PLAIN = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
-_FLOATS = re.compile(rb"e[-+]\d|0\.0000")
-"""What may be a number that the SDK writes in another way: 1e-7 as 1e-07."""
+_ALIKE = frozenset((str, int, bool, type(None)))
+"""Classes of which every value is written alike, beside those that hold others."""
+_SMALL, _LARGE = 1e-4, 1e16
+"""From the one up to the other, numbers are written without an exponent."""
 _KEPT = 256
 """Addresses, and names of headers, that are kept ready."""
 
@@ -37,15 +37,30 @@ class KnownJSON(bytes):
         """What a body is as JSON, as the SDK writes it; None: it says what only the SDK can write, or refuses to."""
         try:
             made = cls(orjson.dumps(body, option=_PLAIN))
-            marshalled(body)  # refuses what orjson writes by itself: an Enum, an UUID
         except (TypeError, ValueError):
             return None
-        if b"null" in made:  # which may have been no number
-            return None
-        if (b"e-" in made or b"e+" in made or b"0.0000" in made) and _FLOATS.search(made):
+        if not _is_plain(body):
             return None
         made.body = body
         return made
+
+
+def _is_plain(body: JSON) -> bool:
+    """Whether the SDK writes a body as orjson does: NaN it refuses, and 1e-7 it writes as 1e-07."""
+    left = [body]
+    while left:
+        value = left.pop()
+        kind = type(value)
+        if kind is dict:
+            left += value.values()
+        elif kind is list or kind is tuple:
+            left += value
+        elif kind is float:
+            if value and not _SMALL <= abs(value) < _LARGE:
+                return False
+        elif kind not in _ALIKE:
+            return False
+    return True
 
 
 class Address(NamedTuple):
@@ -67,10 +82,66 @@ class Draft(NamedTuple):
     url: Address
     content: KnownJSON
 
-    def built_by(self, client: Any, options: Mapping[str, Any], content: bytes, prior: str) -> Any:
-        """The request as an HTTP client builds it of the options that it was drafted from, with a prior in it."""
-        headers = [*options["headers"], (PRIOR_HEADER, prior)]
-        return client.build_request(**{**options, "url": self.url.whole, "content": content, "headers": headers})
+
+class Cast(NamedTuple):
+    """A request that was built, less its content."""
+
+    state: tuple[Any, ...]
+    """All that its content does not tell."""
+    kind: Callable[..., Any]
+    stream: Callable[[bytes], Any]
+    url: Any
+    headers: Any
+    timeouts: Mapping[str, Any]
+
+    def filled(self, content: bytes) -> Any:
+        """A request like it, of another content."""
+        stream, extensions = self.stream(content), {"timeout": {**self.timeouts}}
+        made = self.kind("POST", self.url, headers=self.headers, stream=stream, extensions=extensions)
+        made.headers.encoding = self.headers.encoding  # which it would look for anew
+        made.headers["Content-Length"] = str(len(content))
+        made.read()
+        return made
+
+
+class Mould:
+    """What an HTTP client built last of a Draft, kept, since the next request mostly differs by its content alone.
+
+    To build one, the libraries merge headers and read them over several times, which takes longer than all that a prior
+    does.
+    """
+
+    _kept: Cast | None = None
+
+    def request(self, client: Any, options: Mapping[str, Any], content: bytes, prior: str) -> Any:
+        """What the HTTP client builds of the options that a request was drafted from, with a prior in it."""
+        asked = {**options, "content": content, "headers": [*options["headers"], (PRIOR_HEADER, prior)]}
+        if client.cookies or client.params or not _builds_plainly(client):
+            return client.build_request(**asked)
+        limits: Any = options.get("timeout")
+        if hasattr(limits, "as_dict"):
+            limits = limits.as_dict()  # its owner may alter it in place
+        state = {**asked, "content": None, "timeout": limits}, client.headers.raw
+        kept = self._kept
+        if kept and kept.state == state:
+            return kept.filled(content)
+        made = client.build_request(**asked)
+        if made.extensions.keys() == {"timeout"} and "timeout" in options:
+            parts = type(made.stream), made.url, made.headers.copy(), made.extensions["timeout"]
+            self._kept = Cast(state, type(made), *parts)
+        return made
+
+
+def _builds_plainly(client: Any) -> bool:
+    """Whether an HTTP client builds requests as its library does."""
+    built = getattr(client.build_request, "__func__", None)
+    return built is _library_built(client.__class__)
+
+
+@lru_cache(_KEPT)
+def _library_built(kind: type) -> Any:
+    """How the library builds requests that a class of HTTP client comes from."""
+    return next(one.build_request for one in reversed(kind.__mro__) if hasattr(one, "build_request"))
 
 
 def with_known_body(options: Any) -> Any:
@@ -97,7 +168,8 @@ def draft_of(client: Any, options: Mapping[str, Any]) -> Draft | None:
     for pairs in (headers, client.headers.raw):
         if not _are_free(tuple([name for name, _ in pairs])):
             return None
-    return Draft("POST", _address(client.base_url.__class__, url), content)
+    address = _address(client.base_url.__class__, url)
+    return Draft("POST", address, content) if address else None
 
 
 @lru_cache(_KEPT)
@@ -107,7 +179,7 @@ def _are_free(names: tuple[str | bytes, ...]) -> bool:
 
 
 @lru_cache(_KEPT)
-def _address(kind: Callable[[str], Any], text: str) -> Address:
-    """That of an URL, as one of the libraries reads it."""
+def _address(kind: Callable[[str], Any], text: str) -> Address | None:
+    """That of a whole URL, as one of the libraries reads it."""
     url = kind(text)
-    return Address(url, url.path, url.host, url.netloc)
+    return Address(url, url.path, url.host, url.netloc) if url.is_absolute_url else None

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .access import Access, access_to
-from .ahead import draft_of
+from .ahead import Mould, draft_of
 from .exchange import Exchange, HTTPRequest, HTTPResponse, exchange_of
 from .forks import renewed_in_children
 from .source import PriorSource
@@ -144,6 +144,7 @@ class _Sending:
         self.access = access
         self.inner = inner
         self._make = make
+        self._mould = Mould()
         self._inherited: list[Any] = []  # the parent's connections: not even to be closed here
         library: Any = super()
         library.__init__(transport=_Through(self))  # given one, it makes none of its own, which would read certificates
@@ -161,7 +162,7 @@ class _Sending:
         if draft := draft_of(self.inner, options):
             exchange = Exchange(draft, self.access)
             if (found := exchange.begin_ahead()) and found.content is not None:
-                return exchange.goes_with(draft.built_by(self.inner, options, found.content, found.prior))
+                return exchange.goes_with(self._mould.request(self.inner, options, found.content, found.prior))
         return self.inner.build_request(*args, **options)
 
     @property
