@@ -100,7 +100,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
         "passing", "told", "worth", "reporting", "recording", "packed", "writing", "taking", "access", "ahead",
-        "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks", "once", "dashboard", "proxy",
+        "mould", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks", "once", "dashboard", "proxy",
     ),
     "serve/dashboard": (
         "__init__", "visits", "rendering", "counting", "looks", "run_looks", "canary", "traffic", "site", "pages",

@@ -14,7 +14,7 @@ import tfgrpo
 from tests.clients.every_api import EveryApi, Got
 from tests.live import PRIOR, TEXT, go_live
 from tfgrpo.model.library import http
-from tfgrpo.serve import ahead as writing
+from tfgrpo.serve import mould
 from tfgrpo.serve.exchange import Exchange
 from tfgrpo.store import Store
 from tfgrpo.testing import serving
@@ -93,16 +93,16 @@ def test_a_request_made_of_the_last_one_is_as_the_http_client_builds_it(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled: list[bool] = []
-    fill = writing.Cast.filled
+    fill = mould.Cast.filled
 
-    def told(cast: writing.Cast, content: bytes) -> object:
+    def told(cast: mould.Cast, content: bytes) -> object:
         filled.append(True)
         return fill(cast, content)
 
-    monkeypatch.setattr(writing.Cast, "filled", told)
+    monkeypatch.setattr(mould.Cast, "filled", told)
     kept = _sent_in_turn(options)
     assert filled == [True] * 9
-    monkeypatch.setattr(writing, "_builds_plainly", lambda client: False)
+    monkeypatch.setattr(mould, "_builds_plainly", lambda client: False)
     assert kept == _sent_in_turn(options)
     assert filled == [True] * 9
 

@@ -83,67 +83,6 @@ class Draft(NamedTuple):
     content: KnownJSON
 
 
-class Cast(NamedTuple):
-    """A request that was built, less its content."""
-
-    state: tuple[Any, ...]
-    """All that its content does not tell."""
-    kind: Callable[..., Any]
-    stream: Callable[[bytes], Any]
-    url: Any
-    headers: Any
-    timeouts: Mapping[str, Any]
-
-    def filled(self, content: bytes) -> Any:
-        """A request like it, of another content."""
-        stream, extensions = self.stream(content), {"timeout": {**self.timeouts}}
-        made = self.kind("POST", self.url, headers=self.headers, stream=stream, extensions=extensions)
-        made.headers.encoding = self.headers.encoding  # which it would look for anew
-        made.headers["Content-Length"] = str(len(content))
-        made.read()
-        return made
-
-
-class Mould:
-    """What an HTTP client built last of a Draft, kept, since the next request mostly differs by its content alone.
-
-    To build one, the libraries merge headers and read them over several times, which takes longer than all that a prior
-    does.
-    """
-
-    _kept: Cast | None = None
-
-    def request(self, client: Any, options: Mapping[str, Any], content: bytes, prior: str) -> Any:
-        """What the HTTP client builds of the options that a request was drafted from, with a prior in it."""
-        asked = {**options, "content": content, "headers": [*options["headers"], (PRIOR_HEADER, prior)]}
-        if client.cookies or client.params or not _builds_plainly(client):
-            return client.build_request(**asked)
-        limits: Any = options.get("timeout")
-        if hasattr(limits, "as_dict"):
-            limits = limits.as_dict()  # its owner may alter it in place
-        state = {**asked, "content": None, "timeout": limits}, client.headers.raw
-        kept = self._kept
-        if kept and kept.state == state:
-            return kept.filled(content)
-        made = client.build_request(**asked)
-        if made.extensions.keys() == {"timeout"} and "timeout" in options:
-            parts = type(made.stream), made.url, made.headers.copy(), made.extensions["timeout"]
-            self._kept = Cast(state, type(made), *parts)
-        return made
-
-
-def _builds_plainly(client: Any) -> bool:
-    """Whether an HTTP client builds requests as its library does."""
-    built = getattr(client.build_request, "__func__", None)
-    return built is _library_built(client.__class__)
-
-
-@lru_cache(_KEPT)
-def _library_built(kind: type) -> Any:
-    """How the library builds requests that a class of HTTP client comes from."""
-    return next(one.build_request for one in reversed(kind.__mro__) if hasattr(one, "build_request"))
-
-
 def with_known_body(options: Any) -> Any:
     """The options of a call of the SDK, with a body that is known where it goes to a surface and is plain."""
     body = getattr(options, "json_data", None)  # here and below: a later SDK may have none

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from .access import Access, access_to
-from .ahead import Mould, draft_of
+from .ahead import draft_of
 from .exchange import Exchange, HTTPRequest, HTTPResponse, exchange_of
 from .forks import renewed_in_children
+from .mould import Mould
 from .source import PriorSource
 
 
