@@ -11,15 +11,15 @@ exit code 1 where one is missed: in the null worlds the share promoted falsely h
 crashes, none. Rows without a limit tell what a claim costs or lets in.
 
 The second table is of candidates that differ from what is live by their token prior alone, by rewards and by likelihood
-ratios. The third holds what the gate says it can detect, before anything is spent, against simulation; the fourth how
-often intervals over tasks cover.
+ratios. The third holds what the gate says it can detect, before anything is spent, against simulation; the fourth and
+fifth how often intervals over tasks cover.
 """
 
 import argparse
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import comb, sqrt
 from pathlib import Path
 from typing import TypeAlias
 
@@ -313,9 +313,68 @@ def coverage(runs: int = 3_000) -> list[tuple[int, int, float, float]]:
             learned = np.clip(frozen + 0.1 + spread * rng.standard_normal((runs, tasks)), 0, 1)
             truth = float((learned - frozen).mean())
             gains = (rng.binomial(repeats, learned) - rng.binomial(repeats, frozen)) / repeats
-            intervals = [paired_difference(row) for row in gains]
+            intervals = [paired_difference(row, rollouts=repeats) for row in gains]
             found.append((tasks, repeats, spread, float(np.mean([one.low <= truth <= one.high for one in intervals]))))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How often 95% intervals cover where all tasks are alike, over ALIKE: the least, the median, the most."""
+
+    tasks: int
+    rollouts: int
+    least: float
+    median: float
+    most: float
+    within: float
+    """Share of those worlds that cover between 93 and 97%."""
+
+
+ALIKE = [
+    (rate / 100, effect / 100)
+    for rate in (5, 15, 25, 35, 45, 55, 65, 75, 85, 95)
+    for effect in (0, 10, 20, 40, 60)
+    if rate + effect <= 95
+]
+"""Pass rates of the one arm, and how much more the other's are; no outcome of a task is as sure as these allow."""
+
+
+def coverage_alike(runs: int = 3_000) -> list[Alike]:
+    """The fifth table."""
+    found = []
+    for tasks in (5, 8, 12, 24, 48):
+        for repeats in (1, 2, 4):
+            rng, shares = np.random.default_rng([tasks, repeats, 1]), []
+            for rate, effect in ALIKE:
+                drawn = [rng.binomial(repeats, chance, (runs, tasks)) for chance in (rate + effect, rate)]
+                rows, counts = np.unique(np.sort(drawn[0] - drawn[1], axis=1), axis=0, return_counts=True)
+                made = [paired_difference(row / repeats, rollouts=repeats) for row in rows]
+                shares.append(counts @ [one.low - 1e-9 <= effect <= one.high + 1e-9 for one in made] / runs)
+            within = np.mean([0.93 <= share <= 0.97 for share in shares])
+            found.append(Alike(tasks, repeats, min(shares), float(np.median(shares)), max(shares), float(within)))
+    return found
+
+
+def nearest_to_95(tasks: int = 5) -> tuple[float, float]:
+    """Between what any rule whatever must let its coverage go, single rollouts of arms that are alike.
+
+    Arms differ on a task with chance 2 r (1 - r), and either wins half of those: a rule that is no lottery says of each
+    (s tasks that differ, wins) whether no effect is refuted, so of every s it keeps a sum of binomials over 2^s.
+    All such rules are tried, at the pass rates of ALIKE.
+    """
+    rates = np.array(sorted({rate for rate, _ in ALIKE}))
+    differ = 2 * rates * (1 - rates)
+    covers = np.zeros((1, len(rates)))
+    for s in range(tasks + 1):
+        sums = {0}
+        for wins in range(s + 1):
+            sums |= {one + comb(s, wins) for one in sums}
+        chance = comb(tasks, s) * differ**s * (1 - differ) ** (tasks - s)
+        kept = np.array(sorted(sums))[:, None] / 2**s * chance
+        covers = (covers[:, None] + kept).reshape(-1, len(rates))
+    best = covers[np.abs(covers - 0.95).max(axis=1).argmin()]
+    return float(best.min()), float(best.max())
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
@@ -380,10 +439,18 @@ def _others(runs: int) -> dict[str, object]:
     fourth = coverage()
     for tasks, repeats, spread, share in fourth:
         print(f"{tasks:5} tasks x {repeats:2} rollouts, effects of sd {spread:.1f} {share:6.1%}")
+    print(f"\nThe same where all tasks are alike, {len(ALIKE)} worlds: least, median, most; share within 93 to 97%")
+    fifth = coverage_alike()
+    for each in fifth:
+        shares = f"{each.least:6.1%} {each.median:6.1%} {each.most:6.1%} {each.within:6.1%}"
+        print(f"{each.tasks:5} tasks x {each.rollouts:2} rollouts {shares}")
+    least, most = nearest_to_95()
+    print(f"No rule comes nearer to 95% of 5 tasks tried once each, without effect, than {least:.1%} to {most:.1%}")
     return {
         "statistics": [asdict(row) for *_, row in second],
         "detectable": [asdict(one) for one in third],
         "coverage": fourth,
+        "alike": [asdict(one) for one in fifth],
     }
 
 

@@ -1,6 +1,8 @@
 """Differences between arms against hand-computed cases, their intervals, and what is left out and said so."""
 
 from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from math import comb
 
 import numpy as np
 import pytest
@@ -241,7 +243,7 @@ def test_an_interval_over_tasks_covers_as_often_as_it_says(tasks: int, repeats: 
     learned = np.clip(frozen + rng.normal(0.1, 0.2, frozen.shape), 0, 1)
     truth = float((learned - frozen).mean())
     gains = (rng.binomial(repeats, learned) - rng.binomial(repeats, frozen)) / repeats
-    found = [paired_difference(row) for row in gains]
+    found = [paired_difference(row, rollouts=repeats) for row in gains]
     assert 0.93 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.97
 
 
@@ -267,13 +269,33 @@ def test_an_interval_covers_with_a_single_rollout_a_task_too(tasks: int, most: f
     assert all(one.low <= one.mean <= one.high for one in found)
 
 
-def test_tasks_that_are_all_won_once_leave_doubt() -> None:
-    """Agresti and Min: 5.5 won, 0.5 lost, 1 tied of 7: 5 / 7 and 1.96 sqrt(6 - 25 / 7) / 7 on either side."""
-    found = paired_difference(np.ones(5))
-    assert (found.mean, found.low, found.high) == pytest.approx(
-        (1.0, 5 / 7 - 1.96 * (6 - 25 / 7) ** 0.5 / 7, 1.0), abs=1e-3
-    )
-    assert paired_difference(np.zeros(5)).low < 0 < paired_difference(np.zeros(5)).high
+@pytest.mark.parametrize(("tasks", "least", "most"), [(5, 0.915, 1.0), (8, 0.92, 1.0), (24, 0.92, 0.985)])
+def test_an_interval_covers_where_all_tasks_are_alike(tasks: int, least: float, most: float) -> None:
+    """Counted, not drawn: single rollouts at pass rates of 5 to 95%. Student's t covers 64% at 5 tasks, at worst."""
+    rates = np.arange(1, 20) / 20
+    counts = [(won, lost) for won in range(tasks + 1) for lost in range(tasks + 1 - won)]
+    gains = [np.repeat([1.0, -1.0, 0.0], [won, lost, tasks - won - lost]) for won, lost in counts]
+    found = [paired_difference(row) for row in gains]
+    ways = np.array([comb(tasks, won) * comb(tasks - won, lost) for won, lost in counts])
+    for low, high in combinations_with_replacement(rates, 2):
+        win, lose = high * (1 - low), low * (1 - high)
+        chances = [win**won * lose**lost * (1 - win - lose) ** (tasks - won - lost) for won, lost in counts]
+        covered = [one.low - 1e-9 <= high - low <= one.high + 1e-9 for one in found]
+        assert high - low > 0.6 or least <= ways * chances @ covered <= most, (low, high)
+
+
+def test_tasks_that_are_all_won_or_tied_once_leave_doubt() -> None:
+    """Of five ties d is refuted above where (5 d)^2 = 1.96^2 x 4 d (1 - d): at 3.073 / 8.073, a chance of 9%."""
+    found = paired_difference(np.zeros(5))
+    assert (found.low, found.high) == pytest.approx((-0.3807, 0.3807), abs=1e-3)
+    won = paired_difference(np.ones(5))
+    assert (won.mean, won.low, won.high) == pytest.approx((1.0, 1 - 2 * 0.3807, 1.0), abs=1e-3)
+
+
+def test_equal_differences_of_few_rollouts_leave_the_doubt_of_one_more() -> None:
+    """As if one of four rollouts of one task had come out otherwise: a standard deviation of 1/4 / sqrt(5)."""
+    found = paired_difference(np.full(5, 0.25), rollouts=4)
+    assert found.high - 0.25 == pytest.approx(2.776 / 4 / 5, abs=1e-3)
 
 
 @pytest.mark.parametrize("constant", [-0.5, 0.25])

@@ -180,7 +180,7 @@ def _evaluation(
         repeats=rewards.shape[2],
         means=dict(zip(by_arm, by_task.mean(axis=1).tolist(), strict=True)),
         pass_at_k=dict(zip(by_arm, solved.mean(axis=1).tolist(), strict=True)),
-        differences=_differences(tuple(by_arm), by_task),
+        differences=_differences(tuple(by_arm), by_task, rewards.shape[2]),
         constant=None,
         constant_mean=None,
         lost_tasks=lost_tasks,
@@ -198,11 +198,11 @@ def _first_error(rollouts: Sequence[Rollout]) -> str | None:
     return next((rollout.error for rollout in rollouts if rollout.error), None)
 
 
-def _differences(arms: Sequence[str], by_task: NDArray[np.float64]) -> dict[str, Difference]:
+def _differences(arms: Sequence[str], by_task: NDArray[np.float64], repeats: int) -> dict[str, Difference]:
     """Every later arm less every earlier one, the last less the first at the head; by_task has shape (arms, tasks)."""
     pairs = sorted(combinations(range(len(arms)), 2), key=lambda pair: (-pair[1], pair[0]))
     return {
-        f"{arms[later]} - {arms[earlier]}": paired_difference(by_task[later] - by_task[earlier])
+        f"{arms[later]} - {arms[earlier]}": paired_difference(by_task[later] - by_task[earlier], rollouts=repeats)
         for earlier, later in pairs
     }
 

@@ -12,6 +12,9 @@ FEWEST = 5
 """Tasks; fewer show nothing about tasks like these, and no verdict may rest on them."""
 _NEARLY_NORMAL = 2_000
 """Degrees of freedom past which Student's t is taken for normal."""
+_ROUNDING = 1e-6
+"""How far a number of rollouts may be from a whole one."""
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +30,53 @@ class Difference:
     ties: int
 
 
-def paired_difference(by_task: NDArray[np.float64], confidence: float = 0.95) -> Difference:
+def paired_difference(by_task: NDArray[np.float64], confidence: float = 0.95, rollouts: int = 1) -> Difference:
     """The mean of per-task differences, shape (tasks,), with Student's t interval over the task means (Student 1908).
 
     Each task counts as one, however often it was tried: that clusters by task. The interval stays within [-1, 1], which
-    is all of it for a single task. (A percentile bootstrap of 5 to 12 tasks covers 83 to 92% where it says 95%; this
-    one covers 93 to 97% from 5 tasks on, given two rollouts a task or more: `benchmarks/gate.py`.) Where each task is
-    won, lost or tied, as by one rollout that is right or wrong, a few alike by luck look like certainty, and Student's
-    covers 85%: there it is that of `_of_single`, which covers 93 to 99% of the same simulated ones.
+    is all of it for a single task. (A percentile bootstrap of 5 to 12 tasks covers 83 to 92% where it says 95%.) A few
+    alike by luck look like certainty to Student's t, so two cases have their own. Where each task is won, lost or tied,
+    as by one rollout that is right or wrong, the interval is that of `_of_counts`. Where differences are those of so
+    many `rollouts` a task and arm that are right or wrong, their spread is at least that of tasks which are alike but
+    for one rollout. How often each covers, and why none can cover 93 to 97% of 5 to 12 single rollouts whatever the
+    tasks are: docs/benchmarks.md, "The gate, on simulated arms".
     """
     count, mean = len(by_task), float(by_task.mean())
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
     low, high = -1.0, 1.0
     if count > 1 and np.isin(by_task, (-1.0, 0.0, 1.0)).all():
-        low, high = _of_single(wins, losses, count, confidence)
+        low, high = _of_counts(wins, losses, count, confidence)
     elif count > 1:
-        reach = student_quantile(0.5 + confidence / 2, count - 1) * float(by_task.std(ddof=1)) / sqrt(count)
+        whole = np.abs(by_task * rollouts - np.rint(by_task * rollouts)).max() < _ROUNDING
+        least = 1 / rollouts / sqrt(count) if whole else 0.0
+        spread = max(least, float(by_task.std(ddof=1)))
+        reach = student_quantile(0.5 + confidence / 2, count - 1) * spread / sqrt(count)
         low, high = mean - reach, mean + reach
     return Difference(mean, max(-1.0, low), min(1.0, high), wins, losses, count - wins - losses)
 
 
-def _of_single(wins: int, losses: int, count: int, confidence: float) -> tuple[float, float]:
-    """The interval of Agresti and Min (2005): as if half a task more were won, half a one lost, and one more tied."""
-    middle, more = (wins - losses) / (count + 2), count + 2
-    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * sqrt(wins + losses + 1 - middle**2 * more) / more
-    return middle - reach, middle + reach
+@lru_cache(maxsize=4_096)
+def _of_counts(wins: int, losses: int, count: int, confidence: float) -> tuple[float, float]:
+    """All effects d = P(won) - P(lost) that these counts do not refute: the score interval of Tango (1998), with n - 1.
+
+    With q the likeliest P(lost) of that d, the root of 2 n q^2 + (d (2 n - wins + losses) - wins - losses) q
+    - losses d (1 - d) = 0, the difference n d - (wins - losses) has variance n (2 q + d (1 - d)). Tango's own covers
+    97 to 100% of 5 tasks; with n - 1 in place of n there it covers 92 to 100% of 5, and 93 to 98% of 24 and 48.
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    return -_largest(losses, wins, count, z), _largest(wins, losses, count, z)
+
+
+def _largest(wins: int, losses: int, count: int, z: float) -> float:
+    """The largest d that is not refuted; every one from the estimate up to it is not."""
+    low, high = (wins - losses) / count, 1.0
+    for _ in range(_HALVINGS):
+        d = (low + high) / 2
+        half = (d * (2 * count - wins + losses) - wins - losses) / 2
+        lost = (sqrt(max(0.0, half**2 + 2 * count * losses * d * (1 - d))) - half) / (2 * count)
+        away, variance = count * d - wins + losses, (count - 1) * (2 * lost + d * (1 - d))
+        low, high = (d, high) if away**2 <= z**2 * variance else (low, d)
+    return high
 
 
 @lru_cache(maxsize=4_096)
