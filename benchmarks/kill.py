@@ -44,7 +44,9 @@ TASKS = [{"input": f"message {n} about {topic}", "answer": label} for n in (1, 2
 VALIDATION = [
     {"input": f"letter {n} about {topic}", "answer": label} for n in (1, 2) for topic, label in TOPICS.items()
 ]
-_LEARN = ("--no-race", "--steps", "4", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--json")
+_LEARN = (
+    "--no-race", "--steps", "4", "--group-size", "8", "--concurrency", str(CONCURRENCY), "--hedge", "0", "--json",
+)  # fmt: skip
 _LATENCY = 0.008
 """Seconds that an answer takes at most."""
 _SETTLED = (
@@ -72,6 +74,8 @@ def script(body: ChatBody) -> Answer:
 
 _PROBE = 8
 """The first requests of a run, of which the probe's are."""
+_MEANWHILE = 8
+"""Requests that are answered once a kill is due: on a busy machine a run would be over before it comes."""
 
 
 @dataclass
@@ -85,6 +89,11 @@ class Backend(ScriptedModel):
     gated: int = 0
     """Rollouts of validation tasks."""
     gate_begun: bool = False
+    is_due: Callable[[], bool] = bool
+    """Whether a kill is, as who kills has it; from then on a few requests are answered, and the rest wait for it."""
+    is_last: Callable[[], bool] = bool
+    """Whether the request that arrived last is the run's last one: it waits too."""
+    meanwhile: int = 0
 
     async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         event = await receive()  # requests this small come in one piece
@@ -98,7 +107,11 @@ class Backend(ScriptedModel):
         self.arrived += [] if look else [request]
         self.merging = self.merging or b"<proposals>" in event["body"]
         self.gated += re.search(rb"letter \d about", event["body"]) is not None
+        waits = self.is_due() and not look and (self.is_last() or self.meanwhile >= _MEANWHILE)
+        self.meanwhile += self.is_due()
         await asyncio.sleep(self.noise.uniform(0, _LATENCY))
+        while waits and self.is_due():
+            await asyncio.sleep(0.001)
 
         async def again() -> dict[str, JSON]:
             return dict(event)
@@ -292,20 +305,28 @@ def kill_once(learning: Learning, whole: Outcome, moment: str, seed: int) -> Kil
     model.merging, model.gated = False, 0
     nth = {"probe": draw.randint(1, 5), "step": draw.randint(1, max(1, left))}.get(moment, 0)
     gated = draw.randint(1, 3 * len(VALIDATION))
+
+    def all_came() -> bool:
+        return len(model.arrived) - before >= left
+
     reached: dict[str, Callable[[], bool]] = {
-        "merge": lambda: model.merging or len(model.arrived) - before >= left,
-        "gate": lambda: model.gated >= gated or len(model.arrived) - before >= left,
+        "start": lambda: len(model.arrived) > before,
+        "merge": lambda: model.merging or all_came(),
+        "gate": lambda: model.gated >= gated or all_came(),
         "end": lambda: model.answered - before >= left,
     }
+    is_due = reached.get(moment, lambda: len(model.arrived) - before >= min(nth, left))
+    model.meanwhile, model.is_due, model.is_last = 0, is_due, all_came
     within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.004)
     delay = within * draw.random() ** (2 if moment == "end" else 1)  # most of the tail is Python's own end
     with learning.process() as process:
         if moment == "start":
             due = time.monotonic() + delay  # but no later than its first request: another start may be quicker
-            _until(lambda: time.monotonic() >= due or len(model.arrived) > before, process)
+            _until(lambda: time.monotonic() >= due or is_due(), process)
         else:
-            _until(reached.get(moment, lambda: len(model.arrived) - before >= min(nth, left)), process)
+            _until(is_due, process)
             time.sleep(delay)
+    model.is_due = bool  # what still waits is answered, though nobody is there
     _until_quiet(model)
     committed, sent = learning.committed(), model.arrived[before:]
     after = learning.rows()

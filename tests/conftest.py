@@ -1,11 +1,13 @@
 """Settings of all tests, and what commands are tried in."""
 
+import asyncio.base_events
 import gc
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +16,18 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgres import PostgresServer, binaries
 from tests.routing import served, simulated
+from tfgrpo.model import pace
 from tfgrpo.store import StorePath, StoreUrl
 from tfgrpo.testing import ScriptedModel, serving
 
-# A busy machine must not fail a property: speed is shown by benchmarks, never by tests.
-settings.register_profile("tfgrpo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine must not fail a property: speed is shown by benchmarks, never by tests. Nor must luck: the same
+# examples are drawn each time.
+settings.register_profile("tfgrpo", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tfgrpo")
+
+# Tests count calls, and where the machine stands still for a second no call is to be made once more for that: those of
+# stalled calls set it themselves.
+pace._SURELY = 3600.0
 
 # Each commit to a store is synced to the disk, and tests would wait for that most of the time: where there is a disk in
 # memory, temporary files go there.
@@ -73,6 +81,20 @@ def every_processor() -> Iterator[None]:
     os.sched_setaffinity(0, _PROCESSORS)
     yield
     os.sched_setaffinity(0, own)
+
+
+@pytest.fixture
+async def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the time in which the machine stands still the event loop of the test sees a fiftieth of a second."""
+    now, seen, most = time.monotonic, [time.monotonic()] * 2, 0.02
+
+    def seconds() -> float:
+        last, seen[0] = seen[0], now()
+        seen[1] += min(seen[0] - last, most)
+        return seen[1]
+
+    monkeypatch.setattr(asyncio.base_events, "MAXIMUM_SELECT_TIMEOUT", most)  # it looks at least so often
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", seconds)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ RUNS: list[str] = []
 """The tasks that were rolled out, in order."""
 release = threading.Event()
 """Ends `stuck`."""
+over = threading.Event()
+"""What `stuck` asks after that has been answered, or refused."""
 
 
 def route(client: openai.OpenAI, task: Task) -> str:
@@ -63,7 +65,10 @@ def stuck(client: openai.OpenAI, task: Task) -> str:
     """Never returns by itself; what it asks afterwards is refused."""
     route(client, task)
     release.wait()
-    return route(client, task)
+    try:
+        return route(client, task)
+    finally:
+        over.set()
 
 
 async def stuck_async(client: openai.AsyncOpenAI, task: Task) -> str:

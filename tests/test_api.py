@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import fields
 from inspect import signature
+from itertools import count
 from pathlib import Path
 from typing import cast, get_type_hints
 
@@ -20,12 +21,12 @@ from tfgrpo.api import aevaluate, alearn, evaluate, learn, open_store
 from tfgrpo.errors import InputError, ModelError, StoreError, TfgrpoError
 from tfgrpo.observer import Silent, StepSummary
 from tfgrpo.options import LearnOptions, SettingOptions, wanted_learning
-from tfgrpo.records import JSON, ChatBody, Prior, Rollout, Task
+from tfgrpo.records import JSON, Prior, Rollout, Task
 from tfgrpo.report.results import LearningRun
 from tfgrpo.rollouts.rewards.reward import Reward
 from tfgrpo.settings import Settings
 from tfgrpo.tasks.read import TaskSource
-from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send, serving
 
 DICTS = [
     {"input": f"message {number} about {topic}", "answer": label}
@@ -309,29 +310,32 @@ import tfgrpo
 tasks = [{"input": f"message {number}", "answer": "billing"} for number in range(12)]
 
 async def notebook():
-    tfgrpo.learn(tasks, model="fake", base_url=sys.argv[1], gate=False, race=False, experiences=False, steps=50)
+    tfgrpo.learn(tasks, model="fake", base_url=sys.argv[1], gate=False, race=False, experiences=False, concurrency=8)
 
 asyncio.run(notebook())
 """
 
 
 def test_ctrl_c_in_a_running_loop_keeps_what_was_done(folder: Path) -> None:
-    policy, many = SimulatedPolicy(WORDS, talkative), threading.Event()
-    model = ScriptedModel(policy)
+    """Sixty requests are answered; where all that may be in flight wait for an answer, it comes."""
+    came, many, over = count(1), threading.Event(), threading.Event()
 
-    def script(body: ChatBody) -> Answer:
-        if len(model.requests) > 40:
-            many.set()
-        return policy(body)
+    class Held(ScriptedModel):
+        async def app(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+            if (number := next(came)) == 60 + 8:
+                many.set()
+            while number > 60 and not over.is_set():
+                await asyncio.sleep(0.01)
+            await super().app(scope, receive, send)
 
-    model.script = script
-    with serving(model.app) as url:
+    with serving(Held(SimulatedPolicy(WORDS, talkative)).app) as url:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
         command = [sys.executable, "-c", PROGRAM, url]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert many.wait(60)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
+        over.set()
     assert stderr.rstrip().endswith("KeyboardInterrupt")
     with open_store() as store:
         (entry,) = store.runs()

@@ -286,7 +286,7 @@ MOST_CALLED = 64
 SMALL_RUN = """if True:
     import asyncio, sys, threading
     from pathlib import Path
-    from tests.routing import plan, simulated
+    from tests.routing import TASKS, plan, simulated
     from tfgrpo.learning.run import carry_out
     from tfgrpo.model.upstream import Upstream
     from tfgrpo.observer import Silent
@@ -304,7 +304,7 @@ SMALL_RUN = """if True:
         settings = Settings(steps=1, group_size=2)
         with Store(Path(sys.argv[1])) as store:
             async with Upstream(url, api_key="-", settings=settings, journal=store) as calls:
-                await carry_out(plan(settings), store, calls, Silent(), fresh=False)
+                await carry_out(plan(settings, TASKS[:6]), store, calls, Silent(), fresh=False)
 
     with serving(simulated().app) as url:
         sys.setprofile(seen), threading.setprofile(seen)

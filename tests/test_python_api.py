@@ -40,7 +40,7 @@ def ready(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a file of tasks, and a model at OPENAI_BASE_URL, as the page takes for granted."""
     rows = [
         {"input": f"message {n} about {topic}", "answer": label}
-        for n, (topic, label) in enumerate([*TOPICS.items()] * 16)
+        for n, (topic, label) in enumerate([*TOPICS.items()] * 10)
     ]
     (folder / "tasks.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     with served(ScriptedModel(SimulatedPolicy(WORDS, eager)).app) as url:

@@ -176,10 +176,10 @@ def softmax(logits: list[float]) -> list[float]:
 def test_words_come_as_often_as_the_softmax_says(temperature: float, bias: Mapping[str, float], after: bool) -> None:
     policy = SimulatedPolicy(POLICY.words, POLICY.logits, after_bias=after, after_temperature=after)
     body = {**BODY, "temperature": temperature, "logit_bias": bias}
-    seen = Counter(policy({**body, "seed": seed}).text for seed in range(4000))
+    seen = Counter(policy({**body, "seed": seed}).text for seed in range(1000))
     biased = [logit + bias.get(str(token), 0.0) for token, logit in enumerate(LOGITS)]
     for word, probability in zip(policy.words, softmax([logit / temperature for logit in biased]), strict=True):
-        assert abs(seen[word] / 4000 - probability) < 4 * math.sqrt(probability * (1 - probability) / 4000)
+        assert abs(seen[word] / 1000 - probability) < 4 * math.sqrt(probability * (1 - probability) / 1000)
 
 
 @pytest.mark.parametrize("after_bias", [False, True])

@@ -15,6 +15,7 @@ from tfgrpo.errors import InputError
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import upstream
+from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import Run, Usage, message_text
@@ -93,10 +94,13 @@ def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkey
 
 @pytest.mark.model
 async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
-    """A sixth of the demo's learning; on messages that it was not learned from the gate tests it, at a level of 0.1."""
+    """A sixth of the demo's learning; on messages that it was not learned from the gate tests it, at a level of 0.1.
+
+    Other processors draw other answers: under seeds 1, 2, 3 and 7 it was promoted after 2 or 3 of the 12 passes.
+    """
     reward = load_reward(DEMO_REWARD)
     settings = replace(demo_settings(seed=7), steps=2, group_size=4, race=False, experiences=False, gate_alpha=0.2)
-    with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
+    with upstream("local", ONE_AFTER_THE_OTHER) as (url, name), Store(tmp_path / "t.db") as store:
         frame = demo_frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
             tasks = part("train")[:18]

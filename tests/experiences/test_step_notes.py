@@ -96,8 +96,8 @@ async def test_a_deterministic_run_ends_as_if_it_had_not_been_cut(
 
 
 async def test_a_group_that_failed_in_the_step_under_way_is_distilled_again_in_it(tmp_path: Path) -> None:
-    path, mute = tmp_path / "t.db", failing(HONEST, lambda text: True)
-    await cut_at(EVERY_STEP + 8, mute, path)
+    path = tmp_path / "t.db"
+    await cut_at(EVERY_STEP + 8, MUTE, path)
     with Store(path) as store:
         (entry,) = store.runs()
         noted = store.spent(entry.run.id).calls
@@ -109,12 +109,22 @@ async def test_a_group_that_failed_in_the_step_under_way_is_distilled_again_in_i
     assert ADVICE in [experience.text for experience in learned.prior.experiences]
 
 
-async def test_a_group_that_failed_in_an_earlier_step_is_distilled_again_in_the_first_new_one(tmp_path: Path) -> None:
-    path, mute = tmp_path / "t.db", failing(HONEST, lambda text: True)
-    counted = await whole_run(mute, tmp_path / "whole.db")
+MUTE = failing(HONEST, lambda text: True)
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
+    """What a run comes to in which no group can be distilled."""
+    return asyncio.run(whole_run(MUTE, tmp_path_factory.mktemp("mute") / "t.db"))
+
+
+async def test_a_group_that_failed_in_an_earlier_step_is_distilled_again_in_the_first_new_one(
+    tmp_path: Path, counted: LearningResult
+) -> None:
+    path = tmp_path / "t.db"
     first_step = sum(1 for _ in TASKS) * 6 + 2 * len(counted.steps[0].undistilled) + 5
     assert counted.steps[0].undistilled
-    await cut_at(first_step + 20, mute, path)
+    await cut_at(first_step + 20, MUTE, path)
     learned = await whole_run(HONEST, path)
     failed = len(learned.steps[0].undistilled)
     assert failed == len(counted.steps[0].undistilled), "that step is over"
@@ -124,10 +134,11 @@ async def test_a_group_that_failed_in_an_earlier_step_is_distilled_again_in_the_
     assert proposed[ADVICE].step == 1
 
 
-async def test_what_was_distilled_again_is_replayed_by_the_next_run_of_it(tmp_path: Path) -> None:
-    path, mute = tmp_path / "t.db", failing(HONEST, lambda text: True)
-    counted = await whole_run(mute, tmp_path / "whole.db")
-    await cut_at(EVERY_STEP + 2 * len(counted.steps[0].undistilled) + 25, mute, path)
+async def test_what_was_distilled_again_is_replayed_by_the_next_run_of_it(
+    tmp_path: Path, counted: LearningResult
+) -> None:
+    path = tmp_path / "t.db"
+    await cut_at(EVERY_STEP + 2 * len(counted.steps[0].undistilled) + 25, MUTE, path)
     half = failing(HONEST, lambda text: "offer" in text)
     await cut_at(2 * EVERY_STEP, half, path)
     model = ScriptedModel(HONEST)

@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
     return asyncio.run(run(policy(), tmp_path_factory.mktemp("whole") / "t.db"))
 
 
-@pytest.mark.parametrize("most", [1, PROBE + 5, 100, 170, 200])
+@pytest.mark.parametrize("most", [1, PROBE + 5, 100, 200])
 async def test_a_larger_ceiling_goes_on_and_ends_as_if_there_had_been_none(
     tmp_path: Path, whole: LearningResult, most: int
 ) -> None:
@@ -174,11 +174,12 @@ async def test_at_most_the_calls_in_flight_overshoot_and_all_of_them_are_committ
 
 async def test_verdicts_on_experiences_of_a_run_that_was_cut_are_for_its_prior_only(tmp_path: Path) -> None:
     """They are given anew when it goes on: in the store such an experience stays on trial."""
-    settings = Settings(steps=3, group_size=8, proposals=3, token_prior=False)
+    settings = Settings(steps=3, group_size=6, proposals=3, token_prior=False)
     plan = replace(PLAN, settings=settings, validation=())
     script = distilling({ADVICE: 0.45, HARM: -0.35, NOISE: 0.0})
     whole = await run(ScriptedModel(script), tmp_path / "whole.db", plan)
-    for most in (130, 250):
+    assert "kept" in whole.fates
+    for most in (90, 190):
         path = tmp_path / f"cut after {most}.db"
         first = await run(ScriptedModel(script), path, plan, budget=calls(most))
         assert first.ended is not None

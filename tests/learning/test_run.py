@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -91,7 +92,7 @@ class Disordered(ScriptedModel):
     """Answers in an order of completion of its own."""
 
     async def _complete(self, body: ChatBody, send: object) -> None:
-        for _ in range(hash(json.dumps(body)) % 13):  # differs from process to process, and between requests
+        for _ in range(zlib.crc32(json.dumps(body).encode()) % 13):  # differs between requests
             await asyncio.sleep(0)
         await super()._complete(body, send)  # type: ignore[arg-type]  # passed on as it came
 

@@ -1,11 +1,12 @@
 """Who is let in, when it becomes less, and who waits without a place."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import pytest
 
 from tfgrpo.errors import UpstreamError
+from tfgrpo.model import pace
 from tfgrpo.model.pace import Pace, Stalls, hedged
 
 
@@ -107,49 +108,64 @@ async def test_a_place_is_not_lost_with_a_call_that_is_cancelled(let_in: bool) -
     if not let_in:
         pace.give_back()
     assert pace.flying == 0
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await pace.take(0)
 
 
 async def test_the_first_answer_of_two_counts_and_the_other_call_is_ended() -> None:
-    ended = list[str]()
+    ended, told = list[str](), dict[str, asyncio.Event]()
+    no, again = ValueError("no"), ValueError("again")
 
-    def after(seconds: float) -> Callable[[], float]:
-        until = asyncio.get_running_loop().time() + seconds
-        return lambda: until - asyncio.get_running_loop().time()
+    def event(name: str) -> asyncio.Event:
+        return told.setdefault(name, asyncio.Event())
 
-    async def call(name: str, seconds: float, error: Exception | None = None) -> str:
+    async def call(name: str, error: Exception | None = None, after: str = "") -> str:
+        """`after`: what has to happen before it ends."""
+        event(f"{name} begins").set()
         try:
-            await asyncio.sleep(seconds)
+            if after:
+                await event(after).wait()
         except asyncio.CancelledError:
             ended.append(name)
             raise
+        finally:
+            event(f"{name} ends").set()
         if error:
             raise error
         return name
 
-    assert await hedged(call("first", 0), lambda: call("again", 0), after(1)) == "first"
-    assert await hedged(call("slow", 60), lambda: call("again", 0), after(0.01)) == "again"
+    async def of(
+        first: Coroutine[None, None, str], second: Callable[[], Coroutine[None, None, str]], left: float
+    ) -> str:
+        told.clear()
+        return await hedged(first, second, lambda: left)
+
+    assert await of(call("first"), lambda: call("again"), 3600) == "first"
+    assert "again begins" not in told
+    assert await of(call("slow", after="never"), lambda: call("again"), 0) == "again"
     assert ended == ["slow"]
-    assert await hedged(call("slow", 0.02), lambda: call("again", 0, ValueError("again")), after(0.01)) == "slow"
-    assert await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0.04), after(0.01)) == "again"
+    assert await of(call("slow", after="again ends"), lambda: call("again", again), 0) == "slow"
+    assert await of(call("slow", no, "again begins"), lambda: call("again", after="slow ends"), 0) == "again"
     with pytest.raises(ValueError, match="no"):
-        await hedged(call("slow", 0.02, ValueError("no")), lambda: call("again", 0, ValueError("again")), after(0.01))
+        await of(call("slow", no, "again ends"), lambda: call("again", again), 0)
     with pytest.raises(ValueError, match="no"):
-        await hedged(call("first", 0, ValueError("no")), lambda: call("again", 0), after(1))
+        await of(call("first", no), lambda: call("again"), 3600)
 
 
 async def test_who_is_cancelled_while_two_calls_are_made_is_cancelled_and_both_are_ended() -> None:
-    ended = list[str]()
+    ended, both = list[str](), asyncio.Event()
 
     async def call(name: str) -> str:
         try:
-            return await asyncio.sleep(60, name)
+            if name == "again":
+                both.set()
+            await asyncio.Event().wait()
+            return name
         finally:
             ended.append(name)
 
     waits = asyncio.create_task(hedged(call("first"), lambda: call("again"), lambda: 0.0))
-    await asyncio.sleep(0.01)
+    await both.wait()
     waits.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waits
@@ -158,7 +174,7 @@ async def test_who_is_cancelled_while_two_calls_are_made_is_cancelled_and_both_a
     async def at_once() -> str:
         return "again"
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         assert await hedged(call("first"), at_once, lambda: 0.0) == "again"
         await asyncio.sleep(0)
     task = asyncio.current_task()
@@ -166,7 +182,8 @@ async def test_who_is_cancelled_while_two_calls_are_made_is_cancelled_and_both_a
     assert task.cancelling() == 0, "nothing is left of the interruption"
 
 
-def test_a_call_is_stalled_after_five_medians_and_few_are_made_once_more() -> None:
+def test_a_call_is_stalled_after_five_medians_and_few_are_made_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "_SURELY", 1.0)
     stalls = Stalls()
     for _ in range(19):
         stalls.took("rollout", 2.0)
@@ -198,11 +215,15 @@ async def test_two_answers_in_the_same_moment_cancel_nobody(failed: bool) -> Non
     loop = asyncio.get_running_loop()
     first, second = loop.create_future(), loop.create_future()
 
+    both = asyncio.Event()
+
     async def answer(of: "asyncio.Future[str]") -> str:
+        if of is second:
+            both.set()
         return await of
 
     waits = asyncio.create_task(hedged(answer(first), lambda: answer(second), lambda: 0.0))
-    await asyncio.sleep(0.01)
+    await both.wait()
     second.set_result("again")
     first.set_exception(ValueError("no")) if failed else first.set_result("first")
     assert await waits == ("again" if failed else "first")

@@ -23,7 +23,7 @@ def test_the_time_that_is_named_is_obeyed_up_to_five_minutes(headers: dict[str, 
 
 
 def test_a_date_is_a_time_from_now() -> None:
-    assert 8 < seconds_until({"retry-after": email.utils.formatdate(time.time() + 10)}, 0) <= 11
+    assert 150 < seconds_until({"retry-after": email.utils.formatdate(time.time() + 250)}, 0) <= 250
 
 
 @pytest.mark.parametrize("said", ["", "soon", "nan", "inf", "-1", f"Mon, 01 Jan {10**20} 00:00:00 GMT"])

@@ -81,4 +81,5 @@ def test_no_text_takes_long(name: str) -> None:
         began = time.process_time()
         reward_of(name, text, "5")
         taken[kind] = time.process_time() - began
-    assert {kind: seconds for kind, seconds in taken.items() if seconds > 2} == {}
+    # of the processor: 0.1 at most, and minutes where it grows with the square of the length
+    assert {kind: seconds for kind, seconds in taken.items() if seconds > 10} == {}

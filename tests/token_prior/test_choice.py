@@ -19,6 +19,7 @@ from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model import local
+from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, Backend, Frame, Group, Rollout, Task, TokenTrace
@@ -273,16 +274,17 @@ def test_mean_rewards_are_those_of_scored_rollouts_less_the_worth_of_experiences
 
 # Whole runs
 
-SETTINGS = Settings(steps=3, race=False, experiences=False, concurrency=8)
+SETTINGS = Settings(steps=2, race=False, experiences=False, concurrency=8)
 
 
 async def run(
-    script: Script, path: Path, tasks: tuple[Task, ...], reward: Reward, *, local: bool = False
+    script: Script, path: Path, tasks: tuple[Task, ...], reward: Reward, *, local: bool = False, steps: int = 3
 ) -> LearningResult:
-    plan = Plan(tasks, reward, "exact", Frame("fake", "Answer."), settings=SETTINGS)
+    settings = replace(SETTINGS, steps=steps)
+    plan = Plan(tasks, reward, "exact", Frame("fake", "Answer."), settings=settings)
     tokenizer = toy.tokenizer(WORDS) if local else None
     with Store(path) as store:
-        async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS, tokenizer=tokenizer) as calls:
+        async with upstream(ScriptedModel(script).app, journal=store, settings=settings, tokenizer=tokenizer) as calls:
             return await carry_out(plan, store, calls, Silent())
 
 
@@ -305,7 +307,7 @@ async def test_rewards_that_no_token_moves_leave_no_token_prior(tmp_path: Path, 
         return float(derive_seed(rollout.task.id, rollout.step, rollout.sample) % 2)
 
     policy = SimulatedPolicy(WORDS, talkative, logprobs=not local)
-    tasks = tuple(Task(f"message {number}", "billing") for number in range(24))
+    tasks = tuple(Task(f"message {number}", "billing") for number in range(12))
     learned = await run(policy, tmp_path / "t.db", tasks, luck, local=local)
     assert learned.prior.biases == ()
     assert learned.as_json()["token_prior"]["choice"]["scope"] == "none"
@@ -322,7 +324,7 @@ async def test_content_words_of_single_tasks_never_enter(tmp_path: Path) -> None
         return [2.0, 1.5, *(1.5 * (city in prompt) for city in CITIES)]
 
     tasks = tuple(Task(f"Repeat: {city}", city) for city in CITIES)
-    learned = await run(SimulatedPolicy(words, logits), tmp_path / "t.db", tasks, load_reward("exact"))
+    learned = await run(SimulatedPolicy(words, logits), tmp_path / "t.db", tasks, load_reward("exact"), steps=2)
     kept = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
     assert set(kept) == {"The", "I"}
     assert max(kept.values()) < -0.3
@@ -348,7 +350,7 @@ async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_
             learned = await carry_out(plan, store, calls, Silent())
     for told in ("rollouts go on at 1", "top_p 1, not 0.9"):
         assert len([line for line in learned.notes if told in line]) == 1
-    assert [body["temperature"] for body in model.requests[-2 * 8 * len(tasks) :]] == [1.0] * 2 * 8 * len(tasks)
+    assert [body["temperature"] for body in model.requests[-8 * len(tasks) :]] == [1.0] * 8 * len(tasks)
     assert learned.as_json()["token_prior"]["tail"] > 0.1
     (first, *_) = [body["temperature"] for body in model.requests if body.get("top_logprobs") == SETTINGS.top_logprobs]
     assert first == temperature
@@ -376,7 +378,7 @@ async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_i
     example = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     tasks = tuple(Task((*example, {"role": "user", "content": word}), f'"{word}"') for word in QUOTED)
     settings = Settings(steps=2, group_size=4, race=False, experiences=False, concurrency=8)
-    with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
+    with Store(tmp_path / "t.db") as store, local.upstream("local", ONE_AFTER_THE_OTHER) as (url, model):
         frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
         async with Upstream(url, settings=settings, journal=store) as calls:
             plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=settings)

@@ -105,16 +105,16 @@ def test_what_an_upstream_lacks_is_named(backend: Backend, local: bool, words: t
 POLICY = SimulatedPolicy(WORDS, talkative)
 NAMELESS = replace(POLICY, ids=False)
 SILENT = replace(POLICY, logprobs=False)
-SETTINGS = Settings(steps=3, race=False, experiences=False, concurrency=8)
+SETTINGS = Settings(steps=2, race=False, experiences=False, concurrency=8)
 
 
 async def run(
-    script: Script, path: Path, tokenizer: Tokenizer | None, model: str = "fake"
+    script: Script, path: Path, tokenizer: Tokenizer | None, model: str = "fake", settings: Settings = SETTINGS
 ) -> tuple[LearningResult, str]:
     """What was learned, and why the store says that it is served."""
-    wanted = Plan(TASKS, load_reward("exact"), "exact", Frame(model, "Route it."), settings=SETTINGS)
+    wanted = Plan(TASKS, load_reward("exact"), "exact", Frame(model, "Route it."), settings=settings)
     with Store(path) as store:
-        async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS, tokenizer=tokenizer) as calls:
+        async with upstream(ScriptedModel(script).app, journal=store, settings=settings, tokenizer=tokenizer) as calls:
             learned = await carry_out(wanted, store, calls, Silent())
         return learned, "".join(entry.why for entry in store.lineage("default"))
 
@@ -130,7 +130,7 @@ async def test_tokens_named_by_their_bytes_teach_exactly_what_ids_do(tmp_path: P
 
 
 async def test_without_log_probabilities_log_odds_learn_and_are_marked_as_the_weaker_estimator(tmp_path: Path) -> None:
-    learned, why = await run(SILENT, tmp_path / "t.db", toy.tokenizer(WORDS))
+    learned, why = await run(SILENT, tmp_path / "t.db", toy.tokenizer(WORDS), settings=replace(SETTINGS, steps=3))
     biases = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
     assert biases["The"] < -0.5
     assert min(biases[label] for label in ("billing", "technical", "sales")) > 0.5
@@ -200,13 +200,12 @@ async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp
             else replace(answer, logprobs=spoiled(dict(entry), defect))
         )
 
-    wanted = Plan(
-        TASKS, load_reward("exact"), "exact", Frame("fake", "Route it.", {"max_tokens": 2}), settings=SETTINGS
-    )
+    settings, frame = replace(SETTINGS, steps=3), Frame("fake", "Route it.", {"max_tokens": 2})
+    wanted = Plan(TASKS, load_reward("exact"), "exact", frame, settings=settings)
     with Store(tmp_path / "t.db") as store:
-        async with upstream(ScriptedModel(script).app, journal=store, settings=SETTINGS) as calls:
+        async with upstream(ScriptedModel(script).app, journal=store, settings=settings) as calls:
             learned = await carry_out(wanted, store, calls, Silent())
-    assert [step.failed for step in learned.steps] == [0] * SETTINGS.steps
+    assert [step.failed for step in learned.steps] == [0] * settings.steps
     kept = {entry.piece.decode(errors="replace"): entry.bias for entry in learned.prior.biases}
     assert kept["The"] < -0.3
     assert 77 not in {entry.token for entry in learned.prior.biases}

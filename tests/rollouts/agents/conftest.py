@@ -28,5 +28,6 @@ def program(tmp_path: Path) -> Program:
 def released() -> Iterator[None]:
     own_agents.RUNS.clear()
     own_agents.release.clear()
+    own_agents.over.clear()
     yield
     own_agents.release.set()

@@ -38,7 +38,7 @@ async def learned(
 
 async def test_a_token_prior_is_learned_from_an_agents_calls(tmp_path: Path) -> None:
     agent = FunctionAgent("tests.own_agents:route")
-    settings = Settings(steps=3, race=False, group_size=8, concurrency=8, experiences=False)
+    settings = Settings(steps=2, race=False, group_size=8, concurrency=8, experiences=False)
     model = ScriptedModel(SimulatedPolicy(WORDS, talkative))
     found = await learned(agent, model, tmp_path / "t.db", settings)
     biases = {entry.piece.decode(): entry.bias for entry in found.prior.biases}
@@ -46,7 +46,7 @@ async def test_a_token_prior_is_learned_from_an_agents_calls(tmp_path: Path) -> 
     assert found.steps[-1].mean_reward > found.steps[0].mean_reward
     with Store(tmp_path / "t.db") as store:
         assert store.run(found.run.id).settings["agent"] == "tests.own_agents:route"
-        assert len(store.groups(found.run.id)) == 3 * len(TASKS)
+        assert len(store.groups(found.run.id)) == 2 * len(TASKS)
 
 
 async def test_experiences_are_tried_and_measured_on_an_agent_and_resume_as_if_never_cut(tmp_path: Path) -> None:
