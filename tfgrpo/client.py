@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     from .store import StorePath
 
 
-_BYTES_SINCE = 3
-"""The first version of the SDK that sends a JSON body which is bytes already."""
+_BYTES_SINCE = 2, 17
+"""The first version of the SDK that sends a JSON body which is bytes already, and writes others as we do."""
 _HOOKS = ("_prepare_options", "_prepare_request", "_build_request", "_send_request", "_process_response")
 """Of the SDK's: those of a subclass, which see the options of a call or what is built of them, see them as ever."""
+
+
+def _version() -> tuple[int, ...]:
+    """Of the SDK: its first two numbers."""
+    return tuple(int(number) for number in openai.__version__.split(".")[:2])
 
 
 class Additions(TypedDict, total=False):
@@ -127,7 +132,7 @@ class _WithPrior:
             itself (older ones), where it signs what it has built, and where a subclass has a say."""
             ours = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
             altered = any(getattr(type(self), name, None) is not getattr(ours, name, None) for name in _HOOKS)
-            if altered or options.get("provider") or int(openai.__version__.partition(".")[0]) < _BYTES_SINCE:
+            if altered or options.get("provider") or _version() < _BYTES_SINCE:
                 return None
             from .serve.ahead import with_known_body
 

@@ -123,6 +123,27 @@ async def test_options_of_callers_are_not_named_in_the_log_of_a_proxy(
     assert "Ms." not in caplog.text
 
 
+def test_options_that_differ_in_each_call_are_told_once_and_use_up_no_other_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = iter(range(200))
+
+    def upstream(request: httpx2.Request) -> httpx2.Response:
+        listed = [*ANSWER["probabilities"][:1], {"value": f"case {next(names)}", "probability": 0.1}]
+        answers = [{**ANSWER, "probabilities": listed}]
+        return httpx2.Response(200, json={"model": "m", "answers": answers, "usage": USAGE})
+
+    store = a_store(tmp_path, Prior(questions=(OFFSETS,)))
+    own = httpx2.Client(transport=httpx2.MockTransport(upstream))
+    with tfgrpo.OpenAI(api_key="k", base_url="http://up/v1", store=store, http_client=own) as client:
+        for _ in range(120):
+            client.decisions.create(model="m", input="x", questions=[QUESTION])
+        client.decisions.create(model="another", input="x", questions=[QUESTION])
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    wanted = "no offset for 'case 0'", "learned on model 'm'"
+    assert [words in line for line, words in zip(told, wanted, strict=True)] == [True, True]
+
+
 async def test_a_decision_through_the_proxy_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prior = Prior(questions=(OFFSETS,))
     asked: list[Any] = []

@@ -5,7 +5,7 @@ so that what comes to the HTTP client that they were given is bytes which know w
 What is not as plain as that goes the way of every other request, which is read once it is built.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
@@ -81,6 +81,8 @@ class Draft(NamedTuple):
     method: str
     url: Address
     content: KnownJSON
+    headers: Sequence[tuple[Any, Any]]
+    """Of the request alone, without those of the HTTP client."""
 
 
 def with_known_body(options: Any) -> Any:
@@ -102,13 +104,14 @@ def _is_sent_as_json(options: Any) -> bool:
 def draft_of(client: Any, options: Mapping[str, Any]) -> Draft | None:
     """The draft of a request that an HTTP client is to build; None where its body is not known or it needs care."""
     content, url, headers = options.get("content"), options.get("url"), options.get("headers")
-    if type(content) is not KnownJSON or not isinstance(url, str) or type(headers) is not list:
+    headers = getattr(headers, "raw", headers)  # openai 2 has an object of httpx, openai 3 a list
+    if type(content) is not KnownJSON or url is None or type(headers) is not list:
         return None
     for pairs in (headers, client.headers.raw):
         if not _are_free(tuple([name for name, _ in pairs])):
             return None
-    address = _address(client.base_url.__class__, url)
-    return Draft("POST", address, content) if address else None
+    address = _address(client.base_url.__class__, str(url))
+    return Draft("POST", address, content, headers) if address else None
 
 
 @lru_cache(_KEPT)

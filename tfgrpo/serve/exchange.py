@@ -232,7 +232,7 @@ class Exchange:
         content, decided = found
         self._decision = decided
         if self.source:
-            self.source.say(decided.notice)
+            self.source.say(decided.notice, about=f"options {self._rewrite.prior}")  # which may be others in each call
         headers = response.headers.copy()
         for name in (_LENGTH, _CHUNKED, _PACKED):
             headers.pop(name, None)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..surfaces.http import PRIOR_HEADER
+from ..surfaces.http import PRIOR_HEADER, Rewrite
+from .ahead import Draft
 
 _KEPT = 256
 """Classes of HTTP clients."""
@@ -40,9 +41,11 @@ class Mould:
 
     _kept: Cast | None = None
 
-    def request(self, client: Any, options: Mapping[str, Any], content: bytes, prior: str) -> Any:
+    def request(self, client: Any, options: Mapping[str, Any], draft: Draft, entered: Rewrite) -> Any:
         """What the HTTP client builds of the options that a request was drafted from, with a prior in it."""
-        asked = {**options, "content": content, "headers": [*options["headers"], (PRIOR_HEADER, prior)]}
+        content, headers = entered.content, [*draft.headers, (PRIOR_HEADER, entered.prior)]
+        assert content is not None, "a prior has entered it"
+        asked = {**options, "url": draft.url.whole, "content": content, "headers": headers}
         if client.cookies or client.params or not _builds_plainly(client):
             return client.build_request(**asked)
         limits: Any = options.get("timeout")

@@ -128,10 +128,11 @@ class PriorSource:
         self.is_followed = False
         self.place.renew()
 
-    def say(self, notice: str | None) -> None:
-        """Log a line, the first time that it is said."""
-        if notice and notice not in self._said and len(self._said) < _NOTICES:
-            self._said.add(notice)
+    def say(self, notice: str | None, about: str | None = None) -> None:
+        """Log a line, the first time that it is said, or that one is said about a matter."""
+        matter = about or notice
+        if notice and matter and matter not in self._said and len(self._said) < _NOTICES:
+            self._said.add(matter)
             _logger.warning(notice)
 
     def _begin(self) -> None:

@@ -162,8 +162,8 @@ class _Sending:
         """As the other client does, with its headers, cookies, parameters and base URL; a Draft's has the prior."""
         if draft := draft_of(self.inner, options):
             exchange = Exchange(draft, self.access)
-            if (found := exchange.begin_ahead()) and found.content is not None:
-                return exchange.goes_with(self._mould.request(self.inner, options, found.content, found.prior))
+            if entered := exchange.begin_ahead():
+                return exchange.goes_with(self._mould.request(self.inner, options, draft, entered))
         return self.inner.build_request(*args, **options)
 
     @property
