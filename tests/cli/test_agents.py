@@ -2,17 +2,13 @@
 
 import json
 import re
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.rollouts.agents.made import PRINTS
-from tests.rollouts.agents.test_command import SLEEPS, gone
 from tests.routing import TASKS
 from tfgrpo.cli import main
 from tfgrpo.demo.run import part
@@ -108,24 +104,6 @@ def test_a_command_whose_every_rollout_fails_says_why(folder: Path, url: str) ->
     result = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, "--steps", "1", "--group-size", "2")
     assert result.exit_code == 1
     assert re.search("every rollout of step 1 failed; the first one: .* made no model call", result.stderr)
-
-
-def test_ctrl_c_ends_the_programs_and_keeps_the_calls(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIDS", str(folder / "pids"))
-    (folder / "agent.py").write_text(SLEEPS + "print('started', file=open('started', 'w')); time.sleep(600)")
-    command = [sys.executable, "-m", "tfgrpo", "learn", "train.jsonl", "--gate", "none", "--model", "fake"]
-    command += ["--base-url", url, "--concurrency", "1"]
-    with subprocess.Popen([*command, "--command", COMMAND], stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (folder / "started").exists():
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
-    assert process.returncode == 130, errors
-    assert gone(folder / "pids")
-    with Store(folder / "tfgrpo.db") as store:
-        (entry,) = store.runs()
-        assert entry.run.status == "interrupted"
-        assert store.spent(entry.run.id).calls > 0
 
 
 @pytest.mark.model

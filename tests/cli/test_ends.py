@@ -1,15 +1,19 @@
 """How a run ends by a signal, what files it reads and leaves, and what its programs are shown."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.shell import PATIENCE, learn_routing, one_line, tfgrpo, works, write_tasks
+from tests.rollouts.agents.test_command import SLEEPS, gone
+from tfgrpo.cli.streams import interruptible
 from tfgrpo.errors import StoreError
 from tfgrpo.model.connection import Connection
 from tfgrpo.model.failures import Failures
@@ -20,53 +24,57 @@ from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_run_as_ctrl_c_does(folder: Path, url: str, number: signal.Signals) -> None:
+def test_a_signal_ends_a_run_as_ctrl_c_does_with_its_programs_and_the_calls_are_kept(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C itself is in test_root.py."""
+    monkeypatch.setenv("PIDS", str(folder / "pids"))
+    (folder / "agent.py").write_text(SLEEPS + "print('started', file=open('started', 'w')); time.sleep(600)")
     program = [sys.executable, "-m", "tfgrpo", "learn", write_tasks(folder / "t.jsonl"), "--model", "fake"]
-    program += ["--base-url", url, "--command", "sleep 600 {input}", "--gate", "none", "--no-experiences"]
+    program += ["--base-url", url, "--command", f"{sys.executable} agent.py {{input}}", "--concurrency", "1"]
+    program += ["--gate", "none", "--no-experiences"]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + PATIENCE
         try:
-            while not (folder / "tfgrpo.db").exists() or not _children(running.pid):
+            while not (folder / "started").exists():
+                assert running.poll() is None
                 assert time.monotonic() < deadline
-                time.sleep(0.05)
-            children = _children(running.pid)
-            running.send_signal(number)
+                time.sleep(0.02)
+            running.send_signal(signal.SIGTERM)
             _, told = running.communicate(timeout=PATIENCE)
         finally:
             running.kill()
     assert running.returncode == 130
     assert "Interrupted. What was done is kept" in told
     assert "Traceback" not in told
-    assert not any(_alive(child) for child in children)
+    assert gone(folder / "pids")
     assert not (folder / "tfgrpo.db-wal").exists()
+    with Store("tfgrpo.db") as store:
+        (entry,) = store.runs()
+        assert entry.run.status == "interrupted"
+        assert store.spent(entry.run.id).calls > 0
 
 
-def test_what_a_shell_started_in_the_background_ends_by_a_signal_too(folder: Path) -> None:
-    Store("tfgrpo.db").close()
-    program = [sys.executable, "-m", "tfgrpo", "autopilot"]
-    deaf = f"import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv({program[0]!r}, {program!r})"
-    with subprocess.Popen([sys.executable, "-c", deaf], stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        assert "Ctrl-C stops it" in running.stderr.readline()
-        running.send_signal(signal.SIGTERM)
-        try:
-            assert running.wait(timeout=PATIENCE) == 130
-        finally:
-            running.kill()
-
-
-def _children(pid: int) -> list[int]:
-    held = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in held.read_text().split()] if held.exists() else []
-
-
-def _alive(pid: int) -> bool:
+@contextmanager
+def heeded(number: int, how: Any) -> Iterator[None]:
+    """A signal, as a shell has set it for what it starts."""
+    before = signal.signal(number, how)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text()
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def test_signals_are_ctrl_c_also_where_a_shell_started_it_in_the_background_and_nohup_is_heeded() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        for ctrl_c in (signal.default_int_handler, signal.SIG_IGN):
+            with heeded(signal.SIGINT, ctrl_c), heeded(number, signal.SIG_DFL):
+                with pytest.raises(KeyboardInterrupt), interruptible():
+                    assert signal.getsignal(number) != signal.SIG_DFL
+                    signal.raise_signal(number)
+                assert signal.getsignal(number) == signal.SIG_DFL
+    with heeded(signal.SIGHUP, signal.SIG_IGN), interruptible():
+        signal.raise_signal(signal.SIGHUP)
 
 
 @pytest.mark.parametrize(

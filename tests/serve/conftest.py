@@ -1,5 +1,5 @@
 """Fixtures that several tests of the server share."""
 
-from tests.serve.fronts import front, shelf
+from tests.serve.fronts import front, shelf, written_in_thread
 
-__all__ = ["front", "shelf"]
+__all__ = ["front", "shelf", "written_in_thread"]

@@ -1,10 +1,13 @@
 """A proxy before an upstream app, for the tests of what passes through it."""
 
 import asyncio
+import os
+import pickle
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeAlias, TypeVar
 
 import httpx2
@@ -17,7 +20,8 @@ from tfgrpo.model.library import http
 from tfgrpo.records import ChatBody
 from tfgrpo.serve.proxy import Door, Limits, Proxy, Recording, RelayTarget, Shelf
 from tfgrpo.serve.proxy.protocol import Protocol
-from tfgrpo.serve.writing import NOT_RECORDED
+from tfgrpo.serve.proxy.record import Traffic
+from tfgrpo.serve.writing import NOT_RECORDED, write_batches
 
 Scope: TypeAlias = MutableMapping[str, Any]
 
@@ -138,6 +142,40 @@ async def front(shelf: Shelf) -> AsyncIterator[Serve]:
             return front
 
         yield start
+
+
+class ThreadThatWrites:
+    """What writes calls, in this process: one of its own takes half a second to start."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        (handed, stdin), (stdout, told) = os.pipe(), os.pipe()
+        self.stdin, self.stdout = os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb")
+        self._thread = Thread(target=self._run, args=(handed, told), daemon=True)
+        self._thread.start()
+        pickle.dump((traffic.path, traffic.recording), self.stdin)
+        self.stdin.flush()
+
+    def _run(self, handed: int, told: int) -> None:
+        with os.fdopen(handed, "rb") as given, os.fdopen(told, "wb") as to:
+            write_batches(given, to)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """As of a process."""
+        self._thread.join(seconds)
+
+    def kill(self) -> None:
+        """A thread cannot be; it ends with its pipes."""
+
+
+@pytest.fixture
+def written_in_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is written: that a process of its own writes it is told by those without."""
+
+    def start(traffic: Traffic) -> ThreadThatWrites:
+        traffic._child = child = ThreadThatWrites(traffic)  # type: ignore[assignment]  # it has all that is used
+        return child
+
+    monkeypatch.setattr(Traffic, "_new_child", start)
 
 
 class Recorder:

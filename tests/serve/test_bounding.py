@@ -27,6 +27,7 @@ def known(shelf: Shelf, url: str, kind: Any) -> None:
         store.add_probe(backend_key(url), MODEL, Backend(kind))
 
 
+@pytest.mark.usefixtures("written_in_thread")
 @pytest.mark.parametrize("kind", ["llama.cpp", "vllm"])
 async def test_a_long_answer_is_one_completion_with_the_prior_in_each_chunk(
     front: Serve, shelf: Shelf, kind: str

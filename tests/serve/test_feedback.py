@@ -26,6 +26,7 @@ from tfgrpo.testing import ScriptedModel
 
 FEEDBACK = "/tfgrpo/v1/feedback"
 ALL = Recording(1.0)
+in_thread = pytest.mark.usefixtures("written_in_thread")
 
 
 async def written(path: StorePath, is_there: Callable[[Store], object]) -> None:
@@ -99,6 +100,7 @@ SAID: list[tuple[Any, int, str]] = [
 ]
 
 
+@in_thread
 async def test_feedback_that_cannot_be_taken_is_told_in_one_line(front: Serve, shelf: Shelf) -> None:
     tasks = [Task(f"Which queue, {number}?", answer) for number in range(3) for answer in ("billing", "sales")]
     with Store(shelf.path) as store:
@@ -114,6 +116,7 @@ async def test_feedback_that_cannot_be_taken_is_told_in_one_line(front: Serve, s
         assert len(found.text) < 600
 
 
+@in_thread
 async def test_callers_who_are_slow_to_say_it_keep_nobody_out(front: Serve) -> None:
     at = await front(ScriptedModel(lambda body: "billing").app)
     one, held = (await at.chat()).headers[INFERENCE_HEADER], asyncio.Event()
@@ -129,6 +132,7 @@ async def test_callers_who_are_slow_to_say_it_keep_nobody_out(front: Serve) -> N
     assert {answer.status_code for answer in await asyncio.gather(*slow)} == {400}
 
 
+@in_thread
 async def test_a_key_gives_feedback_on_calls_of_its_own_namespace(front: Serve, shelf: Shelf) -> None:
     go_live(shelf.path, namespace="other")
     ours, theirs, admin = new_key("a", namespace="default"), new_key("b", namespace="other"), new_key("c", admin=True)
@@ -143,6 +147,7 @@ async def test_a_key_gives_feedback_on_calls_of_its_own_namespace(front: Serve, 
     assert (await at.in_process.get(FEEDBACK, headers={"x-api-key": ours[0]})).status_code == 405
 
 
+@in_thread
 async def test_a_call_of_before_is_known_from_the_store_and_its_label_is_held_against_its_answer(
     front: Serve, shelf: Shelf
 ) -> None:
@@ -163,7 +168,12 @@ async def test_a_call_of_before_is_known_from_the_store_and_its_label_is_held_ag
     assert (unknown.reward, unknown.label) == (None, "billing")
 
 
-async def test_a_call_of_another_worker_is_waited_for(front: Serve, shelf: Shelf) -> None:
+@in_thread
+async def test_a_call_of_another_worker_is_waited_for(
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfgrpo.serve.proxy.feedback._OTHERS_SECONDS", 0.05)
+    monkeypatch.setattr("tfgrpo.serve.proxy.feedback._TRIES", int(20 * PATIENCE))
     several = Recording(0.0, shadows=Shadowing(workers=2))
     model = ScriptedModel(lambda body: "BILL")
     one, other = await front(model.app, recording=several), await front(model.app, recording=several)
@@ -173,6 +183,7 @@ async def test_a_call_of_another_worker_is_waited_for(front: Serve, shelf: Shelf
     assert said.json() == {"taken": 1}
 
 
+@in_thread
 async def test_answers_that_are_packed_are_read_and_long_ones_and_strange_namespaces_left_out(
     front: Serve, shelf: Shelf
 ) -> None:

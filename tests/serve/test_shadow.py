@@ -21,6 +21,8 @@ from tfgrpo.serve.writing import Shadowing
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel
 
+pytestmark = pytest.mark.usefixtures("written_in_thread")
+
 
 def shadowed(**given: Any) -> Recording:
     return Recording(0.0, shadows=Shadowing(1.0, **given))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from ..errors import InputError, StoreError, TfgrpoError
 from ..records import JSON
@@ -116,15 +116,20 @@ def write_calls() -> None:
     logging.getLogger("tfgrpo").addHandler(logging.NullHandler())  # the parent says it, in the form of its log
     with suppress(OSError):
         os.nice(_NICE)
-    path, recording = pickle.load(sys.stdin.buffer)
+    write_batches(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def write_batches(handed: IO[bytes], told: IO[bytes]) -> None:
+    """What that process does, from where it is handed them to where it tells."""
+    path, recording = pickle.load(handed)
     writing = Writing(path, recording)
     if recording.share is not None:
         writing.write(())  # what takes long is done before the first call, and the store is there for others to read
     with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
         while True:
-            told = writing.write(pickle.load(sys.stdin.buffer))
-            pickle.dump((told, writing.unreadable), sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            refused = writing.write(pickle.load(handed))
+            pickle.dump((refused, writing.unreadable), told)
+            told.flush()
     writing.close()
 
 
