@@ -142,8 +142,8 @@ class Settings:
     """Calls in flight at once; fewer while the upstream says that it is busy."""
     hedge: float | None = None
     """Seconds after which a call without an answer is made once more beside it, and the first answer counts; 0: never;
-    None: five medians of its kind, and for 3% of the calls at most. Never in the gate and in `eval`, nor over routes
-    other than chat completions."""
+    None: five medians of its kind, and for 3% of the calls at most. Never in the gate and in `eval`, a judge's calls
+    there included, nor over routes other than chat completions."""
     several: bool = False
     """Ask for rollouts that are asked alike in one request (`n`), where the probe sees that this works."""
     call_retries: int = 5

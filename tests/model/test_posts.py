@@ -18,8 +18,11 @@ from tests.model.calls import BODY, sample
 from tfgrpo.errors import ModelError, TfgrpoError, UpstreamError
 from tfgrpo.model import connection, pace
 from tfgrpo.model.budget import Budget, Ceiling
+from tfgrpo.model.pace import asked_once
 from tfgrpo.model.upstream import Upstream
+from tfgrpo.records import Frame, Run
 from tfgrpo.settings import Settings
+from tfgrpo.store import Store
 
 _FINE = json.dumps({"choices": [{"message": {"role": "assistant", "content": "yes"}}]}).encode()
 
@@ -157,26 +160,31 @@ async def test_a_connection_that_breaks_off_between_answers_costs_one_retry() ->
 
 
 @pytest.mark.parametrize(
-    ("hedge", "stage", "once_more"),
-    [(None, "rollout", True), (0.0, "rollout", False), (None, "gate 1 live", False), (0.1, "eval prior", False)],
+    ("hedge", "measures", "once_more"),
+    [(None, False, True), (0.0, False, False), (None, True, False), (0.1, True, False)],
 )
 async def test_a_stalled_call_is_made_once_more_unless_that_is_turned_off_or_it_measures(
-    monkeypatch: pytest.MonkeyPatch, steady: None, hedge: float | None, stage: str, once_more: bool
+    monkeypatch: pytest.MonkeyPatch, steady: None, hedge: float | None, measures: bool, once_more: bool, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pace, "_SURELY", 0.1)
     settings, budget = Settings(call_retries=0, call_timeout=0.5, hedge=hedge), Budget(Ceiling(calls=100))
-    async with (
-        answering([*[FINE] * 40, SILENT, FINE]) as (url, asked),
-        Upstream(url, api_key="sk-key", settings=settings, budget=budget) as calling,
-    ):
-        for number in range(40):
-            await calling(BODY, replace(sample(number), stage=stage))
-        each = calling.usage.tokens // 40
-        if once_more:
-            assert (await calling(BODY, replace(sample(40), stage=stage))).text == "yes"
-        else:
-            with pytest.raises(ModelError, match="did not answer"):
-                await calling(BODY, replace(sample(40), stage=stage))
+    with Store(tmp_path / "tfgrpo.db") as store:
+        async with (
+            answering([*[FINE] * 40, SILENT, FINE]) as (url, asked),
+            Upstream(url, api_key="sk-key", settings=settings, budget=budget, journal=store) as calling,
+        ):
+            run, _ = store.begin(Run("learn", "default", Frame("m"), {}, (), "exact", None))
+            for number in range(40):
+                await calling(BODY, replace(sample(number), run=run.id))
+            each = calling.usage.tokens // 40
+            with asked_once(measures):
+                last = asyncio.create_task(calling(BODY, replace(sample(40), run=run.id)))  # as who else asks there
+            if once_more:
+                assert (await last).text == "yes"
+            else:
+                with pytest.raises(ModelError, match="did not answer"):
+                    await last
+            assert store.spent(run.id).calls == 40 + 2 * once_more, "and a resumed run knows"
     assert budget.spent.tokens == each * (40 + 2 * once_more), "the call that was ended may have to be paid for"
     assert len(asked) == 41 + once_more
     assert budget.spent.calls == 41 + once_more, "each counts against the ceiling"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..hashing import canonical
+from ..model.pace import asked_once
 from ..observer import Observer
 from ..records import JSON, Group, Prior, Rollout, Task
 from ..rollouts.executor import Executor, with_failure, with_losses
@@ -105,9 +106,10 @@ async def compare_arms(
         observer.landed(rollout)
         return rollout
 
-    rollouts = await concurrently(  # task by task: an outage meets all arms alike
-        scored(arm, task, sample) for task in tasks for sample in range(repeats) for arm in priors
-    )
+    with asked_once():
+        rollouts = await concurrently(  # task by task: an outage meets all arms alike
+            scored(arm, task, sample) for task in tasks for sample in range(repeats) for arm in priors
+        )
     by_arm = {arm: tuple(rollouts[place :: len(priors)]) for place, arm in enumerate(priors)}
     by_arm = _with_losses(by_arm, tasks, repeats, known or {})
     rewards = _rewards(by_arm, len(tasks), repeats)

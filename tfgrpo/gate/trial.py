@@ -15,6 +15,7 @@ from ..evaluation.arms import best_constant
 from ..evaluation.difference import Difference
 from ..hashing import derive_seed
 from ..model.budget import Budget
+from ..model.pace import asked_once
 from ..observer import Observer
 from ..records import Backend, CallKey, Frame, Prior, Rollout, Run, Task
 from ..rollouts.executor import Executor, with_failure
@@ -200,9 +201,11 @@ class TrialInProgress:
         """Every task once under each arm, committed when it is complete."""
         number, bet, tasks = self._state.passes + 1, self._state.bet, self._candidacy.tasks
         if self.trial.statistic == "exact" and self._candidacy.listing:
-            self._commit(await self._listed(self._candidacy.listing))
+            with asked_once():
+                self._commit(await self._listed(self._candidacy.listing))
             return
-        rollouts = await concurrently(self._rollout(arm, task, number) for task in tasks for arm in self._priors)
+        with asked_once():
+            rollouts = await concurrently(self._rollout(arm, task, number) for task in tasks for arm in self._priors)
         arms = list(zip(rollouts[::2], rollouts[1::2], strict=True))
         if not any(one.reward is not None and other.reward is not None for one, other in arms) or all(
             rollout.error for rollout in rollouts

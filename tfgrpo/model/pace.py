@@ -11,8 +11,9 @@ others meanwhile.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from itertools import count, zip_longest
 from statistics import median
 from typing import Any, Generic, TypeVar
@@ -193,6 +194,28 @@ class _Second(Generic[T]):
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+_ONCE: ContextVar[bool] = ContextVar("tfgrpo_asked_once", default=False)
+
+
+@contextmanager
+def asked_once(once: bool = True) -> Iterator[None]:
+    """No call that is asked for within is made twice, whoever asks: rollouts, agents, a judge.
+
+    Who takes the sooner of two answers takes the shorter one, which may be the better one; so where answers are
+    compared, the verdict would be on answers that nobody gets.
+    """
+    token = _ONCE.set(once)
+    try:
+        yield
+    finally:
+        _ONCE.reset(token)
+
+
+def is_asked_once() -> bool:
+    """Whether it is within `asked_once`."""
+    return _ONCE.get()
 
 
 LOOKS = 1.0

@@ -201,21 +201,16 @@ def _plain_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         return None
     logprobs = np.array(told).reshape(ids.shape)
-    others = ids[:, 1:] != ids[:, :1]
-    ordered = np.sort(ids[:, 1:])
-    once = (
-        ids.shape[1] > 1 and (others.sum(axis=1) == ids.shape[1] - 2).all() and (ordered[:, 1:] > ordered[:, :-1]).all()
-    )
-    usable = (logprobs <= 0.0) & (logprobs > _NEVER) & (ids >= 0) & (ids < _MOST_TOKENS)
-    if not (once and usable.all()):
+    usable = logprobs.max() <= 0.0 and logprobs.min() > _NEVER and ids.min() >= 0 and ids.max() < _MOST_TOKENS
+    others, ordered = ids[:, 1:] != ids[:, :1], np.sort(ids[:, 1:])
+    once = (ordered[:, 1:] > ordered[:, :-1]).all() and others.size - np.count_nonzero(others) == len(entries)
+    if not (usable and once):
         return None
-    pieces: dict[int, bytes] = {}
-    for number, one in zip(numbers, listed, strict=True):
-        if number not in pieces:
-            pieces[number] = _piece(one)
-    if any(piece[:9] == b"token_id:" for piece in pieces.values()):
+    first = dict(zip(reversed(numbers), reversed(listed), strict=True))
+    pieces = {number: _piece(first[number]) for number in dict.fromkeys(numbers)}
+    if b"token_id:" in b" ".join(pieces.values()):
         return None  # elsewhere it may be spelled
-    kept = np.ones_like(ids, dtype=bool)
+    kept = np.ones(ids.shape, dtype=bool)
     kept[:, 1:] = others
     return TokenTrace(ids[kept].reshape(len(entries), -1), logprobs[kept].reshape(len(entries), -1), pieces)
 

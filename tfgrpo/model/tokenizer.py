@@ -203,7 +203,13 @@ class TokenNames:
     async def named(self, reply: Reply, run: str) -> Reply:
         """The reply with the bytes of all its tokens."""
         unnamed = (
-            [token for token, piece in reply.trace.pieces.items() if NAMED_BY_ID.match(piece)] if reply.trace else []
+            [
+                token
+                for token, piece in reply.trace.pieces.items()
+                if piece[:9] == b"token_id:" and NAMED_BY_ID.match(piece)
+            ]
+            if reply.trace
+            else []
         )
         if not reply.trace or not unnamed:
             return reply

@@ -15,7 +15,7 @@ from .backends import backend_key
 from .budget import Budget
 from .connection import Connection, Relayed
 from .library import http
-from .pace import LAST, LOOKS, Alike, Pace, Place, Stalls, handed, hedged
+from .pace import LAST, LOOKS, Alike, Pace, Place, Stalls, handed, hedged, is_asked_once
 from .questions import Answers, parse_answers
 from .replies import estimated_usage, parse_reply, parse_vectors, parted, told_usage
 from .tokenizer import Tokenizer, TokenNames
@@ -32,9 +32,6 @@ _ESTIMATED = "tfgrpo_usage"
 
 _REPEATABLE = "/chat/completions"
 """Where a call made twice is the same as once: other routes may keep what is said, or use tools of the server."""
-_MEASURES = ("gate ", "eval ")
-"""Stages whose calls are never made twice: who takes the sooner of two answers takes the shorter one, which may be the
-better one, and the verdict would be on answers that nobody gets."""
 
 
 class Journal(Protocol):
@@ -279,11 +276,10 @@ class Upstream:
             committed = with_estimate(committed, reply.usage)
         if along:
             reply = replace(reply, usage=replace(reply.usage, calls=0))
-        if self._budget:
-            self._budget.charge(body["model"], reply.usage)
-            if repeated:  # what the other one cost is not told
-                self._budget.charge(body["model"], reply.usage)
-        await self._calls.commit(key, request, committed, reply.usage)
+        paid = [reply.usage] * (1 + repeated)  # what the other one cost is not told
+        for usage in paid if self._budget else ():
+            self._budget.charge(body["model"], usage)
+        await self._calls.commit(key, request, committed, sum(paid, Usage()))
         self.usage += reply.usage
         return response, reply
 
@@ -316,7 +312,7 @@ class Upstream:
     async def _asked(self, path: str, body: JSON, place: Place, kind: str) -> _Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
         first = self._connection.complete(path, body, place.pause)
-        if self._hedge == 0 or path != _REPEATABLE or kind.startswith(_MEASURES):
+        if self._hedge == 0 or path != _REPEATABLE or is_asked_once():
             return _Told(*await first)
         repeated = list[str]()
 

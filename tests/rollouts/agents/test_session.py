@@ -5,6 +5,7 @@ import pytest
 from tests.inprocess import upstream
 from tests.rollouts.agents.made import BACKEND, FRAME, PRINTS, PRIOR, TASK, Cut, Program, always, rolled, said
 from tests.routing import WORDS, talkative
+from tfgrpo.model.pace import asked_once, is_asked_once
 from tfgrpo.records import (
     CallKey,
     Demonstration,
@@ -74,3 +75,13 @@ async def test_an_agent_that_asks_for_log_probabilities_gets_them() -> None:
         whole = await session.complete(asked)
         session.close()
     assert len(whole["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) == 4
+
+
+async def test_what_an_agent_asks_is_asked_once_where_its_rollout_is_compared() -> None:
+    async with upstream(ScriptedModel(lambda _: "once" if is_asked_once() else "as ever").app) as calls:
+        for compared, said_of_it in ((True, "once"), (False, "as ever")):
+            with asked_once(compared):
+                session = Session(Terms(calls, FRAME, BACKEND, 0), Prior(), CallKey("run_1", "rollout"))
+            await session.complete({"messages": [said("user", "invoice")]})  # from the task of a connection
+            session.close()
+            assert [one.reply.text for one in session.calls] == [said_of_it]

@@ -10,6 +10,7 @@ from typing import NoReturn
 from ...errors import ModelError, UpstreamError
 from ...hashing import content_id, derive_seed
 from ...model.connection import Relayed
+from ...model.pace import asked_once, is_asked_once
 from ...model.replies import loaded
 from ...model.upstream import Route, Upstream, reply_route
 from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Usage, message_text
@@ -100,7 +101,7 @@ class Session:
     """
 
     def __init__(self, terms: Terms, prior: Prior, key: CallKey) -> None:
-        self._terms, self._prior, self._key = terms, prior, key
+        self._terms, self._prior, self._key, self._once = terms, prior, key, is_asked_once()
         self._asked, self._arrived = Counter[str](), 0
         self._calls: dict[int, Call] = {}
         self._threads: dict[str, tuple[Message, ...]] = {}
@@ -177,7 +178,8 @@ class Session:
 
     async def _exchanged(self, body: ChatBody, key: CallKey, surface: Surface) -> tuple[str, Reply]:
         try:
-            return await self._terms.upstream.exchange(body, key, recorded_route(surface))
+            with asked_once(self._once):  # the agent asks from elsewhere
+                return await self._terms.upstream.exchange(body, key, recorded_route(surface))
         except UpstreamError as error:
             if surface is CHAT or " answered 404" not in str(error):
                 raise
