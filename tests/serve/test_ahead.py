@@ -81,8 +81,10 @@ async def test_a_plain_call_is_built_with_the_prior_in_it(
         raw = client.responses.with_raw_response.create(model="fake", input="Which queue?")
         again = client._client.send(raw.http_request)  # as the SDK does when a token is renewed
     async with looked(tfgrpo.AsyncOpenAI(**options)) as other:
-        await other.with_options(timeout=7).chat.completions.create(model="fake", messages=ASKED)
-    assert ahead == [True] * 4
+        later = other.with_options(timeout=7)
+        for _ in range(2):
+            await later.chat.completions.create(model="fake", messages=ASKED)
+    assert ahead == [True] * 5
     assert all(has_it(got) for got in upstream.requests)
     assert tfgrpo.info(found).prior == tfgrpo.info(raw).prior == tfgrpo.info(again).prior == PRIOR.id
     assert len({tfgrpo.info(one).inference for one in (found, raw, again)}) == 3
@@ -168,6 +170,7 @@ def test_what_is_refused_goes_once_more_as_the_sdk_alone_writes_it(
     [
         {"extra_body": {"top_k": 3}},
         {"extra_headers": {"X-Tfgrpo-Sticky-Key": "u"}},
+        {"extra_headers": {"Content-Length": "1"}},
         {"metadata": {"big": 2**70}},
         {"temperature": 1e-7},
     ],
