@@ -29,7 +29,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "": FLOW,
     "http1": ("__init__", "dialing", "outgoing", "answers", "connections"),
     "model": (
-        "__init__", "library", "posts", "families", "backends", "templates", "prices", "budget", "asking", "retries",
+        "__init__", "library", "posts", "families", "templates", "prices", "budget", "asking", "retries",
         "failures", "secrets_held", "connection", "tokenizer", "replies", "pace", "questions", "upstream", "events",
         "local", "endpoints",
     ),

@@ -14,9 +14,8 @@ from tests.clients.ways import chat_of
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tfgrpo import AsyncOpenAI, OpenAI
 from tfgrpo.client import AsyncClientOptions, ClientOptions
-from tfgrpo.model.backends import backend_key
 from tfgrpo.model.library import http
-from tfgrpo.records import Backend, ChatBody, Demonstration, Prior
+from tfgrpo.records import Backend, ChatBody, Demonstration, Prior, backend_key
 from tfgrpo.store import Store
 from tfgrpo.surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
 from tfgrpo.testing import Answer, ScriptedModel, serving

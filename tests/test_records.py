@@ -22,6 +22,7 @@ from tfgrpo.records import (
     TokenBias,
     Usage,
     Variant,
+    backend_key,
     message_text,
 )
 
@@ -229,3 +230,19 @@ def test_a_run_is_the_same_however_it_goes(same: dict[str, JSON]) -> None:
 )
 def test_a_run_of_anything_else_is_another(other: dict[str, JSON]) -> None:
     assert replace(RUN, **other).id != RUN.id
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        ("https://API.openai.com:443/v1/chat/completions", "https://api.openai.com/v1"),
+        ("http://127.0.0.1:8080/v1/chat/completions?key=secret", "http://127.0.0.1:8080/v1"),
+        ("http://user:secret@host/a/v1/chat/completions/", "http://host/a/v1"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ("http://host:80", "http://host"),
+    ],
+)
+def test_a_request_and_its_base_url_have_one_key_without_secrets(url: str, key: str) -> None:
+    assert backend_key(url) == key

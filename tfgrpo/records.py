@@ -1,9 +1,11 @@
 """The nouns that stages exchange: frozen, and free of behaviour beyond their own identity."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from .errors import InputError
 from .hashing import content_id
@@ -186,6 +188,19 @@ class Backend:
     """Rejected: its template knows no system role, and a request with one fails."""
     shutdown_date: str = ""
     """The day on which the model leaves the API, in ISO 8601; empty where none is announced."""
+
+
+_ROUTE = re.compile(r"/(?:chat/completions|responses|messages|completions|decisions)$")
+_PORTS = {"http": 80, "https": 443}
+
+
+def backend_key(url: str) -> str:
+    """The base URL that a request's URL, or a base URL itself, belongs to: no key, no query, one spelling."""
+    parts = urlsplit(url)
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}{port}{_ROUTE.sub('', parts.path.rstrip('/')).rstrip('/')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.model.library import http
 from tfgrpo.model.tokenizer import TELLING_TEXT
 from tfgrpo.model.tokenizer import fingerprint as fingerprint_of
-from tfgrpo.probe.backend import probe
+from tfgrpo.probe.backend import probe, shutdown_day
 from tfgrpo.records import JSON, Backend, CallKey, ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
@@ -342,3 +342,8 @@ async def test_where_vllm_names_tokens_by_their_ids_no_tokenizer_is_needed() -> 
         reply = await calling({**model.requests[0], "top_logprobs": 5}, CallKey("", "rollout"))
     assert reply.trace is not None
     assert reply.trace.pieces == {token: word.encode() for token, word in enumerate(POLICY.words)}
+
+
+def test_only_a_date_is_one() -> None:
+    told = ["2027-01-14", "2027-01-14T00:00:00Z", "soon", "2027-13-01", None, 3]
+    assert [shutdown_day(one) for one in told] == ["2027-01-14", "2027-01-14", "", "", "", ""]

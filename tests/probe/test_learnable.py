@@ -2,10 +2,10 @@
 
 import pytest
 
-from tfgrpo.model.backends import ways_open
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.probe.learnable import learnable
 from tfgrpo.records import Backend
+from tfgrpo.surfaces.surface import ways_open
 
 LETTERS = Tokenizer("letters", lambda text: [*text.encode()], lambda piece: None, lambda token: b"")
 ALL = Backend(logit_bias="honoured", token_ids=True, logprobs=True, includes_bias=True)

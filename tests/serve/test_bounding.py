@@ -11,8 +11,7 @@ from tests.live import MODEL, TEXT, file_of
 from tests.rollouts.test_bounded import GOAL, TASK, counting
 from tests.serve.fronts import CHAT, Serve, soon
 from tfgrpo.errors import InputError
-from tfgrpo.model.backends import backend_key
-from tfgrpo.records import Backend, ChatBody
+from tfgrpo.records import Backend, ChatBody, backend_key
 from tfgrpo.serve.proxy import Limits, Recording, Shelf
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, serving

@@ -11,9 +11,8 @@ import pytest
 import tfgrpo
 from tests.serve.fronts import running
 from tests.surfaces.test_labels import ENTRIES, HEARD, LABELS, PRIOR, chat, piece_of
-from tfgrpo.model.backends import backend_key
 from tfgrpo.model.library import http
-from tfgrpo.records import Backend, Frame
+from tfgrpo.records import Backend, Frame, backend_key
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.store import Store
 

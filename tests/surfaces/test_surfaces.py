@@ -1,17 +1,18 @@
 """Each surface: how a prior enters a request, what stays as it is, what a response tells."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.records import Demonstration, Experience, Prior, TokenBias
+from tfgrpo.records import Backend, Demonstration, Experience, Prior, TokenBias
 from tfgrpo.surfaces.chat import prior_text
 from tfgrpo.surfaces.examples import whole_text
 from tfgrpo.surfaces.routes import SURFACES
-from tfgrpo.surfaces.surface import Manner, Surface, Told
+from tfgrpo.surfaces.surface import LeftOut, Manner, Surface, Told, left_out
 
 BY_NAME = {surface.name: surface for surface in SURFACES}
 BIASES = (TokenBias(7, b"a", 2.0, 3.0, 4),)
@@ -316,3 +317,24 @@ def test_what_waits_for_its_moment_is_said_at_the_end_and_nowhere_else(
     assert sent.get("instructions", sent.get("system")) == TEXT
     calm = entered(name, {field: [{"role": "user", "content": "hello"}]}, WAITING)
     assert "Ask for the number" not in str(calm)
+
+
+LEARNED = Prior((), (TokenBias(7, b"yes", 1.0, 3.0, 5),), "tokenizer_1")
+GOOD = Backend(logit_bias="honoured", tokenizer="tokenizer_1")
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        (None, None),
+        (GOOD, None),
+        (replace(GOOD, logit_bias="unknown"), None),
+        (replace(GOOD, tokenizer=""), None),
+        (replace(GOOD, logit_bias="rejected"), "rejected"),
+        (replace(GOOD, logit_bias="inert"), "inert"),
+        (replace(GOOD, tokenizer="tokenizer_2"), "other-tokenizer"),
+    ],
+)
+def test_a_token_prior_is_left_out_only_where_that_is_known(backend: Backend | None, why: LeftOut | None) -> None:
+    assert left_out(LEARNED, backend) == why
+    assert left_out(Prior(), backend) is None

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ..hashing import canonical
-from ..model.backends import way_of
 from ..records import JSON, Frame, Group, Rollout, Task, TokenBias
 from ..rollouts.group import with_expected_rewards
 from ..rollouts.rewards.matchers import AnswerReward
+from ..surfaces.surface import way_of
 from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
 from ..token_prior.choice import Choice, folds
 from ..token_prior.estimators import WEAKER, TokenLearning, obstacle

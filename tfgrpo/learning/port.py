@@ -25,7 +25,6 @@ from ..errors import InputError
 from ..evaluation.arms import Evaluation
 from ..gate.promote import Promotion, promote, untested
 from ..gate.trial import Candidacy, MakeExecutor
-from ..model.backends import way_of
 from ..model.endpoints import Endpoints, Upstreams
 from ..observer import Observer, Watch
 from ..probe.backend import fitted, probe, usable
@@ -36,6 +35,7 @@ from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import SERVING, Store
+from ..surfaces.surface import way_of
 from ..text import counted
 from ..token_prior.verbalised import with_tokens_in_words
 from ..trials import task_set_id

@@ -20,11 +20,11 @@ from ..experiences.variants import (
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
-from ..model.backends import way_of
 from ..records import JSON, Demonstration, Group, Prior, Task, Variant
 from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
 from ..surfaces.chat import token_count
+from ..surfaces.surface import way_of
 from ..text import counted, shortened
 from ..token_prior.calibration import ArmFit
 from .biases import Calibration, TokenRun

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from ..evaluation.arms import Evaluation, compare_arms
 from ..hashing import derive_seed
-from ..model.backends import way_of
 from ..model.upstream import Upstream
 from ..observer import Observer
 from ..records import Backend, CallKey, Prior, Rollout, Run, Task
@@ -20,6 +19,7 @@ from ..rollouts.group import concurrently
 from ..rollouts.rewards.matchers import AnswerReward
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import Settings
+from ..surfaces.surface import way_of
 from ..token_prior.calibration import Heats, branches, fitted_arm, options
 from ..token_prior.choice import folds
 from ..token_prior.exact import LOOKED_AT, draw_evenly, trace_of

@@ -8,10 +8,9 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ModelError, UpstreamError
 from ..hashing import content_id
-from ..records import JSON, CallKey, ChatBody, Reply, Usage, Vectors
+from ..records import JSON, CallKey, ChatBody, Reply, Usage, Vectors, backend_key
 from ..settings import Settings
 from ..text import counted
-from .backends import backend_key
 from .budget import Budget
 from .connection import Connection, Relayed
 from .library import http

@@ -7,14 +7,15 @@ some of its tokens and loses others nobody has measured what it does.
 
 import asyncio
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Literal, TypeAlias
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import content_id
-from ..model.backends import shutdown_day, way_of
 from ..model.replies import are_samples
 from ..model.tokenizer import (
     TELLING_TEXT,
@@ -28,8 +29,10 @@ from ..model.upstream import Upstream
 from ..observer import Observer
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, TokenTrace
 from ..rollouts.executor import sampling, telling
+from ..surfaces.surface import way_of
 from ..text import counted, shortened
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PROMPT = "Name a colour."
 _RULE: Message = {"role": "system", "content": "Reply in English."}
 """To see whether the model's template knows a system role."""
@@ -337,3 +340,12 @@ async def _token(piece: bytes, upstream: Upstream, backend: Backend, model: str,
         return None
     ids = await tokenize(upstream, backend, model, key, text)
     return ids[0] if len(ids) == 1 else None
+
+
+def shutdown_day(told: object) -> str:
+    """The day in a model's `shutdown_date`, as ISO 8601; empty where there is none."""
+    found = _DATE.match(told) if isinstance(told, str) else None
+    try:
+        return date.fromisoformat(found[0]).isoformat() if found else ""
+    except ValueError:
+        return ""

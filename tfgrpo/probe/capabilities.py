@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ..errors import ModelError, UpstreamError
-from ..model.backends import Way, ways_open
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
 from ..rollouts.executor import sampling
+from ..surfaces.surface import Way, ways_open
 from .backend import SHORT, Honoured, probe
 
 ALTERNATIVES = 20

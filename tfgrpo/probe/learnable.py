@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..model.backends import way_of
 from ..model.tokenizer import Tokenizer
 from ..records import JSON, Backend
+from ..surfaces.surface import way_of
 from ..token_prior.estimators import WEAKER, obstacle
 
 _AGAIN = (

@@ -14,12 +14,11 @@ import numpy as np
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
-from ..model.backends import way_of
 from ..model.upstream import Model
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task
 from ..settings import LABEL_CHARS, LISTED_FOR_LABELS, MOST_LABELS, RESERVED_FIELDS
 from ..surfaces.chat import said_by_user, with_prior
-from ..surfaces.surface import manner_of
+from ..surfaces.surface import manner_of, way_of
 from ..text import is_unicode, shortened
 
 _LLAMA_CPP_OFF: Mapping[str, JSON] = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}

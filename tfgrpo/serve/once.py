@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..model.backends import left_out, way_of
 from ..model.upstream import Upstream
 from ..probe.backend import recognised
 from ..records import Backend, Prior, Snapshot, Task
 from ..rollouts.executor import rollout_once
 from ..surfaces.chat import prior_for
+from ..surfaces.surface import left_out, way_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from uuid import uuid4
 import anyio.to_thread
 
 from ..errors import StoreError
-from ..model.backends import backend_key
-from ..records import Backend, Prior, Snapshot
+from ..records import Backend, Prior, Snapshot, backend_key
 from ..surfaces.http import Reason
 from .drawing import NOTHING_LEFT, Drawn, Offer, draw_for, user_of
 from .following import Follower

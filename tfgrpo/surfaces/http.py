@@ -18,7 +18,6 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from ..model.backends import LeftOut, Way, left_out, takes_only_whole
 from ..model.families import same_family
 from ..records import JSON, Backend, ChatBody, Prior, Snapshot
 from ..text import shortened
@@ -28,7 +27,7 @@ from .decisions import DECISIONS
 from .redecided import Redeciding, asking_for_logprobs, redeciding
 from .resampled import Resampling, asking_for_answers, resampling
 from .routes import deployment_of, surface_of
-from .surface import Manner, Surface, SurfaceName
+from .surface import LeftOut, Manner, Surface, SurfaceName, Way, left_out, takes_only_whole
 
 PRIOR_HEADER = "x-tfgrpo-prior"
 """The mark: of a request, the prior that is in it; of a response, the prior that its request had."""

@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..records import JSON, ChatBody, Message, Prior
 from .chat import prior_text
-from .parts import appended, ended
+from .parts import appended, assistant_says, ended, one_turn_each
 from .surface import (
     PLAIN,
     Manner,
     Surface,
     Told,
-    assistant_says,
     count_in,
     objects_in,
-    one_turn_each,
     plain_turns,
     shown_demonstrations,
     text_in,

@@ -1,9 +1,12 @@
-"""Text put beside the caller's own, which stays as it is: content is a string, or a list of parts. Pure."""
+"""Parts of a conversation: text put beside the caller's own, which stays as it is, and an assistant's turns. Pure.
+
+Content is a string, or a list of parts.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from ..records import JSON
+from ..records import JSON, Message, message_text
 
 PartType: TypeAlias = Literal["text", "input_text"]
 """What a surface calls a part of text."""
@@ -46,3 +49,33 @@ def prepended(content: JSON, text: str, kind: PartType = "text") -> JSON:
 
 def _are_parts(content: JSON) -> bool:
     return isinstance(content, Sequence) and all(isinstance(part, Mapping) for part in content)
+
+
+def assistant_says(texts: Sequence[str], calls: Sequence[Mapping[str, JSON]]) -> Message:
+    """The chat message of an assistant; each call has an `id`, a `name` and its `arguments` as text."""
+    said: dict[str, JSON] = {"role": "assistant", "content": "\n".join(filter(None, texts)) or (None if calls else "")}
+    if calls:
+        said["tool_calls"] = [
+            {
+                "id": call["id"],
+                "type": "function",
+                "function": {"name": call["name"], "arguments": call["arguments"]},
+            }
+            for call in calls
+        ]
+    return said
+
+
+def one_turn_each(messages: Sequence[Message]) -> list[Message]:
+    """Chat messages of which those of an assistant that follow each other are one, as a model says them."""
+    turns_so_far: list[Message] = []
+    for message in messages:
+        before = turns_so_far[-1] if turns_so_far else {}
+        if message.get("role") == before.get("role") == "assistant":
+            calls = [*(before.get("tool_calls") or ()), *(message.get("tool_calls") or ())]
+            texts = "\n".join(filter(None, (message_text(before), message_text(message))))
+            joined = {"role": "assistant", "content": texts or (None if calls else "")}
+            turns_so_far[-1] = joined | ({"tool_calls": calls} if calls else {})
+        else:
+            turns_so_far.append(message)
+    return turns_so_far

@@ -13,16 +13,14 @@ from itertools import takewhile
 from ..records import JSON, ChatBody, Message, Prior
 from .chat import first_user_says, is_system, prior_text, said_last
 from .examples import whole_text
-from .parts import ended
+from .parts import assistant_says, ended, one_turn_each
 from .surface import (
     PLAIN,
     Manner,
     Surface,
     Told,
-    assistant_says,
     count_in,
     objects_in,
-    one_turn_each,
     plain_turns,
     shown_demonstrations,
     text_in,

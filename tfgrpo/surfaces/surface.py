@@ -1,10 +1,11 @@
-"""What a surface is: one API through which a request comes, and how a prior enters a request there. Pure.
+"""What a surface is: one API through which a request comes, how a prior enters a request there, and by what way. Pure.
 
 Its demonstrations enter as turns of the conversation, where a surface has turns; which of them a request is shown is
 the same on all.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,6 +25,15 @@ _KEPT_TURNS = 1_024
 """Demonstrations whose turns are kept ready."""
 _POOLS = 16
 """Pools that are kept ready."""
+
+LeftOut: TypeAlias = Literal["rejected", "inert", "other-tokenizer", "other-model", "surface"]
+"""Why a request goes without the token prior."""
+
+Way: TypeAlias = Literal["bias", "re-decide", "resample", "verbalise", "none"]
+"""How a token prior acts: by `logit_bias`; labels are decided again from log-probabilities; one of several answers is
+picked; its strongest tokens are said in words; not at all."""
+_WHOLE = re.compile(r"(?:^|\.)(?:openai\.com|openai\.azure\.com|services\.ai\.azure\.com)$")
+"""Hosts whose published schema maps `logit_bias` to whole numbers."""
 
 SurfaceName: TypeAlias = Literal["chat", "responses", "messages", "completions", "decisions"]
 
@@ -48,6 +58,41 @@ def manner_of(backend: Backend, exclude: str = "", *, biased: bool = True) -> Ma
     """How an upstream that was probed is given a prior in a rollout."""
     honoured = biased and backend.logit_bias == "honoured"
     return Manner(honoured, exclude, backend.fractional is False, backend.system_role != "rejected")
+
+
+def takes_only_whole(backend: Backend | None, host: str) -> bool:
+    """Whether biases must be whole numbers: as was measured of a backend, else as the schema of its host says."""
+    if backend is not None and backend.fractional is not None:
+        return not backend.fractional
+    return _WHOLE.search(host) is not None
+
+
+def left_out(prior: Prior, backend: Backend | None) -> LeftOut | None:
+    """Why a backend is not sent the token prior, where that is known; None: it is sent."""
+    if not prior.biases or backend is None:
+        return None
+    if backend.logit_bias in ("rejected", "inert"):
+        return "rejected" if backend.logit_bias == "rejected" else "inert"
+    if backend.tokenizer and prior.tokenizer and backend.tokenizer != prior.tokenizer:
+        return "other-tokenizer"
+    return None
+
+
+def way_of(backend: Backend, labels: Sequence[str] = ()) -> Way:
+    """How a token prior acts on chat answers there, which are one of the labels, if there are such."""
+    if backend.logit_bias == "honoured":
+        return "bias"
+    refused = backend.logit_bias in ("rejected", "inert")
+    return "re-decide" if refused and backend.logprobs and labels else "none"
+
+
+def ways_open(backend: Backend, n: str = "unknown") -> tuple[Way, ...]:
+    """The ways in which a token prior can act, the best first; `n`: whether one call gives several answers."""
+    if backend.logit_bias == "honoured":
+        return ("bias",)
+    found: list[Way] = ["re-decide"] if backend.logprobs else []
+    found += ["resample"] if backend.logprobs and n == "honoured" else []
+    return (*found, "verbalise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,36 +162,6 @@ def _is_plain(turn: Message) -> bool:
     return (
         turn.get("role") in ("user", "assistant") and isinstance(turn.get("content"), str) and "tool_calls" not in turn
     )
-
-
-def assistant_says(texts: Sequence[str], calls: Sequence[Mapping[str, JSON]]) -> Message:
-    """The chat message of an assistant; each call has an `id`, a `name` and its `arguments` as text."""
-    said: dict[str, JSON] = {"role": "assistant", "content": "\n".join(filter(None, texts)) or (None if calls else "")}
-    if calls:
-        said["tool_calls"] = [
-            {
-                "id": call["id"],
-                "type": "function",
-                "function": {"name": call["name"], "arguments": call["arguments"]},
-            }
-            for call in calls
-        ]
-    return said
-
-
-def one_turn_each(messages: Sequence[Message]) -> list[Message]:
-    """Chat messages of which those of an assistant that follow each other are one, as a model says them."""
-    turns_so_far: list[Message] = []
-    for message in messages:
-        before = turns_so_far[-1] if turns_so_far else {}
-        if message.get("role") == before.get("role") == "assistant":
-            calls = [*(before.get("tool_calls") or ()), *(message.get("tool_calls") or ())]
-            texts = "\n".join(filter(None, (message_text(before), message_text(message))))
-            joined = {"role": "assistant", "content": texts or (None if calls else "")}
-            turns_so_far[-1] = joined | ({"tool_calls": calls} if calls else {})
-        else:
-            turns_so_far.append(message)
-    return turns_so_far
 
 
 def count_in(usage: JSON, *names: str) -> int:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol, TypeAlias
 
-from ..model.backends import way_of
 from ..model.tokenizer import Tokenizer, is_special
 from ..records import BIAS_DECIMALS, JSON, Backend, Frame, Group, TokenBias
 from ..rollouts.group import made_under
 from ..settings import Settings
 from ..surfaces.chat import merge_bias
+from ..surfaces.surface import way_of
 from . import choice, gradient, log_odds, path
 from .choice import Choice
 

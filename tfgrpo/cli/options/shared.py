@@ -1,6 +1,7 @@
 """Options that most commands share, and what is made of them."""
 
 import os
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -78,12 +79,23 @@ def named_prior(store: "Store", namespace: str, prior_id: str | None) -> "Prior"
     return snapshot.prior
 
 
+NOTICE_DAYS = 90
+"""Before its last day a model is spoken of."""
+
+
+def shutdown_notice(model: str, day: str, today: date) -> str | None:
+    """What to tell of a model whose last day is near or past; None where it is far, or not known."""
+    if not day:
+        return None
+    left = date.fromisoformat(day) - today
+    if left > timedelta(days=NOTICE_DAYS):
+        return None
+    when = f"leaves its API on {day}, in {left.days} days" if left.days >= 0 else f"has left its API on {day}"
+    return f"{model} {when}; to take its prior to a successor: tfgrpo port NAMESPACE --to MODEL"
+
+
 def tell_leaving(store: "Store", model: str) -> None:
     """Say on stderr that a model leaves its API soon, where a probe of it has seen so."""
-    from datetime import UTC, datetime
-
-    from ...model.backends import shutdown_notice
-
     days = {found[model].shutdown_date for found in store.probes().values() if model in found}
     notices = (shutdown_notice(model, day, datetime.now(UTC).date()) for day in sorted(days))
     if notice := next(filter(None, notices), None):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...http1.outgoing import SentBody
-from ...model.backends import LeftOut, Way
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
+from ...surfaces.surface import LeftOut, Way
 from ..drawing import Drawn, Offer, draw_for, key_of
 from ..packed import unpacked
 from ..scope import answers_in

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from ...errors import StoreError
-from ...model.backends import backend_key
-from ...records import Backend, Prior, Snapshot
+from ...records import Backend, Prior, Snapshot, backend_key
 from ...store import AccessKey, KeySpending, Store, StorePath
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.chat import prior_text
