@@ -33,11 +33,10 @@ from ..tasks.fields import Fields
 from ..tasks.read import TaskSource, tasks_of
 from ..tasks.split import Sides, Splits
 from ..trials import Role, task_set_id
-from .begin import refuse_seen
 from .decision_gate import DecisionGate
 from .decision_race import Raced, SaidArm, arms_of, most_race_calls, race, said_now
 from .decision_result import DecisionsLearned, candidate_of
-from .plan import ending
+from .plan import ending, refuse_seen
 
 _RACING = ("demonstrations", "experiences", "ground_truth", "prior_tokens", "trial_experiences")
 """Settings that decide what races."""

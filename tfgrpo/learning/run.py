@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ..errors import BudgetEnded
 from ..experiences.distil import Distiller, templates
+from ..experiences.embedding import STAGE as EMBEDDING
 from ..experiences.variants import as_prior
 from ..gate.promote import Promotion, promote, untested
 from ..gate.trial import Candidacy
@@ -16,14 +17,14 @@ from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer, StepSummary
 from ..probe.backend import usable
-from ..records import Prior
+from ..records import Prior, Run
 from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_tokens, token_count
-from .begin import begin, made_ready, tell_resumed, told_whom_to_ask
 from .biases import TokenRun
+from .cost import cost, lines
 from .experiences import ExperienceLearning
-from .plan import Plan, RunContext, ending
+from .plan import Begun, Plan, RunContext, begin, ending, made_ready, tell_resumed, told_whom_to_ask
 from .race import Race, open_race
 from .result import LearningResult
 from .steps import Steps
@@ -50,16 +51,51 @@ async def carry_out(
     upstream could be probed, NoRewardError when no rollout of the first step earned anything; what was done is kept.
     """
     with store.only_learner(plan.namespace):
-        begun = told_whom_to_ask(begin(plan, store, budget, fresh=fresh), distiller or upstream)
+        begun = begin(plan, store, fresh=fresh)
+        costs = _costs(begun, store, budget)
+        begun = told_whom_to_ask(begun, distiller or upstream)
         tell_resumed(begun, store, observer)
         with ending(store, begun.run):
             async with made_ready(
-                begun, store, upstream, observer, distiller=distiller, embedding=embedding, budget=budget
+                begun,
+                store,
+                upstream,
+                observer,
+                costs=costs,
+                distiller=distiller,
+                embedding=embedding,
+                budget=budget,
             ) as context:
                 proposer = _proposer(context)
                 learned = await _Learning(context, proposer, await open_race(context, proposer)).result(begun.resumed)
         store.end(begun.run.id, "out of budget" if learned.ended else "finished", learned.usage, learned.as_json())
         return learned
+
+
+def _costs(begun: Begun, store: Store, budget: Budget | None) -> Sequence[str]:
+    """What a run may cost, for people; a budget is told what earlier starts have spent, and what is held back."""
+    plan, run = begun.plan, begun.run
+    estimate = cost(plan, budget.prices if budget else None)
+    if budget:
+        budget.carry((_model_of(plan, stage), usage) for stage, usage in store.spent_by_stage(run.id).items())
+        budget.hold_back(estimate.held_back)
+    return list(lines(plan, estimate, _trial_number(plan, run, store), budget.ceiling if budget else None))
+
+
+def _trial_number(plan: Plan, run: Run, store: Store) -> int:
+    """The number of the run's trial of the gate that is under way, or of the one that comes next; 0 without a gate."""
+    if not plan.validation:
+        return 0
+    under_way = [one.number for one in store.trials(run=run.id) if one.outcome is None]
+    return under_way[-1] if under_way else store.next_trial(plan.namespace, plan.validation)
+
+
+def _model_of(plan: Plan, stage: str) -> str:
+    """The model that the calls of a stage went to."""
+    if stage.startswith(EMBEDDING):
+        return plan.embedding or plan.frame.model
+    own = stage.startswith(("probe", "rollout", "gate"))
+    return plan.frame.model if own or plan.distiller is None else plan.distiller
 
 
 UNFINISHED = "the gate was not finished"

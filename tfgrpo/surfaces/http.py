@@ -37,7 +37,7 @@ REASON_HEADER = "x-tfgrpo-reason"
 TOKEN_PRIOR_HEADER = "x-tfgrpo-token-prior"
 """Of a response: why the token prior was left out."""
 WAY_HEADER = "x-tfgrpo-way"
-"""Of a response: how the token prior acted on it (`model.backends.Way`)."""
+"""Of a response: how the token prior acted on it (`surfaces.surface.Way`)."""
 MARKS = (PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER, WAY_HEADER)
 """All of them, of a response."""
 _FOUND = 200
