@@ -6,7 +6,8 @@ as `tfgrpo local serve` has it.
 A program sorts the messages of the demo's test part, as many as TASKS says, by chat completions and by responses, once
 with the SDK alone and once with `from tfgrpo import OpenAI`. The prior is an instruction, an experience and two
 examples (responses have no place for biases), written by hand: what it is worth does not matter here, only that the
-program scores what the evaluation of frozen model and prior says. All calls are greedy, and made one at a time.
+program scores what the evaluation of frozen model and prior says. All calls are greedy and made one at a time, on one
+slot of the model: with several, where a prompt lies in their cache tips an answer now and then.
 """
 
 import asyncio
@@ -76,7 +77,7 @@ def main() -> None:
         if len(sys.argv) > 3:
             url, model = sys.argv[2:4]
         else:
-            endpoint = until_the_end.enter_context(serve_local(model_path())).endpoint
+            endpoint = until_the_end.enter_context(serve_local(model_path(), slots=1)).endpoint
             url, model = until_the_end.enter_context(decisions_front(*endpoint)), endpoint.model
         frame = replace(demo_frame(model), temperature=0.0)
         path = Path(folder) / "s.db"
