@@ -22,7 +22,7 @@ import orjson
 import uvicorn
 
 from benchmarks.client import MODEL, live_store
-from tfgrpo.serve.proxy import Listening, RelayTarget, serve
+from tfgrpo.serve.proxy import Listening, RelayTarget, Serving, serve
 from tfgrpo.serve.proxy.asgi import Receive, Scope, Send
 from tfgrpo.serve.proxy.listening import listen
 
@@ -54,7 +54,7 @@ def run_upstream(ready: Connection) -> None:
 
 def run_proxy(ready: Connection, base: str, store: str) -> None:
     """The proxy, as a process."""
-    serve([RelayTarget.parse(base)], store=store, listening=Listening(port=0), ready=ready.send)
+    serve(Serving([RelayTarget.parse(base)], Path(store), listening=Listening(port=0)), ready=ready.send)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ import uvicorn
 from benchmarks.client import MODEL, PRIOR
 from benchmarks.proxy import process
 from tests.live import OTHER, go_live
-from tfgrpo.serve.proxy import Listening, RelayTarget, serve
+from tfgrpo.serve.proxy import Listening, RelayTarget, Serving, serve
 from tfgrpo.serve.proxy.asgi import Receive, Scope, Send
 from tfgrpo.serve.proxy.listening import listen
 from tfgrpo.serve.writing import Recording
@@ -74,7 +74,7 @@ def run_proxy(ready: Connection, base: str, store: str) -> None:
         ready.send(f"{url} {os.getpid()}")
 
     recording = Recording(share=1.0, megabytes=256)
-    serve([RelayTarget.parse(base)], store=store, listening=Listening(port=0), recording=recording, ready=told)
+    serve(Serving([RelayTarget.parse(base)], Path(store), listening=Listening(port=0), recording=recording), ready=told)
 
 
 @dataclass

@@ -108,9 +108,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
-        "metrics", "relay", "decide", "door", "head", "onward",
-        "remembered", "record", "shadow", "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
-        "app", "listening", "protocol", "worker", "workers", "server", "__init__",
+        "metrics", "relay", "decide", "door", "head", "onward", "remembered", "record", "delivery", "shadow",
+        "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
+        "app", "listening", "serving", "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "kept", "run"),
     "cli": (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.hashing import canonical, coin, content_id, derive_seed
+from tfgrpo.hashing import PartsBefore, canonical, coin, content_id, derive_seed
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -85,3 +85,10 @@ def test_a_coin_of_one_always_falls_and_of_zero_never(part: object) -> None:
 def test_a_likelier_coin_falls_wherever_a_less_likely_one_does(part: object, one: float, other: float) -> None:
     if coin(min(one, other), part):
         assert coin(max(one, other), part)
+
+
+@given(st.lists(st.text() | st.integers() | st.none(), min_size=1, max_size=3), st.text(), st.floats(0, 1))
+def test_parts_that_are_hashed_before_the_last_one_come_to_the_same(parts: list[object], last: str, p: float) -> None:
+    before = PartsBefore(*parts)
+    assert before.derive_seed(last) == derive_seed(*parts, last)
+    assert before.coin(p, last) == coin(p, *parts, last)

@@ -29,3 +29,23 @@ def derive_seed(*parts: Any) -> int:
 def coin(probability: float, *parts: Any) -> bool:
     """True with the given probability, decided by the hash of the parts alone."""
     return _uniform_bits(parts) < probability * 2.0**64
+
+
+class PartsBefore:
+    """The parts of a coin or a seed that stand before its last one, hashed once for all that come after them."""
+
+    def __init__(self, *parts: Any) -> None:
+        self._begun = hashlib.sha256(f"{canonical(parts)[:-1]},".encode())
+
+    def coin(self, probability: float, last: str) -> bool:
+        """As the function `coin` of all parts."""
+        return self._bits(last) < probability * 2.0**64
+
+    def derive_seed(self, last: str) -> int:
+        """As the function `derive_seed` of all parts."""
+        return self._bits(last) >> 33
+
+    def _bits(self, last: str) -> int:
+        hashed = self._begun.copy()
+        hashed.update(f"{_CANONICAL.encode(last)}]".encode())
+        return int.from_bytes(hashed.digest()[:8], "big")

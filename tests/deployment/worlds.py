@@ -9,7 +9,7 @@ import numpy as np
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.deployment.autopilot import Autopilot
 from tfgrpo.records import Frame, Prior
-from tfgrpo.serve.drawing import DrawShares, Offer, draw_for, left_out_sets
+from tfgrpo.serve.drawing import DrawShares, Offer, left_out_sets
 from tfgrpo.store import Feedback, HistoryEntry, Inference, Store, StorePath
 
 Worth = Callable[[Prior | None], float]
@@ -36,7 +36,7 @@ class World:
             calls, feedback = [], []
             for number in range(self.made, self.made + count):
                 id_ = f"inf_{number}"
-                got = draw_for(offer, self.shares, "default", f"user {number}", id_)
+                got = offer.drawn(self.shares, "default", f"user {number}", id_)
                 prior = got.snapshot.prior if got.snapshot else None
                 variant = got.variant or (got.snapshot.state if got.snapshot else "none")
                 shown = got.prior or (prior.id if prior else None)

@@ -127,6 +127,7 @@ async def front(shelf: Shelf) -> AsyncIterator[Serve]:
             key: str | None = None,
             door: Door | None = None,
             recording: Recording = NOT_RECORDED,
+            bounded: str | None = None,
             **limits: Any,
         ) -> Front:
             addresses = [
@@ -134,7 +135,8 @@ async def front(shelf: Shelf) -> AsyncIterator[Serve]:
                 for upstream in upstreams
             ]
             targets = [RelayTarget.parse(f"{address}/v1", key) for address in addresses]
-            proxy = Proxy(targets, shelf, Limits(**{"silence": PATIENCE, **limits}), door=door, recording=recording)
+            allowed = Limits(**{"silence": PATIENCE, **limits})
+            proxy = Proxy(targets, shelf, allowed, door=door, recording=recording, bounded=bounded)
             await stack.enter_async_context(proxy)
             front = Front(proxy, await stack.enter_async_context(running(proxy)))
             await stack.enter_async_context(front.in_process)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.rollouts.test_bounded import GOAL, TASK, counting
 from tests.serve.fronts import CHAT, Serve, soon
 from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody, backend_key
-from tfgrpo.serve.proxy import Limits, Recording, Shelf
+from tfgrpo.serve.proxy import Recording, Serving, Shelf
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
@@ -139,4 +140,4 @@ async def test_a_caller_who_leaves_ends_the_chunk_that_is_on_its_way_and_none_fo
 
 def test_bounds_that_cannot_be_are_told() -> None:
     with pytest.raises(InputError, match="CHUNK:CARRY:CHUNKS"):
-        Limits(bounded="64:64:2")
+        Serving([], Path("s.db"), bounded="64:64:2")

@@ -12,7 +12,7 @@ from tests.live import MODEL, OTHER, PRIOR, go_live
 from tests.serve.fronts import BODY, VARIANT_HEADER, Front, running
 from tfgrpo.errors import InputError
 from tfgrpo.records import ChatBody, Experience, Frame, Prior, Snapshot
-from tfgrpo.serve.drawing import DrawShares, Offer, draw_for, key_of, left_out_sets
+from tfgrpo.serve.drawing import DrawShares, Offer, key_of, left_out_sets
 from tfgrpo.serve.proxy import Proxy, RelayTarget, Shelf
 from tfgrpo.serve.pulled import UrlPlace
 from tfgrpo.serve.source import PriorSource
@@ -45,8 +45,8 @@ def test_each_experience_is_left_out_of_half_the_sets_and_each_two_of_a_quarter(
 def test_a_draw_is_sticky_has_its_share_and_tells_its_probability() -> None:
     live = several(3)
     offer, shares = Offer(live, CANARY, 0.2, left_out_sets(live)), DrawShares(0.1, 0.25)
-    found = [draw_for(offer, shares, "default", f"user {number}", "inf") for number in range(4_000)]
-    assert found == [draw_for(offer, shares, "default", f"user {number}", "other") for number in range(4_000)]
+    found = [offer.drawn(shares, "default", f"user {number}", "inf") for number in range(4_000)]
+    assert found == [offer.drawn(shares, "default", f"user {number}", "other") for number in range(4_000)]
     arms = Counter(one.draw["arm"] for one in found if one.draw)
     assert arms["holdback"] == pytest.approx(400, abs=60)
     assert arms["canary"] == pytest.approx(720, abs=80)
@@ -57,9 +57,9 @@ def test_a_draw_is_sticky_has_its_share_and_tells_its_probability() -> None:
     assert {(one.draw["of"], one.draw["canary"]) for one in found if one.draw} == {(live.prior.id, OTHER.id)}
     assert less[0].draw is not None
     assert (less[0].draw["p_left_out"], less[0].prior) == (0.03125, live.prior.id)
-    wider = [draw_for(replace(offer, share=0.5), shares, "default", f"user {number}", "inf") for number in range(4_000)]
+    wider = [replace(offer, share=0.5).drawn(shares, "default", f"user {number}", "inf") for number in range(4_000)]
     assert all(now.snapshot is CANARY for now, then in zip(wider, found, strict=True) if then.snapshot is CANARY)
-    assert draw_for(Offer(live), DrawShares(), "default", None, "inf").draw is None
+    assert Offer(live).drawn(DrawShares(), "default", None, "inf").draw is None
 
 
 def test_a_call_is_made_for_whom_its_header_names_or_else_its_body() -> None:
@@ -142,3 +142,21 @@ async def test_a_call_that_is_left_out_of_some_experiences_is_known_by_the_live_
         return str(body["messages"]).count("say so")
 
     assert {shown(body) for body in model.requests} > {3}
+
+
+def test_a_prior_that_is_live_again_is_the_object_that_it_was(tmp_path: Path) -> None:
+    path = go_live(tmp_path / "s.db")
+    shelf = Shelf(path, shares=DrawShares(leave_out=0.1))
+    shelf.refresh()
+    before = shelf.held.offers["default"]
+    for prior in (OTHER, PRIOR):
+        with Store(path) as store:
+            store.add_prior(prior)
+            store.set_state("default", prior.id, "live", frame=Frame(MODEL))
+        shelf.refresh()
+    after = shelf.held.offers["default"]
+    assert after is not before
+    assert (before.live, after.live) != (None, None)
+    assert [one.snapshot.prior for one in after.sets] == [one.snapshot.prior for one in before.sets]
+    assert all(now.snapshot.prior is then.snapshot.prior for now, then in zip(after.sets, before.sets, strict=True))
+    shelf.close()

@@ -272,7 +272,7 @@ def test_calls_that_come_while_others_are_written_wait_for_the_next_batch(tmp_pa
 
 
 def test_a_writer_that_is_slower_than_the_load_does_not_pause(tmp_path: Path) -> None:
-    for together, text in ((400, b""), (20, b"x" * 150_000)):
+    for together, text in ((1_200, b""), (20, b"x" * 150_000)):
         call, ends = LAST._replace(request=text, response=b"", texts=True), iter([LAST])
 
         def come(

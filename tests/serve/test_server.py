@@ -20,7 +20,7 @@ from tests.live import BODY, PRIOR, go_live
 from tests.serve.fronts import PATIENCE
 from tfgrpo.errors import InputError
 from tfgrpo.records import ChatBody
-from tfgrpo.serve.proxy import Listening, RelayTarget, serve
+from tfgrpo.serve.proxy import Listening, RelayTarget, Serving, serve
 from tfgrpo.surfaces.http import PRIOR_HEADER
 from tfgrpo.testing import ScriptedModel, serving
 
@@ -39,20 +39,21 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"127\.0\.0\.1, port {port}: .*in use.*--port"):
-            serve([HOST], store=tmp_path / "s.db", listening=Listening(port=port))
+            serve(Serving([HOST], tmp_path / "s.db", listening=Listening(port=port)))
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("no.such.host.invalid", 0)])
 def test_an_address_that_cannot_be_is_one_clear_line(host: str, port: int, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot listen on"):
-        serve([HOST], store=tmp_path / "s.db", listening=Listening(host, port))
+        serve(Serving([HOST], tmp_path / "s.db", listening=Listening(host, port)))
 
 
 PROGRAM = """if True:
     import sys
-    from tfgrpo.serve.proxy import Listening, RelayTarget, serve
+    from pathlib import Path
+    from tfgrpo.serve.proxy import Listening, RelayTarget, Serving, serve
     at = Listening(port=0, workers=int(sys.argv[3]), grace=float(sys.argv[4]), log_format="json", log_requests=True)
-    serve([RelayTarget.parse(sys.argv[1], "sk-upstream")], store=sys.argv[2], listening=at, ready=print)
+    serve(Serving([RelayTarget.parse(sys.argv[1], "sk-upstream")], Path(sys.argv[2]), listening=at), ready=print)
 """
 
 

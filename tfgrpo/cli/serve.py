@@ -51,7 +51,7 @@ def serve(
     Callers with keys of the proxy's own (`tfgrpo keys add`) may be anywhere; without, it listens on this machine only,
     unless callers bring their own keys for the upstream.
     """
-    from ..serve.proxy import RelayTarget
+    from ..serve.proxy import RelayTarget, Serving
     from ..serve.proxy import serve as serve_proxy
 
     if not upstreams:
@@ -68,13 +68,16 @@ def serve(
     with there as (url, _), _beside(store, namespace) if autopilot else nullcontext():
         named = [url or upstreams[0], *upstreams[1:]]
         serve_proxy(
-            [RelayTarget.parse(name, keys[place % len(keys)]) for place, name in enumerate(named)],
-            store=pulled.source(store, namespace),
-            namespace=namespace,
-            listening=server.listening,
-            limits=server.limits,
-            shares=server.shares,
-            recording=server.recording,
+            Serving(
+                [RelayTarget.parse(name, keys[place % len(keys)]) for place, name in enumerate(named)],
+                pulled.source(store, namespace),
+                namespace,
+                server.listening,
+                server.limits,
+                shares=server.shares,
+                recording=server.recording,
+                bounded=server.bounded,
+            ),
             ready=lambda base_url: click.echo(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),

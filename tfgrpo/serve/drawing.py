@@ -13,13 +13,13 @@ with its probability: what feedback is worth later rests on that. Pure.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import NamedTuple
 
 from ..errors import InputError
-from ..hashing import coin, content_id, derive_seed
+from ..hashing import PartsBefore, content_id
 from ..records import JSON, Prior, Snapshot
 from .scope import KEY_HEADER
 
@@ -60,18 +60,6 @@ class PriorLess:
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What calls of one namespace may get."""
-
-    live: Snapshot | None
-    canary: Snapshot | None = None
-    share: float = 0.0
-    """The canary's."""
-    sets: tuple[PriorLess, ...] = ()
-    """Each as likely as the other; none where nothing is left out."""
-
-
 class Drawn(NamedTuple):
     """What one call gets."""
 
@@ -90,44 +78,69 @@ class Drawn(NamedTuple):
     """The id that it is known by: the live one's, of one that lacks some experiences."""
 
 
-def has_canary(canary: Snapshot | None, share: float, key: str) -> bool:
-    """Whether calls of a key get the canary."""
-    return canary is not None and coin(share, "canary", canary.prior.id, key)
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What calls of one namespace may get."""
+
+    live: Snapshot | None
+    canary: Snapshot | None = None
+    share: float = 0.0
+    """The canary's."""
+    sets: tuple[PriorLess, ...] = ()
+    """Each as likely as the other; none where nothing is left out."""
+    _wheels: "dict[tuple[DrawShares, str], _Wheel]" = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def drawn(self, shares: DrawShares, namespace: str, key: str | None, inference: str) -> Drawn:
+        """What a call gets; one without a key is drawn by itself, by its own id."""
+        wheel = self._wheels.get((shares, namespace))
+        if wheel is None:
+            wheel = self._wheels[shares, namespace] = _Wheel(self, shares, namespace)
+        return wheel.drawn(key, inference)
 
 
-def draw_for(offer: Offer, shares: DrawShares, namespace: str, key: str | None, inference: str) -> Drawn:
-    """What a call gets; one without a key is drawn by itself, by its own id."""
-    canary, share, holdback, left = offer.canary, offer.share, shares.holdback, shares.leave_out
-    if canary is None and not holdback and not (left and offer.sets):
-        return Drawn(offer.live)
-    named = key or inference
-    draw: dict[str, JSON] = {"of": offer.live.prior.id if offer.live else None}
-    if canary:
-        draw["canary"] = canary.prior.id
-    if key:
-        draw["key"] = content_id("key", key)
-    if holdback and coin(holdback, "holdback", namespace, named):
-        return Drawn(None, HOLDBACK, {**draw, "arm": HOLDBACK, "p": holdback})
-    if has_canary(canary, share, named):
-        return Drawn(
-            canary,
-            None,
-            {**draw, "arm": "canary", "p": _round((1 - holdback) * share)},
-        )
-    draw |= {"arm": "live", "p": _round((1 - holdback) * (1 - share if canary else 1))}
-    if not (left and offer.sets and offer.live):
-        return Drawn(offer.live, None, draw)
-    return _less_some(offer, offer.live, left, named, draw)
+class _Wheel:
+    """The coins that decide of the calls of one namespace, and all that may come of them, ready made."""
+
+    def __init__(self, offer: Offer, shares: DrawShares, namespace: str) -> None:
+        live, canary = offer.live, offer.canary
+        self._holdback, self._share = shares.holdback, offer.share if canary else 0.0
+        self._left = shares.leave_out if live and offer.sets else 0.0
+        of, tried = live.prior.id if live else None, canary.prior.id if canary else None
+        self._held_back, self._tried = PartsBefore("holdback", namespace), PartsBefore("canary", tried)
+        self._leaves, self._which = PartsBefore("leave out", of), PartsBefore("set", of)
+        told: Mapping[str, JSON] = {"of": of, "canary": tried} if canary else {"of": of}
+        kept = 1 - self._holdback
+        self._none = Drawn(None, HOLDBACK, {**told, "arm": HOLDBACK, "p": self._holdback})
+        self._canary = Drawn(canary, None, {**told, "arm": "canary", "p": _round(kept * self._share)})
+        told = {**told, "arm": "live", "p": _round(kept * (1 - self._share))}
+        self._less = _less_some(offer, live, self._left, told) if live and self._left else ()
+        is_drawn = bool(canary or self._holdback)
+        self._live = self._less[0]._replace(prior=None) if self._less else Drawn(live, None, told if is_drawn else None)
+
+    def drawn(self, key: str | None, inference: str) -> Drawn:
+        """What a call gets, and with whose key it is written down."""
+        found = self._found(key or inference)
+        return found._replace(draw={**found.draw, "key": content_id("key", key)}) if key and found.draw else found
+
+    def _found(self, named: str) -> Drawn:
+        if self._holdback and self._held_back.coin(self._holdback, named):
+            return self._none
+        if self._share and self._tried.coin(self._share, named):
+            return self._canary
+        if not (self._left and self._leaves.coin(self._left, named)):
+            return self._live
+        return self._less[self._which.derive_seed(named) % len(self._less)]
 
 
-def _less_some(offer: Offer, live: Snapshot, left: float, named: str, draw: dict[str, JSON]) -> Drawn:
+def _less_some(offer: Offer, live: Snapshot, left: float, told: Mapping[str, JSON]) -> Sequence[Drawn]:
+    """What each of the sets comes to; the first, which is empty, is what those get too who are to have them all."""
     one = left / len(offer.sets)
-    if not coin(left, "leave out", live.prior.id, named):
-        return Drawn(live, None, {**draw, "left_out": [], "p_left_out": _round(1 - left + one)})
-    found = offer.sets[derive_seed("set", live.prior.id, named) % len(offer.sets)]
-    chance = one if found.experiences else 1 - left + one
-    draw |= {"left_out": list(found.experiences), "p_left_out": _round(chance)}
-    return Drawn(found.snapshot, None, draw, live.prior.id)
+    drawn = []
+    for each in offer.sets:
+        chance = one if each.experiences else 1 - left + one
+        draw = {**told, "left_out": list(each.experiences), "p_left_out": _round(chance)}
+        drawn.append(Drawn(each.snapshot, None, draw, live.prior.id))
+    return drawn
 
 
 def _round(probability: float) -> float:

@@ -166,14 +166,15 @@ def _held(found: Snapshot | None, held: Mapping[str, Prior]) -> Snapshot | None:
         return replace(found, prior=held[found.prior.id])
     if found is None:
         return None
-    prior = _first_of_equals(found.prior)
+    prior = first_of_equals(found.prior)
     make_ready(prior)
     return replace(found, prior=prior)
 
 
-@lru_cache
-def _first_of_equals(prior: Prior) -> Prior:
-    """One object for what several clients of a process read: of two that are equal caches would compare all content."""
+@lru_cache(512)
+def first_of_equals(prior: Prior) -> Prior:
+    """One object for what a process reads several times, now or later: of two that are equal caches would compare all
+    content, at each call."""
     return prior
 
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 from ..errors import StoreError
 from ..records import Backend, Prior, Snapshot, backend_key
 from ..surfaces.http import Reason
-from .drawing import NOTHING_LEFT, Drawn, Offer, draw_for, user_of
+from .drawing import NOTHING_LEFT, Drawn, Offer, user_of
 from .following import Follower
 from .forks import renewed_in_children
 from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
@@ -44,7 +44,7 @@ class PriorSource:
         self.place: PriorPlace = StorePlace(place, namespace) if isinstance(place, Path) else place
         self.namespace = namespace
         self._lock = Lock()
-        self._in_force = InForce()
+        self._hold(InForce())
         self._follower = follower or Follower(self.place)
         self.is_followed = False
         """Whether it has looked, so that what is live is in memory."""
@@ -95,11 +95,10 @@ class PriorSource:
         stays in as the share grows. Without a key the user that the content of a request names stands for it; a call
         without either is drawn anew.
         """
-        known = self._in_force
-        if known.canary is None:
-            return Drawn(known.live)
-        offer = Offer(known.live, known.canary, known.share)
-        return draw_for(offer, NOTHING_LEFT, self.namespace, key or user_of(content), uuid4().hex)
+        offer = self._offer
+        if offer.canary is None:
+            return Drawn(offer.live)
+        return offer.drawn(NOTHING_LEFT, self.namespace, key or user_of(content), uuid4().hex)
 
     async def current_async(self) -> Snapshot | None:
         """As `current`; the event loop goes on while a thread looks."""
@@ -143,17 +142,20 @@ class PriorSource:
 
     def _look(self) -> None:
         try:
-            self._in_force = self.place.look(self._in_force)
+            self._hold(self.place.look(self._in_force))
         except Exception as caught:  # also what no place foresees: no call fails for it
             error = caught if isinstance(caught, StoreError) else f"{self.place.name}: {type(caught).__name__}"
             if self.place.keeps and self._in_force.live:
                 kept = f"prior {self._in_force.live.prior.id}, which was read before, stays in force"
                 self._report(f"{error}; {kept}", logging.WARNING)
             else:
-                self._in_force = InForce(reason="store")
+                self._hold(InForce(reason="store"))
                 self._report(f"{error}; until then calls go out without a prior", logging.WARNING)
         else:
             self._report(self._told(), logging.INFO if self._in_force.live else logging.WARNING)
+
+    def _hold(self, known: InForce) -> None:
+        self._in_force, self._offer = known, Offer(known.live, known.canary, known.share)
 
     def _told(self) -> str:
         if live := self._in_force.live:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import IO, NamedTuple
 
 from ..errors import InputError, StoreError, TfgrpoError
@@ -29,7 +30,7 @@ _FORGETS_EVERY = 600.0
 _SENDS_FOR = 60.0
 """Seconds in which a batch is sent to a collector again and again."""
 _NICE = 10
-"""Calls come first."""
+"""Calls come first. It counts within a session alone where Linux groups processes by session (`sched_autogroup`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ class Writing:
                 return ""
             self._store = store = self._store or Store(self._path)
             store.add_calls_in_use(calls)
-            store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
+            if feedback:  # after the calls: what one was worth is read in what it answered
+                store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
             self._forget(store)
         except StoreError as error:
             self.close()
@@ -197,7 +199,7 @@ def as_inference(call: RecordedCall) -> Inference:
             answer = unpacked(call.response, call.encoding, KEPT_BODY) or b""
         if answer:
             request, response = call.request.decode("utf-8", "replace"), answer.decode("utf-8", "replace")
-    at = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(call.at))}.{int(call.at % 1 * 1000):03}Z"
+    at = f"{_second(int(call.at))}.{int(call.at % 1 * 1000):03}Z"
     return Inference(
         call.id,
         call.namespace,
@@ -214,3 +216,8 @@ def as_inference(call: RecordedCall) -> Inference:
         call.shadow_of,
         at=at,
     )
+
+
+@lru_cache
+def _second(at: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))

@@ -36,7 +36,7 @@ from .surface import (
 from .triggers import always_on, said_at_the_end, triggered_now
 
 SYSTEM_ROLES = ("system", "developer")
-_KEPT = 256
+_KEPT = 1_024
 """Priors whose text and biases are kept ready: every request needs them."""
 
 

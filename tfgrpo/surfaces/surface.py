@@ -16,7 +16,7 @@ from ..records import JSON, Backend, ChatBody, Demonstration, Message, Prior, me
 if TYPE_CHECKING:
     from .nearest import Pool
 
-_KEPT = 256
+_KEPT = 1_024
 """Parts of priors that are kept: every request needs one."""
 TURN_TOKENS = 5
 """What marks the beginning and end of one turn, in tokens (ChatML and Llama 3 take four to six)."""

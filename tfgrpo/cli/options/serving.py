@@ -75,7 +75,6 @@ class ServeOptions:
             "request": _bytes(self.max_request_mb),
             "response": _bytes(self.max_answer_mb),
             "in_flight": self.max_in_flight,
-            "bounded": self.bounded,
         }
         return Limits(**{name: value for name, value in given.items() if value is not None})
 

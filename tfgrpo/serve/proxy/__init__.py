@@ -1,6 +1,7 @@
 """The proxy: an OpenAI-compatible endpoint that adds the live prior, in front of any other.
 
-`serve` runs it; `Proxy` is the ASGI app; `RelayTarget` says where calls go. It needs the extra `tfgrpo[serve]`.
+`serve` runs it, as Serving says; `Proxy` is the ASGI app; `RelayTarget` says where calls go. It needs the extra
+`tfgrpo[serve]`.
 
 POST requests of the surfaces get the prior by the rules of `surfaces.http`, which has the opt-out too. Answers tell by
 `x-tfgrpo-prior` which prior they had, or `none` with `x-tfgrpo-reason`, and by `x-tfgrpo-variant` its state (`live`,
@@ -22,6 +23,7 @@ from .limits import Limits
 from .listening import Listening
 from .pulled_shelf import PulledFrom, PulledShelf
 from .relay import RelayTarget
+from .serving import Serving
 from .shelf import Shelf
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "PulledShelf",
     "Recording",
     "RelayTarget",
+    "Serving",
     "Shelf",
     "serve",
 ]

@@ -59,10 +59,12 @@ class Proxy:
         tracer: Tracer | None = None,
         recording: Recording = NOT_RECORDED,
         secret: bytes | None = None,
+        bounded: str | None = None,
     ) -> None:
         """Without a `door` whoever reaches the app may call; without upstreams it only collects.
 
-        `secret` is shared by the workers of one server, for the sessions of its dashboard.
+        `secret` is shared by the workers of one server, for the sessions of its dashboard; `bounded` is how a long
+        answer is asked for in chunks (`bounding`), as CHUNK:CARRY:CHUNKS in tokens.
         """
         targets = [upstreams] if isinstance(upstreams, RelayTarget) else upstreams
         self._rotation = Rotation(targets)
@@ -71,10 +73,10 @@ class Proxy:
         self._secret = secret
         self._in_flight = 0
         self._bounds = None
-        if self._limits.bounded:
+        if bounded:
             from ...rollouts.bounded import bounds_of  # few proxies do
 
-            self._bounds = bounds_of(self._limits.bounded)
+            self._bounds = bounds_of(bounded)
 
     async def __aenter__(self) -> Self:
         sites = {target: UpstreamSite.of(target.base, target.forward_proxy()) for target in self._rotation.targets}

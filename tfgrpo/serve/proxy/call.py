@@ -15,14 +15,15 @@ from ...http1.outgoing import SentBody
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ...surfaces.surface import LeftOut, Way
-from ..drawing import Drawn, Offer, draw_for, key_of
+from ..drawing import Drawn, Offer, key_of
 from ..packed import unpacked
 from ..scope import answers_in
 from ..told import INFERENCE_HEADER, VARIANT_HEADER
 from ..writing import KEPT_BODY, RecordedCall
-from .asgi import ANSWER_WHOLE, HEED, Caller, Left, Receive, Scope, Send, TooLong, error_body, respond
+from .asgi import ANSWER_WHOLE, HEED, Caller, Left, Receive, Scope, Send, TooLong
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior
 from .decide import read_whole, redecided_stream, with_offsets
+from .delivery import Delivery
 from .door import Door, Refusal
 from .head import TOO_LONG_BODY, Admitted, Head, admitted, identified
 from .headers import CREDENTIAL_NAMES, OVERHEAD_HEADER, answer_headers, request_headers, with_key
@@ -46,7 +47,6 @@ _MARK = PRIOR_HEADER.encode()
 _INFERENCE, _OVERHEAD = INFERENCE_HEADER.encode(), OVERHEAD_HEADER.encode()
 _BOUNDED = b"x-tfgrpo-bounded"
 """Of an answer, where answers are written in chunks: how many it has, or `none` and why."""
-_BODILESS = (204, 304)
 _TEMPLATE_FAILED = 500
 _PEEKED = 65_536
 """Bytes of a failed answer that are read before it is decided whether the call goes once more."""
@@ -77,10 +77,11 @@ class RelayedCall:
     """One call. What it becomes is decided step by step, and told in the headers of its answer, in figures and logs."""
 
     def __init__(self, works: Works, scope: Scope, receive: Receive, send: Send) -> None:
-        self._works, self._send, self._answer_whole = works, send, scope.get(ANSWER_WHOLE)
-        self._limits = works.onward.limits
+        self._works, self._limits = works, works.onward.limits
         self._head = Head.of(scope)
         self._caller = Caller(receive, self._limits.request, scope.get(HEED))
+        self._at_once = ANSWER_WHOLE in scope
+        self._back = Delivery(send, self._caller, self._limits.response, scope.get(ANSWER_WHOLE))
         self._admitted = _ANYBODY
         self._namespace = works.shelf.namespace
         self._body: RequestBody | None = None
@@ -91,12 +92,11 @@ class RelayedCall:
         self._chunks: Chunks | None = None
         self._uncut = "surface"
         traffic = works.traffic
-        self._heard = HeardAnswer() if traffic and self._head.surface and traffic.keeps_texts(self._inference) else None
+        if traffic and self._head.surface and traffic.keeps_texts(self._inference):
+            self._back.heard = HeardAnswer()
         self._passed = False
         self._target: RelayTarget | None = None
         self._began, self._waited, self._added = perf_counter(), 0.0, 0.0
-        self._status = 0
-        self._meter: Meter | None = None
         self._span: CallSpan | None = None
 
     async def run(self) -> None:
@@ -113,7 +113,7 @@ class RelayedCall:
             pass
         except Exception:  # ours, whatever it is: the caller gets an answer, and whoever runs this a trace
             _logger.exception("a call failed within the proxy")
-            if not self._status:
+            if not self._back.status:
                 await self._refuse(_OURS)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -122,7 +122,7 @@ class RelayedCall:
             task.uncancel()
         finally:
             self._caller.unwatch()
-            if self._answer_whole:  # a server sends what was written when the loop comes round: that goes first
+            if self._at_once:  # a server sends what was written when the loop comes round: that goes first
                 asyncio.get_running_loop().call_soon(self._account)
             else:
                 self._account()
@@ -178,10 +178,7 @@ class RelayedCall:
             if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, said):
                 response.close()
                 response, peeked = await self._again(target), b""
-            if self._chunks and response.status == 200:
-                return await self._in_chunks(self._chunks, target, response)
-            whole = self._rewrite.deciding and not self._is_stream(response)
-            await (self._decide(response) if whole else self._pass_on(response, peeked))
+            await self._deliver(target, response, peeked)
         finally:
             response.close()
 
@@ -243,7 +240,7 @@ class RelayedCall:
         offer = shelf.held.offers.get(name, _NO_OFFER)
         deciding = offer.canary or shelf.shares.holdback or offer.sets
         key = key_of(self._head.given, body.plain) if deciding else None
-        return draw_for(offer, shelf.shares, name, key, self._inference)
+        return offer.drawn(shelf.shares, name, key, self._inference)
 
     def _may_fail_for_the_prior(self, response: UpstreamAnswer) -> bool:
         return self._rewrite.content is not None and response.status == _TEMPLATE_FAILED
@@ -281,7 +278,7 @@ class RelayedCall:
         """The caller's headers as they go on."""
         key, given = self._admitted.key, self._head.given
         headers = request_headers(self._head.lines)
-        if self._heard is not None and "accept-encoding" in given:
+        if self._back.heard is not None and "accept-encoding" in given:
             accepted = readable_encodings(given["accept-encoding"]).encode()
             headers = [(name, accepted if name == b"accept-encoding" else value) for name, value in headers]
         read = self._rewrite.deciding or self._chunks
@@ -315,116 +312,62 @@ class RelayedCall:
 
     # To the caller
 
-    async def _pass_on(self, response: UpstreamAnswer, peeked: bytes) -> None:
-        """The answer as it comes; one that breaks off upstream breaks off here, so that it never looks whole."""
-        headers = answer_headers(response.lines, self._marks(), ours=self._rewrite.content is not None)
-        if response.status in _BODILESS or self._is_stream(response):  # they may give the length of another answer
-            headers = [(name, value) for name, value in headers if name != b"content-length"]
-        self._status = response.status
-        start = {"type": "http.response.start", "status": response.status, "headers": headers}
-        whole = response.complete and not peeked and not self._is_stream(response)
-        if not whole:
-            await self._send(start)
+    async def _deliver(self, target: RelayTarget, response: UpstreamAnswer, peeked: bytes) -> None:
+        """Send the answer back; one that breaks off upstream is an error, or breaks off here where it has begun."""
+        stream = self._rewrite.redeciding is not None and _is_stream(response)
+        self._back.meter = self._metered()
         try:
-            last = await self._stream(response, peeked)
+            if self._chunks and response.status == 200:
+                await self._in_chunks(self._chunks, target, response)
+            elif self._rewrite.deciding and not stream:
+                await self._decide(response)
+            else:
+                headers = answer_headers(response.lines, self._marks(), ours=self._rewrite.content is not None)
+                again = redecided_stream(self._rewrite) if stream else None
+                await self._back.as_it_comes(response, headers, peeked, again)
         except (AnswerBroken, TimeoutError) as error:
             self._works.metrics.fault("broken")
             _logger.warning("the upstream broke off an answer (%s)", type(error).__name__)
-            return await self._send(start) if whole else None
-        if self._heard:
-            self._heard.whole = True
-        self._caller.unwatch()
-        if whole:
-            if self._answer_whole and self._answer_whole(self._send, response.status, headers, last):
-                return
-            await self._send(start)
-        await self._send({"type": "http.response.body", "body": last})
-
-    def _is_stream(self, response: UpstreamAnswer) -> bool:
-        """Whether the labels of an answer are decided as it comes."""
-        if self._rewrite.redeciding is None:
-            return False
-        return response.header(b"content-type").partition(";")[0].strip().lower() == "text/event-stream"
+            if not self._back.status:
+                await self._refuse(_BROKEN)
 
     async def _decide(self, response: UpstreamAnswer) -> None:
         """The answer once it is whole, under the prior's offsets, or with its labels decided again."""
         most = self._limits.response
-        try:
-            content = await read_whole(response, most)
-        except (AnswerBroken, TimeoutError):
-            self._works.metrics.fault("broken")
-            return await self._refuse(_BROKEN)
-        if meter := self._metered():
-            meter.see(content)
-        if self._heard:
-            self._heard.all_of(response, content)
+        came = await read_whole(response, most)
+        self._back.hear(response, came)
         given = answer_headers(response.lines, self._marks(), ours=True)
-        came = content
         content, headers, notice = with_offsets(self._rewrite, response.status, came, given, most)
         self._works.shelf.say(notice)
-        if self._heard and content is not came and self._rewrite.way in ("re-decide", "resample"):  # as it was told
-            self._heard.body, self._heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""
-        self._status = response.status
-        self._caller.unwatch()
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": content})
+        if (heard := self._back.heard) and content is not came and self._rewrite.way in ("re-decide", "resample"):
+            heard.body, heard.encoding = bytearray(content[: KEPT_BODY + 1]), ""  # as it was told
+        await self._back.at_once(response.status, headers, content)
 
     async def _in_chunks(self, chunks: "Chunks", target: RelayTarget, first: UpstreamAnswer) -> None:
         """The answer of all chunks, each asked for once the one before it is whole."""
-        meter, waited, began = self._metered(), self._waited, perf_counter()
+        meter, waited, began = self._back.meter, self._waited, perf_counter()
 
         async def go_on() -> UpstreamAnswer:
             if meter:
                 meter.see(chunks.counted)
             return await self._ask(target, self._rewrite.reason)
 
-        try:
-            response, content, ours = await chunks.written(first, go_on, self._limits)
-        except (AnswerBroken, TimeoutError):
-            self._works.metrics.fault("broken")
-            return await self._refuse(_BROKEN)
+        response, content, ours = await chunks.written(first, go_on, self._limits)
         self._waited = waited + perf_counter() - began
-        if meter:
-            meter.see(chunks.counted)
-        if self._heard:
-            self._heard.all_of(response, content)
-            self._heard.encoding = "" if ours else self._heard.encoding
+        self._back.hear(response, content, chunks.counted)
         headers = answer_headers(response.lines, self._marks(), ours=self._rewrite.content is not None)
         if ours:
             headers = [line for line in headers if line[0] not in (b"content-length", b"content-encoding")]
             headers.append((b"content-length", b"%d" % len(content)))
-        self._status = response.status
-        self._caller.unwatch()
-        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": content})
-
-    async def _stream(self, response: UpstreamAnswer, peeked: bytes) -> bytes:
-        """Pass an answer on as it comes; what is left is its last part, which tells the caller that it is whole."""
-        size, most, meter, send = 0, self._limits.response, self._metered(), self._send
-        heard = self._heard.of(response, peeked) if self._heard else None
-        again = redecided_stream(self._rewrite) if self._is_stream(response) else None
-        chunk = peeked or await response.read()
-        while chunk:
-            size += len(chunk)
-            if size > most:
-                raise AnswerBroken("longer than is relayed")
-            if meter:
-                meter.see(chunk)
-            told = again.feed(chunk) if again else chunk
-            if heard and chunk is not peeked:
-                heard.see(told)
-            if response.is_read and again is None:
-                return told
-            if told:
-                await send({"type": "http.response.body", "body": told, "more_body": True})
-            chunk = await response.read()
-        return again.end() if again else b""
+            if self._back.heard:
+                self._back.heard.encoding = ""
+        await self._back.at_once(response.status, headers, content)
 
     def _metered(self) -> Meter | None:
         key = self._admitted.key
         if self._head.surface and ((key and key.max_tokens is not None) or self._span):
-            self._meter = Meter(len(self._body.plain) if self._body else 0)
-        return self._meter
+            return Meter(len(self._body.plain) if self._body else 0)
+        return None
 
     def _marks(self) -> dict[bytes, bytes]:
         """What the caller is told in headers."""
@@ -443,23 +386,20 @@ class RelayedCall:
         self._works.metrics.refused(refusal.code)
         if refusal.kind == "upstream_error":
             _logger.warning(refusal.message)
-        self._status = refusal.status
-        await respond(
-            self._send, refusal.status, error_body(refusal.kind, refusal.code, refusal.message), refusal.lines
-        )
+        await self._back.refuse(refusal)
 
     # What is remembered of it
 
     def _account(self) -> None:
-        works, key = self._works, self._admitted.key
-        if not self._status or self._caller.left:
+        works, key, status, meter = self._works, self._admitted.key, self._back.status, self._back.meter
+        if not status or self._caller.left:
             works.metrics.left()
-        served = Served(route_name(self._head.path), self._status, self._variant, self._surface, self._rewrite.reason)
+        served = Served(route_name(self._head.path), status, self._variant, self._surface, self._rewrite.reason)
         works.metrics.served(served, self._added)
-        if key and self._meter:
-            works.shelf.spend(key, tokens=self._meter.tokens)
+        if key and meter:
+            works.shelf.spend(key, tokens=meter.tokens)
         if self._span:
-            self._span.end(status=self._status, namespace=self._namespace, prior=self._rewrite.prior, meter=self._meter)
+            self._span.end(status=status, namespace=self._namespace, prior=self._rewrite.prior, meter=meter)
         if _requests.isEnabledFor(logging.INFO):
             _requests.info("request", extra=self._logged(served))
         if works.traffic and self._passed and self._head.surface and works.shelf.knows(self._namespace):
@@ -473,14 +413,14 @@ class RelayedCall:
         traffic.latest.add(self._inference, known)
         if traffic.recording.share is None:
             return
-        heard = self._heard if self._heard and self._heard.whole else None
+        heard = self._back.heard if self._back.heard and self._back.heard.whole else None
         body = self._body.plain if self._body and (heard or not model) else None
         left = RecordedCall(
             self._inference,
             *known,
             self._surface,
             model,
-            self._status,
+            self._back.status,
             self._waited + self._added,
             self._added,
             self._drawn.draw if self._drawn else None,
@@ -491,7 +431,7 @@ class RelayedCall:
             heard is not None,
         )
         traffic.add(left)
-        if self._works.shadows and heard and self._status == 200 and traffic.is_followed(self._inference):
+        if self._works.shadows and heard and self._back.status == 200 and traffic.is_followed(self._inference):
             self._follow(self._works.shadows, left)
 
     def _follow(self, shadows: Shadows, left: RecordedCall) -> None:
@@ -527,6 +467,10 @@ def _said_beside(
     """What is told beside the id of a prior; that may be any text of a caller's, and of any length, so is not kept."""
     marks = {**Rewrite(reason=reason, left_out=left_out, way=way).marks, VARIANT_HEADER: variant}
     return {name.encode(): value.encode() for name, value in marks.items()}
+
+
+def _is_stream(response: UpstreamAnswer) -> bool:
+    return response.header(b"content-type").partition(";")[0].strip().lower() == "text/event-stream"
 
 
 async def _beginning(response: UpstreamAnswer) -> bytes:

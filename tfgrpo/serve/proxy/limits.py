@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 from math import inf
 
 from ...errors import InputError
-from ...settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +28,9 @@ class Limits:
     """Bytes of an answer that are relayed; a longer one breaks off."""
     in_flight: int = 1_000
     """Calls at once in one worker; the next one is a 429 with Retry-After."""
-    bounded: str | None = None
-    """CHUNK:CARRY:CHUNKS in tokens: how a long answer is asked for in chunks (`bounding`)."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a limit of nothing."""
-        Settings(bounded=self.bounded)
         for each in fields(self):
-            if each.name != "bounded" and not 0 < getattr(self, each.name) < inf:
+            if not 0 < getattr(self, each.name) < inf:
                 raise InputError(f"limit {each.name} is {getattr(self, each.name)!r}; it must be a number above 0")

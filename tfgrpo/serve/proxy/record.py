@@ -26,7 +26,7 @@ _WAITING = 20_000
 _WAITING_BYTES = 64 * 2**20
 """Of bodies that wait."""
 _SECONDS = 0.5
-_TOGETHER, _TOGETHER_BYTES = 200, 2**20
+_TOGETHER, _TOGETHER_BYTES = 1_000, 2**20
 _MOST_SECONDS = 120.0
 """For one batch: a text that takes longer to go through has been made for that."""
 _LAST_SECONDS = 5.0
@@ -204,7 +204,7 @@ class Traffic:
             [sys.executable, "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the parent, which lets it write what waits
+            process_group=0,  # Ctrl-C is for the parent, which lets it write what waits
         )
         assert child.stdin is not None
         pickle.dump((self.path, self.recording), child.stdin)

@@ -1,48 +1,33 @@
 """The proxy as a server: who may call it is settled, the port is taken, and one worker or several serve."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 from ...errors import StoreError
 from ...http1.dialing import UpstreamSite
-from ...store import Store, StorePath, default_store_path
-from ..drawing import NOTHING_LEFT, DrawShares
-from ..writing import NOT_RECORDED, Recording
+from ...store import Store, StorePath
 from .door import Door
-from .limits import Limits
-from .listening import Listening, base_url, check_upstream
+from .listening import base_url, check_upstream
 from .pulled_shelf import PulledFrom
-from .relay import RelayTarget
-from .worker import Serving, run_worker
+from .serving import Serving
+from .worker import run_worker
 
 
-def serve(
-    upstreams: Sequence[RelayTarget],
-    *,
-    store: str | StorePath | PulledFrom | None = None,
-    namespace: str = "default",
-    listening: Listening | None = None,
-    limits: Limits | None = None,
-    shares: DrawShares = NOTHING_LEFT,
-    recording: Recording = NOT_RECORDED,
-    ready: Callable[[str], None] | None = None,
-) -> None:
+def serve(serving: Serving, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C; calls in flight have some time to end, a second signal ends them.
 
-    With PulledFrom in place of a store the live prior is another's. `ready` is called once, with the `base_url` for
-    callers, when connections are accepted. Raises InputError for upstreams, a host or a port that cannot be used, and
-    where the upstream's key would be lent to everybody.
+    `ready` is called once, with the `base_url` for callers, when connections are accepted. Raises InputError for
+    upstreams, a host or a port that cannot be used, and where the upstream's key would be lent to everybody.
     """
-    at = listening or Listening()
-    path = store.store if isinstance(store, PulledFrom) else default_store_path(store)
-    door = Door.at(
+    at, upstreams, store = serving.listening, serving.upstreams, serving.store
+    door = serving.door or Door.at(
         at.host,
         lends_a_key=any(target.key for target in upstreams),
-        has_keys=_has_keys(path),
+        has_keys=_has_keys(store.store if isinstance(store, PulledFrom) else store),
         hosts=at.hosts,
         origins=at.origins,
     )
-    given = store if isinstance(store, PulledFrom) else path
-    serving = Serving(upstreams, given, namespace, at, limits or Limits(), door, shares, recording)
+    serving = replace(serving, door=door)
     with at.bound() as bound:
         for target in upstreams:
             check_upstream(target, bound)

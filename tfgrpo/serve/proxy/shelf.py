@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from ...errors import StoreError
-from ...records import Backend, Prior, Snapshot, backend_key
+from ...records import Backend, Snapshot, backend_key
 from ...store import AccessKey, KeySpending, Store, StorePath
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.chat import prior_text
 from ...surfaces.http import Reason
 from ...surfaces.surface import make_ready
 from ..drawing import NOTHING_LEFT, DrawShares, Offer, PriorLess, left_out_sets
+from ..places import first_of_equals
 
 SHELF_SECONDS = 1.0
 """Between two looks."""
@@ -172,19 +173,15 @@ class Shelf:
     def _offer(self, store: Store, name: str) -> Offer:
         """What calls of a namespace may get, ready to be given."""
         before = self.held.offers.get(name, _NO_OFFER)
-        known = {one.prior.id: one.prior for one in (before.live, before.canary) if one}
         live, (canary, share) = store.live(name), store.canary(name) or (None, 0.0)
-        live, canary = live and _ready(live, known), canary and _ready(canary, known)
+        live, canary = live and _ready(live), canary and _ready(canary)
         same = live is not None and before.live is not None and live.prior is before.live.prior
         return Offer(live, canary, share, before.sets if same else self._sets(live))
 
     def _sets(self, live: Snapshot | None) -> tuple[PriorLess, ...]:
         if live is None or not self.shares.leave_out:
             return ()
-        sets = left_out_sets(live)
-        for one in sets:
-            _ready(one.snapshot, {})
-        return sets
+        return tuple(replace(one, snapshot=_ready(one.snapshot)) for one in left_out_sets(live))
 
     def _release(self) -> None:
         if self._store:
@@ -207,10 +204,9 @@ class Shelf:
             _logger.log(logging.INFO if self.snapshot and not self.trouble else logging.WARNING, standing)
 
 
-def _ready(snapshot: Snapshot, known: Mapping[str, Prior]) -> Snapshot:
-    """What was made ready for a prior is found by its being the same object."""
-    if prior := known.get(snapshot.prior.id):
-        return replace(snapshot, prior=prior)
-    make_ready(snapshot.prior)
-    prior_text(snapshot.prior)
-    return snapshot
+def _ready(snapshot: Snapshot) -> Snapshot:
+    """The same, of a prior that is ready to be given: what was made ready is found by its being the same object."""
+    prior = first_of_equals(snapshot.prior)
+    make_ready(prior)
+    prior_text(prior)
+    return replace(snapshot, prior=prior)

@@ -2,27 +2,18 @@
 
 import asyncio
 import gc
-import secrets
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
 
-from ...store import StorePath
-from ..drawing import NOTHING_LEFT, DrawShares
 from ..logs import configure_logs
-from ..writing import NOT_RECORDED, Recording
 from .app import Proxy
-from .door import Door
-from .limits import Limits
-from .listening import Listening
 from .protocol import Protocol
 from .pulled_shelf import PulledFrom, PulledShelf
-from .relay import RelayTarget
+from .serving import Serving
 from .shelf import Shelf
 from .spans import configured_tracer
 
@@ -31,22 +22,6 @@ _IDLE_SECONDS = 75
 _BACKLOG = 2048
 _GARBAGE = 20_000, 20, 50
 """Objects until the garbage collector looks at the youngest, and how often at the older ones: calls leave no cycles."""
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """All that a worker needs to know."""
-
-    upstreams: Sequence[RelayTarget]
-    store: StorePath | PulledFrom
-    namespace: str = "default"
-    listening: Listening = field(default_factory=Listening)
-    limits: Limits = field(default_factory=Limits)
-    door: Door = field(default_factory=Door)
-    shares: DrawShares = NOTHING_LEFT
-    recording: Recording = NOT_RECORDED
-    secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
-    """For the sessions of the dashboard."""
 
 
 def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]) -> None:
@@ -61,6 +36,7 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
         tracer=configured_tracer(),
         recording=serving.recording,
         secret=serving.secret,
+        bounded=serving.bounded,
     )
     config = uvicorn.Config(
         app,

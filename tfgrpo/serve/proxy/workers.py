@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from ...errors import InputError
 from ..logs import configure_logs
 from .metrics import FOLDER_VARIABLE
-from .worker import Serving, run_worker
+from .serving import Serving
+from .worker import run_worker
 
 _PROGRAM = "from tfgrpo.serve.proxy.workers import work; work()"
 _READY = b"ready\n"
