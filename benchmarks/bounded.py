@@ -1,14 +1,15 @@
-"""Bounded context beside full context and truncation, on tasks with a small state: long sums, an automaton, lists.
+"""Bounded context beside full context and truncation, on tasks with a small state: counting, sums, an automaton, lists.
 
     python -m benchmarks.bounded --model local:FILE --kept calls.jsonl --minutes 5   # a real model; the same goes on
     python -m benchmarks.bounded                                                     # a SIMULATED one
 
 Three arms answer the same tasks, at temperature 0: `full` (all chunks' tokens at once), `truncated` (one chunk),
-`bounded` (C = 256, m = 128, 8 chunks, or --bounds C:m:CHUNKS). Tasks show two short examples; one is solved where the
-last line is right (sums, automaton) or the whole list (capitals, next numbers). Their answers are from below C to all
-chunks long. `beyond the question` is the longest prompt of a call less the task's own. `looked at` is what a token of
-the answer looks at on average, the question aside, which is what attention costs: a cost that is linear in the length
-of the answer is a constant there. What is asked in the same words by two arms is asked once.
+`bounded` (C = 256, m = 128, 8 chunks, or --bounds C:m:CHUNKS). Tasks show two short examples; one is `right` where the
+last line is (sums, automaton) or the whole list (the others); `lines` is the share of its lines that the answer has.
+Their answers are from below C to all chunks long. `beyond the question` is the longest prompt of a call less the task's
+own. `looked at` is what a token of the answer looks at on average, the question aside, which is what attention costs: a
+cost that is linear in the length of the answer is a constant there. What is asked in the same words by two arms is
+asked once.
 The simulated model counts on from the last number that it sees: it shows what the arms cost, and that nothing is lost
 at a boundary; not what a language model does.
 """
@@ -18,7 +19,7 @@ import asyncio
 import random
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -31,7 +32,20 @@ from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.hashing import content_id
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.model.upstream import Model
-from tfgrpo.records import Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Rollout, Task, Usage, message_text
+from tfgrpo.records import (
+    JSON,
+    Backend,
+    CallKey,
+    ChatBody,
+    Frame,
+    Message,
+    Prior,
+    Reply,
+    Rollout,
+    Task,
+    Usage,
+    message_text,
+)
 from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds, bounds_of
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.rollouts.group import unless_ended
@@ -108,11 +122,19 @@ def next_ones(draw: random.Random, size: int) -> tuple[str, str]:
     return f"Write the next whole number of each, one line for each:\n{numbered(numbers)}", said
 
 
+def counting_on(draw: random.Random, size: int) -> tuple[str, str]:
+    """Numbers in a row, of which the last one is all that there is to remember."""
+    first = draw.randint(11, 60)
+    said = "\n".join(str(first + place) for place in range(size))
+    return f"Count from {first} to {first + size - 1}, one number a line.", said
+
+
 FAMILIES: Mapping[str, tuple[Callable[[random.Random, int], tuple[str, str]], int, int]] = {
     "sum": (adding, 12, 50),
     "automaton": (switching, 20, 90),
     "capitals": (capitals, 20, 90),
     "next": (next_ones, 16, 70),
+    "count": (counting_on, 40, 230),
 }
 """How a task is made, and its smallest and largest size where C is 256: answers from below C to some 900 tokens."""
 EXAMPLES = (8, 12)
@@ -134,7 +156,8 @@ def made_tasks(count: int, seed: int = 1, families: Sequence[str] = (), scale: f
             {"role": role, "content": text} for role, text in [*turns, ("user", asked)]
         )
         whole = " ".join(answer.split())
-        found.append(Task(messages, whole if "Answer" not in answer else answer.splitlines()[-1], {"family": name}))
+        known: dict[str, JSON] = {"family": name, "lines": answer.splitlines()}
+        found.append(Task(messages, whole if "Answer" not in answer else answer.splitlines()[-1], known))
     random.Random(seed).shuffle(found)
     return found
 
@@ -143,6 +166,14 @@ def is_right(rollout: Rollout) -> float:
     """1 where the answer stands in the text, with no further digit behind it."""
     said = " ".join(rollout.text.split())
     return float(re.search(rf"(?<!\d){re.escape(str(rollout.task.answer))}(?!\d)", said) is not None)
+
+
+def lines_right(rollout: Rollout) -> float:
+    """The share of the lines of the answer that the text has."""
+    wanted = Counter(rollout.task.metadata.get("lines", ()))
+    if not wanted:
+        return is_right(rollout)
+    return (wanted & Counter(line.strip() for line in rollout.text.splitlines())).total() / wanted.total()
 
 
 def counting(body: ChatBody) -> Answer:
@@ -181,10 +212,11 @@ async def answered(
         async with room:
             made = {arm: await make(task, Prior(), 0, 0) for arm, make in makers.items()}
         told = ", ".join(
-            f"{arm} {is_right(rollout):.0f} {rollout.usage.completion_tokens}" for arm, rollout in made.items()
+            f"{arm} {lines_right(rollout):.0%} of lines, {rollout.usage.completion_tokens} tokens"
+            for arm, rollout in made.items()
         )
         print(f"{task.metadata.get('family', 'count')}: {told}", file=sys.stderr, flush=True)
-        return {arm: replace(rollout, reward=is_right(rollout)) for arm, rollout in made.items()}
+        return {arm: replace(rollout, reward=lines_right(rollout)) for arm, rollout in made.items()}
 
     found = await asyncio.gather(*(unless_ended(one(task)) for task in tasks))
     whole = [arms for arms in found if not isinstance(arms, BudgetEnded)]
@@ -206,27 +238,27 @@ def looked_at(used: Sequence[Usage]) -> float:
 
 def tell(found: Sequence[Mapping[str, Rollout]], model: Watched, bounds: Bounds = BOUNDS) -> None:
     """Print what came of it."""
-    print("| arm | right | prompt tokens a task | answer tokens a task | longest prompt beyond the question |")
-    print("|---|---|---|---|---|")
+    print("| arm | right | lines | prompt tokens a task | answer tokens a task | longest prompt beyond the question |")
+    print("|" + "---|" * 6)
     for arm in ARMS:
         made = [arms[arm] for arms in found]
-        right = np.mean([one.reward or 0.0 for one in made])
+        right, lines = (np.mean([score(one) for one in made]) for score in (is_right, lines_right))
         prompts, answers = (
             np.mean([getattr(one.usage, name) for one in made]) for name in ("prompt_tokens", "completion_tokens")
         )
         most = max(beyond(model.used[arm, one.task.id]) for one in made)
-        print(f"| {arm} | {right:.0%} | {prompts:.0f} | {answers:.0f} | {most} |")
+        print(f"| {arm} | {right:.0%} | {lines:.0%} | {prompts:.0f} | {answers:.0f} | {most} |")
     for other in ("full", "truncated"):
         each = [(arms["bounded"].reward or 0.0) - (arms[other].reward or 0.0) for arms in found]
         gain = paired_difference(np.array(each))
         told = f"{100 * gain.mean:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-        print(f"bounded less {other}: {told}, {gain.wins} wins and {gain.losses} losses in {len(each)} tasks")
+        print(f"bounded less {other}, lines: {told}, {gain.wins} wins and {gain.losses} losses in {len(each)} tasks")
     by_family(found)
     by_length(found, model, bounds)
 
 
 def by_family(found: Sequence[Mapping[str, Rollout]]) -> None:
-    """Print the right ones by family."""
+    """Print the share of lines by family."""
     for family in dict.fromkeys(str(arms["full"].task.metadata.get("family", "count")) for arms in found):
         own = [arms for arms in found if arms["full"].task.metadata.get("family", "count") == family]
         shares = ", ".join(f"{arm} {np.mean([arms[arm].reward or 0.0 for arms in own]):.0%}" for arm in ARMS)
@@ -234,7 +266,7 @@ def by_family(found: Sequence[Mapping[str, Rollout]]) -> None:
 
 
 def by_length(found: Sequence[Mapping[str, Rollout]], model: Watched, bounds: Bounds) -> None:
-    """Print right ones and cost by length of the full answer."""
+    """Print the share of lines and cost by length of the full answer."""
     lengths = (0, bounds.chunk, *range(2 * bounds.chunk, longest(bounds), bounds.chunk), longest(bounds) + 1)
     print("| tokens of the full answer | tasks | full | truncated | bounded | looked at: full | looked at: bounded |")
     print("|" + "---|" * 7)

@@ -74,6 +74,8 @@ def test_brackets_that_name_no_trigger_are_an_error_and_in_a_prior_words_like_ot
     said = with_prior({"messages": [SYSTEM, ASKED]}, Prior((Experience(text),), template="t"))["messages"]
     assert text in said[0]["content"]
     assert trigger_of("Stop [on turn 2] now.") is None
+    with pytest.raises(InputError, match=r"\[on tool error\] says nothing: write behind the brackets"):
+        trigger_of("[on tool error] ")
 
 
 def test_a_rate_counts_the_answers_of_the_model_and_is_told_in_words() -> None:

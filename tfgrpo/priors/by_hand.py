@@ -43,6 +43,7 @@ class Curator:
     def edit(self, given: str, text: str) -> Experience:
         """Put a successor on trial; what it replaces is retired if it was only on trial, and stays if it was kept."""
         library, old = self._found(given)
+        trigger_of(text)
         edited = Edit("UPDATE", text, old.id, old.origin.tasks, old.kind)
         after = self._admitted(library, edited, f"edited from {old.id}")
         return self._adopt(library, self._replaced(after, old.id, edited), edited)

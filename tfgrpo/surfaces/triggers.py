@@ -28,7 +28,7 @@ _ERROR = re.compile(
     r"\b(?:errors?|exceptions?|traceback|fail(?:ed|ure)|denied|timed? ?out|not found|no such|invalid|refused|cannot)\b",
     re.IGNORECASE,
 )
-_TRIGGERED = re.compile(r"\[on ([^\[\]\n]{1,200})\]\s*(.+)", re.DOTALL)
+_TRIGGERED = re.compile(r"\[on ([^\[\]\n]{1,200})\]\s*(.*)", re.DOTALL)
 _SPEAKERS = ("user", "tool", "function")
 
 
@@ -90,12 +90,14 @@ _FORMS = "[on tool error], [on repetition], [on turn 8] (after 8 answers of the 
 def trigger_of(text: str) -> tuple[Trigger, str] | None:
     """The trigger of an experience, and what is said when it fires; None where it is always on.
 
-    Raises InputError for brackets that name no trigger.
+    Raises InputError for brackets that name no trigger, or have nothing behind them.
     """
     found = _TRIGGERED.fullmatch(text)
     if not found:
         return None
     told = " ".join(found[1].split()).casefold()
+    if not found[2].strip():
+        raise InputError(f"[on {told}] says nothing: write behind the brackets what is to be said then")
     if told in ("tool error", "repetition"):
         return Trigger(told), found[2]
     kind, _, argument = told.partition(" ")
