@@ -7,9 +7,10 @@ In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is 
 writes rules and reflections, and keeps those that help to predict what follows. Told are the agreement of predictions
 with what followed on transitions that chose nothing, and the share of tasks solved, with: nothing; what is kept;
 reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written by
-hand (`by hand`), which say how far the model can follow rules at all. The simulated model knows a transition where a
-rule that is shown says it, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of
-turns, else it acts at random; asked for advice without what followed it names two actions at random.
+hand (`by hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act in the environment's
+own words. The simulated model knows a transition where a rule that is shown says it, and takes nothing to change
+elsewhere; shown how to open the door it does so in 80% of turns, else it acts at random; asked for advice without what
+followed it names two actions at random.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,7 +36,7 @@ from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Prior,
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from tfgrpo.rollouts.group import concurrently
-from tfgrpo.settings import Settings
+from tfgrpo.settings import PROPOSES_SLOWLY, Settings
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
 ACTIONS = ("press", "turn", "go", "take")
@@ -48,6 +50,8 @@ BY_HAND = (
     "When the door is open, doing go leads into the other room, and a box is in the store.",
     "When a box is here, doing take leads to having the box.",
 )
+SAMPLES = 3
+"""Rollouts of a task that say whether it is solved."""
 HALLS = ("kitchen", "porch", "study", "hall", "office", "lobby", "garden", "workshop")
 STORES = ("cellar", "attic", "pantry", "shed", "vault", "garage", "closet", "barn")
 
@@ -123,9 +127,9 @@ async def ungrounded(distiller: Distiller, tasks: Sequence[Task], count: int) ->
 
 
 async def solved(executor: EnvironmentExecutor, tasks: Sequence[Task], texts: Sequence[Experience]) -> dict[str, float]:
-    """By task, the mean reward of three rollouts."""
+    """By task, the mean reward of some rollouts."""
     prior = as_shown(texts) if texts else Prior()
-    made = await concurrently(executor(task, prior, 1, sample) for task in tasks for sample in range(3))
+    made = await concurrently(executor(task, prior, 1, sample) for task in tasks for sample in range(SAMPLES))
     by_task: dict[str, list[float]] = {}
     for rollout in made:
         by_task.setdefault(rollout.task.id, []).append(rollout.reward or 0.0)
@@ -138,17 +142,20 @@ def interval(values: Sequence[float]) -> str:
     return f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
 
 
-async def compared(model: Model, name: str, backend: Backend, tasks: Sequence[Task], settings: Settings) -> Exploration:
-    """Print the exploration and the table."""
-    acting = Frame(name, SYSTEM, {"max_tokens": 12}, temperature=1.0)
+async def compared(
+    model: Model, name: str, backend: Backend, tasks: Sequence[Task], settings: Settings, *, tried: int = 3
+) -> Exploration:
+    """Print the exploration, of so many states a task and as many alternatives each, and the table."""
+    grammar = {"grammar": f"root ::= {' | '.join(map(json.dumps, ACTIONS))}"} if backend.kind == "llama.cpp" else {}
+    acting = Frame(name, SYSTEM, {"max_tokens": 12, **grammar}, temperature=1.0)
     saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
     executor = EnvironmentExecutor(ChatExecutor(model, acting, backend, run=RUN, stage="act", seed=0), StoreRoom)
     predicting = ChatExecutor(model, saying, backend, run=RUN, stage="predict", seed=0)
     distiller = Distiller(model, name, RUN, settings, request=SAMPLERS_OFF.get(backend.kind, {}))
-    found = await explore(executor, predicting, distiller, tasks, settings)
+    found = await explore(executor, predicting, distiller, tasks, settings, states=tried, alternatives=tried)
     print("\n".join([*found.lines(), f"{len(found.dropped)} texts dropped, as {found.dropped[:2]}"]))
     teach, _, judge = dealt_parts(tasks, settings.seed)
-    held = (await explored(executor, judge, states=3, alternatives=3)).transitions
+    held = (await explored(executor, judge, states=tried, alternatives=tried)).transitions
     arms = {
         "what is kept": found.kept,
         "ungrounded": await ungrounded(distiller, teach, max(3, len(found.kept))),
@@ -186,7 +193,7 @@ async def table(
 async def real(asked: argparse.Namespace, settings: Settings) -> None:
     """On a model that is served."""
     async with served(asked, settings) as (upstream, name, backend):
-        await compared(upstream, name, backend, tasks_of_room(asked.tasks), settings)
+        await compared(upstream, name, backend, tasks_of_room(asked.tasks), settings, tried=asked.tried)
         print(f"{name}: {asked.tasks} tasks, groups of {settings.group_size}")
 
 
@@ -195,10 +202,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=96)
     parser.add_argument("--group-size", type=int, default=8)
+    parser.add_argument("--tried", type=int, default=3, help="states of a task at which as many actions are tried")
     asked_of(parser)
     asked = parser.parse_args()
     settings = Settings(concurrency=32, group_size=asked.group_size)
     if asked.model:
+        if asked.model.startswith("local"):  # more at once would read the same beginnings again and again
+            settings = replace(settings, concurrency=asked.slots, **PROPOSES_SLOWLY)
         try:
             asyncio.run(real(asked, settings))
         except BudgetEnded as ended:
