@@ -1,6 +1,7 @@
 """Early experience in a small text environment: what was seen to follow, as rules, measured without any reward.
 
     python -m benchmarks.early --model local --kept calls.jsonl --minutes 5   # a real model; the same goes on
+    python -m benchmarks.early --model local --by-hand                        # does it follow the true rules at all?
     python -m benchmarks.early                                                # a SIMULATED one
 
 In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is not said. The product explores it,
@@ -20,6 +21,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from benchmarks.kept import RUN, asked_of, served
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.distil import Distiller
-from tfgrpo.experiences.foreseen import as_shown
+from tfgrpo.experiences.foreseen import as_shown, predictions
 from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
@@ -190,9 +192,39 @@ async def table(
         print(f"| {arm} | {len(texts)} | {told} | {np.mean([*done.values()]):.0%} | {less} |")
 
 
+def everything_that_follows(seed: int = 3) -> list[Transition]:
+    """What follows on each action in each state, the states under names of their own."""
+    draw, found = random.Random(seed), []
+    for lamp, is_open, inside in product(LAMPS, (False, True), (False, True)):
+        room = StoreRoom(lamp, is_open, inside, rooms=(draw.choice(HALLS), draw.choice(STORES)))
+        before = replace(room).step("wait").text
+        task = Task(before)
+        found += [Transition(task, 0, before, action, room.clone().step(action).text, True) for action in ACTIONS]
+    return found
+
+
+async def followed(model: Model, name: str, backend: Backend, settings: Settings) -> None:
+    """Print how far a model says what follows, shown nothing and the true rules, where the state changes and not."""
+    saying = Frame(name, None, {"max_tokens": 40, "stop": ["\n"]}, temperature=0.0)
+    predicting = ChatExecutor(model, saying, backend, run=RUN, stage="predict", seed=0)
+    held, once, means = everything_that_follows(), replace(settings, trial_inclusion=1.0, group_size=1), []
+    changes = np.array([one.before != one.after for one in held])
+    print("| texts | agreement where the state changes | where it does not |\n|---|---|---|")
+    for arm, texts in (("none", ()), ("by hand", tuple(map(Experience, BY_HAND)))):
+        groups = await predictions(predicting, held, texts, once)
+        means.append(np.array([group.mean for group in groups]))
+        print(f"| {arm} | {means[-1][changes].mean():.0%} | {means[-1][~changes].mean():.0%} |")
+        for one, group in [*zip(held, groups, strict=True)][:: len(held) // 6]:
+            print(f"  {one.before} {one.action}: {group.rollouts[0].text!r}")
+    print(f"by hand less none: {interval((means[1] - means[0]).reshape(-1, len(ACTIONS)).mean(axis=1))} points")
+
+
 async def real(asked: argparse.Namespace, settings: Settings) -> None:
     """On a model that is served."""
     async with served(asked, settings) as (upstream, name, backend):
+        if asked.by_hand:
+            await followed(upstream, name, backend, settings)
+            return
         await compared(upstream, name, backend, tasks_of_room(asked.tasks), settings, tried=asked.tried)
         print(f"{name}: {asked.tasks} tasks, groups of {settings.group_size}")
 
@@ -203,6 +235,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=96)
     parser.add_argument("--group-size", type=int, default=8)
     parser.add_argument("--tried", type=int, default=3, help="states of a task at which as many actions are tried")
+    parser.add_argument("--by-hand", action="store_true", help="only: does the model follow the true rules at all?")
     asked_of(parser)
     asked = parser.parse_args()
     settings = Settings(concurrency=32, group_size=asked.group_size)
