@@ -85,14 +85,6 @@ def test_traffic_and_labels_become_a_candidate_and_that_a_canary(folder: Path, u
     assert works("autopilot", "--once", "--learn", small).stdout.startswith(f"canary: {learned['prior']}: ")
 
 
-def test_a_learning_that_fails_is_told_with_what_it_said(folder: Path) -> None:
-    with Store("tfgrpo.db") as store:
-        store.add_calls_in_use([call(1)], [label(1, "sales")])
-    said = works("autopilot", "--once", "--learn", "", "--min-feedback", "1").stdout
-    assert said.startswith("learning came to nothing: `tfgrpo learn --from-traffic` ended with status 1: ")
-    assert "at least 10 are needed" in said
-
-
 def test_a_canary_that_helps_goes_live_look_by_look() -> None:
     world = World(candidate_in(Path("tfgrpo.db")), lambda prior: 0.95 if prior == OTHER else 0.3, fed_back=1.0)
     assert f"candidate {OTHER.id} waits to be tried" in works("autopilot", "status").stdout

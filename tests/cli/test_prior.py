@@ -3,12 +3,11 @@
 import getpass
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from tests.cli.shell import FRAME, live, one_line, tfgrpo, works
+from tfgrpo.cli import main
 from tfgrpo.records import Backend, Demonstration, Prior
 from tfgrpo.store import Store
 
@@ -150,18 +149,21 @@ def test_a_decision_carries_the_login_name_unless_another_is_given(
 
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_on_a_terminal_a_person_is_asked_before_the_prior_is_off(
-    priors: tuple[Prior, Prior], answer: str, code: int
+    priors: tuple[Prior, Prior],
+    answer: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     works("prior", "rollback")
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "tfgrpo", "prior", "rollback"]
-    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with os.fdopen(theirs) as terminal, pytest.raises(SystemExit) as ended:
+        monkeypatch.setattr("sys.stdin", terminal)
         os.write(ours, f"{answer}\n".encode())
-        _, told = process.communicate()
+        main(["prior", "rollback"])
     os.close(ours)
-    os.close(theirs)
-    assert "Turn it off? [y/N]" in told
-    assert process.returncode == code
+    assert "Turn it off? [y/N]" in "".join(capfd.readouterr())
+    assert ended.value.code == code
     assert (live() is None) == (answer == "y")
 
 

@@ -134,7 +134,7 @@ FORGEABLE = (
 
 @pytest.mark.parametrize("code", FORGED)
 async def test_no_code_makes_its_own_tests_pass(code: str) -> None:
-    harmed = await run(code, list(FORGEABLE), seconds=2)
+    harmed = await run(code, list(FORGEABLE), seconds=1)
     assert harmed.reward == 0.0, harmed.feedback
 
 
