@@ -34,6 +34,34 @@ async def route_async(client: openai.AsyncOpenAI, task: Task) -> str:
     return replies[1].choices[0].message.content or ""
 
 
+def streams(client: openai.OpenAI, task: Task) -> str:
+    """One call, whose answer comes in parts."""
+    asked: Any = {"model": "default", "messages": [{"role": "user", "content": task.prompt}], "stream": True}
+    parts, usage = list[str](), None
+    for chunk in client.chat.completions.create(**asked, stream_options={"include_usage": True}):
+        usage = chunk.usage or usage
+        parts += [choice.delta.content or "" for choice in chunk.choices]
+    assert len(parts) > 2 and usage.completion_tokens == 3, (parts, usage)
+    return "".join(parts)
+
+
+def converses(client: openai.OpenAI, task: Task) -> str:
+    """Two turns by the Responses API, of which the second is streamed."""
+    first = client.responses.create(model="default", instructions="Route it.", input=task.prompt)
+    more: Any = {"instructions": "Route it.", "input": "Sure?", "previous_response_id": first.id}
+    with client.responses.stream(model="default", **more) as stream:
+        return stream.get_final_response().output_text
+
+
+def asks_beside(client: openai.OpenAI, task: Task) -> str:
+    """Asks for vectors, words that were said and a list of files before it asks its model."""
+    vectors = client.embeddings.create(model="small", input=[task.prompt], encoding_format="float")
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF", "audio/wav"))
+    client.get("/files", cast_to=object, options={"params": {"after": "x y"}})
+    asked = f"{vectors.data[0].embedding} {heard.text}"
+    return client.responses.create(model="default", input=asked).output_text
+
+
 def returns_none(client: openai.OpenAI, task: Task) -> None:
     """Forgets its answer."""
     route(client, task)

@@ -65,7 +65,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> LearningResult:
 
 
 async def test_a_token_prior_is_learned_stored_and_live(tmp_path: Path) -> None:
-    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=4, experiences=False), sdk=True)
+    learned = await run(simulated(), tmp_path / "t.db", Settings(steps=3, experiences=False), sdk=True)
     biases = {entry.piece.decode(): entry.bias for entry in learned.prior.biases}
     assert learned.changed
     assert min(biases[label] - biases.get("The", 0.0) for label in ("billing", "technical", "sales")) > 1
@@ -75,7 +75,7 @@ async def test_a_token_prior_is_learned_stored_and_live(tmp_path: Path) -> None:
         assert snapshot is not None
         assert (snapshot.prior, snapshot.state, snapshot.frame.system) == (learned.prior, "ungated", "Route it.")
         groups = store.groups(learned.run.id)
-        assert [len(group.rollouts) for group in groups] == [8] * len(TASKS) * 4
+        assert [len(group.rollouts) for group in groups] == [8] * len(TASKS) * 3
         assert store.run(learned.run.id).status == "finished"
 
 
@@ -619,7 +619,7 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
         texts = "\n".join(message_text(message) for message in body["messages"])
         return answer if "<attempts>" in texts or "<proposals>" in texts else "billing"
 
-    settings = Settings(steps=1, group_size=4, proposals=1, token_prior=False)
+    settings = Settings(steps=1, group_size=2, proposals=1, token_prior=False)
     learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
     failures = learned.steps[0].undistilled
     assert RESTS_AFTER <= len(failures) <= 2 * RESTS_AFTER if why else not failures, "then it rests"
@@ -629,7 +629,7 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
     with Store(tmp_path / "t.db") as store:
         groups = store.groups(learned.run.id)
         assert store.run(learned.run.id).status == "finished"
-    assert [len(group.scored) for group in groups] == [4] * len(TASKS)
+    assert [len(group.scored) for group in groups] == [2] * len(TASKS)
 
 
 async def test_where_logit_bias_is_rejected_labels_are_decided_again_in_learning_too(tmp_path: Path) -> None:

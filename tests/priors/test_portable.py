@@ -123,7 +123,7 @@ def test_a_prior_comes_back_with_all_that_travels_with_it() -> None:
         st.lists(questions, max_size=2, unique_by=lambda entry: entry.id),
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15)
 def test_any_prior_comes_back_and_keeps_to_the_schema(prior: Prior) -> None:
     value = json.loads(json_text(Portable(prior, FRAME, "math")))
     jsonschema.validate(value, SCHEMA)

@@ -5,6 +5,7 @@ import pytest
 from tests.rollouts.scoring import saying
 from tfgrpo.errors import InputError
 from tfgrpo.records import Group, Rollout, Task
+from tfgrpo.rollouts.rewards import jsons, matchers
 from tfgrpo.rollouts.rewards.built_in import check, load_reward, refuse_comparing
 from tfgrpo.rollouts.rewards.majority import settled_answer
 from tfgrpo.rollouts.rewards.reward import compared, score
@@ -24,14 +25,17 @@ async def test_a_sum_adds_its_parts(named: str, text: str, reward: float) -> Non
     assert (await score(load_reward(named), saying(text, 42))).reward == pytest.approx(reward)
 
 
-async def test_the_feedback_of_each_part_is_kept_and_a_part_that_fails_fails_the_sum() -> None:
+async def test_the_feedback_of_each_part_is_kept_and_a_part_that_fails_fails_the_sum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scored = await score(load_reward("0.5*json-equal + 0.5*exact"), saying("{", {"a": 1}))
     assert scored.reward == 0.0
     assert scored.feedback.startswith("json-equal: no JSON: ")
+    monkeypatch.setattr(matchers, "REGEX_SECONDS", 0.05)
     broken = await score(load_reward("0.5*regex + 0.5*exact"), saying("a" * 40 + "b", "^(a|a|a)*$"))
     assert broken.reward is None
     assert "regex: " in str(broken.error)
-    assert "took more than 1 s" in str(broken.error)
+    assert "took more than 0.05 s" in str(broken.error)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,9 @@ def test_what_is_no_schema_is_refused(schema: object) -> None:
         check(load_reward("json-schema"), [Task("q", "x", {"schema": schema})])
 
 
-async def test_a_schema_is_found_where_tasks_hold_it_and_its_patterns_are_bounded() -> None:
+async def test_a_schema_is_found_where_tasks_hold_it_and_its_patterns_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     api = {
         "type": "json_schema",
         "json_schema": {"name": "x", "schema": {"type": "string", "pattern": "^(a|a|a)*$"}},
@@ -102,6 +108,7 @@ async def test_a_schema_is_found_where_tasks_hold_it_and_its_patterns_are_bounde
         rollout = Rollout(Task("q", None, held), 0, 0, "", text='"aa"')
         assert (await score(load_reward("json-schema"), rollout)).reward == 1.0
     slow = Rollout(Task("q", None, {"schema": api}), 0, 0, "", text='"' + "a" * 40 + 'b"')
+    monkeypatch.setattr(jsons, "REGEX_SECONDS", 0.05)
     scored = await score(load_reward("json-schema"), slow)
     assert (scored.reward, scored.feedback) == (0.0, "a pattern of the schema took too long on it")
 

@@ -21,22 +21,10 @@ from tfgrpo.rollouts.agents import FunctionAgent
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
 
-STREAMING = """
-import sys, openai
-client = openai.OpenAI()
-asked = dict(model="default", messages=[{"role": "user", "content": sys.argv[1]}], stream=True)
-parts, usage = [], None
-for chunk in client.chat.completions.create(**asked, stream_options={"include_usage": True}):
-    usage = chunk.usage or usage
-    parts += [choice.delta.content or "" for choice in chunk.choices]
-assert len(parts) > 2 and usage.completion_tokens == 3, (parts, usage)
-print("".join(parts))
-"""
 
-
-async def test_streamed_calls_are_answered_with_events(program: Program) -> None:
+async def test_streamed_calls_are_answered_with_events() -> None:
     model = always("billing it is")
-    rollout = await rolled(program(STREAMING), model)
+    rollout = await rolled(FunctionAgent("tests.own_agents:streams"), model)
     assert (rollout.text, rollout.error) == ("billing it is", None)
     assert "stream" not in model.requests[0]
     assert "stream_options" not in model.requests[0]

@@ -10,20 +10,11 @@ from tests.rollouts.agents.made import BACKEND, FRAME, POSTS, PRIOR, TASK, Progr
 from tfgrpo.errors import BudgetEnded, UpstreamError
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.records import Rollout, message_text
+from tfgrpo.rollouts.agents import Agent, FunctionAgent
 from tfgrpo.rollouts.group import executors
 from tfgrpo.settings import Settings
 
 SAID = PRIOR.experiences[0].text
-RESPONSES = """
-import sys, openai
-client = openai.OpenAI()
-first = client.responses.create(model="default", instructions="Route it.", input=sys.argv[1])
-with client.responses.stream(
-    model="default", instructions="Route it.", input="Sure?", previous_response_id=first.id
-) as stream:
-    last = stream.get_final_response()
-print(last.output_text)
-"""
 MESSAGES = """
 import json, os, sys, urllib.request
 def ask(**more):
@@ -40,16 +31,6 @@ print(whole["content"][0]["text"])
 OTHER = POSTS + 'post("/completions", prompt=sys.argv[1])'
 LACKED = POSTS + 'post("/responses", input=sys.argv[1])'
 TWICE = POSTS + 'post("/embeddings", input=sys.argv[1]), post("/embeddings", input=sys.argv[1])'
-
-BESIDE = """
-import sys, openai
-client = openai.OpenAI()
-vectors = client.embeddings.create(model="small", input=[sys.argv[1]], encoding_format="float")
-heard = client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF", "audio/wav"))
-listed = client.get("/files", cast_to=object, options={"params": {"after": "x y"}})
-reply = client.responses.create(model="default", input=f"{vectors.data[0].embedding} {heard.text}")
-print(reply.output_text)
-"""
 CLIMBS = """
 import http.client, os, urllib.error, urllib.parse, urllib.request
 there = urllib.parse.urlsplit(os.environ["OPENAI_BASE_URL"])
@@ -61,25 +42,19 @@ for path in ("/../admin", "/%2e%2e/admin", "/x/%252e%252e/%252e%252e/admin"):
 
 
 async def rolled(
-    program: Program,
-    source: str,
-    server: EveryApi,
-    journal: MemoryJournal | None = None,
-    budget: Budget | None = None,
+    agent: Agent, server: EveryApi, journal: MemoryJournal | None = None, budget: Budget | None = None
 ) -> Rollout:
     journal, settings = journal or MemoryJournal(), Settings()
     async with (
         upstream(server.app, journal=journal, settings=settings, budget=budget) as calls,
-        executors(program(source), calls, settings, journal) as make,
+        executors(agent, calls, settings, journal) as make,
     ):
         return await make(FRAME, BACKEND, run="run_1", stage="rollout", seed=3, top_logprobs=5)(TASK, PRIOR, 2, 5)
 
 
-async def test_an_agent_that_speaks_responses_is_biased_on_every_turn_and_recorded_as_one_conversation(
-    program: Program,
-) -> None:
-    server, journal = EveryApi(), MemoryJournal()
-    rollout = await rolled(program, RESPONSES, server, journal)
+async def test_an_agent_that_speaks_responses_is_biased_on_every_turn_and_recorded_as_one_conversation() -> None:
+    server, journal, agent = EveryApi(), MemoryJournal(), FunctionAgent("tests.own_agents:converses")
+    rollout = await rolled(agent, server, journal)
     assert (rollout.error, rollout.text) == (None, TEXT)
     bodies = [got.body for got in server.requests]
     assert [got.path for got in server.requests] == ["/v1/responses"] * 2
@@ -89,14 +64,14 @@ async def test_an_agent_that_speaks_responses_is_biased_on_every_turn_and_record
     assert SAID in message_text(rollout.messages[0])
     assert rollout.messages[1]["content"] == TASK.input
     assert (rollout.usage.calls, rollout.usage.prompt_tokens) == (2, 14)
-    again = await rolled(program, RESPONSES, server, journal)
+    again = await rolled(agent, server, journal)
     assert again == rollout
     assert len(server.requests) == 2
 
 
 async def test_an_agent_that_speaks_to_anthropic_is_biased_recorded_and_streamed_to(program: Program) -> None:
     server = EveryApi()
-    rollout = await rolled(program, MESSAGES, server)
+    rollout = await rolled(program(MESSAGES), server)
     assert (rollout.error, rollout.text) == (None, TEXT)
     assert all(got.body["system"].startswith("Route it.\n\n") and SAID in got.body["system"] for got in server.requests)
     assert server.last.headers["x-api-key"].startswith("sk-test")
@@ -104,9 +79,9 @@ async def test_an_agent_that_speaks_to_anthropic_is_biased_recorded_and_streamed
     assert json.loads(server.last.raw)["model"] == "fake"
 
 
-async def test_what_an_agent_asks_beside_its_model_goes_on_as_it_is_but_for_the_key(program: Program) -> None:
+async def test_what_an_agent_asks_beside_its_model_goes_on_as_it_is_but_for_the_key() -> None:
     server, budget = EveryApi(), Budget(Ceiling(calls=9))
-    rollout = await rolled(program, BESIDE, server, budget=budget)
+    rollout = await rolled(FunctionAgent("tests.own_agents:asks_beside"), server, budget=budget)
     assert (rollout.error, rollout.text) == (None, TEXT)
     assert rollout.messages[-2]["content"] == "[0.5] words"
     vectors, heard, listed, _ = server.requests
@@ -121,25 +96,25 @@ async def test_what_an_agent_asks_beside_its_model_goes_on_as_it_is_but_for_the_
 
 async def test_no_path_climbs_out_of_the_base_url(program: Program) -> None:
     server = EveryApi()
-    rollout = await rolled(program, CLIMBS, server)
+    rollout = await rolled(program(CLIMBS), server)
     assert not server.requests
     assert "no model call" in str(rollout.error)
 
 
 async def test_a_ceiling_holds_for_what_is_asked_beside_the_model(program: Program) -> None:
     with pytest.raises(BudgetEnded):
-        await rolled(program, TWICE, EveryApi(), budget=Budget(Ceiling(calls=1)))
+        await rolled(program(TWICE), EveryApi(), budget=Budget(Ceiling(calls=1)))
 
 
 async def test_a_surface_that_cannot_be_recorded_ends_the_run_at_its_first_call(program: Program) -> None:
     with pytest.raises(
         UpstreamError, match="POST /completions: for an agent POST /chat/completions, /responses, /mess"
     ):
-        await rolled(program, OTHER, EveryApi())
+        await rolled(program(OTHER), EveryApi())
 
 
 async def test_an_upstream_without_the_agents_surface_is_said_to_lack_it_at_the_first_call(program: Program) -> None:
     server = EveryApi(statuses=[404] * 9)
     with pytest.raises(UpstreamError, match="the agent calls /responses, which this upstream may not have"):
-        await rolled(program, LACKED, server)
+        await rolled(program(LACKED), server)
     assert len(server.requests) == 1
