@@ -158,9 +158,10 @@ def test_it_is_said_beforehand_where_answers_cannot_be_listed() -> None:
 async def test_on_the_embedded_model_what_is_listed_agrees_with_what_is_sampled(tmp_path: Path) -> None:
     """Labels of one token, and answers of up to three, which it is asked to go on from.
 
-    On one slot, as in a run, it reads at once and says token by token by the same computation.
+    On one slot, as in a run, it reads at once and says token by token by the same computation. Shares may miss by 3.5
+    deviations, as one in two thousand does by luck; each is drawn under seeds of its own, the same ones every time.
     """
-    label, quote, drawn = "Answer with one word: login, payment or delivery.", "Put the word in double quotes.", 40
+    label, quote, drawn = "Answer with one word: login, payment or delivery.", "Put the word in double quotes.", 24
     example: tuple[Message, ...] = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     cases = [
         (label, Task("My parcel has not arrived.", "delivery"), 1, 0.7),
