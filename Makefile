@@ -5,6 +5,7 @@ EXTRAS := local,math,objects,otel,parquet,postgres,prices,report,serve,sign,toke
 DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store.md
 CLIENTS := tests/clients tests/test_client.py tests/serve/test_told.py tests/serve/test_scope.py tests/serve/test_ahead.py tests/model/test_connection.py
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder  # what takes long comes first: tests/conftest.py
+BESIDE := aider-chat browser-use camel-ai crewai deepeval google-adk graphrag instructor llama-index-llms-openai ragas sglang strands-agents[openai] vllm
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 export PYTHONDONTWRITEBYTECODE :=  # some machines keep no bytecode, and tests start many processes
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
@@ -41,7 +42,8 @@ coverage: .venv/dev.stamp
 lowest: .venv-lowest/dev.stamp
 	.venv-lowest/bin/python -m pytest $(PARALLEL) -m "not model" -p no:cacheprovider $(TESTS)
 
-# What the clients do, on the oldest openai that is allowed and on 2.x; `make test` is on 3.x.
+# What the clients do, on the oldest openai that is allowed and on 2.x; `make test` is on 3.x. Then whether frameworks
+# that pin openai, rich, tiktoken or numpy can still be installed beside tfgrpo.
 matrix: .venv/dev.stamp
 	$(BIN)/python -m pip install --quiet uv
 	for version in '==1.66.0' '>=2,<3'; do \
@@ -49,6 +51,7 @@ matrix: .venv/dev.stamp
 		$(BIN)/uv pip install --quiet --python .venv-matrix --editable '.[$(EXTRAS)]' --group dev "openai$$version" && \
 		.venv-matrix/bin/python -m pytest -q -p no:cacheprovider $(CLIENTS) || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.beside $(BESIDE)
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .

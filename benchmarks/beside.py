@@ -2,8 +2,9 @@
 
     python -m benchmarks.beside [NAME ...]
 
-It asks the package index, so it is a benchmark and no test: what others require changes without us. What cannot be
-resolved is told with uv's reason. Needs `uv`, on the path or in the environment that runs.
+It asks the package index: what others require changes without us. What cannot be resolved is told with uv's reason, and
+makes the exit status 1; `make matrix` asks for those that pin what tfgrpo needs. Needs `uv`, on the path or in the
+environment that runs.
 """
 
 import re
@@ -75,6 +76,7 @@ def main() -> None:
         failed += why is not None
         print(f"{framework:<28}{'ok, openai ' + openai if why is None else 'NO: ' + why}", flush=True)
     print(f"{failed} cannot be installed beside tfgrpo")
+    sys.exit(failed > 0)
 
 
 if __name__ == "__main__":
