@@ -17,6 +17,7 @@ from tfgrpo.records import JSON, Task
 from tfgrpo.tasks.fields import Fields
 from tfgrpo.tasks.read import TaskSet, read_tasks, tasks_of
 
+SAYS_S = {"role": "system", "content": "S"}
 PARIS = "Capital of France?"
 CITIES = ["Rome", "Paris", "Oslo", "Bern"]
 LETTERED = "Capital of France?\n\nA) Rome\nB) Paris\nC) Oslo\nD) Bern"
@@ -103,6 +104,12 @@ SHAPES: list[tuple[str, dict[str, JSON], JSON, JSON]] = [
      ["Ada", "A. L."]),
     ("bAbI", {"story": "John went home.", "question": "Where is John?", "answer": "home"},
      "John went home.\n\nWhere is John?", "home"),
+    ("Prodigy", {"text": "Hi", "label": "GREETING", "answer": "accept", "_task_hash": 1}, "Hi", "GREETING"),
+    ("Prodigy's rejected", {"text": "Hi", "label": "BYE", "answer": "reject", "_task_hash": 1}, "Hi", None),
+    ("Anthropic's system prompt", {"system": "S", "messages": [{"role": "user", "content": "Hi"},
+     {"role": "assistant", "content": "Ho"}]}, [SAYS_S, {"role": "user", "content": "Hi"}], "Ho"),
+    ("a system prompt in parts", {"system": [{"text": "S"}], "messages": [{"role": "user", "content": "Hi"},
+     {"role": "assistant", "content": [{"text": "Ho"}]}]}, [SAYS_S, {"role": "user", "content": "Hi"}], "Ho"),
     ("context and target", {"context": "Say hi", "target": "hi"}, "Say hi", "hi"),
     ("Alpaca", {"instruction": "Translate.", "input": "chat", "output": "cat"}, "Translate.\n\nchat", "cat"),
     ("Alpaca without input", {"instruction": "Say hi.", "input": "", "output": "hi"}, "Say hi.", "hi"),

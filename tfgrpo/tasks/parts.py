@@ -160,24 +160,33 @@ class _Reading:
             images += [image_url(name, one, self.folder) for one in (held if isinstance(held, list) else [held])]
             self.told.append(name)
             self.shown.append(name)
-        system = named(self.record, SYSTEM_FIELDS)
-        said = self.record[system] if system else None
-        if not images and not (isinstance(said, str) and said.strip()):
+        system = self._system()
+        if not images and not system:
             return text
-        messages = with_images(text, images) if images else ({"role": "user", "content": text},)
-        if system is None or not isinstance(said, str) or not said.strip():
-            return messages
-        self.told.insert(0, system)
-        self.shown.append(system)
-        return ({"role": "system", "content": said}, *messages)
+        return (*system, *(with_images(text, images) if images else ({"role": "user", "content": text},)))
+
+    def _system(self) -> tuple[Message, ...]:
+        """The system prompt as a message, where a field has one: a text, or Bedrock's list of texts."""
+        name = named(self.record, SYSTEM_FIELDS)
+        held = self.record[name] if name else None
+        parts = held if isinstance(held, list) else [held]
+        said = "\n\n".join(filter(None, (_text_of(one.get("text") if isinstance(one, dict) else one) for one in parts)))
+        if name is None or not said:
+            return ()
+        self.told.insert(0, name)
+        self.shown.append(name)
+        return ({"role": "system", "content": said},)
 
     def _conversation(self, asked: str, answered: str | None) -> Parts:
         """A list of messages; where the last is the assistant's, it is the answer."""
         messages = _checked(asked, self.record[asked])
+        alone = len(messages) == 1
+        if not isinstance(messages, str) and messages[0]["role"] not in ("system", "developer"):
+            messages = (*self._system(), *messages)
         if isinstance(messages, str) or messages[-1]["role"] != "assistant":
             self.told.append(asked)
             return self._done(messages, self.record[answered] if answered else None, asked, answered)
-        if answered or len(messages) == 1:
+        if answered or alone:
             both = f"there is an answer too, {answered}" if answered else "there is nothing before it"
             raise InputError(f"the last of {asked} is the assistant's, and {both}; take one of them out")
         answer = spoken(messages)

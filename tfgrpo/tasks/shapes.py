@@ -183,6 +183,15 @@ SHAPES = (
     Shape("HELM's references", _is_helm, _references),
     Shape("promptfoo's expectation", lambda record: "__expected" in record, _expected),
     Shape("ShareGPT under items", _turns, lambda record: {**_without(record, "items"), "messages": record["items"]}),
+    Shape(
+        "Prodigy's, of which what was accepted is right",
+        lambda record: "_task_hash" in record and record.get("answer") in ("accept", "reject", "ignore"),
+        lambda record: (
+            _without(record, "answer")
+            if record["answer"] == "accept"
+            else {**_without(record, "answer", "label"), "rejected": record.get("label")}
+        ),
+    ),
     _pair("premise", "hypothesis", ("Premise", "Hypothesis")),
     _pair("sentence1", "sentence2", ("Sentence 1", "Sentence 2")),
     _pair("question1", "question2", ("Question 1", "Question 2")),
