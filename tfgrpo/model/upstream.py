@@ -276,8 +276,9 @@ class Upstream:
         if along:
             reply = replace(reply, usage=replace(reply.usage, calls=0))
         paid = [reply.usage] * (1 + repeated)  # what the other one cost is not told
-        for usage in paid if self._budget else ():
-            self._budget.charge(body["model"], usage)
+        if self._budget:
+            for usage in paid:
+                self._budget.charge(body["model"], usage)
         await self._calls.commit(key, request, committed, sum(paid, Usage()))
         self.usage += reply.usage
         return response, reply
