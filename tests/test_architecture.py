@@ -134,7 +134,7 @@ ANYWHERE = {"__version__"}
 """What any module may take from the package itself."""
 
 HEAVY = {
-    "aiohttp", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
+    "aiohttp", "gguf", "jinja2", "matplotlib", "numpy", "openai", "reasoning_gym", "rich", "sqlite_utils", "tiktoken",
     "opentelemetry", "prometheus_client", "psycopg", "ray", "starlette", "structlog", "tokenizers",
     "uvicorn", "xllamacpp",
 }  # fmt: skip

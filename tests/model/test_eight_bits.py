@@ -41,6 +41,7 @@ def test_no_weight_moves_by_more_than_half_a_step_of_eight_bits() -> None:
 
 def test_all_but_the_four_bit_tensors_is_kept_byte_for_byte(tmp_path: Path) -> None:
     values = [
+        text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama"),
         text(b"general.name") + struct.pack("<I", 8) + text("Zwölf".encode()),
         text(b"words") + struct.pack("<IIQ", 9, 8, 2) + text(b"a") + text(b"bc"),
         text(b"sizes") + struct.pack("<IIQ3f", 9, 6, 3, 1, 2, 3),

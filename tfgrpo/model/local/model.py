@@ -97,7 +97,7 @@ def faster(path: Path, say: Say = to_stderr) -> Path:
             from .eight_bits import in_eight_bits
 
             in_eight_bits(path, target)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         say(f"cannot make {target} ({error}): SmolLM2 is served with 4-bit weights, about half as fast")
         return path
     return target
