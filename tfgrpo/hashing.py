@@ -32,20 +32,23 @@ def coin(probability: float, *parts: Any) -> bool:
 
 
 class PartsBefore:
-    """The parts of a coin or a seed that stand before its last one, hashed once for all that come after them."""
+    """The parts of a coin or a seed that stand before its last one, written once for all that come after them."""
 
     def __init__(self, *parts: Any) -> None:
-        self._begun = hashlib.sha256(f"{canonical(parts)[:-1]},".encode())
+        self._written = f"{canonical(parts)[:-1]},".encode()
 
-    def coin(self, probability: float, last: str) -> bool:
+    def coin(self, probability: float, last: bytes) -> bool:
         """As the function `coin` of all parts."""
         return self._bits(last) < probability * 2.0**64
 
-    def derive_seed(self, last: str) -> int:
+    def derive_seed(self, last: bytes) -> int:
         """As the function `derive_seed` of all parts."""
         return self._bits(last) >> 33
 
-    def _bits(self, last: str) -> int:
-        hashed = self._begun.copy()
-        hashed.update(f"{_CANONICAL.encode(last)}]".encode())
-        return int.from_bytes(hashed.digest()[:8], "big")
+    def _bits(self, last: bytes) -> int:
+        return int.from_bytes(hashlib.sha256(self._written + last).digest()[:8], "big")
+
+
+def last_part(value: Any) -> bytes:
+    """What comes after PartsBefore, written once for several of them."""
+    return f"{canonical(value)}]".encode()

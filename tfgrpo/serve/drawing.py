@@ -19,7 +19,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from ..errors import InputError
-from ..hashing import PartsBefore, content_id
+from ..hashing import PartsBefore, content_id, last_part
 from ..records import JSON, Prior, Snapshot
 from .scope import KEY_HEADER
 
@@ -119,10 +119,10 @@ class _Wheel:
 
     def drawn(self, key: str | None, inference: str) -> Drawn:
         """What a call gets, and with whose key it is written down."""
-        found = self._found(key or inference)
+        found = self._found(last_part(key or inference))
         return found._replace(draw={**found.draw, "key": content_id("key", key)}) if key and found.draw else found
 
-    def _found(self, named: str) -> Drawn:
+    def _found(self, named: bytes) -> Drawn:
         if self._holdback and self._held_back.coin(self._holdback, named):
             return self._none
         if self._share and self._tried.coin(self._share, named):
