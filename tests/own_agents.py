@@ -41,7 +41,7 @@ def streams(client: openai.OpenAI, task: Task) -> str:
     for chunk in client.chat.completions.create(**asked, stream_options={"include_usage": True}):
         usage = chunk.usage or usage
         parts += [choice.delta.content or "" for choice in chunk.choices]
-    assert len(parts) > 2 and usage.completion_tokens == 3, (parts, usage)
+    assert len(parts) > 2 and usage and usage.completion_tokens == 3, (parts, usage)
     return "".join(parts)
 
 
