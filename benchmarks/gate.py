@@ -345,12 +345,12 @@ def coverage_alike(runs: int = 3_000) -> list[Alike]:
     found = []
     for tasks in (5, 8, 12, 24, 48):
         for repeats in (1, 2, 4):
-            rng, shares = np.random.default_rng([tasks, repeats, 1]), []
+            rng, shares = np.random.default_rng([tasks, repeats, 1]), list[float]()
             for rate, effect in ALIKE:
                 drawn = [rng.binomial(repeats, chance, (runs, tasks)) for chance in (rate + effect, rate)]
                 rows, counts = np.unique(np.sort(drawn[0] - drawn[1], axis=1), axis=0, return_counts=True)
                 made = [paired_difference(row / repeats, rollouts=repeats) for row in rows]
-                shares.append(counts @ [one.low - 1e-9 <= effect <= one.high + 1e-9 for one in made] / runs)
+                shares.append(float(counts @ [one.low - 1e-9 <= effect <= one.high + 1e-9 for one in made]) / runs)
             within = np.mean([0.93 <= share <= 0.97 for share in shares])
             found.append(Alike(tasks, repeats, min(shares), float(np.median(shares)), max(shares), float(within)))
     return found
