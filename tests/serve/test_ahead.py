@@ -15,7 +15,9 @@ from tests.clients.every_api import EveryApi, Got
 from tests.live import PRIOR, TEXT, go_live
 from tfgrpo.model.library import http
 from tfgrpo.serve import mould
+from tfgrpo.serve.drawing import Drawn
 from tfgrpo.serve.exchange import Exchange
+from tfgrpo.serve.source import PriorSource
 from tfgrpo.store import Store
 from tfgrpo.testing import serving
 
@@ -234,6 +236,26 @@ def _built(client: openai.OpenAI, headers: Any) -> bytes:
         model="fake", messages=ASKED, extra_headers={**headers, "x-tfgrpo-prior": "none"}
     ) as found:
         return bytes(found.http_request.read())
+
+
+def test_what_gets_no_prior_ahead_is_drawn_once(
+    upstream: EveryApi, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = go_live(tmp_path / "s.db", state="canary")
+    with Store(store) as opened:
+        opened.add_share("default", PRIOR.id, 0.5)
+    drawn: list[Drawn] = []
+    draw = PriorSource.drawn_for
+
+    def told(source: PriorSource, key: str | None, content: bytes = b"") -> Drawn:
+        drawn.append(draw(source, key, content))
+        return drawn[-1]
+
+    monkeypatch.setattr(PriorSource, "drawn_for", told)
+    with looked(tfgrpo.OpenAI(**{**options, "store": store})) as client:
+        for _ in range(12):
+            client.chat.completions.create(model="fake", messages=ASKED)
+    assert [bool(one.snapshot) for one in drawn] == [has_it(got) for got in upstream.requests]
 
 
 class Color(Enum):

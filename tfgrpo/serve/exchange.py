@@ -34,6 +34,7 @@ from ..surfaces.http import (
 from ..surfaces.redecided_stream import RedecidedStream
 from .access import Access
 from .ahead import Draft, KnownJSON
+from .drawing import Drawn
 from .passing import StreamedId, change, look_at
 from .scope import OURS, asked_for
 from .source import PriorSource
@@ -79,6 +80,7 @@ class Exchange:
     _draw: Mapping[str, JSON] | None = None
     _decision: Decided | None = None
     _stream: RedecidedStream | None = None
+    _got: Drawn | None = None
     drafted: KnownJSON | None = None
     """The body as its caller wrote it, of a request that was built with the prior in it."""
 
@@ -120,7 +122,10 @@ class Exchange:
         self.drafted = self.request.content
         self._rewrite = found = self._rewritten(self._drawn(self.source), _AT_HAND)
         self.source.say(found.notice)
-        return None if found.content is None or found.deciding else found
+        if found.content is None or found.deciding:
+            self.drafted = None
+            return None
+        return found
 
     def goes_with(self, request: HTTPRequest) -> HTTPRequest:
         """Have a request that was built of the Draft bring the exchange along."""
@@ -128,7 +133,11 @@ class Exchange:
         return request
 
     def of(self, request: HTTPRequest) -> "Exchange":
-        """The exchange of a request that was built of the Draft; this one stays as it is."""
+        """The exchange of a request that was built of the Draft, or of its options; this one stays as it is."""
+        if self.drafted is None:  # looked at as every other, but not drawn twice: by that a rare arm would be less rare
+            read = Exchange(request, self.access)
+            read._got = self._got if read.source is self.source else None
+            return read
         made = Exchange.__new__(Exchange)
         made.__dict__.update(self.__dict__, request=request)
         return made
@@ -136,7 +145,7 @@ class Exchange:
     def _drawn(self, source: PriorSource) -> Mapping[str, Backend]:
         """What is known of the upstream, once it is drawn which prior the request gets."""
         url = self.request.url
-        got = source.drawn_for(self._asked.key, self.request.content)
+        got = self._got = self._got or source.drawn_for(self._asked.key, self.request.content)
         self._snapshot, self._draw = got.snapshot, got.draw
         backends = source.backends(url)
         self._refusals = self.access.refusals(url.netloc, backends)

@@ -57,7 +57,7 @@ class Mould:
             return kept.filled(content)
         made = client.build_request(**asked)
         if made.extensions.keys() == {"timeout"} and "timeout" in options:
-            parts = type(made.stream), made.url, made.headers.copy(), made.extensions["timeout"]
+            parts = type(made.stream), made.url, made.headers.copy(), {**made.extensions["timeout"]}
             self._kept = Cast(state, type(made), *parts)
         return made
 

@@ -164,6 +164,7 @@ class _Sending:
             exchange = Exchange(draft, self.access)
             if entered := exchange.begin_ahead():
                 return exchange.goes_with(self._mould.request(self.inner, options, draft, entered))
+            return exchange.goes_with(self.inner.build_request(*args, **options))
         return self.inner.build_request(*args, **options)
 
     @property
