@@ -170,7 +170,7 @@ def is_right(rollout: Rollout) -> float:
 
 def lines_right(rollout: Rollout) -> float:
     """The share of the lines of the answer that the text has."""
-    wanted = Counter(rollout.task.metadata.get("lines", ()))
+    wanted: Counter[str] = Counter(rollout.task.metadata.get("lines", ()))
     if not wanted:
         return is_right(rollout)
     return (wanted & Counter(line.strip() for line in rollout.text.splitlines())).total() / wanted.total()

@@ -3,9 +3,11 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.redeciding import label_logs, summary
+from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.surfaces.labels import label_set
 
 
@@ -28,4 +30,6 @@ def test_the_summary_holds_arms_against_each_other_over_texts() -> None:
     found = list(summary([{**row, "arms": {**arms, "again 0": [1.0, 1.0]}}]))
     assert found[0]["accuracy"]["again 0"] == 100.0
     assert found[1]["share"] == 0.08
-    assert {"difference": "again 0 - bias 0", "points": 50.0, "interval": [-39.8, 89.8]} in found
+    gain = paired_difference(np.array([1.0, 0.0]))
+    interval = [round(100 * bound, 1) for bound in (gain.low, gain.high)]
+    assert {"difference": "again 0 - bias 0", "points": 50.0, "interval": interval} in found

@@ -160,3 +160,16 @@ def test_a_prior_that_is_live_again_is_the_object_that_it_was(tmp_path: Path) ->
     assert [one.snapshot.prior for one in after.sets] == [one.snapshot.prior for one in before.sets]
     assert all(now.snapshot.prior is then.snapshot.prior for now, then in zip(after.sets, before.sets, strict=True))
     shelf.close()
+
+
+def test_what_a_prior_that_is_live_again_was_measured_under_is_told_of_its_draws_too(tmp_path: Path) -> None:
+    live = several(3)
+    path = go_live(tmp_path / "s.db", live.prior)
+    shelf = Shelf(path, shares=DrawShares(leave_out=0.1))
+    shelf.refresh()
+    with Store(path) as store:
+        store.set_state("default", live.prior.id, "live", frame=Frame("other-model"))
+    shelf.refresh()
+    drawn = shelf.held.offers["default"].drawn(shelf.shares, "default", "key", "inf")
+    assert drawn.snapshot is not None
+    assert drawn.snapshot.frame == Frame("other-model")

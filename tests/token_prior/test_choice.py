@@ -19,6 +19,7 @@ from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model import local
+from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import JSON, Backend, Frame, Group, Rollout, Task, TokenTrace
@@ -377,7 +378,7 @@ async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_i
     example = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     tasks = tuple(Task((*example, {"role": "user", "content": word}), f'"{word}"') for word in QUOTED)
     settings = Settings(steps=2, group_size=4, race=False, experiences=False, concurrency=8)
-    with Store(tmp_path / "t.db") as store, local.upstream("local") as (url, model):
+    with Store(tmp_path / "t.db") as store, local.upstream("local", ONE_AFTER_THE_OTHER) as (url, model):
         frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
         async with Upstream(url, settings=settings, journal=store) as calls:
             plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=settings)

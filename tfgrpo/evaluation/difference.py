@@ -1,5 +1,6 @@
 """How much better one arm is than another on the same tasks, with an interval over tasks. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, pi, sin, sqrt
@@ -30,16 +31,18 @@ class Difference:
     ties: int
 
 
-def paired_difference(by_task: NDArray[np.float64], confidence: float = 0.95, rollouts: int = 1) -> Difference:
+def paired_difference(
+    by_task: NDArray[np.float64], confidence: float = 0.95, rollouts: int | Sequence[int] = 1
+) -> Difference:
     """The mean of per-task differences, shape (tasks,), with Student's t interval over the task means (Student 1908).
 
     Each task counts as one, however often it was tried: that clusters by task. The interval stays within [-1, 1], which
     is all of it for a single task. (A percentile bootstrap of 5 to 12 tasks covers 83 to 92% where it says 95%.) A few
     alike by luck look like certainty to Student's t, so two cases have their own. Where each task is won, lost or tied,
     as by one rollout that is right or wrong, the interval is that of `_of_counts`. Where differences are those of so
-    many `rollouts` a task and arm that are right or wrong, their spread is at least that of tasks which are alike but
-    for one rollout. How often each covers, and why none can cover 93 to 97% of 5 to 12 single rollouts whatever the
-    tasks are: docs/benchmarks.md, "The gate, on simulated arms".
+    many `rollouts` of an arm (at each task, or task by task) that are right or wrong, their spread is at least that of
+    tasks which are alike but for one rollout. How often each covers, and why none can cover 93 to 97% of 5 to 12 single
+    rollouts whatever the tasks are: docs/benchmarks.md, "The gate, on simulated arms".
     """
     count, mean = len(by_task), float(by_task.mean())
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
@@ -47,8 +50,9 @@ def paired_difference(by_task: NDArray[np.float64], confidence: float = 0.95, ro
     if count > 1 and np.isin(by_task, (-1.0, 0.0, 1.0)).all():
         low, high = _of_counts(wins, losses, count, confidence)
     elif count > 1:
-        whole = np.abs(by_task * rollouts - np.rint(by_task * rollouts)).max() < _ROUNDING
-        least = 1 / rollouts / sqrt(count) if whole else 0.0
+        made = np.asarray(rollouts, float)
+        whole = np.abs(by_task * made - np.rint(by_task * made)).max() < _ROUNDING
+        least = float(np.mean(1 / made)) / sqrt(count) if whole else 0.0
         spread = max(least, float(by_task.std(ddof=1)))
         reach = student_quantile(0.5 + confidence / 2, count - 1) * spread / sqrt(count)
         low, high = mean - reach, mean + reach

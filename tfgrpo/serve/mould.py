@@ -6,6 +6,7 @@ does.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from types import MethodType
 from typing import Any, NamedTuple
 
 from ..surfaces.http import PRIOR_HEADER, Rewrite
@@ -64,8 +65,8 @@ class Mould:
 
 def _builds_plainly(client: Any) -> bool:
     """Whether an HTTP client builds requests as its library does."""
-    built = getattr(client.build_request, "__func__", None)
-    return built is _library_built(client.__class__)
+    built = client.build_request
+    return type(built) is MethodType and built.__func__ is _library_built(client.__class__)
 
 
 @lru_cache(_KEPT)

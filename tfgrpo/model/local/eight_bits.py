@@ -30,7 +30,7 @@ def in_eight_bits(source: Path, target: Path) -> None:
     try:
         read = GGUFReader(source)
         model = read.fields["general.architecture"].contents()
-    except (IndexError, KeyError) as error:
+    except (IndexError, KeyError, TypeError) as error:
         raise ValueError(f"no whole GGUF file: {error}") from error
     with TemporaryDirectory(prefix=".8-bits-", dir=target.parent) as folder:
         written = Path(folder) / target.name

@@ -175,7 +175,7 @@ class Shelf:
         before = self.held.offers.get(name, _NO_OFFER)
         live, (canary, share) = store.live(name), store.canary(name) or (None, 0.0)
         live, canary = live and _ready(live), canary and _ready(canary)
-        same = live is not None and before.live is not None and live.prior is before.live.prior
+        same = live is not None and live == before.live
         return Offer(live, canary, share, before.sets if same else self._sets(live))
 
     def _sets(self, live: Snapshot | None) -> tuple[PriorLess, ...]:
