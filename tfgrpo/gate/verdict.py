@@ -92,7 +92,7 @@ def interval_over_tasks(state: GateState, confidence: float = 0.95) -> Differenc
     if not any(state.pairs):
         return None
     return paired_difference(
-        _by_task(state), confidence, 1 if state.repeats else [max(1, made) for made in state.pairs]
+        _by_task(state), confidence, 1 if state.repeats else [made for made in state.pairs if made]
     )
 
 
