@@ -17,18 +17,19 @@ def content_id(prefix: str, *parts: Any) -> str:
     return f"{prefix}_{hashlib.sha256(canonical(parts).encode()).hexdigest()[:16]}"
 
 
-def _uniform_bits(parts: tuple[Any, ...]) -> int:
-    return int.from_bytes(hashlib.sha256(canonical(parts).encode()).digest()[:8], "big")
+def _uniform_bits(written: bytes) -> int:
+    """64 bits of the hash of parts, as their canonical JSON has them."""
+    return int.from_bytes(hashlib.sha256(written).digest()[:8], "big")
 
 
 def derive_seed(*parts: Any) -> int:
     """A seed in [0, 2**31) from hashed parts: adjacent seeds of one generator can correlate, hashes do not."""
-    return _uniform_bits(parts) >> 33
+    return _uniform_bits(canonical(parts).encode()) >> 33
 
 
 def coin(probability: float, *parts: Any) -> bool:
     """True with the given probability, decided by the hash of the parts alone."""
-    return _uniform_bits(parts) < probability * 2.0**64
+    return _uniform_bits(canonical(parts).encode()) < probability * 2.0**64
 
 
 class PartsBefore:
@@ -39,14 +40,11 @@ class PartsBefore:
 
     def coin(self, probability: float, last: bytes) -> bool:
         """As the function `coin` of all parts."""
-        return self._bits(last) < probability * 2.0**64
+        return _uniform_bits(self._written + last) < probability * 2.0**64
 
     def derive_seed(self, last: bytes) -> int:
         """As the function `derive_seed` of all parts."""
-        return self._bits(last) >> 33
-
-    def _bits(self, last: bytes) -> int:
-        return int.from_bytes(hashlib.sha256(self._written + last).digest()[:8], "big")
+        return _uniform_bits(self._written + last) >> 33
 
 
 def last_part(value: Any) -> bytes:

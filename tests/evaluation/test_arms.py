@@ -296,6 +296,8 @@ def test_equal_differences_of_few_rollouts_leave_the_doubt_of_one_more() -> None
     """As if one of four rollouts of one task had come out otherwise: a standard deviation of 1/4 / sqrt(5)."""
     found = paired_difference(np.full(5, 0.25), rollouts=4)
     assert found.high - 0.25 == pytest.approx(2.776 / 4 / 5, abs=1e-3)
+    unequal = paired_difference(np.full(5, 0.5), rollouts=[2, 4, 2, 4, 2])  # where not all could be scored: on average
+    assert unequal.high - 0.5 == pytest.approx(2.776 * 0.4 / 5, abs=1e-3)
 
 
 @pytest.mark.parametrize("constant", [-0.5, 0.25])

@@ -119,6 +119,8 @@ class _Wheel:
 
     def drawn(self, key: str | None, inference: str) -> Drawn:
         """What a call gets, and with whose key it is written down."""
+        if self._live.draw is None:  # there is no coin
+            return self._live
         found = self._found(last_part(key or inference))
         return found._replace(draw={**found.draw, "key": content_id("key", key)}) if key and found.draw else found
 
