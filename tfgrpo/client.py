@@ -11,6 +11,7 @@ without; `with tfgrpo.using("name")`, or `extra_headers={"x-tfgrpo-namespace": "
 Out of reach are the web-socket APIs (`realtime`), and providers that sign the body (AWS SigV4): these go out unchanged.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
@@ -34,8 +35,9 @@ _HOOKS = ("_prepare_options", "_prepare_request", "_build_request", "_send_reque
 
 
 def _version() -> tuple[int, ...]:
-    """Of the SDK: its first two numbers."""
-    return tuple(int(number) for number in openai.__version__.split(".")[:2])
+    """Of the SDK: its first two numbers; none where somebody's own build names itself otherwise."""
+    found = re.match(r"(\d+)\.(\d+)", openai.__version__)
+    return (int(found[1]), int(found[2])) if found else ()
 
 
 class Additions(TypedDict, total=False):

@@ -1,6 +1,7 @@
 """SmolLM2's weights with 8 bits each: a file made by hand, and what it is made into."""
 
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_that_the_model_is_served_as_it_came_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     assert faster(tmp_path / "four.gguf", said.append) == tmp_path / "four.gguf"
     assert ["4-bit weights" in one for one in said] == [True]
+
+
+def test_where_what_makes_the_eight_bits_is_missing_it_is_said_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    monkeypatch.delitem(sys.modules, "tfgrpo.model.local.eight_bits")
+    said: list[str] = []
+    assert faster(tmp_path / "four.gguf", said.append) == tmp_path / "four.gguf"
+    assert ["gguf" in one and "[local]" in one for one in said] == [True]
 
 
 @pytest.mark.parametrize("content", [b"GGUF", b"GGUF" + bytes(20), b"none at all, but long enough for a head"])

