@@ -3,7 +3,7 @@
 BIN := .venv/bin
 EXTRAS := local,math,objects,otel,parquet,postgres,prices,report,serve,sign,tokenizer
 DOCS := README.md docs/architecture.md docs/cli.md docs/python-api.md docs/store.md
-CLIENTS := tests/clients tests/test_client.py tests/serve/test_told.py tests/serve/test_scope.py tests/serve/test_ahead.py tests/model/test_connection.py
+CLIENTS := tests/clients tests/test_client.py tests/serve/test_call_info.py tests/serve/test_scope.py tests/serve/test_ahead.py tests/model/test_connection.py
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder  # what takes long comes first: tests/conftest.py
 BESIDE := aider-chat browser-use camel-ai crewai deepeval google-adk graphrag instructor llama-index-llms-openai ragas sglang strands-agents[openai] vllm
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))

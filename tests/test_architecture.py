@@ -35,7 +35,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "model/local": ("child", "eight_bits", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "parts", "triggers", "surface", "chat", "examples", "responses", "messages",
+        "__init__", "nearest", "parts", "triggers", "surface", "chat", "whole_text", "responses", "messages",
         "completions", "decisions", "decided", "labels", "redecided", "resampled", "routes", "http", "refused",
         "streamed", "redecided_stream",
     ),
@@ -54,7 +54,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "rollouts/rewards": (
         "__init__", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "sentences",
         "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_values", "code_wire", "code_child",
-        "code", "judge", "asked", "majority", "url", "sums", "verified", "built_in",
+        "code", "judge", "decisions", "majority", "url", "sums", "verified", "built_in",
     ),
     "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
     "token_prior": (
@@ -62,9 +62,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "estimators", "listing", "verbalised",
     ),
     "experiences": (
-        "__init__", "numerals", "dealing", "answers", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
+        "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
-        "amplification", "transitions", "early", "foreseen", "write", "race",
+        "amplification", "transitions", "early_experience", "foreseen", "write", "race",
     ),
     "store": (
         "database", "sqlite", "migrations", "rows", "file", "postgres", "opened", "keys", "runs", "trials",
@@ -86,12 +86,12 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "trial", "promote",
     ),
     "learning": (
-        "__init__", "ready", "plan", "cost", "biases", "race", "exact", "experiences", "result", "forecast",
+        "__init__", "ready", "plan", "cost", "token_prior", "race", "exact", "experiences", "result", "forecast",
         "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate", "decisions",
-        "transfer", "screening", "port", "explore", "exploration",
+        "transfer", "screening", "port", "explore", "wanted_exploration",
     ),
     "deployment": (
-        "__init__", "comparison", "effects", "step", "facts", "autopilot", "alone", "child", "history", "status",
+        "__init__", "comparison", "effects", "step", "facts", "autopilot", "lock", "child", "history", "status",
     ),
     "report": (
         "canvas", "extremes", "health", "figures", "gather", "plots", "repeat", "row_plots", "gallery", "verdict",
@@ -99,8 +99,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
-        "passing", "told", "worth", "reporting", "recording", "packed", "writing", "taking", "access", "ahead",
-        "mould", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks", "once", "dashboard", "proxy",
+        "passing", "call_info", "feedback_labels", "reporting", "recording", "unpacking", "writing", "taking", "access",
+        "ahead", "mould", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks", "one_call",
+        "dashboard", "proxy",
     ),
     "serve/dashboard": (
         "__init__", "visits", "rendering", "counting", "looks", "run_looks", "canary", "traffic", "site", "pages",
@@ -112,7 +113,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
         "app", "listening", "serving", "protocol", "worker", "workers", "server", "__init__",
     ),
-    "demo": ("__init__", "kept", "run"),
+    "demo": ("__init__", "demo_store", "run"),
     "cli": (
         "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
         "demo", "evaluate", "experience", "explore", "forecast", "learn", "local", "prior_files", "signing", "prior",

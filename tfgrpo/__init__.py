@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from .observer import Observer, Silent, StepSummary
     from .records import Experience, Prior, Rollout, Task
     from .report.results import EvaluationRun, LearningRun
+    from .serve.call_info import Info, info
     from .serve.carriers import transport, wrap
     from .serve.in_chunks import WholeAnswer, achat_in_chunks, chat_in_chunks
     from .serve.over_httpx2 import AsyncPriorTransport, PriorTransport
     from .serve.scope import disabled, using
     from .serve.source import PriorSource
-    from .serve.told import Info, info
     from .settings import Settings
     from .store import Store
 
@@ -69,7 +69,7 @@ _HOMES = {
     "AzureOpenAI": "client",
     "EvaluationRun": "report.results",
     "Experience": "records",
-    "Info": "serve.told",
+    "Info": "serve.call_info",
     "LearningRun": "report.results",
     "Observer": "observer",
     "OpenAI": "client",
@@ -90,7 +90,7 @@ _HOMES = {
     "chat_in_chunks": "serve.in_chunks",
     "disabled": "serve.scope",
     "evaluate": "api",
-    "info": "serve.told",
+    "info": "serve.call_info",
     "learn": "api",
     "open_store": "api",
     "transport": "serve.carriers",

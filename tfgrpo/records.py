@@ -115,16 +115,6 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """What an embedding model made of texts: one vector each, of one length, in their order."""
-
-    vectors: tuple[Vector, ...]
-    usage: Usage = field(default_factory=Usage)
-    replayed: bool = field(default=False, compare=False)
-    """From the journal: no call was made."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenTrace:
     """What was sampled at each of L positions, and the likeliest alternatives there (at most K).
@@ -419,23 +409,6 @@ class Decision:
     by: str = "rule"
     run: str = ""
     step: int = 0
-
-
-Operation: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NONE"]
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change to the list of experiences, as the distiller proposed it for one group."""
-
-    operation: Operation
-    text: str = ""
-    """The new text, for ADD and UPDATE."""
-    target: str | None = None
-    """The experience meant, for UPDATE and DELETE."""
-    tasks: tuple[str, ...] = ()
-    """Ids of the tasks that the proposal came from."""
-    kind: ExperienceKind = "strategy"
 
 
 BIAS_DECIMALS = 4

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.client import compare, live_store, loops, memory, threads
-from tfgrpo.serve import told
+from tfgrpo.serve import call_info
 
 
 def test_every_figure_of_it_comes_out(
@@ -16,5 +16,5 @@ def test_every_figure_of_it_comes_out(
     assert "difference" in capsys.readouterr().out
     assert threads(store, 8, 20)[0] == 160
     assert loops(store, 2, 10) == 40
-    monkeypatch.setattr(told, "KEPT", 10)
+    monkeypatch.setattr(call_info, "KEPT", 10)
     assert memory(store, 60) < 500

@@ -12,8 +12,8 @@ from tests.deployment.worlds import World, candidate_in
 from tests.learning.test_traffic import call, label
 from tests.live import OTHER, go_live
 from tests.routing import TOPICS
-from tfgrpo.deployment.alone import alone_at
 from tfgrpo.deployment.child import learned_from
+from tfgrpo.deployment.lock import alone_at
 from tfgrpo.store import Store
 
 pytestmark = pytest.mark.usefixtures("folder")

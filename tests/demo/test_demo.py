@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tfgrpo.cli import main
-from tfgrpo.demo.kept import demo_path, demo_store
+from tfgrpo.demo.demo_store import demo_path, demo_store
 from tfgrpo.demo.run import DEMO_REWARD, NAMESPACE, demo_frame, demo_settings, part
 from tfgrpo.errors import InputError
 from tfgrpo.learning.plan import Plan

@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from tests.deployment.worlds import World, candidate_in, days
 from tests.live import MODEL, OTHER, PRIOR, go_live
-from tfgrpo.deployment.alone import alone_at
 from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve
 from tfgrpo.deployment.facts import deployed_state, facts_of
 from tfgrpo.deployment.history import happened
+from tfgrpo.deployment.lock import alone_at
 from tfgrpo.deployment.step import AutopilotTerms
 from tfgrpo.errors import ModelError, StoreError
 from tfgrpo.priors.serving import use

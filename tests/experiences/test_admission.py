@@ -4,9 +4,10 @@ import pytest
 
 from tests import proposals
 from tfgrpo.experiences.admission import ECHOED, echoes_prompt, refusal, restated_task
+from tfgrpo.experiences.edits import Edit
 from tfgrpo.experiences.library import Library, apply
 from tfgrpo.prompts import template
-from tfgrpo.records import Decision, Edit, Experience, Task
+from tfgrpo.records import Decision, Experience, Task
 from tfgrpo.settings import Settings
 
 MESSAGES_AND_ROUTES = (

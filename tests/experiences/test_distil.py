@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tfgrpo.errors import PromptError, UpstreamError
-from tfgrpo.experiences.answers import Proposals
 from tfgrpo.experiences.distil import COMPARED, Distiller, can_teach, merge, propose, templates
+from tfgrpo.experiences.edits import Edit, Proposals
 from tfgrpo.prompts import asset_folder
-from tfgrpo.records import CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
+from tfgrpo.records import CallKey, ChatBody, Experience, Group, Message, Reply, Rollout, Task
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfgrpo.experiences.edits import Edit
 from tfgrpo.experiences.library import Library, affordable, apply, describe, judged
-from tfgrpo.records import Decision, Edit, Effect, Experience, Fate, Origin, Task
+from tfgrpo.records import Decision, Effect, Experience, Fate, Origin, Task
 from tfgrpo.settings import Settings
 from tfgrpo.surfaces.chat import render_experiences
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.serve.packed import unpacked
 from tfgrpo.serve.proxy.asked import RequestBody, addressed, read_body
 from tfgrpo.serve.proxy.bodies import hollowed
+from tfgrpo.serve.unpacking import unpacked
 
 LONG = 'é\\"\n\U0001f600' * 30_000
 

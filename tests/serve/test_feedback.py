@@ -15,11 +15,11 @@ from tests.live import MODEL, OTHER, PRIOR, go_live
 from tests.serve.fronts import BODY, PATIENCE, QUESTION, Front, Recorder, Serve
 from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, Run, Task
+from tfgrpo.serve.call_info import INFERENCE_HEADER
 from tfgrpo.serve.keys import new_key
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
-from tfgrpo.serve.told import INFERENCE_HEADER
 from tfgrpo.serve.writing import RecordedCall, Shadowing, Writing
 from tfgrpo.store import Feedback, Inference, Store, StorePath
 from tfgrpo.testing import ScriptedModel

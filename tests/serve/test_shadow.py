@@ -14,9 +14,9 @@ from tests.serve.fronts import BODY, CHAT, PATIENCE, QUESTION, Front, Serve, cal
 from tests.serve.test_feedback import written
 from tests.serve.test_redecided_calls import MESSAGES, a_store, said
 from tfgrpo.errors import InputError
+from tfgrpo.serve.call_info import INFERENCE_HEADER
 from tfgrpo.serve.proxy import Proxy, Recording, RelayTarget, Shelf
 from tfgrpo.serve.proxy.shadow import further
-from tfgrpo.serve.told import INFERENCE_HEADER
 from tfgrpo.serve.writing import Shadowing
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel

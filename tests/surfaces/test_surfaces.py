@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tfgrpo.records import Backend, Demonstration, Experience, Prior, TokenBias
 from tfgrpo.surfaces.chat import prior_text
-from tfgrpo.surfaces.examples import whole_text
 from tfgrpo.surfaces.routes import SURFACES
 from tfgrpo.surfaces.surface import LeftOut, Manner, Surface, Told, left_out
+from tfgrpo.surfaces.whole_text import whole_text
 
 BY_NAME = {surface.name: surface for surface in SURFACES}
 BIASES = (TokenBias(7, b"a", 2.0, 3.0, 4),)

@@ -110,9 +110,9 @@ def _fly(
     interval: float,
     as_json: bool,
 ) -> None:
-    from ..deployment.alone import alone_at
     from ..deployment.autopilot import Autopilot
     from ..deployment.child import ChildLearner
+    from ..deployment.lock import alone_at
     from ..store import Store, default_store_path
 
     place = default_store_path(store)

@@ -24,7 +24,7 @@ def chat(
     import asyncio
     import random
 
-    from ..serve.once import say
+    from ..serve.one_call import say
 
     with named_store(store) as opened:
         snapshot, namespaces, probed = opened.live(namespace), opened.namespaces(), opened.probes()

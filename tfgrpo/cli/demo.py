@@ -27,7 +27,7 @@ def demo(*, seed: int, store: str | None, json_file: str | None) -> None:
     import asyncio
     import json
 
-    from ..demo.kept import demo_path, demo_store
+    from ..demo.demo_store import demo_path, demo_store
     from ..store import Store
     from ..store.opened import store_place
 

@@ -64,7 +64,7 @@ def explore(
     from dataclasses import replace
     from functools import partial
 
-    from ..learning.exploration import WantedExploration
+    from ..learning.wanted_exploration import WantedExploration
     from ..model.endpoints import Endpoint, Endpoints
     from ..rollouts.environment import load_environment
     from ..settings import Settings

@@ -16,11 +16,11 @@ from ..errors import ModelError, PromptError, UpstreamError
 from ..hashing import canonical, content_id, derive_seed
 from ..model.asking import OUR_SCHEMA
 from ..prompts import Template, clip, neutralise, template, transcript
-from ..records import JSON, CallKey, ChatBody, Edit, Experience, Group, Message, Reply, Rollout, Task
+from ..records import JSON, CallKey, ChatBody, Experience, Group, Message, Reply, Rollout, Task
 from ..rollouts.group import group_kind
 from ..settings import Settings
 from ..surfaces.chat import said_by_user
-from .answers import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
+from .edits import Edit, Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each, repeats
 
 if TYPE_CHECKING:
     from ..model.upstream import Model

@@ -7,12 +7,13 @@ back what is still on trial; what has a measured effect is decided by that effec
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..records import Decision, Edit, Effect, Experience, ExperienceKind, Fate, Origin, Task
+from ..records import Decision, Effect, Experience, ExperienceKind, Fate, Origin, Task
 from ..settings import Settings
 from ..surfaces.chat import render_experiences
 from ..text import counted
 from .admission import refusal
 from .credit import JointEffect, chance_of_help, effect_interval
+from .edits import Edit
 from .overlap import NEAR, NO_MEANINGS, Meanings, similarity
 
 RULE, DISTILLER = "rule", "distiller"

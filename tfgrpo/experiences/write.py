@@ -18,8 +18,8 @@ from ..rollouts.group import concurrently
 from ..settings import Settings
 from ..text import whole_sentences, words
 from .admission import refusal
-from .answers import THOUGHTS, Form, Proposals, Unusable
 from .distil import Distiller, ask
+from .edits import THOUGHTS, Form, Proposals, Unusable
 from .step_notes import StepNotes
 from .variants import answer_text, example, in_turns
 

@@ -13,8 +13,8 @@ from ..records import CallKey, ListedPrompt, Rollout, Task
 from ..rollouts.group import Under, concurrently
 from ..text import counted
 from ..token_prior.exact import COVERED, LOOKED_AT, draw_evenly, start_of
-from .biases import TokenRun
 from .plan import RunContext
+from .token_prior import TokenRun
 
 if TYPE_CHECKING:
     from ..token_prior.listing import Listing

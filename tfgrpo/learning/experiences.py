@@ -11,17 +11,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..experiences.answers import Proposals, consolidate
 from ..experiences.credit import JointEffect, estimate, rollouts_needed, to_keep, to_keep_together, to_retire
 from ..experiences.dealing import included
 from ..experiences.distil import Distiller, LaterTry, merge, propose
+from ..experiences.edits import Edit, Proposals, consolidate
 from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..experiences.variants import taking_turns
 from ..experiences.write import WRITTEN, texts_wanted, write
 from ..hashing import canonical, derive_seed
-from ..records import Edit, Effect, Experience, Group, Run, Task
+from ..records import Effect, Experience, Group, Run, Task
 from ..rollouts.group import concurrently
 from ..store import Store
 from ..surfaces.chat import token_count

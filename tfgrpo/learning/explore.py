@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..evaluation.difference import Difference, paired_difference
 from ..experiences.credit import to_keep
 from ..experiences.distil import Distiller
-from ..experiences.early import written
+from ..experiences.early_experience import written
 from ..experiences.foreseen import effects, prediction, predictions
 from ..experiences.transitions import Explored, Transition, explored
 from ..hashing import derive_seed

@@ -27,8 +27,8 @@ from ..surfaces.chat import token_count
 from ..surfaces.surface import way_of
 from ..text import counted, shortened
 from ..token_prior.calibration import ArmFit
-from .biases import Calibration, TokenRun
 from .plan import RunContext
+from .token_prior import Calibration, TokenRun
 
 FROZEN = Variant().id
 _SURE_Z = 1.645

@@ -21,13 +21,13 @@ from ..records import Prior, Run
 from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_tokens, token_count
-from .biases import TokenRun
 from .cost import cost, lines
 from .experiences import ExperienceLearning
 from .plan import Begun, Plan, RunContext, begin, ending, made_ready, tell_resumed, told_whom_to_ask
 from .race import Race, open_race
 from .result import LearningResult
 from .steps import Steps
+from .token_prior import TokenRun
 
 
 async def carry_out(

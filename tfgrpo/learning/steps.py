@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import BudgetEnded, ModelError, NoRewardError
-from ..experiences.answers import Proposals
 from ..experiences.dealing import rounds
 from ..experiences.distil import can_teach
+from ..experiences.edits import Proposals
 from ..hashing import canonical
 from ..observer import StepSummary
 from ..records import Group, Prior, Rollout, Task
@@ -34,13 +34,13 @@ from ..rollouts.rewards.reward import compared, score
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
 from ..text import counted
-from .biases import TokenRun
 from .exact import ExactRollouts, ExactRound
 from .experiences import RESTS_AFTER, ExperienceLearning
 from .forecast import LEARNED, Forecast, course, forecast, forecast_line, sure_reward
 from .plan import RunContext
 from .race import RACED_OUT, Race
 from .result import earned_nothing, hopeless
+from .token_prior import TokenRun
 
 
 class Steps:

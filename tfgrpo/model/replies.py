@@ -4,12 +4,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
 
 from ..errors import ModelError
-from ..records import JSON, Reply, TokenTrace, Usage, Vector, Vectors, message_text
+from ..records import JSON, Reply, TokenTrace, Usage, Vector, message_text
 from ..text import shortened
 from .tokenizer import NAMED_BY_ID, TokenId
 
@@ -83,6 +84,16 @@ def are_samples(response: str) -> bool:
         return len(texts) > 1 and len({bool(one.get("logprobs")) for one in choices}) == 1
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What an embedding model made of texts: one vector each, of one length, in their order."""
+
+    vectors: tuple[Vector, ...]
+    usage: Usage = field(default_factory=Usage)
+    replayed: bool = field(default=False, compare=False)
+    """From the journal: no call was made."""
 
 
 def parse_vectors(response: str, texts: int) -> Vectors:

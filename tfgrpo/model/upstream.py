@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ..errors import ModelError, UpstreamError
 from ..hashing import content_id
-from ..records import JSON, CallKey, ChatBody, Reply, Usage, Vectors, backend_key
+from ..records import JSON, CallKey, ChatBody, Reply, Usage, backend_key
 from ..settings import Settings
 from ..text import counted
 from .budget import Budget
@@ -16,7 +16,7 @@ from .connection import Connection, Relayed
 from .library import http
 from .pace import LAST, LOOKS, Alike, Pace, Place, Stalls, handed, hedged, is_asked_once
 from .questions import Answers, parse_answers
-from .replies import estimated_usage, parse_reply, parse_vectors, parted, told_usage
+from .replies import Vectors, estimated_usage, parse_reply, parse_vectors, parted, told_usage
 from .tokenizer import Tokenizer, TokenNames
 
 _DROPPED = "tfgrpo_dropped"

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from ..errors import InputError
 from ..experiences.conditions import contradicting
+from ..experiences.edits import Edit
 from ..experiences.library import Library, apply
-from ..records import Decision, Edit, Experience, Fate
+from ..records import Decision, Experience, Fate
 from ..settings import Settings
 from ..store import Store
 from ..surfaces.triggers import trigger_of

@@ -1,4 +1,5 @@
-"""What an experience meets that a person or a file offers to a namespace: its library, its tasks, earlier decisions."""
+"""An experience that a person or a file offers to a namespace, and what it meets there: what was decided before, the
+library, the tasks."""
 
 from dataclasses import dataclass
 

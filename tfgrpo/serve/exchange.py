@@ -34,11 +34,20 @@ from ..surfaces.http import (
 from ..surfaces.redecided_stream import RedecidedStream
 from .access import Access
 from .ahead import Draft, KnownJSON
+from .call_info import (
+    INFERENCE_HEADER,
+    REQUEST_IDS,
+    VARIANT_HEADER,
+    Info,
+    latest,
+    new_inference,
+    rewriting_told,
+    told_by,
+)
 from .drawing import Drawn
 from .passing import StreamedId, change, look_at
 from .scope import OURS, asked_for
 from .source import PriorSource
-from .told import INFERENCE_HEADER, REQUEST_IDS, VARIANT_HEADER, Info, latest, new_inference, rewriting_told, told_by
 
 HTTPRequest: TypeAlias = Any
 """A request of httpx or httpx2."""

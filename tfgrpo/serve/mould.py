@@ -1,4 +1,4 @@
-"""What an HTTP client built last of a Draft, kept: the next request mostly differs by its content alone.
+"""Requests made from the one before: of what an HTTP client built last, the next mostly differs by its content alone.
 
 To build one, the libraries merge headers and read them over several times, which takes longer than all that a prior
 does.

@@ -15,10 +15,10 @@ from ..errors import InputError, StoreError
 from ..experiences.admission import without_secrets
 from ..records import JSON
 from ..store import Feedback, Inference, Store
+from .call_info import inference_of, info
+from .feedback_labels import LONGEST_LABEL, feedback_worth, is_label
 from .forks import no_fork, renewed_in_children
 from .places import PriorPlace, StorePlace
-from .told import inference_of, info
-from .worth import LONGEST_LABEL, feedback_worth, is_label
 
 WAITING = 1_000
 """Calls that wait to be written, at most; more are dropped, and counted."""

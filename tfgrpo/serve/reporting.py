@@ -19,8 +19,8 @@ from typing import TypeVar
 from ..errors import InputError, StoreError
 from ..records import JSON
 from ..store import Feedback, Inference
+from .feedback_labels import LONGEST_LABEL, is_label
 from .pulled import request_to, server_of, without_secrets_in
-from .worth import LONGEST_LABEL, is_label
 
 T = TypeVar("T", Inference, Feedback)
 

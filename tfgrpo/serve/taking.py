@@ -1,4 +1,4 @@
-"""A copy of what passes through: the request and the answer of a call that is recorded, made off the call's path."""
+"""Copies of a recorded call's request and answer, made as they pass through, off the call's path."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -18,10 +18,10 @@ from typing import IO, NamedTuple
 from ..errors import InputError, StoreError, TfgrpoError
 from ..records import JSON
 from ..store import Feedback, Inference, Store, StorePath
-from .packed import unpacked
+from .feedback_labels import feedback_worth
 from .recording import redacted_call, redacted_feedback
 from .reporting import Collector, trying_for
-from .worth import feedback_worth
+from .unpacking import unpacked
 
 KEPT_BODY = 200_000
 """Bytes of a request or an answer that are kept; a longer one is left out."""

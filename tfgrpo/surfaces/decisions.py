@@ -7,9 +7,9 @@ All that the prior says goes to the end of each question's `instructions`, demon
 from collections.abc import Mapping, Sequence
 
 from ..records import JSON, ChatBody, Prior
-from .examples import whole_text
 from .parts import appended
 from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, text_in
+from .whole_text import whole_text
 
 
 def decision_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:

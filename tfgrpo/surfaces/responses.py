@@ -12,7 +12,6 @@ from itertools import takewhile
 
 from ..records import JSON, ChatBody, Message, Prior
 from .chat import first_user_says, is_system, prior_text, said_last
-from .examples import whole_text
 from .parts import assistant_says, ended, one_turn_each
 from .surface import (
     PLAIN,
@@ -27,6 +26,7 @@ from .surface import (
     tool_text,
 )
 from .triggers import always_on, triggered_now
+from .whole_text import whole_text
 
 
 def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:

@@ -16,8 +16,8 @@ from ...records import Task
 from ...tasks.gym import GYM_REWARD, SCHEME
 from ...tasks.harbor import HARBOR, HARBOR_REWARD
 from ...text import shortened
-from .asked import asks_questions, questions_reward
 from .choice import choice
+from .decisions import asks_questions, questions_reward
 from .judge import is_judge, judge_reward
 from .matchers import AnswerReward, contains, exact, exact_strict, regex
 from .numeric import numeric

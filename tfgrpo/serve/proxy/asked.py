@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ...records import Backend, Snapshot
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, Suspended, rewrite
-from ..packed import unpacked
+from ..unpacking import unpacked
 from .bodies import EXACT_CODECS, hollowed
 
 _SUFFIXED = re.compile(rb'"model"\s*:\s*"[^"\\]*@([^"\\@]+)"')

@@ -14,7 +14,7 @@ from ...records import JSON, Backend, ChatBody, Usage
 from ...rollouts.bounded import Bounds
 from ...surfaces.http import STANDARD, Codec
 from ..in_chunks import ChunkSaid, written_in_chunks
-from ..packed import unpacked
+from ..unpacking import unpacked
 from .bodies import EXACT_CODECS
 from .decide import read_whole
 from .door import Refusal

@@ -15,10 +15,10 @@ from ...http1.outgoing import SentBody
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
 from ...surfaces.surface import LeftOut, Way
+from ..call_info import INFERENCE_HEADER, VARIANT_HEADER
 from ..drawing import Drawn, Offer, key_of
-from ..packed import unpacked
 from ..scope import answers_in
-from ..told import INFERENCE_HEADER, VARIANT_HEADER
+from ..unpacking import unpacked
 from ..writing import KEPT_BODY, RecordedCall
 from .asgi import ANSWER_WHOLE, HEED, Caller, Left, Receive, Scope, Send, TooLong
 from .asked import Destination, RequestBody, addressed, read_body, with_prior_in, without_prior

@@ -11,9 +11,9 @@ import orjson
 from ...errors import InputError, StoreError
 from ...records import JSON
 from ...store import AccessKey, Feedback, Inference, Store, StorePath
+from ..feedback_labels import feedback_worth
 from ..recording import redacted_call, redacted_feedback
 from ..reporting import CALLS_PATH, MOST_BATCH_BYTES, MOST_CALLS, read_row
-from ..worth import feedback_worth
 from .asgi import Caller, Left, Receive, Send, TooLong, error_body, respond
 from .call import Works
 from .door import Refusal

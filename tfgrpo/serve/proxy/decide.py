@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...surfaces.http import STANDARD, Rewrite, answers_decided
 from ...surfaces.redecided_stream import RedecidedStream
-from ..packed import unpacked
+from ..unpacking import unpacked
 from .bodies import EXACT_CODECS
 
 Lines = list[tuple[bytes, bytes]]

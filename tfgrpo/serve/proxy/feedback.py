@@ -19,7 +19,7 @@ from ...records import JSON
 from ...store import AccessKey, Feedback, Store, StorePath
 from ...store.opened import store_exists
 from ...text import shortened
-from ..worth import LONGEST_LABEL, is_label
+from ..feedback_labels import LONGEST_LABEL, is_label
 from .asgi import Caller, Left, Receive, Send, TooLong, error_body, respond
 from .call import Works
 from .door import Refusal

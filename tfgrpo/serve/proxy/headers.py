@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from ...surfaces.http import PRIOR_HEADER, REASON_HEADER, TOKEN_PRIOR_HEADER
-from ..told import VARIANT_HEADER
+from ..call_info import VARIANT_HEADER
 
 _OURS = b"x-tfgrpo-"
 OVERHEAD_HEADER = "x-tfgrpo-overhead-ms"

@@ -1,4 +1,5 @@
-"""Why the answer to a chat completion is not written in chunks: it is more than one text, or its upstream cannot go on.
+"""Whether the answer to a chat completion may be written in chunks, or why not: it is more than one text, or its
+upstream cannot go on.
 
 Upstreams go on from an assistant's message where `tfgrpo probe` saw such a server. Pure.
 """

@@ -14,8 +14,8 @@ from ..records import CallKey, Experience, Origin
 from ..rollouts.group import concurrently
 from ..text import words
 from .admission import text_refusal
-from .answers import Form, Proposals
 from .distil import Distiller, ask
+from .edits import Form, Proposals
 from .transitions import STATE_CHARS, Transition
 
 JUDGING = (

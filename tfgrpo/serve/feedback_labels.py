@@ -1,4 +1,4 @@
-"""What may be a label of the feedback, and what one means for its call, where that call's answer was kept."""
+"""Labels in feedback, what would have been right: which may be one, and what reward one means for the answer given."""
 
 from dataclasses import replace
 

@@ -7,7 +7,7 @@ import pytest
 from tests.live import MODEL, PRIOR, TEXT
 from tfgrpo.errors import ModelError
 from tfgrpo.records import Backend, Frame, Prior, Snapshot
-from tfgrpo.serve.once import Said, say
+from tfgrpo.serve.one_call import Said, say
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
 LIVE = Snapshot("default", PRIOR, "live", Frame(MODEL, "Route it.", temperature=0.3))

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.early import BY_HAND, SYSTEM, simulated, tasks_of_room
 from tfgrpo.experiences.distil import Distiller
-from tfgrpo.experiences.early import judges, written
+from tfgrpo.experiences.early_experience import judges, written
 from tfgrpo.experiences.foreseen import agreement, prediction, word_changes
 from tfgrpo.experiences.transitions import explored
 from tfgrpo.records import Backend, ChatBody, Frame, Observation, Rollout, Task, message_text

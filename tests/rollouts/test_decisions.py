@@ -11,8 +11,8 @@ from tfgrpo.errors import InputError
 from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import Rollout
-from tfgrpo.rollouts.rewards.asked import questions_reward
 from tfgrpo.rollouts.rewards.built_in import load_reward
+from tfgrpo.rollouts.rewards.decisions import questions_reward
 from tfgrpo.rollouts.rewards.reward import asking, score
 
 QUESTIONS: Any = [

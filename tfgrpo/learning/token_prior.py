@@ -1,6 +1,5 @@
-"""The token prior of one run: whether one can be learned here, how rollouts are sampled for it, and what is kept.
-
-`Calibration` says what each arm of the race would earn with a token prior of its own.
+"""The token prior of one run: whether one can be learned here, how rollouts are sampled for it, and what is kept;
+and, by `Calibration`, what each arm of the race would earn with a token prior of its own.
 """
 
 from collections.abc import Collection, Mapping, Sequence

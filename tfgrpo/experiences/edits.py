@@ -1,4 +1,4 @@
-"""The distiller's answers read as edits, and a step's edits brought together by rule. Pure.
+"""Edits to the list of experiences: read from the distiller's answers, and those of a step brought together. Pure.
 
 An answer is one JSON list of {"operation", "text", "target"}, prose and code fences around it allowed. An answer with
 nothing usable in it is refused as a whole, with the reason that the distiller is then shown; else what cannot be used
@@ -10,9 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast, get_args
+from typing import Literal, TypeAlias, TypeVar, cast, get_args
 
-from ..records import JSON, Edit, Experience, Operation
+from ..records import JSON, Experience, ExperienceKind
 from ..text import WORD_CHARS, too_long, whole_sentences, words
 
 LONGEST_ANSWER = 20_000
@@ -21,6 +21,23 @@ _JSON_START = re.compile(r"\[(?=\s*[\]{])|\{(?=\s*[\"}])")
 T = TypeVar("T")
 THOUGHTS = re.compile(r"^.*</think>", re.DOTALL)
 """What a model says to itself before its answer."""
+
+
+Operation: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NONE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change to the list of experiences, as the distiller proposed it for one group."""
+
+    operation: Operation
+    text: str = ""
+    """The new text, for ADD and UPDATE."""
+    target: str | None = None
+    """The experience meant, for UPDATE and DELETE."""
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks that the proposal came from."""
+    kind: ExperienceKind = "strategy"
 
 
 @dataclass(frozen=True, slots=True)

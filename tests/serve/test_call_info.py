@@ -14,7 +14,7 @@ from tests.clients.every_api import TEXT as ANSWER
 from tests.clients.every_api import EveryApi
 from tests.live import PRIOR, go_live
 from tfgrpo import AsyncOpenAI, Info, OpenAI, TfgrpoError, disabled, info
-from tfgrpo.serve import told
+from tfgrpo.serve import call_info
 from tfgrpo.store import Feedback, Store
 from tfgrpo.surfaces.http import PRIOR_HEADER
 from tfgrpo.testing import serving
@@ -126,8 +126,8 @@ def test_what_fails_without_the_prior_too_fails_as_it_would_have(upstream: Every
 
 
 def test_only_the_latest_calls_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(told, "KEPT", 10)
-    latest = told._Latest()
+    monkeypatch.setattr(call_info, "KEPT", 10)
+    latest = call_info._Latest()
     for number in range(100):
         latest.keep(Info(str(number)), str(number), f"req {number}")
     assert len(latest._known) == len(latest._order) == 10

@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfgrpo.experiences.answers import Form, Proposals, Unusable, consolidate, filled_up, need_merging, one_update_each
-from tfgrpo.records import Edit, Experience
+from tfgrpo.experiences.edits import (
+    Edit,
+    Form,
+    Proposals,
+    Unusable,
+    consolidate,
+    filled_up,
+    need_merging,
+    one_update_each,
+)
+from tfgrpo.records import Experience
 from tfgrpo.text import WORD_CHARS, too_long
 
 CURRENT = (Experience("When asked for a label, answer with the label."), Experience("When in doubt, check twice."))
