@@ -24,7 +24,7 @@ from benchmarks.kept import RUN, asked_of, served
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.amplification import Amplified, amplified
-from tfgrpo.experiences.answer_pool import answer_length
+from tfgrpo.experiences.answer_pool import answer_length, parting_length
 from tfgrpo.hashing import derive_seed
 from tfgrpo.model.upstream import Model
 from tfgrpo.records import Backend, ChatBody, Frame, Rollout, Task, message_text
@@ -58,13 +58,20 @@ def simulated(body: ChatBody) -> Answer:
 
 
 async def arm(
-    model: Model, frame: Frame, backend: Backend, tasks: Sequence[Task], settings: Settings, *, verified: bool
+    model: Model,
+    frame: Frame,
+    backend: Backend,
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    rounds: int,
+    verified: bool,
 ) -> tuple[Amplified, list[Rollout]]:
     """All rounds, and their rollouts."""
     made: list[Rollout] = []
     plain = ChatExecutor(model, frame, backend, run=RUN, stage="amplify", seed=settings.seed)
     reward = load_reward("numeric")
-    found = await amplified(plain, tasks, reward, settings, rounds=ROUNDS, verified=verified, landed=made.append)
+    found = await amplified(plain, tasks, reward, settings, rounds=rounds, verified=verified, landed=made.append)
     return found, made
 
 
@@ -98,22 +105,25 @@ def gains(name: str, made: Sequence[Rollout], bound: float) -> None:
         print(f"{name}, {what} in round {last + 1} over round 1: {told}, {len(both)} tasks")
 
 
-async def compared(model: Model, frame: Frame, backend: Backend, tasks: Sequence[Task], settings: Settings) -> None:
+async def compared(
+    model: Model, frame: Frame, backend: Backend, tasks: Sequence[Task], settings: Settings, *, rounds: int = ROUNDS
+) -> None:
     """Print both arms, which have their first round in common."""
     names = {"verified": True, "control": False}
-    both = [await arm(model, frame, backend, tasks, settings, verified=verified) for verified in names.values()]
+    both = [
+        await arm(model, frame, backend, tasks, settings, rounds=rounds, verified=verified)
+        for verified in names.values()
+    ]
     print("| arm | round | shown long | long | predicted | right | of long | of short | obeyed | tokens |")
     print("|" + "---|" * 10)
     for name, (found, _) in zip(names, both, strict=True):
         rows(name, found)
     for name, (_, made) in zip(names, both, strict=True):
-        first = [answer_length(one) for one in made if one.step == 0]
-        gains(name, made, sum(first) / len(first))
+        bound = parting_length([one for one in made if one.step == 0])
+        gains(name, made, bound)
         print(f"{name}: {sum(one.error is not None for one in made)} of {len(made)} rollouts failed")
         for long in (True, False):
-            said = [
-                one.text for one in made if one.step == 0 and (answer_length(one) > sum(first) / len(first)) is long
-            ]
+            said = [one.text for one in made if one.step == 0 and (answer_length(one) > bound) is long]
             print(f"  {'long' if long else 'short'}, as one of the first round: {said[0][:160]!r}" if said else "")
 
 
@@ -121,7 +131,7 @@ async def real(asked: argparse.Namespace, settings: Settings) -> None:
     """On a model that is served."""
     frame = Frame(asked.name, asked.system, {"max_tokens": asked.max_tokens}, temperature=asked.temperature)
     async with served(asked, settings) as (upstream, name, backend):
-        await compared(upstream, replace(frame, model=name), backend, sums(asked.tasks), settings)
+        await compared(upstream, replace(frame, model=name), backend, sums(asked.tasks), settings, rounds=asked.rounds)
         print(f"{name}, system {asked.system!r}, {asked.tasks} tasks, groups of {settings.group_size}")
 
 
@@ -129,6 +139,7 @@ def main() -> None:
     """The table, of a real model where one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--group-size", type=int, default=8)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--max-tokens", type=int, default=320)
@@ -143,7 +154,7 @@ def main() -> None:
             raise SystemExit(f"{ended}; the same command goes on") from None
         return
     model = ScriptedModel(simulated)
-    asyncio.run(compared(model, Frame("simulated"), Backend(), sums(asked.tasks), settings))
+    asyncio.run(compared(model, Frame("simulated"), Backend(), sums(asked.tasks), settings, rounds=asked.rounds))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Advice at the right moment, beside advice always, at random moments and none: a SIMULATED policy on a tool task.
 
-    python -m benchmarks.triggers [--tasks 60] [--samples 16]
+    python -m benchmarks.triggers [--tasks 60] [--samples 16] [--kept cells.jsonl]
 
 A task takes eight calls of a tool, of which each fails at a rate of its own (20% on average) and is then called
 again, at most twice. The policy sees what `with_prior` makes of its messages, and no more; what it makes of that is
@@ -17,14 +17,16 @@ squares clustered by task. Nothing is analysed by when it was said, since that c
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kept import KeptCells
 from tfgrpo.hashing import coin
-from tfgrpo.records import Experience, Message, Prior, message_text
+from tfgrpo.records import JSON, Experience, Message, Prior, message_text
 from tfgrpo.surfaces.chat import token_estimate, with_prior
 from tfgrpo.surfaces.triggers import said_at_the_end, triggered_now
 
@@ -103,6 +105,15 @@ def run(arm: str, tasks: int, samples: int, rate: float = 0.0, seed: int = 0) ->
     ]
 
 
+def kept_run(kept: KeptCells, arm: str, tasks: int, samples: int, rate: float = 0.0) -> list[list[Episode]]:
+    """The same, made once: a cell of its own."""
+
+    def made() -> JSON:
+        return [[list(astuple(one)) for one in of] for of in run(arm, tasks, samples, rate)]
+
+    return [[Episode(*one) for one in of] for of in kept(f"{arm} {tasks} {samples} {rate}", made)]
+
+
 def solved(found: list[list[Episode]]) -> NDArray[np.float64]:
     """Share of samples solved, by task."""
     return np.array([np.mean([one.solved for one in of]) for of in found])
@@ -139,10 +150,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--kept", type=Path, help="a file of the arms that were made")
     asked = parser.parse_args()
-    triggered = run("triggered", asked.tasks, asked.samples)
+    kept = KeptCells(asked.kept)
+    triggered = kept_run(kept, "triggered", asked.tasks, asked.samples)
     rate = rate_of(triggered)
-    arms = {arm: run(arm, asked.tasks, asked.samples, rate) for arm in ARMS if arm != "triggered"}
+    arms = {arm: kept_run(kept, arm, asked.tasks, asked.samples, rate) for arm in ARMS if arm != "triggered"}
     arms["triggered"] = triggered
     print("| arm | solved | fires at | tokens of advice an episode | triggered less it, points |")
     print("|---|---|---|---|---|")

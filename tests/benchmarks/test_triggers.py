@@ -1,6 +1,9 @@
 """The benchmark of triggers in small, on its SIMULATED policy."""
 
-from benchmarks.triggers import moment, rate_of, run, solved
+from pathlib import Path
+
+from benchmarks.kept import KeptCells
+from benchmarks.triggers import kept_run, moment, rate_of, run, solved
 
 
 def test_the_right_moment_beats_random_ones_and_costs_less_than_always() -> None:
@@ -18,3 +21,9 @@ def test_the_right_moment_beats_random_ones_and_costs_less_than_always() -> None
 def test_a_coin_at_each_moment_says_what_the_moment_is_worth() -> None:
     effect, error = moment(run("coin", 20, 8))
     assert effect > 2 * error > 0
+
+
+def test_an_arm_that_was_kept_tells_the_same(tmp_path: Path) -> None:
+    made, again = (kept_run(KeptCells(tmp_path / "cells.jsonl"), "coin", 3, 2) for _ in range(2))
+    assert moment(made) == moment(again) == moment(run("coin", 3, 2))
+    assert [[one.tokens for one in of] for of in again] == [[one.tokens for one in of] for of in made]

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.amplification import simulated, sums
 from tfgrpo.experiences.amplification import Amplified, amplified
-from tfgrpo.records import Backend, ChatBody, Frame, message_text
+from tfgrpo.experiences.answer_pool import parting_length
+from tfgrpo.records import Backend, ChatBody, Frame, Rollout, Usage, message_text
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
@@ -64,6 +65,23 @@ async def test_length_has_its_price_in_the_pool() -> None:
     assert free.rounds[0].pool
     assert dear.rounds[0].pool
     assert dear.rounds[0].pool < free.rounds[0].pool
+
+
+@pytest.mark.parametrize(
+    ("lengths", "bound"),
+    [
+        ([4] * 6 + [24] * 14 + [55, 75, 81], 39.5),  # of a model of 0.5B; the mean is 24.2
+        ([7, 7, 7], 7.0),
+        ([3, 9], 6.0),
+        ([5], 5.0),
+        ([], 0.0),
+    ],
+)
+def test_answers_are_parted_between_their_kinds(lengths: list[int], bound: float) -> None:
+    made = [Rollout(TASKS[0], 0, n, "", usage=Usage(1, 1, length)) for n, length in enumerate(lengths)]
+    cut = [Rollout(TASKS[0], 0, 99, "", usage=Usage(1, 1, 2_000), finish_reason="length")]
+    assert parting_length(made) == bound
+    assert parting_length([*made, *(cut if made else [])]) == bound
 
 
 def only_short_is_right(body: ChatBody) -> str:

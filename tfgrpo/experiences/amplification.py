@@ -8,8 +8,8 @@ what its length costs where it is right, else 0), these odds are
     p / (1 - p) * a_long / a_short,
 
 and so are those of the next round's answers where the model answers as it is shown; how far it does is told beside.
-The first round shows nothing. An answer is long that has more tokens than the first round's answers have on average,
-which parts them where some are of a line and others of many.
+The first round shows nothing. An answer is long that has more tokens than the length which parts the first round's
+answers best into two kinds (`parting_length`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,7 +21,7 @@ from ..rollouts.executor import Executor
 from ..rollouts.group import roll_groups
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import Settings
-from .answer_pool import LENGTHS, AnswerPool, Length, answer_length, earned_all, pooled
+from .answer_pool import LENGTHS, AnswerPool, Length, answer_length, earned_all, parting_length, pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,15 @@ async def amplified(
         landed(made)
         return made
 
-    pool, told, bound = AnswerPool((), tasks, settings), list[AmplifiedRound](), 0.0
+    pool, told = AnswerPool((), tasks, settings), list[AmplifiedRound]()
+    bound: float | None = None
     for number in range(rounds):
         under, size = pool.dealing(number), settings.group_size
         groups = await roll_groups(
             scored, tasks, Prior(), step=number, size=size, under=under, landed=lambda group: group
         )
         made = [rollout for group in groups for rollout in group.scored]
-        bound = bound or (fmean(map(answer_length, made)) if made else 0.0)
+        bound = parting_length(made) if bound is None else bound
         left = AnswerPool([pooled(rollout, bound, settings, verified) for rollout in made], tasks, settings)
         told.append(_figures(left, pool.kinds(number)))
         pool = left

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log
 from typing import Literal, TypeAlias
 
@@ -83,6 +84,24 @@ class AnswerPool:
 def answer_length(rollout: Rollout) -> int:
     """Tokens of an answer."""
     return rollout.usage.completion_tokens or token_estimate(rollout.text)
+
+
+def parting_length(made: Sequence[Rollout]) -> float:
+    """The length that parts whole answers into short and long ones so that both vary least (Otsu's bound).
+
+    Halfway between two lengths that occur; where all answers are of one length it is that one. Their mean may fall in
+    the midst of the most common kind: a model of 0.5B answers sums in 4, 24 or 70 tokens, and in 24 on average.
+    """
+    whole = [one for one in made if one.finish_reason != "length"]
+    lengths = sorted(map(answer_length, whole or made))
+    total, before = sum(lengths), 0
+    best, bound = 0.0, float(lengths[-1]) if lengths else 0.0
+    for count, (length, following) in enumerate(pairwise(lengths), start=1):
+        before, others = before + length, len(lengths) - count
+        apart = count * others * ((total - before) / others - before / count) ** 2
+        if length < following and apart > best:
+            best, bound = apart, (length + following) / 2
+    return bound
 
 
 def earned_all(rollout: Rollout) -> bool:
