@@ -1,5 +1,9 @@
 """What people see of a run: figures that add up, on stderr only, and no terminal commands of a model's."""
 
+import builtins
+import sys
+from types import ModuleType
+
 import click
 import pytest
 
@@ -49,6 +53,66 @@ def test_groups_that_are_distilled_count_too(capsys: pytest.CaptureFixture[str])
         display.distilled(Group(TASK, 0, ()))
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("learn: 1/1 rollouts, 1/1 groups distilled, 1,200 calls")
+
+
+class ZMQInteractiveShell:
+    """By the name of its shell a notebook is known; here it stands for all of IPython."""
+
+
+class Cell:
+    """What IPython shows of one output, as it was brought up to date."""
+
+    def __init__(self) -> None:
+        self.shown = list[dict[str, str]]()
+
+    def display(self, content: dict[str, str], *, raw: bool, display_id: bool) -> "Cell":
+        assert raw
+        assert display_id
+        assert not self.shown, "all stands in one output"
+        self.update(content, raw=raw)
+        return self
+
+    def update(self, content: dict[str, str], *, raw: bool) -> None:
+        self.shown.append(content)
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """The output of a notebook's cell that this process runs in."""
+    made, library = Cell(), ModuleType("IPython.display")
+    vars(library)["display"] = made.display
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    monkeypatch.setattr(progress, "_CELL_SECONDS", 0.0)
+    return made
+
+
+def test_in_a_notebook_one_output_is_kept_up_to_date(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(lambda: SPENT) as display:
+        display.note("a <b>note</b>")
+        display.stage("learn", 2)
+        display.landed(rollout(1.0))
+        display.note("another")
+        display.landed(rollout(0.0))
+    so_far = "learn: {}/2 rollouts, 1,200 calls, 45,678 tokens, mean reward {}, about 0 s left"
+    assert [content["text/plain"].splitlines() for content in cell.shown] == [
+        ["a <b>note</b>"],
+        ["a <b>note</b>", so_far.format(1, "1.00")],
+        ["a <b>note</b>", "another"],
+        ["a <b>note</b>", "another", so_far.format(2, "0.50")],
+        ["a <b>note</b>", "another"],
+    ]
+    assert "a &lt;b&gt;note&lt;/b&gt;\nanother</pre>" in cell.shown[-1]["text/html"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_notebook_too_nothing_is_shown_of_what_is_quiet(cell: Cell) -> None:
+    with Display(lambda: SPENT, quiet=True) as display:
+        display.note("a note")
+    with Display(lambda: SPENT):
+        pass
+    assert cell.shown == []
 
 
 def test_lines_come_only_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

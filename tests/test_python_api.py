@@ -13,6 +13,7 @@ import pytest
 from tests.routing import TOPICS, WORDS, served
 from tfgrpo.api import open_store
 from tfgrpo.options import EvaluateOptions, LearnOptions
+from tfgrpo.records import message_text
 from tfgrpo.report.results import LearningRun
 from tfgrpo.testing import ScriptedModel, SimulatedPolicy
 
@@ -36,14 +37,20 @@ def eager(prompt: str) -> list[float]:
 
 
 @pytest.fixture
-def ready(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def policy() -> ScriptedModel:
+    """The model that the page's examples call."""
+    return ScriptedModel(SimulatedPolicy(WORDS, eager))
+
+
+@pytest.fixture
+def ready(folder: Path, monkeypatch: pytest.MonkeyPatch, policy: ScriptedModel) -> Iterator[Path]:
     """A folder with a file of tasks, and a model at OPENAI_BASE_URL, as the page takes for granted."""
     rows = [
         {"input": f"message {n} about {topic}", "answer": label}
         for n, (topic, label) in enumerate([*TOPICS.items()] * 10)
     ]
     (folder / "tasks.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    with served(ScriptedModel(SimulatedPolicy(WORDS, eager)).app) as url:
+    with served(policy.app) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody")
         yield folder
@@ -64,7 +71,9 @@ async def test_the_examples_of_a_section_run(title: str, ready: Path) -> None:
         await ended
 
 
-def test_ten_lines_learn_something_that_goes_live(ready: Path) -> None:
+async def test_ten_lines_where_a_loop_runs_learn_show_the_race_and_use_the_prior(
+    ready: Path, policy: ScriptedModel, capfd: pytest.CaptureFixture[str]
+) -> None:
     first = SECTIONS[FIRST]
     assert len([line for line in first.splitlines() if line]) <= 10
     names: dict[str, object] = {}
@@ -73,6 +82,14 @@ def test_ten_lines_learn_something_that_goes_live(ready: Path) -> None:
     run = names["run"]
     assert isinstance(run, LearningRun)
     assert run.promoted
+    shown = run._repr_html_()
+    assert f"{run.prior.id} is live" in shown
+    assert '<th style="text-align:left">way to prompt</th>' in shown
+    assert "step 2/2: mean reward" in capfd.readouterr().err
+    asked = policy.requests[-1]
+    assert run.prior.biases
+    assert asked["logit_bias"] == run.prior.logit_bias
+    assert "about an invoice" in message_text(asked["messages"][-1])
     with open_store() as store:
         assert [entry.run.kind for entry in store.runs()] == ["learn", "eval"]
 

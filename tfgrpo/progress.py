@@ -1,8 +1,10 @@
-"""An Observer for people: a live line on a terminal, a plain line now and then elsewhere. All on stderr."""
+"""An Observer for people: a live line on a terminal or in a notebook, else now and then a plain one on stderr."""
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Self
+from html import escape
+from importlib import import_module
+from typing import Any, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.console import Group as RichGroup
@@ -16,6 +18,8 @@ from .text import counted, shortened
 
 _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""
+_CELL_SECONDS = 0.5
+"""How often the line in a notebook's cell is brought up to date."""
 _NOTE = 2_000
 """Characters of a note at most."""
 _WIDEST = 1_000
@@ -48,12 +52,37 @@ class _Bar(Progress):
         yield _Fitting(beside, RichGroup(self.make_tasks_table(self.tasks), *figures))
 
 
+class _Cell:
+    """What a notebook's cell shows of a run: its notes, and below them how far it is, kept up to date in place."""
+
+    def __init__(self) -> None:
+        self._notes = list[str]()
+        self._output: Any = None
+
+    def note(self, line: str) -> None:
+        self._notes.append(line)
+        self.show()
+
+    def show(self, *lines: str) -> None:
+        """The notes, and these lines until something else is shown."""
+        told = "\n".join([*self._notes, *lines])
+        if not told and self._output is None:
+            return
+        content = {"text/plain": told, "text/html": f'<pre style="white-space:pre-wrap">{escape(told)}</pre>'}
+        if self._output is None:
+            show: Any = import_module("IPython.display").display  # there is one where there are cells
+            self._output = show(content, raw=True, display_id=True)
+        else:
+            self._output.update(content, raw=True)
+
+
 class Display:
     """Rollouts, calls, tokens, mean reward and time left. `usage` tells what has been spent."""
 
     def __init__(self, usage: Callable[[], Usage], *, quiet: bool = False) -> None:
         self._usage = usage
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
+        self._cell = _Cell() if self._console.is_jupyter and not quiet else None
         off = quiet or not self._console.is_terminal
         self._bar = _Bar(console=self._console, disable=off, transient=True)
         self._stage = self._bar.add_task("", visible=False, figures="", total=None)
@@ -68,6 +97,8 @@ class Display:
     def __exit__(self, *_: object) -> None:
         if not self._bar.disable:  # before 14.3 rich ended a line that was never begun
             self._bar.stop()
+        if self._cell:
+            self._cell.show()
 
     def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
         """A stage of that many rollouts begins, and of that many groups to be distilled."""
@@ -96,15 +127,25 @@ class Display:
         finished, total = self._done + self._distilled, self._rollouts + self._groups
         self._bar.update(self._stage, completed=finished, figures=self._figures())
         now = time.monotonic()
-        if self._bar.disable and now - self._printed >= _PLAIN_SECONDS:
+        if self._bar.disable and now - self._printed >= (_CELL_SECONDS if self._cell else _PLAIN_SECONDS):
             self._printed = now
             left = (now - self._started) / finished * (total - finished)
-            line = f"{self._name}: {self._done}/{self._rollouts} rollouts, {self._figures()}, about {left:.0f} s left"
+            self._print(
+                f"{self._name}: {self._done}/{self._rollouts} rollouts, {self._figures()}, about {left:.0f} s left"
+            )
+
+    def _print(self, line: str) -> None:
+        if self._cell:
+            self._cell.show(line)
+        else:
             self._console.print(line, markup=False)
 
     def note(self, line: str) -> None:
         """Print one line above the bar; what upstreams and models said in it cannot reach the terminal as commands."""
-        self._console.print(shortened(line, _NOTE), markup=False)
+        if self._cell:
+            self._cell.note(shortened(line, _NOTE))
+        else:
+            self._console.print(shortened(line, _NOTE), markup=False)
 
     def _figures(self) -> str:
         spent = self._usage()

@@ -302,9 +302,8 @@ def record(store: Store, done: list[int], until: threading.Event) -> None:
     asyncio.run(calls())
 
 
-@pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGINT])
 def test_a_server_that_comes_back_finds_all_that_was_committed_and_the_rest_goes_on(
-    how: signal.Signals, database: StoreUrl, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+    database: StoreUrl, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[int] = []
     until = threading.Event()
@@ -313,7 +312,7 @@ def test_a_server_that_comes_back_finds_all_that_was_committed_and_the_rest_goes
         store.begin(RUN)
         thread = threading.Thread(target=record, args=(store, done, until))
         thread.start()
-        for _ in range(2):
+        for how in (signal.SIGQUIT, signal.SIGINT):
             _until(more(done, 20))
             postgres.kill(how)
             postgres.start()

@@ -44,6 +44,9 @@ from tfgrpo.token_prior.choice import (
 from tfgrpo.token_prior.gradient import LOOSE_TAIL, Floats
 
 LOGITS = np.array([1.0, 0.5, -0.3, -1.0])
+LISTED = np.array([[token, *(other for other in range(4) if other != token)] for token in range(4)])
+"""By token, the ids listed where it was sampled."""
+PIECES = {token: b"t%d" % token for token in range(4)}
 BEFORE = Backend(logit_bias="honoured", logprobs=True, token_ids=True)
 TEMPERATURE = 0.7
 
@@ -72,13 +75,12 @@ def sampled(
     chances = np.exp(log_softmax(biased(bias) / TEMPERATURE))
     shift = biased(bias) if backend.includes_bias else LOGITS
     reported = log_softmax(shift / TEMPERATURE if backend.includes_temperature else shift)
-    rollouts, of = [], Task(task)
-    for number in range(count):
-        said = rng.choice(len(LOGITS), size=length, p=chances)
-        ids = np.array([[token, *(other for other in range(4) if other != token)] for token in said])
-        trace = TokenTrace(ids, reported[ids], {token: b"t%d" % token for token in range(4)})
-        reward = float((said == good).mean())
-        rollouts.append(Rollout(of, step, number, "", shown, reward=reward, trace=trace))
+    said = rng.choice(len(LOGITS), size=(count, length), p=chances)
+    of, rewards = Task(task), (said == good).mean(axis=1).tolist()
+    rollouts = (
+        Rollout(of, step, number, "", shown, reward=reward, trace=TokenTrace(ids, reported[ids], PIECES))
+        for number, (ids, reward) in enumerate(zip(LISTED[said], rewards, strict=True))
+    )
     return Group(of, step, tuple(rollouts))
 
 
