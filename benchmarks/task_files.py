@@ -56,6 +56,15 @@ ROWS: list[dict[str, Any]] = [
         "distractor2": "Cyd",
         "__expected": "equals: Ada",
     },
+    {"contents": [{"role": "user", "parts": [{"text": "Hi?"}]}, {"role": "model", "parts": [{"text": "Hi"}]}]},
+    {"custom_id": "1", "body": {"model": "m", "messages": [{"role": "user", "content": [{"text": "Hi?"}]}]}},
+    {
+        "conversationTurns": [
+            {"prompt": {"content": [{"text": "Hi?"}]}, "referenceResponses": [{"content": [{"text": "Hi"}]}]}
+        ]
+    },
+    {"inputs": {"messages": [{"type": "human", "content": "Hi?"}]}, "expectations": {"expected_facts": ["a", "b"]}},
+    {"messages": "[{'role': 'user', 'content': 'Hi?'}]", "inputs": "{'a': ('b', 1)}", "status": "ARCHIVED"},
     {"type": "user", "message": {"role": "user", "content": "Fix it"}},
     {"name": "chat", "spanId": "1", "attributes": [{"key": "gen_ai.input.messages", "value": {"stringValue": "[]"}}]},
     {
@@ -128,7 +137,8 @@ def content(dice: random.Random) -> tuple[str, bytes]:
         names = dice.sample(_NAMES, 4)
         separator = dice.choice((",", ";", "\t"))
         lines = [separator.join(names)]
-        lines += [separator.join(f'"{row}"'[:40] for row in dice.sample(_NAMES, 4)) for row in rows]
+        cells = [*_NAMES, *(str(held) for held in row.values())]
+        lines += [separator.join(f'"{cell}"'[:60] for cell in dice.sample(cells, 4)) for _ in rows]
         text = "\n".join(lines)
     elif suffix in (".json", ".yaml"):
         whole = dice.choice((rows, {"tasks": rows}, {"rows": [{"row_idx": 0, "row": row} for row in rows]}, rows[0]))

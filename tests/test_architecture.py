@@ -40,8 +40,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "streamed", "redecided_stream",
     ),
     "tasks": (
-        "__init__", "gym", "fields", "messages", "containers", "choices", "shapes", "parts", "understood", "yaml_file",
-        "parquet", "formats", "hub", "harbor", "promptfoo", "traced", "traffic", "read", "split",
+        "__init__", "gym", "fields", "messages", "providers", "cells", "containers", "choices", "shapes", "parts",
+        "understood", "yaml_file", "parquet", "formats", "hub", "harbor", "promptfoo", "traced", "traffic", "read",
+        "split",
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (

@@ -53,18 +53,16 @@ def test_check_says_that_a_list_in_a_cell_is_one_answer(folder: Path) -> None:
 
 
 def test_check_ends_as_learn_would(folder: Path) -> None:
-    few = lines_of(
-        folder / "few.jsonl", {"input": "a", "gold answer": 1}, {"input": "a", "answer": "x"}, {"input": "b"}
-    )
+    few = lines_of(folder / "few.jsonl", {"input": "a", "own answer": 1}, {"input": "a", "answer": "x"}, {"input": "b"})
     refused = tfgrpo("tasks", "check", few, "--gate", "none")
     assert refused.exit_code == 1
     assert "note: the same is asked with different answers: line 1 and line 2" in refused.stdout
     assert refused.stderr.startswith(f"Error: {few}, line 1: ")
-    for words in ("has no answer, which reward exact needs", "name it answer, expected_output", "seen: gold answer"):
+    for words in ("has no answer, which reward exact needs", "name it answer, expected_output", "seen: own answer"):
         assert words in refused.stderr
     one_line(tfgrpo("tasks", "check", few, "--gate", "none", "--reward", "code"), f"{few}, line 1: ", "has no tests")
     told = works("tasks", "check", few, "--gate", "none", "--reward", "json:dumps").stdout
-    assert "input: input; answer: none (2), answer (1); left out: gold answer" in told
+    assert "input: input; answer: none (2), answer (1); left out: own answer" in told
     one_line(tfgrpo("tasks", "check", few), "of its 3 tasks", "--gate none")
     many = lines_of(folder / "many.jsonl", *({"input": f"task {number}"} for number in range(12)))
     refused = tfgrpo("tasks", "check", many, "--reward", "majority")
@@ -149,6 +147,7 @@ def test_tasks_from_a_coding_agents_transcript_are_what_a_person_asked(folder: P
         turn("assistant", [{"type": "text", "text": "Fixed."}]),
         turn("user", "<system-reminder>x</system-reminder>"),
         turn("user", "Thanks, now push"),
+        turn("user", [{"type": "text", "text": "[Request interrupted by user for tool use]"}]),
     )
     made = [json.loads(line) for line in works("tasks", "from", "transcripts", claude).stdout.splitlines()]
     assert made == [{"input": "Fix the test", "answer": "Fixed."}, {"input": "Thanks, now push"}]
@@ -194,5 +193,11 @@ def test_tasks_from_spans_are_the_calls_of_a_model(folder: Path) -> None:
         {"name": "n", "span_id": "2", "attributes": {}},
     )
     assert json.loads(works("tasks", "from", "otel", "i.jsonl").stdout)["answer"] == "Hi"
+    vercel = {"ai.prompt.messages": json.dumps(messages[1:]), "ai.response.text": "7"}
+    lines_of(folder / "v.jsonl", {"name": "ai.generateText.doGenerate", "attributes": vercel})
+    assert json.loads(works("tasks", "from", "otel", "v.jsonl").stdout) == {"input": messages[1:], "answer": "7"}
+    tags = [{"key": name, "type": "string", "value": value} for name, value in genai.items()]
+    lines_of(folder / "j.json", {"data": [{"traceID": "t", "spans": [{"spanID": "1", "tags": tags}]}]})
+    assert json.loads(works("tasks", "from", "otel", "j.json").stdout) == {"input": messages, "answer": "Hi"}
     lines_of(folder / "e.jsonl", {"a": 1})
     one_line(tfgrpo("tasks", "from", "otel", "e.jsonl"), "e.jsonl: there is nothing in it to make tasks of")

@@ -177,7 +177,7 @@ def test_two_tasks_under_one_id_are_refused_with_both_places(
         ("t.jsonl", '{"input": "\\ud800"}', "t.jsonl, line 1: a value that JSON cannot carry"),
         pytest.param("t.jsonl", "9" * 5000, "t.jsonl, from line 1: not readable as JSON", id="huge number"),
         pytest.param("t.jsonl", "[" * 100_000, "t.jsonl, from line 1: not readable as JSON", id="deep"),
-        ("t.jsonl", b'{"input": "a"}\n{"input": "\xff"}', "t.jsonl, line 2: byte 0xff is not UTF-8; save the file"),
+        ("t.jsonl", b'{"input": "a"}\n{"input": "\xff"}', "t.jsonl, line 2: byte 0xff is not UTF-8; it seems"),
         ("t.jsonl", b"\xff\xfe{", "t.jsonl, line 1: byte 0x7b is not UTF-16; save the file as UTF-8"),
         ("t.jsonl", "", "t.jsonl holds no tasks"),
         ("t.jsonl", "\n \n", "t.jsonl holds no tasks"),

@@ -106,6 +106,45 @@ SHAPES: list[tuple[str, dict[str, JSON], JSON, JSON]] = [
      "John went home.\n\nWhere is John?", "home"),
     ("Prodigy", {"text": "Hi", "label": "GREETING", "answer": "accept", "_task_hash": 1}, "Hi", "GREETING"),
     ("Prodigy's rejected", {"text": "Hi", "label": "BYE", "answer": "reject", "_task_hash": 1}, "Hi", None),
+    ("Bedrock", {"prompt": "Hi?", "referenceResponse": "Hi", "category": "x"}, "Hi?", "Hi"),
+    ("Bedrock's turns", {"conversationTurns": [
+        {"prompt": {"content": [{"text": "Hi?"}]}, "referenceResponses": [{"content": [{"text": "Hi"}]}]},
+        {"prompt": {"content": [{"text": "Ho?"}]}, "referenceResponses": [{"content": [{"text": "Ho"}]}]}]},
+     [turn("user", "Hi?"), turn("assistant", "Hi"), turn("user", "Ho?")], "Ho"),
+    ("Bedrock's batch", {"recordId": "1", "modelInput": {"system": [{"text": "S"}], "messages": [
+        {"role": "user", "content": [{"text": "Hi?"}]}]}, "answer": "Hi"},
+     [SAYS_S, turn("user", [{"type": "text", "text": "Hi?"}])], "Hi"),
+    ("parts without a type", {"messages": [turn("user", [{"text": "Hi?"}, {"type": "x", "text": "y"}])],
+     "answer": "Hi"}, [turn("user", [{"type": "text", "text": "Hi?"}, {"type": "x", "text": "y"}])], "Hi"),
+    ("OpenAI's batch", {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions",
+     "body": {"model": "m", "messages": [turn("user", "Hi?")]}}, [turn("user", "Hi?")], None),
+    ("LangChain's messages", {"inputs": {"messages": [{"type": "human", "content": "Hi?"}]},
+                              "outputs": {"output": {"type": "ai", "content": "Hi"}}}, [turn("user", "Hi?")], "Hi"),
+    ("LangChain's own form", {"inputs": {"input": [{"lc": 1, "type": "constructor", "id": ["HumanMessage"],
+                                                    "kwargs": {"type": "human", "content": "Hi?"}}]},
+                              "outputs": {"output": "Hi"}}, [turn("user", "Hi?")], "Hi"),
+    ("MLflow's table", {"inputs": '{"question": "Hi?"}', "expectations": '{"expected_response": "Hi"}'}, "Hi?", "Hi"),
+    ("MLflow with a text", {"question": "Hi?", "expectations": {"expected_response": "Hi"}}, "Hi?", "Hi"),
+    ("messages as text", {"messages": "[{'role': 'user', 'content': 'Hi?'}]", "answer": "Hi"},
+     [turn("user", "Hi?")], "Hi"),
+    ("a text that holds messages", {"prompt": '[{"role": "user", "content": "Hi?"}]', "answer": "Hi"},
+     '[{"role": "user", "content": "Hi?"}]', "Hi"),
+    ("OpenAI's batch of responses", {"custom_id": "1", "method": "POST", "url": "/v1/responses",
+     "body": {"model": "m", "instructions": "Be brief.", "input": "Hi?"}}, "Be brief.\n\nHi?", None),
+    ("Anthropic's batch", {"custom_id": "1", "params": {"model": "m", "messages": [turn("user", "Hi?")]}},
+     [turn("user", "Hi?")], None),
+    ("a row of OpenAI's evals", {"item": {"question": "Hi?", "correct_label": "Hi"}}, "Hi?", "Hi"),
+    ("Gemini", {"systemInstruction": {"role": "system", "parts": [{"text": "S"}]},
+     "contents": [{"parts": [{"text": "Hi?"}, {"text": "Ho?"}]},
+                  {"role": "model", "parts": [{"text": "Hm", "thought": True}, {"text": "Hi"}]}]},
+     [SAYS_S, turn("user", [{"type": "text", "text": "Hi?"}, {"type": "text", "text": "Ho?"}])], "Hi"),
+    ("Gemini's batch", {"key": "1", "request": {"contents": {"role": "user", "parts": {"text": "Hi?"}}}},
+     [turn("user", "Hi?")], None),
+    ("MLflow's facts", {"inputs": {"question": "Hi?"}, "expectations": {"expected_facts": ["a", "b"]}}, "Hi?", None),
+    ("MLflow's rules", {"inputs": {"question": "Hi?"}, "expectations": {"guidelines": ["a"], "tone": "b"}},
+     "Hi?", None),
+    ("MLflow 2", {"request_id": "1", "request": {"messages": [turn("user", "Hi?")]}, "response": "No",
+                  "expected_response": "Hi", "expected_facts": ["a"]}, [turn("user", "Hi?")], "Hi"),
     ("Anthropic's system prompt", {"system": "S", "messages": [{"role": "user", "content": "Hi"},
      {"role": "assistant", "content": "Ho"}]}, [SAYS_S, {"role": "user", "content": "Hi"}], "Ho"),
     ("a system prompt in parts", {"system": [{"text": "S"}], "messages": [{"role": "user", "content": "Hi"},
@@ -179,7 +218,58 @@ def test_one_line_tells_what_is_asked_what_is_right_and_what_is_left_out() -> No
         "the model will not see options, tools: --template shows what it should; tools go to the model with --request",
     )
     assert not blind.is_plain
+    assert "fields seen: item.ticket, item.label, id" in refused([{"item": {"ticket": "a", "label": "b"}, "id": 1}])
     assert tasks_of([{"input": "a", "answer": 1, "level": 3}]).understood.is_plain
+
+
+def test_what_an_answer_must_say_is_no_answer_but_the_rubric_of_a_judge() -> None:
+    facts: list[dict[str, JSON]] = [{"inputs": {"q": "a"}, "expectations": {"expected_facts": ["b", "c"]}}]
+    found = tasks_of(facts)
+    assert found.tasks[0].metadata["rubric"] == "It says all of this:\n- b\n- c"
+    assert found.understood.warnings == (
+        "expected_facts must hold as a whole, so they are no answer; --reward judge goes by them",
+    )
+    assert tasks_of(facts, fields=Fields(answer="expected_facts")).understood.warnings == ()
+    facts[0]["rubric"] = "own"
+    assert tasks_of(facts).tasks[0].metadata["rubric"] == "own"
+
+
+def test_archived_items_of_langfuse_are_left_out_and_that_is_said() -> None:
+    items: list[dict[str, JSON]] = [
+        {"datasetId": "d", "status": status, "input": status, "expectedOutput": "b"}
+        for status in ("ACTIVE", "ARCHIVED")
+    ]
+    found = tasks_of(items)
+    assert [task.input for task in found.tasks] == ["ACTIVE"]
+    assert found.understood.warnings == ("1 item with the status ARCHIVED left out",)
+    assert "holds no tasks but archived ones; one looks" in refused(items[1:])
+    assert len(tasks_of([{"input": "a", "status": "ARCHIVED"}]).tasks) == 1
+
+
+def test_a_request_that_is_not_understood_is_told_in_one_line() -> None:
+    asked: JSON = {"prompt": {"content": [{"text": "a"}]}}
+    cases: list[tuple[dict[str, JSON], str]] = [
+        (
+            {"contents": [{"role": "user", "parts": [{"inlineData": {}}]}]},
+            "only texts of contents are read, and a part",
+        ),
+        ({"contents": [{"role": ["user"], "parts": [{"text": "a"}]}]}, "message 1 of messages needs a role"),
+        ({"contents": [{"role": "model", "parts": []}]}, "message 1 of messages needs a content"),
+        ({"contents": []}, "no input; name it"),
+        ({"body": {"model": "m"}, "custom_id": "1"}, "no input; name it"),
+        (
+            {"messages": "[{'role': 'user', 'content': 'a'}\n {'role': 'user'}]"},
+            "messages is a list of messages as text",
+        ),
+        ({"prompt": "[{'content': array(['a'])}]"}, "prompt is a list of messages as text that is no JSON, [{"),
+        ({"conversationTurns": [1]}, "turn 1 of conversationTurns has no prompt, read 1"),
+        (
+            {"conversationTurns": [asked, asked]},
+            "turn 1 of conversationTurns has no referenceResponses, and more follow",
+        ),
+    ]
+    for record, words in cases:
+        assert words in refused([record])
 
 
 def ask(answers: list[JSON], choices: list[str] = CITIES) -> list[dict[str, JSON]]:
@@ -235,7 +325,9 @@ def test_a_user_says_which_fields_are_meant() -> None:
     )
     task, told = one(record, Fields(answer="queue", template="{{ticket.subject}}: {{ ticket.body }}{}"))
     assert (task.input, task.answer) == ("Hi: Help{}", "a")
-    assert "no field nope; fields seen: ticket, queue, answer" in refused([record], Fields(template="{{nope}}"))
+    assert "no field nope; fields seen: ticket.subject, ticket.body, queue, answer" in refused(
+        [record], Fields(template="{{nope}}")
+    )
     assert "no field gold; fields seen" in refused([{"input": "a"}], Fields(answer="gold"))
     with pytest.raises(InputError, match="--input-field and --template both say"):
         Fields("a", None, "b")
@@ -278,6 +370,13 @@ FILES: list[tuple[str, str | bytes]] = [
         "t.json",
         json.dumps({"columns": ["input", "answer"], "index": [0, 1], "data": [[*row.values()] for row in ROWS]}),
     ),
+    ("t.json", "\n".join(json.dumps(row, indent=2) for row in ROWS)),
+    ("t.jsonl", "\n\n" + ",\n".join(json.dumps(row, indent=2) for row in ROWS)),
+    ("t.jsonl", json.dumps(ROWS, indent=2)),
+    ("t.jsonl", "".join(f"{json.dumps(row)},\n" for row in ROWS)),
+    ("t.csv", "input|answer\n1 + 1|2\na, b|c\n"),
+    ("t.md", "| input | answer |\n|:---|---|\n| 1 + 1 | 2 |\n| a, b | c |\n"),
+    ("t.txt", "\n".join(json.dumps(row, indent=2) for row in ROWS)),
     ("t.jsonl.gz", gzip.compress("\n".join(map(json.dumps, ROWS)).encode())),
 ]
 
@@ -313,6 +412,13 @@ def test_what_stands_beside_a_list_and_belongs_to_each_task_is_shown(tmp_path: P
             written(tmp_path, "t.json", json.dumps(viewer))
 
 
+def test_entries_may_stand_under_their_ids(tmp_path: Path) -> None:
+    found = written(tmp_path, "t.json", json.dumps({"a": ROWS[0], "b": ROWS[1]}))
+    assert [(task.input, task.metadata["id"]) for task in found.tasks] == [("1 + 1", "a"), ("a, b", "b")]
+    with pytest.raises(InputError, match="expected a list of tasks"):
+        written(tmp_path, "u.json", json.dumps({"a": ROWS[0], "b": 1}))
+
+
 def test_half_a_surrogate_pair_in_a_distractor_is_told_in_one_line() -> None:
     record = {"question": "Who?", "distractor1": "a", "distractor2": "\ud800", "correct_answer": "b"}
     assert "half a surrogate pair" in refused([record])
@@ -328,6 +434,17 @@ def test_exported_rows_are_read_out_of_the_json_in_their_cells(tmp_path: Path) -
     csv.writer(file).writerows(rows)
     found = written(tmp_path, "t.csv", file.getvalue())
     assert [(task.input, task.answer) for task in found.tasks] == [("Hi?", "Hi"), ('"Ho?"', '"Ho"')]
+    rows = [
+        ["inputs", "expectations", "tags"],
+        ["{'ticket': \"It's\"}", "{'expected_response': 'Hi', 'n': None}", "{}"],
+        ["{'question': 'Ho?'}", "{'expected_facts': ['a', 'b']}", "array([1])"],
+    ]
+    file = io.StringIO()
+    csv.writer(file).writerows(rows)
+    found = written(tmp_path, "mlflow.csv", file.getvalue())
+    assert [(task.input, task.answer) for task in found.tasks] == [("It's", "Hi"), ("Ho?", None)]
+    for cell in ("{'a': 'b'}", "[1, 2", "{'a': " * 50_000, "{'question': b'a'}"):
+        assert written(tmp_path, "v.csv", f'input,answer\n"{cell}",x\n').tasks[0].input == cell
     assert written(tmp_path, "u.csv", 'input,answer\n"{""a"": 1, ""b"": 2}",x\n').tasks[0].input == '{"a": 1, "b": 2}'
 
 
@@ -359,8 +476,15 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             "line 1: __expected is an assertion, icontains: a",
         ),
         ("t.json", "[" * 4_000_000, "is too large: at most"),
+        (
+            "t.csv",
+            "input,answer\ncafé,“oui”\n".encode("cp1252"),
+            "line 2: byte 0xe9 is not UTF-8; it seems to be Windows-",
+        ),
+        ("t.csv", b"input,answer\n\xe4\xe0,\xed\xe5\xf2\n", "is not UTF-8; save the file as UTF-8: iconv -f ENC"),
+        ("t.json", '{\n"input": "a"\n}\n{\n"input": b\n}', "t.json, line 5: not JSON (Expecting value, column 10)"),
     ],
-    ids=range(10),  # one is four megabytes long
+    ids=range(13),  # one is four megabytes long
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
     with pytest.raises(InputError) as caught:

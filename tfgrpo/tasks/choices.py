@@ -4,8 +4,6 @@ An answer may point at a choice by its letter, by its text, or by its number fro
 means is decided over all of its tasks at once, and refused where it could be two.
 """
 
-import ast
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from ..errors import InputError
 from ..hashing import derive_seed
 from ..records import JSON
 from ..text import shortened
+from .cells import written_out
 from .fields import CHOICE_FIELDS, Record, all_named, folded, named
 
 _MEMBER = re.compile(r"(option|choice|op|opt|ending|sol|solution|answer|candidate)?(?:([a-z])|(\d{1,2}))")
@@ -58,7 +57,7 @@ def choices_of(record: Record, asked: str | None) -> Choices | None:
 
 def _listed(field: str, value: JSON) -> Choices | None:
     if isinstance(value, str):
-        value = _parsed(value)
+        value = written_out(value)
     labels: tuple[str, ...] = ()
     right: int | None = None
     if isinstance(value, Mapping):
@@ -78,18 +77,6 @@ def _listed(field: str, value: JSON) -> Choices | None:
         return None
     labels = labels if right is None and all(labels) and len(set(labels)) == len(texts) else ()
     return Choices(field, (field,), _unmarked(texts), labels, right)
-
-
-def _parsed(text: str) -> JSON:
-    """A list or an object that stands in a cell as JSON, or as Python wrote it."""
-    if not text.strip().startswith(("[", "{")) or len(text) > 100_000:
-        return None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None
 
 
 def _only(scores: Sequence[JSON]) -> int | None:

@@ -23,7 +23,7 @@ def listed(value: JSON) -> list[JSON] | None:
     if held is not None and isinstance(value.get("columns"), list) and all(isinstance(row, list) for row in held):
         return [dict(zip(value["columns"], row, strict=False)) for row in held]  # pandas, orient="split"
     if held is None:
-        return _columns(value)
+        return _columns(value) or _by_name(value)
     shared = {name: _joined(value[name]) for name in all_named(value, _SHARED) if _joined(value[name])}
     rows = list(_rows(held, _label_names(value)))
     return [{**shared, **row} if isinstance(row, Mapping) else row for row in rows] if shared else rows
@@ -89,6 +89,14 @@ def _question(asked: JSON, context: JSON) -> JSON:
     answers = asked.get("answers")
     texts = [one.get("text") for one in answers if isinstance(one, Mapping)] if isinstance(answers, list) else []
     return {"context": context, **{key: asked[key] for key in asked if key != "answers"}, "answers": {"text": texts}}
+
+
+def _by_name(value: Mapping[str, JSON]) -> list[JSON] | None:
+    """The entries of an object that has them by their ids; None: it holds none."""
+    entries = [entry for entry in value.values() if isinstance(entry, Mapping) and named(entry, INPUT_FIELDS)]
+    if not entries or len(entries) < len(value):
+        return None
+    return [{"id": name, **entry} for name, entry in zip(value, entries, strict=True)]
 
 
 def _columns(value: Mapping[str, JSON]) -> list[JSON] | None:

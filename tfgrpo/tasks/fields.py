@@ -20,15 +20,18 @@ SLOT = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 
 INPUT_FIELDS = (
     "input", "question", "prompt", "messages", "inputs", "problem", "query", "user_input", "conversations",
-    "question_stem", "text", "sentence", "utterance", "goal", "ctx",
+    "question_stem", "text", "sentence", "utterance", "goal", "ctx", "request", "input_text", "text_input",
 )  # fmt: skip
 ANSWER_FIELDS = (
     "answer", "expected_output", "expected", "ideal", "target", "label", "ground_truth", "final_answer",
-    "correct_answer", "answer_key", "answers", "correct", "gold", "reference", "reference_answer", "expected_response",
-    "expected_answer", "targets", "solution", "output", "completion", "response", "outputs", "expectations",
-    "reference_outputs", "preferred_output", "chosen",
+    "correct_answer", "answer_key", "answers", "correct", "correct_label", "correct_response", "gold", "gold_answer",
+    "golden_answer", "best_answer", "reference", "reference_answer", "reference_response", "expected_response",
+    "expected_answer", "expected_result", "targets", "solution", "output", "completion", "response", "outputs",
+    "expectations", "reference_outputs", "preferred_output", "chosen",
 )  # fmt: skip
 """Names of what is right come before those that a model's own answer may have too (`output`, `response`)."""
+EXPECTATION_FIELDS = ("expected_facts", "guidelines")
+"""MLflow's: what must all be in an answer, and what it must keep to; neither is an answer."""
 POINTING_FIELDS = ("answer_idx", "answer_index", "correct_option", "correct_index", "correct_choice", "cop")
 """Further names of the answer beside choices."""
 CONTEXT_FIELDS = (
@@ -40,7 +43,8 @@ INSTRUCTION_FIELDS = ("instruction", "instructions", "definition", "task_prefix"
 SYSTEM_FIELDS = ("system", "system_prompt")
 CHOICE_FIELDS = ("choices", "options", "endings", "candidates", "answer_choices", "mc1_targets", "target_scores")
 IMAGE_FIELDS = ("image", "images", "image_url", "image_path", "img", "picture")
-UNSEEN_FIELDS = ("tools", "functions", *CONTEXT_FIELDS, *INSTRUCTION_FIELDS, *CHOICE_FIELDS, *IMAGE_FIELDS)
+UNSEEN_FIELDS = ("tools", "functions", "questions", "passages", "paragraphs", *CONTEXT_FIELDS, *INSTRUCTION_FIELDS,
+                 *CHOICE_FIELDS, *IMAGE_FIELDS)  # fmt: skip
 """What looks like a part of the question: where the model will not see it, that is said aloud."""
 
 
@@ -103,8 +107,10 @@ def either(names: Iterable[str]) -> str:
 
 
 def seen(record: Record) -> str:
-    """The names of a record's fields, as an error shows them."""
-    return shortened(", ".join(map(str, record)) or "none", 200)
+    """The names of a record's fields, and of those of objects in them (`a.b`), as an error shows them."""
+    inner = {field: held if isinstance(held, Mapping) else {} for field, held in record.items()}
+    names = [name for field in inner for name in ([f"{field}.{one}" for one in inner[field]] or [str(field)])]
+    return shortened(", ".join(names) or "none", 200)
 
 
 def at(record: Record, path: str) -> JSON:

@@ -7,8 +7,10 @@ import codecs
 import csv
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -16,6 +18,7 @@ from typing import NoReturn, TypeAlias
 from ..errors import InputError
 from ..records import JSON
 from ..text import shortened
+from .cells import written_out
 from .containers import LIST_FIELDS, listed
 from .fields import CONTEXT_FIELDS, INPUT_FIELDS, either, folded, named
 from .messages import is_chat
@@ -27,6 +30,10 @@ MOST_VALUES_READ = 5_000_000
 """Of a JSON text that is read whole: each takes more memory than its text, objects most."""
 _LONGEST_LINE = 1_000_000
 """Characters of a first line that may be looked at twice."""
+_LAID_OUT = re.compile(r"\s*(\{\s*\n|\[[^\n]*\n\s*\S|\{[^\n]*\},\s*\n)")
+"""How JSON over several lines begins, and objects that are divided by commas."""
+_BEGINS = re.compile(r"[^\s,]")
+"""Where a value begins: after spaces, and commas."""
 _KNOWN = {folded(name) for name in (*INPUT_FIELDS, *CONTEXT_FIELDS)}
 
 
@@ -77,7 +84,15 @@ def _decoded(name: str, raw: bytes) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         wrong = f"byte 0x{raw[error.start]:02x} is not {encoding.upper()}"
-        raise InputError(f"{name}, line {line}: {wrong}; save the file as UTF-8") from error
+        raise InputError(f"{name}, line {line}: {wrong}; {_utf8_hint(raw)}") from error
+
+
+def _utf8_hint(raw: bytes) -> str:
+    """How a file that is not UTF-8 becomes it: which encoding it seems to have, and the command."""
+    lone = re.findall(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])", raw)
+    is_western = len(lone) * 2 > len(re.findall(rb"[\x80-\xff]", raw))  # accents and quotes stand among plain letters
+    seems, encoding = ("it seems to be Windows-1252; ", "WINDOWS-1252") if is_western else ("", "ENCODING")
+    return f"{seems}save the file as UTF-8: iconv -f {encoding} -t UTF-8 FILE > NEW"
 
 
 def _by_content(name: str, text: str, *, whole: bool) -> Iterator[Entry]:
@@ -95,18 +110,38 @@ def _by_content(name: str, text: str, *, whole: bool) -> Iterator[Entry]:
 
 
 def _jsonl(name: str, text: str) -> Iterator[Entry]:
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: U+2028 may stand in a JSON string
-        if line.strip():
-            value = json_value(name, line, number)
-            yield f"line {number}", value["row"] if isinstance(value, dict) and _is_row(value) else value
+    if _LAID_OUT.match(text):
+        return _json(name, text)
+    lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())  # U+2028 ends no line
+    return ((f"line {number}", _unwrapped(json_value(name, line, number))) for number, line in lines)
 
 
-def _is_row(value: dict[str, JSON]) -> bool:
-    return {"row", "row_idx"} <= value.keys() and isinstance(value["row"], dict)
+def _unwrapped(value: JSON) -> JSON:
+    """A row without what Hugging Face's viewer wraps it in."""
+    wrapped = isinstance(value, dict) and {"row", "row_idx"} <= value.keys() and isinstance(value["row"], dict)
+    return value["row"] if wrapped else value
 
 
 def _json(name: str, text: str) -> Iterator[Entry]:
-    return _listed(name, json_value(name, text, 1)) if text.strip() else iter(())
+    """The entries of a list, or of the object that holds one; or objects that stand one after another (`jq .`)."""
+    values = list(_values(name, text))
+    if len(values) == 1:
+        return _listed(name, values[0][1])
+    return ((f"line {line}", _unwrapped(value)) for line, value in values)
+
+
+def _values(name: str, text: str) -> Iterator[tuple[int, JSON]]:
+    """The values that a text holds, each with the line on which it begins; commas may stand between them."""
+    _refuse_many(name, text)
+    decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+    place, line = 0, 1
+    with _telling(name, text, 1):
+        while found := _BEGINS.search(text, place):
+            line += text.count("\n", place, found.start())
+            value, end = decoder.raw_decode(text, found.start())
+            yield line, value
+            line += text.count("\n", found.start(), end)
+            place = end
 
 
 def _listed(name: str, value: JSON) -> Iterator[Entry]:
@@ -131,13 +166,24 @@ def json_value(name: str, text: str, line: int, *, deepest: int | None = None) -
     InputError, with the line, for what is none, for NaN and Infinity, for fields that are there twice, and for too many
     values or levels.
     """
-    if text.count(",") + 3 * (text.count("{") + text.count("[")) > MOST_VALUES_READ:
-        raise too_large(name)
-    try:
+    _refuse_many(name, text)
+    with _telling(name, text, line):
         value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
         if deepest is not None and _depth(value, deepest) > deepest:
             raise InputError(f"it is nested more than {deepest} levels deep")
         return value
+
+
+def _refuse_many(name: str, text: str) -> None:
+    if text.count(",") + 3 * (text.count("{") + text.count("[")) > MOST_VALUES_READ:
+        raise too_large(name)
+
+
+@contextmanager
+def _telling(name: str, text: str, line: int) -> Iterator[None]:
+    """What is wrong with a text as JSON is told with its line, the text beginning on the given one."""
+    try:
+        yield
     except json.JSONDecodeError as error:
         read = text.split("\n")[error.lineno - 1]
         where = f"{name}, line {line + error.lineno - 1}"
@@ -178,7 +224,10 @@ def _csv(name: str, text: str, separator: str | None) -> Iterator[Entry]:
     skip = 0
     if text[:4].lower() == "sep=" and text[5:6] in ("\r", "\n"):  # Excel says so in a line of its own
         separator, skip = text[4], 1
-    rows = _rows(name, text, separator or _separator(text), skip)
+    separator = separator or _separator(text)
+    rows = _rows(name, text, separator, skip)
+    if separator == "|":
+        rows = _of_table(rows)
     line, header = next(rows, (1, []))
     names = [cell.strip() for cell in header]
     if repeated := [field for field in names if field and names.count(field) > 1]:
@@ -191,6 +240,13 @@ def _csv(name: str, text: str, separator: str | None) -> Iterator[Entry]:
         yield f"line {line}", _with_json({field: cell for field, cell in pairs if field and cell.strip()})
 
 
+def _of_table(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Rows whose cells are set between bars with spaces, as in Markdown, without the line under the header."""
+    for line, cells in rows:
+        if not all(re.fullmatch(r"\s*(:?-+:?\s*)?", cell) for cell in cells):
+            yield line, [cell.strip() for cell in cells]
+
+
 def _separator(text: str) -> str:
     """The separator under which the first line has most names that are known, then most columns; a comma else."""
 
@@ -201,7 +257,7 @@ def _separator(text: str) -> str:
             return 0, 0
         return sum(folded(cell) in _KNOWN for cell in header), len(header)
 
-    return max((",", ";", "\t"), key=fit)
+    return max((",", ";", "\t", "|"), key=fit)
 
 
 def _rows(name: str, text: str, separator: str, skip: int) -> Iterator[tuple[int, list[str]]]:
@@ -222,21 +278,28 @@ def _rows(name: str, text: str, separator: str, skip: int) -> Iterator[tuple[int
 
 def _with_json(row: dict[str, str]) -> Mapping[str, JSON]:
     """A row whose input is JSON with the input's own fields, or messages, as tools export it; else the row as it is."""
-    field = named(row, ("input", "inputs", "messages", "conversations", "prompt"))
+    field = named(row, ("input", "inputs", "messages", "conversations", "prompt", "request"))
     if field is None or (asked := _object(row[field])) is None:
         return row
-    if not (is_chat(asked) or (isinstance(asked, Mapping) and (named(asked, INPUT_FIELDS) or len(asked) == 1))):
+    if not (is_chat(asked) or (isinstance(asked, Mapping) and _holds_input(field, row[field], asked))):
         return row
-    beside = ("outputs", "output", "expected_output", "expected", "reference_outputs", "expectations", "metadata")
+    beside = ("outputs", "output", "expected_output", "expected", "reference_outputs", "expectations", "metadata",
+              "expected_facts", "guidelines", "reward_model")  # fmt: skip
     told = {name: _object(row[name]) for name in map(lambda one: named(row, (one,)), beside) if name is not None}
     return {**row, field: asked, **{name: value for name, value in told.items() if value is not None}}
 
 
+def _holds_input(field: str, cell: str, asked: Mapping[str, JSON]) -> bool:
+    """Whether an object in a cell holds the input; one of Python's under `input` may be the input itself."""
+    is_alone = len(asked) == 1 and ('"' in cell or folded(field) == "inputs")
+    return is_alone or named(asked, INPUT_FIELDS) is not None
+
+
 def _object(cell: str) -> JSON:
-    """The object or list that a cell holds as JSON, or a text in quotes; None: anything else."""
-    if not cell.lstrip().startswith(("{", "[", '"')):
-        return None
+    """The object or list that a cell holds, as JSON or as Python wrote it, or a text in quotes; None: anything else."""
+    if not cell.lstrip().startswith('"'):
+        return written_out(cell)
     try:
-        return json.loads(cell, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError, InputError):
+        return json.loads(cell)
+    except ValueError:
         return None

@@ -13,9 +13,9 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 MOST_IMAGE_BYTES = 20_000_000
 _SPEAKERS: Mapping[str, str] = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant",
-    "model": "assistant", "bot": "assistant", "system": "system",
+    "model": "assistant", "bot": "assistant", "system": "system", "ai": "assistant",
 }  # fmt: skip
-"""Who speaks in a turn of ShareGPT, as a role."""
+"""Who speaks in a turn of ShareGPT or of LangChain, as a role."""
 _KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
 
 
@@ -27,13 +27,21 @@ def chat(field: str, value: Sequence[JSON]) -> tuple[Message, ...]:
 def _message(place: str, message: JSON) -> Message:
     if isinstance(message, Mapping) and "role" not in message and {"from", "value"} <= message.keys():
         message = _turn(place, message)
+    message = _of_langchain(message) or message
     if not isinstance(message, dict) or message.get("role") not in ROLES:
         raise InputError(f"{place} needs a role ({either(ROLES)}), read {shortened(message)}")
     content = message.get("content")
     parts = isinstance(content, list) and content and all(isinstance(part, dict) for part in content)
     if not (isinstance(content, str) or parts or (content is None and message.get("tool_calls"))):
         raise InputError(f"{place} needs a content, text or a list of parts, read {shortened(message)}")
+    if isinstance(content, list) and any("text" in part and "type" not in part for part in content):
+        message = {**message, "content": [_typed(part) for part in content]}
     return {name: held for name, held in message.items() if name != "weight"} if "weight" in message else message
+
+
+def _typed(part: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """A part of a content; a text that does not say that it is one (Bedrock) does then."""
+    return {"type": "text", **part} if "text" in part and "type" not in part else part
 
 
 def _turn(place: str, turn: Mapping[str, JSON]) -> JSON:
@@ -45,18 +53,28 @@ def _turn(place: str, turn: Mapping[str, JSON]) -> JSON:
     return {"role": role, "content": turn["value"]}
 
 
+def _of_langchain(message: JSON) -> Message | None:
+    """A message of LangChain's, as it is or as it serialises it; None for any other."""
+    if isinstance(message, Mapping) and "lc" in message and isinstance(message.get("kwargs"), Mapping):
+        message = message["kwargs"]
+    if not isinstance(message, Mapping) or "role" in message or not {"type", "content"} <= message.keys():
+        return None
+    role = _SPEAKERS.get(str(message["type"]))
+    return {"role": role, "content": message["content"]} if role and not message.get("tool_calls") else None
+
+
 def is_chat(value: JSON) -> bool:
     """Whether a value looks like a conversation: a list of objects that each say who speaks."""
-    return (
-        isinstance(value, list | tuple)
-        and bool(value)
-        and all(isinstance(one, Mapping) and ("role" in one or "from" in one) for one in value)
-    )
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    says_who = [isinstance(one, Mapping) and ("role" in one or "from" in one) for one in value]
+    return all(said or _of_langchain(one) for said, one in zip(says_who, value, strict=True))
 
 
 def spoken(value: JSON) -> str | None:
     """The text of an answer that is given as a message, or as messages of which the last is the assistant's."""
     last = value[-1] if is_chat(value) else value
+    last = _of_langchain(last) or last
     if not isinstance(last, Mapping) or last.get("role") != "assistant":
         return None
     return message_text(last) or None

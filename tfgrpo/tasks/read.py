@@ -18,7 +18,7 @@ from ..hashing import canonical
 from ..records import JSON, Task
 from ..text import counted, named_file, shortened
 from .choices import picked
-from .fields import ANSWER_FIELDS, Fields, either
+from .fields import ANSWER_FIELDS, Fields, either, named
 from .formats import MOST_BYTES, Entry, entries_of, too_large
 from .gym import SCHEME
 from .harbor import HARBOR, harbor_entries
@@ -159,7 +159,8 @@ def _is_hub_id(source: str) -> bool:
 
 
 def _distinct(name: str, entries: Iterable[Entry], fields: Fields, folder: Path = Path()) -> TaskSet:
-    read = list(_read(name, entries, fields, folder))
+    archived: list[str] = []
+    read = list(_read(name, _kept(entries, archived), fields, folder))
     letters, way = _letters(name, read)
     made = _made(name, read, letters)
     tasks: dict[str, Task] = {}
@@ -175,8 +176,23 @@ def _distinct(name: str, entries: Iterable[Entry], fields: Fields, folder: Path 
         met = tasks.get(task.id)
         tasks[task.id] = replace(met, count=met.count + 1) if met else task
     if not tasks:
-        raise InputError(f'{name} holds no tasks; one looks like {{"input": "2 + 2", "answer": "4"}}')
-    return TaskSet(tuple(tasks.values()), name, tuple(places.values()), _understood(read, way))
+        none = "no tasks but archived ones" if archived else "no tasks"
+        raise InputError(f'{name} holds {none}; one looks like {{"input": "2 + 2", "answer": "4"}}')
+    return TaskSet(tuple(tasks.values()), name, tuple(places.values()), _understood(read, way, len(archived)))
+
+
+def _kept(entries: Iterable[Entry], archived: list[str]) -> Iterator[Entry]:
+    """The entries but for items that were archived in Langfuse, whose places are added."""
+    for place, value in entries:
+        if isinstance(value, Mapping) and _is_archived(value):
+            archived.append(place)
+        else:
+            yield place, value
+
+
+def _is_archived(value: Mapping[str, JSON]) -> bool:
+    is_out = str(value.get("status")).rpartition(".")[2] == "ARCHIVED"  # DatasetStatus.ARCHIVED, as its SDK shows it
+    return is_out and named(value, ("dataset_id", "dataset_name")) is not None
 
 
 _Read: TypeAlias = tuple[str, Parts | Task]
@@ -232,12 +248,13 @@ def _task(parts: Parts, letter: str | None) -> Task:
         raise InputError(f"a value that JSON cannot carry ({shortened(error)})") from error
 
 
-def _understood(read: list[_Read], way: str) -> Understood:
+def _understood(read: list[_Read], way: str, archived: int) -> Understood:
     parts = [one for _, one in read if isinstance(one, Parts)]
     return Understood.of(
         [f"{one.asked}{_rendered(one)}" for one in parts],
         [f"{one.answered or 'none'}{_as_letter(one, way)}" for one in parts],
         [name for one in parts for name in one.left],
+        [f"{counted(archived, 'item')} with the status ARCHIVED left out"] if archived else [],
     )
 
 

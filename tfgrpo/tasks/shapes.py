@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..records import JSON
 from ..text import shortened
-from .fields import ANSWER_FIELDS, INPUT_FIELDS, Record, named
+from .cells import written_out
+from .fields import ANSWER_FIELDS, EXPECTATION_FIELDS, INPUT_FIELDS, Record, named
 from .messages import is_chat, spoken
+from .providers import bedrock_chat, gemini_chat
 
 HOLDERS = ("input", "inputs", "vars", "kwargs", "prompt")
 """Fields that may hold an object with the input's own fields (LangSmith, Langfuse, Phoenix, Braintrust, MLflow)."""
 ANSWER_HOLDERS = ("outputs", "output", "expected_output", "expected", "expectations", "reference_outputs", "answer")
+_ENVELOPES = ("body", "params", "request", "modelInput", "item")
+"""Fields that may hold a whole request: batches of OpenAI, Anthropic, Gemini and Bedrock; a row of OpenAI's evals."""
+_CHAT_AS_TEXT = re.compile(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]\s*:")
 _COLUMN = re.compile(r"(inputs?|outputs?|reference_outputs|expected_outputs?|expectations)[._/](.+)", re.IGNORECASE)
 _ASSERTION = re.compile(r"(not-)?(i?contains(-\w+)?|regex|is-\w+|contains-\w+|llm-rubric|python|javascript|fn|grade|"
                         r"starts-with|similar|levenshtein|model-graded-\w+|factuality)\b.*?:", re.DOTALL)  # fmt: skip
@@ -89,6 +94,8 @@ def _answer_unheld(record: dict[str, JSON]) -> dict[str, JSON]:
     if not field or not isinstance(held, Mapping):
         return record
     own = named(held, ANSWER_FIELDS) or (next(iter(held)) if len(held) == 1 else None)
+    if (own is None or own in EXPECTATION_FIELDS) and named(held, EXPECTATION_FIELDS):
+        return {**_without(record, field), **held}
     if own is None or spoken(held):
         return record
     beside = {f"{field}.{name}": other for name, other in held.items() if name != own and other is not None}
@@ -156,9 +163,87 @@ def _turns(record: Record) -> bool:
     return is_chat(record.get("items")) and not named(record, INPUT_FIELDS)
 
 
+def _chat_as_text(record: Record) -> str | None:
+    """A field in which messages stand as text, as tables and databases have them."""
+    fields = [named(record, (name,)) for name in ("messages", "conversations", *HOLDERS)]
+    texts = [field for field in fields if field and isinstance(record[field], str)]
+    return next((field for field in texts if _CHAT_AS_TEXT.match(record[field])), None)
+
+
+def _from_text(record: Record) -> Record:
+    field = _chat_as_text(record) or ""
+    messages = written_out(record[field])
+    if not is_chat(messages):
+        raise InputError(f"{field} is a list of messages as text that is no JSON, {shortened(record[field])}")
+    return {**record, field: messages} if named(record, ("messages", "conversations")) == field else record
+
+
+def _is_text_of_objects(record: Record) -> bool:
+    """Whether inputs and expectations both stand as text, as a table of MLflow's has them."""
+    both = [record.get(field) for field in ("inputs", "expectations")]
+    return all(isinstance(text, str) and isinstance(written_out(text), Mapping) for text in both)
+
+
+def _from_text_of_objects(record: Record) -> Record:
+    return {**record, **{field: written_out(record[field]) for field in ("inputs", "expectations")}}
+
+
+def _envelope(record: Record) -> str | None:
+    """The field that holds the whole request, or the row, where nothing beside it is asked."""
+    fields = [field for field in _ENVELOPES if isinstance(record.get(field), Mapping)]
+    if not fields or named(_without(record, *_ENVELOPES), INPUT_FIELDS) is not None:
+        return None
+    return next((field for field in fields if named(record[field], (*INPUT_FIELDS, "contents"))), None)
+
+
+def _opened(record: Record) -> Record:
+    field = _envelope(record) or ""
+    return {**_without(record, field, "method", "url"), **record[field]}
+
+
+def _contents(record: Record) -> list[JSON]:
+    """Gemini's: what is said by whom; empty where it is none."""
+    told = record.get("contents")
+    listed = told if isinstance(told, list) else [told]
+    return listed if all(isinstance(one, Mapping) and "parts" in one for one in listed) else []
+
+
+def _from_gemini(record: Record) -> Record:
+    system = named(record, ("system_instruction",)) or ""
+    return {**_without(record, "contents", system), "messages": gemini_chat(_contents(record), record.get(system))}
+
+
+def _from_bedrock(record: Record) -> Record:
+    messages, right = bedrock_chat(record["conversationTurns"])
+    return {**_without(record, "conversationTurns"), "messages": messages, "answer": _alternatives(right)}
+
+
+def _rubric(record: Record) -> Record:
+    """What `--reward judge` reads."""
+    told = []
+    for name, words in zip(EXPECTATION_FIELDS, ("It says all of this:", "It keeps to all of this:"), strict=True):
+        held = record.get(named(record, (name,)) or "")
+        lines = held if isinstance(held, list | tuple) else [held]
+        told += ["\n".join([words, *(f"- {line}" for line in lines)])] if held else []
+    return {**record, "rubric": "\n\n".join(told)}
+
+
 SHAPES = (
+    Shape("messages as text", lambda record: _chat_as_text(record) is not None, _from_text),
+    Shape("MLflow's objects as text", _is_text_of_objects, _from_text_of_objects),
+    Shape("lines of batches; rows of OpenAI's evals", lambda record: _envelope(record) is not None, _opened),
+    Shape(
+        "Gemini's contents",
+        lambda record: bool(_contents(record)) and named(record, INPUT_FIELDS) is None,
+        _from_gemini,
+    ),
+    Shape("Bedrock's turns", lambda record: _several(record.get("conversationTurns")), _from_bedrock),
     Shape("columns input_*, output_* (Phoenix, LangSmith as CSV)", _is_flat, _from_flat),
-    Shape("inputs and outputs as objects", lambda record: _holder(record) is not None, _unheld),
+    Shape(
+        "inputs and outputs as objects",
+        lambda record: _holder(record) is not None or isinstance(record.get("expectations"), Mapping),
+        _unheld,
+    ),
     Shape(
         "ARC's own",
         _holds("question", "stem"),
@@ -195,4 +280,11 @@ SHAPES = (
     _pair("premise", "hypothesis", ("Premise", "Hypothesis")),
     _pair("sentence1", "sentence2", ("Sentence 1", "Sentence 2")),
     _pair("question1", "question2", ("Question 1", "Question 2")),
+    Shape(
+        "MLflow's facts and guidelines",
+        lambda record: (
+            named(record, EXPECTATION_FIELDS) is not None and named(record, (*ANSWER_FIELDS, "rubric")) is None
+        ),
+        _rubric,
+    ),
 )

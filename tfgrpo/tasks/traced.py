@@ -1,7 +1,8 @@
 """What was asked and answered in the past, as records to look through: coding agents' transcripts, and traces.
 
 Transcripts are those of Claude Code and of Codex, one JSON object a line. Spans are OpenTelemetry's as OTLP writes them
-in JSON, with the GenAI conventions (`gen_ai.input.messages`) or OpenInference's (`llm.input_messages.0.message.role`).
+or Jaeger writes them in JSON, with the GenAI conventions (`gen_ai.input.messages`), those of OpenInference
+(`llm.input_messages.0.message.role`) or of Vercel's SDK (`ai.prompt.messages`).
 An answer of the past is what was said, and need not be right: a person looks before anything is learned from it.
 """
 
@@ -14,13 +15,17 @@ from ..records import JSON, message_text
 from .formats import Entry
 
 _NOISE = re.compile(
-    r"\s*<(environment_context|user_instructions|command-name|local-command|system-reminder|INSTRUCTIONS)"
+    r"\s*(<(environment_context|user_instructions|command-name|local-command|system-reminder|INSTRUCTIONS)"
+    r"|\[Request interrupted by user)"
 )
 """How what the program itself says in the user's name begins."""
 _TEXTS = ("text", "input_text", "output_text")
 _INDEXED = re.compile(
     r"(llm\.(?:input|output)_messages|gen_ai\.(?:prompt|completion))\.(\d+)\.(?:message\.)?(role|content)"
 )
+_SAID = ("gen_ai.input.messages", "ai.prompt.messages")
+_TOLD = ("gen_ai.output.messages", "ai.response.text")
+"""Names of OpenTelemetry's, and of Vercel's SDK."""
 _Said: TypeAlias = tuple[str, str]
 """Who says something, and what."""
 
@@ -68,7 +73,7 @@ def span_entries(entries: Iterable[Entry]) -> Iterator[Entry]:
     """One record for each call of a model: its messages, and what it answered."""
     for where, entry in entries:
         for number, span in enumerate(_spans(entry), 1):
-            attributes = _attributes(span.get("attributes"))
+            attributes = _attributes(span.get("attributes", span.get("tags")))
             events = span.get("events")
             for event in events if isinstance(events, list) else ():
                 if isinstance(event, Mapping):
@@ -83,9 +88,9 @@ def _spans(entry: JSON) -> Iterator[Mapping[str, JSON]]:
         for one in entry:
             yield from _spans(one)
     elif isinstance(entry, Mapping):
-        if "attributes" in entry and ("name" in entry or "spanId" in entry or "span_id" in entry):
+        if entry.keys() & {"attributes", "tags"} and entry.keys() & {"name", "spanId", "span_id", "spanID"}:
             yield entry
-        for name in ("resourceSpans", "scopeSpans", "spans", "batches"):
+        for name in ("resourceSpans", "scopeSpans", "spans", "batches", "data"):
             if isinstance(entry.get(name), list):
                 yield from _spans(entry[name])
 
@@ -111,8 +116,9 @@ def _value(value: JSON) -> JSON:
 
 def _call(attributes: Mapping[str, JSON]) -> dict[str, JSON] | None:
     messages = _messages(attributes.get("gen_ai.system_instructions"), "system")
-    messages += _messages(attributes.get("gen_ai.input.messages"), "user") or _indexed(attributes, "input", "prompt")
-    answers = _messages(attributes.get("gen_ai.output.messages"), "assistant")
+    said, told = (next((attributes[name] for name in names if name in attributes), None) for names in (_SAID, _TOLD))
+    messages += _messages(said, "user") or _indexed(attributes, "input", "prompt")
+    answers = _messages(told, "assistant")
     answers = answers or _indexed(attributes, "output", "completion")
     if not any(role == "user" for role, _ in messages) or messages[-1][0] == "assistant":
         return None
@@ -123,10 +129,13 @@ def _call(attributes: Mapping[str, JSON]) -> dict[str, JSON] | None:
 def _messages(given: JSON, role: str) -> list[_Said]:
     """Messages with parts, as JSON or as a text of it; texts alone are said by `role`."""
     if isinstance(given, str):
+        text = given
         try:
-            given = json.loads(given)
+            given = json.loads(text)
         except (ValueError, RecursionError):
-            return [(role, given)] if given.strip() else []
+            given = None
+        if not isinstance(given, list | Mapping):
+            return [(role, text)] if text.strip() else []
     found = []
     for one in given if isinstance(given, list) else [given]:
         if not isinstance(one, Mapping):

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..text import shortened
-from .fields import UNSEEN_FIELDS, folded
+from .fields import EXPECTATION_FIELDS, UNSEEN_FIELDS, folded
 
 _MOST = 4
+_EXPECTED = {folded(name) for name in EXPECTATION_FIELDS}
 _UNSEEN = {folded(name) for name in UNSEEN_FIELDS}
 
 
@@ -40,7 +41,7 @@ class Understood:
     def is_plain(self) -> bool:
         """Whether there is nothing to tell: one field asked, one field right, and none of the rest could be meant."""
         one = len(self.asked) == 1 and len(self.answered) <= 1 and " " not in self.asked[0][0]
-        return one and not self.notes and not self.unseen and all(" " not in name for name, _ in self.answered)
+        return one and not self.warnings and all(" " not in name for name, _ in self.answered)
 
     @property
     def unseen(self) -> tuple[str, ...]:
@@ -50,11 +51,20 @@ class Understood:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What may be wrong, each with what to do."""
+        notes = (*self.notes, *self._facts)
         if not self.unseen:
-            return self.notes
+            return notes
         tools = "; tools go to the model with --request" if {"tools", "functions"} & {*self.unseen} else ""
         show = f"the model will not see {shortened(', '.join(self.unseen))}: --template shows what it should{tools}"
-        return (*self.notes, show)
+        return (*notes, show)
+
+    @property
+    def _facts(self) -> tuple[str, ...]:
+        """What to say where there is no answer, and a rubric made of what it must say or keep to."""
+        told = [name for name in self.left if folded(name) in _EXPECTED]
+        if not told or "rubric" not in self.left or all(name != "none" for name, _ in self.answered):
+            return ()
+        return (f"{' and '.join(told)} must hold as a whole, so they are no answer; --reward judge goes by them",)
 
 
 def _either_of(found: tuple[tuple[str, int], ...]) -> str:

@@ -11,6 +11,8 @@ from .latex import boxed
 
 _TAGS = "answer|final_answer|finalanswer|final|ans|choice|result|output|label|response|solution"
 _TAGGED = re.compile(rf"<(?P<tag>{_TAGS})>(?P<inner>.*?)(?:</(?P=tag)>|\Z)", re.IGNORECASE | re.DOTALL)
+_BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>", re.DOTALL)
+"""How models of the GLM family mark their answer."""
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _FENCED = re.compile(r"```(?:json\w*)?[ \t]*\n(.*?)\n?```", re.DOTALL | re.IGNORECASE)
 _KEYS = (
@@ -88,6 +90,8 @@ def _enclosed(text: str) -> Iterator[Mark]:
     yield from _joined(text)
     for found in _TAGGED.finditer(text):
         yield Mark(found.start(), found["inner"], True)
+    for found in _BOX.finditer(text):
+        yield Mark(found.start(), found[1], True)
     for found in _HASHES.finditer(text):
         if re.match(r"\W*\d|\W*.{1,40}\Z", found[1]):
             yield Mark(found.start(), found[1], is_whole=bool(re.match(r"\W*\d", found[1])))

@@ -26,6 +26,12 @@ MATH_SECONDS = 10.0
 """How long one comparison may take; what takes longer is not seen to be equal."""
 _START_SECONDS = 60.0
 _MOST_CHARACTERS = 2_000
+_REFUSED = re.compile(
+    r"\b(?:I|we)\s+(?:can't|cannot|couldn't|could not|am unable to|am not able to|don't|do not)\s+(?:\w+\s+)?"
+    r"(?:solve|answer|determine|tell|know|say|find|compute|give|provide)\b",
+    re.IGNORECASE,
+)
+"""As in "I can't solve this"; what such a sentence names besides is no answer."""
 
 
 class MathChild:
@@ -152,4 +158,6 @@ def _told(line: str) -> str:
     formulas: list[Any] = re.findall(r"\$+([^$]+)\$+|\\\((.+?)\\\)|\\\[(.+?)\\\]", line)
     if formulas:
         return _formula(next(part for part in formulas[-1] if part))
+    if _REFUSED.search(line):
+        return ""
     return _formula(line) if len(line.split()) <= 6 else line[-_MOST_CHARACTERS:]

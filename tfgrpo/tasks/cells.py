@@ -1,0 +1,30 @@
+"""What a cell of a table holds: an object or a list, in JSON or as Python writes it. Pure."""
+
+import ast
+import json
+import warnings
+
+from ..records import JSON
+
+_LONGEST_LITERAL = 100_000
+
+
+def written_out(text: str) -> JSON:
+    """The list or the object that a text is, in JSON or as Python writes it; None: it is none."""
+    if not text.lstrip().startswith(("[", "{")):
+        return None
+    for parse in (json.loads, _literal):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+    return None
+
+
+def _literal(text: str) -> JSON:
+    """A value of Python's that JSON can carry, of bounded size; Python bounds its depth."""
+    if len(text) > _LONGEST_LITERAL:
+        raise ValueError("too long")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes that are none
+        return json.loads(json.dumps(ast.literal_eval(text.strip()), allow_nan=False))
