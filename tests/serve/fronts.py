@@ -56,13 +56,13 @@ def is_as_written(body: ChatBody) -> bool:
 
 
 @asynccontextmanager
-async def running(app: App) -> AsyncIterator[str]:
+async def running(app: App, protocol: type[Protocol] = Protocol) -> AsyncIterator[str]:
     """The app behind a real socket, in this event loop; yields `http://127.0.0.1:PORT`."""
     config = uvicorn.Config(app, interface="asgi3", ws="none", lifespan="off", log_level="critical", date_header=False)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Protocol(config, state, app_state={}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: protocol(config, state, app_state={}), "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:

@@ -105,7 +105,7 @@ def test_a_request_made_of_the_last_one_is_as_the_http_client_builds_it(
     monkeypatch.setattr(mould.Cast, "filled", told)
     kept = _sent_in_turn(options)
     assert filled == [True] * 9
-    monkeypatch.setattr(mould, "_builds_plainly", lambda client: False)
+    monkeypatch.setattr(mould, "Cast", lambda *parts: None)  # nothing is kept
     assert kept == _sent_in_turn(options)
     assert filled == [True] * 9
 
@@ -167,6 +167,28 @@ def test_what_is_refused_goes_once_more_as_the_sdk_alone_writes_it(
     assert tfgrpo.info(found).reason == "refused"
 
 
+class Adding(http.Client):
+    """An HTTP client that has a part in what is sent."""
+
+    def build_request(self, *args: Any, **options: Any) -> http.Request:
+        request = super().build_request(*args, **options)
+        body = {**json.loads(request.content), "user": "u"}
+        return http.Request(request.method, request.url, json=body, extensions=request.extensions)
+
+
+def test_what_an_http_client_adds_to_a_body_stays_there_when_the_prior_is_refused(
+    upstream: EveryApi, options: dict[str, Any], ahead: list[bool]
+) -> None:
+    upstream.refuses_prior = True
+    with Adding() as own, looked(tfgrpo.OpenAI(**options, http_client=own)) as client:
+        client.chat.completions.create(model="fake", messages=ASKED)
+    refused, again = upstream.requests
+    assert has_it(refused)
+    assert again.mark is None
+    assert refused.body["user"] == again.body["user"] == "u"
+    assert ahead == [False]
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -219,7 +241,13 @@ def test_what_the_sdk_refuses_to_write_it_still_does(options: dict[str, Any]) ->
 def test_without_a_prior_the_bytes_are_those_of_the_sdk(upstream: EveryApi, options: dict[str, Any]) -> None:
     plain = {name: value for name, value in options.items() if name != "store"}
     form: Any = {"content-type": "multipart/form-data; boundary=b"}
-    calls: Any = [{"temperature": 1e-7, "top_p": 1e16}, {"user": Named.ONE}, {"seed": 2**63}, {"stop": ("a", "\u2028")}]
+    calls: Any = [
+        {"temperature": 1e-7, "top_p": 1e16},
+        {"user": Named.ONE},
+        {"metadata": {Named.ONE: "1"}},
+        {"seed": 2**63},
+        {"stop": ("a", "\u2028")},
+    ]
     with looked(tfgrpo.OpenAI(**options, namespace="nowhere")) as ours, openai.OpenAI(**plain) as theirs:
         for how in calls:
             for client in (ours, theirs):

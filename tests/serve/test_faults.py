@@ -333,6 +333,17 @@ async def test_a_caller_of_http_1_0_gets_no_chunks(front: Serve) -> None:
         assert b"transfer-encoding" not in head
 
 
+async def test_to_a_caller_of_http_1_0_half_an_answer_never_looks_whole(front: Serve) -> None:
+    async def midway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+
+    async with raw(midway) as address:
+        at = await front(address)
+        with pytest.raises(ConnectionResetError):
+            await said(at.address, b"GET /v1/models HTTP/1.0\r\nHost: p\r\n\r\n")
+
+
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 async def test_a_caller_who_offers_http_2_is_served_by_http_1_and_its_body_arrives(framing: str, front: Serve) -> None:
     upstream = Recorder(200, [(b"content-length", b"2")], b"{}")

@@ -254,12 +254,19 @@ class _Connection(asyncio.Protocol):
                 self._transport.write(piece)
                 if self._writable:
                     await self._writable
+                self._expect_more()
         except Exception as error:  # the caller's body broke off
             fault = AnswerBroken("the request was not whole")
             fault.__cause__ = error
             self._upload = None
             self._break(fault)
         self._upload = None
+
+    def _expect_more(self) -> None:
+        """A part of the request has gone: who reads it has time for what comes next."""
+        if self._answer and not self._held:
+            waits = self._limits.silence if self._answer.status else self._limits.first_byte
+            self._expect(self._loop.time() + waits)
 
     def _expect(self, when: float) -> None:
         """Something has to happen until then. One timer serves many deadlines, since most of them are moved on."""

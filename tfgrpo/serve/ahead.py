@@ -46,7 +46,10 @@ class KnownJSON(bytes):
 
 
 def _is_plain(body: JSON) -> bool:
-    """Whether the SDK writes a body as orjson does: NaN it refuses, and 1e-7 it writes as 1e-07."""
+    """Whether the SDK writes a body as orjson does: NaN it refuses, and 1e-7 it writes as 1e-07.
+
+    Keys are not looked at: one that is more than a plain text orjson has refused.
+    """
     left = [body]
     while left:
         value = left.pop()

@@ -47,7 +47,7 @@ class Mould:
         content, headers = entered.content, [*draft.headers, (PRIOR_HEADER, entered.prior)]
         assert content is not None, "a prior has entered it"
         asked = {**options, "url": draft.url.whole, "content": content, "headers": headers}
-        if client.cookies or client.params or not _builds_plainly(client):
+        if client.cookies or client.params:
             return client.build_request(**asked)
         limits: Any = options.get("timeout")
         if hasattr(limits, "as_dict"):
@@ -63,8 +63,8 @@ class Mould:
         return made
 
 
-def _builds_plainly(client: Any) -> bool:
-    """Whether an HTTP client builds requests as its library does."""
+def builds_plainly(client: Any) -> bool:
+    """Whether an HTTP client builds requests as its library does, and adds nothing of its own."""
     built = client.build_request
     return type(built) is MethodType and built.__func__ is _library_built(client.__class__)
 

@@ -15,7 +15,7 @@ from .access import Access, access_to
 from .ahead import draft_of
 from .exchange import Exchange, HTTPRequest, HTTPResponse, exchange_of
 from .forks import renewed_in_children
-from .mould import Mould
+from .mould import Mould, builds_plainly
 from .source import PriorSource
 
 
@@ -159,8 +159,11 @@ class _Sending:
             self.inner = self._make()
 
     def build_request(self, *args: Any, **options: Any) -> HTTPRequest:
-        """As the other client does, with its headers, cookies, parameters and base URL; a Draft's has the prior."""
-        if draft := draft_of(self.inner, options):
+        """As the other client does, with its headers, cookies, parameters and base URL; a Draft's has the prior.
+
+        What a client builds in its own way is read once it is built: it may have a part in the body.
+        """
+        if builds_plainly(self.inner) and (draft := draft_of(self.inner, options)):
             exchange = Exchange(draft, self.access)
             if entered := exchange.begin_ahead():
                 return exchange.goes_with(self._mould.request(self.inner, options, draft, entered))

@@ -13,9 +13,9 @@ class Limits:
     connect: float = 10.0
     """Seconds until an upstream has taken a connection; then the next one is tried."""
     first_byte: float = 600.0
-    """Seconds until the head of an answer has come."""
+    """Seconds until the head of an answer has come, once the request has gone."""
     silence: float = 600.0
-    """Seconds between two parts of an answer."""
+    """Seconds between two parts of an answer, or of a request; and until a caller takes more of an answer."""
     total: float = 3_600.0
     """Seconds for the whole exchange."""
     rewrite: int = 32 * 2**20

@@ -1,18 +1,27 @@
-"""HTTP as uvicorn speaks it, and what it lacks: callers of HTTP/1.0, who know no chunks, and those who offer HTTP/2."""
+"""HTTP as uvicorn speaks it, and what it lacks: callers of HTTP/1.0, who know no chunks, and those who offer HTTP/2;
+those who fall silent in the middle of a request, take no answer, or send headers without end.
+"""
 
+import asyncio
 import re
+import socket
+import struct
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import httptools
+import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from .asgi import ANSWER_WHOLE, HEED, Send
+from .asgi import ANSWER_WHOLE, HEED, Send, error_body
 
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
 """Headers of a request that offer to go on in another protocol; all of them are of one connection."""
 
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
+_HEAD_BYTES = 2**18
+"""Of a request that are none of its body, one after the other, at most: its head, its trailers."""
+_AT_ONCE = struct.pack("ii", 1, 0)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 """What no header may hold."""
 
@@ -24,12 +33,85 @@ class Protocol(HttpToolsProtocol):
     would take the body for that protocol's. The offer is declined: its head is read once more, without it.
     """
 
+    silence = 600.0
+    """Seconds that a caller may say nothing in the middle of a request, or take nothing of an answer."""
+
     def __init__(self, *args: Any, **named: Any) -> None:
         """As uvicorn makes it."""
         super().__init__(*args, **named)
         self._leaving: Callable[[], None] | None = None
         self._lost = False
+        self._asking = self._moves = True
+        """A request is not whole, or has not even begun; what came last was of a body, or ended a head or a body."""
+        self._head_bytes = self._untaken = 0
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._read_anew()
+
+    def connection_made(self, transport: Any) -> None:
+        """Somebody is there, and owes a request."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._moves = False
+        super().data_received(data)
+        if self._asking or not self._moves:
+            self._asking = True
+            self._expect()
+        self._head_bytes = 0 if self._moves else self._head_bytes + len(data)
+        if self._head_bytes > _HEAD_BYTES:
+            self._refuse(431, "headers_too_large", "the head of this request is longer than this proxy reads")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._asking = True
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body of one has come."""
+        self._moves = True
+        super().on_body(body)
+
+    def pause_writing(self) -> None:
+        """The caller is slow."""
+        super().pause_writing()
+        self._untaken = self.transport.get_write_buffer_size()
+        self._expect()
+
+    def send_400_response(self, msg: str) -> None:
+        """What has come is no HTTP."""
+        self._refuse(400, "bad_http", msg)
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """An answer of ours to what is no request, and the end; an answer that is on its way ends in the middle."""
+        cycle: Any = self.cycle
+        if self.transport.is_closing():
+            return
+        if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
+            body = orjson.dumps(error_body("invalid_request_error", code, message))
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()
+
+    def _expect(self) -> None:
+        """Something has to come, or to be taken. One timer serves many deadlines, since most of them are moved on."""
+        self._deadline = self.loop.time() + self.silence
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._deadline, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        untaken, self._untaken = self._untaken, self.transport.get_write_buffer_size()
+        if not (self._asking or self.flow.write_paused):
+            return
+        if self._untaken < untaken if self.flow.write_paused else self.flow.read_paused:  # or it is us who do not read
+            self._expect()
+        elif self.loop.time() < self._deadline - 0.001:
+            self._timer = self.loop.call_at(self._deadline, self._late)
+        else:
+            self.transport.abort()
 
     def heed(self, leaving: Callable[[], None] | None) -> None:
         """Have that called when the caller leaves; None: nobody wants to know any more."""
@@ -40,6 +122,8 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left, or was made to."""
         self._lost = True
+        if self._timer:
+            self._timer.cancel()
         super().connection_lost(exc)
         leaving, self._leaving = self._leaving, None
         if leaving:
@@ -47,6 +131,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A request has begun: its task starts when this returns."""
+        self._moves = True
         if self._is_offered():
             return
         scope: Any = self.scope
@@ -81,6 +166,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
+        self._moves, self._asking = True, False
         if not self._is_offered():
             super().on_message_complete()
 
@@ -135,6 +221,29 @@ class _Unchunked:
             self._open_ended = all(name != b"content-length" for name, _ in message.get("headers", ()))
             if self._open_ended:
                 self._cycle.chunked_encoding = False
+                transport: Any = _OpenEnded(self._cycle)
+                self._cycle.transport = transport
         elif self._open_ended:
             self._cycle.expected_content_length = len(message.get("body", b""))
         await self._send(message)
+
+
+class _OpenEnded:
+    """What an answer is written to that ends with its connection: one that breaks off ends it by a reset, or it would
+    look whole."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._transport = cycle, cycle.transport
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        if self._cycle.response_complete:
+            self._transport.close()
+        else:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            self._transport.abort()

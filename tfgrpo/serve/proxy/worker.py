@@ -42,7 +42,7 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
         app,
         interface="asgi3",
         loop="auto",  # uvloop where it is installed: it does not exist everywhere
-        http=Protocol,
+        http=_patient(serving.limits.silence),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -56,6 +56,13 @@ def run_worker(serving: Serving, bound: socket.socket, ready: Callable[[], None]
     )
     bound.listen(_BACKLOG)
     _Server(config, ready).run(sockets=[bound])
+
+
+def _patient(seconds: float) -> type[Protocol]:
+    class Patient(Protocol):
+        silence = seconds
+
+    return Patient
 
 
 def _shelf(serving: Serving) -> Shelf:

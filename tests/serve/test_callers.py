@@ -1,0 +1,177 @@
+"""Callers who keep the proxy waiting, or say what is no HTTP: they hold no place for ever, and spoil no answer."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.serve.fronts import CHAT, Receive, Recorder, Scope, Send, Serve, running, soon
+from tests.serve.test_faults import said
+from tfgrpo.serve.proxy.protocol import Protocol
+
+_ASKS = b" HTTP/1.1\r\nHost: p\r\n"
+_LONG = b"GET /v1/models" + _ASKS
+
+
+class Watched(Protocol):
+    """As the proxy's; its time is up when a test says so, since machines stand still for seconds."""
+
+    made: ClassVar[list["Watched"]] = []
+    came = b""
+
+    def connection_made(self, transport: Any) -> None:
+        """Remember it."""
+        self.made.append(self)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what has come."""
+        self.came += data
+        super().data_received(data)
+
+    async def time_is_up(self) -> None:
+        """As after the silence that is allowed."""
+        if self._timer:
+            self._timer.cancel()
+        self._deadline = 0.0
+        self._late()
+        await asyncio.sleep(0.01)
+
+
+async def _connected(address: str, *, limit: int = 2**16) -> tuple[Watched, asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]), limit=limit)
+    while not Watched.made:
+        await asyncio.sleep(0.01)
+    return Watched.made.pop(), reader, writer
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"",
+        b"POST /v1/chat",
+        b"POST %b%bContent-Length: 100\r\n\r\n{" % (CHAT.encode(), _ASKS),
+        b"POST /v1/files%bContent-Length: 100\r\n\r\nhalf" % _ASKS,
+    ],
+)
+async def test_a_caller_who_falls_silent_within_a_request_is_let_go(half: bytes, front: Serve) -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await _until_left(receive)
+        left.set()
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        protocol, reader, writer = await _connected(address)
+        writer.write(half)
+        while protocol.came != half:
+            await asyncio.sleep(0.01)
+        if b"files" in half:
+            await soon(began.wait())
+        await protocol.time_is_up()
+        with suppress(ConnectionResetError):
+            assert await soon(reader.read()) == b""
+        if b"files" in half:
+            await soon(left.wait())
+        while at.proxy._in_flight:
+            await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def test_a_caller_who_waits_for_an_answer_is_not_hurried(front: Serve) -> None:
+    began, onward = asyncio.Event(), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await onward.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        protocol, reader, writer = await _connected(address)
+        writer.write(b"POST /v1/files%bContent-Length: 2\r\nConnection: close\r\n\r\n{}" % _ASKS)
+        await soon(began.wait())
+        await protocol.time_is_up()
+        onward.set()
+        assert (await soon(reader.read())).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_caller_who_takes_no_answer_is_let_go(front: Serve) -> None:
+    left = asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        watching = asyncio.create_task(_until_left(receive))
+        while not watching.done():
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            await asyncio.sleep(0)
+        left.set()
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        protocol, _, writer = await _connected(address, limit=1)
+        writer.write(_LONG + b"\r\n")
+        while not (protocol.flow and protocol.flow.write_paused):
+            await asyncio.sleep(0.01)
+        while not protocol._lost:
+            await protocol.time_is_up()
+        await soon(left.wait())
+        writer.close()
+    assert not at.proxy._in_flight
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET /v1/",
+        _LONG + b"x: ",
+        b"POST /v1/files%bTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx: " % _ASKS,
+    ],
+)
+async def test_a_head_without_end_is_refused(beginning: bytes, front: Serve) -> None:
+    at = await front(Recorder())
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(at.address.rpartition(":")[2]))
+    writer.write(beginning)
+    sent = 0
+    while sent < 2_000_000 and not reader.at_eof():
+        writer.write(b"y" * 50_000)
+        sent += 50_000
+        await asyncio.sleep(0.001)
+        if reader._buffer:  # type: ignore[attr-defined]
+            break
+    answer = await soon(reader.read(20))
+    writer.close()
+    assert (answer[:12], sent < 2_000_000) == (b"HTTP/1.1 431", True)
+
+
+async def test_what_is_no_http_is_a_400_that_sdks_read_and_never_within_another_answer(front: Serve) -> None:
+    onward = asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        await soon(onward.wait())
+        await send({"type": "http.response.body"})
+
+    at = await front(upstream)
+    alone = await said(at.address, b"G\xff\r\n\r\n")
+    assert alone.startswith(b"HTTP/1.1 400 ")
+    assert b'"invalid_request_error"' in alone
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(at.address.rpartition(":")[2]))
+    writer.write(_LONG + b"\r\n")
+    got = await soon(reader.readuntil(b"data: 1\n\n\r\n"))
+    writer.write(b"G\xff\r\n\r\n")
+    got += await soon(reader.read())
+    onward.set()
+    writer.close()
+    assert (got.count(b"HTTP/1.1"), got.endswith(b"data: 1\n\n\r\n")) == (1, True)
