@@ -64,11 +64,6 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes > _HEAD_BYTES:
             self._refuse(431, "headers_too_large", "the head of this request is longer than this proxy reads")
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._asking = True
-        super().on_message_begin()
-
     def on_body(self, body: bytes) -> None:
         """A part of the body of one has come."""
         self._moves = True
@@ -131,7 +126,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A request has begun: its task starts when this returns."""
-        self._moves = True
+        self._moves = self._asking = True
         if self._is_offered():
             return
         scope: Any = self.scope
