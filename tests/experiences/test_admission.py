@@ -3,6 +3,7 @@
 import pytest
 
 from tests import proposals
+from tfgrpo.experiences import admission
 from tfgrpo.experiences.admission import ECHOED, echoes_prompt, refusal, restated_task
 from tfgrpo.experiences.edits import Edit
 from tfgrpo.experiences.library import Library, apply
@@ -210,3 +211,27 @@ def test_no_adversarial_proposal_enters_a_trial(text: str, why: str) -> None:
 def test_at_most_five_of_a_hundred_honest_proposals_are_refused() -> None:
     refused = {text: tried(text)[1] for text in proposals.HONEST if not tried(text)[0]}
     assert len(refused) <= 5, refused
+
+
+def test_a_detector_that_is_passed_over_would_have_found_nothing() -> None:
+    names = ("cloudant_api_key", "CL-Password", "ibm_cloud_iam_apikey", "iam-token", "secret-key", "['sl_key']")
+    named = (
+        f'{name}{mark}"{value}"'
+        for name in (*names, "Softlayer-pass", "API_KEY", "pass\u212aey", "\u017fecret", "contraseña", "db_pass")
+        for mark in ("=", " := ", "=>", "::", "   ")
+        for value in ("0a" * 24, "0a" * 32, "abcdefgh" * 3, "aB3d" * 11, "hunter2xx")
+    )
+    others = (
+        f"https://x:{'0a' * 32}@acc.cloudant.com",
+        f"https://api.softlayer.com/soap/v3/{'0a' * 32}",
+        " AKCaB3dEf6hIj9 ",
+        '"APAaB3dEf6hIj9"',
+        'if ("aB3dEf6h" == my_password)',
+        "nothing of the kind",
+    )
+    found = 0
+    for text in (*named, *others):
+        whole = {secret for detector, _ in admission._detectors() for secret in detector.analyze_string(text)}
+        assert {secret for _, secret in admission._detected(text)} == whole, text
+        found += bool(whole)
+    assert found > 100

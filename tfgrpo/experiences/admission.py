@@ -9,7 +9,7 @@ runs of words; where words are single ideographs a run has twice as many.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import log2
 from typing import TYPE_CHECKING
@@ -118,6 +118,12 @@ _JOINERS = "\u200c\u200d"
 _MIXED = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 """Latin and Cyrillic letters side by side: words that look like others."""
 _OPAQUE = re.compile(rf"[A-Za-z0-9+/=]{{{SECRET_CHARS},}}")
+_NAMING_DETECTORS = ("CloudantDetector", "IbmCloudIamDetector", "IbmCosHmacDetector", "SoftlayerDetector")
+"""These look for a name and a key behind it, from each word on; few texts hold a key behind any name."""
+_KEY_NAMES = ("key", "pw", "pass", "token", "cloudant.com", "softlayer.com")
+_NAMED_KEY = re.compile(
+    r"""(?:key|pwd|pw|pass|password|token)["']?\]? *(?::=|=>|::|=|:| ) *["']?[\w\-]{24}|cloudant\.com|softlayer\.com"""
+)
 
 
 def refusal(
@@ -192,15 +198,14 @@ def _link(text: str, tasks: Sequence[Task]) -> str | None:
 
 def secret_in(text: str) -> str | None:
     """What looks like a secret in a text: its kind is named, never the secret."""
-    for detector in _detectors():
-        if any(detector.analyze_string(text)):
-            return f"it holds what looks like a secret ({detector.secret_type})"
+    if kind := next((kind for kind, secret in _detected(text) if secret), None):
+        return f"it holds what looks like a secret ({kind})"
     return "it holds what looks like a key" if any(map(_is_opaque, _OPAQUE.findall(text))) else None
 
 
 def without_secrets(text: str) -> str:
     """The same text; what looks like a secret is a mark in its place, the same for the same one."""
-    found = {secret for detector in _detectors() for secret in detector.analyze_string(text)}
+    found = {secret for _, secret in _detected(text)}
     found |= {run for run in _OPAQUE.findall(text) if _is_opaque(run)}
     for secret in sorted(filter(None, found), key=len, reverse=True):
         text = text.replace(secret, f"[{content_id('secret', secret)[:11]}]")
@@ -216,14 +221,33 @@ def _bits(run: str) -> float:
     return -sum(count / len(run) * log2(count / len(run)) for count in Counter(run).values())
 
 
+def _detected(text: str) -> Iterator[tuple[str, str]]:
+    """What the detectors find: the kind of secret, and the secret."""
+    folded = text.casefold()
+    for detector, may_find in _detectors():
+        if may_find(folded):
+            yield from ((detector.secret_type, secret) for secret in detector.analyze_string(text))
+
+
 @lru_cache(maxsize=1)
-def _detectors() -> tuple["BasePlugin", ...]:
-    """The detectors of detect-secrets that know a form of secret; its guesses by entropy expect quoted source code."""
+def _detectors() -> tuple[tuple["BasePlugin", Callable[[str], bool]], ...]:
+    """The detectors of detect-secrets that know a form of secret, those that are slow with what tells from a text in
+    lower case that they would find nothing; its guesses by entropy expect quoted source code."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.plugins.base import BasePlugin, RegexBasedDetector
     from detect_secrets.plugins.ip_public import IPPublicDetector
-    from detect_secrets.plugins.keyword import KeywordDetector
+    from detect_secrets.plugins.keyword import DENYLIST, KeywordDetector
 
+    spelt = tuple({word.replace("_?", mark).casefold() for word in DENYLIST for mark in ("_", "")})
+    hints: dict[str, Callable[[str], bool]] = {
+        "KeywordDetector": lambda folded: any(word in folded for word in spelt),
+        "ArtifactoryDetector": lambda folded: "akc" in folded or "ap" in folded,
+        **dict.fromkeys(_NAMING_DETECTORS, _names_a_key),
+    }
     found: Mapping[str, type[BasePlugin]] = get_mapping_from_secret_type_to_class()
     known = [kind for kind in found.values() if issubclass(kind, RegexBasedDetector | KeywordDetector)]
-    return tuple(kind() for kind in known if kind is not IPPublicDetector)
+    return tuple((kind(), hints.get(kind.__name__, bool)) for kind in known if kind is not IPPublicDetector)
+
+
+def _names_a_key(folded: str) -> bool:
+    return any(name in folded for name in _KEY_NAMES) and bool(_NAMED_KEY.search(folded))
