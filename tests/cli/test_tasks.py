@@ -110,6 +110,12 @@ def test_tasks_from_promptfoo_keep_its_assertions_and_no_secret(folder: Path) ->
     assert [task.answer for task in found] == ["Rome", "Rome", "Oslo", "Madrid"]
     assert found[2].prompt.startswith("Capital of Norway? Key: sk-proj-[secret_")
     assert found[2].metadata["assert"][1] == {"type": "cost", "threshold": 1}
+    timed = [
+        {"vars": {"a": n}, "assert": [{"type": "latency", "threshold": 9}, {"type": "equals", "value": n}]}
+        for n in "ab"
+    ]
+    (folder / "timed.yaml").write_text(json.dumps({"prompts": ["{{a}}"], "tests": timed}))
+    assert "by --reward exact-strict" in works("tasks", "from", "promptfoo", "timed.yaml", "-o", "u.jsonl").stderr
 
 
 @pytest.mark.parametrize(

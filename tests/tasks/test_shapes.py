@@ -218,6 +218,8 @@ def test_one_line_tells_what_is_asked_what_is_right_and_what_is_left_out() -> No
         "the model will not see options, tools: --template shows what it should; tools go to the model with --request",
     )
     assert not blind.is_plain
+    talk: list[dict[str, JSON]] = [{"question": "q", "history": held, "answer": "x"} for held in ([], ["a"])]
+    assert [tasks_of([one]).understood.unseen for one in talk] == [(), ("history",)]
     assert "fields seen: item.ticket, item.label, id" in refused([{"item": {"ticket": "a", "label": "b"}, "id": 1}])
     assert tasks_of([{"input": "a", "answer": 1, "level": 3}]).understood.is_plain
 

@@ -43,8 +43,9 @@ INSTRUCTION_FIELDS = ("instruction", "instructions", "definition", "task_prefix"
 SYSTEM_FIELDS = ("system", "system_prompt")
 CHOICE_FIELDS = ("choices", "options", "endings", "candidates", "answer_choices", "mc1_targets", "target_scores")
 IMAGE_FIELDS = ("image", "images", "image_url", "image_path", "img", "picture")
-UNSEEN_FIELDS = ("tools", "functions", "questions", "passages", "paragraphs", *CONTEXT_FIELDS, *INSTRUCTION_FIELDS,
-                 *CHOICE_FIELDS, *IMAGE_FIELDS)  # fmt: skip
+UNSEEN_FIELDS = ("tools", "functions", "questions", "passages", "paragraphs", "history", "chat_history",
+                 "conversation_history", *CONTEXT_FIELDS, *INSTRUCTION_FIELDS, *CHOICE_FIELDS,
+                 *IMAGE_FIELDS)  # fmt: skip
 """What looks like a part of the question: where the model will not see it, that is said aloud."""
 
 

@@ -202,7 +202,8 @@ class _Reading:
         self, shown: Shown, answer: JSON, asked: str, answered: str | None, choices: Choices | None = None
     ) -> Parts:
         rest = {name: held for name, held in self.record.items() if name not in (asked, answered)}
-        left = tuple(str(name) for name in rest if name not in {*self.shown, "metadata"})
+        empty = {name for name, held in rest.items() if held in ("", [], {})}
+        left = tuple(str(name) for name in rest if name not in {*self.shown, *empty, "metadata"})
         plain = answer if answered is None or choices else spoken(answer) or answer
         return Parts(shown, plain, _metadata(rest), " + ".join(self.told), answered, choices, left)
 

@@ -23,6 +23,8 @@ _REWARDS: Mapping[str, str] = {
     "llm-rubric": "judge", "factuality": "judge", "python": "module:function",
 }  # fmt: skip
 """The reward that judges as an assertion does."""
+_ABOUT_CALLS = ("latency", "cost")
+"""Assertions that say nothing of an answer."""
 _MOST_TESTS = 10_000
 _SLOT = re.compile(r"\{\{-?\s*([\w.]+)\s*-?\}\}")
 _LOGIC = re.compile(r"\{%|\{#|\{\{[^{}]*[|(\[]")
@@ -47,9 +49,9 @@ def promptfoo_entries(path: str, text: str) -> Iterator[Entry]:
 
 
 def fitting_rewards(entries: list[Entry]) -> list[str]:
-    """The rewards that judge as the assertions of the entries do, the commonest first; several: no one fits all."""
+    """The rewards that judge as the assertions about the answers do, the commonest first; several: no one fits all."""
     kinds = [one.get("type") for _, entry in entries for one in entry.get("assert", ()) if isinstance(one, Mapping)]
-    found = [_REWARDS.get(str(kind), f"none for {shortened(kind)}") for kind in kinds]
+    found = [_REWARDS.get(str(kind), f"none for {shortened(kind)}") for kind in kinds if kind not in _ABOUT_CALLS]
     return sorted(set(found), key=lambda reward: (-found.count(reward), reward))
 
 
