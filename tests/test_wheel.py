@@ -48,9 +48,12 @@ def test_the_wheel_holds_what_is_no_code(name: str, wheel: Path) -> None:
     assert f"tfgrpo/{name}" in contents(wheel)
 
 
-def test_the_wheel_carries_its_licence_and_its_command(wheel: Path) -> None:
+def test_the_wheel_carries_its_licence_its_command_and_where_to_read_on(wheel: Path) -> None:
     beside = {name.partition(".dist-info/")[2] for name in contents(wheel)}
     assert {"METADATA", "entry_points.txt", "licenses/LICENSE"} <= beside
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        assert b"\nProject-URL: Paper, https://" in archive.read(metadata)
 
 
 def test_a_missing_extra_is_installed_from_the_wheel_that_the_package_is_from(wheel: Path, tmp_path: Path) -> None:
