@@ -131,9 +131,8 @@ def test_honest_experiences_are_admitted(text: str) -> None:
     assert why_not(text) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
+def test_what_must_not_enter_a_trial_is_refused_with_the_reason() -> None:
+    refused = [
         ("", "empty"),
         (" .,- ", "empty"),
         ("When it rains, stop. " * 9, "words"),
@@ -171,12 +170,11 @@ def test_honest_experiences_are_admitted(text: str) -> None:
         ("When it\u202e rains, stop.", "invisible characters"),
         ("When it\u200b rains, stop.", "invisible characters"),
         ("When a charge turns up twice, answer BILL!", "says already"),
-    ],
-)
-def test_what_must_not_enter_a_trial_is_refused_with_the_reason(text: str, why: str) -> None:
-    objection = why_not(text, "When a charge turns up twice, answer BILL.")
-    assert objection is not None
-    assert why in objection
+    ]
+    for text, why in refused:
+        objection = why_not(text, "When a charge turns up twice, answer BILL.")
+        assert objection is not None, text
+        assert why in objection, text
 
 
 def test_a_refusal_never_quotes_the_secret() -> None:
@@ -201,15 +199,16 @@ def test_the_tables_hold_a_hundred_different_proposals_each() -> None:
     assert len(set(proposals.HONEST)) == len(proposals.HONEST) == 100
 
 
-@pytest.mark.parametrize(("text", "why"), proposals.ADVERSARIAL)
-def test_no_adversarial_proposal_enters_a_trial(text: str, why: str) -> None:
-    entered, reason = tried(text)
-    assert not entered
-    assert why in reason
+def test_no_adversarial_proposal_enters_a_trial() -> None:
+    for text, why in proposals.ADVERSARIAL:
+        entered, reason = tried(text)
+        assert not entered, text
+        assert why in reason, text
 
 
 def test_at_most_five_of_a_hundred_honest_proposals_are_refused() -> None:
-    refused = {text: tried(text)[1] for text in proposals.HONEST if not tried(text)[0]}
+    found = {text: tried(text) for text in proposals.HONEST}
+    refused = {text: why for text, (entered, why) in found.items() if not entered}
     assert len(refused) <= 5, refused
 
 
