@@ -46,7 +46,7 @@ _SETTLED = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT_IS = re.compile(
-    r"(?:^|[.!,;]\s+)(?:(?:so|thus|therefore|hence),?\s+)?(?:the|this|that)(?:\s+[\w'-]+){1,3}?\s+is\s+", re.IGNORECASE
+    r"(?:^|[.!,;]\s+)(?:(?:so|thus|therefore|hence),?\s+)?(?:the|this|that)(?:\s+[\w'-]+){0,3}?\s+is\s+", re.IGNORECASE
 )
 _DOUBTED = re.compile(r"\b(?:not|no\s?one|nobody|never|neither|nor|hardly|few)\b|n't\b", re.IGNORECASE)
 _MOST_SAID = 1_000
@@ -136,9 +136,14 @@ def _unmarked(label: str, text: str) -> bool:
 def _ends_settled(label: str, line: str) -> bool:
     """Whether a line ends with "I'd say billing", "so it's billing", "the claim is true"; maybe with what it is not."""
     last = [found[-1] for ways in (_SETTLED, _SUBJECT_IS) if (found := [*ways.finditer(line)])]
-    settled = [one for one in last if not _DOUBTED.search(line, 0, one.end())]
+    settled = [one for one in last if not _DOUBTED.search(line, _clause(line, one.start()), one.end())]
     said = rf"{_AROUND}(?:(?:the|an?|a\s+clear)\s+)?{re.escape(label)}{_AROUND}(?:,\s*not\s+[\w'-]+)?[\W_]*"
     return any(re.fullmatch(said, line[one.end() :], re.IGNORECASE) for one in settled)
+
+
+def _clause(line: str, place: int) -> int:
+    """Where the clause begins that a place is in."""
+    return max(line.rfind("; ", 0, place), line.rfind(". ", 0, place), 0)
 
 
 def _called_good(text: str) -> set[str]:
