@@ -129,6 +129,7 @@ SHAPES: list[tuple[str, dict[str, JSON], JSON, JSON]] = [
      [turn("user", "Hi?")], "Hi"),
     ("a text that holds messages", {"prompt": '[{"role": "user", "content": "Hi?"}]', "answer": "Hi"},
      '[{"role": "user", "content": "Hi?"}]', "Hi"),
+    ("a text that begins so", {"prompt": '[{"role": "user"}]: sum it up'}, '[{"role": "user"}]: sum it up', None),
     ("OpenAI's batch of responses", {"custom_id": "1", "method": "POST", "url": "/v1/responses",
      "body": {"model": "m", "instructions": "Be brief.", "input": "Hi?"}}, "Be brief.\n\nHi?", None),
     ("Anthropic's batch", {"custom_id": "1", "params": {"model": "m", "messages": [turn("user", "Hi?")]}},
@@ -417,8 +418,9 @@ def test_what_stands_beside_a_list_and_belongs_to_each_task_is_shown(tmp_path: P
 def test_entries_may_stand_under_their_ids(tmp_path: Path) -> None:
     found = written(tmp_path, "t.json", json.dumps({"a": ROWS[0], "b": ROWS[1]}))
     assert [(task.input, task.metadata["id"]) for task in found.tasks] == [("1 + 1", "a"), ("a, b", "b")]
-    with pytest.raises(InputError, match="expected a list of tasks"):
-        written(tmp_path, "u.json", json.dumps({"a": ROWS[0], "b": 1}))
+    for single in ({"a": ROWS[0], "b": 1}, {"inputs": {"text": "a"}, "outputs": {"text": "b", "n": 1}}):
+        with pytest.raises(InputError, match="expected a list of tasks"):
+            written(tmp_path, "u.json", json.dumps(single))
 
 
 def test_half_a_surrogate_pair_in_a_distractor_is_told_in_one_line() -> None:

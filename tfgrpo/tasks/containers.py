@@ -94,7 +94,7 @@ def _question(asked: JSON, context: JSON) -> JSON:
 def _by_name(value: Mapping[str, JSON]) -> list[JSON] | None:
     """The entries of an object that has them by their ids; None: it holds none."""
     entries = [entry for entry in value.values() if isinstance(entry, Mapping) and named(entry, INPUT_FIELDS)]
-    if not entries or len(entries) < len(value):
+    if not 2 <= len(entries) == len(value) or named(value, INPUT_FIELDS) is not None:
         return None
     return [{"id": name, **entry} for name, entry in zip(value, entries, strict=True)]
 

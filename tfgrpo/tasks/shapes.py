@@ -21,7 +21,7 @@ HOLDERS = ("input", "inputs", "vars", "kwargs", "prompt")
 ANSWER_HOLDERS = ("outputs", "output", "expected_output", "expected", "expectations", "reference_outputs", "answer")
 _ENVELOPES = ("body", "params", "request", "modelInput", "item")
 """Fields that may hold a whole request: batches of OpenAI, Anthropic, Gemini and Bedrock; a row of OpenAI's evals."""
-_CHAT_AS_TEXT = re.compile(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]\s*:")
+_CHAT_AS_TEXT = re.compile(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]\s*:.*[\])]\s*\Z", re.DOTALL)
 _COLUMN = re.compile(r"(inputs?|outputs?|reference_outputs|expected_outputs?|expectations)[._/](.+)", re.IGNORECASE)
 _ASSERTION = re.compile(r"(not-)?(i?contains(-\w+)?|regex|is-\w+|contains-\w+|llm-rubric|python|javascript|fn|grade|"
                         r"starts-with|similar|levenshtein|model-graded-\w+|factuality)\b.*?:", re.DOTALL)  # fmt: skip
