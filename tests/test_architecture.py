@@ -55,7 +55,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "rollouts/rewards": (
         "__init__", "latex", "spelled", "units", "numbers", "final", "threads", "reward", "matchers", "sentences",
         "numeric", "choice", "jsons", "maths_child", "maths", "sandbox", "code_values", "code_wire", "code_child",
-        "code", "judge", "decisions", "majority", "url", "sums", "verified", "built_in",
+        "code", "patience", "judge", "decisions", "majority", "url", "sums", "verified", "built_in",
     ),
     "rollouts/on_ray": ("__init__", "worker", "cluster", "elsewhere"),
     "token_prior": (

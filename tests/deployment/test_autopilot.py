@@ -1,5 +1,6 @@
 """The autopilot on simulated traffic: what helps goes live, what hurts is rolled back, what fails changes nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import NoReturn
 from tests.deployment.worlds import World, candidate_in, days
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve
-from tfgrpo.deployment.facts import deployed_state, facts_of
+from tfgrpo.deployment.facts import _of_live, deployed_state, facts_of
 from tfgrpo.deployment.history import happened
 from tfgrpo.deployment.lock import alone_at
 from tfgrpo.deployment.step import AutopilotTerms
 from tfgrpo.errors import ModelError, StoreError
-from tfgrpo.priors.serving import use
+from tfgrpo.priors.serving import roll_back, use
 from tfgrpo.records import Experience, Frame, Prior
 from tfgrpo.serve.drawing import DrawShares
 from tfgrpo.store import HistoryEntry, Store, StorePath
@@ -124,7 +125,7 @@ def test_it_learns_when_enough_was_fed_back_within_the_days_budget(tmp_path: Pat
 
     def learn(store: Store, calls: int) -> LearnedInUse:
         asked.append(calls)
-        if len(asked) == 1:
+        if len(asked) < 3:
             raise ModelError("the model is out of reach")
         store.add_prior(OTHER)
         store.set_state("default", OTHER.id, "candidate", frame=Frame(MODEL))
@@ -132,16 +133,17 @@ def test_it_learns_when_enough_was_fed_back_within_the_days_budget(tmp_path: Pat
 
     world = World(path, lambda prior: 0.5)
     pilot = pilot_of(path, AutopilotTerms(daily_calls=50), learn=learn)
-    said = days(world, pilot, 3)
-    assert [line.partition(":")[0] for line in said] == ["learning came to nothing", "learned", "canary"]
-    assert asked == [50, 50]
-    assert [row.action for row in world.history()][:5] == [
-        "learning",
-        "learning failed",
-        "learning",
-        "learned",
-        "canary",
-    ]
+    said = list[str]()
+    for feedback in (250, 250, 500, 1_000):  # as much as was needed, then twice, then four times as much
+        said += days(world, pilot, 1, 2 * feedback)
+    assert [line.partition(":")[0] for line in said] == [*["learning came to nothing"] * 2, "learned"]
+    assert said[0].endswith("the model is out of reach; it is tried again after 400 more feedback, or tomorrow")
+    assert said[1].endswith("800 more feedback, or tomorrow")
+    assert asked == [50, 50, 50]
+    assert pilot.look()[0].startswith("canary: ")
+    assert [row.action for row in world.history()] == [
+        *["learning", "learning failed"] * 2, "learning", "learned", "canary"
+    ]  # fmt: skip
 
 
 def test_a_learning_that_failed_is_tried_again_the_next_day_though_nothing_new_was_fed_back(tmp_path: Path) -> None:
@@ -186,6 +188,19 @@ def test_a_fault_of_our_own_is_told_once_and_does_not_end_it(tmp_path: Path) -> 
     assert world.states()[OTHER.id] == "canary"
 
 
+def test_feedback_counts_for_a_prior_that_went_live_by_a_clock_that_was_ahead(tmp_path: Path) -> None:
+    path = go_live(tmp_path / "s.db")
+    world = World(path, lambda prior: 0.5, shares=DrawShares(0.2), fed_back=1.0)
+    world.calls(50)
+    with Store(path) as store:
+        lineage = store.lineage("default")
+        for days_on, counted in ((0, 50), (1, 50), (-1, 50)):
+            now = datetime.now(UTC) + timedelta(days=days_on)
+            assert len(_of_live(store, "default", PRIOR.id, lineage, now)) == counted
+            ahead = [replace(event, at=f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}.000Z") for event in lineage]
+            assert len(_of_live(store, "default", PRIOR.id, ahead, now)) == 50
+
+
 def test_a_clock_put_back_gives_no_budget_back_and_one_that_was_years_ahead_stops_no_learning(tmp_path: Path) -> None:
     with Store(candidate_in(tmp_path / "s.db")) as store:  # a row of today is in its history
         now, state = datetime.now(UTC), deployed_state(store, "default")
@@ -204,6 +219,35 @@ def test_a_person_who_makes_another_prior_live_ends_the_trial_and_it_is_begun_an
     said = [*pilot.look(), *pilot.look()]
     assert [line.partition(":")[0] for line in said] == ["withdrawn", "canary"]
     assert world.history()[-1].figures["canary"] == 2
+
+
+class Overtaken(Store):
+    """Between a look and what it leads to somebody else goes back to the prior before."""
+
+    def history_of(self, namespace: str, limit: int = 1_000) -> tuple[HistoryEntry, ...]:
+        if self.live(namespace):
+            with Store(self.path) as other:
+                roll_back(other, namespace, by="anna", why="it is wrong")
+        return super().history_of(namespace, limit)
+
+
+def test_what_somebody_changes_while_it_looks_is_not_overruled(place: StorePath) -> None:
+    with Store(place) as store:
+        for prior, state in ((PRIOR, "live"), (OTHER, "candidate")):
+            store.add_prior(prior)
+            store.set_state("default", prior.id, state, frame=Frame(MODEL))  # type: ignore[arg-type]  # of the list
+        store.add_history(HistoryEntry("default", "autopilot", "learned", OTHER.id, "learned", {"passed": True}))
+    pilot = Autopilot(lambda: Overtaken(place, create=False), "default", AutopilotTerms())
+    (said,) = pilot.look()
+    assert "somebody else has changed what namespace default serves meanwhile" in said
+    with Store(place) as store:
+        assert [(event.prior, event.state) for event in store.lineage("default")][1:] == [
+            (OTHER.id, "candidate"), (PRIOR.id, "rolled back")
+        ]  # fmt: skip
+        assert store.canary("default") is None
+    assert pilot.look()[0].startswith("canary: ")
+    with Store(place) as store:
+        assert store.history_of("default")[-1].figures["live"] is None
 
 
 class ReadOnly(Store):

@@ -1,9 +1,13 @@
 """The learning that an autopilot has done by another process."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.shell import PATIENCE
 from tfgrpo.deployment.child import ChildLearner, ceiling_within
 from tfgrpo.errors import ModelError
 from tfgrpo.store import Store
@@ -18,6 +22,19 @@ def test_it_learns_in_the_store_that_was_given_and_no_command_line_shows_a_passw
     ):
         learner(store, 10)
     assert "geheim" not in str(raised.value)
+
+
+def test_it_ends_with_the_autopilot_however_that_ends(tmp_path: Path) -> None:
+    """The autopilot's end is stood for by the end of the pipe that it holds: kill -9 closes it, too."""
+    waits = "import time\nfrom tfgrpo.cli.streams import end_when_alone\nend_when_alone()\ntime.sleep(3600)"
+    read, held = os.pipe()
+    child = subprocess.Popen([sys.executable, "-c", waits], stdin=read)
+    os.close(read)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    os.close(held)
+    assert child.wait(PATIENCE) < 0
+    assert "--until-alone" in ChildLearner(None, "default", [])._command
 
 
 def test_a_ceiling_of_its_own_holds_within_what_is_left_of_the_day() -> None:

@@ -1,13 +1,15 @@
 """A language model as the judge: what it is asked, what its verdicts come to, and what they cost."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 
 import pytest
 
 from tests.rollouts.scoring import saying
-from tfgrpo.errors import InputError, ModelError
+from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.records import CallKey, ChatBody, Reply, Rollout, Task, Usage
+from tfgrpo.rollouts.rewards import patience
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.judge import judge_messages, judged_by, read_verdict
 from tfgrpo.rollouts.rewards.reward import asking, score
@@ -71,6 +73,14 @@ async def test_a_judge_without_a_usable_verdict_spoils_the_rollout_alone(says: s
     assert len(judge.asked) == (1 if says == "away" else 3)
 
 
+async def test_a_text_that_no_verdict_came_of_is_not_judged_again() -> None:
+    judge = Judge([verdict(11)])
+    reward = asking(load_reward("judge"), judge, "small", "run_1")
+    found = [await score(reward, saying("four", "4")) for _ in range(30)]
+    assert {one.error for one in found} == {found[0].error}
+    assert len(judge.asked) == 3
+
+
 class WithoutSystemRole(Judge):
     """As a chat template answers that knows none."""
 
@@ -107,6 +117,43 @@ async def test_after_an_outage_a_judge_is_told_the_rules_as_ever() -> None:
     reward = asking(load_reward("judge"), judge, "small", "run_1")
     assert [(await score(reward, saying(text, "4"))).reward for text in ("four", "vier")] == [0.6, 0.8]
     assert [body["messages"][0]["role"] for body, _ in judge.asked] == ["user", "system"]
+
+
+@pytest.mark.parametrize(("says", "told"), [("away", "host answered 503"), ("I am a teapot", "no usable verdict")])
+async def test_a_judge_that_fails_again_and_again_ends_what_asks_it(says: str, told: str) -> None:
+    judge = Judge([verdict(1), says])
+    reward = asking(load_reward("judge"), judge, "large", "run_1")
+    failed = [await score(reward, saying(f"text {number}", "4")) for number in range(patience.FAILURES)]
+    assert [one.reward for one in failed] == [0.1, *[None] * (patience.FAILURES - 1)]
+    with pytest.raises(UpstreamError, match="the judge large failed 20 times in a row, the last time: ") as ended:
+        await score(reward, saying("one more", "4"))
+    assert told in str(ended.value)
+    assert "the same command goes on once it answers" in str(ended.value)
+
+
+async def test_a_verdict_in_between_gives_a_judge_its_patience_back() -> None:
+    judge = Judge([*["away"] * 15, verdict(2), *["away"] * 15, verdict(3)])
+    reward = asking(load_reward("judge"), judge, "large", "run_1")
+    scored = [await score(reward, saying(f"text {number}", "4")) for number in range(32)]
+    assert [one.reward for one in scored if one.reward is not None] == [0.2, 0.3]
+
+
+async def test_a_judge_that_says_nothing_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = list[str]()
+
+    class Silent(Judge):
+        async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.append(key.task)
+            return await super().__call__(body, key)
+
+    monkeypatch.setattr(patience, "SILENCE", 0.05)
+    reward = asking(load_reward("judge"), Silent([]), "large", "run_1")
+    with pytest.raises(UpstreamError, match="the judge large has said nothing for"):
+        await score(reward, saying("text", "4"))
+    assert len(ended) == 1
 
 
 async def test_some_votes_are_enough() -> None:

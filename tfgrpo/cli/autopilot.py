@@ -1,12 +1,8 @@
 """The command that keeps a namespace learning in production."""
 
-import os
 import shlex
-import signal
-import sys
 import time
 from collections.abc import Sequence
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +11,7 @@ from ..errors import InputError
 from .command import TextCommand
 from .options.gathered import titled
 from .options.shared import by_option, json_option, named_store, person, store_options
-from .streams import interruptible, tell
+from .streams import end_when_alone, interruptible, tell
 
 if TYPE_CHECKING:
     from ..deployment.step import AutopilotTerms
@@ -83,14 +79,8 @@ def autopilot(
     learn = _learn_options(options)
     with interruptible():
         if until_alone:
-            Thread(target=_end_when_alone, daemon=True).start()
+            end_when_alone()
         _fly(store, namespace, terms, learn, once=once, interval=interval, as_json=as_json)
-
-
-def _end_when_alone() -> None:
-    """Who started it is at the other end of standard input."""
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _learn_options(given: str | None) -> Sequence[str] | None:

@@ -26,7 +26,7 @@ from .options.target import Target, target_options, tokenizer_option
 from .options.tasks import TaskOptions, task_options
 from .options.traffic import TrafficOptions, frame_of_traffic, traffic_options
 from .root import OUT_OF_BUDGET
-from .streams import interruptible, tell
+from .streams import end_when_alone, interruptible, tell
 
 if TYPE_CHECKING:
     from ..learning.decisions import PreparedDecisions
@@ -121,6 +121,7 @@ class LearnArguments:
     help="Go on, or start anew.  [default: resume]",
 )
 @titled(GATE)("--candidate", is_flag=True, rare=True, help="What passes goes live later: as a canary, by an autopilot.")
+@click.option("--until-alone", is_flag=True, hidden=True, help="End when standard input does.")
 @surface_option(LEARN_FROM)
 @json_option
 def learn(
@@ -130,6 +131,7 @@ def learn(
     dry_run: bool,
     resume: bool,
     candidate: bool,
+    until_alone: bool,
     as_json: bool,
     **settings: float | str | None,
 ) -> None:
@@ -151,6 +153,8 @@ def learn(
         return _tell_cost(prepared, asked, as_json=as_json)
     prepared = replace(prepared, plan=replace(prepared.plan, deploys=not candidate))
     with interruptible(), named_store(asked.store, create=True) as opened, prepared.started() as started:
+        if until_alone:
+            end_when_alone()
         learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
     tell(as_json, learned.as_json(), *learned_lines(learned))
     if learned.ended:

@@ -75,6 +75,20 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def end_when_alone() -> None:
+    """End with who started this process, who is at the other end of standard input, however that one ends."""
+    import os
+    import signal
+    import sys
+    from threading import Thread
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def print_json(value: "JSON") -> None:
     """JSON on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

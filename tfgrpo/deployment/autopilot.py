@@ -17,7 +17,7 @@ from ..priors.serving import event_of, roll_back
 from ..records import Decision, PriorState
 from ..store import Actor, HistoryEntry, Store
 from .facts import AUTOPILOT, deployed_state, facts_of
-from .step import Action, AutopilotTerms, step
+from .step import Action, AutopilotTerms, needed_feedback, step
 
 _logger = logging.getLogger("tfgrpo")
 
@@ -63,7 +63,7 @@ class Autopilot:
         """Do what is to be done now; returns a line for each thing done or told. A failure is told, and tried again."""
         try:
             with self._open() as store:
-                said = tuple(self._do(store, action) for action in self._next(store))
+                said = tuple(self._do(store, action, seen) for seen, action in self._next(store))
         except TfgrpoError as error:
             return self._told_once(f"nothing was done: {error}")
         except Exception as error:  # ours; the next look may have to roll back what hurts
@@ -81,21 +81,22 @@ class Autopilot:
             if self._trouble or not said:
                 time.sleep(seconds)
 
-    def _next(self, store: Store) -> tuple[Action, ...]:
+    def _next(self, store: Store) -> list[tuple[int, Action]]:
+        """What is to be done, each with the events of the lineage that it was decided by."""
         state = deployed_state(store, self._namespace)
         can_learn = self._learn is not None
         facts = facts_of(store, self._namespace, state, self._terms, self._clock(), can_learn=can_learn)
-        return step(state, facts, self._terms)
+        return [(state.events, action) for action in step(state, facts, self._terms)]
 
     def _told_once(self, trouble: str) -> tuple[str, ...]:
         """A trouble that goes on is told once."""
         before, self._trouble = self._trouble, trouble
         return () if trouble == before else (trouble,)
 
-    def _do(self, store: Store, action: Action) -> str:
+    def _do(self, store: Store, action: Action, seen: int) -> str:
         if action.kind == "learn":
             return self._learned(store, action)
-        return do_in_store(store, self._namespace, action)
+        return do_in_store(store, self._namespace, action, seen=seen)
 
     def _learned(self, store: Store, action: Action) -> str:
         """Learn; that it begins is written down first, so that nothing is spent for a store that cannot be written."""
@@ -106,7 +107,9 @@ class Autopilot:
         try:
             found = self._learn(store, calls)
         except TfgrpoError as error:
-            told = replace(action, why=f"learning came to nothing: {error}", figures=reached)
+            needed = needed_feedback(self._terms, int(str(action.figures["failed"])) + 1)
+            why = f"learning came to nothing: {error}; it is tried again after {needed:,} more feedback, or tomorrow"
+            told = replace(action, why=why, figures=reached)
             _note(store, self._namespace, told, "learning failed")
             return told.why
         figures = {**reached, "calls": found.calls, "passed": found.passed}
@@ -130,15 +133,18 @@ def approve(store: Store, namespace: str, *, by: str, prior: str | None = None) 
     return chosen
 
 
-def do_in_store(store: Store, namespace: str, action: Action, *, by: str = AUTOPILOT) -> str:
-    """Carry out what concerns the store alone, and write it down; returns a line for people."""
+def do_in_store(store: Store, namespace: str, action: Action, *, by: str = AUTOPILOT, seen: int | None = None) -> str:
+    """Carry out what concerns the store alone, and write it down; returns a line for people.
+
+    `seen`: as many events of the lineage it was decided by; StoreError where somebody else has changed that meanwhile.
+    """
     name, prior = _DONE[action.kind], action.prior
     if action.kind == "canary" and prior:
-        action = _put_out(store, namespace, action, prior, by)
+        action = _put_out(store, namespace, action, prior, by=by, seen=seen)
     elif action.kind in _STATES and prior:
-        _make(store, namespace, prior, _STATES[action.kind], why=action.why, by=by)
+        _make(store, namespace, prior, _STATES[action.kind], why=action.why, by=by, seen=seen)
     elif action.kind == "go back":
-        _, now = roll_back(store, namespace, by=by, why=action.why)
+        _, now = roll_back(store, namespace, by=by, why=action.why, seen=seen)
         rest = f"{now.prior.id} is {now.state} again" if now else "calls go out without a prior from now on"
         action = replace(action, why=f"{action.why}; {rest}")
     elif action.kind == "retire" and prior:
@@ -161,17 +167,17 @@ _DONE = {
 }
 
 
-def _make(store: Store, namespace: str, prior: str, state: PriorState, *, why: str, by: str) -> None:
+def _make(store: Store, namespace: str, prior: str, state: PriorState, *, why: str, by: str, seen: int | None) -> None:
     event = event_of(store, namespace, store.prior(prior))
-    store.set_state(namespace, prior, state, frame=event.frame, by=by, why=why)
+    store.set_state(namespace, prior, state, frame=event.frame, by=by, why=why, seen=seen)
 
 
-def _put_out(store: Store, namespace: str, action: Action, prior: str, by: str) -> Action:
+def _put_out(store: Store, namespace: str, action: Action, prior: str, *, by: str, seen: int | None) -> Action:
     """Make a prior the canary at its share; what counts of feedback is what comes from now on."""
     out = store.canary(namespace)
     if out is None or out[0].prior.id != prior:
         store.add_share(namespace, prior, float(str(action.figures["share"])))
-        _make(store, namespace, prior, "canary", why=action.why, by=by)
+        _make(store, namespace, prior, "canary", why=action.why, by=by, seen=seen)
     share = out[1] if out and out[0].prior.id == prior else action.figures["share"]
     reached = {"feedback_id": store.feedback_count(namespace)[1], "call": store.call_numbers()[1]}
     return replace(action, figures={**action.figures, "share": share, **reached})

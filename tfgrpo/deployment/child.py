@@ -1,6 +1,7 @@
 """Learning as a process of its own: `tfgrpo learn --from-traffic --candidate`, with the options that it was given.
 
-What it takes of memory it gives back, and whatever happens to it, the autopilot goes on.
+What it takes of memory it gives back, and whatever happens to it, the autopilot goes on. It ends with the autopilot,
+however that ends, and the next one goes on with its run where nothing new was fed back.
 """
 
 import json
@@ -27,16 +28,21 @@ class ChildLearner:
         """`store` as it was given, with its password; None: the child finds it as this process did."""
         self._command = [
             sys.executable, "-m", "tfgrpo", "learn", "--from-traffic", "--candidate", "--json",
-            "--namespace", namespace, *options,
+            "--until-alone", "--namespace", namespace, *options,
         ]  # fmt: skip
         self._environment = {**os.environ, **({"TFGRPO_STORE": store} if store else {})}  # all see a command line
 
     def __call__(self, store: Store, calls: int, /) -> LearnedInUse:
         """Learn within so many calls, or as few as an option says; raises ModelError with what it said if it failed."""
         command = [*self._command, "--max-calls", str(ceiling_within(calls, self._command))]
-        ran = subprocess.run(
-            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=self._environment
-        )
+        read, held = os.pipe()
+        try:
+            ran = subprocess.run(
+                command, capture_output=True, text=True, check=False, stdin=read, env=self._environment
+            )
+        finally:
+            os.close(read)
+            os.close(held)  # which ends with this process, and by that it knows
         try:
             found = json.loads(ran.stdout)
         except ValueError as error:

@@ -1,8 +1,9 @@
 """What the store remembers of a namespace, and what its feedback says: all that the autopilot decides by."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from ..store import SERVING, DrawnFeedback, HistoryEntry, LineageEntry, Store
@@ -23,7 +24,7 @@ _LATEST = 50_000
 
 def deployed_state(store: Store, namespace: str) -> DeployedState:
     """How things stand in a namespace."""
-    rows, lineage = store.history_of(namespace, _ALL), store.lineage(namespace)
+    lineage, rows = store.lineage(namespace), store.history_of(namespace, _ALL)
     live, canary = store.live(namespace), store.canary(namespace)
     states = {event.prior: event.state for event in lineage}
     out = [row for row in rows if row.action == "canary"]
@@ -34,6 +35,7 @@ def deployed_state(store: Store, namespace: str) -> DeployedState:
         len(out),
         _approved(rows),
         frozenset(str(row.figures.get("about")) for row in rows if row.action == "told"),
+        len(lineage),  # which is read first
     )
 
 
@@ -80,6 +82,7 @@ def facts_of(
     learned = [int(_number(row.figures.get("feedback_id"))) for row in rows if _has_looked(row, day)]
     found = Facts(
         new_feedback=store.feedback_count(namespace, max(learned, default=0))[0],
+        failed=_failed(rows, day),
         calls_left=max(0, terms.daily_calls - _spent_on(store, namespace, day)),
         can_learn=can_learn,
         day=day,
@@ -88,7 +91,7 @@ def facts_of(
         found = replace(found, **_of_canary(store, namespace, state.canary, rows, now))
     if state.live is None:
         return found
-    heard = _of_live(store, namespace, state.live, lineage)
+    heard = _of_live(store, namespace, state.live, lineage, now)
     alarm, bet = drifted(held_back(heard), blocks_of(held_back(heard)))
     return replace(found, drifted=alarm, drift=bet, hurting=_hurting(store, heard, state.live, rows))
 
@@ -98,10 +101,15 @@ def _of_canary(
 ) -> dict[str, Any]:
     begun = next(row for row in reversed(rows) if row.action == "canary" and row.prior == trial.prior)
     told: Mapping[str, Any] = begun.figures
-    given = store.drawn_feedback(namespace, int(told["feedback_id"]))
-    since = max([begun.at, *(one.at for one in given[-1:])])
-    quiet = (now - datetime.fromisoformat(since)).total_seconds()
-    found = comparison_of(given, trial, float(told["share"]))
+    latest = [begun.at]
+
+    def given() -> Iterator[DrawnFeedback]:
+        for one in store.drawn_feedback(namespace, int(told["feedback_id"])):
+            latest[1:] = [one.at]
+            yield one
+
+    found = comparison_of(given(), trial, float(told["share"]))
+    quiet = (now - datetime.fromisoformat(max(latest))).total_seconds()
     return {"comparison": found, "quiet": quiet, "forgotten": store.call_numbers()[0] > told.get("call", _ENDLESS) + 1}
 
 
@@ -113,23 +121,22 @@ def comparison_of(given: Iterable[DrawnFeedback], trial: CanaryTrial, share: flo
     return compared_in_use(on_canary(given, trial), Blocks.at(share))
 
 
-def on_canary(given: Iterable[DrawnFeedback], trial: CanaryTrial) -> tuple[Heard, ...]:
+def on_canary(given: Iterable[DrawnFeedback], trial: CanaryTrial) -> Iterator[Heard]:
     """The feedback that a canary's trial is about, in the order of its coming."""
-    dealt = (
-        one
-        for one in given
-        if one.draw.get("canary") == trial.prior and one.draw.get("of") == trial.live and not one.draw.get("left_out")
-    )
-    return tuple(
-        Heard(one.draw["arm"] == "canary", key_behind(one), one.reward)
-        for one in dealt
-        if one.draw.get("arm") in ("canary", "live")
-    )
+    for one in given:
+        draw = one.draw
+        alike = draw.get("canary") == trial.prior and draw.get("of") == trial.live and not draw.get("left_out")
+        if alike and draw.get("arm") in ("canary", "live"):
+            yield Heard(draw["arm"] == "canary", key_behind(one), one.reward)
 
 
-def _of_live(store: Store, namespace: str, live: str, lineage: Sequence[LineageEntry]) -> tuple[DrawnFeedback, ...]:
-    """The latest feedback on calls dealt under a live prior, since it is live."""
+def _of_live(
+    store: Store, namespace: str, live: str, lineage: Sequence[LineageEntry], now: datetime
+) -> tuple[DrawnFeedback, ...]:
+    """The latest feedback on calls dealt under a live prior, since it is live; all of it, where that was written down
+    by a clock that was ahead: no feedback would count until that time comes."""
     since = max(event.at for event in lineage if event.prior == live and event.state in SERVING)
+    since = since if since[:19] <= f"{now:%Y-%m-%dT%H:%M:%S}" else ""
     last = store.feedback_count(namespace)[1]
     given = store.drawn_feedback(namespace, max(0, last - _LATEST))
     return tuple(one for one in given if one.draw.get("of") == live and one.at >= since)
@@ -179,7 +186,7 @@ def live_in_use(store: Store, namespace: str) -> LiveInUse:
     live = store.live(namespace)
     if live is None:
         return LiveInUse()
-    given = _of_live(store, namespace, live.prior.id, store.lineage(namespace))
+    given = _of_live(store, namespace, live.prior.id, store.lineage(namespace), datetime.now(UTC))
     effects = effects_in_use(left_out_of(given), [entry.id for entry in live.prior.experiences])
     counted = first_of_keys(held_back(given))
     whole = sum(one.tried for one in counted)
@@ -206,6 +213,12 @@ def key_behind(one: DrawnFeedback) -> str:
 def _has_looked(row: HistoryEntry, day: str) -> bool:
     """Whether a learning came to its end; one that was cut off begins again, and one that failed on the next day."""
     return row.action == "learned" or (row.action == "learning failed" and row.at[:10] >= day)
+
+
+def _failed(rows: Sequence[HistoryEntry], day: str) -> int:
+    """Learnings of a day that failed since one came to its end."""
+    ends = [row for row in rows if row.action in ("learned", "learning failed") and row.at[:10] >= day]
+    return len(list(takewhile(lambda row: row.action == "learning failed", reversed(ends))))
 
 
 def _day(now: datetime, last: str) -> str:

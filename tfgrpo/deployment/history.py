@@ -67,4 +67,5 @@ def _runs(store: Store, namespace: str) -> Iterator[Happening]:
         told = f"{len(run.tasks)} tasks, {run.frame.model}, {run.usage.calls:,} calls"
         yield Happening(entry.started, f"{run.kind} began", "", run.id, told)
         if entry.ended:
-            yield Happening(entry.ended, f"{run.kind} {run.status}", "", run.id, told)
+            why = f"{told}; {run.result['error']}" if "error" in run.result else told
+            yield Happening(entry.ended, f"{run.kind} {run.status}", "", run.id, why)

@@ -23,6 +23,7 @@ from .effects import EffectInUse
 ActionKind: TypeAlias = Literal["learn", "retire", "canary", "promote", "roll back", "go back", "withdraw", "tell"]
 LEAST_OF_A_DAY = 0.1
 """Of a day's calls: with fewer left nothing comes of a learning."""
+_MOST_DOUBLINGS = 20
 QUIET_SECONDS = 86_400.0
 """Without feedback on a canary, until that is said."""
 
@@ -82,6 +83,8 @@ class DeployedState:
     """Priors that a person has approved for the next thing to be done with them."""
     said: frozenset[str] = frozenset()
     """What was told and is not told again, by what `Action.about` calls it."""
+    events: int = 0
+    """In its lineage: where there are others by now, nothing that was decided by these is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Facts:
     """An experience of the live prior that has come to hurt."""
     new_feedback: int = 0
     """Since learning last looked."""
+    failed: int = 0
+    """Learnings of today, in a row, that came to nothing."""
     calls_left: int = 0
     """Of today's."""
     can_learn: bool = True
@@ -210,14 +215,20 @@ def _candidate(state: DeployedState, _: Facts, terms: AutopilotTerms) -> _Found:
     return (_asked(_begin(state, state.candidate, terms, why), state, terms),)
 
 
+def needed_feedback(terms: AutopilotTerms, failed: int) -> int:
+    """New feedback before it learns, after so many learnings in a row that failed: what is broken is tried seldom."""
+    return int(terms.min_feedback * 2 ** min(failed, _MOST_DOUBLINGS))
+
+
 def _learn(state: DeployedState, facts: Facts, terms: AutopilotTerms) -> _Found:
-    if not facts.can_learn or facts.new_feedback < terms.min_feedback:
+    if not facts.can_learn or facts.new_feedback < needed_feedback(terms, facts.failed):
         return ()
     if facts.calls_left < max(1.0, LEAST_OF_A_DAY * terms.daily_calls):
         why = f"today's {terms.daily_calls:,} calls are used up; it learns on tomorrow, and watches meanwhile"
         return (Action("tell", why, about=f"budget {facts.day}"),)
     why = f"{facts.new_feedback:,} calls were fed back since learning last looked"
-    return (Action("learn", why, figures={"calls": facts.calls_left, "feedback": facts.new_feedback}),)
+    figures: dict[str, JSON] = {"calls": facts.calls_left, "feedback": facts.new_feedback, "failed": facts.failed}
+    return (Action("learn", why, figures=figures),)
 
 
 def _begin(state: DeployedState, prior: str, terms: AutopilotTerms, why: str) -> Action:

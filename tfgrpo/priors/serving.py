@@ -51,11 +51,13 @@ def before_live(store: Store, namespace: str) -> LineageEntry | None:
     return earlier[-1] if earlier else None
 
 
-def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snapshot, Snapshot | None]:
+def roll_back(
+    store: Store, namespace: str, *, by: str, why: str, seen: int | None = None
+) -> tuple[Snapshot, Snapshot | None]:
     """Go back to the prior that was served before the live one; returns what was live, and what is now.
 
     With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
-    so that at no moment there is none.
+    so that at no moment there is none. `seen` as in `Store.set_state`.
     """
     from .offered import person_named
 
@@ -65,6 +67,7 @@ def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snaps
         raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
     if back := before_live(store, namespace):
         told = f"{live.prior.id} is rolled back"
-        store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told)
-    store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why)
+        store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told, seen=seen)
+        seen = None  # these are events, too
+    store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why, seen=seen)
     return live, store.live(namespace)

@@ -111,7 +111,7 @@ SELECT given.id, given.inference, given.reward, inferences.draw, given.at
 FROM feedback AS given JOIN inferences ON inferences.id = given.inference
 WHERE given.namespace = ? AND given.id > ? AND given.reward IS NOT NULL AND inferences.draw IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM feedback AS later WHERE later.inference = given.inference AND later.id > given.id)
-ORDER BY given.id
+ORDER BY given.id LIMIT ?
 """
 _EMPTY = rows.pack("")
 _ENDLESS = 2**62
@@ -228,11 +228,16 @@ class InferenceStore(OpenStore):
         few = len(found) <= MOST_ANSWERS and len(found) * 3 <= sum(row["tasks"] for row in found)
         return tuple(json.loads(row["answer"]) for row in found) if few else ()
 
-    def drawn_feedback(self, namespace: str, after: int = 0) -> tuple[DrawnFeedback, ...]:
-        """Feedback with a reward of an id above `after`, on calls of which a draw was written down, oldest first."""
-        with self._read(f"reading feedback of {namespace}") as db:
-            found = db.query(_DRAWN, [namespace, after])
-            return tuple(DrawnFeedback(**{**row, "draw": json.loads(row["draw"])}) for row in found)
+    def drawn_feedback(self, namespace: str, after: int = 0, *, at_once: int = 5_000) -> Iterator[DrawnFeedback]:
+        """Feedback with a reward of an id above `after`, on calls of which a draw was written down, oldest first; so
+        many are held at once."""
+        while True:
+            with self._read(f"reading feedback of {namespace}") as db:
+                found = list(db.query(_DRAWN, [namespace, after, at_once]))
+            yield from (DrawnFeedback(**{**row, "draw": json.loads(row["draw"])}) for row in found)
+            if len(found) < at_once:
+                return
+            after = found[-1]["id"]
 
     def feedback_count(self, namespace: str, after: int = 0) -> tuple[int, int]:
         """How much feedback of an id above `after` there is, and the last id of all."""

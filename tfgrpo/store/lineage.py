@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ..errors import StoreError
 from ..records import Frame, Prior, PriorState, QuestionOffsets, Snapshot
 from . import rows
 from .database import ONCE, Database, Row, add_namespace, insert, one_row
@@ -75,10 +76,12 @@ class LineageStore(OpenStore):
         run: str = "",
         by: str = "rule",
         why: str = "",
+        seen: int | None = None,
     ) -> None:
         """Append an event to a namespace's lineage; a resumed run's own event is there already.
 
-        A prior that goes live, gated or not, supersedes the one that was.
+        A prior that goes live, gated or not, supersedes the one that was. `seen`: as many events of the namespace were
+        decided by; StoreError, and nothing is changed, where there are others by now.
         """
         event: Row = {
             "namespace": namespace,
@@ -89,7 +92,7 @@ class LineageStore(OpenStore):
             "by": by,
             "why": why,
         }
-        work = partial(_set_state, namespace=namespace, prior_id=prior_id, state=state, event=event, model=frame.model)
+        work = partial(_set_state, namespace=namespace, prior_id=prior_id, event=event, model=frame.model, seen=seen)
         self._write(f"making {prior_id} {state} in {namespace}", work)
 
     def lineage(self, namespace: str) -> tuple[LineageEntry, ...]:
@@ -168,8 +171,11 @@ def _questions(db: Database, prior: str) -> Iterator[QuestionOffsets]:
         yield rows.question_of(row, (one for one in offsets if one["question"] == row["question"]))
 
 
-def _set_state(db: Database, *, namespace: str, prior_id: str, state: PriorState, event: Row, model: str) -> None:
+def _set_state(db: Database, *, namespace: str, prior_id: str, event: Row, model: str, seen: int | None) -> None:
+    if seen is not None and seen != _events(db, namespace):
+        raise StoreError(f"somebody else has changed what namespace {namespace} serves meanwhile; look again")
     add_namespace(db, namespace, model)
+    state = event["state"]
     before = _live(db, namespace) if state in SERVING else None
     if not insert(db, "lineage", [event], ONCE):
         return
@@ -179,6 +185,11 @@ def _set_state(db: Database, *, namespace: str, prior_id: str, state: PriorState
         why = f"{prior_id} is {state}"
         ended = {**event, "prior": before["prior"], "frame": before["frame"], "state": "superseded", "why": why}
         insert(db, "lineage", [ended])
+
+
+def _events(db: Database, namespace: str) -> int:
+    found = db.execute("SELECT count(*) FROM lineage WHERE namespace = ?", [namespace]).fetchone()
+    return int(found[0])
 
 
 _LIVE = """

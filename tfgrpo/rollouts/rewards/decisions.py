@@ -1,7 +1,7 @@
 """The reward `decisions:QUESTIONS.json`: questions of the decisions API about each rollout, answered in one call."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +11,7 @@ from ...model.questions import Question, answered, parse_questions
 from ...model.upstream import Model, Upstream
 from ...records import JSON, CallKey, Rollout, Task
 from .matchers import in_text, right_answers, without_thinking
+from .patience import Patience
 from .reward import BuiltInReward
 
 _NAMED = "decisions:"
@@ -32,10 +33,12 @@ class QuestionsReward(BuiltInReward):
     """The model that is asked; empty: the one that proposes experiences, or the model itself."""
     model: Model | None = None
     run: str = ""
+    patience: Patience = field(default_factory=lambda: Patience("the model"), compare=False, repr=False)
 
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says."""
-        return replace(self, model=model, asked=self.asked or name, run=run)
+        asked = self.asked or name
+        return replace(self, model=model, asked=asked, run=run, patience=Patience(f"the model {asked}"))
 
     def calls(self) -> int:
         """One for all questions."""
@@ -50,7 +53,8 @@ class QuestionsReward(BuiltInReward):
             raise InputError(f"reward {self.name} asks an upstream for decisions, and there is none here")
         place = int(content_id("asked", rollout.text).rpartition("_")[2][:12], 16)
         body = {"model": self.asked, "input": _about(rollout), "questions": self.bodies}
-        found = await self.model.decide(body, CallKey(self.run, "decisions", place, rollout.task.id))
+        key = CallKey(self.run, "decisions", place, rollout.task.id)
+        found = await self.patience.verdict(self.model.decide(body, key))
         worth = [_worth(question, answer) for question, answer in zip(self.questions, found.answers, strict=True)]
         known = {
             question.instructions: value

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Self
 
 from ...errors import InputError, ModelError, UpstreamError
@@ -18,10 +19,13 @@ from ...surfaces.chat import said_by_user
 from ...text import shortened
 from .jsons import NoJSONError, json_of
 from .matchers import in_text, right_answers, without_thinking
+from .patience import Patience
 from .reward import BuiltInReward
 
 JUDGE_TRIES = 3
 """Of one vote, each told what was wrong with the one before."""
+_PLACES = 2 * JUDGE_TRIES
+"""In the journal, for the tries of one vote in one start of a run: with a system message, and without."""
 MOST_VOTES = 25
 RUBRIC_FIELDS = ("rubric", "criteria", "grading_criteria")
 """Fields of a task that may say what a good answer is."""
@@ -56,10 +60,15 @@ class JudgeReward(BuiltInReward):
     """Where the same text comes up twice at once, the second waits for what the first is told."""
     without_rules: set[str] = field(default_factory=set, compare=False, repr=False)
     """Names of models that were seen to know no system role."""
+    unusable: dict[CallKey, str] = field(default_factory=dict, compare=False, repr=False)
+    """Votes that came to nothing since the run was started, and why: the same text is not tried again."""
+    patience: Patience = field(default_factory=lambda: Patience("the judge"), compare=False, repr=False)
 
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says."""
-        return replace(self, model=model, asked=self.asked or name, run=run, turns={}, without_rules=set())
+        asked = self.asked or name
+        fresh = replace(self, turns={}, without_rules=set(), unusable={}, patience=Patience(f"the judge {asked}"))
+        return replace(fresh, model=model, asked=asked, run=run)
 
     def calls(self) -> int:
         """One for each vote."""
@@ -79,27 +88,38 @@ class JudgeReward(BuiltInReward):
         return sum(number for number, _ in usable) / len(usable), usable[0][1]
 
     async def _vote_in_turn(self, rollout: Rollout, number: int) -> tuple[float, str] | ModelError:
-        async with self.turns.setdefault(self._key(rollout, number, 0), asyncio.Lock()):
-            return await self._vote(rollout, number)
-
-    async def _vote(self, rollout: Rollout, number: int) -> tuple[float, str] | ModelError:
         """One vote, or why there is none."""
-        messages, wrong = judge_messages(rollout), ""
-        for retry in range(JUDGE_TRIES):
-            key = self._key(rollout, number, retry)
+        key = self._key(rollout, number, 0)
+        async with self.turns.setdefault(key, asyncio.Lock()):
+            if key in self.unusable:
+                return ModelError(self.unusable[key])
             try:
-                reply = await self._told(messages, key)
+                return await self.patience.verdict(self._vote(rollout, number))
             except UpstreamError:
                 raise
             except ModelError as error:
                 return error
-            try:
-                return read_verdict(reply.text)
-            except ValueError as error:
-                wrong = str(error)
-                again = template("retry").render(error=wrong)
-                messages = (*messages, dict(reply.message), {"role": "user", "content": again})
-        return ModelError(f"the judge gave no usable verdict: {wrong}")
+
+    async def _vote(self, rollout: Rollout, number: int) -> tuple[float, str]:
+        """One vote; ModelError where all tries come to nothing.
+
+        Where those of an earlier start of the run did, which are in its journal, it is asked as if for the first time.
+        """
+        for start in count():
+            messages, wrong, asked = judge_messages(rollout), "", False
+            for retry in range(JUDGE_TRIES):
+                reply = await self._told(messages, self._key(rollout, number, start * _PLACES + retry))
+                asked = asked or not reply.replayed
+                try:
+                    return read_verdict(reply.text)
+                except ValueError as error:
+                    wrong = str(error)
+                    again = template("retry").render(error=wrong)
+                    messages = (*messages, dict(reply.message), {"role": "user", "content": again})
+            if asked:
+                break
+        self.unusable[self._key(rollout, number, 0)] = told = f"the judge gave no usable verdict: {wrong}"
+        raise ModelError(told)
 
     async def _told(self, messages: Sequence[Message], key: CallKey) -> Reply:
         """The judge's answer; a model whose template knows no system role is told the rules by the user, and asked so
