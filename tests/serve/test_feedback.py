@@ -169,12 +169,13 @@ async def test_a_call_of_before_is_known_from_the_store_and_its_label_is_held_ag
 
 
 @in_thread
-async def test_a_call_of_another_worker_is_waited_for(
-    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("workers", "tries"), [(2, "_TRIES"), (1, "_FEWER_TRIES")])
+async def test_a_call_of_another_worker_or_another_proxy_is_waited_for(
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, workers: int, tries: str
 ) -> None:
     monkeypatch.setattr("tfgrpo.serve.proxy.feedback._OTHERS_SECONDS", 0.05)
-    monkeypatch.setattr("tfgrpo.serve.proxy.feedback._TRIES", int(20 * PATIENCE))
-    several = Recording(0.0, shadows=Shadowing(workers=2))
+    monkeypatch.setattr(f"tfgrpo.serve.proxy.feedback.{tries}", int(20 * PATIENCE))
+    several = Recording(0.0, shadows=Shadowing(workers=workers))
     model = ScriptedModel(lambda body: "BILL")
     one, other = await front(model.app, recording=several), await front(model.app, recording=several)
     await one.chat()  # its process is up

@@ -35,8 +35,8 @@ _LONGEST_ID, _LONGEST_TEXT = 200, 10_000
 _AT_ONCE, _HEARD_AT_ONCE = 100, 1_000
 """Callers whose feedback is looked up, and from whom it is being read: slow ones must not keep the others out."""
 _READ_SECONDS = 10.0
-_OTHERS_SECONDS, _TRIES = 1.0, 4
-"""Until what another worker has answered must be in the store."""
+_OTHERS_SECONDS, _TRIES, _FEWER_TRIES = 1.0, 4, 2
+"""Until what another worker has answered must be in the store; where there is none here, another proxy may be at it."""
 _OURS = re.compile(r"inf_[0-9a-f]{32}")
 _BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
 _NEW = 'for one that is right and new add "new_label": true'
@@ -130,11 +130,13 @@ class FeedbackDesk:
         return None if self._traffic.add(given) else _BUSY
 
     async def _stored(self, named: AbstractSet[str]) -> dict[str, Known]:
-        """Calls that are not among the latest here, from the store: another worker writes its own within a second."""
+        """Calls that are not among the latest here, from the store: another worker, and another proxy, writes its own
+        within a second."""
         recording = self._traffic.recording
         found = await asyncio.to_thread(self._looked_up, named) if named else {}
         young = {one for one in named - found.keys() if _OURS.fullmatch(one)}
-        for _ in range(_TRIES if recording.share is not None and recording.shadows.workers > 1 else 0):
+        tries = _TRIES if recording.shadows.workers > 1 else _FEWER_TRIES
+        for _ in range(tries if recording.share is not None and recording.to is None else 0):
             if not young:
                 break
             await asyncio.sleep(_OTHERS_SECONDS)
