@@ -20,7 +20,7 @@ from tfgrpo.serve.keys import new_key
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
-from tfgrpo.serve.writing import RecordedCall, Shadowing, Writing
+from tfgrpo.serve.writing import RecordedCall, Writing
 from tfgrpo.store import Feedback, Inference, Store, StorePath
 from tfgrpo.testing import ScriptedModel
 
@@ -169,15 +169,13 @@ async def test_a_call_of_before_is_known_from_the_store_and_its_label_is_held_ag
 
 
 @in_thread
-@pytest.mark.parametrize(("workers", "tries"), [(2, "_TRIES"), (1, "_FEWER_TRIES")])
 async def test_a_call_of_another_worker_or_another_proxy_is_waited_for(
-    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, workers: int, tries: str
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfgrpo.serve.proxy.feedback._OTHERS_SECONDS", 0.05)
-    monkeypatch.setattr(f"tfgrpo.serve.proxy.feedback.{tries}", int(20 * PATIENCE))
-    several = Recording(0.0, shadows=Shadowing(workers=workers))
-    model = ScriptedModel(lambda body: "BILL")
-    one, other = await front(model.app, recording=several), await front(model.app, recording=several)
+    monkeypatch.setattr("tfgrpo.serve.proxy.feedback._TRIES", int(20 * PATIENCE))
+    model, kept = ScriptedModel(lambda body: "BILL"), Recording(0.0)
+    one, other = await front(model.app, recording=kept), await front(model.app, recording=kept)
     await one.chat()  # its process is up
     await written(shelf.path, lambda store: store.inferences("default"))
     said = await say(other, {"inference_id": (await one.chat()).headers[INFERENCE_HEADER], "reward": 1})

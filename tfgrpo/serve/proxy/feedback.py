@@ -35,8 +35,8 @@ _LONGEST_ID, _LONGEST_TEXT = 200, 10_000
 _AT_ONCE, _HEARD_AT_ONCE = 100, 1_000
 """Callers whose feedback is looked up, and from whom it is being read: slow ones must not keep the others out."""
 _READ_SECONDS = 10.0
-_OTHERS_SECONDS, _TRIES, _FEWER_TRIES = 1.0, 4, 2
-"""Until what another worker has answered must be in the store; where there is none here, another proxy may be at it."""
+_OTHERS_SECONDS, _TRIES = 1.0, 4
+"""Until what another worker, or another proxy at the same store, has answered must be there."""
 _OURS = re.compile(r"inf_[0-9a-f]{32}")
 _BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
 _NEW = 'for one that is right and new add "new_label": true'
@@ -135,8 +135,7 @@ class FeedbackDesk:
         recording = self._traffic.recording
         found = await asyncio.to_thread(self._looked_up, named) if named else {}
         young = {one for one in named - found.keys() if _OURS.fullmatch(one)}
-        tries = _TRIES if recording.shadows.workers > 1 else _FEWER_TRIES
-        for _ in range(tries if recording.share is not None and recording.to is None else 0):
+        for _ in range(_TRIES if recording.share is not None and recording.to is None else 0):
             if not young:
                 break
             await asyncio.sleep(_OTHERS_SECONDS)
