@@ -17,10 +17,12 @@ from tfgrpo.errors import InputError
 from tfgrpo.records import Frame, Run, Task
 from tfgrpo.serve.call_info import INFERENCE_HEADER
 from tfgrpo.serve.keys import new_key
+from tfgrpo.serve.places import StorePlace
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
-from tfgrpo.serve.writing import RecordedCall, Writing
+from tfgrpo.serve.recording import Recorder as ClientRecorder
+from tfgrpo.serve.writing import RecordedCall, Writing, as_inference
 from tfgrpo.store import Feedback, Inference, Store, StorePath
 from tfgrpo.testing import ScriptedModel
 
@@ -313,3 +315,23 @@ def test_what_cannot_be_recorded_is_refused_at_the_start() -> None:
     for wrong in ((1.5,), (float("nan"),), (0.5, 0), (0.5, 1, -1)):
         with pytest.raises(InputError, match=r"--(record|keep)"):
             Recording(*wrong)
+
+
+def test_a_store_that_is_gone_is_not_made_anew_by_who_writes_into_it(tmp_path: Path) -> None:
+    """An empty one would take the live prior away from all who follow it."""
+    path = go_live(tmp_path / "s.db")
+    writing, recorder = Writing(path, Recording(0.0)), ClientRecorder(StorePlace(path, "default"))
+    assert writing.write([LAST]) == ""
+    recorder._write([as_inference(LAST._replace(id="inf_1"))])
+    path.rename(tmp_path / "away.db")
+    for _ in range(2):
+        assert str(path) in writing.write([LAST._replace(id="inf_2")])
+        recorder._write([as_inference(LAST._replace(id="inf_3"))])
+    assert recorder.dropped == 2
+    assert not path.exists()
+    (tmp_path / "away.db").rename(path)
+    assert writing.write([LAST._replace(id="inf_4")]) == ""
+    recorder._write([as_inference(LAST._replace(id="inf_5"))])
+    with Store(path) as store:
+        assert {one.id for one in store.inferences("default")} >= {"inf_0", "inf_1", "inf_4", "inf_5"}
+        assert store.live("default") is not None

@@ -77,7 +77,7 @@ class Recorder:
         self._ending = Event()
         self.dropped = 0
         """Calls that could not be written: too many waited, or the store failed."""
-        self._said = False
+        self._said = self._is_made = False
         self._waiting: queue.Queue[Item | Event | None] = queue.Queue(WAITING)
         self._thread: Thread | None = None
         self._starting = Lock()
@@ -142,7 +142,8 @@ class Recorder:
             return
         try:
             if isinstance(self._place, StorePlace):
-                with no_fork(), Store(self._place.path) as store:
+                with no_fork(), Store(self._place.path, create=not self._is_made) as store:
+                    self._is_made = True  # one that is gone since is not made anew, which would take the prior away
                     store.add_calls_in_use(calls)
                     store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
             else:

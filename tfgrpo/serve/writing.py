@@ -142,6 +142,8 @@ class Writing:
         self._collector = Collector(recording.to) if recording.to else None
         self._parent = os.getppid()
         self._store: Store | None = None
+        self._is_made = False
+        """Whether there was a store: one that is gone since is not made anew, which would take the live prior away."""
         self._forgot = -_FORGETS_EVERY
         self.unreadable = 0
         """Calls of the last batch whose texts were to be kept, and could not be read."""
@@ -156,7 +158,8 @@ class Writing:
             if self._collector:
                 self._collector.send(calls, feedback, trying_for(_SENDS_FOR, self._is_alone))
                 return ""
-            self._store = store = self._store or Store(self._path)
+            self._store = store = self._store or Store(self._path, create=not self._is_made)
+            self._is_made = True
             store.add_calls_in_use(calls)
             if feedback:  # after the calls: what one was worth is read in what it answered
                 store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])

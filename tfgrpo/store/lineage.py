@@ -92,7 +92,9 @@ class LineageStore(OpenStore):
             "by": by,
             "why": why,
         }
-        work = partial(_set_state, namespace=namespace, prior_id=prior_id, event=event, model=frame.model, seen=seen)
+        work = partial(
+            _set_state, namespace=namespace, prior_id=prior_id, state=state, event=event, model=frame.model, seen=seen
+        )
         self._write(f"making {prior_id} {state} in {namespace}", work)
 
     def lineage(self, namespace: str) -> tuple[LineageEntry, ...]:
@@ -171,11 +173,12 @@ def _questions(db: Database, prior: str) -> Iterator[QuestionOffsets]:
         yield rows.question_of(row, (one for one in offsets if one["question"] == row["question"]))
 
 
-def _set_state(db: Database, *, namespace: str, prior_id: str, event: Row, model: str, seen: int | None) -> None:
+def _set_state(
+    db: Database, *, namespace: str, prior_id: str, state: PriorState, event: Row, model: str, seen: int | None
+) -> None:
     if seen is not None and seen != _events(db, namespace):
         raise StoreError(f"somebody else has changed what namespace {namespace} serves meanwhile; look again")
     add_namespace(db, namespace, model)
-    state = event["state"]
     before = _live(db, namespace) if state in SERVING else None
     if not insert(db, "lineage", [event], ONCE):
         return
