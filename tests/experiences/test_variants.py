@@ -1,5 +1,6 @@
 """What a user has for nothing, as variants: sets of examples, the nearest of them, what the first step adds."""
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +18,7 @@ from tfgrpo.experiences.variants import (
     nearest_shots,
     shared_messages,
     tokens_of,
+    usable_examples,
     variant_of,
     verified_rollouts,
 )
@@ -149,3 +151,19 @@ def test_what_is_cut_says_what_it_was_cut_from() -> None:
     tight = replace(SETTINGS, prior_tokens=tokens_of(replace(whole, demonstrations=EXAMPLES[:5]), token_estimate))
     (arm,) = field_of([whole], EXAMPLES, tight, token_estimate).arms
     assert (len(arm.variant.demonstrations), arm.variant.source) == (5, "5 of live")
+
+
+async def test_a_judge_is_asked_about_several_answers_at_once_and_examples_stay_in_order() -> None:
+    asked = most = 0
+
+    async def judge(rollout: Rollout) -> float:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        await asyncio.sleep(0.001 * (int(rollout.task.prompt.split()[1]) % 3))
+        asked -= 1
+        return 0.0 if rollout.text == "tech" else 1.0
+
+    found = await usable_examples(TASKS, judge, Settings(concurrency=5))
+    assert found == tuple(entry for entry in EXAMPLES if entry.answer != "tech")
+    assert most == 5

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from ..hashing import canonical, derive_seed
 from ..records import JSON, Demonstration, Group, Message, Prior, Rollout, Task, Variant
+from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
@@ -237,12 +238,12 @@ async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Setti
 
     An answer that is no such text (a pattern, a list of conditions) would teach the model to say it.
     """
-    found, shared = [], shared_messages(tasks)
-    for task in tasks:
-        shown = example(task, shared)
-        if shown is None:
-            continue
-        said = await score(reward, Rollout(task, 0, 0, "", text=shown.answer), clip=settings.clip_rewards)
-        if said.reward is not None and said.reward >= 1 - FLAT:
-            found.append(shown)
+    shared, found = shared_messages(tasks), list[Demonstration]()
+    shown = [(task, one) for task in tasks if (one := example(task, shared))]
+    for start in range(0, len(shown), settings.concurrency):
+        part = shown[start : start + settings.concurrency]  # a judge is asked about each
+        said = await concurrently(
+            score(reward, Rollout(task, 0, 0, "", text=one.answer), clip=settings.clip_rewards) for task, one in part
+        )
+        found += [one for (_, one), scored in zip(part, said, strict=True) if (scored.reward or 0.0) >= 1 - FLAT]
     return tuple(found)
