@@ -34,6 +34,10 @@ def test_it_ends_with_the_autopilot_however_that_ends(tmp_path: Path) -> None:
         child.wait(0.3)
     os.close(held)
     assert child.wait(PATIENCE) < 0
+    ends_itself = waits.replace("time.sleep(3600)", "raise SystemExit(3)")
+    ended = subprocess.Popen([sys.executable, "-c", ends_itself], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert ended.wait(PATIENCE) == 3
+    ended.communicate()
     assert "--until-alone" in ChildLearner(None, "default", [])._command
 
 

@@ -83,9 +83,11 @@ def end_when_alone() -> None:
     from threading import Thread
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(read, 4096):  # sys.stdin's own reading would hold its lock, and the exit fail for that
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
+    read = sys.stdin.fileno()
     Thread(target=wait, daemon=True).start()
 
 
