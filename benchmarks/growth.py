@@ -34,7 +34,7 @@ def traffic(count: int, rng: random.Random) -> Iterator[tuple[RecordedCall, Feed
         if arm == "live" and rng.random() < 0.1:
             draw |= {"left_out": rng.sample(EXPERIENCES, 4), "p_left_out": 0.0125}
         made = f"inf_{secrets.token_hex(16)}", "default", CANARY if arm == "canary" else LIVE, arm
-        call = RecordedCall(*made, "chat", "gpt-4.1-mini", 200, rng.random(), rng.random() / 1e3, draw, time.time())
+        call = RecordedCall(*made, "chat", "gpt-6-luna", 200, rng.random(), rng.random() / 1e3, draw, time.time())
         yield call, Feedback(*made, float(rng.random() < 0.7), "the customer closed the ticket")
 
 

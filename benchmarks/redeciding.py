@@ -42,7 +42,7 @@ from tfgrpo.model.replies import parse_trace
 from tfgrpo.records import Backend, Prior, Task, TokenBias
 from tfgrpo.rollouts.executor import SAMPLERS_OFF
 from tfgrpo.rollouts.rewards.choice import choice
-from tfgrpo.surfaces.labels import LabelSet, label_set
+from tfgrpo.surfaces.label_set import LabelSet, label_set
 from tfgrpo.surfaces.redecided import REDECIDED_HEADER, listed_tokens, redeciding
 from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
 

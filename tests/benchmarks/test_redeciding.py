@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.redeciding import label_logs, summary
 from tfgrpo.evaluation.difference import paired_difference
-from tfgrpo.surfaces.labels import label_set
+from tfgrpo.surfaces.label_set import label_set
 
 
 def test_a_label_has_what_the_tokens_that_begin_it_alone_have() -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tfgrpo.model.local.eight_bits import eight_bit_blocks, in_eight_bits
-from tfgrpo.model.local.model import faster
+from tfgrpo.model.local.model import EIGHT_BITS, FILE, faster, served_name
 
 RANDOM = np.random.default_rng(5)
 
@@ -67,7 +67,9 @@ def test_that_the_model_is_served_as_it_came_is_said(tmp_path: Path) -> None:
     (tmp_path / "four.gguf").write_bytes(b"GGUF")
     said: list[str] = []
     assert faster(tmp_path / "four.gguf", said.append) == tmp_path / "four.gguf"
-    assert ["4-bit weights" in one for one in said] == [True]
+    assert ["4-bit weights, as four," in one for one in said] == [True]
+    names = [served_name(tmp_path / name) for name in (EIGHT_BITS, FILE)]
+    assert names == ["smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1"]  # one family, two models: tokens stay
 
 
 def test_where_what_makes_the_eight_bits_is_missing_it_is_said_how_to_get_it(

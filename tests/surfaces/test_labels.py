@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tfgrpo.records import JSON, Backend, Prior, TokenBias
-from tfgrpo.surfaces.labels import LabelSet, ListedToken, Redecision, Sampling, chances, label_set
+from tfgrpo.surfaces.label_set import LabelSet, label_set
+from tfgrpo.surfaces.labels import ListedToken, Redecision, Sampling, chances
 from tfgrpo.surfaces.redecided import REDECIDED_HEADER, asking_for_logprobs, enums_of, redeciding
 from tfgrpo.surfaces.redecided_stream import RedecidedStream
 
@@ -47,6 +48,9 @@ def test_answers_are_distributed_exactly_as_under_biases(heat: float) -> None:
     assert all(abs(came[piece] - wanted[piece]) < 1e-12 for piece in P)
 
 
+END = b"<|im_end|>"
+
+
 def decide(
     labels: LabelSet, tokens: Sequence[tuple[bytes, Mapping[bytes, float]]], biases: Mapping[bytes, float], u: float
 ) -> tuple[str, Redecision]:
@@ -55,7 +59,7 @@ def decide(
     for piece, p in tokens:
         first, *others = listed(p or {piece: 1.0}, piece, biases)
         told = deciding.see(first, others)
-        said += piece if told is None else told
+        said += (b"" if piece == END else piece) if told is None else told
     return (said + deciding.end()).decode(), deciding
 
 
@@ -90,6 +94,36 @@ def test_the_label_is_another_and_the_rest_is_left_alone(
     assert text == wanted
 
 
+ANY_SCRIPT: Sequence[tuple[str, str, Mapping[str, float], str]] = (
+    ("да нет", "ДА=.6|Нет=.4 。", {"Нет": 9.0}, "Нет。"),
+    ("긍정 부정", "긍정=.6|부정=.4 입니다 .", {"부정": 9.0}, "부정"),
+    ("긍정 부정", "긍정=.6|부정=.4 、 x", {"부정": 9.0}, "부정、x"),
+    ("👍 👎", "👍=.6|👎=.4 !", {"👎": 9.0}, "👎!"),
+    ("no none", "no _=.6|ne=.4", {"ne": 9.0}, "none"),
+    ("no none", "no ne=.6|_=.4 _", {"ne": -9.0}, "no"),
+    ("no none", "no ,but=.6|ne=.4 .", {"ne": 9.0}, "none,but."),
+    ("no none", "no ne=.6|,but=.4 .", {"ne": -9.0}, "no."),
+    ("C C++", "C ++.=.6|,=.4", {",": 9.0}, "C."),
+    ("yes Yes no", "yes=.6|no=.4", {"no": 9.0}, "no"),
+)
+"""Labels; tokens, each with what was likely there, `_` ending an answer; biases; what is said."""
+
+
+@pytest.mark.parametrize(("labels", "tokens", "biases", "wanted"), ANY_SCRIPT)
+def test_labels_may_be_of_any_script_and_begin_one_another(
+    labels: str, tokens: str, biases: Mapping[str, float], wanted: str
+) -> None:
+    def piece(text: str) -> bytes:
+        return END if text == "_" else text.encode()
+
+    came = []
+    for token in tokens.split():
+        likely = {piece(name): float(share or 1) for name, _, share in (one.partition("=") for one in token.split("|"))}
+        came.append((next(iter(likely)), likely))
+    text, _ = decide(labels_of(*labels.split()), came, {piece(name): bias for name, bias in biases.items()}, 0.999)
+    assert text == wanted
+
+
 def test_what_cannot_be_decided_is_left_and_said_why() -> None:
     labels, tokens = labels_of("billing", "tech support", "technical"), [(b"b", P), (b"illing", {})]
     text, found = decide(labels, tokens, {b"tech": 9.0}, 0.999)  # which of the two was never asked
@@ -97,8 +131,12 @@ def test_what_cannot_be_decided_is_left_and_said_why() -> None:
     few = {b"b": 0.5, b"sales": 0.2}
     text, found = decide(labels_of("billing", "technical", "sales"), [(b"b", few)], {b"tech": 4.0}, 0.999)
     assert (text, found.undecided) == ("b", "unlisted")
-    text, found = decide(labels_of("billing", "technical"), [(b"b", few)], {b"other": 4.0, b"b": -1.0}, 0.999)
+    text, found = decide(labels_of("billing", "technical"), [(b"b", few)], {b"other": 4.0}, 0.999)
     assert (text, found.undecided) == ("b", None)  # no label has that token
+    text, found = decide(labels_of("billing", "technical"), [(b"b", {b"b": 0.9, b"x": 0.06})], {b"b": -4.0}, 0.999)
+    assert (text, found.undecided) == ("b", "unlisted")  # it has no bias of its own, and would gain all the same
+    text, found = decide(labels_of("billing", "sales"), [(b"b", {b"b": 0.5, b'"': 0.5})], {b"b": -4.0}, 0.999)
+    assert (text, found.undecided) == ("b", "alike")  # quotes would have come, and then one or the other
     cold = Redecision(labels_of("billing", "sales"), Sampling({b"sales": 2.0}, temperature=0.0), lambda: 0.0)
     assert cold.see(*_split(listed(few, b"b", {b"sales": 2.0}))) == b"sales"
 
@@ -220,6 +258,26 @@ def test_a_seed_decides_and_other_seeds_differ() -> None:
     }
     assert all(one == other for one, other in said.values())
     assert {one for one, _ in said.values()} == {"billing.", "technical."}
+    greedy = [to({"seed": seed, "top_p": 0}, prior=mild).decided(chat(ENTRIES)).payload for seed in range(9)]
+    assert {one["choices"][0]["message"]["content"] for one in greedy} == {"technical."}
+
+
+def test_several_answers_are_the_same_in_a_stream_as_at_once() -> None:
+    """Whichever of them comes first; each has a draw of its own."""
+    mild = Prior(biases=(TokenBias(1, b"tech", 1.0, 3.0, 9),))
+    both = {"choices": [{**chat(ENTRIES)["choices"][0], "index": place} for place in (0, 1)]}
+    chunks = [{"choices": [{**piece_of(one)["choices"][0], "index": place}]} for one in ENTRIES for place in (1, 0)]
+    seen = set()
+    for seed in range(20):
+        whole = to({"seed": seed}, prior=mild).decided(both).payload["choices"]
+        told = b"".join(streamed(to({"seed": seed}, prior=mild), events(chunks), 99))
+        came = ["", ""]
+        for line in told.split(b"\n\n"):
+            for choice in json.loads(line[5:])["choices"] if line.startswith(b"data: {") else ():
+                came[choice["index"]] += choice["delta"]["content"]
+        assert came == [choice["message"]["content"] for choice in whole]
+        seen.add(tuple(came))
+    assert {("technical.", "billing."), ("billing.", "technical.")} <= seen
 
 
 # Streams
@@ -270,7 +328,7 @@ def test_a_stream_of_responses_says_the_same_label_in_every_event() -> None:
     ]
     told = b"".join(streamed(to({"input": "x"}, "responses"), events([*deltas, *done]), 50))
     found = [json.loads(line[5:]) for line in told.split(b"\n\n") if line.startswith(b"data: {")]
-    assert "".join(one["delta"] for one in found if "delta" in one) == "technical."
+    assert [one["delta"] for one in found if "delta" in one] == ["technical", "", "."]  # each has its number
     assert found[-4]["text"] == found[-3]["part"]["text"] == "technical."
     assert found[-2]["item"]["content"][0]["text"] == "technical."
     assert found[-1]["response"]["output"][0]["content"][0]["text"] == "technical."
@@ -290,6 +348,12 @@ def of_tokens(text: str, *tokens: bytes) -> JSON:
     return {"id": "c", "choices": [{"index": 0, "delta": {"content": text}, "logprobs": listed}]}
 
 
+def _ended_by(other: bytes) -> JSON:
+    """The last chunk of an answer, at whose end another token would have been likelier under biases of 60."""
+    likely = {END: 0.6, other: 0.4, b"tech": 1e-9}
+    return {"index": 0, "delta": {}, "logprobs": {"content": [entry(END, likely)]}, "finish_reason": "stop"}
+
+
 FIRST, SECOND = "긍".encode(), "정".encode()
 
 
@@ -300,11 +364,13 @@ FIRST, SECOND = "긍".encode(), "정".encode()
         ("긍정", [of_tokens("긍", FIRST), of_tokens("", SECOND[:2]), of_tokens("정", SECOND[2:])]),
         ("긍", [of_tokens("긍", FIRST)]),
         ("긍", [of_tokens("", FIRST[:1]), of_tokens("긍", FIRST[1:])]),
+        ("긍지", [of_tokens("긍", FIRST), {"choices": [_ended_by("지".encode())]}]),
     ],
 )
 def test_no_half_of_a_character_and_no_label_held_back_is_lost_in_a_stream(told: str, chunks: list[JSON]) -> None:
     """A server tells characters whole, whatever its tokens are; and it may end without a reason."""
-    doing = replace(to({}), labels=label_set(("긍정", "긍지")))
+    biased = Sampling({"지".encode(): 60.0})
+    doing = replace(to({}), labels=label_set(("긍정", "긍지", "긍")), sampling=biased)
     assert texts_told(b"".join(streamed(doing, events(chunks), 50))) == told
     broken = events(chunks).removesuffix(b"data: [DONE]\n\n")
     assert texts_told(b"".join(streamed(doing, broken, 50))) == told
@@ -318,6 +384,11 @@ def test_every_field_of_an_answer_in_json_is_decided_again() -> None:
     others = {b"x": {b"x": 0.9, b"y": 0.1}, b"u": {b"u": 0.9, b"v": 0.1}}
     entries = [entry(one, others.get(one)) for one in pieces]
     found = to(asked, prior=prior).decided(chat(entries, b"".join(pieces).decode()))
+    assert found.payload["choices"][0]["message"]["content"] == '{"a":"y","b":"v"}'
+    pieces[4:7] = [b"".join(pieces[4:7])]  # one token ends a field that was replaced, and begins the next
+    found = to(asked, prior=prior).decided(
+        chat([entry(one, others.get(one)) for one in pieces], b"".join(pieces).decode())
+    )
     assert found.payload["choices"][0]["message"]["content"] == '{"a":"y","b":"v"}'
 
 

@@ -10,7 +10,8 @@ from random import Random
 from ..hashing import derive_seed
 from ..model.tokenizer import ends_answer
 from ..records import Backend, Frame, Prior, Reply, TokenTrace
-from ..surfaces.labels import ListedToken, Redecision, Sampling, label_set
+from ..surfaces.label_set import label_set
+from ..surfaces.labels import ListedToken, Redecision, Sampling
 
 
 def with_label_redecided(reply: Reply, prior: Prior, frame: Frame, backend: Backend, seed: int) -> Reply:
@@ -24,10 +25,12 @@ def with_label_redecided(reply: Reply, prior: Prior, frame: Frame, backend: Back
     deciding, said, spelt, end = Redecision(labels, sampling, Random(derive_seed(seed, "label")).random), b"", b"", 0
     for row in range(len(trace.ids)):
         sampled, *others = _tokens(trace, row, by_id)
+        looking, told = deciding.is_looking, deciding.see(sampled, others)
         if ends_answer(sampled.piece):
+            end += looking and not deciding.is_looking
+            said += told or b""
             break
-        end += deciding.is_looking
-        told = deciding.see(sampled, others)
+        end += looking
         said, spelt = said + (sampled.piece if told is None else told), spelt + sampled.piece
     said += deciding.end()
     if spelt.decode(errors="replace").strip() != reply.text.strip():

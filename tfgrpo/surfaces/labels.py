@@ -14,15 +14,18 @@ decided at the first token that differs.
 
 Of what is not listed, a bias of ours could make no more than the least that is listed times e^b. Where that, or tokens
 that begin several labels and were not sampled, would have gained more than SLACK, nothing is decided again, and why is
-said. What is no label is only ever replaced as a whole, and by a label; tokens that begin no label are never put in.
+said. What is no label is only ever replaced as a whole, and by a label; tokens that begin no label are never put
+in. After a label that others begin with, the token that ends an answer is one that leads to it.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
+
+from ..model.tokenizer import ends_answer
+from .label_set import NOTHING_YET, OTHER, SEVERAL, LabelSet, begins_word, has_words, quotes_end, without_case
 
 SLACK = 0.02
 """Probability that may be left undecided: as with exact groups, the rest is as good as all (`token_prior.exact`)."""
@@ -30,13 +33,12 @@ _NOTHING = 1e-6
 """Of probability: as good as none."""
 COLDEST = 1e-3
 """A temperature up to here is 0, as good as."""
-_SEVERAL, _NOTHING_YET, _OTHER = -1, -2, -3
-_OPENERS = b" \t\r\n\"'`*_([{"
-_NO_WORD = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+_ALIKE = (SEVERAL, NOTHING_YET)
+"""Tokens that any of several labels may follow."""
 
 Undecided: TypeAlias = Literal["unlisted", "alike", "no-log-probabilities"]
 """Why a label was not decided again: too few alternatives are listed; labels that begin alike, of which none was
-sampled, would have gained; there are no log-probabilities to decide by."""
+sampled, would have gained, or a mark before them; there are no log-probabilities to decide by."""
 
 
 class ListedToken(NamedTuple):
@@ -45,67 +47,6 @@ class ListedToken(NamedTuple):
     piece: bytes
     logprob: float
     bias: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSet:
-    """A closed set of labels, to be told by what an answer begins with."""
-
-    labels: tuple[bytes, ...]
-    is_quoted: bool = False
-    """They stand in JSON, up to the quotes that end them; else an answer is one, in any case and with marks around."""
-    begun: Mapping[bytes, int] = field(init=False, repr=False, compare=False)
-    """By every beginning: the place of the label that it leads to, or that there are several."""
-    whole: Mapping[bytes, int] = field(init=False, repr=False, compare=False)
-    openers: bytes = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        begun: dict[bytes, int] = {}
-        keys = [label if self.is_quoted else label.lower() for label in self.labels]
-        for place, key in enumerate(keys):
-            for size in range(1, len(key) + 1):
-                begun[key[:size]] = place if begun.get(key[:size], place) == place else _SEVERAL
-        object.__setattr__(self, "begun", begun)
-        object.__setattr__(self, "whole", {key: place for place, key in enumerate(keys)})
-        firsts = {key[0] for key in keys}
-        object.__setattr__(self, "openers", bytes(one for one in _OPENERS if one not in firsts))
-
-    def seen(self, text: bytes) -> tuple[int, bytes]:
-        """Which label an answer that begins so will be, or what else is known; and what of the text is the label's."""
-        if self.is_quoted:
-            said = text[: quotes_end(text) + 1] if quotes_end(text) >= 0 else text
-            return (self.begun.get(said, _OTHER), said) if text else (_NOTHING_YET, b"")
-        said = text.lstrip(self.openers)
-        if not said:
-            return _NOTHING_YET, b""
-        key = said.lower()
-        if (place := self.begun.get(key)) is not None:
-            return place, said
-        short = key.rstrip(_NO_WORD)
-        return self.whole.get(short, _OTHER), said[: len(short)]
-
-    def is_whole(self, said: bytes) -> bool:
-        """Whether a text is one of the labels."""
-        return (said if self.is_quoted else said.lower()) in self.whole
-
-
-def quotes_end(text: bytes) -> int:
-    """The place of the first quotes in a JSON string's text that end it; -1: it goes on."""
-    place = text.find(b'"')
-    while place > 0 and (place - len(text[:place].rstrip(b"\\"))) % 2:
-        place = text.find(b'"', place + 1)
-    return place
-
-
-@lru_cache(256)
-def label_set(labels: tuple[str, ...], *, quoted: bool = False) -> LabelSet | None:
-    """The labels, ready; None where they are too few to decide between, or no texts."""
-    if quoted:
-        found = [json.dumps(label, ensure_ascii=False)[1:].encode() for label in labels]
-    else:
-        found = [label.strip().encode() for label in labels]
-    kept = tuple(dict.fromkeys(filter(None, found)))
-    return LabelSet(kept, quoted) if len(kept) > 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +93,9 @@ class Redecision:
         return self._state == "dropping"
 
     def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
-        """What is said in place of a token; None: the token itself."""
+        """What is said in place of a token; None: the token itself, which has no text where it ends an answer."""
+        if ends_answer(sampled.piece):
+            return self._ended(sampled, others) if self._state == "looking" else None
         if self._state == "looking":
             return self._looked(sampled, others)
         if self._state == "skipping":
@@ -168,31 +111,42 @@ class Redecision:
         self._state = "over" if self._state != "dropping" else "dropping"
         return held
 
+    def _ended(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+        """The same of a token that ends the answer, where what was said is a label that others begin with."""
+        place = self._labels.leads(self._text, sampled.piece)
+        if place < 0:
+            return None
+        moved = self._moved(sampled, others, self._text)
+        if moved is not None:
+            return self._replaced(moved, self._text, place, self._text)
+        held, self._out, self._state = self._text[self._out :], len(self._text), "over"
+        return held or None
+
     def _looked(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
         before, self._text = self._text, self._text + sampled.piece
         place, said = self._labels.seen(self._text)
-        known = {sampled.piece: sampled} | {one.piece: one for one in others if one.piece != sampled.piece}
-        moved = self._moved(sampled, list(known.values()), before)
+        moved = self._moved(sampled, others, before)
         if moved is not None:
-            self.chosen = moved
-            return self._replaced(before + moved.piece, place, said)
-        if place == _SEVERAL:
+            return self._replaced(moved, before, place, said)
+        if place == SEVERAL:
             return b""
         held, self._out = before[self._out :], len(self._text)
-        if place != _NOTHING_YET:
+        if place != NOTHING_YET:
             self._state = "over"
         return held + sampled.piece if held else None
 
-    def _replaced(self, text: bytes, place: int, said: bytes) -> bytes:
-        """The label that begins so, in place of what was sampled."""
-        chosen, begun = self._labels.seen(text)
+    def _replaced(self, moved: ListedToken, before: bytes, place: int, said: bytes) -> bytes:
+        """The label that a token leads to, in place of what was sampled."""
+        self.chosen, chosen = moved, self._labels.leads(before, moved.piece)
+        text = before if ends_answer(moved.piece) else before + moved.piece
+        begun = self._labels.seen(text)[1]
         ends = text.find(begun) + len(begun)
         told = text[self._out : ends] + self._labels.labels[chosen][len(begun) :]
         self.is_changed = True
         if self._labels.is_quoted:
             self._state = "skipping"
             return told + self._skipped(b"")
-        self._state = "skipping" if place >= _SEVERAL else "dropping"
+        self._state = "skipping" if place >= SEVERAL else "dropping"
         if place >= 0 and self._labels.is_whole(said) and not self._text.endswith(said):
             self._state = "over"
             told += self._followed(self._text[self._text.find(said) + len(said) :])
@@ -200,7 +154,7 @@ class Redecision:
 
     def _followed(self, rest: bytes) -> bytes:
         """What comes after the label and is told as it is."""
-        if self.is_changed and not self._labels.is_quoted and rest.strip(_NO_WORD):
+        if self.is_changed and not self._labels.is_quoted and has_words(rest):
             self.is_followed = True
         return rest
 
@@ -212,9 +166,9 @@ class Redecision:
             self._state = "over" if ends >= 0 else "skipping"
             return self._text[ends + 1 :] if ends >= 0 else b""
         place, said = self._labels.seen(self._text)
-        if place != _OTHER and self._text.endswith(said):
+        if place != OTHER and self._text.endswith(said):
             return b""
-        if self._labels.is_whole(self._labels.seen(before)[1]) and piece[:1] in _NO_WORD:
+        if self._labels.is_whole(self._labels.seen(before)[1]) and not begins_word(piece):
             self._state = "over"
             return self._followed(piece)
         if self._labels.is_whole(said):
@@ -223,12 +177,14 @@ class Redecision:
         self._state = "dropping"
         return b""
 
-    def _moved(self, sampled: ListedToken, listed: Sequence[ListedToken], before: bytes) -> ListedToken | None:
+    def _moved(self, sampled: ListedToken, others: Sequence[ListedToken], before: bytes) -> ListedToken | None:
         """The token that is said in place of the sampled one; None: the sampled one stands."""
+        listed = [sampled, *{one.piece: one for one in others if one.piece != sampled.piece}.values()]
         missing = self._missing(listed, before)
         if not (missing or any(one.bias for one in listed)):
             return None
-        places = [self._labels.seen(before + one.piece)[0] for one in listed]
+        places = [self._labels.leads(before, one.piece) for one in listed]
+        missing += [0.0] * self._unlisted(listed, places, before)
         moves, undecided = chances(listed, places, self._sampling, missing)
         self.undecided = self.undecided or undecided
         if moves[0] >= 1.0:
@@ -247,8 +203,18 @@ class Redecision:
         return [
             bias
             for piece, bias in _helpful(self._labels, _Same(self._sampling.biases))
-            if piece not in there and self._labels.seen(before + piece)[0] >= _SEVERAL
+            if piece not in there and self._labels.seen(before + piece)[0] >= SEVERAL
         ]
+
+    def _unlisted(self, listed: Sequence[ListedToken], places: Sequence[int], before: bytes) -> int:
+        """How many labels what was said may still become that no listed token leads to."""
+        open_ = self._labels.open_after(before)
+        open_.difference_update(places)
+        if SEVERAL in places and open_:
+            several = (one.piece for one, place in zip(listed, places, strict=True) if place == SEVERAL)
+            for piece in several:
+                open_ -= self._labels.open_after(before + piece)
+        return len(open_)
 
 
 class _Same:
@@ -271,8 +237,8 @@ def _helpful(labels: LabelSet, given: _Same) -> tuple[tuple[bytes, float], ...]:
     """The tokens with a bias above 0 that are a part of a label, and more than the marks around it."""
     found = []
     for piece, bias in given.biases.items():
-        key = piece if labels.is_quoted else piece.strip(labels.openers).lower()
-        if bias > 0 and key and any(key in label.lower() for label in labels.labels):
+        key = piece if labels.is_quoted else without_case(piece.strip(labels.openers))
+        if bias > 0 and key and any(key in label for label in labels.whole):
             found.append((piece, bias))
     return tuple(found)
 
@@ -282,7 +248,8 @@ def chances(
 ) -> tuple[list[float], Undecided | None]:
     """How likely each listed token is to be said where the first one was sampled, and why nothing is decided, if so.
 
-    `places` are those of the labels that they lead to; `missing` the biases of tokens that are not listed.
+    `places` are those of the labels that they lead to; `missing` the biases of tokens that are not listed, 0 for each
+    label that none of those leads to.
     """
     stays = [1.0, *[0.0] * (len(listed) - 1)]
     least = min((one.logprob for one in listed[1:]), default=listed[0].logprob)
@@ -291,12 +258,13 @@ def chances(
     p, p_b, bound = _shares(listed, sampling, missing, least)
     kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
     gains = [max(0.0, after - now) for now, after in zip(p, p_b, strict=True)]
-    alike = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == _SEVERAL)
+    alike = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == SEVERAL)
     if alike + bound > SLACK:
         return stays, "alike" if alike > bound else "unlisted"
     open_ = [gain if place >= 0 else 0.0 for gain, place in zip(gains[1:], places[1:], strict=True)]
     if not (total := sum(open_)):
-        return stays, None
+        before = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == NOTHING_YET)
+        return stays, "alike" if before > SLACK else None
     return [kept, *((1.0 - kept) * gain / total for gain in open_)], None
 
 
@@ -306,7 +274,7 @@ def _likeliest(
     """The same at temperature 0."""
     best = max(range(len(listed)), key=lambda at: (listed[at].logprob + listed[at].bias, -at))
     unlisted = bound > listed[best].logprob + listed[best].bias and _rest(listed) > _NOTHING
-    undecided: Undecided | None = "unlisted" if unlisted else "alike" if best and places[best] == _SEVERAL else None
+    undecided: Undecided | None = "unlisted" if unlisted else "alike" if best and places[best] in _ALIKE else None
     at = best if places[best] >= 0 and not undecided else 0
     return [float(place == at) for place in range(len(listed))], undecided
 
@@ -329,10 +297,12 @@ def _shares(
     *weights, raised_tail, unlisted = scaled([*raised, tail, most + highest / heat])
     extra = unlisted * sum(math.exp((bias - highest) / heat) - math.exp(-highest / heat) for bias in missing)
     total = sum(weights) + raised_tail + extra
+    gained = max(0.0, raised_tail / total - plain_tail / (sum(shares) + plain_tail))
+    among = min(1.0, len(missing) * math.exp(min(0.0, most - tail))) if gained else 0.0
     return (
         _nucleus(shares, plain_tail, sampling.top_p),
         _nucleus(weights, raised_tail, sampling.top_p),
-        extra / total if extra else 0.0,
+        extra / total + gained * among,
     )
 
 
@@ -348,7 +318,7 @@ def _nucleus(weights: Sequence[float], tail: float, top_p: float) -> list[float]
     if top_p < 1.0:
         kept, reached = set[int](), 0.0
         for at in sorted(range(len(weights)), key=lambda each: -weights[each]):
-            if reached >= top_p * total:
+            if kept and reached >= top_p * total:
                 break
             kept.add(at)
             reached += weights[at]

@@ -18,7 +18,8 @@ from ..model.tokenizer import ends_answer
 from ..records import JSON, Backend, ChatBody, Prior
 from ..settings import LISTED_FOR_LABELS, MOST_LABELS
 from .decided import FROZEN_FIELD, Decided
-from .labels import LabelSet, ListedToken, Redecision, Sampling, Undecided, label_set
+from .label_set import LabelSet, label_set
+from .labels import ListedToken, Redecision, Sampling, Undecided
 from .surface import SurfaceName, objects_in
 
 REDECIDED_HEADER = "x-tfgrpo-redecided"
@@ -81,13 +82,16 @@ class EnumRedecision:
 
     def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
         """As of `Redecision`; a token may end a field's name and begin its value."""
+        if ends_answer(sampled.piece):
+            return None
         if self._inside:
             told = self._heeded(self._now.see(sampled, others))
             self._text = b"" if self._inside else sampled.piece  # which may have ended one field and begun another
             return told
         before = self._text[-_LOOKED_BACK:]
         self._text = before + sampled.piece
-        found = next((one for one in _fields(tuple(self._enums)).finditer(self._text) if one.end() > len(before)), None)
+        fields = _fields(tuple(self._enums)).finditer(self._text)
+        found = next((one for one in fields if one.end() >= len(before)), None)  # or it ended with the token before
         if found is None:
             return None
         self._now, self._inside = Redecision(self._enums[found[1]], self._sampling, self._draw), True
@@ -205,7 +209,7 @@ def reasons(body: ChatBody) -> bool:
 
 def sampling_of(body: ChatBody, prior: Prior, backend: Backend) -> Sampling:
     """How a request has its answers sampled, and the biases that a prior would have them sampled under."""
-    heat, top_p = _number(body.get("temperature"), 1.0), _number(body.get("top_p"), 1.0) or 1.0
+    heat, top_p = _number(body.get("temperature"), 1.0), _number(body.get("top_p"), 1.0)
     return Sampling(_by_piece(prior), heat, top_p, is_scaled=backend.includes_temperature)
 
 
@@ -276,11 +280,9 @@ def _answer(text: JSON, entries: JSON, to: Redeciding, number: int) -> tuple[str
         return None, "", False
     deciding, said, spelt, count = to.of_answer(number), [], b"", 0
     for sampled, others in listed_tokens(entries, to.sampling.biases, deciding):
-        if ends_answer(sampled.piece):
-            continue
-        told = deciding.see(sampled, others)
-        said.append(sampled.piece if told is None else told)
-        spelt, count = spelt + sampled.piece, count + 1
+        told, piece = deciding.see(sampled, others), b"" if ends_answer(sampled.piece) else sampled.piece
+        said.append(piece if told is None else told)
+        spelt, count = spelt + piece, count + bool(piece)
     said.append(deciding.end())
     if not count:
         return None, "no-log-probabilities", False

@@ -7,6 +7,7 @@ is changed, passes byte for byte.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TypeAlias
 
 from ..model.tokenizer import ends_answer
@@ -53,13 +54,11 @@ class _Answer:
         parts, same, some = [], True, False
         for sampled, others in () if self.lacks else listed_tokens(entries, biases, self.deciding):
             some = True
-            if ends_answer(sampled.piece):
-                continue
-            told = self.deciding.see(sampled, others)
+            told, piece = self.deciding.see(sampled, others), b"" if ends_answer(sampled.piece) else sampled.piece
             same = same and told is None
-            parts.append(sampled.piece if told is None else told)
-            self.spelt += len(sampled.piece)
-            self.behind += len(sampled.piece) - len(parts[-1])
+            parts.append(piece if told is None else told)
+            self.spelt += len(piece)
+            self.behind += len(piece) - len(parts[-1])
         if not some:
             held, self.lacks = self.deciding.end().decode(errors="replace"), True
             if self.deciding.is_dropping:
@@ -77,11 +76,12 @@ class _Answer:
         written = (self.frozen + text).encode(errors="surrogatepass")[:until]
         return written.decode(errors="ignore" if until is not None else "surrogatepass")[len(self.told) :]
 
-    def rest(self) -> str:
-        """What was held back until the end."""
-        held = self.deciding.end().decode(errors="replace")
-        held = held if self.deciding.is_changed else self._late()
-        self.told += held
+    def rest(self, biases: Mapping[bytes, float]) -> str:
+        """What was held back until the end; a token that ends an answer has no text of its own."""
+        left = takewhile(lambda token: ends_answer(token[0].piece), listed_tokens(self.unheard, biases, self.deciding))
+        told = b"".join(self.deciding.see(*token) or b"" for token in left) + self.deciding.end()
+        held = told.decode(errors="replace") if self.deciding.is_changed else self._late()
+        self.unheard, self.told = [], self.told + held
         return held
 
 
@@ -138,14 +138,18 @@ class RedecidedStream:
         ends = b"".join(line + b"\n" for line in after if line) + b"\n"
         return b"".join(before + b"data: " + self._dumps(one) + b"\n" + ends for one in changed)
 
-    def _at(self, *place: object) -> _Answer:
+    def _at(self, *place: object, number: object = None) -> _Answer:
         if place not in self._answers:
-            self._answers[place] = _Answer(self._to.of_answer(len(self._answers)))
+            number = number if isinstance(number, int) else len(self._answers)
+            self._answers[place] = _Answer(self._to.of_answer(number))
         return self._answers[place]
+
+    def _rest(self, answer: _Answer) -> str:
+        return answer.rest(self._to.sampling.biases)
 
     def _held_back(self) -> bytes:
         """Events with what answers that did not say that they end still have to say."""
-        held = [(answer.withheld, answer.rest()) for answer in self._answers.values()]
+        held = [(answer.withheld, self._rest(answer)) for answer in self._answers.values()]
         return b"".join(b"data: " + self._dumps(self._late(*one)) + b"\n\n" for one in held if all(one))
 
     def _late(self, event: Mapping[str, JSON], text: str) -> JSON:
@@ -168,9 +172,9 @@ class RedecidedStream:
         text, entries = delta.get("content"), listed.get("content") if listed else None
         if not (text or ended or entries):
             return one
-        answer = self._at(choice.get("index"))
+        answer = self._at(choice.get("index"), number=choice.get("index"))
         said = answer.heard(text or "", entries, self._to.sampling.biases)
-        said += answer.rest() if ended else ""
+        said += self._rest(answer) if ended else ""
         if ended and answer.deciding.is_dropping:
             one = {**one, "finish_reason": "stop"}
         if said == (text or ""):
@@ -187,7 +191,7 @@ class RedecidedStream:
         place = told.get("output_index"), told.get("content_index")
         if kind == "response.output_text.done":
             answer = self._at(*place)
-            held = answer.rest()
+            held = self._rest(answer)
             last = [self._late(answer.withheld, held)] if held and answer.withheld else []
             return [*last, self._ended(told, answer)]
         if kind == "response.content_part.done":
@@ -208,7 +212,7 @@ class RedecidedStream:
         if said == told["delta"]:
             return [one]
         answer.withheld = one
-        return [{**one, "delta": said}] if said else []
+        return [{**one, "delta": said}]  # empty or not: events are numbered
 
     def _ended(self, part: Mapping[str, JSON], answer: _Answer) -> Mapping[str, JSON]:
         """A part, or the event that ends it, with the text that was told."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..records import Experience, Prior, Rollout, Variant
 from ..rollouts.rewards.matchers import normalised
-from ..surfaces.labels import label_set
+from ..surfaces.label_set import label_set
 
 OFF = math.log(1.5)
 """Nats from which a label is off by enough to be said."""

