@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
-from tests.routing import ADVICE, TOPICS, WORDS, served, simulated
+from tests.routing import ADVICE, TOPICS, WORDS, served, simulated, talkative
 from tfgrpo.learning.transfer import expected_effect, learned_transfer, parts
 from tfgrpo.records import (
     ChatBody,
@@ -24,7 +24,7 @@ from tfgrpo.records import (
     message_text,
 )
 from tfgrpo.store import Store
-from tfgrpo.testing import Answer, ScriptedModel
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 from tfgrpo.trials import GateTrial, TrialOutcome, task_set_id
 
 EFFECTS = {"kin": 0.4, "stranger": -0.3}
@@ -115,6 +115,22 @@ def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task
         live = store.live("default@kin")
     assert live is not None
     assert {one.piece.decode() for one in live.prior.biases if one.bias > 1} == set(TOPICS.values())
+
+
+def test_a_model_that_refuses_biases_gets_tokens_of_its_own_where_labels_are_decided_again(folder: Path) -> None:
+    def refusing(body: ChatBody) -> Answer:
+        if "logit_bias" in body:
+            return Answer("logit_bias is not supported", status=400, param="logit_bias")
+        return policy(body)
+
+    policy = SimulatedPolicy(WORDS, talkative)
+    wrong = (TokenBias(WORDS.index("billing"), b"billing", 3.0, 3.0, 9),)
+    frame = Frame("old", "Route it.", {"max_tokens": 1}, labels=tuple(dict.fromkeys(TOPICS.values())))
+    live_with_tasks(Prior(biases=wrong, tokenizer="t", template="t"), frame)
+    with served(ScriptedModel(refusing).app) as url:
+        found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert (found["chosen"], found["state"]) == ("tokens fitted anew", "live")
+    assert found["means"]["tokens fitted anew"] > found["means"]["frozen"] + 0.4
 
 
 def test_on_a_model_that_refuses_biases_the_tokens_are_said_in_words(learned: Prior) -> None:

@@ -116,7 +116,8 @@ class Screening:
 
     async def fitted_anew(self, arms: Mapping[str, Prior], tasks: Sequence[Task]) -> dict[str, FittedAnew]:
         """By name: each different text of the arms with tokens of the new model's own, where these are worth it."""
-        can = self.listing and isinstance(self._reward, AnswerReward) and way_of(self._backend) == "bias"
+        acts = way_of(self._backend, self._run.frame.labels) != "none"
+        can = acts and self.listing and isinstance(self._reward, AnswerReward)
         found, tried = dict[str, FittedAnew](), set[str]()
         for arm, prior in arms.items() if can else ():
             said = replace(prior, biases=(), tokenizer=None)

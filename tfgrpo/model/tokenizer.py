@@ -180,7 +180,7 @@ def _byte_letters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
 
 
-_END = re.compile(rb"|</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
+_END = re.compile(rb"</s>|<eos>|<\|[^|]*\|>|<end_of_turn>")
 """How control tokens that end an answer are written."""
 NAMED_BY_ID = re.compile(rb"token_id:(\d{1,9})$")
 """How vLLM names tokens where it is asked to name them by their ids."""
@@ -231,7 +231,7 @@ class TokenNames:
 
 def ends_answer(piece: bytes) -> bool:
     """Whether a token is one that ends an answer, by its bytes; llama.cpp shows none."""
-    return bool(_END.fullmatch(piece))
+    return not piece or (piece[:1] == b"<" and _END.fullmatch(piece) is not None)
 
 
 def is_special(piece: bytes) -> bool:
