@@ -72,11 +72,11 @@ class Proxy:
         self._recording = recording
         self._secret = secret
         self._in_flight = 0
-        self._bounds = None
+        self._cut = None
         if bounded:
-            from ...rollouts.bounded import bounds_of  # few proxies do
+            from .bounding import cutting  # few proxies do
 
-            self._bounds = bounds_of(bounded)
+            self._cut = cutting(bounded)
 
     async def __aenter__(self) -> Self:
         sites = {target: UpstreamSite.of(target.base, target.forward_proxy()) for target in self._rotation.targets}
@@ -88,7 +88,7 @@ class Proxy:
         wanted = self._recording.shadows
         self._shadows = Shadows(wanted, onward, self._traffic, onward.metrics) if wanted.share else None
         self._works = Works(
-            self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic, self._shadows, self._bounds
+            self._shelf, self._door, onward.metrics, onward, self._tracer, self._traffic, self._shadows, self._cut
         )
         self._desk = FeedbackDesk(self._works, self._traffic, self._shelf.path)
         self._collecting = CollectorDesk(self._works, self._shelf.path)

@@ -6,12 +6,13 @@ upstream and have one prior; to keys, figures and records they are one call. A c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from ...errors import ModelError
 from ...http1.answers import UpstreamAnswer
 from ...records import JSON, Backend, ChatBody, Usage
-from ...rollouts.bounded import Bounds
+from ...rollouts.bounded import Bounds, bounds_of
 from ...surfaces.http import STANDARD, Codec
 from ..in_chunks import ChunkSaid, written_in_chunks
 from ..unpacking import unpacked
@@ -104,8 +105,16 @@ def _sum(one: Any, other: Any) -> Any:
     return one + other if numbers else one if other is None else other
 
 
-def cut(body: bytes, bounds: Bounds, backends: Mapping[str, Backend], longest: int) -> tuple[Chunks | None, str]:
-    """The chunks of a request for a chat completion, or none and why; one of over `longest` bytes is not read."""
+Cut: TypeAlias = Callable[[bytes, Mapping[str, Backend], int], tuple[Chunks | None, str]]
+"""Of a request for a chat completion the chunks, or none and why; one of over so many bytes is not read."""
+
+
+def cutting(bounded: str) -> Cut:
+    """What cuts answers by CHUNK:CARRY:CHUNKS in tokens."""
+    return partial(_cut, bounds_of(bounded))
+
+
+def _cut(bounds: Bounds, body: bytes, backends: Mapping[str, Backend], longest: int) -> tuple[Chunks | None, str]:
     if len(body) > longest:
         return None, "too long"
     for codec in EXACT_CODECS:

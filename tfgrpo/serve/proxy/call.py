@@ -39,8 +39,7 @@ from .spans import CallSpan, Tracer
 from .spending import Meter
 
 if TYPE_CHECKING:
-    from ...rollouts.bounded import Bounds
-    from .bounding import Chunks
+    from .bounding import Chunks, Cut  # few proxies cut answers
 
 _NO_OFFER, _ANYBODY, _AS_WRITTEN = Offer(None), Admitted(), Rewrite()
 _MARK = PRIOR_HEADER.encode()
@@ -69,8 +68,8 @@ class Works:
     tracer: Tracer | None = None
     traffic: Traffic | None = None
     shadows: Shadows | None = None
-    bounds: "Bounds | None" = None
-    """How long answers are written in chunks, if they are."""
+    cut: "Cut | None" = None
+    """What has long answers written in chunks, if they are."""
 
 
 class RelayedCall:
@@ -217,17 +216,15 @@ class RelayedCall:
 
     def _cut(self, target: RelayTarget) -> None:
         """Have the answer written in chunks, where that is wanted and can be done."""
-        bounds, surface, body = self._works.bounds, self._head.surface, self._body
+        cut, surface, body = self._works.cut, self._head.surface, self._body
         self._chunks = None
-        if bounds is None or surface is None or surface.name != "chat":
+        if cut is None or surface is None or surface.name != "chat":
             return
         if body is None or self._rewrite.deciding:
             self._uncut = self._rewrite.reason or "token prior"
             return
-        from .bounding import cut  # few proxies do
-
         content, backends = self._rewrite.content or body.plain, self._works.shelf.backends(target.base)
-        self._chunks, self._uncut = cut(content, bounds, backends, self._limits.parse)
+        self._chunks, self._uncut = cut(content, backends, self._limits.parse)
         if self._uncut == "upstream":
             self._works.shelf.say(
                 f"{target.host} is not known to go on from an assistant's message: its answers are not written in"
@@ -377,7 +374,7 @@ class RelayedCall:
         if self._head.surface:
             marks[_INFERENCE] = self._inference.encode()
             marks[_OVERHEAD] = b"%.3f" % (self._added * 1e3)
-        if self._works.bounds and self._head.surface:
+        if self._works.cut and self._head.surface:
             marks[_BOUNDED] = (self._chunks.told if self._chunks else f"none; {self._uncut}").encode()
         return marks
 

@@ -106,7 +106,7 @@ class Protocol(HttpToolsProtocol):
         elif self.loop.time() < self._deadline - 0.001:
             self._timer = self.loop.call_at(self._deadline, self._late)
         else:
-            self.transport.abort()
+            _reset(self.transport)
 
     def heed(self, leaving: Callable[[], None] | None) -> None:
         """Have that called when the caller leaves; None: nobody wants to know any more."""
@@ -240,5 +240,10 @@ class _OpenEnded:
         if self._cycle.response_complete:
             self._transport.close()
         else:
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-            self._transport.abort()
+            _reset(self._transport)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """End a connection at once, with what is on its way: nothing that has come looks whole."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()
