@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_bad_value_names_its_setting_and_what_it_must_be() -> None:
     for name, value in BAD:
         told = f"^setting {name} is {re.escape(repr(value))}; it must be [^\\n]+$"
         with pytest.raises(InputError, match=told):
-            replace(Settings(), **{name: value})
+            replace(Settings(), **dict[str, Any]({name: value}))
 
 
 def test_bounds_are_allowed_themselves() -> None:
