@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from .database import Database
 from .opened import OpenStore
 
-_CALL_BYTES, _FEEDBACK_BYTES = 560, 320
+_CALL_BYTES, _FEEDBACK_BYTES = 560, 335
 """About what a row takes with its entries in indexes, once others were forgotten before it; bodies come on top."""
 _FITTING = f"""
 SELECT min(number) AS call, min(at) AS at FROM (
