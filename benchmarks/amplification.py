@@ -24,7 +24,7 @@ from benchmarks.kept import RUN, asked_of, served
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.amplification import Amplified, amplified
-from tfgrpo.experiences.answer_pool import answer_length, parting_length
+from tfgrpo.experiences.answer_pool import answer_length, earned_all, parting_length
 from tfgrpo.hashing import derive_seed
 from tfgrpo.model.upstream import Model
 from tfgrpo.records import Backend, ChatBody, Frame, Rollout, Task, message_text
@@ -67,12 +67,28 @@ async def arm(
     rounds: int,
     verified: bool,
 ) -> tuple[Amplified, list[Rollout]]:
-    """All rounds, and their rollouts."""
+    """All rounds, and their rollouts; where the budget ends them, what there is of each round is printed."""
     made: list[Rollout] = []
     plain = ChatExecutor(model, frame, backend, run=RUN, stage="amplify", seed=settings.seed)
     reward = load_reward("numeric")
-    found = await amplified(plain, tasks, reward, settings, rounds=rounds, verified=verified, landed=made.append)
+    try:
+        found = await amplified(plain, tasks, reward, settings, rounds=rounds, verified=verified, landed=made.append)
+    except BudgetEnded:
+        print(f"{'verified' if verified else 'control'}: {so_far(made)}")
+        raise
     return found, made
+
+
+def so_far(made: Sequence[Rollout]) -> str:
+    """The rounds that there are."""
+    bound, told = parting_length([one for one in made if one.step == 0]), list[str]()
+    for step in sorted({one.step for one in made}):
+        own = [one for one in made if one.step == step]
+        kinds = {"long": [one for one in own if answer_length(one) > bound]}
+        kinds["short"] = [one for one in own if one not in kinds["long"]]
+        shares = (f"{sum(map(earned_all, of))} of {len(of)} {kind} ones right" for kind, of in kinds.items())
+        told.append(f"round {step + 1}: {', '.join(shares)}")
+    return "; ".join(told)
 
 
 def rows(name: str, found: Amplified) -> None:
@@ -148,6 +164,8 @@ def main() -> None:
     asked = parser.parse_args()
     settings = Settings(group_size=asked.group_size, concurrency=32)
     if asked.model:
+        if asked.model.startswith("local"):  # of what waits for a slot nothing is kept
+            settings = replace(settings, concurrency=asked.slots)
         try:
             asyncio.run(real(asked, settings))
         except BudgetEnded as ended:

@@ -29,7 +29,7 @@ from benchmarks.kept import RUN, asked_of, served
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.distil import Distiller
-from tfgrpo.experiences.foreseen import as_shown, predictions
+from tfgrpo.experiences.foreseen import agreement, as_shown, prediction, predictions
 from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
@@ -217,6 +217,24 @@ async def followed(model: Model, name: str, backend: Backend, settings: Settings
         for one, group in [*zip(held, groups, strict=True)][:: len(held) // 6]:
             print(f"  {one.before} {one.action}: {group.rollouts[0].text!r}")
     print(f"by hand less none: {interval((means[1] - means[0]).reshape(-1, len(ACTIONS)).mean(axis=1))} points")
+    await followed_at_hand(predicting, [one for one in held if one.before != one.after])
+
+
+async def followed_at_hand(predicting: ChatExecutor, held: Sequence[Transition]) -> None:
+    """Print how far it follows the one rule that applies, in the last message."""
+    made = await concurrently(predicting(with_its_rule(one), Prior(), 2, 0) for one in held)
+    repeated = [said.text.strip() == one.before for said, one in zip(made, held, strict=True)]
+    told = f"{np.mean([*map(agreement, made)]):.0%} where it changes, {np.mean(repeated):.0%} repeat the state"
+    print(f"the rule that applies, in the last message: {told}")
+
+
+def with_its_rule(transition: Transition) -> Task:
+    """The task to say what follows, behind the true rule that says it."""
+    asked = prediction(transition)
+    *shown, last = asked.messages
+    rules = "\n".join(f"- {rule}" for rule in BY_HAND if _says(rule, transition.before, transition.action))
+    said = f"This is known of the world:\n{rules}\n\n{message_text(last)}"
+    return replace(asked, input=(*shown, {"role": "user", "content": said}))
 
 
 async def real(asked: argparse.Namespace, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from ..probe.backend import fitted, probe, usable
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.executor import SAMPLERS_OFF, is_short
-from ..rollouts.group import executors
+from ..rollouts.group import executors, textual_state
 from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
 from ..store import Store
@@ -96,6 +96,8 @@ async def _compared(
     prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
     if moved:
         observer.note(moved)
+    if told := textual_state(wanted.settings, backend, upstream.name):
+        observer.note(told)
     own = distiller is None and wanted.distiller in (None, wanted.frame.model)
     writer = _distiller(wanted, run, distiller or upstream, backend if own else None)
     learned = usable(prior, backend, upstream, observer, wanted.frame.labels)

@@ -22,7 +22,7 @@ from ..probe.backend import fitted, probe, sees_several
 from ..prompts import template
 from ..records import JSON, Backend, Experience, Frame, Prior, Run, RunStatus, Task, TokenBias
 from ..rollouts.executor import Executors
-from ..rollouts.group import executors
+from ..rollouts.group import executors, textual_state
 from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
 from ..store import Store
@@ -213,7 +213,7 @@ async def made_ready(
     embedder = await _embedder(plan, embedding or upstream, run, store)
     for line in costs:
         observer.note(line)
-    for line in _learned_elsewhere(plan, store):
+    for line in filter(None, (*_learned_elsewhere(plan, store), textual_state(plan.settings, backend, upstream.name))):
         notes.note(line)
     start, moved = await fitted(begun.start, upstream, backend, plan.frame.model, run=run.id)
     async with executors(plan.agent, upstream, plan.settings, store) as all_made:

@@ -122,6 +122,20 @@ def _plain(upstream: Upstream, settings: Settings) -> Executors:
     return make
 
 
+def textual_state(settings: Settings, backend: Backend, name: str) -> str | None:
+    """What to tell of bounded context on an upstream that is not known to go on from an assistant's message."""
+    if settings.bounded is None:
+        return None
+    from .bounded import GOES_ON
+
+    if backend.kind in GOES_ON:
+        return None
+    return (
+        f"{name} is not known to go on from an assistant's message: each further chunk is given the work so far as text"
+        " behind the question, a textual state (InftyThink), which is another way to prompt"
+    )
+
+
 class Under(NamedTuple):
     """What one rollout is made under."""
 
