@@ -34,11 +34,12 @@ from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
 from tfgrpo.model.upstream import Model
-from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Prior, Task, message_text
+from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Message, Prior, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from tfgrpo.rollouts.group import concurrently
 from tfgrpo.settings import PROPOSES_SLOWLY, Settings
+from tfgrpo.surfaces.nearest import nearest, pool_of
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
 ACTIONS = ("press", "turn", "go", "take")
@@ -221,11 +222,22 @@ async def followed(model: Model, name: str, backend: Backend, settings: Settings
 
 
 async def followed_at_hand(predicting: ChatExecutor, held: Sequence[Transition]) -> None:
-    """Print how far it follows the one rule that applies, in the last message."""
-    made = await concurrently(predicting(with_its_rule(one), Prior(), 2, 0) for one in held)
-    repeated = [said.text.strip() == one.before for said, one in zip(made, held, strict=True)]
-    told = f"{np.mean([*map(agreement, made)]):.0%} where it changes, {np.mean(repeated):.0%} repeat the state"
-    print(f"the rule that applies, in the last message: {told}")
+    """Print how far it follows the one rule that applies, in the last message, and transitions that were seen."""
+    for arm, asked in (("the rule that applies, last message", with_its_rule), ("seen transitions", after_like_ones)):
+        made = await concurrently(predicting(asked(one), Prior(), 2, 0) for one in held)
+        repeated = [said.text.strip() == one.before for said, one in zip(made, held, strict=True)]
+        told = f"{np.mean([*map(agreement, made)]):.0%} where it changes, {np.mean(repeated):.0%} repeat the state"
+        print(f"{arm}: {told}")
+
+
+def after_like_ones(transition: Transition) -> Task:
+    """The task to say what follows, behind three transitions of its action, the nearest states in other rooms."""
+    pool = [one for one in everything_that_follows(seed=7) if one.action == transition.action]
+    near = nearest(pool_of([one.before for one in pool]), transition.before, 3)
+    asked, turns = prediction(transition), list[Message]()
+    for one in (pool[place] for place in reversed(near)):
+        turns += [*prediction(one).messages[-1:], {"role": "assistant", "content": one.after}]
+    return replace(asked, input=(*turns, asked.messages[-1]))
 
 
 def with_its_rule(transition: Transition) -> Task:
