@@ -32,12 +32,13 @@ from tfgrpo.store import Store
 def answer(tokens: int, listed: int) -> bytes:
     """A chat completion with so many tokens, and so many alternatives for each."""
 
-    def token(number: int) -> dict[str, object]:
+    def token(number: int, place: int) -> dict[str, object]:
         text = f" word{number}"
-        return {"token": text, "logprob": -0.1 - number / 7, "bytes": [*text.encode()], "id": number + 3}
+        return {"token": text, "logprob": -0.1 - number / 7 - place / 11, "bytes": [*text.encode()], "id": number + 3}
 
     content = [
-        {**token(place), "top_logprobs": [token(place + other) for other in range(listed)]} for place in range(tokens)
+        {**token(place, place), "top_logprobs": [token(place + other, place) for other in range(listed)]}
+        for place in range(tokens)
     ]
     choice = {
         "index": 0,

@@ -7,6 +7,7 @@ from tfgrpo.errors import ModelError
 from tfgrpo.gate.promote import Promotion, promote
 from tfgrpo.gate.trial import Candidacy
 from tfgrpo.hashing import derive_seed
+from tfgrpo.model.pace import is_asked_once
 from tfgrpo.observer import Silent
 from tfgrpo.records import (
     Backend,
@@ -24,7 +25,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.rollouts.executor import ChatExecutor, Executor
 from tfgrpo.rollouts.rewards.built_in import load_reward
-from tfgrpo.rollouts.rewards.reward import Reward
+from tfgrpo.rollouts.rewards.reward import Reward, asking
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 from tfgrpo.trials import Claim
@@ -188,6 +189,20 @@ async def test_a_reward_that_is_never_0_or_1_promotes_nothing_by_itself(tmp_path
         return 0.5 + 0.01 * (rollout.text == "maybe")
 
     assert (await judged(tmp_path / "t.db", model(guessing), reward=lukewarm)).state == "rejected"
+
+
+async def test_a_judge_of_the_gates_rollouts_is_asked_once(tmp_path: Path) -> None:
+    """Where a call is made twice the sooner verdict counts, so the verdict of the gate would be on another judge."""
+    once = list[bool]()
+
+    def verdict(_: ChatBody) -> str:
+        once.append(is_asked_once())
+        return '{"why": "so so", "score": 5}'
+
+    judge = asking(load_reward("judge:2"), ScriptedModel(verdict), "small", "run")
+    assert (await judged(tmp_path / "t.db", model(guessing), reward=judge)).state == "rejected"
+    assert all(once)
+    assert len(once) >= 2 * len(TASKS)
 
 
 async def test_answers_that_are_all_alike_promote_nothing(tmp_path: Path) -> None:

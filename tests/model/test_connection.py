@@ -112,7 +112,7 @@ async def test_a_redirect_from_tls_to_the_open_is_refused() -> None:
         return http.Response(307, headers={"location": "http://api.test/v1"})
 
     async with connection.bound(http.AsyncClient(transport=http.MockTransport(moved))) as client:
-        with pytest.raises(http.RemoteProtocolError, match="without TLS"):
+        with pytest.raises(http.TooManyRedirects, match="without TLS"):
             await client.post("https://api.test/v1", follow_redirects=True)
 
 

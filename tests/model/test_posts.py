@@ -121,6 +121,27 @@ async def test_a_server_that_does_not_is_told_in_one_line(answer: bytes, words: 
         assert "sk-key" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("answer", "words", "times"),
+    [
+        (told("307 Moved", location="http://127.0.0.2/v1"), "cannot reach .* another host, 127.0.0.2, which is not", 2),
+        (told("308 Moved", location="/v1/chat/completions"), "cannot reach .* redirects", 22),
+        (told("200 OK", b"x" * 10_000), "that cannot be read: more than 9,000 bytes; is --base-url right", 1),
+        (told("200 OK", b"no gzip }", content_encoding="gzip"), "that cannot be read: not what it says it is", 1),
+    ],
+)
+async def test_what_an_endpoint_does_each_time_alike_is_an_error_at_once(
+    answer: bytes, words: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MOST_OF_ONE", 9_000)
+    async with answering([FINE, answer]) as (url, asked), Upstream(url, api_key="sk-key") as calling:
+        await calling(BODY, sample(0))
+        with pytest.raises(ModelError, match=words) as caught:
+            await calling(BODY, sample(1))
+        assert "\n" not in str(caught.value)
+    assert len(asked) == 1 + times, "and not made again"
+
+
 async def test_a_server_that_leaves_before_it_has_read_all_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
     long = {**BODY, "messages": [{"role": "user", "content": "x" * 20_000_000}]}
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -184,11 +205,15 @@ async def test_a_stalled_call_is_made_once_more_unless_that_is_turned_off_or_it_
             else:
                 with pytest.raises(ModelError, match="did not answer"):
                     await last
-            assert store.spent(run.id).calls == 40 + 2 * once_more, "and a resumed run knows"
+            assert store.spent(run.id) == calling.usage, "and a resumed run knows"
+            again = Upstream(url, api_key="sk-key", journal=store)
+            for number in range(40 + once_more):
+                await again(BODY, replace(sample(number), run=run.id))
+            assert again.usage == calling.usage, "from what it is told by the journal, too"
     assert budget.spent.tokens == each * (40 + 2 * once_more), "the call that was ended may have to be paid for"
     assert len(asked) == 41 + once_more
     assert budget.spent.calls == 41 + once_more, "each counts against the ceiling"
-    assert calling.usage.calls == 40 + once_more, "and one of them as a call that was answered"
+    assert calling.usage.calls == 40 + 2 * once_more
 
 
 async def test_a_stalled_call_fails_where_every_place_is_taken_by_one_that_waits_like_it(steady: None) -> None:

@@ -319,6 +319,7 @@ def test_a_failure_is_the_requests_own_or_the_upstreams() -> None:
         "127.0.0.1:1 answered 422: no",
         "127.0.0.1:1 did not answer within 600 s; is --base-url right?",
         "127.0.0.1:1 gave no chat completion: {}",
+        "127.0.0.1:1 gave an answer that cannot be read: more than 64,000,000 bytes; is --base-url right?",
         "the agent gave no answer within 600 s (--agent-timeout)",
         "the agent failed: ValueError: it read: api answered 503: busy",
         "the program ended with code 3: killed",
@@ -331,6 +332,7 @@ def test_a_failure_is_the_requests_own_or_the_upstreams() -> None:
         "127.0.0.1:1 answered 500: oops, the other one answered 400",
         "127.0.0.1:1 answered 503: busy; the program ended with code 1: it gave up",
         "cannot reach 127.0.0.1:1: refused; is it running, and is --base-url right?",
+        "127.0.0.1:1 gave an answer that cannot be read: it is packed as br, which nobody asked for",
         "the reward failed: ModelError: judge:80 answered 503: busy",
         "the reward failed: ConnectError: refused",
     )

@@ -239,10 +239,24 @@ def test_arguments_come_before_the_environment_and_that_before_defaults(
     for name in ("TFGRPO_STORE", "TFGRPO_NAMESPACE"):
         monkeypatch.delenv(name, raising=False)
     source = prior_source()
-    assert (source.path, source.namespace) == (Path("tfgrpo.db"), "default")
+    assert (source.path, source.namespace) == (Path.cwd() / "tfgrpo.db", "default")
     monkeypatch.setenv("TFGRPO_STORE", str(tmp_path / "e.db"))
     monkeypatch.setenv("TFGRPO_NAMESPACE", "math")
     source = prior_source()
     assert (source.path, source.namespace) == (tmp_path / "e.db", "math")
     source = prior_source(tmp_path / "a.db", "bot")
     assert (source.path, source.namespace) == (tmp_path / "a.db", "bot")
+
+
+def test_what_is_named_by_a_relative_path_stays_that_when_the_program_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_live(tmp_path / "s.db")
+    other = tmp_path / "other"
+    other.mkdir()
+    go_live(other / "s.db", OTHER)
+    monkeypatch.chdir(tmp_path)
+    source = prior_source("s.db")
+    monkeypatch.chdir(other)
+    assert source.prior == PRIOR
+    assert source.beside("default").prior == PRIOR

@@ -44,6 +44,20 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place
         assert store.verify() == ()
 
 
+def test_a_call_that_cannot_be_kept_is_named_and_takes_no_other_with_it(place: StorePath) -> None:
+    calls = [replace(CALL, id=f"inf_{number}") for number in range(40)]
+    calls[7], calls[30] = replace(calls[7], status=2**70), replace(calls[30], variant=None)  # type: ignore[arg-type]
+    with Store(place) as store:
+        large, lacking, said = store.add_calls_in_use(calls, [WORTH, replace(WORTH, namespace=None)])  # type: ignore[arg-type]
+        assert large.startswith(f"inf_7 cannot be kept: store {place}, recording calls: a whole number in it has more")
+        assert lacking.startswith("inf_30 cannot be kept: ")
+        assert said.startswith("feedback on inf_1 cannot be kept: ")
+        assert not any("\n" in told for told in (large, lacking, said))
+        kept = [one.id for one in store.calls_in_use("default")]
+        assert kept == [one.id for one in calls if one not in (calls[7], calls[30])]
+        assert store.feedback("default") == (WORTH,)
+
+
 def test_calls_and_further_rollouts_are_read_in_parts_and_each_once_by_their_times(place: StorePath) -> None:
     times = [f"2026-01-0{day}T00:00:00.000Z" for day in (1, 1, 1, 2, 1)]  # the last by a clock that was put back
     further = [replace(CALL, id=f"inf_s{n}", shadow_of="inf_c0", at=at) for n, at in enumerate(times)]

@@ -325,6 +325,13 @@ def test_a_group_without_one_prior_is_refused(store: Store, run: Run, bad: Group
         store.add_group(run.id, bad)
 
 
+@pytest.mark.parametrize("rollouts", [1, 8])
+def test_a_number_that_no_column_holds_is_told_in_one_line(store: Store, run: Run, rollouts: int) -> None:
+    made = tuple(Rollout(TASK, 0, 2**70 + sample, "prior_0") for sample in range(rollouts))
+    with pytest.raises(StoreError, match=r"adding the group of .*: a whole number in it has more than 64 bits"):
+        store.add_group(run.id, Group(TASK, 0, made))
+
+
 def test_half_a_surrogate_pair_from_a_model_loses_no_rollout(store: Store, run: Run) -> None:
     cut = Rollout(TASK, 0, 0, "prior_0", messages=({"content": "\ud83d"},), text="so \ud83d", error="\ud83d")
     store.add_group(run.id, Group(TASK, 0, (cut,)))

@@ -30,7 +30,7 @@ from .asking import Adapted, Asking, error_within
 from .failures import Failures
 from .library import http
 from .posts import PostedAnswer, Posts
-from .retries import BUSY, may_pass, seconds_until
+from .retries import BUSY, may_come, may_pass, seconds_until
 from .secrets_held import HELD
 
 MOST_OF_ONE = 64_000_000
@@ -74,13 +74,13 @@ def bound(client: http.AsyncClient) -> http.AsyncClient:
 
 
 async def _check(response: http.Response) -> None:
-    """Raises RemoteProtocolError, which is told as no connection, where a redirect leads elsewhere or to the open."""
+    """Raises TooManyRedirects, which is told as no connection, where a redirect leads elsewhere or to the open."""
     if response.has_redirect_location:
         there = response.url.join(response.headers["location"])
         if there.host != response.url.host:
-            raise http.RemoteProtocolError(f"it redirects to another host, {there.host}", request=response.request)
+            raise http.TooManyRedirects(f"it redirects to another host, {there.host}", request=response.request)
         if response.url.scheme == "https" != there.scheme:
-            raise http.RemoteProtocolError("it redirects to a connection without TLS", request=response.request)
+            raise http.TooManyRedirects("it redirects to a connection without TLS", request=response.request)
     packed = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
     if packed in _PACKED:  # all else is the library's to unpack
         del response.headers["content-encoding"]
@@ -296,8 +296,8 @@ class Connection:
                 if tried >= self._retries or not may_pass(error):
                     raise
                 seconds, busy = seconds_until(error.response.headers, tried), error.status_code in BUSY
-            except openai.APIConnectionError:
-                if tried >= self._retries or not self._answered:
+            except openai.APIConnectionError as error:
+                if tried >= self._retries or not (self._answered and may_come(error)):
                     raise
                 seconds, busy = seconds_until({}, tried), False
             else:

@@ -33,6 +33,10 @@ class Failures:
         if isinstance(error, openai.APITimeoutError) and not unreachable:
             return kind(f"{self.name} did not answer within {self.seconds:g} s; is {self.options}base-url right?")
         words = self._safe(cause) or type(cause).__name__
+        if isinstance(cause, http.DecodingError):
+            return kind(f"{self.name} gave an answer that cannot be read: {words}; is {self.options}base-url right?")
+        if isinstance(cause, http.TooManyRedirects):
+            return kind(f"cannot reach {self.name}: {words}, which is not followed; is {self.options}base-url right?")
         return kind(f"cannot reach {self.name}: {words}; is it running, and is {self.options}base-url right?")
 
     def refused(self, error: openai.APIStatusError) -> ModelError:

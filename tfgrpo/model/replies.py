@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 import orjson
@@ -21,6 +22,7 @@ _ROUNDING = 1e-3
 """A log-probability this far above 0 is 0; one farther is none."""
 _MOST_TOKENS = 2**22
 """No vocabulary is larger: tables over all ids stay small."""
+_ID, _LOGPROB = itemgetter("id"), itemgetter("logprob")
 
 
 def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
@@ -197,33 +199,33 @@ def parse_trace(entries: Sequence[JSON], token_id: TokenId | None = None) -> Tok
 def _plain_trace(entries: Sequence[JSON]) -> TokenTrace | None:
     """The trace where nothing is odd, in half the time: at each position as many alternatives, the sampled token among
     them, each once, with an id of its own and a number that needs no reading. None: something is."""
+    ids: list[int] = []
+    logprobs: list[float] = []
+    pieces: dict[int, bytes] = {}
     try:
-        if len({len(entry["top_logprobs"]) for entry in entries}) != 1:
-            return None  # what is of one position must not be taken for that of the next
-        listed = [one for entry in entries for one in (entry, *entry["top_logprobs"])]
-        numbers, told = [one["id"] for one in listed], [one["logprob"] for one in listed]
-        if (
-            {*map(type, numbers)} != {int}
-            or {*map(type, told)} != {float}
-            or listed[0]["token"].startswith("token_id:")
-        ):
+        width = len(entries[0]["top_logprobs"])
+        for entry in entries:
+            row = [entry, *entry["top_logprobs"]]
+            numbers, told = [*map(_ID, row)], [*map(_LOGPROB, row)]
+            for number, one in zip(numbers, row, strict=True):
+                if number not in pieces:
+                    pieces[number] = _piece(one)
+            again = numbers.index(numbers[0], 1)
+            del numbers[again], told[again]
+            if not len({*numbers}) == len(numbers) == width:
+                return None
+            ids += numbers
+            logprobs += told
+        if {*map(type, ids)} != {int} or not (min(pieces) >= 0 and max(pieces) < _MOST_TOKENS):
             return None
-        ids = np.array(numbers, dtype=np.int64).reshape(len(entries), -1)
+        found = np.array(logprobs).reshape(len(entries), width)
+        if found.dtype != np.float64 or not (found.max() <= 0.0 and found.min() > _NEVER):
+            return None
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
         return None
-    logprobs = np.array(told).reshape(ids.shape)
-    usable = logprobs.max() <= 0.0 and logprobs.min() > _NEVER and ids.min() >= 0 and ids.max() < _MOST_TOKENS
-    others, ordered = ids[:, 1:] != ids[:, :1], np.sort(ids[:, 1:])
-    once = (ordered[:, 1:] > ordered[:, :-1]).all() and others.size - np.count_nonzero(others) == len(entries)
-    if not (usable and once):
-        return None
-    first = dict(zip(reversed(numbers), reversed(listed), strict=True))
-    pieces = {number: _piece(first[number]) for number in dict.fromkeys(numbers)}
     if b"token_id:" in b" ".join(pieces.values()):
         return None  # elsewhere it may be spelled
-    kept = np.ones(ids.shape, dtype=bool)
-    kept[:, 1:] = others
-    return TokenTrace(ids[kept].reshape(len(entries), -1), logprobs[kept].reshape(len(entries), -1), pieces)
+    return TokenTrace(np.array(ids, dtype=np.int64).reshape(found.shape), found, pieces)
 
 
 def _row(entry: JSON, token_id: TokenId | None, pieces: dict[int, bytes]) -> dict[int, float]:

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 import openai
 
 from .asking import error_field, what_it_says
+from .library import http
 from .templates import is_template_error
 
+_FINAL = (http.DecodingError, http.TooManyRedirects, http.UnsupportedProtocol)
+"""What an endpoint does, or is asked for, each time alike: an answer that is too large, or that leads elsewhere."""
 BUSY = (429, 503)
 """Statuses that say: one call too many."""
 _FIRST, _LONGEST = 0.5, 8.0
@@ -29,6 +32,11 @@ def may_pass(error: openai.APIStatusError) -> bool:
     if status >= 500 and is_template_error(what_it_says(error)):
         return False
     return status in (408, 409, 429) or (status >= 500 and status != 501)
+
+
+def may_come(error: openai.APIConnectionError) -> bool:
+    """Whether an answer that did not come may come when the call is made again."""
+    return not isinstance(error.__cause__, _FINAL)
 
 
 def seconds_until(headers: Mapping[str, str], tried: int) -> float:

@@ -19,13 +19,20 @@ from .questions import Answers, parse_answers
 from .replies import Vectors, estimated_usage, parse_reply, parse_vectors, parted, told_usage
 from .tokenizer import Tokenizer, TokenNames
 
-_DROPPED = "tfgrpo_dropped"
+_OURS = "tfgrpo_"
+"""What fields begin with that a journalled response has beside the server's; what that put there is left out."""
+_DROPPED = f"{_OURS}dropped"
 """Field of a journalled response: what had to be dropped to get it, and why, so that a resumed run knows too."""
 
-_ALONG = "tfgrpo_along"
+_ALONG = f"{_OURS}along"
 """Field of a journalled response: it came along with another one, by the same request (`n`), and was no call itself."""
 
-_ESTIMATED = "tfgrpo_usage"
+_TWICE = f"{_OURS}twice"
+"""Field of a journalled response: it was asked for twice, and both calls may have to be paid for."""
+
+_TOLD = (_DROPPED, _ALONG, _TWICE)
+
+_ESTIMATED = f"{_OURS}usage"
 """Field of a journalled response: its tokens as they were estimated, where the server counted none."""
 
 
@@ -61,16 +68,21 @@ class JournalledCalls:
             await self.journal.record(key, request, response, usage)
 
 
-def with_dropped(response: str, dropped: Mapping[str, str]) -> str:
-    """The response with what was dropped to get it; the field is ours, whatever the server put there."""
-    if not dropped and _DROPPED not in response:
+def as_committed(response: str, dropped: Mapping[str, str], calls: int) -> str:
+    """The response with what was dropped to get it, and with how many calls it was, where that is not one."""
+    counted_as = {_ALONG: True} if calls == 0 else {_TWICE: True} if calls == 2 else {}
+    told: dict[str, JSON] = {**({_DROPPED: dropped} if dropped else {}), **counted_as}
+    if not told and _OURS not in response:
         return response
-    return json.dumps({**json.loads(response), _DROPPED: dropped})
+    fields: JSON = json.loads(response)
+    if not isinstance(fields, dict):
+        return response
+    return json.dumps({**{name: held for name, held in fields.items() if name not in _TOLD}, **told})
 
 
 def dropped_for(response: str) -> Mapping[str, str]:
     """What had to be dropped to get a committed response, and why."""
-    found: Mapping[str, str] = json.loads(response).get(_DROPPED, {})
+    found: Mapping[str, str] = json.loads(response).get(_DROPPED, {}) if _DROPPED in response else {}
     return found
 
 
@@ -85,18 +97,13 @@ def estimate_for(response: str) -> Usage:
     return Usage(1, **json.loads(response).get(_ESTIMATED, {}))
 
 
-def with_along(response: str, along: bool) -> str:
-    """The response with whether it came along with another one; the field is ours, whatever the server put there."""
-    if not along and _ALONG not in response:
-        return response
-    fields: dict[str, JSON] = json.loads(response)
-    kept = {name: value for name, value in fields.items() if name != _ALONG} if isinstance(fields, dict) else fields
-    return json.dumps({**kept, _ALONG: True} if along else kept)
-
-
 def calls_for(response: str) -> int:
-    """The calls that a committed response was: none where it came along with another one."""
-    return 0 if _ALONG in response and json.loads(response).get(_ALONG) else 1
+    """The calls that a committed response was: none where it came along with another one, two where it was asked for
+    twice."""
+    if not (_ALONG in response or _TWICE in response):
+        return 1
+    fields = json.loads(response)
+    return 0 if fields.get(_ALONG) else 2 if fields.get(_TWICE) else 1
 
 
 class Model(Protocol):
@@ -113,13 +120,19 @@ class _Told(NamedTuple):
     response: str
     lacking: Mapping[str, str]
     """Which of the body's parameters were dropped to get it, and why."""
-    along: bool = False
-    """It came with the answer to another call, by the same request."""
-    repeated: bool = False
-    """It was asked for twice, and the other answer may have to be paid for too."""
+    calls: int = 1
+    """None where it came with the answer to another call, by the same request; two where it was asked for twice, and
+    the other answer may have to be paid for too."""
 
 
 R = TypeVar("R", Reply, Vectors, Answers)
+
+
+def _counted(reply: R, calls: int) -> tuple[R, Usage]:
+    """The reply as that of so many calls, and what they cost; of the second of two it is not told, so as the first."""
+    if calls == 0:
+        reply = replace(reply, usage=replace(reply.usage, calls=0))
+    return reply, reply.usage + reply.usage if calls == 2 else reply.usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,20 +280,18 @@ class Upstream:
 
     async def _taken(self, route: Route[R], body: JSON, key: CallKey, request: str, told: _Told) -> tuple[str, R]:
         """What was answered, read, paid for and committed."""
-        response, lacking, along, repeated = told
-        reply, committed = self._parsed(route, response), with_along(with_dropped(response, lacking), along)
+        response, lacking, calls = told
+        reply, committed = self._parsed(route, response), as_committed(response, lacking, calls)
         if not reply.usage.tokens:  # else no ceiling on tokens or money would ever end the run
             said = reply.message if isinstance(reply, Reply) else None
-            reply = replace(reply, usage=estimated_usage({} if along else body, said))
+            reply = replace(reply, usage=estimated_usage(body if calls else {}, said))
             committed = with_estimate(committed, reply.usage)
-        if along:
-            reply = replace(reply, usage=replace(reply.usage, calls=0))
-        paid = [reply.usage] * (1 + repeated)  # what the other one cost is not told
+        reply, paid = _counted(reply, calls)
         if self._budget:
-            for usage in paid:
-                self._budget.charge(body["model"], usage)
-        await self._calls.commit(key, request, committed, sum(paid, Usage()))
-        self.usage += reply.usage
+            for _ in range(max(1, calls)):
+                self._budget.charge(body["model"], reply.usage)
+        await self._calls.commit(key, request, committed, paid)
+        self.usage += paid
         return response, reply
 
     async def _asked_for_all(self, path: str, body: JSON, place: Place, kind: str, alike: str) -> _Told:
@@ -294,7 +305,7 @@ class Upstream:
         if not turns:
             return await self._asked(path, body, place, kind)
         try:
-            response, lacking, _, repeated = await self._asked(path, {**body, "n": 1 + len(turns)}, place, kind)
+            response, lacking, calls = await self._asked(path, {**body, "n": 1 + len(turns)}, place, kind)
             first, *others = parted(response)
         except (ModelError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
             if isinstance(error, UpstreamError):
@@ -306,8 +317,8 @@ class Upstream:
         except BaseException:
             handed(turns, ())
             raise
-        handed(turns, [_Told(one, lacking, along=True) for one in others])
-        return _Told(first, lacking, repeated=repeated)
+        handed(turns, [_Told(one, lacking, 0) for one in others])
+        return _Told(first, lacking, calls)
 
     async def _asked(self, path: str, body: JSON, place: Place, kind: str) -> _Told:
         """What the Connection's `complete` gives; asked once more where that takes long and a place stands empty."""
@@ -333,7 +344,7 @@ class Upstream:
         told = await hedged(first, again, left)
         if place.held:
             self._stalls.took(kind, place.seconds)
-        return _Told(*told, repeated=bool(repeated))
+        return _Told(*told, 1 + bool(repeated))
 
     @property
     def _may_repeat(self) -> bool:
@@ -352,10 +363,9 @@ class Upstream:
         reply = replace(route.read(known), replayed=True)
         if not reply.usage.tokens:
             reply = replace(reply, usage=estimate_for(known))
-        if not calls_for(known):
-            reply = replace(reply, usage=replace(reply.usage, calls=0))
+        reply, paid = _counted(reply, calls_for(known))
         self.adapted.learn(dropped_for(known))
-        self.usage += reply.usage
+        self.usage += paid
         return known, reply
 
     async def _aside(self, path: str, body: JSON, key: CallKey, root: str = "") -> JSON:

@@ -123,11 +123,13 @@ _BUSY = (408, 409, 425, 429)
 """Statuses below 500 that say nothing against the request."""
 _LOST = re.compile(
     r"^(?:cannot reach "
+    r"|\S+ gave an answer that cannot be read: (?!more than )"
     r"|the reward failed: (?:RewardError(?!: it took more than)|ModelError|UpstreamError|BudgetEnded"
     r"|TimeoutError|Connect\w*|Read\w*|RateLimitError|API\w*Error|InternalServerError|\w*Timeout|\w*ConnectionError)\b)"
 )
-"""How it is told that no connection was to be had, that a reward which asks elsewhere got no answer, or that one gave
-what is no reward, which is its own fault. One that takes too long does so for the sake of the text."""
+"""How it is told that no connection was to be had, or an answer that nobody can unpack; that a reward which asks
+elsewhere got no answer, or that one gave what is no reward, which is its own fault. One that takes too long does so for
+the sake of the text, and so does an answer that is too large."""
 
 
 def is_own_failure(rollout: Rollout) -> bool:

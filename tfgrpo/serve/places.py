@@ -79,13 +79,21 @@ class PriorPlace(Protocol):
         ...
 
 
+def lasting(path: Path) -> Path:
+    """A path that goes on meaning the same file when the program changes its working directory."""
+    try:
+        return path.absolute()
+    except OSError:  # the working directory is gone
+        return path
+
+
 class StorePlace:
     """A namespace of a store. A file that cannot be read serves nothing; a server may be gone for a while."""
 
     seconds = LOOK_SECONDS
 
     def __init__(self, path: "StorePath", namespace: str) -> None:
-        self.path = path
+        self.path = lasting(path) if isinstance(path, Path) else path
         self.name = f"store {path}"
         self.keeps = not isinstance(path, Path)
         self._namespace = namespace
@@ -188,7 +196,7 @@ class FilePlace:
     keeps = True
 
     def __init__(self, path: Path, namespace: str, *, only: bool = False, trust: Path | None = None) -> None:
-        self.path = path
+        self.path = lasting(path)
         self.name = f"file {path}"
         self._namespace = namespace
         self._only = only

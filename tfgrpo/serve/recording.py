@@ -144,8 +144,10 @@ class Recorder:
             if isinstance(self._place, StorePlace):
                 with no_fork(), Store(self._place.path, create=not self._is_made) as store:
                     self._is_made = True  # one that is gone since is not made anew, which would take the prior away
-                    store.add_calls_in_use(calls)
-                    store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
+                    wrong = store.add_calls_in_use(calls)
+                    wrong += store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
+                for why in wrong:
+                    self._drop(1, why)
             else:
                 self._place.send(calls, feedback, lambda seconds: not self._ending.wait(seconds))
         except StoreError as error:

@@ -16,7 +16,7 @@ from ..surfaces.http import Reason
 from .drawing import NOTHING_LEFT, Drawn, Offer, user_of
 from .following import Follower
 from .forks import renewed_in_children
-from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace
+from .places import LOOK_SECONDS, FilePlace, InForce, PriorPlace, StorePlace, lasting
 
 if TYPE_CHECKING:
     from ..store import StorePath
@@ -189,7 +189,7 @@ def place_of(given: "str | StorePath | None", namespace: str, trust: str | Path 
     """Where the live prior of a namespace is read from, as `prior_source` is told it."""
     named = str(given or os.environ.get("TFGRPO_STORE") or "")
     trusted = trust or os.environ.get("TFGRPO_TRUST")
-    keys = Path(os.path.expanduser(trusted)) if trusted else None
+    keys = lasting(Path(os.path.expanduser(trusted))) if trusted else None
     if named.startswith(("http://", "https://")):
         from .pulled import UrlPlace  # here and below: what is not asked for is not loaded
 

@@ -113,7 +113,7 @@ class RecordedCall(NamedTuple):
 
 def write_calls() -> None:
     """Be that process: the parent says where to, then hands over one batch after the other, and is told of each why it
-    could not be written, or nothing, and how many texts of it could not be read."""
+    could not be written, or nothing, how many texts of it could not be read, and what of it could not be kept."""
     logging.getLogger("tfgrpo").addHandler(logging.NullHandler())  # the parent says it, in the form of its log
     with suppress(OSError):
         os.nice(_NICE)
@@ -129,7 +129,7 @@ def write_batches(handed: IO[bytes], told: IO[bytes]) -> None:
     with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
         while True:
             refused = writing.write(pickle.load(handed))
-            pickle.dump((refused, writing.unreadable), told)
+            pickle.dump((refused, writing.unreadable, writing.unkept), told)
             told.flush()
     writing.close()
 
@@ -147,11 +147,14 @@ class Writing:
         self._forgot = -_FORGETS_EVERY
         self.unreadable = 0
         """Calls of the last batch whose texts were to be kept, and could not be read."""
+        self.unkept: tuple[tuple[str, str], ...] = ()
+        """What of the last batch could not be kept where all else was, a call or feedback, and why."""
 
     def write(self, batch: Sequence[RecordedCall | Feedback]) -> str:
         """Append a batch, or send it on; why that could not be done."""
         calls = [_readable(one) for one in batch if isinstance(one, RecordedCall)]
         wanted = sum(one.texts for one in batch if isinstance(one, RecordedCall))
+        self.unkept = ()
         self.unreadable = wanted - sum(bool(one.request) for one in calls)
         feedback = [redacted_feedback(one) for one in batch if isinstance(one, Feedback)]
         try:
@@ -160,9 +163,10 @@ class Writing:
                 return ""
             self._store = store = self._store or Store(self._path, create=not self._is_made)
             self._is_made = True
-            store.add_calls_in_use(calls)
+            self.unkept = tuple(("call", why) for why in store.add_calls_in_use(calls))
             if feedback:  # after the calls: what one was worth is read in what it answered
-                store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
+                wrong = store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
+                self.unkept += tuple(("feedback", why) for why in wrong)
             self._forget(store)
         except StoreError as error:
             self.close()

@@ -33,6 +33,13 @@ class NoStore(StoreError):
     """There is none yet at a place."""
 
 
+class RefusedRow(StoreError):
+    """What was to be written breaks a rule of its table; nothing is wrong with the store."""
+
+
+TOO_LARGE = "a whole number in it has more than 64 bits, which no column holds"
+
+
 class LostServer(StoreError):
     """The connection broke off in the middle; what was under way may be tried again."""
 

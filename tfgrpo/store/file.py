@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import StoreError
-from .database import Database, Work, Writer
+from .database import TOO_LARGE, Database, RefusedRow, Work, Writer
 from .migrations import APPLICATION_ID, NOT_WRITABLE, Migration, expected_parts, schema_parts, upgrade
 from .sqlite import SqliteDatabase, SqliteLedger
 
@@ -239,7 +239,10 @@ class StoreFile:
             code = getattr(error, "sqlite_errorcode", 0)  # a kind in the low byte, details above it
             known = self._damaged() if code & 0xFF in _DAMAGE else _ADVICE.get(code) or _ADVICE.get(code & 0xFF)
             advice = known or error
-            raise StoreError(f"store {self.path}, {what}: {advice}") from error
+            kind = RefusedRow if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError) else StoreError
+            raise kind(f"store {self.path}, {what}: {advice}") from error
+        except OverflowError as error:
+            raise RefusedRow(f"store {self.path}, {what}: {TOO_LARGE}") from error
         except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes its bytes
             raise StoreError(f"store {self.path}, {what}: {self._damaged()}") from error
         except OSError as error:

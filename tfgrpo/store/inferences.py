@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import InputError
 from ..records import JSON, Snapshot
 from . import rows
-from .database import ONCE, Database, Row, insert, one_row
+from .database import ONCE, Database, RefusedRow, Row, insert, one_row
 from .lineage import load_prior
 from .opened import OpenStore
 
@@ -122,8 +122,22 @@ MOST_ANSWERS = 100
 class InferenceStore(OpenStore):
     """The part of the store that remembers calls in use."""
 
-    def add_calls_in_use(self, calls: Sequence[Inference], feedback: Sequence[Feedback] = ()) -> None:
-        """Append calls and feedback; a call that is there already stays."""
+    def add_calls_in_use(self, calls: Sequence[Inference], feedback: Sequence[Feedback] = ()) -> tuple[str, ...]:
+        """Append calls and feedback; a call that is there already stays. A line for each that cannot be kept, where all
+        others are."""
+        try:
+            self._add_calls_in_use(calls, feedback)
+        except RefusedRow as error:
+            if len(calls) + len(feedback) == 1:
+                one = (*calls, *feedback)[0]
+                named = one.id if isinstance(one, Inference) else f"feedback on {one.inference}"
+                return (f"{named} cannot be kept: {error}",)
+            half, other = (len(calls) + 1) // 2, 0 if calls else (len(feedback) + 1) // 2
+            first, second = (calls[:half], feedback[:other]), (calls[half:], feedback[other:])
+            return (*self.add_calls_in_use(*first), *self.add_calls_in_use(*second))
+        return ()
+
+    def _add_calls_in_use(self, calls: Sequence[Inference], feedback: Sequence[Feedback]) -> None:
 
         def work(db: Database) -> None:
             now = db.now()

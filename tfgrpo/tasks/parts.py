@@ -171,10 +171,10 @@ class _Reading:
         held = self.record[name] if name else None
         parts = held if isinstance(held, list) else [held]
         said = "\n\n".join(filter(None, (_text_of(one.get("text") if isinstance(one, dict) else one) for one in parts)))
+        self.shown += [name] if name else []
         if name is None or not said:
             return ()
         self.told.insert(0, name)
-        self.shown.append(name)
         return ({"role": "system", "content": said},)
 
     def _conversation(self, asked: str, answered: str | None) -> Parts:

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..text import shortened
-from .fields import EXPECTATION_FIELDS, UNSEEN_FIELDS, folded
+from .fields import EXPECTATION_FIELDS, SYSTEM_FIELDS, UNSEEN_FIELDS, folded
 
 _MOST = 4
 _EXPECTED = {folded(name) for name in EXPECTATION_FIELDS}
-_UNSEEN = {folded(name) for name in UNSEEN_FIELDS}
+_UNSEEN = {folded(name) for name in (*UNSEEN_FIELDS, *SYSTEM_FIELDS)}
 
 
 @dataclass(frozen=True, slots=True)

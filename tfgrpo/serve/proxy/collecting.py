@@ -87,12 +87,13 @@ class CollectorDesk:
                 self._store = store = self._store or Store(self._path)
                 if key and not key.admin and key.namespace and _of_others(store, calls, feedback, key.namespace):
                     return Refusal(403, "namespace_not_allowed", "a call of this batch is of another namespace")
-                store.add_calls_in_use([redacted_call(one) for one in calls])
-                store.add_calls_in_use((), [feedback_worth(store, redacted_feedback(one)) for one in feedback])
+                wrong = store.add_calls_in_use([redacted_call(one) for one in calls])
+                said = [feedback_worth(store, redacted_feedback(one)) for one in feedback]
+                wrong += store.add_calls_in_use((), said)
             except StoreError:
                 self.close()
                 return Refusal(503, "store_unwritable", "the store cannot be written now; try again")
-        return len(calls) + len(feedback)
+        return len(calls) + len(feedback) - len(wrong)
 
 
 def _of_others(store: Store, calls: Sequence[Inference], feedback: Sequence[Feedback], namespace: str) -> bool:

@@ -167,12 +167,13 @@ class Traffic:
         """Whether it could be written; where not, calls are dropped, and feedback is tried again."""
         feedback = [one for one in batch if isinstance(one, Feedback)]
         try:
-            refused = self._handed(batch)
+            refused, unkept = self._handed(batch)
         except Exception as error:  # whatever it is: what comes later has to be written
             self._end_child()
+            unkept = 0
             refused = f"the process that writes calls ended ({type(error).__name__})"
         if not refused:
-            self._metrics.recorded(len(batch) - len(feedback))
+            self._metrics.recorded(len(batch) - len(feedback) - unkept)
             return True
         self._drop(len(batch) - len(feedback), "call", refused)
         if self._ending.is_set() or len(self._waiting) + len(feedback) > _WAITING:
@@ -181,8 +182,9 @@ class Traffic:
             self._waiting.extendleft(reversed(feedback))
         return False
 
-    def _handed(self, batch: list[RecordedCall | Feedback]) -> str:
-        """Have the child write; why it could not. One that takes for ever is ended."""
+    def _handed(self, batch: list[RecordedCall | Feedback]) -> tuple[str, int]:
+        """Have the child write; why it could not, and how many calls it could not keep though it did. One that takes
+        for ever is ended."""
         child = self._child or self._new_child()
         assert child.stdin is not None
         assert child.stdout is not None
@@ -193,9 +195,11 @@ class Traffic:
             pickle.dump(batch, child.stdin, pickle.HIGHEST_PROTOCOL)
             child.stdin.flush()
             told: Any = pickle.load(child.stdout)
-            refused, unreadable = told
+            refused, unreadable, unkept = told
             self._metrics.not_recorded("texts", unreadable)
-            return str(refused)
+            for what, why in unkept:
+                self._drop(1, what, why)
+            return str(refused), sum(what == "call" for what, _ in unkept)
         finally:
             watchdog.cancel()
 

@@ -1,5 +1,6 @@
 """The store in a database of PostgreSQL's, as an engine: opened, read, written; every failure is one StoreError."""
 
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ import psycopg
 from psycopg import errors
 
 from ...errors import StoreError
-from ..database import AnyWork, Database, LostServer, Work, Writer
+from ..database import TOO_LARGE, AnyWork, Database, LostServer, RefusedRow, Work, Writer
 from ..file import UNREADABLE
 from ..migrations import Migration
 from . import connections
@@ -35,6 +36,7 @@ _DEAF_SECONDS = 30.0
 _RETRIES = 5
 """Of a transaction that others were in the way of."""
 _ADVICE = {
+    "22003": TOO_LARGE,
     "23503": "it names a run, task, experience or prior that was not added before",
     "25006": "the server takes no writes (a standby?); name the one that does",
     "42501": "its user may not do that; GRANT it the rights, or name another user in the URL",
@@ -161,8 +163,9 @@ class StoreServer:
         try:
             yield
         except psycopg.Error as error:
-            kind = LostServer if isinstance(error, psycopg.OperationalError) and _is_lost(error) else StoreError
-            raise kind(f"store {self._name}, {what}: {self._advice(error)}") from error
+            raise _kind(error)(f"store {self._name}, {what}: {self._advice(error)}") from error
+        except (OverflowError, struct.error) as error:  # psycopg's own packing, in C and in Python
+            raise RefusedRow(f"store {self._name}, {what}: {TOO_LARGE}") from error
 
     def _advice(self, error: psycopg.Error) -> str:
         if error.sqlstate in _ADVICE:
@@ -271,6 +274,12 @@ class PostgresLedger:
 
 def _drawing(table: str) -> str:
     return f", nextval(pg_get_serial_sequence('{table}', 'id'))"
+
+
+def _kind(error: psycopg.Error) -> type[StoreError]:
+    if isinstance(error, psycopg.OperationalError) and _is_lost(error):
+        return LostServer
+    return RefusedRow if isinstance(error, psycopg.IntegrityError | psycopg.DataError) else StoreError
 
 
 def _is_lost(error: psycopg.OperationalError) -> bool:
