@@ -223,10 +223,10 @@ def test_one_line_tells_what_is_asked_what_is_right_and_what_is_left_out() -> No
     assert [tasks_of([one]).understood.unseen for one in talk] == [(), ("history",)]
     assert "fields seen: item.ticket, item.label, id" in refused([{"item": {"ticket": "a", "label": "b"}, "id": 1}])
     both: list[dict[str, JSON]] = [
-        {"system": said, "messages": [SAYS_S, turn("user", "Hi?")], "answer": "x"} for said in ("T", "")
+        {"system": said, "messages": [SAYS_S, turn("user", "Hi?")], "answer": "x"} for said in ("T", "", "S")
     ]
     found = [tasks_of([one]).understood.warnings for one in both]
-    assert found == [("the model will not see system: --template shows what it should",), ()]
+    assert found == [("the model will not see system: --template shows what it should",), (), ()]
     assert tasks_of([{"input": "a", "answer": 1, "level": 3}]).understood.is_plain
 
 

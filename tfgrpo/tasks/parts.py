@@ -181,8 +181,12 @@ class _Reading:
         """A list of messages; where the last is the assistant's, it is the answer."""
         messages = _checked(asked, self.record[asked])
         alone = len(messages) == 1
-        if not isinstance(messages, str) and messages[0]["role"] not in ("system", "developer"):
-            messages = (*self._system(), *messages)
+        if not isinstance(messages, str):
+            if messages[0]["role"] not in ("system", "developer"):
+                messages = (*self._system(), *messages)
+            else:
+                said = ("", messages[0].get("content"))
+                self.shown += [name for name in all_named(self.record, SYSTEM_FIELDS) if self.record[name] in said]
         if isinstance(messages, str) or messages[-1]["role"] != "assistant":
             self.told.append(asked)
             return self._done(messages, self.record[answered] if answered else None, asked, answered)
