@@ -210,7 +210,7 @@ def _record(db: Database, key: CallKey, row: Row) -> None:
     if insert(db, "calls", [row], ONCE):
         return
     found = db.execute(f"SELECT request, response FROM calls WHERE {_KEY}", rows.key_row(key)).fetchone()
-    if found[0] != row["request"] or rows.unpack(found[1]) != rows.unpack(row["response"]):  # packed some way or other
+    if found != (row["request"], row["response"]):
         raise StoreError(
             f"run {key.run} already has another response to its {_place(key)}; is another process at the same run?"
             " Stop one of them, or start anew with --fresh"
