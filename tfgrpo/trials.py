@@ -59,7 +59,7 @@ class TrialOutcome:
     estimate: float
     """Mean effect over the validation tasks."""
     low: float | None
-    """95% interval over tasks like these; None where no pair was scored."""
+    """95% interval over tasks like these; None where too few were scored to stand for others."""
     high: float | None
     lost: int = 0
     """Pairs in which an arm had no reward."""

@@ -288,7 +288,11 @@ def test_tasks_that_are_all_won_or_tied_once_leave_doubt() -> None:
     """Of five ties d is refuted above where (5 d)^2 = 1.96^2 x 4 d (1 - d): at 3.073 / 8.073, a chance of 9%."""
     found = paired_difference(np.zeros(5))
     assert (found.low, found.high) == pytest.approx((-0.3807, 0.3807), abs=1e-3)
+    for few in (1, 2, 4):
+        two = paired_difference(np.ones(few))
+        assert (two.mean, two.low, two.high, two.few) == (1.0, -1.0, 1.0, True), "as few refute nothing"
     won = paired_difference(np.ones(5))
+    assert not won.few
     assert (won.mean, won.low, won.high) == pytest.approx((1.0, 1 - 2 * 0.3807, 1.0), abs=1e-3)
 
 

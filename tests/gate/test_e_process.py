@@ -365,6 +365,9 @@ def test_where_effects_differ_by_task_a_gain_over_these_is_none_over_tasks_like_
         "it was not shown that the mean effect over these 12 tasks, and over tasks like them, is above"
         in decision.reason
     )
+    assert "the 97.5% interval over tasks has to be above zero, and begins at -21." in decision.reason
+    once = judge(Gate(12, 24), replace(state, sums=(1.0,) * 12, pairs=(1,) * 12, squares=12.0, passes=1))
+    assert (once.verdict, "a second pass has to show" in once.reason) == ("continue", True)
     early = GateState((5.0,) + (0.0,) * 11, (5,) * 12, squares=5.0, passes=5, log_e=log(50))
     assert judge(Gate(12, 24), early).verdict == "reject", "more passes would not change it"
 
@@ -372,7 +375,9 @@ def test_where_effects_differ_by_task_a_gain_over_these_is_none_over_tasks_like_
 @pytest.mark.parametrize("claim", ["these-tasks", "tasks-like-these"])
 def test_one_task_promotes_nothing(claim: Claim) -> None:
     gate = Gate(1, 24, claim=claim)
-    assert judge(gate, gone(gate, log_e=99.0, passes=24, mean=1.0)).verdict == "reject"
+    state = gone(gate, log_e=99.0, passes=24, mean=1.0)
+    assert judge(gate, state).verdict == "reject"
+    assert interval_over_tasks(state) is None, "it stands for no others"
 
 
 def said(*pairs: str) -> list[tuple[str, str]]:

@@ -20,6 +20,9 @@ def test_six_wins_promote_and_five_do_not() -> None:
     assert [one.verdict for one in outcomes] == ["rejected", "promoted"]
     assert "6 tasks won and 0 lost, p = 0.0156" in outcomes[1].reason
     assert outcomes[1].estimate == 0.5
+    few = offsets_outcome(np.ones(4), np.zeros(4), 0.5)  # a level at which four wins would be enough
+    assert (few.verdict, few.low, few.high) == ("rejected", None, None)
+    assert "fewer than 5 tasks stand for no others" in few.reason
 
 
 def test_nothing_is_promoted_on_luck() -> None:

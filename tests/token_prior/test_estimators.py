@@ -150,6 +150,7 @@ def refusing_fractions(body: ChatBody) -> Answer:
 async def test_where_biases_must_be_whole_whole_ones_are_sampled_under_chosen_and_gated(tmp_path: Path) -> None:
     learned, _ = await run(refusing_fractions, tmp_path / "t.db", None)
     assert learned.prior.biases
+    assert "without log-probabilities" not in "".join(learned.notes)
     assert all(entry.bias == round(entry.bias) != 0 for entry in learned.prior.biases)
     refused = [note for note in learned.notes if "whole numbers" in note]
     assert len(refused) == 1, "in the probe, and never again"
@@ -209,6 +210,9 @@ async def test_log_probabilities_that_are_wrong_in_every_way_lose_no_rollout(tmp
     kept = {entry.piece.decode(errors="replace"): entry.bias for entry in learned.prior.biases}
     assert kept["The"] < -0.3
     assert 77 not in {entry.token for entry in learned.prior.biases}
+    told = [note for note in learned.notes if "came without log-probabilities" in note]
+    assert len(told) == settings.steps
+    assert "teach the token prior nothing" in told[0]
 
 
 async def test_a_run_in_which_all_rollouts_fail_at_their_tasks_ends_without_a_token_prior(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from tfgrpo.records import Task, TokenBias
 from tfgrpo.settings import Settings
 from tfgrpo.token_prior.choice import weighed_rollouts
 from tfgrpo.token_prior.estimators import TokenLearning
-from tfgrpo.token_prior.gradient import step_gradient
-from tfgrpo.token_prior.path import Reuse
+from tfgrpo.token_prior.gradient import Gradient, step_gradient
+from tfgrpo.token_prior.path import Reuse, surviving_biases
 
 RARE = World("a label is said too rarely", start=(1.0, -1.0, -9.0), signal=1.5)
 COMMON = World("words that are never right are common", start=(0.0, 0.0, 0.0), signal=1.5)
@@ -83,3 +83,24 @@ def test_half_of_the_rollouts_reach_nearly_what_all_did() -> None:
     """Simulated: 32.3 points with 640 rollouts before earlier ones were used again."""
     (two,) = gains(COMMON, (2,), 8)
     assert two > 29
+
+
+def pulls(*by_task: float) -> Gradient:
+    """What a step says of one token, by task."""
+    slope = np.array(by_task)[:, None]
+    names = tuple(f"task {place}" for place in range(len(by_task)))
+    return Gradient(np.array([7]), names, slope, np.abs(slope) / 4, 1.0, 0.0)
+
+
+def test_what_most_tasks_wanted_is_not_lost_because_two_go_on_wanting_it() -> None:
+    """Eight pull until they have what they want, two pull on. Gradients alone come to 3.5 effective tasks."""
+    steps = [pulls(*[-4.0] * 8), *[pulls(*[0.0] * 6, -3.0, -3.0)] * 10]
+    (kept,) = surviving_biases((), steps, {7: b"email"}, Settings())
+    assert kept.bias < -1
+    assert kept.evidence >= 6
+    (first,) = surviving_biases((), steps[:1], {7: b"email"}, Settings())
+    assert abs(kept.bias) > abs(first.bias), "they move it further"
+
+
+def test_what_one_task_alone_moves_far_is_not_kept_for_what_many_moved_a_little() -> None:
+    assert surviving_biases((), [pulls(*[0.3] * 8), *[pulls(9.0, *[0.0] * 7)] * 3], {7: b"odd"}, Settings()) == ()

@@ -30,6 +30,11 @@ class Difference:
     losses: int
     ties: int
 
+    @property
+    def few(self) -> bool:
+        """Whether there are too few tasks for the interval to say anything."""
+        return self.wins + self.losses + self.ties < FEWEST
+
 
 def paired_difference(
     by_task: NDArray[np.float64], confidence: float = 0.95, rollouts: int | Sequence[int] = 1
@@ -39,7 +44,9 @@ def paired_difference(
     Each task counts as one, however often it was tried: that clusters by task. The interval stays within [-1, 1], which
     is all of it for a single task. (A percentile bootstrap of 5 to 12 tasks covers 83 to 92% where it says 95%.) A few
     alike by luck look like certainty to Student's t, so two cases have their own. Where each task is won, lost or tied,
-    as by one rollout that is right or wrong, the interval is that of `_of_counts`. Where differences are those of so
+    as by one rollout that is right or wrong, the interval is that of `_of_counts`, and all of [-1, 1] for fewer tasks
+    than FEWEST: by two that are won nothing is refuted, since an arm that is worse wins both often enough. Where
+    differences are those of so
     many `rollouts` of an arm (at each task, or task by task) that are right or wrong, their spread is at least that of
     tasks which are alike but for one rollout. How often each covers, and why none can cover 93 to 97% of 5 to 12 single
     rollouts whatever the tasks are: docs/benchmarks.md, "The gate, on simulated arms".
@@ -47,8 +54,8 @@ def paired_difference(
     count, mean = len(by_task), float(by_task.mean())
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
     low, high = -1.0, 1.0
-    if count > 1 and np.isin(by_task, (-1.0, 0.0, 1.0)).all():
-        low, high = _of_counts(wins, losses, count, confidence)
+    if np.isin(by_task, (-1.0, 0.0, 1.0)).all():
+        low, high = _of_counts(wins, losses, count, confidence) if count >= FEWEST else (low, high)
     elif count > 1:
         made = np.asarray(rollouts, float)
         whole = np.abs(by_task * made - np.rint(by_task * made)).max() < _ROUNDING

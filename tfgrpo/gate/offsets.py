@@ -19,7 +19,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.difference import paired_difference
+from ..evaluation.difference import FEWEST, paired_difference
 from ..text import counted
 from ..trials import Reached, TrialOutcome
 
@@ -54,11 +54,13 @@ def offsets_outcome(candidate: NDArray[np.float64], live: NDArray[np.float64], l
         return TrialOutcome("rejected", "not promoted: no validation task was answered", 1, 1.0, 0.0, None, None)
     differences = candidate - live
     found, gain = evidence_of(differences), paired_difference(differences)
-    passed = found.evidence >= 1 / level
+    passed = found.evidence >= 1 / level and not gain.few
     figures = f"{found.name}, {level:.3g} needed" if "p =" in found.name else f"{found.name}, {1 / level:.3g} needed"
     told = f"decided {100 * float(live.mean()):.1f} -> {100 * float(candidate.mean()):.1f} points"
     claim = "it decides better on tasks like these"
     what = f"promoted: {claim}" if passed else f"not promoted: it was not shown that {claim}"
+    figures += f"; fewer than {FEWEST} tasks stand for no others" if gain.few else ""
     reason = f"{what} ({told} on {counted(len(candidate), 'task')}; {figures})"
     reached: Reached = "promoted" if passed else "rejected"
-    return TrialOutcome(reached, reason, 1, found.evidence, gain.mean, gain.low, gain.high)
+    low, high = (gain.low, gain.high) if not gain.few else (None, None)
+    return TrialOutcome(reached, reason, 1, found.evidence, gain.mean, low, high)

@@ -85,11 +85,11 @@ def claimed(gate: Gate) -> str:
 
 
 def interval_over_tasks(state: GateState, confidence: float = 0.95) -> Difference | None:
-    """The mean effect with its interval over tasks like these, to stand beside a verdict; None without a pair.
+    """The mean effect with its interval over tasks like these, to stand beside a verdict; None of fewer than FEWEST.
 
     Of an upstream that repeats itself, that of the first pass.
     """
-    if not any(state.pairs):
+    if len(state.differences) < FEWEST:
         return None
     return paired_difference(
         _by_task(state), confidence, 1 if state.repeats else [made for made in state.pairs if made]
@@ -120,9 +120,9 @@ def _shown(gate: Gate, state: GateState, *, once: bool) -> bool:
 
 
 def _above_zero(gate: Gate, state: GateState) -> bool:
-    """Whether the interval over tasks is above zero, and tasks enough."""
+    """Whether there is an interval over tasks, and it is above zero."""
     found = interval_over_tasks(state, gate.confidence)
-    return found is not None and found.low > 0 and len(state.differences) >= FEWEST
+    return found is not None and found.low > 0
 
 
 def _few_lose_much(gate: Gate, state: GateState, *, once: bool) -> bool:
@@ -202,6 +202,7 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
     lose_much = _above_zero(gate, state) and _few_lose_much(gate, state, once=_once(gate, state))
     if gate.claim == "tasks-like-these" and lose_much:
         found.append("a few of the tasks lose so much that others like them may lose more than the rest gains")
+    found += _held_back(gate, state)
     if gate.statistic == "likelihood":
         found.append("by likelihood ratios")
     if gate.statistic == "exact":
@@ -209,6 +210,19 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
     if len(state.differences) < FEWEST <= gate.tasks or gate.tasks < FEWEST:
         found.append(f"fewer than {FEWEST} tasks stand for no others")
     return found
+
+
+def _held_back(gate: Gate, state: GateState) -> list[str]:
+    """That the bet is won, and what alone holds a promotion back."""
+    if state.log_e < -log(gate.level) or _once(gate, state):
+        return []
+    if state.passes == 1:
+        return ["a second pass has to show that answers come out otherwise at all"]
+    found = interval_over_tasks(state, gate.confidence)
+    if found is None or found.low > 0 or (gate.claim == "these-tasks" and not state.sticks):
+        return []
+    low, percent = 100 * found.low, f"{100 * gate.confidence:g}%"
+    return [f"the {percent} interval over tasks has to be above zero, and begins at {low:+.1f}"]
 
 
 def enough(gate: Gate, state: GateState) -> str:

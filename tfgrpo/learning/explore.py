@@ -72,8 +72,10 @@ class Exploration:
             verdict = "kept" if text.id in kept else "not kept"
             lines.append(f"{100 * effect.mean:+.1f} +- {100 * effect.sd:.1f}  {verdict}: {text.text}")
         if self.together:
-            found = f"{100 * self.together.mean:+.1f} [{100 * self.together.low:+.1f}, {100 * self.together.high:+.1f}]"
-            lines.append(f"together, on transitions that chose none of them: {found} points of agreement")
+            gain, low, high = (100 * one for one in (self.together.mean, self.together.low, self.together.high))
+            around = "too few tasks for an interval" if self.together.few else f"95% interval {low:+.1f} to {high:+.1f}"
+            found = f"{gain:+.1f} points of agreement ({around})"
+            lines.append(f"together, on transitions that chose none of them: {found}")
         else:
             lines.append("nothing is kept: no text was shown to help to predict what follows")
         return lines

@@ -10,6 +10,7 @@ from ..records import JSON, Frame, Group, Rollout, Task, TokenBias
 from ..rollouts.group import with_expected_rewards
 from ..rollouts.rewards.matchers import AnswerReward
 from ..surfaces.surface import way_of
+from ..text import counted
 from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
 from ..token_prior.choice import Choice, folds
 from ..token_prior.estimators import WEAKER, TokenLearning, obstacle
@@ -86,6 +87,10 @@ class TokenRun:
         if self._learning is None:
             return
         self._learning.learn(groups, self.sampled_at)
+        untold, answers = self._learning.untold
+        if untold:
+            told = f"{untold} of {counted(answers, 'answer')} came without log-probabilities"
+            self._context.notes.note(f"{told}: those teach the token prior nothing")
         if self._learning.tail > LOOSE_TAIL and self.temperature != 1:
             self._context.notes.note(
                 f"at temperature {self.temperature} probabilities are known to within {self._learning.tail:.0%}, as"

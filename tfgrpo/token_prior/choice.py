@@ -119,7 +119,7 @@ class WeighedRollouts:
 
 def weighed_rollouts(groups: Sequence[Group], in_force: Biases, temperature: float) -> WeighedRollouts:
     """What one step's groups, mixed or not, give to weigh."""
-    usable = [rollout for group in groups for rollout in group.scored if _is_whole(rollout.trace)]
+    usable = [rollout for group in groups for rollout in group.scored if has_all(rollout.trace)]
     tokens, reported, lengths = packed([rollout.trace for rollout in usable if rollout.trace is not None])
     rewards = np.array([rollout.reward for rollout in usable], dtype=np.float64)
     tasks, shown = tuple(rollout.task.id for rollout in usable), tuple(rollout.included for rollout in usable)
@@ -127,7 +127,7 @@ def weighed_rollouts(groups: Sequence[Group], in_force: Biases, temperature: flo
     return WeighedRollouts(tokens, reported, lengths, rewards, tasks, answers, shown, dict(in_force), temperature)
 
 
-def _is_whole(trace: TokenTrace | None) -> bool:
+def has_all(trace: TokenTrace | None) -> bool:
     """Whether each sampled token has a log-probability."""
     return trace is not None and bool(np.isfinite(trace.logprobs[:, 0]).all())
 
@@ -178,7 +178,7 @@ def said_at(
     logs = log_probabilities(found, in_force, backend, heat)
     if not cold:
         logs = logs - log_probabilities(found, in_force, backend)
-    usable = [one for group in groups for one in group.scored if _is_whole(one.trace)]
+    usable = [one for group in groups for one in group.scored if has_all(one.trace)]
     known = {(one.task.id, one.sample): log for one, log in zip(usable, logs.tolist(), strict=True)}
 
     def stays(rollout: Rollout, group: Group, top: float) -> bool:

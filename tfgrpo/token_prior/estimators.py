@@ -170,6 +170,15 @@ class TokenLearning:
         ]
         return bool(answered) and self.tail <= TIGHT_TAIL and all(map(gradient.is_whole, answered))
 
+    @property
+    def untold(self) -> tuple[int, int]:
+        """Answers of the last step that came without all log-probabilities, and how many there were."""
+        sampled = [group for groups, *_ in self._sampled[-1:] for group in groups if not group.listed]
+        answered = [one for group in sampled for one in group.scored if not one.error]
+        if self.estimator == "log-odds":
+            return 0, len(answered)
+        return sum(not choice.has_all(one.trace) for one in answered), len(answered)
+
     def learn(self, groups: Sequence[Group], temperature: float) -> None:
         """Take in a step's groups, sampled at that temperature under `working`."""
         in_force = self.in_force

@@ -35,12 +35,15 @@ dropped (simulated, the rare label of `benchmarks/token_choice.py`). The thresho
 label is wanted by its own tasks and unwanted by all others: its z is modest however right its bias is, and to drop one
 label of several is worse than to drop none. (It was 1 before paths answered to their own biases. Simulated, with 0.5 in
 its place, a rare label keeps its gain over 1 to 8 steps: `docs/benchmarks.md`.) What keeps out the words of single
-tasks is the effective number of tasks behind a token, with g_j its gradient over task j and all steps,
+tasks is the effective number of tasks behind a token,
 
-    m = (sum_j |g_j|)^2 / sum_j g_j^2,
+    m = (sum_j |c_j|)^2 / sum_j c_j^2,
 
-which is 1 for a token that one task alone moves and J for one that all J move alike. Biases too small to matter are
-dropped too.
+which is 1 for a token that one task alone moves and J for one that all J move alike. c_j is task j's gradient over all
+steps, sum of g_j, or what it has gained by the token's moves, to first order, sum of g_j (b after the step - b before
+it), whichever makes m larger: by the first alone what most tasks wanted, and have, is lost where a few want more of it
+in all steps that follow; by the second alone a label is that few have moved and all others hold where it is. Biases too
+small to matter are dropped too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -211,7 +214,8 @@ def surviving_biases(
     deviation = np.sqrt(variance + look_up(tokens, inherited))
     z = whole / np.maximum(deviation, FINEST)
     earlier = look_up(tokens, {token: float(entry.evidence) for token, entry in before.items()})
-    evidence = np.maximum(earlier, _effective_tasks(tokens, steps, without))  # a second run may be on the same tasks
+    moves = np.diff([look_up(tokens, biases), *(path[1] for path in paths)], axis=0)
+    evidence = np.maximum(earlier, _effective_tasks(tokens, steps, moves, without))  # the same tasks as before, maybe
     keep = (np.abs(z) >= settings.bias_z) & (evidence >= FEWEST_EFFECTIVE_TASKS) & (np.abs(whole) >= LEAST_BIAS)
     entries = [
         TokenBias(token, known.get(token, b"") or before[token].piece, float(whole[i]), float(z[i]), int(evidence[i]))
@@ -242,15 +246,21 @@ def _paths(
     return tokens, paths
 
 
-def _effective_tasks(tokens: Ints, steps: Sequence[Gradient], without: frozenset[str]) -> Floats:
-    """m of each token, shape (V,), of all tasks but those; 0 where none has moved it."""
+def _effective_tasks(tokens: Ints, steps: Sequence[Gradient], moves: Floats, without: frozenset[str]) -> Floats:
+    """m of each token, shape (V,), of all tasks but those; 0 where none has moved it. `moves`: shape (steps, V)."""
     names = {name: row for row, name in enumerate(sorted({task for step in steps for task in step.tasks}))}
-    total = np.zeros((len(names), len(tokens)))
-    for step in steps:
+    wanted, gained = np.zeros((2, len(names), len(tokens)))
+    for step, moved in zip(steps, moves, strict=True):
         rows = np.array([names[task] for task in step.tasks], dtype=np.int64)
-        total[np.ix_(rows, np.searchsorted(tokens, step.tokens))] += step.slope
-    total[[row for name, row in names.items() if name in without]] = 0.0
-    squares = (total**2).sum(axis=0)
-    effective = np.zeros(len(tokens))
-    np.divide(np.abs(total).sum(axis=0) ** 2, squares, out=effective, where=squares > 0)
+        columns = np.searchsorted(tokens, step.tokens)
+        wanted[np.ix_(rows, columns)] += step.slope
+        gained[np.ix_(rows, columns)] += step.slope * moved[columns]
+    here = [row for name, row in names.items() if name not in without]
+    return np.maximum(_effective(wanted[here]), _effective(gained[here]))
+
+
+def _effective(shares: Floats) -> Floats:
+    """(sum |c|)^2 / sum c^2 of each column, shape (V,); 0 where all are 0."""
+    squares, effective = (shares**2).sum(axis=0), np.zeros(shares.shape[1])
+    np.divide(np.abs(shares).sum(axis=0) ** 2, squares, out=effective, where=squares > 0)
     return effective
