@@ -37,13 +37,13 @@ label of several is worse than to drop none. (It was 1 before paths answered to 
 its place, a rare label keeps its gain over 1 to 8 steps: `docs/benchmarks.md`.) What keeps out the words of single
 tasks is the effective number of tasks behind a token,
 
-    m = (sum_j |c_j|)^2 / sum_j c_j^2,
+    m = (sum_j |g_j|)^2 / sum_j g_j^2,
 
-which is 1 for a token that one task alone moves and J for one that all J move alike. c_j is task j's gradient over all
-steps, sum of g_j, or what it has gained by the token's moves, to first order, sum of g_j (b after the step - b before
-it), whichever makes m larger: by the first alone what most tasks wanted, and have, is lost where a few want more of it
-in all steps that follow; by the second alone a label is that few have moved and all others hold where it is. Biases too
-small to matter are dropped too.
+with g_j its gradient over task j and all steps: 1 for a token that one task alone moves and J for one that all J move
+alike. By that alone what most tasks wanted, and have, is lost where a few want more of it in all steps that follow. So
+it is at least (sum_j c_j)^2 / sum_j c_j^2, with c_j the sum over steps of g_j (b after the step - b before it): what
+task j has gained by the token's moves, to first order. Tasks that lose by them count against it. Biases too small to
+matter are dropped too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -256,11 +256,14 @@ def _effective_tasks(tokens: Ints, steps: Sequence[Gradient], moves: Floats, wit
         wanted[np.ix_(rows, columns)] += step.slope
         gained[np.ix_(rows, columns)] += step.slope * moved[columns]
     here = [row for name, row in names.items() if name not in without]
-    return np.maximum(_effective(wanted[here]), _effective(gained[here]))
+    wanted, gained = wanted[here], gained[here]
+    return np.maximum(
+        _ratio(np.abs(wanted).sum(axis=0) ** 2, wanted), _ratio(np.maximum(gained.sum(axis=0), 0.0) ** 2, gained)
+    )
 
 
-def _effective(shares: Floats) -> Floats:
-    """(sum |c|)^2 / sum c^2 of each column, shape (V,); 0 where all are 0."""
-    squares, effective = (shares**2).sum(axis=0), np.zeros(shares.shape[1])
-    np.divide(np.abs(shares).sum(axis=0) ** 2, squares, out=effective, where=squares > 0)
-    return effective
+def _ratio(squared: Floats, shares: Floats) -> Floats:
+    """These over the sums of squares of each column, shape (V,); 0 where all are 0."""
+    squares, found = (shares**2).sum(axis=0), np.zeros(shares.shape[1])
+    np.divide(squared, squares, out=found, where=squares > 0)
+    return found
