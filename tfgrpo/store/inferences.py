@@ -129,8 +129,7 @@ class InferenceStore(OpenStore):
             self._add_calls_in_use(calls, feedback)
         except RefusedRow as error:
             if len(calls) + len(feedback) == 1:
-                one = (*calls, *feedback)[0]
-                named = one.id if isinstance(one, Inference) else f"feedback on {one.inference}"
+                named = calls[0].id if calls else f"feedback on {feedback[0].inference}"
                 return (f"{named} cannot be kept: {error}",)
             half, other = (len(calls) + 1) // 2, 0 if calls else (len(feedback) + 1) // 2
             first, second = (calls[:half], feedback[:other]), (calls[half:], feedback[other:])

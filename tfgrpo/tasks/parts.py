@@ -199,8 +199,8 @@ class _Reading:
                 f"the last of {asked} is the assistant's and has no text; name the answer in its own field"
             )
         self.told.append(f"{asked} but the last")
-        said = self._done(messages[:-1], answer, asked, None)
-        return Parts(said.input, answer, said.metadata, said.asked, f"the last of {asked}", None, said.left)
+        parts = self._done(messages[:-1], answer, asked, None)
+        return Parts(parts.input, answer, parts.metadata, parts.asked, f"the last of {asked}", None, parts.left)
 
     def _done(
         self, shown: Shown, answer: JSON, asked: str, answered: str | None, choices: Choices | None = None
