@@ -202,6 +202,10 @@ def test_tasks_from_spans_are_the_calls_of_a_model(folder: Path) -> None:
     vercel = {"ai.prompt.messages": json.dumps(messages[1:]), "ai.response.text": "7"}
     lines_of(folder / "v.jsonl", {"name": "ai.generateText.doGenerate", "attributes": vercel})
     assert json.loads(works("tasks", "from", "otel", "v.jsonl").stdout) == {"input": messages[1:], "answer": "7"}
+    for answer in ('{"label": "spam"}', '["a", "b"]', "[]"):  # what a model wrote as JSON is its answer as it stands
+        lines_of(folder / "v.jsonl", {"name": "c", "attributes": {**vercel, "ai.response.text": answer}})
+        made = works("tasks", "from", "otel", "v.jsonl").stdout
+        assert json.loads(made).get("answer") == (answer if answer != "[]" else None)
     tags = [{"key": name, "type": "string", "value": value} for name, value in genai.items()]
     lines_of(folder / "j.json", {"data": [{"traceID": "t", "spans": [{"spanID": "1", "tags": tags}]}]})
     assert json.loads(works("tasks", "from", "otel", "j.json").stdout) == {"input": messages, "answer": "Hi"}

@@ -269,7 +269,10 @@ def test_a_request_that_is_not_understood_is_told_in_one_line() -> None:
             {"messages": "[{'role': 'user', 'content': 'a'}\n {'role': 'user'}]"},
             "messages is a list of messages as text",
         ),
-        ({"prompt": "[{'content': array(['a'])}]"}, "prompt is a list of messages as text that is no JSON, [{"),
+        (
+            {"prompt": "[{'content': array(['a']), 'role': 'user'}]"},
+            "prompt is a list of messages as text that is no JSON, [{",
+        ),
         ({"conversationTurns": [1]}, "turn 1 of conversationTurns has no prompt, read 1"),
         (
             {"conversationTurns": [asked, asked]},
@@ -278,6 +281,27 @@ def test_a_request_that_is_not_understood_is_told_in_one_line() -> None:
     ]
     for record, words in cases:
         assert words in refused([record])
+
+
+def test_what_only_resembles_messages_or_requests_is_read_as_it_stands() -> None:
+    texts = ['[{"value": 3, "unit": "kg"}, {"value": 4}]', '[{"content": "a"}]', '[{"value": 3,}, {"value": 4,}]']
+    texts += ['[{"from": "Rome", "value": 1}, {"value": 2}]']
+    assert [one({"input": text, "answer": "x"})[0].input for text in texts] == texts
+    logged, _ = one({"instruction": "Say hi.", "output": "hi", "request": {"model": "m", "id": 3}})
+    assert (logged.input, logged.answer) == ("Say hi.", "hi")
+    replied: JSON = {"candidates": [{"content": {"parts": [{"text": "a"}]}}]}
+    result, _ = one({"request": {"contents": [{"parts": [{"text": "q"}]}]}, "response": replied})
+    assert (result.input, result.answer) == ((turn("user", "q"),), None)
+
+
+def test_a_field_that_says_not_whether_it_is_empty_is_told_in_one_line() -> None:
+    class Array:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("the truth value is ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]  # as NumPy's has none
+
+    assert "a value that JSON cannot carry" in refused([{"input": "q", "answer": "a", "vector": Array()}])
 
 
 def ask(answers: list[JSON], choices: list[str] = CITIES) -> list[dict[str, JSON]]:
@@ -455,6 +479,12 @@ def test_exported_rows_are_read_out_of_the_json_in_their_cells(tmp_path: Path) -
     for cell in ("{'a': 'b'}", "[1, 2", "{'a': " * 50_000, "{'question': b'a'}"):
         assert written(tmp_path, "v.csv", f'input,answer\n"{cell}",x\n').tasks[0].input == cell
     assert written(tmp_path, "u.csv", 'input,answer\n"{""a"": 1, ""b"": 2}",x\n').tasks[0].input == '{"a": 1, "b": 2}'
+    quoted = written(tmp_path, "q.csv", 'input,answer\n"{\'a\': ""it\'s""}",x\n')
+    assert quoted.tasks[0].input == "{'a': \"it's\"}"
+    for number in ("NaN", "-Infinity", "1e999"):  # pandas writes them; such a cell stays the text that it is
+        cell = f'"{{""score"": {number}}}"'
+        (task,) = written(tmp_path, "n.csv", f'input,answer,metadata\n"{{""question"": ""q""}}",a,{cell}\n').tasks
+        assert (task.input, dict(task.metadata)) == ("q", {"metadata": f'{{"score": {number}}}'})
 
 
 def test_yaml_says_what_it_seems_to_say(tmp_path: Path) -> None:
@@ -485,6 +515,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
             "line 1: __expected is an assertion, icontains: a",
         ),
         ("t.json", "[" * 4_000_000, "is too large: at most"),
+        ("t.json", "1 " * 1_000_000, "t.json, line 1: expected an object with an input, read 1"),
         (
             "t.csv",
             "input,answer\ncafé,“oui”\n".encode("cp1252"),
@@ -493,7 +524,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("t.csv", b"input,answer\n\xe4\xe0,\xed\xe5\xf2\n", "is not UTF-8; save the file as UTF-8: iconv -f ENC"),
         ("t.json", '{\n"input": "a"\n}\n{\n"input": b\n}', "t.json, line 5: not JSON (Expecting value, column 10)"),
     ],
-    ids=range(13),  # one is four megabytes long
+    ids=range(14),  # one is four megabytes long
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: str | bytes, words: str) -> None:
     with pytest.raises(InputError) as caught:

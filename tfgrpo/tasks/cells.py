@@ -3,6 +3,8 @@
 import ast
 import json
 import warnings
+from math import isfinite
+from typing import NoReturn
 
 from ..records import JSON
 
@@ -13,12 +15,25 @@ def written_out(text: str) -> JSON:
     """The list or the object that a text is, in JSON or as Python writes it; None: it is none."""
     if not text.lstrip().startswith(("[", "{")):
         return None
-    for parse in (json.loads, _literal):
+    for parse in (_json, _literal):
         try:
             return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
     return None
+
+
+def _json(text: str) -> JSON:
+    return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"JSON cannot carry {text}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _no_number(text)
 
 
 def _literal(text: str) -> JSON:

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -84,7 +85,7 @@ def _decoded(name: str, raw: bytes) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         wrong = f"byte 0x{raw[error.start]:02x} is not {encoding.upper()}"
-        raise InputError(f"{name}, line {line}: {wrong}; {_utf8_hint(raw)}") from error
+        raise InputError(f"{name}, line {line}: {wrong}; {_utf8_hint(raw[error.start :][:100_000])}") from error
 
 
 def _utf8_hint(raw: bytes) -> str:
@@ -124,10 +125,12 @@ def _unwrapped(value: JSON) -> JSON:
 
 def _json(name: str, text: str) -> Iterator[Entry]:
     """The entries of a list, or of the object that holds one; or objects that stand one after another (`jq .`)."""
-    values = list(_values(name, text))
-    if len(values) == 1:
-        return _listed(name, values[0][1])
-    return ((f"line {line}", _unwrapped(value)) for line, value in values)
+    values = _values(name, text)
+    first = list(islice(values, 2))
+    if len(first) == 1:
+        return _listed(name, first[0][1])
+    every = chain(first, values)  # one at a time: there may be 25 million numbers
+    return ((f"line {line}", _unwrapped(value)) for line, value in every)
 
 
 def _values(name: str, text: str) -> Iterator[tuple[int, JSON]]:
@@ -291,7 +294,7 @@ def _with_json(row: dict[str, str]) -> Mapping[str, JSON]:
 
 def _holds_input(field: str, cell: str, asked: Mapping[str, JSON]) -> bool:
     """Whether an object in a cell holds the input; one of Python's under `input` may be the input itself."""
-    is_alone = len(asked) == 1 and ('"' in cell or folded(field) == "inputs")
+    is_alone = len(asked) == 1 and (cell.lstrip(" \t\r\n{").startswith('"') or folded(field) == "inputs")
     return is_alone or named(asked, INPUT_FIELDS) is not None
 
 

@@ -25,6 +25,7 @@ from .fields import (
     all_named,
     at,
     either,
+    folded,
     named,
     seen,
 )
@@ -118,6 +119,7 @@ class _Reading:
     def _asked(self) -> str:
         """The field that is the question: one of its names, else the instruction, else all that there is to read."""
         names = [name for name in all_named(self.record, INPUT_FIELDS) if name != self.fields.answer]
+        names = [name for name in names if not (folded(name) == "request" and isinstance(self.record[name], Mapping))]
         others = [named(self.record, INSTRUCTION_FIELDS), *all_named(self.record, CONTEXT_FIELDS)[:1]]
         texts = [name for name in others if name is not None and _text_of(self.record[name])]
         blank = names and isinstance(self.record[names[0]], str) and not self.record[names[0]].strip()
@@ -206,7 +208,7 @@ class _Reading:
         self, shown: Shown, answer: JSON, asked: str, answered: str | None, choices: Choices | None = None
     ) -> Parts:
         rest = {name: held for name, held in self.record.items() if name not in (asked, answered)}
-        empty = {name for name, held in rest.items() if held in ("", [], {})}
+        empty = {name for name, held in rest.items() if isinstance(held, str | list | dict) and not held}
         left = tuple(str(name) for name in rest if name not in {*self.shown, *empty, "metadata"})
         plain = answer if answered is None or choices else spoken(answer) or answer
         return Parts(shown, plain, _metadata(rest), " + ".join(self.told), answered, choices, left)

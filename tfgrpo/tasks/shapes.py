@@ -21,7 +21,11 @@ HOLDERS = ("input", "inputs", "vars", "kwargs", "prompt")
 ANSWER_HOLDERS = ("outputs", "output", "expected_output", "expected", "expectations", "reference_outputs", "answer")
 _ENVELOPES = ("body", "params", "request", "modelInput", "item")
 """Fields that may hold a whole request: batches of OpenAI, Anthropic, Gemini and Bedrock; a row of OpenAI's evals."""
-_CHAT_AS_TEXT = re.compile(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]\s*:.*[\])]\s*\Z", re.DOTALL)
+_CHAT_AS_TEXT = re.compile(
+    r"\s*\[\s*\{\s*(?=['\"](?:role|content|from|value)['\"]\s*:)"
+    r"(?=.*['\"](?:role|from)['\"]\s*:)(?=.*['\"](?:content|value)['\"]\s*:).*[\])]\s*\Z",
+    re.DOTALL,
+)
 _COLUMN = re.compile(r"(inputs?|outputs?|reference_outputs|expected_outputs?|expectations)[._/](.+)", re.IGNORECASE)
 _ASSERTION = re.compile(r"(not-)?(i?contains(-\w+)?|regex|is-\w+|contains-\w+|llm-rubric|python|javascript|fn|grade|"
                         r"starts-with|similar|levenshtein|model-graded-\w+|factuality)\b.*?:", re.DOTALL)  # fmt: skip
@@ -173,9 +177,10 @@ def _chat_as_text(record: Record) -> str | None:
 def _from_text(record: Record) -> Record:
     field = _chat_as_text(record) or ""
     messages = written_out(record[field])
-    if not is_chat(messages):
+    are_messages = named(record, ("messages", "conversations")) == field
+    if messages is None or (are_messages and not is_chat(messages)):
         raise InputError(f"{field} is a list of messages as text that is no JSON, {shortened(record[field])}")
-    return {**record, field: messages} if named(record, ("messages", "conversations")) == field else record
+    return {**record, field: messages} if are_messages else record
 
 
 def _is_text_of_objects(record: Record) -> bool:
@@ -197,8 +202,10 @@ def _envelope(record: Record) -> str | None:
 
 
 def _opened(record: Record) -> Record:
+    """The request's own fields; an object of what a model once replied to it (a batch's results) is no answer."""
     field = _envelope(record) or ""
-    return {**_without(record, field, "method", "url"), **record[field]}
+    replied = {"past response": record["response"]} if isinstance(record.get("response"), Mapping) else {}
+    return {**_without(record, field, "method", "url", *(["response"] if replied else [])), **replied, **record[field]}
 
 
 def _contents(record: Record) -> list[JSON]:

@@ -26,6 +26,8 @@ _INDEXED = re.compile(
 _SAID = ("gen_ai.input.messages", "ai.prompt.messages")
 _TOLD = ("gen_ai.output.messages", "ai.response.text")
 """Names of OpenTelemetry's, and of Vercel's SDK."""
+_OF_MESSAGES = {"role", "content", "parts"}
+"""What a message has, other than an answer that is JSON itself."""
 _Said: TypeAlias = tuple[str, str]
 """Who says something, and what."""
 
@@ -134,10 +136,10 @@ def _messages(given: JSON, role: str) -> list[_Said]:
             given = json.loads(text)
         except (ValueError, RecursionError):
             given = None
-        if not isinstance(given, list | Mapping):
+        if not all(isinstance(one, Mapping) and one.keys() & _OF_MESSAGES for one in _each(given)):
             return [(role, text)] if text.strip() else []
     found = []
-    for one in given if isinstance(given, list) else [given]:
+    for one in _each(given):
         if not isinstance(one, Mapping):
             continue
         text = _text(one.get("parts")) or message_text(one) or (_text([one]) if "content" in one else "")
@@ -145,6 +147,10 @@ def _messages(given: JSON, role: str) -> list[_Said]:
         if text.strip() and who in ("system", "developer", "user", "assistant"):
             found.append((who, text))
     return found
+
+
+def _each(given: JSON) -> list[JSON]:
+    return given if isinstance(given, list) else [given]
 
 
 def _indexed(attributes: Mapping[str, JSON], *kinds: str) -> list[_Said]:

@@ -46,8 +46,11 @@ _SETTLED = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT_IS = re.compile(
-    r"(?:^|[.!,;]\s+)(?:(?:so|thus|therefore|hence),?\s+)?(?:the|this|that)(?:\s+[\w'-]+){0,3}?\s+is\s+", re.IGNORECASE
+    r"(?:(?:^|[.!,;]\s+)(?:(?:so|thus|therefore|hence),?\s+)?(?:the|this|that)(?:\s+[\w'-]+){1,3}?|"
+    r"(?:(?:^|[.!;]\s+)(?:(?:so|thus|therefore|hence),?\s+)?|,\s+(?:so|thus|therefore|hence),?\s+)(?:this|that))\s+is\s+",
+    re.IGNORECASE,
 )
+_CLAUSE_ENDS = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bvs)(?<!\bcf)[.;][\"”]?\s", re.IGNORECASE)
 _DOUBTED = re.compile(r"\b(?:not|no\s?one|nobody|never|neither|nor|hardly|few)\b|n't\b", re.IGNORECASE)
 _MOST_SAID = 1_000
 """Characters after "the answer is" among which the label stands."""
@@ -136,14 +139,16 @@ def _unmarked(label: str, text: str) -> bool:
 def _ends_settled(label: str, line: str) -> bool:
     """Whether a line ends with "I'd say billing", "so it's billing", "the claim is true"; maybe with what it is not."""
     last = [found[-1] for ways in (_SETTLED, _SUBJECT_IS) if (found := [*ways.finditer(line)])]
-    settled = [one for one in last if not _DOUBTED.search(line, _clause(line, one.start()), one.end())]
+    settled = [one for one in last if not _DOUBTED.search(line, _clause(line, one.end()), one.end())]
     said = rf"{_AROUND}(?:(?:the|an?|a\s+clear)\s+)?{re.escape(label)}{_AROUND}(?:,\s*not\s+[\w'-]+)?[\W_]*"
     return any(re.fullmatch(said, line[one.end() :], re.IGNORECASE) for one in settled)
 
 
 def _clause(line: str, place: int) -> int:
-    """Where the clause begins that a place is in."""
-    return max(line.rfind("; ", 0, place), line.rfind(". ", 0, place), 0)
+    """Where the clause begins that a place is in: with the line, where it is quoted."""
+    start = max((found.end() for found in _CLAUSE_ENDS.finditer(line, 0, place)), default=0)
+    is_quoted = line.count('"', 0, start) % 2 == 1 or line.count("“", 0, start) > line.count("”", 0, start)
+    return 0 if is_quoted else start
 
 
 def _called_good(text: str) -> set[str]:

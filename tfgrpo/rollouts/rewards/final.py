@@ -29,7 +29,8 @@ _NOUNS = (
 )
 _UNSPACED_NOUNS = "答案|答え|答(?=[:：])|回答|解答|正解|正答|정답|답변|답|คำตอบ"
 _WEAK = (
-    r"results?|totals?|sum|value|choice|pick|option|selection|category|label|class|classification|intent|sentiment|verdict|"
+    r"results?|totals?|sum|value|choice|(?:(?<=\bmy )|(?<=\bfinal ))pick|option|selection|category|label|class|"
+    r"classification|intent|sentiment|verdict|"
     r"opci[óo]n|alternativa|prediction|conclusion|ergebnis|summe|insgesamt|résultat|resultado|totale?|risultato|wynik|результат|итого|итог"
 )
 _UNSPACED_WEAK = "结果|結果|总计|合計|결과|합계"
