@@ -284,6 +284,7 @@ def test_one_learner_at_a_time_in_a_namespace(database: StoreUrl, monkeypatch: p
             pass
         with pytest.raises(StoreError, match="another process learns in namespace math"), other.only_learner("math"):
             pass
+    monkeypatch.undo()  # the server needs a moment to see that a connection has ended
     with Store(database) as other, other.only_learner("math"):
         pass
 
