@@ -6,16 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+
 from tests.deployment.worlds import World, candidate_in, days
 from tests.live import MODEL, OTHER, PRIOR, go_live
-from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve
+from tfgrpo.deployment.autopilot import Autopilot, LearnedInUse, approve, do_in_store
 from tfgrpo.deployment.facts import _of_live, deployed_state, facts_of
 from tfgrpo.deployment.history import happened
 from tfgrpo.deployment.lock import alone_at
-from tfgrpo.deployment.step import AutopilotTerms
+from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.errors import ModelError, StoreError
 from tfgrpo.priors.serving import roll_back, use
-from tfgrpo.records import Experience, Frame, Prior
+from tfgrpo.records import CallKey, Experience, Frame, Prior, Run, Usage
 from tfgrpo.serve.drawing import DrawShares
 from tfgrpo.store import HistoryEntry, Store, StorePath
 
@@ -201,6 +203,37 @@ def test_feedback_counts_for_a_prior_that_went_live_by_a_clock_that_was_ahead(tm
             assert len(_of_live(store, "default", PRIOR.id, ahead, now)) == 50
 
 
+def test_a_prior_that_a_person_made_live_again_is_not_judged_by_what_it_was_worth_before(tmp_path: Path) -> None:
+    """Though the store's clock, which is a server's, is a little ahead of the autopilot's."""
+    path = go_live(tmp_path / "s.db")
+    World(path, lambda prior: 0.5, shares=DrawShares(0.2), fed_back=1.0).calls(50)
+    with Store(path) as store:
+        roll_back(store, "default", by="autopilot", why="it gains nothing")
+        now = datetime.now(UTC)
+        use(store, "default", PRIOR.id, by="anna", why="it does")
+        *before, again = store.lineage("default")
+        lineage = [*before, replace(again, at=f"{now + timedelta(seconds=5):%Y-%m-%dT%H:%M:%S}.000Z")]
+        assert _of_live(store, "default", PRIOR.id, lineage, now + timedelta(seconds=2)) == ()
+
+
+async def test_a_run_that_goes_on_the_next_day_is_paid_for_by_that_day(tmp_path: Path) -> None:
+    with Store(go_live(tmp_path / "s.db")) as store:
+        run, _ = store.begin(Run("learn", "default", Frame(MODEL), {}, (), "exact"))
+        for number in range(3):
+            await store.record(CallKey(run.id, "rollout", 1, "", number), "req", "{}", Usage(1))
+        state, now = deployed_state(store, "default"), datetime.now(UTC)
+
+        def left(days_on: int) -> int:
+            return facts_of(store, "default", state, AutopilotTerms(), now + timedelta(days=days_on)).calls_left
+
+        assert [left(0), left(1)] == [1_997, 2_000]
+        yesterday = f"{now - timedelta(days=1):%Y-%m-%d}T23:00:00.000Z"
+        store._write("as if", lambda db: db.change("runs", {"started": yesterday}, "id = :id", {"id": run.id}))
+        assert [left(0), left(1)] == [1_997, 2_000]
+        store.end(run.id, "finished", store.spent(run.id), {})
+        assert [left(0), left(1)] == [1_997, 2_000]
+
+
 def test_a_clock_put_back_gives_no_budget_back_and_one_that_was_years_ahead_stops_no_learning(tmp_path: Path) -> None:
     with Store(candidate_in(tmp_path / "s.db")) as store:  # a row of today is in its history
         now, state = datetime.now(UTC), deployed_state(store, "default")
@@ -248,6 +281,10 @@ def test_what_somebody_changes_while_it_looks_is_not_overruled(place: StorePath)
     assert pilot.look()[0].startswith("canary: ")
     with Store(place) as store:
         assert store.history_of("default")[-1].figures["live"] is None
+        retire, seen = Action("retire", "it hurts", PRIOR.id, {"experience": PRIOR.experiences[0].id}), 1
+        with pytest.raises(StoreError, match="somebody else has changed"):
+            do_in_store(store, "default", retire, seen=seen)
+        assert not store.history("default", PRIOR.experiences[0].id).decisions
 
 
 class ReadOnly(Store):

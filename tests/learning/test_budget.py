@@ -108,6 +108,15 @@ async def test_the_same_ceiling_again_spends_nothing_more(tmp_path: Path) -> Non
     assert (again.steps, again.candidate, again.usage) == (first.steps, first.candidate, first.usage)
 
 
+async def test_a_ceiling_may_be_one_on_what_is_made_now(tmp_path: Path) -> None:
+    """So an autopilot goes on with a run within what is left of the day."""
+    await run(policy(), tmp_path / "t.db", budget=calls(60))
+    model, budget = policy(), calls(50)
+    budget.anew = True
+    assert (await run(model, tmp_path / "t.db", budget=budget)).resumed
+    assert 20 <= len(model.requests) <= 50  # less what is held back for the gate
+
+
 async def test_a_budget_that_ends_in_the_gate_leaves_a_candidate_that_is_tested_on_later(tmp_path: Path) -> None:
     plan = replace(PLAN, settings=replace(SMALL, steps=1))
     whole = await run(policy(), tmp_path / "whole.db", plan)

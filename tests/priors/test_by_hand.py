@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tfgrpo.errors import InputError
+from tfgrpo.errors import InputError, StoreError
 from tfgrpo.priors.by_hand import Curator
 from tfgrpo.priors.importing import import_prior
 from tfgrpo.priors.portable import Event, Portable
@@ -235,6 +235,15 @@ def test_a_rollback_goes_back_step_by_step_and_cuts_nothing(store: Store) -> Non
     assert len(store.lineage("math")) == 7
     with pytest.raises(InputError, match="nothing to roll back"):
         roll_back(store, "math", by="ann", why="worse")
+
+
+def test_of_events_that_belong_together_none_is_written_where_one_cannot_be(store: Store) -> None:
+    lived(store, *PRIORS)
+    before = store.lineage("math")
+    with pytest.raises(StoreError, match="not added before"):
+        store.add_events("math", [before[0], replace(before[0], prior="prior_none", state="rolled back")])
+    assert store.lineage("math") == before
+    assert now(store) == PRIORS[1]
 
 
 def test_a_rollback_undoes_a_choice(store: Store) -> None:

@@ -131,6 +131,25 @@ async def test_a_judge_that_fails_again_and_again_ends_what_asks_it(says: str, t
     assert "the same command goes on once it answers" in str(ended.value)
 
 
+class Squeamish(Judge):
+    """It refuses what one text says, as a filter of contents does."""
+
+    async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+        if "blood" in str(body["messages"]):
+            raise ModelError("host answered 400: content_filter", 400)
+        return await super().__call__(body, key)
+
+
+async def test_a_text_that_a_judge_will_not_have_spoils_its_rollouts_and_ends_no_run() -> None:
+    refuses, mumbles = Squeamish([verdict(4)]), Judge(["I am a teapot"])
+    judged = asking(load_reward("judge:25"), mumbles, "large", "run_1")
+    assert (await score(judged, saying("one text", "4"))).reward is None  # though that is 25 votes
+    judged = asking(load_reward("judge"), refuses, "large", "run_1")
+    told = [await score(judged, saying(f"blood {number}", "4")) for number in range(patience.FAILURES + 5)]
+    assert all("content_filter" in str(one.error) for one in told)
+    assert (await score(judged, saying("tea", "4"))).reward == 0.4
+
+
 async def test_a_verdict_in_between_gives_a_judge_its_patience_back() -> None:
     judge = Judge([*["away"] * 15, verdict(2), *["away"] * 15, verdict(3)])
     reward = asking(load_reward("judge"), judge, "large", "run_1")

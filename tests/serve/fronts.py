@@ -154,7 +154,7 @@ class ThreadThatWrites:
         self.stdin, self.stdout = os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb")
         self._thread = Thread(target=self._run, args=(handed, told), daemon=True)
         self._thread.start()
-        pickle.dump((traffic.path, traffic.recording), self.stdin)
+        pickle.dump((traffic.path, traffic.recording, traffic._is_made), self.stdin)
         self.stdin.flush()
 
     def _run(self, handed: int, told: int) -> None:

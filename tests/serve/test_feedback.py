@@ -2,8 +2,10 @@
 
 import asyncio
 import gzip
+import io
 import json
 import logging
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from tests.live import MODEL, OTHER, PRIOR, go_live
 from tests.serve.fronts import BODY, PATIENCE, QUESTION, Front, Recorder, Serve
-from tfgrpo.errors import InputError
+from tfgrpo.errors import InputError, StoreError
 from tfgrpo.records import Frame, Run, Task
 from tfgrpo.serve.call_info import INFERENCE_HEADER
 from tfgrpo.serve.keys import new_key
@@ -22,7 +24,7 @@ from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
 from tfgrpo.serve.recording import Recorder as ClientRecorder
-from tfgrpo.serve.writing import RecordedCall, Writing, as_inference
+from tfgrpo.serve.writing import RecordedCall, Writing, as_inference, write_batches
 from tfgrpo.store import Feedback, Inference, Store, StorePath
 from tfgrpo.testing import ScriptedModel
 
@@ -317,6 +319,19 @@ def test_what_cannot_be_recorded_is_refused_at_the_start() -> None:
             Recording(*wrong)
 
 
+def test_feedback_is_written_once_where_what_is_old_cannot_be_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Keeps(Store):
+        def forget_calls(self, **_: object) -> int:
+            raise StoreError("another process keeps it locked")
+
+    monkeypatch.setattr("tfgrpo.serve.writing.Store", Keeps)
+    writing = Writing(go_live(tmp_path / "s.db"), Recording(0.0, days=1))
+    assert writing.write([LAST, Feedback(LAST.id, "default", None, "none", 1.0)]) == ""  # else it would be handed again
+    writing.close()
+
+
 def test_a_store_that_is_gone_is_not_made_anew_by_who_writes_into_it(tmp_path: Path) -> None:
     """An empty one would take the live prior away from all who follow it."""
     path = go_live(tmp_path / "s.db")
@@ -328,6 +343,10 @@ def test_a_store_that_is_gone_is_not_made_anew_by_who_writes_into_it(tmp_path: P
         assert str(path) in writing.write([LAST._replace(id="inf_2")])
         recorder._write([as_inference(LAST._replace(id="inf_3"))])
     assert recorder.dropped == 2
+    assert not path.exists()
+    handed = io.BytesIO(pickle.dumps((path, Recording(0.0), True)) + pickle.dumps([LAST]))  # one that comes after it
+    write_batches(handed, told := io.BytesIO())
+    assert str(path) in pickle.loads(told.getvalue())[0]
     assert not path.exists()
     (tmp_path / "away.db").rename(path)
     assert writing.write([LAST._replace(id="inf_4")]) == ""

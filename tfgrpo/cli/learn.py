@@ -121,7 +121,7 @@ class LearnArguments:
     help="Go on, or start anew.  [default: resume]",
 )
 @titled(GATE)("--candidate", is_flag=True, rare=True, help="What passes goes live later: as a canary, by an autopilot.")
-@click.option("--until-alone", is_flag=True, hidden=True, help="End when standard input does.")
+@click.option("--until-alone", is_flag=True, hidden=True, help="For an autopilot: ends with it, within its calls.")
 @surface_option(LEARN_FROM)
 @json_option
 def learn(
@@ -155,7 +155,7 @@ def learn(
     with interruptible(), named_store(asked.store, create=True) as opened, prepared.started() as started:
         if until_alone:
             end_when_alone()
-        learned = asyncio.run(started.learn(opened, Display, fresh=not resume))
+        learned = asyncio.run(started.learn(opened, Display, fresh=not resume, anew=until_alone))
     tell(as_json, learned.as_json(), *learned_lines(learned))
     if learned.ended:
         click.get_current_context().exit(OUT_OF_BUDGET)

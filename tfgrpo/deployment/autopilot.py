@@ -148,7 +148,7 @@ def do_in_store(store: Store, namespace: str, action: Action, *, by: str = AUTOP
         rest = f"{now.prior.id} is {now.state} again" if now else "calls go out without a prior from now on"
         action = replace(action, why=f"{action.why}; {rest}")
     elif action.kind == "retire" and prior:
-        action = _without_experience(store, namespace, action, prior, by)
+        action = _without_experience(store, namespace, action, prior, by=by, seen=seen)
     elif action.kind == "tell":
         action = replace(action, figures={**action.figures, "about": action.about})
     _note(store, namespace, action, name, by)
@@ -183,14 +183,16 @@ def _put_out(store: Store, namespace: str, action: Action, prior: str, *, by: st
     return replace(action, figures={**action.figures, "share": share, **reached})
 
 
-def _without_experience(store: Store, namespace: str, action: Action, live: str, by: str) -> Action:
+def _without_experience(
+    store: Store, namespace: str, action: Action, live: str, *, by: str, seen: int | None
+) -> Action:
     """A candidate that is the live prior without what has come to hurt; in the library it is retired."""
     experience, now = str(action.figures["experience"]), store.prior(live)
     left = tuple(entry for entry in now.experiences if entry.id != experience)
     candidate, event = replace(now, experiences=left, parent=live), event_of(store, namespace, now)
-    store.add_decisions(namespace, [Decision(experience, "retired", action.why, by)])
     store.add_prior(candidate)
-    store.set_state(namespace, candidate.id, "candidate", frame=event.frame, by=by, why=action.why)
+    store.set_state(namespace, candidate.id, "candidate", frame=event.frame, by=by, why=action.why, seen=seen)
+    store.add_decisions(namespace, [Decision(experience, "retired", action.why, by)])
     return replace(action, prior=candidate.id, figures={**action.figures, "of": live})
 
 

@@ -133,10 +133,11 @@ def on_canary(given: Iterable[DrawnFeedback], trial: CanaryTrial) -> Iterator[He
 def _of_live(
     store: Store, namespace: str, live: str, lineage: Sequence[LineageEntry], now: datetime
 ) -> tuple[DrawnFeedback, ...]:
-    """The latest feedback on calls dealt under a live prior, since it is live; all of it, where that was written down
-    by a clock that was ahead: no feedback would count until that time comes."""
-    since = max(event.at for event in lineage if event.prior == live and event.state in SERVING)
-    since = since if since[:19] <= f"{now:%Y-%m-%dT%H:%M:%S}" else ""
+    """The latest feedback on calls dealt under a live prior, since it is live; where that was written down by a clock
+    that was ahead, since what came before it: no feedback would count until that time comes."""
+    begun = max(place for place, event in enumerate(lineage) if event.prior == live and event.state in SERVING)
+    told = (event.at for event in reversed(lineage[: begun + 1]))
+    since = next((at for at in told if at[:19] <= f"{now:%Y-%m-%dT%H:%M:%S}"), "")
     last = store.feedback_count(namespace)[1]
     given = store.drawn_feedback(namespace, max(0, last - _LATEST))
     return tuple(one for one in given if one.draw.get("of") == live and one.at >= since)
@@ -233,10 +234,12 @@ def _next(day: str) -> str:
 
 
 def _spent_on(store: Store, namespace: str, day: str) -> int:
-    """Calls of the learning that began that day, or on the next, which has come if the clock was right; by whomever."""
-    days = (day, _next(day))
-    today = [entry.run for entry in store.runs(namespace) if entry.run.kind == "learn" and entry.started[:10] in days]
-    return sum(store.spent(run.id).calls for run in today)
+    """Calls of the learning that began that day, or on the next, which has come if the clock was right; by whomever.
+    Of what began before, and went on, those of that day."""
+    runs, days = [entry for entry in store.runs(namespace) if entry.run.kind == "learn"], (day, _next(day))
+    today = sum(store.spent(entry.run.id).calls for entry in runs if entry.started[:10] in days)
+    before = [entry for entry in runs if entry.started[:10] < day <= (entry.ended or day)[:10]]
+    return today + sum(store.spent(entry.run.id, since=day).calls for entry in before)
 
 
 def _number(value: object) -> float:

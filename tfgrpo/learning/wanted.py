@@ -139,10 +139,14 @@ class PreparedLearning:
             plan = replace(self.plan, frame=frame, distiller=there.distiller.model)
             yield replace(self, plan=plan, endpoints=there)
 
-    async def learn(self, store: Store, watch: Watch, *, fresh: bool = False) -> LearningResult:
-        """Carry out the plan, once its models are started; raises as `run.learn` does."""
+    async def learn(self, store: Store, watch: Watch, *, fresh: bool = False, anew: bool = False) -> LearningResult:
+        """Carry out the plan, once its models are started; raises as `run.learn` does.
+
+        `anew`: its ceiling on calls is one on those that are made now, whatever earlier starts of the run have made.
+        """
         plan, told = self._settled(store)
         async with self.endpoints.opened(plan.settings, store) as to:
+            to.budget.anew = anew
             with watch(lambda: to.usage) as observer:
                 for line in (*self._notices(store), *self.notes, *told):
                     observer.note(line)

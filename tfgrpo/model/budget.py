@@ -90,6 +90,8 @@ class Budget:
         self._earlier = self._spent = spent or Spent()
         self._started = clock() - 60 * self._spent.minutes
         self._held = 0.0
+        self.anew = False
+        """Whether the ceiling on calls is one on those of this start, and not of all."""
 
     @property
     def spent(self) -> Spent:
@@ -101,6 +103,8 @@ class Budget:
         for model, usage in earlier:
             spent = Spent(usage.calls, usage.tokens, self.price(model, usage))
             self._earlier, self._spent = _sum(self._earlier, spent), _sum(self._spent, spent)
+            if self.anew and self.ceiling.calls is not None:
+                self.ceiling = replace(self.ceiling, calls=self.ceiling.calls + spent.calls)
 
     def price(self, model: str, usage: Usage) -> float:
         """USD, 0 where no prices are given; raises InputError as the prices do."""

@@ -56,8 +56,8 @@ def roll_back(
 ) -> tuple[Snapshot, Snapshot | None]:
     """Go back to the prior that was served before the live one; returns what was live, and what is now.
 
-    With none before it, calls go out without a prior from then on. The earlier one is live before the other is marked,
-    so that at no moment there is none. `seen` as in `Store.set_state`.
+    With none before it, calls go out without a prior from then on. Both events are written, or none. `seen` as in
+    `Store.set_state`.
     """
     from .offered import person_named
 
@@ -65,9 +65,9 @@ def roll_back(
     live = store.live(namespace)
     if live is None:
         raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")
+    events = [LineageEntry(live.prior.id, "rolled back", live.frame, "", by, why, "")]
     if back := before_live(store, namespace):
         told = f"{live.prior.id} is rolled back"
-        store.set_state(namespace, back.prior, back.state, frame=back.frame, by=by, why=told, seen=seen)
-        seen = None  # these are events, too
-    store.set_state(namespace, live.prior.id, "rolled back", frame=live.frame, by=by, why=why, seen=seen)
+        events.insert(0, replace(back, run="", by=by, why=told))
+    store.add_events(namespace, events, seen=seen)
     return live, store.live(namespace)

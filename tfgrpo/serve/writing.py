@@ -122,8 +122,8 @@ def write_calls() -> None:
 
 def write_batches(handed: IO[bytes], told: IO[bytes]) -> None:
     """What that process does, from where it is handed them to where it tells."""
-    path, recording = pickle.load(handed)
-    writing = Writing(path, recording)
+    path, recording, is_made = pickle.load(handed)
+    writing = Writing(path, recording, is_made=is_made)
     if recording.share is not None:
         writing.write(())  # what takes long is done before the first call, and the store is there for others to read
     with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
@@ -137,12 +137,12 @@ def write_batches(handed: IO[bytes], told: IO[bytes]) -> None:
 class Writing:
     """The store that calls go to, open while it can be written."""
 
-    def __init__(self, path: StorePath, recording: Recording) -> None:
+    def __init__(self, path: StorePath, recording: Recording, *, is_made: bool = False) -> None:
         self._path, self._recording = path, recording
         self._collector = Collector(recording.to) if recording.to else None
         self._parent = os.getppid()
         self._store: Store | None = None
-        self._is_made = False
+        self._is_made = is_made
         """Whether there was a store: one that is gone since is not made anew, which would take the live prior away."""
         self._forgot = -_FORGETS_EVERY
         self.unreadable = 0
@@ -186,7 +186,8 @@ class Writing:
     def _forget(self, store: Store) -> None:
         if time.monotonic() - self._forgot >= _FORGETS_EVERY:
             self._forgot = time.monotonic()
-            store.forget_calls(days=self._recording.days, megabytes=self._recording.megabytes)
+            with suppress(StoreError):  # what was written is written: else feedback would be written once more
+                store.forget_calls(days=self._recording.days, megabytes=self._recording.megabytes)
 
 
 def _readable(call: RecordedCall) -> Inference:

@@ -1,6 +1,6 @@
 """Priors, and what became of each in its namespace: which is live. Rows are appended only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -83,19 +83,20 @@ class LineageStore(OpenStore):
         A prior that goes live, gated or not, supersedes the one that was. `seen`: as many events of the namespace were
         decided by; StoreError, and nothing is changed, where there are others by now.
         """
-        event: Row = {
-            "namespace": namespace,
-            "prior": prior_id,
-            "state": state,
-            "frame": rows.frame_text(frame),
-            "run": run,
-            "by": by,
-            "why": why,
-        }
-        work = partial(
-            _set_state, namespace=namespace, prior_id=prior_id, state=state, event=event, model=frame.model, seen=seen
-        )
-        self._write(f"making {prior_id} {state} in {namespace}", work)
+        event = LineageEntry(prior_id, state, frame, run, by, why, "")
+        self.add_events(namespace, [event], seen=seen)
+
+    def add_events(self, namespace: str, events: Sequence[LineageEntry], *, seen: int | None = None) -> None:
+        """Append several, in order, as `set_state` does one: all or none. Their time is now."""
+
+        def work(db: Database) -> None:
+            if seen is not None and seen != _events(db, namespace):
+                raise StoreError(f"somebody else has changed what namespace {namespace} serves meanwhile; look again")
+            for event in events:
+                _add_event(db, namespace, event)
+
+        told = " and ".join(f"{event.prior} {event.state}" for event in events)
+        self._write(f"making {told} in {namespace}", work)
 
     def lineage(self, namespace: str) -> tuple[LineageEntry, ...]:
         """All events of a namespace, oldest first."""
@@ -173,20 +174,25 @@ def _questions(db: Database, prior: str) -> Iterator[QuestionOffsets]:
         yield rows.question_of(row, (one for one in offsets if one["question"] == row["question"]))
 
 
-def _set_state(
-    db: Database, *, namespace: str, prior_id: str, state: PriorState, event: Row, model: str, seen: int | None
-) -> None:
-    if seen is not None and seen != _events(db, namespace):
-        raise StoreError(f"somebody else has changed what namespace {namespace} serves meanwhile; look again")
-    add_namespace(db, namespace, model)
-    before = _live(db, namespace) if state in SERVING else None
-    if not insert(db, "lineage", [event], ONCE):
+def _add_event(db: Database, namespace: str, event: LineageEntry) -> None:
+    add_namespace(db, namespace, event.frame.model)
+    before = _live(db, namespace) if event.state in SERVING else None
+    row: Row = {
+        "namespace": namespace,
+        "prior": event.prior,
+        "state": event.state,
+        "frame": rows.frame_text(event.frame),
+        "run": event.run,
+        "by": event.by,
+        "why": event.why,
+    }
+    if not insert(db, "lineage", [row], ONCE):
         return
-    if state in SERVING:
+    if event.state in SERVING:
         db.announce(namespace)
-    if before and before["prior"] != prior_id:
-        why = f"{prior_id} is {state}"
-        ended = {**event, "prior": before["prior"], "frame": before["frame"], "state": "superseded", "why": why}
+    if before and before["prior"] != event.prior:
+        why = f"{event.prior} is {event.state}"
+        ended = {**row, "prior": before["prior"], "frame": before["frame"], "state": "superseded", "why": why}
         insert(db, "lineage", [ended])
 
 

@@ -60,10 +60,10 @@ class RunStore(OpenStore):
         work = partial(_record, key=key, row=rows.call_row(key, request, response, usage))
         await self._write_async(f"recording the {_place(key)} of run {key.run}", work, appends=True)
 
-    def spent(self, run_id: str) -> Usage:
-        """What the journalled calls of a run have cost, over all of its starts."""
+    def spent(self, run_id: str, *, since: str = "") -> Usage:
+        """What the journalled calls of a run have cost, over all of its starts; or those since a time."""
         with self._read(f"reading run {run_id}") as db:
-            return _spent(db, run_id)
+            return _spent(db, run_id, since)
 
     def spent_by_stage(self, run_id: str) -> Mapping[str, Usage]:
         """The same by stage of the run, in the order in which the stages began."""
@@ -180,9 +180,11 @@ def _entry(db: Database, row: Mapping[str, Any]) -> RunEntry:
     return RunEntry(run if row["ended"] else replace(run, usage=_spent(db, run.id)), row["started"], row["ended"])
 
 
-def _spent(db: Database, run_id: str) -> Usage:
+def _spent(db: Database, run_id: str, since: str = "") -> Usage:
     sums = "coalesce(sum(calls), 0), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0)"
-    return Usage(*db.execute(f"SELECT {sums} FROM calls WHERE run = ?", [run_id]).fetchone())
+    later = "AND at >= ?" if since else ""  # without it an index has all that is summed up
+    found = db.execute(f"SELECT {sums} FROM calls WHERE run = ? {later}", [run_id, *([since] if since else ())])
+    return Usage(*found.fetchone())
 
 
 def _place(key: CallKey) -> str:

@@ -54,7 +54,7 @@ class QuestionsReward(BuiltInReward):
         place = int(content_id("asked", rollout.text).rpartition("_")[2][:12], 16)
         body = {"model": self.asked, "input": _about(rollout), "questions": self.bodies}
         key = CallKey(self.run, "decisions", place, rollout.task.id)
-        found = await self.patience.verdict(self.model.decide(body, key))
+        found = await self.patience.verdict(self.model.decide(body, key), key)
         worth = [_worth(question, answer) for question, answer in zip(self.questions, found.answers, strict=True)]
         known = {
             question.instructions: value

@@ -94,7 +94,7 @@ class JudgeReward(BuiltInReward):
             if key in self.unusable:
                 return ModelError(self.unusable[key])
             try:
-                return await self.patience.verdict(self._vote(rollout, number))
+                return await self.patience.verdict(self._vote(rollout, number), self._key(rollout, 0, 0))
             except UpstreamError:
                 raise
             except ModelError as error:

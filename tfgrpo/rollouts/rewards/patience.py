@@ -6,15 +6,18 @@ that takes hours. So the run ends, and is gone on with once the judge is back.
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ...errors import ModelError, UpstreamError
+from ...records import CallKey
 
 T = TypeVar("T")
 
 FAILURES = 20
-"""In a row, after which nothing more is asked: more than are in flight at once, so that one outage is no end."""
+"""Texts in a row, after which nothing more is asked: more than are in flight at once, so that one outage is no end."""
+_OF_ONE_TEXT = (400, 413, 422)
+"""Statuses by which a text is refused, as by a filter of contents: that says nothing of others, and is told at once."""
 SILENCE = 900.0
 """Seconds in which no verdict came, though some were waited for: one call may take 600."""
 _NEXT = "what was done is kept, and the same command goes on once it answers"
@@ -26,13 +29,14 @@ class Patience:
 
     name: str
     """Of the judge, for people."""
-    failed: int = 0
-    """Times in a row."""
+    failed: set[CallKey] = field(default_factory=set)
+    """What it failed at since a verdict came: however many votes there are on one text, that is one."""
     heard: float = 0.0
     """When it last came to an end with anything, by the clock of the event loop."""
 
-    async def verdict(self, asked: Coroutine[Any, Any, T]) -> T:
-        """What comes of a question; ModelError where it came to nothing, UpstreamError where no more is to be asked."""
+    async def verdict(self, asked: Coroutine[Any, Any, T], about: CallKey) -> T:
+        """What comes of a question about a text; ModelError where it came to nothing, UpstreamError where no more is to
+        be asked."""
         loop = asyncio.get_running_loop()
         began, work = loop.time(), loop.create_task(asked)
         try:
@@ -42,21 +46,22 @@ class Patience:
                     raise UpstreamError(f"{self.name} has said nothing for {SILENCE / 60:.0f} minutes; {_NEXT}")
                 await asyncio.wait([work], timeout=left)
             self.heard = loop.time()
-            return self._counted(work)
+            return self._counted(work, about)
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
-    def _counted(self, work: "asyncio.Task[T]") -> T:
+    def _counted(self, work: "asyncio.Task[T]", about: CallKey) -> T:
         try:
             found = work.result()
         except UpstreamError:
             raise
         except ModelError as error:
-            self.failed += 1
-            if self.failed < FAILURES:
+            if error.status not in _OF_ONE_TEXT:
+                self.failed.add(about)
+            if len(self.failed) < FAILURES:
                 raise
             told = f"{self.name} failed {FAILURES} times in a row, the last time: {error}"
             raise UpstreamError(f"{told}; {_NEXT}") from error
-        self.failed = 0
+        self.failed.clear()
         return found

@@ -31,6 +31,7 @@ class CollectorDesk:
     def __init__(self, works: Works, path: StorePath) -> None:
         self._works, self._path = works, path
         self._store: Store | None = None
+        self._is_made = False
         self._writing = Lock()
         self._waiting = 0
 
@@ -84,7 +85,8 @@ class CollectorDesk:
                 return Refusal(403, "namespace_not_allowed", f"this key is for namespace {key.namespace!r}")
         with self._writing:
             try:
-                self._store = store = self._store or Store(self._path)
+                self._store = store = self._store or Store(self._path, create=not self._is_made)
+                self._is_made = True  # one that is gone since is not made anew, which would take the prior away
                 if key and not key.admin and key.namespace and _of_others(store, calls, feedback, key.namespace):
                     return Refusal(403, "namespace_not_allowed", "a call of this batch is of another namespace")
                 wrong = store.add_calls_in_use([redacted_call(one) for one in calls])

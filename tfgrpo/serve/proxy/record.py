@@ -77,6 +77,8 @@ class Traffic:
         self._bytes_in = self._bytes_out = 0  # each is counted up by one thread only
         self._ending = Event()
         self._child: subprocess.Popen[bytes] | None = None
+        self._is_made = False
+        """Whether a child has written: one that comes after it is not to make a store that is gone since."""
         self._thread: Thread | None = None
         self._starting = Lock()
         self._said: set[str] = set()
@@ -173,6 +175,7 @@ class Traffic:
             unkept = 0
             refused = f"the process that writes calls ended ({type(error).__name__})"
         if not refused:
+            self._is_made = True
             self._metrics.recorded(len(batch) - len(feedback) - unkept)
             return True
         self._drop(len(batch) - len(feedback), "call", refused)
@@ -211,7 +214,7 @@ class Traffic:
             process_group=0,  # Ctrl-C is for the parent, which lets it write what waits
         )
         assert child.stdin is not None
-        pickle.dump((self.path, self.recording), child.stdin)
+        pickle.dump((self.path, self.recording, self._is_made), child.stdin)
         child.stdin.flush()  # it gets ready, and makes the store, before the first call
         return child
 
