@@ -214,9 +214,19 @@ def test_at_most_five_of_a_hundred_honest_proposals_are_refused() -> None:
 
 def test_a_detector_that_is_passed_over_would_have_found_nothing() -> None:
     names = ("cloudant_api_key", "CL-Password", "ibm_cloud_iam_apikey", "iam-token", "secret-key", "['sl_key']")
+    turkish = ("AP\u0130_KEY", "ap\u0131_key")
     named = (
         f'{name}{mark}"{value}"'
-        for name in (*names, "Softlayer-pass", "API_KEY", "pass\u212aey", "\u017fecret", "contraseña", "db_pass")
+        for name in (
+            *names,
+            "Softlayer-pass",
+            "API_KEY",
+            "pass\u212aey",
+            "\u017fecret",
+            "contraseña",
+            "db_pass",
+            *turkish,
+        )
         for mark in ("=", " := ", "=>", "::", "   ")
         for value in ("0a" * 24, "0a" * 32, "abcdefgh" * 3, "aB3d" * 11, "hunter2xx")
     )

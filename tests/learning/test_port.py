@@ -163,6 +163,7 @@ def test_a_port_without_a_gate_and_one_of_nothing(learned: Prior, url: str) -> N
     found = works("port", "default", "--to", "kin", "--base-url", url, "--into", "mine", "--gate", "none")
     assert "is live, ungated in namespace mine" in found.stdout
     one_line(tfgrpo("port", "nobody", "--to", "kin", "--base-url", url), "no prior is live in namespace nobody")
+    one_line(tfgrpo("port", "default", "--base-url", url), "Name it with --to")
     offsets = Prior(questions=(QuestionOffsets("choice", "Which?", (OptionOffset("a", 1.0, 2.0, 9),)),))
     with Store("tfgrpo.db") as store:
         store.add_prior(offsets)

@@ -105,6 +105,9 @@ ANY_SCRIPT: Sequence[tuple[str, str, Mapping[str, float], str]] = (
     ("no none", "no ne=.6|,but=.4 .", {"ne": -9.0}, "no."),
     ("C C++", "C ++.=.6|,=.4", {",": 9.0}, "C."),
     ("yes Yes no", "yes=.6|no=.4", {"no": 9.0}, "no"),
+    ("C C++ C#", "C+=.6|C#=.4 +11", {"C#": 9.0}, "C#11"),
+    ("да нет", "да😊=.6|нет=.4 !", {"нет": 9.0}, "нет😊!"),
+    ("yes yes-sir no", "yes=.6|no=.4 -sir ens", {"no": 9.0}, "no-sirens"),
 )
 """Labels; tokens, each with what was likely there, `_` ending an answer; biases; what is said."""
 
@@ -374,6 +377,19 @@ def test_no_half_of_a_character_and_no_label_held_back_is_lost_in_a_stream(told:
     assert texts_told(b"".join(streamed(doing, events(chunks), 50))) == told
     broken = events(chunks).removesuffix(b"data: [DONE]\n\n")
     assert texts_told(b"".join(streamed(doing, broken, 50))) == told
+
+
+def test_a_character_cut_by_tokens_is_whole_behind_a_changed_label() -> None:
+    chunks = [piece_of(ENTRIES[0]), of_tokens("illing", b"illing\xe2\x80"), of_tokens("—so", b"\x94so")]
+    assert texts_told(b"".join(streamed(to({}), events(chunks), 50))) == "technical—so"
+
+
+def test_tokens_of_reasoning_that_are_listed_before_an_answer_decide_nothing() -> None:
+    listed = {"content": [entry(b"The", P), entry(b" user")]}
+    thought = {"id": "c", "choices": [{"index": 0, "delta": {"reasoning": "The user"}, "logprobs": listed}]}
+    stream = RedecidedStream(to({}), json.loads, lambda value: json.dumps(value).encode())
+    told = stream.feed(events([thought, *map(piece_of, ENTRIES)])) + stream.end()
+    assert (texts_told(told), stream.outcome) == ("billing.", "no-log-probabilities")
 
 
 def test_every_field_of_an_answer_in_json_is_decided_again() -> None:

@@ -47,11 +47,15 @@ def port(
     """
     import asyncio
 
+    from ..errors import InputError
     from ..learning.port import WantedPort
     from ..model.endpoints import Endpoint, Endpoints
     from ..progress import Display
 
-    endpoints = Endpoints(Endpoint(base_url, model), spending=spending)
+    target = Endpoint(base_url, model)
+    if model is None and not target.is_local:
+        raise InputError("to which model? Name it with --to, or use --base-url local for the embedded one")
+    endpoints = Endpoints(target, spending=spending)
     with named_store(store) as opened:
         wanted = WantedPort(namespace, endpoints, into, gate != "none").prepared(opened)
         with wanted.started() as started:

@@ -121,6 +121,8 @@ _OPAQUE = re.compile(rf"[A-Za-z0-9+/=]{{{SECRET_CHARS},}}")
 _NAMING_DETECTORS = ("CloudantDetector", "IbmCloudIamDetector", "IbmCosHmacDetector", "SoftlayerDetector")
 """These look for a name and a key behind it, from each word on; few texts hold a key behind any name."""
 _KEY_NAMES = ("key", "pw", "pass", "token", "cloudant.com", "softlayer.com")
+_DOTTED = re.compile("\u0131|i\u0307")
+"""The Turkish letters that are an i to `re.IGNORECASE`, as `casefold` leaves them."""
 _NAMED_KEY = re.compile(
     r"""(?:key|pwd|pw|pass|password|token)["']?\]? *(?::=|=>|::|=|:| ) *["']?[\w\-]{24}|cloudant\.com|softlayer\.com"""
 )
@@ -223,7 +225,7 @@ def _bits(run: str) -> float:
 
 def _detected(text: str) -> Iterator[tuple[str, str]]:
     """What the detectors find: the kind of secret, and the secret."""
-    folded = text.casefold()
+    folded = _DOTTED.sub("i", text.casefold())
     for detector, may_find in _detectors():
         if may_find(folded):
             yield from ((detector.secret_type, secret) for secret in detector.analyze_string(text))

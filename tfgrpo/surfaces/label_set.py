@@ -55,7 +55,7 @@ class LabelSet:
         if (place := self.begun.get(key)) is not None:
             return place, said
         for size in self.sizes:
-            if (place := self.whole.get(key[:size])) is not None and not begins_word(key[size : size + 4]):
+            if (place := self.whole.get(key[:size])) is not None and not goes_on(key, size):
                 return place, said[:size]
         return OTHER, said
 
@@ -90,10 +90,22 @@ def _size(text: str) -> int:
     return len(text.encode(errors="surrogateescape"))
 
 
+_HALF_A_MARK = "\udce2\udcf0"
+"""The first bytes of characters whose others have not come yet: of dashes, quotes, arrows and emoji. Of letters, hardly
+ever."""
+
+
 def _is_mark(char: str) -> bool:
     if char.isascii():
         return not char.isalnum()
-    return unicodedata.category(char)[0] in "PZ"
+    return unicodedata.category(char)[0] in "PZS" or char in _HALF_A_MARK
+
+
+def goes_on(text: bytes, size: int) -> bool:
+    """Whether a word that ends so many bytes into a text is longer there; what ends with a mark (C++) is no word."""
+    if size >= len(text) or not begins_word(text[size : size + 4]):
+        return False
+    return not text[:size] or not _is_mark(text[:size].decode(errors="surrogateescape")[-1])
 
 
 def begins_word(text: bytes) -> bool:

@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..model.tokenizer import ends_answer
-from .label_set import NOTHING_YET, OTHER, SEVERAL, LabelSet, begins_word, has_words, quotes_end, without_case
+from .label_set import NOTHING_YET, OTHER, SEVERAL, LabelSet, goes_on, has_words, quotes_end, without_case
 
 SLACK = 0.02
 """Probability that may be left undecided: as with exact groups, the rest is as good as all (`token_prior.exact`)."""
@@ -168,12 +168,13 @@ class Redecision:
         place, said = self._labels.seen(self._text)
         if place != OTHER and self._text.endswith(said):
             return b""
-        if self._labels.is_whole(self._labels.seen(before)[1]) and not begins_word(piece):
+        was = self._labels.seen(before)[1]
+        if self._labels.is_whole(was) and not goes_on(was + piece, len(was)):
             self._state = "over"
             return self._followed(piece)
         if self._labels.is_whole(said):
             self._state = "over"
-            return self._followed(self._text[max(len(before), self._text.find(said) + len(said)) :])
+            return self._followed(self._text[self._text.find(said) + len(said) :])
         self._state = "dropping"
         return b""
 

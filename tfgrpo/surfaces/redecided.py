@@ -191,7 +191,7 @@ def redeciding(
     schema, is_json = _schema(body, surface)
     enums = enums_of(schema) if schema else {}
     whole = None if is_json else label_set(tuple(labels))
-    if not (whole or enums) or body.get("tools") or reasons(body):
+    if not (whole or enums) or body.get("tools") or body.get("functions") or reasons(body):
         return None
     sampling = sampling_of(body, prior, backend)
     asked = body.get("messages") if surface == "chat" else body.get("input")
@@ -268,7 +268,7 @@ def _listed(entry: JSON, biases: Mapping[bytes, float]) -> ListedToken | None:
     if (type(logprob) is not float and type(logprob) is not int) or not logprob <= _ROUNDING:
         return None
     try:
-        piece = bytes(entry["bytes"])
+        piece = bytes(list(entry["bytes"]))  # of a number bytes() makes that many
     except (KeyError, TypeError, ValueError):
         piece = str(entry.get("token", "")).encode(errors="replace")
     return ListedToken(piece, 0.0 if logprob > 0 else logprob, biases.get(piece, 0.0))

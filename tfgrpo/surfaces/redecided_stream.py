@@ -4,6 +4,7 @@ The events of chat completions and of the Responses API are read; whatever else 
 is changed, passes byte for byte.
 """
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class _Answer:
     frozen: str = ""
     told: str = ""
     lacks: bool = False
-    """It came without log-probabilities."""
+    """It came without log-probabilities, or with those of other tokens."""
     withheld: JSON = None
     """The last event that was not passed on."""
 
@@ -40,15 +41,27 @@ class _Answer:
     """Bytes of the tokens that were heard."""
     behind: int = 0
     """Those of them that are held back."""
+    halves: "codecs.IncrementalDecoder" = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+    """What was said in place of tokens, as text; it keeps the half of a character until the other comes."""
 
     def heard(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
         """What is said in place of the next piece of text."""
         self.unheard += entries if isinstance(entries, list) else []
         if not text:
             return ""
+        if not self.frozen:
+            self.lacks = not self._spells(text, biases)
         said = self._said(text, self.unheard, biases)
         self.unheard, self.frozen, self.told = [], self.frozen + text, self.told + said
         return said
+
+    def _spells(self, text: str, biases: Mapping[bytes, float]) -> bool:
+        """Whether the tokens so far are of the answer: those of reasoning before it are listed by some servers too."""
+        pieces = (one.piece for one, _ in listed_tokens(self.unheard, biases, self.deciding))
+        spelt = b"".join(piece for piece in pieces if not ends_answer(piece)).decode(errors="replace")
+        return spelt.startswith(text) or (not text.isspace() and spelt.lstrip().startswith(text.lstrip()))
 
     def _said(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
         parts, same, some = [], True, False
@@ -65,10 +78,11 @@ class _Answer:
                 return ""
             return held + text if self.deciding.is_changed else self._late(text)
         if same:
+            self.halves.reset()
             return text
         if not self.deciding.is_changed:
             return self._late(text, self.spelt - self.behind if self.behind else None)
-        return b"".join(parts).decode(errors="replace")
+        return self.halves.decode(b"".join(parts))
 
     def _late(self, text: str = "", until: int | None = None) -> str:
         """What was said and is not told yet, up to a number of bytes: the text itself, since tokens may end within
@@ -80,7 +94,7 @@ class _Answer:
         """What was held back until the end; a token that ends an answer has no text of its own."""
         left = takewhile(lambda token: ends_answer(token[0].piece), listed_tokens(self.unheard, biases, self.deciding))
         told = b"".join(self.deciding.see(*token) or b"" for token in left) + self.deciding.end()
-        held = told.decode(errors="replace") if self.deciding.is_changed else self._late()
+        held = self.halves.decode(told, final=True) if self.deciding.is_changed else self._late()
         self.unheard, self.told = [], self.told + held
         return held
 
