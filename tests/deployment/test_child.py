@@ -24,6 +24,14 @@ def test_it_learns_in_the_store_that_was_given_and_no_command_line_shows_a_passw
     assert "geheim" not in str(raised.value)
 
 
+def test_a_learning_that_cannot_be_started_has_failed() -> None:
+    """Else it would be begun again at each look."""
+    learner = ChildLearner(None, "default", [])
+    learner._command[0] = "/nowhere/python"
+    with pytest.raises(ModelError, match="could not be started: No such file"):
+        learner(None, 10)  # type: ignore[arg-type]  # it opens the store itself
+
+
 def test_it_ends_with_the_autopilot_however_that_ends(tmp_path: Path) -> None:
     """The autopilot's end is stood for by the end of the pipe that it holds: kill -9 closes it, too."""
     waits = "import time\nfrom tfgrpo.cli.streams import end_when_alone\nend_when_alone()\ntime.sleep(3600)"

@@ -338,7 +338,11 @@ def test_a_store_that_is_gone_is_not_made_anew_by_who_writes_into_it(tmp_path: P
     writing, recorder = Writing(path, Recording(0.0)), ClientRecorder(StorePlace(path, "default"))
     assert writing.write([LAST]) == ""
     recorder._write([as_inference(LAST._replace(id="inf_1"))])
+    early = ClientRecorder(StorePlace(path, "default"))  # which has written nothing yet
+    traffic = Traffic(path, Recording(), Metrics())
     path.rename(tmp_path / "away.db")
+    early._write([as_inference(LAST)])
+    assert (early.dropped, traffic._is_made, Traffic(path, Recording(), Metrics())._is_made) == (1, True, False)
     for _ in range(2):
         assert str(path) in writing.write([LAST._replace(id="inf_2")])
         recorder._write([as_inference(LAST._replace(id="inf_3"))])

@@ -38,8 +38,16 @@ class ChildLearner:
         read, held = os.pipe()
         try:
             ran = subprocess.run(
-                command, capture_output=True, text=True, check=False, stdin=read, env=self._environment
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                stdin=read,
+                env=self._environment,
             )
+        except OSError as error:
+            raise ModelError(f"`tfgrpo learn --from-traffic` could not be started: {error.strerror}") from error
         finally:
             os.close(read)
             os.close(held)  # which ends with this process, and by that it knows

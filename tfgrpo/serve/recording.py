@@ -15,6 +15,7 @@ from ..errors import InputError, StoreError
 from ..experiences.admission import without_secrets
 from ..records import JSON
 from ..store import Feedback, Inference, Store
+from ..store.opened import has_file
 from .call_info import inference_of, info
 from .feedback_labels import LONGEST_LABEL, feedback_worth, is_label
 from .forks import no_fork, renewed_in_children
@@ -77,7 +78,7 @@ class Recorder:
         self._ending = Event()
         self.dropped = 0
         """Calls that could not be written: too many waited, or the store failed."""
-        self._said = self._is_made = False
+        self._said, self._is_made = False, isinstance(place, StorePlace) and has_file(place.path)
         self._waiting: queue.Queue[Item | Event | None] = queue.Queue(WAITING)
         self._thread: Thread | None = None
         self._starting = Lock()

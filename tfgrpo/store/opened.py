@@ -143,6 +143,14 @@ def store_exists(given: "str | StorePath | None" = None) -> bool:
     return True
 
 
+def has_file(place: StorePath) -> bool:
+    """Whether there is a file with something in it; False for a database, and for what cannot be looked at."""
+    try:
+        return isinstance(place, Path) and place.stat().st_size > 0
+    except OSError:
+        return False
+
+
 class OpenStore:
     """An open store.
 

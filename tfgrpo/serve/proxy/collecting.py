@@ -11,6 +11,7 @@ import orjson
 from ...errors import InputError, StoreError
 from ...records import JSON
 from ...store import AccessKey, Feedback, Inference, Store, StorePath
+from ...store.opened import has_file
 from ..feedback_labels import feedback_worth
 from ..recording import redacted_call, redacted_feedback
 from ..reporting import CALLS_PATH, MOST_BATCH_BYTES, MOST_CALLS, read_row
@@ -31,7 +32,7 @@ class CollectorDesk:
     def __init__(self, works: Works, path: StorePath) -> None:
         self._works, self._path = works, path
         self._store: Store | None = None
-        self._is_made = False
+        self._is_made = has_file(path)
         self._writing = Lock()
         self._waiting = 0
 

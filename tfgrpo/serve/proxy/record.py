@@ -17,6 +17,7 @@ from typing import Any
 
 from ...http1.answers import UpstreamAnswer
 from ...store import Feedback, StorePath
+from ...store.opened import has_file
 from ..writing import KEPT_BODY, RecordedCall, Recording
 from .metrics import Metrics
 from .remembered import RememberedCalls
@@ -77,8 +78,8 @@ class Traffic:
         self._bytes_in = self._bytes_out = 0  # each is counted up by one thread only
         self._ending = Event()
         self._child: subprocess.Popen[bytes] | None = None
-        self._is_made = False
-        """Whether a child has written: one that comes after it is not to make a store that is gone since."""
+        self._is_made = has_file(path)
+        """Whether there was a store, or a child has written: none that comes later is to make what is gone since."""
         self._thread: Thread | None = None
         self._starting = Lock()
         self._said: set[str] = set()
