@@ -33,6 +33,8 @@ _LONGEST_LINE = 1_000_000
 """Characters of a first line that may be looked at twice."""
 _LAID_OUT = re.compile(r"\s*(\{\s*\n|\[[^\n]*\n\s*\S|\{[^\n]*\},\s*\n)")
 """How JSON over several lines begins, and objects that are divided by commas."""
+_OBJECTS = re.compile(r"\s*(\[\s*)?\{")
+"""How a cell with an object or messages begins; a long list of numbers is not looked into."""
 _BEGINS = re.compile(r"[^\s,]")
 """Where a value begins: after spaces, and commas."""
 _KNOWN = {folded(name) for name in (*INPUT_FIELDS, *CONTEXT_FIELDS)}
@@ -282,7 +284,7 @@ def _rows(name: str, text: str, separator: str, skip: int) -> Iterator[tuple[int
 def _with_json(row: dict[str, str]) -> Mapping[str, JSON]:
     """A row whose input is JSON with the input's own fields, or messages, as tools export it; else the row as it is."""
     field = named(row, ("input", "inputs", "messages", "conversations", "prompt", "request"))
-    if field is None or (asked := _object(row[field])) is None:
+    if field is None or not _OBJECTS.match(row[field]) or (asked := _object(row[field])) is None:
         return row
     if not (is_chat(asked) or (isinstance(asked, Mapping) and _holds_input(field, row[field], asked))):
         return row
