@@ -49,6 +49,12 @@ async def test_without_verification_the_pool_is_what_was_said() -> None:
     assert found.rounds[-1].right < (await made(simulated))[0].rounds[-1].right - 0.1
 
 
+async def test_a_first_round_that_was_lost_parts_no_answers() -> None:
+    left = [Answer("", status=400)] * len(TASKS) * SETTINGS.group_size
+    found, _ = await made(lambda body: left.pop() if left else simulated(body), rounds=2, verified=False)
+    assert 0 < found.rounds[1].long < 1
+
+
 async def test_no_task_is_shown_its_own_answer_and_the_first_round_shows_nothing() -> None:
     _, model = await made(simulated)
     of_a_round = len(TASKS) * SETTINGS.group_size

@@ -98,6 +98,18 @@ async def test_a_server_that_answers_in_the_end_is_understood(answers: Sequence[
     assert len(asked) == len(answers)
 
 
+async def test_a_refusal_whose_words_nobody_can_read_is_asked_again_by_the_sdks_client_too() -> None:
+    refused = [
+        told("502 Bad Gateway", b"<html> }", content_encoding=packed, retry_after="0") for packed in ("gzip", "br")
+    ]
+    async with (
+        answering([*refused, FINE]) as (url, asked),
+        Upstream(url.replace("//", "//name:word@"), api_key="sk-key") as calling,
+    ):
+        assert (await calling(BODY, sample(0))).text == "yes"
+    assert len(asked) == 3
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [

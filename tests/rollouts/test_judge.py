@@ -8,11 +8,14 @@ import pytest
 
 from tests.rollouts.scoring import saying
 from tfgrpo.errors import InputError, ModelError, UpstreamError
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, ChatBody, Reply, Rollout, Task, Usage
 from tfgrpo.rollouts.rewards import patience
 from tfgrpo.rollouts.rewards.built_in import load_reward
-from tfgrpo.rollouts.rewards.judge import judge_messages, judged_by, read_verdict
+from tfgrpo.rollouts.rewards.decisions import QuestionsReward
+from tfgrpo.rollouts.rewards.judge import JudgeReward, judge_messages, judged_by, read_verdict
 from tfgrpo.rollouts.rewards.reward import asking, score
+from tfgrpo.settings import Settings
 
 
 class Judge:
@@ -173,6 +176,22 @@ async def test_a_judge_that_says_nothing_is_not_waited_for_without_end(monkeypat
     with pytest.raises(UpstreamError, match="the judge large has said nothing for"):
         await score(reward, saying("text", "4"))
     assert len(ended) == 1
+
+
+async def test_a_judge_that_is_slow_is_waited_for_as_long_as_its_calls_may_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Judge):
+        async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+            await asyncio.sleep(0.4)
+            return await super().__call__(body, key)
+
+    monkeypatch.setattr(patience, "SILENCE", 1.0)
+    reward = asking(load_reward("judge"), Slow(["7/10", "I am a teapot", verdict(3)]), "large", "run_1")
+    assert (await score(reward, saying("text", "4"))).reward == 0.3, "what is unusable is no silence"
+    async with Upstream("http://127.0.0.1:9/v1", settings=Settings(call_timeout=3_600)) as slow:
+        for reward in (JudgeReward(), QuestionsReward("decisions:x", (), ())):
+            assert reward.with_model(slow, "large", "run_1").patience.silence > slow.call_seconds
 
 
 async def test_some_votes_are_enough() -> None:

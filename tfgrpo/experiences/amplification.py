@@ -84,15 +84,14 @@ async def amplified(
         landed(made)
         return made
 
-    pool, told = AnswerPool((), tasks, settings), list[AmplifiedRound]()
-    bound: float | None = None
+    pool, told, bound = AnswerPool((), tasks, settings), list[AmplifiedRound](), 0.0
     for number in range(rounds):
         under, size = pool.dealing(number), settings.group_size
         groups = await roll_groups(
             scored, tasks, Prior(), step=number, size=size, under=under, landed=lambda group: group
         )
         made = [rollout for group in groups for rollout in group.scored]
-        bound = parting_length(made) if bound is None else bound
+        bound = bound or parting_length(made)  # a round may be lost
         left = AnswerPool([pooled(rollout, bound, settings, verified) for rollout in made], tasks, settings)
         told.append(_figures(left, pool.kinds(number)))
         pool = left

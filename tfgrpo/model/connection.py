@@ -82,21 +82,28 @@ async def _check(response: http.Response) -> None:
         if response.url.scheme == "https" != there.scheme:
             raise http.TooManyRedirects("it redirects to a connection without TLS", request=response.request)
     packed = response.headers.get("content-encoding", "").strip().lower().removeprefix("x-")
-    if packed in _PACKED:  # all else is the library's to unpack
+    refusal = response.status_code >= 400
+    if packed and (packed in _PACKED or refusal):  # all else is the library's to unpack
         del response.headers["content-encoding"]
-    response.stream = _Bounded(response, packed if packed in _PACKED else "")
+    response.stream = _Bounded(response, packed if packed in _PACKED else "", refusal=refusal)
 
 
 class _Bounded(http.AsyncByteStream):
-    """A response's bytes, unpacked."""
+    """A response's bytes, unpacked; a refusal ends where nobody can read its words."""
 
-    def __init__(self, response: http.Response, packed: str) -> None:
-        self._inner, self._packed = response.stream, packed
+    def __init__(self, response: http.Response, packed: str, *, refusal: bool) -> None:
+        self._inner, self._packed, self._refusal = response.stream, packed, refusal
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         unpacking = _Unpacking(self._packed)
         async for part in self._inner:  # type: ignore[union-attr]  # of an async client it is async
-            yield unpacking.plain(part)
+            try:
+                plain = unpacking.plain(part)
+            except http.DecodingError:
+                if self._refusal:
+                    return
+                raise
+            yield plain
 
     async def aclose(self) -> None:
         """Close what is below."""

@@ -178,6 +178,8 @@ class Upstream:
         """
         settings = settings or Settings()
         self._connection = Connection(base_url, api_key, settings, http_client=http_client, options=options)
+        self.call_seconds = settings.call_timeout
+        """How long one call may take."""
         self._calls = JournalledCalls(journal)
         self._budget = budget
         self._hedge, self._stalls, self.pace = settings.hedge, Stalls(), Pace(settings.concurrency)

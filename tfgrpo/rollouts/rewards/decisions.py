@@ -11,7 +11,7 @@ from ...model.questions import Question, answered, parse_questions
 from ...model.upstream import Model, Upstream
 from ...records import JSON, CallKey, Rollout, Task
 from .matchers import in_text, right_answers, without_thinking
-from .patience import Patience
+from .patience import Patience, patience_with
 from .reward import BuiltInReward
 
 _NAMED = "decisions:"
@@ -38,7 +38,7 @@ class QuestionsReward(BuiltInReward):
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says."""
         asked = self.asked or name
-        return replace(self, model=model, asked=asked, run=run, patience=Patience(f"the model {asked}"))
+        return replace(self, model=model, asked=asked, run=run, patience=patience_with(f"the model {asked}", model))
 
     def calls(self) -> int:
         """One for all questions."""

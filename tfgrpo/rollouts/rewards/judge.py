@@ -19,7 +19,7 @@ from ...surfaces.chat import said_by_user
 from ...text import shortened
 from .jsons import NoJSONError, json_of
 from .matchers import in_text, right_answers, without_thinking
-from .patience import Patience
+from .patience import Patience, patience_with
 from .reward import BuiltInReward
 
 JUDGE_TRIES = 3
@@ -67,7 +67,9 @@ class JudgeReward(BuiltInReward):
     def with_model(self, model: Model, name: str, run: str) -> Self:
         """As the Protocol says."""
         asked = self.asked or name
-        fresh = replace(self, turns={}, without_rules=set(), unusable={}, patience=Patience(f"the judge {asked}"))
+        fresh = replace(
+            self, turns={}, without_rules=set(), unusable={}, patience=patience_with(f"the judge {asked}", model)
+        )
         return replace(fresh, model=model, asked=asked, run=run)
 
     def calls(self) -> int:
@@ -109,6 +111,7 @@ class JudgeReward(BuiltInReward):
             messages, wrong, asked = judge_messages(rollout), "", False
             for retry in range(JUDGE_TRIES):
                 reply = await self._told(messages, self._key(rollout, number, start * _PLACES + retry))
+                self.patience.hear()
                 asked = asked or not reply.replayed
                 try:
                     return read_verdict(reply.text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ...errors import ModelError, UpstreamError
+from ...model.upstream import Model, Upstream
 from ...records import CallKey
 
 T = TypeVar("T")
@@ -19,7 +20,8 @@ FAILURES = 20
 _OF_ONE_TEXT = (400, 413, 422)
 """Statuses by which a text is refused, as by a filter of contents: that says nothing of others, and is told at once."""
 SILENCE = 900.0
-"""Seconds in which no verdict came, though some were waited for: one call may take 600."""
+"""Seconds in which it said nothing, though it was asked: one call may take 600. Where one may take longer, half as
+long again as that."""
 _NEXT = "what was done is kept, and the same command goes on once it answers"
 
 
@@ -32,7 +34,18 @@ class Patience:
     failed: set[CallKey] = field(default_factory=set)
     """What it failed at since a verdict came: however many votes there are on one text, that is one."""
     heard: float = 0.0
-    """When it last came to an end with anything, by the clock of the event loop."""
+    """When it last said anything, usable or not, or a question came to its end, by the clock of the event loop."""
+    call_seconds: float = 0.0
+    """How long one call to it may take; 0: it is not known."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a word after which nothing more is asked."""
+        return max(SILENCE, 1.5 * self.call_seconds)
+
+    def hear(self) -> None:
+        """It has said something."""
+        self.heard = asyncio.get_running_loop().time()
 
     async def verdict(self, asked: Coroutine[Any, Any, T], about: CallKey) -> T:
         """What comes of a question about a text; ModelError where it came to nothing, UpstreamError where no more is to
@@ -41,11 +54,11 @@ class Patience:
         began, work = loop.time(), loop.create_task(asked)
         try:
             while not work.done():
-                left = max(began, self.heard) + SILENCE - loop.time()
+                left = max(began, self.heard) + self.silence - loop.time()
                 if left <= 0:
-                    raise UpstreamError(f"{self.name} has said nothing for {SILENCE / 60:.0f} minutes; {_NEXT}")
+                    raise UpstreamError(f"{self.name} has said nothing for {self.silence / 60:.0f} minutes; {_NEXT}")
                 await asyncio.wait([work], timeout=left)
-            self.heard = loop.time()
+            self.hear()
             return self._counted(work, about)
         finally:
             work.cancel()
@@ -65,3 +78,8 @@ class Patience:
             raise UpstreamError(f"{told}; {_NEXT}") from error
         self.failed.clear()
         return found
+
+
+def patience_with(name: str, model: Model) -> Patience:
+    """That with a judge of this name, in the run that begins."""
+    return Patience(name, call_seconds=model.call_seconds if isinstance(model, Upstream) else 0.0)
