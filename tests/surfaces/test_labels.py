@@ -242,6 +242,7 @@ def test_no_request_is_touched_whose_answer_is_no_label() -> None:
     plain: Mapping[str, JSON] = {"messages": []}
     assert redeciding(plain, PRIOR, (), HEARD, "chat") is None
     assert redeciding({**plain, "tools": [{}]}, PRIOR, LABELS, HEARD, "chat") is None
+    assert redeciding({**plain, "functions": [{}]}, PRIOR, LABELS, HEARD, "chat") is None
     assert redeciding({**plain, "reasoning_effort": "low"}, PRIOR, LABELS, HEARD, "chat") is None
     assert redeciding({"input": "x", "reasoning": {"effort": "high"}}, PRIOR, LABELS, HEARD, "responses") is None
     assert redeciding({"input": "x", "reasoning": {"effort": "none"}}, PRIOR, LABELS, HEARD, "responses")
