@@ -112,7 +112,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
         "metrics", "relay", "decide", "door", "head", "onward", "remembered", "record", "delivery", "shadow",
         "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
-        "app", "listening", "serving", "protocol", "worker", "workers", "server", "__init__",
+        "app", "listening", "serving", "untaken", "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "demo_store", "run"),
     "cli": (

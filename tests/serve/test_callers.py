@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.serve.fronts import CHAT, Receive, Recorder, Scope, Send, Serve, running, soon
-from tests.serve.test_faults import said
+from tests.serve.test_faults import asked_raw, said
 from tfgrpo.serve.proxy.protocol import Protocol
 
 _ASKS = b" HTTP/1.1\r\nHost: p\r\n"
@@ -101,9 +101,34 @@ async def test_a_caller_who_waits_for_an_answer_is_not_hurried(front: Serve) -> 
         writer.write(b"POST /v1/files%bContent-Length: 2\r\nConnection: close\r\n\r\n{}" % _ASKS)
         await soon(began.wait())
         await protocol.time_is_up()
+        writer.write(b"\r\n")  # as old clients do
+        while not protocol.came.endswith(b"{}\r\n"):
+            await asyncio.sleep(0.01)
+        await protocol.time_is_up()
         onward.set()
         assert (await soon(reader.read())).startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+async def test_a_slow_reader_is_not_let_go_while_only_the_system_sees_it_read(front: Serve) -> None:
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(300):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        await _until_left(receive)
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        caller, loop = await asked_raw(address, _LONG + b"\r\n"), asyncio.get_running_loop()
+        while not (Watched.made and Watched.made[0].flow and Watched.made[0].flow.write_paused):
+            await asyncio.sleep(0.01)
+        protocol = Watched.made.pop()
+        with caller:
+            for _ in range(2):
+                for _ in range(20):  # of megabytes that the system holds
+                    assert await soon(loop.sock_recv(caller, 10_000))
+                await protocol.time_is_up()
+                assert not protocol._lost
 
 
 async def test_a_caller_who_takes_no_answer_is_let_go(front: Serve) -> None:

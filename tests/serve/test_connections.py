@@ -218,9 +218,9 @@ async def test_an_upload_ends_early_where_the_upstream_has_answered_and_its_conn
 
 async def test_an_upload_may_take_longer_than_an_answer_may_take_to_begin(front: Serve) -> None:
     async def body() -> AsyncIterator[bytes]:
-        for _ in range(6):
-            yield b"x"
-            await asyncio.sleep(0.2)
+        yield b"x"
+        await asyncio.sleep(1.2)
+        yield b"y"
 
     response = await (await front(Recorder(), first_byte=0.8)).outside.post("/v1/files", content=body())
     assert response.status_code == 200

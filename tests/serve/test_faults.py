@@ -76,6 +76,15 @@ async def said(address: str, request: bytes) -> bytes:
     return answer
 
 
+async def asked_raw(address: str, request: bytes) -> socket.socket:
+    """A socket over which the proxy was asked, so that nothing of its answer is taken unasked."""
+    caller, loop = socket.socket(), asyncio.get_running_loop()
+    caller.setblocking(False)
+    await loop.sock_connect(caller, ("127.0.0.1", int(address.rpartition(":")[2])))
+    await loop.sock_sendall(caller, request)
+    return caller
+
+
 # Upstreams
 
 
@@ -333,15 +342,36 @@ async def test_a_caller_of_http_1_0_gets_no_chunks(front: Serve) -> None:
         assert b"transfer-encoding" not in head
 
 
-async def test_to_a_caller_of_http_1_0_half_an_answer_never_looks_whole(front: Serve) -> None:
+async def test_to_a_caller_of_http_1_0_half_an_answer_never_looks_whole_and_all_of_it_arrives(front: Serve) -> None:
     async def midway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1e8480\r\n" + b"x" * 2_000_000 + b"\r\n")
+        await writer.drain()
 
     async with raw(midway) as address:
-        at = await front(address)
+        at, loop, got = await front(address), asyncio.get_running_loop(), b""
+        caller = await asked_raw(at.address, b"GET /v1/models HTTP/1.0\r\nHost: p\r\n\r\n")
+        with caller, pytest.raises(ConnectionResetError):
+            while part := await soon(loop.sock_recv(caller, 50_000)):
+                got += part
+                await asyncio.sleep(0.005)
+    assert got.partition(b"\r\n\r\n")[2] == b"x" * 2_000_000
+
+
+async def test_what_is_no_http_ends_no_answer_to_http_1_0_as_if_it_were_whole(front: Serve) -> None:
+    async def unending(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    at, loop = await front(unending), asyncio.get_running_loop()
+    with await asked_raw(at.address, b"GET /v1/models HTTP/1.0\r\nConnection: keep-alive\r\n\r\n") as caller:
+        assert (await soon(loop.sock_recv(caller, 50_000))).startswith(b"HTTP/1.1 200")
+        await loop.sock_sendall(caller, b"G\xff\r\n\r\n")
         with pytest.raises(ConnectionResetError):
-            await said(at.address, b"GET /v1/models HTTP/1.0\r\nHost: p\r\n\r\n")
+            while await soon(loop.sock_recv(caller, 50_000)):
+                pass
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])

@@ -248,19 +248,27 @@ class _Connection(asyncio.Protocol):
 
     async def _send_body(self, request: Outgoing) -> None:
         try:
+            self._wait_for_the_caller()
             async for piece in request.pieces():
                 if self._transport.is_closing():  # nobody takes the rest
                     break
                 self._transport.write(piece)
+                self._expect_more()
                 if self._writable:
                     await self._writable
-                self._expect_more()
+                self._wait_for_the_caller()
+            self._expect_more()
         except Exception as error:  # the caller's body broke off
             fault = AnswerBroken("the request was not whole")
             fault.__cause__ = error
             self._upload = None
             self._break(fault)
         self._upload = None
+
+    def _wait_for_the_caller(self) -> None:
+        """The next part of the request is to come from whoever makes it: the upstream owes nothing meanwhile."""
+        if self._answer and not self._answer.status:
+            self._expect(self._end)
 
     def _expect_more(self) -> None:
         """A part of the request has gone: who reads it has time for what comes next."""

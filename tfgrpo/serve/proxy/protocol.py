@@ -4,8 +4,6 @@ those who fall silent in the middle of a request, take no answer, or send header
 
 import asyncio
 import re
-import socket
-import struct
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from .asgi import ANSWER_WHOLE, HEED, Send, error_body
+from .untaken import ResetOnceTaken, reset, untaken_of
 
 _OFFER = (b"connection", b"upgrade", b"http2-settings")
 """Headers of a request that offer to go on in another protocol; all of them are of one connection."""
@@ -21,7 +20,6 @@ _OFFER = (b"connection", b"upgrade", b"http2-settings")
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
 _HEAD_BYTES = 2**18
 """Of a request that are none of its body, one after the other, at most: its head, its trailers."""
-_AT_ONCE = struct.pack("ii", 1, 0)
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 """What no header may hold."""
 
@@ -57,12 +55,17 @@ class Protocol(HttpToolsProtocol):
         """Bytes have come."""
         self._moves = False
         super().data_received(data)
-        if self._asking or not self._moves:
+        if self._asking or not (self._moves or self._is_blank_meanwhile(data)):
             self._asking = True
             self._expect()
         self._head_bytes = 0 if self._moves else self._head_bytes + len(data)
         if self._head_bytes > _HEAD_BYTES:
             self._refuse(431, "headers_too_large", "the head of this request is longer than this proxy reads")
+
+    def _is_blank_meanwhile(self, data: bytes) -> bool:
+        """Whether it is the empty line that old clients send after a body (RFC 9112, 2.2), whose answer is awaited."""
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete and not data.strip(b"\r\n")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body of one has come."""
@@ -72,7 +75,7 @@ class Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The caller is slow."""
         super().pause_writing()
-        self._untaken = self.transport.get_write_buffer_size()
+        self._untaken = untaken_of(self.transport)
         self._expect()
 
     def send_400_response(self, msg: str) -> None:
@@ -88,7 +91,9 @@ class Protocol(HttpToolsProtocol):
             body = orjson.dumps(error_body("invalid_request_error", code, message))
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
-        self.transport.close()
+            self.transport.close()
+        else:
+            cycle.transport.close()
 
     def _expect(self) -> None:
         """Something has to come, or to be taken. One timer serves many deadlines, since most of them are moved on."""
@@ -98,7 +103,7 @@ class Protocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._timer = None
-        untaken, self._untaken = self._untaken, self.transport.get_write_buffer_size()
+        untaken, self._untaken = self._untaken, untaken_of(self.transport)
         if not (self._asking or self.flow.write_paused):
             return
         if self._untaken < untaken if self.flow.write_paused else self.flow.read_paused:  # or it is us who do not read
@@ -106,7 +111,7 @@ class Protocol(HttpToolsProtocol):
         elif self.loop.time() < self._deadline - 0.001:
             self._timer = self.loop.call_at(self._deadline, self._late)
         else:
-            _reset(self.transport)
+            reset(self.transport)
 
     def heed(self, leaving: Callable[[], None] | None) -> None:
         """Have that called when the caller leaves; None: nobody wants to know any more."""
@@ -240,10 +245,4 @@ class _OpenEnded:
         if self._cycle.response_complete:
             self._transport.close()
         else:
-            _reset(self._transport)
-
-
-def _reset(transport: asyncio.Transport) -> None:
-    """End a connection at once, with what is on its way: nothing that has come looks whole."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-    transport.abort()
+            ResetOnceTaken(self._transport)
