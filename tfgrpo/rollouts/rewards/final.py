@@ -41,8 +41,10 @@ _BEFORE_VERB = (
     r"a|à|la|est|question|pregunta|final[ea]?|richtige|finale|letter|الصحيحة|الصحيح|corret[oa]|corrette|correcte|giusta|esatta|bonne"
 )
 _VERBS = r"is|are|was|be|equals|ist|lautet|wäre|est|es|sera|será|é|è|sono|are|är|jest|este|adalah|là|это|هي|هو"
+_NOT_OURS = r"(?<!\bnot\smy\s)(?<!\bnot\sthe\s)(?<!\bwrong\s)(?<!\bincorrect\s)"
+"""What stands behind is what the answer is not."""
 _CUE = (
-    r"(?:(?<![^\W_])(?:NOUNS)|UNSPACED)(?:\s*\(s\))?(?![^\W\d_](?<![\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]))[\s*_\"'`]*"
+    rf"(?:(?<![^\W_]){_NOT_OURS}(?:NOUNS)|UNSPACED)(?:\s*\(s\))?(?![^\W\d_](?<![\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]))[\s*_\"'`]*"
     rf"(?:(?:{_BEFORE_VERB})\b[\s*_]*|\([^()\n]{{0,24}}\)\s*|\d{{1,2}}\b\s*){{0,8}}?"
     rf"(?:(?:\b(?:{_VERBS})\b\s*(?P<colon>[:：])?)|(?P<mark>[:：=]|-(?=\s)|[–—])|是|为|為|は|은|는|이|が|→)"
 )
