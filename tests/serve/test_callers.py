@@ -1,12 +1,14 @@
 """Callers who keep the proxy waiting, or say what is no HTTP: they hold no place for ever, and spoil no answer."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 from typing import Any, ClassVar
 
 import pytest
 
-from tests.serve.fronts import CHAT, Receive, Recorder, Scope, Send, Serve, running, soon
+from tests.serve.fronts import CHAT, PATIENCE, Receive, Recorder, Scope, Send, Serve, running, soon
 from tests.serve.test_faults import asked_raw, said
 from tfgrpo.serve.proxy.protocol import Protocol
 
@@ -84,6 +86,37 @@ async def test_a_caller_who_falls_silent_within_a_request_is_let_go(half: bytes,
         while at.proxy._in_flight:
             await asyncio.sleep(0.01)
         writer.close()
+
+
+async def test_a_connection_that_has_ended_holds_no_memory_until_garbage_is_looked_for(front: Serve) -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("files"):
+            began.set()
+            await _until_left(receive)
+            left.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        gc.disable()
+        try:
+            protocol, reader, writer = await _connected(address)
+            writer.write(_LONG + b"\r\n")
+            await soon(reader.readuntil(b"{}"))
+            writer.write(b"POST /v1/files%bContent-Length: 2\r\n\r\n{}" % _ASKS)
+            await soon(began.wait())
+            known = weakref.ref(protocol)
+            del protocol
+            writer.close()
+            await soon(left.wait())
+            async with asyncio.timeout(PATIENCE):
+                while known():
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 async def test_a_caller_who_waits_for_an_answer_is_not_hurried(front: Serve) -> None:

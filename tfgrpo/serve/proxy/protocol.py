@@ -124,7 +124,9 @@ class Protocol(HttpToolsProtocol):
         self._lost = True
         if self._timer:
             self._timer.cancel()
+            self._timer = None
         super().connection_lost(exc)
+        self.cycle, self.scope = None, {}  # type: ignore[assignment,typeddict-item]  # both know this: it goes at once
         leaving, self._leaving = self._leaving, None
         if leaving:
             leaving()
@@ -150,7 +152,7 @@ class Protocol(HttpToolsProtocol):
     def answer_whole(self, send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send an answer that is all there by one write; what is not plain about it is left to uvicorn's own way."""
         cycle: Any = self.cycle
-        if cycle.send != send or cycle.response_started or cycle.disconnected or not cycle.keep_alive:
+        if cycle is None or cycle.send != send or cycle.response_started or cycle.disconnected or not cycle.keep_alive:
             return False
         framing = [value for name, value in headers if name in _FRAMING]
         if self.flow.write_paused or cycle.scope["method"] == "HEAD" or framing != [b"%d" % len(body)]:
