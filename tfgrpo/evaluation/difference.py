@@ -46,10 +46,9 @@ def paired_difference(
     alike by luck look like certainty to Student's t, so two cases have their own. Where each task is won, lost or tied,
     as by one rollout that is right or wrong, the interval is that of `_of_counts`, and all of [-1, 1] for fewer tasks
     than FEWEST: by two that are won nothing is refuted, since an arm that is worse wins both often enough. Where
-    differences are those of so
-    many `rollouts` of an arm (at each task, or task by task) that are right or wrong, their spread is at least that of
-    tasks which are alike but for one rollout. How often each covers, and why none can cover 93 to 97% of 5 to 12 single
-    rollouts whatever the tasks are: docs/benchmarks.md, "The gate, on simulated arms".
+    differences are those of so many `rollouts` of an arm (at each task, or task by task) that are right or wrong, their
+    spread is at least that of tasks which are alike but for one rollout. How often each covers, and why none can cover
+    93 to 97% of 5 to 12 single rollouts whatever the tasks are: docs/benchmarks.md, "The gate, on simulated arms".
     """
     count, mean = len(by_task), float(by_task.mean())
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
