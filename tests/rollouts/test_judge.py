@@ -199,6 +199,24 @@ async def test_some_votes_are_enough() -> None:
     assert rollout.reward == 0.6
 
 
+async def test_a_vote_that_ends_the_run_leaves_no_other_one_going() -> None:
+    ended = list[int]()
+
+    class Gone(Judge):
+        async def __call__(self, body: ChatBody, key: CallKey) -> Reply:
+            if key.sample == 0:
+                raise UpstreamError("no call can succeed")
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.append(key.sample)
+            return await super().__call__(body, key)
+
+    with pytest.raises(UpstreamError, match="no call can succeed"):
+        await score(asking(load_reward("judge:3"), Gone([]), "large", "run_1"), saying("text", "4"))
+    assert sorted(ended) == [1, 2]
+
+
 async def test_the_same_text_has_the_same_place_in_the_journal() -> None:
     keys = [(await judged("judge", verdict(1)))[1].asked[0][1] for _ in range(2)]
     assert keys[0] == keys[1]

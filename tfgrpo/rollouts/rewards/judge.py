@@ -17,6 +17,7 @@ from ...prompts import clip, neutralise, template
 from ...records import JSON, CallKey, ChatBody, Message, Reply, Rollout, Task
 from ...surfaces.chat import said_by_user
 from ...text import shortened
+from ..group import concurrently
 from .jsons import NoJSONError, json_of
 from .matchers import in_text, right_answers, without_thinking
 from .patience import Patience, patience_with
@@ -83,7 +84,7 @@ class JudgeReward(BuiltInReward):
         """Raises ModelError where no vote is usable, InputError where there is no model to ask."""
         if self.model is None:
             raise InputError("reward judge asks a model, and there is none here")
-        found = await asyncio.gather(*(self._vote_in_turn(rollout, number) for number in range(self.votes)))
+        found = await concurrently(self._vote_in_turn(rollout, number) for number in range(self.votes))
         usable = [vote for vote in found if not isinstance(vote, ModelError)]
         if not usable:
             raise next(vote for vote in found if isinstance(vote, ModelError))

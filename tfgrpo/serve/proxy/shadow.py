@@ -101,7 +101,9 @@ class Shadows:
             return self._metrics.shadow("not plain", rollouts)
         if not await self._afford(rollouts):
             return self._metrics.shadow("budget", rollouts)
-        await asyncio.gather(*(self._rollout(call, body) for _ in range(rollouts)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(rollouts):
+                group.create_task(self._rollout(call, body))
 
     async def _afford(self, rollouts: int) -> bool:
         """Whether the budget of the day has so many left, which are taken from it."""
