@@ -35,9 +35,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "model/local": ("child", "eight_bits", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "parts", "triggers", "surface", "chat", "whole_text", "responses", "messages",
-        "completions", "decisions", "decided", "label_set", "labels", "redecided", "resampled", "routes", "http",
-        "refused", "streamed", "redecided_stream",
+        "__init__", "nearest", "parts", "patterns", "triggers", "surface", "chat", "whole_text", "responses",
+        "messages", "completions", "decisions", "decided", "label_set", "labels", "redecided", "resampled", "routes",
+        "http", "refused", "streamed", "redecided_stream",
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "providers", "cells", "containers", "choices", "shapes", "parts",

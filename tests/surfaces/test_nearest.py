@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tfgrpo.surfaces.nearest import BUCKETS, LONGEST, nearest, pool_of, shingles
+from tfgrpo.surfaces.nearest import BUCKETS, LONGEST, alike, nearest, pool_of, shingles
 
 KOREAN = ("영수증을 다시 보내 주세요", "비밀번호를 잊어버렸어요", "결제가 두 번 되었어요", "앱이 자꾸 꺼져요")
 ARABIC = ("أين فاتورتي لهذا الشهر؟", "نسيت كلمة المرور", "تم خصم المبلغ مرتين", "التطبيق يتوقف باستمرار")
@@ -132,3 +132,12 @@ def test_nothing_is_nearest_in_an_empty_pool() -> None:
 
 def test_an_empty_text_gets_the_first_of_a_pool() -> None:
     assert nearest(pool_of(KOREAN), "", 2) == (0, 1)
+
+
+def test_two_texts_are_alike_by_the_cosine_of_what_both_have() -> None:
+    assert alike("Where is my parcel?", "where  is my PARCEL?") == 1.0
+    assert alike("", "x") == alike("", "") == alike("abc", "xyz") == 0.0
+    both = len(set(shingles("where is it").tolist()) & set(shingles("where was it").tolist()))
+    assert alike("where is it", "where was it") == both / math.sqrt(
+        len(shingles("where is it")) * len(shingles("where was it"))
+    )

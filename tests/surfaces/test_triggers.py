@@ -37,6 +37,13 @@ PRIOR = Prior((ALWAYS, READ), template="template_1")
         ("says The Room", [ASKED], True),
         ("says the roo", [ASKED], False),
         ("says room 5", [ASKED, CALL, DONE], True),
+        (r"matches room [0-9]+|flat \d", [ASKED, CALL, DONE], False),
+        (r"matches room\W+[0-9]+|flat \d", [ASKED, CALL, DONE], True),
+        ("matches ^book", [ASKED, CALL, DONE], False),
+        ("matches ^BOOK.*room", [ASKED], True),
+        ("like .6 book the room please", [ASKED], True),
+        ("like .8 book me a flight", [ASKED], False),
+        ("like 0.01 book me a flight", [ASKED], True),
     ],
 )
 def test_a_trigger_fires_at_its_moment_alone(told: str, messages: list[Message], fires: bool) -> None:
@@ -66,7 +73,23 @@ def test_a_prior_that_only_waits_changes_nothing_until_then() -> None:
     assert always_on(Prior((ALWAYS,))) == Prior((ALWAYS,))
 
 
-@pytest.mark.parametrize("told", ["tol error", "turn", "turn 0", "turn x", "says", "says ...", "turn ²"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        "tol error",
+        "turn",
+        "turn 0",
+        "turn x",
+        "says",
+        "says ...",
+        "turn ²",
+        "like",
+        "like me",
+        "like .4",
+        "like 2 this one",
+        "like 0.0 this one",
+    ],
+)
 def test_brackets_that_name_no_trigger_are_an_error_and_in_a_prior_words_like_others(told: str) -> None:
     text = f"[on {told}] Stop."
     with pytest.raises(InputError, match=r"is no trigger: write \[on tool error\]"):
@@ -76,6 +99,16 @@ def test_brackets_that_name_no_trigger_are_an_error_and_in_a_prior_words_like_ot
     assert trigger_of("Stop [on turn 2] now.") is None
     with pytest.raises(InputError, match=r"\[on tool error\] says nothing: write behind the brackets"):
         trigger_of("[on tool error] ")
+
+
+def test_a_pattern_that_cannot_be_used_says_why() -> None:
+    with pytest.raises(
+        InputError, match=r"\[on matches a\(\] has no pattern that can be used: a bracket is not closed"
+    ):
+        trigger_of("[on matches a(] Stop.")
+    found = trigger_of(r"[on matches [\]] Stop.] Stop.")
+    assert found is not None
+    assert found[0].argument == r"[\]] Stop."
 
 
 def test_a_rate_counts_the_answers_of_the_model_and_is_told_in_words() -> None:

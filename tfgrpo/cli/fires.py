@@ -23,7 +23,8 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
     """How often the triggers of a namespace's experiences would have fired in the rollouts of RUN.
 
     An experience waits for its moment where it begins with a trigger in brackets: [on tool error], [on repetition],
-    [on turn 8], [on says some words].
+    [on turn 8], [on says some words], [on matches refund|chargeback] (a pattern), [on like .4 some text] (at least as
+    like it as .4 of 1).
     """
     from ..surfaces.triggers import fire_rate, rate_told, trigger_of
 
@@ -35,7 +36,8 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
         raise InputError(f"no experience of namespace {run.namespace} has a trigger; --trigger looks at one beforehand")
     rows = []
     for text in texts:
-        if (found := trigger_of(text)) is None:
+        found = None if (trigger or "").startswith("[") else trigger_of(text)
+        if found is None:
             raise InputError(f"--trigger {trigger!r} is none: give one as `tool error`, without brackets")
         fired, turns = fire_rate(found[0], said)
         rows.append({"text": text, "fired": fired, "turns": turns, "told": rate_told(fired, turns)})

@@ -8,6 +8,7 @@ text d of the pool is the cosine of their sets weighted by rarity, w = ln((1 + n
 Its terms are made once for a pool, as whole numbers: no processor adds them up to another figure than the next one.
 """
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ def shingles(text: str) -> NDArray[np.uint32]:
     hashed: NDArray[np.uint32] = codes[:-2] * _FIRST + codes[1:-1] * _SECOND + codes[2:] * _THIRD
     mixed: NDArray[np.uint32] = (hashed ^ (hashed >> _HALF)) * _MIX
     return np.unique(mixed >> _TOP)
+
+
+def alike(one: str, other: str) -> float:
+    """The cosine of two texts' sets of trigrams, in [0, 1]; 0 where one of them is empty."""
+    mine, theirs = shingles(one), shingles(other)
+    both = len(np.intersect1d(mine, theirs, assume_unique=True))
+    return both / math.sqrt(len(mine) * len(theirs)) if both else 0.0
 
 
 def pool_of(texts: Sequence[str]) -> Pool:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..records import JSON, Experience, Message, Prior, message_text
 from ..text import words
 from .parts import appended, ended
+from .patterns import Pattern
 
 ALWAYS = 0.6
 """A trigger that fires at more than this share of turns tells no moment: that experience is always on."""
@@ -28,7 +29,9 @@ _ERROR = re.compile(
     r"\b(?:errors?|exceptions?|traceback|fail(?:ed|ure)|denied|timed? ?out|not found|no such|invalid|refused|cannot)\b",
     re.IGNORECASE,
 )
-_TRIGGERED = re.compile(r"\[on ([^\[\]\n]{1,200})\]\s*(.*)", re.DOTALL)
+_TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,200})\]\s*(.*)", re.DOTALL)
+"""A pattern may have brackets of its own, for its classes."""
+_NUMBER = re.compile(r"(?:0?\.\d{1,6}|1(?:\.0*)?)")
 _SPEAKERS = ("user", "tool", "function")
 
 
@@ -77,13 +80,34 @@ def _says(phrase: str, messages: Sequence[Message]) -> bool:
     return f" {wanted} " in f" {said} "
 
 
+def _matches(pattern: str, messages: Sequence[Message]) -> bool:
+    return _pattern(pattern).found_in(message_text(messages[-1]))
+
+
+@lru_cache(_KEPT)
+def _pattern(written: str) -> Pattern:
+    return Pattern(written)
+
+
+def _is_like(argument: str, messages: Sequence[Message]) -> bool:
+    from .nearest import alike  # a client whose prior has no such trigger gets on without numpy
+
+    least, _, text = argument.partition(" ")
+    return alike(message_text(messages[-1]), text) >= float(least)
+
+
 _KINDS: Mapping[str, Callable[[str, Sequence[Message]], bool]] = {
     "tool error": _is_tool_error,
     "repetition": _is_repetition,
     "turn": _is_turn,
     "says": _says,
+    "matches": _matches,
+    "like": _is_like,
 }
-_FORMS = "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model) or [on says some words]"
+_FORMS = (
+    "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model), [on says some words],"
+    " [on matches refund|chargeback] (a pattern) or [on like .4 some text] (as like it as .4 of 1)"
+)
 
 
 @lru_cache(maxsize=1_024)
@@ -95,17 +119,43 @@ def trigger_of(text: str) -> tuple[Trigger, str] | None:
     found = _TRIGGERED.fullmatch(text)
     if not found:
         return None
-    told = " ".join(found[1].split()).casefold()
+    told = " ".join(found[1].split())
+    kind, _, argument = told.partition(" ")
+    kind = kind.casefold()
     if not found[2].strip():
         raise InputError(f"[on {told}] says nothing: write behind the brackets what is to be said then")
-    if told in ("tool error", "repetition"):
-        return Trigger(told), found[2]
-    kind, _, argument = told.partition(" ")
-    if (kind == "turn" and argument.isascii() and argument.isdecimal() and int(argument)) or (
-        kind == "says" and words(argument)
-    ):
-        return Trigger(kind, argument), found[2]
+    if told.casefold() in ("tool error", "repetition"):
+        return Trigger(told.casefold()), found[2]
+    if kind == "matches":
+        return Trigger(kind, _checked(argument)), found[2]
+    if kind in _TAKES and _TAKES[kind](argument):
+        return Trigger(kind, argument.casefold()), found[2]
     raise InputError(f"[on {told}] is no trigger: write {_FORMS}")
+
+
+def _checked(pattern: str) -> str:
+    try:
+        _pattern(pattern)
+    except InputError as error:
+        raise InputError(f"[on matches {pattern}] has no pattern that can be used: {error}") from None
+    return pattern
+
+
+def _is_number_of_turns(argument: str) -> bool:
+    return argument.isascii() and argument.isdecimal() and int(argument) > 0
+
+
+def _is_likeness(argument: str) -> bool:
+    least, _, text = argument.partition(" ")
+    return _NUMBER.fullmatch(least) is not None and float(least) > 0 and bool(words(text))
+
+
+_TAKES: Mapping[str, Callable[[str], bool]] = {
+    "turn": _is_number_of_turns,
+    "says": lambda argument: bool(words(argument)),
+    "like": _is_likeness,
+}
+"""Whether what stands behind a kind is what it takes."""
 
 
 def is_triggered(experience: Experience) -> bool:
