@@ -110,7 +110,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
-        "metrics", "relay", "decide", "door", "head", "onward", "remembered", "record", "delivery", "shadow",
+        "metrics", "relay", "decide", "door", "head", "onward", "remembered", "waiting", "record", "delivery", "shadow",
         "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
         "app", "listening", "serving", "untaken", "protocol", "worker", "workers", "server", "__init__",
     ),

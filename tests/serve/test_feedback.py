@@ -23,6 +23,7 @@ from tfgrpo.serve.places import StorePlace
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
+from tfgrpo.serve.proxy.waiting import Pickled
 from tfgrpo.serve.recording import Recorder as ClientRecorder
 from tfgrpo.serve.writing import RecordedCall, Writing, as_inference, write_batches
 from tfgrpo.store import Feedback, Inference, Store, StorePath
@@ -253,8 +254,8 @@ class ByHand(Traffic):
     def start(self) -> None:
         pass
 
-    def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
-        self.written.append(batch)
+    def _write(self, batch: list[Pickled]) -> bool:
+        self.written.append([item for part in batch for item in pickle.loads(part.items)])
         self._come(self)
         return len(self.written) < 200
 
@@ -294,7 +295,20 @@ def test_a_writer_that_is_slower_than_the_load_does_not_pause(tmp_path: Path) ->
         traffic.add(call)
         traffic.ends()
         assert LAST in traffic.written[-1]
-        assert not traffic._waiting
+        assert not traffic.waiting
+
+
+def test_one_label_that_cannot_be_handed_over_takes_nothing_else_with_it(tmp_path: Path) -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    traffic = ByHand(tmp_path / "s.db", Recording(1.0), lambda _: None)
+    traffic.add(LAST)
+    traffic.add(Feedback("inf_0", "default", None, "none", None, label=deep))
+    traffic.add(LAST)
+    traffic._write_waiting()
+    assert traffic.written == [[LAST, LAST]]
+    assert not traffic.waiting
 
 
 def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_secret(tmp_path: Path) -> None:
@@ -348,7 +362,9 @@ def test_a_store_that_is_gone_is_not_made_anew_by_who_writes_into_it(tmp_path: P
         recorder._write([as_inference(LAST._replace(id="inf_3"))])
     assert recorder.dropped == 2
     assert not path.exists()
-    handed = io.BytesIO(pickle.dumps((path, Recording(0.0), True)) + pickle.dumps([LAST]))  # one that comes after it
+    handed = io.BytesIO(
+        pickle.dumps((path, Recording(0.0), True)) + pickle.dumps([pickle.dumps([LAST])])
+    )  # one that comes after it
     write_batches(handed, told := io.BytesIO())
     assert str(path) in pickle.loads(told.getvalue())[0]
     assert not path.exists()

@@ -1,16 +1,14 @@
 """Calls through the proxy as they are written down: what each was, and of a share of them what was said in it.
 
 A call leaves a few references behind and goes on. A thread hands them, twice a second, to a process of its own, which
-reads, redacts, packs and writes (`writing`): none of that holds up a call, however long it takes. What there is no room
-for is dropped, and counted.
+reads, redacts, packs and writes (`writing`): none of that holds up a call, however long it takes. What there is no
+room for is dropped, and counted.
 """
 
 import logging
 import pickle
-import re
 import subprocess
 import sys
-from collections import deque
 from contextlib import suppress
 from threading import Event, Lock, Thread, Timer
 from typing import Any
@@ -21,20 +19,13 @@ from ...store.opened import has_file
 from ..writing import KEPT_BODY, RecordedCall, Recording
 from .metrics import Metrics
 from .remembered import RememberedCalls
+from .waiting import Pickled, WaitingCalls
 
-_WAITING = 20_000
-"""Calls that wait to be written, at most."""
-_WAITING_BYTES = 64 * 2**20
-"""Of bodies that wait."""
-_SECONDS = 0.5
-_TOGETHER, _TOGETHER_BYTES = 1_000, 2**20
+_SECONDS, _PICKLES_EVERY = 0.5, 0.1
 _MOST_SECONDS = 120.0
 """For one batch: a text that takes longer to go through has been made for that."""
 _LAST_SECONDS = 5.0
 """For what still waits when the proxy ends."""
-_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')
-_LOOKED_AT = 65_536
-"""Bytes at either end of a body in which the model is looked for."""
 _PROGRAM = "from tfgrpo.serve.writing import write_calls; write_calls()"
 _READABLE = ("gzip", "deflate", "identity")
 
@@ -74,8 +65,7 @@ class Traffic:
         self._threshold = int((recording.share or 0) * 2**32)
         self._followed = int(recording.shadows.share * 2**32)
         self.latest = RememberedCalls()
-        self._waiting: deque[RecordedCall | Feedback] = deque()
-        self._bytes_in = self._bytes_out = 0  # each is counted up by one thread only
+        self.waiting = WaitingCalls(self._drop)
         self._ending = Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._is_made = has_file(path)
@@ -97,18 +87,8 @@ class Traffic:
 
     def add(self, item: RecordedCall | Feedback) -> bool:
         """Have something written; False where too much waits already."""
-        if len(self._waiting) >= _WAITING:
-            self._drop(
-                1, "call" if isinstance(item, RecordedCall) else "feedback", f"more than {_WAITING:,} calls wait"
-            )
+        if not self.waiting.add(item):
             return False
-        if isinstance(item, RecordedCall):
-            size = len(item.request or b"") + len(item.response or b"")
-            if self._bytes_in - self._bytes_out + size > _WAITING_BYTES:
-                self._metrics.not_recorded("texts", 1)
-                item, size = item._replace(request=None, response=None, texts=False), 0
-            self._bytes_in += size
-        self._waiting.append(item)
         if self._thread is None:
             self.start()
         return True
@@ -125,8 +105,13 @@ class Traffic:
             if self._thread is None:
                 self._thread = Thread(target=self._serve, name="tfgrpo-traffic", daemon=True)
                 self._thread.start()
+                Thread(target=self._pickle_what_comes, name="tfgrpo-traffic-pickles", daemon=True).start()
 
-    # In the thread
+    # In the threads
+
+    def _pickle_what_comes(self) -> None:
+        while not self._ending.wait(_PICKLES_EVERY):
+            self.waiting.pickle()
 
     def _serve(self) -> None:
         with suppress(OSError):  # it is tried again
@@ -142,33 +127,17 @@ class Traffic:
         What comes meanwhile waits its half second too: else one call after the other would be a batch of its own, and
         each costs more than all that is in it. Where as much comes as fills batches, or the end has come, it goes on.
         """
-        left = len(self._waiting)
-        while self._waiting and (left > 0 or self._is_much() or self._ending.is_set()):
-            batch = self._batch()
+        left = len(self.waiting)
+        while self.waiting and (left > 0 or self.waiting.fills_a_batch() or self._ending.is_set()):
+            batch = self.waiting.batch()
             if not self._write(batch):
                 return
-            left -= len(batch)
+            left -= sum(part.count for part in batch)
 
-    def _is_much(self) -> bool:
-        """Whether what waits fills a batch."""
-        return len(self._waiting) >= _TOGETHER or self._bytes_in - self._bytes_out >= _TOGETHER_BYTES
-
-    def _batch(self) -> list[RecordedCall | Feedback]:
-        """The next to be written together: what one of many megabytes takes must not look as if the writer hung."""
-        batch, size = list[RecordedCall | Feedback](), 0
-        while self._waiting and len(batch) < _TOGETHER and size < _TOGETHER_BYTES:
-            item = self._waiting.popleft()
-            if isinstance(item, RecordedCall):
-                self._bytes_out += len(item.request or b"") + len(item.response or b"")
-                item, wanted = _lean(item), item.texts
-                self._metrics.not_recorded("texts", int(wanted and not item.texts))
-                size += len(item.request or b"") + len(item.response or b"")
-            batch.append(item)
-        return batch
-
-    def _write(self, batch: list[RecordedCall | Feedback]) -> bool:
+    def _write(self, batch: list[Pickled]) -> bool:
         """Whether it could be written; where not, calls are dropped, and feedback is tried again."""
-        feedback = [one for one in batch if isinstance(one, Feedback)]
+        feedback = [one for part in batch for one in part.feedback]
+        calls = sum(part.count for part in batch) - len(feedback)
         try:
             refused, unkept = self._handed(batch)
         except Exception as error:  # whatever it is: what comes later has to be written
@@ -177,16 +146,14 @@ class Traffic:
             refused = f"the process that writes calls ended ({type(error).__name__})"
         if not refused:
             self._is_made = True
-            self._metrics.recorded(len(batch) - len(feedback) - unkept)
+            self._metrics.recorded(calls - unkept)
             return True
-        self._drop(len(batch) - len(feedback), "call", refused)
-        if self._ending.is_set() or len(self._waiting) + len(feedback) > _WAITING:
+        self._drop(calls, "call", refused)
+        if self._ending.is_set() or not self.waiting.add_again(feedback):
             self._drop(len(feedback), "feedback", refused)
-        else:
-            self._waiting.extendleft(reversed(feedback))
         return False
 
-    def _handed(self, batch: list[RecordedCall | Feedback]) -> tuple[str, int]:
+    def _handed(self, batch: list[Pickled]) -> tuple[str, int]:
         """Have the child write; why it could not, and how many calls it could not keep though it did. One that takes
         for ever is ended."""
         child = self._child or self._new_child()
@@ -196,7 +163,7 @@ class Traffic:
         watchdog.daemon = True
         watchdog.start()
         try:
-            pickle.dump(batch, child.stdin, pickle.HIGHEST_PROTOCOL)
+            pickle.dump([part.items for part in batch], child.stdin, pickle.HIGHEST_PROTOCOL)
             child.stdin.flush()
             told: Any = pickle.load(child.stdout)
             refused, unreadable, unkept = told
@@ -237,25 +204,9 @@ class Traffic:
         if not count:
             return
         self._metrics.not_recorded(what, count)
-        if why not in self._said and len(self._said) < 20:
+        if why and why not in self._said and len(self._said) < 20:
             self._said.add(why)
             _logger.warning(f"{why}; calls go on, and what cannot be written is dropped")
-
-
-def _lean(item: RecordedCall) -> RecordedCall:
-    """Without a request that is only there to name its model, and without texts that are too long."""
-    if item.request is None:
-        return item
-    model = item.model or _model_in(item.request)
-    too_long = max(len(item.request), len(item.response or b"")) > KEPT_BODY
-    if item.texts and not too_long:
-        return item._replace(model=model)
-    return item._replace(model=model, request=None, response=None, texts=False)
-
-
-def _model_in(body: bytes) -> str:
-    found = _MODEL.search(body, 0, _LOOKED_AT) or _MODEL.search(body, max(0, len(body) - _LOOKED_AT))
-    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def readable_encodings(accepted: str) -> str:
