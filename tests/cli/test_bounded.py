@@ -31,4 +31,9 @@ def test_learning_and_eval_write_their_answers_in_chunks(folder: Path) -> None:
         again = tfgrpo("learn", *at, *small, "--json")  # finished: a repeat is another run
         assert json.loads(again.stdout)["steps"][0]["mean_reward"] == 1.0
         one_line(tfgrpo("learn", *at[:-1], "32:64:8"), "bounded is '32:64:8'", "CARRY from 1 to below CHUNK")
-        one_line(tfgrpo("learn", *at, "--command", "cat"), "--bounded cuts answers of plain calls")
+        one_line(tfgrpo("learn", *at, "--command", "cat {input}"), "--bounded cuts answers of plain calls")
+        Path("tools.json").write_text(json.dumps({"tools": [{"type": "function", "function": {"name": "f"}}]}))
+        one_line(tfgrpo("learn", *at, "--request", "tools.json"), "--bounded: tools goes with no answer in chunks")
+        Path("limit.json").write_text(json.dumps({"max_tokens": 100}))
+        planned = json.loads(works("learn", *at, *small, "--request", "limit.json", "--dry-run", "--json").stdout)
+        assert planned["calls"]["attempts"] == 3 * 2 * 3  # of 64, 32 and 4 tokens

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toy import tokenizer
+from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
 from tfgrpo.rollouts.bounded import (
     HEAD,
@@ -18,6 +19,7 @@ from tfgrpo.rollouts.bounded import (
     added,
     bounds_of,
     carried,
+    check_bounded,
     first_tokens,
     going_on,
     last_tokens,
@@ -80,6 +82,31 @@ async def test_truncation_fails_where_chunks_do_not_and_chunks_end_in_time() -> 
     assert (cut.finish_reason, len(cut.text.split())) == ("length", 64)
     three = await executor(ScriptedModel(counting), Backend(), replace(BOUNDS, chunks=3))(TASK, Prior(), 0, 0)
     assert (three.finish_reason, three.usage.calls, len(three.text.split())) == ("length", 3, 128)
+
+
+async def test_a_limit_of_the_request_is_one_on_the_whole_answer() -> None:
+    for name, limit, asked in (("max_tokens", 100, [64, 32, 4]), ("max_completion_tokens", 20, [20])):
+        model = ScriptedModel(counting)
+        plain = ChatExecutor(model, Frame("fake", request={name: limit}), Backend(), run="r", stage="rollout", seed=0)
+        rollout = await BoundedExecutor(plain, BOUNDS, lambda: None)(TASK, Prior(), 0, 0)
+        assert [body["max_tokens"] for body in model.requests] == asked
+        assert not any("max_completion_tokens" in body for body in model.requests)
+        assert (rollout.finish_reason, len(rollout.text.split())) == ("length", limit)
+    assert [BOUNDS.most(limit) for limit in (None, -1, 64, 65)] == [(20, 672), (20, 672), (1, 64), (2, 65)]
+
+
+async def test_reasoning_that_fills_the_first_chunk_out_of_sight_is_said_and_not_gone_on_from() -> None:
+    model = ScriptedModel(lambda body: Answer("", "length"))
+    rollout = await executor(model, Backend())(TASK, Prior(), 0, 0)
+    assert "reasons out of sight" in (rollout.error or "")
+    assert (rollout.usage.calls, len(model.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("field", ["tools", "grammar", "response_format", "continue_final_message"])
+def test_what_cannot_be_cut_is_refused_before_anything_is_asked(field: str) -> None:
+    with pytest.raises(InputError, match=f"--bounded: {field} goes with no answer in chunks"):
+        check_bounded(Frame("fake", request={field: {"type": "json_object"}}), agent=False)
+    check_bounded(Frame("fake", request={"response_format": {"type": "text"}, field: None}), agent=False)
 
 
 async def test_a_chunk_that_fails_is_a_rollout_with_an_error_and_what_it_has_cost() -> None:

@@ -72,6 +72,10 @@ class WantedEvaluation:
             check_inputs(self.agent, found.tasks)
         refuse_comparing(reward, "an evaluation has none: say what is right")
         snapshot = snapshot_to_measure(store, self.namespace, self.prior)
+        if self.settings.bounded:
+            from ..rollouts.bounded import check_bounded
+
+            check_bounded(snapshot.frame, agent=self.agent is not None)
         left = held_out(found.tasks, store, self.namespace)
         agent, told = self.agent, tuple[str, ...]()
         if self.executor != "asyncio":

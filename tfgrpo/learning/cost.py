@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from json import dumps
 from math import ceil
+from typing import NamedTuple
 
 from ..experiences.distil import COMPARED
 from ..experiences.embedding import TEXTS_A_CALL
@@ -57,6 +58,8 @@ class Cost:
     """Of a reward that asks a model about each rollout, in learning and in the gate."""
     judged: int = 0
     """Calls of that for one rollout."""
+    chunks: int = 1
+    """Calls that make one rollout, at most: several in bounded context."""
 
     @property
     def total(self) -> Usage:
@@ -66,12 +69,16 @@ class Cost:
     @property
     def held_back(self) -> float:
         """The share of every ceiling that learning leaves to the gate: the gate's share of the calls, within bounds."""
-        return min(MOST_HELD_BACK, self.gating.calls * (1 + self.judged) / self.total.calls)
+        return min(MOST_HELD_BACK, self._gate_calls / self.total.calls)
 
     @property
     def learning(self) -> int:
         """Calls before the gate."""
-        return self.total.calls - self.gating.calls * (1 + self.judged)
+        return self.total.calls - self._gate_calls
+
+    @property
+    def _gate_calls(self) -> int:
+        return self.gating.calls // self.chunks * (self.chunks + self.judged)
 
     def as_json(self, plan: Plan, number: int, ceiling: Ceiling | None = None) -> dict[str, JSON]:
         """The figures of the estimate."""
@@ -93,23 +100,23 @@ class Cost:
 def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     """The estimate for a plan; `prices` must know its models."""
     settings, frame, tasks = plan.settings, plan.frame, plan.tasks
-    answer = _answer_tokens(frame)
+    answer = _answers(plan)
     each = (settings.steps + settings.amplify) * settings.group_size
     distilled = settings.steps * min(
         len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
     )
     shown = _shown_tokens(plan)
     rollouts = _usage(frame, tasks, each, answer, shown)
-    distilling = _distilling(plan, distilled, answer) + _writing(plan) if settings.experiences else Usage()
+    distilling = _distilling(plan, distilled, answer.tokens) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
-    judging, judged = _judging(plan, rollouts.calls + gating.calls, answer)
+    judging, judged = _judging(plan, (rollouts.calls + gating.calls) // answer.chunks, answer.tokens)
     usd = None
     if prices:
         usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling + judging)
         usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
-    guessed = answer == ANSWER_TOKENS and not _limit(frame)
-    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged)
+    guessed = not (_limit(frame) or settings.bounded)
+    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged, answer.chunks)
 
 
 def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
@@ -117,6 +124,7 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     settings, total = plan.settings, found.total
     visits = counted(settings.steps, "step") + (f" and {settings.amplify} of --amplify" if settings.amplify else "")
     each = f"{counted(settings.group_size, 'rollout')} x {visits}"
+    each += f" x {counted(found.chunks, 'chunk')} at most" if settings.bounded else ""
     parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.rollouts.calls, 'call')}"]
     if found.distilling.calls:
         parts.append(f"proposals: at most {found.distilling.calls:,}")
@@ -177,7 +185,7 @@ def _gate(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> Gate
     passes = plan.gate_passes
     if tasks and ceiling and ceiling.calls is not None:
         left = ceiling.calls - min(found.learning, int(ceiling.calls * (1 - found.held_back)))
-        passes = min(passes, left // (2 * tasks * (1 + found.judged)))
+        passes = min(passes, left // (2 * tasks * (found.chunks + found.judged)))
     return Gate(tasks, passes, settings.gate_alpha, number, settings.gate_claim) if tasks and passes else None
 
 
@@ -199,11 +207,13 @@ def _experience_tokens(settings: Settings) -> int:
     return most if settings.recipe == "paper" else min(most, settings.trial_experiences * each)
 
 
-def _usage(frame: Frame, tasks: tuple[Task, ...], each: int, answer: int, shown: int) -> Usage:
-    """Of so many calls at each task, with that many tokens of a prior in each."""
+def _usage(frame: Frame, tasks: tuple[Task, ...], each: int, answer: "_Answers", shown: int) -> Usage:
+    """Of so many rollouts at each task, with that many tokens of a prior in each of their calls."""
     around = token_estimate((frame.system or "") + dumps(dict(frame.request), ensure_ascii=False))
     prompts = sum(around + shown + token_estimate(task.prompt) for task in tasks)
-    return Usage(each * len(tasks), each * prompts, each * len(tasks) * answer)
+    made = each * len(tasks)
+    again = made * (answer.chunks - 1) * answer.carried
+    return Usage(made * answer.chunks, answer.chunks * each * prompts + again, made * answer.tokens)
 
 
 def _distilling(plan: Plan, groups: int, answer: int) -> Usage:
@@ -258,5 +268,21 @@ def _limit(frame: Frame) -> int | None:
     return next((one for one in found if isinstance(one, int) and one > 0), None)
 
 
-def _answer_tokens(frame: Frame) -> int:
-    return _limit(frame) or ANSWER_TOKENS
+class _Answers(NamedTuple):
+    """How a rollout answers, at most."""
+
+    tokens: int
+    chunks: int = 1
+    carried: int = 0
+    """Tokens of it that each chunk but the first is given."""
+
+
+def _answers(plan: Plan) -> _Answers:
+    limit = _limit(plan.frame)
+    if plan.settings.bounded is None:
+        return _Answers(limit or ANSWER_TOKENS)
+    from ..rollouts.bounded import HEAD, bounds_of
+
+    bounds = bounds_of(plan.settings.bounded)
+    chunks, tokens = bounds.most(limit)
+    return _Answers(tokens, chunks, HEAD + bounds.carry)

@@ -115,20 +115,20 @@ def earned_nothing(groups: Sequence[Group]) -> bool:
     return bool(scored) and all(group.mean < _NOTHING for group in scored)
 
 
-def hopeless(groups: Sequence[Group], reward: str, *, examples: bool) -> str:
+def hopeless(groups: Sequence[Group], reward: str, *, examples: bool, bounded: bool = False) -> str:
     """What to say of a step in which no rollout earned anything under the reward of this name.
 
-    `examples` says that training examples were in the prompt of some.
+    `examples` says that training examples were in the prompt of some, `bounded` that answers were written in chunks.
     """
     shown = "; ".join(map(_beside, _first(groups)))
-    cause = likeliest_cause(groups, reward, examples=examples)
+    cause = likeliest_cause(groups, reward, examples=examples, bounded=bounded)
     return (
         f"no rollout of the first step earned anything. {shown}. Likeliest cause: {cause}. What was done is kept; the"
         " same command with --no-stop-hopeless goes on from there"
     )
 
 
-def likeliest_cause(groups: Sequence[Group], reward: str, *, examples: bool) -> str:
+def likeliest_cause(groups: Sequence[Group], reward: str, *, examples: bool, bounded: bool = False) -> str:
     """Why no rollout earned anything, and what to do about it."""
     made = [rollout for group in groups for rollout in group.rollouts]
     errors = [one.error for one in made if one.error]
@@ -139,7 +139,9 @@ def likeliest_cause(groups: Sequence[Group], reward: str, *, examples: bool) -> 
         return f"{share} failed, the first one: {shortened(told[0], 300)}"
     scored = [rollout for rollout in made if rollout.error is None]
     cut = _most(scored, lambda rollout: rollout.finish_reason == "length")
-    cut_off = f"{cut} were cut off at max_tokens: raise it in --request, or ask for shorter answers with --system"
+    where = "max_tokens: raise it in --request"
+    where = "the end of the last chunk: raise CHUNKS in --bounded, or max_tokens in --request" if bounded else where
+    cut_off = f"{cut} were cut off at {where}, or ask for shorter answers with --system"
     if empty := _most(scored, lambda rollout: not rollout.text.strip()):
         return cut_off if cut else f"{empty} are empty: ask the model directly, with tfgrpo chat, what it answers"
     if refused := _most(scored, lambda one: bool(_REFUSING.search(one.text)) or one.finish_reason == "content_filter"):

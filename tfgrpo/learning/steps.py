@@ -99,7 +99,8 @@ class Steps:
             first = groups[0].rollouts[0].error
             raise ModelError(f"every rollout of step {step + 1} failed; the first one: {first}")
         if step == 0 and self._settings.stop_hopeless and earned_nothing(groups):
-            raise NoRewardError(hopeless(groups, self._plan.reward_name, examples=self._race.has_examples))
+            examples, bounded = self._race.has_examples, self._settings.bounded is not None
+            raise NoRewardError(hopeless(groups, self._plan.reward_name, examples=examples, bounded=bounded))
         await self._learn(step, groups, proposals)
         summary = _summary(step, groups, proposals, len(self._plan.tasks))
         self._context.observer.step(summary)

@@ -24,6 +24,7 @@ from ..tasks.read import TaskSet, TaskSource, tasks_of
 from ..tasks.split import SMALLEST_VALIDATION, Sides
 from ..text import counted
 from .cost import cost, lines
+from .forecast import FEWEST_STEPS
 from .plan import Plan
 from .result import LearningResult
 from .run import carry_out
@@ -112,6 +113,10 @@ class WantedLearning:
         if self.agent and (self.frame.system or self.frame.request):
             shape = "--system and --request shape a plain call"
             raise InputError(f"{shape}; an agent writes its own requests: leave them out")
+        if self.settings.bounded:
+            from ..rollouts.bounded import check_bounded
+
+            check_bounded(self.frame, agent=self.agent is not None)
         if self.settings.amplify and (self.agent or not (self.settings.race and self.settings.demonstrations)):
             wrong = "--amplify lets answers of plain calls race as demonstrations"
             raise InputError(f"{wrong}; leave it out, or --agent, --command, --no-race, --no-demonstrations, paper")
@@ -229,5 +234,8 @@ def _notes(found: TaskSet, settings: Settings, here: Mapping[str, JSON]) -> Iter
         usual = {name: "all" if (found := getattr(_USUAL, name)) is None else found for name in taken}
         less = ", ".join(f"{name.replace('_', ' ')} {here[name]} ({usual[name]})" for name in taken)
         yield f"the embedded model is slow, so it is asked for less than others (in brackets): {less}"
+    if settings.stop_when_flat and settings.steps <= FEWEST_STEPS:
+        last = f"a forecast needs {FEWEST_STEPS} steps, and this run has {settings.steps}"
+        yield f"--stop-when-flat cannot end it early: {last}; give --steps {FEWEST_STEPS + 1} or more"
     if settings.group_size == 1 and settings.recipe == "measured":
         yield "a group of one compares nothing: no experience can be measured, and none kept"

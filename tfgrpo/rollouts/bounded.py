@@ -2,26 +2,29 @@
 
 Delethink (arXiv 2510.06557): the first chunk has C tokens at most; each further one is given the question, the first
 100 tokens of the answer and its last m tokens, and may add C - m. So no prompt is longer than the question, 100 and
-m, and the cost grows with the length of the answer and not with its square. Where the upstream goes on from an
+m, and the cost grows with the length of the answer and not with its square. A limit that the request sets on its answer
+is one on the whole of it. Where the upstream goes on from an
 assistant's message (llama.cpp, vLLM) it is given as such; elsewhere as text (InftyThink, 2503.06692), which is
 another way to prompt.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.tokenizer import Tokenizer
 from ..prompts import template
-from ..records import JSON, Backend, CallKey, ChatBody, Message, Prior, Rollout, Task, message_text
+from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Rollout, Task, message_text
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of, question
-from .executor import ChatExecutor, request_body
+from .executor import LIMITS, ChatExecutor, longest, request_body
 
 HEAD = 100
 """Tokens of the answer's beginning that every chunk is given."""
 _VLLM: Mapping[str, JSON] = {"continue_final_message": True, "add_generation_prompt": False}
+NO_TEXT = "a chunk has no text, so the answer cannot go on"
 GOES_ON = ("llama.cpp", "vllm")
 """Upstreams that go on from an assistant's message."""
 
@@ -37,10 +40,72 @@ class Bounds:
     chunks: int
     """At most (I)."""
 
+    def room(self, chunk: int) -> int:
+        """Tokens that the chunk of this number, from 0, may add."""
+        return self.chunk - (self.carry if chunk else 0)
+
+    def most(self, limit: int | None) -> tuple[int, int]:
+        """Chunks and tokens of an answer at most; `limit` is what the request sets on it."""
+        tokens = self.chunk + (self.chunks - 1) * self.room(1)
+        tokens = tokens if limit is None or limit < 1 else min(tokens, limit)
+        return 1 + ceil(max(0, tokens - self.chunk) / self.room(1)), tokens
+
 
 def bounds_of(given: str) -> Bounds:
     """From CHUNK:CARRY:CHUNKS, as settings have it."""
     return Bounds(*map(int, given.split(":")))
+
+
+_WHOLE: Mapping[str, str] = {
+    "stream": "stream",
+    **dict.fromkeys(("tools", "functions"), "tools"),
+    **dict.fromkeys(("logprobs", "top_logprobs", "prompt_logprobs"), "logprobs"),
+    **dict.fromkeys(("audio", "modalities"), "modality"),
+    **dict.fromkeys(("continue_final_message", "echo"), "continues"),
+    **dict.fromkeys(
+        (
+            "grammar",
+            "json_schema",
+            "structured_outputs",
+            "guided_json",
+            "guided_regex",
+            "guided_choice",
+            "guided_grammar",
+        ),
+        "structured",
+    ),
+}
+"""Fields of a request whose answer cannot be cut, and why, in a word."""
+_WHY: Mapping[str, str] = {
+    "stream": "the answer is put together from several",
+    "tools": "a call of a tool cannot be cut",
+    "logprobs": "chunks have contexts of their own",
+    "modality": "it cuts text alone",
+    "continues": "each chunk says itself how it goes on",
+    "structured": "an answer of a given form cannot be cut",
+}
+
+
+def uncuttable(request: Mapping[str, JSON]) -> tuple[str, str] | None:
+    """A field of a request whose answer cannot be cut, and why, in a word; None where there is none."""
+    wanted = request.get("response_format")
+    if wanted and not (isinstance(wanted, Mapping) and wanted.get("type") == "text"):
+        return "response_format", "structured"
+    return next(((name, why) for name, why in _WHOLE.items() if request.get(name)), None)
+
+
+def refuse_uncuttable(request: Mapping[str, JSON], said: str) -> None:
+    """Raise InputError, which begins with what was `said`, for a request whose answer cannot be cut."""
+    if found := uncuttable(request):
+        name, why = found
+        raise InputError(f"{said}{name} goes with no answer in chunks: {_WHY[why]}")
+
+
+def check_bounded(frame: Frame, *, agent: bool) -> None:
+    """Raise InputError where rollouts under a frame, or by an agent, cannot be in bounded context."""
+    if agent:
+        raise InputError("--bounded cuts answers of plain calls, and an agent makes its own calls; leave one out")
+    refuse_uncuttable(frame.request, "--bounded: ")
 
 
 def first_tokens(text: str, tokens: int, count: Callable[[str], int]) -> str:
@@ -111,25 +176,30 @@ class BoundedExecutor:
             raise InputError(f"{task.id} has no message of a user, which a chunk could be given again")
         included = tuple(experience.id for experience in prior.experiences)
         made = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
-        for chunk in range(self._bounds.chunks):
+        chunks, left = self._bounds.most(longest(of.frame))
+        for chunk in range(chunks):
+            room, spent = min(self._bounds.room(chunk), left), made.usage.completion_tokens
+            key = CallKey(of.run, of.stage, step, task.id, sample, chunk)
             try:
-                made = await self._chunk(made, body, CallKey(of.run, of.stage, step, task.id, sample, chunk))
+                made = await self._chunk(made, body, key, room)
             except UpstreamError:
                 raise
             except ModelError as error:
                 return replace(made, error=str(error))
-            if made.finish_reason != "length":
+            left -= min(made.usage.completion_tokens - spent or room, room)  # what it goes on from may be counted too
+            if made.finish_reason != "length" or left < 1:
                 break
+            if not made.text:
+                return replace(made, error=f"{NO_TEXT}; a model that reasons out of sight goes without --bounded")
         return replace(made, messages=(*made.messages, {"role": "assistant", "content": made.text}))
 
-    async def _chunk(self, made: Rollout, body: ChatBody, key: CallKey) -> Rollout:
-        """The rollout with one more chunk."""
-        bounds, asked, work = self._bounds, body, ""
+    async def _chunk(self, made: Rollout, body: ChatBody, key: CallKey, room: int) -> Rollout:
+        """The rollout with one more chunk, of so many tokens at most."""
+        asked, work = body, ""
         if key.retry:
-            work = carried(made.text, bounds, self._count(made))
+            work = carried(made.text, self._bounds, self._count(made))
             asked = going_on(body, work, self._plain.backend)
-        room = bounds.chunk - (bounds.carry if key.retry else 0)
-        fields = {name: value for name, value in asked.items() if name != "max_completion_tokens"}
+        fields = {name: value for name, value in asked.items() if name not in LIMITS}
         reply = await self._plain.model({**fields, "max_tokens": room}, key)
         text = added(reply.text, work)
         return replace(made, text=made.text + text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)

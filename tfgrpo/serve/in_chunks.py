@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError, ModelError
 from ..records import JSON, Backend, ChatBody, Message, Usage
-from ..rollouts.bounded import Bounds, added, bounds_of, carried, going_on
+from ..rollouts.bounded import NO_TEXT, Bounds, added, bounds_of, carried, going_on, refuse_uncuttable
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
 
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 _CHUNKS_SAY = ("max_tokens", "max_completion_tokens")
 _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm"}
 _OF_VLLM = ("continue_final_message", "add_generation_prompt")
-_REFUSED = {
-    "stream": "the answer is put together from several",
-    "tools": "a call of a tool cannot be cut",
-    "n": "one answer goes on at a time",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +46,8 @@ class ChunkSaid(NamedTuple):
 
 def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> WholeAnswer:
     """A chat completion in chunks of `CHUNK:CARRY:CHUNKS` tokens; `request` is that of `chat.completions.create`.
+
+    How long it is, `bounded` alone says: a limit on tokens in it is not kept to.
 
     Raises InputError for what cannot be cut into chunks, ModelError for an answer without text, and as the SDK does.
     """
@@ -123,12 +120,11 @@ def written_in_chunks(
             backend = backend or _backend(request, (yield None))
             work = carried(text, bounds, _counting(usage.completion_tokens, text))
             asked = going_on(plain, work, backend)
-        room = bounds.chunk - (bounds.carry if chunk else 0)
-        room = room if most is None else min(room, most - spent)
+        room = bounds.room(chunk) if most is None else min(bounds.room(chunk), most - spent)
         said: ChunkSaid = yield {**asked, limit: room}
         finish = said.finish_reason
         if said.text is None or not (said.text or chunk or finish != "length"):
-            raise ModelError("a chunk has no text, so the answer cannot go on")
+            raise ModelError(NO_TEXT)
         text += added(said.text, work)
         usage += said.usage or Usage(1)
         spent += (said.usage.completion_tokens if said.usage else 0) or room
@@ -147,9 +143,9 @@ def _counting(tokens: int, text: str) -> Callable[[str], int]:
 
 def _check(request: ChatBody) -> None:
     """Raise InputError for a request whose answer is no one text of a user's question."""
-    for name, why in _REFUSED.items():
-        if request.get(name) and not (name == "n" and request["n"] == 1):
-            raise InputError(f"{name} goes with no answer in chunks: {why}")
+    refuse_uncuttable(request, "")
+    if request.get("n") not in (None, 1):
+        raise InputError("n goes with no answer in chunks: one answer goes on at a time")
     messages: list[Message] = list(request.get("messages") or ())
     if not any(message.get("role") == "user" for message in messages):
         raise InputError("the messages have none of a user, which a chunk could be given again")

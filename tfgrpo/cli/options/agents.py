@@ -22,11 +22,8 @@ class AgentOptions:
 
     def load(self) -> "Agent | None":
         """What makes the rollouts; None: one chat call each. Raises InputError where it cannot be loaded."""
-        from ...errors import InputError
         from ...rollouts.agents import load_agent
 
-        if self.bounded and (self.agent or self.command):
-            raise InputError("--bounded cuts answers of plain calls, and an agent makes its own calls; leave one out")
         return load_agent(self.agent, self.command)
 
     @property

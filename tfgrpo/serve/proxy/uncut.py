@@ -8,28 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...records import Backend, ChatBody
-from ...rollouts.bounded import GOES_ON, Bounds
+from ...rollouts.bounded import GOES_ON, Bounds, uncuttable
 
-_NEVER: Mapping[str, str] = {
-    "stream": "stream",
-    **dict.fromkeys(("tools", "functions"), "tools"),
-    **dict.fromkeys(("logprobs", "top_logprobs", "prompt_logprobs"), "logprobs"),
-    **dict.fromkeys(("audio", "modalities"), "modality"),
-    **dict.fromkeys(("continue_final_message", "echo"), "continues"),
-    **dict.fromkeys(
-        (
-            "grammar",
-            "json_schema",
-            "structured_outputs",
-            "guided_json",
-            "guided_regex",
-            "guided_choice",
-            "guided_grammar",
-        ),
-        "structured",
-    ),
-}
-"""Fields of a request whose answer cannot be cut, and what the caller is told."""
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
 
@@ -38,19 +18,18 @@ def why_whole(request: Any, bounds: Bounds, backends: Mapping[str, Backend]) -> 
     messages = request.get("messages") if isinstance(request, dict) else None
     if not (isinstance(messages, list) and messages and all(isinstance(one, dict) for one in messages)):
         return "shape"
-    if reason := next((why for name, why in _NEVER.items() if request.get(name)), None):
-        return reason
-    wanted, most, model = request.get("response_format"), most_wanted(request), request.get("model")
+    if found := uncuttable(request):
+        return found[1]
+    most, model = most_wanted(request), request.get("model")
     backend = backends.get(model) if isinstance(model, str) else None
-    found = {
-        "structured": wanted and not (isinstance(wanted, dict) and wanted.get("type") == "text"),
+    reasons = {
         "n": request.get("n") not in (None, 1),
         "continues": messages[-1].get("role") == "assistant",
         "shape": not (isinstance(most, int | None) and any(one.get("role") == "user" for one in messages)),
         "short": isinstance(most, int) and most <= bounds.chunk,
         "upstream": backend is None or backend.kind not in GOES_ON,
     }
-    return next((why for why, is_so in found.items() if is_so), None)
+    return next((why for why, is_so in reasons.items() if is_so), None)
 
 
 def most_wanted(request: ChatBody) -> Any:
