@@ -22,8 +22,7 @@ class RunVerdict:
 
 def verdict(figures: Figures) -> RunVerdict:
     """The outcome of a run; what has not ended well says so before anything else."""
-    run, error = figures.entry.run, figures.error
-    status = run.status
+    run, status, error = figures.entry.run, figures.entry.run.status, figures.error
     if status == "failed":
         return RunVerdict("Failed", error or "The store does not say why.", "bad")
     if status == "interrupted":
@@ -105,8 +104,7 @@ def _elsewhere(measured: EvaluationFigures | None) -> str:
     if measured is None:
         return ""
     gain, tasks = measured.gain, f"{counted(measured.tasks, 'task')} that learning did not see"
-    around = f"95% interval {points(gain.low)} to {points(gain.high)}"
-    around = "too few for an interval" if measured.few else around
+    around = "too few for an interval" if measured.few else f"95% interval {points(gain.low)} to {points(gain.high)}"
     return f"On {tasks} it is {points(gain.mean)} points from frozen, {around}."
 
 

@@ -71,16 +71,15 @@ class HarborAgent:
 
 def verified_trial(result: Mapping[str, JSON]) -> JSON:
     """What a trial's `result.json` says of it: its rewards, and the failure in spite of which they count."""
-    failure = result.get("exception_info")
-    why = ""
-    if isinstance(failure, Mapping):
-        why = last_words(f"{failure.get('exception_type')}: {failure.get('exception_message')}")
+    told = result.get("exception_info")
+    failure: Mapping[str, JSON] = told if isinstance(told, Mapping) else {}
+    why = last_words(f"{failure.get('exception_type')}: {failure.get('exception_message')}") if failure else ""
     verdict = result.get("verifier_result")
     rewards = verdict.get("rewards") if isinstance(verdict, Mapping) else None
     missing = _missing_reward(rewards) if isinstance(rewards, Mapping) else ""
     if isinstance(rewards, Mapping) and rewards and not missing and result.get("reward_valid", True):
         return {"rewards": dict(rewards), **({"failure": why} if why else {})}
-    if isinstance(failure, Mapping) and _is_sandboxs(failure):
+    if _is_sandboxs(failure):
         raise WorkerLost(f"the sandbox failed: {why}")
     raise AgentError(f"the verifier gave no reward: {why or missing or 'nothing says why'}")
 
@@ -89,9 +88,8 @@ def _missing_reward(rewards: Mapping[str, JSON]) -> str:
     """Why the reward that counts, named so or the only one, is none; empty where it is a number."""
     named = "reward" if "reward" in rewards else next(iter(rewards)) if len(rewards) == 1 else None
     value = rewards[named] if named else 0.0
-    if isinstance(value, int | float) and math.isfinite(value):
-        return ""
-    return f"{named} is {shortened(json.dumps(value), 100)}"
+    counts = isinstance(value, int | float) and math.isfinite(value)
+    return "" if counts else f"{named} is {shortened(json.dumps(value), 100)}"
 
 
 def _is_sandboxs(failure: Mapping[str, JSON]) -> bool:
