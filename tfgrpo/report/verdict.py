@@ -73,14 +73,13 @@ def _gated(gate: GateTrial, outcome: TrialOutcome, *, waits: bool) -> RunVerdict
     if outcome.low is not None and outcome.high is not None:
         around = f"; 95% interval {points(outcome.low)} to {points(outcome.high)} points over tasks like these"
     if outcome.verdict == "promoted":
-        title = f"Promoted: {estimate} on these {tasks} validation tasks"
+        gain = f"{estimate} on these {tasks} validation tasks"
         if waits:
-            title = f"Passed the gate, but is not live: {estimate} on these {tasks} validation tasks"
             why = f"It was not tested against what is live now; {evidence}{around}."
-            return RunVerdict(title, why, "unsure")
+            return RunVerdict(f"Passed the gate, but is not live: {gain}", why, "unsure")
         carries = around and outcome.low is not None and outcome.low <= 0
-        open_question = " That it carries over to other tasks is not shown." if carries else ""
-        return RunVerdict(title, f"Their mean effect is above zero: {evidence}{around}.{open_question}", "good")
+        doubt = " That it carries over to other tasks is not shown." if carries else ""
+        return RunVerdict(f"Promoted: {gain}", f"Their mean effect is above zero: {evidence}{around}.{doubt}", "good")
     title = f"Not promoted: no gain was shown on these {tasks} validation tasks"
     return RunVerdict(title, f"Estimate {estimate}: {evidence}{around}. What is live is as it was.", "bad")
 
