@@ -127,6 +127,36 @@ def test_labels_may_be_of_any_script_and_begin_one_another(
     assert text == wanted
 
 
+@pytest.mark.parametrize(
+    ("tokens", "wanted"),
+    [
+        ("4=.6|3=.4 . 5", "3"),
+        ("4=.6|3=.4 .5 /5", "3"),
+        ("4.=.6|3=.4 5", "3"),
+        ("4.=.6|3=.4 So", "3.So"),
+        ("4=.6|3=.4 ,000", "3"),
+        ("4=.6|3=.4 0", "3"),
+        ("4=.6|3=.4 /5", "3"),
+        ("4=.6|3=.4 .", "3."),
+        ("4=.6|3=.4 . _", "3."),
+        ("4=.6|3=.4 . So", "3.So"),
+        ("4=.6|3=.4 ½", "3"),
+        ("-=.6|3=.4 4", "3"),
+    ],
+)
+def test_a_label_that_is_a_number_is_no_part_of_another(tokens: str, wanted: str) -> None:
+    """Alone it is another label; 4.5, 4,000, 40, 4/5 and -4 are none, and replaced as a whole."""
+    came = []
+    for token in tokens.split():
+        likely = {name.encode(): float(share or 1) for name, _, share in (o.partition("=") for o in token.split("|"))}
+        came.append((END, {}) if token == "_" else (next(iter(likely)), likely))
+    labels = labels_of("1", "3", "4")
+    assert decide(labels, came, {b"3": 9.0}, 0.999)[0] == wanted
+    plain = "".join("" if piece == END else piece.decode() for piece, _ in came)
+    assert decide(labels, came, {b"3": 9.0}, 0.0)[0] == plain
+    assert labels.seen(plain.encode())[0] == (2 if plain in ("4.", "4.So") else -3)
+
+
 def test_what_cannot_be_decided_is_left_and_said_why() -> None:
     labels, tokens = labels_of("billing", "tech support", "technical"), [(b"b", P), (b"illing", {})]
     text, found = decide(labels, tokens, {b"tech": 9.0}, 0.999)  # which of the two was never asked
@@ -339,6 +369,42 @@ def test_a_stream_of_responses_says_the_same_label_in_every_event() -> None:
     assert found[-1]["response"]["output"][0]["content"][0]["tfgrpo_frozen"] == {"text": "billing."}
     whole = to({"input": "x"}, "responses").decided({"output": [item]})
     assert whole.payload["output"][0]["content"][0]["text"] == "technical."
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+@pytest.mark.parametrize(
+    ("tokens", "wanted"),
+    [
+        ((b"no", b"ne"), ["", "none"]),
+        ((b"no", b"\0"), ["no", ""]),
+        ((b"no", b"\0", b"ne"), ["", "", "none"]),
+        ((b"no",), ["no"]),
+        ((b' "', b"no"), [' "', "no"]),
+        ((b"yes", b" ok"), ["none", " ok"]),
+        ((b"no", b" way"), ["", "no way"]),
+    ],
+)
+def test_events_of_responses_keep_their_numbers_names_and_order(
+    size: int, tokens: Sequence[bytes], wanted: Sequence[str]
+) -> None:
+    """Whatever comes between them; a token of 0 is one that ends the answer, with no text."""
+    kinds, place = "response.output_text.delta", {"output_index": 0, "content_index": 0, "item_id": "m"}
+    sent: list[JSON] = [{"type": "response.created"}]
+    for token in tokens:
+        listed = entry(END if token == b"\0" else token, {token: 0.6, b"none": 0.4} if token == b"yes" else None)
+        text = "" if token == b"\0" else token.decode()
+        sent += [{"type": kinds, **place, "delta": text, "logprobs": [listed]}, {"type": "keepalive"}]
+    sent += [{"type": "response.output_text.done", **place, "text": "x"}, {"type": "response.done"}]
+    content = b"".join(
+        b"event: %s\ndata: %s\n\n" % (one["type"].encode(), json.dumps({**one, "sequence_number": at}).encode())
+        for at, one in enumerate(sent)
+    )
+    doing = replace(to({}, "responses"), labels=label_set(("no", "none", "yes")), sampling=Sampling({b"none": 60.0}))
+    told = b"".join(streamed(doing, content, size)).strip().split(b"\n\n")
+    found = [json.loads(one.partition(b"data:")[2]) for one in told]
+    assert [one["sequence_number"] for one in found] == [*range(len(sent))]
+    assert [one.partition(b"\n")[0].decode() for one in told] == [f"event: {one['type']}" for one in sent]
+    assert [one["delta"] for one in found if "delta" in one] == wanted
 
 
 def texts_told(content: bytes) -> str:

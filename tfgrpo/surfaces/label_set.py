@@ -101,11 +101,24 @@ def _is_mark(char: str) -> bool:
     return unicodedata.category(char)[0] in "PZS" or char in _HALF_A_MARK
 
 
+_IN_NUMBERS = ".,:/'-\u2019\u2013\u066b\u066c\u00a0\u202f"
+"""Marks that go on with a number where a digit stands on either side: 4.5, 1,000, 3/4, 2-3."""
+
+
 def goes_on(text: bytes, size: int) -> bool:
-    """Whether a word that ends so many bytes into a text is longer there; what ends with a mark (C++) is no word."""
-    if size >= len(text) or not begins_word(text[size : size + 4]):
+    """Whether a word or number that ends so many bytes into a text is longer there; what ends with a mark (C++) is
+    none."""
+    if size >= len(text):
         return False
+    if not begins_word(text[size : size + 4]):
+        return number_may_go_on(text, size) and text[size : size + 8].decode(errors="replace")[1:2].isdigit()
     return not text[:size] or not _is_mark(text[:size].decode(errors="surrogateescape")[-1])
+
+
+def number_may_go_on(text: bytes, size: int) -> bool:
+    """Whether after so many bytes of a text a mark comes behind which the number that ends there may go on."""
+    after = text[size : size + 8].decode(errors="replace")[:1]
+    return after in _IN_NUMBERS and after != "" and text[:size].decode(errors="replace")[-1:].isdigit()
 
 
 def begins_word(text: bytes) -> bool:

@@ -25,7 +25,17 @@ from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..model.tokenizer import ends_answer
-from .label_set import NOTHING_YET, OTHER, SEVERAL, LabelSet, goes_on, has_words, quotes_end, without_case
+from .label_set import (
+    NOTHING_YET,
+    OTHER,
+    SEVERAL,
+    LabelSet,
+    goes_on,
+    has_words,
+    number_may_go_on,
+    quotes_end,
+    without_case,
+)
 
 SLACK = 0.02
 """Probability that may be left undecided: as with exact groups, the rest is as good as all (`token_prior.exact`)."""
@@ -108,8 +118,15 @@ class Redecision:
     def end(self) -> bytes:
         """What was held back until the answer ended, or until its log-probabilities did."""
         held = self._text[self._out :] if self._state == "looking" else b""
+        if self._state == "skipping" and not self._labels.is_quoted:
+            held = self._followed(self._behind(self._text))
         self._state = "over" if self._state != "dropping" else "dropping"
         return held
+
+    def _behind(self, text: bytes) -> bytes:
+        """What stands behind the label that a text begins with."""
+        said = self._labels.seen(text)[1]
+        return text[text.find(said) + len(said) :]
 
     def _ended(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
         """The same of a token that ends the answer, where what was said is a label that others begin with."""
@@ -147,10 +164,16 @@ class Redecision:
             self._state = "skipping"
             return told + self._skipped(b"")
         self._state = "skipping" if place >= SEVERAL else "dropping"
-        if place >= 0 and self._labels.is_whole(said) and not self._text.endswith(said):
+        if place >= 0 and self._labels.is_whole(said) and not self._text.endswith(said) and not self._is_open(said):
             self._state = "over"
-            told += self._followed(self._text[self._text.find(said) + len(said) :])
+            told += self._followed(self._behind(self._text))
         return told
+
+    def _is_open(self, said: bytes) -> bool:
+        """Whether a label that is a number may go on behind the one mark that follows it: "4." with "4.5"."""
+        return len(self._behind(self._text).decode(errors="replace")) == 1 and number_may_go_on(
+            self._text, self._text.find(said) + len(said)
+        )
 
     def _followed(self, rest: bytes) -> bytes:
         """What comes after the label and is told as it is."""
@@ -169,12 +192,15 @@ class Redecision:
         if place != OTHER and self._text.endswith(said):
             return b""
         was = self._labels.seen(before)[1]
-        if self._labels.is_whole(was) and not goes_on(was + piece, len(was)):
+        rest = self._behind(before) + piece
+        if self._labels.is_whole(was) and self._is_open(was):
+            return b""
+        if self._labels.is_whole(was) and not goes_on(was + rest, len(was)):
             self._state = "over"
-            return self._followed(piece)
+            return self._followed(rest)
         if self._labels.is_whole(said):
             self._state = "over"
-            return self._followed(self._text[self._text.find(said) + len(said) :])
+            return self._followed(self._behind(self._text))
         self._state = "dropping"
         return b""
 

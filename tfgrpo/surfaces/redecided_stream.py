@@ -1,7 +1,8 @@
 """Labels decided again in a stream: only the tokens of a label are held back, all else passes as it comes. No I/O.
 
 The events of chat completions and of the Responses API are read; whatever else comes, and every event in which nothing
-is changed, passes byte for byte.
+is changed, passes byte for byte. Those of the Responses API are numbered: there is one for each that came, in the same
+order, and one whose text is another waits for the next of its answer, since what was held back may be its to say.
 """
 
 import codecs
@@ -32,8 +33,8 @@ class _Answer:
     told: str = ""
     lacks: bool = False
     """It came without log-probabilities, or with those of other tokens."""
-    withheld: JSON = None
-    """The last event that was not passed on."""
+    withheld: "_Event | None" = None
+    """The last event whose text is another than came."""
 
     unheard: list[JSON] = field(default_factory=list)
     """Tokens whose text has not come yet: halves of characters, and what may be cut off as a stop."""
@@ -99,6 +100,16 @@ class _Answer:
         return held
 
 
+@dataclass(slots=True)
+class _Event:
+    """An event with text of an answer, as it is told; `frame` is what stands around its data."""
+
+    told: Mapping[str, JSON]
+    frame: tuple[bytes, bytes] = (b"data: ", b"\n\n")
+    is_settled: bool = True
+    """It is told as it is: of its answer another has come."""
+
+
 class RedecidedStream:
     """A stream of events on its way to the caller."""
 
@@ -106,6 +117,8 @@ class RedecidedStream:
         self._to, self._loads, self._dumps = to, loads, dumps
         self._waiting = b""
         self._answers: dict[_Place, _Answer] = {}
+        self._queue: list[bytes | _Event] = []
+        """Events that wait, with those that came behind them."""
 
     @property
     def outcome(self) -> str | None:
@@ -140,17 +153,28 @@ class RedecidedStream:
         lines = event.splitlines()
         data = [place for place, line in enumerate(lines) if line.startswith(b"data:")]
         if len(data) != 1 or b"{" not in lines[data[0]]:
-            return self._held_back() + event if b"[DONE]" in event else event
+            return self._held_back() + event if b"[DONE]" in event else self._queued(event)
         try:
             told = self._loads(lines[data[0]][5:])
             changed = self._chat(told) if self._to.surface == "chat" else self._response(told)
         except Exception:  # of another shape, or whatever is wrong with us: it is the caller's to read
-            return event
-        if len(changed) == 1 and changed[0] is told:
-            return event
+            return self._queued(event)
+        if changed.told is told:
+            return self._queued(event)
         before, after = (b"".join(line + b"\n" for line in lines[: data[0]]), lines[data[0] + 1 :])
-        ends = b"".join(line + b"\n" for line in after if line) + b"\n"
-        return b"".join(before + b"data: " + self._dumps(one) + b"\n" + ends for one in changed)
+        changed.frame = before + b"data: ", b"\n" + b"".join(line + b"\n" for line in after if line) + b"\n"
+        return self._queued(changed)
+
+    def _queued(self, event: bytes | _Event) -> bytes:
+        """What may be told now, of what waited and this event behind it."""
+        self._queue.append(event)
+        waits = (at for at, one in enumerate(self._queue) if isinstance(one, _Event) and not one.is_settled)
+        ready = next(waits, len(self._queue))
+        passed, self._queue = self._queue[:ready], self._queue[ready:]
+        return b"".join(map(self._written, passed))
+
+    def _written(self, event: bytes | _Event) -> bytes:
+        return event if isinstance(event, bytes) else self._dumps(event.told).join(event.frame)
 
     def _at(self, *place: object, number: object = None) -> _Answer:
         if place not in self._answers:
@@ -163,22 +187,32 @@ class RedecidedStream:
 
     def _held_back(self) -> bytes:
         """Events with what answers that did not say that they end still have to say."""
-        held = [(answer.withheld, self._rest(answer)) for answer in self._answers.values()]
-        return b"".join(b"data: " + self._dumps(self._late(*one)) + b"\n\n" for one in held if all(one))
+        held = [_Event(self._late(*one)) for answer in self._answers.values() if (one := self._left(answer))]
+        passed, self._queue = [*self._queue, *held], []
+        return b"".join(map(self._written, passed))
 
-    def _late(self, event: Mapping[str, JSON], text: str) -> JSON:
+    def _left(self, answer: _Answer) -> tuple[Mapping[str, JSON], str] | None:
+        """The last event of an answer, with what is left to say where that is not told by it."""
+        event, text = answer.withheld, self._rest(answer)
+        if event is None or not text:
+            return None
+        if event.is_settled:
+            return event.told, text
+        event.told = {**event.told, "delta": event.told["delta"] + text}
+        return None
+
+    def _late(self, event: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
         if self._to.surface != "chat":
             return {**event, "delta": text}
         return {**event, "choices": [{**choice, "delta": {"content": text}} for choice in event["choices"]]}
 
     # Chat completions
 
-    def _chat(self, told: Mapping[str, JSON]) -> list[JSON]:
+    def _chat(self, told: Mapping[str, JSON]) -> _Event:
         given = told.get("choices") or []
         choices = [self._choice(choice, told) for choice in given]
-        if all(one is other for one, other in zip(choices, given, strict=True)):
-            return [told]
-        return [{**told, "choices": choices}]
+        same = all(one is other for one, other in zip(choices, given, strict=True))
+        return _Event(told if same else {**told, "choices": choices})
 
     def _choice(self, choice: Mapping[str, JSON], within: Mapping[str, JSON]) -> Mapping[str, JSON]:
         delta, listed, ended = choice.get("delta") or {}, choice.get("logprobs"), choice.get("finish_reason")
@@ -193,40 +227,46 @@ class RedecidedStream:
             one = {**one, "finish_reason": "stop"}
         if said == (text or ""):
             return one
-        answer.withheld = {**within, "choices": [one]}
+        answer.withheld = _Event({**within, "choices": [one]})
         return {**one, "delta": {**delta, "content": said}}
 
     # Responses
 
-    def _response(self, told: Mapping[str, JSON]) -> list[JSON]:
+    def _response(self, told: Mapping[str, JSON]) -> _Event:
         kind = text_in(told, "type")
         if kind == "response.output_text.delta":
             return self._delta(told)
         place = told.get("output_index"), told.get("content_index")
         if kind == "response.output_text.done":
             answer = self._at(*place)
-            held = self._rest(answer)
-            last = [self._late(answer.withheld, held)] if held and answer.withheld else []
-            return [*last, self._ended(told, answer)]
+            self._left(answer)
+            self._settled(answer)
+            return _Event(self._ended(told, answer))
         if kind == "response.content_part.done":
-            return [_with(told, "part", self._ended(told["part"], self._at(*place)))]
+            return _Event(_with(told, "part", self._ended(told["part"], self._at(*place))))
         if kind == "response.output_item.done":
-            return [_with(told, "item", self._item(told["item"], told.get("output_index")))]
+            return _Event(_with(told, "item", self._item(told["item"], told.get("output_index"))))
         if kind in ("response.completed", "response.incomplete"):
             whole = told["response"]
             output = [self._item(item, place) for place, item in enumerate(whole["output"])]
             same = all(one is other for one, other in zip(output, whole["output"], strict=True))
-            return [told if same else {**told, "response": {**whole, "output": output}}]
-        return [told]
+            return _Event(told if same else {**told, "response": {**whole, "output": output}})
+        return _Event(told)
 
-    def _delta(self, told: Mapping[str, JSON]) -> list[JSON]:
+    def _delta(self, told: Mapping[str, JSON]) -> _Event:
         answer = self._at(told.get("output_index"), told.get("content_index"))
         said = answer.heard(told["delta"], told.get("logprobs"), self._to.sampling.biases)
         one = told if self._to.is_told or not told.get("logprobs") else {**told, "logprobs": []}
+        if told["delta"]:
+            self._settled(answer)
         if said == told["delta"]:
-            return [one]
-        answer.withheld = one
-        return [{**one, "delta": said}]  # empty or not: events are numbered
+            return _Event(one)
+        answer.withheld = _Event({**one, "delta": said}, is_settled=False)  # empty or not: events are numbered
+        return answer.withheld
+
+    def _settled(self, answer: _Answer) -> None:
+        if answer.withheld is not None:
+            answer.withheld.is_settled = True
 
     def _ended(self, part: Mapping[str, JSON], answer: _Answer) -> Mapping[str, JSON]:
         """A part, or the event that ends it, with the text that was told."""
