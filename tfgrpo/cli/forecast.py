@@ -28,22 +28,24 @@ def forecast(run_id: str, store: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ..learning.forecast import FEWEST_STEPS, course
+    from ..learning.forecast import FEWEST_STEPS, course, of_whole_steps
     from ..learning.forecast import forecast as foreseen
 
     with named_store(store) as opened:
         run = opened.run(run_id)
-        groups = opened.groups(run.id)
+        every = opened.groups(run.id)
+    groups = of_whole_steps(every, run.settings)
     if run.kind != "learn":
         raise InputError(
             f"{run.id} is an evaluation, which learns nothing; give the run of a learning (tfgrpo runs list)"
         )
-    if not any(group.scored for group in groups):
+    if not any(group.scored for group in every):
         raise InputError(f"{run.id} has no reward yet; tfgrpo runs show {run.id} says how it stands")
     seen = course(groups)
+    begun = " and one that has not ended" if len(groups) < len(every) else ""
     if (found := foreseen(seen)) is None:
         made = counted(len(seen.rewards), "step")
-        raise InputError(f"{run.id} has {made}, and a forecast needs {FEWEST_STEPS}; learn with more --steps")
+        raise InputError(f"{run.id} has {made}{begun}, and a forecast needs {FEWEST_STEPS}; learn with more --steps")
     tokens = sum(rollout.usage.tokens for group in groups for rollout in group.rollouts)
     figures = {
         "run": run.id,
@@ -52,7 +54,8 @@ def forecast(run_id: str, store: str | None, as_json: bool) -> None:
         "tokens": tokens,
         "mean_rewards": seen.rewards.tolist(),
     }
-    tell(as_json, figures, *_forecast_lines(run.id, seen, found, tokens))
+    told = [f"step {found.steps + 1} has not ended, and is left out"] if begun else []
+    tell(as_json, figures, *_forecast_lines(run.id, seen, found, tokens), *told)
 
 
 def _forecast_lines(run: str, seen: "Course", found: "Forecast", tokens: int) -> Iterator[str]:

@@ -8,13 +8,15 @@ with R0 the reward before anything was learned, A the asymptote, Cmid the rollou
 it is. A posterior over a grid takes the place of a fit, since a handful of steps seldom identifies four numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Group
+from ..records import JSON, Group
+from ..rollouts.group import visited
+from ..settings import Settings
 
 FEWEST_STEPS = 3
 """With fewer there is no curve to speak of."""
@@ -94,6 +96,20 @@ def course(groups: Sequence[Group]) -> Course:
     seen = _as_last_seen(means)
     before = np.concatenate(([0.0], np.cumsum(made)[:-1]))
     return Course(before, seen.mean(axis=0), _error(seen), int(made.sum()))
+
+
+def of_whole_steps(groups: Sequence[Group], settings: Mapping[str, JSON]) -> tuple[Group, ...]:
+    """The groups of a run with these settings, by step, less those of a last step that was cut short or still goes on.
+
+    The tasks of such a step that were not visited would count as they were last seen, and the rewards as level.
+    """
+    last = max((group.step for group in groups), default=0)
+    earlier = tuple(group for group in groups if group.step < last)
+    made = {group.task.id for group in groups if group.step == last}
+    visits = Settings(**{name: settings[name] for name in ("seed", "rest_tasks") if name in settings})
+    tasks = tuple({group.task.id: group.task for group in groups}.values())
+    wanted = {task.id for task in visited(tasks, earlier, last, visits)}
+    return tuple(groups) if wanted <= made or not earlier else earlier
 
 
 def sure_reward(groups: Sequence[Group]) -> float:
