@@ -12,12 +12,14 @@ from typing import cast
 import pytest
 
 from tests.routing import SMALL, TASKS, TOPICS, WORDS, failing_after, talkative, upstream
+from tfgrpo.deployment.child import learned_from
 from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
 from tfgrpo.observer import Silent
+from tfgrpo.priors.serving import roll_back, use
 from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import Reward
@@ -162,6 +164,25 @@ async def test_without_validation_tasks_the_prior_goes_live_ungated(tmp_path: Pa
     assert learned.promotion is not None
     assert (learned.promotion.state, learned.promotion.trial) == ("ungated", None)
     assert states(tmp_path / "t.db") == ["ungated"]
+
+
+@pytest.mark.parametrize("gated", [True, False])
+async def test_what_a_person_has_rolled_back_stays_so_when_it_is_learned_anew(tmp_path: Path, gated: bool) -> None:
+    path, plan = tmp_path / "t.db", replace(PLAN, validation=VALIDATION if gated else ())
+    first = (await run(policy(), path, plan)).prior
+    with Store(path) as store:
+        roll_back(store, "default", by="A. Person", why="it is rude")
+    for again in (await run(policy(), path, plan, fresh=True), await run(policy(), path, plan, fresh=True)):
+        assert again.promotion is not None
+        assert (again.candidate, again.changed, again.promotion.state) == (first, False, "rejected")
+        assert "A. Person has rolled it back on" in again.promotion.why
+        assert f"(it is rude), which stands; to serve it all the same: tfgrpo prior use {first.id}" in again.why
+        assert learned_from(again.as_json()).said.startswith("a person has rolled")
+    with Store(path) as store:
+        assert len(store.trials()) == gated, "and nothing is spent on it"
+        use(store, "default", first.id, by="A. Person", why="it was not")
+        roll_back(store, "default", by="autopilot", why="it hurts")
+    assert (await run(policy(), path, plan, fresh=True)).changed, "what no person has turned down is tried again"
 
 
 async def test_what_is_live_already_is_not_tested_again(tmp_path: Path) -> None:

@@ -188,6 +188,31 @@ async def test_a_call_of_another_worker_or_another_proxy_is_waited_for(
 
 
 @in_thread
+async def test_callers_who_make_ids_up_keep_nobody_out(
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"_OTHERS_SECONDS": 0.3, "_TRIES": 1, "_AT_ONCE": 1, "_WAITING_OF_A_KEY": 2}.items():
+        monkeypatch.setattr(f"tfgrpo.serve.proxy.feedback.{name}", value)
+    (bad, loud), (good, ours) = new_key("a"), new_key("b")
+    with Store(shelf.path) as store:
+        store.add_key(loud)
+        store.add_key(ours)
+    at = await front(ScriptedModel(lambda body: "BILL").app, recording=Recording(0.0))
+    one = (await at.chat(authorization=f"Bearer {good}")).headers[INFERENCE_HEADER]
+
+    async def made_up(number: int, key: str) -> int:
+        await asyncio.sleep(0.05 * number)  # one after the other, and all of them within what the first one waits
+        said = await say(at, {"inference_id": f"inf_{number:032x}", "reward": 1}, **{"x-api-key": key})
+        return int(said.status_code)
+
+    waiting = [asyncio.create_task(made_up(number, key)) for number, key in enumerate((bad, bad, bad, good))]
+    assert await waiting[2] == 503, "of one key two may wait"
+    assert not waiting[0].done()
+    assert (await say(at, {"inference_id": one, "reward": 1}, **{"x-api-key": good})).json() == {"taken": 1}
+    assert [await each for each in waiting] == [404, 404, 503, 404]
+
+
+@in_thread
 async def test_answers_that_are_packed_are_read_and_long_ones_and_strange_namespaces_left_out(
     front: Serve, shelf: Shelf
 ) -> None:

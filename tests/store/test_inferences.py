@@ -41,6 +41,8 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place
         ]  # fmt: skip
         first, second = store.feedback_since("default")
         assert store.feedback_since("default", first.id) == (second,)
+        assert (store.calls_fed_back("default"), store.calls_fed_back("default", first.id)) == (2, 1)
+        assert (store.last_feedback("default"), store.last_feedback("other")) == (second.id, 0)
         assert store.verify() == ()
 
 

@@ -29,7 +29,7 @@ _trial, _learning = titled("How a canary is tried"), titled("How it learns")
     help="Learn from traffic, with these options of `tfgrpo learn`: '--reward exact --model M'.",
 )
 @_learning("--daily-calls", default=2_000, show_default=True, metavar="N", help="For learning, between midnights, UTC.")
-@_learning("--min-feedback", default=200, show_default=True, metavar="N", help="New feedback before it learns again.")
+@_learning("--min-feedback", default=200, show_default=True, metavar="N", help="Calls fed back before it learns again.")
 @_trial("--share", default=0.2, show_default=True, help="Of the callers' keys that get the canary.")
 @_trial("--alpha", default=0.05, show_default=True, help="Chance of ever promoting what is no better.")
 @_trial("--most-pairs", default=2_000, show_default=True, metavar="N", help="After which a canary ends undecided.")

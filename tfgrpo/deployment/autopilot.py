@@ -101,7 +101,7 @@ class Autopilot:
     def _learned(self, store: Store, action: Action) -> str:
         """Learn; that it begins is written down first, so that nothing is spent for a store that cannot be written."""
         assert self._learn is not None  # `can_learn`
-        reached = {"feedback_id": store.feedback_count(self._namespace)[1]}
+        reached = {"feedback_id": store.last_feedback(self._namespace)}
         calls = int(str(action.figures["calls"]))
         _note(store, self._namespace, replace(action, figures={**action.figures, **reached}), "learning")
         try:
@@ -179,7 +179,7 @@ def _put_out(store: Store, namespace: str, action: Action, prior: str, *, by: st
         store.add_share(namespace, prior, float(str(action.figures["share"])))
         _make(store, namespace, prior, "canary", why=action.why, by=by, seen=seen)
     share = out[1] if out and out[0].prior.id == prior else action.figures["share"]
-    reached = {"feedback_id": store.feedback_count(namespace)[1], "call": store.call_numbers()[1]}
+    reached = {"feedback_id": store.last_feedback(namespace), "call": store.call_numbers()[1]}
     return replace(action, figures={**action.figures, "share": share, **reached})
 
 

@@ -77,5 +77,6 @@ def learned_from(found: Mapping[str, Any]) -> LearnedInUse:
     if candidate is None:
         return LearnedInUse(None, False, found["usage"]["calls"], ended or "nothing new was learned")
     passed = gate["verdict"] == "promoted" if gate else found.get("state") == "candidate" and UNFINISHED not in ended
-    why = gate["why"] if gate else ended or "no gate has tested it"
+    rejected = f"a person has rolled {candidate} back before, which stands: tfgrpo prior use {candidate} serves it"
+    why = gate["why"] if gate else ended or (rejected if found.get("state") == "rejected" else "no gate has tested it")
     return LearnedInUse(candidate, passed, found["usage"]["calls"], str(why))

@@ -81,7 +81,7 @@ def facts_of(
     day = _day(now, rows[-1].at if rows else "")
     learned = [int(_number(row.figures.get("feedback_id"))) for row in rows if _has_looked(row, day)]
     found = Facts(
-        new_feedback=store.feedback_count(namespace, max(learned, default=0))[0],
+        new_feedback=store.calls_fed_back(namespace, max(learned, default=0)),
         failed=_failed(rows, day),
         calls_left=max(0, terms.daily_calls - _spent_on(store, namespace, day)),
         can_learn=can_learn,
@@ -138,7 +138,7 @@ def _of_live(
     begun = max(place for place, event in enumerate(lineage) if event.prior == live and event.state in SERVING)
     told = (event.at for event in reversed(lineage[: begun + 1]))
     since = next((at for at in told if at[:19] <= f"{now:%Y-%m-%dT%H:%M:%S}"), "")
-    last = store.feedback_count(namespace)[1]
+    last = store.last_feedback(namespace)
     given = store.drawn_feedback(namespace, max(0, last - _LATEST))
     return tuple(one for one in given if one.draw.get("of") == live and one.at >= since)
 

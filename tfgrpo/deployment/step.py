@@ -35,7 +35,7 @@ class AutopilotTerms:
     daily_calls: int = 2_000
     """That learning may make between midnight and midnight, UTC."""
     min_feedback: int = 200
-    """New feedback before it learns again."""
+    """Calls that are fed back anew before it learns again."""
     share: float = 0.2
     """Of the calls, for a canary."""
     ask: bool = False
@@ -103,7 +103,7 @@ class Facts:
     hurting: EffectInUse | None = None
     """An experience of the live prior that has come to hurt."""
     new_feedback: int = 0
-    """Since learning last looked."""
+    """Calls that were fed back since learning last looked."""
     failed: int = 0
     """Learnings of today, in a row, that came to nothing."""
     calls_left: int = 0

@@ -6,6 +6,7 @@ pass that it was in.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from ..model.budget import Budget
 from ..observer import Observer
@@ -17,6 +18,8 @@ from .trial import Candidacy, MakeExecutor, TrialInProgress
 from .verdict import GateDecision
 
 UNTESTED = "learned; no gate has tested it"
+_NO_PERSON = ("rule", "autopilot")
+"""By whom events of a lineage are that no person made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Promotion:
     """What became of a candidate."""
 
     state: PriorState
-    """`live` on evidence, `ungated` live without a gate, `rejected`, or still `candidate`."""
+    """`live` on evidence, `ungated` live without a gate, `rejected` by the gate or a person, or still `candidate`."""
     why: str
     """One line for people; where there was a gate it says what its verdict is about."""
     trial: GateTrial | None = None
@@ -55,8 +58,24 @@ def untested(run: Run, candidate: Prior, frame: Frame, store: Store, more: str, 
     """Log a candidate that no gate tests: it goes live as it is, or waits for a canary; `more` is added to why."""
     state: PriorState = "ungated" if deploys else "candidate"
     store.add_prior(candidate)
+    if (promotion := turned_down(run, candidate, frame, store)) is not None:
+        return promotion
     store.set_state(run.namespace, candidate.id, state, frame=frame, run=run.id, why=UNTESTED + more)
     return Promotion(state, UNTESTED)
+
+
+def turned_down(run: Run, candidate: Prior, frame: Frame, store: Store) -> Promotion | None:
+    """That a person has rolled this very prior back, which stands, and is logged; None where nobody has, or where it
+    was served again since. Another text is another prior."""
+    own = [event for event in store.lineage(run.namespace) if event.prior == candidate.id]
+    since = takewhile(lambda event: event.state in ("rolled back", "rejected"), reversed(own))
+    back = next((event for event in since if event.state == "rolled back" and event.by not in _NO_PERSON), None)
+    if back is None:
+        return None
+    told = f"learned anew, and {back.by} has rolled it back on {back.at[:10]} ({back.why}), which stands"
+    why = f"{told}; to serve it all the same: tfgrpo prior use {candidate.id}"
+    store.set_state(run.namespace, candidate.id, "rejected", frame=frame, run=run.id, why=why)
+    return Promotion("rejected", why)
 
 
 async def promote(
@@ -79,6 +98,8 @@ async def promote(
     store.add_prior(candidacy.candidate)
     if _live_already(candidacy, store):
         return None
+    if (promotion := turned_down(candidacy.run, candidacy.candidate, candidacy.frame, store)) is not None:
+        return promotion
     _set_state(candidacy, store, "candidate", "learned; the gate is next" + origin)
     snapshot = store.live(candidacy.run.namespace)
     now = usable(snapshot.prior) if snapshot else Prior()

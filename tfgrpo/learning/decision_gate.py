@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..gate.offsets import offsets_outcome
-from ..gate.promote import Promotion
+from ..gate.promote import Promotion, turned_down
 from ..records import Prior, PriorState, Run, Task
 from ..settings import Settings
 from ..store import Store
@@ -30,6 +30,8 @@ class DecisionGate:
     async def promotion(self, candidate: Prior, decided: DecideBoth) -> Promotion:
         """What the gate makes of it, or what is made of it without one."""
         self.store.add_prior(candidate)
+        if (promotion := turned_down(self.run, candidate, self.run.frame, self.store)) is not None:
+            return promotion
         if not self.tasks:
             return self._set(candidate, "ungated", "learned; no gate has tested it")
         self._set(candidate, "candidate", "learned; the gate is next")

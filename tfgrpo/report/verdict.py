@@ -59,8 +59,10 @@ def _learned(figures: Figures) -> RunVerdict:
     if gate:
         so_far = f"e-value {e_value(gate):.3g} after {counted(len(gate.passes), 'pass')}, {1 / gate.level:g} needed"
         return RunVerdict("Undecided: the gate was not finished", f"{so_far}. What is live is as it was.", "unsure")
-    if figures.state == "candidate":
-        return RunVerdict("Undecided: the gate made no pass", "What is live is as it was.", "unsure")
+    if figures.state in ("candidate", "rejected"):
+        rejected, undecided = "Rejected: a person has rolled it back before", "Undecided: the gate made no pass"
+        headline = rejected if figures.state == "rejected" else undecided
+        return RunVerdict(headline, "What is live is as it was.", "unsure")
     why = "No gate has seen it, so this run does not show that it helps."
     return RunVerdict("Ungated: no test has passed it", f"{why} {_elsewhere(figures.measured)}".strip(), "unsure")
 

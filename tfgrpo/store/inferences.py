@@ -252,12 +252,17 @@ class InferenceStore(OpenStore):
                 return
             after = found[-1]["id"]
 
-    def feedback_count(self, namespace: str, after: int = 0) -> tuple[int, int]:
-        """How much feedback of an id above `after` there is, and the last id of all."""
-        query = "SELECT count(CASE WHEN id > ? THEN 1 END), coalesce(max(id), 0) FROM feedback WHERE namespace = ?"
+    def calls_fed_back(self, namespace: str, after: int = 0) -> int:
+        """Calls that feedback of an id above `after` is on, each once."""
+        query = "SELECT count(DISTINCT inference) FROM feedback WHERE namespace = ? AND id > ?"
         with self._read(f"counting feedback of {namespace}") as db:
-            count, last = next(iter(db.execute(query, [after, namespace])))
-            return count, last
+            return int(db.execute(query, [namespace, after]).fetchone()[0])
+
+    def last_feedback(self, namespace: str) -> int:
+        """The id of the latest feedback of a namespace; 0: there is none."""
+        query = "SELECT coalesce(max(id), 0) FROM feedback WHERE namespace = ?"
+        with self._read(f"looking for the last feedback of {namespace}") as db:
+            return int(db.execute(query, [namespace]).fetchone()[0])
 
     def call_numbers(self) -> tuple[int, int]:
         """The numbers of the first call that is not forgotten, and of the last, in all namespaces; 0: there is none."""

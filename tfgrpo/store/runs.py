@@ -98,10 +98,10 @@ class RunStore(OpenStore):
         with self._read(f"looking up run {given}") as db:
             return load_run(db, one_row(db, "runs", "run", given))
 
-    def run_entry(self, given: str) -> RunEntry:
-        """The same with its times."""
+    def run_entry(self, given: str, *, spent: bool = True) -> RunEntry:
+        """The same with its times; `spent`: with what one that goes on has cost so far, too."""
         with self._read(f"looking up run {given}") as db:
-            return _entry(db, one_row(db, "runs", "run", given))
+            return _entry(db, one_row(db, "runs", "run", given), spent=spent)
 
     def runs(self, namespace: str | None = None) -> tuple[RunEntry, ...]:
         """The runs of a namespace, or all, oldest first."""
@@ -174,10 +174,11 @@ ORDER BY groups.run, groups.step
 """
 
 
-def _entry(db: Database, row: Mapping[str, Any]) -> RunEntry:
-    """A run that has not ended has written down no cost yet."""
+def _entry(db: Database, row: Mapping[str, Any], *, spent: bool = True) -> RunEntry:
+    """A run that has not ended has written down no cost yet: its calls are summed up."""
     run = load_run(db, row)
-    return RunEntry(run if row["ended"] else replace(run, usage=_spent(db, run.id)), row["started"], row["ended"])
+    known = row["ended"] or not spent
+    return RunEntry(run if known else replace(run, usage=_spent(db, run.id)), row["started"], row["ended"])
 
 
 def _spent(db: Database, run_id: str, since: str = "") -> Usage:

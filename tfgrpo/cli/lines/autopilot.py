@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ...text import counted
+
 if TYPE_CHECKING:
     from ...deployment.comparison import Comparison
     from ...deployment.effects import EffectInUse
@@ -21,7 +23,8 @@ def status_lines(found: "StatusInUse") -> Iterator[str]:
     elif state.candidate:
         yield f"candidate {state.candidate} waits to be tried"
     yield from map(_effect_told, found.effects)
-    yield f"{facts.new_feedback:,} new feedback, {facts.calls_left:,} of today's calls left for learning"
+    fed_back = counted(facts.new_feedback, "call")
+    yield f"{fed_back} fed back since it last learned, {facts.calls_left:,} of today's calls left for learning"
     yield from (f"next: {action.kind}: {action.why}" for action in found.next)
 
 

@@ -62,7 +62,7 @@ def canary_look(store: Store, namespace: str, most: int = _MOST_FEEDBACK) -> Can
         return None
     told = begun.figures
     first = int(told.get("feedback_id") or 0)
-    if store.feedback_count(namespace, first)[0] > most:
+    if store.calls_fed_back(namespace, first) > most:
         return CanaryLook(trial, None)
     return CanaryLook(trial, comparison_of(store.drawn_feedback(namespace, first), trial, float(told["share"])))
 

@@ -33,6 +33,7 @@ class RunLook:
     """A run as it goes, or as it ended."""
 
     run: Run
+    """What it has cost is `usage`."""
     started: str
     ended: str | None
     steps: tuple[StepRow, ...]
@@ -74,7 +75,7 @@ class RunLook:
 
 def run_look(store: Store, given: str, known: MutableMapping[str, SoFar]) -> RunLook:
     """One run; StoreError where there is none. `known`: how far runs were counted, which is kept there."""
-    entry = store.run_entry(given)
+    entry = store.run_entry(given, spent=False)  # which `stages` tells
     run = entry.run
     learning = run.kind == "learn"
     found = _counted(store, run.id, known) if learning else None

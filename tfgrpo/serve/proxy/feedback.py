@@ -7,8 +7,10 @@ store. Nothing is taken on a call that nobody knows, nor from a key that is not 
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
@@ -37,6 +39,8 @@ _AT_ONCE, _HEARD_AT_ONCE = 100, 1_000
 _READ_SECONDS = 10.0
 _OTHERS_SECONDS, _TRIES = 1.0, 4
 """Until what another worker, or another proxy at the same store, has answered must be there."""
+_WAITING, _WAITING_OF_A_KEY = 100, 20
+"""Callers who wait for that, in all and with one key: who makes ids up is told at once, and keeps nobody out."""
 _OURS = re.compile(r"inf_[0-9a-f]{32}")
 _BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
 _NEW = 'for one that is right and new add "new_label": true'
@@ -63,6 +67,8 @@ class FeedbackDesk:
         self._works, self._traffic, self._path = works, traffic, path
         self._labels: dict[str, tuple[float, frozenset[str]]] = {}
         self._at_once = self._heard = 0
+        self._waiting: Counter[str] = Counter()
+        """Who waits for what others have answered, by the id of their key."""
 
     async def answer(self, head: Head, receive: Receive, send: Send) -> None:
         """Take what a caller has to say, and tell what became of it: 200 where anything was taken."""
@@ -104,9 +110,10 @@ class FeedbackDesk:
         read = [read_item(item) for item in items]
         named = {one.inference for one in read if isinstance(one, GivenFeedback)}
         known = {one: found for one in named if (found := self._traffic.latest.get(one))}
-        missing = None
+        missing: Refusal | None
         try:
-            known |= await self._stored(named - known.keys())
+            stored, missing = await self._stored(named - known.keys(), key)
+            known |= stored
         except StoreError:
             told = "the store cannot be read now, and this call is not a recent one"
             missing = Refusal(503, "store_unreadable", told)
@@ -129,19 +136,37 @@ class FeedbackDesk:
         )
         return None if self._traffic.add(given) else _BUSY
 
-    async def _stored(self, named: AbstractSet[str]) -> dict[str, Known]:
+    async def _stored(self, named: AbstractSet[str], key: AccessKey | None) -> tuple[dict[str, Known], Refusal | None]:
         """Calls that are not among the latest here, from the store: another worker, and another proxy, writes its own
-        within a second."""
+        within a second. And why the others were not waited for, where that is so."""
         recording = self._traffic.recording
         found = await asyncio.to_thread(self._looked_up, named) if named else {}
         young = {one for one in named - found.keys() if _OURS.fullmatch(one)}
-        for _ in range(_TRIES if recording.share is not None and recording.to is None else 0):
-            if not young:
-                break
-            await asyncio.sleep(_OTHERS_SECONDS)
-            found |= await asyncio.to_thread(self._looked_up, young)
-            young -= found.keys()
-        return found
+        if not young or recording.share is None or recording.to is not None:
+            return found, None
+        with self._waits(key) as may:
+            for _ in range(_TRIES if may else 0):
+                await asyncio.sleep(_OTHERS_SECONDS)
+                found |= await asyncio.to_thread(self._looked_up, young)
+                young -= found.keys()
+                if not young:
+                    break
+        return found, None if may else _BUSY
+
+    @contextmanager
+    def _waits(self, key: AccessKey | None) -> Iterator[bool]:
+        """A caller waits, and has no place among those whose feedback is looked up; False: too many wait already."""
+        who, most = (key.id, _WAITING_OF_A_KEY) if key else ("", _WAITING)
+        if self._waiting.total() >= _WAITING or self._waiting[who] >= most:
+            yield False
+            return
+        self._waiting[who] += 1
+        self._at_once -= 1
+        try:
+            yield True
+        finally:
+            self._at_once += 1
+            self._waiting -= Counter([who])
 
     def _looked_up(self, named: AbstractSet[str]) -> dict[str, Known]:
         if not store_exists(self._path):  # nothing was written yet
