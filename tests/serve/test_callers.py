@@ -188,6 +188,32 @@ async def test_a_caller_who_takes_no_answer_is_let_go(front: Serve) -> None:
     assert not at.proxy._in_flight
 
 
+@pytest.mark.parametrize("wish", [b"", b"Connection: close\r\n"])
+async def test_a_caller_who_does_not_take_the_end_of_an_answer_is_let_go(wish: bytes, front: Serve) -> None:
+    met = asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await met.wait()
+        while not protocol.transport.get_write_buffer_size():
+            await send({"type": "http.response.body", "body": b"x" * 5_000, "more_body": True})
+            await asyncio.sleep(0.001)
+        await send({"type": "http.response.body", "body": b"the end"})
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        with await asked_raw(address, _LONG + wish + b"\r\n"):
+            while not (Watched.made and Watched.made[0].cycle):
+                await asyncio.sleep(0.01)
+            protocol = Watched.made.pop()
+            met.set()
+            while not protocol.cycle.response_complete:
+                await asyncio.sleep(0.01)
+            assert not protocol.flow.write_paused
+            while not protocol._lost:
+                await protocol.time_is_up()
+
+
 @pytest.mark.parametrize(
     "beginning",
     [

@@ -104,14 +104,27 @@ class Protocol(HttpToolsProtocol):
     def _late(self) -> None:
         self._timer = None
         untaken, self._untaken = self._untaken, untaken_of(self.transport)
-        if not (self._asking or self.flow.write_paused):
+        is_to_take = self.flow.write_paused or self._ended_untaken()
+        if not (self._asking or is_to_take):
             return
-        if self._untaken < untaken if self.flow.write_paused else self.flow.read_paused:  # or it is us who do not read
+        if self._untaken < untaken if is_to_take else self.flow.read_paused:  # or it is us who do not read
             self._expect()
         elif self.loop.time() < self._deadline - 0.001:
             self._timer = self.loop.call_at(self._deadline, self._late)
         else:
             reset(self.transport)
+
+    def on_response_complete(self) -> None:
+        """An answer has been written: its end may still have to be taken, which a connection that closes waits for."""
+        super().on_response_complete()
+        if self._ended_untaken():
+            self._untaken = untaken_of(self.transport)
+            self._expect()
+
+    def _ended_untaken(self) -> bool:
+        """Whether no answer is being written, and not all of the last one has left."""
+        cycle: Any = self.cycle
+        return self.transport.get_write_buffer_size() > 0 and (cycle is None or cycle.response_complete)
 
     def heed(self, leaving: Callable[[], None] | None) -> None:
         """Have that called when the caller leaves; None: nobody wants to know any more."""
