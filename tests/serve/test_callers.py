@@ -257,3 +257,19 @@ async def test_what_is_no_http_is_a_400_that_sdks_read_and_never_within_another_
     onward.set()
     writer.close()
     assert (got.count(b"HTTP/1.1"), got.endswith(b"data: 1\n\n\r\n")) == (1, True)
+
+
+async def test_what_is_refused_is_read_on_so_that_the_answer_arrives(front: Serve) -> None:
+    at = await front(Recorder())
+    async with running(at.proxy, Watched) as address:
+        protocol, reader, writer = await _connected(address)
+        writer.write(_LONG + b"x: " + b"x" * 2**18)
+        while not protocol._is_refused:
+            await asyncio.sleep(0.01)
+        for _ in range(20):
+            writer.write(b"x" * 2**16)
+            await soon(writer.drain())
+        assert (await soon(reader.read())).startswith(b"HTTP/1.1 431")
+        writer.close()
+        while not protocol._lost:
+            await asyncio.sleep(0.01)

@@ -20,6 +20,8 @@ _OFFER = (b"connection", b"upgrade", b"http2-settings")
 _FRAMING = (b"content-length", b"transfer-encoding", b"connection")
 _HEAD_BYTES = 2**18
 """Of a request that are none of its body, one after the other, at most: its head, its trailers."""
+_LINGERS = 2.0
+"""Seconds in which what a refused caller goes on to send is read."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 """What no header may hold."""
 
@@ -41,6 +43,8 @@ class Protocol(HttpToolsProtocol):
         self._lost = False
         self._asking = self._moves = True
         """A request is not whole, or has not even begun; what came last was of a body, or ended a head or a body."""
+        self._is_refused = False
+        """What else comes of it is read, and nothing done."""
         self._head_bytes = self._untaken = 0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -53,6 +57,8 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
+        if self._is_refused:
+            return
         self._moves = False
         super().data_received(data)
         if self._asking or not (self._moves or self._is_blank_meanwhile(data)):
@@ -85,13 +91,15 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, code: str, message: str) -> None:
         """An answer of ours to what is no request, and the end; an answer that is on its way ends in the middle."""
         cycle: Any = self.cycle
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_refused:
             return
         if not self.pipeline and (cycle is None or cycle.response_complete or not cycle.response_started):
             body = orjson.dumps(error_body("invalid_request_error", code, message))
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
-            self.transport.close()
+            self._is_refused = True
+            self.transport.write_eof()  # closed with bytes unread, it would be reset, and what was said could be lost
+            self.loop.call_later(_LINGERS, self.transport.close)
         else:
             cycle.transport.close()
 
