@@ -69,6 +69,15 @@ def test_answers_are_moved_and_what_they_were_stays_beside_them() -> None:
     assert (found.moved, found.unseen, found.payload["model"]) == (3, (), "m")
 
 
+def test_a_certain_answer_stays_a_probability_and_one_of_unknown_options_alone_stays_as_it_came() -> None:
+    found = decide(choice(a=0.6, b=0.4), {"type": "predicate", "probability": 1}, SCORE, SCORE)
+    assert found.payload["answers"][1]["probability"] == 1.0
+    unknown = {"type": "choice", "choice": "x", "probabilities": [{"value": "x", "probability": 1.0}]}
+    found = decide(unknown, {"type": "predicate", "probability": 0}, SCORE, SCORE)
+    assert (found.payload["answers"][0], found.payload["answers"][1]["probability"]) == (unknown, 0.0)
+    assert (found.moved, found.unseen) == (2, ("x",))
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -125,7 +125,7 @@ def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
     listed = answer.get("probabilities") if kind in ("choice", "score") else None
     if not isinstance(listed, list) or not listed:
         return None
-    key, weights, total = "value" if kind == "choice" else "label", [], 0.0
+    key, weights, total, seen = "value" if kind == "choice" else "label", [], 0.0, False
     for entry in listed:
         option, share = (entry.get(key), entry.get("probability")) if type(entry) is dict else (None, None)
         if (type(share) is not float or not 0.0 <= share <= 1.0) and not is_share(share):
@@ -136,10 +136,12 @@ def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
         if weight is None:
             weight = 1.0
             unseen[str(option)] = None
+        else:
+            seen = True
         weight *= share
         total += weight
         weights.append(weight)
-    if not total > 0:
+    if not (seen and total > 0):
         return None
     shares = [weight / total for weight in weights]
     probabilities = [entry | {"probability": share} for entry, share in zip(listed, shares, strict=True)]
@@ -157,7 +159,7 @@ def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
     if not (is_share(share) and share <= 1):
         return None
     odds = share * factors.get(True, 1.0) / factors.get(False, 1.0)
-    return {**answer, "probability": odds / (odds + 1.0 - share), FROZEN_FIELD: {"probability": share}}
+    return {**answer, "probability": odds / (odds + (1.0 - share)), FROZEN_FIELD: {"probability": share}}
 
 
 def _choice(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:

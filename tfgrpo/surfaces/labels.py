@@ -12,10 +12,12 @@ label alone, what comes out is distributed as p_b is, and no answer is changed m
 coupling). At temperature 0 the likeliest token under the biases stands. Labels that begin with the same token are
 decided at the first token that differs.
 
-Of what is not listed, a bias of ours could make no more than the least that is listed times e^b. Where that, or tokens
-that begin several labels and were not sampled, would have gained more than SLACK, nothing is decided again, and why is
-said. What is no label is only ever replaced as a whole, and by a label; tokens that begin no label are never put
-in. After a label that others begin with, the token that ends an answer is one that leads to it.
+A label that is not listed counts as one that is never said: the others are decided without it, which is no farther
+from p_b than p is, but for what p gives to it. A bias of ours could make of it no more than the least that is listed
+times e^b; where that is more than SLACK, `unlisted` is said. Where tokens that begin several labels and were not
+sampled would have gained more than SLACK, nothing is decided again, and why is said. What is no label is only ever
+replaced as a whole, and by a label; tokens that begin no label are never put in. After a label that others begin with,
+the token that ends an answer is one that leads to it.
 """
 
 import math
@@ -47,8 +49,8 @@ _ALIKE = (SEVERAL, NOTHING_YET)
 """Tokens that any of several labels may follow."""
 
 Undecided: TypeAlias = Literal["unlisted", "alike", "no-log-probabilities"]
-"""Why a label was not decided again: too few alternatives are listed; labels that begin alike, of which none was
-sampled, would have gained, or a mark before them; there are no log-probabilities to decide by."""
+"""Why a label was not decided again, or not among all: a label is not listed that could have gained; labels that begin
+alike, of which none was sampled, would have gained, or a mark before them; there are no log-probabilities."""
 
 
 class ListedToken(NamedTuple):
@@ -273,7 +275,7 @@ def _helpful(labels: LabelSet, given: _Same) -> tuple[tuple[bytes, float], ...]:
 def chances(
     listed: Sequence[ListedToken], places: Sequence[int], sampling: Sampling, missing: Sequence[float] = ()
 ) -> tuple[list[float], Undecided | None]:
-    """How likely each listed token is to be said where the first one was sampled, and why nothing is decided, if so.
+    """How likely each listed token is to be said where the first one was sampled, and what was left undecided, if so.
 
     `places` are those of the labels that they lead to; `missing` the biases of tokens that are not listed, 0 for each
     label that none of those leads to.
@@ -286,13 +288,14 @@ def chances(
     kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
     gains = [max(0.0, after - now) for now, after in zip(p, p_b, strict=True)]
     alike = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == SEVERAL)
-    if alike + bound > SLACK:
-        return stays, "alike" if alike > bound else "unlisted"
+    unlisted: Undecided | None = "unlisted" if bound > SLACK else None
+    if alike > SLACK:
+        return stays, "alike"
     open_ = [gain if place >= 0 else 0.0 for gain, place in zip(gains[1:], places[1:], strict=True)]
     if not (total := sum(open_)):
         before = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == NOTHING_YET)
-        return stays, "alike" if before > SLACK else None
-    return [kept, *((1.0 - kept) * gain / total for gain in open_)], None
+        return stays, "alike" if before > SLACK else unlisted
+    return [kept, *((1.0 - kept) * gain / total for gain in open_)], unlisted
 
 
 def _likeliest(
@@ -301,8 +304,8 @@ def _likeliest(
     """The same at temperature 0."""
     best = max(range(len(listed)), key=lambda at: (listed[at].logprob + listed[at].bias, -at))
     unlisted = bound > listed[best].logprob + listed[best].bias and _rest(listed) > _NOTHING
-    undecided: Undecided | None = "unlisted" if unlisted else "alike" if best and places[best] in _ALIKE else None
-    at = best if places[best] >= 0 and not undecided else 0
+    undecided: Undecided | None = "alike" if best and places[best] in _ALIKE else "unlisted" if unlisted else None
+    at = best if places[best] >= 0 else 0
     return [float(place == at) for place in range(len(listed))], undecided
 
 
