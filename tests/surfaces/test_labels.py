@@ -438,6 +438,15 @@ def test_events_of_responses_keep_their_numbers_names_and_order(
     assert [one["delta"] for one in found if "delta" in one] == wanted
 
 
+def test_what_is_too_long_to_be_an_event_does_not_overtake_what_waits() -> None:
+    stream = RedecidedStream(to({}, "responses"), json.loads, lambda value: json.dumps(value).encode())
+    delta = {"type": "response.output_text.delta", "delta": "b", "logprobs": [ENTRIES[0]], "sequence_number": 1}
+    endless = b"data: " + b"x" * 2**22
+    told = stream.feed(b"data: " + json.dumps(delta).encode() + b"\n\n") + stream.feed(endless) + stream.end()
+    assert told.endswith(endless)
+    assert json.loads(told.removesuffix(endless)[5:])["delta"] == "technical"
+
+
 def texts_told(content: bytes) -> str:
     chunks = [json.loads(line[5:]) for line in content.split(b"\n\n") if line.startswith(b"data: {")]
     return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)

@@ -134,7 +134,7 @@ class RedecidedStream:
         *events, self._waiting = self._split(self._waiting + chunk)
         passed = b"".join(map(self._changed, events))
         if len(self._waiting) > _MOST_WAITING:
-            passed, self._waiting = passed + self._waiting, b""
+            passed, self._waiting = passed + self._queued(self._waiting), b""
         return passed
 
     def end(self) -> bytes:
