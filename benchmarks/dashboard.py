@@ -4,7 +4,8 @@
 
 The store is filled without the program's own writer, which keeps a checksum in every row. Each page is asked for once
 in a proxy that has just been started, and then ten times more; `cpu` is what the first takes of a processor, and what
-one of the others does, asking included, whatever else the machine does.
+one of the others does, asking included, whatever else the machine does. The last two have traffic counted beside them,
+which is in theirs.
 """
 
 import argparse
@@ -239,11 +240,11 @@ def measure(url: str, run: str) -> bool:
     """Whether every page is as quick and as small as it has to be."""
     pages = {
         "overview": "/tfgrpo/",
-        "namespace": f"/tfgrpo/namespace?name={NAME}",
-        "traffic": f"/tfgrpo/traffic?name={NAME}",
         "run, going on": f"/tfgrpo/run?id={run}",
         "rollouts, page 1": f"/tfgrpo/rollouts?run={run}",
         "rollouts, page 1,000": f"/tfgrpo/rollouts?run={run}&page=1000",
+        "namespace": f"/tfgrpo/namespace?name={NAME}",
+        "traffic": f"/tfgrpo/traffic?name={NAME}",
     }
     fits = True
     print(

@@ -148,13 +148,14 @@ def compared_in_use(heard: Iterable[Heard], blocks: Blocks) -> Comparison:
 
 
 def harm_guess(blocks: Blocks) -> Guess:
-    """What is taken for known of a canary's harm: 12 points, and the spread that means of such blocks have at most.
+    """What is taken for known of a canary's harm: 13 points, and the spread that means of such blocks have at most.
 
     It outweighs what some hundred pairs show: a bet that follows those is small just when chance hid the harm at first.
-    And it is the bet that finds most within 200 pairs, which is less than the one whose wealth grows fastest.
+    Harms of 10 to 20 points are found most often within 200 pairs by a bet that is a little less than the one under
+    which wealth grows fastest.
     """
     spread = 0.25 * (1 / blocks.tried + 1 / blocks.control)
-    return Guess(0.12, 0.12**2 + spread, 1_000)
+    return Guess(0.13, 0.13**2 + spread, 1_000)
 
 
 def canary_level(alpha: float, number: int) -> float:

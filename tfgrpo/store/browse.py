@@ -124,13 +124,16 @@ class BrowseStore(OpenStore):
                 known.last if known and db.execute(_UP_TO, [run_id, known.last]).fetchone() == (known.groups,) else 0
             )
             groups, last = db.execute(_ALL_GROUPS, [run_id]).fetchone()
-            by_step = dict(db.execute(_BY_STEP, [run_id]).fetchall())
-            new = [_Cell(*row) for row in db.execute(_CELLS, [run_id, after]).fetchall()]
+            by_step = {step: (count, newest) for step, count, newest in db.execute(_BY_STEP, [run_id]).fetchall()}
+            counted = sorted(step for step, (_, newest) in by_step.items() if newest > after)
+            new = [
+                _Cell(step, *row) for step in counted for row in db.execute(_CELLS, [run_id, step, after]).fetchall()
+            ]
             arms = list(db.query("SELECT id, source, tokens FROM variants WHERE run = ? ORDER BY rowid", [run_id]))
         cells = _together((*(known.cells if known and after else ()), *new))
         of_step = {step: [cell for cell in cells if cell.step == step] for step in sorted({one.step for one in cells})}
         return SoFar(
-            tuple(StepRow(step, by_step.get(step, 0), *_summed(of)) for step, of in of_step.items()),
+            tuple(StepRow(step, by_step.get(step, (0, 0))[0], *_summed(of)) for step, of in of_step.items()),
             tuple(_arm_row(row, [cell for cell in cells if cell.variant == row["id"]]) for row in arms),
             groups,
             last,
@@ -265,13 +268,14 @@ def _arm_row(row: dict[str, Any], cells: Sequence[_Cell]) -> ArmRow:
 
 _UP_TO = "SELECT count(*) FROM groups WHERE run = ? AND id <= ?"
 _ALL_GROUPS = "SELECT count(*), coalesce(max(id), 0) FROM groups WHERE run = ?"
-_BY_STEP = "SELECT step, count(*) FROM groups WHERE run = ? GROUP BY step"
+_BY_STEP = "SELECT step, count(*), max(id) FROM groups WHERE run = ? GROUP BY step"
 _CELLS = """
-SELECT groups.step, rollouts.variant, count(*), count(rollouts.reward), sum(rollouts.reward)
+SELECT rollouts.variant, count(*), count(rollouts.reward), sum(rollouts.reward)
 FROM groups JOIN rollouts ON rollouts.group_id = groups.id
-WHERE groups.run = ? AND groups.id > ?
-GROUP BY groups.step, rollouts.variant ORDER BY groups.step, rollouts.variant
+WHERE groups.run = ? AND groups.step = ? AND groups.id > ?
+GROUP BY rollouts.variant ORDER BY rollouts.variant
 """
+"""Of one step: those of all sorted at once take half as long again."""
 _PRIORS = """
 SELECT groups.prior AS id, '' AS source, 0 AS tokens, count(*) AS rollouts, count(rollouts.reward) AS scored,
        avg(rollouts.reward) AS mean, max(groups.step) AS last
