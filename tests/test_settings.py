@@ -82,6 +82,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
         "keep_going",
         "bounded",
         "amplify",
+        "only_what_applies",
         "exact_groups",
         "gate_claim",
         "allow_collapse",
@@ -98,7 +99,7 @@ def test_what_only_decides_how_fast_is_no_part_of_a_runs_identity() -> None:
 def test_younger_settings_at_their_defaults_leave_the_ids_of_runs_as_they_were() -> None:
     """And are part of a run's identity where they say something else."""
     young: Mapping[str, JSON] = {"gate_claim": "these-tasks", "allow_collapse": True, "production_temperature": 0.0}
-    young = {**young, "bounded": "8:4:2", "amplify": 2}
+    young = {**young, "bounded": "8:4:2", "amplify": 2, "only_what_applies": True}
     for name, value in young.items():
         assert name not in Settings().as_json()
         assert Settings(**{name: value}).as_json()[name] == value

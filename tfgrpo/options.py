@@ -45,6 +45,7 @@ class SettingOptions(TypedDict, total=False):
     race: bool
     race_rounds: int
     experiences: bool
+    only_what_applies: bool
     recipe: Recipe
     proposals: int
     distilled_groups: int | None

@@ -59,6 +59,9 @@ class Settings:
     """Looks at the race in a step, each over a part of its tasks: those that lead get more of the next rollouts."""
     experiences: bool = True
     """Learn experiences; off: the way to prompt and the token prior alone."""
+    only_what_applies: bool = False
+    """Experiences wait for the words of their condition that tell tasks apart (`[on asks ...]`), and are said to no
+    other request."""
     recipe: Recipe = "measured"
     """`measured` tries experiences before it keeps them; `paper` is Training-Free GRPO as published."""
     proposals: int = 2
@@ -183,6 +186,7 @@ _SPEED = (
 _LATER: Mapping[str, JSON] = {
     "bounded": None,
     "amplify": 0,
+    "only_what_applies": False,
     "gate_claim": "tasks-like-these",
     "allow_collapse": False,
     "production_temperature": None,

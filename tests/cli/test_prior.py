@@ -3,12 +3,13 @@
 import getpass
 import json
 import os
+import re
 
 import pytest
 
 from tests.cli.shell import FRAME, live, one_line, tfgrpo, works
 from tfgrpo.cli import main
-from tfgrpo.records import Backend, Demonstration, Prior
+from tfgrpo.records import Backend, Demonstration, Experience, Prior
 from tfgrpo.store import Store
 
 
@@ -184,9 +185,18 @@ def test_a_prior_tells_which_of_its_experiences_a_task_is_shown_and_why(priors: 
     assert "its condition names nothing that tells tasks apart" in said
     told = json.loads(works("prior", "show", first.id, "--for", "x", "--analogy", "0.1", "--json").stdout)
     assert (told["prior"], told["task"], len(told["shown"]), told["contradictions"]) == (first.id, "x", 1, [])
+    for analogy in ("nan", "inf"):
+        refused = tfgrpo("prior", "show", first.id, "--for", "x", "--analogy", analogy)
+        one_line(refused, f"--analogy is {analogy}; give a finite number of at least 0")
     with Store("tfgrpo.db") as store:
         bare = Prior(biases=first.biases, tokenizer="tokenizer")
         store.add_prior(bare)
+        narrow = Prior((Experience("When adding, count."), Experience("[on asks apples] Count the apples.")))
+        store.add_prior(narrow)
+    waiting = works("prior", "show", narrow.id).stdout
+    assert re.search(r"adds about \d+ to \d+ tokens to a request, by the words that it has of those", waiting)
+    tokens = json.loads(works("prior", "show", narrow.id, "--for", "pears", "--json").stdout)["tokens"]
+    assert tokens["served"] < tokens["all"]
     one_line(tfgrpo("prior", "show", bare.id, "--for", "x"), "no experience")
 
 

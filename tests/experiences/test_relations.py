@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from tfgrpo.errors import InputError
-from tfgrpo.experiences.conditions import condition, contradicting
+from tfgrpo.experiences.admission import refusal
+from tfgrpo.experiences.conditions import condition, contradicting, waiting_for_words
+from tfgrpo.experiences.edits import Edit
 from tfgrpo.experiences.relations import Relations, relate
 from tfgrpo.records import Experience, Origin, Task
+from tfgrpo.settings import Settings
 
 OF_INVOICES = (
     "where is my invoice for goods",
@@ -64,6 +67,21 @@ def test_a_word_that_its_own_tasks_do_not_all_have_is_no_condition() -> None:
     assert found(refused, asked="a crash").why(refused) == "the task says 'crash'"
     untaught = learned("When a pair has a crash, answer technical.")
     assert found(untaught, asked="a crash").why(untaught) == "the task does not say 'pair'"
+
+
+def test_edits_wait_for_the_words_that_tell_their_tasks_apart_and_apply_by_them() -> None:
+    told = Edit("ADD", BILLING.text, tasks=BILLING.origin.tasks)
+    narrower = Edit("UPDATE", "When an invoice is about goods, say so.", BILLING.id, (INVOICES[0].id,))
+    as_it_is = [Edit("ADD", ALWAYS.text), Edit("ADD", "[on turn 2] When a crash is told, stop."), Edit("DELETE")]
+    waiting = waiting_for_words([told, narrower, *as_it_is], [BILLING], KNOWN)
+    assert [edit.text for edit in waiting[:2]] == [f"[on asks invoice] {edit.text}" for edit in (told, narrower)]
+    assert waiting[2:] == tuple(as_it_is)
+    assert waiting_for_words(waiting, [BILLING], KNOWN) == waiting
+    waits = Experience("[on asks goods] When an invoice is sent, answer billing.")
+    assert found(waits, asked="goods").shown() == (waits,)
+    assert found(waits, asked="my invoice").why(waits) == "the task does not say 'goods'"
+    as_long_as_may_be = " ".join(f"word{n}" for n in range(Settings().experience_words))
+    assert refusal(Experience(f"[on asks goods] {as_long_as_may_be}"), (), (), Settings()) is None
 
 
 def test_what_is_superseded_gives_way_only_where_its_successor_applies() -> None:

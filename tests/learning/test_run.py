@@ -36,7 +36,7 @@ from tfgrpo.learning.run import carry_out
 from tfgrpo.model.library import http
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Usage, message_text
+from tfgrpo.records import JSON, ChatBody, Decision, Experience, Frame, RunStatus, Task, Usage, message_text
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -333,6 +333,36 @@ async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> N
     assert effect is not None
     assert abs(effect.mean - 0.45) < 3 * effect.sd
     assert effect.evidence > 100
+
+
+async def test_only_what_applies_is_shown_measured_and_served(tmp_path: Path) -> None:
+    advice = "When an invoice is meant, answer with the label alone."
+
+    def script(body: ChatBody) -> str:
+        texts = "\n".join(message_text(message) for message in body["messages"])
+        if "<attempts>" in texts:
+            proposed = {"operation": "ADD", "text": advice} if "message 0 about" in texts else {"operation": "NONE"}
+            return json.dumps([proposed])
+        right = next((label for topic, label in TOPICS.items() if topic in texts), "billing")
+        return right if body["seed"] % 1000 < (900 if advice in texts else 300) else "The message"
+
+    model = ScriptedModel(script)
+    settings = replace(MEASURED, only_what_applies=True, steps=2)
+    tasks = (*TASKS, *(Task(f"further {task.prompt}", task.answer) for task in TASKS))
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store, settings) as calls:
+            learned = await carry_out(plan(settings, tasks), store, calls, Silent())
+    assert [experience.text for experience in learned.prior.experiences] == [f"[on asks invoice] {advice}"]
+    rolled = [body["messages"] for body in model.requests if message_text(body["messages"][0]) == "Route it."]
+    shown = [message_text(messages[-1]) for messages in rolled if advice in str(messages)]
+    assert shown
+    assert {said.partition("\n\n")[0].split()[-1] for said in shown} == {"invoice"}
+    (told,) = [note for note in learned.notes if note.startswith("only what applies: ")]
+    assert "by 1 of 1 kept experience, and" in told
+    with Store(tmp_path / "t.db") as store:
+        (status,) = store.experiences("default")
+        assert status.effect
+        assert status.effect.mean > 2 * status.effect.sd
 
 
 async def test_a_kept_experience_is_measured_again_over_a_window_of_runs(tmp_path: Path) -> None:

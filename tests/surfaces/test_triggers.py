@@ -3,9 +3,12 @@
 import pytest
 
 from tfgrpo.errors import InputError
-from tfgrpo.records import JSON, Experience, Message, Prior
-from tfgrpo.surfaces.chat import with_prior
-from tfgrpo.surfaces.triggers import always_on, fire_rate, rate_told, trigger_of
+from tfgrpo.records import JSON, Experience, Message, Prior, Task
+from tfgrpo.surfaces.chat import mean_tokens, prior_tokens, with_prior
+from tfgrpo.surfaces.decisions import decision_with_prior
+from tfgrpo.surfaces.messages import message_with_prior
+from tfgrpo.surfaces.responses import response_with_prior
+from tfgrpo.surfaces.triggers import always_on, as_said, fire_rate, rate_told, trigger_of
 
 ASKED = {"role": "user", "content": "Book the room."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "book"}}]}
@@ -44,6 +47,10 @@ PRIOR = Prior((ALWAYS, READ), template="template_1")
         ("like .6 book the room please", [ASKED], True),
         ("like .8 book me a flight", [ASKED], False),
         ("like 0.01 book me a flight", [ASKED], True),
+        ("asks room BOOK", [ASKED], True),
+        ("asks room BOOK", [ASKED, CALL, DONE, OTHER], True),
+        ("asks room error", [ASKED, CALL, ERROR], False),
+        ("asks room error", [ASKED, OTHER, {"role": "user", "content": [{"type": "text", "text": "an error"}]}], True),
     ],
 )
 def test_a_trigger_fires_at_its_moment_alone(told: str, messages: list[Message], fires: bool) -> None:
@@ -65,6 +72,47 @@ def test_what_waits_is_said_at_the_end_of_the_last_message_and_nowhere_else() ->
     assert listed[-1]["content"] == [*parts, {"type": "text", "text": "Read the error before you go on."}]
 
 
+ROOM, BIKE = Experience("[on asks room] Name the floor."), Experience("[on asks bike] Name the bike's number.")
+NARROW = Prior((ALWAYS, ROOM, BIKE), template="template_1")
+
+
+def test_what_was_asked_for_is_said_where_it_was_asked_in_every_request_and_behind_what_is_the_same() -> None:
+    alone = with_prior({"messages": [SYSTEM, ASKED]}, NARROW)["messages"]
+    other = {"role": "user", "content": "And a bike."}
+    later = with_prior({"messages": [SYSTEM, ASKED, CALL, DONE, OTHER, other]}, NARROW)["messages"]
+    assert alone[1] == {**ASKED, "content": "Book the room.\n\nName the floor."}
+    assert later[:2] == alone  # which a prompt cache has kept
+    assert later[2:5] == [CALL, DONE, OTHER]
+    assert later[5] == {**other, "content": "And a bike.\n\nName the bike's number."}
+    assert "floor" not in later[0]["content"]
+    assert ALWAYS.text in later[0]["content"]
+
+
+@pytest.mark.parametrize("surface", ["responses", "messages"])
+def test_what_was_asked_for_is_said_on_the_surfaces_of_turns_alike(surface: str) -> None:
+    if surface == "responses":
+        body = response_with_prior({"input": [ASKED]}, NARROW)
+        assert ALWAYS.text in body["instructions"]
+        assert body["input"] == [{**ASKED, "content": "Book the room.\n\nName the floor."}]
+        assert response_with_prior({"input": "A bike"}, NARROW)["input"][0]["content"].endswith("bike's number.")
+        return
+    done: JSON = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "a bike"}]}
+    body = message_with_prior({"messages": [ASKED, {"role": "assistant", "content": "Yes."}, done]}, NARROW)
+    assert body["messages"][0] == {**ASKED, "content": "Book the room.\n\nName the floor."}
+    assert body["messages"][2] == done  # no user says what a tool does
+
+
+def test_a_text_without_turns_has_what_was_asked_for_and_its_tokens_are_counted() -> None:
+    asked = decision_with_prior({"input": "A bike?", "questions": [{"instructions": "Which?"}]}, NARROW)
+    (told,) = (one["instructions"] for one in asked["questions"])
+    assert f"- {ALWAYS.text}\n- Name the bike's number." in told
+    assert "floor" not in told
+    assert as_said(PRIOR, [ASKED, CALL, ERROR]).experiences == (ALWAYS,)
+    counts = [mean_tokens(NARROW, [Task(text)], len) for text in ("a bike", "a room", "nothing")]
+    assert counts[0] > counts[1] > counts[2] == prior_tokens(Prior((ALWAYS,)), len)
+    assert mean_tokens(NARROW, [], len) == prior_tokens(NARROW, len)
+
+
 def test_a_prior_that_only_waits_changes_nothing_until_then() -> None:
     waiting = Prior((READ,))
     body = {"messages": [SYSTEM, ASKED]}
@@ -83,6 +131,7 @@ def test_a_prior_that_only_waits_changes_nothing_until_then() -> None:
         "says",
         "says ...",
         "turn ²",
+        "asks",
         "like",
         "like me",
         "like .4",

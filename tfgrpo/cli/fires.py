@@ -24,7 +24,7 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
 
     An experience waits for its moment where it begins with a trigger in brackets: [on tool error], [on repetition],
     [on turn 8], [on says some words], [on matches refund|chargeback] (a pattern), [on like .4 some text] (at least as
-    like it as .4 of 1).
+    like it as .4 of 1). With [on asks some words] it waits for words of the users', wherever they have said them.
     """
     from ..surfaces.triggers import fire_rate, rate_told, trigger_of
 

@@ -1,6 +1,7 @@
 """Commands about priors: what was learned, version by version, and which version is served."""
 
 import sys
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import click
@@ -78,6 +79,8 @@ def show_prior(
 
     With the model and the run that it was learned by, and what became of it in the namespace.
     """
+    if not isfinite(analogy):
+        raise InputError(f"--analogy is {analogy}; give a finite number of at least 0")
     if task is not None:
         return _show_for(task, analogy, prior_id, store, namespace, as_json=as_json)
     with named_store(store) as opened:

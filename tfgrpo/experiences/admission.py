@@ -18,6 +18,7 @@ from ..hashing import content_id
 from ..prompts import instructions_of, neutralise, template
 from ..records import Experience, Task
 from ..settings import Settings
+from ..surfaces.triggers import said_text
 from ..text import too_long, words
 from .overlap import NO_MEANINGS, Meanings, leaked_task, repeated
 
@@ -174,7 +175,7 @@ def _ill_formed(experience: Experience, settings: Settings) -> str | None:
         return None
     if len(experience.text.splitlines()) > 1:
         return "it has more than one line"
-    return too_long(experience.text, settings.experience_words)
+    return too_long(said_text(experience.text), settings.experience_words)
 
 
 def _injection(text: str) -> str | None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..records import Experience, Task
 from ..surfaces.nearest import BUCKETS, shingles
+from ..surfaces.triggers import awaited_words
 from ..text import words
-from .conditions import condition, contradicting, distinctive
+from .conditions import contradicting, distinctive, named_of
 from .tensor_logic import Atom, Deduced, Rule, Tensor, deduce, path
 
 _Row = TypeVar("_Row")
@@ -116,9 +117,10 @@ def relate(
     """
     _check_order(experiences)
     texts = [frozenset(words(task.prompt)) for task in known]
-    symbols = distinctive(texts)
+    waited = frozenset(word for one in experiences for word in awaited_words(one.text))
+    symbols = tuple(sorted(waited.union(distinctive(texts))))
     said = dict(zip((task.id for task in known), texts, strict=True))
-    names = _table(experiences, symbols, lambda one: _symbols_of(one, said))
+    names = _table(experiences, symbols, lambda one: named_of(one, said))
     degrees = _degrees(experiences, asked, known, temperature)
     topical: Tensor = names.sum(axis=1) > 0
     facts: dict[str, Tensor] = {
@@ -134,12 +136,6 @@ def relate(
     }
     many = {"t": len(asked), "s": len(symbols), **dict.fromkeys("eabc", len(experiences))}
     return Relations(tuple(experiences), symbols, deduce(facts, RULES, many), degrees)
-
-
-def _symbols_of(experience: Experience, said: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The words of its condition, without those that not all of its own tasks have, where these are known."""
-    own = [said[task] for task in experience.origin.tasks if task in said]
-    return condition(experience.text).intersection(*own)
 
 
 def _check_order(experiences: Sequence[Experience]) -> None:

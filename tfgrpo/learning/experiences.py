@@ -21,10 +21,12 @@ from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..experiences.variants import taking_turns
 from ..experiences.write import WRITTEN, texts_wanted, write
 from ..hashing import canonical, derive_seed
-from ..records import Effect, Experience, Group, Run, Task
+from ..records import Effect, Experience, Group, Prior, Run, Task
 from ..rollouts.group import concurrently
 from ..store import Store
-from ..surfaces.chat import token_count
+from ..surfaces.chat import mean_tokens, prior_tokens, token_count
+from ..surfaces.triggers import applies, awaited_words, said_text
+from ..text import counted
 from .plan import RunContext
 
 RESTS_AFTER = 5
@@ -158,9 +160,13 @@ class ExperienceLearning:
         return {effect.experience: effect.mean for effect in self._effects}
 
     def shown(self, offered: Sequence[Experience], task: Task, step: int, sample: int) -> tuple[Experience, ...]:
-        """What one rollout is shown of those on offer."""
+        """What one rollout is shown of those on offer; what waits for words that its task does not say counts as out.
+
+        So an effect is that on the tasks to which the experience applies.
+        """
         kept = {experience.id for experience in self.library.having("kept")}
-        return included(offered, kept, self._settings, task=task.id, step=step, sample=sample)
+        applying = [entry for entry in offered if applies(entry.text, task.messages)]
+        return included(applying, kept, self._settings, task=task.id, step=step, sample=sample)
 
     async def start(self) -> str | None:
         """Put on trial what the distiller writes from the tasks alone; why there is none of it, where that failed."""
@@ -280,6 +286,10 @@ class ExperienceLearning:
 
     def _apply(self, edits: Sequence[Edit], step: int, meanings: Meanings = NO_MEANINGS) -> None:
         run = self._run.id
+        if self._settings.only_what_applies:
+            from ..experiences.conditions import waiting_for_words  # other runs get on without it
+
+            edits = waiting_for_words(edits, self.library.experiences, self._tasks)
         self._adopt(apply(self.library, edits, self._tasks, self._settings, run=run, step=step, meanings=meanings))
 
     def _measure(self, step: int) -> None:
@@ -318,7 +328,25 @@ class ExperienceLearning:
         else:
             self.library = library
 
-    def together(self) -> str | None:
+    def told(self) -> tuple[str | None, ...]:
+        """What people should know of what was kept."""
+        return self._together(), self._outlook(), self._narrowed()
+
+    def _narrowed(self) -> str | None:
+        """How much of what is kept a task is shown, for people; None where nothing waits for words."""
+        kept = Prior(self.kept)
+        of = counted(len(kept.experiences), "kept experience")
+        waiting = sum(bool(awaited_words(entry.text)) for entry in kept.experiences)
+        if not waiting:
+            return None
+        said = replace(kept, experiences=tuple(replace(one, text=said_text(one.text)) for one in kept.experiences))
+        shown, whole = mean_tokens(kept, self._tasks, self._count_tokens), prior_tokens(said, self._count_tokens)
+        return (
+            f"only what applies: words are waited for by {waiting:,} of {of}, and"
+            f" {shown:,} of {counted(whole, 'token')} are added to a call on average over the tasks"
+        )
+
+    def _together(self) -> str | None:
         """What was kept for what it does together, for people; None where nothing was."""
         if self._joint is None:
             return None
@@ -327,7 +355,7 @@ class ExperienceLearning:
             f"{kept} of {of} undecided experiences are kept for what they do together: {describe(self._joint.effect)}"
         )
 
-    def outlook(self) -> str | None:
+    def _outlook(self) -> str | None:
         """What it takes to keep measuring what is kept, for people; None where nothing is, or nothing is measured."""
         kept, settings = self.library.having("kept"), self._settings
         if not kept or settings.recipe == "paper" or not 0 < settings.kept_exclusion < 1:

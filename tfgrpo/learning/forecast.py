@@ -94,8 +94,7 @@ def course(groups: Sequence[Group]) -> Course:
         if group.scored:
             means[place[group.task.id], column] = group.mean
     seen = _as_last_seen(means)
-    before = np.concatenate(([0.0], np.cumsum(made)[:-1]))
-    return Course(before, seen.mean(axis=0), _error(seen), int(made.sum()))
+    return Course(np.cumsum(made) - made, seen.mean(axis=0), _error(seen), int(made.sum()))
 
 
 def of_whole_steps(groups: Sequence[Group], settings: Mapping[str, JSON]) -> tuple[Group, ...]:
@@ -126,10 +125,9 @@ def sure_reward(groups: Sequence[Group]) -> float:
 def _as_last_seen(means: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means by task and step, shape (T, K): without a visit as they last were; tasks never scored are left out."""
     known = means[~np.isnan(means).all(axis=1)]
-    for column in range(1, known.shape[1]):
-        known[:, column] = np.where(np.isnan(known[:, column]), known[:, column - 1], known[:, column])
-    for column in range(known.shape[1] - 2, -1, -1):
-        known[:, column] = np.where(np.isnan(known[:, column]), known[:, column + 1], known[:, column])
+    for seen in (known, known[:, ::-1]):
+        for column in range(1, known.shape[1]):
+            seen[:, column] = np.where(np.isnan(seen[:, column]), seen[:, column - 1], seen[:, column])
     return known
 
 
@@ -137,8 +135,7 @@ def _error(means: NDArray[np.float64]) -> float:
     """Standard deviation of the mean over tasks: what neither the task nor the step explains, over T tasks."""
     tasks, steps = means.shape
     left = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
-    freedom = (tasks - 1) * (steps - 1)
-    return float(np.sqrt((np.square(left).sum() + _LARGEST_VARIANCE) / (freedom + 1) / tasks))
+    return float(np.sqrt((np.square(left).sum() + _LARGEST_VARIANCE) / ((tasks - 1) * (steps - 1) + 1) / tasks))
 
 
 def forecast(seen: Course) -> Forecast | None:
@@ -188,9 +185,8 @@ class _Curves:
         start, gain, middle, sudden = (axis.ravel() for axis in grid)
         flat = np.full(start.shape, 1 / start.size)
         curves = cls(start, start + gain * (1 - start), middle, sudden, flat)
-        fit = np.zeros(start.shape)
-        for cost, reward in zip(seen.rollouts, seen.rewards, strict=True):
-            fit -= np.square(curves.at(cost) - reward) / (2 * error**2)
+        steps = zip(seen.rollouts, seen.rewards, strict=True)
+        fit = np.sum([-np.square(curves.at(cost) - reward) / (2 * error**2) for cost, reward in steps], axis=0)
         weight = np.exp(_TEMPER * (fit - fit.max()))
         return cls(start, curves.top, middle, sudden, weight / weight.sum())
 
@@ -203,10 +199,8 @@ class _Curves:
 
 def _span(values: NDArray[np.float64], weight: NDArray[np.float64]) -> Span:
     order = np.argsort(values)
-    ranked, reached = values[order], np.cumsum(weight[order])
-    places = np.minimum(np.searchsorted(reached, _QUANTILES), len(order) - 1)
-    low, median, high = ranked[places].tolist()
-    return Span(low, median, high)
+    places = np.minimum(np.searchsorted(np.cumsum(weight[order]), _QUANTILES), len(order) - 1)
+    return Span(*values[order[places]].tolist())
 
 
 def forecast_line(found: Forecast | None) -> str:

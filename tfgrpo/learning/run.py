@@ -20,7 +20,7 @@ from ..probe.backend import usable
 from ..records import Prior, Run
 from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
-from ..surfaces.chat import prior_tokens, token_count
+from ..surfaces.chat import mean_tokens, token_count
 from .cost import cost, lines
 from .experiences import ExperienceLearning
 from .plan import Begun, Plan, RunContext, begin, ending, made_ready, tell_resumed, told_whom_to_ask
@@ -137,7 +137,7 @@ class _Learning:
             _ended(context.plan, steps, cut, promotion),
             self._tokens.figures,
             tuple(self._race.as_json()),
-            prior_tokens(candidate or prior, token_count(context.upstream.tokenizer)),
+            mean_tokens(candidate or prior, context.plan.tasks, token_count(context.upstream.tokenizer)),
         )
 
     def _note_dropped(self) -> None:
@@ -148,7 +148,7 @@ class _Learning:
     def _candidate(self, *, over: bool) -> Prior | None:
         """What was learned; None where that is nothing new. The verdicts of a run that is not over are for now only."""
         self._experiences.keep(over=over, produced=self._tokens.as_produced())
-        for line in (self._experiences.together(), self._experiences.outlook(), self._race.told()):
+        for line in (*self._experiences.told(), self._race.told()):
             if line:
                 self._context.notes.note(line)
         biases = self._tokens.choose(self._experiences.worth, self._race.racing, self._race.own_fit)

@@ -39,6 +39,7 @@ SWITCHES = {
     "ground_truth": "--no-ground-truth",
     "rest_tasks": "--no-rest-tasks",
     "review": "--review",
+    "only_what_applies": "--only-what-applies",
     "clip_rewards": "--clip-rewards",
     "allow_collapse": "--allow-collapse",
 }
@@ -107,7 +108,7 @@ def _framed(frame: Frame) -> list[str]:
 def _option(name: str, value: JSON) -> list[str]:
     """The words that set a setting, none where no option does."""
     if name in SWITCHES:
-        switched = isinstance(value, bool) and value == (name in ("review", "clip_rewards", "allow_collapse"))
+        switched = isinstance(value, bool) and value == (not SWITCHES[name].startswith("--no-"))
         return [SWITCHES[name]] if switched else []
     if name in ("environment", "turns", "states", "alternatives"):
         return [f"--{name}", str(value)]

@@ -17,7 +17,7 @@ import orjson
 
 from ..model.tokenizer import Tokenizer
 from ..prompts import template
-from ..records import JSON, ChatBody, Demonstration, Experience, Message, Prior, Snapshot, message_text
+from ..records import JSON, ChatBody, Demonstration, Experience, Message, Prior, Snapshot, Task, message_text
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT
 from .parts import PartType, appended, prepended
 from .surface import (
@@ -33,7 +33,7 @@ from .surface import (
     text_in,
     turns,
 )
-from .triggers import always_on, said_at_the_end, triggered_now
+from .triggers import always_on, as_said, awaited_words, said_at_ends, said_where
 
 SYSTEM_ROLES = ("system", "developer")
 _KEPT = 1_024
@@ -59,6 +59,13 @@ def prior_tokens(prior: Prior, count: Callable[[str], int]) -> int:
     shown = [demonstration_tokens(entry, count) for entry in prior.demonstrations]
     share = min(1.0, prior.nearest / len(shown)) if shown and prior.nearest else 1.0
     return (TURN_TOKENS + count(text) if text else 0) + math.ceil(sum(shown) * share)
+
+
+def mean_tokens(prior: Prior, tasks: Sequence[Task], count: Callable[[str], int]) -> int:
+    """What a prior adds to a request, over requests for these tasks; what waits for other words than theirs is out."""
+    if not tasks or not any(awaited_words(entry.text) for entry in prior.experiences):
+        return prior_tokens(prior, count)
+    return round(sum(prior_tokens(as_said(prior, task.messages), count) for task in tasks) / len(tasks))
 
 
 def prior_for(snapshot: Snapshot, model: str) -> Prior:
@@ -109,7 +116,7 @@ def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[J
         shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude))
     asked = messages[len(leading) :]
     if some_wait and asked:
-        asked = said_at_the_end(asked, triggered_now(prior, asked))
+        asked = said_at_ends(asked, said_where(prior, asked))
     following = [*shown, *asked]
     if not text:
         return [*leading, *following]

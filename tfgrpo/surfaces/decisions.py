@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from ..records import JSON, ChatBody, Prior
 from .parts import appended
 from .surface import PLAIN, Manner, Surface, Told, count_in, objects_in, text_in
+from .triggers import as_said
 from .whole_text import whole_text
 
 
 def decision_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:
     """The same request with the prior added; the body is not altered."""
-    if not (text := whole_text(prior, _asked(body), manner.exclude)):
+    asked = _asked(body)
+    if not (text := whole_text(as_said(prior, asked), asked, manner.exclude)):
         return body
     questions = [
         {**question, "instructions": appended(question.get("instructions"), text, "input_text")}

@@ -23,7 +23,7 @@ from .surface import (
     text_in,
     tool_text,
 )
-from .triggers import always_on, triggered_now
+from .triggers import always_on, said_where
 
 
 def message_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:
@@ -32,9 +32,11 @@ def message_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> 
     if text := prior_text(always_on(prior)):
         changed["system"] = appended(body.get("system"), text)
     messages = body["messages"]
-    if fired := triggered_now(prior, _transcript(body)):
-        last = messages[-1]
-        changed["messages"] = [*messages[:-1], {**last, "content": ended(last.get("content"), "\n".join(fired))}]
+    if said := said_where(prior, messages, _transcript(body)):
+        changed["messages"] = [
+            {**one, "content": ended(one.get("content"), said[place])} if place in said else one
+            for place, one in enumerate(messages)
+        ]
     if shown := _turns(prior, messages, manner):
         changed["messages"] = [*shown, *changed["messages"]]
     return changed

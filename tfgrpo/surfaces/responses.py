@@ -25,7 +25,7 @@ from .surface import (
     text_in,
     tool_text,
 )
-from .triggers import always_on, triggered_now
+from .triggers import always_on, said_where
 from .whole_text import whole_text
 
 
@@ -36,8 +36,8 @@ def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) ->
     text = whole_text(prior, asked, manner.exclude) if body.get("conversation") else prior_text(always_on(prior))
     changed: dict[str, JSON] = dict(body)
     leading, following = _divided(body.get("input"))
-    if fired := triggered_now(prior, _transcript(body)):
-        following = [*following[:-1], _ending(following[-1], "\n".join(fired))]
+    if said := said_where(prior, following, _transcript(body)):
+        following = [_ending(one, said[place]) if place in said else one for place, one in enumerate(following)]
         changed["input"] = [*leading, *following]
     own = body.get("instructions")
     if text and not own and leading:

@@ -3,9 +3,14 @@
 What stands in the brackets is the trigger. Such an experience is no part of the system message of a chat: it is said at
 the end of the last message, at a turn's boundary and after all that a prompt cache keeps, when its trigger fires there,
 and in that one request. A trigger looks at the conversation as the caller sent it: what was said so is not in there.
+
+`[on asks refund invoice] When a refund is meant, ...` waits for words and for no moment: it is said to a conversation
+whose users have said all of them, in any order, at the end of the message by which they have. There it stands in every
+later request of the conversation too, so that what a prompt cache has kept stays the beginning of what comes.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -43,7 +48,9 @@ class Trigger:
     argument: str = ""
 
     def fires(self, messages: Sequence[JSON]) -> bool:
-        """Whether it fires where the model is to answer these messages; only at the boundary of a turn."""
+        """Whether it fires where the model is to answer these messages; a moment is only at the boundary of a turn."""
+        if self.kind == _ASKS:
+            return bool(_asked_at([(self, "")], messages))
         last = messages[-1] if messages else None
         if not isinstance(last, Mapping) or last.get("role") not in _SPEAKERS:
             return False
@@ -104,9 +111,12 @@ _KINDS: Mapping[str, Callable[[str, Sequence[Message]], bool]] = {
     "matches": _matches,
     "like": _is_like,
 }
+_ASKS = "asks"
+"""The kind of trigger that waits for words of the users' and not for a moment."""
 _FORMS = (
     "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model), [on says some words],"
-    " [on matches refund|chargeback] (a pattern) or [on like .4 some text] (as like it as .4 of 1)"
+    " [on matches refund|chargeback] (a pattern), [on like .4 some text] (as like it as .4 of 1) or"
+    " [on asks some words] (in any order, in what users have said so far)"
 )
 
 
@@ -153,6 +163,7 @@ def _is_likeness(argument: str) -> bool:
 _TAKES: Mapping[str, Callable[[str], bool]] = {
     "turn": _is_number_of_turns,
     "says": lambda argument: bool(words(argument)),
+    _ASKS: lambda argument: bool(words(argument)),
     "like": _is_likeness,
 }
 """Whether what stands behind a kind is what it takes."""
@@ -160,10 +171,22 @@ _TAKES: Mapping[str, Callable[[str], bool]] = {
 
 def is_triggered(experience: Experience) -> bool:
     """Whether an experience waits for a moment; brackets that name no trigger are words like others."""
+    return experience.kind == "strategy" and said_text(experience.text) != experience.text
+
+
+def said_text(text: str) -> str:
+    """What an experience says, without its trigger."""
     try:
-        return experience.kind == "strategy" and trigger_of(experience.text) is not None
+        found = trigger_of(text)
     except InputError:
-        return False
+        return text
+    return found[1] if found else text
+
+
+def awaited_words(text: str) -> frozenset[str]:
+    """The words that an experience waits for, of those that wait for words of the users'; none of any other."""
+    trigger = trigger_of(text) if said_text(text) != text else None
+    return frozenset(words(trigger[0].argument)) if trigger and trigger[0].kind == _ASKS else frozenset()
 
 
 @lru_cache(_KEPT)
@@ -179,18 +202,62 @@ def _waiting(prior: Prior) -> tuple[tuple[Trigger, str], ...]:
     return tuple(one for one in found if one)
 
 
-def triggered_now(prior: Prior, messages: Sequence[JSON]) -> tuple[str, ...]:
-    """What the experiences say whose trigger fires here, in their order."""
-    return tuple(text for trigger, text in _waiting(prior) if trigger.fires(messages))
+def applies(text: str, messages: Sequence[JSON]) -> bool:
+    """Whether an experience is said to a conversation, or may be when its moment comes."""
+    users = (message_text(one) for one in messages if isinstance(one, Mapping) and one.get("role") == "user")
+    return awaited_words(text) <= {word for said in users for word in _words_in(said[:_LONGEST])}
 
 
-def said_at_the_end(messages: Sequence[JSON], texts: Sequence[str]) -> list[JSON]:
-    """The messages of which the last one ends with these texts, if it has a place for them."""
-    if not texts:
-        return list(messages)
-    own, said = messages[-1].get("content"), "\n".join(texts)
-    content = ended(own, said) if isinstance(own, list) else appended(own, said)
-    return list(messages) if content is None else [*messages[:-1], {**messages[-1], "content": content}]
+def said_where(prior: Prior, messages: Sequence[JSON], transcript: Sequence[JSON] | None = None) -> Mapping[int, str]:
+    """What messages are to end with, by their place: what was asked for, and in the last one what its moment has come.
+
+    `transcript`: the same as chat messages, where they are of another form.
+    """
+    waiting, said = _waiting(prior), defaultdict[int, list[str]](list)
+    for place, text in _asked_at(waiting, messages):
+        said[place].append(text)
+    for trigger, text in waiting:
+        if trigger.kind != _ASKS and trigger.fires(messages if transcript is None else transcript):
+            said[len(messages) - 1].append(text)
+    return {place: "\n".join(texts) for place, texts in said.items()}
+
+
+def _asked_at(waiting: Iterable[tuple[Trigger, str]], messages: Sequence[JSON]) -> list[tuple[int, str]]:
+    """By which message of a user all words were said that a text waits for, and the text; only of those that were."""
+    left = [(frozenset(words(trigger.argument)), text) for trigger, text in waiting if trigger.kind == _ASKS]
+    found, seen = list[tuple[int, str]](), set[str]()
+    for place, one in enumerate(messages if left else ()):
+        if isinstance(one, Mapping) and one.get("role") == "user":
+            seen |= _words_in(message_text(one)[:_LONGEST])
+            found += [(place, text) for wanted, text in left if wanted <= seen]
+            left = [(wanted, text) for wanted, text in left if not wanted <= seen]
+    return found
+
+
+@lru_cache(_KEPT)
+def _words_in(text: str) -> frozenset[str]:
+    return frozenset(words(text))
+
+
+def as_said(prior: Prior, messages: Sequence[JSON]) -> Prior:
+    """The prior as a text beside no turns says it: nothing waits for words there any more, and no moment comes."""
+    if always_on(prior) is prior:
+        return prior
+    asked = {text for _, text in _asked_at(_waiting(prior), messages)}
+    told = ((entry, said_text(entry.text)) for entry in prior.experiences)
+    said = tuple(replace(entry, text=text) for entry, text in told if text == entry.text or text in asked)
+    return replace(prior, experiences=said)
+
+
+def said_at_ends(messages: Sequence[JSON], texts: Mapping[int, str]) -> list[JSON]:
+    """The messages, of which these end with these texts, if they have a place for them."""
+    return [_ending(one, texts[place]) if place in texts else one for place, one in enumerate(messages)]
+
+
+def _ending(message: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
+    own = message.get("content")
+    content = ended(own, text) if isinstance(own, list) else appended(own, text)
+    return message if content is None else {**message, "content": content}
 
 
 def boundaries(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:

@@ -65,10 +65,22 @@ def tokens_added(prior: "Prior") -> int:
     return prior_tokens(prior, token_estimate)
 
 
+def _tokens_text(prior: "Prior") -> str:
+    """What it adds to a request; where experiences wait for words, at least and at most."""
+    from ...surfaces.chat import prior_tokens, token_estimate
+    from ...surfaces.triggers import always_on, awaited_words
+
+    most = counted(tokens_added(prior), "token")
+    if not any(awaited_words(entry.text) for entry in prior.experiences):
+        return f"adds about {most} to a request"
+    least = prior_tokens(always_on(prior), token_estimate)
+    return f"adds about {least:,} to {most} to a request, by the words that it has of those that experiences wait for"
+
+
 def _prompting_lines(prior: "Prior") -> Iterator[str]:
     """What stands in the prompt beside the experiences, and what all of the prompt costs."""
     if prior.has_text:
-        yield f"adds about {counted(tokens_added(prior), 'token')} to a request"
+        yield _tokens_text(prior)
     if prior.instruction:
         yield f"instruction: {printable(prior.instruction)}"
     if prior.demonstrations:

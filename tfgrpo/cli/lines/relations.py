@@ -35,7 +35,11 @@ def _tokens(experiences: "Sequence[Experience]") -> int:
 
 def related_json(found: "Relations", text: str) -> "dict[str, JSON]":
     """The experiences for one task, each with why it is shown, withheld or does not apply."""
+    from ...records import Prior
+    from ...surfaces.triggers import as_said
+
     shown, withheld = found.shown(), found.withheld()
+    served = as_said(Prior(found.experiences), [{"role": "user", "content": text}]).experiences
 
     def rows(which: "Sequence[Experience]") -> "list[JSON]":
         return [{"id": one.id, "text": one.text, "why": found.why(one)} for one in which]
@@ -46,7 +50,7 @@ def related_json(found: "Relations", text: str) -> "dict[str, JSON]":
         "withheld": rows(withheld),
         "not_applying": rows([one for one in found.experiences if one not in (*shown, *withheld)]),
         "contradictions": [[one.id, other.id] for one, other in found.contradictions()],
-        "tokens": {"shown": _tokens(shown), "all": _tokens(found.experiences)},
+        "tokens": {"shown": _tokens(shown), "all": _tokens(found.experiences), "served": _tokens(served)},
     }
 
 
@@ -57,6 +61,7 @@ def related_lines(found: "Relations", text: str) -> Iterator[str]:
     yield printable(f"for the task {shortened(text)!r}")
     shown = f"{len(told['shown'])} of {counted(all_of, 'experience')}"
     yield f"{shown} to be shown: about {tokens['shown']:,} of {counted(tokens['all'], 'token')}"
+    yield f"as the prior is served: about {counted(tokens['served'], 'token')}"
     for name, sign in (("shown", "+"), ("withheld", "~"), ("not_applying", "-")):
         for row in told[name]:
             yield printable(f"{sign} {row['text']}")

@@ -85,6 +85,11 @@ gate_options = together(
 
 part_options = together(
     _rare("--no-experiences", is_flag=True, help="Learn the token prior only."),
+    _rare(
+        "--only-what-applies",
+        is_flag=True,
+        help="Say an experience only to requests that have the words of its condition.",
+    ),
     _rare("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]"),
     _rare(
         "--exact-groups",
