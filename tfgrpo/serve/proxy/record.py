@@ -132,12 +132,12 @@ class Traffic:
             batch = self.waiting.batch()
             if not self._write(batch):
                 return
-            left -= sum(part.count for part in batch)
+            left -= sum(part.length for part in batch)
 
     def _write(self, batch: list[Pickled]) -> bool:
         """Whether it could be written; where not, calls are dropped, and feedback is tried again."""
         feedback = [one for part in batch for one in part.feedback]
-        calls = sum(part.count for part in batch) - len(feedback)
+        calls = sum(part.length for part in batch) - len(feedback)
         try:
             refused, unkept = self._handed(batch)
         except Exception as error:  # whatever it is: what comes later has to be written

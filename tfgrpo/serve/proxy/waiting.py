@@ -30,7 +30,8 @@ class Pickled(NamedTuple):
 
     items: bytes
     """Pickled: a list of RecordedCall and Feedback."""
-    count: int
+    length: int
+    """How many they are."""
     size: int
     """Bytes of the texts in them."""
     feedback: tuple[Feedback, ...]
@@ -85,7 +86,7 @@ class WaitingCalls:
             while self._pickled and count < _TOGETHER and size < _TOGETHER_BYTES:
                 part = self._pickled.popleft()
                 batch.append(part)
-                count, size = count + part.count, size + part.size
+                count, size = count + part.length, size + part.size
             self._count_pickled -= count
             self._bytes_out += size
         return batch
