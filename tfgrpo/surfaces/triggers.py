@@ -224,7 +224,7 @@ def said_where(prior: Prior, messages: Sequence[JSON], transcript: Sequence[JSON
 
 def _asked_at(waiting: Iterable[tuple[Trigger, str]], messages: Sequence[JSON]) -> list[tuple[int, str]]:
     """By which message of a user all words were said that a text waits for, and the text; only of those that were."""
-    left = [(frozenset(words(trigger.argument)), text) for trigger, text in waiting if trigger.kind == _ASKS]
+    left = [(_awaited(trigger.argument), text) for trigger, text in waiting if trigger.kind == _ASKS]
     found, seen = list[tuple[int, str]](), set[str]()
     for place, one in enumerate(messages if left else ()):
         if isinstance(one, Mapping) and one.get("role") == "user":
@@ -232,6 +232,11 @@ def _asked_at(waiting: Iterable[tuple[Trigger, str]], messages: Sequence[JSON]) 
             found += [(place, text) for wanted, text in left if wanted <= seen]
             left = [(wanted, text) for wanted, text in left if not wanted <= seen]
     return found
+
+
+@lru_cache(maxsize=1_024)
+def _awaited(argument: str) -> frozenset[str]:
+    return frozenset(words(argument))
 
 
 @lru_cache(_KEPT)
