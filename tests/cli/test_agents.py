@@ -15,6 +15,7 @@ from tfgrpo.demo.run import part
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.local import upstream
+from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
 from tfgrpo.records import Frame, message_text
@@ -111,7 +112,7 @@ async def test_an_agent_on_the_embedded_model_teaches_a_token_prior_by_its_own_c
     """As the demo, which measures what that is worth; here the second step is."""
     reward, agent = load_reward("exact"), FunctionAgent("tests.own_agents:sort_message")
     settings = Settings(seed=7, race=False, steps=2, group_size=4, experiences=False, concurrency=4)
-    with upstream("local") as (url, name), Store(tmp_path / "t.db") as store:
+    with upstream("local", ONE_AFTER_THE_OTHER) as (url, name), Store(tmp_path / "t.db") as store:
         async with Upstream(url, settings=settings, journal=store) as model:
             plan = Plan(part("train")[:18], reward, "exact", Frame(name), "demo", settings, agent=agent)
             learned = await carry_out(plan, store, model, Silent())
