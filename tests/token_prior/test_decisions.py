@@ -11,6 +11,7 @@ from tfgrpo.token_prior.decisions import (
     Answered,
     decided_rewards,
     fit,
+    fits_without,
     learned_offsets,
     likelihood,
     policy_gradient,
@@ -55,6 +56,14 @@ def test_the_fit_is_where_the_gradient_vanishes_and_nothing_near_is_better() -> 
         drawn = np.random.default_rng(3).normal(scale=0.1, size=(50, 5))
         assert all(likelihood(found, best + step, 0.5)[0] < likelihood(found, best, 0.5)[0] for step in drawn)
         assert best.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_what_is_fitted_at_once_is_what_would_be_one_by_one() -> None:
+    found, parts, ridges = toy(), [np.arange(place, 12, 3) for place in range(3)], (4.0, 0.5)
+    for ridge, fitted in zip(ridges, fits_without(found, parts, ridges), strict=True):
+        for part, offsets in zip(parts, fitted, strict=True):
+            others = Answered(np.delete(found.logs, part, axis=0), np.delete(found.rewards, part, axis=0))
+            assert offsets == pytest.approx(fit(others, ridge), abs=1e-8)
 
 
 def test_the_order_of_options_and_of_tasks_changes_nothing() -> None:

@@ -32,7 +32,7 @@ or where it has fewer than FEWEST_CALIBRATED tasks.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -267,9 +267,7 @@ def fitted_arm(
     answered = Answered(_levels(made, listed, heats.sampled), rewards)
     folds = [np.array([row for row, name in enumerate(names) if name in part], dtype=np.int64) for part in parts]
     folds = [fold for fold in folds if len(fold)]
-    ridge, without, likelier = max(
-        (_held_out(answered, folds, ridge) for ridge in _RIDGES), key=lambda swept: (swept[2].mean(), swept[0])
-    )
+    ridge, without, likelier = max(_held_out(answered, folds), key=lambda swept: (swept[2].mean(), swept[0]))
     most = cap / heats.sampled
     sent = np.clip(without - without[:, -1:], -most, most)
     cooler, heat = _levels(made, listed, heats.production), heats.sampled / heats.production
@@ -283,12 +281,13 @@ def fitted_arm(
     return ArmFit(values, biases, float(gains.mean()), float(gains.std(ddof=1) / count))
 
 
-def _held_out(answered: Answered, folds: Sequence[Ints], ridge: float) -> tuple[float, Floats, Floats]:
-    """A ridge, the offsets that each task's fold was left out of, (T, O), and what its likelihood gains, (T,)."""
-    without = np.zeros_like(answered.logs)
-    for fold, offsets in zip(folds, fits_without(answered, folds, ridge), strict=True):
-        without[fold] = offsets
-    return ridge, without, likelihood_gains(answered, without)
+def _held_out(answered: Answered, folds: Sequence[Ints]) -> Iterator[tuple[float, Floats, Floats]]:
+    """Each ridge, the offsets that each task's fold was left out of, (T, O), and what its likelihood gains, (T,)."""
+    for ridge, fitted in zip(_RIDGES, fits_without(answered, folds, _RIDGES), strict=True):
+        without = np.zeros_like(answered.logs)
+        for fold, offsets in zip(folds, fitted, strict=True):
+            without[fold] = offsets
+        yield ridge, without, likelihood_gains(answered, without)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

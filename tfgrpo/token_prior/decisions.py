@@ -102,51 +102,61 @@ def policy_gradient(found: Answered, offsets: Floats) -> tuple[float, Floats, Fl
 
 def likelihood(found: Answered, offsets: Floats, ridge: float) -> tuple[float, Floats, Floats]:
     """L, its gradient, shape (O,), and its curvature, shape (O, O), at these offsets."""
-    value, gradient, curvature = _likelihoods(found.logs, found.weights[None], offsets[None], ridge)
+    value, gradient, curvature = _likelihoods(found.logs, found.weights[None], offsets[None], np.array([ridge]))
     return float(value[0]), gradient[0], curvature[0]
 
 
-def _likelihoods(logs: Floats, weights: Floats, offsets: Floats, ridge: float) -> tuple[Floats, Floats, Floats]:
-    """The same of F fits at once, their weights (F, T, O) and offsets (F, O): shapes (F,), (F, O) and (F, O, O)."""
+def _likelihoods(logs: Floats, weights: Floats, offsets: Floats, ridges: Floats) -> tuple[Floats, Floats, Floats]:
+    """The same of F fits at once: shapes (F,), (F, O) and (F, O, O).
+
+    Their weights are (F, T, O), their offsets (F, O) and their ridges (F,).
+    """
     p = shifted(logs, offsets[:, None, :])
     each = weights.sum(axis=2, keepdims=True)
     said = weights * np.log(np.where(weights > 0, p, 1.0))
-    value = said.sum(axis=(1, 2)) - ridge / 2 * (offsets**2).sum(axis=1)
-    gradient = (weights - each * p).sum(axis=1) - ridge * offsets
-    own = (each * p).sum(axis=1) + ridge
+    value = said.sum(axis=(1, 2)) - ridges / 2 * (offsets**2).sum(axis=1)
+    gradient = (weights - each * p).sum(axis=1) - ridges[:, None] * offsets
+    own = (each * p).sum(axis=1) + ridges[:, None]
     curvature = np.swapaxes(each * p, 1, 2) @ p - own[:, :, None] * np.eye(logs.shape[1])
     return value, gradient, curvature
 
 
 def fit(found: Answered, ridge: float) -> Floats:
     """The offsets that L is greatest at, shape (O,), by Newton's method."""
-    return np.asarray(_fits(found.logs, found.weights[None], ridge, np.zeros((1, found.logs.shape[1])))[0])
+    return np.asarray(_fits(found.logs, found.weights[None], np.array([ridge]), np.zeros((1, found.logs.shape[1])))[0])
 
 
-def _fits(logs: Floats, weights: Floats, ridge: float, start: Floats) -> Floats:
+def _fits(logs: Floats, weights: Floats, ridges: Floats, start: Floats) -> Floats:
     """F fits at once, shape (F, O), from where they start."""
     offsets = start
-    value, gradient, curvature = _likelihoods(logs, weights, offsets, ridge)
+    value, gradient, curvature = _likelihoods(logs, weights, offsets, ridges)
     for _ in range(_STEPS):
         step = np.linalg.solve(-curvature, gradient[:, :, None])[:, :, 0]
         step *= np.minimum(1.0, _FARTHEST / np.maximum(np.abs(step).max(axis=1, keepdims=True), _TOLERANCE))
         if np.abs(step).max(initial=0.0) < _TOLERANCE:
             break
-        moved = _likelihoods(logs, weights, offsets + step, ridge)
+        moved = _likelihoods(logs, weights, offsets + step, ridges)
         while (worse := moved[0] < value - _TOLERANCE).any():  # L is concave: half of the way is better
             step = np.where(worse[:, None], step / 2, step)
-            moved = _likelihoods(logs, weights, offsets + step, ridge)
+            moved = _likelihoods(logs, weights, offsets + step, ridges)
         offsets = offsets + step
         value, gradient, curvature = moved
     return np.asarray(offsets - offsets.mean(axis=1, keepdims=True))
 
 
-def fits_without(found: Answered, parts: Sequence[Ints], ridge: float) -> Floats:
-    """The offsets that L is greatest at without each of some parts of the tasks (rows), shape (len(parts), O)."""
+def fits_without(found: Answered, parts: Sequence[Ints], ridges: Sequence[float]) -> Floats:
+    """The offsets that L is greatest at without each of some parts of the tasks (rows), under each ridge.
+
+    Shape (len(ridges), len(parts), O); all are fitted at once, from where all tasks lead under the ridge.
+    """
     others = np.ones((len(parts), len(found.logs), 1))
     for number, part in enumerate(parts):
         others[number, part] = 0.0
-    return _fits(found.logs, found.weights * others, ridge, np.tile(fit(found, ridge), (len(parts), 1)))
+    count, shape = len(ridges), (len(ridges), found.logs.shape[1])
+    whole = _fits(found.logs, np.tile(found.weights, (count, 1, 1)), np.array(ridges), np.zeros(shape))
+    each = np.repeat(ridges, len(parts)), np.repeat(whole, len(parts), axis=0)
+    fitted = _fits(found.logs, np.tile(found.weights * others, (count, 1, 1)), *each)
+    return fitted.reshape(count, len(parts), -1)
 
 
 def learned_offsets(found: Answered) -> Fitted:
@@ -183,7 +193,7 @@ def _verdict(found: Answered, ridge: float, without: Floats, gains: Floats, rewa
 
 def _left_out(found: Answered, telling: Ints, ridge: float) -> tuple[Floats, Floats]:
     """The fits without each task that tells something, shape (J, O), and what each gains on the task it never saw."""
-    without = fits_without(found, [telling[place : place + 1] for place in range(len(telling))], ridge)
+    without = fits_without(found, [telling[place : place + 1] for place in range(len(telling))], (ridge,))[0]
     return without, likelihood_gains(Answered(found.logs[telling], found.rewards[telling]), without)
 
 
