@@ -40,7 +40,7 @@ class Settings:
     group_size: int = 8
     """Rollouts of each task in a step."""
     divide_by_std: bool = True
-    """Divide advantages by the group's standard deviation (GRPO); off: Dr. GRPO."""
+    """Divide advantages by their standard deviation, which all groups of a token prior's step share; off: Dr. GRPO."""
     rest_tasks: bool = True
     """Visit a task whose pass rate was 0 or 1 twice in a row only every other step (`paper`: every step)."""
     bounded: str | None = None

@@ -40,7 +40,7 @@ def listed(size: int = 8, found: AnswerTree | None = None) -> ListedPrompt:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
 def test_the_gradient_of_a_listed_group_is_that_of_its_expected_reward(temperature: float) -> None:
     biases = {YES: 0.3, WELL: -0.8}
-    (found,) = pulls([listed(size=1)], biases, temperature, divide_by_std=False)
+    (found,) = pulls([listed(size=1)], biases, temperature)
     for token in (END, YES, NO, WELL):
         ends = [
             answer_shares(tree(), {**biases, token: biases.get(token, 0.0) + step}, temperature).mean

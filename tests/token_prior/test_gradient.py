@@ -157,6 +157,18 @@ def test_shifted_rewards_teach_the_same(outcomes: list[tuple[int, float]]) -> No
     np.testing.assert_allclose(one.slope, other.slope, atol=1e-9)
 
 
+@given(OUTCOMES, OUTCOMES)
+def test_a_task_that_is_nearly_sure_pulls_no_harder_than_its_rewards_do(
+    one: list[tuple[int, float]], other: list[tuple[int, float]]
+) -> None:
+    """All tasks' advantages are divided by one number: what comes of it is the gradient of the mean reward."""
+    groups = [labelled("a", one), labelled("b", other)]
+    plain, found = (step_gradient(groups, {}, 1.0, BEFORE, Settings(divide_by_std=on)) for on in (False, True))
+    spreads = [group.rewards.std() for group in groups if group.rewards.std() > 1e-9]
+    by = math.sqrt(np.mean(np.square(spreads))) if spreads else 1.0
+    np.testing.assert_allclose(found.slope * by, plain.slope, atol=1e-9)
+
+
 @given(OUTCOMES, st.permutations([1, 2, 3]))
 def test_renamed_tokens_are_moved_alike(outcomes: list[tuple[int, float]], others: list[int]) -> None:
     """Names: where a token's id is another one everywhere, its slope and curvature are the same under the new id."""

@@ -12,10 +12,10 @@ than it is. With m_n the probability of coming to n (1 for the empty one, m_n p_
     dV / db_v = sum_n m_n p_n(v) (Q_n(v) - V_n) / T                            V = V_0
 
 over what is listed. What is not, 1 - (the probability of all answers that end in the tree), is `missing`: V lies
-between sum p r and that plus `missing`, whatever those answers are worth. One listing serves every b. With the
-advantage A = (r - V) / s, s^2 the variance of r, the gradient and curvature of `gradient` are for a group of G rollouts
+between sum p r and that plus `missing`, whatever those answers are worth. One listing serves every b. With A = r - V,
+before it is divided by what all groups share, the gradient and curvature of `gradient` are for a group of G rollouts
 
-    g_v = G / s sum_n m_n p_n(v) (Q_n(v) - V_n) / T        h_v = G sum_n m_n p_n(v) (1 - p_n(v)) / T^2:
+    g_v = G sum_n m_n p_n(v) (Q_n(v) - V_n) / T        h_v = G sum_n m_n p_n(v) (1 - p_n(v)) / T^2:
 
 what its rollouts give on average, without their noise. An answer of one token is a tree of one row, and these are the
 formulas of `decisions`.
@@ -145,22 +145,22 @@ class Pull:
     """g of each, shape (N, C)."""
     curvature: Floats
     """h of each, shape (N, C)."""
+    spread: float
+    """Standard deviation of the reward."""
 
 
-def pulls(
-    listed: Iterable[ListedPrompt], biases: Mapping[int, float], temperature: float, *, divide_by_std: bool
-) -> list[Pull]:
+def pulls(listed: Iterable[ListedPrompt], biases: Mapping[int, float], temperature: float) -> list[Pull]:
     """Of each listed group whose rewards differ, g and h of its tokens."""
     found = []
     for one in listed:
         now = answer_shares(one.tree, biases, temperature)
         if now.spread < FLAT:
             continue
-        scale = one.size / (now.spread if divide_by_std else 1.0)
         coming, gains = now.reached[:, None] * now.chances, now.values - now.means[:, None]
-        slope = scale * coming * np.where(np.isfinite(gains), gains, 0.0) / temperature
+        slope = one.size * coming * np.where(np.isfinite(gains), gains, 0.0) / temperature
         curvature = one.size * coming * (1 - now.chances) / temperature**2
-        found.append(Pull(one.task.id, one.tree.tokens, now.chances, one.size * now.reached, slope, curvature))
+        weights = one.size * now.reached
+        found.append(Pull(one.task.id, one.tree.tokens, now.chances, weights, slope, curvature, now.spread))
     return found
 
 

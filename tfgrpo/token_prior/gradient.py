@@ -16,10 +16,14 @@ tail is bounded by R spread evenly over a whole vocabulary of at most n = VOCABU
 what lies between the two, over Z, bounds the relative error. The mean of that bound over positions is reported, and
 above LOOSE_TAIL rollouts go on at T = 1.
 
-The score-function gradient of the expected reward (GRPO's), with the group's advantage A_i in the place of the reward,
-is
+The score-function gradient of the expected reward (GRPO's), with an advantage in the place of the reward, is
 
     g_v = sum_i A_i sum_t (1[y_it = v] - p_it(v)) / T,        p_it = pi_b at position t of rollout i,
+    A_i = (r_i - mean of its group) / s,                      s^2 = mean over mixed groups of the variance of their r.
+
+GRPO's s is each group's own. Then a task that is nearly sure, whose s is small, pulls as hard as one that is open, and
+biases come to where those pulls balance, which is not where the expected reward is largest: a gain was lost again with
+further steps (`docs/benchmarks.md`). Divided by one s for all, g is the gradient of the mean reward times a number.
 
 and the curvature (the Fisher information's diagonal) is h_v = sum p_it(v) (1 - p_it(v)) / T^2 over the same positions,
 those of mixed groups. One step of the shrunk natural gradient is b_v += eta g_v / (h_v + lambda), scaled so that the
@@ -136,7 +140,7 @@ class Positions:
     probabilities: Floats
     """pi_b of each, shape (N, C)."""
     weights: Floats
-    """The rollout's advantage, shape (N,)."""
+    """The rollout's advantage, by what all groups share, shape (N,)."""
     tasks: Ints
     """Index of the task in `Gradient.tasks`, ascending, shape (N,)."""
     tail: float
@@ -171,12 +175,13 @@ def positions(
     weights: list[float] = []
     owners: list[int] = []
     tasks: list[str] = []
+    spreads: list[float] = []
     for group in groups:
         if group_kind(group) != "mixed":
             continue
         tasks.append(group.task.id)
-        advantage = advantages(group.rewards, divide_by_std=settings.divide_by_std)
-        for rollout, weight in zip(group.scored, advantage, strict=True):
+        spreads.append(float(group.rewards.std()))
+        for rollout, weight in zip(group.scored, advantages(group.rewards, divide_by_std=False), strict=True):
             if rollout.trace is not None:
                 traces.append(rollout.trace)
                 weights.append(float(weight))
@@ -188,7 +193,7 @@ def positions(
     found = Positions(
         tokens,
         probabilities,
-        np.repeat(np.array(weights), lengths),
+        np.repeat(np.array(weights), lengths) / common_spread(spreads, settings),
         np.repeat(np.array(owners, dtype=np.int64), lengths),
         bound,
     )
@@ -225,6 +230,11 @@ def token_columns(listed: Sequence[Ints], special: set[int]) -> tuple[Ints, Ints
     seen[[0, *(token + 1 for token in special if token + 1 < len(seen))]] = False
     found = np.flatnonzero(seen) - 1
     return found, np.where(seen, np.cumsum(seen) - 1, len(found))
+
+
+def common_spread(spreads: Sequence[float], settings: Settings) -> float:
+    """s, from the standard deviation of each mixed group's rewards; 1 where nothing is to be divided."""
+    return float(np.sqrt(np.mean(np.square(spreads)))) if settings.divide_by_std and len(spreads) else 1.0
 
 
 def natural_step(slope: Floats, curvature: Floats, settings: Settings) -> Floats:

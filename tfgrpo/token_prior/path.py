@@ -11,7 +11,7 @@ and no weight of a policy that was sampled exceeds n_t / n_ts. With w'_i = w_i /
 spread s_t^2 = sum w'_i (r_i - V_t)^2 and the effective number m_t = (sum w)^2 / sum w^2, the gradient and curvature of
 `gradient` become
 
-    A_i = (r_i - V_t) / s_t
+    A_i = (r_i - V_t) / s,        s^2 = mean over tasks with s_t > 0 of s_t^2
     g_v = sum_t m_t sum_i w'_i A_i sum over positions of (1[y = v] - p_b(v)) / T
     h_v = sum_t m_t sum_i w'_i sum over positions of p_b(v) (1 - p_b(v)) / T^2.
 
@@ -61,6 +61,7 @@ from .gradient import (
     Gradient,
     Ints,
     Positions,
+    common_spread,
     look_up,
     natural_step,
     token_columns,
@@ -107,12 +108,12 @@ class Reuse:
         """What all rollouts so far say under biases (nats), at the temperature of the last step."""
         now, settings = self._steps[-1].temperature, self._settings
         listed = [listed_under(step, biases, self._backend, now) for step in self._steps]
-        listing, exact = self._listed, list[Pull]()
-        if listing:
-            exact = pulls(listing, biases, now, divide_by_std=settings.divide_by_std)
+        listing = self._listed
+        exact = pulls(listing, biases, now) if listing else []
         sampled = tuple(dict.fromkeys(task for step in self._steps for task in step.tasks))
         names = tuple(dict.fromkeys([*sampled, *(one.task.id for one in listing)]))
-        slopes, curves = self._weights(sampled, [_whole(step, p) for step, p in zip(self._steps, listed, strict=True)])
+        logs_now = [_whole(step, p) for step, p in zip(self._steps, listed, strict=True)]
+        slopes, curves, spreads = self._weights(sampled, logs_now)
         every = [*(step.tokens for step in self._steps), *(one.tokens for one in exact)]
         tokens, columns = token_columns(every, self._special)
         slope, curvature = np.zeros((2, len(names) * (len(tokens) + 1)))
@@ -132,18 +133,21 @@ class Reuse:
             cell = (rows[one.task] * (len(tokens) + 1) + columns[one.tokens + 1]).ravel()
             slope += np.bincount(cell, one.slope.ravel(), len(slope))
             curvature += np.bincount(cell, one.curvature.ravel(), len(slope))
+        slope /= common_spread([*spreads, *(one.spread for one in exact)], settings)
         shape = len(names), len(tokens) + 1
         found = Gradient(tokens, names, slope.reshape(shape)[:, :-1], curvature.reshape(shape)[:, :-1], 1.0, self._tail)
         last = _positions(self._steps[-1], listed[-1], exact, self._tail)
         return within_kl_limit(found, last, now, settings)
 
-    def _weights(self, names: Sequence[str], logs_now: Sequence[Floats]) -> tuple[Floats, Floats]:
-        """m_t w'_i A_i and m_t w'_i of every rollout, in order of step; 0 at tasks whose rewards are all alike."""
+    def _weights(self, names: Sequence[str], logs_now: Sequence[Floats]) -> tuple[Floats, Floats, list[float]]:
+        """m_t w'_i (r_i - V_t) and m_t w'_i of every rollout, in order of step, 0 at tasks whose rewards are all alike;
+        and s_t of the others."""
         owners = np.array([task for step in self._steps for task in step.tasks], dtype=object)
         sampled_in = np.repeat(np.arange(len(self._steps)), [len(step.tasks) for step in self._steps])
         rewards = np.concatenate([step.rewards for step in self._steps])
         now, under = np.concatenate(logs_now), np.concatenate([np.stack(logs) for logs in self._logs], axis=1)
         slopes, curves = np.zeros((2, len(owners)))
+        spreads: list[float] = []
         for name in names:
             mine = np.flatnonzero(owners == name)
             counts = np.bincount(sampled_in[mine], minlength=len(self._steps))
@@ -155,8 +159,9 @@ class Reuse:
             if spread >= FLAT:
                 each = share / (share @ share)
                 curves[mine] = each
-                slopes[mine] = each * centred / (spread if self._settings.divide_by_std else 1.0)
-        return slopes, curves
+                slopes[mine] = each * centred
+                spreads.append(spread)
+        return slopes, curves, spreads
 
 
 def _positions(last: WeighedRollouts, chances: Floats, exact: Sequence[Pull], tail: float) -> Positions:
