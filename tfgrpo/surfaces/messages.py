@@ -32,7 +32,7 @@ def message_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> 
     if text := prior_text(always_on(prior)):
         changed["system"] = appended(body.get("system"), text)
     messages = body["messages"]
-    if said := said_where(prior, messages, _transcript(body)):
+    if said := said_where(prior, messages, lambda: _transcript(body)):
         changed["messages"] = [
             {**one, "content": ended(one.get("content"), said[place])} if place in said else one
             for place, one in enumerate(messages)

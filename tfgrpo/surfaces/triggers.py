@@ -208,18 +208,22 @@ def applies(text: str, messages: Sequence[JSON]) -> bool:
     return awaited_words(text) <= {word for said in users for word in _words_in(said[:_LONGEST])}
 
 
-def said_where(prior: Prior, messages: Sequence[JSON], transcript: Sequence[JSON] | None = None) -> Mapping[int, str]:
+def said_where(
+    prior: Prior, messages: Sequence[JSON], transcript: Callable[[], Sequence[JSON]] | None = None
+) -> Mapping[int, str]:
     """What messages are to end with, by their place: what was asked for, and in the last one what its moment has come.
 
-    `transcript`: the same as chat messages, where they are of another form.
+    `transcript` makes the same as chat messages, where they are of another form.
     """
-    waiting, said = _waiting(prior), defaultdict[int, list[str]](list)
+    if not (waiting := _waiting(prior)):
+        return {}
+    said = defaultdict[int, list[str]](list)
     for place, text in _asked_at(waiting, messages):
         said[place].append(text)
-    for trigger, text in waiting:
-        if trigger.kind != _ASKS and trigger.fires(messages if transcript is None else transcript):
-            said[len(messages) - 1].append(text)
-    return {place: "\n".join(texts) for place, texts in said.items()}
+    if moments := [one for one in waiting if one[0].kind != _ASKS]:
+        seen = transcript() if transcript else messages
+        said[len(messages) - 1] += [text for trigger, text in moments if trigger.fires(seen)]
+    return {place: "\n".join(texts) for place, texts in said.items() if texts}
 
 
 def _asked_at(waiting: Iterable[tuple[Trigger, str]], messages: Sequence[JSON]) -> list[tuple[int, str]]:
