@@ -7,7 +7,12 @@ again, at most twice. The policy sees what `with_prior` makes of its messages, a
 assumed, after the finding that models know how and not when (arXiv 2510.07364): it mends a failed call in 35% of
 cases, in 85% where the advice stands in the last message, in 80% where it stands in the system message; a call that
 did not fail goes wrong in 1% of cases, in 3% where the advice stands in the last message. A task is solved where
-every call is right in the end.
+every call is right in the end. How sure it is of a call is assumed too: a part of 1, uniform in [0, .3], is of other
+tokens; of what is left the likeliest token has more than the second by Beta(8, 2) in a right call, and by Beta(3, 3) in
+a wrong one.
+
+`pattern`, `likeness`, `entropy` and `margin` wait for other signs than `tool error` does. The thresholds of the last
+two are what `experience add --quantile .75` learns, from rollouts of other tasks.
 
 The arms differ by the prior alone. At random moments: at each turn by a coin of the hash, at the rate at which the
 trigger fires. Intervals are over tasks. `a moment`: the effect of saying it at a moment where the trigger fires, on
@@ -16,27 +21,33 @@ squares clustered by task. Nothing is analysed by when it was said, since that c
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
+from random import Random
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kept import KeptCells
+from tfgrpo.experiences.moments import Turn, learned_trigger
 from tfgrpo.hashing import coin
 from tfgrpo.records import JSON, Experience, Message, Prior, message_text
 from tfgrpo.surfaces.chat import token_estimate, with_prior
-from tfgrpo.surfaces.triggers import said_at_the_end, triggered_now
+from tfgrpo.surfaces.sureness import Sureness, sureness_of
+from tfgrpo.surfaces.surface import PLAIN
+from tfgrpo.surfaces.triggers import said_at_ends, said_where
 
 ADVICE = "Read what the tool says before you call it again, and change what it names."
-WAITING, FROZEN = Prior((Experience(f"[on tool error] {ADVICE}"),)), Prior()
+QUANTILE = 0.75
+FROZEN = Prior()
 ALWAYS = Prior((Experience(ADVICE),), template="simulated")
 CALLS, RETRIES = 8, 2
 MENDS, MENDS_TOLD, MENDS_BEFORE = 0.35, 0.85, 0.8
 SLIPS, SLIPS_TOLD = 0.01, 0.03
-ARMS = ("frozen", "always on", "triggered", "random timing", "coin")
+ARMS = ("frozen", "always on", "triggered", "random timing", "coin", "pattern", "likeness", "entropy", "margin")
 Draw: TypeAlias = np.random.Generator
 
 
@@ -53,16 +64,54 @@ class Episode:
     """Whether it was said, at each moment where a coin decided."""
 
 
-def sent(arm: str, messages: Sequence[Message], place: tuple[int, ...], rate: float) -> tuple[Sequence[Message], bool]:
+def waiting(trigger: str) -> Prior:
+    """The advice at its moment."""
+    return Prior((Experience(f"[on {trigger}] {ADVICE}"),))
+
+
+TOOL_ERROR = waiting("tool error")
+
+
+@cache
+def other_signs() -> Mapping[str, Prior]:
+    """The advice at the moments that other triggers tell, by arm."""
+    turns: list[Turn] = []
+    for task in range(20):
+        for sample in range(4):
+            episode(
+                "frozen", task, sample, failing=0.2, rate=0, draw=np.random.default_rng([1, task, sample]), turns=turns
+            )
+    return {
+        "pattern": waiting(r"matches ^error: no such \w+"),
+        "likeness": waiting("like .5 error: no such file"),
+        **{kind: waiting(learned_trigger(kind, QUANTILE, turns)) for kind in ("entropy", "margin")},
+    }
+
+
+def how_sure(right: bool, place: tuple[int, ...]) -> Sureness | None:
+    """How sure the policy was of a call."""
+    draw = Random(str(("sure", *place)))
+    rest, more = draw.uniform(0, 0.3), draw.betavariate(8, 2) if right else draw.betavariate(3, 3)
+    chances = [(1 - rest) * (1 + more) / 2, (1 - rest) * (1 - more) / 2]
+    return sureness_of([{"top_logprobs": [{"logprob": float(np.log(chance))} for chance in chances]}])
+
+
+def sent(
+    arm: str, messages: Sequence[Message], place: tuple[int, ...], rate: float, sureness: Sureness | None
+) -> tuple[Sequence[Message], bool]:
     """The messages as the policy gets them, and whether the trigger fires."""
-    fires = bool(triggered_now(WAITING, messages))
+    others = other_signs() if arm in ARMS[5:] else {}
+    awaited, manner = others.get(arm, TOOL_ERROR), PLAIN._replace(sureness=sureness)
+    fires = bool(said_where(awaited, messages, sureness=sureness))
     if arm == "random timing":
-        return (said_at_the_end(messages, [ADVICE]) if coin(rate, "random", *place) else messages), fires
+        return (
+            said_at_ends(messages, {len(messages) - 1: ADVICE}) if coin(rate, "random", *place) else messages
+        ), fires
     if arm == "coin":
         said = fires and coin(0.5, "coin", *place)
-        return with_prior({"messages": messages}, WAITING if said else FROZEN)["messages"], fires
-    prior = {"frozen": FROZEN, "always on": ALWAYS, "triggered": WAITING}[arm]
-    return with_prior({"messages": messages}, prior)["messages"], fires
+        return with_prior({"messages": messages}, TOOL_ERROR if said else FROZEN)["messages"], fires
+    prior = {"frozen": FROZEN, "always on": ALWAYS}.get(arm, awaited)
+    return with_prior({"messages": messages}, prior, manner)["messages"], fires
 
 
 def chance(messages: Sequence[Message], failed: bool) -> float:
@@ -73,26 +122,31 @@ def chance(messages: Sequence[Message], failed: bool) -> float:
     return 1 - (SLIPS_TOLD if last else SLIPS)
 
 
-def episode(arm: str, task: int, sample: int, *, failing: float, rate: float, draw: Draw) -> Episode:
-    """One task, call by call."""
+def episode(
+    arm: str, task: int, sample: int, *, failing: float, rate: float, draw: Draw, turns: list[Turn] | None = None
+) -> Episode:
+    """One task, call by call; its turns are added to those given."""
     messages: list[Message] = [{"role": "system", "content": "Use the tool."}, {"role": "user", "content": "Go."}]
-    tokens = turns = fired = 0
+    tokens = taken = fired = 0
+    sureness: Sureness | None = None
     coins, solved = list[bool](), True
     for call in range(CALLS):
         failed = False
         for retry in range(RETRIES + 1):
-            got, fires = sent(arm, messages, (task, sample, call, retry), rate)
+            if turns is not None:
+                turns.append(Turn(list(messages), sureness))
+            got, fires = sent(arm, messages, (task, sample, call, retry), rate, sureness)
             said = sum(ADVICE in message_text(message) for message in (got[0], got[-1]))
-            tokens, turns, fired = tokens + said * token_estimate(ADVICE), turns + 1, fired + fires
+            tokens, taken, fired = tokens + said * token_estimate(ADVICE), taken + 1, fired + fires
             coins += [bool(said)] if fires and arm == "coin" else []
             right = draw.random() < (chance(got, failed) if failed else (1 - failing) * chance(got, failed))
             back = "ok" if right else "error: no such argument"
             messages += [{"role": "assistant", "content": f"call {call}.{retry}"}, {"role": "tool", "content": back}]
-            failed = not right
+            failed, sureness = not right, how_sure(bool(right), (task, sample, call, retry))
             if right:
                 break
         solved = solved and not failed
-    return Episode(solved, tokens, turns, fired, tuple(coins))
+    return Episode(solved, tokens, taken, fired, tuple(coins))
 
 
 def run(arm: str, tasks: int, samples: int, rate: float = 0.0, seed: int = 0) -> list[list[Episode]]:
@@ -159,13 +213,14 @@ def main() -> None:
     arms["triggered"] = triggered
     print("| arm | solved | fires at | tokens of advice an episode | triggered less it, points |")
     print("|---|---|---|---|---|")
-    for arm in ARMS[:-1]:
+    for arm in [arm for arm in ARMS if arm != "coin"]:
         tokens = np.mean([one.tokens for of in arms[arm] for one in of])
         mean, low, high = interval(solved(triggered) - solved(arms[arm]))
         less = "" if arm == "triggered" else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         won, fires = 100 * solved(arms[arm]).mean(), 100 * rate_of(arms[arm])
         print(f"| {arm} | {won:.1f}% | {fires:.0f}% | {tokens:.0f} | {less} |")
     effect, error = moment(arms["coin"])
+    print("\nlearned:", *(other_signs()[kind].experiences[0].text.partition("]")[0] + "]" for kind in ARMS[-2:]))
     print(f"\na moment: {100 * effect:+.1f} points, standard error {100 * error:.1f}")
 
 

@@ -35,9 +35,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "model/local": ("child", "eight_bits", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "parts", "patterns", "triggers", "surface", "chat", "whole_text", "responses",
-        "messages", "completions", "decisions", "decided", "label_set", "labels", "redecided", "resampled", "routes",
-        "http", "refused", "streamed", "redecided_stream",
+        "__init__", "nearest", "parts", "patterns", "surface", "sureness", "triggers", "chat", "whole_text",
+        "responses", "messages", "completions", "decisions", "decided", "label_set", "labels", "redecided", "resampled",
+        "routes", "http", "refused", "streamed", "redecided_stream",
     ),
     "tasks": (
         "__init__", "gym", "fields", "messages", "providers", "cells", "containers", "choices", "shapes", "parts",
@@ -65,7 +65,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "experiences": (
         "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
-        "amplification", "transitions", "early_experience", "foreseen", "write", "race",
+        "amplification", "transitions", "early_experience", "foreseen", "moments", "write",
+        "race",
     ),
     "store": (
         "database", "sqlite", "migrations", "rows", "file", "postgres", "opened", "keys", "runs", "trials",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.kept import KeptCells
-from benchmarks.triggers import kept_run, moment, rate_of, run, solved
+from benchmarks.triggers import ARMS, kept_run, moment, rate_of, run, solved
 
 
 def test_the_right_moment_beats_random_ones_and_costs_less_than_always() -> None:
@@ -16,6 +16,11 @@ def test_the_right_moment_beats_random_ones_and_costs_less_than_always() -> None
     assert gain > gains["random timing"] + 0.1
     tokens = {arm: sum(one.tokens for of in found for one in of) for arm, found in arms.items()}
     assert sum(one.tokens for of in triggered for one in of) < 0.3 * tokens["always on"]
+
+
+def test_other_signs_of_the_moment_beat_random_ones_too() -> None:
+    by_chance = solved(run("random timing", 10, 8, 0.2)).mean()
+    assert {arm for arm in ARMS[5:] if solved(run(arm, 10, 8)).mean() > by_chance} == {*ARMS[5:]}
 
 
 def test_a_coin_at_each_moment_says_what_the_moment_is_worth() -> None:

@@ -1,10 +1,12 @@
 """`experience fires`, and triggers that a person writes."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from tests.cli.shell import FRAME, TASK, one_line, tfgrpo, works
-from tfgrpo.records import Group, Message, Rollout, Run
+from tests.surfaces.test_sureness import listed
+from tfgrpo.records import CallKey, Experience, Group, Message, Prior, Rollout, Run, Usage
 from tfgrpo.store import Store
 
 CALLED: tuple[Message, ...] = (
@@ -29,3 +31,38 @@ def test_how_often_a_trigger_fires_is_counted_over_a_run(folder: Path) -> None:
     one_line(tfgrpo("experience", "fires", run.id, "--trigger", "often"), "[on often] is no trigger")
     one_line(tfgrpo("experience", "fires", run.id, "--trigger", "[tool error]"), "is none", "without brackets")
     one_line(tfgrpo("experience", "add", "[on tol error] Stop."), "no trigger", "[on tool error]")
+
+
+def test_a_threshold_is_learned_from_a_run_and_the_prior_tells_how_often_it_fires(folder: Path) -> None:
+    with Store("tfgrpo.db") as store:
+        store.add_tasks([TASK])
+        run, _ = store.begin(Run("learn", "default", FRAME, {}, (TASK.id,), "exact"))
+        made = [Rollout(TASK, 0, number, "prior_0", messages=CALLED, reward=1.0) for number in range(20)]
+        store.add_group(run.id, Group(TASK, 0, tuple(made)))
+        for number in range(20):
+            choice = {"message": CALLED[1], "logprobs": {"content": [listed(0.98505 - number / 50, 0.005)]}}
+            key, response = CallKey(run.id, "rollout", 0, TASK.id, number), json.dumps({"choices": [choice]})
+            asyncio.run(store.record(key, f"request {number}", response, Usage(1, 1, 1)))
+    add, margin = ("experience", "add", "Read it again before you go on."), ("--trigger", "margin", "--run", run.id)
+    added = works(*add, *margin, "--quantile", "0.9")
+    assert "it fires at 2 of 40 turns (5%)" in added.stdout
+    (entry,) = json.loads(works("experience", "list", "--json").stdout)
+    assert entry["text"] == "[on margin below 0.6400] Read it again before you go on."
+    one_line(tfgrpo(*add, *margin, "--quantile", "2"), "the quantile is 2; it must be between 0 and 1")
+    one_line(
+        tfgrpo(*add, "--trigger", "margin", "--quantile", ".9"), "--quantile learns the threshold", "name all three"
+    )
+    one_line(tfgrpo(*add, *margin), "[on margin] is no trigger")
+    one_line(tfgrpo(*add, "--run", run.id), "--run is for --trigger")
+    one_line(tfgrpo(*add, "--trigger", "matches a("), "no pattern that can be used: a bracket is not closed")
+    told = works("experience", "add", "--trigger", "like .2 no such file", "Look for it elsewhere first.").stdout
+    assert "is on trial" in told
+    assert "\nin " not in told
+    prior = Prior((Experience(entry["text"]), Experience("[on turn 1] Stop.")))
+    with Store("tfgrpo.db") as store:
+        store.add_prior(prior)
+        store.set_state("default", prior.id, "ungated", frame=FRAME, run=run.id, why="learned")
+    shown = works("prior", "show").stdout
+    assert f"{entry['text']}: it fires at 2 of 40 turns (5%)" in shown
+    assert "[on turn 1] Stop.: it fires at 20 of 40 turns (50%)" in shown
+    assert [row["fired"] for row in json.loads(works("prior", "show", "--json").stdout)["fires"]] == [2, 20]

@@ -8,7 +8,7 @@ from tfgrpo.surfaces.chat import mean_tokens, prior_tokens, with_prior
 from tfgrpo.surfaces.decisions import decision_with_prior
 from tfgrpo.surfaces.messages import message_with_prior
 from tfgrpo.surfaces.responses import response_with_prior
-from tfgrpo.surfaces.triggers import always_on, as_said, fire_rate, rate_told, trigger_of
+from tfgrpo.surfaces.triggers import always_on, as_said, trigger_of
 
 ASKED = {"role": "user", "content": "Book the room."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "book"}}]}
@@ -158,14 +158,3 @@ def test_a_pattern_that_cannot_be_used_says_why() -> None:
     found = trigger_of(r"[on matches [\]] Stop.] Stop.")
     assert found is not None
     assert found[0].argument == r"[\]] Stop."
-
-
-def test_a_rate_counts_the_answers_of_the_model_and_is_told_in_words() -> None:
-    found = trigger_of("[on tool error] Stop.")
-    assert found is not None
-    calls: list[Message] = [ASKED, CALL, ERROR, AGAIN, DONE, OTHER]
-    assert fire_rate(found[0], [calls, [ASKED, OTHER]]) == (1, 4)
-    assert rate_told(1, 4) == "it fires at 1 of 4 turns (25%)"
-    assert "never fires" in rate_told(0, 4)
-    assert "always-on experience" in rate_told(3, 4)
-    assert rate_told(0, 0) == "no turn was taken"

@@ -6,7 +6,7 @@ import click
 
 from ..errors import InputError
 from .command import TextGroup
-from .fires import fires
+from .fires import fires, rate_rows, turns_of, with_trigger
 from .lines.experiences import effect_text, experience_json, history_json, history_lines
 from .lines.tables import print_table
 from .options.shared import by_option, json_option, named_store, person, store_options
@@ -63,13 +63,53 @@ def show_experience(experience_id: str, store: str | None, namespace: str, as_js
 
 @experience.command("add")
 @click.argument("text")
+@click.option("--trigger", metavar="TRIGGER", help="The moment that it waits for, as `tool error` (experience fires).")
+@click.option(
+    "--quantile",
+    type=float,
+    metavar="Q",
+    help="With --run, and --trigger entropy, margin or `like TEXT`: learn the threshold; it fires at 1 - Q of turns.",
+)
+@click.option("--run", "run_id", metavar="RUN", help="The run whose rollouts --quantile looks at.")
 @by_option
 @store_options
 @json_option
-def add(text: str, by: str | None, store: str | None, namespace: str, as_json: bool) -> None:
-    """Put TEXT on trial: the next learning measures it. It is admitted as a distiller's text would be."""
+def add(
+    *,
+    text: str,
+    trigger: str | None,
+    quantile: float | None,
+    run_id: str | None,
+    by: str | None,
+    store: str | None,
+    namespace: str,
+    as_json: bool,
+) -> None:
+    """Put TEXT on trial: the next learning measures it. It is admitted as a distiller's text would be.
+
+    With --trigger it waits for its moment, and is said at the end of the last message then.
+    """
     with named_store(store, create=True) as opened:
-        _say(as_json, _curator(opened, namespace, by).add(text), "on trial", _NEXT)
+        if quantile is not None and not (trigger and run_id):
+            raise InputError("--quantile learns the threshold of a --trigger from a --run: name all three")
+        waiting, rate = _at_its_moment(opened, text, trigger, quantile, run_id) if trigger or run_id else (text, "")
+        _say(as_json, _curator(opened, namespace, by).add(waiting), "on trial", f"{_NEXT}{rate}")
+
+
+def _at_its_moment(
+    store: "Store", text: str, trigger: str | None, quantile: float | None, run_id: str | None
+) -> tuple[str, str]:
+    """The text behind its trigger, and at how many turns of the run that fires, if one is named."""
+    if not trigger:
+        raise InputError("--run is for --trigger: its rollouts say how often that fires")
+    turns = turns_of(store, store.run(run_id).id) if run_id else ()
+    if quantile is not None:
+        from ..experiences.moments import learned_trigger
+
+        trigger = learned_trigger(trigger, quantile, turns)
+    waiting = with_trigger(trigger, text)
+    told = "".join(f"\nin {run_id} {row['told']}" for row in rate_rows([waiting], turns)) if run_id else ""
+    return waiting, told
 
 
 @experience.command("edit")

@@ -1,16 +1,20 @@
-"""The command that counts how often triggers would have fired."""
+"""The command that counts how often triggers would have fired, and what other commands say of that."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import InputError
+from ..text import shortened
 from .command import TextCommand
 from .lines.tables import printable
 from .options.shared import json_option, named_store, store_option
 from .streams import tell
 
 if TYPE_CHECKING:
+    from ..experiences.moments import Rate, Turn
+    from ..records import JSON
     from ..store import Store
 
 
@@ -24,25 +28,48 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
 
     An experience waits for its moment where it begins with a trigger in brackets: [on tool error], [on repetition],
     [on turn 8], [on says some words], [on matches refund|chargeback] (a pattern), [on like .4 some text] (at least as
-    like it as .4 of 1). With [on asks some words] it waits for words of the users', wherever they have said them.
+    like it as .4 of 1), [on entropy above .9], [on margin below .2] (of the model's last tokens). With
+    [on asks some words] it waits for words of the users', wherever they have said them.
     """
-    from ..surfaces.triggers import fire_rate, rate_told, trigger_of
-
     with named_store(store) as opened:
         run = opened.run(run_id)
-        texts = [f"[on {trigger}] x"] if trigger else _triggered(opened, run.namespace)
-        said = [rollout.messages for group in opened.groups(run.id) for rollout in group.rollouts]
-    if not texts:
-        raise InputError(f"no experience of namespace {run.namespace} has a trigger; --trigger looks at one beforehand")
-    rows = []
+        texts = [with_trigger(trigger, "x")] if trigger else _triggered(opened, run.namespace)
+        if not texts:
+            hint = "--trigger looks at one beforehand"
+            raise InputError(f"no experience of namespace {run.namespace} has a trigger; {hint}")
+        turns = turns_of(opened, run.id)
+    rows = [{**row, "text": trigger or row["text"]} for row in rate_rows(texts, turns)]
+    tell(as_json, rows, *(printable(f"{row['text']}: {row['told']}") for row in rows))
+
+
+def with_trigger(trigger: str, text: str) -> str:
+    """A text that waits for a trigger, which is given without brackets; raises InputError where it is none."""
+    from ..surfaces.triggers import trigger_of
+
+    written = f"[on {trigger}] {text}"
+    if trigger.lstrip().startswith("[") or trigger_of(written) is None:
+        raise InputError(f"--trigger {shortened(trigger)!r} is none: give one as `tool error`, without brackets")
+    return written
+
+
+def turns_of(store: "Store", run_id: str) -> "list[Turn]":
+    """Every turn of a run's rollouts."""
+    from ..experiences.moments import HeardRollouts
+
+    heard = HeardRollouts()
+    store.each_response(run_id, heard.see)
+    return heard.turns(rollout for group in store.groups(run_id) for rollout in group.rollouts)
+
+
+def rate_rows(texts: "Sequence[str]", turns: "Sequence[Turn]") -> "Iterator[dict[str, JSON]]":
+    """Of each text that waits for a moment, how often that comes."""
+    from ..experiences.moments import fire_rate, rate_told
+    from ..surfaces.triggers import trigger_of
+
     for text in texts:
-        found = None if (trigger or "").startswith("[") else trigger_of(text)
-        if found is None:
-            raise InputError(f"--trigger {trigger!r} is none: give one as `tool error`, without brackets")
-        fired, turns = fire_rate(found[0], said)
-        rows.append({"text": text, "fired": fired, "turns": turns, "told": rate_told(fired, turns)})
-    lines = (printable(f"{trigger or row['text']}: {row['told']}") for row in rows)
-    tell(as_json, [{**row, "text": trigger or row["text"]} for row in rows], *lines)
+        if found := trigger_of(text):
+            rate: Rate = fire_rate(found[0], turns)
+            yield {"text": text, **rate._asdict(), "told": rate_told(rate)}
 
 
 def _triggered(store: "Store", namespace: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Commands about priors: what was learned, version by version, and which version is served."""
 
 import sys
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import click
 
 from ..errors import InputError
 from .command import TextGroup
+from .fires import rate_rows, turns_of
 from .lines.priors import (
     changes_json,
     changes_lines,
@@ -18,14 +20,15 @@ from .lines.priors import (
     tree_rows,
 )
 from .lines.relations import related, related_json, related_lines
-from .lines.tables import print_table
+from .lines.tables import print_table, printable
 from .options.shared import by_option, json_option, named_prior, named_store, person, store_options, tell_leaving
 from .prior_files import MEASURE_IT, export, import_file
 from .signing import sign, trust
 from .streams import print_json, tell
 
 if TYPE_CHECKING:
-    from ..store import Store
+    from ..records import JSON, Prior
+    from ..store import LineageEntry, Store
 
 
 @click.group(cls=TextGroup)
@@ -87,9 +90,23 @@ def show_prior(
         shown, live = named_prior(opened, namespace, prior_id), opened.live(namespace)
         events = [event for event in opened.lineage(namespace) if event.prior == shown.id]
         tell_leaving(opened, events[-1].frame.model if events else "")
+        rates = _rates(opened, shown, events)
     served = live is not None and live.prior.id == shown.id
-    lines = *prior_lines(shown), *standing_lines(shown, namespace, events, served)
-    tell(as_json, prior_json(shown, namespace, events, served), *lines)
+    moments = [printable(f"  {row['text']}: {row['told']}") for row in rates]
+    moments = ["of what waits for its moment, in the run that it was learned by:", *moments] if moments else []
+    lines = *prior_lines(shown), *moments, *standing_lines(shown, namespace, events, served)
+    told = prior_json(shown, namespace, events, served)
+    tell(as_json, {**told, "fires": rates} if rates else told, *lines)
+
+
+def _rates(store: "Store", shown: "Prior", events: "Sequence[LineageEntry]") -> "list[dict[str, JSON]]":
+    """How often the triggers of a prior fired in the run that it was learned by, where that is known."""
+    from ..priors.versions import run_behind
+    from ..surfaces.triggers import is_triggered
+
+    waiting, run = [entry.text for entry in shown.experiences if is_triggered(entry)], run_behind(events)
+    here = {entry.run.id for entry in store.runs()}
+    return list(rate_rows(waiting, turns_of(store, run))) if waiting and run in here else []
 
 
 def _show_for(

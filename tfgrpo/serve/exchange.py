@@ -32,6 +32,7 @@ from ..surfaces.http import (
     why_not,
 )
 from ..surfaces.redecided_stream import RedecidedStream
+from ..surfaces.sureness import HEARD
 from .access import Access
 from .ahead import Draft, KnownJSON
 from .call_info import (
@@ -45,7 +46,7 @@ from .call_info import (
     told_by,
 )
 from .drawing import Drawn
-from .passing import StreamedId, change, look_at
+from .passing import StreamedId, change, look_at, look_at_all
 from .scope import OURS, asked_for
 from .source import PriorSource
 
@@ -64,7 +65,7 @@ _KIND, _PACKED = "content-type", "content-encoding"
 _MARKS = (*MARKS, VARIANT_HEADER, INFERENCE_HEADER)
 _SAID = {name.encode(): name for name in (*_MARKS, *REQUEST_IDS, _KIND, _PACKED)}
 _HEEDED = {name.encode(): name for name in (PRIOR_HEADER, *OURS, *SEALED, _CHUNKED)}
-_TEMPLATE_FAILED = 500
+_FOUND, _TEMPLATE_FAILED = 200, 500
 _EXPONENT = re.compile(rb"\de\+?\d")
 
 
@@ -227,7 +228,12 @@ class Exchange:
             look_at(response, StreamedId(partial(latest.keep, found)), *self._telling(found, named))
         if self.access.record and self.source:
             self._record(response, found)
+        if self._rewrite.heeds and response.status_code == _FOUND:
+            look_at_all(response, self._hear)
         return response
+
+    def _hear(self, content: bytes) -> None:
+        HEARD.hear(self._rewrite.heeds, content.decode(errors="replace"))
 
     def _telling(self, found: Info, named: str | None) -> list[Callable[[], None]]:
         """What tells, at the end of a stream, what became of its labels."""

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
+_WHOLE = 1_000_000
+"""Bytes of a response that is looked at whole."""
 _BEGINNING = 4_096
 """Bytes in which the id of what is streamed stands, if it has one."""
 
@@ -90,6 +92,24 @@ def _made(name: str, kind: type[Any], of: str) -> type[Any]:
     """A stream of the library that a response is of, which accepts no others."""
     library: Any = sys.modules[of]
     return type(name, (kind, library.SyncByteStream, library.AsyncByteStream), {})
+
+
+def look_at_all(response: Any, tell: Callable[[bytes], None]) -> None:
+    """Tell the whole content of a response once that is there, unpacked; nothing where it is very long."""
+    if response.is_closed:
+        tell(response.content)
+        return
+    read = bytearray()
+
+    def see(chunk: bytes) -> None:
+        if len(read) <= _WHOLE:
+            read.extend(chunk)
+
+    def end() -> None:
+        if len(read) <= _WHOLE:  # as it came; the library knows how to unpack it
+            tell(type(response)(response.status_code, headers=response.headers, content=bytes(read)).content)
+
+    look_at(response, see, end)
 
 
 class StreamedId:

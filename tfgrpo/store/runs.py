@@ -1,7 +1,7 @@
 """What happened: tasks, runs, the journal of their calls, groups of rollouts; what upstreams were seen to honour."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import groupby
@@ -49,6 +49,13 @@ class RunStore(OpenStore):
             found = self._look(f"reading the calls of run {run_id}", partial(_keys, run_id=run_id))
             self._begun[run_id] = {hash(key) for key in found}
         return self._begun[run_id]
+
+    def each_response(self, run_id: str, see: Callable[[CallKey, str], None]) -> None:
+        """Show every response of a run's journal, with the key of its call."""
+        with self._read(f"reading the calls of run {run_id}") as db:
+            query = "SELECT stage, step, task, sample, retry, response FROM calls WHERE run = ? ORDER BY rowid"
+            for *place, response in db.execute(query, [run_id]):
+                see(CallKey(run_id, *place), rows.unpack(response))
 
     async def record(self, key: CallKey, request: str, response: str, usage: Usage) -> None:
         """Commit one response; records that wait together share a transaction.

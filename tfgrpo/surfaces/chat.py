@@ -116,7 +116,7 @@ def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[J
         shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude))
     asked = messages[len(leading) :]
     if some_wait and asked:
-        asked = said_at_ends(asked, said_where(prior, asked))
+        asked = said_at_ends(asked, said_where(prior, asked, sureness=manner.sureness))
     following = [*shown, *asked]
     if not text:
         return [*leading, *following]

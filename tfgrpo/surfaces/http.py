@@ -27,7 +27,9 @@ from .decisions import DECISIONS
 from .redecided import Redeciding, asking_for_logprobs, redeciding
 from .resampled import Resampling, asking_for_answers, resampling
 from .routes import deployment_of, surface_of
+from .sureness import HEARD, SURENESS_ALTERNATIVES
 from .surface import LeftOut, Manner, Surface, SurfaceName, Way, left_out, takes_only_whole
+from .triggers import waits_for_sureness
 
 PRIOR_HEADER = "x-tfgrpo-prior"
 """The mark: of a request, the prior that is in it; of a response, the prior that its request had."""
@@ -114,6 +116,8 @@ class Rewrite(NamedTuple):
     """What is to be done with the response: offsets act on its answers, or labels are decided again."""
     way: Way | None = None
     """How the token prior acts, where there is one."""
+    heeds: Sequence[JSON] = ()
+    """The messages, where it is to be heard how sure the answer to them is."""
 
     @property
     def redeciding(self) -> Redeciding | None:
@@ -192,14 +196,14 @@ def rewrite(
     manner = _manner(lacking is None, whole, backend is None or backend.system_role != "rejected")
     given = surface.part_of(snapshot.prior, manner)
     try:
+        manner, heeds, notice = _heeding(body, snapshot, surface, given, manner=manner, notice=notice)
         after = _after(body, snapshot, surface, lacking, backend, named=named, answers=answers)
         if surface is DECISIONS and snapshot.prior.questions:
             notice = notice or _offsets_notice(body, snapshot, model)
         if not (given.has_text or given.biases or after):
             why = lacking or _nothing(snapshot.prior)
             return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
-        sent = surface.enter(body, given, manner) if given.has_text or given.biases else body
-        asked = _asking(sent, after)
+        asked = _asking(surface.enter(body, given, manner) if given.has_text or given.biases else body, after)
         written = content if asked is body else codec.dumps(asked)
     except Exception as error:  # whatever is wrong with us or the prior: the call is the caller's, and goes on
         notice = f"{snapshot.prior.id} could not be added to a request by {surface.route}: {type(error).__name__}"
@@ -207,13 +211,29 @@ def rewrite(
     again = _WAYS.get(type(after))
     way: Way | None = again or ("bias" if given.biases else "none" if snapshot.prior.biases else None)
     told, left, said = (snapshot.prior, None, None) if again else (given, lacking, notice)
-    return Rewrite(written, snapshot.prior.id, said, left, None, surface.name, named, told, after, way)
+    return Rewrite(written, snapshot.prior.id, said, left, None, surface.name, named, told, after, way, heeds)
 
 
 @lru_cache
 def _manner(biased: bool, whole: bool, system_role: bool) -> Manner:
     """One of eight: made anew for each request they would take their time."""
     return Manner(biased, whole=whole, system_role=system_role)
+
+
+def _heeding(
+    body: ChatBody, snapshot: Snapshot, surface: Surface, given: Prior, *, manner: Manner, notice: str | None
+) -> tuple[Manner, Sequence[JSON], str | None]:
+    """The manner with how sure the answer before was, the messages whose answer is to be heard, and what a person
+    should know; where no experience waits for that, as they were."""
+    if not (surface is CHAT and given.has_text and waits_for_sureness(given)):
+        return manner, (), notice
+    messages = body["messages"]
+    manner = manner._replace(sureness=HEARD.before(messages))
+    unheard = (
+        f"an experience of namespace {snapshot.namespace!r} waits for log-probabilities of the answer before, and"
+        f" callers do not ask for them: logprobs true, top_logprobs {SURENESS_ALTERNATIVES}"
+    )
+    return (manner, messages, notice) if body.get("logprobs") else (manner, (), notice or unheard)
 
 
 def _after(

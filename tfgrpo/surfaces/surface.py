@@ -38,6 +38,15 @@ _WHOLE = re.compile(r"(?:^|\.)(?:openai\.com|openai\.azure\.com|services\.ai\.az
 SurfaceName: TypeAlias = Literal["chat", "responses", "messages", "completions", "decisions"]
 
 
+class Sureness(NamedTuple):
+    """How sure a model was of the end of an answer: means over its last tokens."""
+
+    entropy: float
+    """Of the next token, in nats; what is not listed counts as one more token."""
+    margin: float
+    """By how much the likeliest token is likelier than the second, in [0, 1]."""
+
+
 class Manner(NamedTuple):
     """How a request is given a prior: which parts of it, and as the upstream can take them."""
 
@@ -49,6 +58,8 @@ class Manner(NamedTuple):
     """The upstream takes whole numbers as biases, and no others."""
     system_role: bool = True
     """The upstream's template knows a system role; where it does not, a user's turn says what the prior says."""
+    sureness: Sureness | None = None
+    """Of the answer before, where it was heard (`sureness`)."""
 
 
 PLAIN = Manner()

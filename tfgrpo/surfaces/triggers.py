@@ -11,7 +11,7 @@ later request of the conversation too, so that what a prompt cache has kept stay
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -20,9 +20,8 @@ from ..records import JSON, Experience, Message, Prior, message_text
 from ..text import words
 from .parts import appended, ended
 from .patterns import Pattern
+from .surface import Sureness
 
-ALWAYS = 0.6
-"""A trigger that fires at more than this share of turns tells no moment: that experience is always on."""
 _KEPT = 256
 _LONGEST = 20_000
 """Characters of a message that are looked at."""
@@ -36,6 +35,7 @@ _ERROR = re.compile(
 )
 _TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,200})\]\s*(.*)", re.DOTALL)
 """A pattern may have brackets of its own, for its classes."""
+_SURENESS = ("entropy", "margin")
 _NUMBER = re.compile(r"(?:0?\.\d{1,6}|1(?:\.0*)?)")
 _SPEAKERS = ("user", "tool", "function")
 
@@ -47,14 +47,29 @@ class Trigger:
     kind: str
     argument: str = ""
 
-    def fires(self, messages: Sequence[JSON]) -> bool:
-        """Whether it fires where the model is to answer these messages; a moment is only at the boundary of a turn."""
+    @property
+    def is_of_sureness(self) -> bool:
+        """Whether it looks at log-probabilities, which no message tells."""
+        return self.kind in _SURENESS
+
+    def fires(self, messages: Sequence[JSON], sureness: Sureness | None = None) -> bool:
+        """Whether it fires where the model is to answer these messages; a moment is only at the boundary of a turn.
+
+        `sureness` is that of its answer before, where that is known: where not, what waits for it waits on.
+        """
         if self.kind == _ASKS:
             return bool(_asked_at([(self, "")], messages))
         last = messages[-1] if messages else None
         if not isinstance(last, Mapping) or last.get("role") not in _SPEAKERS:
             return False
+        if self.is_of_sureness:
+            return sureness is not None and _is_unsure(self, sureness)
         return _KINDS[self.kind](self.argument, [one for one in messages if isinstance(one, Mapping)])
+
+
+def _is_unsure(trigger: Trigger, sureness: Sureness) -> bool:
+    limit = float(trigger.argument.split()[-1])
+    return sureness.entropy > limit if trigger.kind == "entropy" else sureness.margin < limit
 
 
 def _is_tool_error(_: str, messages: Sequence[Message]) -> bool:
@@ -115,7 +130,8 @@ _ASKS = "asks"
 """The kind of trigger that waits for words of the users' and not for a moment."""
 _FORMS = (
     "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model), [on says some words],"
-    " [on matches refund|chargeback] (a pattern), [on like .4 some text] (as like it as .4 of 1) or"
+    " [on matches refund|chargeback] (a pattern), [on like .4 some text] (as like it as .4 of 1), [on entropy above .9]"
+    " or [on margin below .2] (of the model's last tokens) or"
     " [on asks some words] (in any order, in what users have said so far)"
 )
 
@@ -165,6 +181,8 @@ _TAKES: Mapping[str, Callable[[str], bool]] = {
     "says": lambda argument: bool(words(argument)),
     _ASKS: lambda argument: bool(words(argument)),
     "like": _is_likeness,
+    "entropy": lambda argument: re.fullmatch(r"above \d{0,2}\.?\d{1,6}", argument) is not None,
+    "margin": lambda argument: re.fullmatch(r"below 0?\.\d{1,6}", argument) is not None,
 }
 """Whether what stands behind a kind is what it takes."""
 
@@ -202,6 +220,12 @@ def _waiting(prior: Prior) -> tuple[tuple[Trigger, str], ...]:
     return tuple(one for one in found if one)
 
 
+@lru_cache(_KEPT)
+def waits_for_sureness(prior: Prior) -> bool:
+    """Whether an experience of the prior looks at log-probabilities of the answer before."""
+    return any(trigger.is_of_sureness for trigger, _ in _waiting(prior))
+
+
 def applies(text: str, messages: Sequence[JSON]) -> bool:
     """Whether an experience is said to a conversation, or may be when its moment comes."""
     users = (message_text(one) for one in messages if isinstance(one, Mapping) and one.get("role") == "user")
@@ -209,7 +233,10 @@ def applies(text: str, messages: Sequence[JSON]) -> bool:
 
 
 def said_where(
-    prior: Prior, messages: Sequence[JSON], transcript: Callable[[], Sequence[JSON]] | None = None
+    prior: Prior,
+    messages: Sequence[JSON],
+    transcript: Callable[[], Sequence[JSON]] | None = None,
+    sureness: Sureness | None = None,
 ) -> Mapping[int, str]:
     """What messages are to end with, by their place: what was asked for, and in the last one what its moment has come.
 
@@ -222,7 +249,7 @@ def said_where(
         said[place].append(text)
     if moments := [one for one in waiting if one[0].kind != _ASKS]:
         seen = transcript() if transcript else messages
-        said[len(messages) - 1] += [text for trigger, text in moments if trigger.fires(seen)]
+        said[len(messages) - 1] += [text for trigger, text in moments if trigger.fires(seen, sureness)]
     return {place: "\n".join(texts) for place, texts in said.items() if texts}
 
 
@@ -267,29 +294,3 @@ def _ending(message: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
     own = message.get("content")
     content = ended(own, text) if isinstance(own, list) else appended(own, text)
     return message if content is None else {**message, "content": content}
-
-
-def boundaries(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    """What stood before each answer of the model in a conversation."""
-    for place, message in enumerate(messages):
-        if message.get("role") == "assistant" and place:
-            yield messages[:place]
-
-
-def fire_rate(trigger: Trigger, conversations: Iterable[Sequence[Message]]) -> tuple[int, int]:
-    """At how many of all answers of the model the trigger would have fired, and how many these are."""
-    fired = [trigger.fires(before) for messages in conversations for before in boundaries(messages)]
-    return sum(fired), len(fired)
-
-
-def rate_told(fired: int, turns: int) -> str:
-    """What a rate says of a trigger."""
-    if not turns:
-        return "no turn was taken"
-    if not fired:
-        return "it never fires: nothing was said"
-    share = fired / turns
-    told = f"it fires at {fired:,} of {turns:,} turns ({100 * share:.0f}%)"
-    return (
-        f"{told}: that is no moment, but an always-on experience; leave the brackets away" if share > ALWAYS else told
-    )

@@ -9,9 +9,11 @@ from tfgrpo.model.pace import asked_once, is_asked_once
 from tfgrpo.records import (
     CallKey,
     Demonstration,
+    Experience,
     Prior,
 )
 from tfgrpo.rollouts.agents.session import Session, Terms, read_request
+from tfgrpo.rollouts.agents.trajectory import trajectory
 from tfgrpo.testing import ScriptedModel, SimulatedPolicy
 
 
@@ -85,3 +87,22 @@ async def test_what_an_agent_asks_is_asked_once_where_its_rollout_is_compared() 
             await session.complete({"messages": [said("user", "invoice")]})  # from the task of a connection
             session.close()
             assert [one.reply.text for one in session.calls] == [said_of_it]
+
+
+async def test_a_trigger_heeds_how_sure_the_answer_before_was() -> None:
+    """Log-probabilities are asked for, though no token prior is learned, and the agent sees none of them."""
+    prior = Prior((Experience("[on margin below .99] Look again."),))
+    policy = SimulatedPolicy(WORDS, talkative)
+    model = ScriptedModel(policy)
+    async with upstream(model.app) as calls:
+        session = Session(Terms(calls, FRAME, BACKEND, 0), prior, CallKey("run_1", "rollout"))
+        asked = [said("user", "invoice")]
+        first = (await session.complete({"messages": asked}))["choices"][0]
+        asked += [{**first["message"], "refusal": None}, said("user", "Is it?")]
+        await session.complete({"messages": asked})
+        session.close()
+    assert "logprobs" not in first
+    assert [body["top_logprobs"] for body in model.requests] == [5, 5]
+    assert [body["messages"][-1]["content"] for body in model.requests] == ["invoice", "Is it?\n\nLook again."]
+    shown = trajectory(session.calls, prior, None)
+    assert [one["content"] for one in shown[:1] + shown[2:3]] == ["invoice", "Is it?\n\nLook again."]

@@ -15,7 +15,9 @@ from ...model.replies import loaded
 from ...model.upstream import Route, Upstream, reply_route
 from ...records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, Usage, message_text
 from ...surfaces.chat import CHAT, is_system
-from ...surfaces.surface import Surface, manner_of
+from ...surfaces.sureness import SURENESS_ALTERNATIVES, RememberedAnswers
+from ...surfaces.surface import Manner, Sureness, Surface, manner_of
+from ...surfaces.triggers import waits_for_sureness
 from ...text import shortened
 from ..executor import sampling, telling
 from .agent import DEFAULT_MODEL
@@ -35,6 +37,8 @@ class Call:
     """What the agent said in it and before it, as chat messages."""
     reply: Reply
     surface: Surface = CHAT
+    sureness: Sureness | None = None
+    """Of the reply, where a trigger looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +52,22 @@ class Terms:
     seed: int
     top_logprobs: int = 0
 
-    def body(self, asked: ChatBody, prior: Prior, seed: int, task: str, surface: Surface = CHAT) -> ChatBody:
+    def body(self, asked: ChatBody, prior: Prior, seed: int, of: Manner, surface: Surface = CHAT) -> ChatBody:
         """The agent's request as it is sent: with the prior and with the run's sampling settings.
 
-        The token prior, and the log-probabilities that it is learned from, are for the run's model alone.
+        The token prior, and the log-probabilities that it is learned from, are for the run's model alone. So are those
+        that a trigger looks at. `of` names the task, and tells how sure the answer before was.
         """
         fields = {name: value for name, value in asked.items() if name not in _STREAMING}
         named = fields.get("model") or DEFAULT_MODEL
         model = self.frame.model if named == DEFAULT_MODEL else named
         ours = model == self.frame.model
         plain = {**fields, "model": model, **self._sampling(surface, seed)}
-        if surface is CHAT and ours and self.top_logprobs and self.backend.logprobs:
+        wanted = self.top_logprobs or SURENESS_ALTERNATIVES * waits_for_sureness(prior)
+        if surface is CHAT and ours and wanted and self.backend.logprobs:
             own = fields.get("top_logprobs")
-            plain |= telling(self.backend, max(own, self.top_logprobs) if isinstance(own, int) else self.top_logprobs)
-        manner = manner_of(self.backend, task, biased=ours)
+            plain |= telling(self.backend, max(own, wanted) if isinstance(own, int) else wanted)
+        manner = manner_of(self.backend, of.exclude, biased=ours)._replace(sureness=of.sureness)
         return surface.enter(plain, surface.part_of(prior, manner), manner)
 
     def _sampling(self, surface: Surface, seed: int) -> Mapping[str, JSON]:
@@ -104,6 +110,7 @@ class Session:
         self._terms, self._prior, self._key, self._once = terms, prior, key, is_asked_once()
         self._asked, self._arrived = Counter[str](), 0
         self._calls: dict[int, Call] = {}
+        self._answers = RememberedAnswers()
         self._threads: dict[str, tuple[Message, ...]] = {}
         """What was said up to each response that another request may go on from."""
         self.stopped: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
@@ -164,12 +171,15 @@ class Session:
         number, self._arrived = self._arrived, self._arrived + 1
         key = replace(self._key, retry=retry)
         seed = derive_seed(self._terms.seed, key.stage, key.step, key.task, key.sample, retry)
-        body = self._terms.body(asked, self._prior, seed, key.task, surface)
+        heeds = surface is CHAT and waits_for_sureness(self._prior)
+        sureness = self._answers.before(asked["messages"]) if heeds else None
+        body = self._terms.body(asked, self._prior, seed, Manner(exclude=key.task, sureness=sureness), surface)
         response, reply = await self._exchanged(body, key, surface)
         if asked.get("logit_bias"):
             reply = replace(reply, trace=None)  # sampled under biases that learning does not know
         said = self._said(asked, surface)
-        self._calls[number] = Call(retry, content_id("request", body), said, reply, surface)
+        heard = self._answers.hear(asked["messages"], response) if heeds else None
+        self._calls[number] = Call(retry, content_id("request", body), said, reply, surface, heard)
         payload = json.loads(response)
         if surface is CHAT:
             return _as_asked(payload, asked)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...records import JSON, Message, Prior, TokenTrace, message_text
 from ...surfaces.chat import with_prior
+from ...surfaces.sureness import RememberedAnswers
 from ...surfaces.surface import PLAIN, Manner
 from .session import Call
 
@@ -24,9 +25,14 @@ def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, manner: 
         else:
             threads.append(thread := [])
         thread += [*call.messages[len(thread) :], call.reply.message]
+    answers = RememberedAnswers()
+    for call in calls:
+        if call.sureness:
+            answers.add(call.messages, call.reply.message, call.sureness)
     shown: list[Message] = []
     for *asked, reply in threads:
-        shown += [*with_prior({"messages": asked}, prior, manner)["messages"], reply]
+        given = manner._replace(sureness=answers.before(asked))
+        shown += [*with_prior({"messages": asked}, prior, given)["messages"], reply]
     if answer is not None and not (shown and message_text(shown[-1]).strip() == answer.strip()):
         shown.append({"role": "assistant", "content": answer})
     return tuple(shown)

@@ -14,6 +14,7 @@ from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...http1.outgoing import SentBody
 from ...store.keys import NOTHING_SPENT
 from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
+from ...surfaces.sureness import HEARD
 from ...surfaces.surface import LeftOut, Way
 from ..call_info import INFERENCE_HEADER, VARIANT_HEADER
 from ..drawing import Drawn, Offer, key_of
@@ -46,7 +47,7 @@ _MARK = PRIOR_HEADER.encode()
 _INFERENCE, _OVERHEAD = INFERENCE_HEADER.encode(), OVERHEAD_HEADER.encode()
 _BOUNDED = b"x-tfgrpo-bounded"
 """Of an answer, where answers are written in chunks: how many it has, or `none` and why."""
-_TEMPLATE_FAILED = 500
+_OK, _TEMPLATE_FAILED = 200, 500
 _PEEKED = 65_536
 """Bytes of a failed answer that are read before it is decided whether the call goes once more."""
 
@@ -91,7 +92,8 @@ class RelayedCall:
         self._chunks: Chunks | None = None
         self._uncut = "surface"
         traffic = works.traffic
-        if traffic and self._head.surface and traffic.keeps_texts(self._inference):
+        self._keeps = bool(traffic and self._head.surface and traffic.keeps_texts(self._inference))
+        if self._keeps:
             self._back.heard = HeardAnswer()
         self._passed = False
         self._target: RelayTarget | None = None
@@ -212,6 +214,8 @@ class RelayedCall:
         )
         found = with_prior_in(self._body, got.snapshot, at, self._limits.parse)
         self._variant = NO_PRIOR if found.content is None else got.snapshot.state
+        if found.heeds and self._back.heard is None:
+            self._back.heard = HeardAnswer()
         return found._replace(prior=got.prior) if got.prior and found.content is not None else found
 
     def _cut(self, target: RelayTarget) -> None:
@@ -401,6 +405,14 @@ class RelayedCall:
             _requests.info("request", extra=self._logged(served))
         if works.traffic and self._passed and self._head.surface and works.shelf.knows(self._namespace):
             self._leave_behind(works.traffic)
+        if self._rewrite.heeds and (heard := self._heard) and status == _OK:
+            plain = unpacked(bytes(heard.body), heard.encoding, KEPT_BODY) or bytes(heard.body)
+            HEARD.hear(self._rewrite.heeds, plain.decode(errors="replace"))
+
+    @property
+    def _heard(self) -> HeardAnswer | None:
+        """The answer, where it was heard to its end."""
+        return self._back.heard if self._back.heard and self._back.heard.whole else None
 
     def _leave_behind(self, traffic: Traffic) -> None:
         """What feedback has to know of the call, and what is recorded of it."""
@@ -410,7 +422,7 @@ class RelayedCall:
         traffic.latest.add(self._inference, known)
         if traffic.recording.share is None:
             return
-        heard = self._back.heard if self._back.heard and self._back.heard.whole else None
+        heard = self._heard if self._keeps else None
         body = self._body.plain if self._body and (heard or not model) else None
         left = RecordedCall(
             self._inference,
