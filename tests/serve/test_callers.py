@@ -273,3 +273,37 @@ async def test_what_is_refused_is_read_on_so_that_the_answer_arrives(front: Serv
         writer.close()
         while not protocol._lost:
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_an_answer_that_comes_after_a_refusal_is_not_written_behind_it(
+    large: bool, front: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, left = asyncio.Event(), asyncio.Event()
+
+    async def upstream(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        await _until_left(receive)
+        left.set()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"late"})
+
+    at = await front(upstream)
+    async with running(at.proxy, Watched) as address:
+        protocol, reader, writer = await _connected(address)
+        writer.write(b"POST /v1/files%bTransfer-Encoding: chunked\r\n\r\n" % _ASKS)
+        writer.write(b"1\r\nx\r\n")
+        await soon(began.wait())
+        writer.write(b"%x\r\n%b\r\nno length\r\n" % (2**17, b"x" * 2**17) if large else b"no length\r\n")
+        while not protocol._is_refused:
+            await asyncio.sleep(0.01)
+        assert protocol._leaving is None
+        assert not protocol.flow.read_paused
+        await soon(left.wait())
+        assert not protocol._lost, "it is told at once, and what comes is read on"
+        got = await soon(reader.read())
+        assert (got.startswith(b"HTTP/1.1 400"), got.count(b"HTTP/1.1")) == (True, 1)
+        writer.close()
+        while at.proxy._in_flight:
+            await asyncio.sleep(0.01)
+    assert not caplog.records or all("Exception" not in one.message for one in caplog.records)

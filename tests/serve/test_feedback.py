@@ -23,7 +23,7 @@ from tfgrpo.serve.places import StorePlace
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
-from tfgrpo.serve.proxy.waiting import Pickled
+from tfgrpo.serve.proxy.waiting import Pickled, WaitingCalls
 from tfgrpo.serve.recording import Recorder as ClientRecorder
 from tfgrpo.serve.writing import RecordedCall, Writing, as_inference, write_batches
 from tfgrpo.store import Feedback, Inference, Store, StorePath
@@ -334,6 +334,40 @@ def test_one_label_that_cannot_be_handed_over_takes_nothing_else_with_it(tmp_pat
     traffic._write_waiting()
     assert traffic.written == [[LAST, LAST]]
     assert not traffic.waiting
+
+
+def test_what_is_being_pickled_waits_still_so_that_the_end_does_not_leave_it_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = list[int]()
+    waiting = WaitingCalls(lambda *_: counts.append(len(waiting)))
+    for _ in range(3):
+        waiting.add(LAST._replace(request=b"{}"))
+
+    def looked_at(call: RecordedCall) -> RecordedCall:
+        counts.append(len(waiting))
+        return call
+
+    monkeypatch.setattr(waiting, "_lean", looked_at)
+    waiting.pickle()
+    assert (min(counts), len(waiting)) == (3, 3)
+    assert (sum(part.length for part in waiting.batch()), len(waiting)) == (3, 0)
+
+
+def test_feedback_that_is_tried_again_goes_before_what_was_said_later() -> None:
+    """The later counts."""
+    waiting, first, second, third = (
+        WaitingCalls(lambda *_: None),
+        *(Feedback("inf_0", "default", None, "none", reward) for reward in (0.0, 0.5, 1.0)),
+    )
+    waiting.add(first)
+    (failed,) = waiting.batch()
+    waiting.add(second)
+    waiting.pickle()
+    waiting.add(third)
+    assert waiting.add_again(failed.feedback)
+    assert len(waiting) == 3
+    assert [item for part in waiting.batch() for item in pickle.loads(part.items)] == [first, second, third]
 
 
 def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_secret(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ those who fall silent in the middle of a request, take no answer, or send header
 import asyncio
 import re
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import httptools
@@ -98,10 +99,26 @@ class Protocol(HttpToolsProtocol):
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
             self._is_refused = True
-            self.transport.write_eof()  # closed with bytes unread, it would be reset, and what was said could be lost
+            with suppress(OSError):  # who sent it has left
+                self.transport.write_eof()  # closed with bytes unread, it is reset, and what was said could be lost
             self.loop.call_later(_LINGERS, self.transport.close)
+            self._give_up()
         else:
             cycle.transport.close()
+
+    def _give_up(self) -> None:
+        """Tell who works at a request that was refused that its caller has left: nothing goes behind a refusal."""
+        cycle: Any = self.cycle
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.flow.resume_reading()
+        self._tell_of_leaving()
+
+    def _tell_of_leaving(self) -> None:
+        leaving, self._leaving = self._leaving, None
+        if leaving:
+            leaving()
 
     def _expect(self) -> None:
         """Something has to come, or to be taken. One timer serves many deadlines, since most of them are moved on."""
@@ -137,8 +154,8 @@ class Protocol(HttpToolsProtocol):
     def heed(self, leaving: Callable[[], None] | None) -> None:
         """Have that called when the caller leaves; None: nobody wants to know any more."""
         self._leaving = leaving
-        if leaving and self._lost:
-            leaving()
+        if self._lost or self._is_refused:
+            self._tell_of_leaving()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left, or was made to."""
@@ -148,9 +165,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
         super().connection_lost(exc)
         self.cycle, self.scope = None, {}  # type: ignore[assignment,typeddict-item]  # both know this: it goes at once
-        leaving, self._leaving = self._leaving, None
-        if leaving:
-            leaving()
+        self._tell_of_leaving()
 
     def on_headers_complete(self) -> None:
         """A request has begun: its task starts when this returns."""

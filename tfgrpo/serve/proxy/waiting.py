@@ -46,12 +46,13 @@ class WaitingCalls:
         """Is told how many of what are not written, and why; without a reason where it goes without saying."""
         self._new: deque[RecordedCall | Feedback] = deque()
         self._pickled: deque[Pickled] = deque()
-        self._count_pickled = 0
+        self._count_taken = 0
+        """Of what waits, what is pickled or just being so: what is in between must not be taken for gone."""
         self._bytes_in = self._bytes_out = 0  # what goes out is counted under the lock
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._new) + self._count_pickled
+        return len(self._new) + self._count_taken
 
     def add(self, item: RecordedCall | Feedback) -> bool:
         """One more; False where too much waits already."""
@@ -69,9 +70,13 @@ class WaitingCalls:
 
     def add_again(self, feedback: Sequence[Feedback]) -> bool:
         """What could not be written, before all that came later; False where too much waits already."""
-        if len(self) + len(feedback) > _WAITING:
-            return False
-        self._new.extendleft(reversed(feedback))
+        with self._lock:
+            if len(self) + len(feedback) > _WAITING:
+                return False
+            if feedback:
+                items = pickle.dumps(list(feedback), pickle.HIGHEST_PROTOCOL)
+                self._pickled.appendleft(Pickled(items, len(feedback), 0, tuple(feedback)))
+                self._count_taken += len(feedback)
         return True
 
     def fills_a_batch(self) -> bool:
@@ -87,7 +92,7 @@ class WaitingCalls:
                 part = self._pickled.popleft()
                 batch.append(part)
                 count, size = count + part.length, size + part.size
-            self._count_pickled -= count
+            self._count_taken -= count
             self._bytes_out += size
         return batch
 
@@ -98,6 +103,7 @@ class WaitingCalls:
             while left > 0:
                 items, size = list[RecordedCall | Feedback](), 0
                 while len(items) < min(left, _TOGETHER) and size < _TOGETHER_BYTES:
+                    self._count_taken += 1  # before it goes, so that it is not missed in between
                     item = self._new.popleft()
                     if isinstance(item, RecordedCall):
                         item = self._lean(item)
@@ -115,11 +121,11 @@ class WaitingCalls:
                     self._add_pickled([one], _size(one) if isinstance(one, RecordedCall) else 0)
                 return
             self._bytes_out += size
+            self._count_taken -= 1
             self._drop(1, _kind(items[0]), f"what cannot be handed over is not written ({type(error).__name__})")
             return
         feedback = tuple(one for one in items if isinstance(one, Feedback))
         self._pickled.append(Pickled(pickled, len(items), size, feedback))
-        self._count_pickled += len(items)
 
     def _lean(self, call: RecordedCall) -> RecordedCall:
         """Without what of a call is not written; it counts as gone."""
