@@ -8,7 +8,7 @@ from tfgrpo.surfaces.chat import mean_tokens, prior_tokens, with_prior
 from tfgrpo.surfaces.decisions import decision_with_prior
 from tfgrpo.surfaces.messages import message_with_prior
 from tfgrpo.surfaces.responses import response_with_prior
-from tfgrpo.surfaces.triggers import always_on, as_said, trigger_of
+from tfgrpo.surfaces.triggers import always_on, applies, as_said, said_where, trigger_of
 
 ASKED = {"role": "user", "content": "Book the room."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "book"}}]}
@@ -158,3 +158,13 @@ def test_a_pattern_that_cannot_be_used_says_why() -> None:
     found = trigger_of(r"[on matches [\]] Stop.] Stop.")
     assert found is not None
     assert found[0].argument == r"[\]] Stop."
+
+
+def test_words_are_looked_for_in_what_users_said_first_and_not_without_end() -> None:
+    waiting = Prior((Experience("[on asks zebra] Be kind.", "strategy"),))
+    long = [{"role": "user", "content": f"{number} " * 5_000} for number in range(30)]
+    zebra = {"role": "user", "content": "A zebra?"}
+    assert said_where(waiting, [zebra, *long]) == {0: "Be kind."}
+    assert said_where(waiting, [*long[:3], zebra]) == {3: "Be kind."}
+    assert said_where(waiting, [*long, zebra]) == {}
+    assert not applies("[on asks zebra] Be kind.", [*long, zebra])

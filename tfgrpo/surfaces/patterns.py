@@ -14,7 +14,8 @@ PLACES = 100
 """The most characters and classes of a pattern, each as often as it is repeated."""
 MATCHED_CHARS = 2_000
 """The most characters of a text that are looked at: half where it begins, half where it ends."""
-_KEPT_STEPS = 10_000
+_KEPT_STEPS = 4_000
+"""Of a pattern, and at most as many characters of which it is known where they fit."""
 _ATOM = re.compile(r"\\[dDwWsStn]|\\[^a-zA-Z0-9]|\[\^?\]?(?:\\.|[^\[\]\\])*\]|[^\\\[\](){}*+?|^$]")
 _TIMES = re.compile(r"[?*+]|\{(\d{1,3})(,?)(\d{0,3})\}")
 _RANGES = {"?": (0, 1), "*": (0, None), "+": (1, None)}
@@ -55,6 +56,8 @@ class Pattern:
         self._follow: list[int] = []
         self._steps: dict[tuple[int, str], int] = {}
         self._fits: dict[str, int] = {}
+        self._leads_to: dict[tuple[int, int], int] = {}
+        """Where eight places lead, by which eight, and which of them."""
         read = _read(written[self._anchored : len(written) - self._ends])
         if len(read.ways) > 1 and (self._anchored or self._ends):
             raise InputError("^ and $ hold for one of several: put these in a group, as in ^(a|b)")
@@ -68,28 +71,47 @@ class Pattern:
         """Whether it is found anywhere in a text."""
         if len(text) > MATCHED_CHARS:
             text = f"{text[: MATCHED_CHARS // 2]}\n{text[-MATCHED_CHARS // 2 :]}"
-        now, steps = self._begin, self._steps
+        now, steps, fits = self._begin, self._steps, self._fits_of(text)
         for char in text:
             known = steps.get((now, char))
-            now = self._step(now, char) if known is None else known
+            now = self._step(now, char, fits[char]) if known is None else known
             if now & self._last and not self._ends:
                 return True
         return bool(now & self._last)
 
-    def _step(self, now: int, char: str) -> int:
+    def _fits_of(self, text: str) -> dict[str, int]:
+        """Where each character of a text fits: those that are new are held against each atom all at once."""
+        if not (new := set(text) - self._fits.keys()):
+            return self._fits
+        if len(self._fits) + len(new) > _KEPT_STEPS:
+            self._fits, new = {}, set(text)
+        places, told, found = dict[re.Pattern[str], int](), "".join(new), dict.fromkeys(new, 0)
+        for place, atom in enumerate(self._atoms):
+            places[atom] = places.get(atom, 0) | 1 << place
+        for atom, bits in places.items():
+            for char in atom.findall(told):
+                found[char] |= bits
+        self._fits = {**self._fits, **found}
+        return self._fits
+
+    def _step(self, now: int, char: str, fits: int) -> int:
         """The places that a character leads to from others."""
-        may, rest = 0, now
-        while rest:
-            may |= self._follow[(rest & -rest).bit_length() - 1]
-            rest &= rest - 1
-        if (fits := self._fits.get(char)) is None:
-            fits = sum(1 << place for place, atom in enumerate(self._atoms) if atom.match(char))
+        may = 0
+        for eight, which in enumerate(now.to_bytes(PLACES // 8 + 1, "little")):
+            if which:
+                known = self._leads_to.get((eight, which))
+                may |= self._leads_from(eight, which) if known is None else known
         if len(self._steps) >= _KEPT_STEPS:
             self._steps.clear()
-            self._fits.clear()
-        self._fits[char] = fits
         found = self._steps[now, char] = may & fits | (0 if self._anchored else self._begin)
         return found
+
+    def _leads_from(self, eight: int, which: int) -> int:
+        may = 0
+        for place in range(8):
+            may |= self._follow[8 * eight + place] if which >> place & 1 else 0
+        self._leads_to[eight, which] = may
+        return may
 
     def _any(self, node: _Any) -> _Part:
         found = [self._row([self._part(one) for one in way]) for way in node.ways]

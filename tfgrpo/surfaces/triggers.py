@@ -11,7 +11,7 @@ later request of the conversation too, so that what a prompt cache has kept stay
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -25,6 +25,8 @@ from .surface import Sureness
 _KEPT = 256
 _LONGEST = 20_000
 """Characters of a message that are looked at."""
+_ASKED = 100_000
+"""Of all that users have said, from the first word on: what was found stays found, however long it goes on."""
 _BEGINS = 600
 """Characters within which what a tool gives back says that it failed."""
 _GRAM, _TIMES = 6, 3
@@ -228,8 +230,7 @@ def waits_for_sureness(prior: Prior) -> bool:
 
 def applies(text: str, messages: Sequence[JSON]) -> bool:
     """Whether an experience is said to a conversation, or may be when its moment comes."""
-    users = (message_text(one) for one in messages if isinstance(one, Mapping) and one.get("role") == "user")
-    return awaited_words(text) <= {word for said in users for word in _words_in(said[:_LONGEST])}
+    return awaited_words(text) <= {word for _, said in _said_by_users(messages) for word in said}
 
 
 def said_where(
@@ -257,12 +258,25 @@ def _asked_at(waiting: Iterable[tuple[Trigger, str]], messages: Sequence[JSON]) 
     """By which message of a user all words were said that a text waits for, and the text; only of those that were."""
     left = [(_awaited(trigger.argument), text) for trigger, text in waiting if trigger.kind == _ASKS]
     found, seen = list[tuple[int, str]](), set[str]()
-    for place, one in enumerate(messages if left else ()):
-        if isinstance(one, Mapping) and one.get("role") == "user":
-            seen |= _words_in(message_text(one)[:_LONGEST])
-            found += [(place, text) for wanted, text in left if wanted <= seen]
-            left = [(wanted, text) for wanted, text in left if not wanted <= seen]
+    for place, said in _said_by_users(messages if left else ()):
+        seen |= said
+        found += [(place, text) for wanted, text in left if wanted <= seen]
+        left = [(wanted, text) for wanted, text in left if not wanted <= seen]
+        if not left:
+            break
     return found
+
+
+def _said_by_users(messages: Sequence[JSON]) -> Iterator[tuple[int, frozenset[str]]]:
+    """The words of each message of a user, with its place, as far as they are looked at."""
+    left = _ASKED
+    for place, one in enumerate(messages):
+        if isinstance(one, Mapping) and one.get("role") == "user":
+            said = message_text(one)[: min(left, _LONGEST)]
+            left -= len(said)
+            yield place, _words_in(said)
+            if not left:
+                return
 
 
 @lru_cache(maxsize=1_024)
