@@ -68,6 +68,11 @@ def test_what_is_no_answer_is_no_error(content: str) -> None:
     assert RememberedAnswers().hear([ASKED], content) is None
 
 
+@pytest.mark.parametrize("strange", [{"tool_calls": 5}, {"role": ["user"]}])
+def test_an_answer_to_a_strange_message_is_no_error(strange: Message) -> None:
+    assert RememberedAnswers().hear([{**ASKED, **strange}], json.dumps(response(listed(0.5, 0.25)))) is None
+
+
 def test_what_waits_for_log_probabilities_is_said_where_they_are_known() -> None:
     prior = Prior((Experience("[on entropy above .5] Look again."), Experience("[on margin below 0.1] Count.")))
     body = {"messages": [ASKED, ANSWER, FOUND]}

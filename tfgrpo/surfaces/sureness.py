@@ -71,10 +71,10 @@ class RememberedAnswers:
         try:
             answer, listed = _read(content)
             sureness = sureness_of(listed)
+            if sureness:
+                self.add(messages, answer, sureness)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-        if sureness:
-            self.add(messages, answer, sureness)
         return sureness
 
 
