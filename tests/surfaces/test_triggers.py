@@ -158,6 +158,8 @@ def test_a_pattern_that_cannot_be_used_says_why() -> None:
     found = trigger_of(r"[on matches [\]] Stop.] Stop.")
     assert found is not None
     assert found[0].argument == r"[\]] Stop."
+    with pytest.raises(InputError, match="more than 200 characters in its brackets"):
+        trigger_of(f"[on matches [{'ab' * 200}]] Stop.")
 
 
 def test_words_are_looked_for_in_what_users_said_first_and_not_without_end() -> None:

@@ -35,6 +35,7 @@ _ERROR = re.compile(
     r"\b(?:errors?|exceptions?|traceback|fail(?:ed|ure)|denied|timed? ?out|not found|no such|invalid|refused|cannot)\b",
     re.IGNORECASE,
 )
+_LONGEST_TRIGGER = 200
 _TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,200})\]\s*(.*)", re.DOTALL)
 """A pattern may have brackets of its own, for its classes."""
 _SURENESS = ("entropy", "margin")
@@ -147,6 +148,8 @@ def trigger_of(text: str) -> tuple[Trigger, str] | None:
     found = _TRIGGERED.fullmatch(text)
     if not found:
         return None
+    if len(found[1]) > _LONGEST_TRIGGER:
+        raise InputError(f"[on {found[1][:20]}...] has more than {_LONGEST_TRIGGER} characters in its brackets")
     told = " ".join(found[1].split())
     kind, _, argument = told.partition(" ")
     kind = kind.casefold()
