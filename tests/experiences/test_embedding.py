@@ -1,6 +1,7 @@
 """The same advice in other words, told by an embedding model: what it decides, costs, and does when it fails."""
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.prices import FixedPrice
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.records import Decision
+from tfgrpo.records import ChatBody, Decision, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel
@@ -79,6 +80,25 @@ async def test_a_proposal_that_says_the_same_in_other_words_is_refused(tmp_path:
     assert not [note for note in learned.notes if "wording" in note]
     _, *asked = near.embedded
     assert asked == [[FIRST, AGAIN, HARM]], "each text once, after the probe"
+
+
+async def test_what_waits_for_words_is_compared_by_its_meaning_too(tmp_path: Path) -> None:
+    texts = [
+        "When an invoice may be empty, handle that case first.",
+        "If the invoice is an empty one: do so before all.",
+    ]
+
+    def script(body: ChatBody) -> str:
+        asked = "\n".join(message_text(message) for message in body["messages"])
+        proposed = [{"operation": "ADD", "text": text} for text in texts if "message 0 about" in asked]
+        return json.dumps(proposed or [{"operation": "NONE"}]) if "<attempts>" in asked else str(body["seed"] % 2)
+
+    learning = replace(PLAN, settings=replace(SETTINGS, only_what_applies=True, steps=1, stop_hopeless=False))
+    near = embedding()
+    await run(tmp_path / "t.db", near, ScriptedModel(script), learning)
+    first, again = (f"[on asks invoice] {text}" for text in texts)
+    assert near.embedded[1] == [first, again]
+    assert list(refused(tmp_path / "t.db")) == [again]
 
 
 async def test_without_an_embedding_model_wording_alone_decides_and_none_is_asked(tmp_path: Path) -> None:

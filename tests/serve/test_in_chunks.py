@@ -62,6 +62,7 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
         ("64:32:8", {"n": 2}, "n goes with no answer in chunks"),
         ("64:32:8", {"tools": [{}]}, "tools goes with no answer in chunks"),
         ("64:32:8", {"response_format": {"type": "json_object"}}, "response_format goes with no answer in chunks"),
+        ("64:32:8", {"extra_body": {"guided_json": {}, "grammar": "x"}}, "grammar goes with no answer in chunks"),
         ("64:32:8", {"messages": []}, "none of a user"),
     ],
 )

@@ -16,6 +16,7 @@ from tfgrpo.model.events import events
 from tfgrpo.model.library import http
 from tfgrpo.records import Experience, Prior
 from tfgrpo.serve.call_info import INFERENCE_HEADER
+from tfgrpo.serve.passing import look_at_all
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel
@@ -92,3 +93,11 @@ async def test_where_nobody_asks_for_them_it_says_so_once(
     for _ in range(2):
         await at.chat({"model": MODEL, "messages": begun("in Kyiv")})
     assert caplog.text.count("callers do not ask for them: logprobs true, top_logprobs 5") == 1
+
+
+def test_a_response_that_cannot_be_unpacked_is_its_callers_to_see() -> None:
+    packed, told = {"content-encoding": "gzip"}, list[bytes]()
+    response = http.Response(200, headers=packed, content=iter([b"no gzip"]))
+    look_at_all(response, told.append)
+    assert list(response.iter_raw()) == [b"no gzip"]
+    assert told == []

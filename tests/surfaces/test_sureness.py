@@ -63,7 +63,12 @@ def test_an_answer_is_known_again_by_what_was_said(streams: bool) -> None:
     assert answers.before([{**ASKED, "content": "And that?"}, again, FOUND]) == heard
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"choices": []}', "data: {", "data: 5", '{"choices": [5]}'])
+FAR = json.dumps(
+    {"choices": [{"message": {}, "logprobs": {"content": [{"top_logprobs": [{"logprob": -(10**400)}] * 2}]}}]}
+)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"choices": []}', "data: {", "data: 5", '{"choices": [5]}', FAR])
 def test_what_is_no_answer_is_no_error(content: str) -> None:
     assert RememberedAnswers().hear([ASKED], content) is None
 

@@ -178,7 +178,7 @@ class ExperienceLearning:
         found = await write(self._distiller, self._tasks, limit)
         if found.failure:
             await self.log.leave_unwritten(WRITTEN, 0, found.failure)
-        self._apply(consolidate(found.edits, self._strategies).edits, 0)
+        self._apply(self._waiting(consolidate(found.edits, self._strategies).edits), 0)
         return found.failure
 
     async def propose(self, group: Group) -> Proposals:
@@ -266,8 +266,9 @@ class ExperienceLearning:
         by_rule = by_wording = None
         if edits:
             merged = await merge(self._distiller, step, edits, self._strategies)
-            by_rule, (meanings, by_wording) = merged.failure, await self._meanings(merged.edits, step)
-            self._apply(merged.edits, step, meanings)
+            by_rule, proposed = merged.failure, self._waiting(merged.edits)
+            meanings, by_wording = await self._meanings(proposed, step)
+            self._apply(proposed, step, meanings)
         self._groups += groups
         self._measure(step)
         self._apply((), step)  # what waits takes the places that have become free
@@ -284,12 +285,16 @@ class ExperienceLearning:
         existing = [entry.text for entry in rivals(self.library) if entry.kind == "strategy"]
         return await self._embedder.meanings(step, [*existing, *proposed])
 
+    def _waiting(self, edits: Sequence[Edit]) -> Sequence[Edit]:
+        """The edits as they are to be tried: where only what applies is said, what they say waits for words."""
+        if not self._settings.only_what_applies:
+            return edits
+        from ..experiences.conditions import waiting_for_words  # other runs get on without it
+
+        return waiting_for_words(edits, self.library.experiences, self._tasks)
+
     def _apply(self, edits: Sequence[Edit], step: int, meanings: Meanings = NO_MEANINGS) -> None:
         run = self._run.id
-        if self._settings.only_what_applies:
-            from ..experiences.conditions import waiting_for_words  # other runs get on without it
-
-            edits = waiting_for_words(edits, self.library.experiences, self._tasks)
         self._adopt(apply(self.library, edits, self._tasks, self._settings, run=run, step=step, meanings=meanings))
 
     def _measure(self, step: int) -> None:

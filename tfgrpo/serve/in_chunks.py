@@ -143,7 +143,7 @@ def _counting(tokens: int, text: str) -> Callable[[str], int]:
 
 def _check(request: ChatBody) -> None:
     """Raise InputError for a request whose answer is no one text of a user's question."""
-    refuse_uncuttable(request, "")
+    refuse_uncuttable({**request, **(request.get("extra_body") or {})}, "")
     if request.get("n") not in (None, 1):
         raise InputError("n goes with no answer in chunks: one answer goes on at a time")
     messages: list[Message] = list(request.get("messages") or ())

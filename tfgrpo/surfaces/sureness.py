@@ -73,7 +73,7 @@ class RememberedAnswers:
             sureness = sureness_of(listed)
             if sureness:
                 self.add(messages, answer, sureness)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return sureness
 
