@@ -23,7 +23,7 @@ from tfgrpo.serve.places import StorePlace
 from tfgrpo.serve.proxy import Recording, Shelf
 from tfgrpo.serve.proxy.metrics import Metrics
 from tfgrpo.serve.proxy.record import Traffic
-from tfgrpo.serve.proxy.waiting import Pickled, WaitingCalls
+from tfgrpo.serve.proxy.waiting import Pickled, WaitingCalls, give_memory_back
 from tfgrpo.serve.recording import Recorder as ClientRecorder
 from tfgrpo.serve.writing import RecordedCall, Writing, as_inference, write_batches
 from tfgrpo.store import Feedback, Inference, Store, StorePath
@@ -321,6 +321,18 @@ def test_a_writer_that_is_slower_than_the_load_does_not_pause(tmp_path: Path) ->
         traffic.ends()
         assert LAST in traffic.written[-1]
         assert not traffic.waiting
+
+
+def test_memory_is_given_back_once_nothing_waits_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = list[int]()
+    traffic = ByHand(tmp_path / "s.db", Recording(1.0), lambda _: None)
+    monkeypatch.setattr("tfgrpo.serve.proxy.record.give_memory_back", lambda: given.append(len(traffic.waiting)))
+    for calls in (10, 1_500, 10):
+        for _ in range(calls):
+            traffic.add(LAST)
+        traffic._write_waiting()
+    assert given == [0]
+    give_memory_back()
 
 
 def test_one_label_that_cannot_be_handed_over_takes_nothing_else_with_it(tmp_path: Path) -> None:

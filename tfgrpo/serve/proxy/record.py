@@ -19,9 +19,11 @@ from ...store.opened import has_file
 from ..writing import KEPT_BODY, RecordedCall, Recording
 from .metrics import Metrics
 from .remembered import RememberedCalls
-from .waiting import Pickled, WaitingCalls
+from .waiting import Pickled, WaitingCalls, give_memory_back
 
 _SECONDS, _PICKLES_EVERY = 0.5, 0.1
+_MUCH = 1_000
+"""Calls written one after the other, whose memory is given back to the system when none waits any more."""
 _MOST_SECONDS = 120.0
 """For one batch: a text that takes longer to go through has been made for that."""
 _LAST_SECONDS = 5.0
@@ -72,6 +74,8 @@ class Traffic:
         """Whether there was a store, or a child has written: none that comes later is to make what is gone since."""
         self._thread: Thread | None = None
         self._starting = Lock()
+        self._written = 0
+        """Calls and feedback since memory was given back."""
         self._said: set[str] = set()
 
     # On the event loop
@@ -132,7 +136,11 @@ class Traffic:
             batch = self.waiting.batch()
             if not self._write(batch):
                 return
-            left -= sum(part.length for part in batch)
+            left -= (length := sum(part.length for part in batch))
+            self._written += length
+        if self._written >= _MUCH and not self.waiting.fills_a_batch():
+            self._written = 0
+            give_memory_back()
 
     def _write(self, batch: list[Pickled]) -> bool:
         """Whether it could be written; where not, calls are dropped, and feedback is tried again."""
