@@ -4,6 +4,9 @@
     python -m benchmarks.port --keep FOLDER --models ... --seconds 230                         # go on later
     python -m benchmarks.port --summary FOLDER
 
+A model may be a base URL too (NAME=http://...), which is asked --concurrency calls at a time. Several processes may
+work at other sets of one folder.
+
 For each label set (`label_sets`), seed and model a prior is learned by `tfgrpo.learn` (race, token prior, gate; no
 experiences), tried by `tfgrpo port` on each other model, and both are measured on the same held-out tasks at
 temperature 0. Stores are kept in the folder, so that a run that was ended goes on from its last call; what is done is a
@@ -18,7 +21,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -43,10 +46,11 @@ TAUGHT, HELD, SEEDS = 40, 24, 3
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A folder with what was done, and the models by short name (a path, or empty for the embedded one)."""
+    """A folder with what was done, and the models by short name (a path, a base URL, or empty for the embedded one)."""
 
     folder: Path
     models: Mapping[str, str]
+    concurrency: int = 1
 
     @property
     def rows(self) -> list[Row]:
@@ -71,7 +75,7 @@ def learned(bench: Bench, one: LabelTasks, model: str, at: LocalEndpoint) -> Row
     found = tfgrpo.learn(
         one.train, reward="choice", model=at.model, base_url=at.base_url,
         store=bench.store(one, model), experiences=False,
-        steps=2, seed=one.seed, concurrency=1, system=one.system, stop_hopeless=False, api_key="none",
+        steps=2, seed=one.seed, concurrency=bench.concurrency, system=one.system, stop_hopeless=False, api_key="none",
         request={"max_tokens": 1}, test_share=0.0, validation_share=0.4,
     )  # fmt: skip
     state = found.promotion.state if found.promotion else "nothing"
@@ -82,7 +86,9 @@ def ported(bench: Bench, one: LabelTasks, old: str, at: LocalEndpoint) -> Row:
     """The prior of another model, tried on this one."""
     endpoints = Endpoints(Endpoint(at.base_url, at.model, "none"))
     with Store(bench.store(one, old)) as store:
-        wanted = WantedPort("default", endpoints, f"on-{at.model}", settings=Settings(concurrency=1, seed=one.seed))
+        wanted = WantedPort(
+            "default", endpoints, f"on-{at.model}", settings=Settings(concurrency=bench.concurrency, seed=one.seed)
+        )
         found = asyncio.run(wanted.prepared(store).port(store, lambda _: nullcontext(Silent())))
     told = found.as_json()
     arms = measured(bench, one, old, at, found.namespace) if told["changed"] else {}
@@ -97,7 +103,7 @@ def measured(bench: Bench, one: LabelTasks, owner: str, at: LocalEndpoint, names
     found = tfgrpo.evaluate(
         one.held, reward="choice", model=at.model, base_url=at.base_url,
         store=bench.store(one, owner), namespace=namespace,
-        repeat=1, temperature=0.0, written=False, few_shot=False, api_key="none", concurrency=1,
+        repeat=1, temperature=0.0, written=False, few_shot=False, api_key="none", concurrency=bench.concurrency,
     )  # fmt: skip
     by_arm = {arm: {each.task.prompt: each.reward or 0.0 for each in made} for arm, made in found.rollouts.items()}
     return {arm: [rewards.get(task.prompt, 0.0) for task in one.held] for arm, rewards in by_arm.items()}
@@ -116,6 +122,16 @@ def todo(bench: Bench, names: Sequence[str], seeds: int) -> Iterator[tuple[str, 
             yield from (one for one in (*own, *over) if one not in there)
 
 
+@contextmanager
+def served(name: str, model: str) -> Iterator[LocalEndpoint]:
+    """Where a model is; one that is no URL is served meanwhile."""
+    if "://" in model:
+        yield LocalEndpoint(model, name)
+        return
+    with serve_local(model_path(model or None), slots=1) as server:
+        yield server.endpoint
+
+
 def run(bench: Bench, names: Sequence[str], seeds: int, seconds: float) -> None:
     """Do what is not done, beginning nothing after so many seconds."""
     began = time.monotonic()
@@ -126,9 +142,9 @@ def run(bench: Bench, names: Sequence[str], seeds: int, seconds: float) -> None:
         if prior_of != model and own.get((prior_of, name, seed)) not in ("live", "ungated"):
             continue  # nothing was learned that could be ported
         one, now = label_tasks(name, seed, TAUGHT, HELD), time.monotonic()
-        with serve_local(model_path(bench.models[model] or None), slots=1) as server:
+        with served(model, bench.models[model]) as at:
             work = learned if prior_of == model else ported
-            made = work(bench, one, prior_of, server.endpoint)
+            made = work(bench, one, prior_of, at)
         texts = [task.prompt for task in one.held]
         row = {"model": model, "prior_of": prior_of, "set": name, "seed": seed}
         bench.add({**row, "seconds": round(time.monotonic() - now, 1), **made, "texts": texts})
@@ -183,9 +199,10 @@ def _gains(row: Row, anew: Row) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", metavar="FOLDER", type=Path)
-    parser.add_argument("--models", default="smol=", help="NAME=GGUF,...; no path: the embedded model")
+    parser.add_argument("--models", default="smol=", help="NAME=GGUF or URL,...; neither: the embedded model")
     parser.add_argument("--sets", default=",".join(QUESTIONS))
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing more after so many")
     parser.add_argument("--least", type=float, default=15.0)
     parser.add_argument("--summary", metavar="FOLDER", type=Path)
@@ -194,7 +211,7 @@ def main() -> None:
     if folder is None:
         parser.error("--keep FOLDER or --summary FOLDER?")
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(folder, dict(one.split("=", 1) for one in given.models.split(",")))
+    bench = Bench(folder, dict(one.split("=", 1) for one in given.models.split(",")), given.concurrency)
     if not given.summary:
         run(bench, given.sets.split(","), given.seeds, given.seconds)
     for line in summary(bench.rows, given.least):

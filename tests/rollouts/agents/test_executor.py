@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -23,7 +24,9 @@ from tests.rollouts.agents.made import (
 )
 from tfgrpo.errors import BudgetEnded, UpstreamError
 from tfgrpo.model.budget import Budget, Ceiling
-from tfgrpo.rollouts.agents import FunctionAgent
+from tfgrpo.records import JSON, Task
+from tfgrpo.rollouts.agents import FunctionAgent, ModelAddress
+from tfgrpo.rollouts.agents.agent import WorkerLost
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel
 
@@ -78,6 +81,32 @@ async def test_a_rollout_that_failed_may_be_made_again() -> None:
     second = await rolled(agent, model, journal=journal)
     assert (second.error, second.usage) == (first.error, first.usage)
     assert (len(own_agents.RUNS), len(model.requests)) == (2, 1)
+
+
+class Losing:
+    """An agent that loses its worker so many times before it answers."""
+
+    name = "losing"
+
+    def __init__(self, times: int) -> None:
+        self._left, self._agent = times, FunctionAgent("tests.own_agents:route")
+        self.at: list[float] = []
+
+    async def __call__(self, task: Task, place: ModelAddress) -> JSON:
+        self.at.append(monotonic())
+        if len(self.at) <= self._left:
+            raise WorkerLost("its worker was lost")
+        return await self._agent(task, place)
+
+
+async def test_a_lost_worker_is_waited_for_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfgrpo.rollouts.agents.executor.LOST_PAUSES", (0.01, 0.05))
+    agent = Losing(2)
+    made = await rolled(agent, always())
+    assert (made.text, made.error) == ("billing", None)
+    first, second, third = agent.at
+    assert second - first >= 0.01 and third - second >= 0.05
+    assert (await rolled(Losing(3), always())).error == "its worker was lost, 3 times"
 
 
 async def test_an_unfinished_rollout_replays_the_calls_that_it_makes_again(program: Program) -> None:

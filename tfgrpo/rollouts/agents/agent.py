@@ -14,6 +14,11 @@ KEY = "sk-tfgrpo"
 """Stands in for the upstream's key, which no agent needs: the endpoint knows a rollout by its base URL."""
 DEFAULT_MODEL = "default"
 """As the model of an agent's request: the model of the run."""
+LOST_PAUSES = (0.2, 1.0, 5.0, 15.0)
+"""Seconds before what a lost worker had is done again: a cluster takes a while to see that a node is gone.
+
+Lost once more than that, and the agent may be what kills its worker.
+"""
 _TOLD = 300
 """Characters of what an agent said about its failure."""
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)

@@ -15,15 +15,13 @@ from ...settings import Settings
 from ...surfaces.routes import SURFACES
 from ...surfaces.surface import SurfaceName, manner_of
 from ..executor import Executor, Executors
-from .agent import Agent, ModelAddress, WorkerLost, as_answer, out_of_time
+from .agent import LOST_PAUSES, Agent, ModelAddress, WorkerLost, as_answer, out_of_time
 from .endpoint import RecordingEndpoint, recording
 from .session import Session, Terms, recorded_route
 from .trajectory import joined, trajectory
 
 _GRACE = 5.0
 """Seconds that a cancelled agent has to clean up."""
-_MOST_MADE = 5
-"""Times that a rollout is made at most, where its worker is lost each time: then the agent may be what kills it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +105,14 @@ class AgentExecutor:
 
         So what it had asked its model before is found in the journal.
         """
-        for left in reversed(range(_MOST_MADE)):
+        for pause in (*LOST_PAUSES, None):
             session = Session(self._terms, prior, key)
             try:
                 return session, *await self._answered(session, task)
             except WorkerLost as lost:
-                if not left:
-                    return session, "", f"{lost}, {_MOST_MADE} times"
+                if pause is None:
+                    return session, "", f"{lost}, {len(LOST_PAUSES) + 1} times"
+                await asyncio.sleep(pause)
         raise AssertionError("no rollout is made no times")
 
     async def _answered(self, session: Session, task: Task) -> tuple[str, str | None]:

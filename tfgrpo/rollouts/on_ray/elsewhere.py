@@ -12,7 +12,7 @@ from ...errors import AgentError
 from ...model.connection import Relayed
 from ...records import JSON, Rollout, Task
 from ..agents import Agent, AgentElsewhere, ModelAddress, RecordingEndpoint
-from ..agents.agent import WorkerLost
+from ..agents.agent import LOST_PAUSES, WorkerLost
 from ..rewards.reward import BuiltInReward, Reward, RewardElsewhere, Score
 from .cluster import RayCluster, RayWorkers, check_executor, landed
 from .worker import Failure, Ordered, Posted, roll, score_on_worker
@@ -20,8 +20,6 @@ from .worker import Failure, Ordered, Posted, roll, score_on_worker
 HEAVY = ("code", "math")
 """Built-in rewards that take processor time."""
 _AGAIN_SECONDS = 0.5
-_MOST_SCORED = 5
-"""Times that a reward is asked at most, where its worker is lost each time."""
 
 
 def on_executor(named: str, agent: Agent | None, reward: Reward) -> tuple[Agent | None, Reward, tuple[str, ...]]:
@@ -116,12 +114,13 @@ def reward_on_ray(reward: Reward, workers: RayWorkers) -> Reward:
 
 async def _scored(reward: Reward, rollout: Rollout, workers: RayWorkers) -> Score:
     """What a reward gives on a worker; raises as it does."""
-    for left in reversed(range(_MOST_SCORED)):
+    for pause in (*LOST_PAUSES, None):
         try:
             value, failure = await workers.cluster.run(score_on_worker, reward, rollout)
         except WorkerLost:
-            if not left:
+            if pause is None:
                 raise
+            await asyncio.sleep(pause)
         else:
             if failure is not None:
                 raise _raised(failure)
