@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.local import upstream
+from tfgrpo.model.tokenizer import file_tokenizer
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.probe.backend import probe
 from tfgrpo.records import JSON, Backend, CallKey, Usage
@@ -94,6 +95,7 @@ def asked_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="URL", help="or `local`, the embedded model, or `local:FILE`, a GGUF file")
     parser.add_argument("--name", default="local")
     parser.add_argument("--slots", type=int, default=4, help="of a local model")
+    parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json of a model at a URL")
     parser.add_argument("--kept", type=Path, help="a file of the calls that were made")
     parser.add_argument("--minutes", type=float, help="no call begins later")
 
@@ -104,5 +106,8 @@ async def served(asked: argparse.Namespace, settings: Settings) -> AsyncIterator
     with upstream(asked.model, asked.slots) as endpoint:
         name = endpoint.model or asked.name
         journal, budget = KeptCalls(asked.kept), Budget(Ceiling(minutes=asked.minutes))
-        async with Upstream(endpoint.base_url, settings=settings, journal=journal, budget=budget) as calls:
+        tokenizer = file_tokenizer(asked.tokenizer) if asked.tokenizer else None
+        async with Upstream(
+            endpoint.base_url, settings=settings, journal=journal, budget=budget, tokenizer=tokenizer
+        ) as calls:
             yield Served(calls, name, await probe(calls, name, run=RUN))
