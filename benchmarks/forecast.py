@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kept import KeptCells
-from tfgrpo.learning.forecast import Course, Span, course, forecast, predicted
+from tfgrpo.learning.curves import Span
+from tfgrpo.learning.forecast import Course, course, forecast, predicted
 from tfgrpo.records import JSON, Group, Rollout, Task
 from tfgrpo.store import Store
 

@@ -35,7 +35,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "model/local": ("child", "eight_bits", "model", "decisions", "front", "server", "__init__"),
     "surfaces": (
-        "__init__", "nearest", "parts", "patterns", "surface", "sureness", "triggers", "chat", "whole_text",
+        "__init__", "nearest", "parts", "patterns", "surface", "sureness", "signs", "triggers", "chat", "whole_text",
         "responses", "messages", "completions", "decisions", "decided", "label_set", "labels", "redecided", "resampled",
         "routes", "http", "refused", "streamed", "redecided_stream",
     ),
@@ -88,8 +88,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "trial", "promote",
     ),
     "learning": (
-        "__init__", "ready", "plan", "cost", "token_prior", "race", "exact", "experiences", "result", "forecast",
-        "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate", "decisions",
+        "__init__", "ready", "plan", "cost", "token_prior", "race", "exact", "experiences", "result", "curves",
+        "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate", "decisions",
         "transfer", "screening", "port", "explore", "wanted_exploration",
     ),
     "deployment": (

@@ -9,7 +9,8 @@ import pytest
 from benchmarks.forecast import drawn, simulate
 from tests.routing import plan, simulated, upstream
 from tests.stories import group_of
-from tfgrpo.learning.forecast import Course, Span, course, forecast, forecast_line, predicted
+from tfgrpo.learning.curves import Span
+from tfgrpo.learning.forecast import Course, course, forecast, forecast_line, predicted
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.records import Task

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..records import JSON, Group
 from ..rollouts.group import visited
 from ..settings import Settings
+from .curves import Curves, Span
 
 FEWEST_STEPS = 3
 """With fewer there is no curve to speak of."""
@@ -31,11 +32,6 @@ _IDENTIFIED = 0.1
 _FALLING_Z = 1.645
 _LARGEST_VARIANCE = 0.25
 """Of a reward in [0, 1]; weighs as one observation, so that groups without any spread give no false certainty."""
-_QUANTILES = (0.1, 0.5, 0.9)
-_MISFIT = 0.01
-"""Standard deviation of any run about the curve: none follows it better than to a point."""
-_TEMPER = 2 / 3
-"""Power of the likelihood; with 1, 80% intervals held 69 to 79% of simulated learners (`benchmarks/forecast.py`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,15 +46,6 @@ class Course:
     """Standard deviation of one such mean, clustered by task."""
     total: int
     """Rollouts in all, those of the last step too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is to be expected: the median, and the bounds between which it is in 4 of 5 cases."""
-
-    low: float
-    median: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,62 +132,28 @@ def forecast(seen: Course) -> Forecast | None:
         return None
     if _falls(seen):
         return Forecast(steps, seen.total, fell=True)
-    curves = _Curves.of(seen)
+    curves = _curves(seen)
     doubled = curves.at(2 * seen.total)
     gains = float(curves.weight[doubled - curves.at(seen.total) >= WORTH].sum())
-    limit = _span(curves.top, curves.weight)
+    limit = curves.span(curves.top)
     asymptote = limit if limit.high - limit.low <= _IDENTIFIED else None
-    return Forecast(steps, seen.total, False, _span(doubled, curves.weight), gains, asymptote)
+    return Forecast(steps, seen.total, False, curves.span(doubled), gains, asymptote)
 
 
 def predicted(seen: Course, rollouts: int) -> Span:
     """The mean reward after so many rollouts, up to twice those that were made, whether the rewards fall or not."""
-    curves = _Curves.of(seen)
-    return _span(curves.at(rollouts), curves.weight)
+    curves = _curves(seen)
+    return curves.span(curves.at(rollouts))
+
+
+def _curves(seen: Course) -> Curves:
+    return Curves.of(seen.rollouts, seen.rewards, seen.error, seen.total)
 
 
 def _falls(seen: Course) -> bool:
     """Whether a line through the rewards falls, beyond what chance explains."""
     centred = np.arange(len(seen.rewards)) - (len(seen.rewards) - 1) / 2
     return float(centred @ seen.rewards) < -_FALLING_Z * seen.error * float(np.sqrt(np.square(centred).sum()))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Curves:
-    """Every curve of the grid, flattened to shape (N,), and its weight by the steps that were seen."""
-
-    start: NDArray[np.float64]
-    top: NDArray[np.float64]
-    middle: NDArray[np.float64]
-    sudden: NDArray[np.float64]
-    weight: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, seen: Course) -> "_Curves":
-        """R0 around the first step, A from R0 to 1 (small gains in finer steps), B in [.5, 4], Cmid log-uniform."""
-        error = float(np.hypot(seen.error, _MISFIT))
-        starts = np.unique(np.clip(seen.rewards[0] + error * np.linspace(-3, 3, 9), 0, 1))
-        middles = np.geomspace(seen.rollouts[1] / 4, 8 * seen.total, 20)
-        grid = np.meshgrid(starts, np.linspace(0, 1, 51) ** 2, middles, np.geomspace(0.5, 4, 7), indexing="ij")
-        start, gain, middle, sudden = (axis.ravel() for axis in grid)
-        flat = np.full(start.shape, 1 / start.size)
-        curves = cls(start, start + gain * (1 - start), middle, sudden, flat)
-        steps = zip(seen.rollouts, seen.rewards, strict=True)
-        fit = np.sum([-np.square(curves.at(cost) - reward) / (2 * error**2) for cost, reward in steps], axis=0)
-        weight = np.exp(_TEMPER * (fit - fit.max()))
-        return cls(start, curves.top, middle, sudden, weight / weight.sum())
-
-    def at(self, cost: float) -> NDArray[np.float64]:
-        """R(cost) of every curve."""
-        if cost == 0:
-            return self.start
-        return self.start + (self.top - self.start) / (1 + (self.middle / cost) ** self.sudden)
-
-
-def _span(values: NDArray[np.float64], weight: NDArray[np.float64]) -> Span:
-    order = np.argsort(values)
-    places = np.minimum(np.searchsorted(np.cumsum(weight[order]), _QUANTILES), len(order) - 1)
-    return Span(*values[order[places]].tolist())
 
 
 def forecast_line(found: Forecast | None) -> str:

@@ -16,30 +16,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ..errors import InputError
-from ..records import JSON, Experience, Message, Prior, message_text
+from ..records import JSON, Experience, Prior, message_text
 from ..text import words
 from .parts import appended, ended
-from .patterns import Pattern
+from .signs import ASKS_WORDS, FORMS, READ_CHARS, SIGNS, TAKES, UNSURE, checked_pattern
 from .surface import Sureness
 
 _KEPT = 256
-_LONGEST = 20_000
-"""Characters of a message that are looked at."""
 _ASKED = 100_000
 """Of all that users have said, from the first word on: what was found stays found, however long it goes on."""
-_BEGINS = 600
-"""Characters within which what a tool gives back says that it failed."""
-_GRAM, _TIMES = 6, 3
-"""A message goes round in a circle where it says a run of 6 words 3 times."""
-_ERROR = re.compile(
-    r"\b(?:errors?|exceptions?|traceback|fail(?:ed|ure)|denied|timed? ?out|not found|no such|invalid|refused|cannot)\b",
-    re.IGNORECASE,
-)
 _LONGEST_TRIGGER = 200
 _TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,200})\]\s*(.*)", re.DOTALL)
 """A pattern may have brackets of its own, for its classes."""
-_SURENESS = ("entropy", "margin")
-_NUMBER = re.compile(r"(?:0?\.\d{1,6}|1(?:\.0*)?)")
 _SPEAKERS = ("user", "tool", "function")
 
 
@@ -53,90 +41,21 @@ class Trigger:
     @property
     def is_of_sureness(self) -> bool:
         """Whether it looks at log-probabilities, which no message tells."""
-        return self.kind in _SURENESS
+        return self.kind in UNSURE
 
     def fires(self, messages: Sequence[JSON], sureness: Sureness | None = None) -> bool:
         """Whether it fires where the model is to answer these messages; a moment is only at the boundary of a turn.
 
         `sureness` is that of its answer before, where that is known: where not, what waits for it waits on.
         """
-        if self.kind == _ASKS:
+        if self.kind == ASKS_WORDS:
             return bool(_asked_at([(self, "")], messages))
         last = messages[-1] if messages else None
         if not isinstance(last, Mapping) or last.get("role") not in _SPEAKERS:
             return False
         if self.is_of_sureness:
-            return sureness is not None and _is_unsure(self, sureness)
-        return _KINDS[self.kind](self.argument, [one for one in messages if isinstance(one, Mapping)])
-
-
-def _is_unsure(trigger: Trigger, sureness: Sureness) -> bool:
-    limit = float(trigger.argument.split()[-1])
-    return sureness.entropy > limit if trigger.kind == "entropy" else sureness.margin < limit
-
-
-def _is_tool_error(_: str, messages: Sequence[Message]) -> bool:
-    last = messages[-1]
-    from_tool: bool = last.get("role") != "user"
-    return from_tool and _ERROR.search(message_text(last)[:_BEGINS]) is not None
-
-
-def _is_repetition(_: str, messages: Sequence[Message]) -> bool:
-    """Whether the model has just said or called what it said or called before, or goes round within one message."""
-    said = [(message_text(one), str(one.get("tool_calls") or "")) for one in messages if one.get("role") == "assistant"]
-    if not said:
-        return False
-    acts: list[str] = [_without_ids(text + calls) for text, calls in said]
-    spoken = words(said[-1][0][:_LONGEST])
-    runs = [tuple(spoken[start : start + _GRAM]) for start in range(len(spoken) - _GRAM + 1)]
-    return bool(acts[-1] in acts[:-1] or len(runs) - len(set(runs)) >= _TIMES - 1)
-
-
-def _without_ids(act: str) -> str:
-    return re.sub(r"'id': '[^']*'", "", act)
-
-
-def _is_turn(number: str, messages: Sequence[Message]) -> bool:
-    return bool(sum(one.get("role") == "assistant" for one in messages) >= int(number))
-
-
-def _says(phrase: str, messages: Sequence[Message]) -> bool:
-    said, wanted = (" ".join(words(text)) for text in (message_text(messages[-1])[:_LONGEST], phrase))
-    return f" {wanted} " in f" {said} "
-
-
-def _matches(pattern: str, messages: Sequence[Message]) -> bool:
-    return _pattern(pattern).found_in(message_text(messages[-1]))
-
-
-@lru_cache(_KEPT)
-def _pattern(written: str) -> Pattern:
-    return Pattern(written)
-
-
-def _is_like(argument: str, messages: Sequence[Message]) -> bool:
-    from .nearest import alike  # a client whose prior has no such trigger gets on without numpy
-
-    least, _, text = argument.partition(" ")
-    return alike(message_text(messages[-1]), text) >= float(least)
-
-
-_KINDS: Mapping[str, Callable[[str, Sequence[Message]], bool]] = {
-    "tool error": _is_tool_error,
-    "repetition": _is_repetition,
-    "turn": _is_turn,
-    "says": _says,
-    "matches": _matches,
-    "like": _is_like,
-}
-_ASKS = "asks"
-"""The kind of trigger that waits for words of the users' and not for a moment."""
-_FORMS = (
-    "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model), [on says some words],"
-    " [on matches refund|chargeback] (a pattern), [on like .4 some text] (as like it as .4 of 1), [on entropy above .9]"
-    " or [on margin below .2] (of the model's last tokens) or"
-    " [on asks some words] (in any order, in what users have said so far)"
-)
+            return sureness is not None and UNSURE[self.kind](self.argument, sureness)
+        return SIGNS[self.kind](self.argument, [one for one in messages if isinstance(one, Mapping)])
 
 
 @lru_cache(maxsize=1_024)
@@ -158,38 +77,10 @@ def trigger_of(text: str) -> tuple[Trigger, str] | None:
     if told.casefold() in ("tool error", "repetition"):
         return Trigger(told.casefold()), found[2]
     if kind == "matches":
-        return Trigger(kind, _checked(argument)), found[2]
-    if kind in _TAKES and _TAKES[kind](argument):
+        return Trigger(kind, checked_pattern(argument)), found[2]
+    if kind in TAKES and TAKES[kind](argument):
         return Trigger(kind, argument.casefold()), found[2]
-    raise InputError(f"[on {told}] is no trigger: write {_FORMS}")
-
-
-def _checked(pattern: str) -> str:
-    try:
-        _pattern(pattern)
-    except InputError as error:
-        raise InputError(f"[on matches {pattern}] has no pattern that can be used: {error}") from None
-    return pattern
-
-
-def _is_number_of_turns(argument: str) -> bool:
-    return argument.isascii() and argument.isdecimal() and int(argument) > 0
-
-
-def _is_likeness(argument: str) -> bool:
-    least, _, text = argument.partition(" ")
-    return _NUMBER.fullmatch(least) is not None and float(least) > 0 and bool(words(text))
-
-
-_TAKES: Mapping[str, Callable[[str], bool]] = {
-    "turn": _is_number_of_turns,
-    "says": lambda argument: bool(words(argument)),
-    _ASKS: lambda argument: bool(words(argument)),
-    "like": _is_likeness,
-    "entropy": lambda argument: re.fullmatch(r"above \d{0,2}\.?\d{1,6}", argument) is not None,
-    "margin": lambda argument: re.fullmatch(r"below 0?\.\d{1,6}", argument) is not None,
-}
-"""Whether what stands behind a kind is what it takes."""
+    raise InputError(f"[on {told}] is no trigger: write {FORMS}")
 
 
 def is_triggered(experience: Experience) -> bool:
@@ -209,7 +100,7 @@ def said_text(text: str) -> str:
 def awaited_words(text: str) -> frozenset[str]:
     """The words that an experience waits for, of those that wait for words of the users'; none of any other."""
     trigger = trigger_of(text) if said_text(text) != text else None
-    return frozenset(words(trigger[0].argument)) if trigger and trigger[0].kind == _ASKS else frozenset()
+    return frozenset(words(trigger[0].argument)) if trigger and trigger[0].kind == ASKS_WORDS else frozenset()
 
 
 @lru_cache(_KEPT)
@@ -251,7 +142,7 @@ def said_where(
     said = defaultdict[int, list[str]](list)
     for place, text in _asked_at(waiting, messages):
         said[place].append(text)
-    if moments := [one for one in waiting if one[0].kind != _ASKS]:
+    if moments := [one for one in waiting if one[0].kind != ASKS_WORDS]:
         seen = transcript() if transcript else messages
         said[len(messages) - 1] += [text for trigger, text in moments if trigger.fires(seen, sureness)]
     return {place: "\n".join(texts) for place, texts in said.items() if texts}
@@ -259,7 +150,7 @@ def said_where(
 
 def _asked_at(waiting: Iterable[tuple[Trigger, str]], messages: Sequence[JSON]) -> list[tuple[int, str]]:
     """By which message of a user all words were said that a text waits for, and the text; only of those that were."""
-    left = [(_awaited(trigger.argument), text) for trigger, text in waiting if trigger.kind == _ASKS]
+    left = [(_awaited(trigger.argument), text) for trigger, text in waiting if trigger.kind == ASKS_WORDS]
     found, seen = list[tuple[int, str]](), set[str]()
     for place, said in _said_by_users(messages if left else ()):
         seen |= said
@@ -275,7 +166,7 @@ def _said_by_users(messages: Sequence[JSON]) -> Iterator[tuple[int, frozenset[st
     left = _ASKED
     for place, one in enumerate(messages):
         if isinstance(one, Mapping) and one.get("role") == "user":
-            said = message_text(one)[: min(left, _LONGEST)]
+            said = message_text(one)[: min(left, READ_CHARS)]
             left -= len(said)
             yield place, _words_in(said)
             if not left:
