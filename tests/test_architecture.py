@@ -89,8 +89,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "learning": (
         "__init__", "ready", "plan", "cost", "token_prior", "race", "exact", "experiences", "result", "curves",
-        "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate", "decisions",
-        "transfer", "screening", "port", "explore", "wanted_exploration",
+        "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate",
+        "decisions", "transfer", "screening", "port", "explore", "wanted_exploration",
     ),
     "deployment": (
         "__init__", "comparison", "effects", "step", "facts", "autopilot", "lock", "child", "history", "status",
