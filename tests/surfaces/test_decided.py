@@ -1,12 +1,15 @@
 """Offsets act on the answers of the decisions API, and on nothing that is no answer of theirs."""
 
+import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tfgrpo.records import JSON, OptionOffset, Prior, QuestionOffsets
+from tfgrpo.records import JSON, Frame, OptionOffset, Prior, QuestionOffsets, Snapshot, TokenBias
 from tfgrpo.surfaces.decided import FROZEN_FIELD, Deciding, asks_another, deciding
+from tfgrpo.surfaces.http import REASON_HEADER, rewrite
 
 
 def offsets(kind: Any, words: str, **given: float) -> QuestionOffsets:
@@ -127,6 +130,27 @@ def test_what_is_asked_in_other_words_is_another_question_even_where_offsets_are
     asked = [(ASKED, PRIOR), (learned, PRIOR), (learned, Prior()), ({"questions": ASKED["questions"][:1]}, still)]
     assert [asks_another(*one) for one in asked] == [True, False, False, False]
     assert asks_another({"questions": [{"type": "predicate", "instructions": "Which?"}]}, still)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "model", "prior", "why"),
+    [
+        ("Which?", "m", PRIOR, None),
+        ("Which one?", "m", PRIOR, "other-question"),
+        ("Which one?", "m", replace(PRIOR, biases=(TokenBias(0, b"a", 1.0, 3.0, 9),)), "other-question"),
+        ("Which?", "n", PRIOR, "other-model"),
+        ("Which?", "m", Prior(questions=(offsets("choice", "Which?", a=0.0, b=0.0),)), "empty"),
+        ("Which?", "m", Prior(biases=(TokenBias(0, b"a", 1.0, 3.0, 9),)), "surface"),
+    ],
+)
+def test_a_request_that_offsets_do_not_reach_is_told_why(
+    instructions: str, model: str, prior: Prior, why: str | None
+) -> None:
+    content = json.dumps(
+        {"model": model, "input": "x", "questions": [{**ASKED["questions"][0], "instructions": instructions}]}
+    )
+    found = rewrite(content.encode(), Snapshot("default", prior, "live", Frame("m")), path="/decisions")
+    assert (found.reason, found.marks.get(REASON_HEADER)) == (why, why)
 
 
 def test_no_offset_and_no_value_of_a_level_is_too_large_for_a_call() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tfgrpo.records import JSON, Backend, Prior, TokenBias
 from tfgrpo.surfaces.label_set import LabelSet, label_set
 from tfgrpo.surfaces.labels import ListedToken, Redecision, Sampling, chances
-from tfgrpo.surfaces.redecided import REDECIDED_HEADER, asking_for_logprobs, enums_of, redeciding
+from tfgrpo.surfaces.redecided import REDECIDED_HEADER, asking_for_logprobs, enums_of, outcome_of, redeciding
 from tfgrpo.surfaces.redecided_stream import RedecidedStream
 
 P = {b"b": 0.5, b"tech": 0.2, b"sales": 0.2, b"The": 0.1}
@@ -362,6 +362,20 @@ def streamed(to_do: Any, content: bytes, size: int) -> Iterator[bytes]:
 def piece_of(one: Mapping[str, JSON], **more: JSON) -> JSON:
     delta = {"content": one["token"]}
     return {"id": "c", "choices": [{"index": 0, "delta": delta, "logprobs": {"content": [one]}, **more}]}
+
+
+def test_a_change_that_was_not_among_all_labels_says_so() -> None:
+    prior = Prior(biases=(TokenBias(0, b"sales", 60.0, 3.0, 9), TokenBias(1, b"tech", 60.0, 3.0, 9)))
+    few = entry(b"b", {b"b": 0.5, b"sales": 0.2})
+    for tail, told in ((), "changed; unlisted"), ((entry(b" for you"),), "changed-before-text; unlisted"):
+        found = to({}, prior=prior).decided(chat([few, entry(b"illing"), *tail], "billing" + " for you" * bool(tail)))
+        assert found.marks == {REDECIDED_HEADER: told}
+        stream = RedecidedStream(to({}, prior=prior), json.loads, lambda body: json.dumps(body).encode())
+        for one in (few, entry(b"illing"), *tail):
+            stream.feed(b"data: " + json.dumps(piece_of(one)).encode() + b"\n\n")
+        assert stream.outcome == told
+    assert outcome_of(["kept", "changed; unlisted", "changed-before-text"]) == "changed-before-text; unlisted"
+    assert [outcome_of(tags) for tags in ([], ["kept"], ["unlisted", "kept", "alike"])] == ["", "kept", "alike"]
 
 
 @pytest.mark.parametrize("size", [1, 17, 100_000])

@@ -61,8 +61,9 @@ Reason: TypeAlias = (
         "refused",  # the upstream refused the request with the prior
         "suspended",  # it has refused several in a row
         "fault",  # of ours: it could not be added
+        "other-question",  # the live prior has offsets alone, and none for what is asked: other words are another one
     ]
-    | LeftOut  # the live prior is a token prior alone, and is left out
+    | LeftOut  # the live prior is a token prior alone, or offsets of another model, and is left out
 )
 """Why a request goes without a prior."""
 
@@ -201,7 +202,7 @@ def rewrite(
         if surface is DECISIONS and snapshot.prior.questions:
             notice = notice or _offsets_notice(body, snapshot, model)
         if not (given.has_text or given.biases or after):
-            why = lacking or _nothing(snapshot.prior)
+            why = _nothing(body, snapshot, surface, lacking, named)
             return Rewrite(notice=notice, left_out=lacking, reason=why, surface=surface.name, model=named)
         asked = _asking(surface.enter(body, given, manner) if given.has_text or given.biases else body, after)
         written = content if asked is body else codec.dumps(asked)
@@ -286,9 +287,14 @@ def answers_decided(
         return None
 
 
-def _nothing(prior: Prior) -> Reason:
-    """Why a prior has nothing for a surface."""
-    return "surface" if prior.has_text or prior.biases or prior.questions else "empty"
+def _nothing(body: ChatBody, snapshot: Snapshot, surface: Surface, lacking: LeftOut | None, model: str) -> Reason:
+    """Why a prior has nothing for a request."""
+    prior = snapshot.prior
+    if surface is DECISIONS and prior.questions:
+        if model != snapshot.frame.model:
+            return "other-model"
+        return "other-question" if asks_another(body, prior) else "empty"
+    return lacking or ("surface" if prior.has_text or prior.biases or prior.questions else "empty")
 
 
 def _left_out(

@@ -23,7 +23,8 @@ from .labels import ListedToken, Redecision, Sampling, Undecided
 from .surface import SurfaceName, objects_in
 
 REDECIDED_HEADER = "x-tfgrpo-redecided"
-"""Of a response: whether a label was decided again: CHANGED or IN_FRONT, kept, or why not (`labels.Undecided`)."""
+"""Of a response: whether a label was decided again: CHANGED or IN_FRONT, kept, or why not (`labels.Undecided`), which
+stands behind a change that was not among all labels."""
 CHANGED, IN_FRONT = "changed", "changed-before-text"
 """In front: words follow that the model said of the label that it had said itself; they are as they were."""
 _INCLUDED = "message.output_text.logprobs"
@@ -178,9 +179,7 @@ class Redeciding:
             return Decided(payload)
         found = _chat(payload, self) if self.surface == "chat" else _output(payload, self)
         changed, tags = found
-        moved = sum(tag in (CHANGED, IN_FRONT) for tag in tags)
-        others = sorted(set(tags) - {CHANGED, IN_FRONT, "kept"})
-        told = next((tag for tag in (IN_FRONT, CHANGED, *others, "kept") if tag in tags), "")
+        moved, told = sum(tag.startswith(CHANGED) for tag in tags), outcome_of(tags)
         return Decided(changed, moved, marks={REDECIDED_HEADER: told} if told else {})
 
 
@@ -250,6 +249,23 @@ def asking_for_logprobs(body: ChatBody, surface: SurfaceName) -> ChatBody:
 # Responses
 
 
+def tag_of(deciding: LabelDecision) -> str:
+    """What there is to say of one answer."""
+    if not deciding.is_changed:
+        return deciding.undecided or "kept"
+    changed = IN_FRONT if deciding.is_followed else CHANGED
+    return f"{changed}; {deciding.undecided}" if deciding.undecided else changed
+
+
+def outcome_of(tags: Sequence[str]) -> str:
+    """What there is to say of all answers of a response: of a change first, then of what hindered one."""
+    changed = [tag.partition("; ") for tag in tags if tag.startswith(CHANGED)]
+    if not changed:
+        return next(iter(sorted({*tags} - {"kept"})), "kept" if tags else "")
+    why = max(rest for _, _, rest in changed)
+    return (IN_FRONT if any(one == IN_FRONT for one, _, _ in changed) else CHANGED) + (f"; {why}" if why else "")
+
+
 def listed_tokens(
     entries: JSON, biases: Mapping[bytes, float], to: Looking
 ) -> Iterator[tuple[ListedToken, list[ListedToken]]]:
@@ -288,12 +304,11 @@ def _answer(text: JSON, entries: JSON, to: Redeciding, number: int) -> tuple[str
         return None, "no-log-probabilities", False
     written = spelt.decode(errors="replace")
     if not deciding.is_changed:
-        return None, deciding.undecided or "kept", False
+        return None, tag_of(deciding), False
     if written.strip() != text.strip():
         return None, "not-spelt", False
     new = b"".join(said).decode(errors="replace")
-    tag = IN_FRONT if deciding.is_followed else CHANGED
-    return (new if written == text else new.strip()), tag, deciding.is_dropping
+    return (new if written == text else new.strip()), tag_of(deciding), deciding.is_dropping
 
 
 Found: TypeAlias = tuple[JSON, list[str]]

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from ..model.tokenizer import ends_answer
 from ..records import JSON
 from .decided import FROZEN_FIELD
-from .redecided import CHANGED, IN_FRONT, LabelDecision, Redeciding, listed_tokens
+from .redecided import LabelDecision, Redeciding, listed_tokens, outcome_of, tag_of
 from .surface import text_in
 
 _END = re.compile(rb"\r?\n\r?\n")
@@ -123,11 +123,8 @@ class RedecidedStream:
     @property
     def outcome(self) -> str | None:
         """What there is to say of the labels so far, as the header has it of a response that is no stream."""
-        known = self._answers.values()
-        if any(one.deciding.is_changed for one in known):
-            return IN_FRONT if any(one.deciding.is_followed for one in known) else CHANGED
-        why = [one.deciding.undecided or ("no-log-probabilities" if one.lacks else "") for one in known]
-        return next(filter(None, why), "kept" if known else None)
+        tags = [(tag_of(one.deciding), one.lacks) for one in self._answers.values()]
+        return outcome_of(["no-log-probabilities" if lacks and tag == "kept" else tag for tag, lacks in tags]) or None
 
     def feed(self, chunk: bytes) -> bytes:
         """The next bytes for the caller."""
