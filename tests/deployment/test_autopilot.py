@@ -16,10 +16,10 @@ from tfgrpo.deployment.history import happened
 from tfgrpo.deployment.lock import alone_at
 from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.errors import ModelError, StoreError
-from tfgrpo.priors.serving import roll_back, use
+from tfgrpo.priors.serving import roll_back, use, went_back
 from tfgrpo.records import CallKey, Experience, Frame, Prior, Run, Usage
 from tfgrpo.serve.drawing import DrawShares
-from tfgrpo.store import HistoryEntry, Store, StorePath
+from tfgrpo.store import AUTOPILOT, HistoryEntry, Store, StorePath
 
 THREE = Prior(experiences=tuple(Experience(f"When it is {n}, say so.") for n in range(3)), template=PRIOR.template)
 
@@ -121,6 +121,34 @@ def test_an_experience_that_has_come_to_hurt_is_retired_in_a_candidate_and_that_
     assert [(one.verdict, one.by) for _, one in retired] == [("retired", "autopilot")]
 
 
+def test_a_prior_that_a_person_has_rolled_back_is_not_brought_back_by_what_is_left_without_what_hurts(
+    tmp_path: Path,
+) -> None:
+    path, hurting = go_live(tmp_path / "s.db", THREE), THREE.experiences[1]
+    left = replace(THREE, experiences=(THREE.experiences[0], THREE.experiences[2]))
+    with Store(path) as store:
+        store.add_prior(left)
+        store.set_state("default", left.id, "candidate", frame=Frame(MODEL))
+        use(store, "default", left.id, by="anna", why="shorter")
+        roll_back(store, "default", by="anna", why="it is rude")
+    world = World(
+        path,
+        lambda prior: 0.35 if prior and hurting in prior.experiences else 0.75,
+        shares=DrawShares(leave_out=0.5),
+        fed_back=1.0,
+    )
+    (said,) = days(world, pilot_of(path), 4)
+    assert said.startswith(f"retired: {left.id}: {hurting.id} has come to hurt")
+    stands = "anna has rolled back what is left without it, which stands (it is rude)"
+    assert said.endswith(f"{stands}: tfgrpo prior use {left.id} serves it")
+    assert world.states() == {THREE.id: "live", left.id: "rejected"}
+    with Store(path) as store:
+        assert deployed_state(store, "default").candidate is None
+        assert store.history("default", hurting.id).decisions[-1][1].verdict == "retired"
+        use(store, "default", left.id, by="anna", why="it is not, after all")
+    assert world.states()[left.id] == "ungated"
+
+
 def test_it_learns_when_enough_was_fed_back_within_the_days_budget(tmp_path: Path) -> None:
     path = go_live(tmp_path / "s.db")
     asked = []
@@ -208,7 +236,7 @@ def test_a_prior_that_a_person_made_live_again_is_not_judged_by_what_it_was_wort
     path = go_live(tmp_path / "s.db")
     World(path, lambda prior: 0.5, shares=DrawShares(0.2), fed_back=1.0).calls(50)
     with Store(path) as store:
-        roll_back(store, "default", by="autopilot", why="it gains nothing")
+        went_back(store, "default", by=AUTOPILOT, why="it gains nothing")
         now = datetime.now(UTC)
         use(store, "default", PRIOR.id, by="anna", why="it does")
         *before, again = store.lineage("default")

@@ -19,7 +19,7 @@ from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.model.budget import Budget
 from tfgrpo.observer import Silent
-from tfgrpo.priors.serving import roll_back, use
+from tfgrpo.priors.serving import roll_back, use, went_back
 from tfgrpo.records import JSON, ChatBody, Experience, Frame, Prior, Rollout, RunStatus, Task, Usage, message_text
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.rollouts.rewards.reward import Reward
@@ -181,7 +181,7 @@ async def test_what_a_person_has_rolled_back_stays_so_when_it_is_learned_anew(tm
     with Store(path) as store:
         assert len(store.trials()) == gated, "and nothing is spent on it"
         use(store, "default", first.id, by="A. Person", why="it was not")
-        roll_back(store, "default", by="autopilot", why="it hurts")
+        went_back(store, "default", by="autopilot", why="it hurts")
     assert (await run(policy(), path, plan, fresh=True)).changed, "what no person has turned down is tried again"
 
 

@@ -50,7 +50,7 @@ def learned(store: Store, verdict: Fate, experience: Experience = LEARNED) -> No
     store.add_decisions("math", [Decision(experience.id, verdict, "as measured", run="run_a", step=2)])
 
 
-@pytest.mark.parametrize("name", ["", " ", "rule", "distiller"])
+@pytest.mark.parametrize("name", ["", " ", "rule", "distiller", "autopilot", " Autopilot "])
 def test_a_person_has_a_name_of_their_own(store: Store, name: str) -> None:
     portable = Portable(Prior((LEARNED,)), Frame("m"), "home")
     for decide in (

@@ -6,7 +6,10 @@ import io
 import json
 import logging
 import pickle
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +336,78 @@ def test_memory_is_given_back_once_nothing_waits_any_more(tmp_path: Path, monkey
         traffic._write_waiting()
     assert given == [0]
     give_memory_back()
+
+
+SAID_LAST = Feedback(LAST.id, "default", None, "none", 1.0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # which ends a thread
+@pytest.mark.parametrize("end", ["killed", "full", "slow"])
+def test_what_waits_at_the_end_and_cannot_be_written_is_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    let_go = threading.Event()
+
+    class Ends(Traffic):
+        def _new_child(self) -> Any:
+            return None
+
+        def _handed(self, batch: list[Pickled]) -> tuple[str, int]:
+            if end == "killed":
+                raise SystemExit
+            if end == "slow":
+                let_go.wait(PATIENCE)
+            return ("the disk is full" if end == "full" else ""), 0
+
+    monkeypatch.setattr("tfgrpo.serve.proxy.record._LAST_SECONDS", 0.05)
+    traffic = Ends(tmp_path / "s.db", Recording(0.0), metrics := Metrics())
+    for _ in range(1_500):  # more than one batch
+        traffic.waiting.add(LAST)
+    traffic.waiting.add(SAID_LAST)
+    traffic.start()
+    with caplog.at_level(logging.WARNING):
+        traffic.close()
+        assert not traffic.add(LAST), "and nothing comes later"
+        let_go.set()
+        assert traffic._thread
+        traffic._thread.join(PATIENCE)
+    lost = metrics._dropped.labels("call")._value.get(), metrics._dropped.labels("feedback")._value.get()
+    calls, told = {
+        "killed": (1_501, "written: 1,500 calls and 1 feedback are dropped"),
+        "full": (1_501, "written (the disk is full): 500 calls and 1 feedback are dropped"),
+        "slow": (501, "500 calls and 1 feedback are dropped; 1,000 that are being written may be lost, too"),
+    }[end]
+    assert lost == (calls, 1)
+    (line,) = (one for one in caplog.messages if "the proxy ends before all is" in one)
+    assert line.endswith(told)
+
+
+def test_what_a_client_has_not_written_at_the_end_is_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tfgrpo.serve.recording._CLOSING_SECONDS", 0.05)
+    place, let_go = StorePlace(go_live(tmp_path / "s.db"), "default"), threading.Event()
+    strange = replace(as_inference(LAST), request=["no text"])  # type: ignore[arg-type]  # as a bug of ours would
+
+    def late() -> Inference:
+        let_go.wait(PATIENCE)
+        return as_inference(LAST)
+
+    for end in (lambda recorder: recorder.end(0.05), ClientRecorder.close):
+        let_go.clear()
+        recorder = ClientRecorder(place)
+        recorder.add(strange)
+        assert recorder.flush(PATIENCE)
+        assert recorder.dropped == 1
+        recorder.add(late)
+        while not recorder._waiting.empty():
+            time.sleep(0.001)
+        recorder.add(SAID_LAST)
+        with caplog.at_level(logging.WARNING):
+            end(recorder)
+        assert recorder.dropped == 2
+        assert caplog.messages[-1].startswith("1 calls and feedback that wait to be written are dropped")
+        let_go.set()
 
 
 def test_one_label_that_cannot_be_handed_over_takes_nothing_else_with_it(tmp_path: Path) -> None:

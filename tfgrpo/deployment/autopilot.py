@@ -13,10 +13,10 @@ from typing import Protocol
 
 from ..errors import InputError, TfgrpoError
 from ..priors.offered import person_named
-from ..priors.serving import event_of, roll_back
+from ..priors.serving import event_of, went_back
 from ..records import Decision, PriorState
-from ..store import Actor, HistoryEntry, Store
-from .facts import AUTOPILOT, deployed_state, facts_of
+from ..store import AUTOPILOT, Actor, HistoryEntry, Store, rolled_back_by_a_person
+from .facts import deployed_state, facts_of
 from .step import Action, AutopilotTerms, needed_feedback, step
 
 _logger = logging.getLogger("tfgrpo")
@@ -144,7 +144,7 @@ def do_in_store(store: Store, namespace: str, action: Action, *, by: str = AUTOP
     elif action.kind in _STATES and prior:
         _make(store, namespace, prior, _STATES[action.kind], why=action.why, by=by, seen=seen)
     elif action.kind == "go back":
-        _, now = roll_back(store, namespace, by=by, why=action.why, seen=seen)
+        _, now = went_back(store, namespace, by=by, why=action.why, seen=seen)
         rest = f"{now.prior.id} is {now.state} again" if now else "calls go out without a prior from now on"
         action = replace(action, why=f"{action.why}; {rest}")
     elif action.kind == "retire" and prior:
@@ -186,12 +186,20 @@ def _put_out(store: Store, namespace: str, action: Action, prior: str, *, by: st
 def _without_experience(
     store: Store, namespace: str, action: Action, live: str, *, by: str, seen: int | None
 ) -> Action:
-    """A candidate that is the live prior without what has come to hurt; in the library it is retired."""
+    """A candidate that is the live prior without what has come to hurt; in the library it is retired.
+
+    Where a person has rolled that very prior back it is rejected: what is served stays, until a person says otherwise.
+    """
     experience, now = str(action.figures["experience"]), store.prior(live)
     left = tuple(entry for entry in now.experiences if entry.id != experience)
     candidate, event = replace(now, experiences=left, parent=live), event_of(store, namespace, now)
+    back = rolled_back_by_a_person(store.lineage(namespace), candidate.id)
+    if back:
+        stands = f"{back.by} has rolled back what is left without it, which stands ({back.why})"
+        action = replace(action, why=f"{action.why}; {stands}: tfgrpo prior use {candidate.id} serves it")
     store.add_prior(candidate)
-    store.set_state(namespace, candidate.id, "candidate", frame=event.frame, by=by, why=action.why, seen=seen)
+    state: PriorState = "rejected" if back else "candidate"
+    store.set_state(namespace, candidate.id, state, frame=event.frame, by=by, why=action.why, seen=seen)
     store.add_decisions(namespace, [Decision(experience, "retired", action.why, by)])
     return replace(action, prior=candidate.id, figures={**action.figures, "of": live})
 

@@ -11,8 +11,6 @@ from .comparison import Blocks, Comparison, Heard, Wager, compared_in_use, drift
 from .effects import EffectInUse, LeftOutCall, effects_in_use, to_retire_in_use
 from .step import AutopilotTerms, CanaryTrial, DeployedState, Facts
 
-AUTOPILOT = "autopilot"
-"""Who it is in lineage and history."""
 _ALL = 1_000_000
 _ENDLESS = 2**62
 _LATEST = 50_000

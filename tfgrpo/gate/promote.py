@@ -6,20 +6,17 @@ pass that it was in.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import takewhile
 
 from ..model.budget import Budget
 from ..observer import Observer
 from ..records import JSON, Frame, Prior, PriorState, Run
-from ..store import Store
+from ..store import Store, rolled_back_by_a_person
 from ..text import counted
 from ..trials import GateTrial, TrialOutcome
 from .trial import Candidacy, MakeExecutor, TrialInProgress
 from .verdict import GateDecision
 
 UNTESTED = "learned; no gate has tested it"
-_NO_PERSON = ("rule", "autopilot")
-"""By whom events of a lineage are that no person made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +64,7 @@ def untested(run: Run, candidate: Prior, frame: Frame, store: Store, more: str, 
 def turned_down(run: Run, candidate: Prior, frame: Frame, store: Store) -> Promotion | None:
     """That a person has rolled this very prior back, which stands, and is logged; None where nobody has, or where it
     was served again since. Another text is another prior."""
-    own = [event for event in store.lineage(run.namespace) if event.prior == candidate.id]
-    since = takewhile(lambda event: event.state in ("rolled back", "rejected"), reversed(own))
-    back = next((event for event in since if event.state == "rolled back" and event.by not in _NO_PERSON), None)
+    back = rolled_back_by_a_person(store.lineage(run.namespace), candidate.id)
     if back is None:
         return None
     told = f"learned anew, and {back.by} has rolled it back on {back.at[:10]} ({back.why}), which stands"

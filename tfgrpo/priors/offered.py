@@ -7,7 +7,7 @@ from ..errors import InputError
 from ..experiences.library import DISTILLER, RULE, Library, places
 from ..records import Decision, Experience, Fate, Task
 from ..settings import Settings
-from ..store import Store
+from ..store import AUTOPILOT, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,14 @@ class Offered:
 
 
 def person_named(by: str) -> str:
-    """The name without blanks around it; InputError for none, and for those of tfgrpo's own rules."""
-    if by.strip() in ("", RULE, DISTILLER):
-        raise InputError(f"--by {by!r}: give a person's name; {RULE} and {DISTILLER} are tfgrpo's own")
-    return by.strip()
+    """The name without blanks around it; InputError for none, and for those by which tfgrpo itself decides."""
+    name = by.strip()
+    if name.casefold() in ("", RULE, DISTILLER, AUTOPILOT):
+        own = (
+            f"{RULE}, {DISTILLER} and {AUTOPILOT} are tfgrpo's own (on the dashboard the name is that of the admin key)"
+        )
+        raise InputError(f"--by {by!r}: give a person's name; {own}")
+    return name
 
 
 def library_of(store: Store, namespace: str) -> Library:

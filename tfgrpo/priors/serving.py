@@ -51,7 +51,14 @@ def before_live(store: Store, namespace: str) -> LineageEntry | None:
     return earlier[-1] if earlier else None
 
 
-def roll_back(
+def roll_back(store: Store, namespace: str, *, by: str, why: str) -> tuple[Snapshot, Snapshot | None]:
+    """A person goes back to the prior that was served before the live one: `went_back`, in their name."""
+    from .offered import person_named
+
+    return went_back(store, namespace, by=person_named(by), why=why)
+
+
+def went_back(
     store: Store, namespace: str, *, by: str, why: str, seen: int | None = None
 ) -> tuple[Snapshot, Snapshot | None]:
     """Go back to the prior that was served before the live one; returns what was live, and what is now.
@@ -59,9 +66,6 @@ def roll_back(
     With none before it, calls go out without a prior from then on. Both events are written, or none. `seen` as in
     `Store.set_state`.
     """
-    from .offered import person_named
-
-    by = person_named(by)
     live = store.live(namespace)
     if live is None:
         raise InputError(f"no prior is live in namespace {namespace}, so there is nothing to roll back; {_NO_PRIOR}")

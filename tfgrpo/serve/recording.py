@@ -6,6 +6,7 @@ import os
 import queue
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Real
 from threading import Event, Lock, Thread
@@ -28,8 +29,8 @@ BODY_BYTES = 1_000_000
 REPORT_VARIABLE = "TFGRPO_REPORT_TO"
 """The environment variable with the URL of the `tfgrpo collect` that calls and feedback of clients go to."""
 _TOGETHER = 200
-_LAST_SECONDS = 2.0
-"""For what still waits when the process ends."""
+_LAST_SECONDS, _CLOSING_SECONDS = 2.0, 10.0
+"""For what still waits when the process ends, or a client is closed."""
 
 if TYPE_CHECKING:
     from .reporting import Collector
@@ -109,12 +110,21 @@ class Recorder:
         return done.wait(seconds)
 
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Write what waits, and end; what is left then is dropped, which is counted and said."""
         thread, self._thread = self._thread, None
         if thread:
             self._ending.set()
-            self._waiting.put(None)
-            thread.join(10.0)
+            with suppress(queue.Full):  # whoever is to take it takes long, or is gone
+                self._waiting.put(None, timeout=_CLOSING_SECONDS)
+                thread.join(_CLOSING_SECONDS)
+            self._drop_rest()
+            if thread.is_alive():
+                self._waiting.put(None)  # it ends with what it has in hand
+
+    def end(self, seconds: float) -> None:
+        """The program ends: write what waits, for so many seconds; what is left then is dropped, and said."""
+        if not self.flush(seconds):
+            self._drop_rest()
 
     def renew(self) -> None:
         """In a forked child: what waits is the parent's."""
@@ -129,7 +139,11 @@ class Recorder:
             batch = [self._waiting.get()]
             while len(batch) < _TOGETHER and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
-            self._write([item for item in batch if not isinstance(item, Event | None)])
+            try:
+                self._write([item for item in batch if not isinstance(item, Event | None)])
+            except Exception as error:  # whatever it is: what is added later has to be written
+                lost = sum(not isinstance(item, Event | None) for item in batch)
+                self._drop(lost, f"calls cannot be written ({type(error).__name__})")
             for item in batch:
                 if isinstance(item, Event):
                     item.set()
@@ -137,8 +151,8 @@ class Recorder:
 
     def _write(self, batch: list[Item]) -> None:
         made = [one for item in batch if (one := self._made(item))]
-        calls = [redacted_call(item) for item in made if isinstance(item, Inference)]
-        feedback = [redacted_feedback(item) for item in made if isinstance(item, Feedback)]
+        calls = [item for item in made if isinstance(item, Inference)]
+        feedback = [item for item in made if isinstance(item, Feedback)]
         if not made:
             return
         try:
@@ -155,12 +169,23 @@ class Recorder:
             self._drop(len(made), str(error))
 
     def _made(self, item: Item) -> Inference | Feedback | None:
-        """What is written for an item; None where nothing can be made of it, as of an answer that is packed wrongly."""
+        """What is written for an item, without secrets; None where nothing can be made of it, as of an answer that is
+        packed wrongly."""
         try:
-            return item if isinstance(item, Inference | Feedback) else item()
+            made = item if isinstance(item, Inference | Feedback) else item()
+            return redacted_call(made) if isinstance(made, Inference) else redacted_feedback(made)
         except Exception as error:  # of whichever HTTP library it is; what is added later has to be written
             self._drop(1, f"an answer cannot be read ({type(error).__name__})")
             return None
+
+    def _drop_rest(self) -> None:
+        left = 0
+        with suppress(queue.Empty):
+            while True:
+                left += not isinstance(self._waiting.get_nowait(), Event | None)
+        self.dropped += left
+        if left:
+            _logger.warning(f"{left:,} calls and feedback that wait to be written are dropped: the end came before")
 
     def _drop(self, count: int, why: str) -> None:
         self.dropped += count
@@ -192,4 +217,4 @@ def _redacted(label: JSON) -> JSON:
 
 def _end(known: "weakref.ref[Recorder]") -> None:
     if recorder := known():
-        recorder.flush(_LAST_SECONDS)
+        recorder.end(_LAST_SECONDS)

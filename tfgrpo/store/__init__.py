@@ -13,12 +13,13 @@ from .forgetting import ForgetfulStore
 from .history import Actor, HistoryEntry, HistoryStore
 from .inferences import CallCount, DrawnFeedback, Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
-from .lineage import SERVING, LineageEntry, LineageStore, Namespace
+from .lineage import AUTOPILOT, SERVING, LineageEntry, LineageStore, Namespace, rolled_back_by_a_person
 from .opened import StorePath, StoreUrl, default_store_path
 from .runs import ProbeStore, RunEntry, RunStore
 from .trials import TrialStore
 
 __all__ = [
+    "AUTOPILOT",
     "SERVING",
     "AccessKey",
     "Actor",
@@ -38,6 +39,7 @@ __all__ = [
     "StorePath",
     "StoreUrl",
     "default_store_path",
+    "rolled_back_by_a_person",
 ]
 
 

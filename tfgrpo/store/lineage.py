@@ -1,8 +1,9 @@
 """Priors, and what became of each in its namespace: which is live. Rows are appended only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from ..errors import StoreError
@@ -14,6 +15,9 @@ from .opened import OpenStore
 
 SERVING = ("live", "ungated")
 """States in which a prior is given to clients; it leaves them by being superseded or rolled back."""
+AUTOPILOT = "autopilot"
+"""By whom what the autopilot does is, in lineage and history; no person goes by that name."""
+_NO_PERSON = ("rule", AUTOPILOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,14 @@ class LineageEntry:
     by: str
     why: str
     at: str
+
+
+def rolled_back_by_a_person(events: Iterable[LineageEntry], prior_id: str) -> LineageEntry | None:
+    """The event by which a person has rolled a prior back, which stands; None where nobody has, or where it was served
+    or tried again since. Pure."""
+    own = [event for event in events if event.prior == prior_id]
+    since = takewhile(lambda event: event.state in ("rolled back", "rejected"), reversed(own))
+    return next((event for event in since if event.state == "rolled back" and event.by not in _NO_PERSON), None)
 
 
 _SERVED = """

@@ -16,6 +16,7 @@ from typing import Any
 from ...http1.answers import UpstreamAnswer
 from ...store import Feedback, StorePath
 from ...store.opened import has_file
+from ...text import counted
 from ..writing import KEPT_BODY, RecordedCall, Recording
 from .metrics import Metrics
 from .remembered import RememberedCalls
@@ -77,6 +78,8 @@ class Traffic:
         self._written = 0
         """Calls and feedback since memory was given back."""
         self._said: set[str] = set()
+        self._in_hand, self._trouble = 0, ""
+        """Calls and feedback that are being written, and why a batch could not be."""
 
     # On the event loop
 
@@ -98,10 +101,20 @@ class Traffic:
         return True
 
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Write what waits, and end; what is left then is dropped, which is counted and said."""
         self._ending.set()
         if self._thread:
             self._thread.join(2 * _LAST_SECONDS)
+        late = self._in_hand if self._thread and self._thread.is_alive() else 0
+        calls, feedback = self.waiting.end()
+        if not (calls or feedback or late):
+            return
+        self._metrics.not_recorded("call", calls)
+        self._metrics.not_recorded("feedback", feedback)
+        why = f" ({self._trouble})" if self._trouble else ""
+        rest = f"; {late:,} that are being written may be lost, too" if late else ""
+        told = f"{counted(calls, 'call')} and {feedback:,} feedback are dropped{rest}"
+        _logger.warning(f"the proxy ends before all is written{why}: {told}")
 
     def start(self) -> None:
         """Be ready to write."""
@@ -121,9 +134,16 @@ class Traffic:
         with suppress(OSError):  # it is tried again
             self._new_child()
         while not self._ending.wait(_SECONDS):
-            self._write_waiting()
-        self._write_waiting()
+            self._look()
+        self._look()
         self._end_child()
+
+    def _look(self) -> None:
+        try:
+            self._write_waiting()
+        except Exception as error:  # whatever it is, as memory that is full: what comes later has to be written
+            self._trouble = f"what waits could not be taken: {type(error).__name__}"
+            self._say(self._trouble)
 
     def _write_waiting(self) -> None:
         """Write what waits now, as far as it can be written.
@@ -134,9 +154,16 @@ class Traffic:
         left = len(self.waiting)
         while self.waiting and (left > 0 or self.waiting.fills_a_batch() or self._ending.is_set()):
             batch = self.waiting.batch()
-            if not self._write(batch):
-                return
-            left -= (length := sum(part.length for part in batch))
+            self._in_hand = length = sum(part.length for part in batch)
+            try:
+                if not (length and self._write(batch)):
+                    return
+            except BaseException:  # the thread is ended: what it had in hand waits still
+                self.waiting.put_back(batch)
+                raise
+            finally:
+                self._in_hand = 0
+            left -= length
             self._written += length
         if self._written >= _MUCH and not self.waiting.fills_a_batch():
             self._written = 0
@@ -156,6 +183,7 @@ class Traffic:
             self._is_made = True
             self._metrics.recorded(calls - unkept)
             return True
+        self._trouble = refused
         self._drop(calls, "call", refused)
         if self._ending.is_set() or not self.waiting.add_again(feedback):
             self._drop(len(feedback), "feedback", refused)
@@ -212,6 +240,9 @@ class Traffic:
         if not count:
             return
         self._metrics.not_recorded(what, count)
+        self._say(why)
+
+    def _say(self, why: str) -> None:
         if why and why not in self._said and len(self._said) < 20:
             self._said.add(why)
             _logger.warning(f"{why}; calls go on, and what cannot be written is dropped")

@@ -48,6 +48,7 @@ class WaitingCalls:
         """Is told how many of what are not written, and why; without a reason where it goes without saying."""
         self._new: deque[RecordedCall | Feedback] = deque()
         self._pickled: deque[Pickled] = deque()
+        self._most, self._full = _WAITING, f"more than {_WAITING:,} calls wait"
         self._count_taken = 0
         """Of what waits, what is pickled or just being so: what is in between must not be taken for gone."""
         self._bytes_in = self._bytes_out = 0  # what goes out is counted under the lock
@@ -58,8 +59,8 @@ class WaitingCalls:
 
     def add(self, item: RecordedCall | Feedback) -> bool:
         """One more; False where too much waits already."""
-        if len(self) >= _WAITING:
-            self._drop(1, _kind(item), f"more than {_WAITING:,} calls wait")
+        if len(self) >= self._most:
+            self._drop(1, _kind(item), self._full)
             return False
         if isinstance(item, RecordedCall):
             size = _size(item)
@@ -73,13 +74,33 @@ class WaitingCalls:
     def add_again(self, feedback: Sequence[Feedback]) -> bool:
         """What could not be written, before all that came later; False where too much waits already."""
         with self._lock:
-            if len(self) + len(feedback) > _WAITING:
+            if len(self) + len(feedback) > self._most:
                 return False
             if feedback:
                 items = pickle.dumps(list(feedback), pickle.HIGHEST_PROTOCOL)
                 self._pickled.appendleft(Pickled(items, len(feedback), 0, tuple(feedback)))
                 self._count_taken += len(feedback)
         return True
+
+    def put_back(self, batch: Sequence[Pickled]) -> None:
+        """A batch that nobody has tried to write, before all that came later."""
+        with self._lock:
+            self._pickled.extendleft(reversed(batch))
+            self._count_taken += sum(part.length for part in batch)
+            self._bytes_out -= sum(part.size for part in batch)
+
+    def end(self) -> tuple[int, int]:
+        """Take no more; how many calls, and how much feedback, waited still and will not be written."""
+        with self._lock:
+            self._most, self._full = 0, "what comes after the end is not written"
+            feedback = sum(len(part.feedback) for part in self._pickled)
+            calls = sum(part.length for part in self._pickled) - feedback
+            while self._new:
+                said = isinstance(self._new.popleft(), Feedback)
+                calls, feedback = calls + (not said), feedback + said
+            self._pickled.clear()
+            self._count_taken = 0
+        return calls, feedback
 
     def fills_a_batch(self) -> bool:
         """Whether as much waits as is written together."""
