@@ -99,6 +99,21 @@ def test_what_is_decided_without_labels_that_are_not_listed_is_no_farther_from_t
     assert after <= before + sum(p[piece] for piece in biases if piece not in likeliest) + 1e-9
 
 
+def test_what_labels_that_begin_alike_would_gain_stays_with_what_was_sampled_and_the_others_are_decided() -> None:
+    """Summed over what may be sampled: one that begins alone comes as under biases, the others as the model has it."""
+    labels, biases = labels_of("billing", "sales", "tech support", "technical"), {b"tech": 1.0, b"sales": 1.5}
+    came = dict.fromkeys(P, 0.0)
+    for first, share in P.items():
+        found = listed(P, first, biases)
+        moves, why = chances(found, [labels.seen(one.piece)[0] for one in found], Sampling(biases))
+        assert why == (None if first == b"tech" else "alike")
+        for one, chance in zip(found, moves, strict=True):
+            came[one.piece] += share * chance
+    wanted = softmax(P, biases, 1.0)
+    assert [came[piece] for piece in (b"sales", b"tech")] == pytest.approx([wanted[b"sales"], P[b"tech"]])
+    assert sum(abs(came[piece] - wanted[piece]) for piece in P) / 2 == pytest.approx(wanted[b"tech"] - P[b"tech"])
+
+
 def test_an_answer_that_is_none_becomes_a_listed_label_though_another_is_not_listed() -> None:
     few, biases = {b"The": 0.5, b"sales": 0.1, b"A": 0.01}, {b"sales": 4.0, b"tech": 4.0}
     text, found = decide(labels_of("technical", "sales"), [(b"The", few)], biases, 0.999)

@@ -14,10 +14,10 @@ decided at the first token that differs.
 
 A label that is not listed counts as one that is never said: the others are decided without it, which is no farther
 from p_b than p is, but for what p gives to it. A bias of ours could make of it no more than the least that is listed
-times e^b; where that is more than SLACK, `unlisted` is said. Where tokens that begin several labels and were not
-sampled would have gained more than SLACK, nothing is decided again, and why is said. What is no label is only ever
-replaced as a whole, and by a label; tokens that begin no label are never put in. After a label that others begin with,
-the token that ends an answer is one that leads to it.
+times e^b; where that is more than SLACK, `unlisted` is said. What tokens that begin several labels and were not sampled
+would have gained stays with what was sampled, since nobody knows which of the labels would have come; where that is
+more than SLACK, `alike` is said. What is no label is only ever replaced as a whole, and by a label; tokens that begin
+no label are never put in. After a label that others begin with, the token that ends an answer is one that leads to it.
 """
 
 import math
@@ -288,14 +288,13 @@ def chances(
     kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
     gains = [max(0.0, after - now) for now, after in zip(p, p_b, strict=True)]
     alike = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == SEVERAL)
-    unlisted: Undecided | None = "unlisted" if bound > SLACK else None
-    if alike > SLACK:
-        return stays, "alike"
+    why: Undecided | None = "alike" if alike > SLACK else "unlisted" if bound > SLACK else None
     open_ = [gain if place >= 0 else 0.0 for gain, place in zip(gains[1:], places[1:], strict=True)]
     if not (total := sum(open_)):
         before = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == NOTHING_YET)
-        return stays, "alike" if before > SLACK else unlisted
-    return [kept, *((1.0 - kept) * gain / total for gain in open_)], unlisted
+        return stays, "alike" if before > SLACK else why
+    moved = [(1.0 - kept) * gain / (total + alike) for gain in open_]
+    return [1.0 - sum(moved), *moved], why
 
 
 def _likeliest(
