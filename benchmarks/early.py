@@ -1,17 +1,18 @@
-"""Early experience in a small text environment: what was seen to follow, as rules, measured without any reward.
+"""Early experience in a small text environment: what was seen to follow, as rules and as it is, without any reward.
 
     python -m benchmarks.early --model local --kept calls.jsonl --minutes 5   # a real model; the same goes on
-    python -m benchmarks.early --model local --by-hand                        # does it follow the true rules at all?
+    python -m benchmarks.early --model local --by-hand                        # does it follow what is true, or seen?
     python -m benchmarks.early                                                # a SIMULATED one
 
 In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is not said. The product explores it,
-writes rules and reflections, and keeps those that help to predict what follows. Told are the agreement of predictions
-with what followed on transitions that chose nothing, and the share of tasks solved, with: nothing; what is kept;
-reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written by
-hand (`by hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act in the environment's
-own words. The simulated model knows a transition where a rule that is shown says it, and takes nothing to change
-elsewhere; shown how to open the door it does so in 80% of turns, else it acts at random; asked for advice without what
-followed it names two actions at random.
+writes rules and reflections, and keeps those that help to predict what follows, and so it does with what was seen of
+each action. Told are the agreement of predictions with what followed on transitions that chose nothing, and the share
+of tasks solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or
+not; reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written
+by hand (`by hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act in the
+environment's own words. The simulated model knows a transition where a rule that is shown says it, or a transition that
+is shown is of that rule, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of turns,
+else it acts at random; asked for advice without what followed it names two actions at random.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.foreseen import agreement, as_shown, prediction, predictions
+from tfgrpo.experiences.seen_actions import SeenAction, seen_actions, with_seen
 from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
@@ -39,7 +42,6 @@ from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from tfgrpo.rollouts.group import concurrently
 from tfgrpo.settings import PROPOSES_SLOWLY, Settings
-from tfgrpo.surfaces.nearest import nearest, pool_of
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
 ACTIONS = ("press", "turn", "go", "take")
@@ -53,6 +55,7 @@ BY_HAND = (
     "When the door is open, doing go leads into the other room, and a box is in the store.",
     "When a box is here, doing take leads to having the box.",
 )
+ARMS = ("what is kept", "its texts", "its transitions", "all transitions seen", "ungrounded", "by hand")
 SAMPLES = 3
 """Rollouts of a task that say whether it is solved."""
 HALLS = ("kitchen", "porch", "study", "hall", "office", "lobby", "garden", "workshop")
@@ -78,17 +81,29 @@ def simulated(body: ChatBody) -> str:
     if "pieces of advice" in said:
         one, other = draw.sample(ACTIONS, 2)
         return json.dumps([{"operation": "ADD", "text": f"When you are in the hall, do {one} and then {other}."}])
-    if "What is the state then?" in said:
-        return _guess(said, last)
-    if "leads to an open door" in said and draw.random() < 0.8:
+    known = [*(rule for rule in BY_HAND if rule in said), *_rules_of(_in_turns(body["messages"]))]
+    if "What is the state then?" in last:
+        return _guess(known, last)
+    if BY_HAND[3] in known and draw.random() < 0.8:
         return _opening(last)
     return draw.choice(ACTIONS)
 
 
 def _rules(said: str) -> list[str]:
-    """The true rules that transitions show."""
-    seen = re.findall(r"<state>(.*?)</state>\n<done>(.*?)</done>\n<then>(.*?)</then>", said, re.DOTALL)
+    """The true rules that the transitions of a distiller's prompt show."""
+    return _rules_of(re.findall(r"<state>(.*?)</state>\n<done>(.*?)</done>\n<then>(.*?)</then>", said, re.DOTALL))
+
+
+def _rules_of(seen: Sequence[tuple[str, str, str]]) -> list[str]:
+    """The true rules that transitions show, each a state, what was done and what followed."""
     return [rule for rule in BY_HAND if any(_says(rule, state, done) and state != then for state, done, then in seen)]
+
+
+def _in_turns(messages: Sequence[Message]) -> list[tuple[str, str, str]]:
+    """The transitions that are shown as turns."""
+    pairs = zip(map(message_text, messages), map(message_text, messages[1:]), strict=False)
+    asked = ((re.search(r"state:\n(.*)\n\nThis is done:\n(.*)\n", one), then) for one, then in pairs)
+    return [(found[1], found[2], then) for found, then in asked if found]
 
 
 def _says(rule: str, state: str, done: str) -> bool:
@@ -97,9 +112,9 @@ def _says(rule: str, state: str, done: str) -> bool:
     return condition in shown and f"doing {done} " in rule
 
 
-def _guess(said: str, last: str) -> str:
+def _guess(known: Sequence[str], last: str) -> str:
     state, done = map(str, re.findall(r"state:\n(.*?)\n\nThis is done:\n(.*?)\n", last, re.DOTALL)[-1])
-    if not any(_says(rule, state, done) for rule in BY_HAND if rule in said):
+    if not any(_says(rule, state, done) for rule in known):
         return state
     inside, here, there = "A box is here" in state, *re.findall(r"(?:in|to) the (\w+)", state)
     rooms = (there, here) if inside else (here, there)
@@ -111,6 +126,13 @@ def _opening(shown: str) -> str:
     if "A box is here" in shown:
         return "take"
     return "go" if "is open" in shown else "turn" if "green" in shown else "press"
+
+
+class Arm(NamedTuple):
+    """What a model is shown."""
+
+    texts: Sequence[Experience] = ()
+    actions: Sequence[SeenAction] = ()
 
 
 async def ungrounded(distiller: Distiller, tasks: Sequence[Task], count: int) -> list[Experience]:
@@ -129,9 +151,9 @@ async def ungrounded(distiller: Distiller, tasks: Sequence[Task], count: int) ->
     return [*found.values()][: max(1, count)]
 
 
-async def solved(executor: EnvironmentExecutor, tasks: Sequence[Task], texts: Sequence[Experience]) -> dict[str, float]:
+async def solved(executor: EnvironmentExecutor, tasks: Sequence[Task], shown: Arm | None = None) -> dict[str, float]:
     """By task, the mean reward of some rollouts."""
-    prior = as_shown(texts) if texts else Prior()
+    prior = with_seen(as_shown(shown.texts) if shown.texts else Prior(), shown.actions) if shown else Prior()
     made = await concurrently(executor(task, prior, 1, sample) for task in tasks for sample in range(SAMPLES))
     by_task: dict[str, list[float]] = {}
     for rollout in made:
@@ -146,9 +168,16 @@ def interval(values: Sequence[float]) -> str:
 
 
 async def compared(
-    model: Model, name: str, backend: Backend, tasks: Sequence[Task], settings: Settings, *, tried: int = 3
+    model: Model,
+    name: str,
+    backend: Backend,
+    tasks: Sequence[Task],
+    settings: Settings,
+    *,
+    tried: int = 3,
+    only: Sequence[str] = ARMS,
 ) -> Exploration:
-    """Print the exploration, of so many states a task and as many alternatives each, and the table."""
+    """Print the exploration, of so many states a task and as many alternatives each, and the table of these arms."""
     grammar = {"grammar": f"root ::= {' | '.join(map(json.dumps, ACTIONS))}"} if backend.kind == "llama.cpp" else {}
     acting = Frame(name, SYSTEM, {"max_tokens": 12, **grammar}, temperature=1.0)
     saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
@@ -160,37 +189,41 @@ async def compared(
     teach, _, judge = dealt_parts(tasks, settings.seed)
     held = (await explored(executor, judge, states=tried, alternatives=tried)).transitions
     arms = {
-        "what is kept": found.kept,
-        "ungrounded": await ungrounded(distiller, teach, max(3, len(found.kept))),
-        "by hand": tuple(map(Experience, BY_HAND)),
+        "what is kept": Arm(found.kept, found.kept_actions),
+        "its texts": Arm(found.kept),
+        "its transitions": Arm((), found.kept_actions),
+        "all transitions seen": Arm((), found.actions),
+        "ungrounded": Arm(await ungrounded(distiller, teach, max(3, len(found.kept)))),
+        "by hand": Arm([*map(Experience, BY_HAND)]),
     }
-    await table(executor, predicting, arms, held, tasks=judge, settings=settings)
+    await table(executor, predicting, {arm: arms[arm] for arm in only}, held, tasks=judge, settings=settings)
     return found
 
 
 async def table(
     executor: EnvironmentExecutor,
     predicting: ChatExecutor,
-    arms: Mapping[str, Sequence[Experience]],
+    arms: Mapping[str, Arm],
     held: Sequence[Transition],
     *,
     tasks: Sequence[Task],
     settings: Settings,
 ) -> None:
     """Print each arm less nothing."""
-    frozen = await solved(executor, tasks, ())
+    frozen = await solved(executor, tasks)
     print(f"frozen: {np.mean([*frozen.values()]):.0%} of {len(tasks)} tasks solved; {len(held)} transitions held out")
-    print("| texts | number | agreement less frozen's, points | tasks solved | less frozen, points |")
-    print("|---|---|---|---|---|")
-    for arm, texts in arms.items():
-        if not texts:
-            print(f"| {arm} | 0 | | | |")
+    print("| shown | texts | actions | agreement less frozen's, points | tasks solved | less frozen, points |")
+    print("|---|---|---|---|---|---|")
+    for arm, shown in arms.items():
+        number = f"{len(shown.texts)} | {len(shown.actions)}"
+        if not (shown.texts or shown.actions):
+            print(f"| {arm} | {number} | | | |")
             continue
-        gain = await agreement_gained(predicting, held, texts, settings)
+        gain = await agreement_gained(predicting, held, shown.texts, settings, shown.actions)
         told = f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-        done = await solved(executor, tasks, texts)
+        done = await solved(executor, tasks, shown)
         less = interval([done[task] - frozen[task] for task in done])
-        print(f"| {arm} | {len(texts)} | {told} | {np.mean([*done.values()]):.0%} | {less} |")
+        print(f"| {arm} | {number} | {told} | {np.mean([*done.values()]):.0%} | {less} |", flush=True)
 
 
 def everything_that_follows(seed: int = 3) -> list[Transition]:
@@ -205,39 +238,30 @@ def everything_that_follows(seed: int = 3) -> list[Transition]:
 
 
 async def followed(model: Model, name: str, backend: Backend, settings: Settings) -> None:
-    """Print how far a model says what follows, shown nothing and the true rules, where the state changes and not."""
+    """Print how far a model says what follows, where the state changes and not, shown: nothing; the true rules; of what
+    was seen in other rooms the nearest states."""
     saying = Frame(name, None, {"max_tokens": 40, "stop": ["\n"]}, temperature=0.0)
     predicting = ChatExecutor(model, saying, backend, run=RUN, stage="predict", seed=0)
     held, once, means = everything_that_follows(), replace(settings, trial_inclusion=1.0, group_size=1), []
     changes = np.array([one.before != one.after for one in held])
     print("| texts | agreement where the state changes | where it does not |\n|---|---|---|")
-    for arm, texts in (("none", ()), ("by hand", tuple(map(Experience, BY_HAND)))):
-        groups = await predictions(predicting, held, texts, once)
+    arms = {
+        "none": Arm(),
+        "by hand": Arm([*map(Experience, BY_HAND)]),
+        "transitions seen": Arm((), seen_actions(everything_that_follows(seed=7))),
+    }
+    for arm, shown in arms.items():
+        groups = await predictions(predicting, held, shown.texts, once, actions=shown.actions)
         means.append(np.array([group.mean for group in groups]))
         print(f"| {arm} | {means[-1][changes].mean():.0%} | {means[-1][~changes].mean():.0%} |")
         for one, group in [*zip(held, groups, strict=True)][:: len(held) // 6]:
             print(f"  {one.before} {one.action}: {group.rollouts[0].text!r}")
-    print(f"by hand less none: {interval((means[1] - means[0]).reshape(-1, len(ACTIONS)).mean(axis=1))} points")
-    await followed_at_hand(predicting, [one for one in held if one.before != one.after])
-
-
-async def followed_at_hand(predicting: ChatExecutor, held: Sequence[Transition]) -> None:
-    """Print how far it follows the one rule that applies, in the last message, and transitions that were seen."""
-    for arm, asked in (("the rule that applies, last message", with_its_rule), ("seen transitions", after_like_ones)):
-        made = await concurrently(predicting(asked(one), Prior(), 2, 0) for one in held)
-        repeated = [said.text.strip() == one.before for said, one in zip(made, held, strict=True)]
-        told = f"{np.mean([*map(agreement, made)]):.0%} where it changes, {np.mean(repeated):.0%} repeat the state"
-        print(f"{arm}: {told}")
-
-
-def after_like_ones(transition: Transition) -> Task:
-    """The task to say what follows, behind three transitions of its action, the nearest states in other rooms."""
-    pool = [one for one in everything_that_follows(seed=7) if one.action == transition.action]
-    near = nearest(pool_of([one.before for one in pool]), transition.before, 3)
-    asked, turns = prediction(transition), list[Message]()
-    for one in (pool[place] for place in reversed(near)):
-        turns += [*prediction(one).messages[-1:], {"role": "assistant", "content": one.after}]
-    return replace(asked, input=(*turns, asked.messages[-1]))
+    for arm, mean in [*zip(arms, means, strict=True)][1:]:
+        by_state = (mean - means[0]).reshape(-1, len(ACTIONS))
+        print(f"{arm} less none: {interval(by_state.mean(axis=1))} points over {len(by_state)} states")
+    changing = [one for one in held if one.before != one.after]
+    made = await concurrently(predicting(with_its_rule(one), Prior(), 2, 0) for one in changing)
+    print(f"the rule that applies, last message: {np.mean([*map(agreement, made)]):.0%} where it changes")
 
 
 def with_its_rule(transition: Transition) -> Task:
@@ -255,7 +279,9 @@ async def real(asked: argparse.Namespace, settings: Settings) -> None:
         if asked.by_hand:
             await followed(upstream, name, backend, settings)
             return
-        await compared(upstream, name, backend, tasks_of_room(asked.tasks), settings, tried=asked.tried)
+        await compared(
+            upstream, name, backend, tasks_of_room(asked.tasks), settings, tried=asked.tried, only=asked.arms
+        )
         print(f"{name}: {asked.tasks} tasks, groups of {settings.group_size}")
 
 
@@ -265,6 +291,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=96)
     parser.add_argument("--group-size", type=int, default=8)
     parser.add_argument("--tried", type=int, default=3, help="states of a task at which as many actions are tried")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help=", ".join(ARMS))
     parser.add_argument("--by-hand", action="store_true", help="only: does the model follow the true rules at all?")
     asked_of(parser)
     asked = parser.parse_args()
@@ -277,7 +304,8 @@ def main() -> None:
         except BudgetEnded as ended:
             raise SystemExit(f"{ended}; the same command goes on") from None
         return
-    asyncio.run(compared(ScriptedModel(simulated), "simulated", Backend(), tasks_of_room(asked.tasks), settings))
+    model, tasks = ScriptedModel(simulated), tasks_of_room(asked.tasks)
+    asyncio.run(compared(model, "simulated", Backend(), tasks, settings, tried=asked.tried, only=asked.arms))
 
 
 if __name__ == "__main__":

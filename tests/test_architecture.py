@@ -65,7 +65,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "experiences": (
         "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
-        "amplification", "transitions", "early_experience", "foreseen", "moments", "write",
+        "amplification", "transitions", "early_experience", "seen_actions", "foreseen", "moments", "write",
         "race",
     ),
     "store": (

@@ -53,6 +53,10 @@ def test_what_is_kept_is_put_on_trial_under_a_persons_name(at: tuple[str, ...]) 
     assert found["together"][0] > 0
     with Store("tfgrpo.db") as store:
         offered = store.experiences("default")
+        ((raced, tokens),) = store.variants(store.runs("default")[0].run.id)
+    shown = [one for one in found["seen"] if one["kept"]]
+    assert sum(one["transitions"] for one in shown) == len(raced.demonstrations) > 0
+    assert tokens > 0
     assert {status.experience.text for status in offered} <= kept
     assert {status.decision.by for status in offered if status.decision} == {"Ada"}
 

@@ -14,7 +14,7 @@ from tfgrpo.experiences.variants import PROPOSERS
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
-from tfgrpo.records import ChatBody, Demonstration, Frame, Variant, message_text
+from tfgrpo.records import ChatBody, Demonstration, Frame, Run, Variant, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel
@@ -64,6 +64,18 @@ async def test_what_could_not_be_written_is_said_and_costs_no_rollout(tmp_path: 
     assert sum("race: an instruction is left out" in note for note in learned.notes) == 2
     assert any("nothing is on trial in the first step" in note for note in learned.notes)
     assert len(learned.steps) == 2
+
+
+async def test_what_was_seen_of_an_environment_races_where_an_exploration_has_added_it(tmp_path: Path) -> None:
+    seen = Variant(demonstrations=(Demonstration("what follows?", "that", "task_x"),), nearest=1, source="1 seen")
+    with Store(tmp_path / "t.db") as store:
+        store.add_tasks(TASKS)
+        explored, _ = store.begin(Run("explore", "default", Frame("fake"), {}, (TASKS[0].id,), "none"), fresh=True)
+        store.add_variants(explored.id, [(seen, 9)])
+    without = await run(ScriptedModel(obedient), tmp_path / "t.db", SETTINGS)
+    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", replace(SETTINGS, demonstrations=True, steps=1))
+    sources = [{arm["source"] for arm in one.race[0]["arms"]} for one in (without, learned)]
+    assert ["1 seen" in found for found in sources] == [False, True]
 
 
 def unable(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:

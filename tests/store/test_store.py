@@ -1,6 +1,7 @@
 """The store keeps every noun as it was given, once, and says what became of it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -510,6 +511,23 @@ def test_a_resumed_run_adds_its_variants_once(store: Store, run: Run) -> None:
     store.add_variants(run.id, [(Variant("Think."), 6)])
     assert [variant.source for variant, _ in store.variants(run.id)] == ["frozen", "written 1", ""]
     assert store.variants("run_other") == ()
+
+
+def test_what_an_exploration_added_races_in_the_runs_of_its_namespace_that_begin_later(store: Store, run: Run) -> None:
+    store.add_variants(run.id, [(Variant("Count.", source="written 1"), 5)])
+    assert store.explored_variant(run.id) is None
+    explored = replace(RUN, kind="explore", settings={"environment": "rooms"})
+    for place, one in enumerate(("first", "last")):
+        other, _ = store.begin(replace(explored, attempt=0, settings={"seed": place}), fresh=True)
+        store.add_variants(other.id, [(Variant(demonstrations=(Demonstration(one, "b", "task_1"),)), 5)])
+        time.sleep(0.002)
+    later, _ = store.begin(replace(RUN, settings={"seed": 7}), fresh=True)
+    elsewhere, _ = store.begin(replace(RUN, namespace="other"), fresh=True)
+    found = store.explored_variant(later.id)
+    assert found is not None
+    assert found.demonstrations == (Demonstration("last", "b", "task_1"),)
+    assert store.explored_variant(run.id) is None, "a resumed run does the same again"
+    assert store.explored_variant(elsewhere.id) is None
 
 
 def test_variants_of_a_run_that_was_not_begun_are_refused_whole(store: Store) -> None:

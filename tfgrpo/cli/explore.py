@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @target_options
 @spending_options
 @click.option("--resume/--fresh", default=True, help="Go on, or start anew.  [default: resume]")
-@click.option("--add", is_flag=True, help="Put what is kept on trial in the namespace.")
+@click.option("--add", is_flag=True, help="Put what is kept on trial in the namespace, and into its race.")
 @by_option
 @store_options
 @json_option
@@ -56,7 +56,8 @@ def explore(
     """Find out how an environment works, without any reward, and write it down as texts whose use is measured.
 
     Other actions are tried at states of the model's own rollouts of TASKS, and what follows is written down as rules
-    and advice. What helps the model to predict what follows on tasks that taught nothing is kept. An environment has
+    and advice, and shown as it is. What helps the model to predict what follows on tasks that taught nothing is kept:
+    texts, and the transitions of an action. An environment has
     reset(task) and step(action), which give a tfgrpo.records.Observation, and clone() where it can. What was done of an
     exploration is kept: the same command goes on from there.
     """
@@ -81,7 +82,7 @@ def explore(
     with interruptible(), named_store(store, create=True) as opened, endpoints.started() as there:
         started = replace(wanted, endpoints=there)
         explored = asyncio.run(
-            started.explored(opened, namespace, fresh=not resume, note=partial(click.echo, err=True))
+            started.explored(opened, namespace, fresh=not resume, add=add, note=partial(click.echo, err=True))
         )
     added = [*_added(explored, store, namespace, who)] if add else []
     tell(as_json, {**explored.as_json(), "added": added}, *explored.lines(), *added)

@@ -1,8 +1,8 @@
 """What a text about an environment is worth, without any reward: how much better a model says what follows with it.
 
 A model is given a state and an action that nothing was written from, and is to say what follows. Its agreement with
-what followed is the reward of that rollout, each rollout is shown its own subset of the texts, and their effects are
-those of `credit.py`.
+what followed is the reward of that rollout, each rollout is shown its own subset of the texts and of what was seen to
+follow (`seen_actions.py`), and their effects are those of `credit.py`.
 """
 
 from collections import Counter
@@ -18,9 +18,9 @@ from ..settings import Settings
 from ..text import words
 from .credit import FEWEST_TASKS, estimate
 from .dealing import included
-from .transitions import Transition
+from .seen_actions import SeenAction, behind, of_action
+from .transitions import Transition, what_follows
 
-ASKED = "This is the state:\n{before}\n\nThis is done:\n{action}\n\nWhat is the state then? Answer with its text alone."
 IN_ANOTHER_WORLD = (
     ("The tap is shut. The bowl is empty.", "sing", "The tap is shut. The bowl is empty."),
     ("The tap is shut. The bowl is empty.", "open the tap", "The tap is open. The bowl is full."),
@@ -34,7 +34,7 @@ def prediction(transition: Transition) -> Task:
     """The task to say what follows."""
     turns = list[Message]()
     for before, action, after in (*IN_ANOTHER_WORLD, (transition.before, transition.action, "")):
-        turns.append({"role": "user", "content": ASKED.format(before=before, action=action)})
+        turns.append({"role": "user", "content": what_follows(before, action)})
         turns += [{"role": "assistant", "content": after}] if after else []
     return Task(tuple(turns), transition.after, {"before": transition.before, "action": transition.action})
 
@@ -63,16 +63,29 @@ def _shared(said: Counter[str], wanted: Counter[str]) -> float:
 
 
 async def predictions(
-    executor: Executor, held: Sequence[Transition], texts: Sequence[Experience], settings: Settings, *, step: int = 0
+    executor: Executor,
+    held: Sequence[Transition],
+    texts: Sequence[Experience],
+    settings: Settings,
+    *,
+    actions: Sequence[SeenAction] = (),
+    step: int = 0,
 ) -> list[Group]:
-    """A group of predictions of each transition, each shown its own subset of the texts."""
+    """A group of predictions of each transition, each shown its own subset of the texts, and what was seen or not."""
+
+    def dealt(candidates: Sequence[Experience], task: Task, sample: int) -> tuple[Experience, ...]:
+        return included(candidates, (), settings, task=task.id, step=step, sample=sample)
 
     async def scored(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-        return await score(agreement, await executor(task, prior, step, sample))
+        before, action = str(task.metadata["before"]), str(task.metadata["action"])
+        seen = of_action(actions, action)
+        if seen is None or not dealt([seen.dealt], task, sample):
+            return await score(agreement, await executor(task, prior, step, sample))
+        made = await executor(behind(task, seen.nearest_to(before, action)), prior, step, sample)
+        return await score(agreement, replace(made, task=task, included=(*made.included, seen.dealt.id)))
 
     def under(task: Task, sample: int) -> Under:
-        shown = included(texts, (), settings, task=task.id, step=step, sample=sample)
-        return Under(as_shown(shown))
+        return Under(as_shown(dealt(texts, task, sample)))
 
     tasks, size = [*{task.id: task for task in map(prediction, held)}.values()], settings.group_size
     return await roll_groups(scored, tasks, Prior(), step=step, size=size, under=under, landed=lambda group: group)
@@ -83,17 +96,23 @@ def as_shown(texts: Sequence[Experience]) -> Prior:
     return Prior(tuple(texts), template=template("prior").version)
 
 
-def effects(groups: Sequence[Group], texts: Sequence[Experience], settings: Settings) -> tuple[Effect, ...]:
-    """What each text adds to the agreement, on the actions that it names, or on all where it names none of them.
+def effects(
+    groups: Sequence[Group], texts: Sequence[Experience], settings: Settings, actions: Sequence[SeenAction] = ()
+) -> tuple[Effect, ...]:
+    """What each text adds to the agreement, on the actions that it names, or on all where it names none of them; and
+    then what was seen of each action, where that is done.
 
     A rule says nothing of other actions, where its effect would drown. The tasks that it came from are not among these.
     """
-    columns = [replace(text, origin=Origin()) for text in texts]
-    found = []
-    for place, text in enumerate(texts):
-        named = [group for group in groups if names(text.text, str(group.task.metadata["action"]))]
+    done = [str(group.task.metadata["action"]) for group in groups]
+    found: list[Effect] = []
+    for text in texts:
+        named = [group for group, action in zip(groups, done, strict=True) if names(text.text, action)]
         counting = named if len(named) >= FEWEST_TASKS else groups
-        found.append(estimate(counting, columns, settings)[place])
+        found += estimate(counting, [replace(text, origin=Origin())], settings)
+    for one in actions:
+        counting = [group for group, action in zip(groups, done, strict=True) if one.covers(action)]
+        found += estimate(counting, [one.dealt], settings)
     return tuple(found)
 
 

@@ -17,6 +17,14 @@ from ..rollouts.group import concurrently
 
 STATE_CHARS = 1_500
 """Of a state, or a task, as the distiller is shown it."""
+_ASKED = (
+    "This is the state:\n{before}\n\nThis is done:\n{action}\n\nWhat is the state then? Answer with its text alone."
+)
+
+
+def what_follows(before: str, action: str) -> str:
+    """The question what follows on an action in a state."""
+    return _ASKED.format(before=before, action=action)
 
 
 @dataclass(frozen=True, slots=True)

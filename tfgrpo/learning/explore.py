@@ -1,7 +1,7 @@
-"""An environment is explored, what was seen is written down, and what helps to predict it is kept.
+"""An environment is explored, what was seen is written down or shown as it is, and what helps to predict it is kept.
 
 Tasks are dealt by hash: a third of them teaches, a quarter says at the end what all that is kept does together, and the
-others measure each text. No part of it needs a reward.
+others measure each text, and what was seen of each action. No part of it needs a reward.
 """
 
 from collections import defaultdict
@@ -13,10 +13,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation.difference import Difference, paired_difference
-from ..experiences.credit import to_keep
+from ..experiences.credit import to_keep, to_keep_together
 from ..experiences.distil import Distiller
 from ..experiences.early_experience import written
 from ..experiences.foreseen import effects, prediction, predictions
+from ..experiences.seen_actions import SeenAction, seen_actions
 from ..experiences.transitions import Explored, Transition, explored
 from ..hashing import derive_seed
 from ..records import JSON, Effect, Experience, Task
@@ -38,46 +39,55 @@ class Exploration:
     explored: Explored
     texts: tuple[Experience, ...]
     """What was measured."""
+    actions: tuple[SeenAction, ...]
+    """What was measured as it was seen, beside the texts."""
     effects: tuple[Effect, ...]
-    """Of each text, on the agreement of a prediction with what followed."""
+    """Of each text, then of each action, on the agreement of a prediction with what followed."""
     kept: tuple[Experience, ...]
+    kept_actions: tuple[SeenAction, ...]
     together: Difference | None
     """Agreement with all that is kept less that without, on transitions that chose none; None where nothing is kept."""
     dropped: tuple[str, ...]
 
     def as_json(self) -> dict[str, JSON]:
         """The figures."""
-        kept = {text.id for text in self.kept}
+        rows = [
+            {"effect": effect.mean, "sd": effect.sd, "kept": effect.experience in self._good} for effect in self.effects
+        ]
+        shown = zip(self.actions, rows[len(self.texts) :], strict=True)
         return {
             "transitions": len(self.explored.transitions),
             "replayed": self.explored.replayed,
             "failures": list(self.explored.failures),
-            "texts": [
-                {"text": text.text, "effect": effect.mean, "sd": effect.sd, "kept": text.id in kept}
-                for text, effect in zip(self.texts, self.effects, strict=True)
-            ],
+            "texts": [{"text": text.text, **row} for text, row in zip(self.texts, rows, strict=False)],
+            "seen": [{"action": one.action, "transitions": len(one.seen), **row} for one, row in shown],
             "together": [self.together.mean, self.together.low, self.together.high] if self.together else None,
             "dropped": list(self.dropped),
         }
 
+    @property
+    def _good(self) -> set[str]:
+        """What the effects of what is kept are named by."""
+        return {text.id for text in self.kept} | {one.dealt.id for one in self.kept_actions}
+
     def lines(self) -> list[str]:
         """The same for people."""
-        seen, kept = self.explored, {text.id for text in self.kept}
+        seen, told = self.explored, [*(text.text for text in self.texts), *(one.told for one in self.actions)]
         lines = [f"{counted(len(seen.transitions), 'transition')} seen in {counted(seen.rollouts, 'rollout')}"]
         if seen.failures:
             lines.append(f"{counted(len(seen.failures), 'action')} failed, the first one: {seen.failures[0]}")
         if seen.replayed:
             lines[0] += f"; without clone() of the environment {counted(seen.replayed, 'step')} were made once more"
-        for text, effect in sorted(zip(self.texts, self.effects, strict=True), key=lambda pair: -pair[1].mean):
-            verdict = "kept" if text.id in kept else "not kept"
-            lines.append(f"{100 * effect.mean:+.1f} +- {100 * effect.sd:.1f}  {verdict}: {text.text}")
+        for text, effect in sorted(zip(told, self.effects, strict=True), key=lambda pair: -pair[1].mean):
+            verdict = "kept" if effect.experience in self._good else "not kept"
+            lines.append(f"{100 * effect.mean:+.1f} +- {100 * effect.sd:.1f}  {verdict}: {text}")
         if self.together:
             gain, low, high = (100 * one for one in (self.together.mean, self.together.low, self.together.high))
             around = "too few tasks for an interval" if self.together.few else f"95% interval {low:+.1f} to {high:+.1f}"
             found = f"{gain:+.1f} points of agreement ({around})"
             lines.append(f"together, on transitions that chose none of them: {found}")
         else:
-            lines.append("nothing is kept: no text was shown to help to predict what follows")
+            lines.append("nothing is kept: nothing was shown to help to predict what follows")
         return lines
 
 
@@ -108,20 +118,31 @@ async def explore(
         raise InputError(f"no transition was seen: no rollout made a step{why}")
     teach, measure, judge = ([one for one in seen.transitions if one.task.id in part] for part in parts)
     texts, dropped = await written(distiller, teach)
-    groups = await predictions(predicting, measure, texts, settings)
-    found = effects(groups, texts, settings)
+    actions = seen_actions(teach)
+    groups = await predictions(predicting, measure, texts, settings, actions=actions)
+    found = effects(groups, texts, settings, actions)
     good = {effect.experience for effect in to_keep(found, settings)}
+    undecided = [one.dealt for one in actions if one.dealt.id not in good]
+    if joint := to_keep_together(groups, undecided, settings):
+        good |= {*joint.kept}
     kept = tuple(text for text in texts if text.id in good)
-    together = await agreement_gained(predicting, judge, kept, settings) if kept and judge else None
-    return Exploration(seen, texts, found, kept, together, dropped)
+    shown = tuple(one for one in actions if one.dealt.id in good)
+    any_kept = bool((kept or shown) and judge)
+    together = await agreement_gained(predicting, judge, kept, settings, shown) if any_kept else None
+    return Exploration(seen, texts, actions, found, kept, shown, together, dropped)
 
 
 async def agreement_gained(
-    predicting: "Executor", held: Sequence[Transition], texts: Sequence[Experience], settings: Settings
+    predicting: "Executor",
+    held: Sequence[Transition],
+    texts: Sequence[Experience],
+    settings: Settings,
+    actions: Sequence[SeenAction] = (),
 ) -> Difference:
-    """Agreement with what follows, shown all of these texts less shown none, over the tasks of the environment."""
+    """Agreement with what follows, shown all of these texts, and what was seen of these actions, less shown none, over
+    the tasks of the environment."""
     always = replace(settings, trial_inclusion=1.0, group_size=min(settings.group_size, 3))
-    with_all = await predictions(predicting, held, texts, always, step=1)
+    with_all = await predictions(predicting, held, texts, always, actions=actions, step=1)
     without = await predictions(predicting, held, (), always, step=2)
     of = {prediction(one).id: one.task.id for one in held}
     gains: dict[str, list[float]] = defaultdict(list)

@@ -245,8 +245,14 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
     if settings.demonstrations and len(examples) < len(plan.tasks):
         context.notes.note(_left_out(len(plan.tasks), len(examples)))
     found = [variant for propose in PROPOSERS for variant in _proposed(context, propose, examples)]
-    written = [*await _instructed(context, proposer), *await _amplified(context)]
+    written = [*await _instructed(context, proposer), *await _amplified(context), *_explored(context)]
     return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
+
+
+def _explored(context: RunContext) -> list[Variant]:
+    """What was seen of an environment, where an exploration of the namespace has added it."""
+    seen = context.store.explored_variant(context.run.id) if context.plan.settings.demonstrations else None
+    return [seen] if seen else []
 
 
 def _proposed(context: RunContext, propose: Proposer, examples: Sequence[Demonstration]) -> list[Variant]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from ..errors import InputError
 from ..evaluation.measure import ended_in_store
 from ..experiences.distil import Distiller
+from ..experiences.seen_actions import seen_variant
+from ..experiences.variants import as_prior
 from ..model.endpoints import Endpoints
 from ..model.upstream import Upstream
 from ..probe.backend import probe
@@ -15,6 +17,7 @@ from ..rollouts.environment import STEP_SECONDS, MakeEnvironment
 from ..rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from ..settings import Settings
 from ..store import Store
+from ..surfaces.chat import prior_tokens, token_count
 from ..text import counted
 from .explore import Exploration, dealt_parts, explore
 
@@ -54,11 +57,18 @@ class WantedExploration:
             raise InputError(f"--step-timeout is {self.step_timeout:g}; it must be above 0")
 
     async def explored(
-        self, store: Store, namespace: str, *, fresh: bool = False, note: Callable[[str], None] = lambda told: None
+        self,
+        store: Store,
+        namespace: str,
+        *,
+        fresh: bool = False,
+        add: bool = False,
+        note: Callable[[str], None] = lambda told: None,
     ) -> Exploration:
         """What came of it, once the model is started: a run of the store, which goes on where it was interrupted.
 
-        Raises StoreError where an environment answers otherwise than before, BudgetEnded: a larger one goes on.
+        With `add` the transitions that are kept become a way to prompt that races in the namespace's next runs. Raises
+        StoreError where an environment answers otherwise than before, BudgetEnded: a larger one goes on.
         """
         store.add_tasks(self.tasks)
         run, resumed = store.begin(self._run(namespace), fresh=fresh)
@@ -71,6 +81,11 @@ class WantedExploration:
                 own.base_url, api_key=own.key, settings=self.settings, journal=store, budget=budget
             ) as upstream:
                 found = await self._explored(upstream, run.id)
+                variant = seen_variant(found.kept_actions) if add else None
+                if variant:
+                    tokens = prior_tokens(as_prior(variant), token_count(upstream.tokenizer))
+                    store.add_variants(run.id, [(variant, tokens)])
+                    note(f"{variant.source} race in the next run that learns in {namespace}")
         store.end(run.id, "finished", store.spent(run.id), found.as_json())
         return found
 

@@ -112,8 +112,9 @@ def _elsewhere(measured: EvaluationFigures | None) -> str:
 def _explored(figures: Figures) -> RunVerdict:
     told = figures.entry.run.result
     texts = told.get("texts") or ()
-    kept = sum(bool(text.get("kept")) for text in texts)
-    title = f"Explored: {kept} of {counted(len(texts), 'text')} help to predict what follows"
+    measured = [*texts, *(told.get("seen") or ())]
+    kept = sum(bool(one.get("kept")) for one in measured)
+    title = f"Explored: {kept} of {len(measured)} texts and actions help to predict what follows"
     return RunVerdict(title, f"From {counted(told.get('transitions', 0), 'transition')}, without any reward.", "unsure")
 
 

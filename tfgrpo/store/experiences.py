@@ -150,6 +150,15 @@ def _history(db: Database, namespace: str, row: dict[str, Any]) -> ExperienceHis
     )
 
 
+_EXPLORED = """
+SELECT variants.* FROM variants
+JOIN runs ON runs.id = variants.run
+JOIN runs AS begun ON begun.namespace = runs.namespace
+WHERE runs.kind = 'explore' AND begun.id = ? AND variants.at <= begun.started
+ORDER BY variants.at DESC, variants.run, variants.id LIMIT 1
+"""
+
+
 class VariantStore(OpenStore):
     """The part of the store that remembers what raced."""
 
@@ -170,6 +179,12 @@ class VariantStore(OpenStore):
         with self._read(f"reading the variants of run {run_id}") as db:
             found = list(db.query("SELECT * FROM variants WHERE run = ? ORDER BY rowid", [run_id]))
             return tuple((load_variant(db, row), row["tokens"]) for row in found)
+
+    def explored_variant(self, run_id: str) -> Variant | None:
+        """The way to prompt that the last exploration added to a run's namespace, of those before the run began."""
+        with self._read(f"reading what was explored before run {run_id}") as db:
+            found = next(iter(db.query(_EXPLORED, [run_id])), None)
+            return load_variant(db, found) if found else None
 
 
 def add_demonstrations(db: Database, demonstrations: Sequence[Demonstration]) -> None:
