@@ -161,7 +161,8 @@ def charts(text: str) -> list[dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page waits for what it counts, however busy the machine is."""
-    monkeypatch.setattr(pages, "_PATIENCE", PATIENCE)
+    for name in ("_PATIENCE", "_RUN_PATIENCE"):
+        monkeypatch.setattr(pages, name, PATIENCE)
 
 
 async def pressed(at: Front, action: str, token: str | None = None, **fields: str) -> httpx2.Response:
@@ -208,6 +209,24 @@ async def test_the_numbers_of_a_run_that_goes_on_are_those_of_the_store(front: S
     assert figures(section(text, "The race")) == [number for row in race for number in row]
     assert figures(section(text, "Spent by stage")) == [1, 20, 5]
     assert 'hx-get="/tfgrpo/run/live?id=' in text
+
+
+async def test_a_run_that_takes_long_to_count_stands_before_it_is_counted(
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_RUN_PATIENCE", 0.0)
+    with Store(shelf.path) as store:
+        store.end(RUN.id, "finished", Usage(1, 20, 5), {})
+    at, asked = await front(Recorder()), "run"
+    while "Being counted" in (text := await page(at, f"{asked}?id={RUN.id}")):
+        assert (RUN.id in text, "Settings" in text, charts(text)) == (True, asked == "run", [])
+        assert 'hx-get="/tfgrpo/run/live?id=' in text
+        assert 'hx-trigger="load delay:300ms"' in text
+        asked = "run/live"
+        await asyncio.sleep(0.05)
+    assert (asked, len(charts(text)), "hx-trigger" in text) == ("run/live", 2, False)
+    assert "Being counted" not in await page(at, f"run?id={RUN.id}"), "it is known by now"
+    await page(at, "run?id=run_none", 404)
 
 
 async def test_a_run_that_has_ended_is_not_looked_at_again_and_shows_the_race_as_it_told_it(

@@ -14,9 +14,11 @@ from starlette.routing import Route
 
 from ...errors import TfgrpoError
 from ...store import AccessKey, StorePath
+from ...store.browse import SoFar
 from ..keys import find_key
 from . import buttons, pages
 from .counting import Counting
+from .run_looks import look_at_run
 from .site import Site
 from .traffic import traffic_look
 from .visits import HOME, Visitor, session_key, visitor_of
@@ -49,13 +51,15 @@ class Dashboard:
     ) -> None:
         """`keys` are asked for anew by each call; what is counted is good for `fresh` seconds."""
         counting = Counting(partial(traffic_look, path), fresh)
-        self._site = Site(path, namespace, secret, keys, counting)
+        runs = Counting(partial(look_at_run, path, dict[str, SoFar]()), 0.0)
+        self._site = Site(path, namespace, secret, keys, counting, runs)
         self._app = Starlette(routes=_ROUTES, exception_handlers={TfgrpoError: _trouble, HTTPException: _no_page})
         self._app.state.site = self._site
 
     def close(self) -> None:
         """Count no more."""
         self._site.traffic.close()
+        self._site.runs.close()
 
     async def __call__(
         self,

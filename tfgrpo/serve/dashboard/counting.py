@@ -27,7 +27,7 @@ class Counting(Generic[T]):
     """Results of a function by name, each as fresh as it can be had without counting all the time."""
 
     def __init__(self, count: Callable[[str], T], fresh: float) -> None:
-        """A result is good for `fresh` seconds."""
+        """A result is good for `fresh` seconds; with 0 it is counted anew whenever somebody asks."""
         self._count = count
         self._fresh = fresh
         self._lock = Lock()
@@ -42,7 +42,8 @@ class Counting(Generic[T]):
         """
         with self._lock:
             done = self._done.get(name)
-            stale = done is None or time.monotonic() - done.begun > max(self._fresh, _DUTY * done.taken[0])
+            good = max(self._fresh, _DUTY * done.taken[0]) if done and self._fresh else 0.0
+            stale = done is None or time.monotonic() - done.begun > good
             if stale and name not in self._going:
                 self._going[name] = self._start(name)
             going = self._going.get(name)

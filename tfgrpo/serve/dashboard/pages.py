@@ -18,11 +18,11 @@ from ...store import Store
 from ...store.browse import GroupRow
 from .looks import namespace_lines, namespace_look
 from .rendering import ASSETS, IN_A_PAGE, asset, render
-from .run_looks import run_look
+from .run_looks import RunLook, uncounted_look
 from .site import site_of
 
-_PATIENCE = 0.1
-"""Seconds that a page waits for what is counted; it asks for the rest once it stands."""
+_PATIENCE, _RUN_PATIENCE = 0.1, 0.25
+"""Seconds that a page waits for what is counted; it asks for the rest once it stands. Of a run that is most of it."""
 GROUPS, ROLLOUTS = 10, 12
 """On a page of rollouts: groups, and rollouts of each."""
 _OF_ONE_GROUP = 60
@@ -97,14 +97,21 @@ def prior(request: Request) -> Response:
 
 def run(request: Request) -> Response:
     """One run, as it goes or as it ended."""
-    with _store(request) as store:
-        return page(request, "run", {"look": run_look(store, _wanted(request, "id"), site_of(request).runs)})
+    return page(request, "run", {"look": _run_look(request)})
 
 
 def live_run(request: Request) -> Response:
     """The part of that page that moves while the run goes on."""
+    return page(request, "run_live", {"look": _run_look(request)})
+
+
+def _run_look(request: Request) -> RunLook:
+    """As it was counted just now; or without that, where it takes long: on a slow disk, of many rollouts."""
+    given = _wanted(request, "id")
+    if look := site_of(request).runs.of(given, _RUN_PATIENCE):
+        return look
     with _store(request) as store:
-        return page(request, "run_live", {"look": run_look(store, _wanted(request, "id"), site_of(request).runs)})
+        return uncounted_look(store, given)
 
 
 def rollouts(request: Request) -> Response:

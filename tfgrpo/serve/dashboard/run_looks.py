@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from ...observer import last_looks
 from ...records import JSON, Run, Usage
-from ...store import Store
+from ...store import Store, StorePath
 from ...store.browse import ArmRow, SoFar, StepRow
 from ...trials import GateTrial
 
@@ -51,6 +51,8 @@ class RunLook:
     """When its latest group was complete."""
     quiet: bool
     """It should be going on, and nothing was heard of it for some time."""
+    counted: bool = True
+    """Else its rollouts and calls are being counted, and only what stands in the run is told."""
 
     @property
     def groups(self) -> int:
@@ -71,6 +73,18 @@ class RunLook:
     def going(self) -> bool:
         """Whether it says that it goes on."""
         return self.run.status == "running"
+
+
+def look_at_run(path: StorePath, known: MutableMapping[str, SoFar], given: str) -> RunLook:
+    """As `run_look`, of a store that is opened for it."""
+    with Store(path, create=False) as store:
+        return run_look(store, given, known)
+
+
+def uncounted_look(store: Store, given: str) -> RunLook:
+    """One run before anything of it is counted; StoreError where there is none."""
+    entry = store.run_entry(given, spent=False)
+    return RunLook(entry.run, entry.started, entry.ended, (), (), (), {}, (), 0, None, "", quiet=False, counted=False)
 
 
 def run_look(store: Store, given: str, known: MutableMapping[str, SoFar]) -> RunLook:

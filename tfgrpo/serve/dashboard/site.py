@@ -1,14 +1,14 @@
 """What all pages of one dashboard share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from starlette.requests import Request
 
 from ...store import AccessKey, StorePath
-from ...store.browse import SoFar
 from .counting import Counting
+from .run_looks import RunLook
 from .traffic import TrafficLook
 
 
@@ -26,8 +26,8 @@ class Site:
     """Who may call, as of now."""
     traffic: Counting[TrafficLook]
     """By namespace."""
-    runs: dict[str, SoFar] = field(default_factory=dict)
-    """How far each that was looked at is counted."""
+    runs: Counting[RunLook]
+    """By the id that was asked for."""
 
 
 def site_of(request: Request) -> Site:
