@@ -242,23 +242,26 @@ async def followed(model: Model, name: str, backend: Backend, settings: Settings
     was seen in other rooms the nearest states."""
     saying = Frame(name, None, {"max_tokens": 40, "stop": ["\n"]}, temperature=0.0)
     predicting = ChatExecutor(model, saying, backend, run=RUN, stage="predict", seed=0)
-    held, once, means = everything_that_follows(), replace(settings, trial_inclusion=1.0, group_size=1), []
+    held, once = everything_that_follows(), replace(settings, trial_inclusion=1.0, group_size=1)
+    without = np.zeros(len(held))
     changes = np.array([one.before != one.after for one in held])
     print("| texts | agreement where the state changes | where it does not |\n|---|---|---|")
     arms = {
         "none": Arm(),
+        "transitions seen": Arm((), seen_actions(everything_that_follows(seed=4))),
         "by hand": Arm([*map(Experience, BY_HAND)]),
-        "transitions seen": Arm((), seen_actions(everything_that_follows(seed=7))),
     }
     for arm, shown in arms.items():
         groups = await predictions(predicting, held, shown.texts, once, actions=shown.actions)
-        means.append(np.array([group.mean for group in groups]))
-        print(f"| {arm} | {means[-1][changes].mean():.0%} | {means[-1][~changes].mean():.0%} |")
+        means = np.array([group.mean for group in groups])
+        print(f"| {arm} | {means[changes].mean():.0%} | {means[~changes].mean():.0%} |")
         for one, group in [*zip(held, groups, strict=True)][:: len(held) // 6]:
             print(f"  {one.before} {one.action}: {group.rollouts[0].text!r}")
-    for arm, mean in [*zip(arms, means, strict=True)][1:]:
-        by_state = (mean - means[0]).reshape(-1, len(ACTIONS))
-        print(f"{arm} less none: {interval(by_state.mean(axis=1))} points over {len(by_state)} states")
+        without = means if arm == "none" else without
+        if arm != "none":
+            gains = [(means - without)[place :: len(ACTIONS)] for place in range(len(ACTIONS))]
+            told = interval(np.mean(gains, axis=0).tolist())
+            print(f"{arm} less none: {told} points over {len(gains[0])} states", flush=True)
     changing = [one for one in held if one.before != one.after]
     made = await concurrently(predicting(with_its_rule(one), Prior(), 2, 0) for one in changing)
     print(f"the rule that applies, last message: {np.mean([*map(agreement, made)]):.0%} where it changes")

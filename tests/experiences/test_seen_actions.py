@@ -56,10 +56,10 @@ def test_the_nearest_states_are_shown_right_before_the_question() -> None:
 
 def test_in_a_prior_they_are_demonstrations_and_none_is_shown_on_its_own_task() -> None:
     prior = with_seen(as_shown([RULE]), seen_actions([*PRESSED, *LOOKED]))
-    assert (len(prior.demonstrations), prior.nearest, prior.experiences) == (9, SEEN_SHOWN, (RULE,))
+    assert (len(prior.demonstrations), prior.nearest, prior.experiences) == (9, 2 * SEEN_SHOWN, (RULE,))
     assert prior.demonstrations[0].task == PRESSED[0].task.id
     shown = with_prior({"messages": [{"role": "user", "content": PRESSED[1].before}]}, prior)["messages"]
-    assert len(shown) == 1 + 2 * SEEN_SHOWN + 1
+    assert len(shown) == 1 + 2 * 2 * SEEN_SHOWN + 1
     assert with_seen(as_shown([RULE]), ()) == as_shown([RULE])
     assert seen_variant(()) is None
     few = seen_variant(seen_actions(RARE))

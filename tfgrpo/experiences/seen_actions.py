@@ -17,6 +17,8 @@ from .transitions import Transition, what_follows
 
 SEEN_SHOWN = 3
 """Transitions that a request is shown: those whose states are nearest."""
+_MOST = 16
+"""Transitions that a request for an action is shown at most."""
 _POOLS = 64
 """Actions whose transitions are kept ready."""
 
@@ -95,11 +97,14 @@ def with_seen(prior: Prior, actions: Sequence[SeenAction]) -> Prior:
 
 
 def seen_variant(actions: Sequence[SeenAction]) -> Variant | None:
-    """The way to prompt that shows these transitions; None where there are none."""
+    """The way to prompt that shows these transitions; None where there are none.
+
+    Where an action is yet to be chosen it shows as many of each, on average, as where it is known.
+    """
     pool = {one.id: one for one in (_demonstration(seen) for action in actions for seen in action.seen)}
     if not pool:
         return None
-    shown = min(SEEN_SHOWN, len(pool))
+    shown = min(SEEN_SHOWN * len(actions), _MOST, len(pool))
     return Variant(None, tuple(pool.values()), shown, f"{shown} nearest of {len(pool)} transitions seen")
 
 
