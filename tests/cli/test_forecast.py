@@ -12,7 +12,7 @@ from tfgrpo.store import Store
 RISING = (0.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.0, 0.0), (1.0, 1.0, 1.0, 0.0)
 
 
-def begun(kind: Literal["learn", "eval"], *steps: tuple[float | None, ...], last: int | None = None) -> str:
+def begun(kind: Literal["learn", "eval", "explore"], *steps: tuple[float | None, ...], last: int | None = None) -> str:
     """A run whose groups got the same rewards in a step; `last`: so many tasks of the last step are there."""
     with Store("tfgrpo.db") as store:
         store.add_tasks(TASKS)
@@ -47,6 +47,7 @@ def test_a_step_that_was_cut_short_is_left_out(folder: Path) -> None:
 def test_what_cannot_be_forecast_says_why(folder: Path, priors: tuple[Prior, Prior]) -> None:
     one_line(tfgrpo("forecast", begun("learn", *RISING[:2])), "2 steps", "needs 3", "--steps")
     one_line(tfgrpo("forecast", begun("eval")), "evaluation", "learns nothing")
+    one_line(tfgrpo("forecast", begun("explore")), "exploration", "earns no reward")
     one_line(tfgrpo("forecast", begun("learn")), "no reward yet")
     one_line(tfgrpo("forecast", begun("learn", (None,) * 4, (None,) * 4, (None,) * 4)), "no reward yet")
     one_line(tfgrpo("forecast", "run_nope"), "no run run_nope")
