@@ -119,8 +119,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "cli": (
         "settings_file", "command", "options", "lines", "endpoints", "streams", "fires", "root", "__init__", "chat",
         "demo", "evaluate", "experience", "explore", "forecast", "learn", "local", "prior_files", "signing", "prior",
-        "port", "probe", "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "serve", "collect",
-        "store", "tasks", "tokens",
+        "port", "probe", "prompts", "report", "rollouts", "runs", "keys", "autopilot", "history", "beside", "serve",
+        "collect", "store", "tasks", "tokens",
     ),
     "cli/options": (
         "__init__", "gathered", "surface", "agents", "arms", "frame", "settings", "shared", "embedding", "spending",

@@ -2,11 +2,13 @@
 
 import json
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
+from tfgrpo.cli.beside import autopilot_beside
 from tfgrpo.serve.keys import find_key
 from tfgrpo.store import Store
 
@@ -34,6 +36,22 @@ def test_a_key_is_shown_once_and_kept_by_its_hash(folder: Path) -> None:
     for option, wrong in (("--max-calls", "9" * 30), ("--namespace", ""), ("--namespace", " ")):  # an unset variable
         assert option in tfgrpo("keys", "add", "zoe", option, wrong).stderr
     assert "zoe" not in works("keys", "list").stdout
+
+
+def test_an_autopilot_that_ends_is_begun_anew_and_ends_with_the_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program, begun = tmp_path / "python", tmp_path / "begun"
+    program.write_text(f"#!/bin/sh\necho x >> {begun}\n[ $(wc -l < {begun}) = 1 ] && exit 3\ncat > {tmp_path}/ended\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    monkeypatch.setattr("tfgrpo.cli.beside._AGAIN_SECONDS", 0.01)
+    with autopilot_beside(None, "default"):
+        while not (tmp_path / "ended").exists():
+            time.sleep(0.005)
+    assert begun.read_text() == "x\nx\n"
+    said = "the autopilot ended with status 3, and is begun anew in 0.01 s; calls go on\n"
+    assert capfd.readouterr().err == said
 
 
 @pytest.mark.parametrize(

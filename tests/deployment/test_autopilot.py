@@ -282,6 +282,12 @@ def test_a_person_who_makes_another_prior_live_ends_the_trial_and_it_is_begun_an
     assert world.history()[-1].figures["canary"] == 2
 
 
+def test_a_store_that_is_named_by_a_link_is_the_same_one(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(candidate_in(tmp_path / "s.db"))
+    with alone_at(tmp_path / "s.db", "default") as first, alone_at(tmp_path / "link.db", "default") as second:
+        assert (first, second) == (True, False)
+
+
 class Overtaken(Store):
     """Between a look and what it leads to somebody else goes back to the prior before."""
 

@@ -216,6 +216,20 @@ async def test_callers_who_make_ids_up_keep_nobody_out(
 
 
 @in_thread
+async def test_one_call_takes_feedback_some_times_and_no_more(
+    front: Serve, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfgrpo.serve.proxy.feedback._TIMES_OF", 2)
+    at = await front(ScriptedModel(lambda body: "BILL").app)
+    one, other = [(await at.chat()).headers[INFERENCE_HEADER] for _ in range(2)]
+    told = (await say(at, [{"inference_id": one, "reward": 0.1 * (n % 10)} for n in range(12)])).json()
+    assert (told["taken"], [refused["code"] for refused in told["refused"]]) == (10, ["said_often"] * 2)
+    assert (await say(at, {"inference_id": other, "reward": 1})).json() == {"taken": 1}
+    assert (await say(at, {"inference_id": one, "reward": 1})).status_code == 429
+    await written(shelf.path, lambda store: [said.reward for said in store.feedback("default")] == [0.9, 1.0])
+
+
+@in_thread
 async def test_answers_that_are_packed_are_read_and_long_ones_and_strange_namespaces_left_out(
     front: Serve, shelf: Shelf
 ) -> None:

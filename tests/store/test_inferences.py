@@ -88,6 +88,9 @@ def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays
         store.add_calls_in_use([replace(CALL, id="inf_5"), replace(CALL, id="inf_6")])
         store.forget_calls(megabytes=0.0012)
         assert [call.id for call in store.inferences("default")] == ["inf_5", "inf_6"]
+        store.add_calls_in_use([], [replace(WORTH, inference="inf_5", comment="x" * 3_000)])  # which takes room, too
+        store.forget_calls(megabytes=0.003)
+        assert [call.id for call in store.inferences("default")] == ["inf_6"]
         store.forget_calls(days=0, megabytes=0)
         assert [call.id for call in store.inferences("default")] == ["inf_6"]
         assert store.verify() == ()

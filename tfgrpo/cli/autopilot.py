@@ -104,6 +104,7 @@ def _fly(
     from ..deployment.child import ChildLearner
     from ..deployment.lock import alone_at
     from ..store import Store, default_store_path
+    from .lines.tables import printable
 
     place = default_store_path(store)
     learner = None if learn is None else ChildLearner(store, namespace, learn)
@@ -115,10 +116,10 @@ def _fly(
         with alone_at(place, namespace) as alone:
             if alone and once:
                 said = pilot.look()
-                return tell(as_json, list(said), *(said or ("nothing is to be done now",)))
+                return tell(as_json, list(said), *(map(printable, said) if said else ("nothing is to be done now",)))
             if alone:
                 click.echo(f"autopilot of namespace {namespace}; Ctrl-C stops it", err=True)
-                pilot.run(interval, click.echo)
+                pilot.run(interval, lambda line: click.echo(printable(line)))
         if once:
             raise InputError(f"another autopilot is at namespace {namespace}; stop that one, or let it do the work")
         if not busy:

@@ -1,8 +1,7 @@
 """The command that runs the proxy."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 
 import click
 
@@ -53,6 +52,7 @@ def serve(
     """
     from ..serve.proxy import RelayTarget, Serving
     from ..serve.proxy import serve as serve_proxy
+    from .beside import autopilot_beside
 
     if not upstreams:
         raise InputError("which upstream? Name it with --upstream URL, or --upstream local")
@@ -65,7 +65,7 @@ def serve(
     _tell_leaving(store, namespace)
     local = upstreams[0].partition(":")[0] == "local"
     there = endpoint(upstreams[0], "") if local else nullcontext((None, ""))  # the SDK takes 25 MB
-    with there as (url, _), _beside(store, namespace) if autopilot else nullcontext():
+    with there as (url, _), autopilot_beside(store, namespace) if autopilot else nullcontext():
         named = [url or upstreams[0], *upstreams[1:]]
         serve_proxy(
             Serving(
@@ -82,21 +82,6 @@ def serve(
                 f"serving namespace {namespace} at {base_url}; Ctrl-C stops it", err=True
             ),
         )
-
-
-@contextmanager
-def _beside(store: str | None, namespace: str) -> Iterator[None]:
-    """An autopilot as a process of its own, which ends with the proxy, however that ends; no call depends on it."""
-    import subprocess
-    import sys
-
-    environment = {**os.environ, **({"TFGRPO_STORE": store} if store else {})}  # all see a command line
-    command = [sys.executable, "-m", "tfgrpo", "autopilot", "--namespace", namespace, "--until-alone"]
-    beside = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
-    try:
-        yield
-    finally:
-        beside.communicate()
 
 
 def _tell_leaving(store: str | None, namespace: str) -> None:

@@ -31,6 +31,7 @@ def _claimed(place: StorePath, namespace: str, held: ExitStack) -> bool:
 
 
 def _locked_beside(place: Path, namespace: str, held: ExitStack) -> bool:
+    place = place.resolve()  # whoever names it by a link is at the same store
     path = place.with_name(f"{place.name}-{content_id('autopilot', namespace)}.lock")
     try:
         opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

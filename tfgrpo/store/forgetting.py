@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from .database import Database
 from .opened import OpenStore
 
-_CALL_BYTES, _FEEDBACK_BYTES = 560, 335
-"""About what a row takes with its entries in indexes, once others were forgotten before it; bodies come on top."""
+_CALL_BYTES, _FEEDBACK_BYTES = 560, 305
+"""About what a row takes with its entries in indexes, once others were forgotten before it; bodies, comments and labels
+come on top."""
 _FITTING = f"""
 SELECT min(number) AS call, min(at) AS at FROM (
-    SELECT number, at, sum({_CALL_BYTES} + coalesce(length(request) + length(response), 0) + {_FEEDBACK_BYTES} * (
-        SELECT count(*) FROM feedback WHERE inference = inferences.id)) OVER (ORDER BY number DESC) AS bytes
+    SELECT number, at, sum({_CALL_BYTES} + coalesce(length(request) + length(response), 0) + (
+        SELECT coalesce(sum({_FEEDBACK_BYTES} + length(comment) + coalesce(length(label), 0)), 0)
+        FROM feedback WHERE inference = inferences.id)) OVER (ORDER BY number DESC) AS bytes
     FROM inferences LEFT JOIN bodies ON call = number) AS sized
 WHERE bytes <= :bytes
 """

@@ -41,7 +41,12 @@ _OTHERS_SECONDS, _TRIES = 1.0, 4
 """Until what another worker, or another proxy at the same store, has answered must be there."""
 _WAITING, _WAITING_OF_A_KEY = 100, 20
 """Callers who wait for that, in all and with one key: who makes ids up is told at once, and keeps nobody out."""
+_TIMES, _TIMES_OF = 10, 5_000
+"""How often feedback is taken on one call, of the latest that it was given on: all is kept, and the last counts."""
 _OURS = re.compile(r"inf_[0-9a-f]{32}")
+_OFTEN = Refusal(
+    429, "said_often", f"feedback on this call was given {_TIMES} times by now; the last one counts", "rate_limit_error"
+)
 _BUSY = Refusal(503, "too_busy", "too much feedback waits; try again", "rate_limit_error")
 _NEW = 'for one that is right and new add "new_label": true'
 _LABELS_SECONDS = 60.0
@@ -69,6 +74,8 @@ class FeedbackDesk:
         self._at_once = self._heard = 0
         self._waiting: Counter[str] = Counter()
         """Who waits for what others have answered, by the id of their key."""
+        self._times: dict[str, int] = {}
+        """How often feedback was given, by call; the latest last."""
 
     async def answer(self, head: Head, receive: Receive, send: Send) -> None:
         """Take what a caller has to say, and tell what became of it: 200 where anything was taken."""
@@ -134,6 +141,12 @@ class FeedbackDesk:
         given = Feedback(
             said.inference, known.namespace, known.prior, known.variant, said.reward, said.comment, said.label
         )
+        times = self._times.pop(said.inference, 0)
+        self._times[said.inference] = min(times + 1, _TIMES)
+        if len(self._times) > _TIMES_OF:
+            del self._times[next(iter(self._times))]
+        if times >= _TIMES:
+            return _OFTEN
         return None if self._traffic.add(given) else _BUSY
 
     async def _stored(self, named: AbstractSet[str], key: AccessKey | None) -> tuple[dict[str, Known], Refusal | None]:
