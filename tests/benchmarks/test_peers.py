@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import pytest
 from click.testing import CliRunner
@@ -177,6 +178,17 @@ def test_the_table_flags_where_the_learner_loses_and_counts_a_set_once_however_m
     assert "two, seed 0: significantly below frozen" in told
     assert "one, seed 0" not in told
     assert "flattered" in told
+
+
+def test_what_is_best_by_luck_is_not_held_against_the_learner_a_second_time() -> None:
+    draw, tasks = Random(7), range(200)
+    lucky = [row("one", 0, f"coin {arm}", [float(draw.random() < 0.5) for _ in tasks]) for arm in range(12)]
+    better = row("two", 0, "better", [0.75 for _ in tasks])
+    ours = [row(name, 0, "learner", [0.5 for _ in tasks]) for name in ("one", "two")]
+    told = "\n".join(tables([*lucky, better, *ours]))
+    assert "-7.0 [-14, -0] (coin 3)" in told, "the best of twelve coins, and all are worth what the learner is"
+    assert "| one | -1.4 |" in told
+    assert "| two | -25.0 |" in told
 
 
 def test_the_interval_is_that_of_student() -> None:
