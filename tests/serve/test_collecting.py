@@ -14,13 +14,13 @@ import httpx2
 import pytest
 import uvicorn
 
-from tests.live import file_of
+from tests.live import file_of, go_live
 from tests.serve.fronts import PATIENCE, running
 from tests.serve.test_door import given_key
 from tfgrpo.errors import InputError, StoreError
 from tfgrpo.serve.access import Access
 from tfgrpo.serve.places import StorePlace
-from tfgrpo.serve.proxy import Proxy, Recording, Shelf
+from tfgrpo.serve.proxy import Door, Proxy, Recording, Shelf
 from tfgrpo.serve.pulled import UrlPlace
 from tfgrpo.serve.recording import Recorder, check_recordable
 from tfgrpo.serve.reporting import CALLS_PATH, Collector, read_row, row_of, trying_for
@@ -103,6 +103,20 @@ async def test_a_batch_is_written_once_however_often_it_is_sent(collector: tuple
     with Store(path) as store:
         assert store.inference("inf_1") == CALL
         assert len(list(store.drawn_feedback("math"))) == 1
+
+
+async def test_from_elsewhere_nobody_reports_without_a_key(tmp_path: Path) -> None:
+    """Else whoever reaches the port of a proxy that callers bring their own keys to decides what is learned."""
+    far = Door.at("0.0.0.0", lends_a_key=False, has_keys=False)
+    app = Proxy([], shelf := Shelf(go_live(tmp_path / "s.db")), door=far)
+    batch = {"calls": [row_of(CALL)], "feedback": [row_of(WORTH)]}
+    async with app, running(app) as url, httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        refused = await client.post(CALLS_PATH, json=batch)
+        assert (refused.status_code, "tfgrpo keys add" in refused.text) == (401, True)
+        key = given_key(file_of(shelf), namespace="math")
+        shelf.refresh()
+        answer = await client.post(CALLS_PATH, json=batch, headers={"authorization": f"Bearer {key}"})
+        assert answer.json() == {"taken": 2}
 
 
 def test_what_a_collector_will_never_take_is_not_sent_again_and_what_it_may_take_is(tmp_path: Path) -> None:

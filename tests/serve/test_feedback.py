@@ -506,6 +506,21 @@ def test_feedback_is_written_once_where_what_is_old_cannot_be_forgotten(
     writing.close()
 
 
+@in_thread
+async def test_what_is_old_is_forgotten_though_no_call_comes(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfgrpo.serve.proxy.record.FORGETS_EVERY", 0.0)
+    monkeypatch.setattr("tfgrpo.serve.proxy.record._SECONDS", 0.01)
+    traffic = Traffic(shelf.path, Recording(0.0, days=1), Metrics())
+    traffic.start()
+    try:
+        with Store(shelf.path) as store:
+            old = replace(as_inference(LAST), at="2020-01-01T00:00:00.000Z")
+            store.add_calls_in_use([old, replace(as_inference(LAST), id="inf_1", at="")])
+        await written(shelf.path, lambda store: [one.id for one in store.inferences("default")] == ["inf_1"])
+    finally:
+        await asyncio.to_thread(traffic.close)
+
+
 def test_a_store_that_is_gone_is_not_made_anew_by_who_writes_into_it(tmp_path: Path) -> None:
     """An empty one would take the live prior away from all who follow it."""
     path = go_live(tmp_path / "s.db")

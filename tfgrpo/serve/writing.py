@@ -25,8 +25,8 @@ from .unpacking import unpacked
 
 KEPT_BODY = 200_000
 """Bytes of a request or an answer that are kept; a longer one is left out."""
-_FORGETS_EVERY = 600.0
-"""Seconds between two looks at what is too old."""
+FORGETS_EVERY = 600.0
+"""Seconds between two looks at what is too old, or too much."""
 _SENDS_FOR = 60.0
 """Seconds in which a batch is sent to a collector again and again."""
 _NICE = 10
@@ -144,14 +144,14 @@ class Writing:
         self._store: Store | None = None
         self._is_made = is_made
         """Whether there was a store: one that is gone since is not made anew, which would take the live prior away."""
-        self._forgot = -_FORGETS_EVERY
+        self._forgot = -FORGETS_EVERY
         self.unreadable = 0
         """Calls of the last batch whose texts were to be kept, and could not be read."""
         self.unkept: tuple[tuple[str, str], ...] = ()
         """What of the last batch could not be kept where all else was, a call or feedback, and why."""
 
     def write(self, batch: Sequence[RecordedCall | Feedback]) -> str:
-        """Append a batch, or send it on; why that could not be done."""
+        """Append a batch, or send it on; why that could not be done. With an empty one what is old is forgotten."""
         calls = [_readable(one) for one in batch if isinstance(one, RecordedCall)]
         wanted = sum(one.texts for one in batch if isinstance(one, RecordedCall))
         self.unkept = ()
@@ -167,7 +167,8 @@ class Writing:
             if feedback:  # after the calls: what one was worth is read in what it answered
                 wrong = store.add_calls_in_use((), [feedback_worth(store, one) for one in feedback])
                 self.unkept += tuple(("feedback", why) for why in wrong)
-            self._forget(store)
+            if not batch or time.monotonic() - self._forgot >= FORGETS_EVERY:
+                self._forget(store)
         except StoreError as error:
             self.close()
             return str(error)
@@ -184,10 +185,9 @@ class Writing:
         return os.getppid() != self._parent
 
     def _forget(self, store: Store) -> None:
-        if time.monotonic() - self._forgot >= _FORGETS_EVERY:
-            self._forgot = time.monotonic()
-            with suppress(StoreError):  # what was written is written: else feedback would be written once more
-                store.forget_calls(days=self._recording.days, megabytes=self._recording.megabytes)
+        self._forgot = time.monotonic()
+        with suppress(StoreError):  # what was written is written: else feedback would be written once more
+            store.forget_calls(days=self._recording.days, megabytes=self._recording.megabytes)
 
 
 def _readable(call: RecordedCall) -> Inference:

@@ -24,6 +24,12 @@ T = TypeVar("T", Inference, Feedback)
 
 _WAITING = 16
 """Batches that are worked on or wait; more are asked to come again."""
+_NO_KEY = Refusal(
+    401,
+    "invalid_api_key",
+    "calls are reported with a key, but for those of this machine: whoever may report can say what never happened;"
+    " tfgrpo keys add NAME makes one",
+)
 
 
 class CollectorDesk:
@@ -61,6 +67,8 @@ class CollectorDesk:
         key = identified(head, self._works.door, self._works.shelf.held)
         if isinstance(key, Refusal):
             return key
+        if key is None and not self._works.door.local:
+            return _NO_KEY
         if self._waiting >= _WAITING:
             return Refusal(429, "too_busy", "too much waits to be written; try again")
         self._waiting += 1

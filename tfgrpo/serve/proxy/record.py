@@ -6,9 +6,11 @@ room for is dropped, and counted.
 """
 
 import logging
+import math
 import pickle
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from threading import Event, Lock, Thread, Timer
 from typing import Any
@@ -17,7 +19,7 @@ from ...http1.answers import UpstreamAnswer
 from ...store import Feedback, StorePath
 from ...store.opened import has_file
 from ...text import counted
-from ..writing import KEPT_BODY, RecordedCall, Recording
+from ..writing import FORGETS_EVERY, KEPT_BODY, RecordedCall, Recording
 from .metrics import Metrics
 from .remembered import RememberedCalls
 from .waiting import Pickled, WaitingCalls, give_memory_back
@@ -80,6 +82,9 @@ class Traffic:
         self._said: set[str] = set()
         self._in_hand, self._trouble = 0, ""
         """Calls and feedback that are being written, and why a batch could not be."""
+        bounded = min(recording.days, recording.megabytes) < math.inf
+        self._forgets, self._wrote = bounded and recording.to is None, time.monotonic()
+        """Whether something is forgotten, and when a batch was handed over."""
 
     # On the event loop
 
@@ -141,6 +146,8 @@ class Traffic:
     def _look(self) -> None:
         try:
             self._write_waiting()
+            if self._forgets and time.monotonic() - self._wrote >= FORGETS_EVERY:
+                self._write([])  # what is old is forgotten, though no call comes, or they come from elsewhere
         except Exception as error:  # whatever it is, as memory that is full: what comes later has to be written
             self._trouble = f"what waits could not be taken: {type(error).__name__}"
             self._say(self._trouble)
@@ -171,6 +178,7 @@ class Traffic:
 
     def _write(self, batch: list[Pickled]) -> bool:
         """Whether it could be written; where not, calls are dropped, and feedback is tried again."""
+        self._wrote = time.monotonic()
         feedback = [one for part in batch for one in part.feedback]
         calls = sum(part.length for part in batch) - len(feedback)
         try:
