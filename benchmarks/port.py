@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from tfgrpo.model.endpoints import Endpoint, Endpoints
 from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.model.local.server import LocalEndpoint
 from tfgrpo.observer import Silent
-from tfgrpo.settings import Settings
+from tfgrpo.settings import ExactGroups, Settings
 from tfgrpo.store import Store
 
 Row: TypeAlias = dict[str, Any]
@@ -51,6 +51,11 @@ class Bench:
     folder: Path
     models: Mapping[str, str]
     concurrency: int = 1
+    exact: ExactGroups = "auto"
+
+    def settings(self, seed: int) -> Settings:
+        """Those of a port."""
+        return Settings(concurrency=self.concurrency, seed=seed, exact_groups=self.exact)
 
     @property
     def rows(self) -> list[Row]:
@@ -76,7 +81,7 @@ def learned(bench: Bench, one: LabelTasks, model: str, at: LocalEndpoint) -> Row
         one.train, reward="choice", model=at.model, base_url=at.base_url,
         store=bench.store(one, model), experiences=False,
         steps=2, seed=one.seed, concurrency=bench.concurrency, system=one.system, stop_hopeless=False, api_key="none",
-        request={"max_tokens": 1}, test_share=0.0, validation_share=0.4,
+        request={"max_tokens": 1}, test_share=0.0, validation_share=0.4, exact_groups=bench.exact,
     )  # fmt: skip
     state = found.promotion.state if found.promotion else "nothing"
     return {"calls": found.usage.calls, "state": state, "arms": measured(bench, one, model, at, "default")}
@@ -86,9 +91,7 @@ def ported(bench: Bench, one: LabelTasks, old: str, at: LocalEndpoint) -> Row:
     """The prior of another model, tried on this one."""
     endpoints = Endpoints(Endpoint(at.base_url, at.model, "none"))
     with Store(bench.store(one, old)) as store:
-        wanted = WantedPort(
-            "default", endpoints, f"on-{at.model}", settings=Settings(concurrency=bench.concurrency, seed=one.seed)
-        )
+        wanted = WantedPort("default", endpoints, f"on-{at.model}", settings=bench.settings(one.seed))
         found = asyncio.run(wanted.prepared(store).port(store, lambda _: nullcontext(Silent())))
     told = found.as_json()
     arms = measured(bench, one, old, at, found.namespace) if told["changed"] else {}
@@ -203,6 +206,9 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(QUESTIONS))
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument(
+        "--exact", choices=get_args(ExactGroups), default="auto", help="off: as where answers cannot be listed"
+    )
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing more after so many")
     parser.add_argument("--least", type=float, default=15.0)
     parser.add_argument("--summary", metavar="FOLDER", type=Path)
@@ -211,7 +217,7 @@ def main() -> None:
     if folder is None:
         parser.error("--keep FOLDER or --summary FOLDER?")
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(folder, dict(one.split("=", 1) for one in given.models.split(",")), given.concurrency)
+    bench = Bench(folder, dict(one.split("=", 1) for one in given.models.split(",")), given.concurrency, given.exact)
     if not given.summary:
         run(bench, given.sets.split(","), given.seeds, given.seconds)
     for line in summary(bench.rows, given.least):

@@ -117,6 +117,23 @@ def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task
     assert {one.piece.decode() for one in live.prior.biases if one.bias > 1} == set(TOPICS.values())
 
 
+def test_where_answers_are_sampled_tokens_are_fitted_to_the_alternatives_that_come_along(folder: Path) -> None:
+    """The model's first words are too many to be listed: a quarter of them lies outside the twenty likeliest."""
+    words = (*WORDS, *(f"word{n}" for n in range(40)))
+    model = ScriptedModel(SimulatedPolicy(words, lambda prompt: [*talkative(prompt), *[-1.0] * 40]))
+    frame = Frame("old", "Route it.", {"max_tokens": 1})
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), frame)
+    with served(model.app) as url:
+        found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert found["chosen"].endswith("tokens fitted anew") and found["state"] == "live"
+    assert found["means"][found["chosen"]] > found["means"]["frozen"] + 0.3
+    assert found["usage"]["calls"] < 3 * 2 * 18 + 2 * 24 + 25  # three arms, one pass of the gate, and a probe
+    with Store("tfgrpo.db") as store:
+        live = store.live("default@kin")
+    assert live is not None
+    assert {one.piece.decode() for one in live.prior.biases if one.bias > 1} == set(TOPICS.values())
+
+
 def test_a_model_that_refuses_biases_gets_tokens_of_its_own_where_labels_are_decided_again(folder: Path) -> None:
     def refusing(body: ChatBody) -> Answer:
         if "logit_bias" in body:

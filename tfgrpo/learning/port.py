@@ -240,14 +240,15 @@ class _Port:
     ) -> tuple[Evaluation, dict[str, Prior], dict[str, float]]:
         """Each part beside the frozen model, on some of the tasks that taught; and all that is now tried, by effect."""
         await screening.look(self._prepared.train)
-        if not (tried or screening.listing):
+        if not (tried or screening.fits_tokens):
             raise InputError(f"nothing of {self._prepared.snapshot.prior.id} can be used on {self._frame.model}")
-        drawn, arms = screening.drawn(self._prepared.train), {"frozen": Prior(), **tried}
-        made = {arm: executor(f"rollout port {arm}", self._settings.seed, 0) for arm in arms}
+        arms, seed = {"frozen": Prior(), **tried}, self._settings.seed
+        drawn = screening.drawn(self._prepared.train, len(arms))
+        made = {arm: executor(f"rollout port {arm}", seed, screening.alternatives(each)) for arm, each in arms.items()}
         measured = await screening.measured(arms, drawn, made, self._observer)
         known *= learned_transfer(self._store)
         effects, frozen = self._effects(tried, measured, known), _by_task(measured, "frozen")
-        anew = await screening.fitted_anew(arms, drawn)
+        anew = await screening.fitted_anew(arms, drawn, measured)
         means = {name: float(np.mean(list(one.rewards.values()))) for name, one in anew.items()}
         measured = replace(measured, means={**measured.means, **means})
         for name, one in anew.items():

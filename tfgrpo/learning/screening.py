@@ -3,7 +3,7 @@
 Where all answers of the new model can be listed (`token_prior.listing`), one call tells what the answers to a request
 come to under any biases: parts that say the same share it, nothing is sampled, and a token prior of the new model's own
 is fitted to what is listed anyway (`token_prior.calibration`). What that is expected to earn is told by folds that it
-was not fitted to. Else each part is rolled out a few times.
+was not fitted to. Else each part is rolled out a few times, and tokens are fitted to the alternatives that come along.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ from ..token_prior.choice import folds
 from ..token_prior.exact import LOOKED_AT, draw_evenly, trace_of
 from ..token_prior.listing import Listing, unlistable
 
-SCREENED, SCREEN_REPEATS = 16, 2
-"""Tasks that the parts are tried on where they are sampled, and rollouts of each."""
-LISTED = 24
-"""Tasks where answers are listed: a token prior of few is no good, and a call serves several parts."""
+SCREENED, SCREEN_REPEATS = 24, 2
+"""Tasks that the parts are tried on, since a token prior of few is no good; rollouts of each where they are sampled."""
+FEWER, MANY = 16, 4
+"""Tasks where answers are sampled and there are so many arms, or more."""
 _DRAWN = 8
 """Answers of each listed task that stand for all of them where biases are fitted."""
 _MOST_CALLS = 8
@@ -54,11 +54,21 @@ class Screening:
         self.listing = Listing(upstream, run.frame, backend, reward) if open_ else None
         """None: answers are sampled."""
 
-    def drawn(self, tasks: Sequence[Task]) -> list[Task]:
-        """Some of the tasks, by hash."""
+    def drawn(self, tasks: Sequence[Task], arms: int = 1) -> list[Task]:
+        """Some of the tasks, by hash, for so many arms."""
         seed = self._settings.seed
         ordered = sorted(tasks, key=lambda task: (derive_seed(seed, "port", task.id), task.id))
-        return ordered[: LISTED if self.listing else SCREENED]
+        return ordered[: FEWER if arms >= MANY and self.listing is None else SCREENED]
+
+    def alternatives(self, arm: Prior) -> int:
+        """Alternatives at each token that rollouts of an arm are asked for, where tokens are to be fitted to them."""
+        sampled = self.fits_tokens and self.listing is None and self._backend.logprobs and not arm.biases
+        return self._settings.top_logprobs if sampled and self._run.frame.top_p == 1 else 0
+
+    @property
+    def fits_tokens(self) -> bool:
+        """Whether a token prior of the new model's own could act there, and its worth be told."""
+        return way_of(self._backend, self._run.frame.labels) != "none" and isinstance(self._reward, AnswerReward)
 
     async def look(self, tasks: Sequence[Task]) -> None:
         """Whether the answers of the first tasks can be listed; where they cannot, all are sampled."""
@@ -114,21 +124,23 @@ class Screening:
         said = replace(prior, biases=(), tokenizer=None, parent=None)
         return CallKey(self._run.id, f"rollout port listed {said.id}", task=task.id)
 
-    async def fitted_anew(self, arms: Mapping[str, Prior], tasks: Sequence[Task]) -> dict[str, FittedAnew]:
+    async def fitted_anew(
+        self, arms: Mapping[str, Prior], tasks: Sequence[Task], measured: Evaluation
+    ) -> dict[str, FittedAnew]:
         """By name: each different text of the arms with tokens of the new model's own, where these are worth it."""
-        acts = way_of(self._backend, self._run.frame.labels) != "none"
-        can = acts and self.listing and isinstance(self._reward, AnswerReward)
         found, tried = dict[str, FittedAnew](), set[str]()
-        for arm, prior in arms.items() if can else ():
+        for arm, prior in arms.items() if self.fits_tokens else ():
             said = replace(prior, biases=(), tokenizer=None)
-            if said.id not in tried and (fitted := await self._fitted(said, tasks)):
-                found[f"{arm}, tokens fitted anew" if said.has_text else "tokens fitted anew"] = fitted
+            if said.id in tried or not (self.listing or self.alternatives(prior)):
+                continue  # what was sampled under biases is looked at as the arm without them
             tried.add(said.id)
+            listed = [one for task in tasks for one in await self._traced(said, task)]
+            if fitted := self._fitted(said, tasks, listed if self.listing else measured.rollouts[arm]):
+                found[f"{arm}, tokens fitted anew" if said.has_text else "tokens fitted anew"] = fitted
         return found
 
-    async def _fitted(self, said: Prior, tasks: Sequence[Task]) -> FittedAnew | None:
-        """One text with biases fitted to what is listed under it; None where they are not worth it."""
-        made = [one for task in tasks for one in await self._traced(said, task)]
+    def _fitted(self, said: Prior, tasks: Sequence[Task], made: Sequence[Rollout]) -> FittedAnew | None:
+        """One text with biases fitted to its rollouts; None where they are not worth it."""
         given = branches([(one, {}) for one in made], replace(self._backend, includes_bias=False), self._heat)
         seen = [task for task in tasks if task.id in {one.task for one in given.made}]
         known = options(given, seen, self._worth)
