@@ -31,6 +31,7 @@ from tests.store.test_migrations import (
 from tfgrpo.errors import StoreError
 from tfgrpo.records import CallKey, Group, Rollout, Task, Usage
 from tfgrpo.store import Store, default_store_path, file
+from tfgrpo.store.database import Database, Row, Work
 from tfgrpo.store.sqlite import SqliteLedger
 
 
@@ -386,3 +387,25 @@ async def test_records_that_wait_together_share_transactions(path: Path) -> None
         await asyncio.gather(*(store.record(key, "hash", "{}", Usage(1)) for key in keys))
         assert transactions.count("BEGIN IMMEDIATE") < 100
         assert [await other.reply(key, "hash") for key in keys] == ["{}"] * 500
+
+
+def test_what_is_written_after_a_write_that_failed_has_its_checksums(path: Path) -> None:
+    """The triggers that make them come with a table's first rows, and go where those are taken back."""
+    with Store(path) as store:
+        engine = file_engine(store)
+        rows: list[Row] = [{"name": "first"}, {"name": "second"}]
+
+        def fails(db: Database) -> None:
+            db.add_rows("namespaces", rows, "")
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            engine.submit(Work(fails)).result()
+        engine.submit(Work(lambda db: db.add_rows("namespaces", rows, ""))).result()
+        engine.submit(Work(lambda db: db.change("namespaces", {"model": "m"}, "name = 'second'", {}))).result()
+        assert store.verify() == ()
+        with closing(sqlite3.connect(path)) as db:
+            found = db.execute(
+                "SELECT count(*) FROM namespaces WHERE name IN ('first', 'second') AND checksum <> '00000000'"
+            )
+            assert found.fetchone() == (2,)

@@ -10,12 +10,14 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .. import __version__
 from ..errors import StoreError
 from ..prompts import asset_folder
-from .sqlite import SqliteDatabase, add_checksums, transaction
+from .database import CHECKSUM, checksum, sealed_tables
+from .sqlite import SqliteDatabase, transaction
 
 APPLICATION_ID = 0x74666770
 """Stands in the header of each store, at byte 68: "tfgp"."""
@@ -37,9 +39,10 @@ class Migration:
     sql: str
 
 
-def load_migrations(folder: Path | None = None) -> tuple[Migration, ...]:
+@cache
+def load_migrations() -> tuple[Migration, ...]:
     """The migrations that ship with this version, in order."""
-    found = [(_NAME.fullmatch(path.name), path) for path in (folder or asset_folder("store")).iterdir()]
+    found = [(_NAME.fullmatch(path.name), path) for path in asset_folder("store").iterdir()]
     steps = [Migration(int(name[1]), name[2], path.read_text(encoding="utf-8")) for name, path in found if name]
     return tuple(sorted(steps, key=lambda step: step.number))
 
@@ -171,12 +174,20 @@ def _migrate(db: SqliteDatabase, path: Path, steps: Sequence[Migration], undo: E
         return None
     if not present:
         make_new(db, steps, __version__)
-        add_checksums(db)
+        _add_checksums(db)
         return None
     copy = _keep_copy(path, present, undo)
     apply_migrations(db, steps, __version__)
-    add_checksums(db)
+    _add_checksums(db)
     return copy
+
+
+def _add_checksums(db: SqliteDatabase) -> None:
+    """Give every row its checksum: a migration has changed what it covers."""
+    db.conn.create_function(CHECKSUM, -1, checksum, deterministic=True)
+    for table, columns in sealed_tables(db):
+        names = ", ".join(f'"{name}"' for name in columns)
+        db.execute(f"UPDATE {table} SET {CHECKSUM} = {CHECKSUM}({names})")
 
 
 def _keep_copy(path: Path, number: int, undo: ExitStack) -> Path:

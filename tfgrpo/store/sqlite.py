@@ -1,6 +1,6 @@
 """A transaction of SQLite's as the store's queries are put to it, and its one writing connection.
 
-Connections that write keep the checksum of each row by triggers of their own, which other programs never see.
+A connection that writes keeps the checksum of each row by triggers of its own, which other programs never see.
 """
 
 import sqlite3
@@ -10,14 +10,32 @@ from typing import Any
 
 import sqlite_utils
 
-from .database import CHECKSUM, AnyWork, Row, checksum, sealed_tables, utc_now
+from .database import CHECKSUM, AnyWork, Row, checksum, utc_now
+
+_COLUMNS = "SELECT name FROM pragma_table_info(?) ORDER BY cid"
 
 
 class SqliteDatabase(sqlite_utils.Database):
     """A connection to a file."""
 
+    kept: set[str] | None = None
+    """Tables that have this connection's triggers; None: it writes no checksums."""
+
+    def _keep(self, table: str) -> None:
+        """Make a table's triggers before its first rows are written: all of them take 12 ms."""
+        if self.kept is not None and table not in self.kept:
+            names = [f'"{name}"' for (name,) in self.execute(_COLUMNS, [table]) if name != CHECKSUM]
+            new = ", ".join(f"NEW.{name}" for name in names)
+            for event in ("INSERT", f"UPDATE OF {', '.join(names)}"):
+                self.execute(
+                    f"CREATE TEMP TRIGGER IF NOT EXISTS {event[:6]}_{table} AFTER {event} ON main.{table} BEGIN"
+                    f" UPDATE {table} SET {CHECKSUM} = {CHECKSUM}({new}) WHERE rowid = NEW.rowid; END"
+                )
+            self.kept.add(table)
+
     def add_rows(self, table: str, rows: Sequence[Row], conflict: str) -> int:
         """Insert rows of the same columns; how many went in."""
+        self._keep(table)
         names = ", ".join(f'"{name}"' for name in rows[0])
         values = ", ".join(f":{name}" for name in rows[0])
         return self.conn.executemany(f"INSERT INTO {table} ({names}) VALUES ({values}) {conflict}", rows).rowcount
@@ -28,6 +46,7 @@ class SqliteDatabase(sqlite_utils.Database):
 
     def change(self, table: str, values: Row, where: str, parameters: Row) -> int:
         """Update the rows that a condition holds for; how many those were."""
+        self._keep(table)
         news = ", ".join(f'"{name}" = :new_{name}' for name in values)
         named = {f"new_{name}": value for name, value in values.items()}
         return self.execute(f"UPDATE {table} SET {news} WHERE {where}", {**named, **parameters}).rowcount
@@ -39,8 +58,7 @@ class SqliteDatabase(sqlite_utils.Database):
     def columns(self) -> Mapping[str, Sequence[str]]:
         """The columns of each table, in their order; tables by name."""
         found = self.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-        columns = "SELECT name FROM pragma_table_info(?) ORDER BY cid"
-        return {table: [name for (name,) in self.execute(columns, [table])] for (table,) in found}
+        return {table: [name for (name,) in self.execute(_COLUMNS, [table])] for (table,) in found}
 
     def contents(self, table: str) -> Iterator[dict[str, Any]]:
         """All rows of a table, each with its `rowid`, by that; bytes that are no text come as surrogates."""
@@ -81,13 +99,18 @@ class SqliteLedger:
     common: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(self, db: SqliteDatabase) -> None:
-        keep_checksums(db)
-        self.db = db
+        db.conn.create_function(CHECKSUM, -1, checksum, deterministic=True)
+        db.execute("PRAGMA temp_store = MEMORY")
+        self.db, db.kept = db, set()
 
     def commit(self, works: Sequence[AnyWork]) -> list[Any]:
         """Do all in one transaction; what they came to."""
-        with transaction(self.db):
-            return [work.do(self.db) for work in works]
+        try:
+            with transaction(self.db):
+                return [work.do(self.db) for work in works]
+        except BaseException:
+            self.db.kept = set()  # what triggers it had made are gone with it
+            raise
 
     def close(self) -> None:
         """Bring what was committed into the file itself, if nobody reads the log; then close."""
@@ -95,25 +118,3 @@ class SqliteLedger:
             self.db.execute("PRAGMA busy_timeout = 200")
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.db.close()
-
-
-def keep_checksums(db: SqliteDatabase) -> None:
-    """From now on whatever this connection inserts or updates gets its checksum."""
-    db.conn.create_function(CHECKSUM, -1, checksum, deterministic=True)
-    db.execute("PRAGMA temp_store = MEMORY")
-    for table, columns in sealed_tables(db):
-        new = ", ".join(f'NEW."{name}"' for name in columns)
-        names = ", ".join(f'"{name}"' for name in columns)
-        for event in ("INSERT", f"UPDATE OF {names}"):
-            db.execute(
-                f"CREATE TEMP TRIGGER {event[:6]}_{table} AFTER {event} ON main.{table} BEGIN"
-                f" UPDATE {table} SET {CHECKSUM} = {CHECKSUM}({new}) WHERE rowid = NEW.rowid; END"
-            )
-
-
-def add_checksums(db: SqliteDatabase) -> None:
-    """Give every row its checksum: a migration has changed what it covers."""
-    db.conn.create_function(CHECKSUM, -1, checksum, deterministic=True)
-    for table, columns in sealed_tables(db):
-        names = ", ".join(f'"{name}"' for name in columns)
-        db.execute(f"UPDATE {table} SET {CHECKSUM} = {CHECKSUM}({names})")
