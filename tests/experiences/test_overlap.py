@@ -157,6 +157,20 @@ def test_opposites_are_not_the_same_though_no_task_knows_their_words(one: str, o
     assert repeated(other, [Experience(one)], []) is None
 
 
+def test_two_steps_of_one_way_are_not_the_same() -> None:
+    one, other = (
+        "When the lamp is red, doing press leads to a green lamp.",
+        "When the lamp is green, doing press leads to a blue lamp.",
+    )
+    assert similarity(one, other) >= NEAR
+    assert repeated(one, [Experience(other)], []) is None
+    assert repeated(other, [Experience(one)], []) is None
+    again = "When the lamp is red, doing press leads to a green  lamp!"
+    assert repeated(again, [Experience(one)], []) == Experience(one).id
+    rephrased = "When the lamp gets red, doing press leads to a green lamp."
+    assert repeated(rephrased, [Experience(one)], []) == Experience(one).id
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -116,15 +116,31 @@ def repeated(
 ) -> str | None:
     """The id of the first experience that says the same, in like words or by `meanings` in others, or None.
 
-    Texts that name different labels or numbers, or opposites, or of which one negates, are not the same however alike
-    they look.
+    Texts that name different labels or numbers, or opposites, or of which one negates, or goes on where the other ends,
+    are not the same however alike they look.
     """
     labels = {key for key, count in _counts(tasks).items() if count > 1}
     for other in existing:
-        alike = similarity(text, other.text) >= NEAR or meanings.alike(text, other.text)
+        in_words = similarity(text, other.text) >= NEAR and not _goes_on(text, other.text)
+        alike = in_words or meanings.alike(text, other.text)
         if alike and _marks(text, labels) == _marks(other.text, labels) and not opposed(text, other.text):
             return other.id
     return None
+
+
+def _goes_on(one: str, other: str) -> bool:
+    """Whether what one text asks for is what the other leads to: `When red, press for green`, `When green, press for
+    blue`. Word for word they are the same but for these."""
+    (asked, led), (asked_too, led_too) = (
+        [_plain(part).split() for part in text.partition(",")[::2]] for text in (one, other)
+    )
+    if (len(asked), len(led)) != (len(asked_too), len(led_too)):
+        return False
+    asks, leads = (
+        [pair for pair in zip(mine, theirs, strict=True) if pair[0] != pair[1]]
+        for mine, theirs in ((asked, asked_too), (led, led_too))
+    )
+    return any(mine == then or theirs == now for mine, theirs in asks for now, then in leads)
 
 
 def similarity(one: str, other: str) -> float:
