@@ -1,7 +1,7 @@
 """What was seen of an action, shown as turns, and kept where a model (SIMULATED) says better what follows with it."""
 
 from tfgrpo.experiences.credit import to_keep
-from tfgrpo.experiences.foreseen import as_shown, effects, prediction, predictions
+from tfgrpo.experiences.foreseen import as_shown, effects, prediction, predictions, what_helps
 from tfgrpo.experiences.seen_actions import SEEN_SHOWN, behind, of_action, seen_actions, seen_variant, with_seen
 from tfgrpo.experiences.transitions import Transition, what_follows
 from tfgrpo.records import Backend, ChatBody, Experience, Frame, Task, message_text
@@ -74,12 +74,27 @@ def imitating(body: ChatBody) -> str:
     return state.replace("red", "green") if "room" in before[0] and "green" in before[0] else state
 
 
+def predicting() -> ChatExecutor:
+    return ChatExecutor(ScriptedModel(imitating), Frame("fake"), Backend(), run="", stage="predict", seed=0)
+
+
+async def test_actions_that_show_too_little_one_by_one_are_kept_for_what_they_do_together() -> None:
+    settings, kinds = Settings(group_size=4), [f"press {number} times" for number in range(6)]
+    lit = [lamp(number) for number in range(3)]
+    actions = seen_actions([seen(one.before, kind, one.after) for kind in kinds for one in lit])
+    held = [seen(lamp(9).before, kind, lamp(9).after) for kind in kinds]
+    groups = await predictions(predicting(), held, [], settings, actions=actions)
+    found = effects(groups, [], settings, actions)
+    assert to_keep(found, settings) == ()
+    assert what_helps(groups, found, actions, settings) == {one.dealt.id for one in actions}
+    assert what_helps(groups, found[:1], actions[:1], settings) == set()
+
+
 async def test_what_was_seen_of_an_action_is_kept_where_it_helps_beside_the_texts() -> None:
     settings = Settings(group_size=6)
-    executor = ChatExecutor(ScriptedModel(imitating), Frame("fake"), Backend(), run="", stage="predict", seed=0)
     actions = seen_actions([*PRESSED, *LOOKED])
     held = [lamp(number, action) for number in range(10, 20) for action in ("press", "look")]
-    groups = await predictions(executor, held, [RULE], settings, actions=actions)
+    groups = await predictions(predicting(), held, [RULE], settings, actions=actions)
     assert [group.task for group in groups] == [prediction(one) for one in held]
     shares = [sum(actions[0].dealt.id in one.included for one in group.rollouts) for group in groups]
     assert shares == [3, 0] * 10, "it is dealt where its action is done, to half of the rollouts"

@@ -16,7 +16,7 @@ from ..rollouts.group import Under, roll_groups
 from ..rollouts.rewards.reward import score
 from ..settings import Settings
 from ..text import words
-from .credit import FEWEST_TASKS, estimate
+from .credit import FEWEST_TASKS, estimate, to_keep, to_keep_together
 from .dealing import included
 from .seen_actions import SeenAction, behind, of_action
 from .transitions import Transition, what_follows
@@ -114,6 +114,16 @@ def effects(
         counting = [group for group, action in zip(groups, done, strict=True) if one.covers(action)]
         found += estimate(counting, [one.dealt], settings)
     return tuple(found)
+
+
+def what_helps(
+    groups: Sequence[Group], found: Sequence[Effect], actions: Sequence[SeenAction], settings: Settings
+) -> set[str]:
+    """The ids of what is kept: by its own effect, and of actions that show none one by one by what they do together."""
+    good = {effect.experience for effect in to_keep(found, settings)}
+    undecided = [one.dealt for one in actions if one.dealt.id not in good]
+    joint = to_keep_together(groups, undecided, settings)
+    return good | {*joint.kept} if joint else good
 
 
 def names(text: str, action: str) -> bool:

@@ -13,10 +13,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..evaluation.difference import Difference, paired_difference
-from ..experiences.credit import to_keep, to_keep_together
 from ..experiences.distil import Distiller
 from ..experiences.early_experience import written
-from ..experiences.foreseen import effects, prediction, predictions
+from ..experiences.foreseen import effects, prediction, predictions, what_helps
 from ..experiences.seen_actions import SeenAction, seen_actions
 from ..experiences.transitions import Explored, Transition, explored
 from ..hashing import derive_seed
@@ -121,10 +120,7 @@ async def explore(
     actions = seen_actions(teach)
     groups = await predictions(predicting, measure, texts, settings, actions=actions)
     found = effects(groups, texts, settings, actions)
-    good = {effect.experience for effect in to_keep(found, settings)}
-    undecided = [one.dealt for one in actions if one.dealt.id not in good]
-    if joint := to_keep_together(groups, undecided, settings):
-        good |= {*joint.kept}
+    good = what_helps(groups, found, actions, settings)
     kept = tuple(text for text in texts if text.id in good)
     shown = tuple(one for one in actions if one.dealt.id in good)
     any_kept = bool((kept or shown) and judge)
