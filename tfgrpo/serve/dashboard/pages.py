@@ -21,7 +21,7 @@ from .rendering import ASSETS, IN_A_PAGE, asset, render
 from .run_looks import RunLook, uncounted_look
 from .site import site_of
 
-_PATIENCE, _RUN_PATIENCE = 0.1, 0.25
+_PATIENCE, _RUN_PATIENCE = 0.1, 0.15
 """Seconds that a page waits for what is counted; it asks for the rest once it stands. Of a run that is most of it."""
 GROUPS, ROLLOUTS = 10, 12
 """On a page of rollouts: groups, and rollouts of each."""
