@@ -33,18 +33,23 @@ def coin(probability: float, *parts: Any) -> bool:
 
 
 class PartsBefore:
-    """The parts of a coin or a seed that stand before its last one, written once for all that come after them."""
+    """The parts of a coin or a seed that stand before its last one, hashed once for all that come after them."""
 
     def __init__(self, *parts: Any) -> None:
-        self._written = f"{canonical(parts)[:-1]},".encode()
+        self._hashed = hashlib.sha256(f"{canonical(parts)[:-1]},".encode())
 
     def coin(self, probability: float, last: bytes) -> bool:
         """As the function `coin` of all parts."""
-        return _uniform_bits(self._written + last) < probability * 2.0**64
+        return self._bits(last) < probability * 2.0**64
 
     def derive_seed(self, last: bytes) -> int:
         """As the function `derive_seed` of all parts."""
-        return _uniform_bits(self._written + last) >> 33
+        return self._bits(last) >> 33
+
+    def _bits(self, last: bytes) -> int:
+        hashed = self._hashed.copy()  # to begin one takes longer
+        hashed.update(last)
+        return int.from_bytes(hashed.digest()[:8], "big")
 
 
 def last_part(value: Any) -> bytes:

@@ -57,6 +57,8 @@ def test_a_draw_is_sticky_has_its_share_and_tells_its_probability() -> None:
     assert {(one.draw["of"], one.draw["canary"]) for one in found if one.draw} == {(live.prior.id, OTHER.id)}
     assert less[0].draw is not None
     assert (less[0].draw["p_left_out"], less[0].prior) == (0.03125, live.prior.id)
+    long = offer.drawn(shares, "default", "user " * 99, "inf")
+    assert (long, long.draw is not None) == (offer.drawn(shares, "default", "user " * 99, "inf"), True)
     wider = [replace(offer, share=0.5).drawn(shares, "default", f"user {number}", "inf") for number in range(4_000)]
     assert all(now.snapshot is CANARY for now, then in zip(wider, found, strict=True) if then.snapshot is CANARY)
     assert Offer(live).drawn(DrawShares(), "default", None, "inf").draw is None
@@ -68,6 +70,8 @@ def test_a_call_is_made_for_whom_its_header_names_or_else_its_body() -> None:
     assert key_of({}, body) == "ann"
     assert key_of({}, body.replace(b'"user": "ann"', b'"n": 1')) is None
     assert key_of({}, b'{"metadata": {"user_id": "eve"}}') == "eve"
+    assert key_of({}, b'{"safety_identifier" : "ed", "user": "eve"}') == "ed"
+    assert key_of({}, b'{"user": "eve", "safety_identifier": "ed"}') == "eve"
     assert key_of({}, b"x" * 200_000 + body) == "ann"
 
 

@@ -32,7 +32,6 @@ from tfgrpo.errors import StoreError
 from tfgrpo.records import CallKey, Group, Rollout, Task, Usage
 from tfgrpo.store import Store, default_store_path, file
 from tfgrpo.store.database import Database, Row, Work
-from tfgrpo.store.sqlite import SqliteLedger
 
 
 @pytest.fixture
@@ -381,7 +380,7 @@ async def test_records_that_wait_together_share_transactions(path: Path) -> None
         await store.record(CallKey(RUN.id, "warm up"), "hash", "{}", Usage(1))
         writer = file_engine(store)._writer
         assert writer is not None
-        assert isinstance(writer._ledger, SqliteLedger)
+        assert isinstance(writer._ledger, file.SqliteLedger)
         writer._ledger.db._tracer = lambda sql, _: transactions.append(sql)
         keys = [CallKey(RUN.id, "rollout", sample=sample) for sample in range(1, 501)]
         await asyncio.gather(*(store.record(key, "hash", "{}", Usage(1)) for key in keys))

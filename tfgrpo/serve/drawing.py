@@ -15,6 +15,7 @@ with its probability: what feedback is worth later rests on that. Pure.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import isfinite
 from typing import NamedTuple
 
@@ -29,7 +30,11 @@ MOST_SETS = 64
 """Priors that are kept ready for leaving out, at most."""
 _LOOKED_AT = 65_536
 """Bytes at either end of a body in which a user is looked for."""
-_USER = re.compile(rb'"(?:user|user_id|safety_identifier)"\s*:\s*"((?:[^"\\]|\\.){1,1000})"')
+_TEXT = rb'\s*:\s*"((?:[^"\\]|\\.){1,1000})"'
+_USER, _SAFETY = re.compile(rb'"user(?:_id)?"' + _TEXT), re.compile(rb'"safety_identifier"' + _TEXT)
+"""Two, since one that begins with what they have in common takes three times as long."""
+_LONG_KEY, _KEPT_KEYS = 200, 1_024
+"""Keys of so many characters, of those that called last, of which it is kept what they get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +121,19 @@ class _Wheel:
         self._less = _less_some(offer, live, self._left, told) if live and self._left else ()
         is_drawn = bool(canary or self._holdback)
         self._live = self._less[0]._replace(prior=None) if self._less else Drawn(live, None, told if is_drawn else None)
+        self._known = lru_cache(_KEPT_KEYS)(self._of)
 
     def drawn(self, key: str | None, inference: str) -> Drawn:
         """What a call gets, and with whose key it is written down."""
         if self._live.draw is None:  # there is no coin
             return self._live
-        found = self._found(last_part(key or inference))
-        return found._replace(draw={**found.draw, "key": content_id("key", key)}) if key and found.draw else found
+        if not key:
+            return self._found(last_part(inference))
+        return self._known(key) if len(key) <= _LONG_KEY else self._of(key)
+
+    def _of(self, key: str) -> Drawn:
+        found = self._found(last_part(key))
+        return found._replace(draw={**(found.draw or {}), "key": content_id("key", key)})
 
     def _found(self, named: bytes) -> Drawn:
         if self._holdback and self._held_back.coin(self._holdback, named):
@@ -192,6 +203,7 @@ def user_of(content: bytes) -> str | None:
     """The user that a body names, as `user`, `user_id` or `safety_identifier`."""
     short = len(content) <= 2 * _LOOKED_AT
     for part in (content,) if short else (content[-_LOOKED_AT:], content[:_LOOKED_AT]):
-        if found := _USER.search(part):
-            return found[1].decode("utf-8", "replace")
+        found, other = _USER.search(part), _SAFETY.search(part) if b"safety_identifier" in part else None
+        if first := min(filter(None, (found, other)), key=re.Match.start, default=None):
+            return first[1].decode("utf-8", "replace")
     return None

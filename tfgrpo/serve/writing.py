@@ -128,7 +128,8 @@ def write_batches(handed: IO[bytes], told: IO[bytes]) -> None:
         writing.write(())  # what takes long is done before the first call, and the store is there for others to read
     with suppress(EOFError, BrokenPipeError):  # the parent is done, or gone
         while True:
-            refused = writing.write([item for part in pickle.load(handed) for item in pickle.loads(part)])
+            items = [item for part in pickle.load(handed) for item in pickle.loads(part)]
+            refused = writing.write([RecordedCall(*one) if isinstance(one, tuple) else one for one in items])
             pickle.dump((refused, writing.unreadable, writing.unkept), told)
             told.flush()
     writing.close()

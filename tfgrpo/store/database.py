@@ -121,8 +121,20 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+_PLAIN: Mapping[type, str] = {kind: kind.__name__ for kind in (str, int, float, type(None))}
+
+
 def checksum(*values: Value) -> str:
     """CRC-32 over types, lengths and bytes of a row's values, as 8 hex digits."""
+    try:
+        said = "".join([f"{_PLAIN[type(value)]} {len(text := str(value))} {text}" for value in values])
+        return f"{zlib.crc32(said.encode('ascii')):08x}"
+    except (KeyError, UnicodeEncodeError):  # there are bytes, or a text that has more of them than characters
+        return _checksum_of_bytes(*values)
+
+
+def _checksum_of_bytes(*values: Value) -> str:
+    """The same of any values; it takes twice the time."""
     crc = 0
     for value in values:
         data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")

@@ -8,14 +8,14 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import StoreError
-from .database import TOO_LARGE, Database, RefusedRow, Work, Writer
+from .database import TOO_LARGE, AnyWork, Database, RefusedRow, Work, Writer
 from .migrations import APPLICATION_ID, NOT_WRITABLE, Migration, expected_parts, schema_parts, upgrade
-from .sqlite import SqliteDatabase, SqliteLedger
+from .sqlite import SqliteDatabase, transaction
 
 _HEADER = 100
 """Bytes of the shortest database."""
@@ -291,6 +291,32 @@ class StoreFile:
             raise StoreError(
                 f"store {self.path}: {self.path.name}-wal was removed while in use, and {lost}; start again"
             )
+
+
+class SqliteLedger:
+    """The one connection that a process writes by."""
+
+    common: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
+
+    def __init__(self, db: SqliteDatabase) -> None:
+        db.write_checksums()
+        self.db = db
+
+    def commit(self, works: Sequence[AnyWork]) -> list[Any]:
+        """Do all in one transaction; what they came to."""
+        try:
+            with transaction(self.db):
+                return [work.do(self.db) for work in works]
+        except BaseException:
+            self.db.kept = set()  # what triggers it had made are gone with it
+            raise
+
+    def close(self) -> None:
+        """Bring what was committed into the file itself, if nobody reads the log; then close."""
+        with suppress(sqlite3.Error):  # whoever reads may keep it from being emptied: the last to close does it then
+            self.db.execute("PRAGMA busy_timeout = 200")
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.db.close()
 
 
 def _enable_wal(db: SqliteDatabase) -> None:

@@ -140,7 +140,7 @@ class InferenceStore(OpenStore):
 
         def work(db: Database) -> None:
             now = db.now()
-            insert(db, "inferences", [_inference_row(one, now) for one in calls], ONCE)
+            insert(db, "inferences", _inference_rows(calls, now), ONCE)
             insert(db, "bodies", [_bodies_row(db, one) for one in calls if one.request or one.response], ONCE)
             insert(db, "feedback", [_feedback_row(one, now) for one in feedback])
 
@@ -288,7 +288,14 @@ class InferenceStore(OpenStore):
             return Snapshot(namespace, prior, "canary", rows.frame_of(found[0]["frame"])), found[0]["share"]
 
 
-def _inference_row(one: Inference, now: str) -> Row:
+def _inference_rows(calls: Sequence[Inference], now: str) -> list[Row]:
+    """Calls as rows; of a draw that many of them share the text is made once."""
+    draws = {id(one.draw): one.draw for one in calls if one.draw is not None}
+    texts = {name: rows.dumps(dict(draw)) for name, draw in draws.items()}
+    return [_inference_row(one, texts.get(id(one.draw)), now) for one in calls]
+
+
+def _inference_row(one: Inference, draw: str | None, now: str) -> Row:
     return {
         "id": one.id,
         "namespace": one.namespace,
@@ -299,7 +306,7 @@ def _inference_row(one: Inference, now: str) -> Row:
         "status": one.status,
         "seconds": one.seconds,
         "added": one.added,
-        "draw": None if one.draw is None else rows.dumps(dict(one.draw)),
+        "draw": draw,
         "shadow_of": one.shadow_of,
         "at": one.at or now,
     }

@@ -28,13 +28,14 @@ from .database import Row, Value
 
 SHOWN = 2_000
 """Characters of an answer that stand in its row for people; a longer one is kept whole, compressed, beside them."""
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _LEVEL = 3
 """zlib's own default takes three times as long for a tenth less."""
 
 
 def dumps(value: JSON) -> str:
     """JSON text in the order given, ASCII, so that any text of a model's survives, half a surrogate pair too."""
-    return json.dumps(value, separators=(",", ":"))
+    return _JSON.encode(value)
 
 
 def pack(text: str) -> bytes:
