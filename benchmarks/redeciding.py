@@ -38,6 +38,7 @@ import numpy as np
 import tfgrpo
 from benchmarks.label_sets import HELD, QUESTIONS, TRAIN, LabelTasks, label_tasks
 from tfgrpo.evaluation.difference import paired_difference
+from tfgrpo.hashing import derive_seed
 from tfgrpo.model.replies import parse_trace
 from tfgrpo.records import Backend, Prior, Task, TokenBias
 from tfgrpo.rollouts.executor import SAMPLERS_OFF
@@ -90,6 +91,11 @@ def request(system: str, task: Task, heat: float, seed: int) -> dict[str, Any]:
     return {"messages": messages, "max_tokens": MOST_TOKENS, "temperature": heat, "top_p": 1.0, "seed": seed, **listed}
 
 
+def drawn(one: LabelTasks, task: Task, place: int) -> int:
+    """The seed of one answer: with one for all tasks, one number would be drawn for all of them."""
+    return derive_seed(one.seed, "answer", task.id, place)
+
+
 def text_of(payload: Any) -> str:
     return str(payload["choices"][0]["message"]["content"] or "")
 
@@ -134,7 +140,7 @@ def cell(asked: Asked, one: LabelTasks, *, repeat: int, steps: int, exact: bool 
         prior = made_prior(asked, bodies, labels, fitted.offsets.tolist())
     told: dict[str, int] = defaultdict(int)
     for heat, times in ((0.0, 1), (WARM, repeat)):
-        bodies = [request(one.system, task, heat, place) for task in held for place in range(times)]
+        bodies = [request(one.system, task, heat, drawn(one, task, place)) for task in held for place in range(times)]
         plain = frozen if not heat else asked.answers(bodies)
         biased = asked.answers([{**body, "logit_bias": dict(prior.logit_bias)} for body in bodies])
         again = []

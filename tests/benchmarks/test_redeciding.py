@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.redeciding import label_logs, summary
+from benchmarks.label_sets import label_tasks
+from benchmarks.redeciding import drawn, label_logs, summary
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.surfaces.label_set import label_set
 
@@ -33,3 +34,8 @@ def test_the_summary_holds_arms_against_each_other_over_texts() -> None:
     gain = paired_difference(np.array([1.0, 0.0]))
     interval = [round(100 * bound, 1) for bound in (gain.low, gain.high)]
     assert {"difference": "again 0 - bias 0", "points": 50.0, "interval": interval} in found
+
+
+def test_no_two_answers_are_drawn_by_one_number() -> None:
+    one = label_tasks("labels", 0)
+    assert len({drawn(one, task, place) for task in one.held for place in range(4)}) == 4 * len(one.held)
