@@ -96,6 +96,19 @@ def test_old_calls_are_forgotten_with_what_was_said_of_them_and_the_latest_stays
         assert store.verify() == ()
 
 
+def test_feedback_on_calls_that_were_not_recorded_is_kept_as_long_as_there_is_room(place: StorePath) -> None:
+    """As what a proxy took before it recorded: older than any call that the store knows."""
+    said = [replace(WORTH, inference=f"inf_{number}", at=f"2026-01-01T00:00:0{number}.000Z") for number in range(9)]
+    with Store(place) as store:
+        store.add_calls_in_use((), said)
+        assert store.forget_calls(megabytes=1) == 0
+        store.add_calls_in_use([replace(CALL, id="inf_a"), replace(CALL, id="inf_b")])
+        assert store.forget_calls(megabytes=1) == 0
+        assert store.forget_calls(megabytes=0.0022) == 6
+        assert [one.inference for one in store.feedback("default")] == ["inf_6", "inf_7", "inf_8"]
+        assert len(store.inferences("default")) == 2
+
+
 def test_the_answers_of_tasks_are_labels_where_they_are_few(place: StorePath) -> None:
     labelled = [Task(f"Which queue, {number}?", ("sales", "billing")[number % 2]) for number in range(6)]
     others = [Task(f"What is {number} + 1?", number + 1) for number in range(6)]

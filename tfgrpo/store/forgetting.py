@@ -9,15 +9,21 @@ from .opened import OpenStore
 _CALL_BYTES, _FEEDBACK_BYTES = 560, 305
 """About what a row takes with its entries in indexes, once others were forgotten before it; bodies, comments and labels
 come on top."""
+_FEEDBACK_SIZE = f"{_FEEDBACK_BYTES} + length(comment) + coalesce(length(label), 0)"
 _FITTING = f"""
-SELECT min(number) AS call, min(at) AS at FROM (
-    SELECT number, at, sum({_CALL_BYTES} + coalesce(length(request) + length(response), 0) + (
-        SELECT coalesce(sum({_FEEDBACK_BYTES} + length(comment) + coalesce(length(label), 0)), 0)
-        FROM feedback WHERE inference = inferences.id)) OVER (ORDER BY number DESC) AS bytes
-    FROM inferences LEFT JOIN bodies ON call = number) AS sized
+SELECT min(number) AS call, min(at) AS at, coalesce(sum(own), 0) AS own FROM (
+    SELECT number, at, own, sum(own + (
+        SELECT coalesce(sum({_FEEDBACK_SIZE}), 0) FROM feedback WHERE inference = called.id)
+    ) OVER (ORDER BY number DESC) AS bytes FROM (
+        SELECT number, at, id, {_CALL_BYTES} + coalesce(length(request) + length(response), 0) AS own
+        FROM inferences LEFT JOIN bodies ON call = number) AS called) AS sized
 WHERE bytes <= :bytes
 """
-"""The first of the latest calls that fit into a number of bytes."""
+"""The first of the latest calls that fit into a number of bytes with what was said of them, and their bytes alone."""
+_FITTING_FEEDBACK = f"""
+SELECT min(id) FROM (SELECT id, sum({_FEEDBACK_SIZE}) OVER (ORDER BY id DESC) AS bytes FROM feedback) AS sized
+WHERE bytes <= :bytes
+"""
 _FORGET = tuple(
     f"DELETE FROM {table} WHERE {key} IN ("
     f" SELECT {number} FROM {of} WHERE {number} < :{of} ORDER BY {number} LIMIT 2000)"
@@ -58,9 +64,13 @@ def _to_stay(db: Database, days: float, megabytes: float) -> dict[str, int]:
     since, ahead = (now - timedelta(days=days)).isoformat(), (now + timedelta(days=1)).isoformat()
     calls, feedback = _first(db, "inferences", "number", since, ahead), _first(db, "feedback", "id", since, ahead)
     if megabytes < math.inf:
-        call, at = db.execute(_FITTING, {"bytes": int(megabytes * 1e6)}).fetchone()
-        calls = max(calls, _last(db, "inferences", "number") if call is None else call)
-        feedback = max(feedback, _first(db, "feedback", "id", at or now.isoformat(), ahead))
+        most = int(megabytes * 1e6)
+        call, at, own = db.execute(_FITTING, {"bytes": most}).fetchone()
+        if (call,) != db.execute("SELECT min(number) FROM inferences").fetchone():  # what was said of others goes, too
+            calls = max(calls, _last(db, "inferences", "number") if call is None else call)
+            feedback = max(feedback, _first(db, "feedback", "id", at or now.isoformat(), ahead))
+        said = db.execute(_FITTING_FEEDBACK, {"bytes": most - int(own)}).fetchone()[0]
+        feedback = max(feedback, _last(db, "feedback", "id") if said is None else said)
     return {"inferences": calls, "feedback": feedback}
 
 
