@@ -226,6 +226,12 @@ async def test_one_call_takes_feedback_some_times_and_no_more(
     assert (told["taken"], [refused["code"] for refused in told["refused"]]) == (10, ["said_often"] * 2)
     assert (await say(at, {"inference_id": other, "reward": 1})).json() == {"taken": 1}
     assert (await say(at, {"inference_id": one, "reward": 1})).status_code == 429
+    with monkeypatch.context() as full:
+        full.setattr(Traffic, "add", lambda *_: False)
+        assert {(await say(at, {"inference_id": other, "reward": 1})).status_code for _ in range(11)} == {503}
+    assert (await say(at, {"inference_id": other, "reward": 1})).json() == {"taken": 1}, (
+        "what was not taken is not counted"
+    )
     await written(shelf.path, lambda store: [said.reward for said in store.feedback("default")] == [0.9, 1.0])
 
 
@@ -421,6 +427,7 @@ def test_what_a_client_has_not_written_at_the_end_is_counted_and_said(
             end(recorder)
         assert recorder.dropped == 2
         assert caplog.messages[-1].startswith("1 calls and feedback that wait to be written are dropped")
+        assert caplog.messages[-1].endswith("; 1 that are being written may be lost, too")
         let_go.set()
 
 

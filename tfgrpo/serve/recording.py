@@ -79,6 +79,8 @@ class Recorder:
         self._ending = Event()
         self.dropped = 0
         """Calls that could not be written: too many waited, or the store failed."""
+        self._in_hand = 0
+        """Calls and feedback that are being written."""
         self._said, self._is_made = False, isinstance(place, StorePlace) and has_file(place.path)
         self._waiting: queue.Queue[Item | Event | None] = queue.Queue(WAITING)
         self._thread: Thread | None = None
@@ -123,12 +125,13 @@ class Recorder:
 
     def end(self, seconds: float) -> None:
         """The program ends: write what waits, for so many seconds; what is left then is dropped, and said."""
-        if not self.flush(seconds):
-            self._drop_rest()
+        self.flush(seconds)
+        self._drop_rest()
 
     def renew(self) -> None:
         """In a forked child: what waits is the parent's."""
         self._waiting = queue.Queue(WAITING)
+        self._in_hand = 0
         self._ending = Event()
         self._thread = None
         self._starting = Lock()
@@ -139,11 +142,13 @@ class Recorder:
             batch = [self._waiting.get()]
             while len(batch) < _TOGETHER and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
+            items = [item for item in batch if not isinstance(item, Event | None)]
+            self._in_hand = len(items)
             try:
-                self._write([item for item in batch if not isinstance(item, Event | None)])
+                self._write(items)
             except Exception as error:  # whatever it is: what is added later has to be written
-                lost = sum(not isinstance(item, Event | None) for item in batch)
-                self._drop(lost, f"calls cannot be written ({type(error).__name__})")
+                self._drop(len(items), f"calls cannot be written ({type(error).__name__})")
+            self._in_hand = 0
             for item in batch:
                 if isinstance(item, Event):
                     item.set()
@@ -184,8 +189,12 @@ class Recorder:
             while True:
                 left += not isinstance(self._waiting.get_nowait(), Event | None)
         self.dropped += left
-        if left:
-            _logger.warning(f"{left:,} calls and feedback that wait to be written are dropped: the end came before")
+        late = self._in_hand
+        if left or late:
+            rest = f"; {late:,} that are being written may be lost, too" if late else ""
+            _logger.warning(
+                f"{left:,} calls and feedback that wait to be written are dropped: the end came before{rest}"
+            )
 
     def _drop(self, count: int, why: str) -> None:
         self.dropped += count

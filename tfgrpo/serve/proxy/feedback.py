@@ -75,7 +75,7 @@ class FeedbackDesk:
         self._waiting: Counter[str] = Counter()
         """Who waits for what others have answered, by the id of their key."""
         self._times: dict[str, int] = {}
-        """How often feedback was given, by call; the latest last."""
+        """How often feedback was taken, by call; the latest last."""
 
     async def answer(self, head: Head, receive: Receive, send: Send) -> None:
         """Take what a caller has to say, and tell what became of it: 200 where anything was taken."""
@@ -142,12 +142,11 @@ class FeedbackDesk:
             said.inference, known.namespace, known.prior, known.variant, said.reward, said.comment, said.label
         )
         times = self._times.pop(said.inference, 0)
-        self._times[said.inference] = min(times + 1, _TIMES)
+        refused = _OFTEN if times >= _TIMES else None if self._traffic.add(given) else _BUSY
+        self._times[said.inference] = times + (refused is None)
         if len(self._times) > _TIMES_OF:
             del self._times[next(iter(self._times))]
-        if times >= _TIMES:
-            return _OFTEN
-        return None if self._traffic.add(given) else _BUSY
+        return refused
 
     async def _stored(self, named: AbstractSet[str], key: AccessKey | None) -> tuple[dict[str, Known], Refusal | None]:
         """Calls that are not among the latest here, from the store: another worker, and another proxy, writes its own
