@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -25,6 +26,7 @@ from tfgrpo.deployment.autopilot import do_in_store
 from tfgrpo.deployment.comparison import HARM_LEVEL
 from tfgrpo.deployment.facts import deployed_state, facts_of, live_in_use
 from tfgrpo.deployment.step import Action, AutopilotTerms
+from tfgrpo.errors import StoreError
 from tfgrpo.experiences.credit import effect_interval
 from tfgrpo.records import (
     CallKey,
@@ -44,6 +46,7 @@ from tfgrpo.records import (
 )
 from tfgrpo.serve.dashboard import pages
 from tfgrpo.serve.dashboard.canary import canary_look
+from tfgrpo.serve.dashboard.counting import Counting
 from tfgrpo.serve.dashboard.rendering import ASSETS, FOLDER, render
 from tfgrpo.serve.dashboard.traffic import TrafficLook
 from tfgrpo.serve.proxy import Door, Shelf
@@ -227,6 +230,35 @@ async def test_a_run_that_takes_long_to_count_stands_before_it_is_counted(
     assert (asked, len(charts(text)), "hx-trigger" in text) == ("run/live", 2, False)
     assert "Being counted" not in await page(at, f"run?id={RUN.id}"), "it is known by now"
     await page(at, "run?id=run_none", 404)
+
+
+def test_what_was_counted_long_ago_or_failed_is_not_shown_while_it_is_counted_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that was quiet then may go on by now."""
+    go_on, values = threading.Event(), iter(["quiet", "going", "gone", ""])
+
+    def count(_: str) -> str:
+        value = next(values)
+        assert value in ("quiet", "gone") or go_on.wait(PATIENCE)
+        if value == "gone":
+            raise StoreError("there is no such run")
+        return value
+
+    counting = Counting(count, 0.0)
+    assert counting.of("run", PATIENCE) == "quiet"
+    assert counting.of("run", 0.0) == "quiet"
+    with monkeypatch.context() as later:
+        later.setattr("tfgrpo.serve.dashboard.counting._OLD", 0.0)
+        assert counting.of("run", 0.0) is None
+    go_on.set()
+    assert counting.of("run", PATIENCE) == "going"
+    with pytest.raises(StoreError):
+        counting.of("other", PATIENCE)
+    go_on.clear()
+    assert counting.of("other", 0.0) is None
+    go_on.set()
+    counting.close()
 
 
 async def test_a_run_that_has_ended_is_not_looked_at_again_and_shows_the_race_as_it_told_it(

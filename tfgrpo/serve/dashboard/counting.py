@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 _MOST = 100
 """Results that are kept."""
+_OLD = 60.0
+"""Seconds after which a result is of another time, where each is counted anew."""
 _DUTY = 20
 """At most one part in so many of the time goes into counting the same again."""
 
@@ -20,7 +22,11 @@ class _Count(Generic[T]):
     value: Future[T]
     begun: float
     taken: list[float]
-    """Seconds that it took, once it is done."""
+    """Seconds that it took, and when that was, once it is done."""
+
+    def is_of_now(self) -> bool:
+        """Whether it came to something a short while ago."""
+        return time.monotonic() - self.taken[1] < _OLD and self.value.exception() is None
 
 
 class Counting(Generic[T]):
@@ -36,7 +42,8 @@ class Counting(Generic[T]):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tfgrpo-counting")
 
     def of(self, name: str, patience: float) -> T | None:
-        """The latest result, which may be of a moment ago; None where the first takes longer than `patience` seconds.
+        """The latest result, which may be of a moment ago; None where the first takes longer than `patience` seconds,
+        or where each is counted anew, and the last is old.
 
         Raises what the function raised.
         """
@@ -51,7 +58,7 @@ class Counting(Generic[T]):
             try:
                 return going.value.result(patience)
             except TimeoutError:
-                return done.value.result() if done else None
+                return done.value.result() if done and done.is_of_now() else None
         return done.value.result() if done else None
 
     def known(self, name: str) -> T | None:
@@ -71,7 +78,7 @@ class Counting(Generic[T]):
             try:
                 return self._count(name)
             finally:
-                taken.append(time.monotonic() - began)
+                taken[:] = (ended := time.monotonic()) - began, ended
                 self._finish(name)
 
         return _Count(self._thread.submit(work), time.monotonic(), taken)

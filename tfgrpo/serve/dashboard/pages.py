@@ -106,7 +106,7 @@ def live_run(request: Request) -> Response:
 
 
 def _run_look(request: Request) -> RunLook:
-    """As it was counted just now; or without that, where it takes long: on a slow disk, of many rollouts."""
+    """As it was counted within a minute; or without that, where it takes long: on a slow disk, of many rollouts."""
     given = _wanted(request, "id")
     if look := site_of(request).runs.of(given, _RUN_PATIENCE):
         return look
