@@ -21,8 +21,11 @@ from tfgrpo.store import StorePath, StoreUrl
 from tfgrpo.testing import ScriptedModel, serving
 
 # A busy machine must not fail a property: speed is shown by benchmarks, never by tests. Nor must luck: the same
-# examples are drawn each time.
-settings.register_profile("tfgrpo", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# examples are drawn each time, and twice as many where there is time (`make coverage`).
+settings.register_profile(
+    "tfgrpo", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("twice", settings.get_profile("tfgrpo"), max_examples=100)
 settings.load_profile("tfgrpo")
 
 # Tests count calls, and where the machine stands still for a second no call is to be made once more for that: those of

@@ -1,4 +1,4 @@
-"""Agents as a user meets them: from the shell, and on the embedded model."""
+"""Agents as a user meets them, from the shell; on the embedded model one learns in the tests of the demo."""
 
 import json
 import re
@@ -11,17 +11,7 @@ from click.testing import CliRunner, Result
 from tests.rollouts.agents.made import PRINTS
 from tests.routing import TASKS
 from tfgrpo.cli import main
-from tfgrpo.demo.run import part
-from tfgrpo.learning.plan import Plan
-from tfgrpo.learning.run import carry_out
-from tfgrpo.model.local import upstream
-from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
-from tfgrpo.model.upstream import Upstream
-from tfgrpo.observer import Silent
-from tfgrpo.records import Frame, message_text
-from tfgrpo.rollouts.agents import FunctionAgent
-from tfgrpo.rollouts.rewards.built_in import load_reward
-from tfgrpo.settings import Settings
+from tfgrpo.records import message_text
 from tfgrpo.store import Store
 from tfgrpo.testing import ScriptedModel
 
@@ -105,16 +95,3 @@ def test_a_command_whose_every_rollout_fails_says_why(folder: Path, url: str) ->
     result = tfgrpo("learn", "train.jsonl", url, "--command", COMMAND, "--steps", "1", "--group-size", "2")
     assert result.exit_code == 1
     assert re.search("every rollout of step 1 failed; the first one: .* made no model call", result.stderr)
-
-
-@pytest.mark.model
-async def test_an_agent_on_the_embedded_model_teaches_a_token_prior_by_its_own_calls(tmp_path: Path) -> None:
-    """As the demo, which measures what that is worth; here the second step is."""
-    reward, agent = load_reward("exact"), FunctionAgent("tests.own_agents:sort_message")
-    settings = Settings(seed=7, race=False, steps=2, group_size=4, experiences=False, concurrency=4)
-    with upstream("local", ONE_AFTER_THE_OTHER) as (url, name), Store(tmp_path / "t.db") as store:
-        async with Upstream(url, settings=settings, journal=store) as model:
-            plan = Plan(part("train")[:18], reward, "exact", Frame(name), "demo", settings, agent=agent)
-            learned = await carry_out(plan, store, model, Silent())
-    assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
-    assert learned.steps[1].mean_reward > learned.steps[0].mean_reward

@@ -18,7 +18,8 @@ from tfgrpo.model.local import upstream
 from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.observer import Silent
-from tfgrpo.records import Run, Usage, message_text
+from tfgrpo.records import Frame, Run, Usage, message_text
+from tfgrpo.rollouts.agents import FunctionAgent
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.store import Store
 
@@ -93,19 +94,21 @@ def test_without_the_embedded_model_a_finished_demo_stays(tmp_path: Path, monkey
 
 
 @pytest.mark.model
-async def test_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
-    """A sixth of the demo's learning; on messages that it was not learned from the gate tests it, at a level of 0.1.
+async def test_an_agent_on_the_embedded_model_learns_on_one_part_and_is_better_on_another(tmp_path: Path) -> None:
+    """A sixth of the demo's learning, by an agent's own calls; on messages that it was not learned from the gate tests
+    it, at a level of 0.1.
 
-    Other processors draw other answers: under seeds 1, 2, 3 and 7 it was promoted after 2 or 3 of the 12 passes.
+    Other processors draw other answers: under seeds 1, 2, 3 and 7 the second step was 18 to 28 points better, and the
+    prior was promoted after 2 to 4 of the 12 passes.
     """
-    reward = load_reward(DEMO_REWARD)
-    settings = replace(demo_settings(seed=7), steps=2, group_size=4, race=False, experiences=False, gate_alpha=0.2)
+    reward, agent = load_reward(DEMO_REWARD), FunctionAgent("tests.own_agents:sort_message")
+    settings = replace(demo_settings(seed=1), steps=2, group_size=4, race=False, experiences=False, gate_alpha=0.2)
     with upstream("local", ONE_AFTER_THE_OTHER) as (url, name), Store(tmp_path / "t.db") as store:
-        frame = demo_frame(name)
         async with Upstream(url, settings=settings, journal=store) as model:
-            tasks = part("train")[:18]
-            plan = Plan(tasks, reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=part("validation"))
+            tasks, decide_by, frame = part("train")[:18], part("validation"), Frame(name)
+            plan = Plan(tasks, reward, DEMO_REWARD, frame, NAMESPACE, settings, agent=agent, validation=decide_by)
             learned = await carry_out(plan, store, model, Silent())
     assert learned.promotion is not None
     assert learned.promotion.state == "live", learned.promotion.why
     assert {entry.piece for entry in learned.prior.biases} & {b"delivery", b"payment", b"login"}
+    assert learned.steps[1].mean_reward > learned.steps[0].mean_reward
