@@ -83,6 +83,11 @@ async def test_a_prediction_is_worth_what_it_says_of_the_change(said: str, expec
     assert agreement(Rollout(same, 0, 0, "", text="The lamp is red.")) == 1.0
     assert agreement(Rollout(same, 0, 0, "", text="The lamp is blue.")) == 0.0
     assert word_changes("a a b", "a b c") == ({"c": 1}, {"a": 1})
+    assert word_changes("a b c", "a c b") == ({"a c": 1, "c b": 1}, {"a b": 1, "b c": 1})
+    shut = "You are in the hall. The door to the shed is shut."
+    stays = prediction(first.__class__(first.task, 0, shut, "go", shut, own=True))
+    gone = "You are in the shed. The door to the hall is shut."
+    assert agreement(Rollout(stays, 0, 0, "", text=gone)) == 0.0, "it says that something changes"
     assert [turn["role"] for turn in same.messages] == ["user", "assistant"] * 2 + ["user"]
 
 

@@ -8,6 +8,7 @@ follow (`seen_actions.py`), and their effects are those of `credit.py`.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ..prompts import template
 from ..records import Effect, Experience, Group, Message, Origin, Prior, Rollout, Task
@@ -51,9 +52,14 @@ def agreement(rollout: Rollout) -> float:
 
 
 def word_changes(before: str, after: str) -> tuple[Counter[str], Counter[str]]:
-    """The words that a state has more of than the one before, and less of, as often."""
-    old, new = Counter(words(before)), Counter(words(after))
-    return new - old, old - new
+    """The words that a state has more of than the one before, and less of, as often.
+
+    Where it has the same words in another order (two rooms change places) it is the pairs of neighbours.
+    """
+    old, new = words(before), words(after)
+    if old != new and Counter(old) == Counter(new):
+        old, new = ([" ".join(pair) for pair in pairwise(said)] for said in (old, new))
+    return Counter(new) - Counter(old), Counter(old) - Counter(new)
 
 
 def _shared(said: Counter[str], wanted: Counter[str]) -> float:
