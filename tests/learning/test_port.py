@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
 from tfgrpo.trials import GateTrial, TrialOutcome, task_set_id
 
+ROUTING = Frame("old", "Route it.", {"max_tokens": 1})
 EFFECTS = {"kin": 0.4, "stranger": -0.3}
 """What the advice is worth on each of two models."""
 WHOLE = Prior(
@@ -101,8 +103,7 @@ def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task
 ) -> None:
     """What the old model needed raised does not come over, though it is all; what is listed tells what does."""
     wrong = (TokenBias(WORDS.index("billing"), b"billing", 3.0, 3.0, 9),)
-    frame = Frame("old", "Route it.", {"max_tokens": 1})
-    live_with_tasks(Prior(advice, wrong, "t", template="t"), frame)
+    live_with_tasks(Prior(advice, wrong, "t", template="t"), ROUTING)
     model = simulated()
     with served(model.app) as url:
         found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
@@ -117,13 +118,18 @@ def test_where_answers_can_be_listed_tokens_are_fitted_anew_for_two_calls_a_task
     assert {one.piece.decode() for one in live.prior.biases if one.bias > 1} == set(TOPICS.values())
 
 
-def test_where_answers_are_sampled_tokens_are_fitted_to_the_alternatives_that_come_along(folder: Path) -> None:
-    """The model's first words are too many to be listed: a quarter of them lies outside the twenty likeliest."""
-    words = (*WORDS, *(f"word{n}" for n in range(40)))
-    model = ScriptedModel(SimulatedPolicy(words, lambda prompt: [*talkative(prompt), *[-1.0] * 40]))
-    frame = Frame("old", "Route it.", {"max_tokens": 1})
-    live_with_tasks(Prior((Experience(ADVICE),), template="t"), frame)
-    with served(model.app) as url:
+MANY_WORDS = SimulatedPolicy(
+    (*WORDS, *(f"word{n}" for n in range(40))), lambda prompt: [*talkative(prompt), *[-1.0] * 40]
+)
+"""Whose first words are too many to be listed: a quarter of them lies outside the twenty likeliest."""
+
+
+@pytest.mark.parametrize("temperature", [0.7, 0.0])
+def test_where_answers_are_sampled_tokens_are_fitted_to_the_alternatives_that_come_along(
+    folder: Path, temperature: float
+) -> None:
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), replace(ROUTING, temperature=temperature))
+    with served(ScriptedModel(MANY_WORDS).app) as url:
         found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
     assert found["chosen"].endswith("tokens fitted anew") and found["state"] == "live"
     assert found["means"][found["chosen"]] > found["means"]["frozen"] + 0.3
@@ -131,7 +137,34 @@ def test_where_answers_are_sampled_tokens_are_fitted_to_the_alternatives_that_co
     with Store("tfgrpo.db") as store:
         live = store.live("default@kin")
     assert live is not None
-    assert {one.piece.decode() for one in live.prior.biases if one.bias > 1} == set(TOPICS.values())
+    assert {one.piece.decode() for one in live.prior.biases if one.bias > 0} == set(TOPICS.values())
+
+
+def test_what_fails_by_itself_is_expected_to_fail_under_tokens_fitted_anew(folder: Path) -> None:
+    def half_refused(body: ChatBody) -> str | Answer:
+        refused = " about " in message_text(body["messages"][-1]) and body["seed"] % 2
+        return Answer("too large", status=413) if refused else MANY_WORDS(body)
+
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), ROUTING)
+    with served(ScriptedModel(half_refused).app) as url:
+        found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert found["chosen"] == "tokens fitted anew"
+    assert 0.2 < found["means"]["tokens fitted anew"] < 0.55
+
+
+def test_where_no_temperature_is_taken_nothing_is_told_of_another(folder: Path) -> None:
+    """At .2 nearly all that is fitted would be right, at the 1 that such a model is sampled at two thirds are."""
+
+    def at_one(body: ChatBody) -> str | Answer:
+        if "temperature" in body:
+            return Answer("temperature is not supported", status=400, param="temperature")
+        return SimulatedPolicy(WORDS, talkative)({**body, "temperature": 1.0})
+
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), replace(ROUTING, temperature=0.2))
+    with served(ScriptedModel(at_one).app) as url:
+        found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert found["means"]["tokens fitted anew"] < 0.8
+    assert found["gate"]["statistic"] == "rewards", "what is listed tells nothing of how answers are sampled"
 
 
 def test_a_model_that_refuses_biases_gets_tokens_of_its_own_where_labels_are_decided_again(folder: Path) -> None:

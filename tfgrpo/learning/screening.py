@@ -20,7 +20,7 @@ from ..rollouts.rewards.matchers import AnswerReward
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import Settings
 from ..surfaces.surface import way_of
-from ..token_prior.calibration import Heats, branches, fitted_arm, options
+from ..token_prior.calibration import COOLEST, Heats, branches, fitted_arm, options
 from ..token_prior.choice import folds
 from ..token_prior.exact import LOOKED_AT, draw_evenly, trace_of
 from ..token_prior.listing import Listing, unlistable
@@ -50,7 +50,9 @@ class Screening:
 
     def __init__(self, upstream: Upstream, run: Run, backend: Backend, reward: Reward, *, settings: Settings) -> None:
         self._run, self._backend, self._reward, self._settings = run, backend, reward, settings
-        open_ = unlistable(run.frame, backend, reward) is None and settings.exact_groups == "auto"
+        heeded = "temperature" not in upstream.dropped
+        self._heat = run.frame.temperature if heeded else 1.0
+        open_ = heeded and unlistable(run.frame, backend, reward) is None and settings.exact_groups == "auto"
         self.listing = Listing(upstream, run.frame, backend, reward) if open_ else None
         """None: answers are sampled."""
 
@@ -62,13 +64,23 @@ class Screening:
 
     def alternatives(self, arm: Prior) -> int:
         """Alternatives at each token that rollouts of an arm are asked for, where tokens are to be fitted to them."""
-        sampled = self.fits_tokens and self.listing is None and self._backend.logprobs and not arm.biases
-        return self._settings.top_logprobs if sampled and self._run.frame.top_p == 1 else 0
+        sampled = self._acts and self.listing is None and not arm.biases
+        return self._settings.top_logprobs if sampled and self._is_told else 0
 
     @property
     def fits_tokens(self) -> bool:
         """Whether a token prior of the new model's own could act there, and its worth be told."""
+        return self._acts and (self.listing is not None or self._is_told)
+
+    @property
+    def _acts(self) -> bool:
         return way_of(self._backend, self._run.frame.labels) != "none" and isinstance(self._reward, AnswerReward)
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether what is sampled tells how likely it and its alternatives were."""
+        flat = self._backend.includes_temperature and self._heat < COOLEST  # all of it is on one token
+        return self._backend.logprobs and self._run.frame.top_p == 1 and not flat
 
     async def look(self, tasks: Sequence[Task]) -> None:
         """Whether the answers of the first tasks can be listed; where they cannot, all are sampled."""
@@ -115,10 +127,6 @@ class Screening:
         place = draw_evenly(found.tree, found.now, 1, 0.5)[0]
         return Rollout(task, 0, 0, prior.id, text=found.tree.texts[place], reward=found.now.mean)
 
-    @property
-    def _heat(self) -> float:
-        return self._run.frame.temperature
-
     def _key(self, task: Task, prior: Prior) -> CallKey:
         """Of the call that lists the answers under what a prior says, whatever its tokens."""
         said = replace(prior, biases=(), tokenizer=None, parent=None)
@@ -146,11 +154,14 @@ class Screening:
         known = options(given, seen, self._worth)
         if known is None:
             return None
-        parts = folds({task.id: task.answer for task in seen}, self._settings.seed)
-        fit = fitted_arm("", given, known, parts, Heats(self._heat, self._heat), cap=self._settings.bias_cap)
+        parts, heat = folds({task.id: task.answer for task in seen}, self._settings.seed), max(self._heat, COOLEST)
+        fit = fitted_arm("", given, known, parts, Heats(heat, heat), cap=self._settings.bias_cap)
         if fit is None or not fit.biases:
             return None
-        return FittedAnew(replace(said, biases=fit.biases, tokenizer=self._backend.tokenizer), fit.values)
+        answered = _answered(made)  # `fit` knows of nothing that failed
+        earned = {task: share * fit.values.get(task, 0.0) for task, share in answered.items()}
+        told = {task: worth for task, worth in earned.items() if task in fit.values or not answered[task]}
+        return FittedAnew(replace(said, biases=fit.biases, tokenizer=self._backend.tokenizer), told)
 
     async def _traced(self, said: Prior, task: Task) -> list[Rollout]:
         """Answers to a task in their shares, each with the trace that it would have."""
@@ -171,3 +182,12 @@ class Screening:
     def _worth(self, text: str, task: Task) -> float:
         assert isinstance(self._reward, AnswerReward)  # nothing else is fitted to
         return self._reward(Rollout(task, 0, 0, "", text=text))
+
+
+def _answered(made: Sequence[Rollout]) -> dict[str, float]:
+    """Of each task the share of the rollouts with a reward that have an answer, and did not fail by themselves."""
+    by_task: dict[str, list[bool]] = {}
+    for one in made:
+        if one.reward is not None:
+            by_task.setdefault(one.task.id, []).append(one.error is None)
+    return {task: sum(had) / len(had) for task, had in by_task.items()}
