@@ -81,7 +81,7 @@ class Traffic:
         """Calls and feedback since memory was given back."""
         self._said: set[str] = set()
         self._in_hand, self._trouble = 0, ""
-        """Calls and feedback that are being written, and why a batch could not be."""
+        """Calls and feedback that are being written, and why the last batch could not be."""
         bounded = min(recording.days, recording.megabytes) < math.inf
         self._forgets, self._wrote = bounded and recording.to is None, time.monotonic()
         """Whether something is forgotten, and when a batch was handed over."""
@@ -188,7 +188,7 @@ class Traffic:
             unkept = 0
             refused = f"the process that writes calls ended ({type(error).__name__})"
         if not refused:
-            self._is_made = True
+            self._is_made, self._trouble = True, ""
             self._metrics.recorded(calls - unkept)
             return True
         self._trouble = refused
