@@ -91,4 +91,4 @@ def test_a_likelier_coin_falls_wherever_a_less_likely_one_does(part: object, one
 def test_parts_that_are_written_before_the_last_one_come_to_the_same(parts: list[object], last: str, p: float) -> None:
     before = PartsBefore(*parts)
     assert before.derive_seed(last_part(last)) == derive_seed(*parts, last)
-    assert before.coin(p, last_part(last)) == coin(p, *parts, last)
+    assert before.coin(p)(last_part(last)) == coin(p, *parts, last)

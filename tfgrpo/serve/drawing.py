@@ -111,8 +111,9 @@ class _Wheel:
         self._holdback, self._share = shares.holdback, offer.share if canary else 0.0
         self._left = shares.leave_out if live and offer.sets else 0.0
         of, tried = live.prior.id if live else None, canary.prior.id if canary else None
-        self._held_back, self._tried = PartsBefore("holdback", namespace), PartsBefore("canary", tried)
-        self._leaves, self._which = PartsBefore("leave out", of), PartsBefore("set", of)
+        self._is_held_back = PartsBefore("holdback", namespace).coin(self._holdback)
+        self._is_tried = PartsBefore("canary", tried).coin(self._share)
+        self._lacks, self._which = PartsBefore("leave out", of).coin(self._left), PartsBefore("set", of)
         told: Mapping[str, JSON] = {"of": of, "canary": tried} if canary else {"of": of}
         kept = 1 - self._holdback
         self._none = Drawn(None, HOLDBACK, {**told, "arm": HOLDBACK, "p": self._holdback})
@@ -136,11 +137,11 @@ class _Wheel:
         return found._replace(draw={**(found.draw or {}), "key": content_id("key", key)})
 
     def _found(self, named: bytes) -> Drawn:
-        if self._holdback and self._held_back.coin(self._holdback, named):
+        if self._holdback and self._is_held_back(named):
             return self._none
-        if self._share and self._tried.coin(self._share, named):
+        if self._share and self._is_tried(named):
             return self._canary
-        if not (self._left and self._leaves.coin(self._left, named)):
+        if not (self._left and self._lacks(named)):
             return self._live
         return self._less[self._which.derive_seed(named) % len(self._less)]
 
