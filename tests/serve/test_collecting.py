@@ -180,6 +180,26 @@ async def test_a_proxy_reports_what_it_would_write(collector: tuple[str, Shelf],
     assert "answered 404; calls and feedback are taken by" in await asyncio.to_thread(refused.write, [call])
 
 
+async def test_feedback_that_a_collector_will_never_take_takes_nothing_later_with_it(
+    collector: tuple[str, Shelf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy with a key for one namespace: what it reports of another would be sent again before all that comes."""
+    url, shelf = collector
+    monkeypatch.setenv("TFGRPO_API_KEY", given_key(file_of(shelf), namespace="math"))
+    shelf.refresh()
+    call = RecordedCall("inf_9", "math", None, "none", "chat", "m", 200, 0.1, None, None, time.time())
+    writing = Writing(tmp_path / "none.db", Recording(0.0, to=url))
+    refused: list[RecordedCall | Feedback] = [
+        call._replace(namespace="law"),
+        replace(WORTH, inference="inf_9", namespace="law"),
+    ]
+    assert await asyncio.to_thread(writing.write, refused) == ""
+    assert [what for what, why in writing.unkept if "answered 403" in why] == ["call", "feedback"]
+    assert await asyncio.to_thread(writing.write, [call, replace(WORTH, inference="inf_9")]) == ""
+    with Store(shelf.path) as store:
+        assert (store.inference("inf_9") is not None, len(store.feedback("math")), writing.unkept) == (True, 1, ())
+
+
 def test_a_place_that_is_a_server_is_reported_to_and_a_file_is_not(tmp_path: Path) -> None:
     found = check_recordable(UrlPlace("https://priors/v1", "math", folder=tmp_path))
     assert isinstance(found, Collector)

@@ -19,6 +19,7 @@ from typing import TypeVar
 from ..errors import InputError, StoreError
 from ..records import JSON
 from ..store import Feedback, Inference
+from ..store.database import RefusedRow
 from .feedback_labels import LONGEST_LABEL, is_label
 from .pulled import request_to, server_of, without_secrets_in
 
@@ -32,7 +33,8 @@ _BATCH_BYTES = 2**23
 """Of what is sent at once, about."""
 _SECONDS = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0
-_LATER = (408, 425, 429)
+_LATER, _NEVER = (408, 425, 429), (400, 403, 413, 422)
+"""Statuses of a batch that may be taken later, and of one that never will be."""
 _TAKES_NONE = "; calls and feedback are taken by `tfgrpo collect`, and by a `tfgrpo serve` that records (--record)"
 _KEY = "; set TFGRPO_API_KEY to a key of it"
 _HELP: Mapping[int, str] = {401: _KEY, 403: _KEY, 404: _TAKES_NONE, 405: _TAKES_NONE}
@@ -53,7 +55,7 @@ class Collector:
     def send(self, calls: Sequence[Inference], feedback: Sequence[Feedback], goes_on: Callable[[float], bool]) -> None:
         """Send them until they are taken; `goes_on` waits so many seconds, and says whether to try again.
 
-        Raises StoreError where that is over, and for what the collector will never take.
+        Raises StoreError where that is over, and RefusedRow for what the collector will never take.
         """
         for batch in _batches(calls, feedback):
             wait = _FIRST_WAIT
@@ -73,7 +75,8 @@ class Collector:
                 told = f"{self.name} answered {error.code}"
             if error.code in _LATER or error.code >= 500:
                 return told
-            raise StoreError(f"{told}{_HELP.get(error.code, '')}") from None
+            kind = RefusedRow if error.code in _NEVER else StoreError
+            raise kind(f"{told}{_HELP.get(error.code, '')}") from None
         except ValueError as error:
             raise StoreError(f"{self.name} cannot be asked: {error}") from None
         except (OSError, HTTPException) as error:

@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 from ..errors import InputError, StoreError, TfgrpoError
 from ..records import JSON
 from ..store import Feedback, Inference, Store, StorePath
+from ..store.database import RefusedRow
 from .feedback_labels import feedback_worth
 from .recording import redacted_call, redacted_feedback
 from .reporting import Collector, trying_for
@@ -170,6 +171,9 @@ class Writing:
                 self.unkept += tuple(("feedback", why) for why in wrong)
             if not batch or time.monotonic() - self._forgot >= FORGETS_EVERY:
                 self._forget(store)
+        except RefusedRow as error:  # of a collector: feedback that is sent again would take all that comes with it
+            told = [*(("call", str(error)) for _ in calls), *(("feedback", str(error)) for _ in feedback)]
+            self.unkept = tuple(told)
         except StoreError as error:
             self.close()
             return str(error)
