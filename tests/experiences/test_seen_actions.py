@@ -1,14 +1,18 @@
 """What was seen of an action, shown as turns, and kept where a model (SIMULATED) says better what follows with it."""
 
+import re
+from dataclasses import replace
+
 from tfgrpo.experiences.credit import to_keep
-from tfgrpo.experiences.foreseen import as_shown, effects, prediction, predictions, what_helps
+from tfgrpo.experiences.foreseen import as_shown, at_their_tasks, effects, prediction, predictions, what_helps
 from tfgrpo.experiences.seen_actions import SEEN_SHOWN, behind, of_action, seen_actions, seen_variant, with_seen
 from tfgrpo.experiences.transitions import Transition, what_follows
+from tfgrpo.learning.explore import agreement_gained
 from tfgrpo.records import Backend, ChatBody, Experience, Frame, Task, message_text
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.settings import Settings
 from tfgrpo.surfaces.chat import with_prior
-from tfgrpo.testing import ScriptedModel
+from tfgrpo.testing import Answer, ScriptedModel
 
 RULE = Experience("When you look, doing look leads to nothing.")
 
@@ -82,8 +86,9 @@ async def test_actions_that_show_too_little_one_by_one_are_kept_for_what_they_do
     settings, kinds = Settings(group_size=4), [f"press {number} times" for number in range(6)]
     lit = [lamp(number) for number in range(3)]
     actions = seen_actions([seen(one.before, kind, one.after) for kind in kinds for one in lit])
-    held = [seen(lamp(9).before, kind, lamp(9).after) for kind in kinds]
-    groups = await predictions(predicting(), held, [], settings, actions=actions)
+    rooms = [lamp(9 + number) for number in range(6)]
+    held = [seen(room.before, kind, room.after) for room, kind in zip(rooms, kinds, strict=True)]
+    groups = at_their_tasks(await predictions(predicting(), held, [], settings, actions=actions), held)
     found = effects(groups, [], settings, actions)
     assert to_keep(found, settings) == ()
     assert what_helps(groups, found, actions, settings) == {one.dealt.id for one in actions}
@@ -98,8 +103,34 @@ async def test_what_was_seen_of_an_action_is_kept_where_it_helps_beside_the_text
     assert [group.task for group in groups] == [prediction(one) for one in held]
     shares = [sum(actions[0].dealt.id in one.included for one in group.rollouts) for group in groups]
     assert shares == [3, 0] * 10, "it is dealt where its action is done, to half of the rollouts"
+    groups = at_their_tasks(groups, held)
     found = effects(groups, [RULE], settings, actions)
     assert [effect.experience for effect in found] == [RULE.id, *(one.dealt.id for one in actions)]
     assert found[1].mean > 0.5
     assert abs(found[2].mean) < 0.05
     assert [effect.experience for effect in to_keep(found, settings)] == [actions[0].dealt.id]
+
+
+async def test_what_is_seen_often_at_few_tasks_is_no_evidence_of_many() -> None:
+    """Twelve predictions of three rooms tell nothing by themselves, of six they do."""
+    settings, actions = Settings(group_size=4), seen_actions(PRESSED)
+    held = [lamp(number) for number in range(10, 22)]
+    groups = await predictions(predicting(), held, [], settings, actions=actions)
+    for rooms, kept in ((3, False), (6, True)):
+        few = [replace(one, task=Task(f"room {place % rooms}")) for place, one in enumerate(held)]
+        found = effects(at_their_tasks(groups, few), [], settings, actions)
+        assert bool(to_keep(found, settings)) is kept
+        assert bool(found[0].evidence) is kept
+
+
+async def test_a_prediction_whose_request_grew_too_long_agrees_with_nothing() -> None:
+    def short(body: ChatBody) -> str | Answer:
+        number = int(re.findall(r"room (\d+)", message_text(body["messages"][-1]))[0])
+        is_long = len(body["messages"]) > 5 and number % 4
+        return Answer("it is too long", status=400) if is_long else imitating(body)
+
+    executor = ChatExecutor(ScriptedModel(short), Frame("fake"), Backend(), run="", stage="predict", seed=0)
+    held = [lamp(number) for number in range(10, 26)]
+    gained = await agreement_gained(executor, held, [], Settings(group_size=4), seen_actions(PRESSED))
+    assert (gained.wins, gained.ties) == (4, 12)
+    assert gained.mean == 0.25

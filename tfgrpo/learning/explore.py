@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..evaluation.difference import Difference, paired_difference
 from ..experiences.distil import Distiller
 from ..experiences.early_experience import written
-from ..experiences.foreseen import effects, prediction, predictions, what_helps
+from ..experiences.foreseen import at_their_tasks, effects, prediction, predictions, what_helps
 from ..experiences.seen_actions import SeenAction, seen_actions
 from ..experiences.transitions import Explored, Transition, explored
 from ..hashing import derive_seed
@@ -118,7 +118,7 @@ async def explore(
     teach, measure, judge = ([one for one in seen.transitions if one.task.id in part] for part in parts)
     texts, dropped = await written(distiller, teach)
     actions = seen_actions(teach)
-    groups = await predictions(predicting, measure, texts, settings, actions=actions)
+    groups = at_their_tasks(await predictions(predicting, measure, texts, settings, actions=actions), measure)
     found = effects(groups, texts, settings, actions)
     good = what_helps(groups, found, actions, settings)
     kept = tuple(text for text in texts if text.id in good)
@@ -143,6 +143,7 @@ async def agreement_gained(
     of = {prediction(one).id: one.task.id for one in held}
     gains: dict[str, list[float]] = defaultdict(list)
     for one, other in zip(with_all, without, strict=True):
-        if one.scored and other.scored:
+        answered = any(made.error is None for made in (*one.rollouts, *other.rollouts))
+        if answered and one.scored and other.scored:
             gains[of[one.task.id]].append(one.mean - other.mean)
     return paired_difference(np.array([np.mean(found) for found in gains.values()]))
