@@ -11,6 +11,7 @@ from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import ADVICE, TOPICS, WORDS, served, simulated, talkative
 from tfgrpo.learning.transfer import expected_effect, learned_transfer, parts
 from tfgrpo.records import (
+    JSON,
     ChatBody,
     Demonstration,
     Experience,
@@ -59,14 +60,15 @@ def learned(folder: Path) -> Prior:
     return live_with_tasks(Prior((Experience(ADVICE),), template="t"), Frame("old"))
 
 
-def live_with_tasks(prior: Prior, frame: Frame) -> Prior:
+def live_with_tasks(prior: Prior, frame: Frame, **said: JSON) -> Prior:
     """The prior, live on evidence in the namespace `default` of the folder's store."""
     tasks = [Task(f"message {n} about {topic}", label) for n, (topic, label) in enumerate(list(TOPICS.items()) * 14)]
     train, validation = tasks[:18], tasks[18:]
     with Store("tfgrpo.db") as store:
         store.add_tasks(tasks)
         held = [task.id for task in validation]
-        run = Run("learn", "default", frame, {"validation": task_set_id(held)}, tuple(t.id for t in train), "exact")
+        settings = {"validation": task_set_id(held), **said}
+        run = Run("learn", "default", frame, settings, tuple(t.id for t in train), "exact")
         run, _ = store.begin(run)
         store.hold_out(run.id, "validation", held)
         store.end(run.id, "finished", Usage(), {})
@@ -231,3 +233,9 @@ def test_what_was_known_counts_until_the_new_model_says_otherwise() -> None:
     assert expected_effect([0.0], 0.2) == pytest.approx(0.2, abs=0.01)
     assert expected_effect([-0.5, -0.4] * 20, 0.2) < -0.4
     assert 0.0 < expected_effect([0.2, -0.2] * 4, 0.2) < 0.2
+
+
+def test_what_was_learned_by_an_agent_is_not_tried_by_single_calls(folder: Path) -> None:
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), ROUTING, agent="bot:play")
+    found = tfgrpo("port", "default", "--to", "kin", "--base-url", "http://127.0.0.1:1")
+    one_line(found, "was learned by the agent bot:play")

@@ -89,6 +89,12 @@ def _run_behind(store: Store, namespace: str) -> Run:
             f"no run of this store has learned in namespace {namespace}, so there are no tasks to try its prior on; on"
             " the new model: tfgrpo learn TASKS --model MODEL, after tfgrpo prior import"
         )
+    if agent := chats[-1].settings.get("agent"):
+        raise InputError(
+            f"what is live in namespace {namespace} was learned by the agent {agent}, and a port asks each task by one"
+            " call, which tells nothing of it; on the new model: tfgrpo learn TASKS --agent ... --model MODEL, after"
+            " tfgrpo prior export and import"
+        )
     return chats[-1]
 
 
