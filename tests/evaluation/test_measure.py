@@ -286,6 +286,23 @@ async def test_where_all_answers_can_be_listed_what_an_arm_earns_is_known_from_o
     assert found["off"].listed == 0
 
 
+async def test_nothing_is_listed_for_a_model_that_takes_no_temperature(tmp_path: Path) -> None:
+    """It samples at its own, of which an exact figure at the frame's would tell nothing."""
+
+    def at_one(body: ChatBody) -> Answer:
+        if "temperature" in body:
+            return Answer("temperature is not supported", status=400, param="temperature")
+        return POLICY({**body, "temperature": 1.0})
+
+    short = Frame("fake", "Route it.", {"max_tokens": 1}, temperature=0.1)
+    wanted = Measurement((Task("invoice 1", "billing"),), EXACT, "exact", short, LEARNED, repeats=40)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(at_one, owner="llamacpp").app, journal=store) as calling:
+            found = await measure(wanted, store, calling, Notes())
+    assert found.listed == 0
+    assert 0.1 < found.means["frozen"] < 0.5, "exactly it would be 0.00 at 0.1"
+
+
 async def test_what_asks_the_same_and_has_another_answer_is_listed_for_itself(tmp_path: Path) -> None:
     short, tasks = (
         Frame("fake", "Route it.", {"max_tokens": 1}),

@@ -133,7 +133,8 @@ async def _exact(
     sampled = any(stage.startswith("eval ") for stage in begun) and not any(
         one.startswith(LISTING_STAGE) for one in begun
     )
-    if sampled or unlistable(wanted.frame, backend, wanted.reward):  # a run goes on as it began
+    unheeded = "temperature" in upstream.dropped  # what is listed tells nothing of how such a one samples
+    if sampled or unheeded or unlistable(wanted.frame, backend, wanted.reward):  # a run goes on as it began
         return None
     listing = Listing(upstream, wanted.frame, backend, wanted.reward)
     exact = ExactArms(listing, run.id, wanted.frame.temperature, repeats=wanted.repeats, seed=wanted.seed)
