@@ -14,8 +14,9 @@ KEY = "sk-tfgrpo"
 """Stands in for the upstream's key, which no agent needs: the endpoint knows a rollout by its base URL."""
 DEFAULT_MODEL = "default"
 """As the model of an agent's request: the model of the run."""
-LOST_PAUSES = (0.2, 1.0, 5.0, 15.0)
-"""Seconds before what a lost worker had is done again: a cluster takes a while to see that a node is gone.
+LOST_PAUSES = (0.2, 1.0, 5.0, 15.0, 30.0, 60.0)
+"""Seconds before what a lost worker had is done again: a busy cluster takes a while to see that a node is gone, and to
+begin elsewhere what ran there.
 
 Lost once more than that, and the agent may be what kills its worker.
 """
