@@ -3,6 +3,7 @@
     python -m benchmarks.decisions --out FILE                    # the embedded model, four label sets, three seeds
     python -m benchmarks.decisions --out FILE --model M.gguf     # another model, in the same file if you like
     python -m benchmarks.decisions --out FILE --seconds 230      # begin nothing more after so long; go on later
+    python -m benchmarks.decisions --out FILE --priors FOLDER    # re-deciding alone, with priors that are there
     python -m benchmarks.decisions --summary FILE                # what the rows of a file come to, for each model
     python -m benchmarks.decisions --speed                       # what rewriting a response costs; no model
 
@@ -15,20 +16,24 @@ Differences are over held-out texts, paired; a text's seeds count together.
 
 import argparse
 import asyncio
+import gzip
 import json
 import math
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from benchmarks.alternatives import file_of
 from benchmarks.label_sets import HELD, QUESTIONS, TRAIN, LabelTasks, label_tasks
-from benchmarks.redeciding import Asked, cell
+from benchmarks.redeciding import Asked, both_ways, cell, request
 from tfgrpo.evaluation.decisions import WantedDecisionEvaluation
 from tfgrpo.evaluation.difference import paired_difference
 from tfgrpo.learning.decisions import WantedDecisions
@@ -51,6 +56,7 @@ SAMPLED = 8 * 4
 """Calls for each training task that a token prior takes from sampled rollouts, by the default settings."""
 PAIRS = (
     ("offsets", "token prior 0"), ("raced", "token prior 0"), ("again 0", "bias 0"), ("again 0.7", "bias 0.7"),
+    ("again of 20 0", "bias 0"), ("again of 20 0.7", "bias 0.7"),
     ("offsets", "decided"), ("raced", "decided"), ("raced", "offsets"), ("token prior 0", "frozen 0"),
     ("again 0", "frozen 0"), ("offsets 0", "bias 0"),
 )  # fmt: skip
@@ -105,6 +111,30 @@ def chat_row(asked: Asked, one: LabelTasks) -> Row:
     return cell(asked, one, repeat=1, steps=4, exact=True)
 
 
+def again_row(folder: Path, asked: Asked, one: LabelTasks) -> Row:
+    """Biases and re-deciding by a prior that `benchmarks.alternatives` has kept; four answers a task at 0.7."""
+    kept = json.loads(gzip.decompress(file_of(folder, one.name, one.seed).read_bytes()))
+    assert kept["texts"] == [str(task.input) for task in one.held]
+    known = []
+    for name, bias in kept["biases"]:
+        piece = bytes.fromhex(name)
+        (token,) = tokens_of(asked, piece.decode())
+        known.append(TokenBias(token, piece, bias, 9.0, 1))
+    frozen = asked.answers([request(one.system, task, 0.0, one.seed) for task in one.held])
+    told, arms = both_ways(asked, one, Prior(biases=tuple(known)), frozen, repeat=4)
+    return {"calls": {"token prior": kept["calls"]}, "tokens": len(known), "redecided": told, "arms": arms}
+
+
+def tokens_of(asked: Asked, text: str) -> list[int]:
+    """The ids of a text, by the server's own tokenizer."""
+    body = json.dumps({"content": text, "add_special": False}).encode()
+    sent = urllib.request.Request(
+        asked.url.removesuffix("/v1") + "/tokenize", body, {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(sent, timeout=30) as response:
+        return list(json.load(response)["tokens"])
+
+
 PARTS: Mapping[str, Callable[[Asked, LabelTasks], Row]] = {
     "decisions": decisions_row, "chat": chat_row, "raced": raced_row,
 }  # fmt: skip
@@ -115,7 +145,10 @@ def rows_in(file: Path) -> list[Row]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def run(asked: Asked, file: Path, *, parts: Sequence[str], seeds: int, seconds: float, small: bool) -> None:
+def run(
+    asked: Asked, file: Path, *, parts: Mapping[str, Callable[[Asked, LabelTasks], Row]], seeds: int, seconds: float,
+    small: bool,
+) -> None:  # fmt: skip
     """Make the rows that the file has not, until the time is over; each is printed and appended."""
     began, longest = time.monotonic(), dict.fromkeys(parts, 0.0)
     there = {(row["model"], row["set"], row["seed"], row["part"]) for row in rows_in(file)}
@@ -126,7 +159,7 @@ def run(asked: Asked, file: Path, *, parts: Sequence[str], seeds: int, seconds: 
                 if (asked.name, name, seed, part) in there or now - began + longest[part] > seconds:
                     continue
                 one = label_tasks(name, seed, *((6, 6) if small else (TRAIN, HELD)))
-                made = PARTS[part](asked, one)
+                made = parts[part](asked, one)
                 longest[part] = max(longest[part], time.monotonic() - now)
                 row: Row = {"model": asked.name, "part": part, "seconds_all": round(time.monotonic() - now, 1)}
                 row |= {"set": name, "seed": seed, "train": len(one.train), **made}
@@ -209,13 +242,15 @@ def speed() -> dict[str, float]:
         "find offsets": best(lambda: deciding(body, prior)),
         "move answers": best(lambda: known.decided(payload)),
         "all of it, JSON read and written as the proxy does": best(all_of_it),
-        "decide a label again, JSON read and written": best(a_label()),
+        "decide a label again among 20 alternatives, JSON read and written": best(a_label(20)),
+        "decide a label again among 100 alternatives, JSON read and written": best(a_label(100)),
     }
 
 
-def a_label() -> Callable[[], object]:
-    """A chat answer of three tokens with 20 alternatives each, whose label is decided again."""
-    shares = {"b": 0.4, "tech": 0.2, "sales": 0.1, **{f"x{place}": 0.3 / 17 for place in range(17)}}
+def a_label(alternatives: int) -> Callable[[], object]:
+    """A chat answer of three tokens with so many alternatives each, whose label is decided again."""
+    others = alternatives - 3
+    shares = {"b": 0.4, "tech": 0.2, "sales": 0.1, **{f"x{place}": 0.3 / others for place in range(others)}}
     listed = [
         {"token": token, "bytes": list(token.encode()), "logprob": math.log(share)} for token, share in shares.items()
     ]
@@ -237,6 +272,7 @@ def main() -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, help="JSON lines; what is there is not made again")
     parser.add_argument("--model", metavar="GGUF", help="[default: the embedded model]")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--priors", metavar="FOLDER", type=Path, help="of benchmarks.alternatives: re-deciding alone")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no further row after so many")
     parser.add_argument("--small", action="store_true", help="6 tasks on each side")
@@ -251,7 +287,9 @@ def main() -> None:
         parser.error("--out FILE, --summary FILE or --speed?")
     with serve_local(model_path(given.model), slots=1) as server, decisions_front(*server.endpoint) as url:
         asked = Asked(url, server.endpoint.model, 1)
-        parts = given.parts.split(",")
+        parts = {part: PARTS[part] for part in given.parts.split(",")}
+        if given.priors:
+            parts = {"again": partial(again_row, given.priors)}
         run(asked, given.out, parts=parts, seeds=given.seeds, seconds=given.seconds, small=given.small)
     for line in summary(rows_in(given.out)):
         print(json.dumps(line), flush=True)

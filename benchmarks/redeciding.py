@@ -12,7 +12,8 @@ row says `made`. Then held-out tasks are asked:
 
 - *frozen*: as the model answers;
 - *bias*: with the token prior as `logit_bias`;
-- *again*: the frozen answers, their labels decided again as client and proxy do it, at no further call;
+- *again*: the frozen answers, their labels decided again as client and proxy do it, at no further call, by the 100
+  alternatives that are asked for where an upstream lists as many, and by the first 20 of them (*again of 20*);
 - *offsets*: learned from one frozen call a training task; a label has what the tokens have that begin it alone.
 
 At temperature 0 each task is asked once, at 0.7 `--repeat` times. Written as JSON lines; in the summary each difference
@@ -43,6 +44,7 @@ from tfgrpo.model.replies import parse_trace
 from tfgrpo.records import Backend, Prior, Task, TokenBias
 from tfgrpo.rollouts.executor import SAMPLERS_OFF
 from tfgrpo.rollouts.rewards.choice import choice
+from tfgrpo.settings import LISTED_FOR_LABELS, MOST_LISTED
 from tfgrpo.surfaces.label_set import LabelSet, label_set
 from tfgrpo.surfaces.redecided import REDECIDED_HEADER, listed_tokens, redeciding
 from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
@@ -87,7 +89,7 @@ class Asked:
 def request(system: str, task: Task, heat: float, seed: int) -> dict[str, Any]:
     """One call of a task, with log-probabilities."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": str(task.input)}]
-    listed = {"logprobs": True, "top_logprobs": 20}
+    listed = {"logprobs": True, "top_logprobs": MOST_LISTED}
     return {"messages": messages, "max_tokens": MOST_TOKENS, "temperature": heat, "top_p": 1.0, "seed": seed, **listed}
 
 
@@ -138,27 +140,55 @@ def cell(asked: Asked, one: LabelTasks, *, repeat: int, steps: int, exact: bool 
     if made := not prior.biases:
         bodies = [request(one.system, task, 0.0, one.seed) for task in train]
         prior = made_prior(asked, bodies, labels, fitted.offsets.tolist())
-    told: dict[str, int] = defaultdict(int)
-    for heat, times in ((0.0, 1), (WARM, repeat)):
-        bodies = [request(one.system, task, heat, drawn(one, task, place)) for task in held for place in range(times)]
-        plain = frozen if not heat else asked.answers(bodies)
-        biased = asked.answers([{**body, "logit_bias": dict(prior.logit_bias)} for body in bodies])
-        again = []
-        for body, payload in zip(bodies, plain, strict=True):
-            to = redeciding(body, prior, words, Backend(logprobs=True), "chat") if prior.biases else None
-            done = to.decided(payload) if to else None
-            told[done.marks.get(REDECIDED_HEADER, "") if done else "no biases"] += 1
-            again.append(done.payload if done else payload)
-        for arm, found in (("frozen", plain), ("bias", biased), ("again", again)):
-            right = [float(choice(held[at // times].answer)(text_of(each))) for at, each in enumerate(found)]
-            arms[f"{arm} {heat:g}"] = np.array(right).reshape(len(held), times).mean(axis=1).tolist()
+    told, under = both_ways(asked, one, prior, frozen, repeat=repeat)
+    arms |= under
     arms["token prior 0"] = arms["frozen 0" if made else "bias 0"]
     return {
         "set": one.name, "seed": one.seed, "train": len(train), "held_out": len(held), "tokens": len(prior.biases),
         "calls": {"token prior": calls, "offsets": len(train)}, "offsets_kept": fitted.kept,
-        "seconds": round(seconds, 1), "redecided": dict(told), "arms": arms, 
+        "seconds": round(seconds, 1), "redecided": told, "arms": arms, 
         "texts": [str(task.input) for task in held], "made": made,
     }  # fmt: skip
+
+
+def both_ways(
+    asked: Asked, one: LabelTasks, prior: Prior, frozen: Sequence[Any], *, repeat: int
+) -> tuple[dict[str, int], dict[str, list[float]]]:
+    """What becomes of labels under a prior, and by arm and temperature the rewards; `frozen` are answers at 0."""
+    told: dict[str, int] = defaultdict(int)
+    arms, held = {}, one.held
+    for heat, times in ((0.0, 1), (WARM, repeat)):
+        bodies = [request(one.system, task, heat, drawn(one, task, place)) for task in held for place in range(times)]
+        plain = frozen if not heat else asked.answers(bodies)
+        biased = asked.answers([{**body, "logit_bias": dict(prior.logit_bias)} for body in bodies])
+        found: dict[str, Sequence[Any]] = {"frozen": plain, "bias": biased}
+        for arm, listed in (("again", plain), ("again of 20", [of_twenty(answer) for answer in plain])):
+            decided = [
+                decided_again(body, answer, prior, one.labels) for body, answer in zip(bodies, listed, strict=True)
+            ]
+            found[arm] = [answer for answer, _ in decided]
+            for _, tag in decided if arm == "again" else ():
+                told[tag] += 1
+        for arm, answers in found.items():
+            right = [float(choice(held[at // times].answer)(text_of(each))) for at, each in enumerate(answers)]
+            arms[f"{arm} {heat:g}"] = np.array(right).reshape(len(held), times).mean(axis=1).tolist()
+    return dict(told), arms
+
+
+def decided_again(body: Mapping[str, Any], payload: Any, prior: Prior, words: tuple[str, ...]) -> tuple[Any, str]:
+    """An answer with its label decided again, and what became of it."""
+    to = redeciding(body, prior, words, Backend(logprobs=True), "chat") if prior.biases else None
+    done = to.decided(payload) if to else None
+    return (done.payload, done.marks.get(REDECIDED_HEADER, "")) if done else (payload, "no biases")
+
+
+def of_twenty(payload: Any) -> Any:
+    """An answer as a server gives it that lists no more alternatives."""
+    one = payload["choices"][0]
+    entries = [
+        {**each, "top_logprobs": each["top_logprobs"][:LISTED_FOR_LABELS]} for each in one["logprobs"]["content"]
+    ]
+    return {**payload, "choices": [{**one, "logprobs": {"content": entries}}]}
 
 
 def made_prior(asked: Asked, bodies: Sequence[Mapping[str, Any]], labels: LabelSet, offsets: Sequence[float]) -> Prior:

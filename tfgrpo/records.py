@@ -178,6 +178,8 @@ class Backend:
     """Rejected: its template knows no system role, and a request with one fails."""
     shutdown_date: str = ""
     """The day on which the model leaves the API, in ISO 8601; empty where none is announced."""
+    alternatives: int = 0
+    """Log-probabilities listed at a position, of MOST_LISTED asked for; 0: not measured, or none come."""
 
 
 _ROUTE = re.compile(r"/(?:chat/completions|responses|messages|completions|decisions)$")

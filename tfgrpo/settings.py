@@ -21,7 +21,9 @@ MOST_LABELS = 255
 LABEL_CHARS = 200
 """Characters."""
 LISTED_FOR_LABELS = 20
-"""Alternatives asked for at each token, to decide labels by: the most that OpenAI and vLLM give."""
+"""Alternatives asked for at each token, to decide labels by, where no more are known to come: all that OpenAI gives."""
+MOST_LISTED = 100
+"""Asked for where an upstream lists as many: with so many nearly all labels are among them, and no more are gained."""
 RESERVED_FIELDS = ("model", "messages", "stream", "n", "logprobs", "top_logprobs", "seed")
 """Body fields that a request frame may not set: they are ours, or would change what a call is."""
 

@@ -664,7 +664,8 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
 
 async def test_where_logit_bias_is_rejected_labels_are_decided_again_in_learning_too(tmp_path: Path) -> None:
     """From a policy that mostly talks: what is learned makes it say labels, and no request has a bias."""
-    policy = SimulatedPolicy(WORDS, talkative)
+    others = [f"other{number}" for number in range(100)]
+    policy = SimulatedPolicy([*WORDS, *others], lambda prompt: [*talkative(prompt), *(-20.0 for _ in others)])
 
     def script(body: ChatBody) -> Answer:
         refused = Answer("logit_bias is not supported", status=400, param="logit_bias")
@@ -677,6 +678,7 @@ async def test_where_logit_bias_is_rejected_labels_are_decided_again_in_learning
             learned = await carry_out(labelled, store, calls, Silent())
         snapshot = store.live("default")
     assert sum("logit_bias" in body for body in model.requests) == 1  # the probe's
+    assert {body.get("top_logprobs") for body in model.requests} == {5, 100}, "the probe's, and all that are of use"
     assert any("deciding the label again" in note for note in learned.notes)
     raised = {entry.piece.decode() for entry in learned.prior.biases if entry.bias > 0}
     assert raised <= {"billing", "technical", "sales"}

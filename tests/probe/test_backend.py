@@ -12,7 +12,7 @@ from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.model.library import http
 from tfgrpo.model.tokenizer import TELLING_TEXT
 from tfgrpo.model.tokenizer import fingerprint as fingerprint_of
-from tfgrpo.probe.backend import probe, shutdown_day
+from tfgrpo.probe.backend import listed_at_most, probe, shutdown_day
 from tfgrpo.records import JSON, Backend, CallKey, ChatBody
 from tfgrpo.settings import Settings
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
@@ -50,8 +50,8 @@ async def found(script: Callable[[ChatBody], str | Answer], owner: str = "llamac
             replace(POLICY, after_bias=True, after_temperature=True),
             replace(FULL, includes_bias=True, includes_temperature=True),
         ),
-        (without_bias, replace(FULL, logit_bias="inert", fractional=None)),
-        (rejecting, replace(FULL, logit_bias="rejected", fractional=None)),
+        (without_bias, replace(FULL, logit_bias="inert", fractional=None, alternatives=5)),
+        (rejecting, replace(FULL, logit_bias="rejected", fractional=None, alternatives=5)),
         (without_ids, replace(SPOKEN, kind="llama.cpp")),
         (without_logprobs, replace(SPOKEN, kind="llama.cpp")),
     ],
@@ -70,12 +70,60 @@ async def test_what_cannot_be_compared_is_taken_for_the_usual_kind() -> None:
     assert await found(lambda body: POLICY(body) if body["temperature"] == 1 else without_logprobs(body)) == FULL
 
 
+# How many alternatives come
+
+MANY = SimulatedPolicy([f"w{number}" for number in range(120)], lambda prompt: [-0.05 * n for n in range(120)])
+
+
+def listing_at_most(most: int, words: str = "") -> Callable[[ChatBody], Answer]:
+    """Refuses to list more, in these words; lists no more where there are none."""
+
+    def answer(body: ChatBody) -> Answer:
+        if body.get("top_logprobs", 0) <= most:
+            return MANY(body)
+        return Answer(words, status=400) if words else MANY({**body, "top_logprobs": most})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("script", "listed", "asked"),
+    [
+        (MANY, 100, [100]),
+        (listing_at_most(20, "Invalid 'top_logprobs': must be less than or equal to 20"), 20, [100, 20]),
+        (listing_at_most(20, "Requested sample logprobs of 100, greater than max allowed: 20"), 20, [100, 20]),
+        (listing_at_most(64, "top_logprobs is too large"), 50, [100, None, 50]),
+        (listing_at_most(50, "no"), 50, [100, 50]),
+        (listing_at_most(-1, "no"), 0, [100, 50, 20]),
+        (listing_at_most(5), 5, [100]),
+        (listing_at_most(30), 30, [100]),
+    ],
+)
+async def test_alternatives_are_counted_and_what_is_refused_meanwhile_is_not_held_against_later_requests(
+    script: Callable[[ChatBody], Answer], listed: int, asked: list[int | None]
+) -> None:
+    model, journal = ScriptedModel(script), MemoryJournal()
+    for _ in range(2):  # the second time it is replayed
+        async with upstream(model.app, journal=journal) as calling:
+            assert await listed_at_most(calling, FULL, "fake", run="run_1") == listed
+            assert (calling.dropped, calling.adapted.changed) == ({}, {})
+    assert [body.get("top_logprobs") for body in model.requests][: len(asked)] == asked
+
+
+async def test_where_biases_do_nothing_it_is_looked_at_since_labels_are_decided_by_them() -> None:
+    def refusing(body: ChatBody) -> Answer:
+        return Answer("logit_bias is not supported", status=400) if "logit_bias" in body else MANY(body)
+
+    assert ((await found(refusing)).alternatives, (await found(MANY)).alternatives) == (100, 0)
+
+
 # Without ids or log-probabilities
 
 SPEAKING = SimulatedPolicy(("Blue", "The", "But", "Red"), lambda prompt: [9.0, 0.0, 0.0, 1.0])
 TOY = toy.tokenizer(SPEAKING.words)
 IDS = {word: [token] for token, word in enumerate(SPEAKING.words)}
 TOLD = replace(TAKEN, token_ids=True, logprobs=True)
+INERT = replace(TOLD, logit_bias="inert", fractional=None, alternatives=4)
 
 
 def silent(body: ChatBody) -> str:
@@ -97,7 +145,7 @@ async def measured(
     [
         (replace(SPEAKING, ids=False), TOLD),
         (replace(SPEAKING, ids=False, after_bias=True), replace(TOLD, includes_bias=True)),
-        (lambda body: SPEAKING({**body, "logit_bias": None}), replace(TOLD, logit_bias="inert", fractional=None)),
+        (lambda body: SPEAKING({**body, "logit_bias": None}), INERT),
         (replace(SPEAKING, logprobs=False), TAKEN),
         (lambda body: "Blue", replace(SPOKEN, logit_bias="inert")),
         (lambda body: "The colour is blue" if "logit_bias" not in body else "But", TAKEN),
@@ -287,7 +335,7 @@ async def test_a_resumed_run_takes_the_upstream_for_what_it_was() -> None:
     async with upstream(Server(http.ConnectError("gone")), journal=journal) as resumed:
         assert await probe(resumed, "fake", run="run_1") == backend
         assert resumed.dropped == first.dropped
-    assert len(journal.kept) == 5
+    assert len(journal.kept) == 6
 
 
 # What else is measured

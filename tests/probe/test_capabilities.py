@@ -31,9 +31,9 @@ def refusing(name: str) -> Callable[[ChatBody], Answer]:
 
 async def test_a_backend_that_honours_all_but_n() -> None:
     found = await surveyed(POLICY)
-    assert (found.alternatives, found.n, found.seed) == (20, "inert", "honoured")
+    assert (found.backend.alternatives, found.n, found.seed) == (40, "inert", "honoured")
     assert found.shift == 0.0, "reported before the bias"
-    assert (found.backend.logit_bias, found.calls) == ("honoured", 9)
+    assert (found.backend.logit_bias, found.calls) == ("honoured", 10)
 
 
 async def test_a_reported_log_probability_moves_with_the_bias_where_it_is_that_after_it() -> None:
@@ -56,7 +56,7 @@ async def test_a_seed_is_told_by_what_comes_twice(texts: tuple[str, ...], verdic
         return next(said) if body["max_tokens"] > 16 and "n" not in body else "x"
 
     found = await surveyed(script)
-    assert (found.seed, found.alternatives, found.shift) == (verdict, 0, None)
+    assert (found.seed, found.backend.alternatives, found.shift) == (verdict, 0, None)
 
 
 async def test_several_choices_are_counted() -> None:
@@ -98,7 +98,7 @@ def test_the_command_reports_it_and_the_store_remembers_it(tmp_path: Path) -> No
             known = opened.probes()[url]["fake"]
     assert (shown.exit_code, told.exit_code) == (0, 0), told.output
     figures = json.loads(told.stdout)
-    assert (figures["logit_bias"], figures["alternatives"], figures["seed"]) == ("rejected", 20, "honoured")
+    assert (figures["logit_bias"], figures["alternatives"], figures["seed"]) == ("rejected", 40, "honoured")
     assert known == replace(Backend(**{name: figures[name] for name in Backend.__slots__}))
     assert known.logit_bias == "rejected"
     assert "seed" in shown.stdout

@@ -108,6 +108,21 @@ async def test_an_upstream_is_only_asked_for_what_it_honours(
     assert body["logit_bias"] == biases
 
 
+@pytest.mark.parametrize(
+    ("prior", "asked", "listed"),
+    [(PRIOR, 20, 50), (PRIOR, 0, 50), (PRIOR, 60, 60), (Prior(), 20, 20), (Prior(), 0, None)],
+)
+async def test_labels_are_decided_again_by_as_many_alternatives_as_come(
+    prior: Prior, asked: int, listed: int | None
+) -> None:
+    model = ScriptedModel(lambda body: "billing")
+    backend = Backend(logit_bias="rejected", logprobs=True, alternatives=50)
+    frame = replace(FRAME, labels=("billing", "sales"), request={"max_tokens": 8})
+    make = ChatExecutor(model, frame, backend, run="run_1", stage="eval", seed=0, top_logprobs=asked)
+    await make(TASK, prior, 0, 0)
+    assert model.requests[0].get("top_logprobs") == listed
+
+
 async def test_seeds_and_keys_are_those_of_the_place_and_not_of_the_order() -> None:
     places = [(step, task, number) for step in range(2) for task in (TASK, Task("Hi")) for number in range(3)]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,51 @@ def test_where_the_upstream_refuses_what_is_asked_for_the_answer_is_that_of_the_
     assert "technical" not in text.replace(json.dumps(ENTRIES[0]["top_logprobs"])[1:-1], "")
     assert (raw.headers["x-tfgrpo-prior"], raw.headers["x-tfgrpo-reason"]) == ("none", "refused")
     assert "x-tfgrpo-way" not in raw.headers
+
+
+def listing_twenty(request: http.Request) -> http.Response:
+    body = json.loads(request.content)
+    if body.get("top_logprobs", 0) > 20:
+        ASKED.append(body)
+        return http.Response(400, json={"error": {"message": "top_logprobs must be at most 20"}})
+    content, kind = said(body)
+    return http.Response(200, content=content, headers={"content-type": kind})
+
+
+def test_as_many_alternatives_are_asked_for_as_were_measured_and_twenty_where_so_many_are_refused(
+    tmp_path: Path,
+) -> None:
+    store = a_store(tmp_path, URL, replace(HEARD, alternatives=70))
+    with (
+        http.Client(transport=http.MockTransport(listing_twenty)) as inner,
+        tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=inner) as client,
+    ):
+        told = [client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES) for _ in range(2)]
+        own: Any = {"model": "m", "messages": MESSAGES, "logprobs": True, "top_logprobs": 2}
+        client.chat.completions.create(**own)
+    assert [one.headers.get("x-tfgrpo-redecided") for one in told] == [None, "changed"]
+    assert [one.parse().choices[0].message.content for one in told] == ["billing.", "technical."]
+    assert [body.get("top_logprobs") for body in ASKED] == [70, None, 20, 2]
+
+
+async def test_the_proxy_asks_for_twenty_alternatives_where_more_are_refused(tmp_path: Path) -> None:
+    async def upstream(scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            event = await receive()
+            body, more = body + event.get("body", b""), event.get("more_body", False)
+        answer = listing_twenty(http.Request("POST", URL, content=body))
+        kind = [(b"content-type", answer.headers["content-type"].encode())]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": kind})
+        await send({"type": "http.response.body", "body": answer.content})
+
+    async with running(upstream) as address:
+        store = a_store(tmp_path, f"{address}/v1", replace(HEARD, alternatives=1_000))
+        proxy = Proxy([RelayTarget.parse(f"{address}/v1")], Shelf(store, "default"))
+        async with proxy, running(proxy) as at, openai.AsyncOpenAI(api_key="k", base_url=f"{at}/v1") as client:
+            told = [await client.chat.completions.create(model="m", messages=MESSAGES) for _ in range(2)]
+    assert [one.choices[0].message.content for one in told] == ["billing.", "technical."]
+    assert [body.get("top_logprobs") for body in ASKED] == [100, None, 20]
 
 
 async def test_the_proxy_decides_the_label_again_and_a_client_before_it_does_not_do_so_twice(tmp_path: Path) -> None:

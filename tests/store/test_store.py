@@ -13,6 +13,7 @@ from tests.store.by_hand import file_engine, found
 from tfgrpo.errors import StoreError
 from tfgrpo.model.upstream import Journal
 from tfgrpo.records import (
+    Backend,
     CallKey,
     Decision,
     Demonstration,
@@ -232,6 +233,18 @@ async def test_a_call_made_with_another_request_is_not_replied(store: Store, run
     await store.record(key, "hash", "{}", Usage(1))
     with pytest.raises(StoreError, match=f"rollout call .*{TASK.id}.*--fresh"):
         await store.reply(key, "another hash")
+
+
+def test_how_many_alternatives_come_stays_known_where_a_run_did_not_look(store: Store) -> None:
+    told = Backend(logit_bias="honoured", logprobs=True, alternatives=100)
+    for seen, known in [
+        (told, 100),
+        (replace(told, alternatives=0, fractional=True), 100),
+        (replace(told, alternatives=20), 20),
+        (replace(told, logprobs=False, alternatives=0), 0),
+    ]:
+        store.add_probe("http://fake/v1", "m", seen)
+        assert store.probes()["http://fake/v1"]["m"] == replace(seen, alternatives=known)
 
 
 async def test_the_same_call_twice_is_one_and_another_response_is_refused(store: Store, run: Run) -> None:

@@ -324,7 +324,18 @@ def test_no_request_is_touched_whose_answer_is_no_label() -> None:
     assert redeciding({"input": "x", "reasoning": {"effort": "none"}}, PRIOR, LABELS, HEARD, "responses")
     assert redeciding({**plain, "response_format": {"type": "json_object"}}, PRIOR, LABELS, HEARD, "chat") is None
     assert asking_for_logprobs({"logprobs": True, "top_logprobs": 3}, "chat") == {"logprobs": True, "top_logprobs": 3}
-    assert asking_for_logprobs({"include": ["x"]}, "responses")["include"] == ["x", "message.output_text.logprobs"]
+    more = asking_for_logprobs({"include": ["x"]}, "responses", 100)
+    assert (more["include"], more["top_logprobs"]) == (["x", "message.output_text.logprobs"], 100)
+    assert asking_for_logprobs({"top_logprobs": 3}, "responses", 100)["top_logprobs"] == 3
+    own = asking_for_logprobs({"include": ["message.output_text.logprobs"]}, "responses", 100)
+    assert own["top_logprobs"] == 20, "the caller sees them all"
+
+
+@pytest.mark.parametrize(("known", "asked"), [(0, 20), (5, 20), (50, 50), (100, 100), (1_000, 100)])
+def test_as_many_alternatives_are_asked_for_as_come_and_are_of_use(known: int, asked: int) -> None:
+    found = redeciding({"messages": []}, PRIOR, LABELS, replace(HEARD, alternatives=known), "chat")
+    assert found
+    assert asking_for_logprobs({"model": "m"}, "chat", found.listed)["top_logprobs"] == asked
 
 
 def test_a_seed_decides_and_other_seeds_differ() -> None:

@@ -9,7 +9,8 @@ from ..hashing import canonical
 from ..records import JSON, Frame, Group, Rollout, Task, TokenBias
 from ..rollouts.group import with_expected_rewards
 from ..rollouts.rewards.matchers import AnswerReward
-from ..surfaces.surface import way_of
+from ..settings import LISTED_FOR_LABELS
+from ..surfaces.surface import listed_for_labels, way_of
 from ..text import counted
 from ..token_prior.calibration import COOLEST, ArmFit, Heats, branches, fitted_arm, options
 from ..token_prior.choice import Choice, folds
@@ -39,8 +40,12 @@ class TokenRun:
 
     @property
     def top_logprobs(self) -> int:
-        """Alternatives to ask for at each token."""
-        return self._context.plan.settings.top_logprobs if self._learning else 0
+        """Alternatives to ask for at each token: all that are of use where labels are decided by them."""
+        asked, backend = self._context.plan.settings.top_logprobs, self._context.backend
+        if self._learning is None:
+            return 0
+        again = way_of(backend, self._context.plan.frame.labels) == "re-decide"
+        return max(asked, listed_for_labels(backend)) if again and asked >= LISTED_FOR_LABELS else asked
 
     @property
     def in_force(self) -> Mapping[int, float]:

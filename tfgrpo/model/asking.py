@@ -7,7 +7,8 @@ the whole request. Then everything is as it was, and one call has failed. No I/O
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import openai
 
@@ -119,6 +120,17 @@ class Adapted:
         for name, why in seen.items():
             known = self.changed if _is_change(name) else self.dropped
             known.setdefault(name, why)
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Nothing that is seen meanwhile is held against later requests."""
+        known = [(seen, dict(seen)) for seen in (self.dropped, self.changed)]
+        try:
+            yield
+        finally:
+            for seen, before in known:
+                seen.clear()
+                seen.update(before)
 
     @property
     def notes(self) -> tuple[str, ...]:

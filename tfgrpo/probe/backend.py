@@ -29,6 +29,7 @@ from ..model.upstream import Upstream
 from ..observer import Observer
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Message, Prior, Reply, TokenTrace
 from ..rollouts.executor import sampling, telling
+from ..settings import LISTED_FOR_LABELS, MOST_LISTED
 from ..surfaces.surface import way_of
 from ..text import counted, shortened
 
@@ -66,6 +67,8 @@ class _Target:
 async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     """What serves the model, by a few short calls: what a system message, temperature and a forcing bias do to them.
 
+    Where biases do nothing and log-probabilities come, it is also tried how many come with a token: labels are decided
+    by them.
     Where tokens come without ids and the model is one of OpenAI's, `upstream` is given tiktoken's tokenizer. Raises
     UpstreamError when the upstream cannot be used at all, ModelError when it does not answer the plain call, InputError
     when its tokenizer, which the user named, is not the model's.
@@ -97,7 +100,12 @@ async def probe(upstream: Upstream, model: str, *, run: str) -> Backend:
     backend = replace(backend, logit_bias=_honoured(upstream, forced, target))
     if backend.logit_bias == "honoured":
         backend = replace(backend, fractional=not upstream.adapted.whole)
-    return _with_logprobs(backend, target, plain, cold, forced) if listed else backend
+    if not listed:
+        return backend
+    backend = _with_logprobs(backend, target, plain, cold, forced)
+    if backend.logit_bias == "honoured":
+        return backend
+    return replace(backend, alternatives=await listed_at_most(upstream, backend, model, run=run))
 
 
 def plain_question(backend: Backend, model: str) -> ChatBody:
@@ -122,6 +130,27 @@ def _with_logprobs(backend: Backend, target: _Target, plain: Reply, cold: Reply,
         includes_bias=after.get(target.token, -math.inf) > before[target.token] / 2,
         includes_temperature=_scaled(before, first_listed(cold.trace)),
     )
+
+
+async def listed_at_most(upstream: Upstream, backend: Backend, model: str, *, run: str) -> int:
+    """The alternatives that come with a token where MOST_LISTED are asked for, or fewer if so many are refused.
+
+    What is refused here is not held against later requests, which ask for no more than was listed.
+    """
+    for asked in (MOST_LISTED, MOST_LISTED // 2, LISTED_FOR_LABELS):
+        body = {**plain_question(backend, model), **telling(backend, asked)}
+        with upstream.adapted.trying():
+            try:
+                reply = await upstream(body, CallKey(run, "probe listed", sample=asked))
+            except UpstreamError:
+                raise
+            except ModelError:
+                continue
+        if listed := first_listed(reply.trace):
+            told, *_ = listed  # what was sampled, which is listed besides where it is none of the likeliest
+            if count := len(listed) - (told == min(listed, key=listed.__getitem__)):
+                return count
+    return 0
 
 
 _TOGETHER = 4

@@ -1,17 +1,16 @@
 """The capabilities of an upstream, for people: all that it honours, beyond what learning needs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..errors import ModelError, UpstreamError
 from ..model.upstream import Upstream
 from ..records import JSON, Backend, CallKey, Frame, Reply
-from ..rollouts.executor import sampling
+from ..rollouts.executor import sampling, telling
+from ..settings import LISTED_FOR_LABELS
 from ..surfaces.surface import Way, ways_open
-from .backend import SHORT, Honoured, probe
+from .backend import SHORT, Honoured, listed_at_most, probe
 
-ALTERNATIVES = 20
-"""Asked for at each position: what learning asks for, and the most that OpenAI gives."""
 SHIFT = 2.0
 """Nats by which a token is raised to see whether its reported log-probability moves."""
 _PROMPT = "Write a short sentence about the sea."
@@ -23,8 +22,6 @@ class Capabilities:
     """What was measured, and how many calls it took."""
 
     backend: Backend
-    alternatives: int
-    """Log-probabilities listed at a position, of ALTERNATIVES asked for; 0 where there are none."""
     shift: float | None
     """By how much the reported log-probability of a token that was raised by SHIFT moved; 0: reported before the bias,
     or not honoured; None where there is none to see."""
@@ -46,8 +43,13 @@ class Capabilities:
 
 
 async def capabilities(upstream: Upstream, model: str) -> Capabilities:
-    """What the probe and six short calls more show; raises as `probe` does. What a call fails at counts as rejected."""
+    """What the probe and seven short calls more show; raises as `probe` does. What a call fails at counts as rejected.
+
+    How many alternatives are listed may take two calls more.
+    """
     backend = await probe(upstream, model, run="")
+    if backend.logprobs and not backend.alternatives:
+        backend = replace(backend, alternatives=await listed_at_most(upstream, backend, model, run=""))
     frame = Frame(model, temperature=1.0)
 
     async def ask(seed: int, **more: JSON) -> Reply | None:
@@ -65,19 +67,16 @@ async def capabilities(upstream: Upstream, model: str) -> Capabilities:
         except ModelError:
             return None
 
-    listed = _first(await ask(1, max_tokens=SHORT, logprobs=True, top_logprobs=ALTERNATIVES))
-    shift = None
+    told = {"max_tokens": SHORT, **telling(backend, LISTED_FOR_LABELS)}
+    listed, shift = _first(await ask(1, **told)), None
     if backend.logprobs and len(listed) > 1:
         token = sorted(listed, key=lambda each: -listed[each])[1]
-        raised = _first(
-            await ask(1, max_tokens=SHORT, logprobs=True, top_logprobs=ALTERNATIVES, logit_bias={str(token): SHIFT})
-        )
+        raised = _first(await ask(1, **told, logit_bias={str(token): SHIFT}))
         shift = round(raised[token] - listed[token], 3) if token in raised else None
     several = await ask(1, n=2)
     same, again, other = [await ask(seed) for seed in (2, 2, 3)]
     return Capabilities(
         backend,
-        len(listed),
         shift,
         _several(several, upstream),
         _seeded(same, again, other, upstream),

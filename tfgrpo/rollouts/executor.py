@@ -16,9 +16,9 @@ from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.upstream import Model
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task
-from ..settings import LABEL_CHARS, LISTED_FOR_LABELS, MOST_LABELS, RESERVED_FIELDS
+from ..settings import LABEL_CHARS, MOST_LABELS, RESERVED_FIELDS
 from ..surfaces.chat import said_by_user, with_prior
-from ..surfaces.surface import manner_of, way_of
+from ..surfaces.surface import listed_for_labels, manner_of, way_of
 from ..text import is_unicode, shortened
 
 _LLAMA_CPP_OFF: Mapping[str, JSON] = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
@@ -235,7 +235,8 @@ class ChatExecutor:
         seed = derive_seed(self.seed, self.stage, step, task.id, sample)
         plain = request_body(self.frame, self.backend, task, seed)
         again = bool(prior.biases) and way_of(self.backend, self.frame.labels) == "re-decide"
-        if (alternatives := self.top_logprobs or again * LISTED_FOR_LABELS) and self.backend.logprobs:
+        alternatives = max(self.top_logprobs, again * listed_for_labels(self.backend))
+        if alternatives and self.backend.logprobs:
             plain = {**plain, **telling(self.backend, alternatives)}
         body = with_prior(plain, prior, manner_of(self.backend, task.id))
         included = tuple(experience.id for experience in prior.experiences)

@@ -166,7 +166,7 @@ class Exchange:
             self.request.content,
             self._snapshot,
             codecs,
-            backends,
+            self._refusals.heeded(backends),
             path=self._path,
             host=self.request.url.host,
             suspended=self._refusals.suspends,

@@ -278,13 +278,17 @@ class ProbeStore(OpenStore):
     def add_probe(self, upstream: str, model: str, found: Backend, *, anew: bool = False) -> None:
         """Write down what a probe found at a base URL (by `backend_key`) for a model, unless it is known already.
 
-        `anew`: even then, for clients and proxies to see that it was probed.
+        `anew`: even then, for clients and proxies to see that it was probed. How many alternatives come stays known
+        where they come and it was not looked at.
         """
-        row: Row = {"upstream": upstream, "model": model, "found": rows.dumps(asdict(found))}
 
         def work(db: Database) -> None:
             latest = "SELECT found FROM probes WHERE upstream = ? AND model = ? ORDER BY id DESC LIMIT 1"
-            if anew or db.execute(latest, [upstream, model]).fetchone() != (row["found"],):
+            known, told = db.execute(latest, [upstream, model]).fetchone(), asdict(found)
+            if known and found.logprobs and not found.alternatives:
+                told["alternatives"] = json.loads(known[0]).get("alternatives", 0)
+            row: Row = {"upstream": upstream, "model": model, "found": rows.dumps(told)}
+            if anew or known != (row["found"],):
                 insert(db, "probes", [row])
 
         self._write(f"remembering what {upstream} honours", work)

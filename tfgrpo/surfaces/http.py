@@ -268,7 +268,7 @@ def _asking(body: ChatBody, after: Rewriting | None) -> ChatBody:
         return body
     if isinstance(after, Resampling):
         return asking_for_answers(body, after.answers)
-    return asking_for_logprobs(body, after.surface) if isinstance(after, Redeciding) else body
+    return asking_for_logprobs(body, after.surface, after.listed) if isinstance(after, Redeciding) else body
 
 
 def answers_decided(

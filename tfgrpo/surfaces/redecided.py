@@ -20,7 +20,7 @@ from ..settings import LISTED_FOR_LABELS, MOST_LABELS
 from .decided import FROZEN_FIELD, Decided
 from .label_set import LabelSet, label_set
 from .labels import ListedToken, Redecision, Sampling, Undecided
-from .surface import SurfaceName, objects_in
+from .surface import SurfaceName, listed_for_labels, objects_in
 
 REDECIDED_HEADER = "x-tfgrpo-redecided"
 """Of a response: whether a label was decided again: CHANGED or IN_FRONT, kept, or why not (`labels.Undecided`), which
@@ -165,6 +165,8 @@ class Redeciding:
     """None: the request named none, and chance decides."""
     is_told: bool
     """The caller asked for log-probabilities himself."""
+    listed: int
+    """Alternatives a token that are asked for, where he did not."""
 
     def of_answer(self, number: int = 0) -> LabelDecision:
         """What decides one answer of a response."""
@@ -196,7 +198,7 @@ def redeciding(
     asked = body.get("messages") if surface == "chat" else body.get("input")
     seed = body.get("seed")
     drawn = derive_seed(seed, "label", asked) if isinstance(seed, int) else None
-    return Redeciding(surface, sampling, whole, enums, drawn, _is_told(body, surface))
+    return Redeciding(surface, sampling, whole, enums, drawn, _is_told(body, surface), listed_for_labels(backend))
 
 
 def reasons(body: ChatBody) -> bool:
@@ -237,13 +239,14 @@ def _is_told(body: ChatBody, surface: SurfaceName) -> bool:
     return _INCLUDED in (body.get("include") or ())
 
 
-def asking_for_logprobs(body: ChatBody, surface: SurfaceName) -> ChatBody:
-    """A request that asks for log-probabilities; what its caller asked of them stands."""
+def asking_for_logprobs(body: ChatBody, surface: SurfaceName, listed: int = LISTED_FOR_LABELS) -> ChatBody:
+    """A request that asks for log-probabilities, of so many alternatives; what its caller asked of them stands."""
     if surface == "chat":
-        return body if body.get("logprobs") else {**body, "logprobs": True, "top_logprobs": LISTED_FOR_LABELS}
+        return body if body.get("logprobs") else {**body, "logprobs": True, "top_logprobs": listed}
     included = list(body.get("include") or ())
-    more = [] if _INCLUDED in included else [_INCLUDED]
-    return {"top_logprobs": LISTED_FOR_LABELS, **body, "include": [*included, *more]}
+    if _INCLUDED in included:  # the caller sees them all
+        return {"top_logprobs": LISTED_FOR_LABELS, **body}
+    return {"top_logprobs": listed, **body, "include": [*included, _INCLUDED]}
 
 
 # Responses

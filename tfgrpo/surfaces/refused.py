@@ -1,9 +1,12 @@
 """A prior is never the reason for a failure: what an upstream refuses with it goes once more without. No I/O."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from ..model.templates import is_template_error
+from ..records import Backend
+from ..settings import LISTED_FOR_LABELS
 from ..text import shortened
 from .http import NO_PRIOR, Rewrite
 
@@ -34,11 +37,20 @@ class PriorRefusals:
     def __init__(self, *, strict: bool = False) -> None:
         self._strict, self._lock = strict, Lock()
         self._counts: dict[tuple[str, str], _Count] = {}
+        self._few: set[str] = set()
+        """Models that were asked for more alternatives than they list."""
 
     def forget(self) -> None:
         """Begin anew: the upstream was probed."""
         with self._lock:
             self._counts.clear()
+            self._few.clear()
+
+    def heeded(self, backends: Mapping[str, Backend]) -> Mapping[str, Backend]:
+        """What is known of the upstream, model by model, less what it has refused since."""
+        if not self._few:
+            return backends
+        return {name: replace(one, alternatives=0) if name in self._few else one for name, one in backends.items()}
 
     def suspends(self, model: str, surface: str, prior: str) -> bool:
         """Whether requests go without this prior there."""
@@ -67,6 +79,12 @@ class PriorRefusals:
         where = f"model {shortened(rewritten.model)!r} by {rewritten.surface}"
         if rewritten.way == "resample":  # which one caller asked for: the prior of all others stays
             return told._replace(notice=f"several answers were refused for {where}, and the call went without a prior")
+        if (again := rewritten.redeciding) and again.listed > LISTED_FOR_LABELS and not again.is_told:
+            self._few.add(rewritten.model)
+            asked = f"{again.listed} alternatives a token were refused for {where}, and the call went without a prior"
+            return told._replace(
+                notice=f"{asked}: {LISTED_FOR_LABELS} are asked for from now on (tfgrpo probe looks anew)"
+            )
         count = self._settle(rewritten, 1)
         notice = f"prior {rewritten.prior} was refused for {where}, and the call went without it"
         if count >= IN_A_ROW:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..records import JSON, Backend, ChatBody, Demonstration, Message, Prior, message_text
+from ..settings import LISTED_FOR_LABELS, MOST_LISTED
 
 if TYPE_CHECKING:
     from .nearest import Pool
@@ -95,6 +96,11 @@ def way_of(backend: Backend, labels: Sequence[str] = ()) -> Way:
         return "bias"
     refused = backend.logit_bias in ("rejected", "inert")
     return "re-decide" if refused and backend.logprobs and labels else "none"
+
+
+def listed_for_labels(backend: Backend) -> int:
+    """The alternatives a token to decide labels by that are asked for there."""
+    return min(MOST_LISTED, max(LISTED_FOR_LABELS, backend.alternatives))
 
 
 def ways_open(backend: Backend, n: str = "unknown") -> tuple[Way, ...]:

@@ -24,11 +24,9 @@ from ..rollouts.bounded import GOES_ON, added, going_on
 from ..rollouts.executor import LIMITS, is_short, longest, request_body, telling, with_failure
 from ..rollouts.rewards.reward import BuiltInReward, Reward, score
 from ..surfaces.chat import merge_bias, with_prior
-from ..surfaces.surface import manner_of
+from ..surfaces.surface import listed_for_labels, manner_of
 from .exact import COVERED, AnswerShares, answer_shares
 
-_ALTERNATIVES = 20
-"""That every upstream with log-probabilities lists; llama.cpp lists any number."""
 _CELLS = 1_000
 """Alternatives over all positions of an answer that are asked of llama.cpp."""
 
@@ -192,7 +190,7 @@ class Listing:
     @property
     def _alternatives(self) -> int:
         most = _CELLS // self._longest if self._backend.kind == "llama.cpp" else 0
-        return max(_ALTERNATIVES, most)
+        return max(most, listed_for_labels(self._backend))
 
     async def _extended(self, growth: _Growth, number: int, column: int, key: CallKey) -> bool:
         """Whether one call could list what comes after a beginning, the empty one where there is no row yet."""

@@ -208,10 +208,9 @@ class RelayedCall:
         if got.snapshot is None:
             self._variant = got.variant or NO_PRIOR
             return Rewrite(reason="holdback" if got.variant else "no live prior")
-        suspends = self._works.onward.refusals(target).suspends
-        at = Destination(
-            self._head.path, target.host, shelf.backends(target.base), suspends, answers_in(self._head.given)
-        )
+        refusals = self._works.onward.refusals(target)
+        backends = refusals.heeded(shelf.backends(target.base))
+        at = Destination(self._head.path, target.host, backends, refusals.suspends, answers_in(self._head.given))
         found = with_prior_in(self._body, got.snapshot, at, self._limits.parse)
         self._variant = NO_PRIOR if found.content is None else got.snapshot.state
         if found.heeds and self._back.heard is None:
