@@ -10,15 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.postgres import PostgresServer, binaries
-from tests.routing import served, simulated
-from tfgrpo.model import pace
-from tfgrpo.store import StorePath, StoreUrl
-from tfgrpo.testing import ScriptedModel, serving
+if TYPE_CHECKING:  # the process that hands out the tests runs none, and those that do wait until it stands
+    from tests.postgres import PostgresServer
+    from tfgrpo.store import StorePath, StoreUrl
+    from tfgrpo.testing import ScriptedModel
 
 # A busy machine must not fail a property: speed is shown by benchmarks, never by tests. Nor must luck: the same
 # examples are drawn each time, and twice as many where there is time (`make coverage`).
@@ -27,10 +27,6 @@ settings.register_profile(
 )
 settings.register_profile("twice", settings.get_profile("tfgrpo"), max_examples=100)
 settings.load_profile("tfgrpo")
-
-# Tests count calls, and where the machine stands still for a second no call is to be made once more for that: those of
-# stalled calls set it themselves.
-pace._SURELY = 3600.0
 
 # Each commit to a store is synced to the disk, and tests would wait for that most of the time: where there is a disk in
 # memory, temporary files go there.
@@ -73,10 +69,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
-def pytest_collection_finish() -> None:
-    """What was collected stays to the end: nobody need look whether it is garbage each time."""
+def pytest_collectstart() -> None:
+    """What is collected stays to the end: nobody need look meanwhile whether it is garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Nor each time afterwards: it is set aside."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+    if session.items:
+        _hedge_nothing()
+
+
+def _hedge_nothing() -> None:
+    """Tests count calls, and where the machine stands still for a second no call is to be made once more for that:
+    those of stalled calls set it themselves."""
+    from tfgrpo.model import pace
+
+    pace._SURELY = 3600.0
 
 
 @pytest.fixture
@@ -115,28 +127,36 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def model() -> ScriptedModel:
+def model() -> "ScriptedModel":
     """A simulated policy that routes messages."""
+    from tests.routing import simulated
+
     return simulated()
 
 
 @pytest.fixture
-def url(model: ScriptedModel) -> Iterator[str]:
+def url(model: "ScriptedModel") -> Iterator[str]:
     """Where the model is served; what is learned and measured in this process goes there without the SDK."""
+    from tests.routing import served
+
     with served(model.app) as base_url:
         yield base_url
 
 
 @pytest.fixture
-def far_url(model: ScriptedModel) -> Iterator[str]:
+def far_url(model: "ScriptedModel") -> Iterator[str]:
     """Where the model is served, and by the SDK alone to be reached."""
+    from tfgrpo.testing import serving
+
     with serving(model.app) as base_url:
         yield base_url
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def postgres() -> Iterator["PostgresServer"]:
     """A server for all tests of this process."""
+    from tests.postgres import PostgresServer, binaries
+
     programs = binaries()
     if programs is None:
         pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
@@ -146,13 +166,13 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def database(postgres: PostgresServer) -> StoreUrl:
+def database(postgres: "PostgresServer") -> "StoreUrl":
     """A store of PostgreSQL's without rows."""
     return postgres.empty_store()
 
 
 @pytest.fixture(params=["file", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> StorePath:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> "StorePath":
     """Where a store may be: a file that is not there yet, and a database without rows."""
     if request.param == "file":
         return tmp_path / "tfgrpo.db"
