@@ -88,9 +88,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "trial", "promote",
     ),
     "learning": (
-        "__init__", "ready", "plan", "cost", "token_prior", "race", "exact", "experiences", "result", "curves",
-        "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate",
-        "decisions", "transfer", "screening", "port", "explore", "wanted_exploration",
+        "__init__", "ready", "transfer", "plan", "cost", "token_prior", "race", "exact", "experiences", "result",
+        "curves", "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate",
+        "decisions", "port", "explore", "wanted_exploration",
     ),
     "deployment": (
         "__init__", "comparison", "effects", "step", "facts", "autopilot", "lock", "child", "history", "status",

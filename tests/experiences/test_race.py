@@ -95,6 +95,15 @@ def test_without_evidence_all_arms_stand_alike() -> None:
     assert 0.1 < table[0].sd < 0.3
 
 
+def test_what_was_known_of_arms_counts_until_rollouts_say_otherwise() -> None:
+    known = {"a": 0.2, "b": 0.0}
+    before = by_arm(standings([], ["a", "b"], known=known))
+    assert before["a"].mean - before["b"].mean == pytest.approx(0.2, abs=0.01)
+    groups = simulated(["a", "b"], lambda arm, place, _: 0.9 if arm == "b" else 0.1)
+    after = by_arm(standings(groups, ["a", "b"], known=known))
+    assert after["b"].mean - after["a"].mean == pytest.approx(0.8, abs=0.1)
+
+
 def test_an_experience_that_helps_is_not_put_down_to_the_arm_it_was_shown_with() -> None:
     def rate(_: str, __: int, included: Sequence[str]) -> float:
         return 0.8 if included else 0.2

@@ -40,10 +40,11 @@ def port(
     store: str | None,
     as_json: bool,
 ) -> None:
-    """Try the live prior of NAMESPACE on another model, part by part, for a fraction of what learning anew takes.
+    """Try the live prior of NAMESPACE on another model, for a fraction of what learning anew takes.
 
-    Its parts are rolled out on some of the tasks that it was learned from; the best of them goes live in the namespace
-    of the new model if the held-out tasks show that it helps there. Tokens are found again by their bytes.
+    The ways to prompt that it holds race once over the tasks that it was learned from, beside examples in the prompt
+    and the model as it is; what helped on the old model has a head start. The best goes live in the namespace of the
+    new model, with tokens fitted to its own answers there, if the held-out tasks show that it helps.
     """
     import asyncio
 

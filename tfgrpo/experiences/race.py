@@ -17,12 +17,12 @@ How the loop uses it:
 An arm is a column of the regression of `credit.py`, jointly with the experiences that rollouts were shown:
 
     r_gi - mean_g = sum_a beta_a (z_gia - mean_g z_a) + sum_k gamma_k (x_gik - mean_g x_k) + noise
-    beta_a ~ N(0, tau^2)      gamma_k ~ N(0, effect_scale^2)
+    beta_a ~ N(m_a, tau^2)      gamma_k ~ N(0, effect_scale^2)
 
-With X (n, K) the centred columns, y the centred rewards, P the diagonal of inverse prior variances and s2 the variance
-within groups that the columns leave unexplained,
+With X (n, K) the centred columns, y the centred rewards, P the diagonal of inverse prior variances, s2 the variance
+within groups that the columns leave unexplained, and m what was known of the arms before (0 of most),
 
-    M = X'X / s2 + P      mean = M^-1 X'y / s2      covariance = D C M^-1 C D
+    M = X'X / s2 + P      mean = M^-1 (X'y / s2 + P m)      covariance = D C M^-1 C D
 
 C takes what is common to all arms away (only differences are seen), and the diagonal D widens an arm's standard
 deviation to that of the sandwich clustered by task, where that is larger (`credit.py` has its formula and source). tau
@@ -33,6 +33,7 @@ and by fifty points on another. `benchmarks/race.py` prints how often the right 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,24 +83,36 @@ class Winner:
     why: str
 
 
-def standings(groups: Sequence[Group], arms: Collection[str], *, effect_scale: float = 0.15) -> tuple[Standing, ...]:
-    """How the arms stand, the best first, by all rollouts so far.
+def standings(
+    groups: Sequence[Group],
+    arms: Collection[str],
+    *,
+    effect_scale: float = 0.15,
+    known: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[Standing, ...]:
+    """How the arms stand, the best first, by all rollouts so far; `known` is what they are expected to add (m).
 
     Arms that left explain rollouts too, and nothing is said of them. Rollouts that failed for the upstream's sake are
     left out, but for those of an arm that loses more than chance allows: they earned nothing. Without evidence all arms
     stand alike.
     """
     raced = {rollout.variant for group in groups for rollout in group.scored if rollout.variant} | set(arms)
-    return ranked(gather(groups, made_with, arms), arms, raced, effect_scale=effect_scale)
+    return ranked(gather(groups, made_with, arms), arms, raced, effect_scale=effect_scale, known=known)
 
 
 def ranked(
-    sums: Sums, arms: Collection[str], raced: Collection[str], *, effect_scale: float = 0.15
+    sums: Sums,
+    arms: Collection[str],
+    raced: Collection[str],
+    *,
+    effect_scale: float = 0.15,
+    known: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[Standing, ...]:
     """`standings` from sums; `raced` are the columns that are arms, those that left among them."""
     names = sorted(arms)
     own = np.array([sums.columns.index(arm) for arm in names])
-    fit = _fitted(sums, np.array([column in raced for column in sums.columns], dtype=bool), effect_scale)
+    expected = np.array([known.get(column, 0.0) for column in sums.columns])
+    fit = _fitted(sums, np.array([column in raced for column in sums.columns], dtype=bool), effect_scale, expected)
     contrasts = np.eye(len(sums.columns))[own]
     contrasts = contrasts - contrasts.mean(axis=0)
     means = contrasts @ fit.effects
@@ -182,15 +195,15 @@ class _Fit:
     """The mean over tasks of the reward, less what the arms add to it."""
 
 
-def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float) -> _Fit:
+def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float, expected: NDArray[np.float64]) -> _Fit:
     """Means and M^-1, with tau and s2 by expectation maximisation; tau starts as if a few arms had shown _SCALE."""
     gram, moment = sums.grams.sum(axis=0), sums.moments.sum(axis=0)
     tau2, s2 = _SCALE**2, sums.variance
     for _ in range(_ITERATIONS):
         precision = np.where(raced, 1 / tau2, 1 / effect_scale**2)
         inverse = np.linalg.inv(gram / s2 + np.diag(precision))
-        effects = inverse @ moment / s2
-        second = effects**2 + np.diagonal(inverse)
+        effects = inverse @ (moment / s2 + precision * expected)
+        second = (effects - expected) ** 2 + np.diagonal(inverse)
         tau2 = (_SCALE_WEIGHT * _SCALE**2 + float(second[raced].sum())) / (_SCALE_WEIGHT + np.count_nonzero(raced))
         left = sums.squares - 2 * float(effects @ moment) + float(effects @ gram @ effects)
         s2 = (left + float(np.sum(gram * inverse))) / sums.freedom

@@ -101,7 +101,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     """The estimate for a plan; `prices` must know its models."""
     settings, frame, tasks = plan.settings, plan.frame, plan.tasks
     answer = _answers(plan)
-    each = (settings.steps + settings.amplify) * settings.group_size
+    each = (plan.visits + settings.amplify) * settings.group_size
     distilled = settings.steps * min(
         len(tasks), settings.distilled_groups if settings.distilled_groups is not None else len(tasks)
     )
@@ -122,7 +122,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
 def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
     """The estimate for people; `number` is that of the gate's trial."""
     settings, total = plan.settings, found.total
-    visits = counted(settings.steps, "step") + (f" and {settings.amplify} of --amplify" if settings.amplify else "")
+    visits = counted(plan.visits, "step") + (f" and {settings.amplify} of --amplify" if settings.amplify else "")
     each = f"{counted(settings.group_size, 'rollout')} x {visits}"
     each += f" x {counted(found.chunks, 'chunk')} at most" if settings.bounded else ""
     parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.rollouts.calls, 'call')}"]

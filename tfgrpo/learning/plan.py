@@ -32,6 +32,7 @@ from ..trials import Role, task_set_id
 if TYPE_CHECKING:
     from ..rollouts.agents import Agent
     from .ready import Ready
+    from .transfer import Ported
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,13 @@ class Plan:
     """What passes the gate goes live; else it stays a candidate, for a canary to try. No part of what the run is."""
     ready: "Ready | None" = None
     """Rollouts that production has made already, where its calls are learned from. No part of what the run is."""
+    ported: "Ported | None" = None
+    """The prior of another model, which races too; the steps then are short, each over a portion of the tasks."""
+
+    @property
+    def visits(self) -> int:
+        """How often a task is visited, at most."""
+        return 1 if self.ported else self.settings.steps
 
     @property
     def production(self) -> Frame:
@@ -85,7 +93,8 @@ def planned_run(plan: Plan, parent: str | None) -> Run:
     comparing = {"embedding": plan.embedding} if plan.embedding else {}
     attempting = {"agent": plan.agent.name} if plan.agent else {}
     held: dict[str, JSON] = {role: task_set_id(task.id for task in side) for role, side in plan.held_out}
-    settings = {**plan.settings.as_json(), **proposing, **comparing, **attempting, **held}
+    porting = plan.ported.as_json() if plan.ported else {}
+    settings = {**plan.settings.as_json(), **proposing, **comparing, **attempting, **held, **porting}
     tasks = tuple(task.id for task in plan.tasks)
     return Run("learn", plan.namespace, plan.frame, settings, tasks, plan.reward_name, parent)
 

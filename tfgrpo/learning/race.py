@@ -1,7 +1,8 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
@@ -20,7 +21,7 @@ from ..experiences.variants import (
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
-from ..records import JSON, Demonstration, Group, Prior, Task, Variant
+from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
 from ..surfaces.chat import token_count
@@ -29,6 +30,9 @@ from ..text import counted, shortened
 from ..token_prior.calibration import ArmFit
 from .plan import RunContext
 from .token_prior import Calibration, TokenRun
+
+if TYPE_CHECKING:
+    from .transfer import Brought
 
 FROZEN = Variant().id
 _SURE_Z = 1.645
@@ -52,9 +56,15 @@ class Lap:
 class Race:
     """The arms of a run. A race of one arm is none: all rollouts are made under it."""
 
-    def __init__(self, context: RunContext, examples: Sequence[Demonstration], variants: Sequence[Variant]) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        examples: Sequence[Demonstration],
+        variants: Sequence[Variant],
+        brought: "Brought | None" = None,
+    ) -> None:
         """`variants` are those that begin; `examples` those of the training tasks that can be shown."""
-        self._context, self._examples = context, tuple(examples)
+        self._context, self._examples, self._brought = context, tuple(examples), brought
         self._count = token_count(context.upstream.tokenizer)
         self._arms: dict[str, Arm] = {}
         self.racing: tuple[str, ...] = ()
@@ -101,7 +111,11 @@ class Race:
     def under(self, arm: str, task: Task, prior: Prior) -> Under:
         """The prior of one rollout: what it is shown of the step's, in the way to prompt that it is dealt."""
         named = arm if len(self._arms) > 1 else ""
-        return Under(as_prior(self._arms[arm].shown_on(task), prior), named)
+        return Under(self._said(self._arms[arm].shown_on(task), prior), named)
+
+    def _said(self, variant: Variant, prior: Prior) -> Prior:
+        """A prior with a way to prompt."""
+        return self._brought.said(variant, prior) if self._brought else as_prior(variant, prior)
 
     def calibrate(self, tokens: TokenRun) -> None:
         """Judge arms from now on by what each would earn with a token prior of its own, where that can be told."""
@@ -183,9 +197,9 @@ class Race:
         own = ", with a token prior of its own" if fit and fit.biases else ""
         return f"race: {self._arms[won.arm].variant.source} of {len(self._arms)} ways to prompt; {won.why}{own}"
 
-    def arm(self, name: str) -> Arm:
-        """The arm with this id."""
-        return self._arms[name]
+    def won(self, prior: Prior) -> Prior:
+        """A prior with the winner's way to prompt."""
+        return self._said(self._arms[self.winner().arm].variant, prior)
 
     def follow(self, groups: Sequence[Group]) -> None:
         """Let those enter that the first step has made possible."""
@@ -215,6 +229,12 @@ class Race:
         context.notes.note("race: no token prior can act here, so that what it would do to the labels is said in words")
         return [verbalised_arm(labels, frozen)]
 
+    @property
+    def origin(self) -> str:
+        """What the log says of where the winner comes from; empty where it is this run's own."""
+        won = self._arms[self.winner().arm].variant
+        return self._brought.origin if self._brought and self._brought.holds(won) else ""
+
     def as_json(self) -> list[dict[str, JSON]]:
         """The race step by step, for people; the last step names the winner."""
         laps: list[dict[str, JSON]] = [
@@ -232,7 +252,15 @@ class Race:
     def _table(self) -> tuple[Standing, ...]:
         scale = self._context.plan.settings.effect_scale
         groups = self._calibration.judged(self._groups) if self._calibration else self._groups
-        return standings(groups, self.racing, effect_scale=scale)
+        if self._brought is None:
+            return standings(groups, self.racing, effect_scale=scale)
+        alone = [replace(group, rollouts=tuple(map(_of_its_arm, group.rollouts))) for group in groups]
+        return standings(alone, self.racing, effect_scale=scale, known=self._brought.expected)
+
+
+def _of_its_arm(rollout: Rollout) -> Rollout:
+    """A rollout that was shown nothing but what belongs to its arm."""
+    return replace(rollout, included=())
 
 
 async def open_race(context: RunContext, proposer: Distiller) -> Race:
@@ -245,6 +273,12 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
     if settings.demonstrations and len(examples) < len(plan.tasks):
         context.notes.note(_left_out(len(plan.tasks), len(examples)))
     found = [variant for propose in PROPOSERS for variant in _proposed(context, propose, examples)]
+    if plan.ported:
+        from .transfer import brought_over
+
+        in_words = way_of(context.backend, plan.frame.labels) == "none"
+        brought = brought_over(plan.ported, context.store, context.run, in_words=in_words)
+        return Race(context, examples, [*brought.variants, *brought.likeliest(found)], brought)
     written = [*await _instructed(context, proposer), *await _amplified(context), *_explored(context)]
     return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
 

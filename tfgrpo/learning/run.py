@@ -10,7 +10,6 @@ from dataclasses import replace
 from ..errors import BudgetEnded
 from ..experiences.distil import Distiller, templates
 from ..experiences.embedding import STAGE as EMBEDDING
-from ..experiences.variants import as_prior
 from ..gate.promote import Promotion, promote, untested
 from ..gate.trial import Candidacy
 from ..model.budget import Budget
@@ -153,13 +152,13 @@ class _Learning:
                 self._context.notes.note(line)
         biases = self._tokens.choose(self._experiences.worth, self._race.racing, self._race.own_fit)
         plain = self._context.prior(self._experiences.kept, biases)
-        prior = as_prior(self._race.arm(self._race.winner().arm).variant, plain)
+        prior = self._race.won(plain)
         return prior if prior.id != self._context.start.id and (prior.has_text or prior.biases) else None
 
     async def _promoted(self, candidate: Prior) -> Promotion | None:
         """What the gate makes of it, or what is made of it without one."""
         context, plan = self._context, self._context.plan
-        caveat, origin = self._tokens.caveat if candidate.biases else "", self._tokens.origin
+        caveat, origin = self._tokens.caveat if candidate.biases else "", self._race.origin + self._tokens.origin
         if not plan.validation:
             frame = plan.production
             return untested(context.run, candidate, frame, context.store, caveat + origin, deploys=plan.deploys)

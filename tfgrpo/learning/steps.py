@@ -63,7 +63,9 @@ class Steps:
         settings, tasks = self._settings, len(self._plan.tasks)
         most = tasks if settings.distilled_groups is None else min(tasks, settings.distilled_groups)
         distilled = most if settings.experiences else 0
-        self._context.observer.stage("learn", settings.steps * settings.group_size * tasks, settings.steps * distilled)
+        self._context.observer.stage(
+            "learn", self._plan.visits * settings.group_size * tasks, settings.steps * distilled
+        )
         steps: list[StepSummary] = []
         try:
             if failed := await self._experiences.start():
@@ -92,7 +94,7 @@ class Steps:
     async def _step(self, step: int) -> StepSummary:
         prior = self._context.prior(self._experiences.on_offer, self._tokens.working)
         self._context.store.add_prior(prior)
-        tasks = visited(self._plan.tasks, self._groups, step, self._settings)
+        tasks = self._visited(step)
         results = await self._rounds(tasks, prior, step)
         groups, proposals = [group for group, _ in results], [found for _, found in results]
         if not any(group.scored for group in groups):
@@ -102,10 +104,18 @@ class Steps:
             examples, bounded = self._race.has_examples, self._settings.bounded is not None
             raise NoRewardError(hopeless(groups, self._plan.reward_name, examples=examples, bounded=bounded))
         await self._learn(step, groups, proposals)
-        summary = _summary(step, groups, proposals, len(self._plan.tasks))
+        summary = _summary(step, groups, proposals, len(tasks if self._plan.ported else self._plan.tasks))
         self._context.observer.step(summary)
         self._tell(summary)
         return summary
+
+    def _visited(self, step: int) -> Sequence[Task]:
+        """The tasks of a step."""
+        if self._plan.ported is None:
+            return visited(self._plan.tasks, self._groups, step, self._settings)
+        from .transfer import portions
+
+        return portions(self._plan.tasks, self._settings.seed)[step]
 
     async def _rounds(self, tasks: Sequence[Task], prior: Prior, step: int) -> list[tuple[Group, Proposals]]:
         """The groups of a step and what they propose, in task order; a race is looked at after each round of them.

@@ -7,19 +7,19 @@ from ...text import counted
 from .tables import percent, printable
 
 if TYPE_CHECKING:
-    from ...learning.port import Ported
+    from ...learning.port import PortResult
 
 
-def port_lines(found: "Ported") -> Iterator[str]:
-    """Each part with its effect on the new model, and what became of the best."""
-    usage = found.usage
+def port_lines(found: "PortResult") -> Iterator[str]:
+    """Each way to prompt with what it is worth on the new model, and what became of the best."""
+    usage, means = found.usage, found.means
     yield f"run {found.run.id}: {counted(usage.calls, 'call')}, {usage.tokens:,} tokens"
-    yield f"{'frozen':>26}  {percent(found.measured.means['frozen']):>7}"
-    for name, effect in sorted(found.effects.items(), key=lambda entry: -entry[1]):
-        mean = percent(found.measured.means[name])
-        yield f"{name:>26}  {mean:>7}  {100 * effect:+.1f} points expected, with what was known of it"
+    width = max(map(len, means), default=0)
+    for name, mean in means.items():
+        effect = f"  {100 * found.effects[name]:+.1f} points" if name in found.effects else ""
+        yield printable(f"{name:>{width}}  {percent(mean):>7}{effect}")
     if found.candidate is None:
-        yield "no part of it is expected to help there: nothing was made live"
+        yield "nothing is expected to help there: nothing was made live"
         return
     became = {"live": "is live", "ungated": "is live, ungated", "rejected": "was rejected"}
     state = became.get(found.promotion.state, "is a candidate") if found.promotion else "is live already"
