@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import IO, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from tfgrpo.errors import StoreError
@@ -156,11 +156,39 @@ class Kill:
     """The run was finished when the kill came."""
 
 
+class Process(Protocol):
+    """What is asked of a process, as `subprocess.Popen` has it."""
+
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self) -> int | None: ...
+    def kill(self) -> None: ...
+
+
+class Start(Protocol):
+    """How a command is made a process, which writes to these files."""
+
+    def __call__(self, command: Sequence[str], printed: IO[str], errors: IO[str], /) -> Process: ...
+
+
+def environment() -> dict[str, str]:
+    """No settings come from it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("TFGRPO_", "OPENAI_"))}
+
+
+def as_a_shell_does(command: Sequence[str], printed: IO[str], errors: IO[str]) -> subprocess.Popen[bytes]:
+    """In a Python that has loaded nothing."""
+    return subprocess.Popen(command, stdout=printed, stderr=errors, env=environment())
+
+
 class Learning:
     """One store and the runs at it, in processes of their own."""
 
-    def __init__(self, folder: Path, model: Backend, url: str, store: StorePath) -> None:
-        self.model, self.path = model, store
+    def __init__(
+        self, folder: Path, model: Backend, url: str, store: StorePath, start: Start = as_a_shell_does
+    ) -> None:
+        self.model, self.path, self._start = model, store, start
         tasks = folder / "tasks.jsonl"
         validation = folder / "validation.jsonl"
         for path, given in ((tasks, TASKS), (validation, VALIDATION)):
@@ -179,11 +207,10 @@ class Learning:
         self._printed, self._errors = folder / "stdout.txt", folder / "stderr.txt"
 
     @contextmanager
-    def process(self) -> Iterator[subprocess.Popen[bytes]]:
+    def process(self, start: Start | None = None) -> Iterator[Process]:
         """The command, killed on the way out if it still runs; what it said is taken in."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TFGRPO_", "OPENAI_"))}
         with self._printed.open("w") as printed, self._errors.open("w") as errors:
-            process = subprocess.Popen(self.command, stdout=printed, stderr=errors, env=kept)
+            process = (start or self._start)(self.command, printed, errors)
             try:
                 yield process
             finally:
@@ -292,7 +319,7 @@ def uninterrupted(places: Places = in_folder) -> Outcome:
         return Outcome(learning.result(), frozenset(model.arrived), start, tail)
 
 
-def _until(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def _until(reached: Callable[[], bool], process: Process) -> None:
     while process.poll() is None and not reached():
         time.sleep(0.0005)
 
@@ -319,7 +346,7 @@ def kill_once(learning: Learning, whole: Outcome, moment: str, seed: int) -> Kil
     model.meanwhile, model.is_due, model.is_last = 0, is_due, all_came
     within = {"start": whole.start_seconds, "end": whole.tail_seconds}.get(moment, 0.004)
     delay = within * draw.random() ** (2 if moment == "end" else 1)  # most of the tail is Python's own end
-    with learning.process() as process:
+    with learning.process(as_a_shell_does if moment == "start" else None) as process:
         if moment == "start":
             due = time.monotonic() + delay  # but no later than its first request: another start may be quicker
             _until(lambda: time.monotonic() >= due or is_due(), process)
@@ -343,11 +370,16 @@ def _until_quiet(model: Backend) -> None:
         time.sleep(0.001)
 
 
-def run_killed(whole: Outcome, moments: Sequence[str], seed: int, places: Places = in_folder) -> list[Kill]:
-    """One run that is killed at these moments, fewer when it is over before, and is then left to finish."""
+def run_killed(
+    whole: Outcome, moments: Sequence[str], seed: int, places: Places = in_folder, start: Start = as_a_shell_does
+) -> list[Kill]:
+    """One run that is killed at these moments, fewer when it is over before, and is then left to finish.
+
+    What is killed at its start is started as a shell does.
+    """
     kills = []
     with TemporaryDirectory() as folder, backend(seed) as (model, url), places(Path(folder)) as store:
-        learning = Learning(Path(folder), model, url, store)
+        learning = Learning(Path(folder), model, url, store, start)
         for number, moment in enumerate(moments):
             known, before = learning.committed(), len(model.arrived)
             kills.append(kill_once(learning, whole, moment, seed + number))

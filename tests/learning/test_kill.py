@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks.kill import MOMENTS, Outcome, run_killed, uninterrupted
+from tests.forked import forked
 from tests.inprocess import MemoryJournal, Server, upstream
 from tfgrpo.model.library import http
 from tfgrpo.records import CallKey
@@ -25,8 +26,9 @@ def test_a_run_that_nobody_kills_learns_experiences_and_a_token_prior_that_pass_
 
 @pytest.mark.slow
 def test_a_run_killed_at_every_kind_of_moment_ends_as_if_it_had_not_been(whole: Outcome) -> None:
-    """Seven processes one after the other: each kill takes one."""
-    kills = run_killed(whole, MOMENTS, seed=5)
+    """Seven processes one after the other, each kill takes one; only those of `whole` and of the first are started as a
+    shell does."""
+    kills = run_killed(whole, MOMENTS, seed=5, start=forked)
     assert [kill.moment for kill in kills] == list(MOMENTS)
 
 
