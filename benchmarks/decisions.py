@@ -45,6 +45,7 @@ from tfgrpo.model.questions import answered, read_question
 from tfgrpo.observer import Silent
 from tfgrpo.records import Backend, Frame, OptionOffset, Prior, QuestionOffsets, Snapshot, Task, TokenBias
 from tfgrpo.serve.exchange import CODECS
+from tfgrpo.settings import LISTED_FOR_LABELS, MOST_LISTED
 from tfgrpo.store import Store
 from tfgrpo.surfaces.decided import deciding
 from tfgrpo.surfaces.http import answers_decided, rewrite
@@ -242,12 +243,17 @@ def speed() -> dict[str, float]:
         "find offsets": best(lambda: deciding(body, prior)),
         "move answers": best(lambda: known.decided(payload)),
         "all of it, JSON read and written as the proxy does": best(all_of_it),
-        "decide a label again among 20 alternatives, JSON read and written": best(a_label(20)),
-        "decide a label again among 100 alternatives, JSON read and written": best(a_label(100)),
+        **{
+            f"decide a label again among {many} alternatives at {heat}, JSON read and written": best(
+                a_label(many, heat)
+            )
+            for many in (LISTED_FOR_LABELS, MOST_LISTED)
+            for heat in (0.0, 1.0)
+        },
     }
 
 
-def a_label(alternatives: int) -> Callable[[], object]:
+def a_label(alternatives: int, heat: float) -> Callable[[], object]:
     """A chat answer of three tokens with so many alternatives each, whose label is decided again."""
     others = alternatives - 3
     shares = {"b": 0.4, "tech": 0.2, "sales": 0.1, **{f"x{place}": 0.3 / others for place in range(others)}}
@@ -261,7 +267,9 @@ def a_label(alternatives: int) -> Callable[[], object]:
     choice = {"index": 0, "message": {"role": "assistant", "content": "billing."}, "logprobs": {"content": entries}}
     biases = tuple(TokenBias(place, b"tech" if not place else b"t%d" % place, 1.0, 3.0, 9) for place in range(100))
     snapshot = Snapshot("default", Prior(biases=biases), "live", Frame("m", labels=("billing", "technical", "sales")))
-    asked = json.dumps({"model": "m", "messages": [{"role": "user", "content": "?"}], "seed": 3}).encode()
+    asked = json.dumps(
+        {"model": "m", "messages": [{"role": "user", "content": "?"}], "seed": 3, "temperature": heat}
+    ).encode()
     backend = Backend("other", "rejected", token_ids=True, logprobs=True)
     rewritten, content = rewrite(asked, snapshot, CODECS, {"m": backend}), json.dumps({"choices": [choice]}).encode()
     return lambda: answers_decided(rewritten, 200, content, CODECS)

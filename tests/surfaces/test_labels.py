@@ -12,7 +12,14 @@ import pytest
 from tfgrpo.records import JSON, Backend, Prior, TokenBias
 from tfgrpo.surfaces.label_set import LabelSet, label_set
 from tfgrpo.surfaces.labels import ListedToken, Redecision, Sampling, chances
-from tfgrpo.surfaces.redecided import REDECIDED_HEADER, asking_for_logprobs, enums_of, outcome_of, redeciding
+from tfgrpo.surfaces.redecided import (
+    REDECIDED_HEADER,
+    asking_for_logprobs,
+    enums_of,
+    listed_tokens,
+    outcome_of,
+    redeciding,
+)
 from tfgrpo.surfaces.redecided_stream import RedecidedStream
 
 P = {b"b": 0.5, b"tech": 0.2, b"sales": 0.2, b"The": 0.1}
@@ -312,6 +319,37 @@ def test_in_json_only_a_field_whose_values_are_listed_is_decided_again(cut: list
     assert set(enums_of(SCHEMA)) == {b"queue"}
     twice = {"properties": {"a": {"enum": ["x", "y"]}, "b": {"properties": {"a": {"type": "string"}}}}}
     assert enums_of(twice) == {}  # one name, two meanings
+
+
+class All:
+    is_looking = True
+
+
+@pytest.mark.parametrize(
+    ("odd", "read"),
+    [
+        ({"token": "x", "bytes": None, "logprob": -2.0}, [b"x"]),
+        ({"token": "x", "bytes": [120], "logprob": 0}, [b"x"]),
+        ({"token": "x", "bytes": [120], "logprob": 1e-4}, [b"x"]),
+        ({"token": "x", "bytes": [300], "logprob": -2.0}, [b"x"]),
+        ({"token": "x", "bytes": 10**12, "logprob": -2.0}, [b"x"]),
+        ({"token": "x", "bytes": [120], "logprob": 2.0}, []),
+        ({"token": "x", "bytes": [120], "logprob": math.nan}, []),
+        ({"token": "x", "bytes": [120], "logprob": True}, []),
+        ({"token": "x", "bytes": [120]}, []),
+        (7, []),
+    ],
+)
+def test_of_alternatives_one_by_one_what_can_be_read_is(odd: JSON, read: list[bytes]) -> None:
+    """All of them are read at once where none is odd, with the same result."""
+    plain = entry(b"b", P)
+    (_, others), (_, more) = (
+        next(iter(listed_tokens([{**plain, "top_logprobs": given}], BIASES, All())))
+        for given in (plain["top_logprobs"], [*plain["top_logprobs"], odd])
+    )
+    assert others == [ListedToken(piece, math.log(share), BIASES.get(piece, 0.0)) for piece, share in P.items()]
+    assert more[: len(others)] == others
+    assert [one.piece for one in more[len(others) :]] == read
 
 
 def test_no_request_is_touched_whose_answer_is_no_label() -> None:

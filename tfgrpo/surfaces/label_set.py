@@ -14,6 +14,7 @@ from ..model.tokenizer import ends_answer
 
 SEVERAL, NOTHING_YET, OTHER = -1, -2, -3
 """In place of a label's: what was said may become several; nothing is said yet; it is none."""
+_KEPT_FIRSTS = 4_096
 _OPENERS = b" \t\r\n\"'`*_([{"
 
 
@@ -30,6 +31,8 @@ class LabelSet:
     sizes: Sequence[int] = field(init=False, repr=False, compare=False)
     """Of the labels in bytes, the longest first."""
     openers: bytes = field(init=False, repr=False, compare=False)
+    _firsts: dict[bytes, int] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What tokens lead to that an answer began with: most answers begin with one of the same few hundred."""
 
     def __post_init__(self) -> None:
         begun: dict[bytes, int] = {}
@@ -71,6 +74,18 @@ class LabelSet:
             said = self.seen(before)[1]
             return OTHER if self.is_quoted else self.whole.get(without_case(said), OTHER)
         return self.seen(before + piece)[0]
+
+    def each_leads(self, before: bytes, pieces: Sequence[bytes]) -> list[int]:
+        """Which label each of some tokens leads to."""
+        if before:
+            return [self.leads(before, piece) for piece in pieces]
+        known = self._firsts
+        if new := [piece for piece in pieces if piece not in known]:
+            if len(known) > _KEPT_FIRSTS:
+                known.clear()
+                new = [*pieces]
+            known.update({piece: self.leads(before, piece) for piece in new})
+        return [known[piece] for piece in pieces]
 
     def is_whole(self, said: bytes) -> bool:
         """Whether a text is one of the labels."""

@@ -24,6 +24,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..model.tokenizer import ends_answer
@@ -59,6 +60,9 @@ class ListedToken(NamedTuple):
     piece: bytes
     logprob: float
     bias: float = 0.0
+
+
+_PIECE_OF, _LOGPROB_OF, _BIAS_OF = attrgetter("piece"), attrgetter("logprob"), attrgetter("bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +212,12 @@ class Redecision:
 
     def _moved(self, sampled: ListedToken, others: Sequence[ListedToken], before: bytes) -> ListedToken | None:
         """The token that is said in place of the sampled one; None: the sampled one stands."""
-        listed = [sampled, *{one.piece: one for one in others if one.piece != sampled.piece}.values()]
-        missing = self._missing(listed, before)
-        if not (missing or any(one.bias for one in listed)):
+        listed = [sampled, *_others_than(sampled.piece, others)]
+        pieces = [*map(_PIECE_OF, listed)]
+        missing = self._missing(pieces, before)
+        if not (missing or any(map(_BIAS_OF, listed))):
             return None
-        places = [self._labels.leads(before, one.piece) for one in listed]
+        places = self._labels.each_leads(before, pieces)
         missing += [0.0] * self._unlisted(listed, places, before)
         moves, undecided = chances(listed, places, self._sampling, missing)
         self.undecided = self.undecided or undecided
@@ -226,9 +231,9 @@ class Redecision:
                 return one
         return None
 
-    def _missing(self, listed: Sequence[ListedToken], before: bytes) -> list[float]:
-        """The biases above 0 of tokens that would go on with a label here, and are not listed."""
-        there = {one.piece for one in listed}
+    def _missing(self, pieces: Sequence[bytes], before: bytes) -> list[float]:
+        """The biases above 0 of tokens that would go on with a label here, and are not among these."""
+        there = {*pieces}
         return [
             bias
             for piece, bias in _helpful(self._labels, _Same(self._sampling.biases))
@@ -244,6 +249,15 @@ class Redecision:
             for piece in several:
                 open_ -= self._labels.open_after(before + piece)
         return len(open_)
+
+
+def _others_than(piece: bytes, listed: Sequence[ListedToken]) -> Sequence[ListedToken]:
+    """All but the token with these bytes; of several with the same bytes the last."""
+    pieces = [*map(_PIECE_OF, listed)]
+    if len({*pieces}) < len(pieces) or piece not in pieces:
+        return [*{one.piece: one for one in listed if one.piece != piece}.values()]
+    at = pieces.index(piece)
+    return [*listed[:at], *listed[at + 1 :]]
 
 
 class _Same:
@@ -281,35 +295,39 @@ def chances(
     label that none of those leads to.
     """
     stays = [1.0, *[0.0] * (len(listed) - 1)]
-    least = min((one.logprob for one in listed[1:]), default=listed[0].logprob)
+    least = min(map(_LOGPROB_OF, listed[1:]), default=listed[0].logprob)
     if sampling.temperature <= COLDEST:
         return _likeliest(listed, places, max(missing, default=-math.inf) + least)
     p, p_b, bound = _shares(listed, sampling, missing, least)
     kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
-    gains = [max(0.0, after - now) for now, after in zip(p, p_b, strict=True)]
-    alike = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == SEVERAL)
+    gains = {at: max(0.0, p_b[at] - p[at]) for at, place in enumerate(places) if at and place != OTHER}
+    alike = sum(gain for at, gain in gains.items() if places[at] == SEVERAL)
     why: Undecided | None = "alike" if alike > SLACK else "unlisted" if bound > SLACK else None
-    open_ = [gain if place >= 0 else 0.0 for gain, place in zip(gains[1:], places[1:], strict=True)]
-    if not (total := sum(open_)):
-        before = sum(gain for gain, place in zip(gains[1:], places[1:], strict=True) if place == NOTHING_YET)
+    open_ = {at: gain for at, gain in gains.items() if places[at] >= 0}
+    if not (total := sum(open_.values())):
+        before = sum(gain for at, gain in gains.items() if places[at] == NOTHING_YET)
         return stays, "alike" if before > SLACK else why
-    moved = [(1.0 - kept) * gain / (total + alike) for gain in open_]
-    return [1.0 - sum(moved), *moved], why
+    moved = [0.0] * len(listed)
+    for at, gain in open_.items():
+        moved[at] = (1.0 - kept) * gain / (total + alike)
+    moved[0] = 1.0 - sum(moved)
+    return moved, why
 
 
 def _likeliest(
     listed: Sequence[ListedToken], places: Sequence[int], bound: float
 ) -> tuple[list[float], Undecided | None]:
     """The same at temperature 0."""
-    best = max(range(len(listed)), key=lambda at: (listed[at].logprob + listed[at].bias, -at))
-    unlisted = bound > listed[best].logprob + listed[best].bias and _rest(listed) > _NOTHING
+    raised = [logprob + bias for _, logprob, bias in listed]
+    best = raised.index(max(raised))
+    unlisted = bound > raised[best] and _rest(listed) > _NOTHING
     undecided: Undecided | None = "alike" if best and places[best] in _ALIKE else "unlisted" if unlisted else None
     at = best if places[best] >= 0 else 0
     return [float(place == at) for place in range(len(listed))], undecided
 
 
 def _rest(listed: Sequence[ListedToken]) -> float:
-    return max(0.0, 1.0 - sum(math.exp(one.logprob) for one in listed))
+    return max(0.0, 1.0 - sum(map(math.exp, map(_LOGPROB_OF, listed))))
 
 
 def _shares(
@@ -319,8 +337,8 @@ def _shares(
     heat, rest = sampling.temperature, _rest(listed)
     power, log_rest = 1.0 if sampling.is_scaled else 1.0 / heat, math.log(rest) if rest else -math.inf
     tail, most = log_rest + least * (power - 1.0), min(log_rest, least) * power
-    plain = [one.logprob * power for one in listed]
-    raised = [log + one.bias / heat for log, one in zip(plain, listed, strict=True)]
+    plain = [logprob * power for _, logprob, _ in listed]
+    raised = [log + bias / heat if bias else log for log, (_, _, bias) in zip(plain, listed, strict=True)]
     *shares, plain_tail = scaled([*plain, tail])
     highest = max(missing, default=0.0)
     *weights, raised_tail, unlisted = scaled([*raised, tail, most + highest / heat])
@@ -338,7 +356,7 @@ def _shares(
 def scaled(logs: Sequence[float]) -> list[float]:
     """What these are the logarithms of, the largest made 1: at low temperatures they are too large for a float."""
     top = max(logs)
-    return [math.exp(log - top) for log in logs]
+    return [*map(math.exp, [log - top for log in logs])]
 
 
 def _nucleus(weights: Sequence[float], tail: float, top_p: float) -> list[float]:
@@ -353,4 +371,4 @@ def _nucleus(weights: Sequence[float], tail: float, top_p: float) -> list[float]
             reached += weights[at]
         weights = [weight if at in kept else 0.0 for at, weight in enumerate(weights)]
         total = reached + (tail if reached < top_p * total else 0.0)
-    return [weight / total if total else 0.0 for weight in weights]
+    return [weight / total for weight in weights] if total else [0.0] * len(weights)
