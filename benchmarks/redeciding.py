@@ -185,9 +185,10 @@ def decided_again(body: Mapping[str, Any], payload: Any, prior: Prior, words: tu
 def of_twenty(payload: Any) -> Any:
     """An answer as a server gives it that lists no more alternatives."""
     one = payload["choices"][0]
-    entries = [
-        {**each, "top_logprobs": each["top_logprobs"][:LISTED_FOR_LABELS]} for each in one["logprobs"]["content"]
-    ]
+    listed = (one.get("logprobs") or {}).get("content")
+    if not listed:  # of an answer that ended at once
+        return payload
+    entries = [{**each, "top_logprobs": each["top_logprobs"][:LISTED_FOR_LABELS]} for each in listed]
     return {**payload, "choices": [{**one, "logprobs": {"content": entries}}]}
 
 

@@ -86,9 +86,20 @@ async def test_where_answers_cannot_be_listed_rollouts_are_sampled(tmp_path: Pat
         assert sum("top_logprobs" in body for body in model.requests) >= 20 * SMALL.group_size
 
 
+def spread_over(others: int) -> SimulatedPolicy:
+    words = (*WORDS, *(f"word {number}" for number in range(others)))
+    return SimulatedPolicy(words, lambda prompt: [*talkative(prompt), *[0.5] * others])
+
+
+async def test_as_many_alternatives_are_listed_as_come_where_they_are_more_than_twenty(tmp_path: Path) -> None:
+    model = ScriptedModel(spread_over(60))
+    found = await learned(tmp_path / "a.db", model, replace(wanted(replace(SMALL, steps=1)), validation=()))
+    assert found.steps[0].exact == 20
+    assert {body.get("top_logprobs") for body in model.requests} == {5, 100, len(WORDS) + 60}
+
+
 async def test_answers_of_which_a_part_is_listed_are_looked_at_and_sampled(tmp_path: Path) -> None:
-    words = (*WORDS, *(f"word {number}" for number in range(60)))
-    model = ScriptedModel(SimulatedPolicy(words, lambda prompt: [*talkative(prompt), *[0.5] * 60]))
+    model = ScriptedModel(spread_over(160))
     found = await learned(tmp_path / "a.db", model, replace(wanted(replace(SMALL, steps=1)), validation=()))
     assert found.steps[0].exact == 0
     looks = [note for note in found.notes if "could be listed (98% are needed)" in note]

@@ -12,7 +12,7 @@ from ..experiences.write import written_template
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer
-from ..probe.backend import fitted, probe, usable
+from ..probe.backend import fitted, probe, usable, with_alternatives
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.executor import SAMPLERS_OFF, is_short
@@ -136,6 +136,7 @@ async def _exact(
     unheeded = "temperature" in upstream.dropped  # what is listed tells nothing of how such a one samples
     if sampled or unheeded or unlistable(wanted.frame, backend, wanted.reward):  # a run goes on as it began
         return None
+    backend = await with_alternatives(upstream, backend, wanted.frame.model, run=run.id)
     listing = Listing(upstream, wanted.frame, backend, wanted.reward)
     exact = ExactArms(listing, run.id, wanted.frame.temperature, repeats=wanted.repeats, seed=wanted.seed)
     least = await exact.look(wanted.tasks)

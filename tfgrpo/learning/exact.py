@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..records import CallKey, ListedPrompt, Rollout, Task
+from ..probe.backend import with_alternatives
+from ..records import Backend, CallKey, ListedPrompt, Rollout, Task
 from ..rollouts.group import Under, concurrently
 from ..text import counted
 from ..token_prior.exact import COVERED, LOOKED_AT, draw_evenly, start_of
@@ -40,7 +41,7 @@ class ExactRollouts:
         self._context, self._tokens = context, tokens
         self._needs: int | None = None
         """Calls that the answers to a prompt take; None: not looked at yet."""
-        self.listing: Listing | None = self._made() if self._may_be() else None
+        self.listing: Listing | None = self._made(context.backend) if self._may_be() else None
         """What lists answers, with all that is listed already; None where rollouts are sampled."""
 
     def _may_be(self) -> bool:
@@ -51,16 +52,20 @@ class ExactRollouts:
         begun = stages(self._context.run.id)
         return STAGE in begun or "rollout" not in begun  # a run goes on as it began
 
-    def _made(self) -> "Listing | None":
+    def _made(self, backend: Backend) -> "Listing | None":
         from ..token_prior.listing import Listing, unlistable
 
         context, frame = self._context, self._tokens.frame()
-        if unlistable(frame, context.backend, context.plan.reward):
+        if unlistable(frame, backend, context.plan.reward):
             return None
-        return Listing(context.upstream, frame, context.backend, context.plan.reward)
+        return Listing(context.upstream, frame, backend, context.plan.reward)
 
     async def drawn(self, tasks: Sequence[Task], step: int, under: Callable[[Task, int], Under]) -> ExactRound:
         """The rollouts of these tasks that need not be sampled."""
+        if self.listing and self._needs is None:
+            backend, model = self._context.backend, self._context.plan.frame.model
+            counted_there = await with_alternatives(self._context.upstream, backend, model, run=self._context.run.id)
+            self.listing = self._made(counted_there)
         if self.listing and self._needs is None:
             await self._look(self.listing, tasks, under)
         if self.listing is None:

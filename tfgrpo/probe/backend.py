@@ -153,6 +153,13 @@ async def listed_at_most(upstream: Upstream, backend: Backend, model: str, *, ru
     return 0
 
 
+async def with_alternatives(upstream: Upstream, backend: Backend, model: str, *, run: str) -> Backend:
+    """The backend with how many alternatives come, where that is not known; of llama.cpp as many as are asked for."""
+    if backend.alternatives or backend.kind == "llama.cpp" or not backend.logprobs:
+        return backend
+    return replace(backend, alternatives=await listed_at_most(upstream, backend, model, run=run))
+
+
 _TOGETHER = 4
 """Answers asked for in one request, to see whether they differ."""
 
