@@ -136,12 +136,31 @@ def test_as_many_alternatives_are_asked_for_as_were_measured_and_twenty_where_so
         http.Client(transport=http.MockTransport(listing_twenty)) as inner,
         tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=inner) as client,
     ):
-        told = [client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES) for _ in range(2)]
+        told = [client.chat.completions.with_raw_response.create(model="m", messages=MESSAGES) for _ in range(4)]
         own: Any = {"model": "m", "messages": MESSAGES, "logprobs": True, "top_logprobs": 2}
         client.chat.completions.create(**own)
-    assert [one.headers.get("x-tfgrpo-redecided") for one in told] == [None, "changed"]
-    assert [one.parse().choices[0].message.content for one in told] == ["billing.", "technical."]
-    assert [body.get("top_logprobs") for body in ASKED] == [70, None, 20, 2]
+    assert [one.headers.get("x-tfgrpo-redecided") for one in told] == [None, None, None, "changed"]
+    assert [one.parse().choices[0].message.content for one in told] == ["billing."] * 3 + ["technical."]
+    assert [body.get("top_logprobs") for body in ASKED] == [70, None] * 3 + [20, 2]
+
+
+def test_one_request_that_is_refused_for_its_length_leaves_the_alternatives_of_others_as_they_are(
+    tmp_path: Path,
+) -> None:
+    def answer(request: http.Request) -> http.Response:
+        if len(request.content) > 5_000 and "x-tfgrpo-prior" in request.headers:
+            return http.Response(400, json={"error": {"message": "context length exceeded"}})
+        content, kind = said(json.loads(request.content))
+        return http.Response(200, content=content, headers={"content-type": kind})
+
+    store = a_store(tmp_path, URL, replace(HEARD, alternatives=70))
+    with (
+        http.Client(transport=http.MockTransport(answer)) as inner,
+        tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=inner) as client,
+    ):
+        for text in ["long " * 2_000, "?"] * 4:
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": text}])
+    assert [body.get("top_logprobs") for body in ASKED] == [None, 70] * 4
 
 
 async def test_the_proxy_asks_for_twenty_alternatives_where_more_are_refused(tmp_path: Path) -> None:
@@ -159,9 +178,9 @@ async def test_the_proxy_asks_for_twenty_alternatives_where_more_are_refused(tmp
         store = a_store(tmp_path, f"{address}/v1", replace(HEARD, alternatives=1_000))
         proxy = Proxy([RelayTarget.parse(f"{address}/v1")], Shelf(store, "default"))
         async with proxy, running(proxy) as at, openai.AsyncOpenAI(api_key="k", base_url=f"{at}/v1") as client:
-            told = [await client.chat.completions.create(model="m", messages=MESSAGES) for _ in range(2)]
-    assert [one.choices[0].message.content for one in told] == ["billing.", "technical."]
-    assert [body.get("top_logprobs") for body in ASKED] == [100, None, 20]
+            told = [await client.chat.completions.create(model="m", messages=MESSAGES) for _ in range(4)]
+    assert [one.choices[0].message.content for one in told] == ["billing."] * 3 + ["technical."]
+    assert [body.get("top_logprobs") for body in ASKED] == [100, None] * 3 + [20]
 
 
 async def test_the_proxy_decides_the_label_again_and_a_client_before_it_does_not_do_so_twice(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ class _Count:
 class PriorRefusals:
     """Counts, for each model and surface, the requests in a row that an upstream took only without the prior.
 
-    After IN_A_ROW of them the requests there go without, until `forget` is called (after a probe), or another prior is
-    live. One is kept for each upstream, and may be shared by threads. A `strict` one lets every refusal stand.
+    After IN_A_ROW of them the requests there ask for fewer alternatives, where they asked for many, else they go without,
+    until `forget` is called (after a probe), or another prior is live. One is kept for each upstream, and may be shared
+    by threads. A `strict` one lets every refusal stand.
 
     Its use, around `http.rewrite`: where `goes_again` says so of the answer, send what the caller wrote, and go on with
     what `without` makes of the Rewrite.
@@ -79,15 +80,17 @@ class PriorRefusals:
         where = f"model {shortened(rewritten.model)!r} by {rewritten.surface}"
         if rewritten.way == "resample":  # which one caller asked for: the prior of all others stays
             return told._replace(notice=f"several answers were refused for {where}, and the call went without a prior")
-        if (again := rewritten.redeciding) and again.listed > LISTED_FOR_LABELS and not again.is_told:
-            self._few.add(rewritten.model)
-            asked = f"{again.listed} alternatives a token were refused for {where}, and the call went without a prior"
-            return told._replace(
-                notice=f"{asked}: {LISTED_FOR_LABELS} are asked for from now on (tfgrpo probe looks anew)"
-            )
         count = self._settle(rewritten, 1)
         notice = f"prior {rewritten.prior} was refused for {where}, and the call went without it"
-        if count >= IN_A_ROW:
+        again = rewritten.redeciding
+        if count >= IN_A_ROW and again and again.listed > LISTED_FOR_LABELS and not again.is_told:
+            self._settle(rewritten, 0)
+            self._few.add(rewritten.model)
+            notice = (
+                f"{again.listed} alternatives a token were refused for {where} {IN_A_ROW} times in a row:"
+                f" {LISTED_FOR_LABELS} are asked for from now on (tfgrpo probe looks anew)"
+            )
+        elif count >= IN_A_ROW:
             notice = (
                 f"prior {rewritten.prior} was refused for {where} {IN_A_ROW} times in a row: calls there go without it"
                 " until the upstream is probed anew (tfgrpo probe) or another prior is live"
