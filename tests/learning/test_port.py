@@ -9,7 +9,9 @@ import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import ADVICE, TOPICS, WORDS, served, talkative
+from tfgrpo.learning.port import WantedPort
 from tfgrpo.learning.transfer import Brought, Ported, brought_over, learned_transfer, portions
+from tfgrpo.model.endpoints import Endpoint, Endpoints
 from tfgrpo.records import (
     JSON,
     ChatBody,
@@ -62,10 +64,10 @@ def learned(folder: Path) -> Prior:
     return live_with_tasks(Prior((Experience(ADVICE),), template="t"), Frame("old"))
 
 
-def live_with_tasks(prior: Prior, frame: Frame, **said: JSON) -> Prior:
-    """The prior, live on evidence in the namespace `default` of the folder's store."""
+def live_with_tasks(prior: Prior, frame: Frame, taught: int = 18, **said: JSON) -> Prior:
+    """The prior, live on evidence in the namespace `default` of the folder's store, learned from so many tasks."""
     tasks = [Task(f"message {n} about {topic}", label) for n, (topic, label) in enumerate(list(TOPICS.items()) * 12)]
-    train, validation = tasks[:18], tasks[18:]
+    train, validation = tasks[:taught], tasks[18:]
     with Store("tfgrpo.db") as store:
         store.add_tasks(tasks)
         held = [task.id for task in validation]
@@ -92,6 +94,32 @@ def test_what_helps_on_the_new_model_goes_live_there(learned: Prior, url: str) -
         assert (live.prior.experiences, live.frame.model) == (learned.experiences, "kin")
         assert store.live("default") is not None
         assert learned_transfer(store) != 0.5
+
+
+def test_what_is_live_there_already_is_said_to_be_so(learned: Prior, url: str) -> None:
+    first, again = [works("port", "default", "--to", "kin", "--base-url", url).stdout for _ in range(2)]
+    assert "(ported) is live in namespace default@kin" in first
+    assert "(ported) is live already in namespace default@kin" in again and "was made live" not in again
+
+
+def test_a_ceiling_that_ends_it_says_nothing_of_what_helps_and_a_larger_one_goes_on(learned: Prior, url: str) -> None:
+    said: list[JSON] = []
+    for ceiling, code in (("20", 3), ("100", 3), ("400", 0)):
+        found = tfgrpo("port", "default", "--to", "kin", "--base-url", url, "--max-calls", ceiling)
+        assert found.exit_code == code, found.output
+        assert "is expected to help" not in found.stdout
+        assert ("goes on from there" in found.stdout) is (code == 3)
+        with Store("tfgrpo.db") as store:
+            run = store.runs("default@kin")[-1].run
+            said.append((run.id, store.spent(run.id).calls <= int(ceiling)))
+    assert len(set(said)) == 1 and said[0][1]
+
+
+@pytest.mark.parametrize("taught", [1, 2])
+def test_a_prior_of_one_or_two_tasks_is_tried_on_these(folder: Path, url: str, taught: int) -> None:
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), Frame("old"), taught)
+    found = json.loads(works("port", "default", "--to", "kin", "--base-url", url, "--json").stdout)
+    assert len(found["steps"]) == taught and found["means"].keys() >= {"frozen", "ported"}
 
 
 def test_what_hurts_there_does_not(learned: Prior, url: str) -> None:
@@ -244,7 +272,11 @@ def test_a_port_without_a_gate_and_one_of_nothing(learned: Prior, url: str) -> N
     with Store("tfgrpo.db") as store:
         store.add_prior(offsets)
         store.set_state("asked", offsets.id, "ungated", frame=Frame("old"))
+        store.add_prior(Prior())
+        store.set_state("bare", Prior().id, "ungated", frame=Frame("old"))
     one_line(tfgrpo("port", "asked", "--to", "kin", "--base-url", url), "offsets of decisions alone")
+    one_line(tfgrpo("port", "bare", "--to", "kin", "--base-url", url), "is empty")
+    one_line(tfgrpo("port", "mine", "--to", "kin", "--base-url", url), "kept no tasks", "--gate none")
 
 
 def brought(prior: Prior, effect: float = 0.0, race: Sequence[JSON] = ()) -> Brought:
@@ -287,6 +319,13 @@ def test_tasks_are_visited_in_portions_that_hold_all_answers() -> None:
     assert [len({task.answer for task in part}) for part in found] == [3, 3]
     assert [len(part) for part in found] == [10, 5]
     assert [len(part) for part in portions(tasks[:1], 7)] == [1]
+
+
+def test_the_short_run_has_answers_and_rewards_as_learning_had_them(folder: Path) -> None:
+    live_with_tasks(Prior((Experience(ADVICE),), template="t"), Frame("old"), clip_rewards=True, prior_tokens=9_000)
+    with Store("tfgrpo.db") as store:
+        plan = WantedPort("default", Endpoints(Endpoint(None, "kin"))).prepared(store).plan
+    assert (plan.settings.clip_rewards, plan.settings.prior_tokens, plan.settings.bounded) == (True, 9_000, None)
 
 
 def test_what_was_learned_by_an_agent_is_not_tried_by_single_calls(folder: Path) -> None:

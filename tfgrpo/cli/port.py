@@ -8,6 +8,7 @@ from .command import TextCommand
 from .lines.porting import port_lines
 from .options.shared import json_option, named_store
 from .options.spending import spending_options
+from .root import OUT_OF_BUDGET
 from .streams import tell
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def port(
 
     The ways to prompt that it holds race once over the tasks that it was learned from, beside examples in the prompt
     and the model as it is; what helped on the old model has a head start. The best goes live in the namespace of the
-    new model, with tokens fitted to its own answers there, if the held-out tasks show that it helps.
+    new model, with tokens fitted to its own answers there, if the held-out tasks show that it helps. Exit code 3: a
+    ceiling ended it; a larger one goes on.
     """
     import asyncio
 
@@ -62,3 +64,5 @@ def port(
         with wanted.started() as started:
             found = asyncio.run(started.port(opened, Display))
     tell(as_json, found.as_json(), *port_lines(found))
+    if found.ended:
+        click.get_current_context().exit(OUT_OF_BUDGET)

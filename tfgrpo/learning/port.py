@@ -29,6 +29,8 @@ ROLLOUTS, FEWEST, MOST = 72, 3, 8
 """Rollouts in all, so that six ways to prompt can be calibrated before half of them leave; and those of each task."""
 PASSES = 8
 """Of the gate at most: what comes over with a small effect is better learned anew."""
+_AS_LEARNED = ("clip_rewards", "overlong", "bounded", "prior_tokens")
+"""Settings by which the prior was learned, without which its answers or rewards would be others."""
 _ANEW = "learn it anew, for few calls: tfgrpo learn --surface decisions QUESTION.json TASKS --model MODEL"
 
 
@@ -48,11 +50,13 @@ class WantedPort:
         snapshot = store.live(self.namespace)
         if snapshot is None:
             raise InputError(f"no prior is live in namespace {self.namespace}; tfgrpo learn makes one")
-        if not (snapshot.prior.has_text or snapshot.prior.biases):
-            raise InputError(
-                f"{snapshot.prior.id} holds offsets of decisions alone, which belong to their model; {_ANEW}"
-            )
+        _refuse_what_stays_behind(snapshot.prior)
         run = _run_behind(store, self.namespace)
+        if self.gated and "validation" not in run.settings:
+            raise InputError(
+                f"learning in namespace {self.namespace} kept no tasks from its last run for the gate, so nothing can"
+                " show that its prior helps on another model; to make it live there untested: --gate none"
+            )
         reward, name = reward_of(run.reward, ())
         tasks = store.tasks(run.tasks)
         plan = Plan(
@@ -66,6 +70,15 @@ class WantedPort:
             ported=Ported(snapshot, run, known_effect(store, snapshot, run)),
         )
         return PreparedPort(self, plan, self.endpoints)
+
+
+def _refuse_what_stays_behind(prior: Prior) -> None:
+    """Raise InputError for a prior of which nothing can come over."""
+    if prior.has_text or prior.biases:
+        return
+    if not prior.questions:
+        raise InputError(f"{prior.id} is empty: there is nothing to try")
+    raise InputError(f"{prior.id} holds offsets of decisions alone, which belong to their model; {_ANEW}")
 
 
 def _held_out(store: Store, run: Run, role: Role) -> tuple[Task, ...]:
@@ -84,6 +97,7 @@ def _settings(given: Settings, run: Run, served: Frame, tasks: int) -> Settings:
     seed = run.settings.get("seed")
     return replace(
         given,
+        **{name: run.settings[name] for name in _AS_LEARNED if name in run.settings},
         seed=seed if isinstance(seed, int) else given.seed,
         steps=min(2, tasks),
         group_size=min(MOST, max(FEWEST, ceil(ROLLOUTS / tasks))),
@@ -181,14 +195,24 @@ class PortResult:
 
     @property
     def chosen(self) -> str:
-        """The way to prompt that became the candidate; empty where nothing is expected to help."""
-        if self.candidate is None:
-            return ""
+        """The way to prompt that won, which became the candidate or is live already; empty where none is expected to
+        help."""
         won = self.learned.race[-1]["winner"]["arm"] if self.learned.race else None
         rows = (row for _, row in last_looks(self.learned.race))
         source: str = next((row["source"] for row in rows if row["arm"] == won), "frozen")
         named = [] if source == "frozen" else [source]
-        return ", ".join([*named, *(["tokens fitted anew"] if self.candidate.biases else [])])
+        fitted = self.candidate is not None and bool(self.candidate.biases)
+        return ", ".join([*named, *(["tokens fitted anew"] if fitted else [])])
+
+    @property
+    def ended(self) -> str | None:
+        """Why the budget ended it, and what was not done; None where all of it was done."""
+        return self.learned.ended
+
+    @property
+    def live(self) -> Prior | None:
+        """What is live there now; None where nothing is."""
+        return None if self.learned.prior.id == Prior().id else self.learned.prior
 
     @property
     def candidate(self) -> Prior | None:

@@ -277,6 +277,8 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
         from .transfer import brought_over
 
         in_words = way_of(context.backend, plan.frame.labels) == "none"
+        if plan.ported.snapshot.prior.questions:
+            context.notes.note("offsets of decisions stay behind: learn them anew, with one call a task")
         brought = brought_over(plan.ported, context.store, context.run, in_words=in_words)
         return Race(context, examples, [*brought.variants, *brought.likeliest(found)], brought)
     written = [*await _instructed(context, proposer), *await _amplified(context), *_explored(context)]

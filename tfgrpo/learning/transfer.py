@@ -127,7 +127,7 @@ def portions(tasks: Sequence[Task], seed: int) -> list[Sequence[Task]]:
     """The tasks in two portions, two thirds and the rest, by hash, answers that repeat in turns; each is in one."""
     drawn = sorted(tasks, key=lambda task: (derive_seed(seed, "port", task.id), task.id))
     ordered = taking_turns(drawn, lambda task: answer_text(task.answer))
-    first = -(-2 * len(ordered) // 3)
+    first = -(-2 * len(ordered) // 3) if len(ordered) > 2 else 1
     return [part for part in (ordered[:first], ordered[first:]) if part]
 
 

@@ -27,7 +27,7 @@ class _Count:
 class PriorRefusals:
     """Counts, for each model and surface, the requests in a row that an upstream took only without the prior.
 
-    After IN_A_ROW of them the requests there ask for fewer alternatives, where they asked for many, else they go without,
+    After IN_A_ROW of them the requests there ask for fewer alternatives, where they asked for many, else go without,
     until `forget` is called (after a probe), or another prior is live. One is kept for each upstream, and may be shared
     by threads. A `strict` one lets every refusal stand.
 

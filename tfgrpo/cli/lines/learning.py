@@ -27,10 +27,14 @@ def learned_lines(learned: "LearningResult") -> list[str]:
     if learned.tokens_a_call:
         prior = learned.candidate or learned.prior
         lines.append(f"{prior.id} adds {counted(learned.tokens_a_call, 'prompt token')} to a call")
-    if learned.ended:
-        lines.append(f"the budget ended this run: {learned.ended}")
-        lines.append("the same command with a larger ceiling goes on from there")
-    return lines
+    return [*lines, *ended_lines(learned.ended)]
+
+
+def ended_lines(ended: str | None) -> Iterator[str]:
+    """That a budget ended a run, where it did."""
+    if ended:
+        yield f"the budget ended this run: {ended}"
+        yield "the same command with a larger ceiling goes on from there"
 
 
 def _step_lines(steps: "Sequence[StepSummary]") -> Iterator[str]:
