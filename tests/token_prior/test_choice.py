@@ -362,30 +362,20 @@ async def test_where_alternatives_tell_too_little_rollouts_go_on_at_temperature_
     assert first == temperature
 
 
-QUOTED = (
-    "river",
-    "lamp",
-    "window",
-    "garden",
-    "tiger",
-    "button",
-    "orange",
-    "castle",
-    "pencil",
-    "mirror",
-    "forest",
-    "candle",
-)
+QUOTED = ("river", "lamp", "window", "garden", "tiger", "button", "orange", "castle")
 
 
 @pytest.mark.model
 async def test_on_the_embedded_model_a_format_is_learned_and_none_of_the_words_in_it(tmp_path: Path) -> None:
-    """Twelve words, each to be put between quotes after one worked example."""
+    """Eight words, each to be put between quotes after one worked example.
+
+    Under seeds 0, 1 and 2 the second step was 37 to 41 points better than the first, and the quote weighed 2.2 to 2.3.
+    """
     example = ({"role": "user", "content": "table"}, {"role": "assistant", "content": '"table"'})
     tasks = tuple(Task((*example, {"role": "user", "content": word}), f'"{word}"') for word in QUOTED)
     settings = Settings(steps=2, group_size=4, race=False, experiences=False, concurrency=8)
     with Store(tmp_path / "t.db") as store, local.upstream("local", ONE_AFTER_THE_OTHER) as (url, model):
-        frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 8})
+        frame = Frame(model, "Put the word in double quotes.", {"max_tokens": 5})
         async with Upstream(url, settings=settings, journal=store) as calls:
             plan = Plan(tasks, load_reward("exact"), "exact", frame, settings=settings)
             learned = await carry_out(plan, store, calls, Silent())
