@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tables import each
+
 PACKAGE = Path(__file__).parent.parent / "tfgrpo"
 FLOW = (
     "text", "errors", "hashing", "plugins", "records", "extras", "trials", "observer", "settings", "prompts",
@@ -196,7 +198,7 @@ def meeting(one: Path, other: Path) -> tuple[str, str, str]:
     return "/".join(parts[:depth]), parts[depth], others[depth]
 
 
-@pytest.mark.parametrize(
+@each(
     ("source", "package", "found"),
     [
         ("from .errors import InputError", "tfgrpo", {"tfgrpo.errors.InputError"}),
@@ -220,7 +222,7 @@ def test_no_way_of_importing_is_overlooked(source: str, package: str, found: set
     assert set(imported(ast.parse(source), package)) == found
 
 
-@pytest.mark.parametrize(
+@each(
     ("dotted", "path"),
     [
         ("tfgrpo.records.Prior", "records.py"),

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import pytest
-
+from tests.tables import each
 from tfgrpo.surfaces.http import Reason
 from tfgrpo.surfaces.routes import SURFACES
 
@@ -21,7 +20,7 @@ def named_files(text: str) -> set[str]:
     return set(re.findall(r"`([\w/]+\.py)`", text))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@each("document", DOCUMENTS)
 def test_a_document_names_no_file_that_is_not_there(document: Path) -> None:
     known = {file.name for file in (ROOT / "tfgrpo").rglob("*.py")}
     for name in named_files(document.read_text(encoding="utf-8")):

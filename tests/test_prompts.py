@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.errors import PromptError
 from tfgrpo.prompts import Template, asset_folder, clip, neutralise, template, transcript
 from tfgrpo.records import Message, Rollout, Task
@@ -25,7 +26,7 @@ def test_the_parts_are_chat_messages() -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["{{mood}}", "{{name}}", "\\frac{1}{2}\\1\\g<0>", "{}", "{{", "\n---\n", "$name %s"])
+@each("value", ["{{mood}}", "{{name}}", "\\frac{1}{2}\\1\\g<0>", "{}", "{{", "\n---\n", "$name %s"])
 def test_values_are_never_read_again(value: str) -> None:
     assert GREETING.render(mood="kind", name=value) == f"Be kind.\n---\nHello {value}, {value}{AFTER}"
     system, user = GREETING.messages(mood=value, name="Ada")
@@ -77,7 +78,7 @@ def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", sorted(asset_folder("prompts").glob("*.md")), ids=lambda path: path.stem)
+@each("path", sorted(asset_folder("prompts").glob("*.md")))
 def test_our_own_templates_can_be_read(path: Path) -> None:
     assert template(path.stem).text.strip()
 
@@ -93,7 +94,7 @@ def test_neutralised_text_has_nothing_left_to_neutralise(text: str) -> None:
     assert "<|" not in once
 
 
-@pytest.mark.parametrize("text", ["a < b and c > d", "<div>hello</div>", "x[0] <= y", "\\frac{a}{b}", "{{task}}"])
+@each("text", ["a < b and c > d", "<div>hello</div>", "x[0] <= y", "\\frac{a}{b}", "{{task}}"])
 def test_harmless_text_stays_as_it_is(text: str) -> None:
     assert neutralise(text) == text
 

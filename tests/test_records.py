@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.records import (
     JSON,
     Demonstration,
@@ -44,7 +45,7 @@ def test_a_task_is_the_same_whatever_it_is_called_and_however_often_it_comes(sam
     assert replace(TASK, **same).id == TASK.id
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         {"input": "Where?"},
@@ -64,7 +65,7 @@ def test_a_text_is_one_message_of_the_user() -> None:
     assert (TASK.prompt, chat.prompt, len(chat.messages)) == (TASK.input, "s\nu", 2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "text"),
     [
         ({"content": "a"}, "a"),
@@ -155,7 +156,7 @@ def test_a_prior_is_the_same_version_whatever_its_evidence_and_history(same: dic
     assert replace(PRIOR, **same).id == PRIOR.id
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         {"experiences": PRIOR.experiences[::-1]},
@@ -178,7 +179,7 @@ def test_a_prior_without_a_way_to_prompt_keeps_the_id_that_it_had_before_there_w
     assert (PRIOR.id, Prior().id) == ("prior_7b9a8eb0a0fabd8e", "prior_c410125280488d1f")
 
 
-@pytest.mark.parametrize(
+@each(
     ("prior", "text"),
     [
         (Prior(), False),
@@ -212,7 +213,7 @@ def test_a_run_is_the_same_however_it_goes(same: dict[str, JSON]) -> None:
     assert replace(RUN, **same).id == RUN.id
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         {"kind": "eval"},
@@ -232,7 +233,7 @@ def test_a_run_of_anything_else_is_another(other: dict[str, JSON]) -> None:
     assert replace(RUN, **other).id != RUN.id
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "key"),
     [
         ("https://api.openai.com/v1", "https://api.openai.com/v1"),

@@ -1,9 +1,8 @@
-import pytest
-
+from tests.tables import each
 from tfgrpo.text import counted, without_passwords
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "noun", "text"),
     [
         (0, "task", "0 tasks"),
@@ -22,7 +21,7 @@ def test_a_noun_follows_its_number(number: int, noun: str, text: str) -> None:
     assert counted(number, noun) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "told"),
     [
         ("cannot read postgresql://u:hunter2@h:5/db: no", "cannot read postgresql://...@h:5/db: no"),

@@ -12,6 +12,7 @@ from tests.deployment.worlds import World, candidate_in
 from tests.learning.test_traffic import call, label
 from tests.live import OTHER, go_live
 from tests.routing import TOPICS
+from tests.tables import each
 from tfgrpo.deployment.child import learned_from
 from tfgrpo.deployment.lock import alone_at
 from tfgrpo.store import Store
@@ -102,7 +103,7 @@ def test_a_canary_that_helps_goes_live_look_by_look() -> None:
     assert world.states()[OTHER.id] == "live"
 
 
-@pytest.mark.parametrize(
+@each(
     ("state", "gate", "ended", "passed"),
     [
         ("candidate", {"verdict": "promoted", "why": "e-value 50"}, None, True),

@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.shell import PATIENCE, learn_routing, one_line, tfgrpo, works, write_tasks
 from tests.rollouts.agents.test_command import SLEEPS, gone
+from tests.tables import each
 from tfgrpo.cli.streams import interruptible
 from tfgrpo.errors import StoreError
 from tfgrpo.model.connection import Connection
@@ -145,7 +146,7 @@ def test_a_program_is_shown_no_key_that_a_connection_uses_whatever_its_variable_
     assert {name for name in shown if name in given} == {"HOME"}
 
 
-@pytest.mark.parametrize(
+@each(
     "quoted",
     [
         "sk-proj-0123456789abcdefghij",

@@ -9,11 +9,11 @@ import threading
 from pathlib import Path
 
 import click
-import pytest
 
 from tests.cli.shell import learn_routing, tfgrpo, write_tasks
 from tests.help import commands, reference
 from tests.routing import TASKS, WORDS, talkative
+from tests.tables import each
 from tfgrpo.cli import main
 from tfgrpo.records import ChatBody
 from tfgrpo.store import Store
@@ -81,7 +81,7 @@ def test_ctrl_c_keeps_what_was_done(folder: Path) -> None:
         assert store.spent(entry.run.id).calls >= 30
 
 
-@pytest.mark.parametrize("name", [name for name, _ in commands(main, "tfgrpo")])
+@each("name", [name for name, _ in commands(main, "tfgrpo")])
 def test_every_command_has_help(name: str) -> None:
     result = tfgrpo(*name.split()[1:], "--help")
     assert result.exit_code == 0

@@ -2,14 +2,13 @@
 
 from datetime import date
 
-import pytest
-
+from tests.tables import each
 from tfgrpo.cli.options.shared import shutdown_notice
 
 TODAY = date(2026, 11, 26)
 
 
-@pytest.mark.parametrize(
+@each(
     ("day", "words"),
     [
         ("2027-01-14", "leaves its API on 2027-01-14, in 49 days"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.deployment.comparison import Comparison, Wager, canary_level
 from tfgrpo.deployment.effects import EffectInUse
 from tfgrpo.deployment.step import QUIET_SECONDS, AutopilotTerms, CanaryTrial, DeployedState, Facts, step
@@ -51,7 +52,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+@each("case", CASES)
 def test_what_is_done_next(case: str) -> None:
     state, facts, terms, wanted = CASES[case]
     found = step(state, facts, terms)
@@ -73,9 +74,7 @@ def test_promotion_is_for_a_canary_with_evidence_alone() -> None:
         assert "promote" not in [one.kind for one in step(state, weak, terms)]
 
 
-@pytest.mark.parametrize(
-    "given", [{"share": 1.0}, {"share": float("nan")}, {"daily_calls": -1}, {"min_feedback": 0}, {"alpha": 0}]
-)
+@each("given", [{"share": 1.0}, {"share": float("nan")}, {"daily_calls": -1}, {"min_feedback": 0}, {"alpha": 0}])
 def test_terms_that_cannot_be_are_refused(given: dict[str, float]) -> None:
     with pytest.raises(InputError, match="--" + next(iter(given)).replace("_", "-")):
         AutopilotTerms(**given)  # type: ignore[arg-type]  # as a command gives them

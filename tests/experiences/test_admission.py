@@ -3,6 +3,7 @@
 import pytest
 
 from tests import proposals
+from tests.tables import each
 from tfgrpo.experiences import admission
 from tfgrpo.experiences.admission import ECHOED, echoes_prompt, refusal, restated_task
 from tfgrpo.experiences.edits import Edit
@@ -18,7 +19,7 @@ MESSAGES_AND_ROUTES = (
 )
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "The task is about providing advice for a model based on its failed attempts.",
@@ -105,7 +106,7 @@ def why_not(text: str, *existing: str) -> str | None:
     return refusal(Experience(text), [Experience(other) for other in existing], TASKS, Settings())
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "When a charge appears twice, answer BILL.",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.amplification import simulated, sums
+from tests.tables import each
 from tfgrpo.experiences.amplification import Amplified, amplified
 from tfgrpo.experiences.answer_pool import parting_length
 from tfgrpo.records import Backend, ChatBody, Frame, Rollout, Usage, message_text
@@ -73,7 +74,7 @@ async def test_length_has_its_price_in_the_pool() -> None:
     assert dear.rounds[0].pool < free.rounds[0].pool
 
 
-@pytest.mark.parametrize(
+@each(
     ("lengths", "bound"),
     [
         ([4] * 6 + [24] * 14 + [55, 75, 81], 39.5),  # of a model of 0.5B; the mean is 24.2

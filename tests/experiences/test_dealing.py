@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.experiences.dealing import SMALLEST, dealt, included, rounds
 from tfgrpo.records import Experience, Origin
 from tfgrpo.settings import Settings
@@ -38,7 +39,7 @@ def test_each_one_on_trial_is_in_its_share_of_a_group_and_one_rollout_is_shown_n
     assert () in shown or max(counts) == size or size < SMALLEST
 
 
-@pytest.mark.parametrize("size", range(2, 9))
+@each("size", range(2, 9))
 def test_no_two_on_trial_always_go_together(size: int) -> None:
     shown = [some for n in range(20) for some in group(replace(SETTINGS, group_size=size), task=f"task {n}")]
     columns = [tuple(entry in some for some in shown) for entry in ENTRIES]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import PromptError, UpstreamError
 from tfgrpo.experiences.distil import COMPARED, Distiller, can_teach, merge, propose, templates
 from tfgrpo.experiences.edits import Edit, Proposals
@@ -61,7 +62,7 @@ MIXED = group(("BILL", 1.0), ("TECH", 0.0), ("BILL", 1.0), ("It is billing", 0.0
 UNANSWERED = Task("Say something kind.")
 
 
-@pytest.mark.parametrize(
+@each(
     ("rollouts", "taught"),
     [
         (MIXED, "contrast"),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.experiences.edits import (
     Edit,
     Form,
@@ -35,7 +36,7 @@ def refused(form: Form, answer: str) -> str:
     return result.why
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         json.dumps([ADD]),
@@ -58,7 +59,7 @@ def test_nothing_to_learn_is_a_usable_answer(answer: str) -> None:
     assert read(FORM, answer) == Proposals()
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "why"),
     [
         ("", "0 JSON values"),
@@ -88,7 +89,7 @@ def test_what_is_usable_is_adopted_and_the_rest_dropped_with_its_reason() -> Non
     assert read(FORM, answer) == Proposals((ADDED,), ('DELETE: its "target" is not in the list of experiences',))
 
 
-@pytest.mark.parametrize("target", ["E3", "E0", "", "the first", None, 7])
+@each("target", ["E3", "E0", "", "the first", None, 7])
 def test_an_update_of_nothing_known_is_an_addition(target: str | int | None) -> None:
     answer = json.dumps([{"operation": "UPDATE", "text": ADD["text"], "target": target}])
     assert read(FORM, answer) == Proposals((ADDED,))
@@ -148,7 +149,7 @@ def test_any_text_is_read_or_refused(answer: str) -> None:
     assert isinstance(FORM.read(answer), Proposals | Unusable)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "long"),
     [
         ("one two three", False),
@@ -166,7 +167,7 @@ def test_length_is_counted_in_any_script(text: str, long: bool) -> None:
 ONE, TWO = CURRENT
 
 
-@pytest.mark.parametrize(
+@each(
     ("edits", "kept", "dropped"),
     [
         ([Edit("NONE")], [], ""),
@@ -205,7 +206,7 @@ def test_of_several_updates_of_one_target_the_first_wins() -> None:
     assert len(proposals.dropped) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("edits", "room", "needed"),
     [
         ([], 1, False),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.experiences.edits import Edit
 from tfgrpo.experiences.library import Library, affordable, apply, describe, judged
 from tfgrpo.records import Decision, Effect, Experience, Fate, Origin, Task
@@ -87,7 +88,7 @@ def test_what_changes_nothing_leaves_no_trace(edit: Edit) -> None:
     assert apply(library, [edit], TASKS, SETTINGS) == library
 
 
-@pytest.mark.parametrize(
+@each(
     ("verdict", "by", "again"),
     [
         ("retired", "rule", False),

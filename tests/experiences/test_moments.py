@@ -7,6 +7,7 @@ import pytest
 
 from tests.surfaces.test_sureness import listed
 from tests.surfaces.test_triggers import AGAIN, ASKED, CALL, DONE, ERROR, OTHER
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.experiences.moments import HeardRollouts, Rate, Turn, fire_rate, learned_trigger, rate_told
 from tfgrpo.records import CallKey, Message, Rollout, Task
@@ -67,7 +68,7 @@ def test_a_threshold_is_learned_as_a_quantile() -> None:
     assert 0 < rate.fired <= math.ceil(0.25 * 40)
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "quantile", "why"),
     [
         ("entropy", 1.0, "the quantile is 1; it must be between 0 and 1"),

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.experiences.numerals import SMALL, dated, quantity, sequence, value, values
 
 
@@ -41,9 +42,7 @@ def test_a_number_is_found_in_any_format() -> None:
         assert number in values(f"When asked, say {text}.")
 
 
-@pytest.mark.parametrize(
-    "text", ["no number here", "two or three of the ten", "often someone tends to wait", "mix, MIXED", "a third"]
-)
+@each("text", ["no number here", "two or three of the ten", "often someone tends to wait", "mix, MIXED", "a third"])
 def test_words_of_every_day_are_no_numbers(text: str) -> None:
     assert values(text) == frozenset()
 
@@ -53,12 +52,12 @@ def test_one_number_is_read_without_sign_and_currency(text: str, readings: set[f
     assert value(text) == readings
 
 
-@pytest.mark.parametrize("text", ["", "1998-03-12", "42 km", "14:35", "forty", "+"])
+@each("text", ["", "1998-03-12", "42 km", "14:35", "forty", "+"])
 def test_what_is_more_or_less_than_one_number_has_no_value(text: str) -> None:
     assert value(text) == frozenset()
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "readings"),
     [
         ("137 km", {137}),
@@ -73,7 +72,7 @@ def test_a_number_with_a_unit_is_a_quantity(text: str, readings: set[float]) -> 
     assert quantity(text) == readings
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "numbers"),
     [
         ("12 March 1998", (12, 3, 1998)),
@@ -88,7 +87,7 @@ def test_dates_and_times_are_numbers_in_a_row(text: str, numbers: tuple[int, ...
     assert sequence(text) == numbers
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "numbers"),
     [
         ("1998-03-12", (1998, 3, 12)),

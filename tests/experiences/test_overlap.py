@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.experiences.overlap import APART, NEAR, Meanings, cosine, leaked_task, repeated, similarity
 from tfgrpo.records import JSON, Experience, Origin, Task, Vector
 
@@ -14,7 +15,7 @@ def leaks(text: str, answer: JSON, *, source: bool = False, others: list[Task] =
     return leaked_task(experience, [*others, task]) == task.id
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "text"),
     [
         ("Paris", "When asked for the capital, say Paris."),
@@ -50,7 +51,7 @@ def test_an_answer_of_one_task_is_found_in_any_guise(answer: JSON, text: str) ->
     assert leaks(text, answer)
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "text"),
     [
         ("Paris", "When unsure, compare prisons with palaces."),
@@ -99,7 +100,7 @@ def test_a_demonstration_may_hold_its_own_answer_and_no_other() -> None:
 FIRST = Experience("When the message mentions a refund, answer BILL.")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "same"),
     [
         ("When the message mentions a refund, answer BILL", True),
@@ -115,7 +116,7 @@ def test_the_same_advice_is_recognised_and_opposite_advice_is_not_the_same(text:
     assert repeated(text, [FIRST], LABELS) == (FIRST.id if same else None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "same"),
     [
         ("If money is to be given back, the code is BILL.", True),
@@ -187,7 +188,7 @@ def test_what_both_texts_name_makes_no_opposites(one: str, other: str) -> None:
     assert repeated(one, [known], []) == known.id
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "other", "found"),
     [
         ((1.0, 0.0), (2.0, 0.0), 1.0),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.experiences.dealing import dealt
 from tfgrpo.experiences.race import (
     Standing,
@@ -177,7 +178,7 @@ def entry(arm: str, mean: float, near: float, best: float | None = None) -> Stan
 TABLE = tuple(entry(f"arm {n:02}", 0.2 - n / 30, 0.9 / (n + 1) ** 2) for n in range(12))
 
 
-@pytest.mark.parametrize(("arms", "most"), [(12, 6), (7, 4), (6, 3), (3, 2), (2, 1), (1, 1)])
+@each(("arms", "most"), [(12, 6), (7, 4), (6, 3), (3, 2), (2, 1), (1, 1)])
 def test_after_a_step_at_least_half_of_those_that_trail_leave(arms: int, most: int) -> None:
     assert survivors(TABLE[:arms], frozen="none", step=0) == tuple(one.arm for one in TABLE[:most])
 

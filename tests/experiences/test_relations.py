@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.experiences.admission import refusal
 from tfgrpo.experiences.conditions import condition, contradicting, waiting_for_words
@@ -109,7 +110,7 @@ def test_a_circle_of_successors_is_an_error_that_names_it() -> None:
         found(*circle)
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "other", "at_odds"),
     [
         ("When adding, write it down.", "When adding, do not write it down.", True),

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-import pytest
-
+from tests.tables import each
 from tfgrpo.experiences.trajectories import TURN_CHARS, shortened_turns, verified_trajectories
 from tfgrpo.experiences.variants import as_prior
 from tfgrpo.records import Group, Message, Rollout, Task
@@ -85,7 +84,7 @@ def test_the_shortest_whole_rollout_of_each_task_is_shown_as_its_turns() -> None
     assert 'assistant: calls look_up({"word": "order"})' in text
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         {"reward": 0.5},

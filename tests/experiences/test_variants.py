@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.experiences.variants import (
     as_prior,
     example,
@@ -81,7 +82,7 @@ def test_a_task_is_shown_another_example_in_the_place_of_its_own() -> None:
     assert arm.shown_on(other) == arm.variant
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "text"),
     [("BILL", "BILL"), (["a", "b"], "a"), (7, "7"), (True, "true"), ({"b": 1}, '{"b":1}'), ("한국어", "한국어")],
 )
@@ -91,7 +92,7 @@ def test_an_answer_is_shown_as_the_assistant_would_say_it(answer: JSON, text: st
     assert shown.answer == text
 
 
-@pytest.mark.parametrize("answer", [None, "", "  ", [], [None]])
+@each("answer", [None, "", "  ", [], [None]])
 def test_a_task_without_an_answer_is_no_example(answer: JSON) -> None:
     assert example(Task("q", answer)) is None
 

@@ -25,6 +25,7 @@ from benchmarks.gate import (
     trial,
     unlike,
 )
+from tests.tables import each
 from tfgrpo.errors import InputError, RewardError
 from tfgrpo.gate.bets import BET_CAP, REWARDS, chance_of_one_look, next_bet
 from tfgrpo.gate.e_process import Gate, GateState
@@ -157,9 +158,7 @@ def test_a_gate_that_never_saw_a_pair_promotes_nothing() -> None:
     assert "no pair was scored; 4 pairs lost" in decision.reason
 
 
-@pytest.mark.parametrize(
-    "wrong", [rewards(0.5, 1.5), rewards(-0.1, 0), rewards(np.inf, 0), rewards(1), rewards(1, 1, 1)]
-)
+@each("wrong", [rewards(0.5, 1.5), rewards(-0.1, 0), rewards(np.inf, 0), rewards(1), rewards(1, 1, 1)])
 def test_rewards_that_cannot_be_bet_on_are_refused(wrong: NDArray[np.float64]) -> None:
     fine = rewards(0, 1)
     for candidate, live in ((wrong, fine), (fine, wrong)):
@@ -167,9 +166,7 @@ def test_rewards_that_cannot_be_bet_on_are_refused(wrong: NDArray[np.float64]) -
             Gate(2, 1).start.after(candidate, live)
 
 
-@pytest.mark.parametrize(
-    "terms", [{"tasks": 0}, {"passes": 0}, {"trial": 0}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": nan}]
-)
+@each("terms", [{"tasks": 0}, {"passes": 0}, {"trial": 0}, {"alpha": 0.0}, {"alpha": 1.0}, {"alpha": nan}])
 def test_terms_that_make_no_gate_are_refused(terms: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"gate: {next(iter(terms))} is"):
         Gate(**{"tasks": 5, "passes": 8, **terms})  # type: ignore[arg-type]  # a table of wrong values
@@ -190,7 +187,7 @@ def test_one_over_the_level_promotes_and_less_does_not(more: float, verdict: Gat
     assert judge(FIRST, state).verdict == verdict
 
 
-@pytest.mark.parametrize(
+@each(
     ("state", "verdict", "words"),
     [
         (gone(FIRST, log_e=5.0, passes=9, mean=0.1), "promote", "e-value 148 after 9 of 24 passes, 40 needed"),

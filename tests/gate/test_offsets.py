@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.tables import each
 from tfgrpo.gate.offsets import evidence_of, offsets_outcome
 
 
-@pytest.mark.parametrize(
-    ("won", "lost", "p"), [(6, 0, 1 / 64), (5, 0, 1 / 32), (0, 0, 1.0), (7, 1, 9 / 256), (1, 7, 255 / 256)]
-)
+@each(("won", "lost", "p"), [(6, 0, 1 / 64), (5, 0, 1 / 32), (0, 0, 1.0), (7, 1, 9 / 256), (1, 7, 255 / 256)])
 def test_the_sign_test_is_exact(won: int, lost: int, p: float) -> None:
     differences = np.array([1.0] * won + [-1.0] * lost + [0.0] * 9)
     assert evidence_of(differences).evidence == pytest.approx(1 / p)

@@ -5,6 +5,7 @@ import pytest
 
 from tests.inprocess import AT_ONCE, MemoryJournal, Server, completion, refusal, upstream
 from tests.model.calls import BODY, KEY, failure, sample
+from tests.tables import each
 from tfgrpo.errors import ModelError
 from tfgrpo.model.asking import OPTIONAL, OUR_SCHEMA, dispensable, rejected_parameter, without_parameters
 from tfgrpo.model.library import http
@@ -31,7 +32,7 @@ def test_a_limit_is_renamed_and_logprobs_take_their_number_with_them() -> None:
     assert (own["max_completion_tokens"], own["top_logprobs"]) == (4, 20)
 
 
-@pytest.mark.parametrize("name", OPTIONAL)
+@each("name", OPTIONAL)
 def test_any_parameter_that_a_request_can_do_without_is_recognised(name: str) -> None:
     sent = {**REFUSED, **dict.fromkeys(OPTIONAL, 1), "response_format": OURS}
     assert rejected_parameter(error(400, {"param": name, "message": "no"}), sent) == name
@@ -39,7 +40,7 @@ def test_any_parameter_that_a_request_can_do_without_is_recognised(name: str) ->
     assert rejected_parameter(error(400, None, f'{{"unknown": "{name}"}}'), sent) == name
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "body"),
     [
         (400, {"param": "temperature", "message": "no"}),  # it was not sent

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.inprocess import MemoryJournal, Server, completion, refusal, upstream
+from tests.tables import each
 from tfgrpo.errors import BudgetEnded, InputError
 from tfgrpo.model.budget import Budget, Ceiling, Spent, SpentCeiling
 from tfgrpo.model.prices import FixedPrice, ListedPrices, read_price
@@ -39,7 +40,7 @@ def spend(budget: Budget, calls: int) -> int:
     return calls
 
 
-@pytest.mark.parametrize(
+@each(
     ("ceiling", "made", "ended"),
     [
         (Ceiling(calls=3), 3, SpentCeiling("calls", 3, 3)),
@@ -88,9 +89,7 @@ def test_what_earlier_starts_of_the_run_spent_counts() -> None:
     assert budget.spent == Spent(6, 100, 0.25, 4.0)
 
 
-@pytest.mark.parametrize(
-    "ceiling", [{"calls": 0}, {"tokens": -1}, {"usd": 0.0}, {"usd": float("nan")}, {"minutes": -2}]
-)
+@each("ceiling", [{"calls": 0}, {"tokens": -1}, {"usd": 0.0}, {"usd": float("nan")}, {"minutes": -2}])
 def test_a_ceiling_that_allows_nothing_is_refused(ceiling: dict[str, int]) -> None:
     with pytest.raises(InputError, match=f"the ceiling on {next(iter(ceiling))} is"):
         Ceiling(**ceiling)
@@ -110,7 +109,7 @@ def test_a_price_is_per_million_tokens_in_and_out() -> None:
     assert FixedPrice(0.25, 2.0)("any", Usage(3, 2_000_000, 500_000)) == 1.5
 
 
-@pytest.mark.parametrize("text", ["", "1", "1/2/3", "a/b", "-1/2", "nan/1", "inf/1", "1,5/2"])
+@each("text", ["", "1", "1/2/3", "a/b", "-1/2", "nan/1", "inf/1", "1,5/2"])
 def test_what_is_no_price_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"must be IN/OUT, USD per million tokens, like 0\.25/2"):
         read_price(text)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.inprocess import AT_ONCE, URL, Server, completion, refusal, upstream
 from tests.model.calls import BODY, KEY, SECRET, failure, sample
+from tests.tables import each
 from tfgrpo.errors import InputError, ModelError, TfgrpoError, UpstreamError
 from tfgrpo.model import connection
 from tfgrpo.model.connection import Connection
@@ -142,7 +143,7 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> No
     assert "sk-" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     ["localhost:8080/v1", "fake", "ftp://fake/v1", "http://", "http://[::1", "http://fake:x/v1", "http://a:99999"],
 )

@@ -1,9 +1,9 @@
 """Another name of a model is no other model, and another model is not taken for the same."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.model.families import model_family, same_family
 
 MINI = "gpt-4.1-mini"
@@ -47,7 +47,7 @@ def test_a_name_is_reduced_to_its_model() -> None:
         assert model_family(name) == family
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "other"),
     [
         (MINI, "gpt-4.1"),

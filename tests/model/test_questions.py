@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.model.questions import (
     Question,
@@ -31,7 +32,7 @@ def test_a_question_is_known_by_what_it_asks() -> None:
     assert read_question(renamed, "q").id == topic.id != read_question({**TOPIC, "instructions": "Which one?"}, "q").id
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "told"),
     [
         ([], "questions must be a list of 1 to 400"),
@@ -61,7 +62,7 @@ def test_four_hundred_questions_can_be_asked() -> None:
 CHOICE = {"type": "choice", "probabilities": [{"value": "a", "probability": 0.5}, {"value": True, "probability": 0.5}]}
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "expected"),
     [
         ({"type": "predicate", "probability": 0.25}, {True: 0.25, False: 0.75}),

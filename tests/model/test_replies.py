@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import ModelError
 from tfgrpo.model.replies import parse_reply, parse_trace, parse_vectors, parted
 from tfgrpo.records import JSON, Usage
@@ -22,7 +23,7 @@ def token(number: JSON, logprob: JSON = -0.5, text: str = "t", **more: JSON) -> 
     return {"id": number, "token": text, "logprob": logprob, "bytes": list(text.encode()), **more}
 
 
-@pytest.mark.parametrize(
+@each(
     ("message", "text"),
     [
         ({"role": "assistant", "content": "a\nb"}, "a\nb"),
@@ -44,7 +45,7 @@ def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
     assert reply.message == {"role": "assistant", "content": "a?!", "refusal": "?"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("usage", "spent"),
     [
         ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}, Usage(1, 3, 4)),
@@ -65,7 +66,7 @@ def test_a_response_without_usage_is_one_call() -> None:
     assert parse_reply(response()).usage == Usage(1)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
@@ -138,7 +139,7 @@ def test_an_id_that_repeats_counts_once() -> None:
     assert trace.pieces[4] == b"a"
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "read"),
     [(-math.inf, -math.inf), (-9999.0, -math.inf), (-(10**400), -math.inf), (0.0004, 0.0), (0, 0.0), (-3, -3.0)],
 )
@@ -152,7 +153,7 @@ BAD_LOGPROBS = [math.nan, math.inf, 0.5, 10**400, None, "-0.5", [-0.5]]
 BAD_IDS = [None, "4", 4.0, True, -1, 2**22, 2**63]
 
 
-@pytest.mark.parametrize("bad", [*(token(4, one) for one in BAD_LOGPROBS), *(token(one) for one in BAD_IDS), "4", None])
+@each("bad", [*(token(4, one) for one in BAD_LOGPROBS), *(token(one) for one in BAD_IDS), "4", None])
 def test_an_unusable_alternative_is_left_out_and_an_unusable_sample_loses_its_position(bad: JSON) -> None:
     good = token(7, -1.0, top_logprobs=[bad, token(8, -2.0)])
     sampled = {**bad, "top_logprobs": [token(8, -2.0)]} if isinstance(bad, dict) else bad
@@ -168,14 +169,14 @@ def test_bytes_need_not_be_text() -> None:
     assert trace.pieces == {4: b"\xf0\x9f"}
 
 
-@pytest.mark.parametrize("given", [None, [300], [-1], ["a"], "abc", 10**12, {"a": 1}])
+@each("given", [None, [300], [-1], ["a"], "abc", 10**12, {"a": 1}])
 def test_bytes_that_are_none_leave_the_tokens_text(given: JSON) -> None:
     trace = parse_trace([token(4, bytes=given, token="é")])
     assert trace is not None
     assert trace.pieces == {4: "é".encode()}
 
 
-@pytest.mark.parametrize(
+@each(
     "logprobs",
     [
         None,
@@ -207,7 +208,7 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_order_sent() -> Non
     assert parse_vectors(embeddings([1], [2]), 2).usage == Usage(1)
 
 
-@pytest.mark.parametrize(
+@each(
     "response",
     [
         "no JSON",

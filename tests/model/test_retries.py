@@ -3,12 +3,11 @@
 import email.utils
 import time
 
-import pytest
-
+from tests.tables import each
 from tfgrpo.model.retries import seconds_until
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "seconds"),
     [
         ({"retry-after": "7"}, 7),
@@ -26,7 +25,7 @@ def test_a_date_is_a_time_from_now() -> None:
     assert 150 < seconds_until({"retry-after": email.utils.formatdate(time.time() + 250)}, 0) <= 250
 
 
-@pytest.mark.parametrize("said", ["", "soon", "nan", "inf", "-1", f"Mon, 01 Jan {10**20} 00:00:00 GMT"])
+@each("said", ["", "soon", "nan", "inf", "-1", f"Mon, 01 Jan {10**20} 00:00:00 GMT"])
 def test_what_is_no_time_is_not_obeyed(said: str) -> None:
     for tried, most in enumerate((0.5, 1, 2, 4, 8, 8, 8)):
         assert 0.75 * most <= seconds_until({"retry-after": said}, tried) <= most

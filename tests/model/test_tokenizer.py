@@ -12,6 +12,7 @@ import tiktoken
 import tokenizers
 
 from tests import toy
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.model.replies import parse_trace
 from tfgrpo.model.tokenizer import (
@@ -187,7 +188,7 @@ def test_the_servers_own_ids_come_first() -> None:
     assert trace_ids(listed("The", id=77)) == [[77]]
 
 
-@pytest.mark.parametrize(
+@each(
     "bad",
     [
         listed("nothing"),
@@ -199,7 +200,6 @@ def test_the_servers_own_ids_come_first() -> None:
         None,
         "The",
     ],
-    ids=str,
 )
 def test_a_token_that_cannot_be_told_is_left_out_and_with_it_its_position(bad: object) -> None:
     assert trace_ids(bad) is None

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.priors.parse import parse_prior
 from tfgrpo.priors.portable import Event, Portable, json_text, plain_text, portable_json
@@ -270,9 +271,7 @@ SHOWN_IN_READER: list[tuple[Change, str]] = [
 """The same of a form with a way to prompt."""
 
 
-@pytest.mark.parametrize(
-    ("change", "words"), [*IN_BOTH, *IN_READER], ids=lambda value: value[:40] if isinstance(value, str) else "form"
-)
+@each(("change", "words"), [*IN_BOTH, *IN_READER])
 def test_what_is_wrong_with_a_form_is_named_in_one_line(change: Change, words: str) -> None:
     value = copy.deepcopy(form())
     change(value)
@@ -283,10 +282,9 @@ def test_what_is_wrong_with_a_form_is_named_in_one_line(change: Change, words: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "words"),
     [*SHOWN_IN_BOTH, *SHOWN_IN_READER],
-    ids=lambda value: value[:40] if isinstance(value, str) else "form",
 )
 def test_what_is_wrong_with_a_way_to_prompt_is_named_in_one_line(change: Change, words: str) -> None:
     value = copy.deepcopy(portable_json(SHOWN))
@@ -298,18 +296,14 @@ def test_what_is_wrong_with_a_way_to_prompt_is_named_in_one_line(change: Change,
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"), SHOWN_IN_BOTH, ids=lambda value: value[:40] if isinstance(value, str) else "form"
-)
+@each(("change", "words"), SHOWN_IN_BOTH)
 def test_the_schema_refuses_a_way_to_prompt_that_the_reader_refuses(change: Change, words: str) -> None:
     value = copy.deepcopy(portable_json(SHOWN))
     change(value)
     assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value), words
 
 
-@pytest.mark.parametrize(
-    ("change", "words"), IN_BOTH, ids=lambda value: value[:40] if isinstance(value, str) else "form"
-)
+@each(("change", "words"), IN_BOTH)
 def test_the_schema_refuses_what_the_reader_refuses(change: Change, words: str) -> None:
     value = copy.deepcopy(form())
     change(value)
@@ -321,7 +315,7 @@ def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
         read({**form(), "version": 4, "experiences": "told otherwise"})
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "words"),
     [
         ('{"tfgrpo": "prior",\n oops}', "line 2: not JSON"),
@@ -331,7 +325,6 @@ def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
         ('{"tfgrpo": ' + "9" * 5_000 + "}", "not readable as JSON"),
         (json_text(PORTABLE)[:200], "not JSON"),
     ],
-    ids=["not JSON", "braces", "deep", "NaN", "a long number", "cut off"],
 )
 def test_what_is_no_json_is_one_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.priors.versions import BiasChange, changes, model_notice, run_behind, served, tree
 from tfgrpo.records import Demonstration, Experience, Frame, Prior, PriorState, Snapshot, TokenBias
 from tfgrpo.store import LineageEntry, Namespace
@@ -16,7 +17,7 @@ def event(prior: str, state: PriorState) -> LineageEntry:
     return LineageEntry(prior, state, FRAME, "", "rule", "", "")
 
 
-@pytest.mark.parametrize(
+@each(
     ("events", "expected"),
     [
         ([], ""),
@@ -103,7 +104,7 @@ def test_priors_stand_under_their_parents() -> None:
     assert drawn == [("", root), ("├─ ", first), ("│  └─ ", grandchild), ("└─ ", last), ("", other)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("bound", "live", "model", "told"),
     [
         (None, None, "m", None),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.priors.parse import parse_prior
 from tfgrpo.priors.youtu import MOST_READ, YAML_CHARS, Texts, agent_yaml
@@ -62,7 +63,7 @@ BOMB = "a: &a {x: 1}\n" + "".join(
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "words"),
     [
         ("", "agent.instructions"),
@@ -84,7 +85,6 @@ BOMB = "a: &a {x: 1}\n" + "".join(
         ('{"experiences": "G0"}', "neither a prior"),
         (json.dumps([str(number) for number in range(MOST_READ + 1)]), "301 experiences"),
     ],
-    ids=lambda value: value[:25],
 )
 def test_what_holds_no_experiences_is_one_line(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:

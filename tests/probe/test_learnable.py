@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.model.tokenizer import Tokenizer
 from tfgrpo.probe.learnable import learnable
 from tfgrpo.records import Backend
@@ -30,7 +31,7 @@ def test_without_log_probabilities_a_tokenizer_allows_the_weaker_estimator() -> 
     assert "the weaker estimator" in found.why
 
 
-@pytest.mark.parametrize(
+@each(
     ("backend", "tokenizer", "why", "advice"),
     [
         (Backend(logit_bias="honoured"), None, "no log-probabilities with token ids", "--tokenizer FILE"),

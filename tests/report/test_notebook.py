@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.evaluation.arms import Evaluation
 from tfgrpo.evaluation.difference import Difference
 from tfgrpo.gate.promote import Promotion
@@ -96,7 +97,7 @@ def test_what_is_shown_is_whole_needs_nothing_else_and_runs_nothing(page: str) -
     assert "\u202e" not in page
 
 
-@pytest.mark.parametrize(
+@each(
     ("state", "title"),
     [
         ("live", f"{PRIOR.id} is live"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.rollouts.scoring import saying
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.records import JSON, Task
 from tfgrpo.rollouts.rewards.built_in import BUILT_IN, check, load_reward
@@ -44,12 +45,12 @@ async def test_an_answer_that_was_not_checked_ends_the_run_when_it_is_scored() -
         await score(load_reward("exact"), saying("text"))
 
 
-@pytest.mark.parametrize("name", sorted(BUILT_IN))
+@each("name", sorted(BUILT_IN))
 def test_usable_answers_pass_the_check(name: str) -> None:
     check(load_reward(name), [Task("a", "1"), Task("b", 2), Task("c", ["3", 4])])
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "said"),
     [
         ("exakt", "there is no reward 'exakt'; did you mean exact? built in are exact, exact-strict, contains,"),

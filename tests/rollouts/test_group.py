@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.records import Group, Prior, Rollout, Task, Usage
 from tfgrpo.rollouts.group import (
     Under,
@@ -27,16 +28,12 @@ from tfgrpo.settings import Settings
 LIMITED = Settings(overlong="100:40")
 
 
-@pytest.mark.parametrize(
-    ("tokens", "less"), [(0, 0), (60, 0), (61, -1 / 40), (80, -0.5), (100, -1), (101, -1), (9_999, -1)]
-)
+@each(("tokens", "less"), [(0, 0), (60, 0), (61, -1 / 40), (80, -0.5), (100, -1), (101, -1), (9_999, -1)])
 def test_the_penalty_grows_over_the_last_tokens(tokens: int, less: float) -> None:
     assert penalty(tokens, 100, 40) == less
 
 
-@pytest.mark.parametrize(
-    ("reward", "tokens", "left"), [(1.0, 60, 1.0), (1.0, 80, 0.5), (1.0, 100, 0.0), (0.3, 80, 0.0), (0.0, 100, 0.0)]
-)
+@each(("reward", "tokens", "left"), [(1.0, 60, 1.0), (1.0, 80, 0.5), (1.0, 100, 0.0), (0.3, 80, 0.0), (0.0, 100, 0.0)])
 def test_it_is_taken_off_the_reward_which_stays_at_0_or_above(reward: float, tokens: int, left: float) -> None:
     rollout = Rollout(Task("a"), 0, 0, "p", reward=reward, usage=Usage(1, 500, tokens))
     assert shaped(rollout, LIMITED) == replace(rollout, reward=left)
@@ -104,7 +101,7 @@ def test_the_formula_by_hand() -> None:
     np.testing.assert_allclose(advantages(np.array([1.0, 0.0, 0.0, 0.0]), divide_by_std=False), [0.75, *[-0.25] * 3])
 
 
-@pytest.mark.parametrize("given", [[0.1] * 7, [1.0], [0.0, 0.0], [0.3, 0.1 + 0.2], []])
+@each("given", [[0.1] * 7, [1.0], [0.0, 0.0], [0.3, 0.1 + 0.2], []])
 def test_a_flat_group_teaches_nothing(given: list[float]) -> None:
     """The spread of `np.array([0.1] * 7)` is above zero, and that of 0.3 and 0.1 + 0.2 too."""
     found = advantages(np.array(given))
@@ -112,7 +109,7 @@ def test_a_flat_group_teaches_nothing(given: list[float]) -> None:
     assert not found.any()
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "kind"),
     [
         ((1.0, 0.0), "mixed"),
@@ -154,7 +151,7 @@ def test_a_task_that_teaches_nothing_is_visited_every_other_step_and_not_all_res
     assert 10 <= len(two) <= 30
 
 
-@pytest.mark.parametrize(
+@each(
     "visits",
     [
         (),

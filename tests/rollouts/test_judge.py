@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.rollouts.scoring import saying
+from tests.tables import each
 from tfgrpo.errors import InputError, ModelError, UpstreamError
 from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import CallKey, ChatBody, Reply, Rollout, Task, Usage
@@ -242,7 +243,7 @@ def test_verdicts_are_read_from_fences_and_prose() -> None:
     assert read_verdict("I say " + verdict("8")) == (0.8, "because")
 
 
-@pytest.mark.parametrize(
+@each(
     ("reward", "named"),
     [
         ("judge", "judge@m/x-1"),

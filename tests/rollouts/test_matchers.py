@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rollouts.scoring import reward_of
+from tests.tables import each
 from tfgrpo.records import JSON, Task
 from tfgrpo.rollouts.rewards.built_in import BUILT_IN, doubts, load_reward
 from tfgrpo.rollouts.rewards.matchers import normalised
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "answer", "right", "wrong"),
     [
         ("exact", "Bill", ["Bill", "bill", " BILL.\n", "bill ."], ["bill!", "bill..", "a bill", "", "."]),
@@ -102,7 +103,7 @@ def test_choice_reads_the_letter_that_is_picked(label: JSON) -> None:
     assert {text: reward_of("choice", text, label) for text in PICKS_NOT_B} == dict.fromkeys(PICKS_NOT_B, 0.0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("label", "right", "wrong"),
     [
         ("billing", ["Billing.", "billing: the card", "Answer: billing"], ["billings", "not billing", "tech"]),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rollouts.scoring import reward_of
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.records import JSON
 from tfgrpo.rollouts.rewards.numeric import number_of
@@ -20,14 +21,14 @@ def value(text: str) -> float | None:
     return None if found is None or found.value is None else float(found.value)
 
 
-@pytest.mark.parametrize("text", ["1/0", "1e999", "9" * 400, "2^5000", "9" * 100_000])
+@each("text", ["1/0", "1e999", "9" * 400, "2^5000", "9" * 100_000])
 def test_what_is_beyond_comparing_equals_nothing(text: str) -> None:
     assert reward_of("numeric", text, 1) == 0
     with pytest.raises(InputError, match="holds no number"):
         reward_of("numeric", text, text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "right", "wrong"),
     [
         (72, ["72", "so 6 * 12 = 72.0", "72.00005", "seventy-two"], ["72.001", "-72", "72 or 73", ""]),

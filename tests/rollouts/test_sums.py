@@ -3,6 +3,7 @@
 import pytest
 
 from tests.rollouts.scoring import saying
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.records import Group, Rollout, Task
 from tfgrpo.rollouts.rewards import jsons, matchers
@@ -38,7 +39,7 @@ async def test_the_feedback_of_each_part_is_kept_and_a_part_that_fails_fails_the
     assert "took more than 0.05 s" in str(broken.error)
 
 
-@pytest.mark.parametrize(
+@each(
     ("named", "said"),
     [
         ("0.8*exact + 0.3*numeric", "the weights add up to 1.1; at most 1"),
@@ -91,7 +92,7 @@ def test_answers_are_counted_in_one_form() -> None:
     assert settled_answer("So it is\n\nBlue.") == "blue"
 
 
-@pytest.mark.parametrize("schema", [None, "none", [1], {"a": 1}, {"type": "nothing"}, {"type": 3}, {"properties": 3}])
+@each("schema", [None, "none", [1], {"a": 1}, {"type": "nothing"}, {"type": 3}, {"properties": 3}])
 def test_what_is_no_schema_is_refused(schema: object) -> None:
     with pytest.raises(InputError, match="cannot be scored by reward json-schema"):
         check(load_reward("json-schema"), [Task("q", "x", {"schema": schema})])

@@ -5,10 +5,10 @@ import json
 import zlib
 
 import orjson
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.serve.proxy.asked import RequestBody, addressed, read_body
 from tfgrpo.serve.proxy.bodies import hollowed
 from tfgrpo.serve.unpacking import unpacked
@@ -16,8 +16,8 @@ from tfgrpo.serve.unpacking import unpacked
 LONG = 'é\\"\n\U0001f600' * 30_000
 
 
-@pytest.mark.parametrize("text", ["x" * 200_000, LONG, "\\" * 200_001, "\u2028" * 99_999])
-@pytest.mark.parametrize("escaped", [False, True])
+@each("text", ["x" * 200_000, LONG, "\\" * 200_001, "\u2028" * 99_999])
+@each("escaped", [False, True])
 def test_a_body_is_whole_again_whatever_is_done_around_its_long_strings(text: str, escaped: bool) -> None:
     body = json.dumps({"a": [text, "short"], "b": text}, ensure_ascii=escaped).encode()
     hollow = hollowed(body)
@@ -50,7 +50,7 @@ def test_packed_bodies_are_unpacked_as_far_as_they_may_be_long() -> None:
     assert unpacked(plain, "br", 100) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("model", "rest", "named"),
     [
         ("gpt-x@support", "gpt-x", "support"),

@@ -16,6 +16,7 @@ import pytest
 from tests.certificates import certificate
 from tests.serve.fronts import BODY, CHAT, PATIENCE, Recorder, Serve, soon
 from tests.serve.test_faults import Handler, raw, request_of
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.http1.answers import AnswerBroken
 from tfgrpo.http1.connections import UpstreamConnections
@@ -317,7 +318,7 @@ async def test_a_proxy_that_refuses_a_tunnel_is_told_of(front: Serve, monkeypatc
     assert "the proxy of the environment answers 407" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("base", "named"),
     [
         ("http://host:80/v1", b"host"),

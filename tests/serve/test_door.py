@@ -7,6 +7,7 @@ import pytest
 
 from tests.live import OTHER, PRIOR, file_of, go_live
 from tests.serve.fronts import BODY, CHAT, Recorder, Serve
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.serve.keys import find_key, new_key
 from tfgrpo.serve.proxy import Door, Shelf
@@ -35,7 +36,7 @@ def test_a_key_is_found_by_all_of_it_alone() -> None:
     assert text.removeprefix("tfgrpo-") not in repr(key)
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "lends", "keys", "open_"),
     [
         ("127.0.0.1", True, False, True),
@@ -53,7 +54,7 @@ def test_the_upstreams_key_is_lent_to_nobody_unknown(host: str, lends: bool, key
             Door.at(host, lends_a_key=lends, has_keys=keys)
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "code"),
     [
         (HERE, None),

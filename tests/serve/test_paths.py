@@ -1,13 +1,13 @@
 """Which paths go on, however an upstream may read them."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.serve.proxy.paths import may_go_on, route_name
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         b"*", b"", b"v1/models", b"/..", b"/v1/../admin", b"/v1/%2e%2E/admin", b"/v1/a/.%2e", b"/v1/..%2fadmin",
@@ -20,7 +20,7 @@ def test_a_path_that_climbs_in_any_spelling_goes_no_further(path: bytes) -> None
     assert not may_go_on(path)
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         b"/",
@@ -47,7 +47,7 @@ def test_what_goes_on_climbs_for_no_upstream_that_decodes_it_twice(tail: str) ->
             assert ".." not in [segment.partition(";")[0] for segment in read.replace("\\", "/").split("/")]
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "route"),
     [
         ("/v1/chat/completions", "/chat/completions"),

@@ -2,12 +2,13 @@
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.serve.proxy import RelayTarget
 from tfgrpo.serve.proxy.headers import end_to_end
 
 
-@pytest.mark.parametrize(
+@each(
     ("base", "path", "address"),
     [
         ("https://api.openai.com/v1", b"/v1/models", "https://api.openai.com/v1/models"),
@@ -35,7 +36,7 @@ def test_a_path_that_climbs_has_no_address(path: bytes) -> None:
     assert RelayTarget.parse("http://host/team/v1").url(path, b"") is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "said"),
     [
         ("", "must be a URL"),

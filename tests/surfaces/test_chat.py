@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.records import JSON, Demonstration, Experience, Frame, Prior, Snapshot, TokenBias
 from tfgrpo.surfaces.chat import (
     is_system,
@@ -113,7 +114,7 @@ KEPT: dict[str, JSON] = {**PART, "prompt_cache_breakpoint": {"mode": "explicit"}
 OURS: dict[str, JSON] = {"type": "text", "text": SAID}
 
 
-@pytest.mark.parametrize(
+@each(
     ("messages", "expected"),
     [
         ([ASKED], [{"role": "system", "content": SAID}, ASKED]),
@@ -189,7 +190,7 @@ def test_demonstrations_alone_need_no_message_of_ours() -> None:
     assert sent == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, ASKED]
 
 
-@pytest.mark.parametrize("messages", [None, "Where?", [], (), {}, 3])
+@each("messages", [None, "Where?", [], (), {}, 3])
 def test_what_is_no_chat_request_is_returned_as_it_is(messages: JSON) -> None:
     body = {"model": "fake", "messages": messages}
     assert with_prior(body, PRIOR) is body

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.records import JSON, Frame, OptionOffset, Prior, QuestionOffsets, Snapshot, TokenBias
 from tfgrpo.surfaces.decided import FROZEN_FIELD, Deciding, asks_another, deciding
 from tfgrpo.surfaces.http import REASON_HEADER, rewrite
@@ -81,7 +82,7 @@ def test_a_certain_answer_stays_a_probability_and_one_of_unknown_options_alone_s
     assert (found.moved, found.unseen) == (2, ("x",))
 
 
-@pytest.mark.parametrize(
+@each(
     "answer",
     [
         {"type": "refusal", "name": None},
@@ -101,7 +102,7 @@ def test_what_is_no_answer_is_left_as_it_came(answer: JSON) -> None:
     assert found.moved == 0
 
 
-@pytest.mark.parametrize("payload", [None, [], {"error": {}}, {"answers": None}, {"answers": []}, {"answers": [1, 2]}])
+@each("payload", [None, [], {"error": {}}, {"answers": None}, {"answers": []}, {"answers": [1, 2]}])
 def test_a_response_of_another_shape_is_left_as_it_came(payload: JSON) -> None:
     found = deciding(ASKED, PRIOR)
     assert found is not None
@@ -132,7 +133,7 @@ def test_what_is_asked_in_other_words_is_another_question_even_where_offsets_are
     assert asks_another({"questions": [{"type": "predicate", "instructions": "Which?"}]}, still)
 
 
-@pytest.mark.parametrize(
+@each(
     ("instructions", "model", "prior", "why"),
     [
         ("Which?", "m", PRIOR, None),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.live import BODY, MODEL, OTHER, PRIOR, TEXT, sdk_json
+from tests.tables import each
 from tfgrpo.records import Backend, Demonstration, Frame, Prior, Snapshot
 from tfgrpo.surfaces.http import (
     PRIOR_HEADER,
@@ -120,7 +121,7 @@ def test_another_model_gets_the_experiences_alone_and_a_word_about_it() -> None:
     assert "--model" in rewritten.notice
 
 
-@pytest.mark.parametrize(
+@each(
     ("prior", "model", "told"),
     [
         (OTHER, "fake", []),
@@ -150,7 +151,7 @@ def test_an_empty_prior_leaves_the_body_alone() -> None:
     assert rewrite(sdk_json(BODY), NOTHING).content is None
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -174,7 +175,7 @@ def test_what_is_no_chat_request_is_left_to_the_upstream(body: bytes) -> None:
 NONE, OF_ANOTHER = {PRIOR_HEADER: " None"}, {PRIOR_HEADER: "prior_1"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "path", "headers", "reason"),
     [
         ("POST", "/v1/chat/completions", {}, None),
@@ -205,7 +206,7 @@ def test_every_surface_takes_a_prior_and_what_does_not_has_a_reason(
     assert why_not(method, path, headers) == reason
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "snapshot", "path", "reason", "left_out"),
     [
         (BODY, None, "/v1/chat/completions", "no live prior", None),
@@ -253,7 +254,7 @@ def test_a_path_of_azure_names_the_model_where_the_body_does_not() -> None:
     assert json.loads(sent.content or b"")["logit_bias"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "backend", "expected"),
     [
         ("127.0.0.1", None, 1.5),
@@ -282,7 +283,7 @@ def test_a_prior_that_is_suspended_does_not_go_in() -> None:
     assert (sent.content, sent.reason) == (None, "suspended")
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "path", "reason", "told"),
     [
         ("POST", "/v1/embeddings?x=1", "route", "POST /v1/embeddings goes without a prior: no prior has a place there"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.records import JSON, Backend, Prior, TokenBias
 from tfgrpo.surfaces.label_set import LabelSet, label_set
 from tfgrpo.surfaces.labels import ListedToken, Redecision, Sampling, chances
@@ -85,7 +86,7 @@ def test_labels_that_begin_alike_are_decided_at_the_first_token_that_differs() -
     assert came["pool"] == pytest.approx(wanted[b"ol"], abs=2 / size)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@each("seed", range(8))
 def test_what_is_decided_without_labels_that_are_not_listed_is_no_farther_from_the_biased_policy(seed: int) -> None:
     """But for what p gives to those; in total variation, over all that may be sampled, with 5 of 14 tokens listed."""
     drawn = Random(seed)
@@ -139,7 +140,7 @@ CASES: Sequence[tuple[str, Sequence[tuple[bytes, Mapping[bytes, float]]], str]] 
 )
 
 
-@pytest.mark.parametrize(("what", "tokens", "wanted"), CASES, ids=[case[0] for case in CASES])
+@each(("what", "tokens", "wanted"), CASES)
 def test_the_label_is_another_and_the_rest_is_left_alone(
     what: str, tokens: Sequence[tuple[bytes, Mapping[bytes, float]]], wanted: str
 ) -> None:
@@ -165,7 +166,7 @@ ANY_SCRIPT: Sequence[tuple[str, str, Mapping[str, float], str]] = (
 """Labels; tokens, each with what was likely there, `_` ending an answer; biases; what is said."""
 
 
-@pytest.mark.parametrize(("labels", "tokens", "biases", "wanted"), ANY_SCRIPT)
+@each(("labels", "tokens", "biases", "wanted"), ANY_SCRIPT)
 def test_labels_may_be_of_any_script_and_begin_one_another(
     labels: str, tokens: str, biases: Mapping[str, float], wanted: str
 ) -> None:
@@ -180,7 +181,7 @@ def test_labels_may_be_of_any_script_and_begin_one_another(
     assert text == wanted
 
 
-@pytest.mark.parametrize(
+@each(
     ("tokens", "wanted"),
     [
         ("4=.6|3=.4 . 5", "3"),
@@ -276,7 +277,7 @@ def test_a_chat_answer_is_another_with_the_original_beside_it_and_no_log_probabi
     assert kept["logprobs"] == {"content": ENTRIES}  # the caller's own
 
 
-@pytest.mark.parametrize(
+@each(
     ("payload", "told"),
     [
         (chat(None), "no-log-probabilities"),
@@ -480,8 +481,8 @@ def test_a_stream_of_responses_says_the_same_label_in_every_event() -> None:
     assert whole.payload["output"][0]["content"][0]["text"] == "technical."
 
 
-@pytest.mark.parametrize("size", [1, 10_000])
-@pytest.mark.parametrize(
+@each("size", [1, 10_000])
+@each(
     ("tokens", "wanted"),
     [
         ((b"no", b"ne"), ["", "none"]),
@@ -545,7 +546,7 @@ def _ended_by(other: bytes) -> JSON:
 FIRST, SECOND = "긍".encode(), "정".encode()
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "chunks"),
     [
         ("긍정", [of_tokens("긍", FIRST, SECOND[:2]), of_tokens("정", SECOND[2:])]),
@@ -593,7 +594,7 @@ def test_every_field_of_an_answer_in_json_is_decided_again() -> None:
     assert found.payload["choices"][0]["message"]["content"] == '{"a":"y","b":"v"}'
 
 
-@pytest.mark.parametrize("heat", [1e-320, 1e-5, 1e-3, 0.002, 0.01])
+@each("heat", [1e-320, 1e-5, 1e-3, 0.002, 0.01])
 def test_a_temperature_of_next_to_nothing_decides_as_0_does(heat: float) -> None:
     """e^(b/T) is too large for a float there."""
     for biases, told in ((BIASES, "technical."), ({b"billing": 4.0}, "billing.")):

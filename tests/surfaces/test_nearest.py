@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.surfaces.nearest import BUCKETS, LONGEST, alike, nearest, pool_of, shingles
 
 KOREAN = ("영수증을 다시 보내 주세요", "비밀번호를 잊어버렸어요", "결제가 두 번 되었어요", "앱이 자꾸 꺼져요")
@@ -106,7 +107,7 @@ def test_what_shares_words_is_nearer(asked: str, place: int) -> None:
     assert nearest(pool_of(KOREAN), asked, 1) == (place,)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "found"),
     [
         ("", []),

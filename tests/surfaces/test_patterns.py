@@ -6,6 +6,7 @@ from time import process_time
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.surfaces.patterns import MATCHED_CHARS, Pattern
 
@@ -69,7 +70,7 @@ def test_of_a_long_text_beginning_and_end_are_looked_at() -> None:
     assert not pattern.found_in("x" * MATCHED_CHARS + "needle" + "x" * MATCHED_CHARS)
 
 
-@pytest.mark.parametrize(
+@each(
     ("written", "why"),
     [
         ("", "nothing in it"),

@@ -1,8 +1,7 @@
 """A prior is never the reason for a failure."""
 
-import pytest
-
 from tests.live import BODY, MODEL, OTHER, PRIOR, sdk_json
+from tests.tables import each
 from tfgrpo.records import Frame, Prior, Snapshot
 from tfgrpo.surfaces.http import Rewrite, rewrite
 from tfgrpo.surfaces.refused import IN_A_ROW, PriorRefusals
@@ -13,7 +12,7 @@ def sent(refusals: PriorRefusals, prior: Prior = PRIOR, model: str = MODEL) -> R
     return rewrite(sdk_json({**BODY, "model": model}), snapshot, suspended=refusals.suspends)
 
 
-@pytest.mark.parametrize(
+@each(
     ("status", "answer", "again"),
     [
         (200, b"", False),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.records import JSON, Backend, Prior, TokenBias
 from tfgrpo.surfaces.resampled import RESAMPLED_HEADER, Resampling, asking_for_answers, resampling
 
@@ -109,9 +110,7 @@ def test_what_is_lacking_is_said(choices: list[JSON], told: str) -> None:
     assert made(2).decided({"error": "x"}).payload == {"error": "x"}
 
 
-@pytest.mark.parametrize(
-    "body", [{"n": 2}, {"stream": True}, {"temperature": 1e-5}, {"tools": [{}]}, {"reasoning_effort": "low"}]
-)
+@each("body", [{"n": 2}, {"stream": True}, {"temperature": 1e-5}, {"tools": [{}]}, {"reasoning_effort": "low"}])
 def test_no_answer_is_paid_for_where_none_can_be_picked(body: dict[str, JSON]) -> None:
     assert resampling({"messages": [], **body}, PRIOR, HEARD, 4) is None
     assert resampling({"messages": []}, PRIOR, HEARD, 1) is None

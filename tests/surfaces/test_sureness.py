@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.model.events import events
 from tfgrpo.records import JSON, Experience, Message, Prior
@@ -43,7 +44,7 @@ def test_entropy_and_margin_are_means_over_the_last_tokens() -> None:
     assert mixed.margin == pytest.approx((0.97 + 0) / 2)
 
 
-@pytest.mark.parametrize("told", [None, [], "x", [{"logprob": -1}], [{"top_logprobs": [{"logprob": -1}]}], [None]])
+@each("told", [None, [], "x", [{"logprob": -1}], [{"top_logprobs": [{"logprob": -1}]}], [None]])
 def test_what_lists_no_two_tokens_tells_nothing(told: JSON) -> None:
     assert sureness_of(told) is None
 
@@ -68,7 +69,7 @@ FAR = json.dumps(
 )
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"choices": []}', "data: {", "data: 5", '{"choices": [5]}', FAR])
+@each("content", ["", "{", "[]", '{"choices": []}', "data: {", "data: 5", '{"choices": [5]}', FAR])
 def test_what_is_no_answer_is_no_error(content: str) -> None:
     assert RememberedAnswers().hear([ASKED], content) is None
 
@@ -93,7 +94,7 @@ def test_what_waits_for_log_probabilities_is_said_where_they_are_known() -> None
     assert said(0.6, 0.05) == "nothing\n\nLook again.\nCount."
 
 
-@pytest.mark.parametrize("told", ["entropy", "entropy .5", "entropy above", "entropy above x", "margin below 2"])
+@each("told", ["entropy", "entropy .5", "entropy above", "entropy above x", "margin below 2"])
 def test_a_threshold_must_be_one(told: str) -> None:
     with pytest.raises(InputError, match=r"is no trigger: write .*\[on entropy above .9\]"):
         trigger_of(f"[on {told}] Stop.")

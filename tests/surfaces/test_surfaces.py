@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.records import Backend, Demonstration, Experience, Prior, TokenBias
 from tfgrpo.surfaces.chat import prior_text
 from tfgrpo.surfaces.routes import SURFACES
@@ -48,7 +49,7 @@ def entered(name: Any, body: dict[str, Any], prior: Prior = PRIOR, manner: Manne
     return sent
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "expected"),
     [
         ({"input": "hi"}, {"instructions": TEXT, "input": [*SHOWN, ASKED]}),
@@ -102,7 +103,7 @@ def test_what_examples_have_of_tools_is_told_in_words_where_they_are_shown_as_tu
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("system", "expected"),
     [
         (None, TEXT),
@@ -221,7 +222,7 @@ def test_no_body_and_no_response_is_a_crash(value: Any) -> None:
         assert isinstance(surface.told(value), Told)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "payload", "told"),
     [
         (
@@ -323,7 +324,7 @@ LEARNED = Prior((), (TokenBias(7, b"yes", 1.0, 3.0, 5),), "tokenizer_1")
 GOOD = Backend(logit_bias="honoured", tokenizer="tokenizer_1")
 
 
-@pytest.mark.parametrize(
+@each(
     ("backend", "why"),
     [
         (None, None),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.records import JSON, Experience, Message, Prior, Task
 from tfgrpo.surfaces.chat import mean_tokens, prior_tokens, with_prior
@@ -23,7 +24,7 @@ ALWAYS, READ = Experience("When booking, be brief."), Experience("[on tool error
 PRIOR = Prior((ALWAYS, READ), template="template_1")
 
 
-@pytest.mark.parametrize(
+@each(
     ("told", "messages", "fires"),
     [
         ("tool error", [ASKED, CALL, ERROR], True),
@@ -121,7 +122,7 @@ def test_a_prior_that_only_waits_changes_nothing_until_then() -> None:
     assert always_on(Prior((ALWAYS,))) == Prior((ALWAYS,))
 
 
-@pytest.mark.parametrize(
+@each(
     "told",
     [
         "tol error",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.surfaces.test_nearest import ARABIC, CODE, KOREAN
+from tests.tables import each
 from tfgrpo.records import Demonstration, Message, Prior, Task
 from tfgrpo.surfaces.chat import prior_tokens, token_estimate, with_prior
 from tfgrpo.surfaces.surface import (
@@ -133,7 +134,7 @@ def test_the_same_request_is_shown_the_same_whichever_prior_object_holds_them(
     assert shown_demonstrations(prior, asked) == shown_demonstrations(again, asked)
 
 
-@pytest.mark.parametrize(
+@each(
     ("asked", "text"),
     [
         ([], ""),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.records import JSON, Task
 from tfgrpo.tasks.read import TaskSet, read_tasks, tasks_of
@@ -293,7 +294,7 @@ def test_dicts_and_tasks_are_read_by_the_rules_of_files(write: Writer) -> None:
     assert (again.source, [task.count for task in again.tasks], again.duplicates) == ("validation", [2, 1], 1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("source", "words"),
     [
         ([{"input": "a"}, {"answer": "b"}], "tasks, item 2: no input; name it input, "),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.records import JSON, Task
 from tfgrpo.tasks.fields import Fields
@@ -308,7 +309,7 @@ def ask(answers: list[JSON], choices: list[str] = CITIES) -> list[dict[str, JSON
     return [{"question": f"q {place}", "choices": choices, "answer": answer} for place, answer in enumerate(answers)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("answers", "letters"),
     [
         ([0, 1, 3], "ABD"),
@@ -323,7 +324,7 @@ def test_an_answer_is_a_letter_a_text_or_a_number_as_the_whole_file_has_it(answe
     assert "".join(task.answer for task in tasks_of(ask(answers)).tasks) == letters
 
 
-@pytest.mark.parametrize(
+@each(
     ("records", "words"),
     [
         (ask([1, 2]), "item 1: the answer 1 may be choice B (by its number from 0) or A (by its number from 1); write"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests import toy
 from tests.inprocess import upstream
 from tests.routing import TASKS, WORDS, talkative
+from tests.tables import each
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
@@ -211,7 +212,7 @@ def test_folds_share_the_tasks_and_each_answer_alike_whatever_their_order(
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("counts", "parts"),
     [((13, 7), 7), ((10, 10), 10), ((40, 30), FOLDS), ((18, 2), FEWEST_FOLDS), ((7, 7, 6), 6), ((19, 1), FOLDS)],
 )

@@ -16,6 +16,7 @@ from tests import toy
 from tests.inprocess import upstream
 from tests.live import go_live
 from tests.routing import TASKS, TOPICS, WORDS, talkative
+from tests.tables import each
 from tfgrpo.cli import main
 from tfgrpo.errors import UpstreamError
 from tfgrpo.learning.plan import Plan
@@ -82,7 +83,7 @@ def test_control_tokens_never_enter_the_log_odds() -> None:
     assert {entry.token for entry in learning.working} == {0, 1}
 
 
-@pytest.mark.parametrize(
+@each(
     ("backend", "local", "words"),
     [
         (Backend(logit_bias="honoured", logprobs=True, token_ids=True), False, ()),

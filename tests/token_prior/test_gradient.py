@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tables import each
 from tfgrpo.hashing import derive_seed
 from tfgrpo.model.tokenizer import is_special
 from tfgrpo.records import Backend, Group, Rollout, Task, TokenBias, TokenTrace
@@ -97,8 +98,8 @@ def test_forgetting_that_logprobs_are_before_the_bias_gives_a_wrong_gradient() -
     assert np.abs(wrong - finite_differences(BIAS, 0.5)).max() > 0.03
 
 
-@pytest.mark.parametrize("temperature", [0.5, 0.7, 1.0, 1.3])
-@pytest.mark.parametrize("logits", [LOGITS, np.concatenate([LOGITS[:3], np.full(3_000, -4.0)])], ids=["six", "3,003"])
+@each("temperature", [0.5, 0.7, 1.0, 1.3])
+@each("logits", [LOGITS, np.concatenate([LOGITS[:3], np.full(3_000, -4.0)])])
 def test_unlisted_tokens_are_bounded_by_the_stated_tail(temperature: float, logits: Floats) -> None:
     """Three tokens listed: within the stated error, at T < 1 never too large, at T > 1 never too small."""
     exact = softmax(logits / temperature)[:3]
@@ -109,7 +110,7 @@ def test_unlisted_tokens_are_bounded_by_the_stated_tail(temperature: float, logi
     assert (error < 1e-12) == (temperature == 1)
 
 
-@pytest.mark.parametrize("sampled", range(6))
+@each("sampled", range(6))
 def test_a_sampled_token_that_is_less_likely_than_unlisted_ones_does_not_loosen_the_bound(sampled: int) -> None:
     """Two of six tokens and the sampled one are listed, at T = 0.5."""
     logprobs = np.log(softmax(LOGITS))
@@ -264,7 +265,7 @@ def test_an_inherited_bias_without_new_evidence_is_kept() -> None:
     assert (kept.bias, round(kept.z, 6), kept.piece) == (1.5, 4.0, b"old")
 
 
-@pytest.mark.parametrize(
+@each(
     ("piece", "special"),
     [(b"", True), (b"<|im_end|>", True), (b"</s>", True), (b"<", False), (b"yes", False), (b"\xf0\x9f", False)],
 )

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.shell import one_line, tfgrpo
 from tests.rollouts.agents.made import always, rolled
+from tests.tables import each
 from tfgrpo.errors import AgentError, InputError
 from tfgrpo.records import Rollout, Task
 from tfgrpo.rollouts.agents import check_inputs, load_agent
@@ -140,7 +141,7 @@ async def test_a_harbor_that_does_not_run_is_an_error_without_secrets(harbor: Pa
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("result", "found"),
     [
         ({"verifier_result": {"rewards": {"reward": 1}}, "exception_info": None}, {"rewards": {"reward": 1}}),

@@ -2,11 +2,12 @@
 
 import pytest
 
+from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.rollouts.agents import load_agent
 
 
-@pytest.mark.parametrize(
+@each(
     ("function", "command", "why"),
     [
         ("tests.own_agents:route", "prog {input}", "give one of them"),

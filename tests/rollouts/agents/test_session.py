@@ -5,6 +5,7 @@ import pytest
 from tests.inprocess import upstream
 from tests.rollouts.agents.made import BACKEND, FRAME, PRINTS, PRIOR, TASK, Cut, Program, always, rolled, said
 from tests.routing import WORDS, talkative
+from tests.tables import each
 from tfgrpo.model.pace import asked_once, is_asked_once
 from tfgrpo.records import (
     CallKey,
@@ -47,7 +48,7 @@ async def test_the_same_question_asked_twice_is_sampled_twice(program: Program) 
     assert len(model.requests) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"messages": []}', b'{"messages": ["a"]}', b"\xff", b'{"a": NaN}'])
+@each("content", [b"", b"[]", b'{"messages": []}', b'{"messages": ["a"]}', b"\xff", b'{"a": NaN}'])
 def test_a_body_that_is_no_chat_request_is_no_request(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_request(content)
