@@ -60,4 +60,5 @@ class PartsBefore:
 
 def last_part(value: Any) -> bytes:
     """What comes after PartsBefore, written once for several of them."""
-    return f"{canonical(value)}]".encode()
+    plain = isinstance(value, str) and value.isidentifier()  # as ids are: in JSON they stand as they are
+    return f'"{value}"]'.encode() if plain else f"{canonical(value)}]".encode()

@@ -307,3 +307,30 @@ async def test_an_answer_that_comes_after_a_refusal_is_not_written_behind_it(
         while at.proxy._in_flight:
             await asyncio.sleep(0.01)
     assert not caplog.records or all("Exception" not in one.message for one in caplog.records)
+
+
+async def test_an_idle_connection_is_closed_a_while_after_its_last_answer_by_one_timer() -> None:
+    async with running(Recorder(), Watched) as address:
+        caller, reader, writer = await _connected(address)
+        caller.timeout_keep_alive = 3_600
+        timers = []
+        for _ in range(2):
+            writer.write(_LONG + b"\r\n")
+            await soon(reader.readuntil(b"0\r\n\r\n"))
+            timers.append(caller.timeout_keep_alive_task)
+        assert timers[0] is timers[1] is not None
+        caller.timeout_keep_alive_handler()  # after the first answer it was so long, and after the last one it was not
+        assert not caller.transport.is_closing()
+        assert caller.timeout_keep_alive_task not in (None, *timers)
+        caller._idle_from -= 7_200
+        writer.write(b"GET")
+        while not caller.came.endswith(b"GET"):
+            await asyncio.sleep(0.01)
+        caller.timeout_keep_alive_handler()  # it is not idle any more
+        assert (caller.transport.is_closing(), caller.timeout_keep_alive_task) == (False, None)
+        writer.write(_LONG[3:] + b"\r\n")
+        await soon(reader.readuntil(b"0\r\n\r\n"))
+        caller._idle_from -= 7_200
+        caller.timeout_keep_alive_handler()
+        assert await soon(reader.read()) == b""
+        writer.close()

@@ -73,6 +73,8 @@ def test_a_call_is_made_for_whom_its_header_names_or_else_its_body() -> None:
     assert key_of({}, b'{"safety_identifier" : "ed", "user": "eve"}') == "ed"
     assert key_of({}, b'{"user": "eve", "safety_identifier": "ed"}') == "eve"
     assert key_of({}, b"x" * 200_000 + body) == "ann"
+    assert key_of({}, b'{"user"\n: "ann", "messages": [{"role":"user"}, {"role":"user","content":"hm"}]}') == "ann"
+    assert key_of({}, b'{"messages": [{"role":"user"}, {"role":"user","content":"hm"}]}') is None
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.6, float("nan")])

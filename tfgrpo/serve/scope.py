@@ -81,10 +81,12 @@ def asked_for(headers: Mapping[str, str]) -> Asked:
 
 def answers_in(headers: Mapping[str, str]) -> int:
     """How many answers the headers of a request allow in place of one."""
-    given = headers.get(RESAMPLE_HEADER, "").strip()[:3]
+    if RESAMPLE_HEADER not in headers:
+        return 1
+    given = headers[RESAMPLE_HEADER].strip()[:3]
     return max(1, int(given)) if given.isascii() and given.isdecimal() else 1
 
 
 def is_disabled(headers: Mapping[str, str]) -> bool:
     """Whether the headers of a request say that it is to have no prior."""
-    return headers.get(DISABLE_HEADER, "").strip().lower() in ("1", "true", "yes", "on")
+    return DISABLE_HEADER in headers and headers[DISABLE_HEADER].strip().lower() in ("1", "true", "yes", "on")

@@ -149,7 +149,8 @@ class RelayedCall:
     async def _read(self, reason: Reason | None) -> Reason | None:
         """The body, where a prior may enter it or its model may name a namespace; why it gets no prior, if it does."""
         shelf, most = self._works.shelf, self._limits.rewrite
-        shelf.say(route_notice(self._head.method, self._head.path, reason))
+        if reason:
+            shelf.say(route_notice(self._head.method, self._head.path, reason))
         if self._head.surface is None or reason == "signed":
             return reason
         content = await self._caller.whole(most)

@@ -106,6 +106,9 @@ class Wish(NamedTuple):
     disabled: bool = False
 
 
+_NO_WISH = Wish()
+
+
 def wish_of(headers: Mapping[str, str], key: AccessKey | None) -> Wish | Refusal:
     """What the headers and the key together ask for."""
     named = headers.get(NAMESPACE_HEADER)
@@ -113,6 +116,8 @@ def wish_of(headers: Mapping[str, str], key: AccessKey | None) -> Wish | Refusal
     if named and bound and named != bound:
         return Refusal(403, "namespace_not_allowed", f"this key is for namespace {bound!r}")
     disabled = is_disabled(headers)
+    if not (key or named or disabled):
+        return _NO_WISH
     own = key.namespace if key else None
     return Wish(named or own, disabled and PRIOR_HEADER not in headers)
 

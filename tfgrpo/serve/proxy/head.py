@@ -84,6 +84,9 @@ class Admitted(NamedTuple):
         return self.key is None or self.key.admin or self.key.namespace in (None, namespace)
 
 
+_ANYBODY = Admitted()
+
+
 def identified(head: Head, door: Door, held: Held) -> AccessKey | Refusal | None:
     """The key of ours that a caller brings; None: none is asked for."""
     asked = door.keys_only or bool(held.keys)
@@ -98,4 +101,5 @@ def admitted(head: Head, key: AccessKey | None, spent: KeySpending) -> Admitted 
     wish = wish_of(head.given, key)
     if isinstance(wish, Refusal):
         return wish
-    return Admitted(key, wish.namespace, "disabled" if wish.disabled else why_not(head.method, head.path, head.given))
+    reason = "disabled" if wish.disabled else why_not(head.method, head.path, head.given)
+    return Admitted(key, wish.namespace, reason) if key or wish.namespace or reason else _ANYBODY

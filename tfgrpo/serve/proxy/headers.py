@@ -72,10 +72,10 @@ def answer_headers(
 ) -> list[tuple[bytes, bytes]]:
     """The upstream's headers and our marks; where both speak, the one that biased the request (`ours`) is right."""
     lines = end_to_end(given)
-    said = {name for name, _ in lines}
     if ours:
-        lines = [line for line in lines if line[0] not in marks] if said & marks.keys() else lines
-    elif _MARK in said:
+        lines = [line for line in lines if line[0] not in marks]
+    elif any(name == _MARK for name, _ in lines):
+        said = {name for name, _ in lines}
         marks = {name: value for name, value in marks.items() if name not in said and name not in _ABOUT_THE_PRIOR}
     return [*lines, *marks.items()]
 

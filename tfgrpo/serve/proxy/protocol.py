@@ -49,6 +49,8 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = self._untaken = 0
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_idle, self._idle_from = False, 0.0
+        """Whether nothing has come since the last answer, and when that was written."""
         self._read_anew()
 
     def connection_made(self, transport: Any) -> None:
@@ -60,7 +62,7 @@ class Protocol(HttpToolsProtocol):
         """Bytes have come."""
         if self._is_refused:
             return
-        self._moves = False
+        self._moves = self._is_idle = False
         super().data_received(data)
         if self._asking or not (self._moves or self._is_blank_meanwhile(data)):
             self._asking = True
@@ -140,11 +142,37 @@ class Protocol(HttpToolsProtocol):
             reset(self.transport)
 
     def on_response_complete(self) -> None:
-        """An answer has been written: its end may still have to be taken, which a connection that closes waits for."""
-        super().on_response_complete()
+        """An answer has been written: its end may still have to be taken, which a connection that closes waits for.
+
+        As uvicorn's, but for its timer, which is not made anew for each answer.
+        """
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            else:
+                self._is_idle, self._idle_from = True, self.loop.time()
+                if self.timeout_keep_alive_task is None:
+                    self._close_idle_in(self.timeout_keep_alive)
         if self._ended_untaken():
             self._untaken = untaken_of(self.transport)
             self._expect()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close it, if it has been idle for long."""
+        self.timeout_keep_alive_task = None
+        left = self._idle_from + self.timeout_keep_alive - self.loop.time()
+        if self._is_idle and left > 0.001:
+            self._close_idle_in(left)
+        elif self._is_idle:
+            super().timeout_keep_alive_handler()
+
+    def _close_idle_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """What has come is told by `_is_idle`, and the timer goes on."""
 
     def _ended_untaken(self) -> bool:
         """Whether no answer is being written, and not all of the last one has left."""
@@ -160,9 +188,9 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller has left, or was made to."""
         self._lost = True
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        for timer in filter(None, (self._timer, self.timeout_keep_alive_task)):
+            timer.cancel()
+        self._timer = self.timeout_keep_alive_task = None
         super().connection_lost(exc)
         self.cycle, self.scope = None, {}  # type: ignore[assignment,typeddict-item]  # both know this: it goes at once
         self._tell_of_leaving()
