@@ -77,8 +77,9 @@ async def test_calls_are_recorded_with_their_texts_and_feedback_finds_them(front
     assert json.loads(whole.response)["choices"][0]["message"]["content"].startswith("the key is [secret_")
     assert streamed.response.startswith("data:")
     assert (said.inference, said.variant, said.prior) == (one, "live", PRIOR.id)
-    metrics = (await at.outside.get("/metrics")).text
-    assert "tfgrpo_recorded_total 2.0" in metrics
+    async with asyncio.timeout(PATIENCE):  # what is written is counted a moment later
+        while "tfgrpo_recorded_total 2.0" not in (await at.outside.get("/metrics")).text:
+            await asyncio.sleep(0.01)
 
 
 SAID: list[tuple[Any, int, str]] = [

@@ -29,6 +29,7 @@ from .shadow import Shadows
 from .shelf import SHELF_SECONDS, Shelf
 from .spans import Tracer
 
+_OWN = "/tfgrpo"
 _FIRST_LOOK_SECONDS = 5.0
 """For the first look at the store, before calls are served without what it would have told."""
 _BUSY = Refusal(
@@ -133,6 +134,8 @@ class Proxy:
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
+        elif not (scope["path"].startswith(_OWN) or self._pages.has(scope["path"])):  # nearly all
+            await self._relay(scope, receive, send)
         elif scope["path"] == FEEDBACK_PATH:
             await self._desk.answer(Head.of(scope), receive, send)
         elif scope["path"] == CALLS_PATH and self._collects:

@@ -176,7 +176,7 @@ class RelayedCall:
         self._target = target
         try:
             peeked = await _beginning(response) if self._may_fail_for_the_prior(response) else b""
-            said = unpacked(peeked, response.header(b"content-encoding"), _PEEKED) or peeked
+            said = peeked and (unpacked(peeked, response.header(b"content-encoding"), _PEEKED) or peeked)
             if self._works.onward.refusals(target).goes_again(self._rewrite, response.status, said):
                 response.close()
                 response, peeked = await self._again(target), b""
@@ -189,7 +189,8 @@ class RelayedCall:
         failed: Unreached | None = None
         for target in self._works.onward.rotation.order():
             self._rewrite = without_prior(reason, self._head.given) if reason else self._rewritten(target)
-            self._works.shelf.say(self._rewrite.notice)
+            if self._rewrite.notice:
+                self._works.shelf.say(self._rewrite.notice)
             if self._works.tracer and self._head.surface and self._span is None:
                 self._span = self._works.tracer.begin(self._surface, target.host, self._rewrite.model, self._head.given)
             self._cut(target)
