@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import s3fs
 
 from tests.live import MODEL, OTHER, PRIOR
 from tests.serve.test_pulled import NAMESPACE, altered, exported, now
@@ -62,6 +61,8 @@ class Bucket:
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """One on a server of its own, which the environment names."""
+    import s3fs  # it takes a third of a second, in each process that collects tests
+
     made = Bucket()
     with serving(made.app) as url:
         given = {
