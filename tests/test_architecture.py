@@ -87,7 +87,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "gate": (
         "__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "listed", "passes", "verdict",
-        "trial", "promote",
+        "training", "trial", "promote",
     ),
     "learning": (
         "__init__", "ready", "transfer", "plan", "cost", "token_prior", "race", "exact", "experiences", "result",

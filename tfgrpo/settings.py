@@ -133,7 +133,7 @@ class Settings:
     gate_claim: Claim = "tasks-like-these"
     """What a promotion has to show: a gain over tasks like the validation tasks, or (`these-tasks`) over just them."""
     allow_collapse: bool = False
-    """Let go live what is no better than the best constant answer, or never right on a label that was right before."""
+    """Let go live what is no better than the best constant answer, or has lost a label or too many training tasks."""
     production_temperature: float | None = None
     """Temperature of the gate, of `eval` and of what is served; None: that of learning."""
 

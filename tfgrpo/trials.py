@@ -13,8 +13,7 @@ Reached: TypeAlias = Literal["promoted", "rejected"]
 Claim: TypeAlias = Literal["tasks-like-these", "these-tasks"]
 """What a promotion says: that the mean effect is above zero over tasks like the validation tasks, or over just them."""
 Statistic: TypeAlias = Literal["rewards", "likelihood", "exact"]
-"""What the gate decides by: the difference of two rewards, the likelihood-ratio statistic (`gate.likelihood`), or the
-difference of two expected rewards, where all answers are listed (`gate.listed`)."""
+"""What the gate decides by: two rewards, likelihood ratios (`gate.likelihood`), or expected rewards (`gate.listed`)."""
 
 
 def task_set_id(tasks: Iterable[str]) -> str:
@@ -69,6 +68,8 @@ class TrialOutcome:
     """Rollouts of the candidate and of the live prior that failed by themselves: a reward of 0."""
     labels: Mapping[str, JSON] = field(default_factory=dict)
     """Where answers repeat: the best constant answer, recalls and confusions (`gate.labels`)."""
+    training: Mapping[str, JSON] = field(default_factory=dict)
+    """Where training tasks looked lost: what trying them again has shown (`gate.training`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,40 @@ async def test_what_is_no_better_there_is_rejected_and_the_live_prior_stays(
         assert store.runs()[0].run.status == "finished"
 
 
+RIDDLES = tuple(Task(f"riddle {number}", "The") for number in range(4))
+"""Training tasks that the frozen model mostly gets right, and the candidate hardly any more."""
+
+
+def with_riddles(prompt: str) -> list[float]:
+    """The policy of `talkative` on messages and letters; riddles it mostly answers with `The`, as little else."""
+    return [3.0, 1.0, 1.0, 1.0, 0.0] if "riddle" in prompt else talkative(prompt)
+
+
+async def test_training_tasks_that_look_lost_are_tried_again_and_a_resumed_run_asks_for_none_twice(
+    tmp_path: Path,
+) -> None:
+    plan = replace(PLAN, tasks=(*TASKS, *RIDDLES))
+    whole = policy(with_riddles)
+    learned = await run(whole, tmp_path / "a.db", plan)
+    told = learned.as_json()["gate"]["training"]
+    assert (told["tasks"], told["shown"], len(told["tried"])) == (16, True, 1)
+    assert told == outcome(tmp_path / "a.db").training
+    assert told["tried"][0]["candidate"] < 0.5 < told["tried"][0]["live"]
+    assert "1 of 16 training tasks looked lost in learning; tried again, 1 of them were" in learned.why
+    calls = len(whole.requests)
+    model, asked = SimulatedPolicy(WORDS, with_riddles), list[ChatBody]()
+
+    def dying(body: ChatBody) -> Answer:
+        asked.append(body)
+        return model(body) if len(asked) <= calls - 4 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(dying), tmp_path / "b.db", plan)
+    rest = policy(with_riddles)
+    assert (await run(rest, tmp_path / "b.db", plan)).why == learned.why
+    assert len(rest.requests) == 1 + 4, "the first one to see whether the upstream is still what it was"
+
+
 async def test_a_second_candidate_is_tested_against_the_live_prior_at_half_the_level(tmp_path: Path) -> None:
     first = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, bias_cap=1.0)))
     second = await run(policy(), tmp_path / "t.db", replace(PLAN, settings=replace(SMALL, steps=4)))

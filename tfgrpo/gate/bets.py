@@ -64,22 +64,34 @@ def chance_of_one_look(gains: NDArray[np.float64]) -> float:
     return float(1 + ((signs @ sizes) >= gains.sum() - 1e-12).sum()) / (1 + _FLIPS)
 
 
-def skewed_t(by_task: NDArray[np.float64]) -> float:
+def weighed(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The mean of values that stand for so many each, shapes (n,), its standard error, and its skewness.
+
+    With p the weights that sum to 1 and m the mean, the error squared is sum p^2 (x - m)^2 n / (n - 1), the skewness
+    sum p^3 (x - m)^3 over (sum p^2 (x - m)^2)^1.5. Of equal weights these are s^2 / n, and that of a value over sqrt n.
+    """
+    shares = weights / weights.sum()
+    mean = float(shares @ values)
+    parts = shares * (values - mean)
+    square, count = float(parts @ parts), len(values)
+    return mean, sqrt(square * count / (count - 1)), float((parts**3).sum()) / square**1.5 if square else 0.0
+
+
+def skewed_t(by_task: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
     """Student's t of a mean over tasks, shape (T,), corrected for skewness: what it would be of a normal sample.
 
-    With t the ratio of the mean to its standard error and s the skewness,
+    With t the ratio of the mean to its standard error and s the skewness of the mean,
 
-        g = t + s t^2 / (3 sqrt T) + s^2 t^3 / (27 T) + s / (6 sqrt T)
+        g = t + s t^2 / 3 + s^2 t^3 / 27 + s / 6
 
     (Hall, 1992). Where most tasks gain a little and a few lose much, of those few T tasks hold too few by luck, and t
-    alone is too sure of itself.
+    alone is too sure of itself. `weights`: how many tasks each stands for; None: one.
     """
-    count, spread = len(by_task), float(by_task.std(ddof=1))
-    if not spread:
-        return inf if by_task[0] > 0 else -inf
-    t = float(by_task.mean()) * sqrt(count) / spread
-    skew = float(((by_task - by_task.mean()) ** 3).mean()) / float(by_task.std()) ** 3
-    return t + skew * t**2 / (3 * sqrt(count)) + skew**2 * t**3 / (27 * count) + skew / (6 * sqrt(count))
+    mean, error, s = weighed(by_task, np.ones(len(by_task)) if weights is None else weights)
+    if not error:
+        return inf if mean > 0 else -inf
+    t = mean / error
+    return t + s * t**2 / 3 + s**2 * t**3 / 27 + s / 6
 
 
 @lru_cache(maxsize=65_536)

@@ -26,10 +26,10 @@ with a standard deviation of 20 points the bet alone promotes 10 to 23% of candi
 the tasks that might have been drawn. So by default (`tasks-like-these`) the interval over tasks, Student's t at half
 the trial's level, must lie above zero as well. Where a task loses at all it must also be so for Student's t corrected
 for skewness (`bets.skewed_t`): where one task in six collapses and the others gain, 24 tasks often hold fewer, and t
-alone let in 5.4% of candidates that are no better over all tasks that might be drawn; so it is 3.5%. What cannot be
-had: where one task in ten loses 90 points and the others gain 10, 8 of 100 draws of 24 tasks hold none that loses, and
-these look just like +10 points on every task, of which 86% are to be promoted. So 6 to 7% of such candidates go live,
-whatever is computed.
+alone let in 5.4% of candidates that are no better over all tasks that might be drawn; so it is 3.5%. Validation tasks
+cannot do more: where one task in ten loses 90 points and the others gain 10, 8 of 100 draws of 24 tasks hold none that
+loses, and look just like +10 points on every task, of which 86% are to be promoted. Learning has seen other tasks:
+those that look lost there are tried again before anything goes live, and count (`training`).
 
 **Trials.** Trial k on one validation set gets the level alpha / 2^k, so all trials of its life together promote a
 candidate that is no better with a chance of at most alpha, even where candidates are chosen after the verdicts on

@@ -48,7 +48,8 @@ class Promotion:
         figures |= {"attempt": made.number, "level": made.level, "tasks": len(made.tasks), "passes": len(made.passes)}
         figures |= {"claim": made.claim, "statistic": made.statistic}
         names = ("verdict", "e_value", "estimate", "low", "high", "lost", "lost_by_candidate", "failed", "labels")
-        return figures | {name: getattr(made.outcome, name, None) for name in names}
+        figures |= {name: getattr(made.outcome, name, None) for name in names}
+        return figures | ({"training": made.outcome.training} if made.outcome and made.outcome.training else {})
 
 
 def untested(run: Run, candidate: Prior, frame: Frame, store: Store, more: str, *, deploys: bool = True) -> Promotion:

@@ -33,6 +33,7 @@ from .verdict import GateDecision, enough, interval_over_tasks, judge
 
 if TYPE_CHECKING:
     from ..token_prior.listing import Listing
+    from .training import Together, Tried
 
 MakeExecutor: TypeAlias = Callable[[str, int, int], Executor]
 """From the stage (for keys of calls), a seed and the alternatives a token that are asked for to what makes rollouts."""
@@ -40,6 +41,7 @@ _MOST_CALLS = 8
 """That the answers to a task under one arm may take; what is not listed by then counts against the candidate."""
 _TOP_LOGPROBS = 20
 """Alternatives a token that the likelihood-ratio statistic asks for."""
+_UNTRIED = "undecided: training tasks that look lost could not be tried again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Candidacy:
     """What lists the answers to requests, where learning has shown that all of them can be listed."""
     what_changed: Callable[[], Awaitable[str]] | None = None
     """Says how the upstream has changed since the run began, empty where it has not; asked where a trial goes on."""
+    look_lost: Callable[[], tuple[Task, ...]] | None = None
+    """Gives the training tasks that look lost under the candidate, the worst first; None: where it was not learned."""
 
     @classmethod
     def under(
@@ -140,6 +144,8 @@ class TrialInProgress:
         for made in begun.passes:
             self._state = after(self._state, made, candidacy.tasks)
         self._constant: tuple[str, float] | None = None
+        self._tried: list[Tried] | None = None
+        self._together: Together | None = None
 
     async def decision(self, budget: Budget | None) -> GateDecision:
         """Make passes until the first verdict that is final; `continue` where the budget ends before there is one."""
@@ -148,19 +154,22 @@ class TrialInProgress:
         self._constant = await _constant(self._candidacy)
         while True:
             decision = judge(self._gate, self._state, self._objection())
-            if decision.verdict != "continue":
-                return decision
-            if out := self._out_of_reach(budget):
-                return out
             try:
+                if decision.verdict == "promote":
+                    decision = await self._with_training(decision)
+                if decision.verdict != "continue":
+                    return decision
+                if out := self._out_of_reach(budget):
+                    return out
                 await self._pass()
             except BudgetEnded as ended:
-                return GateDecision("continue", f"{decision.reason}; {ended}; {enough(self._gate, self._state)}")
+                said = _UNTRIED if decision.verdict == "promote" else decision.reason
+                return GateDecision("continue", f"{said}; {ended}; {enough(self._gate, self._state)}")
 
     def outcome(self, decision: GateDecision) -> TrialOutcome:
         """The verdict with its figures."""
         state, found, labels = self._state, interval_over_tasks(self._state), self._labels()
-        told = f"; {labels}" if labels else ""
+        told = "".join(f"; {one}" for one in (labels, self._together) if one)
         return TrialOutcome(
             "promoted" if decision.verdict == "promote" else "rejected",
             decision.reason + _interval_in_words(found) + told,
@@ -173,6 +182,7 @@ class TrialInProgress:
             state.lost_by_candidate,
             state.failed,
             labels.as_json() if labels else {},
+            self._together.as_json() if self._together else {},
         )
 
     def _labels(self) -> Labels | None:
@@ -196,6 +206,32 @@ class TrialInProgress:
             why = f"the budget allows {more}, which could hardly show it"
             return GateDecision("continue", f"{reason}; {why}; {enough_to_tell}")
         return None
+
+    async def _with_training(self, decision: GateDecision) -> GateDecision:
+        """A promotion, unless training tasks are lost with which the claim does not hold."""
+        candidacy, just_these = self._candidacy, self._gate.claim == "these-tasks"
+        if candidacy.look_lost is None or candidacy.allow_collapse or just_these or self.trial.outcome:
+            return decision
+        from .training import claim_together
+
+        if self._tried is None:
+            self._tried = await self._tried_again(candidacy.look_lost())
+        if not self._tried:
+            return decision
+        self._together = claim_together(self._gate, self._state, self._tried, len(candidacy.run.tasks))
+        return judge(self._gate, self._state, self._together.objection)
+
+    async def _tried_again(self, tasks: Sequence[Task]) -> "list[Tried]":
+        """Training tasks that look lost, tried again under both priors; in keys of calls that is before the passes."""
+        from .training import TRIES, Tried
+
+        tries = 1 if self._candidacy.frame.temperature == 0 or self._state.repeats else TRIES
+        made = [(task, arm, sample) for task in tasks for arm in self._priors for sample in range(tries)]
+        with asked_once():
+            rollouts = await concurrently(self._rollout(arm, task, 0, sample) for task, arm, sample in made)
+        pairs = [rollouts[start : start + 2 * tries] for start in range(0, len(rollouts), 2 * tries)]
+        found = (Tried.of(task, pair[:tries], pair[tries:]) for task, pair in zip(tasks, pairs, strict=True))
+        return [one for one in found if one]
 
     async def _pass(self) -> None:
         """Every task once under each arm, committed when it is complete."""
@@ -249,8 +285,8 @@ class TrialInProgress:
         known = Likelihoods.between(*priors, candidacy.frame, candidacy.backend)
         return gains_by_likelihood(candidacy.tasks, arms, passes, known)
 
-    async def _rollout(self, arm: str, task: Task, number: int) -> Rollout:
-        rollout = await self._executors[arm](task, self._priors[arm], number, 0)
+    async def _rollout(self, arm: str, task: Task, number: int, sample: int = 0) -> Rollout:
+        rollout = await self._executors[arm](task, self._priors[arm], number, sample)
         scored = with_failure(await score(self._candidacy.reward, rollout, clip=self._candidacy.clip))
         self._observer.landed(scored)
         return scored

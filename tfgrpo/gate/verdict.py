@@ -46,7 +46,7 @@ def judge(gate: Gate, state: GateState, objection: Objection | None = None) -> G
     An objection is what speaks against the candidate however much better it is; while it may be luck, passes go on.
     """
     claim, figures, objection = claim_in_words(gate), _figures(gate, state), objection or _lost_alone(state)
-    once = _once(gate, state)
+    once = is_one_look(gate, state)
     over = state.passes >= gate.passes or (once and state.passes > 0)
     if _shown(gate, state, once=once):
         if objection is None:
@@ -92,16 +92,16 @@ def interval_over_tasks(state: GateState, confidence: float = 0.95) -> Differenc
     if len(state.differences) < FEWEST:
         return None
     return paired_difference(
-        _by_task(state), confidence, 1 if state.repeats else [made for made in state.pairs if made]
+        gains_by_task(state), confidence, 1 if state.repeats else [made for made in state.pairs if made]
     )
 
 
-def _by_task(state: GateState) -> NDArray[np.float64]:
+def gains_by_task(state: GateState) -> NDArray[np.float64]:
     """What each task gains: the mean over passes, or the first pass alone where the upstream repeats itself."""
     return np.array(state.first) if state.repeats else state.differences
 
 
-def _once(gate: Gate, state: GateState) -> bool:
+def is_one_look(gate: Gate, state: GateState) -> bool:
     """Whether all evidence is one look at each task."""
     return gate.passes == 1 or state.repeats
 
@@ -130,7 +130,7 @@ def _few_lose_much(gate: Gate, state: GateState, *, once: bool) -> bool:
 
     A single sample of a task does not tell; where answers are listed, a single look does.
     """
-    means = _by_task(state)
+    means = gains_by_task(state)
     if once and gate.statistic != "exact":
         return False
     return means.min() < 0 and skewed_t(means) < student_quantile(0.5 + gate.confidence / 2, len(means) - 1)
@@ -174,7 +174,7 @@ def _tasks_differ_too_much(gate: Gate, state: GateState) -> bool:
 def _figures(gate: Gate, state: GateState) -> str:
     """The numbers behind a verdict, for a person."""
     made = f"{state.passes} of {counted(gate.passes, 'pass')}"
-    if _once(gate, state) and state.passes:
+    if is_one_look(gate, state) and state.passes:
         chance = chance_of_one_look(np.array(state.first))
         evidence = f"one look at each task, chance of that by luck {chance:.2g}, {gate.level:g} allowed"
     else:
@@ -199,7 +199,7 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
     elif state.sticks and state.again:
         same = f"{state.again - state.fresh} of {state.again} answers were those of the first pass"
         found.append(f"{same}, as fresh samples would hardly be: the interval over tasks counts each task once")
-    lose_much = _above_zero(gate, state) and _few_lose_much(gate, state, once=_once(gate, state))
+    lose_much = _above_zero(gate, state) and _few_lose_much(gate, state, once=is_one_look(gate, state))
     if gate.claim == "tasks-like-these" and lose_much:
         found.append("a few of the tasks lose so much that others like them may lose more than the rest gains")
     found += _held_back(gate, state)
@@ -214,7 +214,7 @@ def _remarks(gate: Gate, state: GateState) -> list[str]:
 
 def _held_back(gate: Gate, state: GateState) -> list[str]:
     """That the bet is won, and what alone holds a promotion back."""
-    if state.log_e < -log(gate.level) or _once(gate, state):
+    if state.log_e < -log(gate.level) or is_one_look(gate, state):
         return []
     if state.passes == 1:
         return ["a second pass has to show that answers come out otherwise at all"]

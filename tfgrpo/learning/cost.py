@@ -17,6 +17,7 @@ from ..experiences.variants import example
 from ..experiences.write import PAIRS_CHARS, SHOWN_CHARS, instructions_wanted, texts_wanted
 from ..gate.e_process import Gate
 from ..gate.power import POWER, SPREAD, smallest_effect, smallest_over_tasks, tasks_needed
+from ..gate.training import MOST_TRIED, TRIES
 from ..gate.verdict import claimed
 from ..model.budget import Ceiling
 from ..model.pace import MADE_TWICE
@@ -132,7 +133,7 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
         parts.append(f"embeddings: about {found.embedding.calls:,}")
     if plan.validation:
         size = f"{counted(len(plan.validation), 'task')} x {counted(plan.gate_passes, 'pass')}"
-        parts.append(f"gate: at most {found.gating.calls:,} ({size} x 2 priors)")
+        parts.append(f"gate: at most {found.gating.calls:,} ({size} x 2 priors{_again(plan, found)})")
     if found.judged:
         parts.append(f"reward: at most {found.judging.calls:,} ({counted(found.judged, 'call')} a rollout)")
     yield "; ".join(parts)
@@ -147,6 +148,15 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
         yield f"up to {MADE_TWICE:.0%} more calls{before}, where some stall (--hedge 0: none)"
     elif settings.hedge:
         yield f"and once more each call{before} that takes over {settings.hedge:g} s"
+
+
+def _again(plan: Plan, found: Cost) -> str:
+    """What trying training tasks again may cost on top."""
+    if plan.settings.gate_claim == "these-tasks" or plan.settings.allow_collapse:
+        return ""
+    tries = TRIES if plan.production.temperature else 1
+    most = 2 * tries * found.chunks * min(MOST_TRIED, len(plan.tasks))
+    return f"; up to {most} more where training tasks look lost"
 
 
 def _detects(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> str:

@@ -186,7 +186,12 @@ class Race:
         """What the winner would earn with a token prior of its own, where that can be told."""
         if self._calibration is None:
             return None
-        return self._calibration.fits.get(self.winner().arm if len(self._arms) > 1 else "")
+        return self._calibration.fits.get(self.mark)
+
+    @property
+    def mark(self) -> str:
+        """How rollouts of the winner are marked."""
+        return self.winner().arm if len(self._arms) > 1 else ""
 
     def told(self) -> str | None:
         """Who won, for people; None where nothing raced."""

@@ -10,13 +10,14 @@ from dataclasses import replace
 from ..errors import BudgetEnded
 from ..experiences.distil import Distiller, templates
 from ..experiences.embedding import STAGE as EMBEDDING
+from ..experiences.variants import variant_of
 from ..gate.promote import Promotion, promote, untested
 from ..gate.trial import Candidacy
 from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer, StepSummary
 from ..probe.backend import usable
-from ..records import Prior, Run
+from ..records import Prior, Run, Task
 from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
 from ..surfaces.chat import mean_tokens, token_count
@@ -182,6 +183,7 @@ class _Learning:
                 _candidacy(context, candidate, probabilities=told and self._tokens.whole_answers and not plan.agent),
                 listing=self._steps.exact.listing if self._steps.exact and told else None,
                 what_changed=changed,
+                look_lost=self._lost,
             ),
             context.store,
             make,
@@ -191,6 +193,13 @@ class _Learning:
             caveat=caveat,
             origin=origin,
         )
+
+    def _lost(self) -> tuple[Task, ...]:
+        """The tasks that look lost under the candidate."""
+        from ..gate.training import look_lost
+
+        began = variant_of(self._context.start, "live").id
+        return look_lost(self._steps.groups, self._race.mark, {began, ""})
 
     def _live(self) -> Prior:
         """What is live now, and was not made so by this run."""

@@ -78,6 +78,11 @@ class Steps:
             return tuple(steps), cut
         return tuple(steps), None
 
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The groups of the completed steps, in order."""
+        return self._groups
+
     async def _failures(self) -> dict[tuple[int, str, int], Rollout]:
         """Failed rollouts, by step, task and sample, that something was derived from before the run was resumed.
 

@@ -84,7 +84,7 @@ class TrialStore(OpenStore):
                 "high": outcome.high,
                 "lost": outcome.lost,
                 "lost_by_candidate": outcome.lost_by_candidate,
-                "details": rows.dumps({"failed": list(outcome.failed), "labels": outcome.labels}),
+                "details": rows.dumps(_told(outcome)),
             },
         )
 
@@ -206,4 +206,11 @@ def _outcome(row: dict[str, Any]) -> TrialOutcome:
     told = json.loads(row["details"])
     candidate, live = told.get("failed", (0, 0))
     figures = {name: row[name] for name in names}
-    return TrialOutcome(**figures, failed=(candidate, live), labels=told.get("labels", {}))
+    more = told.get("labels", {}), told.get("training", {})
+    return TrialOutcome(**figures, failed=(candidate, live), labels=more[0], training=more[1])
+
+
+def _told(outcome: TrialOutcome) -> dict[str, JSON]:
+    """What an outcome holds beside its figures."""
+    found: dict[str, JSON] = {"failed": list(outcome.failed), "labels": dict(outcome.labels)}
+    return found | ({"training": dict(outcome.training)} if outcome.training else {})

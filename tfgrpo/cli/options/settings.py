@@ -78,7 +78,7 @@ gate_options = together(
         "--allow-collapse",
         is_flag=True,
         rare=True,
-        help="Let go live what is no better than a constant answer, or has lost a label.",
+        help="Let go live what is no better than a constant answer, or has lost a label or too many training tasks.",
     ),
 )
 """How sure the gate must be, and how long it may try."""
