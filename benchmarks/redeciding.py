@@ -24,6 +24,7 @@ import argparse
 import json
 import math
 import time
+import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,8 +83,13 @@ class Asked:
     def _post(self, body: Mapping[str, Any]) -> Any:
         headers = {"content-type": "application/json"}
         sent = urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(sent, timeout=120) as response:
-            return json.load(response)
+        try:
+            with urllib.request.urlopen(sent, timeout=120) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code != 400 or body.get("top_logprobs", 0) <= LISTED_FOR_LABELS:
+                raise
+        return self._post({**body, "top_logprobs": LISTED_FOR_LABELS})  # it lists no more
 
 
 def request(system: str, task: Task, heat: float, seed: int) -> dict[str, Any]:
