@@ -353,6 +353,21 @@ def test_of_alternatives_one_by_one_what_can_be_read_is(odd: JSON, read: list[by
     assert [one.piece for one in more[len(others) :]] == read
 
 
+class Forgetful(dict[bytes, int]):
+    """As a map that another thread begins anew at any time."""
+
+    def update(self, *given: object, **more: object) -> None:
+        self.clear()
+
+
+def test_what_tokens_lead_to_is_told_though_another_thread_forgets_it() -> None:
+    labels = label_set(LABELS)
+    assert labels is not None
+    told = labels.each_leads(b"", [*P])
+    object.__setattr__(labels, "_firsts", Forgetful())
+    assert labels.each_leads(b"", [*P]) == told == [labels.leads(b"", piece) for piece in P]
+
+
 def test_no_request_is_touched_whose_answer_is_no_label() -> None:
     plain: Mapping[str, JSON] = {"messages": []}
     assert redeciding(plain, PRIOR, (), HEARD, "chat") is None

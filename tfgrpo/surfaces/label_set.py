@@ -85,7 +85,10 @@ class LabelSet:
                 known.clear()
                 new = [*pieces]
             known.update({piece: self.leads(before, piece) for piece in new})
-        return [known[piece] for piece in pieces]
+        found = [place for piece in pieces if (place := known.get(piece)) is not None]
+        if len(found) == len(pieces):
+            return found
+        return [self.leads(before, piece) for piece in pieces]  # another thread has begun the map anew
 
     def is_whole(self, said: bytes) -> bool:
         """Whether a text is one of the labels."""
