@@ -61,9 +61,10 @@ async def judged(
     claim: Claim = "tasks-like-these",
     allow_collapse: bool = False,
     backend: Backend | None = None,
+    seed: int = 0,
 ) -> Promotion:
-    """What becomes of a candidate against the frozen model."""
-    run = Run("learn", "default", frame, {}, (tasks[0].id,), "exact")
+    """What becomes of a candidate against the frozen model; a run of another seed is another run."""
+    run = Run("learn", "default", frame, {"seed": seed} if seed else {}, (tasks[0].id,), "exact")
 
     def make(stage: str, seed: int, top_logprobs: int) -> Executor:
         return ChatExecutor(upstream, frame, HONOURED, run=run.id, stage=stage, seed=seed, top_logprobs=top_logprobs)
@@ -178,6 +179,27 @@ async def test_what_has_lost_a_label_goes_live_only_where_that_is_allowed(tmp_pa
     assert found.state == "rejected"
     assert "no" in found.why
     assert "--allow-collapse" in found.why
+
+
+async def test_what_has_lost_a_label_has_lost_it_when_it_is_tried_again(tmp_path: Path) -> None:
+    """The second time the live prior, rarely right on the label, is never right on it: that it can be was seen."""
+    tasks = tuple(Task(f"letter {number}", "no" if number < 4 else ("yes", "late")[number % 2]) for number in range(16))
+    right = {task.prompt: task.answer for task in tasks}
+
+    def says(chance: float) -> Says:
+        def answer(prompt: str, candidate: bool, luck: float) -> str:
+            lost = right[prompt] == "no"
+            if candidate:
+                return "maybe" if lost else right[prompt]
+            return right[prompt] if luck < (chance if lost else 0.1) else f"maybe {luck:.6f}"
+
+        return answer
+
+    first = await judged(tmp_path / "t.db", model(says(0.1)), tasks=tasks)
+    again = await judged(tmp_path / "t.db", model(says(0.0)), tasks=tasks, seed=1)
+    assert [first.state, again.state] == ["rejected", "rejected"]
+    assert "never right on 'no'" in first.why and "never right on 'no'" in again.why
+    assert (await judged(tmp_path / "u.db", model(says(0.0)), tasks=tasks)).state == "live"
 
 
 async def test_a_candidate_that_is_what_is_live_in_all_but_name_is_not_promoted(tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ class TrialInProgress:
         self._constant: tuple[str, float] | None = None
         self._tried: list[Tried] | None = None
         self._together: Together | None = None
+        self._seen_before = _seen_before(begun, store)
 
     async def decision(self, budget: Budget | None) -> GateDecision:
         """Make passes until the first verdict that is final; `continue` where the budget ends before there is one."""
@@ -189,8 +190,11 @@ class TrialInProgress:
         return label_table(self._candidacy.tasks, self.trial.passes, self._constant)
 
     def _objection(self) -> Objection | None:
-        """What speaks against the candidate though it may be better."""
-        labels = None if self._candidacy.allow_collapse else self._labels()
+        """What speaks against the candidate though it may be better; what earlier trials saw of both counts."""
+        if self._candidacy.allow_collapse:
+            return None
+        seen = (*self._seen_before, *self.trial.passes)
+        labels = label_table(self._candidacy.tasks, seen, self._constant)
         return labels.objection if labels else None
 
     def _out_of_reach(self, budget: Budget | None) -> GateDecision | None:
@@ -290,6 +294,13 @@ class TrialInProgress:
         scored = with_failure(await score(self._candidacy.reward, rollout, clip=self._candidacy.clip))
         self._observer.landed(scored)
         return scored
+
+
+def _seen_before(begun: GateTrial, store: Store) -> tuple[Pass, ...]:
+    """The passes of earlier trials of the same candidate against the same live prior on the same tasks."""
+    same = [one for one in store.trials(begun.namespace) if one.number < begun.number]
+    between = begun.candidate, begun.live, begun.tasks
+    return tuple(made for one in same if (one.candidate, one.live, one.tasks) == between for made in one.passes)
 
 
 async def _constant(candidacy: Candidacy) -> tuple[str, float] | None:
