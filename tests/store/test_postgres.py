@@ -17,7 +17,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from benchmarks.kill import CONCURRENCY, Backend, Learning, backend, in_databases
+from benchmarks.kill import CONCURRENCY, Backend, Learning, Start, as_a_shell_does, backend, in_databases
+from tests.forked import forked
 from tests.live import MODEL, OTHER, PRIOR, TEXT, go_live
 from tests.postgres import PostgresServer
 from tests.store.by_hand import found, tamper
@@ -417,10 +418,10 @@ def test_a_new_live_prior_is_announced(database: StoreUrl) -> None:
 # Kills
 
 
-def short_learning(folder: Path, model: Backend, url: str, store: StorePath) -> Learning:
+def short_learning(folder: Path, model: Backend, url: str, store: StorePath, start: Start) -> Learning:
     """Of one step."""
     folder.mkdir()
-    learning = Learning(folder, model, url, store)
+    learning = Learning(folder, model, url, store, start)
     learning.command += ["--steps", "1", "--group-size", "4"]
     return learning
 
@@ -429,12 +430,12 @@ def short_learning(folder: Path, model: Backend, url: str, store: StorePath) -> 
 def test_a_learning_that_is_killed_and_then_loses_its_server_ends_as_one_at_a_file_that_nothing_befell(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """Three processes, one of which waits for the server to come back."""
+    """Three processes, one of which waits for the server to come back; the two at it are forked."""
     with backend(0) as (model, url):
-        result = short_learning(tmp_path / "whole", model, url, tmp_path / "whole.db").finish()
+        result = short_learning(tmp_path / "whole", model, url, tmp_path / "whole.db", as_a_shell_does).finish()
         whole = set(model.arrived)
     with backend(7) as (model, url), in_databases(postgres.url("postgres"))(tmp_path) as store:
-        learning = short_learning(tmp_path / "killed", model, url, store)
+        learning = short_learning(tmp_path / "killed", model, url, store, forked)
         with learning.process():
             _until(lambda: len(model.arrived) > 0.3 * len(whole))
         committed, sent = learning.committed(), len(model.arrived)
