@@ -1,7 +1,7 @@
 """Ports beside learning anew on SIMULATED models of labels, which are no language models; a few seconds a seed.
 
     python -m benchmarks.port_simulated --keep ROWS.jsonl --seeds 12                # answers that can be listed
-    python -m benchmarks.port_simulated --keep ROWS.jsonl --seeds 12 --sampled      # 40 words more: they cannot
+    python -m benchmarks.port_simulated --keep ROWS.jsonl --seeds 12 --sampled      # 200 words more: they cannot
 
 As was seen on real models: one talks until it is shown examples, does best with so many of them (its own number, from 3
 to 30), leans to some labels by which it sees, is right more often where one is about the same, and errs on tasks of
@@ -65,7 +65,7 @@ class Simulated:
         )
         self._peak, self._leans = traits.choice([3, 4, 6, 10, 16, 30]), traits.uniform(0.2, 1.2)
         self._near = traits.uniform(0, 1.5)
-        self._others = 40 if sampled else 0
+        self._others = 200 if sampled else 0
         words = (*LABELS.values(), "The", "I", *(f"word{number}" for number in range(self._others)))
         self.policy = SimulatedPolicy(words, self.logits)
 
@@ -88,7 +88,7 @@ class Simulated:
         found[said] += self._near * any((list(LABELS)[said], detail) in alike for detail in asked.split()[3:4])
         lean = self._drawn("lean", shown, *sorted(examples)[:4])
         talks = self._talks - self._learns * math.log1p(shown)
-        return [*(one + lean.gauss(0, self._leans) for one in found), talks, talks - 0.5, *[talks - 2.6] * self._others]
+        return [*(one + lean.gauss(0, self._leans) for one in found), talks, talks - 0.5, *[talks - 4.2] * self._others]
 
     def worth(self, prior: Prior, tasks: Sequence[Task]) -> float:
         """The chance of a right answer under a prior, over tasks."""
