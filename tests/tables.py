@@ -5,6 +5,8 @@ from functools import wraps
 from inspect import signature
 from typing import Any, TypeAlias
 
+import pytest
+
 Test: TypeAlias = Callable[..., None]
 
 
@@ -25,7 +27,9 @@ def each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test], T
                 case = dict(zip(parameters, row, strict=True))
                 try:
                     test(**given, **case)
-                except Exception as error:
+                except pytest.skip.Exception as skipped:
+                    raise AssertionError(f"case {number} of {test.__name__} would skip all that follow") from skipped
+                except (Exception, pytest.fail.Exception) as error:  # the latter is of what does not raise
                     error.add_note(f"case {number} of {test.__name__}: {case!r:.1000}")
                     raise
 
