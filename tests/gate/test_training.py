@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.gate.test_trial import CANDIDATE, EXACT, HONOURED, model
-from tfgrpo.errors import BudgetEnded
+from tfgrpo.errors import BudgetEnded, ModelError, UpstreamError
 from tfgrpo.gate.bets import skewed_t, weighed
 from tfgrpo.gate.e_process import Gate, GateState
 from tfgrpo.gate.promote import Promotion, promote
@@ -18,7 +19,7 @@ from tfgrpo.observer import Silent
 from tfgrpo.records import CallKey, ChatBody, Frame, Group, Reply, Rollout, Run, Task
 from tfgrpo.rollouts.executor import ChatExecutor, Executor
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel
+from tfgrpo.testing import Answer, ScriptedModel
 from tfgrpo.trials import Claim
 
 VALIDATION = tuple(Task(f"letter {number}", f"answer {number}") for number in range(12))
@@ -108,6 +109,49 @@ async def test_a_budget_that_ends_while_tasks_are_tried_again_leaves_it_undecide
     assert found.why.startswith(
         "undecided: training tasks that look lost could not be tried again; the budget is spent"
     )
+
+
+async def test_an_outage_while_tasks_are_tried_again_makes_nothing_live(tmp_path: Path) -> None:
+    sound = model(says)
+
+    def down(body: ChatBody) -> Answer:
+        if "lesson" in str(body["messages"]):
+            raise ModelError("upstream answered 503: no")
+        return sound.answer(body)
+
+    with pytest.raises(ModelError, match="no training task that looks lost could be tried again; the first error: "):
+        await judged(tmp_path / "t.db", ScriptedModel(down), lambda: LOST)
+    with Store(tmp_path / "t.db") as store:
+        assert (store.live("default"), store.trials()[0].outcome) == (None, None)
+    assert (await judged(tmp_path / "t.db", sound, lambda: LOST)).state == "rejected"
+
+
+async def test_a_trial_that_is_resumed_tells_what_was_tried_again_before(tmp_path: Path) -> None:
+    """After that the candidate is never right again, so that nothing is left to promote when the trial ends."""
+
+    def turning(calls: float) -> ScriptedModel:
+        seen, sound = [0, 0], model(says)
+
+        def script(body: ChatBody) -> str | Answer:
+            lesson = "lesson" in str(body["messages"])
+            seen[0], seen[1] = seen[0] + 1, seen[1] + lesson
+            if seen[0] > calls:
+                raise UpstreamError("no call can succeed")
+            return "no idea" if seen[1] and not lesson and "terse" in str(body["messages"]) else sound.answer(body)
+
+        return ScriptedModel(script)
+
+    upstream = turning(inf)
+    whole = await judged(tmp_path / "a.db", upstream, lambda: LOST)
+    tried = [number for number, body in enumerate(upstream.requests) if "lesson" in str(body["messages"])]
+    assert whole.state == "rejected"
+    assert "the passes left could hardly show" in whole.why
+    assert "6 of 20 training tasks looked lost in learning; tried again, 6 of them were" in whole.why
+    with pytest.raises(UpstreamError):
+        await judged(tmp_path / "b.db", turning(tried[-1] + 1 + 2 * 24 + 5), lambda: LOST)
+    wrong = model(lambda prompt, candidate, luck: says(prompt, candidate, 1.0 if candidate else luck))
+    resumed = await judged(tmp_path / "b.db", wrong, lambda: LOST)
+    assert (resumed.why, resumed.as_json()["training"]) == (whole.why, whole.as_json()["training"])
 
 
 def rollout(task: Task, variant: str, reward: float | None, step: int = 0) -> Rollout:

@@ -7,6 +7,7 @@ ends leaves the candidate undecided, not rejected: with a larger one the trial g
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -145,7 +146,6 @@ class TrialInProgress:
             self._state = after(self._state, made, candidacy.tasks)
         self._constant: tuple[str, float] | None = None
         self._tried: list[Tried] | None = None
-        self._together: Together | None = None
         self._seen_before = _seen_before(begun, store)
 
     async def decision(self, budget: Budget | None) -> GateDecision:
@@ -153,6 +153,7 @@ class TrialInProgress:
         left = self._gate.passes - self._state.passes
         self._observer.stage("gate, at most", 0 if self.trial.outcome else left * 2 * self._gate.tasks)
         self._constant = await _constant(self._candidacy)
+        await self._catch_up()
         while True:
             decision = judge(self._gate, self._state, self._objection())
             try:
@@ -170,7 +171,8 @@ class TrialInProgress:
     def outcome(self, decision: GateDecision) -> TrialOutcome:
         """The verdict with its figures."""
         state, found, labels = self._state, interval_over_tasks(self._state), self._labels()
-        told = "".join(f"; {one}" for one in (labels, self._together) if one)
+        together = self._together()
+        told = "".join(f"; {one}" for one in (labels, together) if one)
         return TrialOutcome(
             "promoted" if decision.verdict == "promote" else "rejected",
             decision.reason + _interval_in_words(found) + told,
@@ -183,19 +185,31 @@ class TrialInProgress:
             state.lost_by_candidate,
             state.failed,
             labels.as_json() if labels else {},
-            self._together.as_json() if self._together else {},
+            together.as_json() if together else {},
         )
 
     def _labels(self) -> Labels | None:
         return label_table(self._candidacy.tasks, self.trial.passes, self._constant)
 
-    def _objection(self) -> Objection | None:
-        """What speaks against the candidate though it may be better; what earlier trials saw of both counts."""
+    def _objection(self, passes: int | None = None) -> Objection | None:
+        """What speaks against the candidate though it may be better, after so many passes (None: all that are made);
+        what earlier trials saw of both counts."""
         if self._candidacy.allow_collapse:
             return None
-        seen = (*self._seen_before, *self.trial.passes)
+        seen = (*self._seen_before, *self.trial.passes[:passes])
         labels = label_table(self._candidacy.tasks, seen, self._constant)
         return labels.objection if labels else None
+
+    async def _catch_up(self) -> None:
+        """What was tried again before a pass that the trial was resumed after; the journal has it."""
+        state = self._gate.start
+        for number, made in enumerate(self.trial.passes[:-1], start=1):
+            state = after(state, made, self._candidacy.tasks)
+            decision = judge(self._gate, state, self._objection(number))
+            if decision.verdict == "promote":
+                with suppress(BudgetEnded):  # it is not in the journal, then, and is said when it is needed
+                    await self._with_training(decision)
+                return
 
     def _out_of_reach(self, budget: Budget | None) -> GateDecision | None:
         """Why the passes that the budget allows could not promote, though more of them could; nothing is spent then."""
@@ -216,14 +230,18 @@ class TrialInProgress:
         candidacy, just_these = self._candidacy, self._gate.claim == "these-tasks"
         if candidacy.look_lost is None or candidacy.allow_collapse or just_these or self.trial.outcome:
             return decision
-        from .training import claim_together
-
         if self._tried is None:
             self._tried = await self._tried_again(candidacy.look_lost())
+        together = self._together()
+        return judge(self._gate, self._state, together.objection) if together else decision
+
+    def _together(self) -> "Together | None":
+        """The claim with the training tasks that were tried again; None where none was."""
         if not self._tried:
-            return decision
-        self._together = claim_together(self._gate, self._state, self._tried, len(candidacy.run.tasks))
-        return judge(self._gate, self._state, self._together.objection)
+            return None
+        from .training import claim_together
+
+        return claim_together(self._gate, self._state, self._tried, len(self._candidacy.run.tasks))
 
     async def _tried_again(self, tasks: Sequence[Task]) -> "list[Tried]":
         """Training tasks that look lost, tried again under both priors; in keys of calls that is before the passes."""
@@ -235,7 +253,11 @@ class TrialInProgress:
             rollouts = await concurrently(self._rollout(arm, task, 0, sample) for task, arm, sample in made)
         pairs = [rollouts[start : start + 2 * tries] for start in range(0, len(rollouts), 2 * tries)]
         found = (Tried.of(task, pair[:tries], pair[tries:]) for task, pair in zip(tasks, pairs, strict=True))
-        return [one for one in found if one]
+        tried = [one for one in found if one]
+        if tasks and not tried:
+            first = next((one.error for one in rollouts if one.error), "no reward")
+            raise ModelError(f"no training task that looks lost could be tried again; the first error: {first}")
+        return tried
 
     async def _pass(self) -> None:
         """Every task once under each arm, committed when it is complete."""
