@@ -22,7 +22,7 @@ from .verdict import gains_by_task, is_one_look
 TRIES, MOST_TRIED = 4, 8
 """Rollouts under each prior of a task that looks lost, and such tasks, at most."""
 _LOOKS_LOST, _LOST = 0.5, 0.75
-"""How much of a task's reward has to be gone, in learning's rollouts and when it is tried again."""
+"""How much less a task has to earn, in learning's rollouts and when it is tried again."""
 _NAMED = 3
 """Lost tasks that a verdict names."""
 

@@ -111,6 +111,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     distilling = _distilling(plan, distilled, answer.tokens) + _writing(plan) if settings.experiences else Usage()
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
+    gating += _usage(frame, *_tried_again(plan), answer, shown)
     judging, judged = _judging(plan, (rollouts.calls + gating.calls) // answer.chunks, answer.tokens)
     usd = None
     if prices:
@@ -150,13 +151,19 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
         yield f"and once more each call{before} that takes over {settings.hedge:g} s"
 
 
+def _tried_again(plan: Plan) -> tuple[tuple[Task, ...], int]:
+    """The training tasks that the gate tries again at most, the longest ones, and how often it tries each."""
+    if not plan.validation or plan.settings.gate_claim == "these-tasks" or plan.settings.allow_collapse:
+        return (), 0
+    longest = sorted(plan.tasks, key=lambda task: -token_estimate(task.prompt))
+    return tuple(longest[:MOST_TRIED]), 2 * (TRIES if plan.production.temperature else 1)
+
+
 def _again(plan: Plan, found: Cost) -> str:
-    """What trying training tasks again may cost on top."""
-    if plan.settings.gate_claim == "these-tasks" or plan.settings.allow_collapse:
-        return ""
-    tries = TRIES if plan.production.temperature else 1
-    most = 2 * tries * found.chunks * min(MOST_TRIED, len(plan.tasks))
-    return f"; up to {most} more where training tasks look lost"
+    """What trying training tasks again may take of the gate's calls."""
+    tasks, each = _tried_again(plan)
+    most = len(tasks) * each * found.chunks
+    return f", and {most} where training tasks look lost" if most else ""
 
 
 def _detects(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None) -> str:
