@@ -26,7 +26,7 @@ from ..tasks.read import read_tasks
 DATA = Path(__file__).parent / "tasks"
 NAMESPACE = "demo"
 DEMO_REWARD = "exact"
-REPEATS = 4
+REPEATS = 3
 SHOWN_EXAMPLES = 3
 GATE_PASSES = 12
 """At most; about 4 s each. With 24 tasks they detect 13 points, and the demo's effect is twice that."""
@@ -87,9 +87,10 @@ def demo_frame(model: str) -> Frame:
 
 
 def demo_settings(seed: int) -> Settings:
-    """The defaults, with few and short calls of the distiller, and no examples: the embedded model reads slowly."""
+    """The defaults, with smaller groups, few and short calls of the distiller, and no examples: the embedded model is slow."""
     return Settings(
         seed=seed,
+        group_size=6,
         distilled_groups=1,
         proposals=1,
         distiller_retries=0,
@@ -107,7 +108,7 @@ async def run_demo(store: Store, upstream: Upstream, model: str, seed: int, obse
     reward, frame, train, test = load_reward(DEMO_REWARD), demo_frame(model), part("train"), part("test")
     decide_by = part("validation")
     held_out = f"{len(decide_by)} others decide whether it goes live, and {len(test)} more measure it"
-    observer.note(f"learning from {len(train)} support messages; {held_out}; 2 to 3 minutes")
+    observer.note(f"learning from {len(train)} support messages; {held_out}; 3 to 6 minutes")
     settings = demo_settings(seed)
     plan = Plan(train, reward, DEMO_REWARD, frame, NAMESPACE, settings, validation=decide_by, test=test)
     learned = await carry_out(plan, store, upstream, observer)
