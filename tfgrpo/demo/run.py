@@ -87,7 +87,7 @@ def demo_frame(model: str) -> Frame:
 
 
 def demo_settings(seed: int) -> Settings:
-    """The defaults, with smaller groups, few and short calls of the distiller, and no examples: the embedded model is slow."""
+    """The defaults, with small groups, few and short calls of the distiller, and no examples: the model is slow."""
     return Settings(
         seed=seed,
         group_size=6,
