@@ -26,7 +26,7 @@ from ..tasks.read import read_tasks
 DATA = Path(__file__).parent / "tasks"
 NAMESPACE = "demo"
 DEMO_REWARD = "exact"
-REPEATS = 3
+REPEATS = 2
 SHOWN_EXAMPLES = 3
 GATE_PASSES = 12
 """At most; about 4 s each. With 24 tasks they detect 13 points, and the demo's effect is twice that."""

@@ -146,12 +146,12 @@ class Protocol(HttpToolsProtocol):
 
         As uvicorn's, but for its timer, which is not made anew for each answer.
         """
-        self.server_state.total_requests += 1
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
-            if self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
-            else:
+        if self.pipeline:
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
                 self._is_idle, self._idle_from = True, self.loop.time()
                 if self.timeout_keep_alive_task is None:
                     self._close_idle_in(self.timeout_keep_alive)
