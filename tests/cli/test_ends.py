@@ -28,7 +28,7 @@ from tfgrpo.store import Store
 def test_a_signal_ends_a_run_as_ctrl_c_does_with_its_programs_and_the_calls_are_kept(
     folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C itself is in tests/test_api.py."""
+    """Ctrl-C itself is in test_root.py."""
     monkeypatch.setenv("PIDS", str(folder / "pids"))
     (folder / "agent.py").write_text(SLEEPS + "print('started', file=open('started', 'w')); time.sleep(600)")
     program = [sys.executable, "-m", "tfgrpo", "learn", write_tasks(folder / "t.jsonl"), "--model", "fake"]

@@ -1,15 +1,23 @@
 """The group `tfgrpo`: help of every command, and what ends one."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import click
 
 from tests.cli.shell import learn_routing, tfgrpo, write_tasks
 from tests.help import commands, reference
-from tests.routing import TASKS, WORDS
+from tests.routing import TASKS, WORDS, talkative
 from tests.tables import each
 from tfgrpo.cli import main
+from tfgrpo.records import ChatBody
+from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy, serving
 
 
 def test_learn_eval_show_and_chat_work_together(folder: Path, far_url: str) -> None:
@@ -44,6 +52,33 @@ def test_tables_are_printed_without_json(folder: Path, url: str) -> None:
     assert "'billing'" in tfgrpo("tokens", "show").stdout
     assert "no experience" in tfgrpo("experience", "list").stdout
     assert tfgrpo("chat", "about an invoice", "--base-url", url, "--show-prior").stderr.startswith("prior prior_")
+
+
+def test_ctrl_c_keeps_what_was_done(folder: Path) -> None:
+    policy, many = SimulatedPolicy(WORDS, talkative), threading.Event()
+    model = ScriptedModel(policy)
+
+    def script(body: ChatBody) -> Answer:
+        if len(model.requests) > 40:
+            many.set()
+        return policy(body)
+
+    model.script = script
+    with serving(model.app) as url:
+        command = [sys.executable, "-m", "tfgrpo", "learn", write_tasks(folder / "train.jsonl"), "--model", "fake"]
+        more = ["--base-url", url, "--steps", "50", "--no-experiences", "--gate", "none", "--concurrency", "4"]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent)}
+        process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True, env=environment)
+        assert many.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith("Interrupted.")
+    with Store("tfgrpo.db") as store:
+        (entry,) = store.runs()
+        assert entry.run.status == "interrupted"
+        assert store.spent(entry.run.id).calls >= 30
 
 
 @each("name", [name for name, _ in commands(main, "tfgrpo")])
