@@ -67,7 +67,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "experiences": (
         "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
-        "amplification", "transitions", "early_experience", "seen_actions", "foreseen", "moments", "write",
+        "amplification", "transitions", "early_experience", "seen_actions", "foreseen", "moments",
+        "awaited_moments", "write",
         "race",
     ),
     "store": (

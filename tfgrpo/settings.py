@@ -62,8 +62,8 @@ class Settings:
     experiences: bool = True
     """Learn experiences; off: the way to prompt and the token prior alone."""
     only_what_applies: bool = False
-    """Experiences wait for the words of their condition that tell tasks apart (`[on asks ...]`), and are said to no
-    other request."""
+    """Experiences wait for the moment that their condition speaks of (`[on tool error]`), or for its words that tell
+    tasks apart (`[on asks ...]`), and are said to no other request."""
     recipe: Recipe = "measured"
     """`measured` tries experiences before it keeps them; `paper` is Training-Free GRPO as published."""
     proposals: int = 2

@@ -99,6 +99,28 @@ class Moody:
 RESETS: list[int] = []
 
 
+async def test_a_clone_that_is_none_is_an_error_and_where_the_same_actions_part_is_shown() -> None:
+    class Same(Moody):
+        def clone(self) -> object:
+            return self
+
+    class Lost(Same):
+        def clone(self) -> object:
+            return None
+
+    class Ticking(Moody):
+        def reset(self, task: Task, /) -> Observation:
+            return Observation(f"{'You are in the hall. ' * 9}{super().reset(task).text}")
+
+    for made, said in ((Same, "itself"), (Lost, "NoneType, without step")):
+        async with Walk.begun(made, TASK) as walk:
+            with pytest.raises(InputError, match=rf"clone\(\) gives {said}.*another one in the same state"):
+                await walk.after("wait")
+    async with Walk.begun(Ticking, TASK) as walk:
+        with pytest.raises(InputError, match=r"led to '.*day \d+\.', and before to '.*day \d+\.'"):
+            await walk.after("wait")
+
+
 async def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_an_error() -> None:
     async with Walk.begun(Moody, TASK) as walk:
         with pytest.raises(InputError, match="an environment without clone\\(\\) has to be deterministic"):

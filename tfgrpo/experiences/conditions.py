@@ -33,8 +33,13 @@ _FUNCTION_WORDS = frozenset(_GRAMMAR.split())
 
 def condition(text: str) -> frozenset[str]:
     """The words that carry the condition of an experience, `When [condition], [strategy]`; none where it has none."""
+    return frozenset(words(condition_said(text))) - _FUNCTION_WORDS
+
+
+def condition_said(text: str) -> str:
+    """The condition of an experience as it stands in the text; nothing where it has none."""
     found = _CONDITION.match(said_text(text))
-    return frozenset(words(found.group(1))) - _FUNCTION_WORDS if found else frozenset()
+    return found.group(1) if found else ""
 
 
 def contradicting(texts: Sequence[str]) -> NDArray[np.bool_]:

@@ -266,7 +266,7 @@ class ExperienceLearning:
         by_rule = by_wording = None
         if edits:
             merged = await merge(self._distiller, step, edits, self._strategies)
-            by_rule, proposed = merged.failure, self._waiting(merged.edits)
+            by_rule, proposed = merged.failure, self._waiting(merged.edits, groups)
             meanings, by_wording = await self._meanings(proposed, step)
             self._apply(proposed, step, meanings)
         self._groups += groups
@@ -285,13 +285,16 @@ class ExperienceLearning:
         existing = [entry.text for entry in rivals(self.library) if entry.kind == "strategy"]
         return await self._embedder.meanings(step, [*existing, *proposed])
 
-    def _waiting(self, edits: Sequence[Edit]) -> Sequence[Edit]:
-        """The edits as they are to be tried: where only what applies is said, what they say waits for words."""
+    def _waiting(self, edits: Sequence[Edit], groups: Sequence[Group] = ()) -> Sequence[Edit]:
+        """The edits as they are to be tried: where only what applies is said, what they say waits for its moment, as
+        these groups and earlier ones had it, or for words."""
         if not self._settings.only_what_applies:
             return edits
-        from ..experiences.conditions import waiting_for_words  # other runs get on without it
+        from ..experiences.awaited_moments import waiting_for_moments  # other runs get on without them
+        from ..experiences.conditions import waiting_for_words
 
-        return waiting_for_words(edits, self.library.experiences, self._tasks)
+        timed = waiting_for_moments(edits, (*self._groups[self._earlier :], *groups))
+        return waiting_for_words(timed, self.library.experiences, self._tasks)
 
     def _apply(self, edits: Sequence[Edit], step: int, meanings: Meanings = NO_MEANINGS) -> None:
         run = self._run.id

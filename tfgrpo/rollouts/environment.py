@@ -165,6 +165,9 @@ class Walk:
     def _cloned(self, action: str) -> Observation:
         assert isinstance(self.environment, Cloneable)
         branch = _theirs("clone()", self.environment.clone)
+        if branch is self.environment or not callable(getattr(branch, "step", None)):
+            given = "itself" if branch is self.environment else f"{shortened(type(branch).__name__)}, without step()"
+            raise InputError(f"the environment's clone() gives {given}; it must give another one in the same state")
         return observed(_named(action), lambda: branch.step(action))
 
     def _again(self, action: str) -> Observation:
@@ -175,11 +178,19 @@ class Walk:
             shown = observed(_named(earlier), partial(other.step, earlier))
         self.replayed += len(self.done)
         if shown.text != self.shown.text:
+            now, before = _where_they_part(shown.text, self.shown.text)
             raise InputError(
-                f"{self.task.id}: the same {len(self.done)} actions led to {shortened(shown.text)}, and before to"
-                f" {shortened(self.shown.text)}; an environment without clone() has to be deterministic"
+                f"{self.task.id}: the same {len(self.done)} actions led to {now!r}, and before to {before!r}; an"
+                " environment without clone() has to be deterministic"
             )
         return observed(_named(action), lambda: other.step(action))
+
+
+def _where_they_part(one: str, other: str) -> tuple[str, str]:
+    """Two different texts for an error, from a little before the place where they differ."""
+    parted = (at for at, (mine, theirs) in enumerate(zip(one, other, strict=False)) if mine != theirs)
+    start = max(0, next(parted, min(len(one), len(other))) - 20)
+    return shortened(one[start:]), shortened(other[start:])
 
 
 def _named(action: str) -> str:

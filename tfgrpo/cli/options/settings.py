@@ -88,7 +88,7 @@ part_options = together(
     _rare(
         "--only-what-applies",
         is_flag=True,
-        help="Say an experience only to requests that have the words of its condition.",
+        help="Say an experience only to requests that have the words of its condition, or its moment.",
     ),
     _rare("--no-token-prior", is_flag=True, help="Learn experiences only.  [paper: always]"),
     _rare(
