@@ -65,6 +65,7 @@ def test_a_missing_extra_is_installed_from_the_wheel_that_the_package_is_from(wh
         "--quiet",
         "--no-index",
         "--no-deps",
+        "--no-compile",
         "--target",
         str(tmp_path),
         str(wheel),

@@ -15,7 +15,7 @@ FRAME = Frame("m", "Be brief.", {"max_tokens": 5})
 TEXT = "When adding, count on your fingers."
 PATIENCE = 60.0
 """Seconds until a test that waits for a process fails instead of hanging: machines stand still for seconds."""
-SMALL = ("--steps", "2", "--group-size", "6", "--no-experiences", "--gate", "none")
+SMALL = ("--steps", "2", "--group-size", "6", "--no-race", "--no-experiences", "--gate", "none")
 
 
 def tfgrpo(*arguments: str, text: str | None = None) -> Result:
@@ -68,7 +68,7 @@ def write_messages(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
 
 
-def learn_gated(url: str, *more: str, tasks: str = "tasks.jsonl") -> Result:
+def learn_gated(url: str, *more: str, tasks: str = "tasks.jsonl", race: bool = False) -> Result:
     """Learn from a part of the tasks, and let the gate decide by another."""
-    small = ("--steps", "2", "--group-size", "6", "--no-experiences")
+    small = ("--steps", "2", "--group-size", "6", "--no-experiences", *([] if race else ["--no-race"]))
     return tfgrpo("learn", tasks, "--model", "fake", "--base-url", url, *small, *more)

@@ -13,7 +13,7 @@ from tfgrpo.testing import Answer, ScriptedModel
 
 
 def test_one_file_teaches_decides_and_is_left_for_the_test(task_files: Path, url: str) -> None:
-    learned = learn_gated(url, "--seed", "1")
+    learned = learn_gated(url, "--seed", "1", race=True)
     assert learned.exit_code == 0, learned.output
     assert "is live (" in learned.stdout
     assert "promoted: the mean effect over these 14 tasks" in learned.stdout
