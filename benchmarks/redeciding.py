@@ -47,6 +47,7 @@ from tfgrpo.rollouts.executor import SAMPLERS_OFF
 from tfgrpo.rollouts.rewards.choice import choice
 from tfgrpo.settings import LISTED_FOR_LABELS, MOST_LISTED
 from tfgrpo.surfaces.label_set import LabelSet, label_set
+from tfgrpo.surfaces.labels import ListedToken
 from tfgrpo.surfaces.redecided import REDECIDED_HEADER, listed_tokens, redeciding
 from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
 
@@ -118,7 +119,7 @@ def label_logs(payload: Any, labels: LabelSet) -> list[float]:
         is_looking = True
 
     for sampled, others in listed_tokens(entries, {}, Looking()):
-        for one in {token.piece: token for token in (sampled, *others)}.values():
+        for one in {token.piece: token for token in (sampled, *map(ListedToken, *others))}.values():
             place, _ = labels.seen(one.piece)
             least = min(least, math.exp(one.logprob))
             if place >= 0:

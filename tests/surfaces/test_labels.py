@@ -11,8 +11,9 @@ import pytest
 
 from tests.tables import each
 from tfgrpo.records import JSON, Backend, Prior, TokenBias
+from tfgrpo.surfaces.http import Rewrite, answers_decided
 from tfgrpo.surfaces.label_set import LabelSet, label_set
-from tfgrpo.surfaces.labels import ListedToken, Redecision, Sampling, chances
+from tfgrpo.surfaces.labels import Alternatives, ListedToken, Redecision, Sampling, chances
 from tfgrpo.surfaces.redecided import (
     REDECIDED_HEADER,
     asking_for_logprobs,
@@ -20,6 +21,7 @@ from tfgrpo.surfaces.redecided import (
     listed_tokens,
     outcome_of,
     redeciding,
+    without_lists,
 )
 from tfgrpo.surfaces.redecided_stream import RedecidedStream
 
@@ -67,7 +69,7 @@ def decide(
     deciding, said = Redecision(labels, Sampling(biases), lambda: u), b""
     for piece, p in tokens:
         first, *others = listed(p or {piece: 1.0}, piece, biases)
-        told = deciding.see(first, others)
+        told = deciding.see(first, Alternatives.of(others))
         said += (b"" if piece == END else piece) if told is None else told
     return (said + deciding.end()).decode(), deciding
 
@@ -228,8 +230,8 @@ def test_what_cannot_be_decided_is_left_and_said_why() -> None:
     assert cold.see(*_split(listed(few, b"b", {b"sales": 2.0}))) == b"sales"
 
 
-def _split(found: Sequence[ListedToken]) -> tuple[ListedToken, Sequence[ListedToken]]:
-    return found[0], found[1:]
+def _split(found: Sequence[ListedToken]) -> tuple[ListedToken, Alternatives]:
+    return found[0], Alternatives.of(found[1:])
 
 
 # Responses
@@ -348,9 +350,10 @@ def test_of_alternatives_one_by_one_what_can_be_read_is(odd: JSON, read: list[by
         next(iter(listed_tokens([{**plain, "top_logprobs": given}], BIASES, All())))
         for given in (plain["top_logprobs"], [*plain["top_logprobs"], odd])
     )
-    assert others == [ListedToken(piece, math.log(share), BIASES.get(piece, 0.0)) for piece, share in P.items()]
-    assert more[: len(others)] == others
-    assert [one.piece for one in more[len(others) :]] == read
+    wanted = [ListedToken(piece, math.log(share), BIASES.get(piece, 0.0)) for piece, share in P.items()]
+    assert [*map(ListedToken, *others)] == wanted
+    assert [*map(ListedToken, *more)][: len(P)] == wanted
+    assert [*more.pieces[len(P) :]] == read
 
 
 class Forgetful(dict[bytes, int]):
@@ -364,8 +367,60 @@ def test_what_tokens_lead_to_is_told_though_another_thread_forgets_it() -> None:
     labels = label_set(LABELS)
     assert labels is not None
     told = labels.each_leads(b"", [*P])
-    object.__setattr__(labels, "_firsts", Forgetful())
+    labels._known[b""] = Forgetful()
     assert labels.each_leads(b"", [*P]) == told == [labels.leads(b"", piece) for piece in P]
+
+
+@each("heat", [0.0, 0.3, 1.0])
+@each("seed", range(6))
+def test_what_leads_to_no_label_and_has_no_bias_may_be_counted_together(seed: int, heat: float) -> None:
+    drawn = Random(seed)
+    pieces = [b"b", b"tech", b"sales", b"x0", *(b"x%d" % place for place in range(1, 30))]
+    logprobs = [math.log(drawn.random() / 40) for _ in pieces]
+    biases = {piece: drawn.uniform(-2, 4) for piece in pieces[:4]}
+    listed = [ListedToken(piece, logprobs[at], biases.get(piece, 0.0)) for at, piece in enumerate(pieces)]
+    labels, first = labels_of("billing", "technical", "sales", "other"), seed % 4
+    listed[0], listed[first] = listed[first], listed[0]
+    places, missing = [labels.seen(one.piece)[0] for one in listed], [0.0]
+    whole, why = chances(listed, places, Sampling(biases, heat), missing)
+    few, also = chances(listed[:4], places[:4], Sampling(biases, heat), missing, [one.logprob for one in listed[4:]])
+    assert few == pytest.approx(whole[:4])
+    assert (also, sum(whole[4:])) == (why, 0.0)
+
+
+NASTY = ("}]", '"}]', "\\", "}]}", '\\"}]', '"top_logprobs":[{', "e\u0301}]", "x")
+
+
+@each("separators", [(",", ":"), (", ", ": "), (",", " : ")])
+@each("tokens", [("x", "y"), NASTY, ("x", "}]"), ('"top_logprobs":[{', '}],"a":"'), ("}]", "}]")])
+@each("told", [False, True])
+def test_a_response_is_the_same_whether_its_alternatives_are_cut_out_or_read(
+    told: bool, tokens: Sequence[str], separators: tuple[str, str]
+) -> None:
+    """Whatever tokens look like; log-probabilities that the caller asked for come to the byte."""
+    p = {**P, **{token.encode(): 0.01 for token in tokens}}
+    payload = chat([entry(b"b", p), *(entry(one.encode(), {one.encode(): 1.0}) for one in ("illing", *tokens))])
+    payload["choices"][0]["message"]["content"] = "billing" + "".join(tokens)
+    payload |= {"extra": [{"top_logprobs": []}, {"top_logprobs": None}], "top_logprobs": [{"a": [{}]}]}
+    content = json.dumps(payload, separators=separators).encode()
+    doing = to({"logprobs": told})
+    rewritten = Rewrite(b"", "p", deciding=doing)
+    found = answers_decided(rewritten, 200, content)
+    assert found
+    assert json.loads(found[0]) == doing.decided(payload).payload
+    assert found[1].marks == doing.decided(payload).marks
+    cut = without_lists(content)
+    assert cut.filled(cut.content) == content
+
+
+def test_a_list_that_is_not_cut_as_it_is_leaves_the_answer_to_be_read_whole() -> None:
+    listed = {**ENTRIES[0], "top_logprobs": [*ENTRIES[0]["top_logprobs"], 7], "a": [{}]}
+    content = json.dumps(chat([listed, *ENTRIES[1:]]), separators=(",", ":")).encode()
+    found = answers_decided(Rewrite(b"", "p", deciding=to({})), 200, content)
+    assert found
+    assert json.loads(found[0])["choices"][0]["message"]["content"] == "technical."
+    broken = content.replace(b'"logprob":', b'"logprob"', 1)
+    assert answers_decided(Rewrite(b"", "p", deciding=to({})), 200, broken) is None
 
 
 def test_no_request_is_touched_whose_answer_is_no_label() -> None:

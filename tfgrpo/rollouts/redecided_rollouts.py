@@ -11,7 +11,7 @@ from ..hashing import derive_seed
 from ..model.tokenizer import ends_answer
 from ..records import Backend, Frame, Prior, Reply, TokenTrace
 from ..surfaces.label_set import label_set
-from ..surfaces.labels import ListedToken, Redecision, Sampling
+from ..surfaces.labels import Alternatives, ListedToken, Redecision, Sampling
 
 
 def with_label_redecided(reply: Reply, prior: Prior, frame: Frame, backend: Backend, seed: int) -> Reply:
@@ -25,7 +25,7 @@ def with_label_redecided(reply: Reply, prior: Prior, frame: Frame, backend: Back
     deciding, said, spelt, end = Redecision(labels, sampling, Random(derive_seed(seed, "label")).random), b"", b"", 0
     for row in range(len(trace.ids)):
         sampled, *others = _tokens(trace, row, by_id)
-        looking, told = deciding.is_looking, deciding.see(sampled, others)
+        looking, told = deciding.is_looking, deciding.see(sampled, Alternatives.of(others))
         if ends_answer(sampled.piece):
             end += looking and not deciding.is_looking
             said += told or b""

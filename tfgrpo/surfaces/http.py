@@ -15,7 +15,7 @@ says what goes once more.
 import json
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from ..model.families import same_family
@@ -24,7 +24,7 @@ from ..text import shortened
 from .chat import CHAT
 from .decided import Decided, Rewriting, asks_another, deciding
 from .decisions import DECISIONS
-from .redecided import Redeciding, asking_for_logprobs, redeciding
+from .redecided import Lean, Redeciding, asking_for_logprobs, redeciding, without_lists
 from .resampled import Resampling, asking_for_answers, resampling
 from .routes import deployment_of, surface_of
 from .sureness import HEARD, SURENESS_ALTERNATIVES
@@ -277,12 +277,23 @@ def answers_decided(
     """The content of a response under the prior's offsets, or with labels decided again; None where it stays."""
     if rewritten.deciding is None or status != _FOUND:
         return None
-    payload, codec = _parsed(content, codecs)
+    if to := rewritten.redeciding:
+        lean = without_lists(content)
+        found = _decided(partial(to.decided, lists=lean.lists), lean, codecs)
+        if found or not lean.lists:
+            return found
+    return _decided(rewritten.deciding.decided, Lean(content), codecs)
+
+
+def _decided(decide: Callable[[JSON], Decided], lean: Lean, codecs: Sequence[Codec]) -> tuple[bytes, Decided] | None:
+    payload, codec = _parsed(lean.content, codecs)
     if codec is None:
         return None
     try:
-        decided = rewritten.deciding.decided(payload)
-        return None if decided.payload is payload and not decided.marks else (codec.dumps(decided.payload), decided)
+        decided = decide(payload)
+        if decided.payload is payload and not decided.marks:
+            return None
+        return lean.filled(codec.dumps(decided.payload)), decided
     except Exception:  # whatever is wrong with us or the upstream's answer: it is the caller's, as it came
         return None
 

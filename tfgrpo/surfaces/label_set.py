@@ -14,7 +14,7 @@ from ..model.tokenizer import ends_answer
 
 SEVERAL, NOTHING_YET, OTHER = -1, -2, -3
 """In place of a label's: what was said may become several; nothing is said yet; it is none."""
-_KEPT_FIRSTS = 4_096
+_MOST_KNOWN, _MOST_BEFORE = 4_096, 16
 _OPENERS = b" \t\r\n\"'`*_([{"
 
 
@@ -31,8 +31,8 @@ class LabelSet:
     sizes: Sequence[int] = field(init=False, repr=False, compare=False)
     """Of the labels in bytes, the longest first."""
     openers: bytes = field(init=False, repr=False, compare=False)
-    _firsts: dict[bytes, int] = field(init=False, repr=False, compare=False, default_factory=dict)
-    """What tokens lead to that an answer began with: most answers begin with one of the same few hundred."""
+    _known: dict[bytes, dict[bytes, int]] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """By what was said before, what tokens lead to: most answers begin with one of the same few hundred."""
 
     def __post_init__(self) -> None:
         begun: dict[bytes, int] = {}
@@ -77,18 +77,19 @@ class LabelSet:
 
     def each_leads(self, before: bytes, pieces: Sequence[bytes]) -> list[int]:
         """Which label each of some tokens leads to."""
-        if before:
-            return [self.leads(before, piece) for piece in pieces]
-        known = self._firsts
-        if new := [piece for piece in pieces if piece not in known]:
-            if len(known) > _KEPT_FIRSTS:
-                known.clear()
-                new = [*pieces]
-            known.update({piece: self.leads(before, piece) for piece in new})
-        found = [place for piece in pieces if (place := known.get(piece)) is not None]
-        if len(found) == len(pieces):
-            return found
-        return [self.leads(before, piece) for piece in pieces]  # another thread has begun the map anew
+        known = self._known.get(before)
+        if known is None:
+            if len(self._known) >= _MOST_BEFORE:
+                self._known.clear()
+            known = self._known.setdefault(before, {})
+        try:
+            return [*map(known.__getitem__, pieces)]
+        except KeyError:  # one of them is new, or another thread has begun the map anew
+            places = [self.leads(before, piece) for piece in pieces]
+        if len(known) > _MOST_KNOWN:
+            known.clear()
+        known.update(zip(pieces, places, strict=True))
+        return places
 
     def is_whole(self, said: bytes) -> bool:
         """Whether a text is one of the labels."""

@@ -21,9 +21,10 @@ no label are never put in. After a label that others begin with, the token that 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from operator import attrgetter
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -62,7 +63,31 @@ class ListedToken(NamedTuple):
     bias: float = 0.0
 
 
-_PIECE_OF, _LOGPROB_OF, _BIAS_OF = attrgetter("piece"), attrgetter("logprob"), attrgetter("bias")
+class Alternatives(NamedTuple):
+    """What is listed beside a token, in columns: of a hundred alternatives few matter one by one."""
+
+    pieces: Sequence[bytes] = ()
+    logprobs: Sequence[float] = ()
+    biases: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, tokens: Iterable[ListedToken]) -> "Alternatives":
+        return cls(*zip(*tokens, strict=True))
+
+    def at(self, place: int) -> ListedToken:
+        return ListedToken(self.pieces[place], self.logprobs[place], self.biases[place])
+
+    def but(self, piece: bytes, there: Collection[bytes]) -> "Alternatives":
+        """All but the token with these bytes; of several with the same bytes the last. `there` are all that come."""
+        if len(there) < len(self.pieces):
+            return Alternatives.of({one.piece: one for one in map(ListedToken, *self) if one.piece != piece}.values())
+        if piece not in there:
+            return self
+        at = self.pieces.index(piece)
+        return Alternatives(*([*column[:at], *column[at + 1 :]] for column in self))
+
+
+_LOGPROB_OF = attrgetter("logprob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +133,7 @@ class Redecision:
         """Whether what comes is part of an answer that was replaced as a whole."""
         return self._state == "dropping"
 
-    def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+    def see(self, sampled: ListedToken, others: Alternatives) -> bytes | None:
         """What is said in place of a token; None: the token itself, which has no text where it ends an answer."""
         if ends_answer(sampled.piece):
             return self._ended(sampled, others) if self._state == "looking" else None
@@ -134,7 +159,7 @@ class Redecision:
         said = self._labels.seen(text)[1]
         return text[text.find(said) + len(said) :]
 
-    def _ended(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+    def _ended(self, sampled: ListedToken, others: Alternatives) -> bytes | None:
         """The same of a token that ends the answer, where what was said is a label that others begin with."""
         place = self._labels.leads(self._text, sampled.piece)
         if place < 0:
@@ -145,7 +170,7 @@ class Redecision:
         held, self._out, self._state = self._text[self._out :], len(self._text), "over"
         return held or None
 
-    def _looked(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+    def _looked(self, sampled: ListedToken, others: Alternatives) -> bytes | None:
         before, self._text = self._text, self._text + sampled.piece
         place, said = self._labels.seen(self._text)
         moved = self._moved(sampled, others, before)
@@ -210,16 +235,18 @@ class Redecision:
         self._state = "dropping"
         return b""
 
-    def _moved(self, sampled: ListedToken, others: Sequence[ListedToken], before: bytes) -> ListedToken | None:
+    def _moved(self, sampled: ListedToken, others: Alternatives, before: bytes) -> ListedToken | None:
         """The token that is said in place of the sampled one; None: the sampled one stands."""
-        listed = [sampled, *_others_than(sampled.piece, others)]
-        pieces = [*map(_PIECE_OF, listed)]
-        missing = self._missing(pieces, before)
-        if not (missing or any(map(_BIAS_OF, listed))):
+        others = others.but(sampled.piece, there := {*others.pieces})
+        there.add(sampled.piece)
+        missing = self._missing(there, before)
+        if not (missing or sampled.bias or any(others.biases)):
             return None
-        places = self._labels.each_leads(before, pieces)
+        led, *leads = self._labels.each_leads(before, [sampled.piece, *others.pieces])
+        told, plain = self._told_apart(others, leads)
+        listed, places = [sampled, *map(others.at, told)], [led, *(leads[at] for at in told)]
         missing += [0.0] * self._unlisted(listed, places, before)
-        moves, undecided = chances(listed, places, self._sampling, missing)
+        moves, undecided = chances(listed, places, self._sampling, missing, plain)
         self.undecided = self.undecided or undecided
         if moves[0] >= 1.0:
             return None
@@ -231,9 +258,21 @@ class Redecision:
                 return one
         return None
 
-    def _missing(self, pieces: Sequence[bytes], before: bytes) -> list[float]:
+    def _told_apart(self, others: Alternatives, leads: Sequence[int]) -> tuple[Sequence[int], Sequence[float]]:
+        """The places of the alternatives that matter one by one, and the log-probabilities of the others: what begins
+        no label and has no bias only matters together, but to `top_p`."""
+        if self._sampling.top_p < 1.0:
+            return range(len(leads)), ()
+        told = [at for at, place in enumerate(leads) if place != OTHER]
+        if biased := [*compress(range(len(leads)), others.biases)]:
+            told = sorted({*told, *biased})
+        plain = [*others.logprobs]
+        for at in reversed(told):
+            del plain[at]
+        return told, plain
+
+    def _missing(self, there: Collection[bytes], before: bytes) -> list[float]:
         """The biases above 0 of tokens that would go on with a label here, and are not among these."""
-        there = {*pieces}
         return [
             bias
             for piece, bias in _helpful(self._labels, _Same(self._sampling.biases))
@@ -249,15 +288,6 @@ class Redecision:
             for piece in several:
                 open_ -= self._labels.open_after(before + piece)
         return len(open_)
-
-
-def _others_than(piece: bytes, listed: Sequence[ListedToken]) -> Sequence[ListedToken]:
-    """All but the token with these bytes; of several with the same bytes the last."""
-    pieces = [*map(_PIECE_OF, listed)]
-    if len({*pieces}) < len(pieces) or piece not in pieces:
-        return [*{one.piece: one for one in listed if one.piece != piece}.values()]
-    at = pieces.index(piece)
-    return [*listed[:at], *listed[at + 1 :]]
 
 
 class _Same:
@@ -287,18 +317,23 @@ def _helpful(labels: LabelSet, given: _Same) -> tuple[tuple[bytes, float], ...]:
 
 
 def chances(
-    listed: Sequence[ListedToken], places: Sequence[int], sampling: Sampling, missing: Sequence[float] = ()
+    listed: Sequence[ListedToken],
+    places: Sequence[int],
+    sampling: Sampling,
+    missing: Sequence[float] = (),
+    plain: Sequence[float] = (),
 ) -> tuple[list[float], Undecided | None]:
     """How likely each listed token is to be said where the first one was sampled, and what was left undecided, if so.
 
     `places` are those of the labels that they lead to; `missing` the biases of tokens that are not listed, 0 for each
-    label that none of those leads to.
+    label that none of those leads to; `plain` log-probabilities of further tokens, listed as well, that lead to no
+    label and have no bias (none where top_p is below 1).
     """
     stays = [1.0, *[0.0] * (len(listed) - 1)]
-    least = min(map(_LOGPROB_OF, listed[1:]), default=listed[0].logprob)
+    least = min([*map(_LOGPROB_OF, listed[1:]), *plain], default=listed[0].logprob)
     if sampling.temperature <= COLDEST:
-        return _likeliest(listed, places, max(missing, default=-math.inf) + least)
-    p, p_b, bound = _shares(listed, sampling, missing, least)
+        return _likeliest(listed, places, max(missing, default=-math.inf) + least, plain)
+    p, p_b, bound = _shares(listed, sampling, missing, least, plain)
     kept = min(1.0, p_b[0] / p[0]) if p[0] > 0 else 0.0
     gains = {at: max(0.0, p_b[at] - p[at]) for at, place in enumerate(places) if at and place != OTHER}
     alike = sum(gain for at, gain in gains.items() if places[at] == SEVERAL)
@@ -315,42 +350,61 @@ def chances(
 
 
 def _likeliest(
-    listed: Sequence[ListedToken], places: Sequence[int], bound: float
+    listed: Sequence[ListedToken], places: Sequence[int], bound: float, plain: Sequence[float]
 ) -> tuple[list[float], Undecided | None]:
     """The same at temperature 0."""
     raised = [logprob + bias for _, logprob, bias in listed]
-    best = raised.index(max(raised))
-    unlisted = bound > raised[best] and _rest(listed) > _NOTHING
+    top, most = max(raised), max(plain, default=-math.inf)
+    best = raised.index(top) if top > most else 0
+    unlisted = bound > max(top, most) and _rest(listed, _mass(plain)) > _NOTHING
     undecided: Undecided | None = "alike" if best and places[best] in _ALIKE else "unlisted" if unlisted else None
     at = best if places[best] >= 0 else 0
     return [float(place == at) for place in range(len(listed))], undecided
 
 
-def _rest(listed: Sequence[ListedToken]) -> float:
-    return max(0.0, 1.0 - sum(map(math.exp, map(_LOGPROB_OF, listed))))
+def _rest(listed: Sequence[ListedToken], plain: float) -> float:
+    return max(0.0, 1.0 - sum(map(math.exp, map(_LOGPROB_OF, listed))) - plain)
+
+
+def _mass(plain: Sequence[float]) -> float:
+    return sum(map(math.exp, plain))
 
 
 def _shares(
-    listed: Sequence[ListedToken], sampling: Sampling, missing: Sequence[float], least: float
+    listed: Sequence[ListedToken],
+    sampling: Sampling,
+    missing: Sequence[float],
+    least: float,
+    plain: Sequence[float],
 ) -> tuple[list[float], list[float], float]:
     """p and p_b of what is listed, and the most that what is missing could have under p_b."""
-    heat, rest = sampling.temperature, _rest(listed)
-    power, log_rest = 1.0 if sampling.is_scaled else 1.0 / heat, math.log(rest) if rest else -math.inf
+    heat, mass = sampling.temperature, _mass(plain)
+    power, rest = 1.0 if sampling.is_scaled else 1.0 / heat, _rest(listed, mass)
+    log_rest = math.log(rest) if rest else -math.inf
     tail, most = log_rest + least * (power - 1.0), min(log_rest, least) * power
-    plain = [logprob * power for _, logprob, _ in listed]
-    raised = [log + bias / heat if bias else log for log, (_, _, bias) in zip(plain, listed, strict=True)]
-    *shares, plain_tail = scaled([*plain, tail])
+    logs = [logprob * power for _, logprob, _ in listed]
+    beside = math.log(mass) if power == 1.0 and mass else _together(plain, power)
+    raised = [log + bias / heat if bias else log for log, (_, _, bias) in zip(logs, listed, strict=True)]
+    *shares, plain_tail = scaled([*logs, beside, tail])
     highest = max(missing, default=0.0)
-    *weights, raised_tail, unlisted = scaled([*raised, tail, most + highest / heat])
+    *weights, raised_tail, unlisted = scaled([*raised, beside, tail, most + highest / heat])
     extra = unlisted * sum(math.exp((bias - highest) / heat) - math.exp(-highest / heat) for bias in missing)
     total = sum(weights) + raised_tail + extra
     gained = max(0.0, raised_tail / total - plain_tail / (sum(shares) + plain_tail))
     among = min(1.0, len(missing) * math.exp(min(0.0, most - tail))) if gained else 0.0
     return (
-        _nucleus(shares, plain_tail, sampling.top_p),
-        _nucleus(weights, raised_tail, sampling.top_p),
+        _nucleus(shares, plain_tail, sampling.top_p)[:-1],
+        _nucleus(weights, raised_tail, sampling.top_p)[:-1],
         extra / total + gained * among,
     )
+
+
+def _together(logs: Sequence[float], power: float) -> float:
+    """The logarithm of the sum of what these are the logarithms of, each to a power."""
+    top = max(logs, default=-math.inf)
+    if top == -math.inf:
+        return top
+    return top * power + math.log(sum(map(math.exp, [(log - top) * power for log in logs])))
 
 
 def scaled(logs: Sequence[float]) -> list[float]:

@@ -6,6 +6,8 @@ answer is touched, and what the upstream said stays beside it, under `tfgrpo_fro
 did not ask for are taken out again; a caller who asked keeps those of the frozen model. No I/O.
 """
 
+import json
+import os
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import repeat
 from operator import itemgetter
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
+
+import orjson
 
 from ..hashing import derive_seed
 from ..model.tokenizer import ends_answer
@@ -21,7 +25,7 @@ from ..records import JSON, Backend, ChatBody, Prior
 from ..settings import LISTED_FOR_LABELS, MOST_LABELS
 from .decided import FROZEN_FIELD, Decided
 from .label_set import LabelSet, label_set
-from .labels import ListedToken, Redecision, Sampling, Undecided
+from .labels import Alternatives, ListedToken, Redecision, Sampling, Undecided
 from .surface import SurfaceName, listed_for_labels, objects_in
 
 REDECIDED_HEADER = "x-tfgrpo-redecided"
@@ -39,7 +43,12 @@ _ROUNDING = 1e-3
 
 
 _BYTES, _LOGPROB = itemgetter("bytes"), itemgetter("logprob")
-_AS_LISTED: Callable[[tuple[bytes, float, float]], ListedToken] = partial(tuple.__new__, ListedToken)
+_LISTED, _LISTED_ENDS = b'"top_logprobs":', b"}]"
+_WORD = f"~{os.urandom(12).hex()}:"
+_PLACE = re.compile(rb'"(%s\d+)"' % _WORD.encode())
+Lists: TypeAlias = Mapping[str, bytes]
+"""Alternatives that are not read yet, by the word that stands for them."""
+_NONE_CUT: Lists = {}
 
 
 class Looking(Protocol):
@@ -58,7 +67,7 @@ class LabelDecision(Looking, Protocol):
     is_followed: bool
     undecided: Undecided | None
 
-    def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+    def see(self, sampled: ListedToken, others: Alternatives) -> bytes | None:
         """What is said in place of a token; None: the token itself."""
         ...
 
@@ -87,7 +96,7 @@ class EnumRedecision:
         """As of `LabelDecision`; a label may begin anywhere."""
         return not self._inside or self._now.is_looking
 
-    def see(self, sampled: ListedToken, others: Sequence[ListedToken]) -> bytes | None:
+    def see(self, sampled: ListedToken, others: Alternatives) -> bytes | None:
         """As of `Redecision`; a token may end a field's name and begin its value."""
         if ends_answer(sampled.piece):
             return None
@@ -105,7 +114,8 @@ class EnumRedecision:
         lead = sampled.piece[: found.end() - len(before)]
         if lead == sampled.piece:
             return None
-        told = self._heeded(self._now.see(_less(sampled, lead), [_less(one, lead) for one in others]))
+        rest = others._replace(pieces=[_less(piece, lead) for piece in others.pieces])
+        told = self._heeded(self._now.see(sampled._replace(piece=_less(sampled.piece, lead)), rest))
         return None if told is None else lead + told
 
     def end(self) -> bytes:
@@ -120,10 +130,9 @@ class EnumRedecision:
         return told
 
 
-def _less(token: ListedToken, lead: bytes) -> ListedToken:
+def _less(piece: bytes, lead: bytes) -> bytes:
     """A token without what it begins with; one that begins otherwise leads to no label."""
-    rest = token.piece[len(lead) :] if token.piece.startswith(lead) else b"\0" + token.piece
-    return token._replace(piece=rest)
+    return piece[len(lead) :] if piece.startswith(lead) else b"\0" + piece
 
 
 @lru_cache(256)
@@ -176,19 +185,26 @@ class Redeciding:
 
     def of_answer(self, number: int = 0) -> LabelDecision:
         """What decides one answer of a response."""
-        draw = random.random if self.seed is None else random.Random(derive_seed(self.seed, number)).random
+        draw = random.random if self.seed is None else partial(next, _drawn(self.seed, number))
         if self.labels:
             return Redecision(self.labels, self.sampling, draw)
         return EnumRedecision(self.enums, self.sampling, draw)
 
-    def decided(self, payload: JSON) -> Decided:
-        """A response with its labels decided again; the one given is not altered."""
+    def decided(self, payload: JSON, lists: Lists = _NONE_CUT) -> Decided:
+        """A response with its labels decided again; the one given is not altered. Raises ValueError where a list was
+        not cut as it is."""
         if not isinstance(payload, Mapping):
             return Decided(payload)
-        found = _chat(payload, self) if self.surface == "chat" else _output(payload, self)
-        changed, tags = found
+        changed, tags = (_chat if self.surface == "chat" else _output)(payload, self, lists)
         moved, told = sum(tag.startswith(CHANGED) for tag in tags), outcome_of(tags)
         return Decided(changed, moved, marks={REDECIDED_HEADER: told} if told else {})
+
+
+def _drawn(seed: int, number: int) -> Iterator[float]:
+    """The numbers that one answer is decided by, made with the first of them: most labels stand without."""
+    drawn = random.Random(derive_seed(seed, number))
+    while True:
+        yield drawn.random()
 
 
 def redeciding(
@@ -258,6 +274,53 @@ def asking_for_logprobs(body: ChatBody, surface: SurfaceName, listed: int = LIST
 # Responses
 
 
+class Lean(NamedTuple):
+    """A response without its alternatives, which are most of it and matter for few of its tokens."""
+
+    content: bytes
+    lists: Lists = _NONE_CUT
+
+    def filled(self, content: bytes) -> bytes:
+        """The same response, or what became of it, with those alternatives that are still in it, to the byte."""
+        if not self.lists or _WORD.encode() not in content:
+            return content
+        return _PLACE.sub(lambda found: self.lists[found[1].decode()], content)
+
+
+def without_lists(content: bytes) -> Lean:
+    """A response to read first.
+
+    What is cut goes up to the first "}]"; where a token has that in its text, quotes and brackets do not match any
+    more, and what is left is no JSON.
+    """
+    parts: list[bytes] = []
+    lists: dict[str, bytes] = {}
+    done, at = 0, content.find(_LISTED)
+    while at >= 0:
+        begins = at + len(_LISTED)
+        begins += content[begins : begins + 1] == b" "
+        if content[begins : begins + 2] == b"[{":
+            if (ends := content.find(_LISTED_ENDS, begins)) < 0:
+                break
+            word = f"{_WORD}{len(lists)}"
+            parts += (content[done:begins], b'"%s"' % word.encode())
+            done = ends + len(_LISTED_ENDS)
+            lists[word] = content[begins:done]
+        at = content.find(_LISTED, max(done, begins))
+    return Lean(b"".join((*parts, content[done:])), lists) if lists else Lean(content)
+
+
+def _read(listed: JSON, lists: Lists) -> JSON:
+    """Alternatives as they came, or cut out."""
+    held = lists.get(listed) if type(listed) is str else None
+    if held is None:
+        return listed
+    try:
+        return orjson.loads(held)
+    except ValueError:
+        return json.loads(held)  # which knows NaN
+
+
 def tag_of(deciding: LabelDecision) -> str:
     """What there is to say of one answer."""
     if not deciding.is_changed:
@@ -276,29 +339,32 @@ def outcome_of(tags: Sequence[str]) -> str:
 
 
 def listed_tokens(
-    entries: JSON, biases: Mapping[bytes, float], to: Looking
-) -> Iterator[tuple[ListedToken, list[ListedToken]]]:
+    entries: JSON, biases: Mapping[bytes, float], to: Looking, lists: Lists = _NONE_CUT
+) -> Iterator[tuple[ListedToken, Alternatives]]:
     """The tokens of an answer, each with its alternatives where they matter; ends at one without log-probability."""
     for entry in entries if isinstance(entries, list) else ():
         sampled = _listed(entry, biases)
         if sampled is None:
             return
-        others = entry.get("top_logprobs") if to.is_looking else None
-        yield sampled, _alternatives(others, biases) if isinstance(others, list) else []
+        others = _read(entry.get("top_logprobs"), lists) if to.is_looking else None
+        yield sampled, _alternatives(others, biases) if isinstance(others, list) else _NO_OTHERS
 
 
-def _alternatives(given: Sequence[JSON], biases: Mapping[bytes, float]) -> list[ListedToken]:
+_NO_OTHERS = Alternatives()
+
+
+def _alternatives(given: Sequence[JSON], biases: Mapping[bytes, float]) -> Alternatives:
     """Those that can be read; where nothing is odd about any of them, in a third of the time."""
     try:
         told, logprobs = [*map(_BYTES, given)], [*map(_LOGPROB, given)]
         if {*map(type, told)} == {list} and {*map(type, logprobs)} == {float} and max(logprobs) <= 0.0:
             pieces = [*map(bytes, told)]
             if (total := sum(logprobs)) == total:  # none of them is NaN
-                return [*map(_AS_LISTED, zip(pieces, logprobs, map(biases.get, pieces, repeat(0.0)), strict=True))]
+                return Alternatives(pieces, logprobs, [*map(biases.get, pieces, repeat(0.0))])
     except (LookupError, TypeError, ValueError):
         pass
     found = (_listed(one, biases) for one in given)
-    return [one for one in found if one is not None]
+    return Alternatives.of(one for one in found if one is not None)
 
 
 def _listed(entry: JSON, biases: Mapping[bytes, float]) -> ListedToken | None:
@@ -312,12 +378,12 @@ def _listed(entry: JSON, biases: Mapping[bytes, float]) -> ListedToken | None:
     return ListedToken(piece, 0.0 if logprob > 0 else logprob, biases.get(piece, 0.0))
 
 
-def _answer(text: JSON, entries: JSON, to: Redeciding, number: int) -> tuple[str | None, str, bool]:
+def _answer(text: JSON, entries: JSON, to: Redeciding, lists: Lists, *, number: int) -> tuple[str | None, str, bool]:
     """What one answer becomes (None: as it was), what there is to say of that, and whether it was replaced whole."""
     if not isinstance(text, str) or not text:
         return None, "", False
     deciding, said, spelt, count = to.of_answer(number), [], b"", 0
-    for sampled, others in listed_tokens(entries, to.sampling.biases, deciding):
+    for sampled, others in listed_tokens(entries, to.sampling.biases, deciding, lists):
         told, piece = deciding.see(sampled, others), b"" if ends_answer(sampled.piece) else sampled.piece
         said.append(piece if told is None else told)
         spelt, count = spelt + piece, count + bool(piece)
@@ -337,7 +403,7 @@ Found: TypeAlias = tuple[JSON, list[str]]
 """A response, and what there is to say of each answer in it."""
 
 
-def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
+def _chat(payload: Mapping[str, JSON], to: Redeciding, lists: Lists) -> Found:
     tags, choices = [], []
     held = payload.get("choices")
     given: list[JSON] = held if isinstance(held, list) else []
@@ -348,7 +414,7 @@ def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
             continue
         listed = choice.get("logprobs")
         entries = listed.get("content") if isinstance(listed, Mapping) else None
-        text, tag, is_whole = _answer(message.get("content"), entries, to, number)
+        text, tag, is_whole = _answer(message.get("content"), entries, to, lists, number=number)
         tags.append(tag)
         one = choice if to.is_told or listed is None else {**choice, "logprobs": None}
         if text is not None:
@@ -360,7 +426,7 @@ def _chat(payload: Mapping[str, JSON], to: Redeciding) -> Found:
     return payload if same else {**payload, "choices": choices}, [tag for tag in tags if tag]
 
 
-def _output(payload: Mapping[str, JSON], to: Redeciding) -> Found:
+def _output(payload: Mapping[str, JSON], to: Redeciding, lists: Lists) -> Found:
     tags: list[str] = []
     same, output = True, []
     given = payload.get("output")
@@ -370,7 +436,7 @@ def _output(payload: Mapping[str, JSON], to: Redeciding) -> Found:
             continue
         parts = []
         for part in item["content"]:
-            one, tag = _part(part, to, len(tags))
+            one, tag = _part(part, to, lists, len(tags))
             parts.append(one)
             tags += [tag] if tag else []
         same = same and all(one is other for one, other in zip(parts, item["content"], strict=True))
@@ -378,9 +444,9 @@ def _output(payload: Mapping[str, JSON], to: Redeciding) -> Found:
     return payload if same else {**payload, "output": output}, tags
 
 
-def _part(part: JSON, to: Redeciding, number: int) -> tuple[JSON, str]:
+def _part(part: JSON, to: Redeciding, lists: Lists, number: int) -> tuple[JSON, str]:
     if not (isinstance(part, Mapping) and part.get("type") == "output_text"):
         return part, ""
-    text, tag, _ = _answer(part.get("text"), part.get("logprobs"), to, number)
+    text, tag, _ = _answer(part.get("text"), part.get("logprobs"), to, lists, number=number)
     one = {**part, "logprobs": []} if part.get("logprobs") and not to.is_told else part
     return ({**one, "text": text, FROZEN_FIELD: {"text": part["text"]}} if text is not None else one), tag

@@ -20,7 +20,7 @@ from ..records import JSON, Backend, ChatBody, Prior
 from ..settings import LISTED_FOR_LABELS
 from ..text import counted
 from .decided import FROZEN_FIELD, Decided
-from .labels import COLDEST, ListedToken, Sampling, scaled
+from .labels import COLDEST, Alternatives, ListedToken, Sampling, scaled
 from .redecided import listed_tokens, reasons, sampling_of
 
 RESAMPLED_HEADER = "x-tfgrpo-resampled"
@@ -88,16 +88,16 @@ def _weight(choice: Mapping[str, JSON], sampling: Sampling) -> tuple[float | Non
     if len(tokens) < len(entries) or not tokens:
         return None, False
     raised = sum(sampled.bias for sampled, _ in tokens) / sampling.temperature
-    whole = all(others for _, others in tokens)
+    whole = all(others.pieces for _, others in tokens)
     spread = sum(_log_normaliser(*token, sampling) for token in tokens) if whole else 0.0
     return raised - spread, whole
 
 
-def _log_normaliser(sampled: ListedToken, others: Sequence[ListedToken], sampling: Sampling) -> float:
+def _log_normaliser(sampled: ListedToken, others: Alternatives, sampling: Sampling) -> float:
     """log Z at one position."""
-    listed = ({one.piece: one for one in others} | {sampled.piece: sampled}).values()
+    listed = ({one.piece: one for one in map(ListedToken, *others)} | {sampled.piece: sampled}).values()
     power = 1.0 if sampling.is_scaled else 1.0 / sampling.temperature
-    least = min((one.logprob for one in others), default=sampled.logprob)
+    least = min(others.logprobs, default=sampled.logprob)
     rest = max(0.0, 1.0 - sum(math.exp(one.logprob) for one in listed))
     tail = math.log(rest) + least * (power - 1.0) if rest else -math.inf
     plain = [one.logprob * power for one in listed]
