@@ -80,7 +80,10 @@ def test_a_dry_run_shows_the_same_and_a_run_says_what_is_not_plain(
     assert model.requests == []
     learned = learn_gated(url, "--template", "Route: {{input}}", "--gate", "none", "--steps", "1")
     assert "tasks.jsonl: 48 tasks; input: the template; answer: answer" in learned.stderr
-    one_line(learn_gated(url, "--template", "{{no}}"), "tasks.jsonl, line 1: no field no; fields seen: input, answer")
+    one_line(
+        learn_gated(url, "--template", "{{no}}"),
+        "tasks.jsonl, line 1: no field no, or it is empty; fields seen: input, answer",
+    )
 
 
 PROMPTFOO = """

@@ -246,6 +246,7 @@ def test_a_source_that_cannot_be_read_says_what_a_source_is(write: Writer, sourc
     message = refusal(source)
     assert message.startswith(f"cannot read tasks from {source}: ")
     assert "or .parquet file, - for standard input, gym:FAMILY, harbor:FOLDER or hf:OWNER/NAME" in message
+    assert ("it is a folder; make one file of those in it: cat ./*.json > tasks.json" in message) == (source == ".")
 
 
 def test_errors_in_standard_input_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,6 +345,17 @@ def test_wrong_and_right_choices_of_their_own_fields_are_shuffled_alike_everywhe
     assert "B) Paris" in tasks[0].prompt
 
 
+def test_a_conversation_that_a_user_names_ends_before_the_answer() -> None:
+    turns: list[JSON] = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Billing"}]
+    for record, fields in (({"chat": turns}, Fields(input="chat")), ({"conversation": turns}, Fields())):
+        task, told = one(record, fields)
+        assert (task.prompt, task.answer) == ("Hi", "Billing")
+        assert "but the last; answer: the last of " in told
+    task, _ = one({"chat": turns, "label": "good"}, Fields(input="chat"))
+    assert (len(task.input), task.answer) == (2, "good"), "as the user said"
+    assert "no input" in refused([{"Message": "Hi", "conversation": "c-17"}])
+
+
 def test_a_user_says_which_fields_are_meant() -> None:
     record: dict[str, JSON] = {"ticket": {"subject": "Hi", "body": "Help"}, "queue": "a", "answer": "no"}
     task, told = one(record, Fields(input="ticket.body", answer="queue"))
@@ -358,10 +369,10 @@ def test_a_user_says_which_fields_are_meant() -> None:
     )
     task, told = one(record, Fields(answer="queue", template="{{ticket.subject}}: {{ ticket.body }}{}"))
     assert (task.input, task.answer) == ("Hi: Help{}", "a")
-    assert "no field nope; fields seen: ticket.subject, ticket.body, queue, answer" in refused(
+    assert "no field nope, or it is empty; fields seen: ticket.subject, ticket.body, queue, answer" in refused(
         [record], Fields(template="{{nope}}")
     )
-    assert "no field gold; fields seen" in refused([{"input": "a"}], Fields(answer="gold"))
+    assert "no field gold, or it is empty; fields seen" in refused([{"input": "a"}], Fields(answer="gold"))
     with pytest.raises(InputError, match="--input-field and --template both say"):
         Fields("a", None, "b")
     with pytest.raises(InputError, match="names no field, so all tasks would be the same"):

@@ -43,6 +43,10 @@ _COMMANDS = {
 }
 
 
+_GO_ON = ("demo", "learn", "eval", "port", "explore")
+"""Commands that are runs: where one is broken off, the same command goes on from what is in the store."""
+
+
 class OutOfBudget(click.ClickException):
     """A ceiling was reached before the work was done: nothing is wrong, what was done is kept, and the exit code says
     so."""
@@ -66,7 +70,8 @@ class OneLineGroup(LazyGroup):
             object.__setattr__(error, "message", without_passwords(error.message))  # final, says click
             raise
         except KeyboardInterrupt:
-            click.echo("Interrupted. What was done is kept; the same command goes on from there.", err=True)
+            kept = " What was done is kept; the same command goes on from there."
+            click.echo(f"Interrupted.{kept if ctx.invoked_subcommand in _GO_ON else ''}", err=True)
             ctx.exit(130)
 
 

@@ -56,7 +56,7 @@ class Failures:
 
     def unreadable(self, response: str, wanted: str) -> ModelError:
         """The answer is not what the route gives."""
-        return ModelError(f"{self.name} gave no {wanted}: {self._safe(response, 120)}")
+        return ModelError(f"{self.name} gave no {wanted}: {self._safe(response, 120) or 'its answer is empty'}")
 
     def _safe(self, text: object, limit: int = 300) -> str:
         """An upstream's words fit for an error: short, printable, and without what is secret."""

@@ -122,6 +122,6 @@ def at(record: Record, path: str) -> JSON:
     for part in path.split("."):
         field = named(value, [part]) if isinstance(value, Mapping) else None
         if field is None:
-            raise InputError(f"no field {shortened(path)}; fields seen: {seen(record)}")
+            raise InputError(f"no field {shortened(path)}, or it is empty; fields seen: {seen(record)}")
         value = value[field]
     return value

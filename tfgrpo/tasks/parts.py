@@ -79,11 +79,19 @@ def _as_told(record: Record, fields: Fields) -> Parts:
         shown = _checked(told, at(record, told))
     answered = fields.answer or named({name: held for name, held in record.items() if name not in used}, ANSWER_FIELDS)
     answer = at(record, answered) if answered else None
+    right = answered
+    if not answered and len(shown) > 1 and not isinstance(shown, str) and (said := _said_last(shown)):
+        shown, answer, told, right = shown[:-1], said, f"{told} but the last", f"the last of {told}"
     taken = {answered, *(used if not fields.template else ())}
     metadata = _metadata({name: held for name, held in record.items() if name not in taken})
     meant = {name if name in record else named(record, [name]) for name in (answered, *used) if name}
     left = tuple(str(name) for name in record if name not in {*meant, "metadata"})
-    return Parts(shown, answer, metadata, told, answered, left=left)
+    return Parts(shown, answer, metadata, told, right, left=left)
+
+
+def _said_last(messages: tuple[Message, ...]) -> JSON:
+    """What the assistant says as the last of messages; None where another speaks last."""
+    return spoken(messages) if messages[-1]["role"] == "assistant" else None
 
 
 @dataclass(slots=True)

@@ -145,6 +145,8 @@ def _bytes(source: str, name: str) -> bytes:
                 raw = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
+        if Path(source).is_dir():
+            reason = f"it is a folder; make one file of those in it: cat {shortened(source)}/*.json > tasks.json"
         hub = f"; a data set of Hugging Face's is hf:{source}" if _is_hub_id(source) else ""
         place = shortened(named_file(name), 200)
         raise InputError(f"cannot read tasks from {place}: {reason}; {_KINDS}{hub}") from error

@@ -19,6 +19,8 @@ from .providers import bedrock_chat, gemini_chat
 HOLDERS = ("input", "inputs", "vars", "kwargs", "prompt")
 """Fields that may hold an object with the input's own fields (LangSmith, Langfuse, Phoenix, Braintrust, MLflow)."""
 ANSWER_HOLDERS = ("outputs", "output", "expected_output", "expected", "expectations", "reference_outputs", "answer")
+CHAT_FIELDS = ("items", "conversation", "dialogue", "dialog", "chat", "turns", "transcript", "thread")
+"""Fields that are the input where they hold messages, and nothing else is it."""
 _ENVELOPES = ("body", "params", "request", "modelInput", "item")
 """Fields that may hold a whole request: batches of OpenAI, Anthropic, Gemini and Bedrock; a row of OpenAI's evals."""
 _CHAT_AS_TEXT = re.compile(
@@ -163,8 +165,15 @@ def _expected(record: Record) -> Record:
     return {**_without(record, "__expected"), "expected": plain}
 
 
-def _turns(record: Record) -> bool:
-    return is_chat(record.get("items")) and not named(record, INPUT_FIELDS)
+def _turns(record: Record) -> str | None:
+    """The field that holds a conversation under a name that may mean other things too."""
+    field = None if named(record, INPUT_FIELDS) else named(record, CHAT_FIELDS)
+    return field if field and is_chat(record[field]) else None
+
+
+def _from_turns(record: Record) -> Record:
+    field = _turns(record) or ""
+    return {**_without(record, field), "messages": record[field]}
 
 
 def _chat_as_text(record: Record) -> str | None:
@@ -274,7 +283,7 @@ SHAPES = (
     Shape("TriviaQA's answer", _holds("answer", "value"), _aliases),
     Shape("HELM's references", _is_helm, _references),
     Shape("promptfoo's expectation", lambda record: "__expected" in record, _expected),
-    Shape("ShareGPT under items", _turns, lambda record: {**_without(record, "items"), "messages": record["items"]}),
+    Shape("a conversation under another name", lambda record: _turns(record) is not None, _from_turns),
     Shape(
         "Prodigy's, of which what was accepted is right",
         lambda record: "_task_hash" in record and record.get("answer") in ("accept", "reject", "ignore"),
