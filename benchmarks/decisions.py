@@ -48,7 +48,8 @@ from tfgrpo.serve.exchange import CODECS
 from tfgrpo.settings import LISTED_FOR_LABELS, MOST_LISTED
 from tfgrpo.store import Store
 from tfgrpo.surfaces.decided import deciding
-from tfgrpo.surfaces.http import answers_decided, rewrite
+from tfgrpo.surfaces.http import STANDARD, answers_decided, rewrite
+from tfgrpo.surfaces.redecided_stream import RedecidedStream
 from tfgrpo.tasks.split import Sides
 from tfgrpo.token_prior.decisions import Answered, decided_rewards, learned_offsets
 
@@ -214,7 +215,7 @@ def calls_of(rows: Sequence[Row]) -> Row:
 
 
 def speed() -> dict[str, float]:
-    """Microseconds that a response of 20 questions costs, in parts, at the best of 2,000."""
+    """Microseconds that a response of 20 questions costs, in parts, and a label, at the best of 2,000."""
     offsets = tuple(OptionOffset(value, 0.5, 2.0, 9) for value in "abc")
     prior = Prior(questions=(QuestionOffsets("choice", "Which?", offsets),))
     body = {"questions": [{"type": "choice", "instructions": "Which?"}] * 20}
@@ -244,17 +245,19 @@ def speed() -> dict[str, float]:
         "move answers": best(lambda: known.decided(payload)),
         "all of it, JSON read and written as the proxy does": best(all_of_it),
         **{
-            f"decide a label again among {many} alternatives at {heat}, JSON read and written": best(
-                a_label(many, heat)
-            )
+            f"decide a label again among {many} alternatives at {heat}, {kind}": best(work)
             for many in (LISTED_FOR_LABELS, MOST_LISTED)
             for heat in (0.0, 1.0)
+            for kind, work in zip(
+                ("JSON read and written", "in a stream of 8 tokens"), a_label(many, heat), strict=True
+            )
         },
     }
 
 
-def a_label(alternatives: int, heat: float) -> Callable[[], object]:
-    """A chat answer of three tokens with so many alternatives each, whose label is decided again."""
+def a_label(alternatives: int, heat: float) -> tuple[Callable[[], object], Callable[[], object]]:
+    """A chat answer of three tokens with so many alternatives each, whose label is decided again; and one of eight in a
+    stream."""
     others = alternatives - 3
     shares = {"b": 0.4, "tech": 0.2, "sales": 0.1, **{f"x{place}": 0.3 / others for place in range(others)}}
     listed = [
@@ -272,7 +275,24 @@ def a_label(alternatives: int, heat: float) -> Callable[[], object]:
     ).encode()
     backend = Backend("other", "rejected", token_ids=True, logprobs=True)
     rewritten, content = rewrite(asked, snapshot, CODECS, {"m": backend}), json.dumps({"choices": [choice]}).encode()
-    return lambda: answers_decided(rewritten, 200, content, CODECS)
+    to = rewritten.redeciding
+    assert to is not None
+    events = [
+        b"data: "
+        + json.dumps(
+            {"choices": [{"index": 0, "delta": {"content": one["token"]}, "logprobs": {"content": [one]}}]}
+        ).encode()
+        + b"\n\n"
+        for one in (*entries, *[{**entries[2], "token": " x", "bytes": [32, 120]}] * 5)
+    ]
+
+    def stream() -> None:
+        told = RedecidedStream(to, STANDARD.loads, STANDARD.dumps)
+        for event in events:
+            told.feed(event)
+        told.end()
+
+    return lambda: answers_decided(rewritten, 200, content, CODECS), stream
 
 
 def main() -> None:

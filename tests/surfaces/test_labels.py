@@ -587,6 +587,24 @@ def test_events_of_responses_keep_their_numbers_names_and_order(
     assert [one["delta"] for one in found if "delta" in one] == wanted
 
 
+@each("separators", [(",", ":"), (", ", ": ")])
+@each("told", [False, True])
+def test_a_stream_is_the_same_whatever_its_tokens_look_like(told: bool, separators: tuple[str, str]) -> None:
+    p = {**P, **{token.encode(): 0.01 for token in NASTY}}
+    entries = [entry(b"b", p), *(entry(one.encode(), {**p, one.encode(): 0.5}) for one in ("illing", " }]", *NASTY))]
+    chunks = [{**piece_of(one), "extra": [{"top_logprobs": [{"a": one}]}]} for one in entries]
+    lines = [b"data: " + json.dumps(chunk, separators=separators).encode() + b"\r\n\r\n" for chunk in chunks]
+    text = "".join(one["token"] for one in entries)
+    found = b"".join(streamed(to({"logprobs": told}), b"".join(lines), 777)).replace(b"\r", b"").split(b"\n\n")
+    came = [json.loads(one.partition(b"data:")[2]) for one in found if one.strip()]
+    whole = to({"logprobs": told}).decided(chat(entries, text)).payload["choices"][0]["message"]["content"]
+    assert "".join(one["choices"][0]["delta"]["content"] for one in came) == whole == "technical" + text[7:]
+    assert [one["extra"] for one in came] == [chunk["extra"] for chunk in chunks]
+    assert [one["choices"][0]["logprobs"] for one in came] == [
+        chunk["choices"][0]["logprobs"] if told else None for chunk in chunks
+    ]
+
+
 def test_what_is_too_long_to_be_an_event_does_not_overtake_what_waits() -> None:
     stream = RedecidedStream(to({}, "responses"), json.loads, lambda value: json.dumps(value).encode())
     delta = {"type": "response.output_text.delta", "delta": "b", "logprobs": [ENTRIES[0]], "sequence_number": 1}

@@ -287,8 +287,8 @@ class Lean(NamedTuple):
         return _PLACE.sub(lambda found: self.lists[found[1].decode()], content)
 
 
-def without_lists(content: bytes) -> Lean:
-    """A response to read first.
+def without_lists(content: bytes, number: int = 0) -> Lean:
+    """A response to read first; `number` is that of the first list, which others of a stream do not have.
 
     What is cut goes up to the first "}]"; where a token has that in its text, quotes and brackets do not match any
     more, and what is left is no JSON.
@@ -302,7 +302,7 @@ def without_lists(content: bytes) -> Lean:
         if content[begins : begins + 2] == b"[{":
             if (ends := content.find(_LISTED_ENDS, begins)) < 0:
                 break
-            word = f"{_WORD}{len(lists)}"
+            word = f"{_WORD}{number + len(lists)}"
             parts += (content[done:begins], b'"%s"' % word.encode())
             done = ends + len(_LISTED_ENDS)
             lists[word] = content[begins:done]

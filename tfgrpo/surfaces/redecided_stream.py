@@ -6,7 +6,6 @@ order, and one whose text is another waits for the next of its answer, since wha
 """
 
 import codecs
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -15,13 +14,18 @@ from typing import TypeAlias
 from ..model.tokenizer import ends_answer
 from ..records import JSON
 from .decided import FROZEN_FIELD
-from .redecided import LabelDecision, Redeciding, listed_tokens, outcome_of, tag_of
+from .redecided import LabelDecision, Lean, Lists, Redeciding, listed_tokens, outcome_of, tag_of, without_lists
 from .surface import text_in
 
-_END = re.compile(rb"\r?\n\r?\n")
 _MOST_WAITING = 2**22
 """Bytes without the end of an event, beyond which they pass as they are."""
 _Place: TypeAlias = tuple[object, ...]
+
+
+class _Spelling:
+    """What tokens are read for whose alternatives do not matter."""
+
+    is_looking = False
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class _Answer:
 
     unheard: list[JSON] = field(default_factory=list)
     """Tokens whose text has not come yet: halves of characters, and what may be cut off as a stop."""
+    lists: dict[str, bytes] = field(default_factory=dict)
+    """Their alternatives, as far as these were cut out."""
     spelt: int = 0
     """Bytes of the tokens that were heard."""
     behind: int = 0
@@ -47,26 +53,28 @@ class _Answer:
     )
     """What was said in place of tokens, as text; it keeps the half of a character until the other comes."""
 
-    def heard(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
+    def heard(self, text: str, entries: JSON, biases: Mapping[bytes, float], lists: Lists) -> str:
         """What is said in place of the next piece of text."""
-        self.unheard += entries if isinstance(entries, list) else []
+        if isinstance(entries, list):
+            self.unheard += entries
+            self.lists.update(lists)
         if not text:
             return ""
         if not self.frozen:
             self.lacks = not self._spells(text, biases)
         said = self._said(text, self.unheard, biases)
-        self.unheard, self.frozen, self.told = [], self.frozen + text, self.told + said
+        self.unheard, self.lists, self.frozen, self.told = [], {}, self.frozen + text, self.told + said
         return said
 
     def _spells(self, text: str, biases: Mapping[bytes, float]) -> bool:
         """Whether the tokens so far are of the answer: those of reasoning before it are listed by some servers too."""
-        pieces = (one.piece for one, _ in listed_tokens(self.unheard, biases, self.deciding))
+        pieces = (one.piece for one, _ in listed_tokens(self.unheard, biases, _Spelling()))
         spelt = b"".join(piece for piece in pieces if not ends_answer(piece)).decode(errors="replace")
         return spelt.startswith(text) or (not text.isspace() and spelt.lstrip().startswith(text.lstrip()))
 
     def _said(self, text: str, entries: JSON, biases: Mapping[bytes, float]) -> str:
         parts, same, some = [], True, False
-        for sampled, others in () if self.lacks else listed_tokens(entries, biases, self.deciding):
+        for sampled, others in () if self.lacks else listed_tokens(entries, biases, self.deciding, self.lists):
             some = True
             told, piece = self.deciding.see(sampled, others), b"" if ends_answer(sampled.piece) else sampled.piece
             same = same and told is None
@@ -93,10 +101,11 @@ class _Answer:
 
     def rest(self, biases: Mapping[bytes, float]) -> str:
         """What was held back until the end; a token that ends an answer has no text of its own."""
-        left = takewhile(lambda token: ends_answer(token[0].piece), listed_tokens(self.unheard, biases, self.deciding))
+        tokens = listed_tokens(self.unheard, biases, self.deciding, self.lists)
+        left = takewhile(lambda token: ends_answer(token[0].piece), tokens)
         told = b"".join(self.deciding.see(*token) or b"" for token in left) + self.deciding.end()
         held = self.halves.decode(told, final=True) if self.deciding.is_changed else self._late()
-        self.unheard, self.told = [], self.told + held
+        self.unheard, self.lists, self.told = [], {}, self.told + held
         return held
 
 
@@ -105,6 +114,8 @@ class _Event:
     """An event with text of an answer, as it is told; `frame` is what stands around its data."""
 
     told: Mapping[str, JSON]
+    lean: Lean
+    """It as it came."""
     frame: tuple[bytes, bytes] = (b"data: ", b"\n\n")
     is_settled: bool = True
     """It is told as it is: of its answer another has come."""
@@ -116,6 +127,8 @@ class RedecidedStream:
     def __init__(self, to: Redeciding, loads: Callable[[bytes], JSON], dumps: Callable[[JSON], bytes]) -> None:
         self._to, self._loads, self._dumps = to, loads, dumps
         self._waiting = b""
+        self._lean, self._lists = Lean(b""), 0
+        """The event that is read, and how many lists of alternatives have come."""
         self._answers: dict[_Place, _Answer] = {}
         self._queue: list[bytes | _Event] = []
         """Events that wait, with those that came behind them."""
@@ -140,11 +153,13 @@ class RedecidedStream:
         return self._held_back() + rest
 
     def _split(self, content: bytes) -> Iterator[bytes]:
-        at = 0
-        for found in _END.finditer(content):
-            yield content[at : found.end()]
-            at = found.end()
-        yield content[at:]
+        done = at = 0
+        while at := content.find(b"\n", at) + 1:
+            if size := 1 if content.startswith(b"\n", at) else 2 * content.startswith(b"\r\n", at):
+                at += size
+                yield content[done:at]
+                done = at
+        yield content[done:]
 
     def _changed(self, event: bytes) -> bytes:
         lines = event.splitlines()
@@ -152,7 +167,7 @@ class RedecidedStream:
         if len(data) != 1 or b"{" not in lines[data[0]]:
             return self._held_back() + event if b"[DONE]" in event else self._queued(event)
         try:
-            told = self._loads(lines[data[0]][5:])
+            told = self._read(lines[data[0]][5:])
             changed = self._chat(told) if self._to.surface == "chat" else self._response(told)
         except Exception:  # of another shape, or whatever is wrong with us: it is the caller's to read
             return self._queued(event)
@@ -161,6 +176,15 @@ class RedecidedStream:
         before, after = (b"".join(line + b"\n" for line in lines[: data[0]]), lines[data[0] + 1 :])
         changed.frame = before + b"data: ", b"\n" + b"".join(line + b"\n" for line in after if line) + b"\n"
         return self._queued(changed)
+
+    def _read(self, data: bytes) -> JSON:
+        self._lean = without_lists(data, self._lists)
+        self._lists += len(self._lean.lists)
+        try:
+            return self._loads(self._lean.content)
+        except ValueError:
+            self._lean = Lean(data)
+            return self._loads(data)
 
     def _queued(self, event: bytes | _Event) -> bytes:
         """What may be told now, of what waited and this event behind it."""
@@ -171,7 +195,7 @@ class RedecidedStream:
         return b"".join(map(self._written, passed))
 
     def _written(self, event: bytes | _Event) -> bytes:
-        return event if isinstance(event, bytes) else self._dumps(event.told).join(event.frame)
+        return event if isinstance(event, bytes) else event.lean.filled(self._dumps(event.told)).join(event.frame)
 
     def _at(self, *place: object, number: object = None) -> _Answer:
         if place not in self._answers:
@@ -184,17 +208,17 @@ class RedecidedStream:
 
     def _held_back(self) -> bytes:
         """Events with what answers that did not say that they end still have to say."""
-        held = [_Event(self._late(*one)) for answer in self._answers.values() if (one := self._left(answer))]
+        held = [one for answer in self._answers.values() if (one := self._left(answer))]
         passed, self._queue = [*self._queue, *held], []
         return b"".join(map(self._written, passed))
 
-    def _left(self, answer: _Answer) -> tuple[Mapping[str, JSON], str] | None:
-        """The last event of an answer, with what is left to say where that is not told by it."""
+    def _left(self, answer: _Answer) -> _Event | None:
+        """The last event of an answer once more, with what is left to say where that is not told by it."""
         event, text = answer.withheld, self._rest(answer)
         if event is None or not text:
             return None
         if event.is_settled:
-            return event.told, text
+            return _Event(self._late(event.told, text), event.lean)
         event.told = {**event.told, "delta": event.told["delta"] + text}
         return None
 
@@ -209,7 +233,7 @@ class RedecidedStream:
         given = told.get("choices") or []
         choices = [self._choice(choice, told) for choice in given]
         same = all(one is other for one, other in zip(choices, given, strict=True))
-        return _Event(told if same else {**told, "choices": choices})
+        return _Event(told if same else {**told, "choices": choices}, self._lean)
 
     def _choice(self, choice: Mapping[str, JSON], within: Mapping[str, JSON]) -> Mapping[str, JSON]:
         delta, listed, ended = choice.get("delta") or {}, choice.get("logprobs"), choice.get("finish_reason")
@@ -218,13 +242,13 @@ class RedecidedStream:
         if not (text or ended or entries):
             return one
         answer = self._at(choice.get("index"), number=choice.get("index"))
-        said = answer.heard(text or "", entries, self._to.sampling.biases)
+        said = answer.heard(text or "", entries, self._to.sampling.biases, self._lean.lists)
         said += self._rest(answer) if ended else ""
         if ended and answer.deciding.is_dropping:
             one = {**one, "finish_reason": "stop"}
         if said == (text or ""):
             return one
-        answer.withheld = _Event({**within, "choices": [one]})
+        answer.withheld = _Event({**within, "choices": [one]}, self._lean)
         return {**one, "delta": {**delta, "content": said}}
 
     # Responses
@@ -238,27 +262,29 @@ class RedecidedStream:
             answer = self._at(*place)
             self._left(answer)
             self._settled(answer)
-            return _Event(self._ended(told, answer))
+            return _Event(self._ended(told, answer), self._lean)
         if kind == "response.content_part.done":
-            return _Event(_with(told, "part", self._ended(told["part"], self._at(*place))))
+            return _Event(_with(told, "part", self._ended(told["part"], self._at(*place))), self._lean)
         if kind == "response.output_item.done":
-            return _Event(_with(told, "item", self._item(told["item"], told.get("output_index"))))
+            return _Event(_with(told, "item", self._item(told["item"], told.get("output_index"))), self._lean)
         if kind in ("response.completed", "response.incomplete"):
             whole = told["response"]
             output = [self._item(item, place) for place, item in enumerate(whole["output"])]
             same = all(one is other for one, other in zip(output, whole["output"], strict=True))
-            return _Event(told if same else {**told, "response": {**whole, "output": output}})
-        return _Event(told)
+            return _Event(told if same else {**told, "response": {**whole, "output": output}}, self._lean)
+        return _Event(told, self._lean)
 
     def _delta(self, told: Mapping[str, JSON]) -> _Event:
         answer = self._at(told.get("output_index"), told.get("content_index"))
-        said = answer.heard(told["delta"], told.get("logprobs"), self._to.sampling.biases)
+        said = answer.heard(told["delta"], told.get("logprobs"), self._to.sampling.biases, self._lean.lists)
         one = told if self._to.is_told or not told.get("logprobs") else {**told, "logprobs": []}
         if told["delta"]:
             self._settled(answer)
         if said == told["delta"]:
-            return _Event(one)
-        answer.withheld = _Event({**one, "delta": said}, is_settled=False)  # empty or not: events are numbered
+            return _Event(one, self._lean)
+        answer.withheld = _Event(
+            {**one, "delta": said}, self._lean, is_settled=False
+        )  # empty or not: events are numbered
         return answer.withheld
 
     def _settled(self, answer: _Answer) -> None:
