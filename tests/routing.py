@@ -42,7 +42,7 @@ def talkative(prompt: str) -> list[float]:
 TASKS = tuple(
     Task(f"message {number} about {topic}", label) for number, (topic, label) in enumerate(list(TOPICS.items()) * 4)
 )
-SMALL = Settings(steps=2, race=False, group_size=6, concurrency=8, experiences=False)
+SMALL = Settings(steps=2, race=False, group_size=4, concurrency=8, experiences=False)
 
 
 def plan(settings: Settings = SMALL, tasks: tuple[Task, ...] = TASKS) -> Plan:

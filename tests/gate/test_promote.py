@@ -162,7 +162,7 @@ def with_riddles(prompt: str) -> list[float]:
 async def test_training_tasks_that_look_lost_are_tried_again_and_a_resumed_run_asks_for_none_twice(
     tmp_path: Path,
 ) -> None:
-    plan = replace(PLAN, tasks=(*TASKS, *RIDDLES))
+    plan = replace(PLAN, tasks=(*TASKS, *RIDDLES), settings=replace(SMALL, group_size=6))
     whole = policy(with_riddles)
     learned = await run(whole, tmp_path / "a.db", plan)
     told = learned.as_json()["gate"]["training"]

@@ -106,7 +106,12 @@ def schema_parts(db: SqliteDatabase) -> frozenset[tuple[str, str, str, str | Non
 
 
 def expected_parts(steps: Sequence[Migration]) -> frozenset[tuple[str, str, str, str | None]]:
-    """Those of a new store."""
+    """Those of a new store; which they are is looked at once in a process, for that takes 30 ms."""
+    return _parts_of(tuple(steps))
+
+
+@cache
+def _parts_of(steps: tuple[Migration, ...]) -> frozenset[tuple[str, str, str, str | None]]:
     with closing(new_database(steps)) as db:
         return schema_parts(db)
 

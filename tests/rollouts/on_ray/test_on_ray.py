@@ -41,6 +41,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, every_processor: None) -> Iterator[
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 200, "health_check_failure_threshold": 3}
     quick["worker_niceness"] = 0  # of 15, as Ray has it, a worker beside other tests takes half a minute to begin
     head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}
+    head |= {"include_log_monitor": False, "no_monitor": True}  # two processes that nobody here asks for
     made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1)
     monkeypatch.setenv("RAY_ADDRESS", made.address)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from typing import Any, TypeAlias
 
 from ... import __version__
@@ -96,7 +97,12 @@ def _drop_views(conn: PgConnection) -> None:
 
 
 def expected_schema(steps: Sequence[Migration]) -> frozenset[Part]:
-    """The parts of a store of these migrations, as SQLite tells them."""
+    """The parts of a store of these migrations, as SQLite tells them, once in a process."""
+    return _parts_of(tuple(steps))
+
+
+@cache
+def _parts_of(steps: tuple[Migration, ...]) -> frozenset[Part]:
     with closing(new_database(steps)) as model:
         return frozenset(_parts_of_model(model))
 
