@@ -83,8 +83,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "probe": ("__init__", "backend", "unchanged", "capabilities", "learnable"),
     "evaluation": (
-        "__init__", "difference", "answered", "arms", "exact", "held_out", "written_arm", "few_shot_arm", "measure",
-        "wanted", "decisions",
+        "__init__", "difference", "answered", "arms", "exact", "held_out", "written_arm", "few_shot_arm", "moment_arms",
+        "measure", "wanted", "decisions",
     ),
     "gate": (
         "__init__", "offsets", "bets", "e_process", "power", "labels", "likelihood", "listed", "passes", "verdict",

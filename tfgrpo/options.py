@@ -144,6 +144,7 @@ class EvaluateOptions(RunOptions, total=False):
     repeat: int
     written: bool
     few_shot: bool
+    moments: bool
 
 
 DEFAULTS: Mapping[str, JSON] = {
@@ -152,6 +153,7 @@ DEFAULTS: Mapping[str, JSON] = {
     "repeat": 4,
     "written": True,
     "few_shot": True,
+    "moments": False,
     "executor": "asyncio",
 }
 """Of the options that are not None unless they are given; those of settings depend on the recipe."""
@@ -210,6 +212,7 @@ def wanted_evaluation(tasks: TaskSource, given: EvaluateOptions) -> WantedEvalua
         given.get("few_shot", DEFAULTS["few_shot"]),
         _fields(given),
         given.get("executor", DEFAULTS["executor"]),
+        given.get("moments", DEFAULTS["moments"]),
     )
 
 

@@ -6,7 +6,7 @@ import click
 
 from ..errors import InputError
 from .command import TextGroup
-from .fires import fires, rate_rows, turns_of, with_trigger
+from .fires import fires, rate_rows, with_trigger
 from .lines.experiences import effect_text, experience_json, history_json, history_lines
 from .lines.tables import print_table
 from .options.shared import by_option, json_option, named_store, person, store_options
@@ -100,6 +100,8 @@ def _at_its_moment(
     store: "Store", text: str, trigger: str | None, quantile: float | None, run_id: str | None
 ) -> tuple[str, str]:
     """The text behind its trigger, and at how many turns of the run that fires, if one is named."""
+    from ..evaluation.moment_arms import turns_of
+
     if not trigger:
         raise InputError("--run is for --trigger: its rollouts say how often that fires")
     turns = turns_of(store, store.run(run_id).id) if run_id else ()

@@ -28,9 +28,12 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
 
     An experience waits for its moment where it begins with a trigger in brackets: [on tool error], [on repetition],
     [on turn 8], [on says some words], [on matches refund|chargeback] (a pattern), [on like .4 some text] (at least as
-    like it as .4 of 1), [on entropy above .9], [on margin below .2] (of the model's last tokens). With
-    [on asks some words] it waits for words of the users', wherever they have said them.
+    like it as .4 of 1), [on entropy above .9], [on margin below .2] (of the model's last tokens), [on chance .2] (at a
+    fifth of turns, whatever is said: a control). With [on asks some words] it waits for words of the users', wherever
+    they have said them.
     """
+    from ..evaluation.moment_arms import turns_of
+
     with named_store(store) as opened:
         run = opened.run(run_id)
         texts = [with_trigger(trigger, "x")] if trigger else _triggered(opened, run.namespace)
@@ -50,15 +53,6 @@ def with_trigger(trigger: str, text: str) -> str:
     if trigger.lstrip().startswith("[") or trigger_of(written) is None:
         raise InputError(f"--trigger {shortened(trigger)!r} is none: give one as `tool error`, without brackets")
     return written
-
-
-def turns_of(store: "Store", run_id: str) -> "list[Turn]":
-    """Every turn of a run's rollouts."""
-    from ..experiences.moments import HeardRollouts
-
-    heard = HeardRollouts()
-    store.each_response(run_id, heard.see)
-    return heard.turns(rollout for group in store.groups(run_id) for rollout in group.rollouts)
 
 
 def rate_rows(texts: "Sequence[str]", turns: "Sequence[Turn]") -> "Iterator[dict[str, JSON]]":

@@ -9,7 +9,7 @@ import click
 
 from ..errors import InputError
 from .command import TextGroup
-from .fires import rate_rows, turns_of
+from .fires import rate_rows
 from .lines.priors import (
     changes_json,
     changes_lines,
@@ -101,6 +101,7 @@ def show_prior(
 
 def _rates(store: "Store", shown: "Prior", events: "Sequence[LineageEntry]") -> "list[dict[str, JSON]]":
     """How often the triggers of a prior fired in the run that it was learned by, where that is known."""
+    from ..evaluation.moment_arms import turns_of
     from ..priors.versions import run_behind
     from ..surfaces.triggers import is_triggered
 

@@ -62,12 +62,18 @@ class Evaluation:
         """The last arm less the first: learned less frozen."""
         return next(iter(self.differences.values()))
 
+    @property
+    def tokens(self) -> dict[str, float]:
+        """Of a rollout of each arm, on average: prompts and answers of all its calls."""
+        return {arm: sum(one.usage.tokens for one in made) / len(made) for arm, made in self.rollouts.items() if made}
+
     def as_json(self) -> dict[str, JSON]:
         """All figures."""
         return {
             "tasks": self.tasks,
             "repeats": self.repeats,
             "means": dict(self.means),
+            "tokens": dict(self.tokens),
             "pass_at_k": dict(self.pass_at_k),
             "difference": asdict(self.difference),
             "differences": {name: asdict(found) for name, found in self.differences.items()},

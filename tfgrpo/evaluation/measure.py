@@ -24,6 +24,7 @@ from ..surfaces.chat import token_count
 from ..text import counted
 from .arms import Evaluation, compare_arms
 from .few_shot_arm import few_shot_prior
+from .moment_arms import moment_arms
 from .written_arm import write_from_tasks
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Measurement:
     """Tasks of which some are shown as examples, for an arm of their own; none: no such arm."""
     distiller: str | None = None
     """Name of the model that writes them; None: the model itself."""
+    moments: Mapping[str, float] = field(default_factory=dict)
+    """Texts that wait for a moment, and at which share of turns it comes, for arms of their own; none: no such arms."""
     opened: Mapping[str, int] = field(default_factory=dict)
     """Test splits that this opens, by id: how many of their tasks are measured."""
 
@@ -103,7 +106,7 @@ async def _compared(
     learned = usable(prior, backend, upstream, observer, wanted.frame.labels)
     count = token_count(upstream.tokenizer)
     beside = {**await _written(wanted, writer, observer), **await _few_shot(wanted, learned, count, observer)}
-    priors = {"frozen": Prior(), **beside, "learned": learned}
+    priors = {"frozen": Prior(), **beside, **moment_arms(learned, wanted.moments), "learned": learned}
     async with executors(wanted.agent, upstream, wanted.settings, store) as make:
         arms = {arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors}
         exact = await _exact(wanted, run, store, upstream, backend, observer=observer)
@@ -180,6 +183,7 @@ def _run_of(wanted: Measurement) -> Run:
         settings["written"] = [written_template().version, wanted.distiller, wanted.settings.ground_truth, sources]
     if wanted.shown:
         settings["few_shot"] = [task.id for task in wanted.shown]
+    settings |= {"moments": dict(wanted.moments)} if wanted.moments else {}
     ids = tuple(task.id for task in wanted.tasks)
     return Run("eval", wanted.namespace, wanted.frame, settings, ids, wanted.reward_name, wanted.prior.id)
 

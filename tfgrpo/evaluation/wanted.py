@@ -1,6 +1,6 @@
 """What a user wants measured, in whichever way it was said: read, checked, its models started, and measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from ..tasks.read import TaskSet, TaskSource, tasks_of
 from .arms import Evaluation
 from .held_out import HeldOut, held_out
 from .measure import Measurement, measure
+from .moment_arms import moment_rates
 from .written_arm import source_tasks
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class WantedEvaluation:
     """Which fields of the tasks are what, where their names do not say it."""
     executor: str = "asyncio"
     """Where rollouts by an agent and heavy rewards are made: here, on `ray`, or on a cluster at `ray://HOST:PORT`."""
+    moments: bool = False
+    """Whether there are arms of what waits for its moment, always on and at random turns."""
 
     def prepared(self, store: Store) -> "PreparedEvaluation":
         """All that it is about, read and checked; raises InputError for what could not be measured."""
@@ -77,6 +80,7 @@ class WantedEvaluation:
 
             check_bounded(snapshot.frame, agent=self.agent is not None)
         left = held_out(found.tasks, store, self.namespace)
+        rates, fired = moment_rates(store, self.namespace, snapshot.prior) if self.moments else ({}, ())
         agent, told = self.agent, tuple[str, ...]()
         if self.executor != "asyncio":
             from ..rollouts.on_ray.elsewhere import on_executor
@@ -92,7 +96,8 @@ class WantedEvaluation:
             replace(self.endpoints, own=replace(own, model=model)),
             source_tasks(snapshot.prior, store, self.namespace) if self.written or self.few_shot else (),
             found,
-            told,
+            (*told, *fired),
+            rates,
         )
 
 
@@ -125,7 +130,9 @@ class PreparedEvaluation:
     found: TaskSet
     """The tasks as they were read."""
     told: tuple[str, ...] = ()
-    """What is to be said of where it runs."""
+    """What is to be said of where it runs, and of how often moments come."""
+    moments: Mapping[str, float] = field(default_factory=dict)
+    """As a measurement has them."""
 
     @contextmanager
     def started(self) -> "Iterator[PreparedEvaluation]":
@@ -151,6 +158,7 @@ class PreparedEvaluation:
             sources=self.sources if wanted.written else (),
             shown=self.sources if wanted.few_shot else (),
             distiller=self.endpoints.distiller.model,
+            moments=self.moments,
             opened=self.left.opened,
         )
 

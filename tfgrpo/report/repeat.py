@@ -110,6 +110,8 @@ def _option(name: str, value: JSON) -> list[str]:
     if name in SWITCHES:
         switched = isinstance(value, bool) and value == (not SWITCHES[name].startswith("--no-"))
         return [SWITCHES[name]] if switched else []
+    if name == "moments":
+        return ["--moments"]
     if name in ("environment", "turns", "states", "alternatives"):
         return [f"--{name}", str(value)]
     if name == "agent":

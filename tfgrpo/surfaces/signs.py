@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from ..errors import InputError
+from ..hashing import canonical, coin
 from ..records import Message, message_text
 from ..text import words
 from .patterns import Pattern
@@ -28,7 +29,7 @@ ASKS_WORDS = "asks"
 FORMS = (
     "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model), [on says some words],"
     " [on matches refund|chargeback] (a pattern), [on like .4 some text] (as like it as .4 of 1), [on entropy above .9]"
-    " or [on margin below .2] (of the model's last tokens) or"
+    " or [on margin below .2] (of the model's last tokens), [on chance .2] (at a fifth of turns, whatever is said) or"
     " [on asks some words] (in any order, in what users have said so far)"
 )
 """All that a trigger may be, for people."""
@@ -92,6 +93,11 @@ def _is_like(argument: str, messages: Sequence[Message]) -> bool:
     return alike(message_text(messages[-1]), text) >= float(least)
 
 
+def _by_chance(share: str, messages: Sequence[Message]) -> bool:
+    """A coin that the hash of the whole conversation decides: the same one falls the same way, wherever it is."""
+    return coin(float(share), "moment", canonical(list(messages)))
+
+
 SIGNS: Mapping[str, Callable[[str, Sequence[Message]], bool]] = {
     "tool error": _is_tool_error,
     "repetition": _is_repetition,
@@ -99,6 +105,7 @@ SIGNS: Mapping[str, Callable[[str, Sequence[Message]], bool]] = {
     "says": _says,
     "matches": _matches,
     "like": _is_like,
+    "chance": _by_chance,
 }
 """By kind, whether its moment has come where the model is to answer these messages."""
 
@@ -126,6 +133,7 @@ TAKES: Mapping[str, Callable[[str], bool]] = {
     "says": lambda argument: bool(words(argument)),
     ASKS_WORDS: lambda argument: bool(words(argument)),
     "like": _is_likeness,
+    "chance": lambda argument: _NUMBER.fullmatch(argument) is not None and float(argument) > 0,
     "entropy": lambda argument: re.fullmatch(r"above \d{0,2}\.?\d{1,6}", argument) is not None,
     "margin": lambda argument: re.fullmatch(r"below 0?\.\d{1,6}", argument) is not None,
 }

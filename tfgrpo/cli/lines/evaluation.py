@@ -32,6 +32,9 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
         by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
+    if "random timing" in result.means:  # what a moment saves is why it is waited for
+        spent = ", ".join(f"{arm} {mean:,.0f}" for arm, mean in result.tokens.items())
+        lines.append(f"tokens a rollout: {spent}")
     if result.failed:
         failed, lost = counted(result.failed, "rollout"), counted(result.lost_tasks, "task")
         own = ", ".join(f"{arm} {count}" for arm, count in result.failures.items() if count)

@@ -17,6 +17,7 @@ class ArmOptions:
     seed: int
     no_written: bool
     no_few_shot: bool
+    moments: bool
 
 
 _option = titled(MEASURE)
@@ -35,5 +36,8 @@ arm_options = gathered(
     _option("--seed", default=0, show_default=True, help="Of sampling and resampling."),
     _option("--no-written", is_flag=True, rare=True, help="Leave out the arm of experiences written without rollouts."),
     _option("--no-few-shot", is_flag=True, rare=True, help="Leave out the arm of training examples in the prompt."),
+    _option(
+        "--moments", is_flag=True, rare=True, help="Also what waits for its moment, always on and at random turns."
+    ),
 )
-"""--prior, --repeat, --temperature, --seed, --no-written and --no-few-shot; the command gets them as `arms`."""
+"""--prior, --repeat, --temperature, --seed and what arms there are; the command gets them as `arms`."""
