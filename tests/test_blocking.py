@@ -38,8 +38,9 @@ async def test_in_a_running_loop_it_runs_in_a_thread_with_the_callers_context() 
 
 
 def test_without_a_loop_its_errors_are_the_callers() -> None:
-    with pytest.raises(TimeoutError, match="late"):
+    with pytest.raises(TimeoutError, match="late") as caught:
         here(fail=True)
+    assert caught.value.__context__ is None, "a traceback tells of nothing else"
 
 
 async def test_ctrl_c_in_a_running_loop_cancels_it_and_waits_until_it_has_cleaned_up() -> None:

@@ -25,14 +25,19 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]], name: str) -> Callab
 
     @wraps(function)
     def blocked(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(function(*args, **kwargs))
-        return _in_thread(function(*args, **kwargs))
+        wait_for = _in_thread if _runs_a_loop() else asyncio.run
+        return wait_for(function(*args, **kwargs))
 
     blocked.__name__ = blocked.__qualname__ = name
     return blocked
+
+
+def _runs_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _in_thread(work: Coroutine[Any, Any, T]) -> T:

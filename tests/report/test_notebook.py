@@ -61,7 +61,7 @@ def result(state: PriorState | None, why: str = EVIL, rewards: tuple[float, ...]
 def evaluation(tasks: int = 12) -> Evaluation:
     return Evaluation(
         tasks, 4, {"frozen": 0.25, "learned": 0.75}, {"frozen": 0.5, "learned": 1.0},
-        {"learned - frozen": Difference(0.5, 0.25, 0.75, 8, 1, 3)}, EVIL, 0.333, 0, 2, EVIL,
+        {"learned - frozen": Difference(0.5, 0.25, 0.75, 8, 1, 3)}, EVIL, 0.333, 0, 2, EVIL, {"frozen": 2},
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_arms_are_compared_with_intervals_where_there_are_tasks_enough() -> None
     assert "12 tasks, 4 rollouts of each under each arm" in text
     assert "learned\n75.0%\n100.0%" in text
     assert "learned - frozen\n+50.0\n+25.0 to +75.0\n8 / 1 / 3" in text
-    assert "2 rollouts failed: " in text
+    assert "2 rollouts failed (a reward of 0 for what failed by itself: frozen 2), 0 tasks left out: " in text
     assert "too few tasks\n" in Parsed(evaluation_html(evaluation(4))).text
 
 
@@ -151,7 +151,8 @@ def test_results_are_told_in_a_line() -> None:
     assert learned._repr_html_() == learning_html(result("live"))
     measured = EvaluationRun.of(evaluation(), PRIOR)
     gain = "frozen 25.0%, learned 75.0%; +50.0 points, 95% interval +25.0 to +75.0"
-    assert repr(measured) == f"<EvaluationRun {PRIOR.id} on 12 tasks: {gain}>"
+    failed = "2 rollouts failed (a reward of 0 for what failed by itself: frozen 2), 0 tasks left out"
+    assert repr(measured) == f"<EvaluationRun {PRIOR.id} on 12 tasks: {gain}; {failed}>"
     assert measured._repr_html_() == evaluation_html(evaluation())
 
 

@@ -17,6 +17,7 @@ from ..rollouts.executor import Executor, with_failure, with_losses
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT
+from ..text import counted
 from .difference import Difference, paired_difference
 
 
@@ -66,6 +67,15 @@ class Evaluation:
     def tokens(self) -> dict[str, float]:
         """Of a rollout of each arm, on average: prompts and answers of all its calls."""
         return {arm: sum(one.usage.tokens for one in made) / len(made) for arm, made in self.rollouts.items() if made}
+
+    @property
+    def what_failed(self) -> str:
+        """How many rollouts failed, and what became of them; empty where none did."""
+        if not self.failed:
+            return ""
+        own = ", ".join(f"{arm} {count}" for arm, count in self.failures.items() if count)
+        zero = f" (a reward of 0 for what failed by itself: {own})" if own else ""
+        return f"{counted(self.failed, 'rollout')} failed{zero}, {counted(self.lost_tasks, 'task')} left out"
 
     def as_json(self) -> dict[str, JSON]:
         """All figures."""

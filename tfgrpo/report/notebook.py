@@ -47,7 +47,7 @@ def evaluation_html(result: Evaluation) -> str:
         ]
         for name, found in result.differences.items()
     ]
-    failed = f"<p>{counted(result.failed, 'rollout')} failed: {_text(result.first_error or '')}</p>"
+    failed = f"<p>{_text(result.what_failed)}: {_text(result.first_error or '')}</p>"
     return (
         f"<div><p>{size}</p>"
         + _table(["arm", "mean reward", f"solved at least once in {result.repeats}"], arms)

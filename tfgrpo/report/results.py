@@ -76,7 +76,8 @@ class EvaluationRun(Evaluation):
         interval = f"95% interval {points(gain.low)} to {points(gain.high)}"
         around = interval if self.tasks >= FEWEST else "too few tasks for an interval"
         told = f"{means}; {points(gain.mean)} points, {around}"
-        return f"<EvaluationRun {self.prior.id} on {counted(self.tasks, 'task')}: {told}>"
+        failed = f"; {self.what_failed}" if self.failed else ""
+        return f"<EvaluationRun {self.prior.id} on {counted(self.tasks, 'task')}: {told}{failed}>"
 
     def _repr_html_(self) -> str:
         return evaluation_html(self)

@@ -36,10 +36,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         spent = ", ".join(f"{arm} {mean:,.0f}" for arm, mean in result.tokens.items())
         lines.append(f"tokens a rollout: {spent}")
     if result.failed:
-        failed, lost = counted(result.failed, "rollout"), counted(result.lost_tasks, "task")
-        own = ", ".join(f"{arm} {count}" for arm, count in result.failures.items() if count)
-        zero = f" (a reward of 0 for what failed by itself: {own})" if own else ""
-        lines.append(f"{failed} failed{zero}, {lost} left out: {printable(result.first_error)}")
+        lines.append(f"{result.what_failed}: {printable(result.first_error)}")
     return lines
 
 

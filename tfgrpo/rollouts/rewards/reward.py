@@ -162,7 +162,7 @@ def _in_range(value: object, task: Task, clip: bool) -> float:
         number = math.nan
     if not (-_ROUNDING <= number <= 1 + _ROUNDING or (clip and not math.isnan(number))):
         clipping = "" if math.isnan(number) else ", or be clipped to it (--clip-rewards)"
-        shown = shortened(told(value))
+        shown = shortened(repr(value) if isinstance(value, str) else told(value))
         raise RewardError(f"that of {task_in_words(task)} is {shown}{OUT_OF_RANGE}{clipping}")
     return min(1.0, max(0.0, number))
 
