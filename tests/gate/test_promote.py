@@ -79,15 +79,22 @@ def states(path: Path) -> list[str]:
         return [entry.state for entry in store.lineage("default")]
 
 
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearningResult, Path]:
+    """A run that nothing interrupts, and its store."""
+    path = tmp_path_factory.mktemp("uncut") / "t.db"
+    return asyncio.run(run(policy(), path)), path
+
+
 # Verdicts
 
 
-async def test_what_is_better_goes_live_on_evidence_that_is_written_down(tmp_path: Path) -> None:
-    learned = await run(policy(), tmp_path / "t.db")
+def test_what_is_better_goes_live_on_evidence_that_is_written_down(uncut: tuple[LearningResult, Path]) -> None:
+    learned, path = uncut
     assert learned.changed
     assert learned.promotion is not None
-    assert states(tmp_path / "t.db") == ["candidate", "live"]
-    tried, found = trial(tmp_path / "t.db"), outcome(tmp_path / "t.db")
+    assert states(path) == ["candidate", "live"]
+    tried, found = trial(path), outcome(path)
     assert (tried.candidate, tried.live, tried.number, tried.level) == (learned.prior.id, None, 1, 0.025)
     assert (found.verdict, found.passes) == ("promoted", len(tried.passes))
     assert (
@@ -98,7 +105,7 @@ async def test_what_is_better_goes_live_on_evidence_that_is_written_down(tmp_pat
     assert found.low is not None
     assert found.high is not None
     assert found.low <= found.estimate <= found.high
-    with Store(tmp_path / "t.db") as store:
+    with Store(path) as store:
         snapshot = store.live("default")
         assert snapshot is not None
         assert (snapshot.prior, snapshot.state) == (learned.prior, "live")
@@ -201,9 +208,13 @@ async def test_without_validation_tasks_the_prior_goes_live_ungated(tmp_path: Pa
 
 
 @pytest.mark.parametrize("gated", [True, False])
-async def test_what_a_person_has_rolled_back_stays_so_when_it_is_learned_anew(tmp_path: Path, gated: bool) -> None:
+async def test_what_a_person_has_rolled_back_stays_so_when_it_is_learned_anew(
+    tmp_path: Path, uncut: tuple[LearningResult, Path], gated: bool
+) -> None:
     path, plan = tmp_path / "t.db", replace(PLAN, validation=VALIDATION if gated else ())
-    first = (await run(policy(), path, plan)).prior
+    if gated:
+        copyfile(uncut[1], path)
+    first = (uncut[0] if gated else await run(policy(), path, plan)).prior
     with Store(path) as store:
         roll_back(store, "default", by="A. Person", why="it is rude")
     for again in (await run(policy(), path, plan, fresh=True), await run(policy(), path, plan, fresh=True)):
@@ -323,13 +334,6 @@ async def test_the_gate_speaks_of_productions_temperature_and_so_does_what_goes_
 
 
 # Interrupted
-
-
-@pytest.fixture(scope="module")
-def uncut(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearningResult, Path]:
-    """A run that nothing interrupts, and its store."""
-    path = tmp_path_factory.mktemp("uncut") / "t.db"
-    return asyncio.run(run(policy(), path)), path
 
 
 def cut_in_the_gate(whole: LearningResult, path: Path, share: float) -> int:

@@ -318,11 +318,9 @@ async def test_some_failed_rollouts_are_data(tmp_path: Path) -> None:
 MEASURED = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
 
 
-async def test_experiences_are_proposed_measured_and_judged(tmp_path: Path) -> None:
-    effects = {ADVICE: 0.45, HARM: -0.35, NOISE: 0.0}
-    settings = Settings(steps=4, group_size=8, proposals=3, token_prior=False)
-    learned = await run(ScriptedModel(distilling(effects)), tmp_path / "t.db", settings)
-    with Store(tmp_path / "t.db") as store:
+def test_experiences_are_proposed_measured_and_judged(wholes: Wholes) -> None:
+    learned, path = wholes("three experiences")
+    with Store(path) as store:
         found = {status.experience.text: status for status in store.experiences("default")}
     assert [experience.text for experience in learned.prior.experiences] == [ADVICE]
     fates = {text: status.decision.verdict for text, status in found.items() if status.decision}

@@ -106,7 +106,7 @@ def test_what_an_upstream_lacks_is_named(backend: Backend, local: bool, words: t
 POLICY = SimulatedPolicy(WORDS, talkative)
 NAMELESS = replace(POLICY, ids=False)
 SILENT = replace(POLICY, logprobs=False)
-SETTINGS = Settings(steps=2, race=False, experiences=False, concurrency=8)
+SETTINGS = Settings(steps=2, group_size=4, race=False, experiences=False, concurrency=8)
 
 
 async def run(
@@ -163,7 +163,7 @@ async def test_a_resumed_run_reads_its_journal_as_the_first_one_did(tmp_path: Pa
     count = itertools.count()
 
     def cut(body: ChatBody) -> Answer:
-        return script(body) if next(count) < 150 else Answer("no", status=401)
+        return script(body) if next(count) < 75 else Answer("no", status=401)
 
     with pytest.raises(UpstreamError):
         await run(cut, tmp_path / "cut.db", toy.tokenizer(WORDS))
@@ -296,7 +296,7 @@ def test_the_command_line_learns_with_a_tokenizer_and_prior_show_names_the_weake
         named = ("--model", "fake", "--base-url", url, "--tokenizer", file)
         probed = CliRunner().invoke(main, ["probe", *named, "--json"])
         learned = CliRunner().invoke(
-            main, ["learn", str(tasks), *named, "--store", store, "--no-experiences", "--gate", "none"]
+            main, ["learn", str(tasks), *named, "--store", store, "--no-race", "--no-experiences", "--gate", "none"]
         )
     told = json.loads(probed.stdout)
     assert (told["logit_bias"], told["logprobs"], learned.exit_code) == ("honoured", False, 0)
