@@ -26,7 +26,10 @@ QUESTION: Any = {
 
 
 class Llama(BaseHTTPRequestHandler):
-    """llama.cpp as far as decisions need it: a token is a character, and its logit is minus its number over 100."""
+    """llama.cpp as far as decisions need it: a token is a character, and its logit is minus its number over 100.
+
+    It says the likeliest; what is beyond ASCII is half a character, with which it tells no probabilities.
+    """
 
     prompts: ClassVar[list[str]] = []
 
@@ -40,10 +43,12 @@ class Llama(BaseHTTPRequestHandler):
             answer = {"tokens": [ord(letter) for letter in body["content"]]}
         elif self.path == "/completion":
             self.prompts.append("".join(map(chr, body["prompt"])))
-            wanted = [token for token, _ in body["logit_bias"]]
-            total = sum(math.exp(-token / 100) for token in wanted)
-            listed = [{"id": token, "prob": math.exp(-token / 100) / total} for token in wanted]
+            logits = {token: bias - token / 100 for token, bias in body["logit_bias"]}
+            total = sum(map(math.exp, logits.values()))
+            listed = [{"id": token, "prob": math.exp(logit) / total} for token, logit in logits.items()]
             answer = {"completion_probabilities": [{"top_probs": listed}]}
+            if max(logits, key=lambda token: logits[token]) > 127:
+                answer = {"content": ""}
         content = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
@@ -101,6 +106,15 @@ def test_the_sdk_gets_its_decisions_and_all_else_goes_on_to_the_model(llama: str
     assert found.usage.total_tokens > 0
     assert any("- good enough: so-so" in prompt for prompt in Llama.prompts)
     assert chat == {"path": "/v1/chat/completions"}
+
+
+def test_options_may_begin_with_half_a_character(llama: str) -> None:
+    """No probabilities come with one."""
+    question = {"type": "choice", "instructions": "?", "choices": [{"value": "\u00e9"}, {"value": "\u00fa"}]}
+    found = Decider(llama.removesuffix("/v1"), "small").decide({"input": "x", "questions": [question]})
+    shares = [entry["probability"] for entry in found["answers"][0]["probabilities"]]
+    odds = math.exp((0xFA - 0xE9) / 100)
+    assert shares == pytest.approx([odds / (1 + odds), 1 / (1 + odds)])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ and a long option loses nothing by its length; one that begins another ends with
 request's input, followed by `prompts/decision.md` in the last turn of a user.
 
 llama.cpp lists only the likeliest tokens. With one large bias on all that are wanted, and none else kept, the
-probabilities that it reports after sampling are just those among the wanted: the bias cancels.
+probabilities that it reports after sampling are just those among the wanted: the bias cancels. It reports none where
+it said half a character, as of an emoji; then it is made to say a letter, and what is left to the wanted is shared as
+before.
 """
 
 import json
@@ -17,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPConnection
+from string import ascii_lowercase
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -27,6 +30,8 @@ from ..questions import Question, instructions_text, option_text, parse_question
 
 _BIAS = 100.0
 """Nats: enough that no other token is left."""
+_BEFORE_ALL = 40.0
+"""Nats, more than those: enough to be said in place of what is wanted, of which a float still tells the shares."""
 _SECONDS = 300.0
 _KEPT = 4_096
 """Texts whose tokens are kept."""
@@ -111,22 +116,33 @@ class Decider:
         return answer_json(question, shares), len(prompt), max(1, calls)
 
     def _among(self, before: Tokens, wanted: Sequence[int]) -> Mapping[int, float]:
-        body = {
-            "prompt": list(before),
-            "n_predict": 1,
-            "n_probs": len(wanted),
-            "post_sampling_probs": True,
-            "samplers": ["top_k", "temperature"],
-            "temperature": 1.0,
-            "top_k": len(wanted),
-            "logit_bias": [[token, _BIAS] for token in wanted],
-            "cache_prompt": True,
-        }
-        listed = self._post("/completion", body)["completion_probabilities"][0]["top_probs"]
+        listed = self._listed(before, dict.fromkeys(wanted, _BIAS))
+        if listed is None:
+            letters = (self._tokenized(letter)[0] for letter in ascii_lowercase)
+            said = next(letter for letter in letters if letter not in wanted)
+            listed = self._listed(before, {**dict.fromkeys(wanted, _BIAS), said: _BIAS + _BEFORE_ALL})
+        if listed is None:
+            raise ModelError("the embedded model told no probabilities")
         told = {entry["id"]: float(entry["prob"]) for entry in listed}
         shares = {token: told.get(token, 0.0) for token in wanted}
         total = sum(shares.values()) or 1.0
         return {token: share / total for token, share in shares.items()}
+
+    def _listed(self, before: Tokens, biases: Mapping[int, float]) -> Sequence[Mapping[str, JSON]] | None:
+        """What may be said next, of these tokens alone; None where what was said is no whole character."""
+        body = {
+            "prompt": list(before),
+            "n_predict": 1,
+            "n_probs": len(biases),
+            "post_sampling_probs": True,
+            "samplers": ["top_k", "temperature"],
+            "temperature": 1.0,
+            "top_k": len(biases),
+            "logit_bias": [[token, bias] for token, bias in biases.items()],
+            "cache_prompt": True,
+        }
+        listed = self._post("/completion", body).get("completion_probabilities")
+        return listed[0]["top_probs"] if listed else None
 
     @cached_property
     def _end(self) -> int:
