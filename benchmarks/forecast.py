@@ -209,7 +209,9 @@ def main() -> None:
             tallies.append(Tally(**cell))
             print(f"| {kind} | {steps} | {tallies[-1].line()} |", flush=True)
     held = sum(one.held for one in tallies) / sum(one.runs - one.fell for one in tallies)
-    print(f"\nheld over all: {100 * held:.1f}%")
+    made = sum(one.runs - one.fell for one in tallies)
+    wide = 1.96 * (held * (1 - held) / made) ** 0.5
+    print(f"\nheld over all: {100 * held:.1f}% +- {100 * wide:.1f} of {made:,}")
     raise SystemExit(held < HELD)
 
 

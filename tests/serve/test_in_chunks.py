@@ -23,7 +23,7 @@ ASKED: Any = [{"role": "system", "content": "Count."}, {"role": "user", "content
 def test_a_long_answer_is_whole_and_no_request_is_long(owner: str) -> None:
     model = ScriptedModel(counting, name="m", owner=owner)
     with serving(model.app) as url, openai.OpenAI(base_url=url, api_key="none") as client:
-        said = tfgrpo.chat_in_chunks(client, "64:32:20", model="m", messages=ASKED, max_tokens=9, temperature=0)
+        said = tfgrpo.chat_in_chunks(client, "64:32:20", model="m", messages=ASKED, max_tokens=999, temperature=0)
     assert said.text.split() == WHOLE
     assert (said.finish_reason, said.usage.calls, said.usage.completion_tokens) == ("stop", len(model.requests), GOAL)
     assert [body["max_tokens"] for body in model.requests] == [64] + [32] * (len(model.requests) - 1)
@@ -49,8 +49,10 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
         async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
             said = await tfgrpo.achat_in_chunks(client, "64:32:20", model="m", messages=ASKED)
             cut = await tfgrpo.achat_in_chunks(client, "64:32:3", model="m", messages=ASKED)
+            short = await tfgrpo.achat_in_chunks(client, "64:32:3", model="m", messages=ASKED, max_tokens=100)
     assert said.text.split() == WHOLE
     assert (cut.finish_reason, cut.usage.calls, len(cut.text.split())) == ("length", 3, 128)
+    assert (short.finish_reason, short.usage.calls, len(short.text.split())) == ("length", 3, 100)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
     [
         ("32:64:8", {}, "bounded is '32:64:8'"),
         ("64", {}, "CHUNK:CARRY:CHUNKS"),
+        ("64:32:8", {"max_completion_tokens": 0}, "max_completion_tokens is 0; it must be at least 1"),
         ("64:32:8", {"stream": True}, "stream goes with no answer in chunks"),
         ("64:32:8", {"n": 2}, "n goes with no answer in chunks"),
         ("64:32:8", {"tools": [{}]}, "tools goes with no answer in chunks"),
@@ -91,7 +94,7 @@ async def test_an_upstream_without_a_list_of_models_will_do_and_a_limit_keeps_it
 
     with serving(unlisted) as url:
         async with openai.AsyncOpenAI(base_url=url, api_key="none") as client:
-            asked: Any = {"model": "m", "messages": ASKED, "max_completion_tokens": 9}
+            asked: Any = {"model": "m", "messages": ASKED, "max_completion_tokens": 999}
             said = await tfgrpo.achat_in_chunks(client, "64:32:20", **asked)
     assert said.text.split() == WHOLE
     assert not any("max_tokens" in body for body in model.requests)

@@ -47,7 +47,7 @@ class ChunkSaid(NamedTuple):
 def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> WholeAnswer:
     """A chat completion in chunks of `CHUNK:CARRY:CHUNKS` tokens; `request` is that of `chat.completions.create`.
 
-    How long it is, `bounded` alone says: a limit on tokens in it is not kept to.
+    A limit on tokens in it is one on the whole answer.
 
     Raises InputError for what cannot be cut into chunks, ModelError for an answer without text, and as the SDK does.
     """
@@ -94,7 +94,8 @@ async def _alisted(client: "openai.AsyncOpenAI") -> Any:
 def _of_client(bounded: str, request: ChatBody) -> Generator[ChatBody | None, Any, WholeAnswer]:
     bounds = bounds_of(Settings(bounded=bounded).bounded or "")
     _check(request)
-    return written_in_chunks(bounds, request)
+    wanted = [request[name] for name in _CHUNKS_SAY if isinstance(request.get(name), int)]
+    return written_in_chunks(bounds, request, most=min(wanted, default=None))
 
 
 def _said(completion: Any) -> ChunkSaid:
@@ -146,6 +147,9 @@ def _check(request: ChatBody) -> None:
     refuse_uncuttable({**request, **(request.get("extra_body") or {})}, "")
     if request.get("n") not in (None, 1):
         raise InputError("n goes with no answer in chunks: one answer goes on at a time")
+    for name in _CHUNKS_SAY:
+        if isinstance(most := request.get(name), int) and most < 1:
+            raise InputError(f"{name} is {most}; it must be at least 1")
     messages: list[Message] = list(request.get("messages") or ())
     if not any(message.get("role") == "user" for message in messages):
         raise InputError("the messages have none of a user, which a chunk could be given again")
