@@ -80,6 +80,7 @@ def smallest_over_tasks(tasks: int, passes: int, level: float, power: float = PO
     return wanted if wanted <= 1 else None
 
 
+@lru_cache(maxsize=256)
 def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER) -> float | None:
     """The smallest effect, to a tenth of a point, that is promoted with that chance; None where not even 100 points."""
     found = bisect_left(
@@ -88,6 +89,7 @@ def smallest_effect(tasks: int, passes: int, level: float, power: float = POWER)
     return found / 1000 if found < 1001 else None
 
 
+@lru_cache(maxsize=256)
 def passes_needed(tasks: int, effect: float, level: float, power: float = POWER) -> int | None:
     """How many passes over that many tasks promote such an effect with that chance; None: more than LARGEST_PLAN."""
     within = enumerate(islice(_chances(tasks, effect, level), 1, LARGEST_PLAN), 2)
@@ -95,6 +97,7 @@ def passes_needed(tasks: int, effect: float, level: float, power: float = POWER)
     return 1 if found == 2 and chance_of_promotion(tasks, 1, effect, level) >= power else found
 
 
+@lru_cache(maxsize=256)
 def tasks_needed(passes: int, effect: float, level: float, power: float = POWER) -> int | None:
     """How many tasks, passed over that often, promote such an effect with that chance; None: more than LARGEST_PLAN."""
     found = bisect_left(
