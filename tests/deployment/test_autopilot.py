@@ -17,9 +17,10 @@ from tfgrpo.deployment.lock import alone_at
 from tfgrpo.deployment.step import Action, AutopilotTerms
 from tfgrpo.errors import ModelError, StoreError
 from tfgrpo.priors.serving import roll_back, use, went_back
-from tfgrpo.records import CallKey, Experience, Frame, Prior, Run, Usage
+from tfgrpo.records import CallKey, Experience, Frame, Prior, Run, Task, Usage
 from tfgrpo.serve.drawing import DrawShares
 from tfgrpo.store import AUTOPILOT, HistoryEntry, Store, StorePath
+from tfgrpo.trials import GateTrial, Reached, TrialOutcome
 
 THREE = Prior(experiences=tuple(Experience(f"When it is {n}, say so.") for n in range(3)), template=PRIOR.template)
 
@@ -43,6 +44,28 @@ def test_a_candidate_that_helps_becomes_the_canary_and_then_live_by_a_new_proces
         told = [one.what for one in happened(store, "default")]
         assert store.verify() == ()
     assert told == ["live", "candidate", "learned", "canary", "superseded", "promoted"]
+
+
+@pytest.mark.parametrize(("verdict", "live", "said"), [
+    ("promoted", PRIOR.id, ["canary"]), ("rejected", PRIOR.id, []), ("promoted", None, []), (None, PRIOR.id, []),
+])  # fmt: skip
+def test_what_a_person_learned_as_a_candidate_is_tried_where_the_gate_has_passed_it_against_what_is_live(
+    tmp_path: Path, verdict: Reached | None, live: str | None, said: list[str]
+) -> None:
+    task = Task("message", "x")
+    with Store(go_live(tmp_path / "s.db")) as store:
+        store.add_tasks([task])
+        run, _ = store.begin(Run("learn", "default", Frame(MODEL), {}, (task.id,), "exact"))
+        store.add_prior(OTHER)
+        store.set_state("default", OTHER.id, "candidate", frame=Frame(MODEL), run=run.id)
+        trial = store.begin_trial(GateTrial("default", (task.id,), run.id, OTHER.id, live, 0.05, 32, 0))
+        if verdict:
+            store.end_trial(trial, TrialOutcome(verdict, "as it was seen", 2, 41.5, 0.3, 0.1, 0.5))
+    assert [line.partition(":")[0] for line in pilot_of(tmp_path / "s.db").look()] == said
+    if said:
+        with Store(tmp_path / "s.db") as store:
+            do_in_store(store, "default", Action("roll back", "no", OTHER.id), by="anna")
+        assert not pilot_of(tmp_path / "s.db").look(), "a person's word holds"
 
 
 def test_a_candidate_that_hurts_is_rolled_back_and_not_tried_again(tmp_path: Path) -> None:

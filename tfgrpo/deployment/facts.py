@@ -29,7 +29,7 @@ def deployed_state(store: Store, namespace: str) -> DeployedState:
     return DeployedState(
         live.prior.id if live else None,
         _trial(canary[0].prior.id, rows) if canary else None,
-        _waiting(rows, states),
+        _waiting(rows, states) or _passed(store, lineage, live.prior.id if live else None),
         len(out),
         _approved(rows),
         frozenset(str(row.figures.get("about")) for row in rows if row.action == "told"),
@@ -54,9 +54,19 @@ def _waiting(rows: Sequence[HistoryEntry], states: Mapping[str, str]) -> str | N
     reasons = (
         row.prior
         for row in reversed(rows)
-        if row.action == "retired" or (row.action == "learned" and row.figures.get("passed"))
+        if row.action in ("retired", "withdrawn") or (row.action == "learned" and row.figures.get("passed"))
     )
     return next((prior for prior in reasons if prior and states.get(prior) == "candidate"), None)
+
+
+def _passed(store: Store, lineage: Sequence[LineageEntry], live: str | None) -> str | None:
+    """What somebody's own `learn --candidate` has left to be tried: the namespace's last candidate, if it is one still
+    and the gate has passed it, against what is live."""
+    last = next((event for event in reversed(lineage) if event.state == "candidate"), None)
+    if last is None or not last.run or [event for event in lineage if event.prior == last.prior][-1] != last:
+        return None
+    trials = (trial for trial in store.trials(run=last.run) if (trial.candidate, trial.live) == (last.prior, live))
+    return last.prior if any(one.outcome and one.outcome.verdict == "promoted" for one in trials) else None
 
 
 def _approved(rows: Sequence[HistoryEntry]) -> frozenset[str]:
