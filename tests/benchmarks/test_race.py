@@ -9,8 +9,8 @@ DRAWN, FEW, ONE = (list(WORLDS)[place] for place in (0, 2, 3))
 
 
 def test_the_race_loses_less_to_the_best_arm_than_uniform_allocation_does() -> None:
-    race, uniform = (simulate(rule, DRAWN, range(40)) for rule in ("race, 2 rounds a step", "uniform, plain means"))
-    assert race.close >= 26  # of 40; the benchmark says how many are to be expected
+    race, uniform = (simulate(rule, DRAWN, range(24)) for rule in ("race, 2 rounds a step", "uniform, plain means"))
+    assert race.close >= 16  # of 24; the benchmark says how many are to be expected
     assert race.lost < uniform.lost
 
 

@@ -86,8 +86,8 @@ def estimated(groups: list[Group], in_force: dict[int, float], temperature: floa
 
 @pytest.mark.parametrize(("temperature", "after_bias"), [(0.7, False), (0.7, True), (1.0, True), (1.3, False)])
 def test_the_gradient_is_that_of_the_expected_reward(temperature: float, after_bias: bool) -> None:
-    """Within 0.008 of finite differences (3 to 8 times the error seen), with every token listed: no tail."""
-    groups = sample(16_000, temperature, BIAS, after_bias=after_bias)
+    """Within 0.008 of finite differences (3 to 9 times the error seen), with every token listed: no tail."""
+    groups = sample(8_000, temperature, BIAS, after_bias=after_bias)
     found = estimated(groups, IN_FORCE, temperature, AFTER if after_bias else BEFORE)
     np.testing.assert_allclose(found, finite_differences(BIAS, temperature), atol=0.008)
 
