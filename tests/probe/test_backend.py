@@ -97,6 +97,8 @@ def listing_at_most(most: int, words: str = "") -> Callable[[ChatBody], Answer]:
         (listing_at_most(-1, "no"), 0, [100, 50, 20]),
         (listing_at_most(5), 5, [100]),
         (listing_at_most(30), 30, [100]),
+        (listing_at_most(8, "top_logprobs must be at most 8"), 8, [100, 8]),
+        (listing_at_most(8, "no"), 5, [100, 50, 20, 5]),
     ],
 )
 async def test_alternatives_are_counted_and_what_is_refused_meanwhile_is_not_held_against_later_requests(

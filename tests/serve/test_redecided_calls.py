@@ -144,6 +144,23 @@ def test_as_many_alternatives_are_asked_for_as_were_measured_and_twenty_where_so
     assert [body.get("top_logprobs") for body in ASKED] == [70, None] * 3 + [20, 2]
 
 
+def test_no_more_alternatives_are_asked_for_than_were_seen_to_come_where_these_are_few(tmp_path: Path) -> None:
+    def answer(request: http.Request) -> http.Response:
+        body = json.loads(request.content)
+        if body.get("top_logprobs", 0) > 8:
+            return http.Response(400, json={"error": {"message": "top_logprobs must be at most 8"}})
+        content, kind = said(body)
+        return http.Response(200, content=content, headers={"content-type": kind})
+
+    store = a_store(tmp_path, URL, replace(HEARD, alternatives=8))
+    with (
+        http.Client(transport=http.MockTransport(answer)) as inner,
+        tfgrpo.OpenAI(api_key="k", base_url=URL, store=store, http_client=inner) as client,
+    ):
+        told = client.chat.completions.create(model="m", messages=MESSAGES)
+    assert (told.choices[0].message.content, ASKED[-1]["top_logprobs"]) == ("technical.", 8)
+
+
 def test_one_request_that_is_refused_for_its_length_leaves_the_alternatives_of_others_as_they_are(
     tmp_path: Path,
 ) -> None:

@@ -440,7 +440,7 @@ def test_no_request_is_touched_whose_answer_is_no_label() -> None:
     assert own["top_logprobs"] == 20, "the caller sees them all"
 
 
-@pytest.mark.parametrize(("known", "asked"), [(0, 20), (5, 20), (50, 50), (100, 100), (1_000, 100)])
+@pytest.mark.parametrize(("known", "asked"), [(0, 20), (5, 5), (50, 50), (100, 100), (1_000, 100)])
 def test_as_many_alternatives_are_asked_for_as_come_and_are_of_use(known: int, asked: int) -> None:
     found = redeciding({"messages": []}, PRIOR, LABELS, replace(HEARD, alternatives=known), "chat")
     assert found

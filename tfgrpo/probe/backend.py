@@ -137,7 +137,7 @@ async def listed_at_most(upstream: Upstream, backend: Backend, model: str, *, ru
 
     What is refused here is not held against later requests, which ask for no more than was listed.
     """
-    for asked in (MOST_LISTED, MOST_LISTED // 2, LISTED_FOR_LABELS):
+    for asked in (MOST_LISTED, MOST_LISTED // 2, LISTED_FOR_LABELS, _LISTED):
         body = {**plain_question(backend, model), **telling(backend, asked)}
         with upstream.adapted.trying():
             try:

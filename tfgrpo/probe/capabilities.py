@@ -45,7 +45,7 @@ class Capabilities:
 async def capabilities(upstream: Upstream, model: str) -> Capabilities:
     """What the probe and seven short calls more show; raises as `probe` does. What a call fails at counts as rejected.
 
-    How many alternatives are listed may take two calls more.
+    How many alternatives are listed may take three calls more.
     """
     backend = await probe(upstream, model, run="")
     if backend.logprobs and not backend.alternatives:

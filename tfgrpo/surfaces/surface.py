@@ -99,8 +99,9 @@ def way_of(backend: Backend, labels: Sequence[str] = ()) -> Way:
 
 
 def listed_for_labels(backend: Backend) -> int:
-    """The alternatives a token to decide labels by that are asked for there."""
-    return min(MOST_LISTED, max(LISTED_FOR_LABELS, backend.alternatives))
+    """The alternatives a token to decide labels by that are asked for there: as many as were seen to come, since some
+    refuse a request for more."""
+    return min(MOST_LISTED, backend.alternatives or LISTED_FOR_LABELS)
 
 
 def ways_open(backend: Backend, n: str = "unknown") -> tuple[Way, ...]:
