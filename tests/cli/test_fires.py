@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 
 from tests.cli.shell import FRAME, TASK, one_line, tfgrpo, works
+from tests.routing import served
 from tests.surfaces.test_sureness import listed
 from tfgrpo.records import CallKey, Experience, Group, Message, Prior, Rollout, Run, Usage
 from tfgrpo.store import Store
+from tfgrpo.testing import ScriptedModel
 
 CALLED: tuple[Message, ...] = (
     {"role": "user", "content": "go"},
@@ -66,3 +68,14 @@ def test_a_threshold_is_learned_from_a_run_and_the_prior_tells_how_often_it_fire
     assert f"{entry['text']}: it fires at 2 of 40 turns (5%)" in shown
     assert "[on turn 1] Stop.: it fires at 20 of 40 turns (50%)" in shown
     assert [row["fired"] for row in json.loads(works("prior", "show", "--json").stdout)["fires"]] == [2, 20]
+
+
+def test_learning_tells_how_often_what_waits_had_its_moment(folder: Path) -> None:
+    for text in ("[on turn 9] Stop and answer with what you have.", "[on says go] Name each place that you pass."):
+        works("experience", "add", text)
+    Path("tasks.jsonl").write_text("\n".join(json.dumps({"input": f"go {n}", "answer": "yes"}) for n in range(3)))
+    small = ("--steps", "1", "--group-size", "2", "--no-race", "--no-token-prior", "--gate", "none")
+    with served(ScriptedModel(lambda body: "yes").app) as url:
+        told = works("learn", "tasks.jsonl", "--model", "fake", "--base-url", url, *small)
+    assert "waits for its moment: [on turn 9] Stop and answer with what you have.: it never fires" in told.output
+    assert "it fires at 6 of 6 turns (100%): that is no moment, but an always-on experience" in told.output

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toy import tokenizer
-from tfgrpo.errors import InputError
 from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
 from tfgrpo.rollouts.bounded import (
     HEAD,
@@ -19,7 +18,6 @@ from tfgrpo.rollouts.bounded import (
     added,
     bounds_of,
     carried,
-    check_bounded,
     first_tokens,
     going_on,
     last_tokens,
@@ -100,13 +98,6 @@ async def test_reasoning_that_fills_the_first_chunk_out_of_sight_is_said_and_not
     rollout = await executor(model, Backend())(TASK, Prior(), 0, 0)
     assert "reasons out of sight" in (rollout.error or "")
     assert (rollout.usage.calls, len(model.requests)) == (1, 1)
-
-
-@pytest.mark.parametrize("field", ["tools", "grammar", "response_format", "continue_final_message"])
-def test_what_cannot_be_cut_is_refused_before_anything_is_asked(field: str) -> None:
-    with pytest.raises(InputError, match=f"--bounded: {field} goes with no answer in chunks"):
-        check_bounded(Frame("fake", request={field: {"type": "json_object"}}), agent=False)
-    check_bounded(Frame("fake", request={"response_format": {"type": "text"}, field: None}), agent=False)
 
 
 async def test_a_chunk_that_fails_is_a_rollout_with_an_error_and_what_it_has_cost() -> None:

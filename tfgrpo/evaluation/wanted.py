@@ -76,7 +76,7 @@ class WantedEvaluation:
         refuse_comparing(reward, "an evaluation has none: say what is right")
         snapshot = snapshot_to_measure(store, self.namespace, self.prior)
         if self.settings.bounded:
-            from ..rollouts.bounded import check_bounded
+            from ..rollouts.uncuttable import check_bounded
 
             check_bounded(snapshot.frame, agent=self.agent is not None)
         left = held_out(found.tasks, store, self.namespace)

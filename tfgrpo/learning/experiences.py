@@ -8,7 +8,7 @@ asked about in vain at most, and the better the distiller, the more of them side
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..experiences.credit import JointEffect, estimate, rollouts_needed, to_keep, to_keep_together, to_retire
@@ -25,7 +25,7 @@ from ..records import Effect, Experience, Group, Prior, Run, Task
 from ..rollouts.group import concurrently
 from ..store import Store
 from ..surfaces.chat import mean_tokens, prior_tokens, token_count
-from ..surfaces.triggers import applies, awaited_words, said_text
+from ..surfaces.triggers import applies, awaited_words, is_triggered, said_text
 from ..text import counted
 from .plan import RunContext
 
@@ -338,7 +338,16 @@ class ExperienceLearning:
 
     def told(self) -> tuple[str | None, ...]:
         """What people should know of what was kept."""
-        return self._together(), self._outlook(), self._narrowed()
+        return self._together(), self._outlook(), self._narrowed(), *self._moments()
+
+    def _moments(self) -> Iterator[str]:
+        """How often the moments came in this run that experiences wait for, for people."""
+        if any(is_triggered(entry) for entry in self.library.current):
+            from ..evaluation.moment_arms import fired, waiting_texts  # other runs get on without them
+
+            waiting = waiting_texts(self.library.current)
+            for _, _, told in fired(self._store, self._run.id, waiting) if waiting else ():
+                yield f"waits for its moment: {told}"
 
     def _narrowed(self) -> str | None:
         """How much of what is kept a task is shown, for people; None where nothing waits for words."""

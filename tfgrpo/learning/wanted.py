@@ -114,7 +114,7 @@ class WantedLearning:
             shape = "--system and --request shape a plain call"
             raise InputError(f"{shape}; an agent writes its own requests: leave them out")
         if self.settings.bounded:
-            from ..rollouts.bounded import check_bounded
+            from ..rollouts.uncuttable import check_bounded
 
             check_bounded(self.frame, agent=self.agent is not None)
         if self.settings.amplify and (self.agent or not (self.settings.race and self.settings.demonstrations)):

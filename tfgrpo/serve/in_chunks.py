@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError, ModelError
 from ..records import JSON, Backend, ChatBody, Message, Usage
-from ..rollouts.bounded import NO_TEXT, Bounds, added, bounds_of, carried, going_on, refuse_uncuttable
+from ..rollouts.bounded import NO_TEXT, Bounds, added, bounds_of, carried, going_on
+from ..rollouts.uncuttable import refuse_uncuttable
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...records import Backend, ChatBody
-from ...rollouts.bounded import GOES_ON, Bounds, uncuttable
+from ...rollouts.bounded import GOES_ON, Bounds
+from ...rollouts.uncuttable import uncuttable
 
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
