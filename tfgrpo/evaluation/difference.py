@@ -53,7 +53,7 @@ def paired_difference(
     count, mean = len(by_task), float(by_task.mean())
     wins, losses = int((by_task > 0).sum()), int((by_task < 0).sum())
     low, high = -1.0, 1.0
-    if np.isin(by_task, (-1.0, 0.0, 1.0)).all():
+    if ((by_task == 0) | (np.abs(by_task) == 1)).all():
         low, high = _of_counts(wins, losses, count, confidence) if count >= FEWEST else (low, high)
     elif count > 1:
         made = np.asarray(rollouts, float)
