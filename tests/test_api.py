@@ -240,6 +240,11 @@ BAD: dict[str, tuple[JSON, dict[str, JSON], str]] = {
     "a reserved field": (DICTS, {"request": {"model": "x"}}, "request: model cannot be set here"),
     "a hot request": (DICTS, {"request": {"temperature": "hot"}}, "request: temperature is 'hot'; it must be a number"),
     "a request in a file": (DICTS, {"request": "r.json"}, "request: the system prompt is text, and the other fields"),
+    "a file in place of a text": (
+        DICTS,
+        {"system": __file__},
+        "test_api.py' is a file here; give the text that is in it",
+    ),
     "a validation task without input": (
         DICTS,
         {"gate": True, "validation": [{"x": 1}]},

@@ -165,7 +165,7 @@ def wanted_learning(tasks: TaskSource, given: LearnOptions) -> WantedLearning:
     endpoints = _endpoints(given, embedding=_endpoint(given, "embedding_"))
     frame = request_frame(
         endpoints.own.name,
-        given.get("system"),
+        _system(given.get("system")),
         given.get("request"),
         temperature=given.get("temperature"),
         top_p=given.get("top_p"),
@@ -258,6 +258,17 @@ def _spending(given: Mapping[str, JSON]) -> Spending:
 
 def _endpoint(given: Mapping[str, JSON], prefix: str) -> Endpoint:
     return Endpoint(*(given.get(prefix + name) for name in ("base_url", "model", "api_key")))
+
+
+def _system(text: str | None) -> str | None:
+    """The system prompt; InputError for the path of a file, as the command line takes it, in place of what is in it."""
+    try:
+        is_path = isinstance(text, str) and Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or a zero byte
+        is_path = False
+    if is_path:
+        raise InputError(f"system: {text!r} is a file here; give the text that is in it: Path({text!r}).read_text()")
+    return text
 
 
 def _namespace(given: RunOptions) -> str:

@@ -56,3 +56,10 @@ def test_its_answers_are_cut_where_a_longer_one_cannot_be_right(
     assert not wanted(base_url="http://127.0.0.1:9/v1", model="m").plan.frame.request
     monkeypatch.setenv("TFGRPO_LOCAL_MODEL", str(tmp_path / "thinks.gguf"))
     assert not wanted().plan.frame.request
+
+
+def test_labels_that_lack_an_answer_are_told_with_the_first_one() -> None:
+    told = "labels: the answer of 10 tasks is none of them, the first one 'login' (item 2)"
+    assert told in wanted(labels=["Delivery.", "logon"]).notes
+    assert not any("none of them" in line for line in wanted(labels=["DELIVERY", "login", "more"]).notes)
+    assert not any("none of them" in line for line in wanted(labels=["a", "b"], reward="contains").notes)

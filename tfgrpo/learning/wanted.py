@@ -15,14 +15,14 @@ from ..priors.versions import model_notice
 from ..records import JSON, Frame, Task
 from ..rollouts.executor import longest
 from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
-from ..rollouts.rewards.matchers import right_answers
+from ..rollouts.rewards.matchers import in_text, normalised, right_answers
 from ..rollouts.rewards.reward import Reward
 from ..settings import LABEL_CHARS, MOST_LABELS, Settings
 from ..store import Store
 from ..tasks.fields import Fields
 from ..tasks.read import TaskSet, TaskSource, tasks_of
 from ..tasks.split import SMALLEST_VALIDATION, Sides
-from ..text import counted
+from ..text import counted, shortened
 from .cost import cost, lines
 from .forecast import FEWEST_STEPS
 from .plan import Plan
@@ -95,6 +95,7 @@ class WantedLearning:
             ready=self.ready,
         )
         said = *_notes(found, self.settings, self.endpoints.defaults), *doubts(reward, found.tasks)
+        told = *_beyond(self.frame.labels, name, found), *told
         return PreparedLearning(plan, self.endpoints, found, (*said, *_of_calls(self.agent), *told))
 
     def _cut_short(self, reward: str, tasks: Sequence[Task]) -> tuple[Frame, tuple[str, ...]]:
@@ -217,6 +218,20 @@ def labels_to_pick(reward: str, tasks: Sequence[Task]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(answer.strip() for answer in answers))
     several = len(answers) == len(tasks) > len(found) > 1 and len(found) <= MOST_LABELS
     return found if reward == "choice" and several and max(map(len, found)) <= LABEL_CHARS else ()
+
+
+def _beyond(labels: Sequence[str], reward: str, found: TaskSet) -> Iterator[str]:
+    """That the labels a user names lack some of the answers, which no answer could then be, where they decide it."""
+    known = {normalised(label) for label in labels}
+    beyond = [
+        (place, task)
+        for task, place in zip(found.tasks, found.places, strict=False)
+        if (answers := {normalised(in_text(one)) for one in right_answers(task.answer)}) and not answers & known
+    ]
+    if labels and beyond and reward in ("exact", "exact-strict", "choice"):
+        place, task = beyond[0]
+        first = f"{shortened(in_text(right_answers(task.answer)[0]))!r} ({place})"
+        yield f"labels: the answer of {counted(len(beyond), 'task')} is none of them, the first one {first}"
 
 
 def _of_calls(agent: "Agent | None") -> Iterator[str]:
