@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
@@ -603,6 +604,29 @@ def test_a_stream_is_the_same_whatever_its_tokens_look_like(told: bool, separato
     assert [one["choices"][0]["logprobs"] for one in came] == [
         chunk["choices"][0]["logprobs"] if told else None for chunk in chunks
     ]
+
+
+@each("odd", ['"token": "\\x', '"logprob": -1%s, "token": "' % ("0" * 400), '"a": %s1, "token": "' % ("[" * 90_000)])
+@each("ends", [True, False])
+@each(("surface", "text"), [("chat", "content"), ("responses", "delta")])
+def test_a_stream_whose_alternatives_nobody_can_read_tells_the_text_in_its_order(
+    surface: str, text: str, ends: bool, odd: str
+) -> None:
+    kind, place = "response.output_text.delta", {"output_index": 0, "content_index": 0}
+    said = {"bil": entry(b"bil"), "ling": entry(b"ling", P | {b"ling": 0.1}), "": entry(END, P | {END: 0.1})}
+    sent: list[JSON] = [{"type": kind, **place, "delta": one, "logprobs": [token]} for one, token in said.items()]
+    if surface == "chat":
+        sent = [{"choices": [{"delta": {text: one}, "logprobs": {"content": [said[one]]}}]} for one in said]
+    content = events(sent[: 2 + ends]).replace(b'"token": "tech', odd.encode())
+    doing = replace(to({"logprobs": True}, surface), labels=label_set(("billing", "bilge", "technical")))
+    told = b"".join(streamed(doing, content, 1_000))
+    assert b"".join(re.findall(rb'"%s": "(\w*)"' % text.encode(), told)) == b"billing"
+
+
+def test_tokens_are_told_once_though_their_text_is_held_back_until_the_stream_breaks_off() -> None:
+    doing = replace(to({"logprobs": True}), labels=label_set(("no", "none")))
+    told = b"".join(streamed(doing, events([of_tokens("no", b"no")]), 50))
+    assert (texts_told(told), told.count(b"top_logprobs")) == ("no", 1)
 
 
 def test_what_is_too_long_to_be_an_event_does_not_overtake_what_waits() -> None:

@@ -62,7 +62,11 @@ class _Answer:
             return ""
         if not self.frozen:
             self.lacks = not self._spells(text, biases)
-        said = self._said(text, self.unheard, biases)
+        try:
+            said = self._said(text, self.unheard, biases)
+        except Exception:  # alternatives that nobody can read: no text may overtake what was held back before it
+            self.lacks = True
+            said = self._said(text, self.unheard, biases)
         self.unheard, self.lists, self.frozen, self.told = [], {}, self.frozen + text, self.told + said
         return said
 
@@ -103,7 +107,11 @@ class _Answer:
         """What was held back until the end; a token that ends an answer has no text of its own."""
         tokens = listed_tokens(self.unheard, biases, self.deciding, self.lists)
         left = takewhile(lambda token: ends_answer(token[0].piece), tokens)
-        told = b"".join(self.deciding.see(*token) or b"" for token in left) + self.deciding.end()
+        try:
+            told = b"".join(self.deciding.see(*token) or b"" for token in left)
+        except Exception:  # as in `heard`
+            told, self.lacks = b"", True
+        told += self.deciding.end()
         held = self.halves.decode(told, final=True) if self.deciding.is_changed else self._late()
         self.unheard, self.lists, self.told = [], {}, self.told + held
         return held
@@ -223,9 +231,11 @@ class RedecidedStream:
         return None
 
     def _late(self, event: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
+        """An event with other text; its tokens were told with its own."""
         if self._to.surface != "chat":
-            return {**event, "delta": text}
-        return {**event, "choices": [{**choice, "delta": {"content": text}} for choice in event["choices"]]}
+            return {**event, "delta": text, **({"logprobs": []} if event.get("logprobs") else {})}
+        choices = [{**choice, "delta": {"content": text}} for choice in event["choices"]]
+        return {**event, "choices": [{**one, "logprobs": None} if one.get("logprobs") else one for one in choices]}
 
     # Chat completions
 
