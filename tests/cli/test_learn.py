@@ -106,7 +106,8 @@ def test_where_sides_move_no_task_that_has_taught_decides(task_files: Path, url:
 
 
 def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str, model: ScriptedModel) -> None:
-    told = learn_gated(url, "--dry-run", "--price", "1/10")
+    told = learn_gated(url, "--dry-run", "--price", "1/10", "--stop-when-flat")
+    assert "note: --stop-when-flat cannot end it early: a forecast needs 3 steps, and this run has 2" in told.stdout
     assert told.exit_code == 0, told.output
     first, second, third, *_ = told.stdout.splitlines()
     assert first.startswith("24 tasks x 6 rollouts x 2 steps: 288 calls; gate: at most 960")

@@ -81,3 +81,4 @@ def test_eval_measures_whether_the_moment_matters(folder: Path) -> None:
         assert store.runs()[-1].run.settings["moments"] == {WAITS: 0.5}
         stored(store, Prior((PLAIN,)), FAILED)
     one_line(tfgrpo(*asked, "--moments"), "leave --moments out")
+    one_line(tfgrpo(*asked, "--moments", "--surface", "decisions", "q.json"), "--moments goes with turns")

@@ -129,6 +129,8 @@ def evaluate(
     targets = asked.target.each
     if len(targets) > 1 and (surface or save_rollouts):
         raise InputError(f"{'--surface decisions' if surface else '--save-rollouts'} takes one --model at a time")
+    if surface and asked.arms.moments:
+        raise InputError("--moments goes with turns, and a decision has none; leave it out, or --surface decisions")
     if surface:
         return _measure_decisions(asked, surface[1], as_json)
     if len(targets) > 1:

@@ -196,5 +196,6 @@ def _tell_cost(prepared: "PreparedLearning", asked: LearnArguments, *, as_json: 
     body = first_request(plan.frame, plan.tasks[0], plan.settings.seed)
     splits = Splits(plan.tasks, plan.validation, plan.test)
     understood, doubted = checked_json(found, splits, body, plan.tasks[0]), doubts(plan.reward, found.tasks)
-    told = (*checked_lines(found, splits, body, plan.tasks[0]), *(f"note: {line}" for line in doubted))
+    noted = (line for line in prepared.notes if line not in found.notes)
+    told = (*checked_lines(found, splits, body, plan.tasks[0]), *(f"note: {line}" for line in noted))
     tell(as_json, {**figures, "understood": {**understood, "doubts": list(doubted)}}, *lines, *told)
