@@ -52,6 +52,19 @@ def test_check_says_that_a_list_in_a_cell_is_one_answer(folder: Path) -> None:
     assert "note:" not in works("tasks", "check", lists, "--gate", "none").stdout
 
 
+def test_check_tells_of_one_answer_to_all_and_of_answers_that_are_spelled_apart(folder: Path) -> None:
+    Path("yes.jsonl").write_text("".join(f'{{"input": "q{n}", "answer": "yes"}}\n' for n in range(12)))
+    assert (
+        "note: every answer is yes: a model that always says so is right" in works("tasks", "check", "yes.jsonl").stdout
+    )
+    spelled = ("Billing", "billing", "Sales", "Billing ")
+    rows = [json.dumps({"input": f"q{n}", "answer": spelled[n % 4]}) for n in range(12)]
+    Path("apart.jsonl").write_text("\n".join(rows))
+    told = works("tasks", "check", "apart.jsonl").stdout
+    assert "note: answers that differ in case or spaces alone: 'Billing', 'billing', 'Billing '" in told
+    assert "every answer" not in told
+
+
 def test_check_ends_as_learn_would(folder: Path) -> None:
     few = lines_of(folder / "few.jsonl", {"input": "a", "own answer": 1}, {"input": "a", "answer": "x"}, {"input": "b"})
     refused = tfgrpo("tasks", "check", few, "--gate", "none")

@@ -17,6 +17,8 @@ _LONGEST = 2_000
 """Characters shown of one text; --json has all."""
 _MOST = 8
 """Answers and places named."""
+_SEVERAL = 10
+"""Tasks from which on one answer to all of them is no chance."""
 
 
 def first_request(frame: "Frame", task: "Task", seed: int) -> "ChatBody":
@@ -72,6 +74,10 @@ def _answers(found: "TaskSet") -> Iterator[str]:
     if 1 < len(answers) <= min(20, len(found.tasks) // 2):
         shown = ", ".join(f"{printable(answer)} {count:,}" for answer, count in answers.most_common(_MOST))
         yield f"answers: {shown}{', ...' if len(answers) > _MOST else ''}"
+    if len(answers) == 1 and len(found.tasks) >= _SEVERAL:
+        yield f"note: every answer is {printable(next(iter(answers)))}: a model that always says so is right"
+    for spelled in _spelled_apart(found):
+        yield f"note: answers that differ in case or spaces alone: {', '.join(map(repr, spelled))}"
     kinds = Counter(_KINDS.get(type(task.answer), "others") for task in found.tasks if task.answer is not None)
     if len(kinds) > 1:
         mixed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
@@ -79,6 +85,14 @@ def _answers(found: "TaskSet") -> Iterator[str]:
     if listed := sum(_holds_list(task.answer) for task in found.tasks):
         whole = "which the model is to say whole; alternatives, any of which is right, are a list in a .jsonl file"
         yield f"note: {counted(listed, 'answer')} in the form of a list, as text, {whole}"
+
+
+def _spelled_apart(found: "TaskSet") -> Iterator[list[str]]:
+    """Answers that are one but for case and spaces, where one of them is another's misspelling."""
+    forms: dict[str, list[str]] = {}
+    for answer in dict.fromkeys(task.answer for task in found.tasks if isinstance(task.answer, str)):
+        forms.setdefault(" ".join(answer.casefold().split()), []).append(answer[:40])
+    yield from [spelled for spelled in forms.values() if len(spelled) > 1][:_MOST]
 
 
 def _holds_list(answer: "JSON") -> bool:
