@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=  # some machines keep no bytecode, and tests s
 PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: demo test check mypy pytest coverage lowest matrix format docs clean
+.PHONY: demo test check coverage lowest matrix format docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/tfgrpo demo
@@ -24,13 +24,8 @@ test: .venv/dev.stamp
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/pyrefly check
 	$(BIN)/cog --check -I . $(DOCS)
-	$(MAKE) -j 2 mypy pytest  # mypy alone leaves all processors but one idle
-
-mypy: .venv/dev.stamp
-	$(BIN)/mypy
-
-pytest: .venv/dev.stamp
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # The tests once more, with branch coverage and twice as many examples of each property: it takes twice as long.
@@ -62,7 +57,7 @@ docs: .venv/dev.stamp
 	$(BIN)/cog -r -I . $(DOCS)
 
 clean:
-	rm -rf .venv .venv-lowest .venv-matrix dist .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-matrix dist .coverage* .pytest_cache .ruff_cache
 
 # A .venv whose Python is gone is made anew; one that works is kept, whoever made it.
 $(BIN)/python:

@@ -116,7 +116,7 @@ def gains(name: str, made: Sequence[Rollout], bound: float) -> None:
         for one in made:
             by_task.setdefault(one.task.id, {}).setdefault(one.step, []).append(value(one))
         both = [rounds for rounds in by_task.values() if {0, last} <= rounds.keys()]
-        gain = paired_difference(np.array([np.mean(rounds[last]) - np.mean(rounds[0]) for rounds in both]))
+        gain = paired_difference(np.array([float(np.mean(rounds[last]) - np.mean(rounds[0])) for rounds in both]))
         told = f"{100 * gain.mean:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
         print(f"{name}, {what} in round {last + 1} over round 1: {told}, {len(both)} tasks")
 

@@ -176,7 +176,7 @@ class Callers:
         self.memory.write_text(json.dumps(known), encoding="utf-8")
 
     async def _one(self, client: http.AsyncClient) -> tuple[str, bool]:
-        task = self.tasks[self.random.integers(len(self.tasks))]
+        task = self.tasks[int(self.random.integers(len(self.tasks)))]
         self.asked += 1
         answer = await client.post("/v1/chat/completions", json=self._body(task, f"user {self.asked}"))
         said = answer.json()["choices"][0]["message"]["content"].strip() if answer.is_success else ""

@@ -37,7 +37,8 @@ def words(service: str, given: Mapping[str, str]) -> list[str]:
 
 def tfgrpo(arguments: list[str], place: StorePath) -> subprocess.Popen[str]:
     """A process at the store."""
-    environment = {**os.environ, "TFGRPO_STORE": place.dsn, "UPSTREAM_KEY": "sk-theirs", "OPENAI_API_KEY": "sk-theirs"}
+    dsn = place.dsn if isinstance(place, StoreUrl) else str(place)
+    environment = {**os.environ, "TFGRPO_STORE": dsn, "UPSTREAM_KEY": "sk-theirs", "OPENAI_API_KEY": "sk-theirs"}
     command = [sys.executable, "-m", "tfgrpo", *arguments]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

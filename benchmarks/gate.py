@@ -168,7 +168,7 @@ def play(
             decision = training.objects(gate, state)
         if decision.verdict != "continue":
             break
-    return decision, state
+    return decision, state  # pyrefly: ignore[unbound-name]  # a gate has at least one pass
 
 
 @dataclass(slots=True)
@@ -202,13 +202,14 @@ def simulate(name: str, draw: Draw, gates: list[Gate], runs: int, limit: str = "
             alone = alone or decision.verdict == "promote" or training[-1].tried is not None
             if decision.verdict == "promote":
                 break
-        found = interval_over_tasks(state)
+        # pyrefly: ignore[unbound-name]  # there is at least one gate
+        found, promoted = interval_over_tasks(state), decision.verdict == "promote"
         assert found is not None
         row.runs += 1
         row.before += alone
         row.calls += sum(one.calls for one in training)
-        row.promoted += decision.verdict == "promote"
-        row.falsely += decision.verdict == "promote" and not arms.is_so(gate.claim)
+        row.promoted += promoted
+        row.falsely += promoted and not arms.is_so(gate.claim)
         row.covered += found.low <= arms.truth <= found.high
         row.passes += state.passes
     return row
@@ -350,7 +351,7 @@ def play_biased(gate: Gate, arms: Policies, rng: np.random.Generator) -> tuple[G
         decision = judge(gate, state)
         if decision.verdict != "continue":
             break
-    return decision, state
+    return decision, state  # pyrefly: ignore[unbound-name]  # a gate has at least one pass
 
 
 def by_statistic(runs: int, effects: tuple[float, ...] = (0.0, 0.05, 0.1)) -> list[tuple[float, Statistic, Row]]:

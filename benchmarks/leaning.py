@@ -37,7 +37,7 @@ def leaning(seed: int, *, quotas: bool) -> tuple[float, float]:
 
 def _raced(seed: int, yes: NDArray[np.float64], answers: NDArray[np.int64], rng: np.random.Generator) -> str:
     """The arm that the race of the product takes, after two steps of two rounds."""
-    names, tables, arms, share = [str(task) for task in range(TRAINING)], [], ARMS, None
+    names, tables, arms, share = tuple(str(task) for task in range(TRAINING)), [], ARMS, None
     table = ranked(summed(ARMS, names, []), ARMS, ARMS)
     for step in range(2):
         for tasks in rounds(names, 2, seed=seed, step=step):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,7 +40,7 @@ class Nowhere:
         return None
 
 
-def agent(client, task, *, seconds, waiting=False):
+def agent(client: Any, task: Any, *, seconds: float, waiting: bool = False) -> Any:
     """One call, then so many seconds of this process's own time, or of none."""
     reply = client.chat.completions.create(model="default", messages=[{"role": "user", "content": task.prompt}])
     if waiting:
@@ -92,9 +93,11 @@ def used(session: str) -> float:
 def overhead(url: str, rollouts: int) -> float:
     """Seconds of processor time of one empty rollout on two workers."""
     import ray
+    from ray._private import worker
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    session = Path(ray._private.worker._global_node.get_session_dir_path()).name
+    node: Any = worker._global_node
+    session = Path(node.get_session_dir_path()).name
     try:
         given = AgentOnRay(FunctionAgent(partial(agent, seconds=0)), RayWorkers(None))
         asyncio.run(timed(given, url, 8, 4))

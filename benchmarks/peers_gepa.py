@@ -63,7 +63,7 @@ async def gepa(cell: Cell) -> Found:
 class Adapter:
     """What GEPA asks of the system that it improves; its thread waits for calls that run in the benchmark's loop."""
 
-    propose_new_texts = None
+    propose_new_texts: None = None
     """GEPA's own proposals."""
 
     def __init__(self, cell: Cell, loop: asyncio.AbstractEventLoop) -> None:

@@ -90,7 +90,7 @@ def main() -> None:
 
         def score(say: Callable[[openai.OpenAI, Frame, Task], str], client: openai.OpenAI) -> float:
             rewards = [reward(Rollout(task, 0, 0, PRIOR.id, text=say(client, frame, task))) for task in tasks]
-            return sum(map(float, rewards)) / len(rewards)  # type: ignore[arg-type]  # this reward waits for nobody
+            return sum(map(float, rewards)) / len(rewards)  # pyrefly: ignore[bad-argument-type]  # this reward waits for nobody
 
         print(f"{len(tasks)} messages, points{'frozen':>12}{'prior':>10}")
         print(f"{'tfgrpo eval':<24}{100 * means['frozen']:>9.1f}{100 * means['learned']:>10.1f}")

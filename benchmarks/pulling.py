@@ -191,7 +191,7 @@ def main(proxies: int, number: int, away: float, quiet: float) -> None:
         for source in fleet:
             running.callback(source.close)
         assert all(source.current() for source in fleet)
-        assert {source.snapshot.prior.id for source in fleet} == {first}
+        assert {source.snapshot and source.snapshot.prior.id for source in fleet} == {first}
         before, began = spent(server), time.monotonic()
         time.sleep(quiet)
         share = (spent(server) - before) / (time.monotonic() - began)

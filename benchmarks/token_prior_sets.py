@@ -54,7 +54,7 @@ class SetOfTasks:
 
     def is_right(self, rollout: Rollout) -> bool:
         """What is measured: exact match, or a full score of the verifier."""
-        return float((GymReward() if self.is_gym else EXACT)(rollout)) >= 1.0  # type: ignore[arg-type]  # neither awaits
+        return float((GymReward() if self.is_gym else EXACT)(rollout)) >= 1.0  # pyrefly: ignore[bad-argument-type]  # neither awaits
 
 
 EXACT, CONTAINS = load_reward("exact"), load_reward("contains")
@@ -62,7 +62,7 @@ EXACT, CONTAINS = load_reward("exact"), load_reward("contains")
 
 def graded(rollout: Rollout, /) -> float:
     """1 for an exact match, 0.5 for an answer that holds the right one among others."""
-    return (float(EXACT(rollout)) + float(CONTAINS(rollout))) / 2  # type: ignore[arg-type]  # neither awaits
+    return (float(EXACT(rollout)) + float(CONTAINS(rollout))) / 2  # pyrefly: ignore[bad-argument-type]  # neither awaits
 
 
 SETS = (

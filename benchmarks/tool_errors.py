@@ -100,8 +100,8 @@ def main() -> None:
             texts, found = learned_and_measured(url, seed, asked.tasks, asked.repeat)
             print(f"seed {seed}: {texts}")
             for name in ("means", "tokens"):
-                print("  ", name, {arm: round(mean, 3) for arm, mean in found.get(name, {}).items()})  # type: ignore[union-attr]
-            for name, gap in found.get("differences", {}).items():  # type: ignore[union-attr]
+                print("  ", name, {arm: round(mean, 3) for arm, mean in found.get(name, {}).items()})
+            for name, gap in found.get("differences", {}).items():
                 print(f"   {name}: {100 * gap['mean']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]")
         os.chdir("/")
 

@@ -36,8 +36,8 @@ from tfgrpo.experiences.moments import Turn, learned_trigger
 from tfgrpo.hashing import coin
 from tfgrpo.records import JSON, Experience, Message, Prior, message_text
 from tfgrpo.surfaces.chat import token_estimate, with_prior
-from tfgrpo.surfaces.sureness import Sureness, sureness_of
-from tfgrpo.surfaces.surface import PLAIN
+from tfgrpo.surfaces.sureness import sureness_of
+from tfgrpo.surfaces.surface import PLAIN, Sureness
 from tfgrpo.surfaces.triggers import said_at_ends, said_where
 
 ADVICE = "Read what the tool says before you call it again, and change what it names."
@@ -170,7 +170,7 @@ def kept_run(kept: KeptCells, arm: str, tasks: int, samples: int, rate: float = 
 
 def solved(found: list[list[Episode]]) -> NDArray[np.float64]:
     """Share of samples solved, by task."""
-    return np.array([np.mean([one.solved for one in of]) for of in found])
+    return np.array([float(np.mean([one.solved for one in of])) for of in found])
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:

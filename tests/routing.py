@@ -98,7 +98,7 @@ async def upstream(
 def _straighten(connection: Connection, app: App) -> None:
     if connection._posts:
         connection._posts.close()
-    connection._posts = Straight(app, connection._client.api_key)  # type: ignore[assignment]  # as its own
+    connection._posts = Straight(app, connection._client.api_key)  # pyrefly: ignore[bad-assignment]  # as its own
 
 
 @contextmanager

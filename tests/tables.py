@@ -34,7 +34,7 @@ def each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test], T
                     raise
 
         left = [one for name, one in signature(test).parameters.items() if name not in parameters]
-        every_case.__signature__ = signature(test).replace(parameters=left)  # type: ignore[attr-defined]
+        every_case.__signature__ = signature(test).replace(parameters=left)  # pyrefly: ignore[missing-attribute]
         return every_case
 
     return table

@@ -11,7 +11,7 @@ from dataclasses import fields
 from inspect import signature
 from itertools import count
 from pathlib import Path
-from typing import cast, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import pytest
 
@@ -120,7 +120,7 @@ async def test_it_is_awaited_or_waited_for_in_a_running_loop(small: LearnOptions
     other = learn(DICTS, **(small | {"namespace": "other"}))
     assert one.prior.id == other.prior.id
     assert asyncio.get_running_loop() is before
-    assert (await aevaluate(MORE, base_url=small["base_url"], repeat=1, observer=Silent())).prior == one.prior
+    assert (await aevaluate(MORE, base_url=small.get("base_url"), repeat=1, observer=Silent())).prior == one.prior
 
 
 def fast(rollout: Rollout) -> tuple[float, str]:
@@ -136,7 +136,7 @@ async def slow(rollout: Rollout) -> tuple[float, str]:
 def test_a_reward_is_any_function_and_its_feedback_is_kept(small: LearnOptions, reward: Reward) -> None:
     told = Told()
     found = learn(DICTS, **(small | {"reward": reward, "steps": 1, "observer": told}))
-    assert found.run.reward == f"{__name__}:{reward.__name__}"  # type: ignore[attr-defined]  # it is a function
+    assert found.run.reward == f"{__name__}:{reward.__name__}"  # pyrefly: ignore[missing-attribute]  # it is a function
     assert {one.feedback for one in told.rollouts} == {f"said {one.text}" for one in told.rollouts}
     assert {one.reward for one in told.rollouts} == {0.0, 1.0}
 
@@ -159,8 +159,8 @@ def test_without_an_observer_a_display_tells_how_it_goes(
     assert 'price unknown (price="IN/OUT" states it)' in err
 
 
-def shout(client: object, task: Task) -> str:
-    said = client.chat.completions.create(model="default", messages=list(task.messages))  # type: ignore[attr-defined]  # an OpenAI
+def shout(client: Any, task: Task) -> str:
+    said = client.chat.completions.create(model="default", messages=list(task.messages))
     return str(said.choices[0].message.content)
 
 
@@ -183,7 +183,7 @@ def test_the_same_call_goes_on_where_a_ceiling_ended_it(small: LearnOptions, mod
 
 
 def test_a_live_prior_is_measured_by_default_and_any_other_by_name(small: LearnOptions, learned: LearningRun) -> None:
-    found = evaluate(MORE, base_url=small["base_url"], observer=Silent())
+    found = evaluate(MORE, base_url=small.get("base_url"), observer=Silent())
     assert found.prior == learned.prior
     assert found.means["learned"] > found.means["frozen"]
     assert found.difference.low <= found.difference.mean <= found.difference.high
@@ -191,9 +191,9 @@ def test_a_live_prior_is_measured_by_default_and_any_other_by_name(small: LearnO
     again = learn(MORE, **(small | {"seed": 1}))
     named: tuple[str | Prior, ...] = (learned.prior, learned.prior.id, learned.prior.id[:12])
     for prior in named:
-        less = evaluate([{"input": "an offer"}], base_url=small["base_url"], prior=prior, reward=right, repeat=1)
+        less = evaluate([{"input": "an offer"}], base_url=small.get("base_url"), prior=prior, reward=right, repeat=1)
         assert less.prior == learned.prior
-    last = evaluate([{"input": "an offer"}], base_url=small["base_url"], prior="candidate", reward=right, repeat=1)
+    last = evaluate([{"input": "an offer"}], base_url=small.get("base_url"), prior="candidate", reward=right, repeat=1)
     assert last.prior == (again.candidate or again.prior)
     assert "too few tasks for an interval" in repr(last)
 
@@ -278,7 +278,7 @@ def test_bad_input_is_one_line_and_makes_no_store(folder: Path, tasks: JSON, giv
 
 def test_a_reward_without_a_number_is_told_with_the_task(small: LearnOptions) -> None:
     with pytest.raises(ModelError, match=r"every rollout of step 1 failed; .* that of task .* is None; it must be a"):
-        learn(DICTS, **(small | {"reward": cast(Reward, judged)}))  # mypy would tell
+        learn(DICTS, **(small | {"reward": cast(Reward, judged)}))  # the types would tell
 
 
 def test_what_cannot_be_measured_is_one_line(small: LearnOptions) -> None:

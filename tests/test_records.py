@@ -1,6 +1,7 @@
 """Identity: what makes two nouns the same, and what does not."""
 
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,11 +116,11 @@ def test_a_demonstration_is_its_words_whichever_task_they_come_from() -> None:
 def test_a_variant_is_how_it_prompts_whatever_it_is_called() -> None:
     variant = Variant("Count.", SHOWN, 1, "16 examples, draw 2")
     assert replace(variant, source="live") == variant
-    others = [
+    others: list[dict[str, Any]] = [
         {"instruction": None}, {"instruction": "Count!"}, {"demonstrations": SHOWN[::-1]}, {"demonstrations": ()},
         {"nearest": 0},
     ]  # fmt: skip
-    assert len({variant.id, *(replace(variant, **other).id for other in others)}) == 6  # type: ignore[arg-type]
+    assert len({variant.id, *(replace(variant, **other).id for other in others)}) == 6
     assert Variant() == Variant(source="frozen")
 
 
@@ -202,7 +203,7 @@ def test_a_prior_has_its_biases_as_the_api_takes_them() -> None:
 
 def test_what_is_made_stays_as_it_is() -> None:
     with pytest.raises(FrozenInstanceError):
-        PRIOR.template = "other"  # type: ignore[misc]  # the point of the test
+        PRIOR.template = "other"  # pyrefly: ignore[read-only]  # the point of the test
 
 
 # Runs

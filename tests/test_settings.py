@@ -104,6 +104,6 @@ def test_younger_settings_at_their_defaults_leave_the_ids_of_runs_as_they_were()
         assert name not in Settings().as_json()
         assert Settings(**{name: value}).as_json()[name] == value
     with pytest.raises(InputError, match="gate_claim is 'all'; it must be tasks-like-these or these-tasks"):
-        Settings(gate_claim="all")  # type: ignore[arg-type]  # a wrong value
+        Settings(gate_claim="all")  # pyrefly: ignore[bad-argument-type]  # a wrong value
     with pytest.raises(InputError, match="production_temperature is -1; it must be a number of at least 0"):
         Settings(production_temperature=-1)

@@ -171,7 +171,8 @@ class Settings:
 
         `here` are other defaults of where the calls go; `paper` is as published everywhere.
         """
-        return cls(**{**(_PAPER if recipe == "paper" else here or {}), **explicit, "recipe": recipe})
+        given: dict[str, JSON] = {**(_PAPER if recipe == "paper" else here or {}), **explicit, "recipe": recipe}
+        return cls(**given)
 
     def as_json(self) -> Mapping[str, JSON]:
         """The settings that decide what is learned; those that only decide how fast, or when to stop, are left out."""

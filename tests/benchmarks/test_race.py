@@ -21,7 +21,7 @@ def test_a_lone_good_arm_is_found() -> None:
 def test_rollouts_go_to_the_arms_that_are_close_to_each_other() -> None:
     race = SimulatedRace(0, WORLDS[FEW])
     raced(race, 2)
-    made = sum(indicators.sum(axis=0) for _, indicators, _ in race.tables)
+    made = np.sum([indicators.sum(axis=0) for _, indicators, _ in race.tables], axis=0)
     good = race.truth > race.truth.max() - 0.1
     assert good.sum() == 3
     assert made[good].sum() > 0.5 * made.sum() == 240

@@ -25,7 +25,8 @@ async def test_a_model_that_reads_only_the_first_line_of_advice_is_right_where_t
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def first_desk(body: ChatBody) -> str:
-        return " ".join(re.findall(r"answer (\w+)\.", message_text(body["messages"][0]))[:1])
+        desks: list[str] = re.findall(r"answer (\w+)\.", message_text(body["messages"][0]))
+        return " ".join(desks[:1])
 
     await asked_for_desks(ScriptedModel(first_desk), "scripted", Backend(), 40)
     told = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -25,8 +25,8 @@ from tfgrpo.trials import GateTrial, Reached, TrialOutcome
 THREE = Prior(experiences=tuple(Experience(f"When it is {n}, say so.") for n in range(3)), template=PRIOR.template)
 
 
-def pilot_of(path: StorePath, terms: AutopilotTerms | None = None, **given: object) -> Autopilot:
-    return Autopilot(lambda: Store(path, create=False), "default", terms or AutopilotTerms(), **given)  # type: ignore[arg-type]
+def pilot_of(path: StorePath, terms: AutopilotTerms | None = None, **given: Any) -> Autopilot:
+    return Autopilot(lambda: Store(path, create=False), "default", terms or AutopilotTerms(), **given)
 
 
 def test_a_candidate_that_helps_becomes_the_canary_and_then_live_by_a_new_process_each_time(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_what_somebody_changes_while_it_looks_is_not_overruled(place: StorePath)
     with Store(place) as store:
         for prior, state in ((PRIOR, "live"), (OTHER, "candidate")):
             store.add_prior(prior)
-            store.set_state("default", prior.id, state, frame=Frame(MODEL))  # type: ignore[arg-type]  # of the list
+            store.set_state("default", prior.id, state, frame=Frame(MODEL))
         store.add_history(HistoryEntry("default", "autopilot", "learned", OTHER.id, "learned", {"passed": True}))
     pilot = Autopilot(lambda: Overtaken(place, create=False), "default", AutopilotTerms())
     (said,) = pilot.look()
@@ -377,7 +377,7 @@ def test_the_loop_is_the_same_on_every_store_and_a_namespace_has_one_autopilot(p
     with Store(place) as store:
         for prior, state in ((PRIOR, "live"), (OTHER, "candidate")):
             store.add_prior(prior)
-            store.set_state("default", prior.id, state, frame=Frame(MODEL))  # type: ignore[arg-type]  # of the list
+            store.set_state("default", prior.id, state, frame=Frame(MODEL))
         store.add_history(HistoryEntry("default", "autopilot", "learned", OTHER.id, "learned", {"passed": True}))
     world = World(place, lambda prior: 0.95 if prior == OTHER else 0.3, fed_back=1.0)
     with alone_at(place, "default") as first, alone_at(place, "other") as other, alone_at(place, "default") as second:

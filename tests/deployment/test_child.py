@@ -29,7 +29,7 @@ def test_a_learning_that_cannot_be_started_has_failed() -> None:
     learner = ChildLearner(None, "default", [])
     learner._command[0] = "/nowhere/python"
     with pytest.raises(ModelError, match="could not be started: No such file"):
-        learner(None, 10)  # type: ignore[arg-type]  # it opens the store itself
+        learner(None, 10)  # pyrefly: ignore[bad-argument-type]  # it opens the store itself
 
 
 def test_it_ends_with_the_autopilot_however_that_ends(tmp_path: Path) -> None:

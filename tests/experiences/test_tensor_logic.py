@@ -14,7 +14,7 @@ from tfgrpo.experiences.tensor_logic import Atom, Deduced, Proof, Rule, Tensor, 
 SIZE = 2
 ARITY = {"f": 1, "g": 2, "p": 1, "q": 2, "r": 2, "s": 1}
 """Facts are known of f, g and q; rules lead to all but f and g, from themselves and what stands before them."""
-SIZES = dict.fromkeys("xyz", SIZE)
+SIZES: dict[str, int] = dict.fromkeys("xyz", SIZE)
 
 
 def program(seed: int) -> tuple[dict[str, Tensor], list[Rule]]:
@@ -41,7 +41,9 @@ def holds(atom: Atom, bound: dict[str, int], known: set[tuple[str, tuple[int, ..
 def brute_force(facts: dict[str, Tensor], rules: list[Rule]) -> set[tuple[str, tuple[int, ...]]]:
     """By sets, every binding of every rule, relation after relation in the order of what may negate what."""
     known = {(name, tuple(map(int, place))) for name, tensor in facts.items() for place in np.argwhere(tensor)}
-    bindings = [dict(zip("xyz", places, strict=True)) for places in product(range(SIZE), repeat=3)]
+    bindings: list[dict[str, int]] = [
+        dict(zip("xyz", places, strict=True)) for places in product(range(SIZE), repeat=3)
+    ]
     for last in range(1, 5):
         while True:
             new = {

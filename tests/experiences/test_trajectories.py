@@ -1,6 +1,7 @@
 """Rollouts of agents that used tools and were right, shortened, as demonstrations."""
 
 from dataclasses import replace
+from typing import Any
 
 from tests.tables import each
 from tfgrpo.experiences.trajectories import TURN_CHARS, shortened_turns, verified_trajectories
@@ -94,8 +95,8 @@ def test_the_shortest_whole_rollout_of_each_task_is_shown_as_its_turns() -> None
         {"messages": ()},
     ],
 )
-def test_what_is_no_whole_rollout_with_tools_of_its_own_is_not_shown(change: dict[str, object]) -> None:
-    groups = [Group(task, 0, (replace(rollout(task, *DETOURS), **change),)) for task in TASKS]  # type: ignore[arg-type]  # any field
+def test_what_is_no_whole_rollout_with_tools_of_its_own_is_not_shown(change: dict[str, Any]) -> None:
+    groups = [Group(task, 0, (replace(rollout(task, *DETOURS), **change),)) for task in TASKS]
     assert verified_trajectories(groups, SETTINGS) is None
 
 

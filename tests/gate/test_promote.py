@@ -26,7 +26,7 @@ from tfgrpo.rollouts.rewards.reward import Reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel, SimulatedPolicy
-from tfgrpo.trials import GateTrial, TrialOutcome
+from tfgrpo.trials import GateTrial, Pass, TrialOutcome
 
 EXACT = load_reward("exact")
 VALIDATION = tuple(
@@ -255,8 +255,8 @@ async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_
     class Overtaken(Store):
         """Somebody makes another prior live during the gate."""
 
-        def end_trial(self, begun: GateTrial, outcome: TrialOutcome) -> None:
-            super().end_trial(begun, outcome)
+        def end_trial(self, trial: GateTrial, outcome: TrialOutcome) -> None:
+            super().end_trial(trial, outcome)
             self.add_prior(other)
             self.set_state("default", other.id, "live", frame=PLAN.frame, by="A. Person")
 
@@ -266,7 +266,8 @@ async def test_a_prior_that_was_tested_against_another_does_not_push_it_out(tmp_
     assert learned.prior == other
     assert states(tmp_path / "t.db") == ["candidate", "live"]
     assert f"{other.id} has gone live meanwhile" in learned.promotion.why
-    assert f"tfgrpo prior use {learned.promotion.trial.candidate}" in learned.promotion.why  # type: ignore[union-attr]  # it was tested
+    assert learned.promotion.trial is not None
+    assert f"tfgrpo prior use {learned.promotion.trial.candidate}" in learned.promotion.why
 
 
 # What the gate reads and sends
@@ -393,6 +394,7 @@ async def test_a_gate_that_goes_on_at_another_upstream_promotes_nothing_and_says
         assert (resumed.promotion.state, len(trial(path).passes)) == ("rejected", made)
         assert f"the upstream has changed since this run began: {how}" in resumed.promotion.why
         assert len(now.requests) <= 1, "not one of the gate"
+    path = tmp_path / f"{len(CHANGED) - 1}.db"
     anew = await run(policy(), path, replace(PLAN, settings=replace(SMALL, steps=1)))
     assert (anew.resumed, trial(path).number) == (False, 2)
 
@@ -411,13 +413,13 @@ def dying(after: str) -> type[Store]:
                 raise Killed
             return begun
 
-        def add_pass(self, begun: GateTrial, made: object) -> None:
-            super().add_pass(begun, made)  # type: ignore[arg-type]  # passed on as it came
+        def add_pass(self, trial: GateTrial, made: Pass) -> None:
+            super().add_pass(trial, made)
             if after == "pass":
                 raise Killed
 
-        def end_trial(self, begun: GateTrial, outcome: TrialOutcome) -> None:
-            super().end_trial(begun, outcome)
+        def end_trial(self, trial: GateTrial, outcome: TrialOutcome) -> None:
+            super().end_trial(trial, outcome)
             if after == "outcome":
                 raise Killed
 
@@ -454,7 +456,7 @@ async def test_a_task_that_the_reward_fails_on_is_a_zero_for_both_arms_and_told(
     def picky(rollout: Rollout) -> float:
         if rollout.task == VALIDATION[0]:
             raise ValueError("cannot read it")
-        return EXACT(rollout)  # type: ignore[return-value]  # not async
+        return EXACT(rollout)  # pyrefly: ignore[bad-return]  # not async
 
     learned = await score_letters(tmp_path / "t.db", picky)
     found, tried = outcome(tmp_path / "t.db"), trial(tmp_path / "t.db")
@@ -469,7 +471,7 @@ async def test_a_reward_that_fails_on_every_task_ends_the_run_and_says_why(tmp_p
     def broken(rollout: Rollout) -> float:
         if rollout.task in VALIDATION:
             raise ValueError("cannot read it")
-        return EXACT(rollout)  # type: ignore[return-value]  # not async
+        return EXACT(rollout)  # pyrefly: ignore[bad-return]  # not async
 
     with pytest.raises(ModelError, match=r"no task could be compared in pass 1 of the gate; .*cannot read it"):
         await score_letters(tmp_path / "t.db", broken)
@@ -479,7 +481,7 @@ async def test_a_reward_out_of_range_loses_the_task_unless_it_is_clipped(tmp_pat
     values = dict(zip((task.id for task in VALIDATION), (1.5, -1.0, math.nan), strict=False))
 
     def wild(rollout: Rollout) -> float:
-        return values.get(rollout.task.id, EXACT(rollout))  # type: ignore[arg-type]  # not async
+        return values.get(rollout.task.id, EXACT(rollout))  # pyrefly: ignore[bad-return]  # not async
 
     async def seen(path: Path, settings: Settings) -> list[set[tuple[float | None, ...]]]:
         await score_letters(path, wild, settings)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -91,10 +91,10 @@ async def test_every_request_states_its_sampling_and_its_own_seed(tmp_path: Path
 class Disordered(ScriptedModel):
     """Answers in an order of completion of its own."""
 
-    async def _complete(self, body: ChatBody, send: object) -> None:
+    async def _complete(self, body: ChatBody, send: Any) -> None:
         for _ in range(zlib.crc32(json.dumps(body).encode()) % 13):  # differs between requests
             await asyncio.sleep(0)
-        await super()._complete(body, send)  # type: ignore[arg-type]  # passed on as it came
+        await super()._complete(body, send)
 
 
 async def test_the_order_of_completion_does_not_matter(tmp_path: Path, whole: LearningResult) -> None:

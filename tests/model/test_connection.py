@@ -39,7 +39,7 @@ def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[str
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

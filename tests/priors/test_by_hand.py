@@ -11,7 +11,19 @@ from tfgrpo.priors.by_hand import Curator
 from tfgrpo.priors.importing import import_prior
 from tfgrpo.priors.portable import Event, Portable
 from tfgrpo.priors.serving import roll_back, snapshot_of, use
-from tfgrpo.records import Decision, Demonstration, Effect, Experience, Fate, Frame, Origin, Prior, Run, Task
+from tfgrpo.records import (
+    Decision,
+    Demonstration,
+    Effect,
+    Experience,
+    Fate,
+    Frame,
+    Origin,
+    Prior,
+    PriorState,
+    Run,
+    Task,
+)
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 
@@ -214,10 +226,10 @@ def test_an_import_overrules_nobody(store: Store, ann: Curator, verdict: Fate, b
     assert standing(store) == {LEARNED.text: (verdict, by)}
 
 
-def lived(store: Store, *priors: Prior, state: str = "ungated") -> None:
+def lived(store: Store, *priors: Prior, state: PriorState = "ungated") -> None:
     for prior in priors:
         store.add_prior(prior)
-        store.set_state("math", prior.id, state, frame=FRAME, run=f"run of {prior.id}")  # type: ignore[arg-type]  # a state
+        store.set_state("math", prior.id, state, frame=FRAME, run=f"run of {prior.id}")
 
 
 def now(store: Store) -> Prior | None:
@@ -254,7 +266,7 @@ def test_a_rollback_undoes_a_choice(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", ["ungated", "live"])
-def test_a_prior_that_is_chosen_again_has_passed_what_it_passed(store: Store, state: str) -> None:
+def test_a_prior_that_is_chosen_again_has_passed_what_it_passed(store: Store, state: PriorState) -> None:
     lived(store, PRIORS[0], state=state)
     lived(store, PRIORS[1])
     chosen = use(store, "math", PRIORS[0].id[:12], by="ann", why="better")

@@ -375,7 +375,8 @@ async def test_where_vllm_names_tokens_by_their_ids_no_tokenizer_is_needed() -> 
         said = POLICY(body)
         if not body.get("return_tokens_as_token_ids"):
             return without_ids(body)
-        sampled, *_ = said.logprobs or ()
+        assert said.logprobs
+        sampled, *_ = said.logprobs
         others = [by_id(each, each["id"]) for each in sampled["top_logprobs"]]
         return replace(
             said, logprobs=[{**by_id(sampled, sampled["id"]), "bytes": sampled["bytes"], "top_logprobs": others}]

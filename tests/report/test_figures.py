@@ -214,7 +214,7 @@ async def test_an_evaluation_of_an_older_version_has_one_difference(store: Store
     measured = gather_figures(store, run.id).measured
     assert measured
     assert list(measured.contrasts) == ["learned - frozen"]
-    assert measured.gain == Difference(**stories.CONTRASTS["learned - frozen"])  # type: ignore[arg-type]  # counts are whole
+    assert measured.gain == Difference(**stories.CONTRASTS["learned - frozen"])
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tfgrpo.records import (
     Prior,
     Rollout,
     Run,
+    RunStatus,
     Task,
     TokenBias,
     Usage,
@@ -258,10 +259,10 @@ def test_texts_of_others_are_shown_and_never_obeyed(store: Store, text: str) -> 
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
-async def test_a_run_that_did_not_finish_has_a_page(store: Store, status: str) -> None:
+async def test_a_run_that_did_not_finish_has_a_page(store: Store, status: RunStatus) -> None:
     run = await stories.begin(store)
     if status != "running":
-        store.end(run.id, status, store.spent(run.id), {"error": "401: no <key>"})  # type: ignore[arg-type]  # a literal
+        store.end(run.id, status, store.spent(run.id), {"error": "401: no <key>"})
     page = Page(render_page(gather_figures(store, run.id)))
     assert page.words["verdict"] == {"running": "Running, or killed"}.get(status, status.capitalize())
     assert ("401: no <key>" in page.words["page"]) == (status == "failed")

@@ -128,7 +128,7 @@ async def test_an_environment_that_cannot_be_branched_from_or_shows_nothing_is_a
 
     class Silent:
         def reset(self, task: Task, /) -> Observation:
-            return "hello"  # type: ignore[return-value]  # what a user may do
+            return "hello"  # pyrefly: ignore[bad-return]  # what a user may do
 
         def step(self, action: str, /) -> Observation:
             return Observation("")

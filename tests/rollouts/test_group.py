@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -73,9 +74,9 @@ def test_advantages_ignore_a_shift_of_all_rewards(given: list[float], divide: bo
 
 
 @given(rewards, divided, st.randoms(use_true_random=False))
-def test_advantages_follow_their_rewards_around(given: list[float], divide: bool, shuffler: object) -> None:
+def test_advantages_follow_their_rewards_around(given: list[float], divide: bool, shuffler: Random) -> None:
     order = list(range(len(given)))
-    shuffler.shuffle(order)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    shuffler.shuffle(order)
     plain = advantages(np.array(given), divide_by_std=divide)
     np.testing.assert_allclose(advantages(np.array(given)[order], divide_by_std=divide), plain[order], atol=1e-9)
 

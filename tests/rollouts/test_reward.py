@@ -165,7 +165,7 @@ async def test_a_strange_value_spoils_the_rollout_alone(value: float) -> None:
 
 
 async def test_a_decimal_is_a_number() -> None:
-    assert (await score(lambda rollout: Decimal("0.5"), saying("text"))).reward == 0.5  # type: ignore[arg-type]
+    assert (await score(lambda rollout: Decimal("0.5"), saying("text"))).reward == 0.5  # pyrefly: ignore[bad-argument-type]
 
 
 async def test_a_reward_that_takes_too_long_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ async def front(shelf: Shelf) -> AsyncIterator[Serve]:
                 for upstream in upstreams
             ]
             targets = [RelayTarget.parse(f"{address}/v1", key) for address in addresses]
-            allowed = Limits(**{"silence": PATIENCE, **limits})
+            limits.setdefault("silence", PATIENCE)
+            allowed = Limits(**limits)
             proxy = Proxy(targets, shelf, allowed, door=door, recording=recording, bounded=bounded)
             await stack.enter_async_context(proxy)
             front = Front(proxy, await stack.enter_async_context(running(proxy)))
@@ -174,7 +175,7 @@ def written_in_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what is written: that a process of its own writes it is told by those without."""
 
     def start(traffic: Traffic) -> ThreadThatWrites:
-        traffic._child = child = ThreadThatWrites(traffic)  # type: ignore[assignment]  # it has all that is used
+        traffic._child = child = ThreadThatWrites(traffic)  # pyrefly: ignore[bad-assignment]  # it has all that is used
         return child
 
     monkeypatch.setattr(Traffic, "_new_child", start)

@@ -280,7 +280,7 @@ def test_what_gets_no_prior_ahead_is_drawn_once(
         return drawn[-1]
 
     monkeypatch.setattr(PriorSource, "drawn_for", told)
-    with looked(tfgrpo.OpenAI(**{**options, "store": store})) as client:
+    with looked(tfgrpo.OpenAI(**(options | {"store": store}))) as client:
         for _ in range(12):
             client.chat.completions.create(model="fake", messages=ASKED)
     assert [bool(one.snapshot) for one in drawn] == [has_it(got) for got in upstream.requests]
@@ -305,9 +305,9 @@ class Looking(tfgrpo.OpenAI):
     """A client that adds to the options of its calls, by the SDK's hook."""
 
     def _prepare_options(self, options: Any) -> Any:
-        options = super()._prepare_options(options)
-        options.json_data["user"] = "u"
-        return options
+        prepared: Any = super()._prepare_options(options)
+        prepared.json_data["user"] = "u"
+        return prepared
 
 
 def test_a_subclass_sees_the_options_of_a_call_as_ever(
@@ -352,7 +352,7 @@ def test_a_call_that_is_kept_is_kept_as_it_was_written(
     upstream: EveryApi, options: dict[str, Any], ahead: list[bool], tmp_path: Path
 ) -> None:
     store = go_live(tmp_path / "s.db")
-    with looked(tfgrpo.OpenAI(**{**options, "store": store}, record=True)) as client:
+    with looked(tfgrpo.OpenAI(**(options | {"store": store}), record=True)) as client:
         client.chat.completions.create(model="fake", messages=ASKED)
         client.tfgrpo.close()
     assert ahead == [True]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+from openai.resources.chat import Completions
 
 from tests.clients.every_api import TEXT as ANSWER
 from tests.clients.every_api import EveryApi
@@ -65,7 +66,7 @@ def test_why_a_call_had_no_prior_is_told(upstream: EveryApi, options: dict[str, 
         reasons.append(info(create(**CALL, extra_headers={"x-tfgrpo-namespace": "nowhere"})).reason)
         reasons.append(info(create(model="fake", messages={})).reason)
         reasons.append(info(client.embeddings.with_raw_response.create(model="m", input="a")).reason)
-    with OpenAI(**{**options, "store": tmp_path / "none.db"}) as client:
+    with OpenAI(**(options | {"store": tmp_path / "none.db"})) as client:
         reasons.append(info(client.chat.completions.create(**CALL)).reason)
     assert reasons == ["disabled", "disabled", "namespace", "shape", "route", "store"]
     assert [info(one).reason for one in ("inf_of_nobody", 7, None)] == ["unknown"] * 3
@@ -76,7 +77,7 @@ def test_what_a_proxy_gave_a_call_is_told_as_the_proxy_says(
 ) -> None:
     said = {PRIOR_HEADER: "prior_of_it", "x-tfgrpo-variant": "canary", "x-tfgrpo-inference-id": "inf_of_it"}
     monkeypatch.setattr(upstream, "headers", said)
-    with OpenAI(**{**options, "store": tmp_path / "none.db"}) as client:
+    with OpenAI(**(options | {"store": tmp_path / "none.db"})) as client:
         found = client.chat.completions.create(**CALL)
         raw = client.chat.completions.with_raw_response.create(**CALL)
     assert info(found) == info(raw) == Info("inf_of_it", "prior_of_it", "canary")
@@ -144,9 +145,7 @@ def test_an_id_that_a_gateway_gives_more_than_one_call_tells_of_the_latest(
             assert info(client.chat.completions.create(**CALL)).reason == "disabled"
 
 
-STREAMS = pytest.mark.skipif(
-    not hasattr(openai.resources.chat.Completions, "stream"), reason="stream() was in beta on this openai"
-)
+STREAMS = pytest.mark.skipif(not hasattr(Completions, "stream"), reason="stream() was in beta on this openai")
 
 
 @STREAMS
@@ -175,7 +174,7 @@ def test_feedback_is_written_with_what_the_call_had(upstream: EveryApi, options:
         found = client.chat.completions.create(**CALL)
         raw = client.chat.completions.with_raw_response.create(**CALL)
         client.tfgrpo.feedback(found, 1.0, comment="right; my key is AKIAIOSFODNN7EXAMPLE")
-        client.tfgrpo.feedback(raw, np.float32(0))  # type: ignore[arg-type]  # what metrics give
+        client.tfgrpo.feedback(raw, np.float32(0))  # pyrefly: ignore[bad-argument-type]  # what metrics give
         client.tfgrpo.feedback("inf_of_yesterday", 0.5)
         assert client.tfgrpo.flush()
         with Store(options["store"]) as store:
@@ -220,7 +219,7 @@ def test_calls_are_kept_as_they_were_written_and_answered_where_that_is_asked_fo
 ) -> None:
     secret = {"role": "user", "content": "My key is AKIAIOSFODNN7EXAMPLE."}
     with OpenAI(**options, record=True) as client:
-        client.chat.completions.create(model="fake", messages=[secret])  # type: ignore[list-item]
+        client.chat.completions.create(model="fake", messages=[secret])  # pyrefly: ignore[bad-argument-type]
         for _ in client.chat.completions.create(**CALL, stream=True):
             pass
         client.embeddings.create(model="m", input="a")
@@ -281,4 +280,4 @@ def test_a_store_that_cannot_be_written_costs_no_call(
 def test_what_is_no_store_keeps_no_calls(options: dict[str, Any]) -> None:
     for store in ("prior.json", "https://tfgrpo.invalid/prior.json"):
         with pytest.raises(TfgrpoError, match="keeps no calls"):
-            OpenAI(**{**options, "store": store}, record=True)
+            OpenAI(**(options | {"store": store}), record=True)

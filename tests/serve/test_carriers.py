@@ -65,7 +65,7 @@ def test_a_client_of_ours_is_wrapped_too_and_the_copy_has_the_prior_that_it_says
 ) -> None:
     with OpenAI(**options, store=tmp_path / "none.db") as first:
         again = wrap(first, store=store)
-        assert info(again.chat.completions.create(**CALL)).prior == PRIOR.id == again.tfgrpo.snapshot.prior.id  # type: ignore[union-attr]
+        assert info(again.chat.completions.create(**CALL)).prior == PRIOR.id == again.tfgrpo.snapshot.prior.id  # pyrefly: ignore[missing-attribute]
         assert info(first.chat.completions.create(**CALL)).reason == "store"
 
 
@@ -100,9 +100,9 @@ def test_an_sdk_that_is_given_a_client_of_the_older_library_keeps_it(
     upstream: EveryApi, options: dict[str, Any], store: Path
 ) -> None:
     with httpx.Client(headers={"x-own": "1"}, timeout=7) as shared:
-        client = OpenAI(**options, store=store, http_client=shared)  # type: ignore[arg-type]
+        client = OpenAI(**options, store=store, http_client=shared)  # pyrefly: ignore[bad-argument-type]
         found = client.chat.completions.create(**CALL)
-        theirs = openai.OpenAI(**options, http_client=shared)  # type: ignore[arg-type]
+        theirs = openai.OpenAI(**options, http_client=shared)  # pyrefly: ignore[bad-argument-type]
         assert client.timeout == theirs.timeout
     assert info(found).prior == PRIOR.id
     assert upstream.last.headers["x-own"] == "1"
@@ -124,7 +124,7 @@ def test_what_reaches_the_transport_of_a_carrier_goes_through_the_other_client_t
 
 def test_what_is_no_http_client_is_refused_as_by_the_sdk(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="Invalid `http_client` argument"):
-        OpenAI(**options, timeout=3, http_client="client")  # type: ignore[arg-type]
+        OpenAI(**options, timeout=3, http_client="client")  # pyrefly: ignore[bad-argument-type]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -159,7 +159,7 @@ def test_threads_share_a_client(upstream: EveryApi, options: dict[str, Any], sto
 
 def test_a_client_that_nobody_has_any_more_closes_its_connections(options: dict[str, Any], store: Path) -> None:
     client = OpenAI(**options, store=store)
-    inner = client._client.inner  # type: ignore[attr-defined]
+    inner = client._client.inner  # pyrefly: ignore[missing-attribute]
     client.chat.completions.create(**CALL)
     del client
     gc.collect()

@@ -208,7 +208,7 @@ async def test_the_numbers_of_a_run_that_goes_on_are_those_of_the_store(front: S
     assert wealth["series"][0]["values"] == [0, 0.75]
     assert figures(section(text, "Rewards by step")) == [1, 5, 1, means[0], 1, 5, 1, means[1]]
     by_arm = {arm.id: [one.reward for group in groups for one in group.scored if one.variant == arm.id] for arm in ARMS}
-    race = sorted((sum(of) / len(of), len(of), 3 * place) for place, of in enumerate(by_arm.values()))[::-1]  # type: ignore[arg-type]
+    race = sorted((sum(of) / len(of), len(of), 3 * place) for place, of in enumerate(by_arm.values()))[::-1]  # pyrefly: ignore[no-matching-overload]
     assert figures(section(text, "The race")) == [number for row in race for number in row]
     assert figures(section(text, "Spent by stage")) == [1, 20, 5]
     assert 'hx-get="/tfgrpo/run/live?id=' in text

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,9 @@ LOCAL = Door.at("127.0.0.1", lends_a_key=True, has_keys=False)
 HERE = {"host": "127.0.0.1:8000"}
 
 
-def given_key(path: Path, name: str = "anna", **more: object) -> str:
+def given_key(path: Path, name: str = "anna", **more: Any) -> str:
     """A new key that the store knows."""
-    text, key = new_key(name, **more)  # type: ignore[arg-type] # fields by name
+    text, key = new_key(name, **more)
     with Store(path) as store:
         store.add_key(key)
     return text

@@ -414,7 +414,7 @@ def test_what_a_client_has_not_written_at_the_end_is_counted_and_said(
 ) -> None:
     monkeypatch.setattr("tfgrpo.serve.recording._CLOSING_SECONDS", 0.05)
     place, let_go = StorePlace(go_live(tmp_path / "s.db"), "default"), threading.Event()
-    strange = replace(as_inference(LAST), request=["no text"])  # type: ignore[arg-type]  # as a bug of ours would
+    strange = replace(as_inference(LAST), request=["no text"])  # pyrefly: ignore[bad-argument-type]  # as a bug of ours would
 
     def late() -> Inference:
         let_go.wait(PATIENCE)
@@ -440,7 +440,7 @@ def test_what_a_client_has_not_written_at_the_end_is_counted_and_said(
 
 def test_one_label_that_cannot_be_handed_over_takes_nothing_else_with_it(tmp_path: Path) -> None:
     deep: Any = []
-    for _ in range(100_000):
+    for _ in range(100_000):  # pyrefly: ignore[non-convergent-recursion]  # so deep it is
         deep = [deep]
     traffic = ByHand(tmp_path / "s.db", Recording(1.0), lambda _: None)
     traffic.add(LAST)
@@ -502,7 +502,8 @@ def test_a_strange_answer_does_not_stop_what_is_written_and_no_label_keeps_a_sec
 
 
 def test_what_cannot_be_recorded_is_refused_at_the_start() -> None:
-    for wrong in ((1.5,), (float("nan"),), (0.5, 0), (0.5, 1, -1)):
+    wrongs: list[tuple[Any, ...]] = [(1.5,), (float("nan"),), (0.5, 0), (0.5, 1, -1)]
+    for wrong in wrongs:
         with pytest.raises(InputError, match=r"--(record|keep)"):
             Recording(*wrong)
 

@@ -66,7 +66,7 @@ def running() -> Iterator[tuple[Server, str]]:
 
 @pytest.fixture
 def server(running: tuple[Server, str]) -> Server:
-    running[0].__init__()  # type: ignore[misc]
+    running[0].__init__()
     return running[0]
 
 

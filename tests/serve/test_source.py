@@ -35,7 +35,7 @@ def test_a_new_live_prior_is_in_force_within_a_second_and_no_call_looks_for_it(t
     assert source.snapshot is None
     assert source.prior == PRIOR
     looks, look = [], source.place.look
-    source.place.look = lambda known: looks.append(threading.current_thread().name) or look(known)  # type: ignore[method-assign, func-returns-value]
+    source.place.look = lambda known: looks.append(threading.current_thread().name) or look(known)  # pyrefly: ignore[method-assign]
     go_live(source.path, OTHER)
     until(lambda: source.prior == OTHER)
     assert source.place.seconds <= 0.5

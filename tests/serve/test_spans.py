@@ -38,7 +38,7 @@ async def test_a_call_is_a_span_of_the_callers_trace_with_the_prior_and_no_text(
         assert (await client.post(CHAT, json=BODY)).status_code == 502
     well, failed = kept.get_finished_spans()
     told = dict(well.attributes or {})
-    assert format(well.get_span_context().trace_id, "032x") == TRACE  # type: ignore[union-attr] # it has ended
+    assert format(well.get_span_context().trace_id, "032x") == TRACE  # pyrefly: ignore[missing-attribute]  # it has ended
     assert (told["gen_ai.request.model"], told["gen_ai.prompt.version"]) == (MODEL, PRIOR.id)
     assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (20, 10)
     assert (well.status.is_ok, failed.status.is_ok) == (True, False)

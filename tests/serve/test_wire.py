@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -26,7 +27,7 @@ class Upstream:
         self.requests.append(request)
         return self.responses.pop(0) if self.responses else httpx2.Response(200, json={})
 
-    def bodies(self) -> list[dict[str, object]]:
+    def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(request.content) for request in self.requests]
 
 
@@ -158,7 +159,7 @@ class Lifecycle(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         self.events.append("enter")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:  # pyrefly: ignore[bad-override]  # httpx2 calls it by place
         self.events.append("exit")
 
     def close(self) -> None:
@@ -168,7 +169,7 @@ class Lifecycle(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         self.events.append("enter")
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:  # pyrefly: ignore[bad-override]  # httpx2 calls it by place
         self.events.append("exit")
 
     async def aclose(self) -> None:

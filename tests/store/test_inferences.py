@@ -48,9 +48,9 @@ def test_calls_and_feedback_come_back_as_they_were_and_a_call_is_kept_once(place
 
 def test_a_call_that_cannot_be_kept_is_named_and_takes_no_other_with_it(place: StorePath) -> None:
     calls = [replace(CALL, id=f"inf_{number}") for number in range(40)]
-    calls[7], calls[30] = replace(calls[7], status=2**70), replace(calls[30], variant=None)  # type: ignore[arg-type]
+    calls[7], calls[30] = replace(calls[7], status=2**70), replace(calls[30], variant=None)  # pyrefly: ignore[bad-argument-type]
     with Store(place) as store:
-        large, lacking, said = store.add_calls_in_use(calls, [WORTH, replace(WORTH, namespace=None)])  # type: ignore[arg-type]
+        large, lacking, said = store.add_calls_in_use(calls, [WORTH, replace(WORTH, namespace=None)])  # pyrefly: ignore[bad-argument-type]
         assert large.startswith(f"inf_7 cannot be kept: store {place}, recording calls: a whole number in it has more")
         assert lacking.startswith("inf_30 cannot be kept: ")
         assert said.startswith("feedback on inf_1 cannot be kept: ")

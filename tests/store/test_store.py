@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,8 +24,10 @@ from tfgrpo.records import (
     Group,
     Origin,
     Prior,
+    PriorState,
     Rollout,
     Run,
+    RunStatus,
     Task,
     TokenBias,
     Usage,
@@ -96,7 +99,7 @@ def group(*rewards: float | None, step: int = 0, task: Task = TASK, prior: str =
 
 
 def as_journal(store: Journal) -> Journal:
-    """mypy sees here that a store is one."""
+    """The type checker sees here that a store is one."""
     return store
 
 
@@ -135,8 +138,8 @@ def test_a_run_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
-def test_a_run_that_did_not_finish_is_resumed(store: Store, run: Run, status: str) -> None:
-    store.end(run.id, status, Usage(1), {})  # type: ignore[arg-type]  # parametrize knows no literals
+def test_a_run_that_did_not_finish_is_resumed(store: Store, run: Run, status: RunStatus) -> None:
+    store.end(run.id, status, Usage(1), {})
     again, resumed = store.begin(RUN)
     assert (again.id, again.status, again.usage, resumed) == (run.id, "running", Usage(1), True)
 
@@ -213,10 +216,10 @@ async def test_a_recorded_call_is_replied(store: Store, response: str, request: 
 
 
 @pytest.mark.parametrize("change", [{"stage": "x"}, {"step": 1}, {"task": "x"}, {"sample": 1}, {"retry": 1}])
-async def test_each_part_of_the_key_tells_calls_apart(store: Store, run: Run, change: dict[str, object]) -> None:
+async def test_each_part_of_the_key_tells_calls_apart(store: Store, run: Run, change: dict[str, Any]) -> None:
     key = CallKey(run.id, "rollout")
     await store.record(key, "hash", "{}", Usage(1))
-    assert await store.reply(replace(key, **change), "hash") is None  # type: ignore[arg-type]  # one field each
+    assert await store.reply(replace(key, **change), "hash") is None
 
 
 async def test_what_another_process_has_committed_is_there_when_a_run_goes_on(store: Store, run: Run) -> None:
@@ -567,9 +570,9 @@ def test_nothing_is_live_before_something_was_learned(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", ["live", "ungated"])
-def test_a_live_prior_is_served_with_its_frame(store: Store, state: str) -> None:
+def test_a_live_prior_is_served_with_its_frame(store: Store, state: PriorState) -> None:
     store.add_prior(PRIOR)
-    store.set_state("math", PRIOR.id, state, frame=FRAME)  # type: ignore[arg-type]  # parametrize knows no literals
+    store.set_state("math", PRIOR.id, state, frame=FRAME)
     snapshot = store.live("math")
     assert snapshot is not None
     assert (snapshot.namespace, snapshot.prior, snapshot.state, snapshot.frame) == ("math", PRIOR, state, FRAME)

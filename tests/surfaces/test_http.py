@@ -302,7 +302,7 @@ def test_a_route_without_a_prior_is_told_without_the_ids_in_it(
 
 
 def test_a_prior_that_cannot_be_added_fails_no_call() -> None:
-    broken = replace(SNAPSHOT, prior=replace(PRIOR, instruction=5))  # type: ignore[arg-type]  # as a fault would have it
+    broken = replace(SNAPSHOT, prior=replace(PRIOR, instruction=5))  # pyrefly: ignore[bad-argument-type]  # as a fault would have it
     found = rewrite(sdk_json(BODY), broken)
     assert (found.content, found.reason) == (None, "fault")
     assert found.notice == f"{broken.prior.id} could not be added to a request by /chat/completions: TypeError"

@@ -640,7 +640,8 @@ def test_what_is_too_long_to_be_an_event_does_not_overtake_what_waits() -> None:
 
 def texts_told(content: bytes) -> str:
     chunks = [json.loads(line[5:]) for line in content.split(b"\n\n") if line.startswith(b"data: {")]
-    return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+    texts: list[str] = [chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks]
+    return "".join(texts)
 
 
 def of_tokens(text: str, *tokens: bytes) -> JSON:

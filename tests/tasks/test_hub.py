@@ -36,7 +36,7 @@ class Viewer(BaseHTTPRequestHandler):
         rows = ROWS[start : start + int(asked["length"])]
         return 200, {"features": FEATURES, "rows": [{"row_idx": 0, "row": row, "truncated_cells": []} for row in rows]}
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *_: object) -> None:
         pass
 
 

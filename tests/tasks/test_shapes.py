@@ -300,7 +300,7 @@ def test_a_field_that_says_not_whether_it_is_empty_is_told_in_one_line() -> None
         def __eq__(self, other: object) -> bool:
             raise ValueError("the truth value is ambiguous")
 
-        __hash__ = None  # type: ignore[assignment]  # as NumPy's has none
+        __hash__ = None  # pyrefly: ignore[implicit-any-attribute]  # as NumPy's has none
 
     assert "a value that JSON cannot carry" in refused([{"input": "q", "answer": "a", "vector": Array()}])
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from random import Random
 
 import numpy as np
 import pytest
@@ -141,9 +142,9 @@ OUTCOMES = st.lists(st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([0.0, 
 
 
 @given(OUTCOMES, st.randoms())
-def test_the_order_of_rollouts_does_not_matter(outcomes: list[tuple[int, float]], shuffler: object) -> None:
+def test_the_order_of_rollouts_does_not_matter(outcomes: list[tuple[int, float]], shuffler: Random) -> None:
     mixed = list(outcomes)
-    shuffler.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    shuffler.shuffle(mixed)
     one = step_gradient([labelled("a", outcomes)], {}, 1.0, BEFORE, Settings())
     other = step_gradient([labelled("a", mixed)], {}, 1.0, BEFORE, Settings())
     np.testing.assert_allclose(one.slope, other.slope, atol=1e-9)
@@ -279,7 +280,7 @@ def test_special_tokens_never_enter() -> None:
         group = labelled(str(task), [(2, 1.0), (1, 0.0)] * 4)
         for rollout in group.rollouts:
             assert rollout.trace is not None
-            rollout.trace.pieces[2] = b"<|im_end|>"  # type: ignore[index]  # the fixture's own dict
+            rollout.trace.pieces[2] = b"<|im_end|>"  # pyrefly: ignore[unsupported-operation]  # the fixture's own dict
         groups.append(group)
     found = step_gradient(groups, {}, 1.0, BEFORE, Settings())
     assert 2 not in found.tokens.tolist()

@@ -190,7 +190,7 @@ def _holds(flat: str, phrase: str) -> bool:
 
 def _leaves(answer: JSON) -> Iterator[str]:
     """Every text and number of an answer, as text."""
-    if isinstance(answer, dict | list):
+    if isinstance(answer, (dict, list)):
         for value in answer.values() if isinstance(answer, dict) else answer:
             yield from _leaves(value)
     elif answer is not None and not isinstance(answer, bool):

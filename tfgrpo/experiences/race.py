@@ -207,6 +207,7 @@ def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float, expected:
         tau2 = (_SCALE_WEIGHT * _SCALE**2 + float(second[raced].sum())) / (_SCALE_WEIGHT + np.count_nonzero(raced))
         left = sums.squares - 2 * float(effects @ moment) + float(effects @ gram @ effects)
         s2 = (left + float(np.sum(gram * inverse))) / sums.freedom
+    # pyrefly: ignore[unbound-name]  # there is more than one iteration
     return _Fit(effects, inverse, precision, s2, _level(sums, np.where(raced, effects, 0.0)))
 
 

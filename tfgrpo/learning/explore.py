@@ -146,4 +146,4 @@ async def agreement_gained(
         answered = any(made.error is None for made in (*one.rollouts, *other.rollouts))
         if answered and one.scored and other.scored:
             gains[of[one.task.id]].append(one.mean - other.mean)
-    return paired_difference(np.array([np.mean(found) for found in gains.values()]))
+    return paired_difference(np.array([float(np.mean(found)) for found in gains.values()]))

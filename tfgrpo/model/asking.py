@@ -267,7 +267,7 @@ def error_within(response: http.Response | PostedAnswer) -> openai.APIStatusErro
     except (ValueError, RecursionError):
         return None
     told = payload.get("error") if isinstance(payload, Mapping) else None
-    if not told or not isinstance(told, str | Mapping) or payload.get("choices") or payload.get("data"):
+    if not told or not isinstance(told, (str, Mapping)) or payload.get("choices") or payload.get("data"):
         return None
     fields = told if isinstance(told, Mapping) else {"message": told}
     whole = response.whole() if isinstance(response, PostedAnswer) else response

@@ -96,7 +96,7 @@ class _Bounded(http.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         unpacking = _Unpacking(self._packed)
-        async for part in self._inner:  # type: ignore[union-attr]  # of an async client it is async
+        async for part in self._inner:  # pyrefly: ignore[not-iterable]  # of an async client it is async
             try:
                 plain = unpacking.plain(part)
             except http.DecodingError:
@@ -107,7 +107,7 @@ class _Bounded(http.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Close what is below."""
-        await self._inner.aclose()  # type: ignore[union-attr]  # of an async client it is async
+        await self._inner.aclose()  # pyrefly: ignore[missing-attribute]  # of an async client it is async
 
 
 _CONNECT_SECONDS = 10.0
@@ -259,6 +259,7 @@ class Connection:
             if response.status_code not in BUSY or tried >= self._retries:
                 break
             await pause(seconds_until(response.headers, tried), busy=True)
+        # pyrefly: ignore[unbound-name]  # there is always a first try
         return Relayed(_passed(response.headers.multi_items()), response.content, status=response.status_code)
 
     async def _post(self, path: str, body: JSON, timeout: http.Timeout | None) -> "http.Response | PostedAnswer":

@@ -73,6 +73,6 @@ def _messages(place: JSONField) -> tuple[Message, ...]:
 def _message(place: JSONField) -> Mapping[str, Any]:
     place.at("role").one_of(ROLES)
     content = place.at("content").value if "content" in place.object() else None
-    if not (content is None or isinstance(content, str | list)):
+    if not (content is None or isinstance(content, (str, list))):
         place.at("content").wrong("a text, a list of parts or null")
     return place.finite_object()

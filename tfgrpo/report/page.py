@@ -1,6 +1,6 @@
 """Figures as one HTML page that needs nothing else: no script, no network; every text of others is escaped."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -95,7 +95,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(loader=FunctionLoader(_file), autoescape=True, undefined=StrictUndefined)
-    filters: Mapping[str, object] = {
+    filters: Mapping[str, Callable[..., object]] = {
         "shown": shown,
         "clipped": lambda text: shown(text if len(str(text)) <= LONGEST_TEXT else f"{str(text)[:LONGEST_TEXT]}…"),
         "task_name": task_name,

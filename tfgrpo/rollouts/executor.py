@@ -42,7 +42,7 @@ def request_frame(
     `labels` are what an answer may be, where it is to be one of some. Raises InputError, which names the source, for
     fields that no request could have.
     """
-    if not (isinstance(system, str | None) and isinstance(request, Mapping | None)):
+    if not ((system is None or isinstance(system, str)) and (request is None or isinstance(request, Mapping))):
         raise InputError(f"{source}: the system prompt is text, and the other fields are a dict")
     fields = dict(request or {})
     try:

@@ -36,7 +36,7 @@ def wrap(
         )
     wrapped: Any = copy(http_client=carrying)
     wrapped.tfgrpo = access
-    return wrapped  # type: ignore[no-any-return]  # a copy is of the client's own class
+    return wrapped  # pyrefly: ignore[no-any-return-explicit]  # a copy is of the client's own class
 
 
 def transport(

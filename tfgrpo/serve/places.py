@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..errors import StoreError
-from ..records import Backend, Prior, Snapshot
+from ..records import Backend, Prior, PriorState, Snapshot
 from ..surfaces.http import Reason
 from ..surfaces.surface import make_ready
 from .forks import no_fork
@@ -266,5 +266,5 @@ def exported_snapshot(source: str, text: str, trust: Path | None = None) -> Snap
         raise StoreError(str(error)) from error
     if not isinstance(read, Portable):
         raise StoreError(f"{source} holds no prior as `tfgrpo prior export` writes it")
-    served = [event.state for event in read.lineage if event.state in ("live", "ungated")]
+    served: list[PriorState] = [event.state for event in read.lineage if event.state in ("live", "ungated")]
     return Snapshot(read.namespace, read.prior, served[-1] if served else "ungated", read.frame)

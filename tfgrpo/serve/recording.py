@@ -221,7 +221,7 @@ def _redacted(label: JSON) -> JSON:
         return without_secrets(label)
     if isinstance(label, Mapping):
         return {without_secrets(name): _redacted(held) for name, held in label.items()}
-    return [_redacted(one) for one in label] if isinstance(label, list | tuple) else label
+    return [_redacted(one) for one in label] if isinstance(label, (list, tuple)) else label
 
 
 def _end(known: "weakref.ref[Recorder]") -> None:

@@ -140,7 +140,7 @@ class StoreFile:
             self._follow()
             return hash((self._frozen, *self._db.execute("PRAGMA data_version").fetchone()))
 
-    def listen(self, _: float) -> bool:
+    def listen(self, seconds: float) -> bool:
         """Nobody tells it of a file."""
         return False
 

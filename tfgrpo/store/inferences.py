@@ -320,9 +320,9 @@ def _bodies_row(db: Database, one: Inference) -> Row:
 def _inferences(found: Iterable[dict[str, Any]]) -> Iterator[Inference]:
     for row in found:
         del row["checksum"]
-        bodies = {name: rows.unpack(row.get(name) or _EMPTY) for name in ("request", "response")}
+        bodies: dict[str, Any] = {name: rows.unpack(row.get(name) or _EMPTY) for name in ("request", "response")}
         draw = None if row["draw"] is None else json.loads(row["draw"])
-        yield Inference(**{**row, **bodies, "draw": draw})
+        yield Inference(**(row | bodies | {"draw": draw}))
 
 
 def _feedback_row(one: Feedback, now: str) -> Row:
@@ -340,4 +340,4 @@ def _feedback_row(one: Feedback, now: str) -> Row:
 
 def _feedback(row: dict[str, Any]) -> Feedback:
     del row["checksum"]
-    return Feedback(**{**row, "label": None if row["label"] is None else json.loads(row["label"])})
+    return Feedback(**(row | {"label": None if row["label"] is None else json.loads(row["label"])}))

@@ -112,4 +112,4 @@ class KeyStore(OpenStore):
 
 def _key(row: dict[str, Any]) -> AccessKey:
     spent = KeySpending(row.pop("calls"), row.pop("tokens"))
-    return AccessKey(**{**row, "admin": bool(row["admin"]), "spent": spent})
+    return AccessKey(**(row | {"admin": bool(row["admin"]), "spent": spent}))

@@ -115,7 +115,7 @@ class LineageStore(OpenStore):
         query = "SELECT prior, state, frame, run, by, why, at FROM lineage WHERE namespace = ? ORDER BY id"
         with self._read(f"reading the lineage of {namespace}") as db:
             found = list(db.query(query, [namespace]))
-            return tuple(LineageEntry(**{**row, "frame": rows.frame_of(row["frame"])}) for row in found)
+            return tuple(LineageEntry(**(row | {"frame": rows.frame_of(row["frame"])})) for row in found)
 
     def live(self, namespace: str) -> Snapshot | None:
         """The prior that clients are given, with its request frame; None when there is none."""

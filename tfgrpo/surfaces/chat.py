@@ -90,7 +90,7 @@ def with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody
     returned as it is, and a `logit_bias` that is no map is left to the upstream to refuse.
     """
     messages = body.get("messages")
-    if not (isinstance(messages, list | tuple) and messages):
+    if not (isinstance(messages, (list, tuple)) and messages):
         return body
     changed: dict[str, JSON] = dict(body)
     if prior.has_text:

@@ -13,7 +13,10 @@ def completion_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) 
 
 
 def _fits(body: JSON) -> bool:
-    return isinstance(body, Mapping) and "prompt" in body and isinstance(body.get("logit_bias"), Mapping | None)
+    if not isinstance(body, Mapping) or "prompt" not in body:
+        return False
+    biases = body.get("logit_bias")
+    return biases is None or isinstance(biases, Mapping)
 
 
 def _told(payload: JSON) -> Told:

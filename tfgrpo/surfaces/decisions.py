@@ -35,7 +35,9 @@ def _fits(body: JSON) -> bool:
     if not questions or len(questions) != len(body["questions"]):
         return False
     given = body.get("input")
-    return isinstance(given, str | list | None) and all(_can_be_told(one.get("instructions")) for one in questions)
+    return (given is None or isinstance(given, (str, list))) and all(
+        _can_be_told(one.get("instructions")) for one in questions
+    )
 
 
 def _can_be_told(instructions: JSON) -> bool:

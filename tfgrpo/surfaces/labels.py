@@ -84,7 +84,7 @@ class Alternatives(NamedTuple):
         if piece not in there:
             return self
         at = self.pieces.index(piece)
-        return Alternatives(*([*column[:at], *column[at + 1 :]] for column in self))
+        return Alternatives._make([*column[:at], *column[at + 1 :]] for column in self)
 
 
 _LOGPROB_OF = attrgetter("logprob")

@@ -109,7 +109,8 @@ def ways_open(backend: Backend, n: str = "unknown") -> tuple[Way, ...]:
     if backend.logit_bias == "honoured":
         return ("bias",)
     found: list[Way] = ["re-decide"] if backend.logprobs else []
-    found += ["resample"] if backend.logprobs and n == "honoured" else []
+    if backend.logprobs and n == "honoured":
+        found.append("resample")
     return (*found, "verbalise")
 
 

@@ -86,7 +86,7 @@ def _only(scores: Sequence[JSON]) -> int | None:
 
 
 def _texts(value: JSON) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not 2 <= len(value) <= _MOST:
+    if not isinstance(value, (list, tuple)) or not 2 <= len(value) <= _MOST:
         return ()
     simple = all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in value)
     texts = tuple(str(one).strip() for one in value) if simple else ()

@@ -65,7 +65,7 @@ def _of_langchain(message: JSON) -> Message | None:
 
 def is_chat(value: JSON) -> bool:
     """Whether a value looks like a conversation: a list of objects that each say who speaks."""
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, (list, tuple)) or not value:
         return False
     says_who = [isinstance(one, Mapping) and ("role" in one or "from" in one) for one in value]
     return all(said or _of_langchain(one) for said, one in zip(says_who, value, strict=True))

@@ -216,7 +216,7 @@ class _Reading:
         self, shown: Shown, answer: JSON, asked: str, answered: str | None, choices: Choices | None = None
     ) -> Parts:
         rest = {name: held for name, held in self.record.items() if name not in (asked, answered)}
-        empty = {name for name, held in rest.items() if isinstance(held, str | list | dict) and not held}
+        empty = {name for name, held in rest.items() if isinstance(held, (str, list, dict)) and not held}
         left = tuple(str(name) for name in rest if name not in {*self.shown, *empty, "metadata"})
         plain = answer if answered is None or choices else spoken(answer) or answer
         return Parts(shown, plain, _metadata(rest), " + ".join(self.told), answered, choices, left)
@@ -230,7 +230,7 @@ def _metadata(rest: Record) -> Mapping[str, JSON]:
 
 
 def _checked(name: str, value: JSON) -> Shown:
-    if isinstance(value, list | tuple) and value:
+    if isinstance(value, (list, tuple)) and value:
         return chat(name, value)
     if isinstance(value, str) and value.strip():
         return value
@@ -249,7 +249,7 @@ def _text_of(value: JSON) -> str | None:
             return None
         pairs = zip(titles, texts, strict=False)
         return "\n\n".join(f"{title}: {''.join(map(str, sentences))}" for title, sentences in pairs)
-    if isinstance(value, list | tuple) and value:
+    if isinstance(value, (list, tuple)) and value:
         texts = [None if isinstance(one, int | float) else _text_of(one) for one in value]
         return "\n\n".join(text for text in texts if text) if all(texts) else None
     return None

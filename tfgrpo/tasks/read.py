@@ -130,7 +130,7 @@ def tasks_of(source: TaskSource, name: str = "tasks", fields: Fields = Fields())
     """
     if isinstance(source, str | Path):
         return read_tasks(str(source), fields)
-    if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes):
+    if not isinstance(source, Iterable) or isinstance(source, (Mapping, bytes)):
         kinds = "a path, gym:FAMILY, or a list of dicts or Tasks"
         raise InputError(f"{name} must be {kinds}, and it is {shortened(type(source).__name__)}")
     return _distinct(name, ((f"item {number}", item) for number, item in enumerate(source, 1)), fields)

@@ -110,7 +110,7 @@ def _answer_unheld(record: dict[str, JSON]) -> dict[str, JSON]:
 
 def _alternatives(*values: JSON) -> JSON:
     """Right answers, each once; the only one alone."""
-    listed = [one for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    listed = [one for value in values for one in (value if isinstance(value, (list, tuple)) else [value])]
     different = [one for place, one in enumerate(listed) if one is not None and one not in listed[:place]]
     return different[0] if len(different) == 1 else different or None
 
@@ -138,7 +138,9 @@ def _references(record: Record) -> Record:
     """HELM's: the question as input.text, and references of which some are tagged correct."""
     texts = [one["output"]["text"] for one in record["references"]]
     tags = [one.get("tags") for one in record["references"]]
-    right = [text for text, said in zip(texts, tags, strict=True) if isinstance(said, list | str) and "correct" in said]
+    right = [
+        text for text, said in zip(texts, tags, strict=True) if isinstance(said, (list, str)) and "correct" in said
+    ]
     choices = {"choices": texts} if len(texts) > 1 and len(right) == 1 else {}
     return {**_without(record, "references"), **choices, "answer": _alternatives(right)}
 
@@ -239,7 +241,7 @@ def _rubric(record: Record) -> Record:
     told = []
     for name, words in zip(EXPECTATION_FIELDS, ("It says all of this:", "It keeps to all of this:"), strict=True):
         held = record.get(named(record, (name,)) or "")
-        lines = held if isinstance(held, list | tuple) else [held]
+        lines = held if isinstance(held, (list, tuple)) else [held]
         told += ["\n".join([words, *(f"- {line}" for line in lines)])] if held else []
     return {**record, "rubric": "\n\n".join(told)}
 

@@ -29,9 +29,10 @@ def yaml_value(name: str, text: str) -> JSON:
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"{name} is too large for YAML: at most {MOST_CHARACTERS:,} characters are read; take JSONL")
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C or Python, whichever is there
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         """Safe, and with the scalars of YAML 1.2."""
 
+        # pyrefly: ignore[bad-override]  # the base's is of the class too
         yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
     for tag, (pattern, first) in _SCALARS.items():

@@ -44,10 +44,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch, every_processor: None) -> Iterator[
     head |= {"include_log_monitor": False, "no_monitor": True}  # two processes that nobody here asks for
     made = Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1)
-    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    monkeypatch.setenv("RAY_ADDRESS", str(made.address))
     yield made
     ray.shutdown()
-    made.shutdown()  # type: ignore[no-untyped-call]  # Ray leaves it out
+    made.shutdown()
 
 
 @pytest.mark.cluster
@@ -65,7 +65,7 @@ def test_a_node_killed_in_the_middle_changes_no_prior_and_no_journal(
     def answer(body: Any) -> str:
         if len(model.requests) == 20 and name == "ray":
             cluster.remove_node(second, allow_graceful=False)
-        return ("billing", "shipping", "account")[body["seed"] % 3]
+        return ("billing", "shipping", "account")[int(body["seed"]) % 3]
 
     model, found = ScriptedModel(answer), {}
     with serving(model.app) as url:

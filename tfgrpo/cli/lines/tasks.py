@@ -127,4 +127,4 @@ def _cut(value: "JSON") -> "JSON":
         return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}… ({len(value):,} characters)"
     if isinstance(value, Mapping):
         return {name: _cut(held) for name, held in value.items()}
-    return [_cut(held) for held in value] if isinstance(value, list | tuple) else value
+    return [_cut(held) for held in value] if isinstance(value, (list, tuple)) else value

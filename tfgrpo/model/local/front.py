@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of a caller."""
 
     protocol_version = "HTTP/1.1"
-    server: _Front
+    server: _Front  # pyrefly: ignore[bad-override-mutable-attribute]  # only such a server has it
 
     def do_GET(self) -> None:
         """Go on to the model."""

@@ -38,7 +38,10 @@ class AgentResult:
     def read(cls, text: str) -> "AgentResult":
         """As it was written, in JSON."""
         fields = json.loads(text)
-        calls = tuple((retry, request, *(surface or ("chat",))) for retry, request, *surface in fields["calls"])
+        calls: tuple[tuple[int, str, SurfaceName], ...]
+        calls = tuple(
+            (retry, request, surface[0] if surface else "chat") for retry, request, *surface in fields["calls"]
+        )
         return cls(fields["text"], fields["error"], tuple(fields["messages"]), calls)
 
 

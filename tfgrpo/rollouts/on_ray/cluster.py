@@ -143,14 +143,14 @@ def _alive() -> None:
     """Raises where the cluster does not answer."""
     import ray
 
-    if not any(node["Alive"] for node in ray.nodes()):  # type: ignore[no-untyped-call]  # Ray leaves it out
+    if not any(node["Alive"] for node in ray.nodes()):
         raise ConnectionError("none of its nodes lives")
 
 
 def _by_client() -> bool:
-    import ray
+    from ray.util.client import ray
 
-    return bool(ray.util.client.ray.is_connected())  # type: ignore[no-untyped-call]  # Ray leaves it out
+    return bool(ray.is_connected())
 
 
 class RayWorkers:

@@ -124,7 +124,7 @@ async def _scored(reward: Reward, rollout: Rollout, workers: RayWorkers) -> Scor
         else:
             if failure is not None:
                 raise _raised(failure)
-            return value  # type: ignore[no-any-return]  # whatever a user's function gives is looked at later
+            return value  # pyrefly: ignore[no-any-return-explicit]  # whatever a user's function gives is looked at later
     raise AssertionError("no reward is asked no times")
 
 

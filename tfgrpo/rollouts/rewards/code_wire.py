@@ -121,7 +121,7 @@ def _ordered(self: Distant, name: str, other: Any) -> Any:
 
 
 _operators()
-Distant._ordered = _ordered  # type: ignore[attr-defined]  # beside the operators that use it
+Distant._ordered = _ordered
 
 
 class Peer:
@@ -213,7 +213,7 @@ class Peer:
         new = self._unpack(state)
         if type(new) is not type(one) or new == one:
             return
-        if isinstance(one, list | bytearray):
+        if isinstance(one, (list, bytearray)):
             one[:] = new
         else:
             one.clear()

@@ -25,7 +25,7 @@ class QuestionsReward(BuiltInReward):
     last; a choice by the probability of its first value. The feedback names what counted least.
     """
 
-    name: str
+    name: str  # pyrefly: ignore[bad-override]  # read-only here, and nobody sets it
     questions: tuple[Question, ...]
     bodies: JSON
     """The questions' JSON."""

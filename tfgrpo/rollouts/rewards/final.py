@@ -157,6 +157,6 @@ def _answer_in(value: JSON) -> JSON:
     for key in _KEYS:
         if names.get(key) is not None:
             held = names[key]
-            return _answer_in(held) if isinstance(held, dict | list) else held
+            return _answer_in(held) if isinstance(held, (dict, list)) else held
     left = [held for name, held in names.items() if not _ASIDE.search(name) and held is not None]
-    return left[0] if len(left) == 1 and not isinstance(left[0], dict | list) else None
+    return left[0] if len(left) == 1 and not isinstance(left[0], (dict, list)) else None

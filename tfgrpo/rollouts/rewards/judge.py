@@ -51,7 +51,7 @@ _SCHEMA: JSON = {
 class JudgeReward(BuiltInReward):
     """A Reward between 0 and 1: the mean of so many votes; the feedback is what the first of them says."""
 
-    name: str = "judge"
+    name: str = "judge"  # pyrefly: ignore[bad-override]  # read-only here, and nobody sets it
     votes: int = 1
     asked: str = ""
     """The model that judges; empty: the one that proposes experiences, or the model itself."""
@@ -108,8 +108,9 @@ class JudgeReward(BuiltInReward):
 
         Where those of an earlier start of the run did, which are in its journal, it is asked as if for the first time.
         """
+        wrong = ""
         for start in count():
-            messages, wrong, asked = judge_messages(rollout), "", False
+            messages, asked = judge_messages(rollout), False
             for retry in range(JUDGE_TRIES):
                 reply = await self._told(messages, self._key(rollout, number, start * _PLACES + retry))
                 self.patience.hear()

@@ -101,7 +101,7 @@ Matcher: TypeAlias = Callable[[str], bool]
 class AnswerReward(BuiltInReward):
     """A Reward of 1 for a text that matches the task's answer, or one of them; else 0."""
 
-    name: str
+    name: str  # pyrefly: ignore[bad-override]  # read-only here, and nobody sets it
     matcher: Callable[[JSON], Matcher]
     """What an answer asks of a text; raises ValueError for an answer that asks nothing."""
 

@@ -172,7 +172,7 @@ def _watch(folder: str) -> Callable[[str, tuple[object, ...]], None]:
     def is_outside(path: object) -> bool:
         if isinstance(path, int) or path is None:
             return False
-        return not (os.path.realpath(os.fsdecode(path)) + os.sep).startswith(inside + os.sep)  # type: ignore[arg-type]  # of the caller
+        return not (os.path.realpath(os.fsdecode(path)) + os.sep).startswith(inside + os.sep)  # pyrefly: ignore[bad-argument-type]  # of the caller
 
     def seen(event: str, arguments: tuple[object, ...]) -> None:
         if event.startswith(_EVENTS):

@@ -19,7 +19,7 @@ _ROUNDING = 1e-9
 class SumReward(BuiltInReward):
     """A Reward that adds others, each times its weight; the weights add up to 1 at most."""
 
-    name: str
+    name: str  # pyrefly: ignore[bad-override]  # read-only here, and nobody sets it
     parts: tuple[tuple[float, str, Reward], ...]
     """Weight, name and reward of each."""
 

@@ -44,4 +44,4 @@ async def in_thread(function: Callable[[A], T], argument: A) -> T:
         raise RuntimeError(f"it raised {type(error).__name__}")
     if error is not None:
         raise error
-    return value  # type: ignore[return-value]  # without an error it is a T, which may be None too
+    return value  # pyrefly: ignore[bad-return]  # without an error it is a T, which may be None too

@@ -30,7 +30,7 @@ _MOVED = frozenset({307, 308})
 class URLReward(BuiltInReward):
     """A Reward that POSTs {"task": ..., "rollout": ...}; the answer is {"reward": number, "feedback": text or none}."""
 
-    name: str
+    name: str  # pyrefly: ignore[bad-override]  # read-only here, and nobody sets it
     """The URL without what may be a secret."""
     url: str
     pause: float = 1.0
@@ -128,8 +128,8 @@ def url_reward(name: str) -> URLReward:
         parts = urlsplit(name)
         usable = bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, name))
     except ValueError:
-        usable = False
-    if not usable:
+        parts, usable = None, False
+    if parts is None or not usable:
         raise InputError(f"reward {shortened(name)!r} is not a URL; write http://HOST:PORT/PATH")
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
     return URLReward(plain, name)

@@ -70,7 +70,8 @@ class Dashboard:
         asked: bool,
     ) -> None:
         """Answer a call; where a key is `asked` for, only whoever brings an admin key, or has logged in with one."""
-        inner = {**scope, "root_path": "", "state": {"visitor": self._visitor(scope, asked)}}
+        visitor = self._visitor(scope, asked)
+        inner = {**scope, "root_path": "", "state": {"visitor": visitor}}
 
         async def guarded(message: _Message) -> None:
             if message["type"] == "http.response.start":
@@ -80,7 +81,7 @@ class Dashboard:
                 message = {**message, "headers": [*message["headers"], *lines]}
             await send(message)
 
-        if inner["state"]["visitor"] is None and not scope["path"].startswith(_OPEN):
+        if visitor is None and not scope["path"].startswith(_OPEN):
             inner["app"] = self._app
             request = Request(inner)
             target = quote(scope["path"], safe="/") + (f"?{request.url.query}" if request.url.query else "")

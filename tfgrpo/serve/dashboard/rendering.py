@@ -1,7 +1,7 @@
 """Templates of the dashboard: every text of others is escaped, and what cannot be seen in it is made visible."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from math import log
@@ -45,7 +45,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         optimized=False,  # takes a fifth of the time of a first look, and saves none of a later one
     )
-    filters: Mapping[str, object] = {
+    filters: Mapping[str, Callable[..., object]] = {
         "shown": lambda text: shown(str(text)[:IN_A_PAGE]),
         "clipped": clipped,
         "short": lambda id_: str(id_).partition("_")[2][:8] or str(id_)[:12],
@@ -62,6 +62,7 @@ def _environment() -> Environment:
         "ln": log,
     }
     made.filters.update(filters)
+    # pyrefly: ignore[bad-argument-type]  # it takes anything
     made.globals.update(version=__version__, asset=asset_url, place=place, limits=limits)
     return made
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ...http1.connections import UpstreamConnections
 from ...http1.dialing import UpstreamSite
@@ -28,6 +28,9 @@ from .relay import RelayTarget, Rotation
 from .shadow import Shadows
 from .shelf import SHELF_SECONDS, Shelf
 from .spans import Tracer
+
+if TYPE_CHECKING:
+    from .bounding import Cut  # few proxies cut answers
 
 _OWN = "/tfgrpo"
 _FIRST_LOOK_SECONDS = 5.0
@@ -73,7 +76,7 @@ class Proxy:
         self._recording = recording
         self._secret = secret
         self._in_flight = 0
-        self._cut = None
+        self._cut: Cut | None = None
         if bounded:
             from .bounding import cutting  # few proxies do
 

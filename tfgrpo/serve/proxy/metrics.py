@@ -108,7 +108,7 @@ class Metrics:
         self.note(in_flight, shelf)
         if os.environ.get(FOLDER_VARIABLE):
             together = CollectorRegistry()
-            MultiProcessCollector(together)  # type: ignore[no-untyped-call] # prometheus_client leaves it out
+            MultiProcessCollector(together)
             return generate_latest(together)
         return generate_latest(self._registry)
 

@@ -192,7 +192,7 @@ class Protocol(HttpToolsProtocol):
             timer.cancel()
         self._timer = self.timeout_keep_alive_task = None
         super().connection_lost(exc)
-        self.cycle, self.scope = None, {}  # type: ignore[assignment,typeddict-item]  # both know this: it goes at once
+        self.cycle, self.scope = None, {}  # pyrefly: ignore[bad-assignment]  # both know this: it goes at once
         self._tell_of_leaving()
 
     def on_headers_complete(self) -> None:

@@ -44,8 +44,8 @@ class RelayTarget:
             parts = urlsplit(url)
             sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
         except ValueError:
-            sound = False
-        if not sound:
+            parts, sound = None, False
+        if parts is None or not sound:
             raise InputError(f"the upstream must be a URL such as {_EXAMPLE}")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise InputError("the upstream's URL may hold no password and no query; give its key by --upstream-key-env")

@@ -127,7 +127,7 @@ def _forget(pid: int, folder: str) -> None:
     """What a dead worker had in flight is nobody's any more."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call] # prometheus_client leaves it out
+    mark_process_dead(pid, folder)
 
 
 def work() -> None:

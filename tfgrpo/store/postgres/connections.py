@@ -47,7 +47,7 @@ class Connections:
                 " with signs such as @ / % in the password as %40 %2F %25"
             ) from None
         options = f"-c lock_timeout={_LOCK_SECONDS}s {given.get('options') or ''} -c search_path={SCHEMA}"
-        self._settings = {**_SETTINGS, **given, "options": options}
+        self._settings: dict[str, Any] = {**_SETTINGS, **given, "options": options}
         self._idle: deque[PgConnection] = deque()
         self._closed = False
         self.patient = False
