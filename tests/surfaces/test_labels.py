@@ -389,6 +389,21 @@ def test_what_leads_to_no_label_and_has_no_bias_may_be_counted_together(seed: in
     assert (also, sum(whole[4:])) == (why, 0.0)
 
 
+@each("heat", [0.5, 1.0, 2.0])
+@each("ruled_out", [-9_999.0, -3.4e38, -math.inf])
+@each("is_plain", [False, True])
+def test_tokens_that_a_grammar_has_ruled_out_say_nothing_of_those_that_are_not_listed(
+    is_plain: bool, ruled_out: float, heat: float
+) -> None:
+    listed, sampling = [ListedToken(b"b", -0.5), ListedToken(b"tech", -1.0, 2.0)], Sampling({b"tech": 2.0}, heat)
+    wanted, _ = chances(listed, [0, 1], sampling)
+    odd = [ruled_out]
+    more = [] if is_plain else [ListedToken(b"x", ruled_out)]
+    found, _ = chances([*listed, *more], [0, 1, -3][: 2 + len(more)], sampling, (), odd if is_plain else ())
+    assert found[:2] == pytest.approx(wanted)
+    assert found[0] < 0.9
+
+
 NASTY = ("}]", '"}]', "\\", "}]}", '\\"}]', '"top_logprobs":[{', "e\u0301}]", "x")
 
 

@@ -47,6 +47,8 @@ _NOTHING = 1e-6
 """Of probability: as good as none."""
 COLDEST = 1e-3
 """A temperature up to here is 0, as good as."""
+_RULED_OUT = -1_000.0
+"""A log-probability up to here is that of a token that a grammar or a mask has ruled out: vLLM lists these at -9999."""
 _ALIKE = (SEVERAL, NOTHING_YET)
 """Tokens that any of several labels may follow."""
 
@@ -330,7 +332,7 @@ def chances(
     label and have no bias (none where top_p is below 1).
     """
     stays = [1.0, *[0.0] * (len(listed) - 1)]
-    least = min([*map(_LOGPROB_OF, listed[1:]), *plain], default=listed[0].logprob)
+    least = least_of([*map(_LOGPROB_OF, listed[1:]), *plain], listed[0].logprob)
     if sampling.temperature <= COLDEST:
         return _likeliest(listed, places, max(missing, default=-math.inf) + least, plain)
     p, p_b, bound = _shares(listed, sampling, missing, least, plain)
@@ -397,6 +399,12 @@ def _shares(
         _nucleus(weights, raised_tail, sampling.top_p)[:-1],
         extra / total + gained * among,
     )
+
+
+def least_of(logprobs: Sequence[float], sampled: float) -> float:
+    """The least likely of the alternatives, as far as they are possible: it is what is known of those not listed."""
+    least = min(logprobs, default=sampled)
+    return least if least > _RULED_OUT else min((one for one in logprobs if one > _RULED_OUT), default=sampled)
 
 
 def _together(logs: Sequence[float], power: float) -> float:

@@ -20,7 +20,7 @@ from ..records import JSON, Backend, ChatBody, Prior
 from ..settings import LISTED_FOR_LABELS
 from ..text import counted
 from .decided import FROZEN_FIELD, Decided
-from .labels import COLDEST, Alternatives, ListedToken, Sampling, scaled
+from .labels import COLDEST, Alternatives, ListedToken, Sampling, least_of, scaled
 from .redecided import listed_tokens, reasons, sampling_of
 
 RESAMPLED_HEADER = "x-tfgrpo-resampled"
@@ -97,7 +97,7 @@ def _log_normaliser(sampled: ListedToken, others: Alternatives, sampling: Sampli
     """log Z at one position."""
     listed = ({one.piece: one for one in map(ListedToken, *others)} | {sampled.piece: sampled}).values()
     power = 1.0 if sampling.is_scaled else 1.0 / sampling.temperature
-    least = min(others.logprobs, default=sampled.logprob)
+    least = least_of(others.logprobs, sampled.logprob)
     rest = max(0.0, 1.0 - sum(math.exp(one.logprob) for one in listed))
     tail = math.log(rest) + least * (power - 1.0) if rest else -math.inf
     plain = [one.logprob * power for one in listed]
