@@ -80,6 +80,12 @@ class Silent:
         """Nothing."""
 
 
+def laps_in(result: Mapping[str, JSON]) -> tuple[Mapping[str, JSON], ...]:
+    """The race in a run's result, lap by lap; one over decisions has no laps."""
+    race = result.get("race")
+    return tuple(lap for lap in race if "arms" in lap) if isinstance(race, list) else ()
+
+
 def last_looks(race: Sequence[Mapping[str, JSON]]) -> list[tuple[int, Mapping[str, JSON]]]:
     """Each way to prompt of a race as it stood when it was last looked at, and after which step (from 0) that was.
 

@@ -113,6 +113,11 @@ def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: s
     measured = json.loads(works(*EVAL, url, "--json").stdout)
     assert len(decides.bodies) == asked + 15
     assert measured["means"]["learned"] >= measured["means"]["frozen"] + 0.3
+    told = works("runs", "show", learned["run"]).stdout
+    assert "note: offsets: " in told
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    works("report", learned["run"], "-o", "report.html")
+    assert "tfgrpo learn --surface decisions QUESTION.json TASKS --base-url URL" in Path("report.html").read_text()
     pytest.importorskip("openai.types.decision", reason="openai 3 asks for decisions")
     with package.OpenAI(base_url=url, api_key="k", store="tfgrpo.db") as client:
         found = client.decisions.create(model="m", input="7: beta", questions=[QUESTION])

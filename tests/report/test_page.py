@@ -307,6 +307,21 @@ def test_an_evaluation_on_a_few_tasks_has_no_interval(store: Store) -> None:
 # The command line
 
 
+def test_a_port_is_repeated_as_one() -> None:
+    settings = {**Settings().as_json(), "ported": "prior_1", "from": "mail", "known_effect": 0.2, "kl_limit": 9.0}
+    run = Run("learn", "mail@new", Frame("new", system="Be brief."), settings, (), "exact")
+    repeat = repeat_of(run)
+    assert repeat.command == "tfgrpo port mail --to new --base-url URL --into mail@new --gate none"
+    assert (repeat.system, repeat.unsettable) == (None, ())
+
+
+def test_what_learned_offsets_is_repeated_with_its_question() -> None:
+    settings = {"surface": "decisions", "question": {"type": "choice"}, "seed": 0, "alpha": 0.01, "race": False}
+    repeat = repeat_of(Run("learn", "default", Frame("m"), settings, (), "exact"))
+    command = "tfgrpo learn --surface decisions QUESTION.json TASKS --base-url URL --model m --reward exact"
+    assert (repeat.command, repeat.unsettable) == (f"{command} --gate none --alpha 0.01 --no-race", ())
+
+
 def test_every_option_of_the_command_that_repeats_a_run_exists() -> None:
     options = {
         name: {option for one in command.params if isinstance(one, click.Option) for option in one.opts}

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..experiences.variants import answer_text, as_prior, taking_turns
 from ..hashing import derive_seed
+from ..observer import laps_in
 from ..records import JSON, Prior, Run, Snapshot, Task, Variant
 from ..store import Store
 from ..surfaces.chat import prior_text
@@ -88,7 +89,7 @@ def brought_over(ported: Ported, store: Store, run: Run, *, in_words: bool) -> B
         prior = with_tokens_in_words(prior, run.frame.labels)
     found = {variant.id: (variant, part) for variant, part in reversed([*_ways(prior)])}
     variants = [variant for variant, _ in reversed(found.values())]
-    known = dict(_worth(ported.learned.result.get("race")))
+    known = dict(_worth(laps_in(ported.learned.result)))
     for variant in variants:
         known.setdefault(variant.id, ported.effect / (1 if variant is variants[0] else 2))
     transfer = learned_transfer(store, before=run)
@@ -114,9 +115,8 @@ def _ways(prior: Prior) -> Iterator[tuple[Variant, Prior]]:
             yield Variant(prior_text(part) or None, part.demonstrations, part.nearest, source), part
 
 
-def _worth(race: JSON) -> Iterator[tuple[str, float]]:
+def _worth(laps: Sequence[Mapping[str, JSON]]) -> Iterator[tuple[str, float]]:
     """By id: what each way to prompt earned in a race, as of its last lap, less what the frozen model did."""
-    laps = race if isinstance(race, list) else []
     rows = {row["arm"]: row["reward"] for lap in laps for row in lap["arms"]}
     frozen = rows.get(Variant().id)
     if frozen is not None:
@@ -148,15 +148,14 @@ def _measured(run: Run) -> float | None:
     figure = run.result.get("measured")  # of ports before they raced
     if isinstance(figure, float):
         return figure
-    race = run.result.get("race")
-    laps = race if isinstance(race, list) else []
+    laps = laps_in(run.result)
     named = {row["source"]: row["arm"] for lap in laps for row in lap["arms"]}
-    return dict(_worth(race)).get(named.get(WHOLE, ""))
+    return dict(_worth(laps)).get(named.get(WHOLE, ""))
 
 
 def known_effect(store: Store, snapshot: Snapshot, learned: Run) -> float:
     """What the live prior is worth on its own model, by the race that it won, or the last trial; 0 where none tells."""
-    prior, worth = snapshot.prior, dict(_worth(learned.result.get("race")))
+    prior, worth = snapshot.prior, dict(_worth(laps_in(learned.result)))
     own = Variant(prior.instruction, prior.demonstrations, prior.nearest).id
     if own in worth and not prior.experiences:
         return worth[own]

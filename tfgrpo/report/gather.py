@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.difference import Difference
+from ..observer import laps_in
 from ..records import Group, Prior, PriorState, Rollout
 from ..rollouts.group import GroupKind, group_kind
 from ..store import RunEntry, Store
@@ -46,7 +47,8 @@ def gather_figures(store: Store, given: str) -> Figures:
     prior = _prior(store, entry)
     found = _experiences(store, entry, prior) if learning else ()
     refused = [one for one in found if one.decision and one.decision.verdict == "refused"]
-    notes = run.result.get("notes")
+    notes, why = run.result.get("notes"), run.result.get("why")
+    said = [f"offsets: {why}"] if learning and isinstance(why, str) else []
     return Figures(
         entry=entry,
         stages=store.spent_by_stage(run.id),
@@ -59,8 +61,8 @@ def gather_figures(store: Store, given: str) -> Figures:
         refused=_refused(refused),
         failures=_failures(groups),
         held_out=_held_out(store, entry),
-        notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
-        race=tuple(run.result.get("race") or ()),
+        notes=(*said, *(str(note) for note in notes)) if isinstance(notes, list) else tuple(said),
+        race=laps_in(run.result),
         moved=moved_tasks(groups) if learning else (),
         worst=tuple(worst_of(rollouts_of(groups), MOST_EXAMPLES)) if learning else (),
         best=tuple(best_of(rollouts_of(groups), MOST_EXAMPLES)) if learning else (),

@@ -22,6 +22,7 @@ VALUES = {
     "embedding": "--embedding-model",
     "embedding_near": "--embedding-near",
     "gate_alpha": "--alpha",
+    "alpha": "--alpha",  # where decisions are learned
     "gate_passes": "--passes",
     "gate_claim": "--claim",
     "production_temperature": "--production-temperature",
@@ -37,6 +38,7 @@ SWITCHES = {
     "token_prior": "--no-token-prior",
     "demonstrations": "--no-demonstrations",
     "ground_truth": "--no-ground-truth",
+    "race": "--no-race",
     "rest_tasks": "--no-rest-tasks",
     "review": "--review",
     "only_what_applies": "--only-what-applies",
@@ -67,23 +69,43 @@ def repeat_of(run: Run) -> Repeat:
     """How to repeat a run; words in capitals stand for what no store remembers."""
     defaults = _defaults(run)
     other = {name: value for name, value in run.settings.items() if value != defaults.get(name)}
-    words = ["tfgrpo", run.kind, "TASKS", "--base-url", "URL", "--model", run.frame.model]
-    words += ["--reward", run.reward] if run.kind != "explore" else []
-    words += ["--namespace", run.namespace] if run.namespace != "default" else []
-    words += ["--prior", str(run.parent)] if run.kind == "eval" else _framed(run.frame)
+    words = ["tfgrpo", *(_porting(run) if _is_port(run) else _running(run))]
     words += ["--gate", "none"] if run.kind == "learn" and "validation" not in run.settings else []
-    for name, value in other.items():
+    for name, value in other.items() if not _is_port(run) else ():
         words += _option(name, value)
     return Repeat(
         command=shlex.join(words),
-        system=run.frame.system,
-        request=json.dumps(dict(run.frame.request), indent=2, ensure_ascii=False) if run.frame.request else None,
+        system=None if _is_port(run) else run.frame.system,
+        request=_request(run) if run.frame.request and not _is_port(run) else None,
         settings=tuple((name, value, name not in other) for name, value in run.settings.items()),
-        unsettable=tuple(name for name, value in other.items() if not _option(name, value)),
+        unsettable=() if _is_port(run) else tuple(name for name, value in other.items() if not _option(name, value)),
     )
 
 
+def _request(run: Run) -> str:
+    return json.dumps(dict(run.frame.request), indent=2, ensure_ascii=False)
+
+
+def _is_port(run: Run) -> bool:
+    return "ported" in run.settings
+
+
+def _porting(run: Run) -> list[str]:
+    """A port has its tasks, frame and settings from the run that learned what is ported."""
+    return ["port", str(run.settings["from"]), "--to", run.frame.model, "--base-url", "URL", "--into", run.namespace]
+
+
+def _running(run: Run) -> list[str]:
+    asked = ["--surface", "decisions", "QUESTION.json"] if "question" in run.settings else []
+    words = [run.kind, *asked, "TASKS", "--base-url", "URL", "--model", run.frame.model]
+    words += ["--reward", run.reward] if run.kind != "explore" else []
+    words += ["--namespace", run.namespace] if run.namespace != "default" else []
+    return [*words, *(["--prior", str(run.parent)] if run.kind == "eval" else _framed(run.frame))]
+
+
 def _defaults(run: Run) -> Mapping[str, JSON]:
+    if "question" in run.settings:
+        return {**{name: run.settings[name] for name in ("surface", "question")}, "seed": 0}
     if run.kind == "eval":
         arms = {name: run.settings[name] for name in ("written", "few_shot") if name in run.settings}
         return {"repeats": 4, "seed": 0, "clip_rewards": False, **arms}

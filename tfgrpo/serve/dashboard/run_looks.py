@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ...observer import last_looks
+from ...observer import laps_in, last_looks
 from ...records import JSON, Run, Usage
 from ...store import Store, StorePath
 from ...store.browse import ArmRow, SoFar, StepRow
@@ -124,7 +124,7 @@ def _counted(store: Store, run: str, known: MutableMapping[str, SoFar]) -> SoFar
 
 def _arms(run: Run, rows: Sequence[ArmRow]) -> tuple[ArmLook, ...]:
     """As the race told them at its end, else as their rollouts stand."""
-    if race := run.result.get("race"):
+    if race := laps_in(run.result):
         looks = last_looks(race)
         return tuple(
             ArmLook(row["source"], row["reward"], row["best"], row["rollouts"], row["tokens"], bool(row["left"]))
