@@ -439,6 +439,15 @@ def test_a_list_that_is_not_cut_as_it_is_leaves_the_answer_to_be_read_whole() ->
     assert answers_decided(Rewrite(b"", "p", deciding=to({})), 200, broken) is None
 
 
+@each("ends", [", 7]", " ]", ", null]"])
+def test_no_token_is_lost_behind_a_list_that_ends_in_another_way(ends: str) -> None:
+    chunk = of_tokens("illing, so", b"illing", b", so")
+    content = events([piece_of(ENTRIES[0]), chunk])
+    first = json.dumps(entry(b"illing"))
+    content = content.replace(first.encode(), (first.removesuffix("]}") + ends + "}").encode())
+    assert texts_told(b"".join(streamed(to({}), content, 500))) == "technical, so"
+
+
 def test_no_request_is_touched_whose_answer_is_no_label() -> None:
     plain: Mapping[str, JSON] = {"messages": []}
     assert redeciding(plain, PRIOR, (), HEARD, "chat") is None
