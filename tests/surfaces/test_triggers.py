@@ -1,5 +1,7 @@
 """Experiences that wait for a moment: when they are said, where, and how often that is."""
 
+from typing import Any
+
 import pytest
 
 from tests.tables import each
@@ -58,6 +60,17 @@ def test_a_trigger_fires_at_its_moment_alone(told: str, messages: list[Message],
     found = trigger_of(f"[on {told}] Stop.")
     assert found is not None
     assert (found[0].fires(messages), found[1]) == (fires, "Stop.")
+
+
+@each("said", ["half \ud83d", b"bytes", float("nan"), Prior()])
+def test_a_coin_falls_for_what_no_json_holds_too(said: Any) -> None:
+    """A caller's messages are as they are: an SDK's calls of tools, halves of characters."""
+    messages: list[Message] = [{**CALL, "tool_calls": [said]}, {**DONE, "content": said}]
+    always, seldom = (trigger_of(f"[on chance {share}] Stop.") for share in ("1", ".5"))
+    assert always is not None
+    assert seldom is not None
+    assert always[0].fires(messages)
+    assert seldom[0].fires(messages) == seldom[0].fires([dict(reversed(list(one.items()))) for one in messages])
 
 
 def test_what_waits_is_said_at_the_end_of_the_last_message_and_nowhere_else() -> None:

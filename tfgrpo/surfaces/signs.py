@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from ..errors import InputError
-from ..hashing import canonical, coin
+from ..hashing import coin
 from ..records import Message, message_text
 from ..text import words
 from .patterns import Pattern
@@ -94,8 +94,11 @@ def _is_like(argument: str, messages: Sequence[Message]) -> bool:
 
 
 def _by_chance(share: str, messages: Sequence[Message]) -> bool:
-    """A coin that the hash of the whole conversation decides: the same one falls the same way, wherever it is."""
-    return coin(float(share), "moment", canonical(list(messages)))
+    """A coin that the hash of the whole conversation decides: the same one falls the same way, wherever it is.
+
+    A caller's messages may hold what JSON has no words for: halves of characters, objects of an SDK.
+    """
+    return coin(float(share), "moment", ascii([sorted(one.items()) for one in messages]))
 
 
 SIGNS: Mapping[str, Callable[[str, Sequence[Message]], bool]] = {
