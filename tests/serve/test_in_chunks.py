@@ -50,9 +50,12 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
             said = await tfgrpo.achat_in_chunks(client, "64:32:20", model="m", messages=ASKED)
             cut = await tfgrpo.achat_in_chunks(client, "64:32:3", model="m", messages=ASKED)
             short = await tfgrpo.achat_in_chunks(client, "64:32:3", model="m", messages=ASKED, max_tokens=100)
+            extra: Any = {"extra_body": {"max_tokens": 100, "min_p": 0.1}}
+            alike = await tfgrpo.achat_in_chunks(client, "64:32:3", model="m", messages=ASKED, **extra)
     assert said.text.split() == WHOLE
     assert (cut.finish_reason, cut.usage.calls, len(cut.text.split())) == ("length", 3, 128)
     assert (short.finish_reason, short.usage.calls, len(short.text.split())) == ("length", 3, 100)
+    assert alike == short
 
 
 @pytest.mark.parametrize(

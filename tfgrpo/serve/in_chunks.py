@@ -94,6 +94,11 @@ async def _alisted(client: "openai.AsyncOpenAI") -> Any:
 
 def _of_client(bounded: str, request: ChatBody) -> Generator[ChatBody | None, Any, WholeAnswer]:
     bounds = bounds_of(Settings(bounded=bounded).bounded or "")
+    extra = request.get("extra_body") or {}
+    limits = {name: extra[name] for name in _CHUNKS_SAY if name in extra}  # the SDK would put them over each chunk's
+    if limits:
+        left = {name: value for name, value in extra.items() if name not in limits}
+        request = {**request, **limits, "extra_body": left}
     _check(request)
     wanted = [request[name] for name in _CHUNKS_SAY if isinstance(request.get(name), int)]
     return written_in_chunks(bounds, request, most=min(wanted, default=None))
