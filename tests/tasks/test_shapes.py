@@ -347,7 +347,10 @@ def test_wrong_and_right_choices_of_their_own_fields_are_shuffled_alike_everywhe
 
 def test_a_conversation_that_a_user_names_ends_before_the_answer() -> None:
     turns: list[JSON] = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Billing"}]
-    for record, fields in (({"chat": turns}, Fields(input="chat")), ({"conversation": turns}, Fields())):
+    counted: dict[str, JSON] = {"turns": 2, "items": ["a"], "transcript": turns}
+    for record, fields in (
+        ({"chat": turns}, Fields(input="chat")), ({"conversation": turns}, Fields()), (counted, Fields())
+    ):  # fmt: skip
         task, told = one(record, fields)
         assert (task.prompt, task.answer) == ("Hi", "Billing")
         assert "but the last; answer: the last of " in told

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..records import JSON
 from ..text import shortened
 from .cells import written_out
-from .fields import ANSWER_FIELDS, EXPECTATION_FIELDS, INPUT_FIELDS, Record, named
+from .fields import ANSWER_FIELDS, EXPECTATION_FIELDS, INPUT_FIELDS, Record, all_named, named
 from .messages import is_chat, spoken
 from .providers import bedrock_chat, gemini_chat
 
@@ -169,8 +169,8 @@ def _expected(record: Record) -> Record:
 
 def _turns(record: Record) -> str | None:
     """The field that holds a conversation under a name that may mean other things too."""
-    field = None if named(record, INPUT_FIELDS) else named(record, CHAT_FIELDS)
-    return field if field and is_chat(record[field]) else None
+    fields = () if named(record, INPUT_FIELDS) else all_named(record, CHAT_FIELDS)
+    return next((field for field in fields if is_chat(record[field])), None)
 
 
 def _from_turns(record: Record) -> Record:
