@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from string import ascii_letters
 from typing import Any, ClassVar
 
 import openai
@@ -115,6 +116,21 @@ def test_options_may_begin_with_half_a_character(llama: str) -> None:
     shares = [entry["probability"] for entry in found["answers"][0]["probabilities"]]
     odds = math.exp((0xFA - 0xE9) / 100)
     assert shares == pytest.approx([odds / (1 + odds), 1 / (1 + odds)])
+
+
+def test_options_may_begin_with_every_letter_beside_half_a_character(
+    llama: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where half a character was drawn, though others are likelier."""
+    asked = Decider._listed
+    drawn = [True]
+    monkeypatch.setattr(Decider, "_listed", lambda *given: None if drawn and drawn.pop() else asked(*given))
+    choices = [{"value": letter} for letter in f"{ascii_letters}\u00e9"]
+    question = {"type": "choice", "instructions": "?", "choices": choices}
+    found = Decider(llama.removesuffix("/v1"), "small").decide({"input": "x", "questions": [question]})
+    shares = [entry["probability"] for entry in found["answers"][0]["probabilities"]]
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) > 0
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ request's input, followed by `prompts/decision.md` in the last turn of a user.
 
 llama.cpp lists only the likeliest tokens. With one large bias on all that are wanted, and none else kept, the
 probabilities that it reports after sampling are just those among the wanted: the bias cancels. It reports none where
-it said half a character, as of an emoji; then it is made to say a letter, and what is left to the wanted is shared as
-before.
+it said half a character, as of an emoji; then it is made to say a sign of ASCII, and what is left to the wanted is
+shared as before.
 """
 
 import json
@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPConnection
-from string import ascii_lowercase
+from string import ascii_letters, digits, punctuation
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -118,8 +118,8 @@ class Decider:
     def _among(self, before: Tokens, wanted: Sequence[int]) -> Mapping[int, float]:
         listed = self._listed(before, dict.fromkeys(wanted, _BIAS))
         if listed is None:
-            letters = (self._tokenized(letter)[0] for letter in ascii_lowercase)
-            said = next(letter for letter in letters if letter not in wanted)
+            signs = (self._tokenized(sign)[0] for sign in ascii_letters + digits + punctuation)
+            said = next((sign for sign in signs if sign not in wanted), self._end)
             listed = self._listed(before, {**dict.fromkeys(wanted, _BIAS), said: _BIAS + _BEFORE_ALL})
         if listed is None:
             raise ModelError("the embedded model told no probabilities")
