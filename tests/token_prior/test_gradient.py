@@ -87,10 +87,13 @@ def estimated(groups: list[Group], in_force: dict[int, float], temperature: floa
 
 @pytest.mark.parametrize(("temperature", "after_bias"), [(0.7, False), (0.7, True), (1.0, True), (1.3, False)])
 def test_the_gradient_is_that_of_the_expected_reward(temperature: float, after_bias: bool) -> None:
-    """Within 0.008 of finite differences (3 to 9 times the error seen), with every token listed: no tail."""
+    """Within 0.005 of finite differences (twice to 5 times the error seen), with every token listed: no tail.
+
+    A bias that is not divided by the temperature is 0.0065 off at .7.
+    """
     groups = sample(8_000, temperature, BIAS, after_bias=after_bias)
     found = estimated(groups, IN_FORCE, temperature, AFTER if after_bias else BEFORE)
-    np.testing.assert_allclose(found, finite_differences(BIAS, temperature), atol=0.008)
+    np.testing.assert_allclose(found, finite_differences(BIAS, temperature), atol=0.005)
 
 
 def test_forgetting_that_logprobs_are_before_the_bias_gives_a_wrong_gradient() -> None:
