@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tests.surfaces.test_triggers import AGAIN, ASKED, CALL, DONE, ERROR, OTHER
+from tests.tables import each
 from tfgrpo.experiences.awaited_moments import waiting_for_moments
 from tfgrpo.experiences.edits import Edit
 from tfgrpo.records import Group, Message, Rollout, Task
@@ -40,6 +41,12 @@ def test_it_does_not_wait_for_what_only_the_better_had_or_all_have_all_the_time(
     often = (CALL, ERROR, AGAIN, ERROR, CALL, ERROR, OTHER)
     assert waiting_for_moments([READ], [group((often, 0.0), (often, 1.0))]) == (READ,)
     assert waiting_for_moments([READ], []) == (READ,)
+
+
+@each("said", ["nothing fails", "there is no error", "a call doesn't fail", "it goes on without errors"])
+def test_what_is_said_of_no_error_does_not_wait_for_one(said: str) -> None:
+    edit = Edit("ADD", f"When {said}, be brief.", tasks=(TASK.id,))
+    assert waiting_for_moments([edit], [group((FAILED, 0.0), (FINE, 1.0))]) == (edit,)
 
 
 def test_where_all_failed_alike_all_of_them_are_the_lesser_ones() -> None:

@@ -29,6 +29,10 @@ _SPEAKS_OF: Mapping[str, re.Pattern[str]] = {
     ),
 }
 """By trigger, the words with which a condition speaks of its moment. The others have no words of their own."""
+_NEVER = re.compile(
+    r"\b(?:no(?! such)|none|nothing|never|without|(?:do|does|did)(?: not|n't|n\u2019t))\b", re.IGNORECASE
+)
+"""`When nothing fails`: the moment is another one than the words say."""
 
 
 def waiting_for_moments(edits: Sequence[Edit], groups: Iterable[Group]) -> tuple[Edit, ...]:
@@ -47,7 +51,7 @@ def waiting_for_moments(edits: Sequence[Edit], groups: Iterable[Group]) -> tuple
             return edit
         said = condition_said(edit.text)
         taught = [group for task in edit.tasks for group in by_task.get(task, ())]
-        spoken = (kind for kind, words in _SPEAKS_OF.items() if words.search(said))
+        spoken = (kind for kind, words in _SPEAKS_OF.items() if words.search(said) and not _NEVER.search(said))
         kind = next((kind for kind in spoken if _is_moment(Trigger(kind), taught)), None)
         return replace(edit, text=f"[on {kind}] {edit.text}") if kind else edit
 
