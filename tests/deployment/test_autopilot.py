@@ -64,6 +64,11 @@ def test_what_a_person_learned_as_a_candidate_is_tried_where_the_gate_has_passed
     assert [line.partition(":")[0] for line in pilot_of(tmp_path / "s.db").look()] == said
     if said:
         with Store(tmp_path / "s.db") as store:
+            store.add_prior(THREE)
+            store.set_state("default", THREE.id, "live", frame=Frame(MODEL))
+        looks = [pilot_of(tmp_path / "s.db").look()[0].partition(":")[0] for _ in range(2)]
+        assert looks == ["withdrawn", "canary"], "as one of its own"
+        with Store(tmp_path / "s.db") as store:
             do_in_store(store, "default", Action("roll back", "no", OTHER.id), by="anna")
         assert not pilot_of(tmp_path / "s.db").look(), "a person's word holds"
 
