@@ -118,8 +118,7 @@ def evaluate(
     frame and the sampling settings of learning. Of a file that was split by `tfgrpo learn`, the test part is measured,
     and the store remembers that it was. Where no prior is live, the last one learned is measured. With several
     --model a table says on which of them the prior helps; a token prior acts on its own model alone, and a ceiling
-    holds for all of them together. With --moments two more arms say whether it is the moment that helps, of what waits
-    for one.
+    holds for all of them together.
     """
     import asyncio
 

@@ -37,7 +37,10 @@ arm_options = gathered(
     _option("--no-written", is_flag=True, rare=True, help="Leave out the arm of experiences written without rollouts."),
     _option("--no-few-shot", is_flag=True, rare=True, help="Leave out the arm of training examples in the prompt."),
     _option(
-        "--moments", is_flag=True, rare=True, help="Also what waits for its moment, always on and at random turns."
+        "--moments",
+        is_flag=True,
+        rare=True,
+        help="Two more arms, what waits for its moment always on and at random turns: is it the moment that helps?",
     ),
 )
 """--prior, --repeat, --temperature, --seed and what arms there are; the command gets them as `arms`."""
