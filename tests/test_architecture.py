@@ -83,7 +83,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "probe": ("__init__", "backend", "unchanged", "capabilities", "learnable"),
     "evaluation": (
-        "__init__", "difference", "answered", "arms", "exact", "held_out", "written_arm", "few_shot_arm", "moment_arms",
+        "__init__", "difference", "answered", "arms", "exact", "held_out", "written_arm", "few_shot_arm", "fire_rates",
+        "moment_arms",
         "measure", "wanted", "decisions",
     ),
     "gate": (

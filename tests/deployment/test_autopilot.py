@@ -46,18 +46,19 @@ def test_a_candidate_that_helps_becomes_the_canary_and_then_live_by_a_new_proces
     assert told == ["live", "candidate", "learned", "canary", "superseded", "promoted"]
 
 
-@pytest.mark.parametrize(("verdict", "live", "said"), [
-    ("promoted", PRIOR.id, ["canary"]), ("rejected", PRIOR.id, []), ("promoted", None, []), (None, PRIOR.id, []),
+@pytest.mark.parametrize(("verdict", "live", "model", "said"), [
+    ("promoted", PRIOR.id, MODEL, ["canary"]), ("promoted", PRIOR.id, "another", []), ("rejected", PRIOR.id, MODEL, []),
+    ("promoted", None, MODEL, []), (None, PRIOR.id, MODEL, []),
 ])  # fmt: skip
 def test_what_a_person_learned_as_a_candidate_is_tried_where_the_gate_has_passed_it_against_what_is_live(
-    tmp_path: Path, verdict: Reached | None, live: str | None, said: list[str]
+    tmp_path: Path, verdict: Reached | None, live: str | None, model: str, said: list[str]
 ) -> None:
     task = Task("message", "x")
     with Store(go_live(tmp_path / "s.db")) as store:
         store.add_tasks([task])
-        run, _ = store.begin(Run("learn", "default", Frame(MODEL), {}, (task.id,), "exact"))
+        run, _ = store.begin(Run("learn", "default", Frame(model), {}, (task.id,), "exact"))
         store.add_prior(OTHER)
-        store.set_state("default", OTHER.id, "candidate", frame=Frame(MODEL), run=run.id)
+        store.set_state("default", OTHER.id, "candidate", frame=Frame(model), run=run.id)
         trial = store.begin_trial(GateTrial("default", (task.id,), run.id, OTHER.id, live, 0.05, 32, 0))
         if verdict:
             store.end_trial(trial, TrialOutcome(verdict, "as it was seen", 2, 41.5, 0.3, 0.1, 0.5))

@@ -100,7 +100,7 @@ def _at_its_moment(
     store: "Store", text: str, trigger: str | None, quantile: float | None, run_id: str | None
 ) -> tuple[str, str]:
     """The text behind its trigger, and at how many turns of the run that fires, if one is named."""
-    from ..evaluation.moment_arms import turns_of
+    from ..evaluation.fire_rates import turns_of
 
     if not trigger:
         raise InputError("--run is for --trigger: its rollouts say how often that fires")

@@ -32,7 +32,7 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
     fifth of turns, whatever is said: a control). With [on asks some words] it waits for words of the users', wherever
     they have said them.
     """
-    from ..evaluation.moment_arms import turns_of
+    from ..evaluation.fire_rates import turns_of
 
     with named_store(store) as opened:
         run = opened.run(run_id)

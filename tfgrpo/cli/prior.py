@@ -101,7 +101,7 @@ def show_prior(
 
 def _rates(store: "Store", shown: "Prior", events: "Sequence[LineageEntry]") -> "list[dict[str, JSON]]":
     """How often the triggers of a prior fired in the run that it was learned by, where that is known."""
-    from ..evaluation.moment_arms import turns_of
+    from ..evaluation.fire_rates import turns_of
     from ..priors.versions import run_behind
     from ..surfaces.triggers import is_triggered
 

@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
+from ..model.families import same_family
+from ..records import Snapshot
 from ..store import SERVING, DrawnFeedback, HistoryEntry, LineageEntry, Store
 from .comparison import Blocks, Comparison, Heard, Wager, compared_in_use, drifted, first_of_keys
 from .effects import EffectInUse, LeftOutCall, effects_in_use, to_retire_in_use
@@ -29,7 +31,7 @@ def deployed_state(store: Store, namespace: str) -> DeployedState:
     return DeployedState(
         live.prior.id if live else None,
         _trial(canary[0].prior.id, rows) if canary else None,
-        _waiting(rows, states) or _passed(store, lineage, live.prior.id if live else None),
+        _waiting(rows, states) or _passed(store, lineage, live),
         len(out),
         _approved(rows),
         frozenset(str(row.figures.get("about")) for row in rows if row.action == "told"),
@@ -59,13 +61,16 @@ def _waiting(rows: Sequence[HistoryEntry], states: Mapping[str, str]) -> str | N
     return next((prior for prior in reasons if prior and states.get(prior) == "candidate"), None)
 
 
-def _passed(store: Store, lineage: Sequence[LineageEntry], live: str | None) -> str | None:
+def _passed(store: Store, lineage: Sequence[LineageEntry], live: Snapshot | None) -> str | None:
     """What somebody's own `learn --candidate` has left to be tried: the namespace's last candidate, if it is one still
-    and the gate has passed it, against what is live."""
+    and the gate has passed it, against what is live and on the same model."""
     last = next((event for event in reversed(lineage) if event.state == "candidate"), None)
     if last is None or not last.run or [event for event in lineage if event.prior == last.prior][-1] != last:
         return None
-    trials = (trial for trial in store.trials(run=last.run) if (trial.candidate, trial.live) == (last.prior, live))
+    if live and not same_family(live.frame.model, last.frame.model):
+        return None
+    pair = last.prior, live.prior.id if live else None
+    trials = (trial for trial in store.trials(run=last.run) if (trial.candidate, trial.live) == pair)
     return last.prior if any(one.outcome and one.outcome.verdict == "promoted" for one in trials) else None
 
 

@@ -4,39 +4,18 @@ A text that waits for its moment may help by what it says, or by when it says it
 *random timing* says it at turns that a coin draws, at the rate at which its trigger fired in the run that learned it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import InputError
-from ..experiences.moments import HeardRollouts, Rate, Turn, fire_rate, rate_told
 from ..priors.versions import run_behind
 from ..records import Experience, Prior
 from ..store import Store
-from ..surfaces.triggers import Trigger, awaited_words, is_triggered, said_text, trigger_of
-from ..text import shortened
+from ..surfaces.triggers import said_text
+from .fire_rates import fired, waiting_texts
 
 ALWAYS_ON, RANDOM_TIMING = "always on", "random timing"
 """Names of the arms."""
-
-
-def turns_of(store: Store, run_id: str) -> list[Turn]:
-    """Every turn of a run's rollouts."""
-    heard = HeardRollouts()
-    store.each_response(run_id, heard.see)
-    return heard.turns(rollout for group in store.groups(run_id) for rollout in group.rollouts)
-
-
-def fired(store: Store, run_id: str, texts: Iterable[str]) -> Iterator[tuple[str, Rate, str]]:
-    """Of texts that wait for a moment, how often it came in a run, and that for people."""
-    turns = turns_of(store, run_id)
-    for text in texts:
-        rate = fire_rate(_trigger(text), turns)
-        yield text, rate, f"{shortened(text)}: {rate_told(rate)}"
-
-
-def waiting_texts(experiences: Iterable[Experience]) -> list[str]:
-    """Those that wait for a moment, and not for words."""
-    return [entry.text for entry in experiences if is_triggered(entry) and not awaited_words(entry.text)]
 
 
 def moment_rates(store: Store, namespace: str, prior: Prior) -> tuple[Mapping[str, float], tuple[str, ...]]:
@@ -70,9 +49,3 @@ def moment_arms(prior: Prior, rates: Mapping[str, float]) -> dict[str, Prior]:
 def _saying(prior: Prior, texts: Mapping[str, str]) -> Prior:
     entries: Sequence[Experience] = [replace(one, text=texts.get(one.text, one.text)) for one in prior.experiences]
     return replace(prior, experiences=tuple(entries))
-
-
-def _trigger(text: str) -> Trigger:
-    found = trigger_of(text)
-    assert found is not None
-    return found[0]

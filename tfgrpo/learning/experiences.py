@@ -343,7 +343,7 @@ class ExperienceLearning:
     def _moments(self) -> Iterator[str]:
         """How often the moments came in this run that experiences wait for, for people."""
         if any(is_triggered(entry) for entry in self.library.current):
-            from ..evaluation.moment_arms import fired, waiting_texts  # other runs get on without them
+            from ..evaluation.fire_rates import fired, waiting_texts  # other runs get on without them
 
             waiting = waiting_texts(self.library.current)
             for _, _, told in fired(self._store, self._run.id, waiting) if waiting else ():

@@ -222,13 +222,15 @@ def labels_to_pick(reward: str, tasks: Sequence[Task]) -> tuple[str, ...]:
 
 def _beyond(labels: Sequence[str], reward: str, found: TaskSet) -> Iterator[str]:
     """That the labels a user names lack some of the answers, which no answer could then be, where they decide it."""
+    if not labels or reward not in ("exact", "exact-strict", "choice"):
+        return
     known = {normalised(label) for label in labels}
     beyond = [
         (place, task)
         for task, place in zip(found.tasks, found.places, strict=False)
         if (answers := {normalised(in_text(one)) for one in right_answers(task.answer)}) and not answers & known
     ]
-    if labels and beyond and reward in ("exact", "exact-strict", "choice"):
+    if beyond:
         place, task = beyond[0]
         first = f"{shortened(in_text(right_answers(task.answer)[0]))!r} ({place})"
         yield f"labels: the answer of {counted(len(beyond), 'task')} is none of them, the first one {first}"

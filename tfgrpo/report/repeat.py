@@ -69,30 +69,18 @@ def repeat_of(run: Run) -> Repeat:
     """How to repeat a run; words in capitals stand for what no store remembers."""
     defaults = _defaults(run)
     other = {name: value for name, value in run.settings.items() if value != defaults.get(name)}
-    words = ["tfgrpo", *(_porting(run) if _is_port(run) else _running(run))]
-    words += ["--gate", "none"] if run.kind == "learn" and "validation" not in run.settings else []
-    for name, value in other.items() if not _is_port(run) else ():
+    settings = tuple((name, value, name not in other) for name, value in run.settings.items())
+    ungated = ["--gate", "none"] if run.kind == "learn" and "validation" not in run.settings else []
+    if "ported" in run.settings:  # tasks, frame and settings are those of the run that learned what is ported
+        words = ["port", str(run.settings["from"]), "--to", run.frame.model, "--base-url", "URL"]
+        command = shlex.join(["tfgrpo", *words, "--into", run.namespace, *ungated])
+        return Repeat(command, None, None, settings, ())
+    words = ["tfgrpo", *_running(run), *ungated]
+    for name, value in other.items():
         words += _option(name, value)
-    return Repeat(
-        command=shlex.join(words),
-        system=None if _is_port(run) else run.frame.system,
-        request=_request(run) if run.frame.request and not _is_port(run) else None,
-        settings=tuple((name, value, name not in other) for name, value in run.settings.items()),
-        unsettable=() if _is_port(run) else tuple(name for name, value in other.items() if not _option(name, value)),
-    )
-
-
-def _request(run: Run) -> str:
-    return json.dumps(dict(run.frame.request), indent=2, ensure_ascii=False)
-
-
-def _is_port(run: Run) -> bool:
-    return "ported" in run.settings
-
-
-def _porting(run: Run) -> list[str]:
-    """A port has its tasks, frame and settings from the run that learned what is ported."""
-    return ["port", str(run.settings["from"]), "--to", run.frame.model, "--base-url", "URL", "--into", run.namespace]
+    request = json.dumps(dict(run.frame.request), indent=2, ensure_ascii=False) if run.frame.request else None
+    unsettable = tuple(name for name, value in other.items() if not _option(name, value))
+    return Repeat(shlex.join(words), run.frame.system, request, settings, unsettable)
 
 
 def _running(run: Run) -> list[str]:

@@ -302,9 +302,7 @@ def without_lists(content: bytes, number: int = 0) -> Lean:
         if content[begins : begins + 2] == b"[{":
             if (ends := content.find(_LISTED_ENDS, begins)) < 0:
                 break
-            if (
-                content.find(_LISTED, begins, ends) >= 0
-            ):  # it ends otherwise, and the tokens behind it are no part of it
+            if content.find(_LISTED, begins, ends) >= 0:  # it ends otherwise: what is behind it is no part of it
                 return Lean(content)
             word = f"{_WORD}{number + len(lists)}"
             parts += (content[done:begins], b'"%s"' % word.encode())

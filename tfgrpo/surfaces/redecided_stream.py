@@ -292,9 +292,8 @@ class RedecidedStream:
             self._settled(answer)
         if said == told["delta"]:
             return _Event(one, self._lean)
-        answer.withheld = _Event(
-            {**one, "delta": said}, self._lean, is_settled=False
-        )  # empty or not: events are numbered
+        # empty or not: events are numbered
+        answer.withheld = _Event({**one, "delta": said}, self._lean, is_settled=False)
         return answer.withheld
 
     def _settled(self, answer: _Answer) -> None:
