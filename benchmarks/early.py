@@ -4,15 +4,16 @@
     python -m benchmarks.early --model local --by-hand                        # does it follow what is true, or seen?
     python -m benchmarks.early                                                # a SIMULATED one
 
-In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is not said. The product explores it,
-writes rules and reflections, and keeps those that help to predict what follows, and so it does with what was seen of
-each action. Told are the agreement of predictions with what followed on transitions that chose nothing, and the share
-of tasks solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or
-not; reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written
-by hand (`by hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act in the
-environment's own words. The simulated model knows a transition where a rule that is shown says it, or a transition that
-is shown is of that rule, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of turns,
-else it acts at random; asked for advice without what followed it names two actions at random.
+In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is not said; before a panel (`--world
+panel`) one of six buttons has a sign show what is wanted, and which is not said. The product explores it, writes rules
+and reflections, and keeps those that help to predict what follows, and so it does with what was seen of each action.
+Told are the agreement of predictions with what followed on transitions that chose nothing, and the share of tasks
+solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or not;
+reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written by
+hand (`by hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act in the environment's
+own words. The simulated model knows a transition where a rule that is shown says it, or a transition that is shown is
+of that rule, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of turns, else it acts
+at random; asked for advice without what followed it names two actions at random.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.early_worlds import HALLS, STORES, WORLDS, World
 from benchmarks.kept import RUN, asked_of, served
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
@@ -44,32 +46,10 @@ from tfgrpo.rollouts.group import concurrently
 from tfgrpo.settings import PROPOSES_SLOWLY, Settings
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
-ACTIONS = ("press", "turn", "go", "take")
-SYSTEM = f"You act in a small world. Answer with one word, your next action: {', '.join(ACTIONS)}."
-BY_HAND = (
-    "When the lamp is red, doing press leads to a green lamp.",
-    "When the lamp is green, doing press leads to a blue lamp.",
-    "When the lamp is blue, doing press leads to a red lamp.",
-    "When the lamp is green, doing turn leads to an open door.",
-    "When the lamp is blue, doing turn leads to a shut door.",
-    "When the door is open, doing go leads into the other room, and a box is in the store.",
-    "When a box is here, doing take leads to having the box.",
-)
+ROOM = WORLDS["room"]
 ARMS = ("what is kept", "its texts", "its transitions", "all transitions seen", "ungrounded", "by hand")
 SAMPLES = 3
 """Rollouts of a task that say whether it is solved."""
-HALLS = ("kitchen", "porch", "study", "hall", "office", "lobby", "garden", "workshop")
-STORES = ("cellar", "attic", "pantry", "shed", "vault", "garage", "closet", "barn")
-
-
-def tasks_of_room(count: int, seed: int = 0) -> list[Task]:
-    """Boxes to be fetched, from different beginnings."""
-    draw, found = random.Random(seed), []
-    for place in range(count):
-        rooms = {"hall": draw.choice(HALLS), "store": draw.choice(STORES)}
-        begins = {**rooms, "lamp": draw.choice(LAMPS), "open": draw.random() < 0.3}
-        found.append(Task(f"Order {place}: fetch the box from the {rooms['store']}.", metadata=begins))
-    return found
 
 
 def simulated(body: ChatBody) -> str:
@@ -79,14 +59,14 @@ def simulated(body: ChatBody) -> str:
     if "<transition" in said:
         return json.dumps([{"operation": "ADD", "text": text} for text in _rules(said)] or [{"operation": "NONE"}])
     if "pieces of advice" in said:
-        one, other = draw.sample(ACTIONS, 2)
+        one, other = draw.sample(ROOM.actions, 2)
         return json.dumps([{"operation": "ADD", "text": f"When you are in the hall, do {one} and then {other}."}])
-    known = [*(rule for rule in BY_HAND if rule in said), *_rules_of(_in_turns(body["messages"]))]
+    known = [*(rule for rule in ROOM.by_hand if rule in said), *_rules_of(_in_turns(body["messages"]))]
     if "What is the state then?" in last:
         return _guess(known, last)
-    if BY_HAND[3] in known and draw.random() < 0.8:
+    if ROOM.by_hand[3] in known and draw.random() < 0.8:
         return _opening(last)
-    return draw.choice(ACTIONS)
+    return draw.choice(ROOM.actions)
 
 
 def _rules(said: str) -> list[str]:
@@ -96,7 +76,9 @@ def _rules(said: str) -> list[str]:
 
 def _rules_of(seen: Sequence[tuple[str, str, str]]) -> list[str]:
     """The true rules that transitions show, each a state, what was done and what followed."""
-    return [rule for rule in BY_HAND if any(_says(rule, state, done) and state != then for state, done, then in seen)]
+    return [
+        rule for rule in ROOM.by_hand if any(_says(rule, state, done) and state != then for state, done, then in seen)
+    ]
 
 
 def _in_turns(messages: Sequence[Message]) -> list[tuple[str, str, str]]:
@@ -135,10 +117,12 @@ class Arm(NamedTuple):
     actions: Sequence[SeenAction] = ()
 
 
-async def ungrounded(distiller: Distiller, tasks: Sequence[Task], count: int) -> list[Experience]:
+async def ungrounded(
+    distiller: Distiller, tasks: Sequence[Task], actions: Sequence[str], count: int
+) -> list[Experience]:
     """Advice from tasks and actions alone."""
     asked = (
-        f"Tasks:\n{{}}\nActions: {', '.join(ACTIONS)}.\n\nWrite {count} pieces of advice for whoever does such tasks,"
+        f"Tasks:\n{{}}\nActions: {', '.join(actions)}.\n\nWrite {count} pieces of advice for whoever does such tasks,"
         ' each one sentence, as a JSON list:\n[{{"operation": "ADD", "text": "When ..., do ..., since ..."}}]'
     )
     found: dict[str, Experience] = {}
@@ -174,14 +158,18 @@ async def compared(
     tasks: Sequence[Task],
     settings: Settings,
     *,
+    world: World = ROOM,
     tried: int = 3,
     only: Sequence[str] = ARMS,
 ) -> Exploration:
     """Print the exploration, of so many states a task and as many alternatives each, and the table of these arms."""
-    grammar = {"grammar": f"root ::= {' | '.join(map(json.dumps, ACTIONS))}"} if backend.kind == "llama.cpp" else {}
-    acting = Frame(name, SYSTEM, {"max_tokens": 12, **grammar}, temperature=1.0)
+    grammar = (
+        {"grammar": f"root ::= {' | '.join(map(json.dumps, world.actions))}"} if backend.kind == "llama.cpp" else {}
+    )
+    acting = Frame(name, world.system, {"max_tokens": 12, **grammar}, temperature=1.0)
     saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
-    executor = EnvironmentExecutor(ChatExecutor(model, acting, backend, run=RUN, stage="act", seed=0), StoreRoom)
+    plain = ChatExecutor(model, acting, backend, run=RUN, stage="act", seed=0)
+    executor = EnvironmentExecutor(plain, world.make, world.turns, at_once=settings.concurrency)
     predicting = ChatExecutor(model, saying, backend, run=RUN, stage="predict", seed=0)
     distiller = Distiller(model, name, RUN, settings, request=SAMPLERS_OFF.get(backend.kind, {}))
     found = await explore(executor, predicting, distiller, tasks, settings, states=tried, alternatives=tried)
@@ -193,8 +181,8 @@ async def compared(
         "its texts": Arm(found.kept),
         "its transitions": Arm((), found.kept_actions),
         "all transitions seen": Arm((), found.actions),
-        "ungrounded": Arm(await ungrounded(distiller, teach, max(3, len(found.kept)))),
-        "by hand": Arm([*map(Experience, BY_HAND)]),
+        "ungrounded": Arm(await ungrounded(distiller, teach, world.actions, max(3, len(found.kept)))),
+        "by hand": Arm([*map(Experience, world.by_hand)]),
     }
     await table(executor, predicting, {arm: arms[arm] for arm in only}, held, tasks=judge, settings=settings)
     return found
@@ -233,7 +221,7 @@ def everything_that_follows(seed: int = 3) -> list[Transition]:
         room = StoreRoom(lamp, is_open, inside, rooms=(draw.choice(HALLS), draw.choice(STORES)))
         before = replace(room).step("wait").text
         task = Task(before)
-        found += [Transition(task, 0, before, action, room.clone().step(action).text, True) for action in ACTIONS]
+        found += [Transition(task, 0, before, action, room.clone().step(action).text, True) for action in ROOM.actions]
     return found
 
 
@@ -249,7 +237,7 @@ async def followed(model: Model, name: str, backend: Backend, settings: Settings
     arms = {
         "none": Arm(),
         "transitions seen": Arm((), seen_actions(everything_that_follows(seed=4))),
-        "by hand": Arm([*map(Experience, BY_HAND)]),
+        "by hand": Arm([*map(Experience, ROOM.by_hand)]),
     }
     for arm, shown in arms.items():
         groups = await predictions(predicting, held, shown.texts, once, actions=shown.actions)
@@ -259,7 +247,7 @@ async def followed(model: Model, name: str, backend: Backend, settings: Settings
             print(f"  {one.before} {one.action}: {group.rollouts[0].text!r}")
         without = means if arm == "none" else without
         if arm != "none":
-            gains = [(means - without)[place :: len(ACTIONS)] for place in range(len(ACTIONS))]
+            gains = [(means - without)[place :: len(ROOM.actions)] for place in range(len(ROOM.actions))]
             told = interval(np.mean(gains, axis=0).tolist())
             print(f"{arm} less none: {told} points over {len(gains[0])} states", flush=True)
     changing = [one for one in held if one.before != one.after]
@@ -271,7 +259,7 @@ def with_its_rule(transition: Transition) -> Task:
     """The task to say what follows, behind the true rule that says it."""
     asked = prediction(transition)
     *shown, last = asked.messages
-    rules = "\n".join(f"- {rule}" for rule in BY_HAND if _says(rule, transition.before, transition.action))
+    rules = "\n".join(f"- {rule}" for rule in ROOM.by_hand if _says(rule, transition.before, transition.action))
     said = f"This is known of the world:\n{rules}\n\n{message_text(last)}"
     return replace(asked, input=(*shown, {"role": "user", "content": said}))
 
@@ -282,15 +270,16 @@ async def real(asked: argparse.Namespace, settings: Settings) -> None:
         if asked.by_hand:
             await followed(upstream, name, backend, settings)
             return
-        await compared(
-            upstream, name, backend, tasks_of_room(asked.tasks), settings, tried=asked.tried, only=asked.arms
-        )
-        print(f"{name}: {asked.tasks} tasks, groups of {settings.group_size}")
+        world = WORLDS[asked.world]
+        tasks = world.tasks(asked.tasks)
+        await compared(upstream, name, backend, tasks, settings, world=world, tried=asked.tried, only=asked.arms)
+        print(f"{name}, {asked.world}: {asked.tasks} tasks, groups of {settings.group_size}")
 
 
 def main() -> None:
     """The table, of a real model where one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", choices=WORLDS, default="room", help="of a real model (default: room)")
     parser.add_argument("--tasks", type=int, default=96)
     parser.add_argument("--group-size", type=int, default=8)
     parser.add_argument("--tried", type=int, default=3, help="states of a task at which as many actions are tried")
@@ -307,7 +296,7 @@ def main() -> None:
         except BudgetEnded as ended:
             raise SystemExit(f"{ended}; the same command goes on") from None
         return
-    model, tasks = ScriptedModel(simulated), tasks_of_room(asked.tasks)
+    model, tasks = ScriptedModel(simulated), ROOM.tasks(asked.tasks)
     asyncio.run(compared(model, "simulated", Backend(), tasks, settings, tried=asked.tried, only=asked.arms))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.early import SYSTEM, simulated, tasks_of_room
+from benchmarks.early import ROOM, simulated
+from benchmarks.early_worlds import tasks_of_room
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import served
 from tfgrpo.store import Store
@@ -39,7 +40,7 @@ class Dead(Deaf):
 def at(folder: Path) -> tuple[str, ...]:
     lines = [{"input": task.prompt, **task.metadata} for task in tasks_of_room(16)]
     Path("tasks.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    Path("system.txt").write_text(SYSTEM)
+    Path("system.txt").write_text(ROOM.system)
     Path("worlds.py").write_text(BROKEN)
     return ("tasks.jsonl", "--model", "fake", "--system", "system.txt")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.early import BY_HAND, SYSTEM, simulated, tasks_of_room
+from benchmarks.early import ROOM, simulated
+from benchmarks.early_worlds import tasks_of_room
 from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.early_experience import judges, written
 from tfgrpo.experiences.foreseen import agreement, prediction, word_changes
@@ -18,7 +19,7 @@ TASKS = tasks_of_room(12)
 
 def acting(model: ScriptedModel) -> EnvironmentExecutor:
     return EnvironmentExecutor(
-        ChatExecutor(model, Frame("fake", SYSTEM), Backend(), run="", stage="act", seed=0), StoreRoom
+        ChatExecutor(model, Frame("fake", ROOM.system), Backend(), run="", stage="act", seed=0), StoreRoom
     )
 
 
@@ -35,7 +36,7 @@ async def test_other_actions_are_tried_at_states_of_own_rollouts_and_what_is_wri
     assert all(len({*actions}) == len(actions) for actions in by_state.values())
     assert len({(one.before, one.action) for one in seen.transitions}) == len(seen.transitions)
     texts, _ = await written(Distiller(model, "fake", "", Settings()), seen.transitions)
-    assert {text.text for text in texts} <= {*BY_HAND}
+    assert {text.text for text in texts} <= {*ROOM.by_hand}
     assert len(texts) >= 4
     assert all(text.origin.tasks for text in texts)
 

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from benchmarks.early import compared, simulated, tasks_of_room
+from benchmarks.early import compared, simulated
+from benchmarks.early_worlds import tasks_of_room
 from tfgrpo.errors import InputError
 from tfgrpo.learning.explore import dealt_parts
 from tfgrpo.records import Backend

@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import pytest
 
 from tfgrpo.errors import InputError
+from tfgrpo.experiences.transitions import explored
 from tfgrpo.records import Backend, ChatBody, Experience, Frame, Observation, Prior, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor, action_in, actions_of
 from tfgrpo.rollouts.environment import Walk
 from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.group import concurrently
 from tfgrpo.testing import Answer, Script, ScriptedModel, StoreRoom
 
 TASK = Task("Fetch the box.", metadata={"lamp": "red", "hall": "porch"})
@@ -23,10 +26,10 @@ def opening_the_door(body: ChatBody) -> str:
     return "go" if "is open" in shown else "turn" if "green" in shown else "press\nand then I turn it"
 
 
-def executor(script: Script, turns: int = 8) -> tuple[EnvironmentExecutor, ScriptedModel]:
+def executor(script: Script, turns: int = 8, *, at_once: int = 16) -> tuple[EnvironmentExecutor, ScriptedModel]:
     model = ScriptedModel(script)
     plain = ChatExecutor(model, Frame("fake", "Act."), Backend(), run="", stage="act", seed=0)
-    return EnvironmentExecutor(plain, StoreRoom, turns), model
+    return EnvironmentExecutor(plain, StoreRoom, turns, at_once=at_once), model
 
 
 async def test_a_rollout_goes_on_turn_by_turn_until_the_environment_is_over() -> None:
@@ -49,6 +52,16 @@ async def test_what_never_ends_ends_after_its_turns_and_a_call_that_fails_is_tol
     failed = await executor(lambda body: Answer("no", status=400))[0](TASK, Prior(), 0, 0)
     assert failed.error
     assert failed.reward is None
+
+
+async def test_one_at_once_ends_before_the_next_begins_so_that_a_server_still_knows_its_beginning() -> None:
+    tasks = [Task(f"{place}. Fetch the box.") for place in range(3)]
+    make, model = executor(opening_the_door, at_once=1)
+    await concurrently(make(task, Prior(), 0, 0) for task in tasks)
+    await explored(make, tasks, states=2, alternatives=1)
+    asked = [message_text(request["messages"][1]).partition(".")[0] for request in model.requests]
+    by_task = [task for task, _ in groupby(asked)]
+    assert by_task == ["0", "1", "2"] * 2
 
 
 @pytest.mark.parametrize(("text", "action"), [("press", "press"), ("\n  go \nbecause", "go"), ("", ""), ("   ", "")])

@@ -6,6 +6,7 @@ that judge them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
@@ -60,7 +61,8 @@ class Explored:
 
 async def explored(executor: EnvironmentExecutor, tasks: Sequence[Task], *, states: int, alternatives: int) -> Explored:
     """Transitions at so many states of one rollout of each task: its own action and so many alternatives."""
-    found = await concurrently(_at_task(executor, task, states, alternatives) for task in tasks)
+    work = (partial(_at_task, executor, task, states, alternatives) for task in tasks)
+    found = await concurrently(map(executor.in_turn, work))
     seen: dict[tuple[str, str], Transition] = {}
     for transitions, _, _ in found:
         for one in transitions:
@@ -73,14 +75,13 @@ async def _at_task(
     executor: EnvironmentExecutor, task: Task, states: int, alternatives: int
 ) -> tuple[list[Transition], int, list[str]]:
     """The transitions of one task, the steps that were replayed, and why there are no more."""
-    rollout = await executor(task, Prior(), 0, 0)
+    rollout = await executor.rollout(task, Prior(), 0, 0)
     actions, seed = actions_of(rollout), executor.plain.seed
     turns = sorted(range(len(actions)), key=lambda turn: derive_seed(seed, "state", task.id, turn))[:states]
-    found, failed = list[Transition](), [rollout.error] if rollout.error else []
+    found, failed, replayed = list[Transition](), [rollout.error] if rollout.error else [], 0
     if not actions:
-        return found, 0, failed
+        return found, replayed, failed
     others = {turn: await _alternatives(executor, rollout, turn, actions[turn], alternatives) for turn in turns}
-    replayed = 0
     try:
         async with Walk.begun(executor.make, task, executor.seconds) as walk:
             for turn, own in enumerate(actions):

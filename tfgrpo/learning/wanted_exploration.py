@@ -105,7 +105,7 @@ class WantedExploration:
         samplers = SAMPLERS_OFF.get(backend.kind, {})
         system = backend.system_role != "rejected"
         return await explore(
-            EnvironmentExecutor(acting, self.make, self.turns, self.step_timeout),
+            EnvironmentExecutor(acting, self.make, self.turns, self.step_timeout, at_once=settings.concurrency),
             predicting,
             Distiller(upstream, name, run, settings, request=samplers, system_role=system),
             self.tasks,

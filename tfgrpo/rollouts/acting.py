@@ -1,7 +1,10 @@
 """Rollouts that are made in an environment: an action a call, each a turn of the same chat."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
@@ -10,6 +13,8 @@ from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
 from .environment import STEP_SECONDS, MakeEnvironment, Walk
 from .executor import ChatExecutor, request_body
+
+T = TypeVar("T")
 
 
 def action_in(text: str) -> str:
@@ -21,16 +26,33 @@ class EnvironmentExecutor:
     """An Executor whose rollouts are made in an environment: an action a call, each a turn of the same chat."""
 
     def __init__(
-        self, plain: ChatExecutor, make: MakeEnvironment, turns: int = 12, seconds: float = STEP_SECONDS
+        self,
+        plain: ChatExecutor,
+        make: MakeEnvironment,
+        turns: int = 12,
+        seconds: float = STEP_SECONDS,
+        *,
+        at_once: int = 16,
     ) -> None:
         """Calls as those of `plain`; a rollout ends when its environment says so, or after so many turns.
 
-        Each answer of the environment may take so many seconds.
+        Each answer of the environment may take so many seconds. So many rollouts are under way at once: where all are,
+        a server has forgotten the beginning of each by its next turn, and reads it again.
         """
         self.plain, self.make, self.turns, self.seconds = plain, make, turns, seconds
+        self._under_way = asyncio.Semaphore(at_once)
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-        """One rollout; its reward is what the environment's last observation carries, else 0."""
+        """One rollout, once fewer are under way; its reward is what the last observation carries, else 0."""
+        return await self.in_turn(partial(self.rollout, task, prior, step, sample))
+
+    async def in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What comes of work on one task, once fewer are under way."""
+        async with self._under_way:
+            return await work()
+
+    async def rollout(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        """One rollout, at once."""
         included = tuple(experience.id for experience in prior.experiences)
         made = Rollout(task, step, sample, prior.id, included)
         try:
