@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -293,6 +294,14 @@ def test_dicts_and_tasks_are_read_by_the_rules_of_files(write: Writer) -> None:
     mixed: list[JSON] = [*found.tasks, DICTS[0]]
     again = tasks_of(iter(mixed), "validation")
     assert (again.source, [task.count for task in again.tasks], again.duplicates) == ("validation", [2, 1], 1)
+
+
+def test_the_columns_of_a_data_frame_are_read_as_pythons_own_values() -> None:
+    columns = zip(np.array([3, 4]), np.array([[1, 2], [3, 4]]), np.array([True, False]), strict=True)
+    taken = [{"input": "a", "answer": answer, "seen": seen, "more": {"is": is_}} for answer, seen, is_ in columns]
+    own = [{"input": "a", "answer": 3, "seen": [1, 2], "more": {"is": True}}]
+    own += [{"input": "a", "answer": 4, "seen": [3, 4], "more": {"is": False}}]
+    assert tasks_of(taken).tasks == tasks_of(own).tasks
 
 
 @each(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import InputError
 from ..hashing import canonical
@@ -206,11 +206,20 @@ def _read(name: str, entries: Iterable[Entry], fields: Fields, folder: Path) -> 
         if number == MOST_TAKEN:
             raise InputError(f"{name} holds more than {MOST_TAKEN:,} tasks; a few hundred are enough: take a sample")
         try:
-            yield place, value if isinstance(value, Task) else parts_of(value, fields, folder)
+            yield place, value if isinstance(value, Task) else parts_of(_plain(value), fields, folder)
         except InputError as error:
             raise InputError(f"{name}, {place}: {error}") from error
         except RecursionError as error:
             raise InputError(f"{name}, {place}: it is nested too deep") from error
+
+
+def _plain(value: Any) -> Any:
+    """A value without numpy's numbers and arrays, which the columns of a data frame hold, as Python's own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.tolist() if type(value).__module__ == "numpy" else value
 
 
 def _made(name: str, read: list[_Read], letters: Mapping[str, str]) -> Iterator[Task]:
