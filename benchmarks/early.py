@@ -8,12 +8,13 @@ In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is 
 panel`) one of six buttons has a sign show what is wanted, and which is not said. The product explores it, writes rules
 and reflections, and keeps those that help to predict what follows, and so it does with what was seen of each action.
 Told are the agreement of predictions with what followed on transitions that chose nothing, and the share of tasks
-solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or not;
-reflections of the same number that were written without what followed (`ungrounded`); and the true rules, written by
-hand (`by hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act in the environment's
-own words. The simulated model knows a transition where a rule that is shown says it, or a transition that is shown is
-of that rule, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of turns, else it acts
-at random; asked for advice without what followed it names two actions at random.
+solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or not; the
+same, each as of another action (`mixed up`); reflections of the same number that were written without what followed
+(`ungrounded`); and the true rules, written by hand (`by hand`), which say how far the model can follow rules at all. A
+grammar has llama.cpp act in the environment's own words. The simulated model knows a transition where a rule that is
+shown says it, or a transition that is shown is of that rule, and takes nothing to change elsewhere; shown how to open
+the door it does so in 80% of turns, else it acts at random; asked for advice without what followed it names two actions
+at random.
 """
 
 import argparse
@@ -47,7 +48,7 @@ from tfgrpo.settings import PROPOSES_SLOWLY, Settings
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
 ROOM = WORLDS["room"]
-ARMS = ("what is kept", "its texts", "its transitions", "all transitions seen", "ungrounded", "by hand")
+ARMS = ("what is kept", "its texts", "its transitions", "all transitions seen", "mixed up", "ungrounded", "by hand")
 SAMPLES = 3
 """Rollouts of a task that say whether it is solved."""
 
@@ -117,6 +118,14 @@ class Arm(NamedTuple):
     actions: Sequence[SeenAction] = ()
 
 
+def mixed_up(seen: Sequence[SeenAction], actions: Sequence[str]) -> tuple[SeenAction, ...]:
+    """The same transitions, each as of the action after its own."""
+    following = dict(zip(actions, (*actions[1:], actions[0]), strict=True))
+    return seen_actions(
+        [replace(one, action=following.get(one.action, one.action)) for action in seen for one in action.seen]
+    )
+
+
 async def ungrounded(
     distiller: Distiller, tasks: Sequence[Task], actions: Sequence[str], count: int
 ) -> list[Experience]:
@@ -181,6 +190,7 @@ async def compared(
         "its texts": Arm(found.kept),
         "its transitions": Arm((), found.kept_actions),
         "all transitions seen": Arm((), found.actions),
+        "mixed up": Arm((), mixed_up(found.actions, world.actions)),
         "ungrounded": Arm(await ungrounded(distiller, teach, world.actions, max(3, len(found.kept)))),
         "by hand": Arm([*map(Experience, world.by_hand)]),
     }
@@ -297,7 +307,8 @@ def main() -> None:
             raise SystemExit(f"{ended}; the same command goes on") from None
         return
     model, tasks = ScriptedModel(simulated), ROOM.tasks(asked.tasks)
-    asyncio.run(compared(model, "simulated", Backend(), tasks, settings, tried=asked.tried, only=asked.arms))
+    arms = [arm for arm in asked.arms if arm != "mixed up"]  # it knows of a transition only what it is about
+    asyncio.run(compared(model, "simulated", Backend(), tasks, settings, tried=asked.tried, only=arms))
 
 
 if __name__ == "__main__":
