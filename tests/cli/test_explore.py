@@ -9,6 +9,9 @@ from benchmarks.early import ROOM, simulated
 from benchmarks.early_worlds import tasks_of_room
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import served
+from tfgrpo.cli.explore import _settings
+from tfgrpo.model.endpoints import Endpoint, Endpoints
+from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import ScriptedModel
 
@@ -80,6 +83,14 @@ def test_an_exploration_goes_on_where_it_ended_and_is_a_run_like_others(at: tupl
     assert "(explore in default" in shown
     assert "help to predict what follows" in shown
     assert works("report", first["id"], "--output", "page.html")
+
+
+def test_the_embedded_model_has_one_conversation_at_a_time_and_short_proposals() -> None:
+    local, elsewhere = (Endpoints(Endpoint(url, "m")) for url in ("local", "http://127.0.0.1:9/v1"))
+    assert _settings(elsewhere, 3, None) == Settings(seed=3)
+    assert _settings(elsewhere, 0, 5).concurrency == _settings(local, 0, 5).concurrency == 5
+    assert _settings(local, 0, None).concurrency == 1
+    assert _settings(local, 0, None).distiller_tokens == 128
 
 
 def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from ..learning.explore import Exploration
     from ..model.budget import Spending
+    from ..model.endpoints import Endpoints
+    from ..settings import Settings
 
 
 @click.command(cls=TextCommand)
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     "--step-timeout", default=60.0, show_default=True, metavar="SECONDS", help="Of each answer of the environment."
 )
 @click.option("--seed", default=0, show_default=True, help="Another seed is another exploration.")
-@click.option("--concurrency", default=16, show_default=True, help="Calls in flight.")
+@click.option("--concurrency", type=int, help="Tasks under way, and calls in flight.  [default: 16; local: 1]")
 @frame_options
 @target_options
 @spending_options
@@ -51,6 +53,8 @@ def explore(
     store: str | None,
     namespace: str,
     as_json: bool,
+    seed: int,
+    concurrency: int | None,
     **numbers: int,
 ) -> None:
     """Find out how an environment works, without any reward, and write it down as texts whose use is measured.
@@ -68,11 +72,10 @@ def explore(
     from ..learning.wanted_exploration import WantedExploration
     from ..model.endpoints import Endpoint, Endpoints
     from ..rollouts.environment import load_environment
-    from ..settings import Settings
     from ..tasks.read import tasks_of
 
-    settings = Settings(seed=numbers.pop("seed"), concurrency=numbers.pop("concurrency"))
     endpoints = Endpoints(Endpoint(target.base_url, target.model), spending=spending)
+    settings = _settings(endpoints, seed, concurrency)
     make, found = load_environment(environment), tasks_of(tasks).tasks
     asked = frame.read(endpoints.own.name)
     wanted = WantedExploration(
@@ -86,6 +89,17 @@ def explore(
         )
     added = [*_added(explored, store, namespace, who)] if add else []
     tell(as_json, {**explored.as_json(), "added": added}, *explored.lines(), *added)
+
+
+def _settings(endpoints: "Endpoints", seed: int, concurrency: int | None) -> "Settings":
+    """Those of an exploration; the embedded model remembers how one conversation begins, its last one."""
+    from dataclasses import replace
+
+    from ..settings import Settings
+
+    if concurrency is None:
+        concurrency = 1 if endpoints.own.is_local else Settings().concurrency
+    return replace(Settings(seed=seed, concurrency=concurrency), **endpoints.defaults)
 
 
 def _added(explored: "Exploration", store: str | None, namespace: str, by: str) -> "Iterator[str]":
