@@ -1,6 +1,8 @@
 """`tfgrpo explore` from the shell, on the store room and a SIMULATED model; and what cannot be explored is said."""
 
+import asyncio
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,14 @@ from benchmarks.early_worlds import tasks_of_room
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import served
 from tfgrpo.cli.explore import _settings
+from tfgrpo.learning.wanted_exploration import WantedExploration
 from tfgrpo.model.endpoints import Endpoint, Endpoints
+from tfgrpo.observer import Silent
+from tfgrpo.records import Frame, Rollout
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
-from tfgrpo.testing import ScriptedModel
+from tfgrpo.tasks.read import tasks_of
+from tfgrpo.testing import ScriptedModel, StoreRoom
 
 SMALL = ("--states", "2", "--alternatives", "2", "--turns", "6")
 BROKEN = """
@@ -83,6 +89,34 @@ def test_an_exploration_goes_on_where_it_ended_and_is_a_run_like_others(at: tupl
     assert "(explore in default" in shown
     assert "help to predict what follows" in shown
     assert works("report", first["id"], "--output", "page.html")
+
+
+class Counting(Silent):
+    """What is told of how far it is: by stage, how many rollouts there will be, and how many landed."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, list[str]]] = []
+
+    def stage(self, name: str, rollouts: int, groups: int = 0) -> None:
+        self.told.append((name, rollouts, []))
+
+    def landed(self, rollout: Rollout) -> None:
+        self.told[-1][2].append(rollout.task.id)
+
+
+def test_how_far_it_is_is_told(at: tuple[str, ...]) -> None:
+    watching, frame = Counting(), Frame("fake", ROOM.system)
+    with served(ScriptedModel(simulated).app) as url, Store("t.db") as store:
+        there, settings = Endpoints(Endpoint(url, "fake")), Settings()
+        tasks = tasks_of(at[0]).tasks
+        wanted = WantedExploration(tasks, "room", StoreRoom, frame, there, settings, turns=6, states=2, alternatives=2)
+        asyncio.run(wanted.explored(store, "default", watch=lambda spent: nullcontext(watching)))
+    assert [name for name, _, _ in watching.told] == ["explore", "predict", "judge"]
+    assert all(total == len(landed) for _, total, landed in watching.told)
+    (_, explored, _), (_, predicted, _), (_, judged, _) = watching.told
+    assert explored == 16
+    assert predicted > 16
+    assert judged > 0
 
 
 def test_the_embedded_model_has_one_conversation_at_a_time_and_short_proposals() -> None:

@@ -67,10 +67,10 @@ def explore(
     """
     import asyncio
     from dataclasses import replace
-    from functools import partial
 
     from ..learning.wanted_exploration import WantedExploration
     from ..model.endpoints import Endpoint, Endpoints
+    from ..progress import Display
     from ..rollouts.environment import load_environment
     from ..tasks.read import tasks_of
 
@@ -84,9 +84,7 @@ def explore(
     who = person(by) if add else ""
     with interruptible(), named_store(store, create=True) as opened, endpoints.started() as there:
         started = replace(wanted, endpoints=there)
-        explored = asyncio.run(
-            started.explored(opened, namespace, fresh=not resume, add=add, note=partial(click.echo, err=True))
-        )
+        explored = asyncio.run(started.explored(opened, namespace, fresh=not resume, add=add, watch=Display))
     added = [*_added(explored, store, namespace, who)] if add else []
     tell(as_json, {**explored.as_json(), "added": added}, *explored.lines(), *added)
 

@@ -6,7 +6,7 @@ follow (`seen_actions.py`), and their effects are those of `credit.py`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -76,14 +76,20 @@ async def predictions(
     *,
     actions: Sequence[SeenAction] = (),
     step: int = 0,
+    landed: Callable[[Rollout], None] = lambda rollout: None,
 ) -> list[Group]:
     """A group of predictions of each transition, each shown its own subset of the texts, and what was seen or not.
 
-    One that fails by itself (a request that grew too long) agrees with nothing.
+    One that fails by itself (a request that grew too long) agrees with nothing. `landed` is told of each prediction.
     """
 
     def dealt(candidates: Sequence[Experience], task: Task, sample: int) -> tuple[Experience, ...]:
         return included(candidates, (), settings, task=task.id, step=step, sample=sample)
+
+    async def told(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
+        made = await scored(task, prior, step, sample)
+        landed(made)
+        return made
 
     async def scored(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
         before, action = str(task.metadata["before"]), str(task.metadata["action"])
@@ -98,7 +104,7 @@ async def predictions(
         return Under(as_shown(dealt(texts, task, sample)))
 
     tasks, size = [*{task.id: task for task in map(prediction, held)}.values()], settings.group_size
-    return await roll_groups(scored, tasks, Prior(), step=step, size=size, under=under, landed=lambda group: group)
+    return await roll_groups(told, tasks, Prior(), step=step, size=size, under=under, landed=lambda group: group)
 
 
 def as_shown(texts: Sequence[Experience]) -> Prior:

@@ -5,7 +5,7 @@ others measure each text, and what was seen of each action. No part of it needs 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ from ..experiences.foreseen import at_their_tasks, effects, prediction, predicti
 from ..experiences.seen_actions import SeenAction, seen_actions
 from ..experiences.transitions import Explored, Transition, explored
 from ..hashing import derive_seed
-from ..records import JSON, Effect, Experience, Task
+from ..observer import Observer, Silent
+from ..records import JSON, Effect, Experience, Rollout, Task
 from ..rollouts.acting import EnvironmentExecutor
 from ..settings import Settings
 from ..text import counted
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 FEWEST_EXPLORED = 12
 """Tasks; with fewer the parts are too small to tell anything."""
+_JUDGED = 3
+"""Predictions of a transition at most, with all that is kept and without, that say what it does together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,15 @@ async def explore(
     *,
     states: int = 3,
     alternatives: int = 3,
+    observer: Observer | None = None,
 ) -> Exploration:
-    """All of it; raises InputError as the environment does, and UpstreamError when no call can succeed."""
+    """All of it, the observer told of predictions, and by the executor of its rollouts.
+
+    Raises InputError as the environment does, and UpstreamError when no call can succeed.
+    """
+    watching = observer or Silent()
     parts = [{task.id for task in part} for part in dealt_parts(tasks, settings.seed)]
+    watching.stage("explore", len(tasks))
     seen = await explored(executor, tasks, states=states, alternatives=alternatives)
     if not seen.transitions:
         why = f": {seen.failures[0]}" if seen.failures else ""
@@ -118,13 +127,17 @@ async def explore(
     teach, measure, judge = ([one for one in seen.transitions if one.task.id in part] for part in parts)
     texts, dropped = await written(distiller, teach)
     actions = seen_actions(teach)
-    groups = at_their_tasks(await predictions(predicting, measure, texts, settings, actions=actions), measure)
+    watching.stage("predict", len(measure) * settings.group_size)
+    made = await predictions(predicting, measure, texts, settings, actions=actions, landed=watching.landed)
+    groups = at_their_tasks(made, measure)
     found = effects(groups, texts, settings, actions)
     good = what_helps(groups, found, actions, settings)
     kept = tuple(text for text in texts if text.id in good)
     shown = tuple(one for one in actions if one.dealt.id in good)
     any_kept = bool((kept or shown) and judge)
-    together = await agreement_gained(predicting, judge, kept, settings, shown) if any_kept else None
+    watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED) if any_kept else 0)
+    landed = watching.landed
+    together = await agreement_gained(predicting, judge, kept, settings, shown, landed=landed) if any_kept else None
     return Exploration(seen, texts, actions, found, kept, shown, together, dropped)
 
 
@@ -134,12 +147,14 @@ async def agreement_gained(
     texts: Sequence[Experience],
     settings: Settings,
     actions: Sequence[SeenAction] = (),
+    *,
+    landed: Callable[[Rollout], None] = lambda rollout: None,
 ) -> Difference:
     """Agreement with what follows, shown all of these texts, and what was seen of these actions, less shown none, over
     the tasks of the environment."""
-    always = replace(settings, trial_inclusion=1.0, group_size=min(settings.group_size, 3))
-    with_all = await predictions(predicting, held, texts, always, actions=actions, step=1)
-    without = await predictions(predicting, held, (), always, step=2)
+    always = replace(settings, trial_inclusion=1.0, group_size=min(settings.group_size, _JUDGED))
+    with_all = await predictions(predicting, held, texts, always, actions=actions, step=1, landed=landed)
+    without = await predictions(predicting, held, (), always, step=2, landed=landed)
     of = {prediction(one).id: one.task.id for one in held}
     gains: dict[str, list[float]] = defaultdict(list)
     for one, other in zip(with_all, without, strict=True):

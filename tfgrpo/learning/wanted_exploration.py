@@ -1,6 +1,7 @@
 """What a user wants explored, as it was said: read, checked, its model started, and explored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from ..errors import InputError
@@ -10,6 +11,7 @@ from ..experiences.seen_actions import seen_variant
 from ..experiences.variants import as_prior
 from ..model.endpoints import Endpoints
 from ..model.upstream import Upstream
+from ..observer import Observer, Silent, Watch
 from ..probe.backend import probe
 from ..records import JSON, Frame, Run, Task
 from ..rollouts.acting import EnvironmentExecutor
@@ -63,7 +65,7 @@ class WantedExploration:
         *,
         fresh: bool = False,
         add: bool = False,
-        note: Callable[[str], None] = lambda told: None,
+        watch: Watch = lambda spent: nullcontext(Silent()),
     ) -> Exploration:
         """What came of it, once the model is started: a run of the store, which goes on where it was interrupted.
 
@@ -74,18 +76,19 @@ class WantedExploration:
         run, resumed = store.begin(self._run(namespace), fresh=fresh)
         budget, own = self.endpoints.budget(), self.endpoints.own
         budget.carry((own.name, usage) for usage in store.spent_by_stage(run.id).values())
-        if resumed:
-            note(f"going on with {run.id}: {counted(store.spent(run.id).calls, 'call')} in the store already")
         with ended_in_store(run, store, "before all was explored, so no text was judged"):
             async with Upstream(
                 own.base_url, api_key=own.key, settings=self.settings, journal=store, budget=budget
             ) as upstream:
-                found = await self._explored(upstream, run.id)
-                variant = seen_variant(found.kept_actions) if add else None
-                if variant:
-                    tokens = prior_tokens(as_prior(variant), token_count(upstream.tokenizer))
-                    store.add_variants(run.id, [(variant, tokens)])
-                    note(f"{variant.source} race in the next run that learns in {namespace}")
+                with watch(lambda: upstream.usage) as observer:
+                    if resumed:
+                        calls = counted(store.spent(run.id).calls, "call")
+                        observer.note(f"going on with {run.id}: {calls} in the store already")
+                    found = await self._explored(upstream, run.id, observer)
+                    if add and (variant := seen_variant(found.kept_actions)):
+                        tokens = prior_tokens(as_prior(variant), token_count(upstream.tokenizer))
+                        store.add_variants(run.id, [(variant, tokens)])
+                        observer.note(f"{variant.source} race in the next run that learns in {namespace}")
         store.end(run.id, "finished", store.spent(run.id), found.as_json())
         return found
 
@@ -95,7 +98,7 @@ class WantedExploration:
         ids = tuple(task.id for task in self.tasks)
         return Run("explore", namespace, replace(self.frame, model=self.endpoints.own.name), settings, ids, "none")
 
-    async def _explored(self, upstream: Upstream, run: str) -> Exploration:
+    async def _explored(self, upstream: Upstream, run: str, observer: Observer) -> Exploration:
         settings, name = self.settings, self.endpoints.own.name
         backend = await probe(upstream, name, run=run)
         frame = replace(self.frame, model=name)
@@ -104,12 +107,14 @@ class WantedExploration:
         predicting = ChatExecutor(upstream, saying, backend, run=run, stage="predict", seed=settings.seed)
         samplers = SAMPLERS_OFF.get(backend.kind, {})
         system = backend.system_role != "rejected"
+        at_once, landed = settings.concurrency, observer.landed
         return await explore(
-            EnvironmentExecutor(acting, self.make, self.turns, self.step_timeout, at_once=settings.concurrency),
+            EnvironmentExecutor(acting, self.make, self.turns, self.step_timeout, at_once=at_once, landed=landed),
             predicting,
             Distiller(upstream, name, run, settings, request=samplers, system_role=system),
             self.tasks,
             settings,
             states=self.states,
             alternatives=self.alternatives,
+            observer=observer,
         )

@@ -33,14 +33,15 @@ class EnvironmentExecutor:
         seconds: float = STEP_SECONDS,
         *,
         at_once: int = 16,
+        landed: Callable[[Rollout], None] = lambda rollout: None,
     ) -> None:
         """Calls as those of `plain`; a rollout ends when its environment says so, or after so many turns.
 
         Each answer of the environment may take so many seconds. So many rollouts are under way at once: where all are,
-        a server has forgotten the beginning of each by its next turn, and reads it again.
+        a server has forgotten the beginning of each by its next turn, and reads it again. `landed` is told of each.
         """
         self.plain, self.make, self.turns, self.seconds = plain, make, turns, seconds
-        self._under_way = asyncio.Semaphore(at_once)
+        self._under_way, self._landed = asyncio.Semaphore(at_once), landed
 
     async def __call__(self, task: Task, prior: Prior, step: int, sample: int) -> Rollout:
         """One rollout, once fewer are under way; its reward is what the last observation carries, else 0."""
@@ -57,9 +58,11 @@ class EnvironmentExecutor:
         made = Rollout(task, step, sample, prior.id, included)
         try:
             async with Walk.begun(self.make, task, self.seconds) as walk:
-                return await self._walked(walk, made, prior)
+                made = await self._walked(walk, made, prior)
         except InputError as error:
-            return replace(made, error=str(error))
+            made = replace(made, error=str(error))
+        self._landed(made)
+        return made
 
     async def _walked(self, walk: Walk, made: Rollout, prior: Prior) -> Rollout:
         """The rollout, turn by turn."""
