@@ -77,9 +77,8 @@ def _rules(said: str) -> list[str]:
 
 def _rules_of(seen: Sequence[tuple[str, str, str]]) -> list[str]:
     """The true rules that transitions show, each a state, what was done and what followed."""
-    return [
-        rule for rule in ROOM.by_hand if any(_says(rule, state, done) and state != then for state, done, then in seen)
-    ]
+    changed = [(state, done) for state, done, then in seen if state != then]
+    return [rule for rule in ROOM.by_hand if any(_says(rule, state, done) for state, done in changed)]
 
 
 def _in_turns(messages: Sequence[Message]) -> list[tuple[str, str, str]]:
@@ -172,9 +171,8 @@ async def compared(
     only: Sequence[str] = ARMS,
 ) -> Exploration:
     """Print the exploration, of so many states a task and as many alternatives each, and the table of these arms."""
-    grammar = (
-        {"grammar": f"root ::= {' | '.join(map(json.dumps, world.actions))}"} if backend.kind == "llama.cpp" else {}
-    )
+    words = " | ".join(map(json.dumps, world.actions))
+    grammar = {"grammar": f"root ::= {words}"} if backend.kind == "llama.cpp" else {}
     acting = Frame(name, world.system, {"max_tokens": 12, **grammar}, temperature=1.0)
     saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
     plain = ChatExecutor(model, acting, backend, run=RUN, stage="act", seed=0)

@@ -134,10 +134,10 @@ async def explore(
     good = what_helps(groups, found, actions, settings)
     kept = tuple(text for text in texts if text.id in good)
     shown = tuple(one for one in actions if one.dealt.id in good)
-    any_kept = bool((kept or shown) and judge)
-    watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED) if any_kept else 0)
-    landed = watching.landed
-    together = await agreement_gained(predicting, judge, kept, settings, shown, landed=landed) if any_kept else None
+    together = None
+    if (kept or shown) and judge:
+        watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED))
+        together = await agreement_gained(predicting, judge, kept, settings, shown, landed=watching.landed)
     return Exploration(seen, texts, actions, found, kept, shown, together, dropped)
 
 

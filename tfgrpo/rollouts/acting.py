@@ -37,8 +37,8 @@ class EnvironmentExecutor:
     ) -> None:
         """Calls as those of `plain`; a rollout ends when its environment says so, or after so many turns.
 
-        Each answer of the environment may take so many seconds. So many rollouts are under way at once: where all are,
-        a server has forgotten the beginning of each by its next turn, and reads it again. `landed` is told of each.
+        Each answer of the environment may take so many seconds. So many rollouts are under way at once: of as many
+        a server has to remember the beginning until the next turn. `landed` is told of each rollout.
         """
         self.plain, self.make, self.turns, self.seconds = plain, make, turns, seconds
         self._under_way, self._landed = asyncio.Semaphore(at_once), landed
