@@ -84,6 +84,36 @@ def test_an_option_is_as_probable_as_its_way_among_those_that_lead_to_options() 
     assert sum(option_probabilities([(n // 7, n % 7, END) for n in range(49)], branch)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("given", "choices", "prompt"),
+    [
+        ("x", ["a", "b"], "<system>Which?\n\nAnswer with one of these and nothing else: a, b.\0<user>x\0"),
+        ("x", ["a, b", "c"], "<system>Which?\n\nAnswer with one of these and nothing else:\n- a, b\n- c\0<user>x\0"),
+        (
+            [{"role": "developer", "content": "Brief."}, {"role": "user", "content": "x"}],
+            ["a", "b"],
+            "<system>Brief.\n\nWhich?\n\nAnswer with one of these and nothing else: a, b.\0<user>x\0",
+        ),
+        (
+            [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}],
+            ["a", "b"],
+            "<user>x\0<assistant>y\0<user>Which?\n\nAnswer with one of these and nothing else: a, b.\0",
+        ),
+        (
+            [{"role": "assistant", "content": "y"}, {"role": "user", "content": "x"}],
+            ["a", "b"],
+            "<assistant>y\0<user>x\n\nWhich?\n\nAnswer with one of these and nothing else: a, b.\0",
+        ),
+    ],
+)
+def test_a_text_is_asked_about_before_it_and_a_conversation_at_its_end(
+    llama: str, given: Any, choices: list[str], prompt: str
+) -> None:
+    question = {"type": "choice", "instructions": "Which?", "choices": [{"value": value} for value in choices]}
+    Decider(llama.removesuffix("/v1"), "small").decide({"input": given, "questions": [question]})
+    assert Llama.prompts[0] == prompt
+
+
 def test_the_sdk_gets_its_decisions_and_all_else_goes_on_to_the_model(llama: str) -> None:
     with (
         decisions_front(llama, "small", slots=2) as url,

@@ -2,8 +2,9 @@
 
 An option is said token by token. Wherever options part ways, one call tells how probable each way is among those that
 still lead to an option, and an option's probability is the product along its way. What all options share costs nothing
-and a long option loses nothing by its length; one that begins another ends with the end of the turn. The prompt is the
-request's input, followed by `prompts/decision.md` in the last turn of a user.
+and a long option loses nothing by its length; one that begins another ends with the end of the turn. The prompt is
+`prompts/decision.md` as the system message before an input that is one text, and in the last turn of a user where it is
+a conversation.
 
 llama.cpp lists only the likeliest tokens. With one large bias on all that are wanted, and none else kept, the
 probabilities that it reports after sampling are just those among the wanted: the bias cancels. It reports none where
@@ -223,13 +224,21 @@ def _text(content: JSON, where: str) -> str:
 
 
 def _asking(told: Sequence[Message], question: Question) -> list[Message]:
-    """The input, and the question in the last turn of a user."""
-    described = question.described or ("",) * len(question.options)
-    lines = [
-        f"- {option_text(option)}{f': {said}' if said else ''}"
-        for option, said in zip(question.options, described, strict=True)
-    ]
-    asked = template("decision").render(instructions=question.instructions, options="\n".join(lines))
-    if told and told[-1]["role"] == "user":
+    """A text as a chat would be asked about it, the question in the system message; a conversation, at its end."""
+    asked = template("decision").render(instructions=question.instructions, options=_options_told(question))
+    roles = [turn["role"] for turn in told]
+    if roles in (["user"], ["system", "user"]):
+        before = [str(turn["content"]) for turn in told[:-1]]
+        return [{"role": "system", "content": "\n\n".join([*before, asked])}, told[-1]]
+    if roles[-1:] == ["user"]:
         return [*told[:-1], {"role": "user", "content": f"{told[-1]['content']}\n\n{asked}"}]
     return [*told, {"role": "user", "content": asked}]
+
+
+def _options_told(question: Question) -> str:
+    """In a line; one a line where something is said of them, or a line would not tell where one ends."""
+    names = [option_text(option) for option in question.options]
+    if not any(question.described) and not any("," in name or "\n" in name for name in names):
+        return f" {', '.join(names)}."
+    described = question.described or ("",) * len(names)
+    return "".join(f"\n- {name}{f': {said}' if said else ''}" for name, said in zip(names, described, strict=True))
