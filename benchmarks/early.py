@@ -44,7 +44,7 @@ from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Messag
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from tfgrpo.rollouts.group import concurrently
-from tfgrpo.settings import PROPOSES_SLOWLY, Settings
+from tfgrpo.settings import PROPOSES_SLOWLY, ROLLS_SLOWLY, Settings
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
 ROOM = WORLDS["room"]
@@ -298,7 +298,7 @@ def main() -> None:
     settings = Settings(concurrency=32, group_size=asked.group_size)
     if asked.model:
         if asked.model.startswith("local"):  # more at once would read the same beginnings again and again
-            settings = replace(settings, concurrency=asked.slots, **PROPOSES_SLOWLY)
+            settings = replace(settings, concurrency=asked.slots, **ROLLS_SLOWLY, **PROPOSES_SLOWLY)
         try:
             asyncio.run(real(asked, settings))
         except BudgetEnded as ended:

@@ -12,7 +12,7 @@ from ..errors import ModelError, UpstreamError
 from ..prompts import clip, neutralise, template
 from ..records import CallKey, Experience, Origin
 from ..rollouts.group import concurrently
-from ..text import words
+from ..text import counted, words
 from .admission import text_refusal
 from .distil import Distiller, ask
 from .edits import Form, Proposals
@@ -38,7 +38,10 @@ BATCH = 10
 async def written(
     distiller: Distiller, transitions: Sequence[Transition]
 ) -> tuple[tuple[Experience, ...], tuple[str, ...]]:
-    """Rules and reflections from what was seen, and why others were dropped; raises UpstreamError."""
+    """Rules and reflections from what was seen, as many as may be on trial, and why others were dropped.
+
+    Raises UpstreamError.
+    """
     batches = [transitions[start : start + BATCH] for start in range(0, len(transitions), BATCH)]
     states: dict[tuple[str, int], list[Transition]] = {}
     for one in transitions:
@@ -50,7 +53,7 @@ async def written(
             *(_reflections(distiller, seen) for seen in compared),
         ]
     )
-    return _admitted(proposed, transitions)
+    return _admitted(proposed, transitions, distiller.settings.trial_experiences)
 
 
 async def _rules(distiller: Distiller, seen: Sequence[Transition], number: int) -> Proposals:
@@ -79,9 +82,9 @@ async def _asked(
 
 
 def _admitted(
-    proposed: Iterable[Proposals], transitions: Sequence[Transition]
+    proposed: Iterable[Proposals], transitions: Sequence[Transition], most: int
 ) -> tuple[tuple[Experience, ...], tuple[str, ...]]:
-    """The texts that may be measured, those proposed most often first, and why others may not."""
+    """The texts that are measured, at most so many, those proposed most often first, and why others are not."""
     seen = " ".join(f"{one.before} {one.action} {one.after}" for one in transitions)
     tasks = [*{one.task.id: one.task for one in transitions}.values()]
     sources: dict[str, set[str]] = {}
@@ -95,6 +98,8 @@ def _admitted(
     for text, _ in often.most_common():
         if why := judges(text, seen) or text_refusal(text, tasks):
             dropped.append(f"{text!r}: {why}")
+        elif len(admitted) == most:
+            dropped.append(f"{text!r}: no place beside the {counted(most, 'text')} proposed most often or first")
         else:
             admitted.append(Experience(text, origin=Origin(tasks=tuple(sorted(sources[text])))))
     return tuple(admitted), tuple(dropped)
