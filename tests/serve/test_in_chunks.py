@@ -63,7 +63,8 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
     [
         ("32:64:8", {}, "bounded is '32:64:8'"),
         ("64", {}, "CHUNK:CARRY:CHUNKS"),
-        ("64:32:8", {"max_completion_tokens": 0}, "max_completion_tokens is 0; it must be at least 1"),
+        ("64:32:8", {"max_completion_tokens": 0}, "max_completion_tokens is 0; it must be a whole number from 1 on"),
+        ("64:32:8", {"max_tokens": 9.5}, "max_tokens is 9.5; it must be a whole number"),
         ("64:32:8", {"stream": True}, "stream goes with no answer in chunks"),
         ("64:32:8", {"n": 2}, "n goes with no answer in chunks"),
         ("64:32:8", {"tools": [{}]}, "tools goes with no answer in chunks"),

@@ -154,8 +154,9 @@ def _check(request: ChatBody) -> None:
     if request.get("n") not in (None, 1):
         raise InputError("n goes with no answer in chunks: one answer goes on at a time")
     for name in _CHUNKS_SAY:
-        if isinstance(most := request.get(name), int) and most < 1:
-            raise InputError(f"{name} is {most}; it must be at least 1")
+        most = request.get(name)
+        if isinstance(most, int | float | str) and (type(most) is not int or most < 1):
+            raise InputError(f"{name} is {most!r}; it must be a whole number from 1 on")
     messages: list[Message] = list(request.get("messages") or ())
     if not any(message.get("role") == "user" for message in messages):
         raise InputError("the messages have none of a user, which a chunk could be given again")
