@@ -122,7 +122,7 @@ async def opened(place: Place, wanted: PeerSet, seed: int, method: str, terms: T
             executors(wanted.agent, upstream, SETTINGS, store) as make,
         ):
             backend = await probe(upstream, place.model, run=run.id)
-            examples = await usable_examples(parts.train, wanted.reward, SETTINGS)
+            examples = (await usable_examples(parts.train, wanted.reward, SETTINGS)).shown
             yield Cell(place, wanted, parts, seed, terms, frame, store, upstream, backend, make, run, examples)
 
 

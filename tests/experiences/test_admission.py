@@ -63,6 +63,11 @@ def test_tasks_about_models_and_their_rewards_may_be_spoken_of() -> None:
     assert echoes_prompt(text, MESSAGES_AND_ROUTES)
 
 
+def test_one_whole_phrase_of_ours_is_an_echo_whatever_is_around_it() -> None:
+    error = "it has fewer than 3 words, or one sentence of more than 80"
+    assert echoes_prompt(f"That cannot be used: {error}. Answer again, in the form asked for above.", ())
+
+
 def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
     loop = "When it is BILL, choose BILL, when it is BILL, choose BILL, when it is BILL, choose BILL."
     assert refusal(Experience(loop), [], MESSAGES_AND_ROUTES, Settings()) == "it says the same again and again"

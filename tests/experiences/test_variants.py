@@ -1,6 +1,5 @@
 """What a user has for nothing, as variants: sets of examples, the nearest of them, what the first step adds."""
 
-import asyncio
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -19,7 +18,6 @@ from tfgrpo.experiences.variants import (
     nearest_shots,
     shared_messages,
     tokens_of,
-    usable_examples,
     variant_of,
     verified_rollouts,
 )
@@ -56,7 +54,7 @@ def test_the_order_of_tasks_changes_no_draw() -> None:
 def test_fewer_tasks_than_a_set_needs_give_the_sets_there_can_be(size: int) -> None:
     few = EXAMPLES[:size]
     shown = [len(entry.demonstrations) for entry in few_shot(few, SETTINGS)]
-    assert all(0 < count < max(1, size) for count in shown)
+    assert shown == [size - 1] * (2 if size > 1 else 0)
     assert list(nearest_shots(few, SETTINGS)) == []
     assert list(frozen(few, SETTINGS)) == [Variant()]
 
@@ -69,6 +67,26 @@ def test_a_set_is_cut_to_the_priors_tokens_and_a_pool_left_out_if_too_long() -> 
     assert any("16 nearest" in note for note in found.notes)
     nothing = field_of(variants, EXAMPLES, replace(SETTINGS, prior_tokens=1), token_estimate)
     assert nothing.arms == ()
+
+
+def test_a_pool_holds_only_what_fits_whichever_are_nearest_to_a_request() -> None:
+    long = replace(EXAMPLES[0], input="a long message " * 60)
+    examples = (long, *EXAMPLES[1:])
+    pools = list(nearest_shots(examples, SETTINGS))
+    longest = tokens_of(Variant(None, (long,)), token_estimate)
+    (four, eight, *_) = field_of(pools, examples, replace(SETTINGS, prior_tokens=4 * longest), token_estimate).arms
+    assert long in four.variant.demonstrations
+    assert long not in eight.variant.demonstrations
+    assert eight.variant.source == f"8 nearest of {len(EXAMPLES) - 1}"
+
+
+def test_no_reserve_exceeds_the_priors_tokens() -> None:
+    long = replace(EXAMPLES[0], input="a long message " * 60, answer="other")
+    whole = Variant(None, EXAMPLES[1:5])
+    tight = replace(SETTINGS, prior_tokens=tokens_of(whole, token_estimate) + 20)
+    (arm,) = field_of([whole], (long, *EXAMPLES[1:]), tight, token_estimate).arms
+    assert arm.reserve is not None
+    assert arm.reserve != long
 
 
 def test_a_task_is_shown_another_example_in_the_place_of_its_own() -> None:
@@ -152,19 +170,3 @@ def test_what_is_cut_says_what_it_was_cut_from() -> None:
     tight = replace(SETTINGS, prior_tokens=tokens_of(replace(whole, demonstrations=EXAMPLES[:5]), token_estimate))
     (arm,) = field_of([whole], EXAMPLES, tight, token_estimate).arms
     assert (len(arm.variant.demonstrations), arm.variant.source) == (5, "5 of live")
-
-
-async def test_a_judge_is_asked_about_several_answers_at_once_and_examples_stay_in_order() -> None:
-    asked = most = 0
-
-    async def judge(rollout: Rollout) -> float:
-        nonlocal asked, most
-        asked += 1
-        most = max(most, asked)
-        await asyncio.sleep(0.001 * (int(rollout.task.prompt.split()[1]) % 3))
-        asked -= 1
-        return 0.0 if rollout.text == "tech" else 1.0
-
-    found = await usable_examples(TASKS, judge, Settings(concurrency=5))
-    assert found == tuple(entry for entry in EXAMPLES if entry.answer != "tech")
-    assert most == 5

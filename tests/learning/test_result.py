@@ -76,6 +76,12 @@ async def test_the_likeliest_cause_is_named(
     assert "--no-stop-hopeless goes on" in told
 
 
+async def test_answers_that_end_with_a_number_in_a_line_of_its_own_are_numbers(tmp_path: Path) -> None:
+    worked = tuple(Task(task.prompt, f"Twice that, so it is:\n{task.answer}") for task in SUMS)
+    told = await stopped(tmp_path / "t.db", right, tasks=worked)
+    assert "--reward numeric" in told
+
+
 async def test_a_reward_that_does_not_fit_the_answers_is_named_with_one_that_does(tmp_path: Path) -> None:
     told = await stopped(tmp_path / "t.db", right, tasks=SUMS)
     assert "it said '22', where the answer is '#### 22'" in told

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import openai
 import pytest
 
+from tfgrpo.model.endpoints import Endpoint, Endpoints
 from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.model.local.decisions import Decider, input_messages, option_probabilities
 from tfgrpo.model.local.front import decisions_front, with_typed_answers
@@ -219,3 +220,16 @@ def test_the_embedded_model_decides() -> None:
     shares = [entry["probability"] for entry in found["answers"][0]["probabilities"]]
     assert sum(shares) == pytest.approx(1, abs=1e-6)
     assert min(shares) > 0
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("proposes", [False, True])
+def test_a_run_whose_reward_asks_questions_has_the_embedded_model_decide(proposes: bool) -> None:
+    local = Endpoint("local")
+    named = Endpoints(Endpoint("http://127.0.0.1:9/v1", "m"), local) if proposes else Endpoints(local)
+    with named.started(decides=True) as there:
+        asked = there.distiller if proposes else there.own
+        with openai.OpenAI(base_url=asked.base_url, api_key="none", max_retries=0) as client:
+            question: Any = {"type": "predicate", "instructions": "Is it good?"}
+            found = client.decisions.create(model=asked.name, input="A wonderful film.", questions=[question])
+    assert found.answers[0].type == "predicate"

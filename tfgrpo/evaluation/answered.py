@@ -184,12 +184,5 @@ def offsets_in(prior: Prior, asked: AskedQuestion) -> NDArray[np.float64]:
 @contextmanager
 def asked_there(asked: AskedQuestion, endpoints: Endpoints) -> Iterator[tuple[AskedQuestion, Endpoints]]:
     """The question to the model by its name there, and the endpoints, started; the embedded one decides too."""
-    with endpoints.started() as there:
-        named = replace(asked, frame=replace(asked.frame, model=there.own.name))
-        if not endpoints.own.is_local:
-            yield named, there
-            return
-        from ..model.local.front import decisions_front
-
-        with decisions_front(str(there.own.base_url), there.own.name) as url:
-            yield named, replace(there, own=replace(there.own, base_url=url))
+    with endpoints.started(decides=True) as there:
+        yield replace(asked, frame=replace(asked.frame, model=there.own.name)), there

@@ -23,7 +23,7 @@ async def few_shot_prior(
 
     `count` tells the tokens of a text. The draw is none of those that race.
     """
-    examples = await usable_examples(tasks, reward, settings)
+    examples = (await usable_examples(tasks, reward, settings)).shown
     if not examples:
         return "no training task has an answer that earns the full reward as it stands"
     ordered = in_turns(examples, seed, DRAWS)
@@ -35,10 +35,12 @@ async def few_shot_prior(
 
 
 def _fitting(ordered: Sequence[Demonstration], most: int, count: Callable[[str], int]) -> Sequence[Demonstration]:
-    """The longest beginning that takes no more than so many tokens."""
-    sizes = range(1, len(ordered) + 1)
-    fits = [size for size in sizes if prior_tokens(_shown(ordered[:size]), count) <= most]
-    return ordered[: max(fits, default=0)]
+    """Those that still fit into so many tokens, one after the other; what is too long makes room for the next."""
+    found: list[Demonstration] = []
+    for one in ordered:
+        if prior_tokens(_shown([*found, one]), count) <= most:
+            found.append(one)
+    return found
 
 
 def _shown(examples: Sequence[Demonstration]) -> Prior:

@@ -12,7 +12,7 @@ from ..priors.serving import snapshot_of
 from ..priors.versions import model_notice
 from ..records import Snapshot, Task
 from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
-from ..rollouts.rewards.reward import Reward
+from ..rollouts.rewards.reward import Reward, asks_for_decisions
 from ..settings import Settings
 from ..store import SERVING, Store
 from ..surfaces.chat import prior_for
@@ -137,7 +137,7 @@ class PreparedEvaluation:
     @contextmanager
     def started(self) -> "Iterator[PreparedEvaluation]":
         """The same with the names of all models; starts the embedded ones, and stops them on exit."""
-        with self.endpoints.started() as there:
+        with self.endpoints.started(decides=asks_for_decisions(self.reward[0])) as there:
             yield replace(self, endpoints=there)
 
     @property

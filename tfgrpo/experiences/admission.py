@@ -46,6 +46,8 @@ def echoes_prompt(text: str, tasks: Sequence[Task]) -> bool:
     echoed = sum(any(f" {run} " in prompt for prompt in _prompts()) for run in runs)
     if echoed >= FEWEST_RUNS and 2 * echoed >= len(runs):
         return True
+    if any(f" {run} " in prompt for run in _runs(text, COPIED) for prompt in _prompts()):
+        return True  # one whole phrase of ours, with other words around it
     said = {word.removesuffix("s") for word in words(text)}
     ours = [noun for noun in _OURS if noun in said]
     return len(ours) > _MOST_OURS and sum(not _in_any(noun, tasks) for noun in ours) > _MOST_OURS

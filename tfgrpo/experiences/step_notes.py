@@ -7,7 +7,7 @@ it that texts got no vectors: the step went by their wording.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..hashing import content_id
@@ -85,6 +85,15 @@ class StepNotes:
     async def leave_unembedded(self, step: int, batch: int, why: str) -> None:
         """Note that they get none."""
         await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
+
+    async def examples(self) -> list[str] | None:
+        """The tasks that the run may show as examples; None while nobody has found out."""
+        found = await self._read(CallKey(self._run, "examples"))
+        return None if found is None else list(json.loads(found))
+
+    async def note_examples(self, tasks: Sequence[str]) -> None:
+        """Note which these are."""
+        await self._write(CallKey(self._run, "examples"), json.dumps(tasks))
 
     async def unwritten(self, stage: str, number: int = 0) -> str | None:
         """Why there is no text of a stage before the first step; None where that has not failed."""

@@ -1,4 +1,5 @@
-"""Variants that a user could have for nothing: training examples as demonstrations, in sets and as a pool.
+"""Variants that a user could have for nothing: training examples as demonstrations, in sets and as a pool; and which
+examples there are.
 
 A proposer names ways to prompt; the race (`race.py`) decides between them. Sets of one draw are beginnings of one
 order, so that prompts share their beginnings and caches hit. The order takes the answers in turn, so that a set holds
@@ -18,7 +19,9 @@ from ..rollouts.group import concurrently
 from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
+from ..surfaces.surface import demonstration_tokens
 from ..text import counted
+from .step_notes import StepNotes
 
 T = TypeVar("T")
 
@@ -142,19 +145,19 @@ class Field:
 def field_of(
     variants: Sequence[Variant], examples: Sequence[Demonstration], settings: Settings, count: Callable[[str], int]
 ) -> Field:
-    """The variants as arms, each once; a set that takes more than the prior's tokens is cut to what fits.
+    """The variants as arms, each once; a set or pool that takes more than the prior's tokens is cut to what fits.
 
     `count` tells the tokens of a text.
     """
     arms: dict[str, Arm] = {}
-    left_out = []
+    left_out, most = [], settings.prior_tokens
     for given in variants:
-        variant = _fitting(given, settings.prior_tokens, count)
+        variant = _fitting(given, most, count)
         if variant is None:
             left_out.append(given.source)
             continue
-        arms.setdefault(variant.id, Arm(variant, tokens_of(variant, count), _reserve(variant, examples)))
-    notes = [f"left out, for they take more than {settings.prior_tokens:,} tokens: {', '.join(left_out)}"]
+        arms.setdefault(variant.id, Arm(variant, tokens_of(variant, count), _reserve(variant, examples, most, count)))
+    notes = [f"left out, for they take more than {most:,} tokens: {', '.join(left_out)}"]
     return Field(tuple(arms.values()), tuple(notes if left_out else ()))
 
 
@@ -210,11 +213,12 @@ def verified_rollouts(groups: Sequence[Group], shared: int, settings: Settings) 
 
 
 def _fitting(variant: Variant, most: int, count: Callable[[str], int]) -> Variant | None:
-    """The variant, a set cut to what fits into `most` tokens; None where that leaves nothing of it."""
+    """The variant, a set cut to what fits into `most` tokens, a pool to what does whichever are nearest; None where
+    that leaves nothing of it."""
+    if variant.nearest:
+        return _pool_fitting(variant, most, count)
     if tokens_of(variant, count) <= most:
         return variant
-    if variant.nearest:
-        return None
 
     def fits(size: int) -> bool:
         return tokens_of(replace(variant, demonstrations=variant.demonstrations[:size]), count) <= most
@@ -225,20 +229,64 @@ def _fitting(variant: Variant, most: int, count: Callable[[str], int]) -> Varian
     return replace(variant, demonstrations=variant.demonstrations[:size], source=f"{size} of {variant.source}")
 
 
-def _reserve(variant: Variant, examples: Sequence[Demonstration]) -> Demonstration | None:
-    """An example of a task that is not in the set, and of the answer that the set holds least of."""
+def _pool_fitting(variant: Variant, most: int, count: Callable[[str], int]) -> Variant | None:
+    every, own = variant.demonstrations, tokens_of(replace(variant, demonstrations=(), nearest=0), count)
+    pool = tuple(one for one in every if demonstration_tokens(one, count) * variant.nearest <= most - own)
+    if len(pool) == len(every):
+        return variant
+    if len(pool) <= variant.nearest:
+        return None
+    return replace(variant, demonstrations=pool, source=variant.source.replace(f"of {len(every)}", f"of {len(pool)}"))
+
+
+def _reserve(
+    variant: Variant, examples: Sequence[Demonstration], most: int, count: Callable[[str], int]
+) -> Demonstration | None:
+    """An example of a task that is not in the set, and of the answer that the set holds least of; none that would take
+    more than `most` tokens in the place of any."""
+    if variant.nearest or not variant.demonstrations:
+        return None
     inside = {entry.task for entry in variant.demonstrations}
-    left = [entry for entry in examples if entry.task not in inside]
+    room = most - tokens_of(variant, count) + min(demonstration_tokens(one, count) for one in variant.demonstrations)
+    left = [one for one in examples if one.task not in inside and demonstration_tokens(one, count) <= room]
     held = Counter(entry.answer for entry in variant.demonstrations)
     return min(left, key=lambda entry: (held[entry.answer], derive_seed("reserve", entry.id)), default=None)
 
 
-async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Settings) -> tuple[Demonstration, ...]:
+@dataclass(frozen=True, slots=True)
+class UsableExamples:
+    """Tasks as demonstrations of their own answers."""
+
+    shown: tuple[Demonstration, ...]
+    tasks: int
+    """How many tasks there were."""
+    failed: int = 0
+    """Those of which the reward could not say whether their answer is right."""
+    why: str = ""
+    """The first reason."""
+
+    @property
+    def left_out(self) -> str:
+        """What is said of the tasks that cannot be shown; empty where there are none."""
+        if len(self.shown) == self.tasks:
+            return ""
+        other, lines = self.tasks - len(self.shown) - self.failed, list[str]()
+        if self.failed:
+            lines.append(f"{counted(self.failed, 'task')} of {self.tasks} cannot be shown as examples: {self.why}")
+        if other and not self.shown and not self.failed:
+            return "no task has an answer that earns the full reward as it stands, so none is shown as an example"
+        if other:
+            none = "no answer, or one that earns less than the full reward"
+            lines.append(f"{counted(other, 'task')} of {self.tasks} cannot be shown as examples: {none}")
+        return "; ".join(lines)
+
+
+async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Settings) -> UsableExamples:
     """The tasks whose own answer would earn the full reward if the model gave it in these words, as demonstrations.
 
     An answer that is no such text (a pattern, a list of conditions) would teach the model to say it.
     """
-    shared, found = shared_messages(tasks), list[Demonstration]()
+    shared, found, errors = shared_messages(tasks), list[Demonstration](), list[str]()
     shown = [(task, one) for task in tasks if (one := example(task, shared))]
     for start in range(0, len(shown), settings.concurrency):
         part = shown[start : start + settings.concurrency]  # a judge is asked about each
@@ -246,4 +294,28 @@ async def usable_examples(tasks: Sequence[Task], reward: Reward, settings: Setti
             score(reward, Rollout(task, 0, 0, "", text=one.answer), clip=settings.clip_rewards) for task, one in part
         )
         found += [one for (_, one), scored in zip(part, said, strict=True) if (scored.reward or 0.0) >= 1 - FLAT]
-    return tuple(found)
+        errors += [scored.error for scored in said if scored.error]
+    return UsableExamples(tuple(found), len(tasks), len(errors), errors[0] if errors else "")
+
+
+async def examples_of_run(tasks: Sequence[Task], reward: Reward, settings: Settings, log: StepNotes) -> UsableExamples:
+    """The usable examples as they were found when the run first began: a reward that fails now and then may say
+    otherwise when it is resumed, and other examples would be other requests."""
+    noted = await log.examples()
+    if noted is None:
+        found = await usable_examples(tasks, reward, settings)
+        await log.note_examples([entry.task for entry in found.shown])
+        return found
+    shared, of = shared_messages(tasks), {task.id: task for task in tasks}
+    shown = [example(of[task], shared) for task in noted if task in of]
+    return UsableExamples(tuple(one for one in shown if one), len(tasks))
+
+
+def short_enough(examples: Sequence[Demonstration], most: int, count: Callable[[str], int]) -> list[Demonstration]:
+    """The examples of which the smallest set fits into `most` tokens whichever they are, where that is at least half of
+    them; else all that fit alone. One of excessive length would leave no room for others in any set that draws it."""
+    tokens = [demonstration_tokens(one, count) for one in examples]
+    short = [one for one, size in zip(examples, tokens, strict=True) if size * min(SIZES) <= most]
+    if len(short) > min(SIZES) and 2 * len(short) >= len(examples):
+        return short
+    return [one for one, size in zip(examples, tokens, strict=True) if size <= most]

@@ -24,10 +24,11 @@ from ..experiences.variants import (
     SIZES,
     Arm,
     as_prior,
+    examples_of_run,
     field_of,
     in_turns,
+    short_enough,
     taking_turns,
-    usable_examples,
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted, texts_wanted
@@ -183,7 +184,8 @@ async def arms_of(
 ) -> list[SaidArm]:
     """What else may be said than what is said now; why some of it is not there goes to `notes`."""
     settings = distiller.settings
-    examples = await usable_examples(tasks, reward, settings) if settings.demonstrations else ()
+    usable = await examples_of_run(tasks, reward, settings, log) if settings.demonstrations else None
+    examples = short_enough(usable.shown, settings.prior_tokens, token_count(None)) if usable else ()
     variants = list(_shown(examples, settings))
     nothing = [Variant(source="nothing said")] if live.has_text else []
     experiences: list[SaidArm] = []

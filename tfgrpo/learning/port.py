@@ -17,6 +17,7 @@ from ..model.endpoints import Endpoints
 from ..observer import Watch, last_looks
 from ..records import JSON, Frame, Prior, Run, Task, Usage
 from ..rollouts.rewards.built_in import reward_of
+from ..rollouts.rewards.reward import asks_for_decisions
 from ..settings import Settings
 from ..store import Store
 from ..trials import Role
@@ -142,7 +143,7 @@ class PreparedPort:
     @contextmanager
     def started(self) -> "Iterator[PreparedPort]":
         """The same with the name of the new model; starts the embedded one, and stops it on exit."""
-        with self.endpoints.started() as there:
+        with self.endpoints.started(decides=asks_for_decisions(self.plan.reward)) as there:
             yield replace(self, endpoints=there)
 
     @property

@@ -14,10 +14,11 @@ from ..experiences.variants import (
     Arm,
     Proposer,
     as_prior,
+    examples_of_run,
     field_of,
     followers,
     shared_messages,
-    usable_examples,
+    short_enough,
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
@@ -274,9 +275,7 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
     live = variant_of(context.start, "live" if context.start.has_text else "frozen")
     if not settings.race:
         return Race(context, (), [live])
-    examples = await usable_examples(plan.tasks, plan.reward, settings) if settings.demonstrations else ()
-    if settings.demonstrations and len(examples) < len(plan.tasks):
-        context.notes.note(_left_out(len(plan.tasks), len(examples)))
+    examples = await _examples(context) if settings.demonstrations else ()
     found = [variant for propose in PROPOSERS for variant in _proposed(context, propose, examples)]
     if plan.ported:
         from .transfer import brought_over
@@ -288,6 +287,20 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
         return Race(context, examples, [*brought.variants, *brought.likeliest(found)], brought)
     written = [*await _instructed(context, proposer), *await _amplified(context), *_explored(context)]
     return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
+
+
+async def _examples(context: RunContext) -> Sequence[Demonstration]:
+    """The examples that may be shown; why others may not is said."""
+    plan, notes = context.plan, context.notes
+    usable = await examples_of_run(plan.tasks, plan.reward, plan.settings, StepNotes(context.store, context.run.id))
+    if usable.left_out:
+        notes.note(f"race: {usable.left_out}")
+    most = plan.settings.prior_tokens
+    short = short_enough(usable.shown, most, token_count(context.upstream.tokenizer))
+    if len(short) < len(usable.shown):
+        left = counted(len(usable.shown) - len(short), "example")
+        notes.note(f"race: {left} of {len(usable.shown)} left out as too long for sets of {most:,} tokens")
+    return short
 
 
 def _explored(context: RunContext) -> list[Variant]:
@@ -338,13 +351,3 @@ async def _amplified(context: RunContext) -> tuple[Variant, ...]:
         context.notes.note(f"amplification, round {number}: {one.line()}")
     context.notes.note(f"amplification: {found.why}")
     return (found.variant,) if found.variant else ()
-
-
-def _left_out(tasks: int, usable: int) -> str:
-    """What is said of tasks that cannot be shown as examples."""
-    if not usable:
-        return "race: no task has an answer that earns the full reward as it stands, so none is shown as an example"
-    none = counted(tasks - usable, "task")
-    return (
-        f"race: {none} of {tasks} cannot be shown as examples: no answer, or one that earns less than the full reward"
-    )

@@ -211,8 +211,8 @@ def _matches(name: str, rollout: Rollout) -> bool:
 
 
 def _has_number(rollout: Rollout) -> bool:
-    """Whether an answer is a number, whatever signs are around it."""
-    return any(re.fullmatch(r"[\W_]*\d[\d.,\s]*\W*", text) for text in _texts(rollout))
+    """Whether an answer is a number, whatever signs are around it, or ends with one in a line of its own."""
+    return any(re.search(r"(?:^|\n)[^\w\n]*_*\d[\d., ]*[^\w\n]*$", text.strip()) for text in _texts(rollout))
 
 
 def _texts(rollout: Rollout) -> list[str]:

@@ -16,7 +16,7 @@ from ..records import JSON, Frame, Task
 from ..rollouts.executor import longest
 from ..rollouts.rewards.built_in import check, doubts, refuse_comparing, reward_of
 from ..rollouts.rewards.matchers import in_text, normalised, right_answers
-from ..rollouts.rewards.reward import Reward
+from ..rollouts.rewards.reward import Reward, asks_for_decisions
 from ..settings import LABEL_CHARS, MOST_LABELS, Settings
 from ..store import Store
 from ..tasks.fields import Fields
@@ -140,7 +140,7 @@ class PreparedLearning:
     @contextmanager
     def started(self) -> "Iterator[PreparedLearning]":
         """The same with the names of all models; starts the embedded ones, and stops them on exit."""
-        with self.endpoints.started() as there:
+        with self.endpoints.started(decides=asks_for_decisions(self.plan.reward)) as there:
             frame = replace(self.plan.frame, model=there.own.name)
             plan = replace(self.plan, frame=frame, distiller=there.distiller.model)
             yield replace(self, plan=plan, endpoints=there)

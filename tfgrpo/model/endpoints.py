@@ -109,12 +109,20 @@ class Endpoints:
         return self.spending.budget(self.own.base_url, self.own.name, self.distiller.model, self.embedding.model)
 
     @contextmanager
-    def started(self) -> "Iterator[Endpoints]":
-        """The same with the names of all models; starts the embedded ones, and stops them on exit."""
+    def started(self, *, decides: bool = False) -> "Iterator[Endpoints]":
+        """The same with the names of all models; starts the embedded ones, and stops them on exit.
+
+        `decides`: the embedded ones answer questions of the decisions API too.
+        """
         from .local.server import ONE_AFTER_THE_OTHER
 
-        with self.own.started(ONE_AFTER_THE_OTHER) as own, _proposing(self.distiller, self.own) as distiller:
-            yield replace(self, own=own, distiller=distiller)
+        with (
+            self.own.started(ONE_AFTER_THE_OTHER) as own,
+            _proposing(self.distiller, self.own) as distiller,
+            _deciding(own, self.own, decides) as rolls,
+            _deciding(distiller, self.distiller, decides) as proposes,
+        ):
+            yield replace(self, own=rolls, distiller=proposes)
 
     @asynccontextmanager
     async def opened(
@@ -147,6 +155,18 @@ class Endpoints:
                 beside = replace(self.embedding, base_url=self.embedding.base_url or self.own.base_url)
                 embedding = await to(beside, hasty, options="--embedding-")
             yield Upstreams(own, distiller, embedding, budget)
+
+
+@contextmanager
+def _deciding(started: Endpoint, named: Endpoint, decides: bool) -> Iterator[Endpoint]:
+    """An endpoint; if it decides, the embedded model behind what answers questions and passes on all else."""
+    if not (decides and named.is_local and started.base_url):
+        yield started
+        return
+    from .local.front import decisions_front
+
+    with decisions_front(started.base_url, started.name) as url:
+        yield replace(started, base_url=url)
 
 
 @contextmanager

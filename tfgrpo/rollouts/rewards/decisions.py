@@ -44,6 +44,11 @@ class QuestionsReward(BuiltInReward):
         """One for all questions."""
         return 1
 
+    @property
+    def asks_for_decisions(self) -> bool:
+        """It does nothing else."""
+        return True
+
     def check(self, task: Task) -> None:
         """Any task will do; the questions see its answer where it has one."""
 

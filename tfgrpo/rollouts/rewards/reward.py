@@ -68,6 +68,11 @@ class BuiltInReward(ABC):
         """Whether it looks at nothing of a rollout but its text, and is quick about it: many texts are scored."""
         return False
 
+    @property
+    def asks_for_decisions(self) -> bool:
+        """Whether it asks its model by the decisions API."""
+        return False
+
     def of_group(self, group: Group) -> Group:
         """The group with the rewards of a reward that compares its rollouts; as it is by any other."""
         return group
@@ -84,6 +89,11 @@ class RewardElsewhere(ABC):
 def asking(reward: Reward, model: Model, name: str, run: str) -> Reward:
     """The reward for a run, told which model it may ask."""
     return reward.with_model(model, name, run) if isinstance(reward, BuiltInReward) else reward
+
+
+def asks_for_decisions(reward: Reward) -> bool:
+    """Whether a reward asks a model by the decisions API."""
+    return isinstance(reward, BuiltInReward) and reward.asks_for_decisions
 
 
 def compared(reward: Reward, group: Group) -> Group:

@@ -9,7 +9,7 @@ from ...errors import InputError, RewardError
 from ...model.upstream import Model
 from ...records import Rollout, Task
 from ...text import shortened
-from .reward import BuiltInReward, Reward, asking, score
+from .reward import BuiltInReward, Reward, asking, asks_for_decisions, score
 
 _TERM = re.compile(r"\s*(?:(?P<weight>[^\s*+]+)\s*\*\s*)?(?P<name>[^\s*+]+)\s*")
 _ROUNDING = 1e-9
@@ -37,6 +37,11 @@ class SumReward(BuiltInReward):
             if scored.feedback:
                 said.append(f"{name}: {scored.feedback}")
         return total, "; ".join(said)
+
+    @property
+    def asks_for_decisions(self) -> bool:
+        """Whether one of its parts does."""
+        return any(asks_for_decisions(reward) for _, _, reward in self.parts)
 
     def check(self, task: Task) -> None:
         """Raises InputError as its parts do."""
