@@ -188,13 +188,15 @@ def test_a_prior_tells_which_of_its_experiences_a_task_is_shown_and_why(priors: 
     for analogy in ("nan", "inf"):
         refused = tfgrpo("prior", "show", first.id, "--for", "x", "--analogy", analogy)
         one_line(refused, f"--analogy is {analogy}; give a finite number of at least 0")
+    one_line(tfgrpo("prior", "show", "--analogy", "0.1"), "--analogy goes with --for TASK")
+    one_line(tfgrpo("prior", "show", "--for", "task_0123"), "has learned from no task task_0123")
     with Store("tfgrpo.db") as store:
         bare = Prior(biases=first.biases, tokenizer="tokenizer")
         store.add_prior(bare)
         narrow = Prior((Experience("When adding, count."), Experience("[on asks apples] Count the apples.")))
         store.add_prior(narrow)
     waiting = works("prior", "show", narrow.id).stdout
-    assert re.search(r"adds about \d+ to \d+ tokens to a request, by the words that it has of those", waiting)
+    assert re.search(r"adds about \d+ to \d+ tokens to a request, by what it has of what", waiting)
     tokens = json.loads(works("prior", "show", narrow.id, "--for", "pears", "--json").stdout)["tokens"]
     assert tokens["served"] < tokens["all"]
     one_line(tfgrpo("prior", "show", bare.id, "--for", "x"), "no experience")

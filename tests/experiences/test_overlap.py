@@ -150,6 +150,10 @@ def test_texts_that_share_their_wording_are_not_alike_however_near_their_vectors
         ("When two dates are given, take the later one.", "When two dates are given, take the earlier one."),
         ("When counting days, include the first day.", "When counting days, exclude the first day."),
         ("When the review is positive, answer PRAISE.", "When the review is positive, answer COMPLAINT."),
+        (
+            "When a refund is asked for by mail, always refund it.",
+            "When a refund is asked for by mail, never refund it.",
+        ),
     ],
 )
 def test_opposites_are_not_the_same_though_no_task_knows_their_words(one: str, other: str) -> None:

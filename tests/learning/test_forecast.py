@@ -68,6 +68,17 @@ def test_a_curve_that_is_nearly_over_is_identified_and_one_that_still_rises_is_n
     assert predicted(seen(0.2, 0.3, 0.4, 0.5, 0.6), 1_000) == rising.doubled
 
 
+def test_a_steep_curve_that_has_levelled_off_is_held_by_its_interval() -> None:
+    def reward(rollouts: float) -> float:
+        return 0.2 + 0.7 / (1 + (576 / rollouts) ** 4) if rollouts else 0.2
+
+    curve = [reward(240 * step) for step in range(8)]
+    found = forecast(Course(np.arange(8, dtype=np.float64) * 240, np.array(curve), 0.011, 8 * 240))
+    assert found is not None
+    assert found.doubled is not None
+    assert found.doubled.low <= reward(2 * 8 * 240) <= found.doubled.high
+
+
 def test_rewards_that_fall_are_said_and_not_fitted_and_two_steps_are_too_few() -> None:
     fallen = forecast(seen(0.6, 0.5, 0.4, 0.3))
     assert fallen is not None

@@ -63,6 +63,7 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
     [
         ("32:64:8", {}, "bounded is '32:64:8'"),
         ("64", {}, "CHUNK:CARRY:CHUNKS"),
+        (None, {}, "CHUNK:CARRY:CHUNKS"),
         ("64:32:8", {"max_completion_tokens": 0}, "max_completion_tokens is 0; it must be a whole number from 1 on"),
         ("64:32:8", {"max_tokens": 9.5}, "max_tokens is 9.5; it must be a whole number"),
         ("64:32:8", {"stream": True}, "stream goes with no answer in chunks"),
@@ -73,7 +74,7 @@ async def test_an_async_client_does_the_same_and_too_few_chunks_are_told() -> No
         ("64:32:8", {"messages": []}, "none of a user"),
     ],
 )
-def test_what_cannot_be_cut_is_said_before_anything_is_sent(bounded: str, more: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_cut_is_said_before_anything_is_sent(bounded: Any, more: dict[str, Any], words: str) -> None:
     client = openai.OpenAI(base_url="http://127.0.0.1:9/v1", api_key="none")
     with pytest.raises(InputError, match=words):
         tfgrpo.chat_in_chunks(client, bounded, **{"model": "m", "messages": ASKED, **more})

@@ -84,6 +84,8 @@ def show_prior(
     """
     if not isfinite(analogy):
         raise InputError(f"--analogy is {analogy}; give a finite number of at least 0")
+    if analogy and task is None:
+        raise InputError("--analogy goes with --for TASK")
     if task is not None:
         return _show_for(task, analogy, prior_id, store, namespace, as_json=as_json)
     with named_store(store) as opened:

@@ -92,6 +92,7 @@ _OPPOSITES = """
     positive/negative good/bad happy/unhappy even/odd same/different formal/informal formally/informally
     brief/detailed broad/narrow general/specific capital/lower uppercase/lowercase singular/plural old/new
     oldest/newest today/tomorrow single/several one/all any/all
+    always/never approve/reject approve/refuse accept/refuse allow/forbid allow/refuse grant/deny grant/refuse
 """
 _ENDS = tuple((one, other) for one, _, other in (pair.partition("/") for pair in _OPPOSITES.split()))
 """English words that are opposites, in pairs."""

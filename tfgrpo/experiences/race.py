@@ -133,13 +133,13 @@ def survivors(table: Sequence[Standing], *, frozen: str, step: int) -> tuple[str
     """The arms (ids) that stay in the race after a step (from 0), the best first.
 
     At least half of those that trail leave: those least likely to be within a point of the best, of equals the later
-    id. The frozen arm stays until the second step is over, in the place of the last one that would.
+    id. The frozen arm stays until the second step is over, beside those that would.
     """
     most = 1 + (len(table) - 1) // 2
     order = sorted(table, key=lambda entry: (-entry.near, -entry.mean, entry.arm))
     stays = [entry.arm for entry in order[:most]]
     if step == 0 and frozen in {entry.arm for entry in table} - set(stays):
-        stays[1 if most == 1 else -1 :] = [frozen]
+        stays.append(frozen)
     return tuple(stays)
 
 

@@ -93,6 +93,8 @@ async def _alisted(client: "openai.AsyncOpenAI") -> Any:
 
 
 def _of_client(bounded: str, request: ChatBody) -> Generator[ChatBody | None, Any, WholeAnswer]:
+    if not bounded:
+        raise InputError("say how long chunks are, as CHUNK:CARRY:CHUNKS in tokens: 256:128:8")
     bounds = bounds_of(Settings(bounded=bounded).bounded or "")
     extra = request.get("extra_body") or {}
     limits = {name: extra[name] for name in _CHUNKS_SAY if name in extra}  # the SDK would put them over each chunk's

@@ -33,7 +33,7 @@ from .surface import (
     text_in,
     turns,
 )
-from .triggers import always_on, as_said, awaited_words, said_at_ends, said_where
+from .triggers import always_on, as_said, said_at_ends, said_where
 
 SYSTEM_ROLES = ("system", "developer")
 _KEPT = 1_024
@@ -62,8 +62,8 @@ def prior_tokens(prior: Prior, count: Callable[[str], int]) -> int:
 
 
 def mean_tokens(prior: Prior, tasks: Sequence[Task], count: Callable[[str], int]) -> int:
-    """What a prior adds to a request, over requests for these tasks; what waits for other words than theirs is out."""
-    if not tasks or not any(awaited_words(entry.text) for entry in prior.experiences):
+    """What a prior adds to a request, over requests for these tasks; what waits for other words, or moments, is out."""
+    if not tasks or always_on(prior) is prior:
         return prior_tokens(prior, count)
     return round(sum(prior_tokens(as_said(prior, task.messages), count) for task in tasks) / len(tasks))
 

@@ -66,15 +66,15 @@ def tokens_added(prior: "Prior") -> int:
 
 
 def _tokens_text(prior: "Prior") -> str:
-    """What it adds to a request; where experiences wait for words, at least and at most."""
+    """What it adds to a request; where experiences wait, at least and at most."""
     from ...surfaces.chat import prior_tokens, token_estimate
-    from ...surfaces.triggers import always_on, awaited_words
+    from ...surfaces.triggers import always_on
 
     most = counted(tokens_added(prior), "token")
-    if not any(awaited_words(entry.text) for entry in prior.experiences):
+    if always_on(prior) is prior:
         return f"adds about {most} to a request"
     least = prior_tokens(always_on(prior), token_estimate)
-    return f"adds about {least:,} to {most} to a request, by the words that it has of those that experiences wait for"
+    return f"adds about {least:,} to {most} to a request, by what it has of what experiences wait for"
 
 
 def _prompting_lines(prior: "Prior") -> Iterator[str]:

@@ -1,8 +1,10 @@
 """Which experiences of a prior a task is to be shown, and why."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ...errors import InputError
 from ...text import counted, shortened
 from .tables import printable
 
@@ -22,6 +24,8 @@ def related(store: "Store", namespace: str, prior: "Prior", given: str, temperat
 
     known = tasks_used(store, namespace)
     named = [task.prompt for task in known if given.startswith("task_") and task.id.startswith(given)]
+    if not named and re.fullmatch(r"task_[0-9a-z]+", given):
+        raise InputError(f"the namespace {namespace} has learned from no task {given}; give its text, or another id")
     text = named[0] if len(named) == 1 else given
     effects = {one.experience.id: one.effect.mean for one in store.experiences(namespace) if one.effect}
     return relate(prior.experiences, [text], known, effects=effects, temperature=temperature), text
