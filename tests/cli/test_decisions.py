@@ -28,6 +28,8 @@ class Decides:
         self.writes = ""
         """What it writes when it is asked for an instruction; without it, it does not chat at all."""
         self.written = 0
+        self.surplus = 0.0
+        """The probability of an option that was not asked about."""
         self.knows_the_key_for = math.inf
         """Decisions, after which it says 401."""
 
@@ -69,8 +71,10 @@ class Decides:
         knows = 2.0 if not self.writes else 6.0 * (self.writes in question["instructions"])
         logits = [drawn.gauss(0, 0.5) + knows * (value in text) + 3.0 * (value == OPTIONS[0]) for value in values]
         total = sum(map(math.exp, logits))
-        listed = [{"value": value, "probability": math.exp(x) / total} for value, x in zip(values, logits, strict=True)]
+        share = (1 - self.surplus) / total
+        listed = [{"value": value, "probability": math.exp(x) * share} for value, x in zip(values, logits, strict=True)]
         best = max(listed, key=lambda entry: entry["probability"])
+        listed += [{"value": "other", "probability": self.surplus}] if self.surplus else []
         return {"type": "choice", "choice": best["value"], "confidence": 0.5, "probabilities": listed}
 
 
@@ -96,6 +100,16 @@ def tasks(folder: Path) -> Path:
 RACE = ("learn", "--surface", "decisions", "q.json", "tasks.jsonl", "--model", "m", "--base-url")
 LEARN = (RACE[0], "--no-race", *RACE[1:])
 EVAL = ("eval", "--surface", "decisions", "q.json", "tasks.jsonl", "--base-url")
+
+
+def test_an_option_that_was_not_asked_about_takes_no_part(tasks: Path, url: str, decides: Decides) -> None:
+    found = []
+    for decides.surplus in (0.0, 0.4):
+        learned = json.loads(
+            works(*LEARN, url, "--gate", "none", "--fresh", "--namespace", f"n{len(found)}", "--json").stdout
+        )
+        found.append((learned["why"], [round(one["offset"], 6) for one in learned["offsets"]]))
+    assert found[0] == found[1]
 
 
 def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: str, decides: Decides) -> None:

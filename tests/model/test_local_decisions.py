@@ -176,6 +176,10 @@ def test_options_may_begin_with_every_letter_beside_half_a_character(
             {"input": [{"role": "user", "content": [{"type": "input_image"}]}], "questions": [QUESTION]},
             "input[0].content holds an image",
         ),
+        (
+            {"input": "x", "questions": [{"type": "predicate", "instructions": [{"type": "input_image"}]}]},
+            "questions[0].instructions holds an image",
+        ),
     ],
 )
 def test_what_is_no_request_for_decisions_is_refused_by_name(llama: str, body: Any, told: str) -> None:
@@ -204,11 +208,13 @@ def test_tool_calls_and_parts_are_read_as_text() -> None:
         {"role": "developer", "content": [{"type": "input_text", "text": "Be fair."}]},
         {"type": "function_call", "name": "look", "arguments": '{"at": 1}', "call_id": "1"},
         {"type": "function_call_output", "call_id": "1", "output": "a cat"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]},
     ]
     assert input_messages(items) == [
         {"role": "system", "content": "Be fair."},
         {"role": "assistant", "content": 'look({"at": 1})'},
         {"role": "user", "content": "a cat"},
+        {"role": "assistant", "content": "I cannot."},
     ]
 
 

@@ -149,7 +149,9 @@ async def ask_all(
         if shares is None:
             continue
         kept.append(task)
-        logs.append([shares.get(option, 0.0) for option in asked.question.options])
+        own = [shares.get(option, 0.0) for option in asked.question.options]
+        total = sum(own) or 1.0  # below 1 where the upstream lists options that the question has not
+        logs.append([share / total for share in own])
         rewards.append(await option_rewards(task, asked.question, reward))
     shape = len(kept), len(asked.question.options)
     with np.errstate(divide="ignore"):

@@ -121,7 +121,11 @@ def instructions_text(given: JSON) -> str | None:
 
 
 def _part_text(part: Mapping[str, JSON]) -> str:
-    return json.dumps(part["data"], ensure_ascii=False) if "data" in part else str(part.get("text") or "")
+    return (
+        json.dumps(part["data"], ensure_ascii=False)
+        if "data" in part
+        else str(part.get("text") or part.get("refusal") or "")
+    )
 
 
 def option_text(option: Option) -> str:

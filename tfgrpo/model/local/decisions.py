@@ -84,6 +84,8 @@ class Decider:
         if not isinstance(body, Mapping):
             raise InputError("the request must be a JSON object with model, input and questions")
         questions, told = parse_questions(body.get("questions")), input_messages(body.get("input"))
+        for place, one in enumerate(body["questions"]):
+            _text(one["instructions"], f"questions[{place}].instructions")
         with ThreadPoolExecutor(self.slots) as pool:
             decided = list(pool.map(lambda question: self._connected(question, told), questions))
         read, said = sum(one[1] for one in decided), sum(one[2] for one in decided)
