@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tests.inprocess import MemoryJournal
 from tfgrpo.experiences.step_notes import StepNotes
-from tfgrpo.experiences.variants import example, examples_of_run, short_enough, usable_examples
+from tfgrpo.experiences.variants import example, examples_of_run, left_out_as_long, short_enough, usable_examples
 from tfgrpo.records import Rollout, Task
 from tfgrpo.settings import Settings
 from tfgrpo.surfaces.chat import token_estimate
@@ -45,13 +45,17 @@ async def test_a_resumed_run_has_the_examples_of_its_first_start_whatever_the_re
     assert "8 tasks of 24 cannot be shown as examples: the reward failed: RuntimeError" in first.left_out
     down = False
     again = await examples_of_run(TASKS, reward, Settings(), StepNotes(journal, "run_1"))
-    assert again.shown == first.shown
+    assert again == first
     assert len((await examples_of_run(TASKS, reward, Settings(), StepNotes(journal, "run_2"))).shown) == 24
 
 
-def test_what_is_too_long_for_any_set_leaves_room_for_the_others() -> None:
+def test_what_is_left_out_as_long_for_any_set_leaves_room_for_the_others() -> None:
     long = [replace(entry, input="a long message " * 500) for entry in EXAMPLES[:2]]
     assert short_enough([*long, *EXAMPLES[2:]], 4_000, token_estimate) == list(EXAMPLES[2:])
+    assert left_out_as_long([*long, *EXAMPLES[2:]], EXAMPLES[2:], 4_000) == [
+        "2 examples of 24 left out as too long for sets of 4,000 tokens"
+    ]
+    assert left_out_as_long(EXAMPLES, EXAMPLES, 4_000) == []
     middling = [replace(entry, input="a long message " * 300) for entry in EXAMPLES]
     assert short_enough(middling, 4_000, token_estimate) == middling  # some are better than none
     assert short_enough(middling, 1_000, token_estimate) == []

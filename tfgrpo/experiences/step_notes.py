@@ -86,14 +86,15 @@ class StepNotes:
         """Note that they get none."""
         await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
 
-    async def examples(self) -> list[str] | None:
-        """The tasks that the run may show as examples; None while nobody has found out."""
+    async def examples(self) -> tuple[list[str], int, str] | None:
+        """The tasks that the run may show as examples, of how many the reward failed, and why; None while nobody has
+        found out."""
         found = await self._read(CallKey(self._run, "examples"))
-        return None if found is None else list(json.loads(found))
+        return None if found is None else tuple(json.loads(found))
 
-    async def note_examples(self, tasks: Sequence[str]) -> None:
+    async def note_examples(self, tasks: Sequence[str], failed: int, why: str) -> None:
         """Note which these are."""
-        await self._write(CallKey(self._run, "examples"), json.dumps(tasks))
+        await self._write(CallKey(self._run, "examples"), json.dumps([tasks, failed, why]))
 
     async def unwritten(self, stage: str, number: int = 0) -> str | None:
         """Why there is no text of a stage before the first step; None where that has not failed."""

@@ -304,11 +304,11 @@ async def examples_of_run(tasks: Sequence[Task], reward: Reward, settings: Setti
     noted = await log.examples()
     if noted is None:
         found = await usable_examples(tasks, reward, settings)
-        await log.note_examples([entry.task for entry in found.shown])
+        await log.note_examples([entry.task for entry in found.shown], found.failed, found.why)
         return found
-    shared, of = shared_messages(tasks), {task.id: task for task in tasks}
-    shown = [example(of[task], shared) for task in noted if task in of]
-    return UsableExamples(tuple(one for one in shown if one), len(tasks))
+    shared, of, (usable, failed, why) = shared_messages(tasks), {task.id: task for task in tasks}, noted
+    shown = [example(of[task], shared) for task in usable if task in of]
+    return UsableExamples(tuple(one for one in shown if one), len(tasks), failed, why)
 
 
 def short_enough(examples: Sequence[Demonstration], most: int, count: Callable[[str], int]) -> list[Demonstration]:
@@ -319,3 +319,10 @@ def short_enough(examples: Sequence[Demonstration], most: int, count: Callable[[
     if len(short) > min(SIZES) and 2 * len(short) >= len(examples):
         return short
     return [one for one, size in zip(examples, tokens, strict=True) if size <= most]
+
+
+def left_out_as_long(examples: Sequence[Demonstration], short: Sequence[Demonstration], most: int) -> list[str]:
+    """What is said of the examples that are not short enough; no line where all are."""
+    if (left := len(examples) - len(short)) == 0:
+        return []
+    return [f"{counted(left, 'example')} of {len(examples)} left out as too long for sets of {most:,} tokens"]

@@ -69,8 +69,9 @@ class Curves:
         return self.start + ((self.top - self.start).reshape(-1, each) * part).ravel()
 
     def span(self, values: NDArray[np.float64]) -> Span:
-        """What is to be expected of a number that every curve has."""
+        """What is to be expected of a reward that every curve has."""
         order = np.argsort(values)
         places = np.minimum(np.searchsorted(np.cumsum(self.weight[order]), _QUANTILES), len(order) - 1)
         low, median, high = values[order[places]].tolist()
-        return Span(median - hypot(median - low, _ABOUT), median, median + hypot(high - median, _ABOUT))
+        low, high = median - hypot(median - low, _ABOUT), median + hypot(high - median, _ABOUT)
+        return Span(max(0.0, low), median, min(1.0, high))

@@ -27,6 +27,7 @@ from ..experiences.variants import (
     examples_of_run,
     field_of,
     in_turns,
+    left_out_as_long,
     short_enough,
     taking_turns,
     variant_of,
@@ -185,7 +186,9 @@ async def arms_of(
     """What else may be said than what is said now; why some of it is not there goes to `notes`."""
     settings = distiller.settings
     usable = await examples_of_run(tasks, reward, settings, log) if settings.demonstrations else None
-    examples = short_enough(usable.shown, settings.prior_tokens, token_count(None)) if usable else ()
+    examples = short_enough(usable.shown, settings.prior_tokens, token_count(None)) if usable else []
+    if usable:
+        notes += [f"race: {line}" for line in left_out_as_long(usable.shown, examples, settings.prior_tokens)]
     variants = list(_shown(examples, settings))
     nothing = [Variant(source="nothing said")] if live.has_text else []
     experiences: list[SaidArm] = []

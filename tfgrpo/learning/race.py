@@ -17,6 +17,7 @@ from ..experiences.variants import (
     examples_of_run,
     field_of,
     followers,
+    left_out_as_long,
     shared_messages,
     short_enough,
     variant_of,
@@ -27,7 +28,7 @@ from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
 from ..surfaces.chat import token_count
 from ..surfaces.surface import way_of
-from ..text import counted, shortened
+from ..text import shortened
 from ..token_prior.calibration import ArmFit
 from .plan import RunContext
 from .token_prior import Calibration, TokenRun
@@ -297,9 +298,8 @@ async def _examples(context: RunContext) -> Sequence[Demonstration]:
         notes.note(f"race: {usable.left_out}")
     most = plan.settings.prior_tokens
     short = short_enough(usable.shown, most, token_count(context.upstream.tokenizer))
-    if len(short) < len(usable.shown):
-        left = counted(len(usable.shown) - len(short), "example")
-        notes.note(f"race: {left} of {len(usable.shown)} left out as too long for sets of {most:,} tokens")
+    for line in left_out_as_long(usable.shown, short, most):
+        notes.note(f"race: {line}")
     return short
 
 

@@ -121,11 +121,9 @@ def instructions_text(given: JSON) -> str | None:
 
 
 def _part_text(part: Mapping[str, JSON]) -> str:
-    return (
-        json.dumps(part["data"], ensure_ascii=False)
-        if "data" in part
-        else str(part.get("text") or part.get("refusal") or "")
-    )
+    if "data" in part:
+        return json.dumps(part["data"], ensure_ascii=False)
+    return str(part.get("text") or part.get("refusal") or "")
 
 
 def option_text(option: Option) -> str:
