@@ -459,7 +459,7 @@ class QuestionOffsets:
 
     kind: QuestionKind
     instructions: str
-    """As the caller asks it."""
+    """As the caller asks it; of an image, its hash."""
     offsets: tuple[OptionOffset, ...]
     """An option that is not among them has 0."""
     id: str = field(init=False)

@@ -199,6 +199,22 @@ def test_a_race_goes_on_where_its_budget_ended_and_with_other_settings_it_is_ano
     assert (other["resumed"], other["run"] != learned["run"]) == (False, True)
 
 
+def test_a_question_with_an_image_is_learned_for_that_image_which_the_store_never_holds(
+    tasks: Path, url: str, decides: Decides
+) -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAABBBB"}
+    asked = {**QUESTION, "instructions": [{"type": "input_text", "text": "Which?"}, image]}
+    (tasks / "q.json").write_text(json.dumps(asked))
+    learned = json.loads(works(*LEARN, url, "--json").stdout)
+    measured = json.loads(works(*EVAL, url, "--json").stdout)["means"]
+    assert measured["learned"] >= measured["frozen"] + 0.3
+    assert decides.bodies[0]["questions"] == [asked]
+    assert learned["offsets"]
+    assert not any(b"AAAABBBB" in file.read_bytes() for file in tasks.glob("tfgrpo.db*"))
+    (tasks / "q.json").write_text(json.dumps({**asked, "instructions": "Which?"}))
+    assert "no offsets for this question" in works(*EVAL, url).stderr
+
+
 def test_answers_that_mean_one_option_are_one_task(tasks: Path, url: str, decides: Decides) -> None:
     lines = (tasks / "tasks.jsonl").read_text().splitlines()
     (tasks / "tasks.jsonl").write_text("\n".join([*lines, *(line.replace('alpha"}', ' ALPHA"}') for line in lines)]))

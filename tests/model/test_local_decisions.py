@@ -174,11 +174,11 @@ def test_options_may_begin_with_every_letter_beside_half_a_character(
         ({"input": [{"role": "judge", "content": "x"}], "questions": [QUESTION]}, "input[0] must be a message"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image"}]}], "questions": [QUESTION]},
-            "input[0].content holds an image",
+            "input[0].content holds a part of type input_image",
         ),
         (
             {"input": "x", "questions": [{"type": "predicate", "instructions": [{"type": "input_image"}]}]},
-            "questions[0].instructions holds an image",
+            "questions[0].instructions holds a part of type input_image",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from tfgrpo.model.questions import (
     option_text,
     parse_questions,
     read_question,
+    storable,
 )
 from tfgrpo.records import JSON, Option
 
@@ -115,3 +116,16 @@ def test_instructions_in_parts_are_text_too() -> None:
     )
     assert instructions_text(3) is None
     assert instructions_text([3]) is None
+
+
+def test_images_tell_questions_apart_and_no_store_holds_them() -> None:
+    words = {"type": "input_text", "text": "Is it this one?"}
+    plain, first, second = (
+        {"type": "predicate", "instructions": [words, *parts]}
+        for parts in ((), *([{"type": "input_image", "image_url": f"data:{name}"}] for name in ("a", "b")))
+    )
+    assert len({read_question(one, "q").id for one in (plain, first, second)}) == 3
+    asked = read_question({"type": "predicate", "instructions": "Is it this one?"}, "q")
+    assert read_question(plain, "q").id == asked.id == "question_b6f1e706ad0a3bd0", "what was learned stays valid"
+    assert (storable(plain), "data:a" in str(storable(first))) == (plain, False)
+    assert read_question(storable(first), "q").id == read_question(first, "q").id

@@ -34,8 +34,8 @@ ANSWERS: Any = [
 ]
 
 
-async def asked(folder: Path, answers: Any) -> tuple[Rollout, list[Any]]:
-    (folder / "q.json").write_text(json.dumps({"questions": QUESTIONS}))
+async def asked(folder: Path, answers: Any, questions: Any = QUESTIONS) -> tuple[Rollout, list[Any]]:
+    (folder / "q.json").write_text(json.dumps({"questions": questions}))
     bodies: list[Any] = []
 
     def answer(request: http.Request) -> http.Response:
@@ -54,6 +54,13 @@ async def test_the_reward_is_the_mean_of_what_the_answers_count(tmp_path: Path) 
     assert rollout.feedback == "Tone? (0.25)"
     assert (bodies[0]["model"], bodies[0]["questions"]) == ("small", QUESTIONS)
     assert "four" in bodies[0]["input"]
+
+
+async def test_questions_in_the_same_words_count_each(tmp_path: Path) -> None:
+    rollout, _ = await asked(
+        tmp_path, [ANSWERS[2], ANSWERS[0]], [QUESTIONS[2], {**QUESTIONS[0], "instructions": "Tone?"}]
+    )
+    assert (rollout.reward, rollout.feedback) == (pytest.approx((0.25 + 0.9) / 2), "Tone? (0.25)")
 
 
 async def test_a_refusal_is_left_out_and_refusals_alone_spoil_the_rollout(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.tables import each
+from tfgrpo.model.questions import read_question
 from tfgrpo.records import JSON, Frame, OptionOffset, Prior, QuestionOffsets, Snapshot, TokenBias
 from tfgrpo.surfaces.decided import FROZEN_FIELD, Deciding, asks_another, deciding
 from tfgrpo.surfaces.http import REASON_HEADER, rewrite
@@ -131,6 +132,19 @@ def test_what_is_asked_in_other_words_is_another_question_even_where_offsets_are
     asked = [(ASKED, PRIOR), (learned, PRIOR), (learned, Prior()), ({"questions": ASKED["questions"][:1]}, still)]
     assert [asks_another(*one) for one in asked] == [True, False, False, False]
     assert asks_another({"questions": [{"type": "predicate", "instructions": "Which?"}]}, still)
+
+
+def test_offsets_that_were_learned_with_one_image_act_on_no_other_and_on_no_question_without() -> None:
+    def asked(*images: str) -> Any:
+        shown = [{"type": "input_image", "image_url": image} for image in images]
+        words = {"type": "input_text", "text": "Which?"}
+        return {"type": "choice", "instructions": [words, *shown], "choices": [{"value": "a"}, {"value": "b"}]}
+
+    learned = read_question(asked("https://a.example/1.png"), "q").instructions
+    prior = Prior(questions=(offsets("choice", learned, a=-1.0, b=1.0),))
+    requests: list[Any] = [{"questions": [asked(*one)]} for one in (["https://a.example/1.png"], ["data:b"], [])]
+    assert [deciding(one, prior) is not None for one in requests] == [True, False, False]
+    assert [asks_another(one, prior) for one in requests] == [False, True, True]
 
 
 @each(

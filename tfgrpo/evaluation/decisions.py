@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..model.endpoints import Endpoints, Upstreams
+from ..model.questions import storable
 from ..observer import Observer, Watch
 from ..records import CallKey, Prior, Rollout, Run, Snapshot, Task
 from ..rollouts.rewards.built_in import reward_of
@@ -99,7 +100,7 @@ class PreparedDecisionEvaluation:
             observer.note(f"the offsets were learned on {self.snapshot.frame.model}; clients leave them out here")
         store.add_tasks(tasks)
         store.add_prior(prior)
-        settings = {"surface": "decisions", "question": self.asked.body}
+        settings = {"surface": "decisions", "question": storable(self.asked.body)}
         ids = tuple(task.id for task in tasks)
         run, _ = store.begin(
             Run("eval", self.wanted.namespace, self.asked.frame, settings, ids, self.reward_name, prior.id)

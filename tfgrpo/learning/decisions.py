@@ -23,6 +23,7 @@ from ..evaluation.answered import (
 from ..experiences.distil import Distiller, templates
 from ..experiences.step_notes import StepNotes
 from ..model.endpoints import Endpoints, Upstreams
+from ..model.questions import storable
 from ..observer import Observer, Watch
 from ..records import JSON, CallKey, Frame, Prior, Run, Task
 from ..rollouts.rewards.built_in import reward_of
@@ -138,7 +139,8 @@ class _DecisionRun:
         prepared, parts = self._prepared, self._parts
         refuse_seen(parts.validation, self._namespace, self._store)
         held: dict[str, JSON] = {role: task_set_id(one.id for one in side) for role, side in self._held}
-        settings = {"surface": "decisions", "question": self._asked.body, "seed": prepared.wanted.settings.seed, **held}
+        settings = {"surface": "decisions", "question": storable(self._asked.body)}
+        settings |= {"seed": prepared.wanted.settings.seed, **held}
         settings["alpha"] = prepared.wanted.settings.gate_alpha
         settings |= self._racing
         parent = None if self._live.id == Prior().id else self._live.id

@@ -4,6 +4,7 @@ A `predicate` is true or false, a `choice` is one of its values, a `score` one o
 are typed: the text `true` is another option than true.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,10 @@ MOST_ASKED = 400
 """In one request."""
 MOST_CHOICES = 255
 FEWEST_OPTIONS = 2
+_TEXTS = frozenset(("text", "refusal", "data"))
+"""Keys of which a part of text has one."""
+_HASHED = 16
+"""Hex digits that tell one image from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,10 @@ def _described(entry: Mapping[str, JSON]) -> str:
 
 
 def instructions_text(given: JSON) -> str | None:
-    """Instructions as text, whether they are a text or a list of parts; None where they are neither."""
+    """Instructions as text, whether they are a text or a list of parts; None where they are neither.
+
+    An image, and any other part that holds no text, is told by the hash of it.
+    """
     if isinstance(given, str):
         return given
     if not isinstance(given, Sequence) or not all(isinstance(part, Mapping) for part in given):
@@ -120,10 +128,25 @@ def instructions_text(given: JSON) -> str | None:
     return "\n".join(_part_text(part) for part in given)
 
 
+def other_than_text(given: JSON) -> str | None:
+    """The type of the first part that holds no text ("input_image"); None where all do."""
+    parts = [] if isinstance(given, str) else given
+    return next((str(part.get("type")) for part in parts if not _TEXTS & part.keys()), None)
+
+
+def storable(question: JSON) -> JSON:
+    """A question's JSON, its instructions as text where they hold an image, which stays out of stores."""
+    given = question["instructions"]
+    return question if other_than_text(given) is None else {**question, "instructions": instructions_text(given)}
+
+
 def _part_text(part: Mapping[str, JSON]) -> str:
     if "data" in part:
         return json.dumps(part["data"], ensure_ascii=False)
-    return str(part.get("text") or part.get("refusal") or "")
+    if _TEXTS & part.keys():
+        return str(part.get("text") or part.get("refusal") or "")
+    hashed = hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:_HASHED]
+    return f"[{part.get('type')} {hashed}]"
 
 
 def option_text(option: Option) -> str:

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from ...errors import InputError, ModelError
 from ...prompts import template
 from ...records import JSON, Message, Option
-from ..questions import Question, instructions_text, option_text, parse_questions
+from ..questions import Question, instructions_text, option_text, other_than_text, parse_questions
 
 _BIAS = 100.0
 """Nats: enough that no other token is left."""
@@ -215,13 +215,11 @@ def _message(item: JSON, where: str) -> Message:
 
 
 def _text(content: JSON, where: str) -> str:
-    if isinstance(content, list):
-        pictures = [part for part in content if isinstance(part, Mapping) and part.get("type") == "input_image"]
-        if pictures:
-            raise InputError(f"{where} holds an image; the embedded model reads text alone")
     text = instructions_text(content)
     if text is None:
         raise InputError(f"{where} must be a text, or a list of parts of text")
+    if (kind := other_than_text(content)) is not None:
+        raise InputError(f"{where} holds a part of type {kind}; the embedded model reads text alone")
     return text
 
 

@@ -61,15 +61,12 @@ class QuestionsReward(BuiltInReward):
         key = CallKey(self.run, "decisions", place, rollout.task.id)
         found = await self.patience.verdict(self.model.decide(body, key), key)
         worth = [_worth(question, answer) for question, answer in zip(self.questions, found.answers, strict=True)]
-        known = {
-            question.instructions: value
-            for question, value in zip(self.questions, worth, strict=True)
-            if value is not None
-        }
+        asked = zip(worth, (question.instructions for question in self.questions), strict=True)
+        known = [(value, words) for value, words in asked if value is not None]
         if not known:
             raise ModelError("no question about the rollout was answered")
-        least = min(known, key=lambda words: known[words])
-        return sum(known.values()) / len(known), f"{least} ({known[least]:.2f})"
+        least, words = min(known, key=lambda one: one[0])
+        return sum(value for value, _ in known) / len(known), f"{words} ({least:.2f})"
 
 
 def _about(rollout: Rollout) -> str:
