@@ -296,8 +296,12 @@ def test_dry_run_says_how_many_calls_there_will_be(tasks: Path, url: str, decide
         ("[]", ("q.json holds 0 questions",)),
         (json.dumps({**QUESTION, "type": "essay"}), ("q.json.type must be predicate, choice or score",)),
         (
+            json.dumps({**QUESTION, "choices": [{"value": "true"}, {"value": True}]}),
+            ("q.json: two options read 'true'", "give one of them other words"),
+        ),
+        (
             json.dumps({**QUESTION, "choices": [{"value": "x"}, {"value": "y"}]}),
-            ("is no option of the question (x, y)",),
+            ("is not one of the question's options (x, y)",),
         ),
     ],
 )

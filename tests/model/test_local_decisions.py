@@ -177,6 +177,10 @@ def test_options_may_begin_with_every_letter_beside_half_a_character(
             "input[0].content holds a part of type input_image",
         ),
         (
+            {"input": "x", "questions": [{**QUESTION, "choices": [{"value": "true"}, {"value": True}]}]},
+            "questions[0] has two options that the embedded model reads as 'true'",
+        ),
+        (
             {"input": "x", "questions": [{"type": "predicate", "instructions": [{"type": "input_image"}]}]},
             "questions[0].instructions holds a part of type input_image",
         ),

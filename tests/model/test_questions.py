@@ -109,6 +109,32 @@ def test_an_answer_of_a_task_names_an_option() -> None:
     assert (option_text(True), option_text("True")) == ("true", "True")
 
 
+@each(
+    ("options", "given", "meant"),
+    [
+        (("true", True), True, True),
+        (("true", True), "true", "true"),
+        (("true", True), "TRUE", None),  # either
+        (("Yes", "yes"), "yes", "yes"),
+        (("1", "1.0", "True"), 1, "1"),
+        (("1", "1.0", "True"), 1.0, "1.0"),
+        (("1", "1.0", "True"), True, "True"),
+    ],
+)
+def test_an_answer_means_the_option_of_its_type_and_case(
+    options: tuple[Option, ...], given: JSON, meant: Option | None
+) -> None:
+    found = option_named(Question("choice", "Which?", options), given)
+    assert (found, type(found)) == (meant, type(meant))
+
+
+def test_a_number_means_the_level_that_is_labelled_so_and_else_its_place() -> None:
+    stars = Question("score", "How many stars?", ("1", "2", "3", "4", "5"))
+    assert [option_named(stars, given) for given in (1, 5, "3", 0)] == ["1", "5", "3", None]
+    words = Question("score", "How good?", ("bad", "good"))
+    assert [option_named(words, given) for given in (0, 1, 2)] == ["bad", "good", None]
+
+
 def test_instructions_in_parts_are_text_too() -> None:
     assert (
         instructions_text([{"type": "input_text", "text": "a"}, {"type": "input_json", "data": {"b": "é"}}])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..model.endpoints import Endpoints
-from ..model.questions import Question, answered, option_named, option_text, read_question
+from ..model.questions import Question, answered, option_named, option_text, read_alike, read_question
 from ..model.upstream import Upstream
 from ..records import JSON, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task, Usage
 from ..rollouts.group import concurrently
@@ -52,7 +52,10 @@ def question_file(path: str) -> tuple[Question, JSON]:
         given = listed[0]
     elif isinstance(listed, list):
         raise InputError(f"{path} holds {len(listed)} questions; offsets are learned of one at a time: give one")
-    return read_question(given, path), given
+    question = read_question(given, path)
+    if (alike := read_alike(question)) is not None:
+        raise InputError(f"{path}: two options read {alike!r}, and rewards compare text; give one of them other words")
+    return question, given
 
 
 def tasks_with_options(tasks: Iterable[Task], question: Question, reward: Reward) -> tuple[Task, ...]:
@@ -63,17 +66,22 @@ def tasks_with_options(tasks: Iterable[Task], question: Question, reward: Reward
     """
     refuse_comparing(reward, "a decision has none")
     given = tuple(tasks)
-    if isinstance(reward, BuiltInReward) and reward.name in ("exact", "exact-strict", "choice"):
+    if _names_an_option(reward):
         given = tuple({task.id: task for task in (_with_option(one, question) for one in given)}.values())
     check(reward, given)
     return given
+
+
+def _names_an_option(reward: Reward) -> bool:
+    """Whether a reward asks for the answer of a task, which is then an option's text as it is written."""
+    return isinstance(reward, BuiltInReward) and reward.name in ("exact", "exact-strict", "choice")
 
 
 def _with_option(task: Task, question: Question) -> Task:
     found = option_named(question, task.answer)
     if found is None:
         options = ", ".join(map(option_text, question.options[:10]))
-        raise InputError(f"task {task.id}: its answer {task.answer!r} is no option of the question ({options})")
+        raise InputError(f"task {task.id}: its answer {task.answer!r} is not one of the question's options ({options})")
     return replace(task, answer=option_text(found))
 
 
@@ -172,6 +180,8 @@ async def _asked(body: ChatBody, upstream: Upstream, key: CallKey) -> tuple[JSON
 
 async def option_rewards(task: Task, question: Question, reward: Reward) -> list[float]:
     """What each option is worth on a task; an option that the reward fails on is worth 0."""
+    if _names_an_option(reward):
+        return [float(option_text(option) == task.answer) for option in question.options]
     made = [Rollout(task, 0, 0, "", text=option_text(option)) for option in question.options]
     return [(await score(reward, rollout)).reward or 0.0 for rollout in made]
 

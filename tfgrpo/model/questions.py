@@ -154,17 +154,33 @@ def option_text(option: Option) -> str:
     return option if isinstance(option, str) else str(option).lower()
 
 
+def read_alike(question: Question) -> str | None:
+    """What two options of a question read as, which are told apart by their types alone (`"true"` and `true`)."""
+    texts = list(map(option_text, question.options))
+    return next((text for text in texts if texts.count(text) > 1), None)
+
+
 def option_named(question: Question, given: JSON) -> Option | None:
-    """The option that a task's answer means: itself, in any case, or its place among the levels; None: no such one."""
-    if isinstance(given, bool) and given in question.options:
-        return given
-    if question.kind == "score" and type(given) is int and 0 <= given < len(question.options):
-        return question.options[given]
+    """The option that a task's answer means; None where it means none, or could mean several.
+
+    It is the option itself, or else the only one that is it in another case, or the place of a level whose labels are
+    no numbers.
+    """
+    for option in question.options:
+        if type(given) is type(option) and given == option:
+            return option
     wanted = str(given).strip().casefold()
     told = [option for option in question.options if option_text(option).strip().casefold() == wanted]
     if not told and question.kind == "predicate":
         told = [option for option, words in ((True, ("yes", "1")), (False, ("no", "0"))) if wanted in words]
-    return told[0] if told else None
+    if not told and type(given) is int and question.kind == "score" and not _are_counted(question):
+        told = [option for place, option in enumerate(question.options) if place == given]
+    return told[0] if len(told) == 1 else None
+
+
+def _are_counted(question: Question) -> bool:
+    """Whether levels have numbers as labels, so that a number means one of these."""
+    return any(option_text(option).strip().lstrip("-").isdecimal() for option in question.options)
 
 
 def answered(answer: JSON) -> dict[Option, float] | None:

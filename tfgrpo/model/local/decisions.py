@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from ...errors import InputError, ModelError
 from ...prompts import template
 from ...records import JSON, Message, Option
-from ..questions import Question, instructions_text, option_text, other_than_text, parse_questions
+from ..questions import Question, instructions_text, option_text, other_than_text, parse_questions, read_alike
 
 _BIAS = 100.0
 """Nats: enough that no other token is left."""
@@ -86,6 +86,8 @@ class Decider:
         questions, told = parse_questions(body.get("questions")), input_messages(body.get("input"))
         for place, one in enumerate(body["questions"]):
             _text(one["instructions"], f"questions[{place}].instructions")
+            if (alike := read_alike(questions[place])) is not None:
+                raise InputError(f"questions[{place}] has two options that the embedded model reads as {alike!r}")
         with ThreadPoolExecutor(self.slots) as pool:
             decided = list(pool.map(lambda question: self._connected(question, told), questions))
         read, said = sum(one[1] for one in decided), sum(one[2] for one in decided)
