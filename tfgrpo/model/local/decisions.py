@@ -13,13 +13,15 @@ shared as before.
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
+from secrets import token_hex
 from string import ascii_letters, digits, punctuation
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -108,7 +110,7 @@ class Decider:
 
     def _answer(self, question: Question, told: Sequence[Message]) -> tuple[dict[str, JSON], int, int]:
         """The answer, the tokens that were read for it, and those that were said."""
-        prompt = self._tokenized(self._post("/apply-template", {"messages": _asking(told, question)})["prompt"], True)
+        prompt = self._prompt(_asking(told, question))
         calls = 0
 
         def branch(begun: Tokens, wanted: Sequence[int]) -> Mapping[int, float]:
@@ -119,6 +121,21 @@ class Decider:
         ways = [(*self._tokenized(option_text(option)), self._end) for option in question.options]
         shares = option_probabilities(ways, branch)
         return answer_json(question, shares), len(prompt), max(1, calls)
+
+    def _prompt(self, turns: Sequence[Message]) -> Tokens:
+        """A conversation as the template writes it; the signs of the template are characters in what was said."""
+        said = "\n".join(str(turn["content"]) for turn in turns)
+        if self._with_signs(said) == self._tokenize(said, parse_special=False):
+            return self._with_signs(self._templated(turns), begins=True)
+        texts = {token_hex(16): str(turn["content"]) for turn in turns}
+        marked = [{**turn, "content": mark} for turn, mark in zip(turns, texts, strict=True)]
+        tokens: Tokens = ()
+        for part in re.split(f"({'|'.join(texts)})", self._templated(marked)):
+            tokens += self._tokenized(texts[part]) if part in texts else self._with_signs(part, begins=not tokens)
+        return tokens
+
+    def _templated(self, turns: Sequence[Message]) -> str:
+        return str(self._post("/apply-template", {"messages": turns})["prompt"])
 
     def _among(self, before: Tokens, wanted: Sequence[int]) -> Mapping[int, float]:
         listed = self._listed(before, dict.fromkeys(wanted, _BIAS))
@@ -152,19 +169,25 @@ class Decider:
     @cached_property
     def _end(self) -> int:
         """The token that ends an answer, by the model's own template."""
-        said: list[Message] = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-        text = str(self._post("/apply-template", {"messages": said, "add_generation_prompt": False})["prompt"])
-        return self._tokenized(text.rpartition("!")[2].strip() or "\n", True)[0]
+        said, again = token_hex(16), "?"
+        turns = [("user", again), ("assistant", said), ("user", again)]  # an answer that comes last has no end yet
+        text = self._templated([{"role": role, "content": content} for role, content in turns])
+        return self._with_signs(text.partition(said)[2].lstrip())[0]
 
-    def _tokenized(self, text: str, whole: bool = False) -> Tokens:
-        """The tokens of a text; of a whole prompt, its special ones too."""
-        known = self._tokens.get(text) if not whole else None
-        if known is None:
-            body = {"content": text, "add_special": whole, "parse_special": whole}
-            known = tuple(self._post("/tokenize", body)["tokens"])
-            if not whole and len(self._tokens) < _KEPT:
+    def _tokenized(self, text: str) -> Tokens:
+        """The tokens of a text, in which nothing is a sign of the template."""
+        if (known := self._tokens.get(text)) is None:
+            known = self._tokenize(text, parse_special=False)
+            if len(self._tokens) < _KEPT:
                 self._tokens[text] = known
         return known
+
+    def _with_signs(self, text: str, *, begins: bool = False) -> Tokens:
+        """The tokens of a text that may hold the template's signs; `begins`: before it stands nothing."""
+        return self._tokenize(text, parse_special=True, add_special=begins)
+
+    def _tokenize(self, text: str, **how: bool) -> Tokens:
+        return tuple(self._post("/tokenize", {"content": text, "add_special": False, **how})["tokens"])
 
     def _post(self, path: str, body: JSON) -> JSON:
         """What the server answers; raises InputError for what it refuses, ModelError where it does not answer."""
@@ -173,7 +196,7 @@ class Decider:
             connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
             response = connection.getresponse()
             answer = json.loads(response.read())
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise ModelError(f"the embedded model did not answer ({type(error).__name__})") from error
         if response.status != 200:
             message = answer.get("error", {}).get("message") if isinstance(answer, Mapping) else None
