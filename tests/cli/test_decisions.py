@@ -140,6 +140,21 @@ def test_offsets_are_learned_gated_shown_measured_and_served(tasks: Path, url: s
     assert decides.answer("7: beta", QUESTION)["choice"] == "alpha"
 
 
+def test_several_models_make_a_table_of_where_the_offsets_help(tasks: Path, url: str, decides: Decides) -> None:
+    works(*LEARN, url)
+    shown = works(*EVAL, url, "--model", "m", "--model", "other")
+    head, own, other = shown.stdout.splitlines()
+    assert "learned - frozen" in head
+    assert ("m (learned on it)" in own, other.split()[0], other.rstrip().endswith("helps")) == (True, "other", True)
+    assert shown.stderr.count("the offsets were learned on m; clients leave them out here: learn them here too") == 1
+    told = json.loads(works(*EVAL, url, "--model", "m", "--model", "other", "--json").stdout)
+    assert list(told["models"]) == ["m", "other"]
+    asked = len(decides.bodies)
+    ended = tfgrpo(*EVAL, url, "--model", "m", "--model", "third", "--max-calls", "3")
+    assert "third: the budget of 3 calls is used up" in ended.stderr
+    assert len(decides.bodies) == asked + 3
+
+
 ADVICE = "Pick the option that the text names, whatever it says beside it."
 
 

@@ -73,12 +73,12 @@ class EvalArguments:
         """One for several models together; raises InputError as `Spending` does."""
         return self.spending.budget(self.target.base_url, *models, self.distiller.endpoint.model)
 
-    def deciding(self, question: str, store: "Store") -> "PreparedDecisionEvaluation":
-        """The same for a question of the decisions API."""
+    def deciding(self, question: str, store: "Store", target: Target) -> "PreparedDecisionEvaluation":
+        """As `prepared`, for a question of the decisions API."""
         from ..evaluation.decisions import WantedDecisionEvaluation
         from ..settings import Settings
 
-        endpoints = named_endpoints(self.target.each[0], self.distiller, self.tokenizer, self.spending)
+        endpoints = named_endpoints(target, self.distiller, self.tokenizer, self.spending)
         settings, tasks = Settings(clip_rewards=self.clip_rewards), self.tasks
         return WantedDecisionEvaluation(
             question,
@@ -117,8 +117,8 @@ def evaluate(
     `few-shot` has training examples in as many prompt tokens: what learning has to beat. All arms run under the request
     frame and the sampling settings of learning. Of a file that was split by `tfgrpo learn`, the test part is measured,
     and the store remembers that it was. Where no prior is live, the last one learned is measured. With several
-    --model a table says on which of them the prior helps; a token prior acts on its own model alone, and a ceiling
-    holds for all of them together.
+    --model a table says on which of them the prior helps; a token prior acts on its own model alone, offsets of
+    decisions are tried on each, and a ceiling holds for all of them together.
     """
     import asyncio
 
@@ -126,14 +126,15 @@ def evaluate(
 
     check_output("--save-rollouts", save_rollouts)
     targets = asked.target.each
-    if len(targets) > 1 and (surface or save_rollouts):
-        raise InputError(f"{'--surface decisions' if surface else '--save-rollouts'} takes one --model at a time")
+    if len(targets) > 1 and save_rollouts:
+        raise InputError("--save-rollouts takes one --model at a time")
     if surface and asked.arms.moments:
         raise InputError("--moments goes with turns, and a decision has none; leave it out, or --surface decisions")
-    if surface:
-        return _measure_decisions(asked, surface[1], as_json)
+    question = surface[1] if surface else None
     if len(targets) > 1:
-        return _measure_transfer(asked, targets, as_json)
+        return _measure_transfer(asked, targets, question, as_json)
+    if question is not None:
+        return _measure_decisions(asked, question, as_json)
     with interruptible(), named_store(asked.store) as opened, asked.prepared(opened, targets[0]).started() as started:
         result = asyncio.run(started.measure(opened, Display))
     if save_rollouts:
@@ -143,7 +144,7 @@ def evaluate(
     tell(as_json, figures, *evaluation_lines(result))
 
 
-def _measure_transfer(asked: EvalArguments, targets: "Sequence[Target]", as_json: bool) -> None:
+def _measure_transfer(asked: EvalArguments, targets: "Sequence[Target]", question: str | None, as_json: bool) -> None:
     """As `eval`, on several models, one after the other; one that cannot be measured takes nothing from the others."""
     import asyncio
 
@@ -152,12 +153,15 @@ def _measure_transfer(asked: EvalArguments, targets: "Sequence[Target]", as_json
     found: dict[str, Evaluation] = {}
     failed: dict[str, TfgrpoError] = {}
     with interruptible(), named_store(asked.store) as opened:
-        prepared = [asked.prepared(opened, target) for target in targets]  # all is read before anything is spent
+        prepared = [  # all is read before anything is spent
+            asked.prepared(opened, target) if question is None else asked.deciding(question, opened, target)
+            for target in targets
+        ]
         budget = asked.budget(one.endpoints.own.name for one in prepared)
         for one, target in zip(prepared, targets, strict=True):
             try:
                 with one.started() as started:
-                    model = started.measurement.frame.model
+                    model = started.endpoints.own.name
                     click.echo(f"{model}:", err=True)
                     found[model] = asyncio.run(started.measure(opened, Display, budget))
             except TfgrpoError as error:
@@ -178,7 +182,12 @@ def _measure_decisions(asked: EvalArguments, question: str, as_json: bool) -> No
 
     from ..progress import Display
 
-    with interruptible(), named_store(asked.store) as opened, asked.deciding(question, opened).started() as started:
+    (target,) = asked.target.each
+    with (
+        interruptible(),
+        named_store(asked.store) as opened,
+        asked.deciding(question, opened, target).started() as started,
+    ):
         result = asyncio.run(started.measure(opened, Display))
     tell(as_json, {"prior": started.snapshot.prior.id, **result.as_json()}, *evaluation_lines(result))
 

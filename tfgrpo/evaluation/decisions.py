@@ -7,6 +7,7 @@ more under what it says.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +35,9 @@ from .arms import Evaluation, best_constant
 from .difference import paired_difference
 from .held_out import HeldOut, held_out
 from .wanted import snapshot_to_measure
+
+if TYPE_CHECKING:
+    from ..model.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,12 @@ class PreparedDecisionEvaluation:
         with asked_there(self.asked, self.endpoints) as (asked, there):
             yield replace(self, asked=asked, endpoints=there)
 
-    async def measure(self, store: Store, watch: Watch) -> Evaluation:
-        """Frozen and learned, once the model is started; goes on where it was interrupted."""
-        async with self.endpoints.opened(self.wanted.settings, store) as to:
+    async def measure(self, store: Store, watch: Watch, budget: "Budget | None" = None) -> Evaluation:
+        """Frozen and learned, once the model is started; goes on where it was interrupted.
+
+        A budget that is given is that of several evaluations together.
+        """
+        async with self.endpoints.opened(self.wanted.settings, store, budget) as to:
             with watch(lambda: to.usage) as observer:
                 for line in self.left.notes:
                     observer.note(line)
@@ -97,7 +104,8 @@ class PreparedDecisionEvaluation:
         if all(entry.id != self.asked.question.id for entry in prior.questions):
             observer.note("the prior has no offsets for this question; other words are another question")
         if self.asked.frame.model != self.snapshot.frame.model and prior.questions:
-            observer.note(f"the offsets were learned on {self.snapshot.frame.model}; clients leave them out here")
+            learned_on = self.snapshot.frame.model
+            observer.note(f"the offsets were learned on {learned_on}; clients leave them out here: learn them here too")
         store.add_tasks(tasks)
         store.add_prior(prior)
         settings = {"surface": "decisions", "question": storable(self.asked.body)}
