@@ -5,6 +5,7 @@ TfgrpoError
 │   └── PromptError     a prompt template with a missing or surplus placeholder
 ├── RewardError         a reward that failed, or gave something other than a number in [0, 1]
 ├── ModelError          one model call failed after its retries; the rollout is kept as data
+│   ├── UnusableError   no answer to one question could be used, of all that were asked for
 │   └── UpstreamError   no call can succeed (unreachable, unauthorised, unknown model); the run stops
 ├── AgentError          one rollout by an agent failed; it is kept as data
 ├── NoRewardError       no rollout of a first step earned anything; the run stops, and what was done is kept
@@ -38,6 +39,14 @@ class ModelError(TfgrpoError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class UnusableError(ModelError):
+    """No answer to one question could be used; `answers` is how many there were."""
+
+    def __init__(self, message: str, answers: int) -> None:
+        super().__init__(message)
+        self.answers = answers
 
 
 class UpstreamError(ModelError):

@@ -318,6 +318,11 @@ async def test_a_merge_that_fails_is_done_by_rule_and_says_so(answer: str | Answ
     assert len(merged.dropped) == 1
 
 
+async def test_a_distiller_that_rests_is_not_asked_to_merge() -> None:
+    merged = await merge(distiller(in_turn(), CROWDED), 0, TWO_ADDS, CURRENT, rests=True)
+    assert (merged.edits, merged.failure) == (TWO_ADDS, "the distiller rests")
+
+
 async def test_delete_beats_update_in_what_a_merge_answers_too() -> None:
     answer = [
         {"operation": "UPDATE", "text": "When x, y.", "target": "E1", "from": ["P1"]},

@@ -1,7 +1,10 @@
 """The distiller rests after so many unusable answers in a step, whatever the order in which groups land."""
 
 import asyncio
+import json
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +18,14 @@ from tfgrpo.store import Store
 from tfgrpo.testing import Answer, ScriptedModel
 
 NAMES = [f"task_{number}" for number in range(20)]
+ASKING = ("instruction", "written", "contrast", "answer", "summarise", "merge")
 SETTINGS = Settings(steps=2, group_size=4, token_prior=False, demonstrations=False, rest_tasks=False)
 
 
-async def asked(fails: set[str], seed: int) -> list[str]:
-    """The tasks that the distiller is asked about where those of `fails` fail, landing in a random order."""
-    rest, chance, found = Rest(), random.Random(seed), list[str]()
+async def asked(fails: set[str], seed: int, tries: int) -> list[str]:
+    """The tasks that the distiller is asked about where those of `fails` fail with all their tries, landing in a random
+    order."""
+    rest, chance, found = Rest(tries), random.Random(seed), list[str]()
     rest.expect(0, NAMES[:12])
 
     async def landed(task: str, wait: int) -> None:
@@ -28,7 +33,7 @@ async def asked(fails: set[str], seed: int) -> list[str]:
             await asyncio.sleep(0)
         if allowed := await rest.allows(task):
             found.append(task)
-        rest.ended(task, failed=allowed and task in fails)
+        rest.ended(task, tries if allowed and task in fails else 0)
 
     for names in (NAMES[:12], NAMES[12:]):
         if names[0] != NAMES[0]:
@@ -37,23 +42,24 @@ async def asked(fails: set[str], seed: int) -> list[str]:
     return sorted(found, key=NAMES.index)
 
 
+@pytest.mark.parametrize("tries", [1, 3])
 @pytest.mark.parametrize("fails", [set(), set(NAMES), set(NAMES[::2]), set(NAMES[3:7]), set(NAMES[10:16])])
-async def test_who_is_left_out_does_not_depend_on_who_lands_first(fails: set[str]) -> None:
-    before = [sum(one in fails for one in NAMES[: (place + 1) // 2]) for place in range(len(NAMES))]
+async def test_who_is_left_out_does_not_depend_on_who_lands_first(fails: set[str], tries: int) -> None:
+    before = [tries * sum(one in fails for one in NAMES[: (place + 1) // 2]) for place in range(len(NAMES))]
     wanted = [task for task, failed in zip(NAMES, before, strict=True) if failed < RESTS_AFTER]
     for seed in range(10):
-        assert await asked(fails, seed) == wanted
+        assert await asked(fails, seed, tries) == wanted
 
 
 async def test_a_new_step_is_a_new_chance_and_giving_up_lets_nothing_wait() -> None:
-    rest = Rest()
+    rest = Rest(1, before=1)
     rest.expect(0, NAMES)
-    for name in NAMES[:RESTS_AFTER]:
-        rest.ended(name, failed=True)
+    for name in NAMES[: RESTS_AFTER - 1]:
+        rest.ended(name, 1)
     assert await rest.allows(NAMES[RESTS_AFTER])
-    assert not await rest.allows(NAMES[-1])
+    assert not await rest.allows(NAMES[2 * RESTS_AFTER - 3]), "those that it looks at, and one before the step"
     rest.expect(1, NAMES)
-    assert await rest.allows(NAMES[0])
+    assert await rest.allows(NAMES[2 * RESTS_AFTER - 2])
     rest.give_up()
     assert not await rest.allows(NAMES[-1])
 
@@ -64,27 +70,50 @@ def mute(body: ChatBody) -> str | Answer:
 
 
 async def test_nine_groups_of_a_good_distiller_are_asked_about_at_once_and_ever_more() -> None:
-    rest = Rest()
+    rest = Rest(1)
     rest.expect(0, NAMES)
     turns = [asyncio.ensure_future(rest.allows(name)) for name in NAMES]
     await asyncio.sleep(0)
     assert sum(turn.done() for turn in turns) == 9
     for name in NAMES[:2]:
-        rest.ended(name, failed=False)
+        rest.ended(name, 0)
     await asyncio.sleep(0)
     assert sum(turn.done() for turn in turns) == 13
     rest.give_up()
     await asyncio.gather(*turns)
 
 
-async def test_a_distiller_that_never_answers_is_asked_about_few_groups_a_step(tmp_path: Path) -> None:
-    learned = await run(ScriptedModel(mute), tmp_path / "t.db", SETTINGS)
-    assert all(RESTS_AFTER <= len(step.undistilled) <= 2 * RESTS_AFTER for step in learned.steps)
-    (note,) = (line for line in learned.notes if "step 1: after 5 unusable answers the distiller rested" in line)
-    assert "more groups" in note
+def echoing(body: ChatBody) -> str | Answer:
+    """SIMULATED: says what the task says, in the form that is asked for."""
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    if "<attempts>" not in texts:
+        return distilling({})(body)
+    return json.dumps([{"operation": "ADD", "text": "First say in a few general words what such a task is about."}])
+
+
+def silent(body: ChatBody) -> str | Answer:
+    """SIMULATED: answers tasks, and whoever asks it for a text gets another useless one each time."""
+    texts = "\n".join(message_text(message) for message in body["messages"])
+    return f"No. {len(texts)}" if any(tag in texts for tag in ("<attempts>", "<tasks>")) else distilling({})(body)
+
+
+@pytest.mark.parametrize(("distiller", "race"), [(mute, True), (echoing, True), (silent, True), (silent, False)])
+async def test_a_distiller_of_no_use_is_asked_a_dozen_times_a_step_at_most(
+    tmp_path: Path, distiller: Callable[[ChatBody], str | Answer], race: bool
+) -> None:
+    learned = await run(ScriptedModel(distiller), tmp_path / "t.db", replace(SETTINGS, race=race))
     with Store(tmp_path / "t.db") as store:
-        spent = store.spent_by_stage(learned.run.id)
-    assert sum(spent[stage].calls for stage in ("contrast", "answer") if stage in spent) <= 2 * 2 * RESTS_AFTER * 3
+        calls = sum(spent.calls for stage, spent in store.spent_by_stage(learned.run.id).items() if stage in ASKING)
+    assert RESTS_AFTER * SETTINGS.steps <= calls <= 22, "twelve in the first step, of which nine before it; then ten"
+    (note,) = (line for line in learned.notes if "step 2: after 5 unusable answers the distiller rested" in line)
+    assert "more group" in note
+    assert any("step 1: after 5" in line for line in learned.notes)
+
+
+async def test_what_was_asked_in_vain_before_the_first_step_counts_in_it(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(silent), tmp_path / "t.db", SETTINGS)
+    first, second = (len(step.undistilled) for step in learned.steps)
+    assert first == 1 < second, "two instructions and the texts from the tasks had come to nothing"
 
 
 @pytest.fixture(scope="module")

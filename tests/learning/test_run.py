@@ -41,6 +41,7 @@ from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel, SimulatedPolicy
+from tfgrpo.text import counted
 
 Wholes: TypeAlias = Callable[[str], tuple[LearningResult, Path]]
 
@@ -650,9 +651,11 @@ async def test_a_distiller_that_answers_badly_costs_no_rollout(
     settings = Settings(steps=1, group_size=2, proposals=1, token_prior=False)
     learned = await run(ScriptedModel(script), tmp_path / "t.db", settings)
     failures = learned.steps[0].undistilled
-    assert RESTS_AFTER <= len(failures) <= 2 * RESTS_AFTER if why else not failures, "then it rests"
+    assert 0 < len(failures) <= RESTS_AFTER if why else not failures, "then it rests"
     assert all(why in failure for failure in failures)
-    assert any(f"{len(failures)} groups could not be distilled" in note for note in learned.notes) == bool(why)
+    assert any(f"{counted(len(failures), 'group')} could not be distilled" in note for note in learned.notes) == bool(
+        why
+    )
     assert learned.fates == ({"on trial": adopted} if adopted else {})
     with Store(tmp_path / "t.db") as store:
         groups = store.groups(learned.run.id)

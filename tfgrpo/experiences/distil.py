@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from ..errors import ModelError, PromptError, UpstreamError
+from ..errors import ModelError, PromptError, UnusableError, UpstreamError
 from ..hashing import canonical, content_id, derive_seed
 from ..model.asking import OUR_SCHEMA
 from ..prompts import Template, clip, neutralise, template, transcript
@@ -160,7 +160,7 @@ async def propose(distiller: Distiller, group: Group, current: Sequence[Experien
     except UpstreamError:
         raise
     except ModelError as error:
-        return Proposals(failure=str(error))
+        return Proposals(failure=str(error), unusable=error.answers if isinstance(error, UnusableError) else 1)
 
 
 async def _proposals(
@@ -186,18 +186,22 @@ async def _proposals(
     return await asked((), settings.distiller_retries + 1) if repeats(found.edits, current) else found
 
 
-async def merge(distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience]) -> Proposals:
+async def merge(
+    distiller: Distiller, step: int, edits: Sequence[Edit], current: Sequence[Experience], *, rests: bool = False
+) -> Proposals:
     """The edits of a step, in task order, as one list of edits; a model is asked only where it must join or choose.
 
     Under `measured` that is where there are more of them than places on trial: what can be tried is tried as it is, and
     what a model leaves out fills the places that it leaves free.
-    When it gives no usable answer the edits are merged by rule, and `failure` says why. Raises UpstreamError when no
-    call can succeed.
+    When it rests or gives no usable answer the edits are merged by rule, and `failure` says why. Raises UpstreamError
+    when no call can succeed.
     """
     by_rule = consolidate(edits, current)
     settings = distiller.settings
     if not need_merging(by_rule.edits, 1 if settings.recipe == "paper" else settings.trial_experiences):
         return by_rule
+    if rests:
+        return replace(one_update_each(by_rule), failure="the distiller rests")
     try:
         joined = await _joined(distiller, step, by_rule.edits, tuple(current))
     except UpstreamError:
@@ -241,7 +245,7 @@ async def ask(
     """The first usable answer; each further try is shown the last answer and what was wrong with it.
 
     One that was cut off is not usable, unless `whole` is false and `read` makes do with its beginning. A try that would
-    repeat the last request is not made. Raises ModelError when a call fails, or when no try gives a
+    repeat the last request is not made. Raises ModelError when a call fails, UnusableError when no try gives a
     usable answer.
     """
     asked, why, tries = list(messages), "", 0
@@ -258,9 +262,8 @@ async def ask(
         asked = [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": correction}]
         if asked == before:
             break
-    raise ModelError(
-        f"the distiller {distiller.name} gave no usable answer to {key.stage}, tries: {tries}, last: {why}"
-    )
+    said = f"the distiller {distiller.name} gave no usable answer to {key.stage}, tries: {tries}, last: {why}"
+    raise UnusableError(said, tries)
 
 
 def _compared(group: Group, settings: Settings) -> list[tuple[Rollout, str, int]]:

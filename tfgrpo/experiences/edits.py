@@ -49,6 +49,8 @@ class Proposals:
     """Edits that could not be used, each with its reason."""
     failure: str | None = None
     """Why the distiller gave no usable answer: a group's edits are then empty, a step's were merged by rule."""
+    unusable: int = 0
+    """Answers without use that this failure was, a failed call among them."""
     rested: bool = False
     """The distiller was not asked, for it had failed too often in the step."""
 

@@ -1,16 +1,18 @@
 """The experiences of one run, from proposal to verdict; every change is written to the store as it is made.
 
-After so many groups of a step without a usable answer the distiller rests: it is asked nothing more in it. Which groups
-are left out must not depend on which one lands first, or the same run would learn something else when it is made again.
-So a group is left out if so many *before it in the order of the tasks* failed. If it looked at all of them, a handful
-of groups could be distilled at a time, one waiting for the other; so it looks at the first half of them: ten groups are
-asked about in vain at most, and the better the distiller, the more of them side by side.
+After so many unusable answers in a step the distiller rests: it is asked nothing more in it. Which groups are left out
+must not depend on which one lands first, or the same run would learn something else when it is made again. So a group
+is left out if so many answers about those *before it in the order of the tasks* had no use. If it looked at all of
+them, they would wait one for the other; so it looks at the first half of them: an echoing distiller is asked ten times,
+and the better it is, the more groups are distilled side by side. What was asked in vain before the first step counts in
+it.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..experiences.admission import refusal
 from ..experiences.credit import JointEffect, estimate, rollouts_needed, to_keep, to_keep_together, to_retire
 from ..experiences.dealing import included
 from ..experiences.distil import Distiller, LaterTry, merge, propose
@@ -19,7 +21,7 @@ from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, d
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..experiences.variants import taking_turns
-from ..experiences.write import WRITTEN, texts_wanted, write
+from ..experiences.write import INSTRUCTION, WRITTEN, instructions_wanted, texts_wanted, write
 from ..hashing import canonical, derive_seed
 from ..records import Effect, Experience, Group, Prior, Run, Task
 from ..rollouts.group import concurrently
@@ -30,16 +32,18 @@ from ..text import counted
 from .plan import RunContext
 
 RESTS_AFTER = 5
-"""Groups of one step that could not be distilled."""
+"""Answers of one step without use: those to a question that came to nothing, and those that no rule would let in."""
 
 
 class Rest:
     """Tells each group of a step whether it is distilled."""
 
-    def __init__(self) -> None:
-        self._step = -1
+    def __init__(self, tries: int, before: int = 0) -> None:
+        """A group takes at most so many `tries`; so many answers were unusable `before` the first step."""
+        self._tries, self._before = tries, before
+        self._step = 0
         self._order: list[str] = []
-        self._failed: dict[str, bool] = {}
+        self._unusable: dict[str, int] = {}
         self._turns: dict[str, asyncio.Future[bool]] = {}
 
     def expect(self, step: int, tasks: Sequence[str]) -> None:
@@ -48,8 +52,8 @@ class Rest:
         Each has to be reported by `ended`, whatever becomes of it.
         """
         if step != self._step:
-            self._step, self._order = step, []
-            self._failed.clear()
+            self._step, self._before, self._order = step, 0, []
+            self._unusable.clear()
             self._turns.clear()
         loop = asyncio.get_running_loop()
         self._order += tasks
@@ -60,9 +64,9 @@ class Rest:
         """Whether the distiller is still to be asked about a task's group; waits until that is known."""
         return await self._turns[task]
 
-    def ended(self, task: str, *, failed: bool) -> None:
-        """A group is done with, and could (not) be distilled."""
-        self._failed[task] = failed
+    def ended(self, task: str, unusable: int) -> None:
+        """A group is done with, after so many unusable answers."""
+        self._unusable[task] = unusable
         self._look()
 
     def give_up(self) -> None:
@@ -72,15 +76,15 @@ class Rest:
                 turn.set_result(False)
 
     def _look(self) -> None:
-        failed = pending = 0
+        unusable, pending = self._before, 0
         for place, task in enumerate(self._order):
             if place % 2:  # of those before it, the first half has become one more
                 seen = self._order[place // 2]
-                failed += self._failed.get(seen, False)
-                pending += seen not in self._failed
+                unusable += self._unusable.get(seen, 0)
+                pending += 0 if seen in self._unusable else self._tries
             turn = self._turns[task]
-            if not turn.done() and (failed >= RESTS_AFTER or failed + pending < RESTS_AFTER):
-                turn.set_result(failed < RESTS_AFTER)
+            if not turn.done() and (unusable >= RESTS_AFTER or unusable + pending < RESTS_AFTER):
+                turn.set_result(unusable < RESTS_AFTER)
 
 
 _TOLD_EFFECT = 0.1
@@ -130,10 +134,11 @@ class ExperienceLearning:
     def __init__(self, context: RunContext, distiller: Distiller) -> None:
         store, run = context.store, context.run
         self._count_tokens, self._embedder = token_count(context.upstream.tokenizer), context.embedder
-        self.log, self.rest = StepNotes(store, run.id), Rest()
+        self.log = StepNotes(store, run.id)
         self._made: dict[tuple[int, str], DistillerTry] = {}
         self._to_retry: dict[tuple[int, str], DistillerTry] = {}
         self._distiller, self._store, self._run, self._settings = distiller, store, run, context.plan.settings
+        self.rest = Rest(self._settings.distiller_retries + 1)
         self._tasks = context.plan.tasks
         known = store.experiences(run.namespace, without_run=run.id)
         decisions = tuple(status.decision for status in known if status.decision)
@@ -170,6 +175,11 @@ class ExperienceLearning:
 
     async def start(self) -> str | None:
         """Put on trial what the distiller writes from the tasks alone; why there is none of it, where that failed."""
+        failed = await self._write()
+        self.rest = Rest(self._settings.distiller_retries + 1, await self._unwritten())
+        return failed
+
+    async def _write(self) -> str | None:
         limit = texts_wanted(self._settings)
         if not limit or all(task.answer is None for task in self._tasks):
             return None
@@ -181,13 +191,19 @@ class ExperienceLearning:
         self._apply(self._waiting(consolidate(found.edits, self._strategies).edits), 0)
         return found.failure
 
+    async def _unwritten(self) -> int:
+        """What could not be written before the first step. Each question counts once: contrasts ask in another form."""
+        stages = [(WRITTEN, 0), *((INSTRUCTION, number) for number in range(instructions_wanted(self._settings)))]
+        failed = [await self.log.unwritten(stage, number) for stage, number in stages]
+        return sum(why is not None for why in failed)
+
     async def propose(self, group: Group) -> Proposals:
         """The edits that one group proposes; a failure is noted, and tried again when the run is resumed.
 
         A distiller that has failed too often in the step is left in peace; a step that was taken in is repeated as it
         was, whoever failed then.
         """
-        task, failed = group.task.id, False
+        task, unusable = group.task.id, 0
         fixed = await self.log.taken_in(group.step)
         try:
             if not (task in fixed.numbers if fixed else await self.rest.allows(task)):
@@ -196,10 +212,15 @@ class ExperienceLearning:
             if fixed:
                 one = DistillerTry(group.step, task, fixed.numbers[task])
             found = await self._try(group, one)
-            failed = found.failure is not None
+            unusable = found.unusable or self._is_useless(found)
             return found
         finally:
-            self.rest.ended(task, failed=failed)
+            self.rest.ended(task, unusable)
+
+    def _is_useless(self, found: Proposals) -> bool:
+        """Whether all that a group proposes is an echo, a copy or the like, which no library would let in."""
+        said = [Experience(edit.text) for edit in found.edits if edit.operation in ("ADD", "UPDATE")]
+        return bool(said) and all(refusal(one, (), self._tasks, self._settings) for one in said)
 
     async def _try(self, group: Group, one: DistillerTry) -> Proposals:
         """One try at distilling a group; one that is known to have failed is not made again."""
@@ -213,14 +234,14 @@ class ExperienceLearning:
         await self.log.fail(one, found.failure)
         return found if model.is_new else await self._try(group, one.next)  # it failed in an earlier start
 
-    async def _again(self, step: int, failed: Sequence[Group]) -> list[Proposals]:
+    async def _again(self, step: int, failed: Sequence[Group], *, rests: bool) -> list[Proposals]:
         """What groups of earlier steps propose that could not be distilled in an earlier start; fixes the step.
 
         `failed` are the groups of this step that could not be distilled. They wait for the next start: once the step
         is repeated there, they are tried again in the first step that is new.
         """
         fixed = await self.log.taken_in(step)
-        again = fixed.again if fixed else tuple(self._to_retry.values())
+        again = fixed.again if fixed else () if rests else tuple(self._to_retry.values())
         groups = {(group.step, group.task.id): group for group in self._groups[self._earlier :]}
         found = await concurrently(self._try(groups[each.step, each.task], each) for each in again)
         for each, proposals in zip(again, found, strict=True):
@@ -261,11 +282,12 @@ class ExperienceLearning:
     async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> Taken:
         """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try."""
         failed = [group for group, found in zip(groups, proposals, strict=True) if found.failure]
-        again = await self._again(step, failed)
+        rests = any(found.rested for found in proposals)
+        again = await self._again(step, failed, rests=rests)
         edits = [edit for found in (*proposals, *again) for edit in found.edits]
         by_rule = by_wording = None
         if edits:
-            merged = await merge(self._distiller, step, edits, self._strategies)
+            merged = await merge(self._distiller, step, edits, self._strategies, rests=rests)
             by_rule, proposed = merged.failure, self._waiting(merged.edits, groups)
             meanings, by_wording = await self._meanings(proposed, step)
             self._apply(proposed, step, meanings)
