@@ -123,9 +123,34 @@ def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
     if kind == "predicate":
         return _predicate(answer, factors)
     listed = answer.get("probabilities") if kind in ("choice", "score") else None
-    if not isinstance(listed, list) or not listed:
+    if not isinstance(listed, list):
         return None
-    key, weights, total, seen = "value" if kind == "choice" else "label", [], 0.0, False
+    weights = _weights(listed, "value" if kind == "choice" else "label", factors, unseen)
+    if weights is None:
+        return None
+    total, shares, probabilities = sum(weights), [], []
+    for entry, weight in zip(listed, weights, strict=True):
+        changed = entry.copy()
+        changed["probability"] = share = weight / total
+        shares.append(share)
+        probabilities.append(changed)
+    moved = answer.copy()
+    moved["confidence"] = confidence = max(shares)
+    if kind == "choice":
+        moved["choice"] = listed[shares.index(confidence)]["value"]
+    else:
+        moved["score"] = _score(listed, shares)
+    moved["probabilities"] = probabilities
+    moved[FROZEN_FIELD] = frozen = {}
+    for name in _KEPT:
+        if name in answer:
+            frozen[name] = answer[name]
+    return moved
+
+
+def _weights(listed: Sequence[JSON], key: str, factors: Factors, unseen: dict[str, None]) -> list[float] | None:
+    """p exp(b) of each option that is listed, not all of them 0; None where that cannot be told, or none is known."""
+    weights, seen = [], False
     for entry in listed:
         option, share = (entry.get(key), entry.get("probability")) if type(entry) is dict else (None, None)
         if (type(share) is not float or not 0.0 <= share <= 1.0) and not is_share(share):
@@ -138,20 +163,8 @@ def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
             unseen[str(option)] = None
         else:
             seen = True
-        weight *= share
-        total += weight
-        weights.append(weight)
-    if not (seen and total > 0):
-        return None
-    shares = [weight / total for weight in weights]
-    probabilities = [entry | {"probability": share} for entry, share in zip(listed, shares, strict=True)]
-    moved = answer | (_choice(probabilities, shares) if kind == "choice" else _score(probabilities, shares))
-    moved["probabilities"] = probabilities
-    moved[FROZEN_FIELD] = frozen = {}
-    for name in _KEPT:
-        if name in answer:
-            frozen[name] = answer[name]
-    return moved
+        weights.append(weight * share)
+    return weights if seen and any(weights) else None
 
 
 def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
@@ -162,18 +175,10 @@ def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
     return {**answer, "probability": odds / (odds + (1.0 - share)), FROZEN_FIELD: {"probability": share}}
 
 
-def _choice(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
-    confidence = max(shares)
-    return {"choice": listed[shares.index(confidence)]["value"], "confidence": confidence}
-
-
-def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> dict[str, JSON]:
-    """Levels without a usable value count from 0, as they do in the API."""
+def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> float:
+    """The mean of the levels' values; levels without a usable value count from 0, as they do in the API."""
     values = [entry.get("value") for entry in listed]
     numbers = [float(value) for value in values if isinstance(value, int | float) and abs(value) <= _LARGEST_LEVEL]
     if len(numbers) < len(listed):
         numbers = [float(place) for place in range(len(listed))]
-    return {
-        "score": sum(share * number for share, number in zip(shares, numbers, strict=True)),
-        "confidence": max(shares),
-    }
+    return sum(share * number for share, number in zip(shares, numbers, strict=True))
