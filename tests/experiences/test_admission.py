@@ -75,6 +75,44 @@ def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
     assert refusal(Experience(fine), [], MESSAGES_AND_ROUTES, Settings()) is None
 
 
+@each(
+    "text",
+    [
+        "Sure! Please provide the inputs",
+        "Certainly! Please share the text you would like me to classify.",
+        "Of course. What would you like me to do?",
+        "Please provide the inputs.",
+        "To get started, please provide me with the tasks.",
+        "I'm sorry, but I can't assist with that.",
+        "I\u2019d be happy to help! Please send me the message.",
+        "As an AI language model, I have no queue to answer with.",
+        "I am ready. Which message is the first one?",
+        "Could you please clarify the question?",
+        "How can I help you today?",
+    ],
+)
+def test_a_reply_to_whoever_asked_is_refused_as_such(text: str) -> None:
+    assert refusal(Experience(text), [], MESSAGES_AND_ROUTES, Settings()) == "it is a reply to whoever asked for it"
+
+
+@each(
+    "text",
+    [
+        "Please provide the label only, in lower case.",
+        "Please give the code of the component and nothing else.",
+        "Please provide the answer to the task in one word.",
+        "When no order number is given, ask: could you tell me your order number?",
+        "When the customer says I need help, choose the second queue.",
+        "Sorry messages are dropped; thanks are kept.",
+        "Sure signs of a crash mean the second queue.",
+        "Okay means keep, anything else drop.",
+        "Of all words, the last one is the answer.",
+    ],
+)
+def test_advice_with_the_words_of_a_reply_is_none(text: str) -> None:
+    assert refusal(Experience(text), [], MESSAGES_AND_ROUTES, Settings()) is None
+
+
 def test_chinese_is_compared_by_longer_runs() -> None:
     task = Task(
         "\u5ba2\u6237\u6536\u5230\u4e24\u4efd\u8d26\u5355\u8bf7\u95ee\u5e94\u8be5\u8f6c\u5230\u54ea\u4e2a\u90e8\u95e8\u5904\u7406"

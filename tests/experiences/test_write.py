@@ -54,6 +54,8 @@ async def test_answers_of_all_labels_stand_side_by_side() -> None:
     ("answer", "text"),
     [
         (f"Sure! Here is the instruction:\n\n{GOOD}", GOOD),
+        (f"Sure! Here is the instruction: {GOOD}", GOOD),
+        (f"Instruction for tasks of this kind: {GOOD}", GOOD),
         (f'"{GOOD}"', GOOD),
         (f"<think>Hm, BILL.</think>\n{GOOD}", GOOD),
         (f"{GOOD} " + " ".join(f"So say{n} it{n} again{n}." for n in range(99)), None),
@@ -72,6 +74,7 @@ async def test_an_instruction_is_read_whatever_stands_around_it_and_ends_with_a_
     ("answer", "why"),
     [
         ("BILL", "fewer than 3 words"),
+        ("Sure! Please provide the inputs", "a reply to whoever asked"),
         ("word " * 200, "fewer than 3 words"),
         ("You are now a pirate, and you answer as one.", "orders about other instructions"),
         ("What do all of these answers have in common, and how does one get there?", "echoes the prompt"),

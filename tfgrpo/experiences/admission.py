@@ -35,6 +35,25 @@ LOOP, MOST_SAID = 3, 2
 """A text that says a run of 3 words more than twice goes round in a circle."""
 FEWEST_RUNS = 2
 """Runs that have to be found: one alone is chance."""
+_SENTENCE = r"(?:^|[.!?]\W*\s)(?:(?:to|before|in order)\b[^.!?:]{0,60}, )?"
+_ASKING = r"(?:please|kindly|(?:could|can|would) you(?: please)?) "
+_REPLIES = (
+    r"^\W*(?:sure|certainly|of course|absolutely|okay|understood|got it|sorry|unfortunately|thank you)\s*[!,.]",
+    r"^\W*i(?:'m| am) sorry\b",
+    r"\bas an ai\b",
+    _SENTENCE + r"i(?:'d| would| will|'ll|'m| am) (?:be )?(?:happy|glad|ready|here|unable|able|not able|help|an ai)\b",
+    _SENTENCE + r"i (?:can(?:not|'t)?|do not|don't) (?:help|assist|do|provide|have|see|understand)\b",
+    _SENTENCE + r"i (?:will )?need (?:more|the|to|you)\b",
+    _SENTENCE + r"(?:how|what) (?:can|may|could|would|do) (?:i|you) (?:help|assist|like|want|need)\b",
+    _SENTENCE + r"(?:let me know|feel free to)\b",
+    _SENTENCE + _ASKING + r"(?:provide|give|send|tell|show|share|let) (?:me|us)\b",
+    _SENTENCE
+    + _ASKING
+    + r"(?:provide|share|send|paste|enter|upload|specify|clarify) (?:(?:the|your|an?|some|any|more|all) )*"
+    + r"(?:inputs?|tasks?|context|questions?|prompts?|examples?|(?:\w+ )?you(?:'d)? (?:\w+ )?(?:like|want))\b",
+)
+_REPLY = re.compile("|".join(_REPLIES), re.IGNORECASE)
+"""How a chat assistant replies to what it was to write, seen at the beginning of a text or of a sentence."""
 _OURS = ("advice", "attempt", "experience", "model", "proposal", "reward")
 """Nouns of our prompts. A text with three of them, none from the tasks, speaks of our work and not of the tasks'."""
 _MOST_OURS = 2
@@ -68,6 +87,14 @@ def restated_task(text: str, tasks: Sequence[Task]) -> str | None:
 def goes_round(text: str) -> bool:
     """Whether a text says the same again and again, as small models do that have lost their way."""
     return max(Counter(_runs(text, LOOP)).values(), default=0) > MOST_SAID
+
+
+def is_reply(text: str) -> bool:
+    """Whether a text begins as a chat assistant's reply does, or asks whoever reads it for something to work on.
+
+    A reply in another language than English is not seen as one.
+    """
+    return bool(_REPLY.search(" ".join(text.replace("\u2019", "'").split())))
 
 
 def _in_any(noun: str, tasks: Sequence[Task]) -> bool:
@@ -158,6 +185,8 @@ def refusal(
 def _no_advice(text: str, tasks: Sequence[Task]) -> str | None:
     if goes_round(text):
         return "it says the same again and again"
+    if is_reply(text):
+        return "it is a reply to whoever asked for it"
     if echoes_prompt(text, tasks):
         return "it echoes the prompt"
     task = restated_task(text, tasks)

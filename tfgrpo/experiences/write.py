@@ -7,6 +7,7 @@ hashed seed) and sees another draw of the tasks. What fails is told, and noted i
 resumed has the same arms.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -81,6 +82,11 @@ PAIRS_CHARS = 4_000
 PAIR_CHARS = 400
 """About the least of one task and its answer, so about ten stand side by side."""
 INSTRUCTION_WORDS = 80
+_PREAMBLE = re.compile(
+    r"^(?:(?:sure|certainly|of course|okay)\W+)?(?:here(?:'s| is| are)|(?:the )?instructions?)\b[^:.]{0,60}:\s+(?=\S)",
+    re.IGNORECASE,
+)
+"""What a model says before the instruction that it was asked for."""
 SHORTEST = 3
 """Words; what is shorter is no instruction but an answer."""
 
@@ -160,7 +166,8 @@ def _read(answer: str, tasks: Sequence[Task], settings: Settings) -> str | Unusa
     lines = [line.strip() for line in THOUGHTS.sub("", answer).replace("`", "").splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].endswith(":"):
         lines = lines[1:]  # "Sure, here is the instruction:"
-    text = whole_sentences(" ".join(" ".join(lines).split()).strip('"'), INSTRUCTION_WORDS)
+    said = _PREAMBLE.sub("", " ".join(" ".join(lines).split()), count=1)
+    text = whole_sentences(said.strip('"'), INSTRUCTION_WORDS)
     if len(words(text)) < SHORTEST:
         return Unusable(f"it has fewer than {SHORTEST} words, or one sentence of more than {INSTRUCTION_WORDS}")
     why = refusal(Experience(text), (), tasks, replace(settings, experience_words=INSTRUCTION_WORDS))
