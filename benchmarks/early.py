@@ -8,13 +8,13 @@ In `tfgrpo.testing.StoreRoom` a box is to be fetched, and how the door opens is 
 panel`) one of six buttons has a sign show what is wanted, and which is not said. The product explores it, writes rules
 and reflections, and keeps those that help to predict what follows, and so it does with what was seen of each action.
 Told are the agreement of predictions with what followed on transitions that chose nothing, and the share of tasks
-solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or not; the
-same, each as of another action (`mixed up`); reflections of the same number that were written without what followed
-(`ungrounded`); and the true rules, written by hand (`by hand`), which say how far the model can follow rules at all. A
-grammar has llama.cpp act in the environment's own words. The simulated model knows a transition where a rule that is
-shown says it, or a transition that is shown is of that rule, and takes nothing to change elsewhere; shown how to open
-the door it does so in 80% of turns, else it acts at random; asked for advice without what followed it names two actions
-at random.
+solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or not;
+the same, each as of another action (`mixed up`); reflections of the same number that were written without what
+followed (`ungrounded`); and the true rules, written by hand (`by hand`), which say how far the model can follow rules
+at all. A grammar has llama.cpp act (and a choice vLLM) in the environment's own words. The simulated model knows a
+transition where a rule that is shown says it, or a transition that is shown is of that rule, and takes nothing to
+change elsewhere; shown how to open the door it does so in 80% of turns, else it acts at random; asked for advice
+without what followed it names two actions at random.
 """
 
 import argparse
@@ -172,8 +172,8 @@ async def compared(
 ) -> Exploration:
     """Print the exploration, of so many states a task and as many alternatives each, and the table of these arms."""
     words = " | ".join(map(json.dumps, world.actions))
-    grammar = {"grammar": f"root ::= {words}"} if backend.kind == "llama.cpp" else {}
-    acting = Frame(name, world.system, {"max_tokens": 12, **grammar}, temperature=1.0)
+    ways = {"llama.cpp": {"grammar": f"root ::= {words}"}, "vllm": {"structured_outputs": {"choice": [*world.actions]}}}
+    acting = Frame(name, world.system, {"max_tokens": 12, **ways.get(backend.kind, {})}, temperature=1.0)
     saying = Frame(name, None, {"max_tokens": 60}, temperature=0.3)
     plain = ChatExecutor(model, acting, backend, run=RUN, stage="act", seed=0)
     executor = EnvironmentExecutor(plain, world.make, world.turns, at_once=settings.concurrency)
