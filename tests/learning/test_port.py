@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
 from tests.routing import ADVICE, TOPICS, WORDS, served, talkative
+from tfgrpo.experiences.variants import as_prior
 from tfgrpo.learning.port import WantedPort
 from tfgrpo.learning.transfer import Brought, Ported, brought_over, learned_transfer, portions
 from tfgrpo.model.endpoints import Endpoint, Endpoints
@@ -295,7 +296,7 @@ def test_the_parts_of_a_prior_race_each_once(folder: Path) -> None:
     assert [one.source for one in brought(Prior((Experience(ADVICE),))).variants] == ["ported"]
     assert brought(Prior(biases=WHOLE.biases, tokenizer="t")).variants == ()
     whole = found.variants[0]
-    assert found.said(whole, Prior()) == replace(WHOLE, biases=(), tokenizer=None)
+    assert as_prior(whole, Prior(), found.texts) == replace(WHOLE, biases=(), tokenizer=None)
 
 
 def test_what_was_known_on_the_old_model_comes_over_by_half(folder: Path) -> None:

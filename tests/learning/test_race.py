@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,10 @@ from tfgrpo.experiences.variants import PROPOSERS
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
-from tfgrpo.records import ChatBody, Demonstration, Frame, Run, Variant, message_text
+from tfgrpo.priors.importing import import_prior
+from tfgrpo.priors.portable import Portable
+from tfgrpo.priors.serving import use
+from tfgrpo.records import ChatBody, Decision, Demonstration, Experience, Frame, Prior, Run, Variant, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.testing import Answer, Script, ScriptedModel
@@ -148,3 +152,89 @@ async def test_where_no_token_prior_can_act_labels_are_said_in_words_and_that_ra
     assert learned.prior.instruction
     assert learned.prior.instruction.startswith("Answer with one of: billing, technical, sales; say nothing else.")
     assert "labels in words" in [arm["source"] for arm in learned.race[-1]["arms"]]
+
+
+IMPORTED_TEXT = "When a message names a thing, answer with one word of three."
+
+
+def knowing(body: ChatBody) -> str:
+    """A SIMULATED policy that is right wherever it is told what was imported, or in one of five answers."""
+    said = "\n".join(message_text(message) for message in body["messages"])
+    if "<tasks>" in said or "<attempts>" in said:
+        return "[]"
+    right = next((label for topic, label in TOPICS.items() if topic in said), "billing")
+    return right if IMPORTED_TEXT in said or body["seed"] % 5 == 0 else "The message"
+
+
+def taken_in(path: Path, *priors: Prior) -> None:
+    """Import priors into the namespace."""
+    with Store(path) as store:
+        for prior in priors:
+            import_prior(store, "default", Portable(prior, Frame("elsewhere"), "math"), by="ann", source="a file")
+            time.sleep(0.002)
+
+
+@pytest.mark.parametrize("form", ["instruction", "experience"])
+async def test_what_was_imported_races_and_wins_where_it_is_the_best(tmp_path: Path, form: str) -> None:
+    best = Prior(instruction=IMPORTED_TEXT) if form == "instruction" else Prior((Experience(IMPORTED_TEXT),))
+    taken_in(tmp_path / "t.db", Prior(instruction="Say nothing but what you were asked for."), best)
+    learned = await run(ScriptedModel(knowing), tmp_path / "t.db", SETTINGS)
+    (winner,) = [arm for arm in learned.race[-1]["arms"] if arm["arm"] == learned.race[-1]["winner"]["arm"]]
+    assert (winner["source"], winner["reward"]) == ("imported", pytest.approx(1, abs=0.1))
+    assert {arm["source"] for arm in learned.race[0]["arms"]} == {"frozen", "imported", "imported, 2 back"}
+    assert (learned.prior.instruction, learned.prior.experiences) == (best.instruction, best.experiences)
+
+
+async def test_what_is_live_was_rejected_or_says_nothing_does_not_race_as_imported(tmp_path: Path) -> None:
+    live, rejected, silent = Prior(instruction=INSTRUCTION), Prior(instruction="Say it in French."), Prior()
+    taken_in(tmp_path / "t.db", live, rejected, silent)
+    with Store(tmp_path / "t.db") as store:
+        use(store, "default", live.id, by="ann", why="good")
+        store.set_state("default", rejected.id, "rejected", frame=Frame("fake"), why="worse")
+    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", SETTINGS)
+    sources = {arm["source"] for arm in learned.race[0]["arms"]}
+    assert not any("imported" in source for source in sources)
+    assert "written 1" in sources, "which says what the live prior does"
+
+
+async def test_a_resumed_run_races_what_had_been_imported_and_was_live_when_it_began(tmp_path: Path) -> None:
+    def before(path: Path) -> None:
+        taken_in(path, Prior(instruction="Be of help."), Prior(instruction=IMPORTED_TEXT))
+        with Store(path) as store:
+            use(store, "default", Prior(instruction="Be of help.").id, by="ann", why="good")
+
+    before(tmp_path / "whole.db")
+    before(tmp_path / "cut.db")
+    whole, count = await run(ScriptedModel(knowing), tmp_path / "whole.db", SETTINGS), [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return knowing(body) if count[0] <= 40 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", SETTINGS)
+    later = Prior(instruction="Say it in French.")
+    taken_in(tmp_path / "cut.db", later)
+    with Store(tmp_path / "cut.db") as store:
+        use(store, "default", later.id, by="ann", why="better")
+    resumed = await run(ScriptedModel(knowing), tmp_path / "cut.db", SETTINGS)
+    assert (resumed.prior.id, resumed.race) == (whole.prior.id, whole.race)
+    assert {"live", "imported"} <= {arm["source"] for arm in resumed.race[0]["arms"]}
+
+
+async def test_an_imported_experience_that_a_person_retires_meanwhile_is_not_served(tmp_path: Path) -> None:
+    taken_in(tmp_path / "t.db", Prior((Experience(IMPORTED_TEXT), Experience("When it is late, be short."))))
+    count = [0]
+
+    def overseen(body: ChatBody) -> str:
+        count[0] += 1
+        if count[0] == 60:
+            with Store(tmp_path / "t.db") as store:
+                store.add_decisions("default", [Decision(Experience(IMPORTED_TEXT).id, "retired", "no", by="ann")])
+        return knowing(body)
+
+    learned = await run(ScriptedModel(overseen), tmp_path / "t.db", SETTINGS)
+    assert IMPORTED_TEXT not in [one.text for one in learned.prior.experiences]
+    assert learned.race[-1]["winner"]["arm"] == next(
+        arm["arm"] for arm in learned.race[-1]["arms"] if arm["source"] == "imported"
+    )

@@ -8,9 +8,10 @@ answers that repeat alike.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from ..hashing import canonical, derive_seed
@@ -166,11 +167,18 @@ def tokens_of(variant: Variant, count: Callable[[str], int]) -> int:
     return prior_tokens(as_prior(variant), count)
 
 
-def as_prior(variant: Variant, prior: Prior | None = None) -> Prior:
-    """A prior with the instruction and the demonstrations of a variant in place of its own."""
+def as_prior(variant: Variant, prior: Prior | None = None, parts: Mapping[str, Prior] = MappingProxyType({})) -> Prior:
+    """A prior with the instruction and the demonstrations of a variant in place of its own.
+
+    `parts`: by what their variants say, parts of other priors, whose experiences are experiences again.
+    """
+    prior, part = prior or Prior(), parts.get(variant.instruction or "")
+    if part:
+        own = (entry for entry in prior.experiences if entry not in part.experiences)
+        prior = replace(prior, experiences=(*part.experiences, *own))
     return replace(
-        prior or Prior(),
-        instruction=variant.instruction,
+        prior,
+        instruction=part.instruction if part else variant.instruction,
         demonstrations=variant.demonstrations,
         nearest=variant.nearest,
     )

@@ -1,12 +1,14 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..errors import BudgetEnded
 from ..experiences.dealing import dealt
 from ..experiences.distil import Distiller
+from ..experiences.library import DISTILLER, RULE
 from ..experiences.race import Standing, Winner, chance_of_overtaking, shares, standings, survivors, winner
 from ..experiences.step_notes import StepNotes
 from ..experiences.variants import (
@@ -26,7 +28,7 @@ from ..experiences.write import instructions, instructions_wanted
 from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
 from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
-from ..surfaces.chat import token_count
+from ..surfaces.chat import prior_text, token_count
 from ..surfaces.surface import way_of
 from ..text import shortened
 from ..token_prior.calibration import ArmFit
@@ -40,6 +42,8 @@ FROZEN = Variant().id
 _SURE_Z = 1.645
 RACED_OUT = 0.01
 """A chance of being overtaken below which a race is over."""
+IMPORTED_RACED = 2
+"""Imported priors that race, the newest of those that wait as candidates."""
 _FEWEST_REFUSED = 3
 """Rollouts of an arm, all failed by themselves, that are no chance."""
 
@@ -64,9 +68,14 @@ class Race:
         examples: Sequence[Demonstration],
         variants: Sequence[Variant],
         brought: "Brought | None" = None,
+        imported: Mapping[str, Prior] = MappingProxyType({}),
     ) -> None:
-        """`variants` are those that begin; `examples` those of the training tasks that can be shown."""
+        """`variants` are those that begin; `examples` those of the training tasks that can be shown.
+
+        `imported`: by what their variants say, priors that were taken in.
+        """
         self._context, self._examples, self._brought = context, tuple(examples), brought
+        self._parts = brought.texts if brought else imported
         self._count = token_count(context.upstream.tokenizer)
         self._arms: dict[str, Arm] = {}
         self.racing: tuple[str, ...] = ()
@@ -117,7 +126,7 @@ class Race:
 
     def _said(self, variant: Variant, prior: Prior) -> Prior:
         """A prior with a way to prompt."""
-        return self._brought.said(variant, prior) if self._brought else as_prior(variant, prior)
+        return as_prior(variant, prior, self._parts)
 
     def calibrate(self, tokens: TokenRun) -> None:
         """Judge arms from now on by what each would earn with a token prior of its own, where that can be told."""
@@ -205,8 +214,14 @@ class Race:
         return f"race: {self._arms[won.arm].variant.source} of {len(self._arms)} ways to prompt; {won.why}{own}"
 
     def won(self, prior: Prior) -> Prior:
-        """A prior with the winner's way to prompt."""
-        return self._said(self._arms[self.winner().arm].variant, prior)
+        """A prior with the winner's way to prompt, less the experiences that a person has retired meanwhile."""
+        made = self._said(self._arms[self.winner().arm].variant, prior)
+        if made.experiences == prior.experiences:
+            return made
+        known = self._context.store.experiences(self._context.run.namespace)
+        decided = [one.decision for one in known if one.decision and one.decision.by not in (RULE, DISTILLER)]
+        out = {one.experience for one in decided if one.verdict in ("retired", "refused")}
+        return replace(made, experiences=tuple(entry for entry in made.experiences if entry.id not in out))
 
     def follow(self, groups: Sequence[Group]) -> None:
         """Let those enter that the first step has made possible."""
@@ -259,15 +274,19 @@ class Race:
     def _table(self) -> tuple[Standing, ...]:
         scale = self._context.plan.settings.effect_scale
         groups = self._calibration.judged(self._groups) if self._calibration else self._groups
-        if self._brought is None:
-            return standings(groups, self.racing, effect_scale=scale)
-        alone = [replace(group, rollouts=tuple(map(_of_its_arm, group.rollouts))) for group in groups]
-        return standings(alone, self.racing, effect_scale=scale, known=self._brought.expected)
+        if self._parts:
+            groups = [replace(group, rollouts=tuple(map(self._beyond_its_arm, group.rollouts))) for group in groups]
+        known = self._brought.expected if self._brought else {}
+        return standings(groups, self.racing, effect_scale=scale, known=known)
 
-
-def _of_its_arm(rollout: Rollout) -> Rollout:
-    """A rollout that was shown nothing but what belongs to its arm."""
-    return replace(rollout, included=())
+    def _beyond_its_arm(self, rollout: Rollout) -> Rollout:
+        """A rollout less the experiences that belong to its arm: what they are worth is part of what that is."""
+        arm = self._arms.get(rollout.variant)
+        part = self._parts.get(arm.variant.instruction or "") if arm else None
+        if part is None:
+            return rollout
+        own = {entry.id for entry in part.experiences}
+        return replace(rollout, included=tuple(one for one in rollout.included if one not in own))
 
 
 async def open_race(context: RunContext, proposer: Distiller) -> Race:
@@ -287,7 +306,21 @@ async def open_race(context: RunContext, proposer: Distiller) -> Race:
         brought = brought_over(plan.ported, context.store, context.run, in_words=in_words)
         return Race(context, examples, [*brought.variants, *brought.likeliest(found)], brought)
     written = [*await _instructed(context, proposer), *await _amplified(context), *_explored(context)]
-    return Race(context, examples, [*found, *written, *([live] if live.id != FROZEN else [])])
+    imported = dict(_imported(context))
+    parts = {one.instruction: prior for one, prior in imported.items() if one.instruction and prior.experiences}
+    others = [*([live] if live.id != FROZEN else []), *imported]
+    return Race(context, examples, [*found, *written, *others], imported=parts)
+
+
+def _imported(context: RunContext) -> Iterator[tuple[Variant, Prior]]:
+    """The last priors that were imported before the run began and wait as candidates, each with all that it says."""
+    settings = context.plan.settings
+    for number, prior in enumerate(context.store.imported_before(context.run.id)[:IMPORTED_RACED], start=1):
+        way = prior if settings.demonstrations else replace(prior, demonstrations=(), nearest=0)
+        way = replace(way, experiences=()) if settings.review else way  # each waits for a person
+        if way.has_text:
+            source = "imported" if number == 1 else f"imported, {number} back"
+            yield Variant(prior_text(way) or None, way.demonstrations, way.nearest, source), way
 
 
 async def _examples(context: RunContext) -> Sequence[Demonstration]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..experiences.variants import answer_text, as_prior, taking_turns
+from ..experiences.variants import answer_text, taking_turns
 from ..hashing import derive_seed
 from ..observer import laps_in
 from ..records import JSON, Prior, Run, Snapshot, Task, Variant
@@ -57,13 +57,6 @@ class Brought:
     """By what their variants say: the parts of the prior, with experiences as what they are."""
     expected: Mapping[str, float]
     """By id, of these and of others: what a variant is expected to be worth here beyond the frozen model."""
-
-    def said(self, variant: Variant, prior: Prior) -> Prior:
-        """A prior with the way to prompt of a variant; of what came over, the experiences are experiences again."""
-        made, part = as_prior(variant, prior), self.texts.get(variant.instruction or "")
-        if part is None:
-            return made
-        return replace(made, instruction=part.instruction, experiences=(*part.experiences, *prior.experiences))
 
     def holds(self, variant: Variant) -> bool:
         """Whether a variant has come over, or says what has."""

@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..experiences.admission import refusal, secret_in, text_refusal
 from ..records import Decision, Prior, Snapshot, Task
 from ..settings import Settings
-from ..store import Store
+from ..store import IMPORTED, Store
 from ..surfaces.surface import turns_text
 from ..text import shortened
 from .offered import Offered, decided_before, fate_of_new, library_of, person_named, tasks_used
@@ -53,7 +53,7 @@ def import_prior(
     store.add_decisions(namespace, decisions)
     store.add_prior(prior)
     if prior.id not in {event.prior for event in store.lineage(namespace)}:
-        told = f"imported from {source}: {_home(portable)}"
+        told = f"{IMPORTED}{source}: {_home(portable)}"
         store.set_state(namespace, prior.id, "candidate", frame=portable.frame, run=portable.run, by=by, why=told)
     return Imported(snapshot_of(store, namespace, prior.id), tuple(outcomes))
 

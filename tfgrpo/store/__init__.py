@@ -13,13 +13,14 @@ from .forgetting import ForgetfulStore
 from .history import Actor, HistoryEntry, HistoryStore
 from .inferences import CallCount, DrawnFeedback, Feedback, Inference, InferenceStore
 from .keys import AccessKey, KeySpending, KeyStore
-from .lineage import AUTOPILOT, SERVING, LineageEntry, LineageStore, Namespace, rolled_back_by_a_person
+from .lineage import AUTOPILOT, IMPORTED, SERVING, LineageEntry, LineageStore, Namespace, rolled_back_by_a_person
 from .opened import StorePath, StoreUrl, default_store_path
 from .runs import ProbeStore, RunEntry, RunStore
 from .trials import TrialStore
 
 __all__ = [
     "AUTOPILOT",
+    "IMPORTED",
     "SERVING",
     "AccessKey",
     "Actor",

@@ -18,6 +18,8 @@ SERVING = ("live", "ungated")
 AUTOPILOT = "autopilot"
 """By whom what the autopilot does is, in lineage and history; no person goes by that name."""
 _NO_PERSON = ("rule", AUTOPILOT)
+IMPORTED = "imported from "
+"""How the reason begins why a prior of another store is a candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,15 @@ class LineageStore(OpenStore):
         with self._read(f"reading the lineage of {namespace}") as db:
             found = list(db.query(query, [namespace]))
             return tuple(LineageEntry(**(row | {"frame": rows.frame_of(row["frame"])})) for row in found)
+
+    def imported_before(self, run_id: str) -> tuple[Prior, ...]:
+        """What had been imported into a run's namespace when the run began and was still a candidate, newest first."""
+        with self._read(f"reading what was imported before run {run_id}") as db:
+            found = list(db.query("SELECT namespace, started FROM runs WHERE id = ?", [run_id]))
+        events = [event for row in found for event in self.lineage(row["namespace"]) if event.at <= row["started"]]
+        last = {event.prior: event for event in events}
+        taken_in = dict.fromkeys(event.prior for event in reversed(events) if event.why.startswith(IMPORTED))
+        return tuple(self.prior(one) for one in taken_in if last[one].state == "candidate")
 
     def live(self, namespace: str) -> Snapshot | None:
         """The prior that clients are given, with its request frame; None when there is none."""
