@@ -17,7 +17,8 @@ from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
 from tfgrpo.priors.importing import import_prior
 from tfgrpo.priors.portable import Portable
-from tfgrpo.priors.serving import use
+from tfgrpo.priors.serving import roll_back, use
+from tfgrpo.prompts import template
 from tfgrpo.records import ChatBody, Decision, Demonstration, Experience, Frame, Prior, Run, Variant, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
@@ -238,3 +239,37 @@ async def test_an_imported_experience_that_a_person_retires_meanwhile_is_not_ser
     assert learned.race[-1]["winner"]["arm"] == next(
         arm["arm"] for arm in learned.race[-1]["arms"] if arm["source"] == "imported"
     )
+
+
+def helped(body: ChatBody) -> str:
+    """A SIMULATED policy that is right wherever it is told what is live when the run begins."""
+    said = "\n".join(message_text(message) for message in body["messages"])
+    return knowing({**body, "messages": [{"role": "user", "content": said.replace("Be of help.", IMPORTED_TEXT)}]})
+
+
+@pytest.mark.parametrize("by", ["person", "another prior"])
+async def test_what_was_live_wins_no_race_for_nothing_where_it_is_live_no_longer(tmp_path: Path, by: str) -> None:
+    live, count = Prior(instruction="Be of help.", template=template("prior").version), [0]
+    taken_in(tmp_path / "t.db", live)
+    with Store(tmp_path / "t.db") as store:
+        use(store, "default", live.id, by="ann", why="good")
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return helped(body) if count[0] <= 40 else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "t.db", SETTINGS)
+    other = Prior(instruction="Say it in French.")
+    taken_in(tmp_path / "t.db", *([other] if by == "another prior" else []))
+    with Store(tmp_path / "t.db") as store:
+        if by == "person":
+            roll_back(store, "default", by="ann", why="it hurts")
+        else:
+            use(store, "default", other.id, by="ann", why="new")
+    learned = await run(ScriptedModel(helped), tmp_path / "t.db", SETTINGS)
+    assert learned.candidate is not None
+    assert learned.candidate.instruction == live.instruction
+    assert learned.promotion is not None
+    assert learned.promotion.state == ("rejected" if by == "person" else "ungated")
+    assert (learned.prior.instruction == live.instruction) is (by == "another prior")

@@ -153,8 +153,9 @@ class _Learning:
                 self._context.notes.note(line)
         biases = self._tokens.choose(self._experiences.worth, self._race.racing, self._race.own_fit)
         plain = self._context.prior(self._experiences.kept, biases)
-        prior = self._race.won(plain)
-        return prior if prior.id != self._context.start.id and (prior.has_text or prior.biases) else None
+        prior, start = self._race.won(plain), self._context.start.id
+        as_it_was = prior.id == start == self._live().id  # somebody may have replaced it meanwhile
+        return prior if not as_it_was and (prior.has_text or prior.biases) else None
 
     async def _promoted(self, candidate: Prior) -> Promotion | None:
         """What the gate makes of it, or what is made of it without one."""
@@ -204,7 +205,7 @@ class _Learning:
     def _live(self) -> Prior:
         """What is live now, and was not made so by this run."""
         snapshot = self._context.store.live(self._context.run.namespace)
-        return snapshot.prior if snapshot else self._context.start
+        return snapshot.prior if snapshot else Prior()
 
 
 def _candidacy(context: RunContext, candidate: Prior, *, probabilities: bool) -> Candidacy:
