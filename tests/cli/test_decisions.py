@@ -30,6 +30,8 @@ class Decides:
         self.written = 0
         self.surplus = 0.0
         """The probability of an option that was not asked about."""
+        self.whatever: list[Any] = []
+        """What it answers to any question, if that is one and the same."""
         self.knows_the_key_for = math.inf
         """Decisions, after which it says 401."""
 
@@ -64,6 +66,8 @@ class Decides:
         await send({"type": "http.response.body", "body": told.encode() if self.writes else b"{}"})
 
     def answer(self, text: str, question: Any) -> Any:
+        if self.whatever:
+            return self.whatever[0]
         if self.refuses and self.refuses in text:
             return {"type": "refusal", "name": None}
         values = [entry["value"] for entry in question["choices"]]
@@ -293,8 +297,28 @@ def test_a_run_that_is_made_again_learns_on_top_of_what_is_live(tasks: Path, url
 def test_what_the_model_does_not_answer_is_left_out_and_told(tasks: Path, url: str, decides: Decides) -> None:
     decides.refuses = "1"
     learned = works(*LEARN, url, "--gate", "none")
-    assert "tasks without an answer" in learned.stderr
+    assert "tasks without an answer (refused, or none of the question's options has a probability)" in learned.stderr
     assert "is live, ungated" in learned.stdout
+
+
+def test_what_is_an_answer_to_another_question_is_none(tasks: Path, url: str, decides: Decides) -> None:
+    for other in ({"type": "predicate", "probability": 0.3}, {"type": "choice", "probabilities": []}, 7, None):
+        decides.whatever = [other]
+        learned = works(*LEARN, url, "--gate", "none", "--fresh")
+        assert "train: 75 tasks without an answer" in learned.stderr
+        assert "nothing was learned that evidence supports" in learned.stdout
+
+
+def test_options_that_a_prior_has_never_seen_are_told_where_it_is_measured(tasks: Path, url: str) -> None:
+    works(*LEARN, url)
+    choices = [*QUESTION["choices"], {"value": "delta"}]
+    (tasks / "q.json").write_text(json.dumps({**QUESTION, "choices": choices}))
+    assert "the prior has no offset for 'delta': such options keep their probability" in works(*EVAL, url).stderr
+
+
+def test_tasks_without_an_answer_are_refused_in_one_line(tasks: Path, url: str) -> None:
+    (tasks / "tasks.jsonl").write_text("\n".join(json.dumps({"input": f"{number}"}) for number in range(20)))
+    one_line(tfgrpo(*LEARN, url), "has no answer, which names the right option; is it in another field?")
 
 
 def test_dry_run_says_how_many_calls_there_will_be(tasks: Path, url: str, decides: Decides) -> None:

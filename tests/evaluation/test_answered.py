@@ -15,6 +15,7 @@ from tfgrpo.rollouts.rewards.built_in import load_reward
         (("Yes", "yes"), "yes", [0.0, 1.0]),
         (("a", "a."), "A", [1.0, 0.0]),
         ((True, False), "yes", [1.0, 0.0]),
+        (("a", "b", "c"), ["A", "c", "a"], [1.0, 0.0, 1.0]),  # either is right
     ],
 )
 @pytest.mark.parametrize("reward", ["exact", "exact-strict"])

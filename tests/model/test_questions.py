@@ -1,5 +1,7 @@
 """Questions of the decisions API are read or refused by name, and answers are probabilities or none."""
 
+from typing import Any
+
 import pytest
 
 from tests.tables import each
@@ -9,6 +11,7 @@ from tfgrpo.model.questions import (
     answered,
     instructions_text,
     option_named,
+    option_shares,
     option_text,
     parse_questions,
     read_question,
@@ -60,7 +63,10 @@ def test_four_hundred_questions_can_be_asked() -> None:
     assert len(parse_questions([TOPIC] * 400)) == 400
 
 
-CHOICE = {"type": "choice", "probabilities": [{"value": "a", "probability": 0.5}, {"value": True, "probability": 0.5}]}
+CHOICE: Any = {
+    "type": "choice",
+    "probabilities": [{"value": "a", "probability": 0.5}, {"value": True, "probability": 0.5}],
+}
 
 
 @each(
@@ -107,6 +113,23 @@ def test_an_answer_of_a_task_names_an_option() -> None:
         None,
     ]
     assert (option_text(True), option_text("True")) == ("true", "True")
+
+
+@each(
+    ("answer", "shares"),
+    [
+        (CHOICE, [0.5, 0.5]),
+        ({**CHOICE, "probabilities": [*CHOICE["probabilities"], {"value": "x", "probability": 9}]}, [0.5, 0.5]),
+        ({**CHOICE, "probabilities": [{"value": "x", "probability": 1.0}]}, None),  # none of its options
+        ({**CHOICE, "type": "predicate", "probability": 0.5}, None),  # of another kind of question
+        ({"type": "choice", "probabilities": [{"value": "a", "probability": 10**400}]}, None),
+        ({"type": "choice", "probabilities": [{"value": "a", "probability": 1e308}]}, None),
+    ],
+)
+def test_an_answer_tells_shares_of_the_options_that_were_asked_about_or_none(
+    answer: JSON, shares: list[float] | None
+) -> None:
+    assert option_shares(read_question(TOPIC, "q"), answer) == shares
 
 
 @each(

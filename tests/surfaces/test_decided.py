@@ -92,6 +92,7 @@ def test_a_certain_answer_stays_a_probability_and_one_of_unknown_options_alone_s
         {"type": "choice", "probabilities": []},
         {"type": "choice", "probabilities": [{"value": "a", "probability": 0}]},
         {"type": "choice", "probabilities": [{"value": "a", "probability": float("nan")}]},
+        {"type": "choice", "probabilities": [{"value": value, "probability": 1e308} for value in "ab"]},
         {"type": "essay"},
         "no answer",
         None,

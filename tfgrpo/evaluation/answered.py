@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..model.endpoints import Endpoints
-from ..model.questions import Question, answered, option_named, option_text, read_alike, read_question
+from ..model.questions import Question, option_named, option_shares, option_text, read_alike, read_question
 from ..model.upstream import Upstream
 from ..records import JSON, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task, Usage
 from ..rollouts.group import concurrently
 from ..rollouts.rewards.built_in import check, refuse_comparing
+from ..rollouts.rewards.matchers import right_answers
 from ..rollouts.rewards.reward import BuiltInReward, Reward, score
 from ..surfaces.decisions import decision_with_prior
 from ..surfaces.surface import Manner
@@ -78,11 +79,15 @@ def _names_an_option(reward: Reward) -> bool:
 
 
 def _with_option(task: Task, question: Question) -> Task:
-    found = option_named(question, task.answer)
-    if found is None:
-        options = ", ".join(map(option_text, question.options[:10]))
-        raise InputError(f"task {task.id}: its answer {task.answer!r} is not one of the question's options ({options})")
-    return replace(task, answer=option_text(found))
+    if not (given := right_answers(task.answer)):
+        raise InputError(f"task {task.id} has no answer, which names the right option; is it in another field?")
+    right: dict[str, None] = {}
+    for one in given:
+        if (found := option_named(question, one)) is None:
+            options = ", ".join(map(option_text, question.options[:10]))
+            raise InputError(f"task {task.id}: its answer {one!r} is not one of the question's options ({options})")
+        right[option_text(found)] = None
+    return replace(task, answer=list(right) if len(right) > 1 else next(iter(right)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +117,8 @@ class TaskAnswers:
     @property
     def losses(self) -> str:
         """What was left out, in words; empty where nothing was."""
-        told = [f"{counted(self.refused, 'task')} without an answer"] if self.refused else []
+        without = "without an answer (refused, or none of the question's options has a probability)"
+        told = [f"{counted(self.refused, 'task')} {without}"] if self.refused else []
         told += [f"{counted(self.failed, 'call')} failed, the first one: {self.first_error}"] if self.failed else []
         return "; ".join(told)
 
@@ -153,13 +159,11 @@ async def ask_all(
         if isinstance(answer, ModelError):
             continue
         usage += answer[1]
-        shares = answered(answer[0])
+        shares = option_shares(asked.question, answer[0])
         if shares is None:
             continue
         kept.append(task)
-        own = [shares.get(option, 0.0) for option in asked.question.options]
-        total = sum(own) or 1.0  # below 1 where the upstream lists options that the question has not
-        logs.append([share / total for share in own])
+        logs.append(shares)
         rewards.append(await option_rewards(task, asked.question, reward))
     shape = len(kept), len(asked.question.options)
     with np.errstate(divide="ignore"):
@@ -181,7 +185,8 @@ async def _asked(body: ChatBody, upstream: Upstream, key: CallKey) -> tuple[JSON
 async def option_rewards(task: Task, question: Question, reward: Reward) -> list[float]:
     """What each option is worth on a task; an option that the reward fails on is worth 0."""
     if _names_an_option(reward):
-        return [float(option_text(option) == task.answer) for option in question.options]
+        right = task.answer if isinstance(task.answer, list) else [task.answer]
+        return [float(option_text(option) in right) for option in question.options]
     made = [Rollout(task, 0, 0, "", text=option_text(option)) for option in question.options]
     return [(await score(reward, rollout)).reward or 0.0 for rollout in made]
 

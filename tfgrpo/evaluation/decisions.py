@@ -15,11 +15,12 @@ from ..errors import InputError
 from ..model.endpoints import Endpoints, Upstreams
 from ..model.questions import storable
 from ..observer import Observer, Watch
-from ..records import CallKey, Prior, Rollout, Run, Snapshot, Task
+from ..records import CallKey, Prior, QuestionOffsets, Rollout, Run, Snapshot, Task
 from ..rollouts.rewards.built_in import reward_of
 from ..rollouts.rewards.reward import Reward
 from ..settings import Settings
 from ..store import Store
+from ..surfaces.decided import unseen_notice
 from ..tasks.fields import Fields
 from ..tasks.read import TaskSource, tasks_of
 from .answered import (
@@ -101,8 +102,11 @@ class PreparedDecisionEvaluation:
 
     async def _measured(self, store: Store, to: Upstreams, observer: Observer) -> Evaluation:
         prior, tasks = self.snapshot.prior, self.left.tasks
-        if all(entry.id != self.asked.question.id for entry in prior.questions):
+        entry = next((one for one in prior.questions if one.id == self.asked.question.id), None)
+        if entry is None:
             observer.note("the prior has no offsets for this question; other words are another question")
+        elif unseen := self._unseen(entry):
+            observer.note(unseen_notice(unseen))
         if self.asked.frame.model != self.snapshot.frame.model and prior.questions:
             learned_on = self.snapshot.frame.model
             observer.note(f"the offsets were learned on {learned_on}; clients leave them out here: learn them here too")
@@ -120,6 +124,11 @@ class PreparedDecisionEvaluation:
         found = await self._compared(frozen, told)
         store.end(run.id, "finished", store.spent(run.id), found.as_json())
         return found
+
+    def _unseen(self, entry: QuestionOffsets) -> list[str]:
+        """Options of the question for which the prior has no offset."""
+        known = {(type(one.option), one.option) for one in entry.offsets}
+        return [str(option) for option in self.asked.question.options if (type(option), option) not in known]
 
     async def _answers(self, run: Run, to: Upstreams, observer: Observer, arm: str, prior: Prior) -> TaskAnswers:
         key, tasks = CallKey(run.id, f"eval decision {arm}"), self.left.tasks

@@ -6,7 +6,6 @@ are typed: the text `true` is another option than true.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard, get_args
@@ -22,6 +21,7 @@ MOST_CHOICES = 255
 FEWEST_OPTIONS = 2
 _TEXTS = frozenset(("text", "refusal", "data"))
 """Keys of which a part of text has one."""
+_LARGEST_SHARE = 1e9
 _HASHED = 16
 """Hex digits that tell one image from another."""
 
@@ -203,6 +203,19 @@ def answered(answer: JSON) -> dict[Option, float] | None:
     return {option: share / total for option, share in found.items()} if total > 0 else None
 
 
+def option_shares(question: Question, answer: JSON) -> list[float] | None:
+    """The probabilities of a question's options, in their order, over their sum; None where its answer tells none.
+
+    Options that the question has not take no part.
+    """
+    found = answered(answer)
+    shares = [found.get(option, 0.0) for option in question.options] if found else []
+    if not any(shares) or answer["type"] != question.kind:
+        return None
+    total = sum(shares)
+    return [share / total for share in shares]
+
+
 def is_share(given: JSON) -> TypeGuard[float]:
-    """Whether a value may stand for a probability: a finite number of at least 0."""
-    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given) and given >= 0
+    """Whether a value may stand for a probability: a number of at least 0, and none that a sum could overflow by."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= _LARGEST_SHARE

@@ -45,10 +45,7 @@ class Decided:
     @property
     def notice(self) -> str | None:
         """What a person should be told, once."""
-        if not self.unseen:
-            return None
-        named = shortened(", ".join(map(repr, self.unseen[:3])))
-        return f"the prior has no offset for {named}: such options keep their probability"
+        return unseen_notice(self.unseen) if self.unseen else None
 
 
 class Rewriting(Protocol):
@@ -86,6 +83,12 @@ def deciding(body: ChatBody, prior: Prior) -> Deciding | None:
     known = _factors(prior)
     found = tuple(map(known.get, _asked(body)))
     return Deciding(found) if any(found) else None
+
+
+def unseen_notice(options: Sequence[str]) -> str:
+    """What a person should be told of options that a prior has never seen."""
+    named = shortened(", ".join(map(repr, options[:3])))
+    return f"the prior has no offset for {named}: such options keep their probability"
 
 
 def asks_another(body: ChatBody, prior: Prior) -> bool:

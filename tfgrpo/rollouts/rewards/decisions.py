@@ -7,7 +7,7 @@ from typing import Self
 
 from ...errors import InputError, ModelError
 from ...hashing import content_id
-from ...model.questions import Question, answered, parse_questions
+from ...model.questions import Question, option_shares, parse_questions
 from ...model.upstream import Model, Upstream
 from ...records import JSON, CallKey, Rollout, Task
 from .matchers import in_text, right_answers, without_thinking
@@ -77,13 +77,12 @@ def _about(rollout: Rollout) -> str:
 
 def _worth(question: Question, answer: JSON) -> float | None:
     """What one answer counts; None for a refusal."""
-    shares = answered(answer)
+    shares = option_shares(question, answer)
     if shares is None:
         return None
     if question.kind == "score":
-        last = len(question.options) - 1
-        return sum(shares.get(option, 0.0) * place / last for place, option in enumerate(question.options))
-    return shares.get(question.options[0], 0.0)
+        return sum(share * place for place, share in enumerate(shares)) / (len(shares) - 1)
+    return shares[0]
 
 
 def asks_questions(name: str) -> bool:
