@@ -199,6 +199,13 @@ def test_a_prior_tells_which_of_its_experiences_a_task_is_shown_and_why(priors: 
     assert re.search(r"adds about \d+ to \d+ tokens to a request, by what it has of what", waiting)
     tokens = json.loads(works("prior", "show", narrow.id, "--for", "pears", "--json").stdout)["tokens"]
     assert tokens["served"] < tokens["all"]
+    with Store("tfgrpo.db") as store:
+        moment = Prior((Experience("When adding, count."), Experience("[on tool error] When adding, read it.")))
+        store.add_prior(moment)
+    said = works("prior", "show", moment.id, "--for", "pears").stdout
+    assert "1 of 2 experiences to be shown" in said
+    assert "1 to be shown once its moment has come" in said
+    assert "    waiting: waits for its moment, tool error; " in said
     one_line(tfgrpo("prior", "show", bare.id, "--for", "x"), "no experience")
 
 

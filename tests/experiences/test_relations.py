@@ -53,8 +53,41 @@ def test_equality_of_symbols_is_no_likeness_and_analogy_is() -> None:
     assert found(BILLING, CRASH, asked=asked).shown() == ()
     alike = found(BILLING, CRASH, asked=asked, temperature=0.05)
     assert alike.shown() == (BILLING,)
-    assert alike.why(BILLING).startswith("by analogy, degree ")
+    assert alike.why(BILLING) == "by analogy, 'invoices' for 'invoice': degree 1.00"
+    assert "does not say 'crash'; by analogy, 'are' for 'crash': degree 0.00, not above 0.50" in alike.why(CRASH)
     assert found(BILLING, asked="", temperature=0.05).shown() == ()
+
+
+def test_of_several_analogies_each_costs_more_the_higher_the_temperature_is() -> None:
+    both = Experience("[on asks crash invoice] Answer billing.")
+    asked = "invoices and crashes"
+    degrees = [found(both, asked=asked, temperature=at).degrees[0, 0] for at in (0.01, 0.1, 0.3, 10.0)]
+    assert degrees == sorted(degrees, reverse=True)
+    assert degrees[-1] == pytest.approx(0.25, abs=0.01)  # two words that are hardly the symbols, nor other ones
+    assert found(both, asked=asked, temperature=0.1).shown() == (both,)
+    high = found(both, asked=asked, temperature=0.3)
+    assert high.shown() == ()
+    assert "'crashes' for 'crash', 'invoices' for 'invoice': degree 0.4" in high.why(both)
+    assert found(both, asked="an invoice and crashes", temperature=0.3).shown() == (both,)
+
+
+def test_a_word_of_a_task_without_the_symbol_stands_for_no_symbol() -> None:
+    asked, voices = "my voice is wrong", [Task("a voice is heard", "other")]
+    assert relate([BILLING], [asked], KNOWN, temperature=0.05).shown() == (BILLING,)
+    for temperature in (0.001, 0.05, 1.0):
+        assert relate([BILLING], [asked], [*KNOWN, *voices], temperature=temperature).shown() == ()
+
+
+def test_what_waits_for_a_moment_is_not_shown_before_it() -> None:
+    waits = Experience("[on tool error] When a message is routed, read the error.")
+    pattern = Experience("[on matches refund] When an invoice is sent, answer billing.")
+    relations = found(waits, pattern, BILLING)
+    assert relations.shown() == (BILLING,)
+    assert relations.waiting() == (waits, pattern)
+    assert (
+        relations.why(waits) == "waits for its moment, tool error; its condition names nothing that tells tasks apart"
+    )
+    assert relations.why(pattern).startswith("waits for its moment, matches refund; ")
 
 
 def test_an_experience_applies_to_the_tasks_that_taught_it() -> None:
@@ -92,6 +125,16 @@ def test_what_is_superseded_gives_way_only_where_its_successor_applies() -> None
     assert relations.why(BILLING) in {f"superseded by {one.id}, which applies too" for one in (BETTER, BEST)}
     narrower = learned("When an invoice is about a crash, answer technical.", parent=BILLING)
     assert found(BILLING, narrower).shown() == (BILLING,)
+
+
+def test_an_update_goes_back_over_those_that_are_no_more() -> None:
+    gone = relate([BILLING, BEST], ["my invoice"], KNOWN, earlier=[BILLING, BETTER, BEST])
+    assert gone.shown() == (BEST,)
+    assert gone.why(BILLING) == f"superseded by {BEST.id}, which applies too"
+    assert relate([BILLING, BEST], ["my invoice"], KNOWN).shown() == (BILLING, BEST)  # nothing is known between them
+    absent = [learned(BETTER.text, parent=BEST), learned(BEST.text, parent=BETTER)]
+    apart = learned("When an invoice is sent, answer at once.", parent=BETTER)
+    assert relate([BILLING, apart], ["my invoice"], KNOWN, earlier=absent).shown() == (BILLING, apart)
 
 
 def test_of_two_that_contradict_each_other_the_stronger_is_shown() -> None:

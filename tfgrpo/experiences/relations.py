@@ -1,9 +1,10 @@
 """Which experiences apply to a task, which supersede or contradict one another, and why: as tensor logic. Pure.
 
 At temperature 0 a condition holds where the task has all of its symbols: words that all tasks which taught it have, and
-most others have not. That is equality of symbols and no threshold on likeness. Above 0 a task may also be like those
-that taught it: degree = 1 / (1 + exp(-(likeness - theta) / T)), with theta the least likeness that one of these has to
-the others, or the most that any other known task has to them, and 1/2 the degree from which the experience applies.
+most others have not. That is equality of symbols and no threshold on likeness. Above 0 another word may stand for a
+symbol that the task lacks, to the degree 1 / (1 + exp(-(likeness - theta) / T)), with theta 1/2, or the most that a
+word of a known task without the symbol has to it. A condition holds to the product of its symbols' degrees, and applies
+above 1/2: one analogy is decided by theta alone, and of several each costs more the higher T is.
 """
 
 import re
@@ -17,12 +18,16 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..records import Experience, Task
 from ..surfaces.nearest import BUCKETS, shingles
-from ..surfaces.triggers import awaited_words
+from ..surfaces.triggers import awaited_words, moment_of
 from ..text import words
 from .conditions import contradicting, distinctive, named_of
-from .tensor_logic import Atom, Deduced, Rule, Tensor, deduce, path
+from .tensor_logic import Atom, Deduced, Rule, Tensor, deduce
 
 _Row = TypeVar("_Row")
+OFFSET = 0.5
+"""The likeness above which a word may stand for another one."""
+APPLIES = 0.5
+"""The degree above which a condition holds."""
 
 _TOLD = (
     "lacks(t,e) <- names(e,s), not has(t,s)",
@@ -57,11 +62,17 @@ class Relations:
     symbols: tuple[str, ...]
     deduced: Deduced
     degrees: NDArray[np.float64]
-    """By analogy, shape (asked, experiences); 0 at temperature 0."""
+    """To which each condition holds, shape (asked, experiences); 0 or 1 at temperature 0."""
+    stands: tuple[Mapping[str, str], ...]
+    """Of each task that is asked about the likest word that it has, for each symbol that it lacks; none at 0."""
 
     def shown(self, task: int = 0) -> tuple[Experience, ...]:
-        """The experiences that a task is to be shown, in their order."""
-        return self._where(self.deduced.tensors["shown"][task])
+        """The experiences that a task is to be shown from its beginning, in their order."""
+        return tuple(one for one in self._where(self.deduced.tensors["shown"][task]) if not moment_of(one.text))
+
+    def waiting(self, task: int = 0) -> tuple[Experience, ...]:
+        """Those that it is to be shown once their moment has come."""
+        return tuple(one for one in self._where(self.deduced.tensors["shown"][task]) if moment_of(one.text))
 
     def withheld(self, task: int = 0) -> tuple[Experience, ...]:
         """Those that apply to it, but give way to another one."""
@@ -73,7 +84,7 @@ class Relations:
         return [(self.experiences[a], self.experiences[b]) for a, b in pairs]
 
     def why(self, experience: Experience, task: int = 0) -> str:
-        """Why it is shown to a task, or is not: the facts behind the rule that fired."""
+        """Why it is shown to a task, waits, or is not shown: the facts behind the rule that fired."""
         place, known = self.experiences.index(experience), self.deduced.tensors
         if known["outdone"][task, place] and known["applies"][task, place]:
             by = self.deduced.proof("outdone", (task, place)).because
@@ -83,10 +94,17 @@ class Relations:
             )
         if not known["applies"][task, place]:
             lacking = ", ".join(repr(self.symbols[at]) for at in self._missing(task, place))
-            return f"the task does not say {lacking}" if lacking else "nothing says that it applies"
+            alike = f"; {self._by_analogy(task, place)}, not above {APPLIES:.2f}" if self.stands[task] else ""
+            return f"the task does not say {lacking}{alike}"
         (first, *_) = self.deduced.proof("applies", (task, place)).because
-        alike = first.atom.relation == "like"
-        return f"by analogy, degree {self.degrees[task, place]:.2f}" if alike else self._by_condition(place)
+        by = self._by_analogy(task, place) if first.atom.relation == "like" else self._by_condition(place)
+        moment = moment_of(experience.text)
+        return f"waits for its moment, {moment}; {by}" if moment else by
+
+    def _by_analogy(self, task: int, place: int) -> str:
+        lacking, words_of = [self.symbols[at] for at in self._missing(task, place)], self.stands[task]
+        stand = ", ".join(f"{words_of[symbol]!r} for {symbol!r}" for symbol in lacking)
+        return f"by analogy, {stand}: degree {self.degrees[task, place]:.2f}"
 
     def _by_condition(self, place: int) -> str:
         named = [self.symbols[at] for at in np.flatnonzero(self.deduced.tensors["names"][place])]
@@ -109,40 +127,54 @@ def relate(
     *,
     effects: Mapping[str, float] | None = None,
     temperature: float = 0.0,
+    earlier: Sequence[Experience] = (),
 ) -> Relations:
     """What holds between experiences, the texts of tasks that are asked about, and tasks that are known.
 
-    Of two that contradict each other the one with the larger effect (by id; else the earlier one) is shown. Raises
-    InputError where experiences supersede each other in a circle.
+    Of two that contradict each other the one with the larger effect (by id; else the earlier one) is shown. `earlier`
+    are experiences that are no more, over which an update may go back to one that is. Raises InputError where
+    experiences supersede each other in a circle.
     """
-    _check_order(experiences)
     texts = [frozenset(words(task.prompt)) for task in known]
     waited = frozenset(word for one in experiences for word in awaited_words(one.text))
     symbols = tuple(sorted(waited.union(distinctive(texts))))
     said = dict(zip((task.id for task in known), texts, strict=True))
     names = _table(experiences, symbols, lambda one: named_of(one, said))
-    degrees = _degrees(experiences, asked, known, temperature)
+    has = _table(asked, symbols, words)
+    degrees, stands = has.astype(np.float64), tuple[dict[str, str], ...]({} for _ in asked)
+    if temperature > 0:
+        degrees, stands = _analogies(asked, texts, symbols, names.sum(axis=0) > 0, temperature)
+    held = np.where(names, degrees[:, None], 1.0).prod(axis=2)
     topical: Tensor = names.sum(axis=1) > 0
     facts: dict[str, Tensor] = {
         "asked": np.ones(len(asked), np.bool_),
-        "has": _table(asked, symbols, words),
+        "has": has,
         "names": names,
         "topical": topical,
         "general": ~topical,
-        "like": degrees >= 0.5,
-        "replaces": _table(experiences, [one.id for one in experiences], lambda one: (one.origin.parent,)),
+        "like": (held > APPLIES) & topical,
+        "replaces": _replaces(experiences, earlier),
         "contradicts": contradicting([one.text for one in experiences]),
         "stronger": _stronger(experiences, effects or {}),
     }
     many = {"t": len(asked), "s": len(symbols), **dict.fromkeys("eabc", len(experiences))}
-    return Relations(tuple(experiences), symbols, deduce(facts, RULES, many), degrees)
+    return Relations(tuple(experiences), symbols, deduce(facts, RULES, many), held, stands)
 
 
-def _check_order(experiences: Sequence[Experience]) -> None:
-    leads = {one.id: [one.origin.parent] for one in experiences if one.origin.parent}
-    for name, (parent,) in leads.items():
-        if back := path(leads, parent, name):
-            raise InputError(f"experiences supersede each other in a circle: {' -> '.join([name, *back])}")
+def _replaces(experiences: Sequence[Experience], earlier: Sequence[Experience]) -> Tensor:
+    """Which experience was made from which, by one update or over some that are no more."""
+    leads = {one.id: one.origin.parent for one in (*earlier, *experiences)}
+    here = {one.id for one in experiences}
+
+    def before(one: Experience) -> Iterable[str | None]:
+        way = [one.id]
+        while (parent := leads.get(way[-1])) is not None and parent not in way:
+            way.append(parent)
+        if parent == one.id:
+            raise InputError(f"experiences supersede each other in a circle: {' -> '.join([*way, parent])}")
+        return [name for name in way[1:] if name in here][:1]
+
+    return _table(experiences, [one.id for one in experiences], before)
 
 
 def _table(rows: Sequence[_Row], columns: Sequence[str], of: Callable[[_Row], Iterable[str | None]]) -> Tensor:
@@ -161,37 +193,44 @@ def _stronger(experiences: Sequence[Experience], effects: Mapping[str, float]) -
     return larger
 
 
-def _degrees(
-    experiences: Sequence[Experience], asked: Sequence[str], known: Sequence[Task], temperature: float
-) -> NDArray[np.float64]:
-    """How far each task is like those that each experience came from, shape (asked, E); of one task there is no saying.
+def _analogies(
+    asked: Sequence[str],
+    known: Sequence[frozenset[str]],
+    symbols: Sequence[str],
+    named: Tensor,
+    temperature: float,
+) -> tuple[NDArray[np.float64], tuple[dict[str, str], ...]]:
+    """How far each task has each symbol that is named, shape (asked, symbols), and by which word, where by another one.
 
-    Likeness is the cosine of character trigrams weighted by rarity.
+    The likeness of two words is the cosine of the sets of their character trigrams.
     """
-    degrees = np.zeros((len(asked), len(experiences)))
-    if temperature <= 0 or not known or not asked:
-        return degrees
-    vectors = _vectors([task.prompt for task in known], asked)
-    place = {task.id: at for at, task in enumerate(known)}
-    for column, one in enumerate(experiences):
-        own = [place[task] for task in one.origin.tasks if task in place]
-        if len(own) < 2:
+    said = [sorted(set(words(text))) for text in asked]
+    vocabulary = sorted({word for text in (*known, *said) for word in text})
+    place = {word: at for at, word in enumerate(vocabulary)}
+    units = _units(vocabulary)
+    degrees = np.zeros((len(asked), len(symbols)))
+    stands = tuple[dict[str, str], ...]({} for _ in asked)
+    for at, symbol in enumerate(symbols):
+        if not named[at]:
             continue
-        others = np.setdiff1d(np.arange(len(known)), own)
-        among = vectors[own] @ vectors[own].T - 2 * np.eye(len(own))
-        theta = max(among.max(axis=1).min(), (vectors[others] @ vectors[own].T).max(initial=0.0))
-        nearest = (vectors[len(known) :] @ vectors[own].T).max(axis=1)
-        degrees[:, column] = 1 / (1 + np.exp(np.clip(-(nearest - theta) / temperature, -500, 500)))
-    return degrees
+        likeness = units @ _units([symbol])[0]
+        others = [place[word] for text in known if symbol not in text for word in text]
+        theta = max(OFFSET, float(likeness[others].max(initial=0.0)))
+        for task, own in enumerate(said):
+            if symbol in own:
+                degrees[task, at] = 1.0
+            elif own:
+                best = max(own, key=lambda word: likeness[place[word]])
+                apart = (float(likeness[place[best]]) - theta) / temperature
+                degrees[task, at] = 1 / (1 + np.exp(np.clip(-apart, -500, 500)))
+                stands[task][symbol] = best
+    return degrees, stands
 
 
-def _vectors(known: Sequence[str], asked: Sequence[str]) -> NDArray[np.float64]:
-    """Unit vectors of texts, those that are known first; rarity is counted among them alone."""
-    present = np.zeros((len(known) + len(asked), BUCKETS))
-    for row, text in enumerate((*known, *asked)):
+def _units(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors of the trigrams of words, shape (words, BUCKETS)."""
+    present = np.zeros((len(texts), BUCKETS), np.float32)
+    for row, text in enumerate(texts):
         present[row, shingles(text)] = 1.0
-    rarity = np.log((1 + len(known)) / np.maximum(present[: len(known)].sum(axis=0), 1))
-    weighted = present * rarity
-    sizes = np.linalg.norm(weighted, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = weighted / np.where(sizes > 0, sizes, 1.0)
-    return unit
+    units: NDArray[np.float32] = present / np.maximum(np.linalg.norm(present, axis=1, keepdims=True), 1.0)
+    return units

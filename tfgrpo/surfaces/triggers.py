@@ -103,6 +103,12 @@ def awaited_words(text: str) -> frozenset[str]:
     return frozenset(words(trigger[0].argument)) if trigger and trigger[0].kind == ASKS_WORDS else frozenset()
 
 
+def moment_of(text: str) -> str:
+    """The trigger of an experience that waits for a moment; nothing of one that does not, or that waits for words."""
+    trigger = trigger_of(text) if said_text(text) != text else None
+    return f"{trigger[0].kind} {trigger[0].argument}".strip() if trigger and trigger[0].kind != ASKS_WORDS else ""
+
+
 @lru_cache(_KEPT)
 def always_on(prior: Prior) -> Prior:
     """The prior without the experiences that wait; the same one where there are none."""

@@ -27,8 +27,10 @@ def related(store: "Store", namespace: str, prior: "Prior", given: str, temperat
     if not named and re.fullmatch(r"task_[0-9a-z]+", given):
         raise InputError(f"the namespace {namespace} has learned from no task {given}; give its text, or another id")
     text = named[0] if len(named) == 1 else given
-    effects = {one.experience.id: one.effect.mean for one in store.experiences(namespace) if one.effect}
-    return relate(prior.experiences, [text], known, effects=effects, temperature=temperature), text
+    every = store.experiences(namespace)
+    effects = {one.experience.id: one.effect.mean for one in every if one.effect}
+    earlier = [one.experience for one in every]
+    return relate(prior.experiences, [text], known, effects=effects, temperature=temperature, earlier=earlier), text
 
 
 def _tokens(experiences: "Sequence[Experience]") -> int:
@@ -38,11 +40,11 @@ def _tokens(experiences: "Sequence[Experience]") -> int:
 
 
 def related_json(found: "Relations", text: str) -> "dict[str, JSON]":
-    """The experiences for one task, each with why it is shown, withheld or does not apply."""
+    """The experiences for one task, each with why it is shown, waits for its moment, is withheld or does not apply."""
     from ...records import Prior
     from ...surfaces.triggers import as_said
 
-    shown, withheld = found.shown(), found.withheld()
+    shown, waiting, withheld = found.shown(), found.waiting(), found.withheld()
     served = as_said(Prior(found.experiences), [{"role": "user", "content": text}]).experiences
 
     def rows(which: "Sequence[Experience]") -> "list[JSON]":
@@ -51,8 +53,9 @@ def related_json(found: "Relations", text: str) -> "dict[str, JSON]":
     return {
         "task": text,
         "shown": rows(shown),
+        "waiting": rows(waiting),
         "withheld": rows(withheld),
-        "not_applying": rows([one for one in found.experiences if one not in (*shown, *withheld)]),
+        "not_applying": rows([one for one in found.experiences if one not in (*shown, *waiting, *withheld)]),
         "contradictions": [[one.id, other.id] for one, other in found.contradictions()],
         "tokens": {"shown": _tokens(shown), "all": _tokens(found.experiences), "served": _tokens(served)},
     }
@@ -65,8 +68,11 @@ def related_lines(found: "Relations", text: str) -> Iterator[str]:
     yield printable(f"for the task {shortened(text)!r}")
     shown = f"{len(told['shown'])} of {counted(all_of, 'experience')}"
     yield f"{shown} to be shown: about {tokens['shown']:,} of {counted(tokens['all'], 'token')}"
+    if told["waiting"]:
+        of_each = "its moment has" if len(told["waiting"]) == 1 else "their moments have"
+        yield f"{len(told['waiting'])} to be shown once {of_each} come"
     yield f"as the prior is served: about {counted(tokens['served'], 'token')}"
-    for name, sign in (("shown", "+"), ("withheld", "~"), ("not_applying", "-")):
+    for name, sign in (("shown", "+"), ("waiting", "?"), ("withheld", "~"), ("not_applying", "-")):
         for row in told[name]:
             yield printable(f"{sign} {row['text']}")
             yield printable(f"    {name.replace('_', ' ')}: {row['why']}")
