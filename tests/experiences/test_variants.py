@@ -8,11 +8,12 @@ import pytest
 
 from tests.tables import each
 from tfgrpo.experiences.variants import (
+    RaceSoFar,
     as_prior,
+    combined,
     example,
     few_shot,
     field_of,
-    followers,
     frozen,
     in_turns,
     nearest_shots,
@@ -31,7 +32,7 @@ EXAMPLES = tuple(entry for task in TASKS if (entry := example(task)))
 
 
 def test_sets_of_one_draw_are_beginnings_of_one_order_and_hold_answers_alike() -> None:
-    sets = list(few_shot(EXAMPLES, SETTINGS))
+    sets = list(few_shot(RaceSoFar(EXAMPLES, SETTINGS)))
     assert [entry.source for entry in sets[:4]] == [
         "4 examples, draw 1",
         "8 examples, draw 1",
@@ -53,14 +54,14 @@ def test_the_order_of_tasks_changes_no_draw() -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 4])
 def test_fewer_tasks_than_a_set_needs_give_the_sets_there_can_be(size: int) -> None:
     few = EXAMPLES[:size]
-    shown = [len(entry.demonstrations) for entry in few_shot(few, SETTINGS)]
+    shown = [len(entry.demonstrations) for entry in few_shot(RaceSoFar(few, SETTINGS))]
     assert shown == [size - 1] * (2 if size > 1 else 0)
-    assert list(nearest_shots(few, SETTINGS)) == []
-    assert list(frozen(few, SETTINGS)) == [Variant()]
+    assert list(nearest_shots(RaceSoFar(few, SETTINGS))) == []
+    assert list(frozen(RaceSoFar(few, SETTINGS))) == [Variant()]
 
 
 def test_a_set_is_cut_to_the_priors_tokens_and_a_pool_left_out_if_too_long() -> None:
-    variants = [*few_shot(EXAMPLES, SETTINGS), *nearest_shots(EXAMPLES, SETTINGS)]
+    variants = [*few_shot(RaceSoFar(EXAMPLES, SETTINGS)), *nearest_shots(RaceSoFar(EXAMPLES, SETTINGS))]
     found = field_of(variants, EXAMPLES, replace(SETTINGS, prior_tokens=120), token_estimate)
     assert all(arm.tokens <= 120 for arm in found.arms)
     assert len({arm.variant.id for arm in found.arms}) == len(found.arms)
@@ -72,7 +73,7 @@ def test_a_set_is_cut_to_the_priors_tokens_and_a_pool_left_out_if_too_long() -> 
 def test_a_pool_holds_only_what_fits_whichever_are_nearest_to_a_request() -> None:
     long = replace(EXAMPLES[0], input="a long message " * 60)
     examples = (long, *EXAMPLES[1:])
-    pools = list(nearest_shots(examples, SETTINGS))
+    pools = list(nearest_shots(RaceSoFar(examples, SETTINGS)))
     longest = tokens_of(Variant(None, (long,)), token_estimate)
     (four, eight, *_) = field_of(pools, examples, replace(SETTINGS, prior_tokens=4 * longest), token_estimate).arms
     assert long in four.variant.demonstrations
@@ -90,7 +91,7 @@ def test_no_reserve_exceeds_the_priors_tokens() -> None:
 
 
 def test_a_task_is_shown_another_example_in_the_place_of_its_own() -> None:
-    field = field_of(list(few_shot(EXAMPLES, SETTINGS)), EXAMPLES, SETTINGS, token_estimate)
+    field = field_of(list(few_shot(RaceSoFar(EXAMPLES, SETTINGS))), EXAMPLES, SETTINGS, token_estimate)
     arm = field.arms[0]
     own = next(task for task in TASKS if task.id == arm.variant.demonstrations[1].task)
     shown = arm.shown_on(own)
@@ -135,19 +136,19 @@ def rollouts(task: Task, *texts: tuple[str, float]) -> Group:
 
 def test_verified_rollouts_are_shown_with_their_reasoning() -> None:
     groups = [rollouts(task, ("wrong", 0.0), (f"It says {task.prompt}, so: {task.answer}", 1.0)) for task in TASKS[:5]]
-    found = verified_rollouts(groups, 0, SETTINGS)
-    assert found is not None
+    (found,) = verified_rollouts(RaceSoFar((), SETTINGS, groups))
     assert found.source == "5 verified rollouts"
     assert all("so: " in entry.answer for entry in found.demonstrations)
-    assert verified_rollouts(groups[:3], 0, SETTINGS) is None
+    assert not list(verified_rollouts(RaceSoFar((), SETTINGS, groups[:3])))
     bare = [rollouts(task, (str(task.answer), 1.0)) for task in TASKS]
-    assert verified_rollouts(bare, 0, SETTINGS) is None, "an answer alone is an example already"
+    assert not list(verified_rollouts(RaceSoFar((), SETTINGS, bare))), "an answer alone is an example already"
 
 
 def test_the_leader_of_one_kind_enters_with_that_of_the_other() -> None:
     told, shown = Variant("Answer with a label.", source="written 1"), Variant(None, EXAMPLES[:4], source="4 examples")
-    assert followers([Variant(), shown, told], [], 0, SETTINGS) == [Variant("Answer with a label.", EXAMPLES[:4])]
-    assert followers([Variant(), shown], [], 0, SETTINGS) == []
+    both = Variant("Answer with a label.", EXAMPLES[:4])
+    assert list(combined(RaceSoFar((), SETTINGS, best_first=[Variant(), shown, told]))) == [both]
+    assert list(combined(RaceSoFar((), SETTINGS, best_first=[Variant(), shown]))) == []
 
 
 def test_a_prior_and_its_variant_are_two_ways_to_say_one_thing() -> None:

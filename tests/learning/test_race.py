@@ -3,15 +3,15 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.routing import TASKS, TOPICS, plan, run, simulated, upstream
-from tfgrpo.errors import UpstreamError
-from tfgrpo.experiences.variants import PROPOSERS
+from tfgrpo.errors import StoreError, UpstreamError
+from tfgrpo.experiences.variants import FOLLOWERS, PROPOSERS, RaceSoFar, proposed
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.learning.run import carry_out
 from tfgrpo.observer import Silent
@@ -83,19 +83,51 @@ async def test_what_was_seen_of_an_environment_races_where_an_exploration_has_ad
     assert ["1 seen" in found for found in sources] == [False, True]
 
 
-def unable(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:
+def unable(known: RaceSoFar) -> Iterator[Variant]:
     yield Variant("Say it in one word.", source="half of what it proposes")
     raise LookupError("no idea")
+
+
+async def unable_later(known: RaceSoFar) -> list[Variant]:
+    assert known.groups, "the first step is over"
+    raise LookupError("no idea of that either")
+
+
+async def slow(known: RaceSoFar) -> list[Variant]:
+    await asyncio.sleep(0)
+    return [Variant("Name the queue.", source="thought about")]
 
 
 async def test_a_proposer_that_raises_is_said_and_costs_no_rollout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfgrpo.learning.race.PROPOSERS", (unable, *PROPOSERS))
-    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", SETTINGS)
-    assert "race: what unable would propose is left out: LookupError: no idea" in learned.notes
-    assert {arm["source"] for arm in learned.race[0]["arms"]} == {"frozen", "written 1"}
+    monkeypatch.setattr("tfgrpo.learning.race.PROPOSERS", (unable, slow, *PROPOSERS))
+    monkeypatch.setattr("tfgrpo.learning.race.FOLLOWERS", (unable_later, *FOLLOWERS))
+    monkeypatch.setattr("tfgrpo.store.Store.explored_variant", broken_store)
+    learned = await run(ScriptedModel(obedient), tmp_path / "t.db", replace(SETTINGS, demonstrations=True))
+    assert [note for note in learned.notes if "would propose is left out" in note] == [
+        "race: what unable would propose is left out: LookupError: no idea",
+        "race: what explored would propose is left out: ValueError: not a variant",
+        "race: what unable_later would propose is left out: LookupError: no idea of that either",
+    ]
+    sources = {arm["source"] for arm in learned.race[0]["arms"]}
+    assert {"frozen", "written 1", "thought about"} <= sources
+    assert "half of what it proposes" not in sources
     assert len(learned.steps) == 2
+
+
+def broken_store(store: Store, run: str) -> Variant:
+    raise ValueError("not a variant")
+
+
+async def test_a_proposer_whose_store_or_upstream_is_gone_ends_the_run() -> None:
+    for gone in (StoreError("the disk is full"), UpstreamError("no such model")):
+
+        def lost(known: RaceSoFar, gone: Exception = gone) -> list[Variant]:
+            raise gone
+
+        with pytest.raises(type(gone)):
+            await proposed((lost,), RaceSoFar((), SETTINGS), print)
 
 
 @pytest.fixture(scope="module", params=[obedient, broken])

@@ -1,19 +1,22 @@
 """Variants that a user could have for nothing: training examples as demonstrations, in sets and as a pool; and which
 examples there are.
 
-A proposer names ways to prompt; the race (`race.py`) decides between them. Sets of one draw are beginnings of one
+A proposer names ways to prompt; the race (`race.py`) decides between them. What can only be named with a run at hand, a
+distiller among it, is in `learning/race.py`. Sets of one draw are beginnings of one
 order, so that prompts share their beginnings and caches hit. The order takes the answers in turn, so that a set holds
 answers that repeat alike.
 """
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from ..errors import BudgetEnded, StoreError, UpstreamError
 from ..hashing import canonical, derive_seed
 from ..records import JSON, Demonstration, Group, Message, Prior, Rollout, Task, Variant
 from ..rollouts.group import concurrently
@@ -21,7 +24,7 @@ from ..rollouts.rewards.reward import Reward, score
 from ..settings import FLAT, Settings
 from ..surfaces.chat import prior_tokens
 from ..surfaces.surface import demonstration_tokens
-from ..text import counted
+from ..text import counted, shortened
 from .step_notes import StepNotes
 
 T = TypeVar("T")
@@ -51,12 +54,47 @@ class Arm:
         return replace(variant, demonstrations=tuple(entry for entry in others if entry))
 
 
-class Proposer(Protocol):
-    """Any function from tasks to ways to prompt; numbers decide between them."""
+@dataclass(frozen=True, slots=True)
+class RaceSoFar:
+    """What a proposer goes by."""
 
-    def __call__(self, examples: Sequence[Demonstration], settings: Settings, /) -> Iterator[Variant]:
-        """Variants, each with its source for people; `examples` are the usable ones in the order of the tasks."""
+    examples: Sequence[Demonstration]
+    """The usable ones, in the order of the tasks."""
+    settings: Settings
+    groups: Sequence[Group] = ()
+    """Those of the first step; none before it."""
+    best_first: Sequence[Variant] = ()
+    """The variants that are still in the race after that step."""
+    shared: int = 0
+    """As of `example`."""
+
+
+class Proposer(Protocol):
+    """Any function from what is known to ways to prompt; numbers decide between them."""
+
+    def __call__(self, known: RaceSoFar, /) -> Iterable[Variant] | Awaitable[Iterable[Variant]]:
+        """Variants, each with its source for people."""
         ...
+
+
+async def proposed(proposers: Iterable[Proposer], known: RaceSoFar, note: Callable[[str], None]) -> list[Variant]:
+    """What all of them name; of one that fails nothing, which is said: the others race.
+
+    Raises UpstreamError, StoreError.
+    """
+    found: list[Variant] = []
+    for propose in proposers:
+        try:
+            named = propose(known)
+            found += [*(await named if isawaitable(named) else named)]
+        except BudgetEnded:
+            continue  # so does the step that comes next, and it says so
+        except (StoreError, UpstreamError):
+            raise
+        except Exception as error:
+            name = getattr(propose, "__name__", type(propose).__name__)
+            note(f"race: what {name} would propose is left out: {type(error).__name__}: {shortened(error)}")
+    return found
 
 
 def answer_text(answer: JSON) -> str | None:
@@ -110,29 +148,30 @@ def taking_turns(drawn: Iterable[T], answer: Callable[[T], str | None]) -> list[
     return [one for _, one in sorted(turns, key=lambda pair: pair[0])]
 
 
-def frozen(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:
+def frozen(known: RaceSoFar) -> Iterator[Variant]:
     """The model as it is."""
     yield Variant(source="frozen")
 
 
-def few_shot(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:
+def few_shot(known: RaceSoFar) -> Iterator[Variant]:
     """Sets of the first 4, 8 and 16 of each draw, and the whole draw, of which the prior's tokens say how much fits."""
     for draw in range(DRAWS):
-        ordered = in_turns(examples, settings.seed, draw)
+        ordered = in_turns(known.examples, known.settings.seed, draw)
         for size in (*(size for size in SIZES if size < len(ordered)), len(ordered) - 1):
             if size > 0:
                 yield Variant(None, tuple(ordered[:size]), source=f"{counted(size, 'example')}, draw {draw + 1}")
 
 
-def nearest_shots(examples: Sequence[Demonstration], settings: Settings) -> Iterator[Variant]:
+def nearest_shots(known: RaceSoFar) -> Iterator[Variant]:
     """The examples nearest to each request, of all there are."""
+    examples = known.examples
     for size in SIZES:
         if size < len(examples):
             yield Variant(None, tuple(examples), size, source=f"{size} nearest of {len(examples)}")
 
 
 PROPOSERS: tuple[Proposer, ...] = (frozen, few_shot, nearest_shots)
-"""What needs no model."""
+"""What needs no model, nor a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,35 +228,33 @@ def variant_of(prior: Prior, source: str) -> Variant:
     return Variant(prior.instruction, prior.demonstrations, prior.nearest, source)
 
 
-def followers(best_first: Sequence[Variant], groups: Sequence[Group], shared: int, settings: Settings) -> list[Variant]:
-    """What enters the race after its first step: the leader of one kind with that of the other, and verified rollouts.
-
-    `shared` as of `example`.
-    """
-    told = next((one for one in best_first if one.instruction and not one.demonstrations), None)
-    shown = next((one for one in best_first if one.demonstrations and not one.instruction), None)
-    found = [verified_rollouts(groups, shared, settings)]
+def combined(known: RaceSoFar) -> Iterator[Variant]:
+    """The leader of one kind with that of the other."""
+    told = next((one for one in known.best_first if one.instruction and not one.demonstrations), None)
+    shown = next((one for one in known.best_first if one.demonstrations and not one.instruction), None)
     if told and shown:
-        found.append(replace(shown, instruction=told.instruction, source=f"{told.source} with {shown.source}"))
-    return [variant for variant in found if variant]
+        yield replace(shown, instruction=told.instruction, source=f"{told.source} with {shown.source}")
 
 
-def verified_rollouts(groups: Sequence[Group], shared: int, settings: Settings) -> Variant | None:
+def verified_rollouts(known: RaceSoFar) -> Iterator[Variant]:
     """Rollouts that earned the full reward with more words than the answer, such as their reasoning, as demonstrations.
 
-    The shortest of each task; None where fewer tasks than the smallest set has have one.
+    The shortest of each task; nothing where fewer tasks than the smallest set has have one.
     """
     found = []
-    for group in groups:
-        own = example(group.task, shared)
+    for group in known.groups:
+        own = example(group.task, known.shared)
         won = [one for one in group.scored if (one.reward or 0) >= 1 - FLAT and one.finish_reason != "length"]
         texts = [one.text.strip() for one in won if own and len(one.text.strip()) > 2 * len(own.answer)]
         if own and texts:
             found.append(replace(own, answer=min(texts, key=lambda text: (len(text), text))))
-    ordered = in_turns(found, settings.seed, DRAWS)[: max(SIZES)]
-    if len(ordered) < min(SIZES):
-        return None
-    return Variant(None, tuple(ordered), source=counted(len(ordered), "verified rollout"))
+    ordered = in_turns(found, known.settings.seed, DRAWS)[: max(SIZES)]
+    if len(ordered) >= min(SIZES):
+        yield Variant(None, tuple(ordered), source=counted(len(ordered), "verified rollout"))
+
+
+FOLLOWERS: tuple[Proposer, ...] = (verified_rollouts, combined)
+"""What the first step of a race makes possible."""
 
 
 def _fitting(variant: Variant, most: int, count: Callable[[str], int]) -> Variant | None:

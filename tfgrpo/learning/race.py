@@ -12,14 +12,15 @@ from ..experiences.library import DISTILLER, RULE
 from ..experiences.race import Standing, Winner, chance_of_overtaking, shares, standings, survivors, winner
 from ..experiences.step_notes import StepNotes
 from ..experiences.variants import (
+    FOLLOWERS,
     PROPOSERS,
     Arm,
-    Proposer,
+    RaceSoFar,
     as_prior,
     examples_of_run,
     field_of,
-    followers,
     left_out_as_long,
+    proposed,
     shared_messages,
     short_enough,
     variant_of,
@@ -30,7 +31,6 @@ from ..rollouts.executor import is_own_failure
 from ..rollouts.group import Under
 from ..surfaces.chat import prior_text, token_count
 from ..surfaces.surface import way_of
-from ..text import shortened
 from ..token_prior.calibration import ArmFit
 from .plan import RunContext
 from .token_prior import Calibration, TokenRun
@@ -223,31 +223,31 @@ class Race:
         out = {one.experience for one in decided if one.verdict in ("retired", "refused")}
         return replace(made, experiences=tuple(entry for entry in made.experiences if entry.id not in out))
 
-    def follow(self, groups: Sequence[Group]) -> None:
+    async def follow(self, groups: Sequence[Group]) -> None:
         """Let those enter that the first step has made possible."""
-        shared = shared_messages(self._context.plan.tasks)
-        best_first = [self._arms[arm].variant for arm in self.racing]
-        found = followers(best_first, groups, shared, self._context.plan.settings)
-        self.enter([*found, *self._in_words(groups), *self._whole_rollouts(groups)])
+        plan, best_first = self._context.plan, [self._arms[arm].variant for arm in self.racing]
+        known = RaceSoFar(self._examples, plan.settings, groups, best_first, shared_messages(plan.tasks))
+        proposers = (*FOLLOWERS, self._in_words, self._whole_rollouts)
+        self.enter(await proposed(proposers, known, self._context.notes.note))
 
-    def _whole_rollouts(self, groups: Sequence[Group]) -> list[Variant]:
+    def _whole_rollouts(self, known: RaceSoFar) -> list[Variant]:
         """Whole rollouts of an agent that used tools and was right."""
         plan = self._context.plan
         if not plan.agent or not plan.settings.demonstrations:
             return []
         from ..experiences.trajectories import verified_trajectories
 
-        whole = verified_trajectories(groups, plan.settings)
+        whole = verified_trajectories(known.groups, plan.settings)
         return [whole] if whole else []
 
-    def _in_words(self, groups: Sequence[Group]) -> list[Variant]:
+    def _in_words(self, known: RaceSoFar) -> list[Variant]:
         """What is known of the labels, where no token prior can act on them."""
         context, labels = self._context, self._context.plan.frame.labels
         if not labels or not context.plan.settings.token_prior or way_of(context.backend, labels) != "none":
             return []
         from ..token_prior.verbalised import verbalised_arm
 
-        frozen = [one for group in groups for one in group.scored if one.variant in ("", FROZEN)]
+        frozen = [one for group in known.groups for one in group.scored if one.variant in ("", FROZEN)]
         context.notes.note("race: no token prior can act here, so that what it would do to the labels is said in words")
         return [verbalised_arm(labels, frozen)]
 
@@ -291,36 +291,23 @@ class Race:
 
 async def open_race(context: RunContext, proposer: Distiller) -> Race:
     """The race of a run; of one arm, what it begins with, where nothing is to race."""
-    plan, settings = context.plan, context.plan.settings
-    live = variant_of(context.start, "live" if context.start.has_text else "frozen")
+    plan, settings, note = context.plan, context.plan.settings, context.notes.note
+    sources = _Sources(context, proposer)
     if not settings.race:
-        return Race(context, (), [live])
-    examples = await _examples(context) if settings.demonstrations else ()
-    found = [variant for propose in PROPOSERS for variant in _proposed(context, propose, examples)]
+        return Race(context, (), [sources.start])
+    known = RaceSoFar(await _examples(context) if settings.demonstrations else (), settings)
+    found = await proposed(PROPOSERS, known, note)
     if plan.ported:
         from .transfer import brought_over
 
         in_words = way_of(context.backend, plan.frame.labels) == "none"
         if plan.ported.snapshot.prior.questions:
-            context.notes.note("offsets of decisions stay behind: learn them anew, with one call a task")
+            note("offsets of decisions stay behind: learn them anew, with one call a task")
         brought = brought_over(plan.ported, context.store, context.run, in_words=in_words)
-        return Race(context, examples, [*brought.variants, *brought.likeliest(found)], brought)
-    written = [*await _instructed(context, proposer), *await _amplified(context), *_explored(context)]
-    imported = dict(_imported(context))
-    parts = {one.instruction: prior for one, prior in imported.items() if one.instruction and prior.experiences}
-    others = [*([live] if live.id != FROZEN else []), *imported]
-    return Race(context, examples, [*found, *written, *others], imported=parts)
-
-
-def _imported(context: RunContext) -> Iterator[tuple[Variant, Prior]]:
-    """The last priors that were imported before the run began and wait as candidates, each with all that it says."""
-    settings = context.plan.settings
-    for number, prior in enumerate(context.store.imported_before(context.run.id)[:IMPORTED_RACED], start=1):
-        way = prior if settings.demonstrations else replace(prior, demonstrations=(), nearest=0)
-        way = replace(way, experiences=()) if settings.review else way  # each waits for a person
-        if way.has_text:
-            source = "imported" if number == 1 else f"imported, {number} back"
-            yield Variant(prior_text(way) or None, way.demonstrations, way.nearest, source), way
+        return Race(context, known.examples, [*brought.variants, *brought.likeliest(found)], brought)
+    own = (sources.instructions, sources.amplified, sources.explored, sources.live, sources.imported)
+    found += await proposed(own, known, note)
+    return Race(context, known.examples, found, imported=sources.parts)
 
 
 async def _examples(context: RunContext) -> Sequence[Demonstration]:
@@ -336,51 +323,65 @@ async def _examples(context: RunContext) -> Sequence[Demonstration]:
     return short
 
 
-def _explored(context: RunContext) -> list[Variant]:
-    """What was seen of an environment, where an exploration of the namespace has added it."""
-    seen = context.store.explored_variant(context.run.id) if context.plan.settings.demonstrations else None
-    return [seen] if seen else []
+class _Sources:
+    """What only a run at hand can name: what its distiller writes, what its namespace holds."""
 
+    def __init__(self, context: RunContext, distiller: Distiller) -> None:
+        self._context, self._distiller = context, distiller
+        self.start = variant_of(context.start, "live" if context.start.has_text else "frozen")
+        self.parts: dict[str, Prior] = {}
+        """By what their variants say, priors that were imported."""
 
-def _proposed(context: RunContext, propose: Proposer, examples: Sequence[Demonstration]) -> list[Variant]:
-    """What one proposer names; of one that fails nothing, which is said: the others race."""
-    try:
-        return list(propose(examples, context.plan.settings))
-    except Exception as error:
-        name = getattr(propose, "__name__", type(propose).__name__)
-        context.notes.note(f"race: what {name} would propose is left out: {type(error).__name__}: {shortened(error)}")
-        return []
+    async def instructions(self, known: RaceSoFar) -> tuple[Variant, ...]:
+        """The instructions that the distiller writes; what could not be written is said."""
+        context, log = self._context, StepNotes(self._context.store, self._context.run.id)
+        found = await instructions(self._distiller, context.plan.tasks, instructions_wanted(known.settings), log)
+        for why in found.failures:
+            context.notes.note(f"race: an instruction is left out: {why}")
+        return found.variants
 
+    async def amplified(self, known: RaceSoFar) -> tuple[Variant, ...]:
+        """What amplification comes to, where it is wanted; its rounds are told."""
+        context, plan, settings = self._context, self._context.plan, known.settings
+        if not (rounds := settings.amplify):
+            return ()
+        from ..experiences.amplification import amplified
 
-async def _instructed(context: RunContext, proposer: Distiller) -> tuple[Variant, ...]:
-    """The instructions that the distiller writes; what could not be written is said."""
-    plan, log = context.plan, StepNotes(context.store, context.run.id)
-    try:
-        found = await instructions(proposer, plan.tasks, instructions_wanted(plan.settings), log)
-    except BudgetEnded:
-        return ()  # so does the first step, and it says so
-    for why in found.failures:
-        context.notes.note(f"race: an instruction is left out: {why}")
-    return found.variants
+        stage = "rollout amplify"
+        make = context.make_executor(plan.frame, context.backend, run=context.run.id, stage=stage, seed=settings.seed)
+        context.observer.stage("amplification", rounds * settings.group_size * len(plan.tasks))
+        landed = context.observer.landed
+        try:
+            found = await amplified(make, plan.tasks, plan.reward, settings, rounds=rounds, landed=landed)
+        except BudgetEnded:
+            context.notes.note("amplification: the budget ended it, and nothing of it races")
+            return ()
+        for number, one in enumerate(found.rounds, start=1):
+            context.notes.note(f"amplification, round {number}: {one.line()}")
+        context.notes.note(f"amplification: {found.why}")
+        return (found.variant,) if found.variant else ()
 
+    def explored(self, known: RaceSoFar) -> Iterator[Variant]:
+        """What was seen of an environment, where an exploration of the namespace has added it."""
+        seen = self._context.store.explored_variant(self._context.run.id) if known.settings.demonstrations else None
+        if seen:
+            yield seen
 
-async def _amplified(context: RunContext) -> tuple[Variant, ...]:
-    """What amplification comes to, where it is wanted; its rounds are told."""
-    plan, settings, rounds = context.plan, context.plan.settings, context.plan.settings.amplify
-    if not rounds:
-        return ()
-    from ..experiences.amplification import amplified
+    def live(self, known: RaceSoFar) -> Iterator[Variant]:
+        """What was live when the run began."""
+        if self.start.id != FROZEN:
+            yield self.start
 
-    stage = "rollout amplify"
-    make = context.make_executor(plan.frame, context.backend, run=context.run.id, stage=stage, seed=settings.seed)
-    context.observer.stage("amplification", rounds * settings.group_size * len(plan.tasks))
-    landed = context.observer.landed
-    try:
-        found = await amplified(make, plan.tasks, plan.reward, settings, rounds=rounds, landed=landed)
-    except BudgetEnded:
-        context.notes.note("amplification: the budget ended it, and nothing of it races")
-        return ()
-    for number, one in enumerate(found.rounds, start=1):
-        context.notes.note(f"amplification, round {number}: {one.line()}")
-    context.notes.note(f"amplification: {found.why}")
-    return (found.variant,) if found.variant else ()
+    def imported(self, known: RaceSoFar) -> Iterator[Variant]:
+        """The last priors that were imported before the run began and wait as candidates, each with all it says."""
+        context, settings = self._context, known.settings
+        for number, prior in enumerate(context.store.imported_before(context.run.id)[:IMPORTED_RACED], start=1):
+            way = prior if settings.demonstrations else replace(prior, demonstrations=(), nearest=0)
+            way = replace(way, experiences=()) if settings.review else way  # each waits for a person
+            if not way.has_text:
+                continue
+            said = prior_text(way) or None
+            if said and way.experiences:
+                self.parts[said] = way
+            source = "imported" if number == 1 else f"imported, {number} back"
+            yield Variant(said, way.demonstrations, way.nearest, source)

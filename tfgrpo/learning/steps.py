@@ -238,7 +238,7 @@ class Steps:
         if self._ends:
             note(f"{self._ends}, so the run ends after step {step + 1} of {self._settings.steps}")
         if self._race.end_step(step, last=last) and step == 0 and not last:
-            self._race.follow(groups)
+            await self._race.follow(groups)
         if step == 0 and "temperature" in self._context.upstream.dropped:
             note(f"no temperature is taken: answers of a group differ by {diversity(groups):.0%} (0%: all alike)")
         before = self._tokens.temperature
