@@ -2,6 +2,8 @@
 
 import json
 import math
+import socket
+import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,6 +89,8 @@ def test_an_option_is_as_probable_as_its_way_among_those_that_lead_to_options() 
     assert asked == [(), (1, 2)]  # where the ways part, and nowhere else
     assert option_probabilities([(1, END), (1, END), (2, END)], branch) == [0.25, 0.25, 0.5]  # two are said alike
     assert option_probabilities([(1, END)], branch) == [1.0]
+    long = (1,) * 3_000
+    assert option_probabilities([(*long, END), (*long, 2, END)], branch) == [0.5, 0.5]
     assert sum(option_probabilities([(n // 7, n % 7, END) for n in range(49)], branch)) == pytest.approx(1)
 
 
@@ -209,6 +213,18 @@ def test_what_is_no_request_for_decisions_is_refused_by_name(llama: str, body: A
     ):
         client.post("/decisions", content=content, cast_to=object)
     assert told in str(error.value)
+
+
+def test_a_caller_who_has_gone_leaves_no_trace_in_the_terminal(llama: str, capsys: pytest.CaptureFixture[str]) -> None:
+    body = json.dumps({"input": "x", "questions": [QUESTION] * 40}).encode()
+    with decisions_front(llama, "small") as url:
+        host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
+        with socket.create_connection((host, int(port))) as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # hangs up at once
+            caller.sendall(b"POST /v1/decisions HTTP/1.1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        with openai.OpenAI(base_url=url, api_key="none") as client:
+            client.decisions.create(model="m", input="x", questions=[QUESTION] * 40)  # later than that
+    assert capsys.readouterr().err == ""
 
 
 def test_what_an_assistant_said_as_a_text_goes_to_llama_cpp_as_an_item_with_its_type() -> None:

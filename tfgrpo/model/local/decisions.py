@@ -47,8 +47,9 @@ Branch: TypeAlias = Callable[[Tokens, Sequence[int]], Mapping[int, float]]
 def option_probabilities(ways: Sequence[Tokens], branch: Branch) -> list[float]:
     """The probability of each way, as `branch` tells it wherever they part; equal ways share theirs."""
     found = [1.0] * len(ways)
-
-    def go_down(begun: Tokens, places: Sequence[int]) -> None:
+    together: list[tuple[Tokens, Sequence[int]]] = [((), range(len(ways)))]
+    while together:
+        begun, places = together.pop()
         depth = len(begun)
         following: dict[int, list[int]] = {}
         for place in places:
@@ -57,15 +58,13 @@ def option_probabilities(ways: Sequence[Tokens], branch: Branch) -> list[float]:
         if not following:
             for place in places:
                 found[place] /= len(places)
-            return
+            continue
         told = branch(begun, list(following)) if len(following) > 1 else dict.fromkeys(following, 1.0)
         for token, below in following.items():
             for place in below:
                 found[place] *= told[token]
-            if len(below) > 1:
-                go_down((*begun, token), below)
-
-    go_down((), range(len(ways)))
+        further = [((*begun, token), below) for token, below in following.items() if len(below) > 1]
+        together.extend(reversed(further))
     return found
 
 

@@ -7,11 +7,13 @@ It serves this machine alone, one thread a connection: an answer of the model ta
 """
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 from ...errors import InputError, LocalModelError, ModelError
@@ -71,6 +73,11 @@ class _Front(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.decider = decider
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """As for any server, but nothing of callers who have hung up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(BaseHTTPRequestHandler):
     """One connection of a caller."""
@@ -101,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, self.server.decider.decide(body))
         except InputError as error:
             self._error(400, str(error))
+        except RecursionError:
+            self._error(400, "the request is nested too deeply")
         except (ModelError, LookupError, TypeError) as error:
             self._error(502, str(error) or type(error).__name__)
 
