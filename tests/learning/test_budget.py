@@ -1,26 +1,29 @@
 """A ceiling ends a run and is no success: what was done is kept, said, and gone on from with a larger one."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.gate.test_promote import PLAN, policy, run, states, trial
-from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, WORDS, distilling, talkative
+from tests.routing import ADVICE, HARM, NOISE, SMALL, TASKS, TOPICS, WORDS, distilling, talkative
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.experiences.variants import example
 from tfgrpo.learning.cost import cost, lines
+from tfgrpo.learning.plan import Plan
 from tfgrpo.learning.result import LearningResult
 from tfgrpo.model.budget import Budget, Ceiling
 from tfgrpo.model.prices import FixedPrice
-from tfgrpo.records import Task
+from tfgrpo.records import ChatBody, Frame, Task, message_text
+from tfgrpo.rollouts.agents import load_agent
 from tfgrpo.rollouts.rewards.built_in import load_reward
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
 from tfgrpo.surfaces.chat import token_estimate
 from tfgrpo.surfaces.surface import demonstration_tokens
-from tfgrpo.testing import ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send
+from tfgrpo.testing import Answer, Script, ScriptedModel, SimulatedPolicy, _Receive, _Scope, _Send
 
 STEP = SMALL.group_size * len(TASKS)
 """Calls of one step."""
@@ -223,3 +226,71 @@ def test_the_estimate_counts_the_calls_of_a_reward_that_asks_a_model() -> None:
     assert told.endswith(f"; reward: at most {rollouts:,} (1 call a rollout)")
     assert judged.as_json(PLAN, 1)["calls"]["judging"] == 2 * rollouts
     assert "judging" not in plain.as_json(PLAN, 1)["calls"]
+
+
+def stubborn(body: ChatBody) -> str | Answer:
+    """A SIMULATED policy that is right half of the time, and whose every proposal can be read at the last try alone."""
+    said = "\n".join(message_text(message) for message in body["messages"])
+    if "response_format" in body:
+        return Answer("no response_format here", status=400, param="response_format")
+    if "<tasks>" in said:
+        return "[]" if "JSON list" in said else "Name in one word what the message is about."
+    if "<attempts>" in said or "<proposals>" in said:
+        return "[]" if "what? no" in said else "what? no" if "hm? no" in said else "hm? no"
+    right = next((label for topic, label in TOPICS.items() if topic in said), "billing")
+    return right if body["seed"] % 2 else "The message " + "is long " * 40
+
+
+def useless(body: ChatBody) -> str | Answer:
+    """The same, and nothing of what it proposes is ever of use."""
+    told = stubborn(body)
+    return "no" if told == "[]" else told
+
+
+def talking(body: ChatBody) -> str | Answer:
+    """A SIMULATED policy with log-probabilities, whose distiller proposes nothing, and that takes no biases."""
+    if "logit_bias" in body:
+        return Answer("no logit_bias here", status=400, param="logit_bias")
+    return SimulatedPolicy(WORDS, talkative)(body)
+
+
+DISTILLED = Settings(steps=2, group_size=4, token_prior=False)
+ASKED: Mapping[str, tuple[Script, Plan]] = {
+    "the distiller is of use at last": (stubborn, replace(PLAN, settings=DISTILLED, validation=())),
+    "the distiller is of use at last, and a gate": (stubborn, replace(PLAN, settings=DISTILLED)),
+    "the distiller is of no use": (useless, replace(PLAN, settings=DISTILLED)),
+    "long rollouts are summarised": (
+        stubborn,
+        replace(PLAN, settings=replace(DISTILLED, summary_chars=100), validation=()),
+    ),
+    "paper": (stubborn, replace(PLAN, settings=Settings.for_recipe("paper", steps=2, group_size=4))),
+    "no distilling": (stubborn, replace(PLAN, settings=replace(DISTILLED, experiences=False))),
+    "no race, no gate": (stubborn, replace(PLAN, settings=replace(DISTILLED, race=False), validation=())),
+    "a token prior that is refused": (talking, replace(PLAN, settings=replace(SMALL, race=True))),
+    "answers are listed": (talking, replace(PLAN, frame=Frame("fake", "Route it.", {"max_tokens": 1}))),
+    "amplified": (stubborn, replace(PLAN, settings=replace(DISTILLED, amplify=2), validation=())),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_no_run_makes_more_calls_than_it_said_at_most(tmp_path: Path, name: str) -> None:
+    script, plan = ASKED[name]
+    answered = [0]
+
+    def counting(body: ChatBody) -> str | Answer:
+        said = script(body)
+        answered[0] += not (isinstance(said, Answer) and said.status != 200)
+        return said
+
+    await run(ScriptedModel(counting), tmp_path / "t.db", plan)
+    most = cost(plan).most
+    assert most is not None
+    assert answered[0] <= most
+    assert answered[0] > cost(plan).total.calls or name != "the distiller is of use at last"
+    assert f"(at most {most:,}, " in list(lines(plan, cost(plan), 1))[1]
+
+
+def test_how_many_calls_agents_make_nobody_can_tell() -> None:
+    told = cost(replace(PLAN, agent=load_agent("json:dumps", None)))
+    assert told.most is None
+    assert "most" not in told.as_json(PLAN, 1)["calls"]

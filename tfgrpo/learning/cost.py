@@ -11,7 +11,7 @@ from json import dumps
 from math import ceil
 from typing import NamedTuple
 
-from ..experiences.distil import COMPARED
+from ..experiences.distil import CHUNK, COMPARED
 from ..experiences.embedding import TEXTS_A_CALL
 from ..experiences.variants import example
 from ..experiences.write import PAIRS_CHARS, SHOWN_CHARS, instructions_wanted, texts_wanted
@@ -22,18 +22,23 @@ from ..gate.verdict import claimed
 from ..model.budget import Ceiling
 from ..model.pace import MADE_TWICE
 from ..model.prices import Prices
+from ..probe.backend import MOST_CALLS
 from ..records import JSON, Frame, Task, Usage
+from ..rollouts.executor import is_short
 from ..rollouts.rewards.reward import BuiltInReward
 from ..settings import Settings
 from ..surfaces.chat import token_estimate
 from ..surfaces.surface import demonstration_tokens
 from ..text import WORD_CHARS, counted
+from ..token_prior.exact import LOOKED_AT
 from .plan import Plan
 
 ANSWER_TOKENS = 200
 """Assumed of an answer where the request sets no `max_tokens`."""
 INSTRUCTION_TOKENS = 500
 """About what a prompt of the distiller takes before it is filled in."""
+_LONGEST_TOKEN = 8
+"""Characters of a token, on the average over a long text, at most."""
 MOST_HELD_BACK = 0.3
 """Share of every ceiling that is kept back for the gate at most."""
 _FEW, _TURNS = 16, 5
@@ -61,6 +66,14 @@ class Cost:
     """Calls of that for one rollout."""
     chunks: int = 1
     """Calls that make one rollout, at most: several in bounded context."""
+    again: int | None = 0
+    """Calls that may come on top: of the probe, and of what is asked again, since an answer was of no use; None: nobody
+    can tell, as an agent makes the calls."""
+
+    @property
+    def most(self) -> int | None:
+        """Calls at most, where each is answered; None where nobody can tell."""
+        return None if self.again is None else self.total.calls + self.again
 
     @property
     def total(self) -> Usage:
@@ -87,6 +100,7 @@ class Cost:
         embedding = {"embedding": self.embedding.calls} if plan.embedding else {}
         calls = {"attempts": self.rollouts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
         calls |= {"judging": self.judging.calls} if self.judged else {}
+        calls |= {"most": self.most} if self.most is not None else {}
         return {
             "calls": {**calls, **embedding},
             "tokens": self.total.tokens,
@@ -113,12 +127,13 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
     gating += _usage(frame, *_tried_again(plan), answer, shown)
     judging, judged = _judging(plan, (rollouts.calls + gating.calls) // answer.chunks, answer.tokens)
+    again = None if plan.agent else _again_at_most(plan, distilled, answer.tokens, judging.calls)
     usd = None
     if prices:
         usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling + judging)
         usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
     guessed = not (_limit(frame) or settings.bounded)
-    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged, answer.chunks)
+    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged, answer.chunks, again)
 
 
 def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
@@ -140,7 +155,8 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     yield "; ".join(parts)
     guess = f", answers taken for {ANSWER_TOKENS} tokens" if found.assumed else ""
     money = "price unknown (--price IN/OUT states it)" if found.usd is None else f"{found.usd:,.4g} USD"
-    yield f"at most about {counted(total.calls, 'call')}, {total.tokens:,} tokens{guess}, {money}"
+    most = "" if found.most is None else f" (at most {found.most:,}, where all that proposes is asked again)"
+    yield f"about {counted(total.calls, 'call')}{most}, {total.tokens:,} tokens{guess}, {money}"
     if plan.validation:
         yield _detects(plan, found, number, ceiling)
         yield from _in_turns(plan, found)
@@ -248,6 +264,27 @@ def _distilling(plan: Plan, groups: int, answer: int) -> Usage:
     )
 
 
+def _again_at_most(plan: Plan, groups: int, answer: int, judging: int) -> int:
+    """Calls of the probe, of every try at distilling but the first, once more without the list of experiences, and at
+    summaries of long rollouts; of looking whether answers can be listed; and of a judge's later tries."""
+    settings = plan.settings
+    tries, proposing = settings.distiller_retries + 1, 0
+    if settings.experiences:
+        compared = settings.group_size if settings.recipe == "paper" else COMPARED
+        long = answer * _LONGEST_TOKEN > settings.summary_chars or settings.recipe == "paper"
+        parts = ceil(answer * _LONGEST_TOKEN / (CHUNK * settings.summary_chars)) if long else 0
+        known = settings.group_size * groups if settings.recipe == "paper" else 0
+        proposing = groups * (2 * tries - 1 + compared * parts * tries) - known
+        proposing += (settings.steps + _writing(plan).calls) * (tries - 1)
+    listed = settings.group_size * LOOKED_AT if settings.exact_groups != "off" and is_short(plan.frame) else 0
+    embedded = 1 + settings.steps + groups * settings.proposals if plan.embedding and settings.experiences else 0
+    if judging:
+        from ..rollouts.rewards.judge import JUDGE_TRIES
+
+        judging *= JUDGE_TRIES - 1
+    return MOST_CALLS + proposing + listed + embedded + judging
+
+
 def _writing(plan: Plan) -> Usage:
     """Of what is written from the tasks alone before the first step."""
     if all(task.answer is None for task in plan.tasks):
@@ -267,7 +304,10 @@ def _judging(plan: Plan, rollouts: int, answer: int) -> tuple[Usage, int]:
     each = plan.reward.calls() if isinstance(plan.reward, BuiltInReward) else 0
     tasks = (*plan.tasks, *plan.validation)
     longest = max((token_estimate(f"{task.prompt}{task.answer or ''}") for task in tasks), default=0)
-    calls = each * rollouts
+    shown = (
+        len(plan.tasks) if plan.settings.race and plan.settings.demonstrations else 0
+    )  # whether they can be examples
+    calls = each * (rollouts + shown)
     return Usage(calls, calls * (INSTRUCTION_TOKENS + longest + answer), calls * ANSWER_TOKENS), each
 
 
