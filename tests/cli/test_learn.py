@@ -111,7 +111,7 @@ def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str
     assert told.exit_code == 0, told.output
     first, second, third, *_ = told.stdout.splitlines()
     assert first.startswith("24 tasks x 6 rollouts x 2 steps: 288 calls; gate: at most 960")
-    assert second.startswith("about 1,248 calls, ")
+    assert second.startswith("about 1,248 calls (at most 1,261, ")
     assert second.endswith(" USD")
     assert "too few tasks to promote anything below " in third
     assert "up to 3% more calls before the gate, where some stall" in told.stdout
@@ -122,7 +122,7 @@ def test_a_dry_run_tells_the_cost_and_touches_nothing(task_files: Path, url: str
     assert model.requests == []
     assert not Path("tfgrpo.db").exists()
     figures = json.loads(learn_gated(url, "--dry-run", "--max-calls", "400", "--json").stdout)
-    assert figures["calls"] == {"attempts": 288, "distilling": 0, "gate": 960}
+    assert figures["calls"] == {"attempts": 288, "distilling": 0, "gate": 960, "most": 1_261}
     assert figures["tasks"] == {"train": 24, "validation": 14, "test": 10}
     assert (figures["attempt"], figures["passes"], figures["usd"]) == (1, 4, None)
     assert figures["smallest_effect"] > json.loads(learn_gated(url, "--dry-run", "--json").stdout)["smallest_effect"]

@@ -291,6 +291,6 @@ async def test_no_run_makes_more_calls_than_it_said_at_most(tmp_path: Path, name
 
 
 def test_how_many_calls_agents_make_nobody_can_tell() -> None:
-    told = cost(replace(PLAN, agent=load_agent("json:dumps", None)))
+    told = cost(replace(PLAN, agent=load_agent("tests.own_agents:route", None)))
     assert told.most is None
     assert "most" not in told.as_json(PLAN, 1)["calls"]

@@ -22,7 +22,7 @@ from ..gate.verdict import claimed
 from ..model.budget import Ceiling
 from ..model.pace import MADE_TWICE
 from ..model.prices import Prices
-from ..probe.backend import MOST_CALLS
+from ..probe.backend import MOST_PROBED
 from ..records import JSON, Frame, Task, Usage
 from ..rollouts.executor import is_short
 from ..rollouts.rewards.reward import BuiltInReward
@@ -155,7 +155,7 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     yield "; ".join(parts)
     guess = f", answers taken for {ANSWER_TOKENS} tokens" if found.assumed else ""
     money = "price unknown (--price IN/OUT states it)" if found.usd is None else f"{found.usd:,.4g} USD"
-    most = "" if found.most is None else f" (at most {found.most:,}, where all that proposes is asked again)"
+    most = "" if found.most is None else f" (at most {found.most:,}, the probe and second tries included)"
     yield f"about {counted(total.calls, 'call')}{most}, {total.tokens:,} tokens{guess}, {money}"
     if plan.validation:
         yield _detects(plan, found, number, ceiling)
@@ -282,7 +282,7 @@ def _again_at_most(plan: Plan, groups: int, answer: int, judging: int) -> int:
         from ..rollouts.rewards.judge import JUDGE_TRIES
 
         judging *= JUDGE_TRIES - 1
-    return MOST_CALLS + proposing + listed + embedded + judging
+    return MOST_PROBED + proposing + listed + embedded + judging
 
 
 def _writing(plan: Plan) -> Usage:

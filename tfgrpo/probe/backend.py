@@ -160,7 +160,7 @@ async def with_alternatives(upstream: Upstream, backend: Backend, model: str, *,
     return replace(backend, alternatives=await listed_at_most(upstream, backend, model, run=run))
 
 
-MOST_CALLS = 13
+MOST_PROBED = 13
 """Of everything here that is asked before the first rollout, at most."""
 _TOGETHER = 4
 """Answers asked for in one request, to see whether they differ."""
