@@ -9,11 +9,13 @@ SIMULATED, and what it gains and loses is assumed: its chance to be right is .3,
 applies and is shown, .005 less for each that is shown and does not. Tokens are those of the experiences as rendered.
 
 A real model is to name the desk that a letter goes to. Of the six experiences of a subject one names its desk and the
-others say how to answer; desks are words that have nothing to do with subjects, so who is not told cannot know.
+others say how to answer; desks are words that have nothing to do with subjects: who is not told cannot know. On
+llama.cpp a grammar lets nothing but a desk through: the smallest models name none by themselves.
 """
 
 import argparse
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -162,10 +164,10 @@ def simulated(kept: KeptCells) -> None:
 
 async def asked_for_desks(model: Model, name: str, backend: Backend, count: int) -> None:
     """The table of a real model, at temperature 0."""
-    of = world(advised=by_desk)
-    plain = ChatExecutor(
-        model, Frame(name, SYSTEM, {"max_tokens": 6}, temperature=0.0), backend, run=RUN, stage="desk", seed=0
-    )
+    of, request = world(advised=by_desk), {"max_tokens": 6}
+    named = {"grammar": f"root ::= {' | '.join(map(json.dumps, DESKS))}"} if backend.kind == "llama.cpp" else {}
+    frame = Frame(name, SYSTEM, {**request, **named}, temperature=0.0)
+    plain = ChatExecutor(model, frame, backend, run=RUN, stage="desk", seed=0)
 
     async def right(text: str, desk: str, shown: Sequence[Experience]) -> tuple[float, int]:
         made = await plain(Task(f"The letter: {text}.", desk), as_shown(shown) if shown else Prior(), 0, 0)

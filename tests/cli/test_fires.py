@@ -57,6 +57,11 @@ def test_a_threshold_is_learned_from_a_run_and_the_prior_tells_how_often_it_fire
     one_line(tfgrpo(*add, *margin), "[on margin] is no trigger")
     one_line(tfgrpo(*add, "--run", run.id), "--run is for --trigger")
     one_line(tfgrpo(*add, "--trigger", "matches a("), "no pattern that can be used: a bracket is not closed")
+    for wrong in ("matches [a-", "matches x[", "matches [z-a]"):
+        one_line(tfgrpo(*add, "--trigger", wrong), f"[on {wrong}] has no pattern that can be used: ")
+    one_line(
+        tfgrpo("experience", "add", "[on matches [a-] Stop."), "[on matches [a-] has no pattern that can be used: "
+    )
     told = works("experience", "add", "--trigger", "like .2 no such file", "Look for it elsewhere first.").stdout
     assert "is on trial" in told
     assert "\nin " not in told

@@ -26,7 +26,9 @@ def begun(kind: Literal["learn", "eval", "explore"], *steps: tuple[float | None,
 def test_a_run_is_forecast_for_people_and_programs(folder: Path) -> None:
     run = begun("learn", *RISING)
     said = works("forecast", run).stdout
-    assert "mean reward by step: 0.0% -> 25.0% -> 50.0% -> 75.0%" in said
+    assert (
+        "mean reward over all tasks by step, of those that rest as last seen: 0.0% -> 25.0% -> 50.0% -> 75.0%" in said
+    )
     assert "at 192 rollouts" in said
     told = json.loads(works("forecast", run[:9], "--json").stdout)
     assert told["run"] == run
@@ -38,7 +40,7 @@ def test_a_run_is_forecast_for_people_and_programs(folder: Path) -> None:
 def test_a_step_that_was_cut_short_is_left_out(folder: Path) -> None:
     run = begun("learn", *RISING, last=1)
     said = works("forecast", run).stdout
-    assert "mean reward by step: 0.0% -> 25.0% -> 50.0%\n" in said
+    assert "as last seen: 0.0% -> 25.0% -> 50.0%\n" in said
     assert "step 4 has not ended, and is left out" in said
     short = begun("learn", *RISING[:3], last=1)
     one_line(tfgrpo("forecast", short), "2 steps and one that has not ended", "needs 3")

@@ -29,6 +29,7 @@ from tests.routing import (
     upstream,
 )
 from tests.toy import tokenizer
+from tfgrpo.cli.lines.learning import learned_lines
 from tfgrpo.errors import ModelError, UpstreamError
 from tfgrpo.learning.experiences import RESTS_AFTER
 from tfgrpo.learning.result import LearningResult
@@ -436,6 +437,7 @@ async def test_tasks_that_teach_nothing_are_visited_less_and_counted(tmp_path: P
     learned = await run(ScriptedModel(lambda _: "billing"), tmp_path / "t.db", settings)
     assert [step.rested for step in learned.steps[:2]] == [0, 0]
     solved, failed = 4, 8  # a third of the messages are for billing
+    assert "\nmean reward by step, of the tasks that it visited: " in "\n".join(learned_lines(learned))
     rested = sum(step.rested for step in learned.steps[2:])
     assert rested == failed + 2 * solved, "what is failed rests once in two steps, what is solved for good"
     with Store(tmp_path / "t.db") as store:

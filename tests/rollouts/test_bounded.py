@@ -134,7 +134,24 @@ async def test_a_server_that_says_the_work_again_is_not_taken_at_its_word_twice(
 
     rollout = await executor(ScriptedModel(echoing), Backend("llama.cpp"))(TASK, Prior(), 0, 0)
     assert rollout.text.split() == [str(number) for number in range(1, GOAL + 1)]
-    assert [added("1, 2, 3", work) for work in ("1, 2", "1, 2 ", "", "4")] == [", 3", ", 3", "1, 2, 3", "1, 2, 3"]
+    work = ("1, 2", "1, 2 ", "", "4")
+    for kind in ("llama.cpp", "other"):
+        assert [added("1, 2, 3", one, Backend(kind)) for one in work] == [", 3", ", 3", "1, 2, 3", "1, 2, 3"]
+
+
+async def test_what_repeats_itself_is_whole_where_the_upstream_goes_on(kind: Kind = "vllm") -> None:
+    beats = ScriptedModel(lambda body: Answer("la " * body["max_tokens"], "length"))
+    rollout = await executor(beats, Backend(kind), Bounds(chunk=64, carry=32, chunks=3))(TASK, Prior(), 0, 0)
+    assert len(rollout.text.split()) == 128
+
+
+async def test_a_model_that_goes_on_from_text_is_told_of_a_gap_where_there_is_one() -> None:
+    model = ScriptedModel(counting)
+    await executor(model, Backend("other"))(TASK, Prior(), 0, 0)
+    told = ["without its middle part" in message_text(body["messages"][0]) for body in model.requests]
+    assert told == sorted(told)
+    assert told[:3] == [False, False, False]  # the question alone, then 64 and 96 words of 100 and 32
+    assert told[-1]
 
 
 def test_what_is_carried_over_is_all_of_it_or_both_ends() -> None:
@@ -148,7 +165,7 @@ def test_what_is_carried_over_is_all_of_it_or_both_ends() -> None:
 def test_a_picture_in_the_question_is_in_every_chunk() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:,x"}}
     asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]}
-    first, told = going_on(asked, "It has", Backend("other"))["messages"][0]["content"]
+    first, told = going_on(asked, "It has", Backend("other"), "It has")["messages"][0]["content"]
     assert first == picture
     assert "What is it?" in told["text"]
     assert "It has" in told["text"]

@@ -64,7 +64,8 @@ def _forecast_lines(run: str, seen: "Course", found: "Forecast", tokens: int) ->
     from ..learning.forecast import forecast_line
 
     yield f"run {run}: {counted(found.steps, 'step')}, {counted(found.rollouts, 'rollout')}, {tokens:,} tokens in them"
-    yield "mean reward by step: " + " -> ".join(percent(mean) for mean in seen.rewards.tolist())
+    means = " -> ".join(percent(mean) for mean in seen.rewards.tolist())
+    yield f"mean reward over all tasks by step, of those that rest as last seen: {means}"
     yield forecast_line(found)
     if found.flat and not found.fell:
         yield "more rollouts of the same kind are unlikely to pay; other tasks, another model or distiller may"

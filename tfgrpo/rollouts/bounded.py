@@ -81,14 +81,16 @@ def carried(answer: str, bounds: Bounds, count: Callable[[str], int]) -> str:
     return head + last_tokens(answer[len(head) :], bounds.carry, count)
 
 
-def going_on(body: ChatBody, work: str, backend: Backend) -> ChatBody:
-    """The request for the next chunk of an answer of which this was carried over."""
+def going_on(body: ChatBody, work: str, backend: Backend, answer: str) -> ChatBody:
+    """The request for the next chunk of an answer so far, of which this was carried over."""
     messages: Sequence[Message] = body["messages"]
     if backend.kind in GOES_ON:
         more = _VLLM if backend.kind == "vllm" else {}
         return {**body, **more, "messages": [*messages, {"role": "assistant", "content": work}]}
     place = max(at for at, message in enumerate(messages) if message.get("role") == "user")
-    told = template("goes_on").render(question=message_text(messages[place]), work=work)
+    told = template("goes_on").render(
+        question=message_text(messages[place]), work=work, gap=", without its middle part" if work != answer else ""
+    )
     held = messages[place].get("content")
     others = [part for part in held if not _is_text(part)] if isinstance(held, list) else []
     content = [*others, {"type": "text", "text": told}] if others else told  # images stay what they are
@@ -99,8 +101,10 @@ def _is_text(part: JSON) -> bool:
     return isinstance(part, str) or (isinstance(part, Mapping) and part.get("type") == "text")
 
 
-def added(said: str, work: str) -> str:
-    """What a chunk adds: llama.cpp begins its answer with the work that it goes on from, vLLM does not."""
+def added(said: str, work: str, backend: Backend) -> str:
+    """What a chunk adds: vLLM goes on; llama.cpp begins with the work, as one may that is told it as text."""
+    if backend.kind == "vllm":
+        return said
     begun = next((given for given in (work, work.rstrip(), work.strip()) if given and said.startswith(given)), "")
     return said[len(begun) :]
 
@@ -146,10 +150,10 @@ class BoundedExecutor:
         asked, work = body, ""
         if key.retry:
             work = carried(made.text, self._bounds, self._count(made))
-            asked = going_on(body, work, self._plain.backend)
+            asked = going_on(body, work, self._plain.backend, made.text)
         fields = {name: value for name, value in asked.items() if name not in LIMITS}
         reply = await self._plain.model({**fields, "max_tokens": room}, key)
-        text = added(reply.text, work)
+        text = added(reply.text, work, self._plain.backend)
         return replace(made, text=made.text + text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
 
     def _count(self, made: Rollout) -> Callable[[str], int]:

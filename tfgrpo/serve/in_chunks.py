@@ -128,13 +128,13 @@ def written_in_chunks(
         if chunk:
             backend = backend or _backend(request, (yield None))
             work = carried(text, bounds, _counting(usage.completion_tokens, text))
-            asked = going_on(plain, work, backend)
+            asked = going_on(plain, work, backend, text)
         room = bounds.room(chunk) if most is None else min(bounds.room(chunk), most - spent)
         said: ChunkSaid = yield {**asked, limit: room}
         finish = said.finish_reason
         if said.text is None or not (said.text or chunk or finish != "length"):
             raise ModelError(NO_TEXT)
-        text += added(said.text, work)
+        text += added(said.text, work, backend) if backend else said.text
         usage += said.usage or Usage(1)
         spent += (said.usage.completion_tokens if said.usage else 0) or room
         if finish != "length" or (most is not None and spent >= most):

@@ -28,6 +28,7 @@ _ASKED = 100_000
 _LONGEST_TRIGGER = 200
 _TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,200})\]\s*(.*)", re.DOTALL)
 """A pattern may have brackets of its own, for its classes."""
+_MATCHES = "[on matches "
 _SPEAKERS = ("user", "tool", "function")
 
 
@@ -66,6 +67,8 @@ def trigger_of(text: str) -> tuple[Trigger, str] | None:
     """
     found = _TRIGGERED.fullmatch(text)
     if not found:
+        if text.casefold().startswith(_MATCHES) and "]" in text:  # a class that is not closed takes the bracket behind
+            checked_pattern(text[len(_MATCHES) : text.rindex("]")])
         return None
     if len(found[1]) > _LONGEST_TRIGGER:
         raise InputError(f"[on {found[1][:20]}...] has more than {_LONGEST_TRIGGER} characters in its brackets")

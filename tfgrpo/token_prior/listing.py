@@ -198,7 +198,7 @@ class Listing:
         if number >= 0:
             work, depth = growth.begun(number, column), growth.rows[number].depth + 1
             limits = dict.fromkeys((name for name in LIMITS if name in body), self._longest - depth)
-            body = {**going_on(body, work, self._backend), **limits}
+            body = {**going_on(body, work, self._backend, work), **limits}
         growth.calls += 1
         try:
             reply = await self._model(body, key)
@@ -206,7 +206,7 @@ class Listing:
             raise
         except ModelError:
             return False
-        said = added(reply.text, work)
+        said = added(reply.text, work, self._backend)
         if reply.trace is None or not _spells(reply.trace, said):
             return False
         first = len(growth.rows)

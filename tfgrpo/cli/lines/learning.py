@@ -40,7 +40,8 @@ def ended_lines(ended: str | None) -> Iterator[str]:
 def _step_lines(steps: "Sequence[StepSummary]") -> Iterator[str]:
     """How the steps went: rewards, what was not visited, what failed and why."""
     if steps:
-        yield "mean reward by step: " + " -> ".join(percent(step.mean_reward) for step in steps)
+        which = ", of the tasks that it visited" if any(step.rested for step in steps) else ""
+        yield f"mean reward by step{which}: " + " -> ".join(percent(step.mean_reward) for step in steps)
     if rested := sum(step.rested for step in steps):
         yield f"visits left out: {rested}, of tasks whose rollouts were all right or all wrong twice in a row"
     if failed := sum(step.failed for step in steps):
