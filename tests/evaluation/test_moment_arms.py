@@ -1,5 +1,6 @@
 """What waits for its moment, beside the same always on and at random turns."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def test_eval_measures_whether_the_moment_matters(folder: Path) -> None:
     for arm in ("frozen", "always on", "random timing", "learned"):
         assert f"{arm:>18}  " in found.stdout
     assert "tokens a rollout: frozen " in found.stdout
+    assert "its moment came at these shares of turns: frozen " in found.stdout
+    assert re.search(r"what waits for it was said at: frozen 0%, always on 100%, random timing \d+%, ", found.stdout)
+    with Store("tfgrpo.db") as store:
+        shares = store.runs()[-1].run.result["moments"]
+    assert shares["learned"]["said"] == shares["learned"]["came"] > 0
+    assert shares["learned"]["came"] < 1
+    assert shares["frozen"]["turns"] > 2
+    assert 0 <= shares["random timing"]["said"] < 1
     assert "it fires at 1 of 2 turns (50%)" in found.stderr
     with Store("tfgrpo.db") as store:
         assert store.runs()[-1].run.settings["moments"] == {WAITS: 0.5}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,14 @@ class Earned:
     """The chance that one of its rollouts there earns the full reward."""
 
 
+class MomentShares(NamedTuple):
+    """Of an arm's turns, at which share a moment came that the measured prior waits for, and what waits was said."""
+
+    turns: int
+    came: float
+    said: float
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Arms measured on held-out tasks; rewards and differences in reward units."""
@@ -53,6 +62,8 @@ class Evaluation:
     first_error: str | None
     failures: Mapping[str, int] = field(default_factory=dict)
     """Rollouts of each arm that failed by themselves or under it alone, and have a reward of 0 for it."""
+    moments: Mapping[str, MomentShares] = field(default_factory=dict)
+    """Of each arm, at which share of its turns moments came, where they are looked at."""
     listed: int = 0
     """Tasks at which all answers were listed under every arm, so that what they earn is known without sampling."""
     rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
@@ -94,6 +105,7 @@ class Evaluation:
             "first_error": self.first_error,
             "failures": dict(self.failures),
             "listed": self.listed,
+            **({"moments": {arm: found._asdict() for arm, found in self.moments.items()}} if self.moments else {}),
         }
 
 

@@ -1,6 +1,6 @@
 """How often the moments that experiences wait for came in the rollouts of a run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..experiences.moments import HeardRollouts, Rate, Turn, fire_rate, rate_told
 from ..records import Experience
@@ -22,6 +22,12 @@ def fired(store: Store, run_id: str, texts: Iterable[str]) -> Iterator[tuple[str
     for text in texts:
         rate = fire_rate(_trigger(text), turns)
         yield text, rate, f"{shortened(text)}: {rate_told(rate)}"
+
+
+def share_fired(texts: Sequence[str], turns: Sequence[Turn]) -> float:
+    """At which share of turns the moment of any of these texts came."""
+    triggers = [_trigger(text) for text in texts]
+    return sum(any(one.fires(*turn) for one in triggers) for turn in turns) / max(1, len(turns))
 
 
 def waiting_texts(experiences: Iterable[Experience]) -> list[str]:

@@ -24,7 +24,7 @@ from ..surfaces.chat import token_count
 from ..text import counted
 from .arms import Evaluation, compare_arms
 from .few_shot_arm import few_shot_prior
-from .moment_arms import moment_arms
+from .moment_arms import moment_arms, moment_shares
 from .written_arm import write_from_tasks
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def _compared(
     async with executors(wanted.agent, upstream, wanted.settings, store) as make:
         arms = {arm: make(wanted.frame, backend, run=run.id, stage=f"eval {arm}", seed=wanted.seed) for arm in priors}
         exact = await _exact(wanted, run, store, upstream, backend, observer=observer)
-        return await compare_arms(
+        found = await compare_arms(
             {arm: exact.executor(arm, sampled) for arm, sampled in arms.items()} if exact else arms,
             priors,
             wanted.tasks,
@@ -120,6 +120,9 @@ async def _compared(
             clip=wanted.settings.clip_rewards,
             known=exact.known if exact else None,
         )
+    if not wanted.moments:
+        return found
+    return replace(found, moments=moment_shares(store, run.id, priors, wanted.moments, found))
 
 
 async def _exact(

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import InputError
+from ..experiences.moments import HeardRollouts
 from ..priors.versions import run_behind
-from ..records import Experience, Prior
+from ..records import CallKey, Experience, Prior
 from ..store import Store
 from ..surfaces.triggers import said_text
-from .fire_rates import fired, waiting_texts
+from .arms import Evaluation, MomentShares
+from .fire_rates import fired, share_fired, waiting_texts
 
 ALWAYS_ON, RANDOM_TIMING = "always on", "random timing"
 """Names of the arms."""
@@ -44,6 +46,25 @@ def moment_arms(prior: Prior, rates: Mapping[str, float]) -> dict[str, Prior]:
     always = {text: said_text(text) for text in rates}
     by_chance = {text: f"[on chance {max(rate, 0.0001):.4f}] {said_text(text)}" for text, rate in rates.items()}
     return {ALWAYS_ON: _saying(prior, always), RANDOM_TIMING: _saying(prior, by_chance)}
+
+
+def moment_shares(
+    store: Store, run_id: str, priors: Mapping[str, Prior], rates: Mapping[str, float], found: Evaluation
+) -> dict[str, MomentShares]:
+    """Of each arm of an evaluation, at which share of its turns a moment came, and at which the texts were said."""
+    heard = {arm: HeardRollouts() for arm in priors}
+
+    def see(key: CallKey, response: str) -> None:
+        if (arm := key.stage.removeprefix("eval ")) in heard:
+            heard[arm].see(key, response)
+
+    store.each_response(run_id, see)
+    shares = dict[str, MomentShares]()
+    for arm, prior in priors.items():
+        turns = heard[arm].turns(found.rollouts[arm])
+        came, said = (share_fired(texts, turns) for texts in (list(rates), waiting_texts(prior.experiences)))
+        shares[arm] = MomentShares(len(turns), came, 1.0 if arm == ALWAYS_ON else said)
+    return shares
 
 
 def _saying(prior: Prior, texts: Mapping[str, str]) -> Prior:

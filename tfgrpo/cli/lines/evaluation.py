@@ -32,6 +32,11 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
         by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
+    if result.moments:
+        came = ", ".join(f"{arm} {found.came:.0%}" for arm, found in result.moments.items())
+        said = ", ".join(f"{arm} {found.said:.0%}" for arm, found in result.moments.items())
+        lines.append(f"its moment came at these shares of turns: {came}")
+        lines.append(f"what waits for it was said at: {said}")
     if "random timing" in result.means:  # what a moment saves is why it is waited for
         spent = ", ".join(f"{arm} {mean:,.0f}" for arm, mean in result.tokens.items())
         lines.append(f"tokens a rollout: {spent}")
