@@ -11,7 +11,7 @@ from tfgrpo.experiences.distil import COMPARED, Distiller, can_teach, merge, pro
 from tfgrpo.experiences.edits import Edit, Proposals
 from tfgrpo.prompts import asset_folder
 from tfgrpo.records import CallKey, ChatBody, Experience, Group, Message, Reply, Rollout, Task
-from tfgrpo.settings import Settings
+from tfgrpo.settings import Recipe, Settings
 from tfgrpo.testing import Answer, ScriptedModel
 
 CURRENT = (Experience("When asked for a label, answer with the label."), Experience("When in doubt, check twice."))
@@ -106,7 +106,9 @@ async def test_every_call_states_its_sampling_and_has_its_own_key_and_seed() -> 
     assert {key.stage for key in script.keys} == {"summarise", "contrast"}
     assert {(key.run, key.step, key.task) for key in script.keys} == {("run_1", 2, TASK.id)}
     assert len({body["seed"] for body in script.bodies}) == 8
-    assert all((body["temperature"], body["top_p"], body["model"]) == (0, 1, "small") for body in script.bodies)
+    assert all((body["top_p"], body["model"]) == (1, "small") for body in script.bodies)
+    sampled = {(key.stage, body["temperature"]) for key, body in zip(script.keys, script.bodies, strict=True)}
+    assert sampled == {("summarise", 0), ("contrast", 1)}
     assert all(body["max_tokens"] == settings.distiller_tokens for body in script.bodies)
     again = in_turn("", "notes one", "notes two", "notes three", "notes b", "notes b2", "prose", json.dumps([ADD]))
     await propose(distiller(again, settings), long, ())
@@ -161,6 +163,14 @@ async def test_a_group_whose_answers_stay_unusable_has_failed_with_the_reason(an
     assert "\n" not in proposals.failure
     assert len(model.bodies) == 2, "the third request would equal the second"
     assert max(len(model.said(call)) for call in range(2)) < 10_000
+
+
+@pytest.mark.parametrize(("recipe", "temperature"), [("measured", 1), ("paper", 0)])
+async def test_a_proposal_is_sampled_but_for_the_recipe_as_published(recipe: Recipe, temperature: float) -> None:
+    for about in (MIXED, FAILED):
+        model = Recorded(lambda _: json.dumps([ADD]))
+        await propose(distiller(model, Settings(recipe=recipe)), about, ())
+        assert model.bodies[-1]["temperature"] == temperature
 
 
 async def test_tries_end_where_the_settings_say() -> None:

@@ -2,8 +2,9 @@
 
 Long rollouts are summarised, better ones contrasted with worse ones, and failed ones with the expected answer; then the
 edits of a step are merged. What tasks, rollouts and models say is data: it stands between tags that it cannot close.
-Every call states its sampling (temperature 0, but 1 where several texts are wanted; top_p 1, a hashed seed) and has a
-key of its own, so that a run that is resumed finds it again.
+Every call states its sampling (temperature 0, but 1 where many texts are wanted; top_p 1, a hashed seed) and has a
+key of its own, so that a run that is resumed finds it again. Many are wanted of a step's groups: of a small model's
+likeliest answers most go round in a circle until they are cut off.
 """
 
 from collections import Counter
@@ -168,6 +169,7 @@ async def _proposals(
 ) -> Proposals:
     settings, task, prompt = distiller.settings, group.task, distiller.template(stage)
     described = [await _described(distiller, *one) for one in _compared(group, settings)]
+    temperature = 0 if settings.recipe == "paper" else 1
 
     async def asked(listed: tuple[Experience, ...], first_try: int) -> Proposals:
         messages = prompt.messages(
@@ -180,7 +182,7 @@ async def _proposals(
         )
         form = Form(listed, settings.proposals, settings.experience_words, prompt.text, tasks=(task.id,))
         key = CallKey(distiller.run, stage, group.step, task.id, retry=first_try)
-        return await ask(distiller, key, messages, form.read, form)
+        return await ask(distiller, key, messages, form.read, form, temperature=temperature)
 
     found = await asked(current, 0)
     return await asked((), settings.distiller_retries + 1) if repeats(found.edits, current) else found
