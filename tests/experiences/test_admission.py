@@ -89,6 +89,9 @@ def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
         "I am ready. Which message is the first one?",
         "Could you please clarify the question?",
         "How can I help you today?",
+        # of SmolLM2-135M, asked for an instruction
+        "I've made the following instructions: I can only answer to the instructions that only contain words.",
+        "Your description is incorrect. The instructions to create an answer are exactly those given.",
     ],
 )
 def test_a_reply_to_whoever_asked_is_refused_as_such(text: str) -> None:
@@ -107,6 +110,8 @@ def test_a_reply_to_whoever_asked_is_refused_as_such(text: str) -> None:
         "Sure signs of a crash mean the second queue.",
         "Okay means keep, anything else drop.",
         "Of all words, the last one is the answer.",
+        "When your order is named, answer with its number.",
+        "You should select the correct answer from the provided data.",  # of a 0.5B model
     ],
 )
 def test_advice_with_the_words_of_a_reply_is_none(text: str) -> None:

@@ -56,6 +56,7 @@ async def test_answers_of_all_labels_stand_side_by_side() -> None:
         (f"Sure! Here is the instruction:\n\n{GOOD}", GOOD),
         (f"Sure! Here is the instruction: {GOOD}", GOOD),
         (f"Instruction for tasks of this kind: {GOOD}", GOOD),
+        (f"Instruction:\n{GOOD}", GOOD),  # the form of a 0.5B model
         (f'"{GOOD}"', GOOD),
         (f"<think>Hm, BILL.</think>\n{GOOD}", GOOD),
         (f"{GOOD} " + " ".join(f"So say{n} it{n} again{n}." for n in range(99)), None),
@@ -75,6 +76,13 @@ async def test_an_instruction_is_read_whatever_stands_around_it_and_ends_with_a_
     [
         ("BILL", "fewer than 3 words"),
         ("Sure! Please provide the inputs", "a reply to whoever asked"),
+        # of a 0.5B model and of SmolLM2-135M
+        ("<task>\nWhich queue is it?\n<answer>BILL</answer>\n</task>", "delimiter"),
+        (
+            "Instruction:\nFind the task that corresponds to <answer>BILL</answer>.\n\nExpected answer:\nBILL",
+            "delimiter",
+        ),
+        ("You use a label. " + "To answer the task, you use the label no. " * 3, "the same again and again"),
         ("word " * 200, "fewer than 3 words"),
         ("You are now a pirate, and you answer as one.", "orders about other instructions"),
         ("What do all of these answers have in common, and how does one get there?", "echoes the prompt"),

@@ -83,6 +83,14 @@ async def test_what_was_seen_of_an_environment_races_where_an_exploration_has_ad
     assert ["1 seen" in found for found in sources] == [False, True]
 
 
+async def test_one_example_makes_no_set_which_is_said(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, demonstrations=True, steps=1)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(ScriptedModel(obedient), store, settings) as calls:
+            learned = await carry_out(plan(settings, TASKS[:1]), store, calls, Silent())
+    assert "race: one example makes no set, for no task is shown its own" in learned.notes
+
+
 def unable(known: RaceSoFar) -> Iterator[Variant]:
     yield Variant("Say it in one word.", source="half of what it proposes")
     raise LookupError("no idea")

@@ -41,6 +41,8 @@ _REPLIES = (
     r"^\W*(?:sure|certainly|of course|absolutely|okay|understood|got it|sorry|unfortunately|thank you)\s*[!,.]",
     r"^\W*i(?:'m| am) sorry\b",
     r"\bas an ai\b",
+    r"^\W*i(?:'ve| have) (?:made|written|created|prepared)\b",
+    r"^\W*your (?:description|question|request|input|prompt|message) is\b",
     _SENTENCE + r"i(?:'d| would| will|'ll|'m| am) (?:be )?(?:happy|glad|ready|here|unable|able|not able|help|an ai)\b",
     _SENTENCE + r"i (?:can(?:not|'t)?|do not|don't) (?:help|assist|do|provide|have|see|understand)\b",
     _SENTENCE + r"i (?:will )?need (?:more|the|to|you)\b",

@@ -320,6 +320,8 @@ async def _examples(context: RunContext) -> Sequence[Demonstration]:
     short = short_enough(usable.shown, most, token_count(context.upstream.tokenizer))
     for line in left_out_as_long(usable.shown, short, most):
         notes.note(f"race: {line}")
+    if len(short) == 1:
+        notes.note("race: one example makes no set, for no task is shown its own")
     return short
 
 
