@@ -180,6 +180,8 @@ class Backend:
     """The day on which the model leaves the API, in ISO 8601; empty where none is announced."""
     alternatives: int = 0
     """Log-probabilities listed at a position, of MOST_LISTED asked for; 0: not measured, or none come."""
+    context: int = 0
+    """Tokens of a prompt and its answer, at most; 0: not known."""
 
 
 _ROUTE = re.compile(r"/(?:chat/completions|responses|messages|completions|decisions)$")

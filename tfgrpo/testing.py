@@ -86,6 +86,8 @@ class ScriptedModel:
     name: str = "fake"
     owner: str = "tfgrpo.testing"
     """`owned_by` in /v1/models: `llamacpp` and `vllm` are treated as what they are."""
+    context: int = 0
+    """`max_model_len` in /v1/models: tokens of a prompt and its answer, at most; 0: it is not told."""
     tokenizer: Callable[[str], Sequence[int]] = lambda text: [len(word) for word in text.split()]
     """Token ids of a text, for /tokenize."""
     detokenizer: Callable[[int], str] | None = None
@@ -125,7 +127,8 @@ class ScriptedModel:
         elif method == "POST" and path.endswith("/embeddings") and self.embed:
             await self._embed(json.loads(raw), self.embed, send)
         elif method == "GET" and path.endswith("/models"):
-            models = [{"id": self.name, "object": "model", "created": 0, "owned_by": self.owner}]
+            room = {"max_model_len": self.context} if self.context else {}
+            models = [{"id": self.name, "object": "model", "created": 0, "owned_by": self.owner, **room}]
             await _respond(send, 200, json.dumps({"object": "list", "data": models}).encode())
         elif method == "POST" and path.endswith("/tokenize"):
             asked = json.loads(raw)

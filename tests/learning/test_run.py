@@ -572,8 +572,43 @@ async def test_an_arm_whose_requests_are_all_refused_leaves_at_once_and_it_is_sa
     assert 0 < len(learned.prior.demonstrations) <= 4 or learned.prior.nearest == 4
     assert "8 examples, draw 1" not in {arm["source"] for arm in learned.race[0]["arms"]}
     (said,) = (note for note in learned.notes if "8 examples, draw 1" in note)
-    assert "is left out, as all its rollouts failed" in said
+    assert "is left out: all its rollouts failed" in said
     assert "the context is too long" in said
+
+
+LONG = tuple(replace(task, input=f"{'Dear all, ' * 60}{task.prompt}") for task in TASKS)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_arm_that_the_context_has_no_room_for_costs_no_round(tmp_path: Path, told: bool) -> None:
+    """A SIMULATED policy behind a context of 1,500 tokens, a token for every three bytes."""
+    refused = [0]
+
+    def short(body: ChatBody) -> str | Answer:
+        said = "".join(message_text(message) for message in body["messages"])
+        if len(said) > 3 * 1_500 and "<" not in said:  # else the distiller is asked
+            refused[0] += 1
+            return Answer("This model's maximum context length is 1500 tokens", status=400)
+        return imitating(body)
+
+    model = ScriptedModel(short, context=1_500 if told else 0)
+    with Store(tmp_path / "t.db") as store:
+        async with upstream(model, store, MANY) as calls:
+            settings = replace(MANY, prior_tokens=4_000)
+            learned = await carry_out(plan(settings, LONG), store, calls, Silent())
+        groups = store.groups(learned.run.id)
+    out = [note for note in learned.notes if " is left out: it" in note]
+    assert {note.split(" is ")[0] for note in out} == {
+        "race: 8 examples, draw 1",
+        "race: 8 examples, draw 2",
+        "race: 11 examples, draw 1",
+        "race: 11 examples, draw 2",
+        "race: 8 nearest of 12",
+    }
+    assert all(("1,500 tokens of the model's context" if told else "refused as too long") in note for note in out)
+    assert refused[0] == (0 if told else len(out))
+    assert not any(rollout.error for group in groups for rollout in group.rollouts)
+    assert 0 < len(learned.prior.demonstrations) <= 4 or learned.prior.nearest == 4
 
 
 async def test_answers_that_the_reward_does_not_take_are_no_examples(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The race of one run: which ways to prompt begin it, who is dealt what, who leaves, and who wins."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -26,11 +27,12 @@ from ..experiences.variants import (
     variant_of,
 )
 from ..experiences.write import instructions, instructions_wanted
-from ..records import JSON, Demonstration, Group, Prior, Rollout, Task, Variant
-from ..rollouts.executor import is_own_failure
+from ..probe.backend import tokenize
+from ..records import JSON, CallKey, ChatBody, Demonstration, Group, Prior, Rollout, Task, Variant, message_text
+from ..rollouts.executor import LIMITS, is_own_failure, request_body
 from ..rollouts.group import Under
-from ..surfaces.chat import prior_text, token_count
-from ..surfaces.surface import way_of
+from ..surfaces.chat import prior_text, token_count, token_estimate, with_prior
+from ..surfaces.surface import TURN_TOKENS, manner_of, way_of
 from ..token_prior.calibration import ArmFit
 from .plan import RunContext
 from .token_prior import Calibration, TokenRun
@@ -44,6 +46,10 @@ RACED_OUT = 0.01
 """A chance of being overtaken below which a race is over."""
 IMPORTED_RACED = 2
 """Imported priors that race, the newest of those that wait as candidates."""
+_SURELY_FITS = 1_000
+"""Tokens of a prompt for which any model's context has room."""
+_TOO_LONG = re.compile(r"context|too long|too many tokens|token limit|maximum (?:length|tokens)", re.IGNORECASE)
+"""Words by which it is told that a prompt takes more tokens than a model reads."""
 _FEWEST_REFUSED = 3
 """Rollouts of an arm, all failed by themselves, that are no chance."""
 
@@ -84,6 +90,12 @@ class Race:
         self._groups: list[Group] = []
         self._calibration: Calibration | None = None
         self.laps: list[Lap] = []
+        self._tried = set[str]()
+        plan = context.plan
+        by_length = sorted(plan.tasks, key=lambda task: (token_estimate(task.prompt), task.id))
+        at_hand = not (plan.agent or plan.settings.bounded)
+        self._long_task = by_length[9 * (len(by_length) - 1) // 10] if at_hand and by_length else None
+        """A task longer than nine in ten; None where requests are not ours to make."""
         self.enter(variants)
         if not self.racing:  # what alone was to prompt takes more than the prior's tokens
             self.enter([Variant(source="frozen")])
@@ -111,6 +123,67 @@ class Race:
             average = sum(self._shares.values()) / len(self._shares)
             self._shares = {**dict.fromkeys(self.racing, average), **self._shares}
         self._context.store.add_variants(self._context.run.id, [(arm.variant, arm.tokens) for arm in arms])
+
+    async def leave_out_long(self) -> None:
+        """Leave those out that exceed the model's context, where that is known; it is said."""
+        room = self._context.backend.context
+        for name in self.racing if room else ():
+            if name != FROZEN and self.is_open and await self._exceeds(self._arms[name], room):
+                self._leave(name, f"it takes more than the {room:,} tokens of the model's context")
+
+    async def _exceeds(self, arm: Arm, room: int) -> bool:
+        """Whether a request under an arm, for a task longer than nine in ten, has no room.
+
+        Counted by the server's own tokenizer where it has one, unless there is room for twice the estimate.
+        """
+        context, task = self._context, self._long_task
+        if task is None:
+            return False
+        asked = request_body(context.plan.frame, context.backend, task, 0)
+        if context.backend.kind != "llama.cpp":  # others have the longest answer fit in too
+            room -= next((one for name in LIMITS if isinstance(one := asked.get(name), int) and one < room), 1)
+        text, turns = self._asked(asked, arm, task)
+        if 2 * token_estimate(text) + turns < room:
+            return False
+        key = CallKey(context.run.id, f"probe /tokenize {arm.variant.id}", task=task.id)
+        served = await tokenize(context.upstream, context.backend, context.plan.frame.model, key, text)
+        return (len(served) or self._count(text)) + turns >= room
+
+    def _asked(self, asked: ChatBody, arm: Arm, task: Task) -> tuple[str, int]:
+        """What a request says with an arm's prior, and the tokens around its turns."""
+        manner = manner_of(self._context.backend, task.id)
+        messages = with_prior(asked, as_prior(arm.shown_on(task)), manner)["messages"]
+        return "\n".join(message_text(one) for one in messages), TURN_TOKENS * len(messages)
+
+    def _leave(self, name: str, why: str) -> None:
+        self.racing = tuple(arm for arm in self.racing if arm != name)
+        self._context.notes.note(f"race: {self._arms[name].variant.source} is left out: {why}")
+
+    def first_tries(self, deal: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, int]]:
+        """By arm: the task and the sample at which those are tried first whose requests are long, and of which nobody
+        knows whether the model's context has room for them."""
+        context, found = self._context, dict[str, tuple[str, int]]()
+        if context.backend.context or self._long_task is None:
+            return found
+        longest = token_estimate(self._long_task.prompt)
+        tasks = {task.id: task for task in context.plan.tasks if token_estimate(task.prompt) <= longest}
+        for name in self.racing:
+            dealt_to = [(task, arms.index(name)) for task, arms in deal.items() if task in tasks and name in arms]
+            if name == FROZEN or name in self._tried or not dealt_to:
+                continue
+            self._tried.add(name)
+            at = max(dealt_to, key=lambda one: (token_estimate(tasks[one[0]].prompt), one))
+            task = tasks[at[0]]
+            text, _ = self._asked(request_body(context.plan.frame, context.backend, task, 0), self._arms[name], task)
+            if token_estimate(text) >= _SURELY_FITS:
+                found[name] = at
+        return found
+
+    def tried(self, made: Mapping[str, Rollout]) -> None:
+        """Leave out those whose first try was refused as too long."""
+        for name, rollout in made.items():
+            if self.is_open and is_own_failure(rollout) and _TOO_LONG.search(rollout.error or ""):
+                self._leave(name, f"its first request was refused as too long: {rollout.error}")
 
     def deal(self, tasks: Sequence[Task], step: int) -> dict[str, tuple[str, ...]]:
         """The arm of each rollout of each task (by id) of a step or a round of it."""
@@ -159,9 +232,7 @@ class Race:
             failed = len(own) >= _FEWEST_REFUSED and all(is_own_failure(one) for one in own)
             if not failed or name == FROZEN or not self.is_open:
                 continue
-            self.racing = tuple(arm for arm in self.racing if arm != name)
-            source = self._arms[name].variant.source
-            self._context.notes.note(f"race: {source} is left out, as all its rollouts failed: {own[0].error}")
+            self._leave(name, f"all its rollouts failed: {own[0].error}")
 
     def end_step(self, step: int, *, last: bool) -> Lap | None:
         """Let those leave that trail, but not after the last step; None where nothing races."""
@@ -291,6 +362,12 @@ class Race:
 
 async def open_race(context: RunContext, proposer: Distiller) -> Race:
     """The race of a run; of one arm, what it begins with, where nothing is to race."""
+    race = await _entered(context, proposer)
+    await race.leave_out_long()
+    return race
+
+
+async def _entered(context: RunContext, proposer: Distiller) -> Race:
     plan, settings, note = context.plan, context.plan.settings, context.notes.note
     sources = _Sources(context, proposer)
     if not settings.race:

@@ -22,6 +22,7 @@ from ..rollouts.group import (
     Under,
     by_beginning,
     by_variant,
+    concurrently,
     diversity,
     group_kind,
     made_under,
@@ -181,10 +182,18 @@ class Steps:
             shown = self._experiences.shown(prior.experiences, task, step, sample)
             return self._race.under(deal[task.id][sample], task, replace(prior, experiences=shown))
 
+        early = await self._tried_first(tasks, deal, under, step)
+        gone = {arm for arms in deal.values() for arm in arms}.difference(self._race.racing)
+        if gone:  # its places go to the others
+            others = self._race.deal(tasks, step)
+            deal = {
+                task: [other if arm in gone else arm for arm, other in zip(arms, others[task], strict=True)]
+                for task, arms in deal.items()
+            }
         known = await self.exact.drawn(tasks, step, under) if self.exact else ExactRound()
 
         async def made(task: Task, prior: Prior, step: int, sample: int) -> Rollout:
-            drawn = known.rollouts.get((task.id, sample))
+            drawn = known.rollouts.get((task.id, sample)) or early.get((task.id, sample))
             return drawn or await self._executor(task, prior, step, sample)
 
         self._experiences.expect(step, tasks)
@@ -199,6 +208,19 @@ class Steps:
             landed=lambda group: landed(replace(group, listed=known.listed.get(group.task.id, ()))),
             order=self._order(),
         )
+
+    async def _tried_first(
+        self, tasks: Sequence[Task], deal: Mapping[str, Sequence[str]], under: Callable[[Task, int], Under], step: int
+    ) -> Mapping[tuple[str, int], Rollout]:
+        """One rollout of each arm that the model's context may have no room for, before there are many; those that
+        were not refused, by task and sample."""
+        if not self._race.is_open or (self.exact and self.exact.listing):
+            return {}
+        first, of = self._race.first_tries(deal), {task.id: task for task in tasks}
+        asked = [(of[task], under(of[task], sample).prior, step, sample) for task, sample in first.values()]
+        made = dict(zip(first, await concurrently(self._executor(*one) for one in asked), strict=True))
+        self._race.tried(made)
+        return {first[arm]: rollout for arm, rollout in made.items() if arm in self._race.racing}
 
     def _order(self) -> Order | None:
         """By beginnings where prompts are read by the one machine that keeps the last of them, else by variant for what

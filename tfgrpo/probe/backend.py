@@ -230,7 +230,16 @@ def listed_as(answer: JSON, model: str) -> Backend:
     owners = [entry.get("owned_by") for entry in named or models]
     kind: Literal["llama.cpp", "vllm", "other"]
     kind = "llama.cpp" if "llamacpp" in owners else "vllm" if "vllm" in owners else "other"
-    return Backend(kind, shutdown_date=shutdown_day(next((entry.get("shutdown_date") for entry in named), None)))
+    only = named[0] if named else models[0] if len(models) == 1 else {}
+    return Backend(kind, shutdown_date=shutdown_day(only.get("shutdown_date") if named else None), context=_room(only))
+
+
+def _room(entry: Mapping[str, JSON]) -> int:
+    """Tokens of a prompt and its answer, as an entry of a list of models tells them; 0: it does not."""
+    meta = entry.get("meta")
+    told = [meta.get("n_ctx")] if isinstance(meta, Mapping) else []  # llama.cpp
+    told += [entry.get(name) for name in ("max_model_len", "context_length", "max_context_length")]
+    return next((one for one in told if isinstance(one, int) and one > 0), 0)
 
 
 async def _fingerprint(upstream: Upstream, backend: Backend, model: str, run: str) -> str:
