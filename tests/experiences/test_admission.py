@@ -89,6 +89,10 @@ def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
         "I am ready. Which message is the first one?",
         "Could you please clarify the question?",
         "How can I help you today?",
+        "Natürlich! Bitte gib mir die Nachrichten.",
+        "Bien sûr ! Quel message ?",
+        "当然\uff01请提供输入。",
+        "물론이죠! 입력을 제공해 주세요.",
         # of SmolLM2-135M, asked for an instruction
         "I've made the following instructions: I can only answer to the instructions that only contain words.",
         "Your description is incorrect. The instructions to create an answer are exactly those given.",
@@ -110,6 +114,8 @@ def test_a_reply_to_whoever_asked_is_refused_as_such(text: str) -> None:
         "Sure signs of a crash mean the second queue.",
         "Okay means keep, anything else drop.",
         "Of all words, the last one is the answer.",
+        "好的评论回答一\uff0c其他回答二。",
+        "당연한 질문에는 네 라고만 답하세요.",
         "When your order is named, answer with its number.",
         "You should select the correct answer from the provided data.",  # of a 0.5B model
     ],

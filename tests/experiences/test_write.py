@@ -76,6 +76,8 @@ async def test_an_instruction_is_read_whatever_stands_around_it_and_ends_with_a_
     [
         ("BILL", "fewer than 3 words"),
         ("Sure! Please provide the inputs", "a reply to whoever asked"),
+        ('[{"operation": "ADD", "text": "When it is about money, answer BILL."}]', "it is JSON"),
+        ('```json\n{"instruction": "Answer BILL where it is about money."}\n```', "it is JSON"),
         # of a 0.5B model and of SmolLM2-135M
         ("<task>\nWhich queue is it?\n<answer>BILL</answer>\n</task>", "delimiter"),
         (

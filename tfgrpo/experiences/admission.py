@@ -39,6 +39,8 @@ _SENTENCE = r"(?:^|[.!?]\W*\s)(?:(?:to|before|in order)\b[^.!?:]{0,60}, )?"
 _ASKING = r"(?:please|kindly|(?:could|can|would) you(?: please)?) "
 _REPLIES = (
     r"^\W*(?:sure|certainly|of course|absolutely|okay|understood|got it|sorry|unfortunately|thank you)\s*[!,.]",
+    r"^\W*(?:natürlich|gerne|bien sûr|claro|por supuesto|certo|بالطبع)\s*[!,.،]",
+    r"^\W*(?:当然|好的|もちろん(?:です)?|물론(?:이죠|입니다)?)\s*[!,.。]",
     r"^\W*i(?:'m| am) sorry\b",
     r"\bas an ai\b",
     r"^\W*i(?:'ve| have) (?:made|written|created|prepared)\b",
@@ -94,9 +96,10 @@ def goes_round(text: str) -> bool:
 def is_reply(text: str) -> bool:
     """Whether a text begins as a chat assistant's reply does, or asks whoever reads it for something to work on.
 
-    A reply in another language than English is not seen as one.
+    In other languages than English it is seen by its first word alone.
     """
-    return bool(_REPLY.search(" ".join(text.replace("\u2019", "'").split())))
+    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'")
+    return bool(_REPLY.search(" ".join(plain.split())))
 
 
 def _in_any(noun: str, tasks: Sequence[Task]) -> bool:

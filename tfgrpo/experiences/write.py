@@ -170,5 +170,7 @@ def _read(answer: str, tasks: Sequence[Task], settings: Settings) -> str | Unusa
     text = whole_sentences(said.strip('"'), INSTRUCTION_WORDS)
     if len(words(text)) < SHORTEST:
         return Unusable(f"it has fewer than {SHORTEST} words, or one sentence of more than {INSTRUCTION_WORDS}")
+    if re.match(r"(?:json )?[\[{]+\s*\"", text):
+        return Unusable("it is JSON; the instruction alone was asked for")
     why = refusal(Experience(text), (), tasks, replace(settings, experience_words=INSTRUCTION_WORDS))
     return Unusable(why) if why else text
