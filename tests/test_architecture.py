@@ -94,7 +94,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "learning": (
         "__init__", "ready", "transfer", "plan", "cost", "token_prior", "race", "exact", "experiences", "result",
         "curves", "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate",
-        "decisions", "port", "explore", "wanted_exploration",
+        "decisions", "port", "earned", "explore", "wanted_exploration",
     ),
     "deployment": (
         "__init__", "comparison", "effects", "step", "facts", "autopilot", "lock", "child", "history", "status",

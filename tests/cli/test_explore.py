@@ -23,12 +23,21 @@ from tfgrpo.testing import ScriptedModel, StoreRoom
 
 SMALL = ("--states", "2", "--alternatives", "2", "--turns", "6")
 BROKEN = """
+from dataclasses import replace
 from tfgrpo.records import Observation
 from tfgrpo.testing import StoreRoom
 
 class Strict(StoreRoom):
     def step(self, action):
         return {"press": StoreRoom.step(self, action)}.get(action) or 1 / 0
+
+class Silent(StoreRoom):
+    def step(self, action):
+        return replace(StoreRoom.step(self, action), reward=None)
+
+class Lavish(StoreRoom):
+    def step(self, action):
+        return replace(StoreRoom.step(self, action), reward="much")
 
 class Deaf:
     def reset(self, task):
@@ -54,21 +63,38 @@ def at(folder: Path) -> tuple[str, ...]:
     return ("tasks.jsonl", "--model", "fake", "--system", "system.txt")
 
 
-def test_what_is_kept_is_put_on_trial_under_a_persons_name(at: tuple[str, ...]) -> None:
+def test_what_is_kept_is_put_on_trial_under_a_persons_name_and_learned_from_by_the_agent_of_the_docs(
+    at: tuple[str, ...],
+) -> None:
     with served(ScriptedModel(simulated).app) as url:
         there = (*at, "--base-url", url, "--environment", "tfgrpo.testing:StoreRoom")
         found = json.loads(works("explore", *there, *SMALL, "--add", "--by", "Ada", "--json").stdout)
+        page = (Path(__file__).parents[2] / "docs" / "neighbours.md").read_text()
+        program = page.partition("```python\n# room_agent.py\n")[2].partition("```")[0]
+        Path("room_agent.py").write_text(program)
+        acting = ("--agent", "room_agent:act", "--reward", "room_agent:earned", "--model", "fake", "--base-url", url)
+        tfgrpo("learn", at[0], *acting, "--steps", "1", "--group-size", "2", "--max-calls", "400")
     kept = {text["text"] for text in found["texts"] if text["kept"]}
     assert kept
     assert found["together"][0] > 0
+    assert 0 < found["reward"] < 1
+    acting = found["acting"]
+    assert acting["kept"] == pytest.approx(acting["frozen"] + acting["gain"][0])
+    assert acting["gain"][0] > 0
     with Store("tfgrpo.db") as store:
         offered = store.experiences("default")
+        groups = store.groups(store.runs("default")[-1].run.id)
         ((raced, tokens),) = store.variants(store.runs("default")[0].run.id)
     shown = [one for one in found["seen"] if one["kept"]]
     assert sum(one["transitions"] for one in shown) == len(raced.demonstrations) > 0
     assert tokens > 0
     assert {status.experience.text for status in offered} <= kept
-    assert {status.decision.by for status in offered if status.decision} == {"Ada"}
+    made = [rollout for group in groups for rollout in group.rollouts]
+    assert all(rollout.error is None for rollout in made)
+    assert 0 < sum(rollout.reward or 0 for rollout in made) < len(made)
+    assert {len(rollout.included) > 0 for rollout in made} == {True, False}, "what was explored is on trial"
+    assert any("This is the state:" in str(rollout.messages) for rollout in made), "and races"
+    assert {status.decision.by for status in offered if status.decision} >= {"Ada"}
 
 
 def test_an_exploration_goes_on_where_it_ended_and_is_a_run_like_others(at: tuple[str, ...]) -> None:
@@ -88,6 +114,7 @@ def test_an_exploration_goes_on_where_it_ended_and_is_a_run_like_others(at: tupl
     shown = works("runs", "show", first["id"]).stdout
     assert "(explore in default" in shown
     assert "help to predict what follows" in shown
+    assert "Tasks that taught nothing earn " in shown
     assert works("report", first["id"], "--output", "page.html")
 
 
@@ -111,9 +138,10 @@ def test_how_far_it_is_is_told(at: tuple[str, ...]) -> None:
         tasks = tasks_of(at[0]).tasks
         wanted = WantedExploration(tasks, "room", StoreRoom, frame, there, settings, turns=6, states=2, alternatives=2)
         asyncio.run(wanted.explored(store, "default", watch=lambda spent: nullcontext(watching)))
-    assert [name for name, _, _ in watching.told] == ["explore", "predict", "judge"]
+    assert [name for name, _, _ in watching.told] == ["explore", "predict", "judge", "act"]
     assert all(total == len(landed) for _, total, landed in watching.told)
-    (_, explored, _), (_, predicted, _), (_, judged, _) = watching.told
+    (_, explored, _), (_, predicted, _), (_, judged, _), (_, acted, _) = watching.told
+    assert acted == 2 * 3 * 4  # with and without what is kept, three rollouts of the four tasks that judge
     assert explored == 16
     assert predicted > 16
     assert judged > 0
@@ -152,5 +180,11 @@ def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
             tfgrpo("explore", at[0], *there, *room, "--step-timeout", "0"), "--step-timeout is 0; it must be above"
         )
         strict = works("explore", at[0], *there, *SMALL, "--environment", "worlds:Strict").stdout
+        silent = works("explore", at[0], *there, *SMALL, "--environment", "worlds:Silent").stdout
+        lavish = tfgrpo("explore", at[0], *there, *SMALL, "--environment", "worlds:Lavish")
+        one_line(lavish, "reward is None, or a number from 0 to 1, not 'much' (step(")
+    assert "no observation carried a reward" in silent
+    assert "reward of tasks" not in silent
     assert "points of agreement" in strict or "nothing is kept" in strict
+    assert "no observation carried a reward" in strict
     assert "actions failed, the first one: the environment failed at step(" in strict

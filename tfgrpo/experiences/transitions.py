@@ -4,9 +4,10 @@ From Agent Learning via Early Experience (arXiv 2510.08558). No reward is needed
 that judge them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
@@ -57,6 +58,8 @@ class Explored:
     replayed: int
     """Steps that were made once more, for the environment has no `clone`."""
     failures: tuple[str, ...]
+    rewards: Mapping[str, float] | None = None
+    """Of the rollout of each task that did not fail; None where no observation carried one."""
 
 
 async def explored(executor: EnvironmentExecutor, tasks: Sequence[Task], *, states: int, alternatives: int) -> Explored:
@@ -64,23 +67,33 @@ async def explored(executor: EnvironmentExecutor, tasks: Sequence[Task], *, stat
     work = (partial(_at_task, executor, task, states, alternatives) for task in tasks)
     found = await concurrently(map(executor.in_turn, work))
     seen: dict[tuple[str, str], Transition] = {}
-    for transitions, _, _ in found:
-        for one in transitions:
-            seen.setdefault((one.before, one.action), one)
-    failures = tuple(why for _, _, failed in found for why in failed)
-    return Explored(tuple(seen.values()), len(tasks), sum(replayed for _, replayed, _ in found), failures)
+    for one in (transition for of in found for transition in of.transitions):
+        seen.setdefault((one.before, one.action), one)
+    failures = tuple(why for of in found for why in of.failures)
+    rewards = {task.id: of.reward for task, of in zip(tasks, found, strict=True) if of.reward is not None}
+    rewarded = rewards if any(of.rewarded for of in found) else None
+    return Explored(tuple(seen.values()), len(tasks), sum(of.replayed for of in found), failures, rewarded)
 
 
-async def _at_task(
-    executor: EnvironmentExecutor, task: Task, states: int, alternatives: int
-) -> tuple[list[Transition], int, list[str]]:
-    """The transitions of one task, the steps that were replayed, and why there are no more."""
+class _AtTask(NamedTuple):
+    """What was seen at one task."""
+
+    transitions: list[Transition]
+    replayed: int
+    failures: list[str]
+    """Why there are no more."""
+    reward: float | None
+    rewarded: bool
+    """Whether an observation carried a reward."""
+
+
+async def _at_task(executor: EnvironmentExecutor, task: Task, states: int, alternatives: int) -> _AtTask:
     rollout = await executor.rollout(task, Prior(), 0, 0)
     actions, seed = actions_of(rollout), executor.plain.seed
     turns = sorted(range(len(actions)), key=lambda turn: derive_seed(seed, "state", task.id, turn))[:states]
-    found, failed, replayed = list[Transition](), [rollout.error] if rollout.error else [], 0
+    found, failed, replayed, rewarded = list[Transition](), [rollout.error] if rollout.error else [], 0, False
     if not actions:
-        return found, replayed, failed
+        return _AtTask(found, replayed, failed, rollout.reward, rewarded)
     others = {turn: await _alternatives(executor, rollout, turn, actions[turn], alternatives) for turn in turns}
     try:
         async with Walk.begun(executor.make, task, executor.seconds) as walk:
@@ -93,11 +106,12 @@ async def _at_task(
                         failed.append(str(error))
                 replayed = walk.replayed
                 after = (await walk.step(own)).text
+                rewarded = walk.rewarded
                 if turn in turns:
                     found.append(Transition(task, turn, before, own, after, True))
     except InputError as error:  # what it did before, it does no more
         failed.append(str(error))
-    return found, replayed, [*dict.fromkeys(failed)]
+    return _AtTask(found, replayed, [*dict.fromkeys(failed)], rollout.reward, rewarded)
 
 
 async def _alternatives(

@@ -1,7 +1,8 @@
 """An environment is explored, what was seen is written down or shown as it is, and what helps to predict it is kept.
 
 Tasks are dealt by hash: a third of them teaches, a quarter says at the end what all that is kept does together, and the
-others measure each text, and what was seen of each action. No part of it needs a reward.
+others measure each text, and what was seen of each action. No part of it needs a reward: where the environment gives
+one, what tasks earn is told, and decides nothing.
 """
 
 from collections import defaultdict
@@ -24,6 +25,7 @@ from ..records import JSON, Effect, Experience, Rollout, Task
 from ..rollouts.acting import EnvironmentExecutor
 from ..settings import Settings
 from ..text import counted
+from .earned import ACTED, Acting, reward_gained
 
 if TYPE_CHECKING:
     from ..rollouts.executor import Executor
@@ -50,6 +52,8 @@ class Exploration:
     together: Difference | None
     """Agreement with all that is kept less that without, on transitions that chose none; None where nothing is kept."""
     dropped: tuple[str, ...]
+    acting: Acting | None = None
+    """What the tasks that judge earn; None where nothing is kept, or the environment gives no reward."""
 
     def as_json(self) -> dict[str, JSON]:
         """The figures."""
@@ -64,8 +68,16 @@ class Exploration:
             "texts": [{"text": text.text, **row} for text, row in zip(self.texts, rows, strict=False)],
             "seen": [{"action": one.action, "transitions": len(one.seen), **row} for one, row in shown],
             "together": [self.together.mean, self.together.low, self.together.high] if self.together else None,
+            "reward": self.frozen,
+            "acting": self.acting.as_json() if self.acting else None,
             "dropped": list(self.dropped),
         }
+
+    @property
+    def frozen(self) -> float | None:
+        """The mean reward of the exploration's own rollouts; None where the environment gives none."""
+        rewards = self.explored.rewards
+        return sum(rewards.values()) / len(rewards) if rewards else None
 
     @property
     def _good(self) -> set[str]:
@@ -90,7 +102,10 @@ class Exploration:
             lines.append(f"together, on transitions that chose none of them: {found}")
         else:
             lines.append("nothing is kept: nothing was shown to help to predict what follows")
-        return lines
+        earned = "no observation carried a reward, so what tasks earn is not told"
+        if self.frozen is not None:
+            earned = f"its own rollouts earned {self.frozen:.1%} of the reward"
+        return [*lines, earned, *(self.acting.lines() if self.acting else ())]
 
 
 def dealt_parts(tasks: Sequence[Task], seed: int) -> tuple[list[Task], list[Task], list[Task]]:
@@ -138,7 +153,12 @@ async def explore(
     if (kept or shown) and judge:
         watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED))
         together = await agreement_gained(predicting, judge, kept, settings, shown, landed=watching.landed)
-    return Exploration(seen, texts, actions, found, kept, shown, together, dropped)
+    acting = None
+    if (kept or shown) and seen.rewards:
+        last = [task for task in tasks if task.id in parts[2]]
+        watching.stage("act", 2 * len(last) * ACTED)
+        acting = await reward_gained(executor, last, kept, shown)
+    return Exploration(seen, texts, actions, found, kept, shown, together, dropped, acting)
 
 
 async def agreement_gained(

@@ -115,7 +115,11 @@ def _explored(figures: Figures) -> RunVerdict:
     measured = [*texts, *(told.get("seen") or ())]
     kept = sum(bool(one.get("kept")) for one in measured)
     title = f"Explored: {kept} of {len(measured)} texts and actions help to predict what follows"
-    return RunVerdict(title, f"From {counted(told.get('transitions', 0), 'transition')}, without any reward.", "unsure")
+    seen = f"From {counted(told.get('transitions', 0), 'transition')}, without any reward."
+    if acting := told.get("acting"):
+        earned = f"{acting['kept']:.1%} with what is kept, {acting['frozen']:.1%} without"
+        seen += f" Tasks that taught nothing earn {earned}."
+    return RunVerdict(title, seen, "unsure")
 
 
 _OUTCOMES = {"learn": _learned, "eval": _evaluated, "explore": _explored}

@@ -72,6 +72,11 @@ def observed(what: str, shown: Callable[[], object]) -> Observation:
     if not isinstance(found, Observation) or not isinstance(found.text, str):
         wanted = "an environment gives a tfgrpo.records.Observation with a text"
         raise InputError(f"{wanted}, not {shortened(repr(found))} ({what})")
+    given = found.reward
+    if given is not None and not (isinstance(given, int | float) and 0 <= given <= 1):
+        raise InputError(
+            f"an observation's reward is None, or a number from 0 to 1, not {shortened(repr(given))} ({what})"
+        )
     return found
 
 
@@ -137,6 +142,8 @@ class Walk:
     """Where all of its environments live."""
     replayed: int = 0
     """Steps that were made once more, for want of `clone`."""
+    rewarded: bool = False
+    """Whether an observation carried a reward."""
 
     @classmethod
     @asynccontextmanager
@@ -155,12 +162,15 @@ class Walk:
         what = _named(action)
         self.shown = await self.thread(what, lambda: observed(what, lambda: self.environment.step(action)))
         self.done.append(action)
+        self.rewarded |= self.shown.reward is not None
         return self.shown
 
     async def after(self, action: str) -> Observation:
         """What would follow an action here; raises InputError where the same actions lead elsewhere."""
         cloned = isinstance(self.environment, Cloneable)
-        return await self.thread(_named(action), partial(self._cloned if cloned else self._again, action))
+        found = await self.thread(_named(action), partial(self._cloned if cloned else self._again, action))
+        self.rewarded |= found.reward is not None
+        return found
 
     def _cloned(self, action: str) -> Observation:
         assert isinstance(self.environment, Cloneable)
