@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.tables import each
 from tfgrpo.experiences.edits import Edit
-from tfgrpo.experiences.library import Library, affordable, apply, describe, judged
+from tfgrpo.experiences.library import Library, affordable, apply, clearly_worse, describe, judged, screens
 from tfgrpo.records import Decision, Effect, Experience, Fate, Origin, Task
 from tfgrpo.settings import Settings
 from tfgrpo.surfaces.chat import render_experiences
@@ -249,3 +249,29 @@ def test_a_prior_never_exceeds_its_tokens(room: int) -> None:
 
 def test_an_effect_is_described_in_points() -> None:
     assert describe(Effect("e", "", 0, -0.031, 0.01, 12)).startswith("-3.1 points [-5.1, -1.1] from 12 rollouts")
+
+
+@each(
+    "rewards, known, worse",
+    [
+        ([0, 0, 0, 0], 0.5, True),  # 1 in 16
+        ([0, 0, 0, 0], 0.4, False),  # 13%: so few attempts cannot show it
+        ([1, 0, 0, 0], 0.8, True),  # 3%
+        ([0.3, 0.3, 0.3, 0], 0.8, True),  # no more than one right answer
+        ([1, 1, 0, 0], 0.8, False),  # 18%
+        ([0, 0, 0, 0], 0.0, False),
+        ([1, 1, 1, 1], 1.0, False),
+        ([1, 1, 1, 0], 1.0, True),
+        ([], 0.9, False),
+    ],
+)
+def test_attempts_are_clearly_worse_where_chance_would_hardly_do_it(
+    rewards: list[float], known: float, worse: bool
+) -> None:
+    assert clearly_worse(rewards, known) is worse
+
+
+def test_screens_take_an_eighth_of_a_steps_rollouts_at_most() -> None:
+    settings = Settings(group_size=8, trial_experiences=6)
+    assert [screens(settings, tasks) for tasks in (3, 4, 12, 40)] == [0, 1, 3, 6]
+    assert screens(replace(settings, review=True), 40) == screens(Settings.for_recipe("paper"), 40) == 0

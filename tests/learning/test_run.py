@@ -492,6 +492,40 @@ def test_a_resumed_run_starts_from_the_experiences_that_it_once_started_from(
         assert one.experiences("default") == other.experiences("default")
 
 
+WORSE = "When a message is long, greet its sender warmly before you route it."
+SCREENING = replace(MEASURED, steps=2, trial_experiences=1, demonstrations=False)
+harmful = distilling({WORSE: -0.75, ADVICE: 0.1}, base=0.8)
+"""A SIMULATED policy that a text which is proposed first makes wrong nearly always."""
+
+
+async def test_a_text_that_does_clearly_worse_at_its_own_tasks_leaves_its_place_to_the_next(tmp_path: Path) -> None:
+    learned = await run(ScriptedModel(harmful), tmp_path / "t.db", SCREENING)
+    assert "step 1: of 1 text screened, 1 did clearly worse at their own tasks" in learned.notes
+    with Store(tmp_path / "t.db") as store:
+        found = {one.experience.text: one.decision for one in store.experiences("default") if one.decision}
+        shown = {text for group in store.groups(learned.run.id) for one in group.rollouts for text in one.included}
+        spent = store.spent_by_stage(learned.run.id)
+    assert found[WORSE].verdict == "refused"
+    assert found[WORSE].why.startswith("screened: 4 attempts at its own tasks earned 0.")
+    assert shown == {Experience(ADVICE).id}
+    assert spent["rollout screen"].calls == 4
+
+
+@pytest.mark.parametrize("calls", [116, 119, 121])
+async def test_a_resumed_run_screens_as_it_did(tmp_path: Path, calls: int) -> None:
+    whole, count = await run(ScriptedModel(harmful), tmp_path / "whole.db", SCREENING), [0]
+
+    def cut(body: ChatBody) -> str | Answer:
+        count[0] += 1
+        return harmful(body) if count[0] <= calls else Answer("no", status=401)
+
+    with pytest.raises(UpstreamError):
+        await run(ScriptedModel(cut), tmp_path / "cut.db", SCREENING)
+    resumed = await run(ScriptedModel(harmful), tmp_path / "cut.db", SCREENING)
+    assert (resumed.prior.id, resumed.fates, resumed.steps) == (whole.prior.id, whole.fates, whole.steps)
+    assert resumed.usage.calls == whole.usage.calls
+
+
 def imitating(body: ChatBody) -> str:
     """A model that no advice helps, and examples do, the more the better; its distiller proposes nothing."""
     texts = "\n".join(message_text(message) for message in body["messages"])

@@ -4,8 +4,9 @@ Decisions are only ever appended; the last one about an experience is what holds
 back what is still on trial; what has a measured effect is decided by that effect, or by a person.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb, floor
 
 from ..records import Decision, Effect, Experience, ExperienceKind, Fate, Origin, Task
 from ..settings import Settings
@@ -18,6 +19,9 @@ from .overlap import NEAR, NO_MEANINGS, Meanings, similarity
 
 RULE, DISTILLER = "rule", "distiller"
 """Who decided, when no person did: our rules and measurements, or a distiller that took an experience back."""
+SCREENED = 4
+"""Attempts at its own source tasks by which a text is screened before it takes a place on trial."""
+_CLEARLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,34 @@ def apply(
         elif edit.operation == "DELETE":
             library = _taken_back(library, edit.target, _proposed(edit), settings, at)
     return library
+
+
+def screens(settings: Settings, tasks: int) -> int:
+    """Texts of a step that are screened at most before they take a place on trial: as many as there are places, for an
+    eighth of the step's rollouts; further ones take theirs without."""
+    if settings.recipe == "paper" or settings.review:
+        return 0
+    return min(settings.trial_experiences, tasks * settings.group_size // (8 * SCREENED))
+
+
+def clearly_worse(rewards: Sequence[float], known: float) -> bool:
+    """Whether attempts (rewards in [0, 1]) earned less than a known mean by more than chance, told leniently:
+
+        P(Binomial(n, known) <= sum of the rewards) <= 10%
+
+    Other rewards vary less than those of right and wrong, and so do tasks of unequal difficulty.
+    """
+    least, many = floor(sum(rewards) + 1e-9), len(rewards)
+    chance = sum(comb(many, right) * known**right * (1 - known) ** (many - right) for right in range(least + 1))
+    return many > 0 and chance <= _CLEARLY
+
+
+def screened_out(library: Library, why: Mapping[Experience, str], run: str, step: int) -> Library:
+    """The library with texts refused that did clearly worse at their own tasks, each for its reason."""
+    known = {entry.id for entry in library.experiences}
+    new = tuple(one for one in why if one.id not in known)
+    refused = (Decision(one.id, "refused", told, RULE, run, step) for one, told in why.items())
+    return replace(library, experiences=(*library.experiences, *new)).decided(*refused)
 
 
 def judged(library: Library, effects: Sequence[Effect], verdict: Fate) -> Library:

@@ -3,8 +3,7 @@
 Distilling a group may take several tries, each in another start of the run, and each with calls of its own in the
 journal. One that failed is noted with its reason. When a step is taken in, it is noted which one counted for each
 of its groups, and which groups of earlier steps were distilled again beside them; that never changes any more. Nor does
-it that texts got no vectors: the step went by their wording.
-"""
+it that texts got no vectors: the step went by their wording."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -87,14 +86,21 @@ class StepNotes:
         await self._write(CallKey(self._run, "not embedded", step, sample=batch), why)
 
     async def examples(self) -> tuple[list[str], int, str] | None:
-        """The tasks that the run may show as examples, of how many the reward failed, and why; None while nobody has
-        found out."""
+        """The tasks that may be shown as examples, of how many the reward failed, and why; None: not known yet."""
         found = await self._read(CallKey(self._run, "examples"))
         return None if found is None else tuple(json.loads(found))
 
     async def note_examples(self, tasks: Sequence[str], failed: int, why: str) -> None:
         """Note which these are."""
         await self._write(CallKey(self._run, "examples"), json.dumps([tasks, failed, why]))
+
+    async def screened(self, step: int, experience: str) -> str | None:
+        """Why a text was screened out in a step, empty where it was not; None while it was not screened."""
+        return await self._read(CallKey(self._run, "screened", step, experience))
+
+    async def note_screened(self, step: int, experience: str, why: str) -> None:
+        """Note it."""
+        await self._write(CallKey(self._run, "screened", step, experience), why)
 
     async def unwritten(self, stage: str, number: int = 0) -> str | None:
         """Why there is no text of a stage before the first step; None where that has not failed."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..experiences.distil import CHUNK, COMPARED
 from ..experiences.embedding import TEXTS_A_CALL
+from ..experiences.library import SCREENED, screens
 from ..experiences.variants import example
 from ..experiences.write import PAIRS_CHARS, SHOWN_CHARS, instructions_wanted, texts_wanted
 from ..gate.e_process import Gate
@@ -66,6 +67,8 @@ class Cost:
     """Calls of that for one rollout."""
     chunks: int = 1
     """Calls that make one rollout, at most: several in bounded context."""
+    screening: Usage = field(default_factory=Usage)
+    """Of the attempts by which texts are screened before they take a place on trial."""
     again: int | None = 0
     """Calls that may come on top: of the probe, and of what is asked again, since an answer was of no use; None: nobody
     can tell, as an agent makes the calls."""
@@ -78,7 +81,7 @@ class Cost:
     @property
     def total(self) -> Usage:
         """All of it."""
-        return self.rollouts + self.distilling + self.embedding + self.gating + self.judging
+        return self.rollouts + self.distilling + self.screening + self.embedding + self.gating + self.judging
 
     @property
     def held_back(self) -> float:
@@ -99,6 +102,7 @@ class Cost:
         gate = _gate(plan, self, number, ceiling)
         embedding = {"embedding": self.embedding.calls} if plan.embedding else {}
         calls = {"attempts": self.rollouts.calls, "distilling": self.distilling.calls, "gate": self.gating.calls}
+        calls |= {"screening": self.screening.calls} if self.screening.calls else {}
         calls |= {"judging": self.judging.calls} if self.judged else {}
         calls |= {"most": self.most} if self.most is not None else {}
         return {
@@ -126,14 +130,18 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
     gating += _usage(frame, *_tried_again(plan), answer, shown)
-    judging, judged = _judging(plan, (rollouts.calls + gating.calls) // answer.chunks, answer.tokens)
+    screening = _usage(frame, *_screened(plan), answer, shown) if settings.experiences else Usage()
+    made = (rollouts.calls + screening.calls + gating.calls) // answer.chunks
+    judging, judged = _judging(plan, made, answer.tokens)
     again = None if plan.agent else _again_at_most(plan, distilled, answer.tokens, judging.calls)
     usd = None
     if prices:
-        usd = prices(frame.model, rollouts + gating) + prices(plan.distiller or frame.model, distilling + judging)
+        usd = prices(frame.model, rollouts + screening + gating) + prices(
+            plan.distiller or frame.model, distilling + judging
+        )
         usd += prices(plan.embedding, embedding) if plan.embedding else 0.0
     guessed = not (_limit(frame) or settings.bounded)
-    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged, answer.chunks, again)
+    return Cost(rollouts, distilling, gating, usd, guessed, embedding, judging, judged, answer.chunks, screening, again)
 
 
 def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) -> Iterator[str]:
@@ -145,6 +153,8 @@ def lines(plan: Plan, found: Cost, number: int, ceiling: Ceiling | None = None) 
     parts = [f"{counted(len(plan.tasks), 'task')} x {each}: {counted(found.rollouts.calls, 'call')}"]
     if found.distilling.calls:
         parts.append(f"proposals: at most {found.distilling.calls:,}")
+    if found.screening.calls:
+        parts.append(f"screens of proposals: at most {found.screening.calls:,}")
     if found.embedding.calls:
         parts.append(f"embeddings: about {found.embedding.calls:,}")
     if plan.validation:
@@ -173,6 +183,13 @@ def _tried_again(plan: Plan) -> tuple[tuple[Task, ...], int]:
         return (), 0
     longest = sorted(plan.tasks, key=lambda task: -token_estimate(task.prompt))
     return tuple(longest[:MOST_TRIED]), 2 * (TRIES if plan.production.temperature else 1)
+
+
+def _screened(plan: Plan) -> tuple[tuple[Task, ...], int]:
+    """Tasks at which texts are screened, the longest ones, and how often each; after the last step none is."""
+    texts, steps = screens(plan.settings, len(plan.tasks)), plan.settings.steps - 1
+    longest = sorted(plan.tasks, key=lambda task: -token_estimate(task.prompt))
+    return tuple(longest[:1]), steps * texts * SCREENED
 
 
 def _again(plan: Plan, found: Cost) -> str:

@@ -11,19 +11,35 @@ it.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..experiences.admission import refusal
 from ..experiences.credit import JointEffect, estimate, rollouts_needed, to_keep, to_keep_together, to_retire
 from ..experiences.dealing import included
 from ..experiences.distil import Distiller, LaterTry, merge, propose
 from ..experiences.edits import Edit, Proposals, consolidate
-from ..experiences.library import DISTILLER, RULE, Library, affordable, apply, describe, judged, judged_together, rivals
+from ..experiences.library import (
+    DISTILLER,
+    RULE,
+    SCREENED,
+    Library,
+    affordable,
+    apply,
+    clearly_worse,
+    describe,
+    judged,
+    judged_together,
+    rivals,
+    screened_out,
+    screens,
+)
 from ..experiences.overlap import NO_MEANINGS, Meanings
 from ..experiences.step_notes import DistillerTry, StepNotes, TakenIn
 from ..experiences.variants import taking_turns
 from ..experiences.write import INSTRUCTION, WRITTEN, instructions_wanted, texts_wanted, write
 from ..hashing import canonical, derive_seed
-from ..records import Effect, Experience, Group, Prior, Run, Task
+from ..records import Effect, Experience, Group, Prior, Rollout, Run, Task
+from ..rollouts.executor import with_failure
 from ..rollouts.group import concurrently
 from ..store import Store
 from ..surfaces.chat import mean_tokens, prior_tokens, token_count
@@ -126,6 +142,16 @@ class Taken:
     """Why proposals had to be merged by rule, if they had."""
     by_wording: str | None
     """Why they had to be compared by their wording alone, if an embedding model should have been asked."""
+    screened: tuple[int, int] = (0, 0)
+    """How many texts were screened before they took a place on trial, and how many of them were out."""
+
+
+class Attempt(Protocol):
+    """Makes a scored rollout like one that there is, shown a text besides."""
+
+    async def __call__(self, like: Rollout, shown: Experience, sample: int, /) -> Rollout:
+        """`sample` names it among those of its task in a step. Raises as an executor does."""
+        ...
 
 
 class ExperienceLearning:
@@ -147,6 +173,13 @@ class ExperienceLearning:
         self._earlier = len(self._groups)
         self._effects: tuple[Effect, ...] = ()
         self._joint: JointEffect | None = None
+        self._attempt: Attempt | None = None
+        self._screens = 0
+        """Texts that may still be screened in the step."""
+        self._screened = (0, 0)
+        """How many were in the step, and how many of them did clearly worse."""
+        self._passed, self._out = set[str](), set[str]()
+        """Ids of the texts that may take a place, and of those that may not."""
 
     @property
     def on_offer(self) -> tuple[Experience, ...]:
@@ -279,8 +312,15 @@ class ExperienceLearning:
         in_turn = taking_turns(drawn, lambda task: None if task.answer is None else canonical(task.answer))
         return [task.id for task in in_turn][: self._settings.distilled_groups]
 
-    async def learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> Taken:
-        """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try."""
+    async def learn(
+        self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals], attempt: Attempt | None = None
+    ) -> Taken:
+        """Take in a step, proposals in task order; after them what groups of earlier steps propose on a second try.
+
+        `attempt` makes those by which texts are screened; None: none is.
+        """
+        self._attempt, self._screened = attempt, (0, 0)
+        self._screens = screens(self._settings, len(self._tasks)) if attempt else 0
         failed = [group for group, found in zip(groups, proposals, strict=True) if found.failure]
         rests = any(found.rested for found in proposals)
         again = await self._again(step, failed, rests=rests)
@@ -290,11 +330,62 @@ class ExperienceLearning:
             merged = await merge(self._distiller, step, edits, self._strategies, rests=rests)
             by_rule, proposed = merged.failure, self._waiting(merged.edits, groups)
             meanings, by_wording = await self._meanings(proposed, step)
-            self._apply(proposed, step, meanings)
-        self._groups += groups
+            out = len(self._out)
+            await self._enter(proposed, step, groups, meanings)
+            if len(self._out) > out:  # what merging left out may have a place that is free now
+                left = [edit for edit in consolidate(edits, self._strategies).edits if edit.operation == "ADD"]
+                await self._enter(self._waiting(left, groups), step, groups, meanings)
+        self._groups += groups  # only now: a budget may end what is before it
         self._measure(step)
-        self._apply((), step)  # what waits takes the places that have become free
-        return Taken(tuple(again), by_rule, by_wording)
+        await self._enter((), step)  # what waits takes the places that have become free
+        return Taken(tuple(again), by_rule, by_wording, self._screened)
+
+    async def _enter(
+        self, edits: Sequence[Edit], step: int, groups: Sequence[Group] = (), meanings: Meanings = NO_MEANINGS
+    ) -> None:
+        """Take in the edits of a step; a text that does clearly worse at its own tasks leaves its place to the next."""
+        run, settings = self._run.id, self._settings
+        while True:
+            edits = [edit for edit in edits if Experience(edit.text, edit.kind).id not in self._out]
+            after = apply(self.library, edits, self._tasks, settings, run=run, step=step, meanings=meanings)
+            before = {entry.id for entry in self.library.having("on trial")}
+            new = [entry for entry in after.having("on trial") if entry.id not in before | self._passed]
+            seen = (*self._groups[self._earlier :], *groups)
+            told = await concurrently(self._screen(one, step, seen) for one in new[: self._screens])
+            self._screens -= len(told)
+            many, bad = self._screened
+            self._screened = many + len(told), bad + sum(map(bool, told))
+            out = {one: why for one, why in zip(new, told, strict=False) if why}
+            self._passed |= {one.id for one in new if one not in out}
+            self._out |= {one.id for one in out}
+            if not out:
+                self._adopt(after)
+                return
+            self._adopt(screened_out(self.library, out, run, step))
+
+    async def _screen(self, one: Experience, step: int, groups: Sequence[Group]) -> str:
+        """Why a text must not take a place: it does clearly worse at its own tasks, as their rollouts were made and
+        with it; empty where it does not, or where so few attempts could not show it."""
+        assert self._attempt is not None
+        noted = await self.log.screened(step, one.id)
+        if noted is not None:
+            return noted
+        mine = [group for group in groups if group.scored and group.task.id in one.origin.tasks]
+        sources = mine[::-1][:SCREENED]
+        known = sum(group.mean for group in sources) / max(1, len(sources))
+        if not sources or not clearly_worse([0.0] * SCREENED, known):
+            return ""
+        alike = []
+        for number in range(SCREENED):
+            group, seed = sources[number % len(sources)], derive_seed("screen", one.id, step, number)
+            alike.append((group.scored[seed % len(group.scored)], seed % 2**31))
+        made = await concurrently(self._attempt(rollout, one, sample) for rollout, sample in alike)
+        rewards = [rollout.reward for rollout in map(with_failure, made) if rollout.reward is not None]
+        earned = sum(rewards) / max(1, len(rewards))
+        why = f"screened: {counted(len(rewards), 'attempt')} at its own tasks earned {earned:.2f}, others {known:.2f}"
+        why = why if clearly_worse(rewards, known) else ""
+        await self.log.note_screened(step, one.id, why)
+        return why
 
     async def _meanings(self, edits: Sequence[Edit], step: int) -> tuple[Meanings, str | None]:
         """What an embedding model makes of proposed strategies and of those that they must not repeat.

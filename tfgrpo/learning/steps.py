@@ -15,7 +15,7 @@ from ..experiences.distil import can_teach
 from ..experiences.edits import Proposals
 from ..hashing import canonical
 from ..observer import StepSummary
-from ..records import Group, Prior, Rollout, Task
+from ..records import Experience, Group, Prior, Rollout, Task
 from ..rollouts.executor import Executor, is_short, request_body
 from ..rollouts.group import (
     Order,
@@ -36,7 +36,7 @@ from ..surfaces.chat import with_prior
 from ..surfaces.surface import manner_of
 from ..text import counted
 from .exact import ExactRollouts, ExactRound
-from .experiences import RESTS_AFTER, ExperienceLearning
+from .experiences import RESTS_AFTER, Attempt, ExperienceLearning
 from .forecast import LEARNED, Forecast, course, forecast, forecast_line, sure_reward
 from .plan import RunContext
 from .race import RACED_OUT, Race
@@ -109,7 +109,7 @@ class Steps:
         if step == 0 and self._settings.stop_hopeless and earned_nothing(groups):
             examples, bounded = self._race.has_examples, self._settings.bounded is not None
             raise NoRewardError(hopeless(groups, self._plan.reward_name, examples=examples, bounded=bounded))
-        await self._learn(step, groups, proposals)
+        await self._learn(step, groups, proposals, prior)
         summary = _summary(step, groups, proposals, len(tasks if self._plan.ported else self._plan.tasks))
         self._context.observer.step(summary)
         self._tell(summary)
@@ -247,9 +247,13 @@ class Steps:
         self._context.observer.distilled(group)
         return proposals
 
-    async def _learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals]) -> None:
-        """What the step teaches, in experiences and tokens."""
-        taken, note = await self._experiences.learn(step, groups, proposals), self._context.notes.note
+    async def _learn(self, step: int, groups: Sequence[Group], proposals: Sequence[Proposals], prior: Prior) -> None:
+        """What the step, under a prior, teaches in experiences and tokens."""
+        attempt = self._screening(step, prior) if step + 1 < self._settings.steps else None  # else none is tried again
+        taken, note = await self._experiences.learn(step, groups, proposals, attempt), self._context.notes.note
+        if taken.screened[1]:
+            many, out = taken.screened
+            note(f"step {step + 1}: of {counted(many, 'text')} screened, {out} did clearly worse at their own tasks")
         if rested := sum(found.rested for found in proposals):
             unasked = counted(rested, "more group")
             note(f"step {step + 1}: after {RESTS_AFTER} unusable answers the distiller rested, for {unasked}")
@@ -296,6 +300,20 @@ class Steps:
         if only_races and race.chance_of_overtaking < RACED_OUT:
             return "no way to prompt can overtake the best any more (--keep-going goes on)"
         return None
+
+    def _screening(self, step: int, prior: Prior) -> Attempt:
+        """Attempts by which a text is screened: under the arm of a rollout of the step, with what it was shown."""
+        context, settings, race = self._context, self._settings, self._race
+        stage, frame = "rollout screen", self._tokens.frame()
+        call = context.make_executor(frame, context.backend, run=context.run.id, stage=stage, seed=settings.seed)
+
+        async def attempt(like: Rollout, shown: Experience, sample: int) -> Rollout:
+            mine = (*(one for one in prior.experiences if one.id in like.included), shown)
+            given = race.under(like.variant or race.racing[0], like.task, replace(prior, experiences=mine))
+            made = await call(like.task, given.prior, step, sample)
+            return shaped(await score(self._plan.reward, made, clip=settings.clip_rewards), settings)
+
+        return attempt
 
     def _scoring(self) -> Executor:
         """Rollouts that are scored as they land."""
