@@ -213,4 +213,4 @@ def test_a_prior_whose_model_leaves_soon_says_so(priors: tuple[Prior, Prior]) ->
     with Store("tfgrpo.db") as store:
         store.add_probe("http://up/v1", FRAME.model, Backend(shutdown_date="2020-01-01"))
     shown = works("prior", "show")
-    assert f"{FRAME.model} has left its API on 2020-01-01; to take its prior to a successor" in shown.stderr
+    assert f"{FRAME.model} has left http://up/v1 on 2020-01-01; to take its prior to a successor" in shown.stderr

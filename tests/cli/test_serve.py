@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.shell import one_line, tfgrpo, works
 from tfgrpo.cli.beside import autopilot_beside
+from tfgrpo.records import Backend, Experience, Frame, Prior
 from tfgrpo.serve.keys import find_key
 from tfgrpo.store import Store
 
@@ -90,3 +91,15 @@ def test_a_proxy_before_itself_is_refused(name: str, folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     one_line(tfgrpo("serve", "--port", str(port), "--upstream", f"http://{name}:{port}/v1"), "is this proxy itself")
+
+
+def test_a_model_that_has_left_its_api_is_told_of_before_anything_listens(folder: Path) -> None:
+    with Store("tfgrpo.db") as store:
+        prior = Prior((Experience("Answer with one word."),))
+        store.add_prior(prior)
+        store.set_state("default", prior.id, "ungated", frame=Frame("m"))
+        store.add_probe("http://up/v1", "m", Backend(shutdown_date="2020-01-01"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        here = str(taken.getsockname()[1])
+    told = tfgrpo("serve", "--port", here, "--upstream", f"http://127.0.0.1:{here}/v1").stderr
+    assert "m has left http://up/v1 on 2020-01-01; to take its prior to a successor: tfgrpo port" in told

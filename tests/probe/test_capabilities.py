@@ -90,6 +90,8 @@ def test_chat_goes_by_what_is_remembered_and_says_so(tmp_path: Path, backend: Ba
 
 def test_the_command_reports_it_and_the_store_remembers_it(tmp_path: Path) -> None:
     store = tmp_path / "t.db"
+    with Store(store) as opened:
+        opened.add_probe("http://elsewhere/v1", "fake", Backend(shutdown_date="2020-01-01"))
     with serving(ScriptedModel(refusing("logit_bias")).app) as url:
         arguments = ["probe", "--model", "fake", "--base-url", url, "--store", str(store)]
         shown = CliRunner().invoke(main, arguments)
@@ -102,6 +104,7 @@ def test_the_command_reports_it_and_the_store_remembers_it(tmp_path: Path) -> No
     assert known == replace(Backend(**{name: figures[name] for name in Backend.__slots__}))
     assert known.logit_bias == "rejected"
     assert "seed" in shown.stdout
+    assert "2020" not in shown.stderr  # a model that has left elsewhere has not left here
     assert (figures["verdict"]["token_prior"], figures["way"]) == ("policy gradient", "re-decide")
     *_, what, texts, tokens, way, advice = shown.stdout.splitlines()
     assert what == "What can be learned on fake"

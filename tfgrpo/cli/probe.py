@@ -34,7 +34,6 @@ def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: 
     named = read_tokenizer(tokenizer)
     with named_store(store, create=True) as opened, endpoint(target.base_url, target.model) as (url, name):
         figures = asyncio.run(_probed(url, name, named, opened))
-        tell_leaving(opened, name)
     tell(as_json, figures, *probe_lines(figures))
 
 
@@ -47,5 +46,6 @@ async def _probed(url: str | None, model: str, tokenizer: "Tokenizer | None", st
     async with Upstream(url, tokenizer=tokenizer) as upstream:
         found = await capabilities(upstream, model)
         store.add_probe(upstream.key, model, found.backend, anew=True)
+        tell_leaving(store, model, upstream.key)
         verdict = learnable(found.backend, upstream.tokenizer)
     return {"model": model, **found.as_json(), "dropped": sorted(upstream.dropped), "verdict": verdict.as_json()}

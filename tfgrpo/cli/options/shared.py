@@ -83,20 +83,25 @@ NOTICE_DAYS = 90
 """Before its last day a model is spoken of."""
 
 
-def shutdown_notice(model: str, day: str, today: date) -> str | None:
-    """What to tell of a model whose last day is near or past; None where it is far, or not known."""
+def shutdown_notice(model: str, upstream: str, day: str, today: date) -> str | None:
+    """What to tell of a model whose last day at an upstream is near or past; None where it is far, or not known."""
     if not day:
         return None
     left = date.fromisoformat(day) - today
     if left > timedelta(days=NOTICE_DAYS):
         return None
-    when = f"leaves its API on {day}, in {left.days} days" if left.days >= 0 else f"has left its API on {day}"
+    when = f"leaves {upstream} on {day}, in {left.days} days" if left.days >= 0 else f"has left {upstream} on {day}"
     return f"{model} {when}; to take its prior to a successor: tfgrpo port NAMESPACE --to MODEL"
 
 
-def tell_leaving(store: "Store", model: str) -> None:
-    """Say on stderr that a model leaves its API soon, where a probe of it has seen so."""
-    days = {found[model].shutdown_date for found in store.probes().values() if model in found}
-    notices = (shutdown_notice(model, day, datetime.now(UTC).date()) for day in sorted(days))
+def tell_leaving(store: "Store", model: str, at: str | None = None) -> None:
+    """Say on stderr that a model leaves its API soon, where the last probe of it, of this upstream if one is named, has
+    seen so."""
+    days = sorted(
+        (found[model].shutdown_date, upstream)
+        for upstream, found in store.probes().items()
+        if model in found and at in (None, upstream)
+    )
+    notices = (shutdown_notice(model, upstream, day, datetime.now(UTC).date()) for day, upstream in days)
     if notice := next(filter(None, notices), None):
         click.echo(notice, err=True)
