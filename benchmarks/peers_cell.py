@@ -1,5 +1,6 @@
 """One cell of `peers`: a model, a set, a seed and a method; its calls are in a store of its own, so that it goes on."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,9 @@ from .peers_sets import parts as parts_of
 SETTINGS = Settings(concurrency=8)
 NOT_SPENT = ("probe", "measure")
 """Stages whose calls are the benchmark's, not the method's."""
+
+_TICK = 5.0
+"""Seconds between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +130,49 @@ async def opened(place: Place, wanted: PeerSet, seed: int, method: str, terms: T
             yield Cell(place, wanted, parts, seed, terms, frame, store, upstream, backend, make, run, examples)
 
 
+@asynccontextmanager
+async def timed(cell: Cell, part: str) -> AsyncIterator[Callable[[], float]]:
+    """The minutes that a part of a cell has taken over all its starts; written down beside the store every few seconds,
+    so that a kill loses no more than these."""
+    file = Path(f"{cell.store.path}.{part}-seconds")
+    before, began = float(file.read_text()) if file.exists() else 0.0, time.monotonic()
+
+    def note() -> float:
+        seconds = before + time.monotonic() - began
+        written = file.with_suffix(".new")
+        written.write_text(str(seconds))
+        written.replace(file)  # whole, whenever it is killed
+        return seconds / 60
+
+    async def ticking() -> None:
+        while True:
+            note()
+            await asyncio.sleep(_TICK)
+
+    ticks = asyncio.create_task(ticking())
+    try:
+        yield note
+    finally:
+        ticks.cancel()
+        note()
+
+
 async def figures(cell: Cell, method: Method) -> dict[str, JSON]:
     """Run a method and measure what it came to on the held-out tasks."""
-    began = time.monotonic()
-    found = await method(cell)
-    searched = time.monotonic()
+    async with timed(cell, "search") as searched:
+        found = await method(cell)
     wanted = [(task, found.prior, n) for task in cell.parts.held_out for n in range(cell.terms.repeats)]
-    made = await cell.rollouts("measure", wanted, system=found.system)
+    async with timed(cell, "measure") as measured_for:
+        made = await cell.rollouts("measure", wanted, system=found.system)
     measured = sum((rollout.usage for rollout in made), Usage())
     cell.store.end(cell.run.id, "finished", cell.store.spent(cell.run.id), {})
     return {
         "rewards": _by_task(made),
         "failed": sum(rollout.error is not None for rollout in made),
         "spent": asdict(found.spent or cell.spent),
-        "minutes": (searched - began) / 60,
+        "minutes": searched(),
         "measured": asdict(measured),
-        "measured_minutes": (time.monotonic() - searched) / 60,
+        "measured_minutes": measured_for(),
         "what": found.what,
     }
 

@@ -120,12 +120,15 @@ def test_a_cell_that_was_interrupted_goes_on_where_it_was_and_comes_to_the_same(
         results = tmp_path / "peers.jsonl"
         assert "left out, and tried again next time" in benchmark(url, results, "id", "few-shot-chosen")
         assert read(results) == []
+        (clock,) = results.with_suffix(".stores").glob("*.search-seconds")
+        clock.write_text(str(600 + float(clock.read_text())))
         results.write_text('{"model": "fa')  # as if it had been killed while it wrote a line
         left[0], answered = 1_000, 30
         before = len(model.requests)
         benchmark(url, results, "id", "few-shot-chosen")
         assert len(model.requests) - before == whole - answered
     assert read(results)[0]["rewards"] == read(tmp_path / "whole.jsonl")[0]["rewards"]
+    assert 10 < read(results)[0]["minutes"] < 11, "the minutes of all starts add up"
 
 
 async def test_the_learner_is_given_steps_that_its_calls_suffice_for(url: str, tmp_path: Path) -> None:
