@@ -7,6 +7,7 @@ word of a known task without the symbol has to it. A condition holds to the prod
 above 1/2: one analogy is decided by theta alone, and of several each costs more the higher T is.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import Experience, Task
-from ..surfaces.nearest import BUCKETS, shingles
+from ..surfaces.nearest import shingles
 from ..surfaces.triggers import awaited_words, moment_of
 from ..text import words
 from .conditions import contradicting, distinctive, named_of
@@ -206,16 +207,16 @@ def _analogies(
     """
     said = [sorted(set(words(text))) for text in asked]
     vocabulary = sorted({word for text in (*known, *said) for word in text})
-    place = {word: at for at, word in enumerate(vocabulary)}
-    units = _units(vocabulary)
+    place, held = {word: at for at, word in enumerate(vocabulary)}, _table(known, vocabulary, lambda text: text)
+    trigrams = [frozenset(shingles(word).tolist()) for word in vocabulary]
     degrees = np.zeros((len(asked), len(symbols)))
     stands = tuple[dict[str, str], ...]({} for _ in asked)
     for at, symbol in enumerate(symbols):
         if not named[at]:
             continue
-        likeness = units @ _units([symbol])[0]
-        others = [place[word] for text in known if symbol not in text for word in text]
-        theta = max(OFFSET, float(likeness[others].max(initial=0.0)))
+        likeness = _likeness(trigrams, symbol)
+        lacking = held[~held[:, place[symbol]]] if symbol in place else held
+        theta = max(OFFSET, float(likeness[lacking.any(axis=0)].max(initial=0.0)))
         for task, own in enumerate(said):
             if symbol in own:
                 degrees[task, at] = 1.0
@@ -227,10 +228,7 @@ def _analogies(
     return degrees, stands
 
 
-def _units(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors of the trigrams of words, shape (words, BUCKETS)."""
-    present = np.zeros((len(texts), BUCKETS), np.float32)
-    for row, text in enumerate(texts):
-        present[row, shingles(text)] = 1.0
-    units: NDArray[np.float32] = present / np.maximum(np.linalg.norm(present, axis=1, keepdims=True), 1.0)
-    return units
+def _likeness(trigrams: Sequence[frozenset[int]], symbol: str) -> NDArray[np.float64]:
+    """Of each word of a vocabulary, how like a symbol it is."""
+    own = frozenset(shingles(symbol).tolist())
+    return np.array([len(own & of) / math.sqrt(len(own) * len(of)) if own & of else 0.0 for of in trigrams])
