@@ -62,6 +62,8 @@ def test_a_threshold_is_learned_from_a_run_and_the_prior_tells_how_often_it_fire
     one_line(
         tfgrpo("experience", "add", "[on matches [a-] Stop."), "[on matches [a-] has no pattern that can be used: "
     )
+    for wrong in ("", "tool error] Stop. [on turn 3", "[on tool error"):
+        one_line(tfgrpo(*add, "--trigger", wrong), "give one as `tool error`, without brackets")
     told = works("experience", "add", "--trigger", "like .2 no such file", "Look for it elsewhere first.").stdout
     assert "is on trial" in told
     assert "\nin " not in told

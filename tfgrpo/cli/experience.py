@@ -92,7 +92,9 @@ def add(
     with named_store(store, create=True) as opened:
         if quantile is not None and not (trigger and run_id):
             raise InputError("--quantile learns the threshold of a --trigger from a --run: name all three")
-        waiting, rate = _at_its_moment(opened, text, trigger, quantile, run_id) if trigger or run_id else (text, "")
+        waiting, rate = (
+            _at_its_moment(opened, text, trigger, quantile, run_id) if trigger is not None or run_id else (text, "")
+        )
         _say(as_json, _curator(opened, namespace, by).add(waiting), "on trial", f"{_NEXT}{rate}")
 
 
@@ -102,7 +104,7 @@ def _at_its_moment(
     """The text behind its trigger, and at how many turns of the run that fires, if one is named."""
     from ..evaluation.fire_rates import turns_of
 
-    if not trigger:
+    if trigger is None:
         raise InputError("--run is for --trigger: its rollouts say how often that fires")
     turns = turns_of(store, store.run(run_id).id) if run_id else ()
     if quantile is not None:

@@ -36,7 +36,7 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
 
     with named_store(store) as opened:
         run = opened.run(run_id)
-        texts = [with_trigger(trigger, "x")] if trigger else _triggered(opened, run.namespace)
+        texts = [with_trigger(trigger, "x")] if trigger is not None else _triggered(opened, run.namespace)
         if not texts:
             hint = "--trigger looks at one beforehand"
             raise InputError(f"no experience of namespace {run.namespace} has a trigger; {hint}")
@@ -50,7 +50,8 @@ def with_trigger(trigger: str, text: str) -> str:
     from ..surfaces.triggers import trigger_of
 
     written = f"[on {trigger}] {text}"
-    if trigger.lstrip().startswith("[") or trigger_of(written) is None:
+    found = None if trigger.lstrip().startswith("[") else trigger_of(written)
+    if found is None or found[1] != text.lstrip():
         raise InputError(f"--trigger {shortened(trigger)!r} is none: give one as `tool error`, without brackets")
     return written
 
