@@ -49,7 +49,7 @@ def test_a_step_that_was_cut_short_is_left_out(folder: Path) -> None:
 def test_what_cannot_be_forecast_says_why(folder: Path, priors: tuple[Prior, Prior]) -> None:
     one_line(tfgrpo("forecast", begun("learn", *RISING[:2])), "2 steps", "needs 3", "--steps")
     one_line(tfgrpo("forecast", begun("eval")), "evaluation", "learns nothing")
-    one_line(tfgrpo("forecast", begun("explore")), "exploration", "earns no reward")
+    one_line(tfgrpo("forecast", begun("explore")), "exploration", "has no steps")
     one_line(tfgrpo("forecast", begun("learn")), "no reward yet")
     one_line(tfgrpo("forecast", begun("learn", (None,) * 4, (None,) * 4, (None,) * 4)), "no reward yet")
     one_line(tfgrpo("forecast", "run_nope"), "no run run_nope")

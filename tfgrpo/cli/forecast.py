@@ -36,9 +36,7 @@ def forecast(run_id: str, store: str | None, as_json: bool) -> None:
         every = opened.groups(run.id)
     groups = of_whole_steps(every, run.settings)
     if run.kind != "learn":
-        what = (
-            "an exploration, which earns no reward" if run.kind == "explore" else "an evaluation, which learns nothing"
-        )
+        what = "an exploration, which has no steps" if run.kind == "explore" else "an evaluation, which learns nothing"
         raise InputError(f"{run.id} is {what}; give the run of a learning (tfgrpo runs list)")
     if not any(group.scored for group in every):
         raise InputError(f"{run.id} has no reward yet; tfgrpo runs show {run.id} says how it stands")
