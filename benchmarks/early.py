@@ -9,12 +9,12 @@ panel`) one of six buttons has a sign show what is wanted, and which is not said
 and reflections, and keeps those that help to predict what follows, and so it does with what was seen of each action.
 Told are the agreement of predictions with what followed on transitions that chose nothing, and the share of tasks
 solved, with: nothing; what is kept; of that the texts, and the transitions seen; all transitions seen, kept or not;
-the same, each as of another action (`mixed up`); reflections of the same number that were written without what
-followed (`ungrounded`); and the true rules, written by hand (`by hand`), which say how far the model can follow rules
-at all. A grammar has llama.cpp act (and a choice vLLM) in the environment's own words. The simulated model knows a
-transition where a rule that is shown says it, or a transition that is shown is of that rule, and takes nothing to
-change elsewhere; shown how to open the door it does so in 80% of turns, else it acts at random; asked for advice
-without what followed it names two actions at random.
+the same, each as of another action (`mixed up`); what was seen told in hindsight, as examples of acting; reflections
+of the same number that were written without what followed (`ungrounded`); and the true rules, written by hand (`by
+hand`), which say how far the model can follow rules at all. A grammar has llama.cpp act (and a choice vLLM) in the
+environment's own words. The simulated model knows a transition where a rule that is shown says it, or a transition
+that is shown is of that rule, and takes nothing to change elsewhere; shown how to open the door it does so in 80% of
+turns, else it acts at random; asked for advice without what followed it names two actions at random.
 """
 
 import argparse
@@ -40,7 +40,18 @@ from tfgrpo.experiences.transitions import Transition, explored
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
 from tfgrpo.model.upstream import Model
-from tfgrpo.records import Backend, CallKey, ChatBody, Experience, Frame, Message, Prior, Task, message_text
+from tfgrpo.records import (
+    Backend,
+    CallKey,
+    ChatBody,
+    Demonstration,
+    Experience,
+    Frame,
+    Message,
+    Prior,
+    Task,
+    message_text,
+)
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import SAMPLERS_OFF, ChatExecutor
 from tfgrpo.rollouts.group import concurrently
@@ -48,7 +59,10 @@ from tfgrpo.settings import PROPOSES_SLOWLY, ROLLS_SLOWLY, Settings
 from tfgrpo.testing import LAMPS, ScriptedModel, StoreRoom
 
 ROOM = WORLDS["room"]
-ARMS = ("what is kept", "its texts", "its transitions", "all transitions seen", "mixed up", "ungrounded", "by hand")
+ARMS = (
+    *("what is kept", "its texts", "its transitions", "in hindsight", "all transitions seen", "mixed up"),
+    *("ungrounded", "by hand"),
+)
 SAMPLES = 3
 """Rollouts of a task that say whether it is solved."""
 
@@ -115,6 +129,14 @@ class Arm(NamedTuple):
 
     texts: Sequence[Experience] = ()
     actions: Sequence[SeenAction] = ()
+    examples: Sequence[Demonstration] = ()
+    """Of acting: where an action is to be chosen they stand in the place of the actions; elsewhere they say nothing."""
+
+    @property
+    def shown_acting(self) -> Prior:
+        """It as it is shown where an action is to be chosen."""
+        texts = as_shown(self.texts) if self.texts else Prior()
+        return replace(texts, demonstrations=tuple(self.examples)) if self.examples else with_seen(texts, self.actions)
 
 
 def mixed_up(seen: Sequence[SeenAction], actions: Sequence[str]) -> tuple[SeenAction, ...]:
@@ -145,7 +167,7 @@ async def ungrounded(
 
 async def solved(executor: EnvironmentExecutor, tasks: Sequence[Task], shown: Arm | None = None) -> dict[str, float]:
     """By task, the mean reward of some rollouts."""
-    prior = with_seen(as_shown(shown.texts) if shown.texts else Prior(), shown.actions) if shown else Prior()
+    prior = shown.shown_acting if shown else Prior()
     made = await concurrently(executor(task, prior, 1, sample) for task in tasks for sample in range(SAMPLES))
     by_task: dict[str, list[float]] = {}
     for rollout in made:
@@ -169,6 +191,7 @@ async def compared(
     world: World = ROOM,
     tried: int = 3,
     only: Sequence[str] = ARMS,
+    temperature: float = 1.0,
 ) -> Exploration:
     """Print the exploration, of so many states a task and as many alternatives each, and the table of these arms."""
     words = " | ".join(map(json.dumps, world.actions))
@@ -183,16 +206,24 @@ async def compared(
     print("\n".join([*found.lines(), f"{len(found.dropped)} texts dropped, as {found.dropped[:2]}"]))
     teach, _, judge = dealt_parts(tasks, settings.seed)
     held = (await explored(executor, judge, states=tried, alternatives=tried)).transitions
+    kept = found.hindsight
     arms = {
-        "what is kept": Arm(found.kept, found.kept_actions),
+        "what is kept": Arm(found.kept, found.kept_actions, kept.examples if kept and kept.kept else ()),
         "its texts": Arm(found.kept),
         "its transitions": Arm((), found.kept_actions),
+        "in hindsight": Arm((), (), kept.examples if kept else ()),
         "all transitions seen": Arm((), found.actions),
         "mixed up": Arm((), mixed_up(found.actions, world.actions)),
         "ungrounded": Arm(await ungrounded(distiller, teach, world.actions, max(3, len(found.kept)))),
         "by hand": Arm([*map(Experience, world.by_hand)]),
     }
-    await table(executor, predicting, {arm: arms[arm] for arm in only}, held, tasks=judge, settings=settings)
+    judged = EnvironmentExecutor(
+        ChatExecutor(model, replace(acting, temperature=temperature), backend, run=RUN, stage="judged", seed=0),
+        world.make,
+        world.turns,
+        at_once=settings.concurrency,
+    )
+    await table(judged, predicting, {arm: arms[arm] for arm in only}, held, tasks=judge, settings=settings)
     return found
 
 
@@ -208,15 +239,19 @@ async def table(
     """Print each arm less nothing."""
     frozen = await solved(executor, tasks)
     print(f"frozen: {np.mean([*frozen.values()]):.0%} of {len(tasks)} tasks solved; {len(held)} transitions held out")
-    print("| shown | texts | actions | agreement less frozen's, points | tasks solved | less frozen, points |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| shown | texts | actions | examples | agreement less frozen's, points | tasks solved | less frozen, points |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for arm, shown in arms.items():
-        number = f"{len(shown.texts)} | {len(shown.actions)}"
-        if not (shown.texts or shown.actions):
+        number = f"{len(shown.texts)} | {len(shown.actions)} | {len(shown.examples)}"
+        if not any(shown):
             print(f"| {arm} | {number} | | | |")
             continue
-        gain = await agreement_gained(predicting, held, shown.texts, settings, shown.actions)
-        told = f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        told = ""
+        if shown.texts or shown.actions:
+            gain = await agreement_gained(predicting, held, shown.texts, settings, shown.actions)
+            told = f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
         done = await solved(executor, tasks, shown)
         less = interval([done[task] - frozen[task] for task in done])
         print(f"| {arm} | {number} | {told} | {np.mean([*done.values()]):.0%} | {less} |", flush=True)
@@ -280,7 +315,8 @@ async def real(asked: argparse.Namespace, settings: Settings) -> None:
             return
         world = WORLDS[asked.world]
         tasks = world.tasks(asked.tasks)
-        await compared(upstream, name, backend, tasks, settings, world=world, tried=asked.tried, only=asked.arms)
+        shown = {"tried": asked.tried, "only": asked.arms, "temperature": asked.temperature}
+        await compared(upstream, name, backend, tasks, settings, world=world, **shown)
         print(f"{name}, {asked.world}: {asked.tasks} tasks, groups of {settings.group_size}")
 
 
@@ -292,6 +328,7 @@ def main() -> None:
     parser.add_argument("--group-size", type=int, default=8)
     parser.add_argument("--tried", type=int, default=3, help="states of a task at which as many actions are tried")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, metavar="ARM", help=", ".join(ARMS))
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the acting in the table (exploring: 1)")
     parser.add_argument("--by-hand", action="store_true", help="only: does the model follow the true rules at all?")
     asked_of(parser)
     asked = parser.parse_args()

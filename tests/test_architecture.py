@@ -67,7 +67,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "experiences": (
         "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
         "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
-        "amplification", "transitions", "early_experience", "seen_actions", "foreseen", "moments",
+        "amplification", "transitions", "early_experience", "seen_actions", "foreseen", "told_in_hindsight", "moments",
         "awaited_moments", "write",
         "race",
     ),
@@ -94,7 +94,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "learning": (
         "__init__", "ready", "transfer", "plan", "cost", "token_prior", "race", "exact", "experiences", "result",
         "curves", "forecast", "steps", "run", "traffic", "wanted", "decision_race", "decision_result", "decision_gate",
-        "decisions", "port", "earned", "explore", "wanted_exploration",
+        "decisions", "port", "earned", "hindsight", "explore", "wanted_exploration",
     ),
     "deployment": (
         "__init__", "comparison", "effects", "step", "facts", "autopilot", "lock", "child", "history", "status",

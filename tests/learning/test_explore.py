@@ -27,7 +27,7 @@ def test_what_is_kept_predicts_what_was_held_out_and_helps_where_no_reward_was_s
     told = capsys.readouterr().out
     assert "together, on transitions that chose none of them: +" in told
     rows = {
-        line.split("|")[1].strip(): line.split("|")[4].strip() for line in told.splitlines() if line.startswith("|")
+        line.split("|")[1].strip(): line.split("|")[5].strip() for line in told.splitlines() if line.startswith("|")
     }
     assert rows["ungrounded"].startswith("+0.0")
     assert rows["what is kept"] > "+1"

@@ -111,7 +111,7 @@ async def test_a_proposer_that_raises_is_said_and_costs_no_rollout(
 ) -> None:
     monkeypatch.setattr("tfgrpo.learning.race.PROPOSERS", (unable, slow, *PROPOSERS))
     monkeypatch.setattr("tfgrpo.learning.race.FOLLOWERS", (unable_later, *FOLLOWERS))
-    monkeypatch.setattr("tfgrpo.store.Store.explored_variant", broken_store)
+    monkeypatch.setattr("tfgrpo.store.Store.explored_variants", broken_store)
     learned = await run(ScriptedModel(obedient), tmp_path / "t.db", replace(SETTINGS, demonstrations=True))
     assert [note for note in learned.notes if "would propose is left out" in note] == [
         "race: what unable would propose is left out: LookupError: no idea",

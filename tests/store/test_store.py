@@ -531,7 +531,7 @@ def test_a_resumed_run_adds_its_variants_once(store: Store, run: Run) -> None:
 
 def test_what_an_exploration_added_races_in_the_runs_of_its_namespace_that_begin_later(store: Store, run: Run) -> None:
     store.add_variants(run.id, [(Variant("Count.", source="written 1"), 5)])
-    assert store.explored_variant(run.id) is None
+    assert store.explored_variants(run.id) == ()
     explored = replace(RUN, kind="explore", settings={"environment": "rooms"})
     for place, one in enumerate(("first", "last")):
         other, _ = store.begin(replace(explored, attempt=0, settings={"seed": place}), fresh=True)
@@ -539,11 +539,15 @@ def test_what_an_exploration_added_races_in_the_runs_of_its_namespace_that_begin
         time.sleep(0.002)
     later, _ = store.begin(replace(RUN, settings={"seed": 7}), fresh=True)
     elsewhere, _ = store.begin(replace(RUN, namespace="other"), fresh=True)
-    found = store.explored_variant(later.id)
-    assert found is not None
+    (found,) = store.explored_variants(later.id)
     assert found.demonstrations == (Demonstration("last", "b", "task_1"),)
-    assert store.explored_variant(run.id) is None, "a resumed run does the same again"
-    assert store.explored_variant(elsewhere.id) is None
+    assert store.explored_variants(run.id) == (), "a resumed run does the same again"
+    assert store.explored_variants(elsewhere.id) == ()
+    again, _ = store.begin(replace(explored, settings={"seed": 2}), fresh=True)
+    store.add_variants(again.id, [(Variant("Count."), 5), (Variant("Think."), 5)])
+    time.sleep(0.002)
+    last, _ = store.begin(replace(RUN, settings={"seed": 8}), fresh=True)
+    assert len(store.explored_variants(last.id)) == 2, "all that one exploration has added"
 
 
 def test_variants_of_a_run_that_was_not_begun_are_refused_whole(store: Store) -> None:

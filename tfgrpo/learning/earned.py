@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evaluation.difference import Difference, paired_difference
-from ..experiences.foreseen import as_shown
-from ..experiences.seen_actions import SeenAction, with_seen
-from ..records import JSON, Experience, Prior, Rollout, Task
+from ..records import JSON, Prior, Rollout, Task
 from ..rollouts.acting import EnvironmentExecutor
 from ..rollouts.group import concurrently
 
@@ -40,12 +38,8 @@ class Acting:
         yield f"reward of tasks that taught nothing: {both}: {gain:+.1f} points ({around})"
 
 
-async def reward_gained(
-    executor: EnvironmentExecutor, tasks: Sequence[Task], texts: Sequence[Experience], actions: Sequence[SeenAction]
-) -> Acting | None:
-    """What these tasks earn by rollouts that are shown all of these texts and the transitions of these actions, and by
-    such as are shown none; None where all of them failed."""
-    prior = with_seen(as_shown(texts) if texts else Prior(), actions)
+async def reward_gained(executor: EnvironmentExecutor, tasks: Sequence[Task], prior: Prior) -> Acting | None:
+    """What these tasks earn by rollouts with a prior, and by such without any; None where all of them failed."""
     made = await concurrently(
         executor(task, shown, step, sample)
         for task in tasks

@@ -16,16 +16,18 @@ from ..errors import InputError
 from ..evaluation.difference import Difference, paired_difference
 from ..experiences.distil import Distiller
 from ..experiences.early_experience import written
-from ..experiences.foreseen import at_their_tasks, effects, prediction, predictions, what_helps
-from ..experiences.seen_actions import SeenAction, seen_actions
+from ..experiences.foreseen import as_shown, at_their_tasks, effects, prediction, predictions, what_helps
+from ..experiences.seen_actions import SeenAction, seen_actions, seen_variant, with_seen
 from ..experiences.transitions import Explored, Transition, explored
+from ..experiences.variants import as_prior
 from ..hashing import derive_seed
 from ..observer import Observer, Silent
-from ..records import JSON, Effect, Experience, Rollout, Task
+from ..records import JSON, Effect, Experience, Prior, Rollout, Task, Variant
 from ..rollouts.acting import EnvironmentExecutor
 from ..settings import Settings
 from ..text import counted
 from .earned import ACTED, Acting, reward_gained
+from .hindsight import Hindsight, in_hindsight
 
 if TYPE_CHECKING:
     from ..rollouts.executor import Executor
@@ -54,6 +56,25 @@ class Exploration:
     dropped: tuple[str, ...]
     acting: Acting | None = None
     """What the tasks that judge earn; None where nothing is kept, or the environment gives no reward."""
+    hindsight: Hindsight | None = None
+    """Examples of acting; None where there are none."""
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The ways to prompt that show what was seen and is kept: as it was, and as examples of acting."""
+        acting = self.hindsight.variant if self.hindsight and self.hindsight.kept else None
+        return tuple(one for one in (seen_variant(self.kept_actions), acting) if one)
+
+    @property
+    def shown_acting(self) -> Prior:
+        """All that is kept, as it is shown where an action is to be chosen.
+
+        Examples of acting stand in the place of what was seen to follow, which answers another question.
+        """
+        texts = as_shown(self.kept) if self.kept else Prior()
+        if self.hindsight and self.hindsight.kept:
+            return as_prior(self.hindsight.variant, texts)
+        return with_seen(texts, self.kept_actions)
 
     def as_json(self) -> dict[str, JSON]:
         """The figures."""
@@ -70,6 +91,7 @@ class Exploration:
             "together": [self.together.mean, self.together.low, self.together.high] if self.together else None,
             "reward": self.frozen,
             "acting": self.acting.as_json() if self.acting else None,
+            "hindsight": self.hindsight.as_json() if self.hindsight else None,
             "dropped": list(self.dropped),
         }
 
@@ -102,6 +124,8 @@ class Exploration:
             lines.append(f"together, on transitions that chose none of them: {found}")
         else:
             lines.append("nothing is kept: nothing was shown to help to predict what follows")
+        if self.hindsight:
+            lines.append(self.hindsight.line())
         earned = "no observation carried a reward, so what tasks earn is not told"
         if self.frozen is not None:
             earned = f"its own rollouts earned {self.frozen:.1%} of the reward"
@@ -153,12 +177,13 @@ async def explore(
     if (kept or shown) and judge:
         watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED))
         together = await agreement_gained(predicting, judge, kept, settings, shown, landed=watching.landed)
-    acting = None
-    if (kept or shown) and seen.rewards:
-        last = [task for task in tasks if task.id in parts[2]]
-        watching.stage("act", 2 * len(last) * ACTED)
-        acting = await reward_gained(executor, last, kept, shown)
-    return Exploration(seen, texts, actions, found, kept, shown, together, dropped, acting)
+    hindsight = await in_hindsight(executor, distiller, teach, measure)
+    all_of_it = Exploration(seen, texts, actions, found, kept, shown, together, dropped, hindsight=hindsight)
+    if not seen.rewards or all_of_it.shown_acting == Prior():
+        return all_of_it
+    last = [task for task in tasks if task.id in parts[2]]
+    watching.stage("act", 2 * len(last) * ACTED)
+    return replace(all_of_it, acting=await reward_gained(executor, last, all_of_it.shown_acting))
 
 
 async def agreement_gained(

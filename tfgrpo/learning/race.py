@@ -442,9 +442,8 @@ class _Sources:
 
     def explored(self, known: RaceSoFar) -> Iterator[Variant]:
         """What was seen of an environment, where an exploration of the namespace has added it."""
-        seen = self._context.store.explored_variant(self._context.run.id) if known.settings.demonstrations else None
-        if seen:
-            yield seen
+        if known.settings.demonstrations:
+            yield from self._context.store.explored_variants(self._context.run.id)
 
     def live(self, known: RaceSoFar) -> Iterator[Variant]:
         """What was live when the run began."""

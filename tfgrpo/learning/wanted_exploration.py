@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from ..errors import InputError
 from ..evaluation.measure import ended_in_store
 from ..experiences.distil import Distiller
-from ..experiences.seen_actions import seen_variant
 from ..experiences.variants import as_prior
 from ..model.endpoints import Endpoints
 from ..model.upstream import Upstream
@@ -85,7 +84,7 @@ class WantedExploration:
                         calls = counted(store.spent(run.id).calls, "call")
                         observer.note(f"going on with {run.id}: {calls} in the store already")
                     found = await self._explored(upstream, run.id, observer)
-                    if add and (variant := seen_variant(found.kept_actions)):
+                    for variant in found.variants if add else ():
                         tokens = prior_tokens(as_prior(variant), token_count(upstream.tokenizer))
                         store.add_variants(run.id, [(variant, tokens)])
                         observer.note(f"{variant.source} race in the next run that learns in {namespace}")

@@ -155,7 +155,7 @@ SELECT variants.* FROM variants
 JOIN runs ON runs.id = variants.run
 JOIN runs AS begun ON begun.namespace = runs.namespace
 WHERE runs.kind = 'explore' AND begun.id = ? AND variants.at <= begun.started
-ORDER BY variants.at DESC, variants.run, variants.id LIMIT 1
+ORDER BY runs.started DESC, runs.id, variants.id
 """
 
 
@@ -180,11 +180,11 @@ class VariantStore(OpenStore):
             found = list(db.query("SELECT * FROM variants WHERE run = ? ORDER BY rowid", [run_id]))
             return tuple((load_variant(db, row), row["tokens"]) for row in found)
 
-    def explored_variant(self, run_id: str) -> Variant | None:
-        """The way to prompt that the last exploration added to a run's namespace, of those before the run began."""
+    def explored_variants(self, run_id: str) -> tuple[Variant, ...]:
+        """The ways to prompt that the last exploration added to a run's namespace, of those before the run began."""
         with self._read(f"reading what was explored before run {run_id}") as db:
-            found = next(iter(db.query(_EXPLORED, [run_id])), None)
-            return load_variant(db, found) if found else None
+            found = list(db.query(_EXPLORED, [run_id]))
+            return tuple(load_variant(db, row) for row in found if row["run"] == found[0]["run"])
 
 
 def add_demonstrations(db: Database, demonstrations: Sequence[Demonstration]) -> None:

@@ -1,0 +1,94 @@
+"""What was seen, told as the tasks that it would have done, and kept where a SIMULATED model acts by it."""
+
+import re
+from collections.abc import Callable
+
+from benchmarks.early_worlds import BUTTONS, WORLDS, tasks_of_panel
+from tests.experiences.test_distil import Recorded, distiller
+from tfgrpo.experiences.told_in_hindsight import balanced
+from tfgrpo.experiences.transitions import Transition
+from tfgrpo.learning.earned import reward_gained
+from tfgrpo.learning.hindsight import EXAMPLES, Hindsight, in_hindsight
+from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
+from tfgrpo.rollouts.acting import EnvironmentExecutor
+from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.settings import Settings
+from tfgrpo.testing import ScriptedModel
+
+PANEL, TASKS = WORLDS["panel"], tasks_of_panel(70)
+TEACH, MEASURE, JUDGE = TASKS[:12], TASKS[12:40], TASKS[40:]
+
+
+def seen(tasks: list[Task]) -> list[Transition]:
+    """Two buttons a task, all of them alike often."""
+    found: list[Transition] = []
+    for place, task in enumerate(tasks):
+        for button in (BUTTONS[place % 6], BUTTONS[(place + 1) % 6]):
+            panel = PANEL.make()
+            before = panel.reset(task).text
+            found.append(Transition(task, 0, before, button, panel.step(button).text, own=False))
+    return found
+
+
+def as_an_order(end: str) -> str:
+    return f"- Order 9: {end.replace(' shows a ', ' is to show a ')}\n\nThat is all."
+
+
+def simulated(tell: Callable[[str], str]) -> Callable[[ChatBody], str]:
+    """A model that tells ends by `tell`, and does what an example did that wants the same; else the first button."""
+
+    def answer(body: ChatBody) -> str:
+        said = [message_text(message) for message in body["messages"] if message["role"] != "system"]
+        if ends := re.findall(r"<end>\n(.*?)\n</end>", said[0], re.DOTALL):
+            return tell(ends[0])
+        wanted = [re.findall(r"is to show a (\w+)", text) for text in said]
+        examples = {want[0]: did for want, did in zip(wanted[:-1], said[1:], strict=True) if want}
+        return examples.get(wanted[-1][0], BUTTONS[0]) if wanted[-1] else BUTTONS[0]
+
+    return answer
+
+
+async def examined(tell: Callable[[str], str]) -> tuple[Hindsight | None, EnvironmentExecutor]:
+    model = ScriptedModel(simulated(tell))
+    plain = ChatExecutor(model, Frame("simulated", PANEL.system), Backend(), run="run_1", stage="act", seed=0)
+    executor = EnvironmentExecutor(plain, PANEL.make, 1)
+    asked = distiller(Recorded(simulated(tell)), Settings(distiller_retries=0))
+    return await in_hindsight(executor, asked, seen(TEACH), seen(MEASURE)), executor
+
+
+async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_it() -> None:
+    found, executor = await examined(as_an_order)
+    assert found is not None
+    assert len(found.examples) <= EXAMPLES
+    assert {one.answer for one in found.examples} == {*BUTTONS}
+    first = found.examples[0]
+    assert str(first.input).startswith("Order 9: The sign in the ")
+    assert str(first.input).count("\n\nThe sign in the ") == 1
+    assert first.task in {task.id for task in TEACH}
+    assert found.gain is not None
+    assert found.gain.low > 0
+    assert found.kept
+    assert "kept: 12 actions told in hindsight" in found.line()
+    assert found.as_json()["kept"] is True
+    assert found.variant.demonstrations == found.examples
+    earned = await reward_gained(executor, JUDGE, Prior(demonstrations=found.examples))
+    assert earned is not None
+    assert earned.gain.low > 0.5
+
+
+async def test_a_task_without_its_end_is_dropped_and_examples_that_show_nothing_are_not_kept() -> None:
+    assert (await examined(lambda end: "Order 9: press something."))[0] is None
+    assert (await examined(lambda end: ""))[0] is None
+    found, _ = await examined(lambda end: f"Order 9: {end}")  # no form that the simulated model knows
+    assert found is not None
+    assert not found.kept
+    assert " not kept: " in found.line()
+
+
+def test_all_actions_have_their_turn_and_what_changes_nothing_is_no_example() -> None:
+    chosen = balanced(seen(TASKS), EXAMPLES)
+    assert sorted(one.action for one in chosen) == sorted([*BUTTONS, *BUTTONS])
+    assert all(one.before != one.after for one in chosen)
+    still = [Transition(TASKS[0], 0, "All is dark.", "wait", "All is dark.", own=True)]
+    assert balanced(still, EXAMPLES) == []
+    assert len(balanced([*still, *chosen[:1]], EXAMPLES)) == 1
