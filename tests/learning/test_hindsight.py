@@ -39,7 +39,7 @@ def simulated(tell: Callable[[str], str]) -> Callable[[ChatBody], str]:
 
     def answer(body: ChatBody) -> str:
         said = [message_text(message) for message in body["messages"] if message["role"] != "system"]
-        if ends := re.findall(r"<end>\n(.*?)\n</end>", said[0], re.DOTALL):
+        if ends := re.findall(r"this is the end: (.*)", said[0]):
             return tell(ends[0])
         wanted = [re.findall(r"is to show a (\w+)", text) for text in said]
         examples = {want[0]: did for want, did in zip(wanted[:-1], said[1:], strict=True) if want}
@@ -79,6 +79,7 @@ async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_
 async def test_a_task_without_its_end_is_dropped_and_examples_that_show_nothing_are_not_kept() -> None:
     assert (await examined(lambda end: "Order 9: press something."))[0] is None
     assert (await examined(lambda end: ""))[0] is None
+    assert (await examined(lambda end: f"<end>\n{end}"))[0] is None, "the end again is no task"
     found, _ = await examined(lambda end: f"Order 9: {end}")  # no form that the simulated model knows
     assert found is not None
     assert not found.kept

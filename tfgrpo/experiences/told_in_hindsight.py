@@ -2,7 +2,7 @@
 
 As in Hindsight Experience Replay (arXiv 1707.01495), without weights. A small model acts by an example only where it
 looks like its own task (`docs/neighbours.md`), so the distiller tells each end that was seen in the form of the tasks.
-One that leaves out what came with the action is no such task, and is dropped.
+One that leaves out what came with the action, or says the end again, is no such task, and is dropped.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,13 +48,16 @@ async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition) ->
     shown = "\n".join(f"- {neutralise(clip(task.prompt, STATE_CHARS))}" for task in drawn)
 
     def read(text: str) -> Task | Unusable:
-        said = next((line.strip().removeprefix("- ") for line in text.splitlines() if line.strip()), "")
+        lines = (line.strip().removeprefix("- ") for line in text.splitlines())
+        said = next((line for line in lines if line and not line.startswith("<")), "")
         there = {*words(said)}
-        if not said or not {*came} <= there or there & ({*went} - {*came}):
+        if not {*came} <= there or there & ({*went} - {*came}) or words(said) == words(one.after):
             return Unusable("it is no task of which this is the end")
         return Task(said)
 
-    messages = template("hindsight").messages(tasks=shown, end=neutralise(clip(one.after, STATE_CHARS)))
+    messages = template("hindsight").messages(
+        tasks=shown, end=neutralise(clip(" ".join(one.after.split()), STATE_CHARS))
+    )
     try:
         return await ask(distiller, key, messages, read)
     except UpstreamError:
