@@ -39,7 +39,7 @@ def simulated(tell: Callable[[str], str]) -> Callable[[ChatBody], str]:
 
     def answer(body: ChatBody) -> str:
         said = [message_text(message) for message in body["messages"] if message["role"] != "system"]
-        if ends := re.findall(r"this is the end: (.*)", said[0]):
+        if ends := re.findall(r"this is the end:\n(.*)", said[0]):
             return tell(ends[0])
         wanted = [re.findall(r"is to show a (\w+)", text) for text in said]
         examples = {want[0]: did for want, did in zip(wanted[:-1], said[1:], strict=True) if want}

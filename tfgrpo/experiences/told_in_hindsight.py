@@ -55,11 +55,9 @@ async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition) ->
             return Unusable("it is no task of which this is the end")
         return Task(said)
 
-    messages = template("hindsight").messages(
-        tasks=shown, end=neutralise(clip(" ".join(one.after.split()), STATE_CHARS))
-    )
+    prompt = template("hindsight").render(tasks=shown, end=neutralise(clip(one.after, STATE_CHARS)))
     try:
-        return await ask(distiller, key, messages, read)
+        return await ask(distiller, key, [{"role": "user", "content": prompt}], read)
     except UpstreamError:
         raise
     except ModelError:
