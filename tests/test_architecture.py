@@ -48,8 +48,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (
-        "__init__", "redecided_rollouts", "executor", "uncuttable", "bounded", "environment", "acting", "agents",
-        "group", "rewards", "on_ray",
+        "__init__", "redecided_rollouts", "request_vectors", "executor", "uncuttable", "bounded", "environment",
+        "acting", "agents", "group", "rewards", "on_ray",
     ),
     "rollouts/agents": (
         "agent", "command", "harbor", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
@@ -66,9 +66,9 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "experiences": (
         "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding", "credit", "library", "variants", "trajectories", "answer_pool",
-        "amplification", "transitions", "early_experience", "seen_actions", "foreseen", "told_in_hindsight", "moments",
-        "awaited_moments", "write",
+        "relations", "admission", "embedding", "credit", "library", "variants", "embedded_examples", "trajectories",
+        "answer_pool", "amplification", "transitions", "early_experience", "seen_actions", "foreseen",
+        "told_in_hindsight", "moments", "awaited_moments", "write",
         "race",
     ),
     "store": (
@@ -106,8 +106,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
         "passing", "call_info", "feedback_labels", "reporting", "recording", "unpacking", "writing", "taking", "access",
-        "ahead", "mould", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks", "one_call",
-        "dashboard", "proxy",
+        "ahead", "mould", "asked_vectors", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks",
+        "one_call", "dashboard", "proxy",
     ),
     "serve/dashboard": (
         "__init__", "visits", "rendering", "counting", "looks", "run_looks", "canary", "traffic", "site", "pages",
@@ -116,7 +116,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "serve/proxy": (
         "limits", "paths", "asgi", "headers", "bodies", "asked", "spending", "spans", "shelf", "pulled_shelf",
         "metrics", "relay", "decide", "door", "head", "onward", "remembered", "waiting", "record", "delivery", "shadow",
-        "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
+        "vectors", "uncut", "bounding", "call", "feedback", "collecting", "pages", "admin",
         "app", "listening", "serving", "untaken", "protocol", "worker", "workers", "server", "__init__",
     ),
     "demo": ("__init__", "demo_store", "run"),

@@ -354,6 +354,8 @@ class Demonstration:
     answer: str
     task: str = field(default="", compare=False)
     """Id of the task that it is taken from, and is never shown on."""
+    vector: str = field(default="", compare=False)
+    """Of what it asks, in the compact form (`surfaces.nearest`), where an embedding model was asked for it."""
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -381,9 +383,12 @@ class Variant:
     """0: all demonstrations are shown, in order; k: those k that are nearest to each request, the nearest last."""
     source: str = field(default="", compare=False)
     """A short name for people: `frozen`, `16 examples, draw 2`, `8 nearest`, `written 1`, `live`."""
+    embedding: str = ""
+    """The embedding model whose vectors tell which are nearest; empty: character trigrams do, or there is no pool."""
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "embedding", self.embedding if self.nearest else "")
         object.__setattr__(self, "id", content_id("variant", *_prompting(self)))
 
 
@@ -497,6 +502,8 @@ class Prior:
     """As of `Variant`."""
     questions: tuple[QuestionOffsets, ...] = ()
     """Offsets of the options of questions that the decisions API is asked."""
+    embedding: str = ""
+    """As of `Variant`; each request then costs one call of that model."""
     id: str = field(init=False)
     logit_bias: Mapping[str, float] = field(init=False, compare=False, repr=False)
     """The token prior as the API's `logit_bias` map; made once, since every request needs it."""
@@ -505,6 +512,7 @@ class Prior:
         ordered = sorted(self.biases, key=lambda entry: entry.token)
         object.__setattr__(self, "biases", tuple(ordered))
         object.__setattr__(self, "logit_bias", {str(entry.token): entry.bias for entry in ordered})
+        object.__setattr__(self, "embedding", self.embedding if self.nearest else "")
         texts = [[experience.kind, experience.text] for experience in self.experiences]
         biases = [[entry.token, entry.bias] for entry in ordered]
         prompting = [_prompting(self)] if self.instruction or self.demonstrations or self.nearest else []
@@ -524,7 +532,8 @@ class Prior:
 
 
 def _prompting(given: Variant | Prior) -> list[JSON]:
-    return [given.instruction, [entry.id for entry in given.demonstrations], given.nearest]
+    by_vectors = [given.embedding, [entry.vector for entry in given.demonstrations]] if given.embedding else []
+    return [given.instruction, [entry.id for entry in given.demonstrations], given.nearest, *by_vectors]
 
 
 PriorState: TypeAlias = Literal["candidate", "canary", "live", "ungated", "rejected", "superseded", "rolled back"]

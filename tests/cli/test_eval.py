@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.cli.shell import learn_gated, learn_routing, tfgrpo, works, write_messages, write_tasks
+from tests.live import go_live
 from tests.routing import TASKS, WORDS, served, simulated, talkative
+from tests.surfaces.vectors import drawn, embedded
 from tfgrpo.cli.options.target import Targets, targets_options
 from tfgrpo.records import ChatBody, Prior, message_text
 from tfgrpo.store import Store
@@ -191,3 +193,16 @@ def test_a_model_of_the_environment_is_one_though_its_name_has_spaces() -> None:
     environment = {"TFGRPO_MODEL": "my models/one of them.gguf"}
     assert CliRunner().invoke(told, env=environment).output == "['my models/one of them.gguf']\n"
     assert CliRunner().invoke(told, ["--model", "a", "--model", "b"], env=environment).output == "['a', 'b']\n"
+
+
+def test_eval_of_a_prior_that_chooses_by_vectors_asks_for_each_task_once(task_files: Path) -> None:
+    shown = tuple(embedded(f"case {number}", "billing", drawn(number)) for number in range(5))
+    model = ScriptedModel(SimulatedPolicy(WORDS, talkative), embed=lambda text: drawn(3))
+    go_live(task_files / "tfgrpo.db", Prior(demonstrations=shown, nearest=1, embedding="near"))
+    with served(model.app) as url:
+        result = evaluate(url, "--no-written", "--no-few-shot", tasks="four.jsonl")
+    assert result.exit_code == 0, result.output
+    assert len(model.embedded) == 4
+    chosen = [body["messages"][0]["content"] for body in model.requests if len(body["messages"]) == 3]
+    assert {*chosen} == {"case 3"}
+    assert len(chosen) == 4 * 4

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.cli.shell import FRAME, live, one_line, tfgrpo, works
+from tests.surfaces.vectors import drawn, embedded
 from tfgrpo.cli import main
 from tfgrpo.records import Backend, Demonstration, Experience, Prior
 from tfgrpo.store import Store
@@ -214,3 +215,24 @@ def test_a_prior_whose_model_leaves_soon_says_so(priors: tuple[Prior, Prior]) ->
         store.add_probe("http://up/v1", FRAME.model, Backend(shutdown_date="2020-01-01"))
     shown = works("prior", "show")
     assert f"{FRAME.model} has left http://up/v1 on 2020-01-01; to take its prior to a successor" in shown.stderr
+
+
+def test_a_prior_that_chooses_by_vectors_names_the_model_and_travels(priors: tuple[Prior, Prior]) -> None:
+    shown = tuple(embedded(f"case {number}", "BILL", drawn(number)) for number in range(5))
+    plain, chosen = (Prior(demonstrations=shown, nearest=2, embedding=model) for model in ("", "near"))
+    with Store("tfgrpo.db") as store:
+        for prior in (plain, chosen):
+            store.add_prior(prior)
+            store.set_state("default", prior.id, "ungated", frame=FRAME, why="it won the race")
+    lines = works("prior", "show").stdout.splitlines()
+    assert lines[1] == "the 2 nearest of 5 demonstrations by near, 0 experiences, 0 token biases"
+    assert "costs one embeddings call of near a request, the first time that its text comes" in lines
+    assert "embedding: none -> near" in works("prior", "diff", plain.id).stdout
+    works("prior", "export", "-o", "p.json")
+    works("prior", "import", "p.json", "--store", "other.db", "--by", "ann")
+    for path in ("tfgrpo.db", "other.db"):
+        with Store(path) as store:
+            kept = store.prior(chosen.id)
+            assert store.verify() == ()
+        assert kept == chosen
+        assert [entry.vector for entry in kept.demonstrations] == [entry.vector for entry in shown]

@@ -130,7 +130,7 @@ def damaged(text: str) -> dict[str, str | bytes]:
     leak = "When asked, say tangerine orchard."
     told = {**form["experiences"][0], "id": Experience(leak).id, "text": leak}
     whole = Prior((Experience(leak),), template="t").id
-    later = {**form, "version": 4}
+    later = {**form, "version": 5}
     leaking = {**form, "id": whole, "experiences": [told], "biases": [], "tokenizer": None, "template": "t"}
     return {
         "cut.json": text[:100],
@@ -147,7 +147,7 @@ def damaged(text: str) -> dict[str, str | bytes]:
     [
         ("huge.json", ("huge.json", "too large", "32,000,000")),
         ("cut.json", ("cut.json", "not JSON")),
-        ("later.json", ("later.json", "version 4", "upgrade")),
+        ("later.json", ("later.json", "version 5", "upgrade")),
         ("changed.json", ("changed.json", "experiences[0].id", "was changed")),
         ("leak.json", ("leak.json", "experiences[0]", "gives away the answer", "nothing was imported")),
         ("binary.json", ("binary.json", "not UTF-8")),

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.surfaces.vectors import drawn, embedded
 from tests.tables import each
 from tfgrpo.errors import InputError
 from tfgrpo.priors.parse import parse_prior
 from tfgrpo.priors.portable import Event, Portable, json_text, plain_text, portable_json
+from tfgrpo.priors.signing import signed_bytes
 from tfgrpo.prompts import asset_folder
 from tfgrpo.records import (
     Decision,
@@ -311,8 +313,8 @@ def test_the_schema_refuses_what_the_reader_refuses(change: Change, words: str) 
 
 
 def test_a_later_version_asks_for_a_later_tfgrpo() -> None:
-    with pytest.raises(InputError, match=r"version 4 of the form.*upgrade"):
-        read({**form(), "version": 4, "experiences": "told otherwise"})
+    with pytest.raises(InputError, match=r"version 5 of the form.*upgrade"):
+        read({**form(), "version": 5, "experiences": "told otherwise"})
 
 
 @each(
@@ -355,3 +357,48 @@ def test_what_is_wrong_with_offsets_is_named() -> None:
         assert told in str(error.value)
     with pytest.raises(InputError, match="questions must be a list without a question"):
         read({**written, "questions": written["questions"] * 2})
+
+
+# Vectors
+
+EMBEDDED = replace(
+    PRIOR,
+    demonstrations=(embedded("one", "1", drawn(1)), embedded("two", "2", drawn(2)), embedded("three", "3", drawn(3))),
+    nearest=2,
+    embedding="near",
+)
+
+
+def test_a_prior_with_vectors_travels_with_them_and_is_known_by_them() -> None:
+    written = portable_json(replace(PORTABLE, prior=EMBEDDED))
+    assert (written["version"], written["embedding"]) == (4, "near")
+    found = read(written).prior
+    assert found == EMBEDDED
+    assert [entry.vector for entry in found.demonstrations] == [entry.vector for entry in EMBEDDED.demonstrations]
+    assert jsonschema.Draft202012Validator(SCHEMA).is_valid(written)
+    assert "the 2 nearest to the request by near" in plain_text(read(written))
+    other = replace(EMBEDDED, demonstrations=(embedded("one", "1", drawn(9)), *EMBEDDED.demonstrations[1:]))
+    assert len({EMBEDDED.id, other.id, replace(EMBEDDED, embedding="far").id, replace(EMBEDDED, embedding="").id}) == 4
+    assert replace(EMBEDDED, embedding="").id == replace(other, embedding="").id, "without a model vectors say nothing"
+    changed = Portable(other, PORTABLE.frame, PORTABLE.namespace)
+    assert signed_bytes(replace(PORTABLE, prior=EMBEDDED)) != signed_bytes(changed)
+
+
+@each(
+    ("change", "words"),
+    [
+        ({"embedding": ""}, "embedding must be the name of a model"),
+        ({"nearest": 0}, "embedding must be the name of a model"),
+        ({"vector": "no base64"}, "vector must be a vector in base64"),
+        ({"vector": "AAAA"}, "vector must be a vector in base64"),
+        ({"vector": "AQID"}, "vectors of one length"),
+        ({"vector": EMBEDDED.demonstrations[1].vector}, "id is prior_"),
+    ],
+)
+def test_what_is_wrong_with_vectors_is_named(change: dict[str, object], words: str) -> None:
+    written = portable_json(replace(PORTABLE, prior=EMBEDDED))
+    if "vector" in change:
+        first, *others = written["demonstrations"]
+        change = {"demonstrations": [{**first, **change}, *others]}
+    with pytest.raises(InputError, match=words):
+        read({**written, **change})

@@ -34,6 +34,8 @@ PRIOR = Prior(
     tokenizer="words",
     instruction=EVIL,
     demonstrations=(Demonstration(f"an invoice {EVIL}", "billing"),),
+    nearest=1,
+    embedding=EVIL,
 )
 
 
@@ -94,6 +96,8 @@ def test_what_is_shown_is_whole_needs_nothing_else_and_runs_nothing(page: str) -
     assert parsed.open == []
     assert not parsed.tags & {"script", "img", "link", "style", "iframe"}
     assert "alert(1)" in parsed.text
+    if "demonstration" in parsed.text:
+        assert "one embeddings call for each new text" in parsed.text
     assert "\u202e" not in page
 
 
@@ -123,7 +127,14 @@ def test_the_race_is_shown_as_it_stood_last_with_those_that_left_below() -> None
 
 def test_the_prior_is_shown_with_its_strongest_tokens() -> None:
     text = Parsed(learning_html(result("live"))).text
-    for words in ("1 experience\n", "1 demonstration\n", "12 token biases\n", "and 2 more\n", "→ billing", "+1.20"):
+    for words in (
+        "1 experience\n",
+        "1 demonstration, chosen by ",
+        "12 token biases\n",
+        "and 2 more\n",
+        "→ billing",
+        "+1.20",
+    ):
         assert words in text
     assert len(re.findall(r"\+0\.[12]0", text)) == 0
 

@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from random import Random
 
@@ -11,8 +12,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.surfaces.vectors import drawn
 from tests.tables import each
-from tfgrpo.surfaces.nearest import BUCKETS, LONGEST, alike, nearest, pool_of, shingles
+from tfgrpo.surfaces.nearest import (
+    BUCKETS,
+    LONGEST,
+    alike,
+    compact,
+    nearest,
+    nearest_by_vector,
+    pool_of,
+    shingles,
+    vector_in,
+    vector_pool_of,
+)
 
 KOREAN = ("영수증을 다시 보내 주세요", "비밀번호를 잊어버렸어요", "결제가 두 번 되었어요", "앱이 자꾸 꺼져요")
 ARABIC = ("أين فاتورتي لهذا الشهر؟", "نسيت كلمة المرور", "تم خصم المبلغ مرتين", "التطبيق يتوقف باستمرار")
@@ -142,3 +155,66 @@ def test_two_texts_are_alike_by_the_cosine_of_what_both_have() -> None:
     assert alike("where is it", "where was it") == both / math.sqrt(
         len(shingles("where is it")) * len(shingles("where was it"))
     )
+
+
+# By vectors
+
+numbers = st.floats(-1e300, 1e300, allow_nan=False)
+vector_pools = st.integers(1, 40).flatmap(
+    lambda size: st.tuples(
+        st.lists(st.lists(numbers, min_size=size, max_size=size), min_size=1, max_size=12),
+        st.lists(numbers, min_size=size, max_size=size),
+    )
+)
+
+
+def brute_force(pool: Sequence[str], asked: str, k: int) -> list[int]:
+    """The places of the greatest cosines, in whole numbers without rounding; of those equally near the earlier."""
+    given = list(map(int, vector_in(asked)))
+
+    def nearness(vector: Sequence[int]) -> Fraction:
+        dot = sum(one * other for one, other in zip(vector, given, strict=True))
+        return Fraction(dot * abs(dot), sum(one * one for one in vector))
+
+    near = [nearness(list(map(int, vector_in(text)))) for text in pool]
+    return sorted(range(len(pool)), key=lambda place: (-near[place], place))[:k]
+
+
+@given(vector_pools, st.integers(1, 6))
+def test_the_nearest_by_vectors_are_those_of_the_greatest_cosine(
+    given_pool: tuple[list[list[float]], list[float]], k: int
+) -> None:
+    pool, asked = [text for vector in given_pool[0] if (text := compact(vector))], compact(given_pool[1])
+    if pool and asked:
+        assert list(nearest_by_vector(vector_pool_of(pool), asked, k)) == brute_force(pool, asked, k)
+
+
+@given(st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=3_000))
+def test_a_compact_vector_points_where_the_vector_does(vector: list[float]) -> None:
+    found = vector_in(compact(vector)).astype(np.float64)
+    if not any(vector):
+        assert len(found) == 0
+        return
+    one = np.array(vector) / max(map(abs, vector))
+    cosine = (one @ found) / (math.hypot(*one) * math.hypot(*found))
+    assert cosine > 0.97
+    assert found @ found < 2**24, "floats of 32 bits hold every sum exactly"
+
+
+def test_pools_of_many_vectors_are_searched_as_a_whole() -> None:
+    pool = [compact(drawn(number, 1_000)) for number in range(700)]
+    for seed in (700, 701):
+        asked = compact(drawn(seed, 1_000))
+        assert list(nearest_by_vector(vector_pool_of(pool), asked, 16)) == brute_force(pool, asked, 16)
+
+
+@each("text", ["", "no base64", "AAAA", "é", "AAA"])
+def test_what_is_no_compact_vector_has_no_numbers(text: str) -> None:
+    assert len(vector_in(text)) == 0
+
+
+def test_a_vector_of_another_length_has_no_nearest() -> None:
+    pool = vector_pool_of([compact([1.0, 2.0]), compact([2.0, 1.0])])
+    assert nearest_by_vector(pool, compact([1.0, 2.0, 3.0]), 1) == ()
+    assert nearest_by_vector(vector_pool_of([compact([1.0, 2.0]), ""]), compact([1.0, 2.0]), 1) == ()
+    assert [compact(given) for given in ([], [0.0], [math.inf, 1.0], [math.nan])] == [""] * 4

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.surfaces.test_nearest import ARABIC, CODE, KOREAN
+from tests.surfaces.vectors import drawn, embedded
 from tests.tables import each
 from tfgrpo.records import Demonstration, Message, Prior, Task
 from tfgrpo.surfaces.chat import prior_tokens, token_estimate, with_prior
+from tfgrpo.surfaces.nearest import compact
+from tfgrpo.surfaces.responses import response_with_prior
 from tfgrpo.surfaces.surface import (
     TURN_TOKENS,
     Manner,
@@ -93,7 +96,7 @@ def test_as_many_are_shown_as_there_are_and_are_asked_for(prior: Prior, asked: l
 
 @given(shown_priors, st.lists(messages, min_size=1, max_size=3), st.sampled_from(["task_1", "task_2", "task_3"]))
 def test_a_task_never_sees_its_own_example(prior: Prior, asked: list[Message], task: str) -> None:
-    shown, pool = shown_demonstrations(prior, asked, task), prior.demonstrations
+    shown, pool = shown_demonstrations(prior, asked, Manner(exclude=task)), prior.demonstrations
     assert task not in {entry.task for entry in shown}
     others = [entry for entry in pool if entry.task != task and not _same(entry, asked)]
     assert len(shown) == (min(prior.nearest, len(others)) if prior.nearest else len(others))
@@ -110,7 +113,7 @@ def _same(entry: Demonstration, asked: list[Message]) -> bool:
 def test_the_next_nearest_takes_the_place_of_a_tasks_own_example() -> None:
     prior = Prior(demonstrations=POOL, nearest=2)
     first, second = shown_demonstrations(prior, [{"role": "user", "content": KOREAN[1]}])
-    without = shown_demonstrations(prior, [{"role": "user", "content": KOREAN[1]}], POOL[1].task)
+    without = shown_demonstrations(prior, [{"role": "user", "content": KOREAN[1]}], Manner(exclude=POOL[1].task))
     assert second == POOL[1]
     assert (len(without), without[-1]) == (2, first)
 
@@ -166,3 +169,19 @@ def test_of_a_pool_it_costs_the_mean_of_as_many_as_are_shown(prior: Prior) -> No
     k = min(prior.nearest, len(each)) if prior.nearest else len(each)
     expected = k * sum(each) / len(each) if each else 0.0
     assert expected <= prior_tokens(prior, token_estimate) < expected + 1.001
+
+
+# By vectors
+
+
+def test_the_nearest_by_the_requests_vector_are_shown_in_chats_and_responses_and_by_trigrams_without() -> None:
+    pool = tuple(embedded(f"case {number}", f"answer {number}", drawn(number)) for number in range(5))
+    prior, manner = Prior(demonstrations=pool, nearest=1, embedding="near"), Manner(vector=compact(drawn(3)))
+    make_ready(prior)
+    asked = {"role": "user", "content": "case 1"}
+    chat = [with_prior({"messages": [asked]}, prior, given)["messages"][0]["content"] for given in (manner, Manner())]
+    response = response_with_prior({"input": [asked]}, prior, manner)["input"][0]["content"]
+    assert (chat, response) == (["case 3", "case 1"], "case 3")
+    other = Manner(vector=compact(drawn(3, 7)))
+    assert shown_demonstrations(prior, [asked], other) == (pool[1],), "a vector of another model's length is none"
+    assert shown_demonstrations(prior, [asked], manner._replace(exclude=pool[3].task)) != (pool[3],)

@@ -93,7 +93,9 @@ def behind(asked: Task, near: Sequence[Transition]) -> Task:
 def with_seen(prior: Prior, actions: Sequence[SeenAction]) -> Prior:
     """A prior that also shows, of all these transitions, those nearest to what a request shows."""
     variant = seen_variant(actions)
-    return replace(prior, demonstrations=variant.demonstrations, nearest=variant.nearest) if variant else prior
+    if variant is None:
+        return prior
+    return replace(prior, demonstrations=variant.demonstrations, nearest=variant.nearest, embedding="")
 
 
 def seen_variant(actions: Sequence[SeenAction]) -> Variant | None:

@@ -124,7 +124,8 @@ async def _alternatives(
     async def sampled(number: int) -> str | None:
         key = CallKey(executor.plain.run, f"{executor.plain.stage} other", 0, task, number, turn)
         try:
-            return action_in((await executor.plain.model(executor.asked(messages, Prior(), key), key)).text)
+            asked = await executor.asked(messages, Prior(), key)
+            return action_in((await executor.plain.model(asked, key)).text)
         except UpstreamError:
             raise
         except ModelError:

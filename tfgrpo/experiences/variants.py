@@ -220,12 +220,13 @@ def as_prior(variant: Variant, prior: Prior | None = None, parts: Mapping[str, P
         instruction=part.instruction if part else variant.instruction,
         demonstrations=variant.demonstrations,
         nearest=variant.nearest,
+        embedding=variant.embedding,
     )
 
 
 def variant_of(prior: Prior, source: str) -> Variant:
     """The way to prompt that a prior has beside its experiences and its token prior."""
-    return Variant(prior.instruction, prior.demonstrations, prior.nearest, source)
+    return Variant(prior.instruction, prior.demonstrations, prior.nearest, source, prior.embedding)
 
 
 def combined(known: RaceSoFar) -> Iterator[Variant]:

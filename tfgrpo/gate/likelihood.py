@@ -39,7 +39,7 @@ def differ_by_tokens_alone(candidate: Prior, live: Prior) -> bool:
     """Whether two priors send the same text, and not the same biases."""
     same = all(
         getattr(candidate, part) == getattr(live, part)
-        for part in ("experiences", "instruction", "demonstrations", "nearest")
+        for part in ("experiences", "instruction", "demonstrations", "nearest", "embedding")
     )
     return same and dict(candidate.logit_bias) != dict(live.logit_bias)
 

@@ -60,7 +60,7 @@ class Cost:
     assumed: bool
     """No `max_tokens` is set: the length of answers is a guess."""
     embedding: Usage = field(default_factory=Usage)
-    """Of comparing proposals by an embedding model; nothing where there is none."""
+    """Of comparing proposals and choosing examples by an embedding model; nothing where there is none."""
     judging: Usage = field(default_factory=Usage)
     """Of a reward that asks a model about each rollout, in learning and in the gate."""
     judged: int = 0
@@ -127,7 +127,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     shown = _shown_tokens(plan)
     rollouts = _usage(frame, tasks, each, answer, shown)
     distilling = _distilling(plan, distilled, answer.tokens) + _writing(plan) if settings.experiences else Usage()
-    embedding = _embedding(plan, distilled) if settings.experiences and plan.embedding else Usage()
+    embedding = _embedding(plan, distilled) if plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
     gating += _usage(frame, *_tried_again(plan), answer, shown)
     screening = _usage(frame, *_screened(plan), answer, shown) if settings.experiences else Usage()
@@ -329,11 +329,20 @@ def _judging(plan: Plan, rollouts: int, answer: int) -> tuple[Usage, int]:
 
 
 def _embedding(plan: Plan, groups: int) -> Usage:
-    """Of the probe and of what so many groups propose; what the namespace holds already is not known here."""
+    """Of the probe and of what so many groups propose; what the namespace holds already is not known here. Where
+    examples are chosen, of these, and of each other task once, those of the gate among them."""
     settings = plan.settings
-    texts = groups * settings.proposals
+    texts = groups * settings.proposals if settings.experiences else 0
     calls = 1 + settings.steps * ceil(texts / settings.steps / TEXTS_A_CALL)
-    return Usage(calls, (1 + texts) * token_estimate("x" * WORD_CHARS * settings.experience_words))
+    compared = Usage(calls, (1 + texts) * token_estimate("x" * WORD_CHARS * settings.experience_words))
+    if not plan.embeds_examples:
+        return compared
+    from ..surfaces.nearest import LONGEST
+
+    every = *plan.tasks, *plan.validation
+    shown = sum(task.answer is not None for task in plan.tasks)
+    calls = ceil(shown / TEXTS_A_CALL) + len(every) - shown
+    return compared + Usage(calls, sum(token_estimate(task.prompt[:LONGEST]) for task in every))
 
 
 def _limit(frame: Frame) -> int | None:

@@ -97,7 +97,7 @@ async def _agreement(executor: EnvironmentExecutor, one: Transition, task: Task,
     async def done(prior: Prior, step: int, sample: int) -> float | None:
         key = CallKey(of.run, "hindsight act", step, one.task.id, sample, derive_seed(one.before, one.action) % 2**31)
         try:
-            reply = await of.model(executor.asked(messages, prior, key), key)
+            reply = await of.model(await executor.asked(messages, prior, key), key)
         except UpstreamError:
             raise
         except ModelError:

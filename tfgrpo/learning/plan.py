@@ -56,13 +56,19 @@ class Plan:
     test: tuple[Task, ...] = ()
     """What learning leaves to `eval`."""
     embedding: str | None = None
-    """Name of the embedding model that tells the same advice in other words; None: wording alone decides."""
+    """Name of the embedding model that tells the same advice in other words, and which examples are nearest to a
+    request; None: wording alone decides."""
     deploys: bool = True
     """What passes the gate goes live; else it stays a candidate, for a canary to try. No part of what the run is."""
     ready: "Ready | None" = None
     """Rollouts that production has made already, where its calls are learned from. No part of what the run is."""
     ported: "Ported | None" = None
     """The prior of another model, which races too; the steps then are short, each over a portion of the tasks."""
+
+    @property
+    def embeds_examples(self) -> bool:
+        """Whether the embedding model chooses among examples, too."""
+        return bool(self.embedding) and self.settings.race and self.settings.demonstrations and not self.ported
 
     @property
     def visits(self) -> int:
@@ -283,7 +289,7 @@ def _learned_elsewhere(plan: Plan, store: Store) -> Iterator[str]:
 
 async def _embedder(plan: Plan, upstream: Upstream, run: Run, store: Store) -> Embedder | None:
     """What asks the plan's embedding model, which is known to answer; raises UpstreamError where it does not."""
-    if plan.embedding is None or not plan.settings.experiences:
+    if plan.embedding is None or not (plan.settings.experiences or plan.embeds_examples):
         return None
     embedder = Embedder(upstream, plan.embedding, plan.settings.embedding_near, run.id, StepNotes(store, run.id))
     await embedder.probe()

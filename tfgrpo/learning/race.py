@@ -15,6 +15,7 @@ from ..experiences.step_notes import StepNotes
 from ..experiences.variants import (
     FOLLOWERS,
     PROPOSERS,
+    SIZES,
     Arm,
     RaceSoFar,
     as_prior,
@@ -382,7 +383,14 @@ async def _entered(context: RunContext, proposer: Distiller) -> Race:
             note("offsets of decisions stay behind: learn them anew, with one call a task")
         brought = brought_over(plan.ported, context.store, context.run, in_words=in_words)
         return Race(context, known.examples, [*brought.variants, *brought.likeliest(found)], brought)
-    own = (sources.instructions, sources.amplified, sources.explored, sources.live, sources.imported)
+    own = (
+        sources.nearest_by_vectors,
+        sources.instructions,
+        sources.amplified,
+        sources.explored,
+        sources.live,
+        sources.imported,
+    )
     found += await proposed(own, known, note)
     return Race(context, known.examples, found, imported=sources.parts)
 
@@ -410,6 +418,15 @@ class _Sources:
         self.start = variant_of(context.start, "live" if context.start.has_text else "frozen")
         self.parts: dict[str, Prior] = {}
         """By what their variants say, priors that were imported."""
+
+    async def nearest_by_vectors(self, known: RaceSoFar) -> Sequence[Variant]:
+        """The examples nearest to each request by the embedding model, where one is named."""
+        context, embedder = self._context, self._context.embedder
+        if embedder is None or len(known.examples) <= min(SIZES):
+            return ()
+        from ..experiences.embedded_examples import nearest_by_vectors  # few runs name such a model
+
+        return await nearest_by_vectors(embedder, context.upstream, context.run.id, known.examples, context.notes.note)
 
     async def instructions(self, known: RaceSoFar) -> tuple[Variant, ...]:
         """The instructions that the distiller writes; what could not be written is said."""
@@ -462,4 +479,4 @@ class _Sources:
             if said and way.experiences:
                 self.parts[said] = way
             source = "imported" if number == 1 else f"imported, {number} back"
-            yield Variant(said, way.demonstrations, way.nearest, source)
+            yield Variant(said, way.demonstrations, way.nearest, source, way.embedding)

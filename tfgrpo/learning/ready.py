@@ -17,9 +17,8 @@ from ..hashing import content_id
 from ..model.replies import parse_reply
 from ..model.upstream import Journal, Upstream
 from ..records import Backend, CallKey, Frame, Prior, Reply, Rollout, Task, Usage
-from ..rollouts.executor import SAMPLERS_OFF, Executor, Executors, request_body
+from ..rollouts.executor import SAMPLERS_OFF, Executor, Executors, manner_for, request_body
 from ..surfaces.chat import with_prior
-from ..surfaces.surface import manner_of
 
 _STAGE = "ready"
 
@@ -85,8 +84,10 @@ class ReadyExecutors:
             if not (left := self._left.get((task.id, prior.id if prior.has_text or prior.biases else ""))):
                 return await make(task, prior, step, sample)
             asked = request_body(frame, backend, task, seed)
-            body = with_prior(asked, prior, manner_of(backend, task.id))
-            served = with_prior(asked, prior, manner_of(backend))  # production shows a task its own example too
+            key = CallKey(run, stage, step, task.id, sample)
+            manner = await manner_for(self._upstream, backend, prior, asked["messages"], key)
+            body = with_prior(asked, prior, manner)
+            served = with_prior(asked, prior, manner._replace(exclude=""))  # production shows a task its own example
             reply = self._next(left) if served["messages"] == body["messages"] else None
             if reply is None:
                 return await make(task, prior, step, sample)

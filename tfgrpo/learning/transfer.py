@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..experiences.variants import answer_text, taking_turns
+from ..experiences.variants import answer_text, taking_turns, variant_of
 from ..hashing import derive_seed
 from ..observer import laps_in
 from ..records import JSON, Prior, Run, Snapshot, Task, Variant
@@ -105,7 +105,8 @@ def _ways(prior: Prior) -> Iterator[tuple[Variant, Prior]]:
     }
     for source, part in parts.items():
         if part.has_text:
-            yield Variant(prior_text(part) or None, part.demonstrations, part.nearest, source), part
+            said = prior_text(part) or None
+            yield Variant(said, part.demonstrations, part.nearest, source, part.embedding), part
 
 
 def _worth(laps: Sequence[Mapping[str, JSON]]) -> Iterator[tuple[str, float]]:
@@ -149,7 +150,7 @@ def _measured(run: Run) -> float | None:
 def known_effect(store: Store, snapshot: Snapshot, learned: Run) -> float:
     """What the live prior is worth on its own model, by the race that it won, or the last trial; 0 where none tells."""
     prior, worth = snapshot.prior, dict(_worth(laps_in(learned.result)))
-    own = Variant(prior.instruction, prior.demonstrations, prior.nearest).id
+    own = variant_of(prior, "").id
     if own in worth and not prior.experiences:
         return worth[own]
     trials = store.trials(snapshot.namespace)

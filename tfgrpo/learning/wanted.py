@@ -121,9 +121,10 @@ class WantedLearning:
         if self.settings.amplify and (self.agent or not (self.settings.race and self.settings.demonstrations)):
             wrong = "--amplify lets answers of plain calls race as demonstrations"
             raise InputError(f"{wrong}; leave it out, or --agent, --command, --no-race, --no-demonstrations, paper")
-        if self.endpoints.embedding.model and not self.settings.experiences:
-            wrong = "--embedding-model compares experiences, and --no-experiences leaves none"
-            raise InputError(f"{wrong}; give one of them")
+        chosen = self.settings.race and self.settings.demonstrations
+        if self.endpoints.embedding.model and not (self.settings.experiences or chosen):
+            wrong = "--embedding-model compares experiences and chooses examples, and this run has neither"
+            raise InputError(f"{wrong}; leave it out, or --no-experiences")
 
 
 @dataclass(frozen=True, slots=True)

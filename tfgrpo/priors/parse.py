@@ -28,7 +28,7 @@ from ..settings import BIAS_ENTRIES, BIAS_LIMIT, LABEL_CHARS, MOST_LABELS, RESER
 from ..text import shortened
 from .fields import LARGEST, JSONField
 from .portable import VERSIONS, Event, Portable
-from .prompting import Prompting, read_prompting
+from .prompting import NAME_CHARS, NO_PROMPTING, read_prompting
 from .questions import read_questions
 from .youtu import Texts, read_agent, read_experiences
 
@@ -39,7 +39,6 @@ MOST_ENTRIES = 10_000
 """Source tasks, effects or decisions of one experience, or events of a lineage, at most."""
 TEXT_CHARS = 20_000
 """Of an experience at most."""
-NAME_CHARS = 200
 FURTHEST = 1_000_000.0
 """No effect is further from zero."""
 
@@ -77,7 +76,7 @@ def read_portable(source: str, value: JSON) -> Portable:
         form.at("tokenizer").text_or_none(NAME_CHARS),
         form.at("template").text(NAME_CHARS),
         form.at("parent").text_or_none(),
-        **(read_prompting(form) if version > 1 else Prompting(instruction=None, demonstrations=(), nearest=0)),
+        **(read_prompting(form, embedded=version > 3) if version > 1 else NO_PROMPTING),
         questions=read_questions(form) if version > 2 else (),
     )
     _no_doubles(form, prior)

@@ -24,9 +24,9 @@ from ..surfaces.surface import turns_text
 from .prompting import has_prompting, prompting_json
 from .questions import questions_json
 
-VERSIONS = (1, 2, 3)
-"""Of the form; a higher one is refused. The second has a way to prompt, the third offsets of options too; each is
-written only where there is such a thing."""
+VERSIONS = (1, 2, 3, 4)
+"""Of the form; a higher one is refused. The second has a way to prompt, the third offsets of options too, the
+fourth vectors by an embedding model; each is written only where there is such a thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,14 @@ def portable_json(given: Portable) -> dict[str, JSON]:
         "biases": [_bias_json(entry) for entry in prior.biases],
     }
     form |= prompting_json(prior) if has_prompting(prior) or prior.questions else {}
-    form |= {"questions": questions_json(prior.questions)} if prior.questions else {}
+    form |= {"questions": questions_json(prior.questions)} if prior.questions or prior.embedding else {}
     return form | ({"rollouts": [_group_json(group) for group in given.groups]} if given.groups else {})
 
 
 def version_of(prior: Prior) -> int:
     """The lowest version of the form that has room for a prior."""
+    if prior.embedding:
+        return 4
     return 3 if prior.questions else 2 if has_prompting(prior) else 1
 
 
@@ -166,7 +168,8 @@ def plain_text(given: Portable) -> str:
     if text := prior_text(prior):
         parts.append(text)
     if prior.nearest:
-        parts.append(f"(the {prior.nearest} nearest to the request, of:)")
+        by = f" by {prior.embedding}" if prior.embedding else ""
+        parts.append(f"(the {prior.nearest} nearest to the request{by}, of:)")
     parts += [turns_text(entry) for entry in prior.demonstrations]
     if prior.biases:
         parts.append(f"logit_bias = {json.dumps(dict(prior.logit_bias))}")

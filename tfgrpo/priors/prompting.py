@@ -1,5 +1,5 @@
-"""The way to prompt in a portable prior: its instruction, its demonstrations and how many of them a request is shown,
-written and read back. Pure."""
+"""The way to prompt in a portable prior, written and read back: its instruction, its demonstrations, how many of them a
+request is shown, and the model that chooses them. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -12,6 +12,10 @@ MOST_DEMONSTRATIONS = 5_000
 MOST_MESSAGES = 1_000
 """Of one demonstration at most."""
 INSTRUCTION_CHARS = ANSWER_CHARS = 20_000
+NAME_CHARS = 200
+"""Of a name, such as that of an embedding model, at most."""
+VECTOR_CHARS = 40_000
+"""Of a vector in the compact form at most: 30,000 dimensions."""
 
 
 class Prompting(TypedDict):
@@ -20,6 +24,10 @@ class Prompting(TypedDict):
     instruction: str | None
     demonstrations: tuple[Demonstration, ...]
     nearest: int
+    embedding: str
+
+
+NO_PROMPTING = Prompting(instruction=None, demonstrations=(), nearest=0, embedding="")
 
 
 def has_prompting(prior: Prior) -> bool:
@@ -31,8 +39,12 @@ def prompting_json(prior: Prior) -> dict[str, JSON]:
     """The fields of the form."""
     return {
         "instruction": prior.instruction,
-        "demonstrations": [demonstration_json(entry) for entry in prior.demonstrations],
+        "demonstrations": [
+            {**demonstration_json(entry), **({"vector": entry.vector} if prior.embedding else {})}
+            for entry in prior.demonstrations
+        ],
         "nearest": prior.nearest,
+        **({"embedding": prior.embedding} if prior.embedding else {}),
     }
 
 
@@ -42,28 +54,47 @@ def demonstration_json(entry: Demonstration) -> dict[str, JSON]:
     return {"id": entry.id, "input": asked, "answer": entry.answer, "task": entry.task}
 
 
-def read_prompting(form: JSONField) -> Prompting:
-    """The fields of a form that has them; raises InputError, naming what is wrong."""
+def read_prompting(form: JSONField, *, embedded: bool = False) -> Prompting:
+    """The fields of a form that has them; raises InputError, naming what is wrong.
+
+    `embedded`: it has vectors, and the name of the model that they are by.
+    """
     instruction = form.at("instruction").text_or_none(INSTRUCTION_CHARS)
     if instruction is not None and not instruction.strip():
         form.at("instruction").wrong("a text or null")
-    shown = tuple(_demonstration(entry) for entry in form.at("demonstrations").items(MOST_DEMONSTRATIONS))
+    embedding = form.at("embedding").text(NAME_CHARS) if embedded else ""
+    listed = form.at("demonstrations").items(MOST_DEMONSTRATIONS)
+    shown = tuple(_demonstration(entry, embedded=embedded) for entry in listed)
     if len({entry.id for entry in shown}) < len(shown):
         form.at("demonstrations").wrong("a list without a demonstration that stands in it twice")
     nearest = form.at("nearest").whole()
     if nearest and not shown:
         form.at("nearest").wrong("0 where there are no demonstrations to choose from")
-    return Prompting(instruction=instruction, demonstrations=shown, nearest=nearest)
+    if embedded and not (embedding and nearest):
+        form.at("embedding").wrong("the name of a model where there are demonstrations to choose from")
+    if len({len(entry.vector) for entry in shown}) > 1:
+        form.at("demonstrations").wrong("a list of demonstrations with vectors of one length")
+    return Prompting(instruction=instruction, demonstrations=shown, nearest=nearest, embedding=embedding)
 
 
-def _demonstration(place: JSONField) -> Demonstration:
+def _demonstration(place: JSONField, *, embedded: bool) -> Demonstration:
     asked = place.at("input")
     given = asked.text(ANSWER_CHARS) if isinstance(asked.value, str) else _messages(asked)
     if not given:
         asked.wrong("a text or a list of chat messages")
-    entry = Demonstration(given, place.at("answer").text(ANSWER_CHARS), place.at("task").text())
+    vector = _vector(place.at("vector")) if embedded else ""
+    entry = Demonstration(given, place.at("answer").text(ANSWER_CHARS), place.at("task").text(), vector)
     place.at("id").hashes_to(entry.id)
     return entry
+
+
+def _vector(place: JSONField) -> str:
+    from ..surfaces.nearest import vector_in  # a client without a pool gets on without numpy
+
+    text = place.text(VECTOR_CHARS)
+    if not len(vector_in(text)):
+        place.wrong("a vector in base64, a byte a number, shorter than 4,096")
+    return text
 
 
 def _messages(place: JSONField) -> tuple[Message, ...]:

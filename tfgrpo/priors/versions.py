@@ -42,7 +42,7 @@ class Changes:
     reordered: bool
     """The experiences that both hold are shown in another order."""
     settings: Mapping[str, tuple[str | None, str | None]]
-    """`tokenizer`, `template`, `instruction` and `nearest` (as text), before and after, where they differ."""
+    """`tokenizer`, `template`, `instruction`, `nearest` (as text) and `embedding`, before and after, if they differ."""
     shown: tuple[Demonstration, ...] = ()
     """Demonstrations that only the second prior holds."""
     no_longer_shown: tuple[Demonstration, ...] = ()
@@ -61,6 +61,7 @@ def changes(before: Prior, after: Prior) -> Changes:
         "template": (before.template, after.template),
         "instruction": (before.instruction, after.instruction),
         "nearest": (_nearest(before), _nearest(after)),
+        "embedding": (before.embedding or None, after.embedding or None),
     }
     return Changes(
         added=_missing(new, old),

@@ -107,7 +107,8 @@ def _prior(prior: Prior) -> str:
         parts.append(f"<p>instruction: {_text(prior.instruction)}</p>")
     parts.append(_list(counted(len(prior.experiences), "experience"), (one.text for one in prior.experiences)))
     examples = (f"{one.messages[-1].get('content')} → {one.answer}" for one in prior.demonstrations)
-    parts.append(_list(counted(len(prior.demonstrations), "demonstration"), examples))
+    by = f", chosen by {_text(prior.embedding)}: one embeddings call for each new text" if prior.embedding else ""
+    parts.append(_list(counted(len(prior.demonstrations), "demonstration") + by, examples))
     biases = sorted(prior.biases, key=lambda entry: (-abs(entry.bias), entry.token))
     tokens = (f"{entry.piece.decode('utf-8', 'backslashreplace')!r} {entry.bias:+.2f}" for entry in biases)
     return "".join([*parts, _list(counted(len(biases), "token bias"), tokens)])

@@ -10,9 +10,8 @@ from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..records import CallKey, ChatBody, Message, Observation, Prior, Rollout, Task
 from ..surfaces.chat import with_prior
-from ..surfaces.surface import manner_of
 from .environment import STEP_SECONDS, MakeEnvironment, Walk
-from .executor import ChatExecutor, request_body
+from .executor import ChatExecutor, manner_for, request_body
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ class EnvironmentExecutor:
                 break
             key = CallKey(self.plain.run, self.plain.stage, made.step, task.id, made.sample, turn)
             try:
-                reply = await self.plain.model(self.asked(messages, prior, key), key)
+                reply = await self.plain.model(await self.asked(messages, prior, key), key)
                 action = action_in(reply.text)
                 shown = await walk.step(action)
             except UpstreamError:
@@ -83,12 +82,12 @@ class EnvironmentExecutor:
             messages += [{"role": "assistant", "content": action}, {"role": "user", "content": shown.text}]
         return replace(made, messages=tuple(messages), reward=walk.shown.reward or 0.0)
 
-    def asked(self, messages: Sequence[Message], prior: Prior, key: CallKey) -> ChatBody:
+    async def asked(self, messages: Sequence[Message], prior: Prior, key: CallKey) -> ChatBody:
         """The request for the next action."""
         of = self.plain
         seed = derive_seed(of.seed, key.stage, key.step, key.task, key.sample, key.retry)
         body = {**request_body(of.frame, of.backend, Task(""), seed), "messages": list(messages)}
-        return with_prior(body, prior, manner_of(of.backend, key.task))
+        return with_prior(body, prior, await manner_for(of.model, of.backend, prior, messages, key))
 
 
 def opening(plain: ChatExecutor, task: Task, first: Observation) -> Sequence[Message]:

@@ -18,8 +18,8 @@ from ..model.tokenizer import Tokenizer
 from ..prompts import template
 from ..records import JSON, Backend, CallKey, ChatBody, Message, Prior, Rollout, Task, message_text
 from ..surfaces.chat import with_prior
-from ..surfaces.surface import manner_of, question
-from .executor import LIMITS, ChatExecutor, longest, request_body
+from ..surfaces.surface import question
+from .executor import LIMITS, ChatExecutor, longest, manner_for, request_body
 
 HEAD = 100
 """Tokens of the answer's beginning that every chunk is given."""
@@ -123,7 +123,9 @@ class BoundedExecutor:
         """One rollout; its text is that of all chunks, and it ends by length where the last one did."""
         of = self._plain
         seed = derive_seed(of.seed, of.stage, step, task.id, sample)
-        body = with_prior(request_body(of.frame, of.backend, task, seed), prior, manner_of(of.backend, task.id))
+        asked = request_body(of.frame, of.backend, task, seed)
+        key = CallKey(of.run, of.stage, step, task.id, sample)
+        body = with_prior(asked, prior, await manner_for(of.model, of.backend, prior, asked["messages"], key))
         if not question(body["messages"]):
             raise InputError(f"{task.id} has no message of a user, which a chunk could be given again")
         included = tuple(experience.id for experience in prior.experiences)
@@ -131,9 +133,8 @@ class BoundedExecutor:
         chunks, left = self._bounds.most(longest(of.frame))
         for chunk in range(chunks):
             room, spent = min(self._bounds.room(chunk), left), made.usage.completion_tokens
-            key = CallKey(of.run, of.stage, step, task.id, sample, chunk)
             try:
-                made = await self._chunk(made, body, key, room)
+                made = await self._chunk(made, body, replace(key, retry=chunk), room)
             except UpstreamError:
                 raise
             except ModelError as error:

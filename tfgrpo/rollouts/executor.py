@@ -18,7 +18,7 @@ from ..model.upstream import Model
 from ..records import JSON, Backend, CallKey, ChatBody, Frame, Group, Prior, Rollout, Task
 from ..settings import LABEL_CHARS, MOST_LABELS, RESERVED_FIELDS
 from ..surfaces.chat import said_by_user, with_prior
-from ..surfaces.surface import listed_for_labels, manner_of, way_of
+from ..surfaces.surface import Manner, listed_for_labels, manner_of, question, way_of
 from ..text import is_unicode, shortened
 
 _LLAMA_CPP_OFF: Mapping[str, JSON] = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
@@ -115,6 +115,17 @@ def request_body(frame: Frame, backend: Backend, task: Task, seed: int) -> ChatB
     if backend.system_role == "rejected":
         messages = said_by_user(messages)
     return {"model": frame.model, "messages": messages, **frame.request, **sampling(frame, backend, seed)}
+
+
+async def manner_for(model: Model, backend: Backend, prior: Prior, messages: Sequence[JSON], key: CallKey) -> Manner:
+    """How a request of a rollout is given a prior: as `manner_of`, with the vector of what it asks where the prior
+    chooses by vectors. Raises BudgetEnded."""
+    manner = manner_of(backend, key.task)
+    if not prior.embedding:
+        return manner
+    from .request_vectors import vector_for
+
+    return manner._replace(vector=await vector_for(model, key.run, prior.embedding, question(messages)))
 
 
 _STATUS = re.compile(r"^\S+ answered (\d{3})\b")
@@ -238,11 +249,12 @@ class ChatExecutor:
         alternatives = max(self.top_logprobs, again * listed_for_labels(self.backend))
         if alternatives and self.backend.logprobs:
             plain = {**plain, **telling(self.backend, alternatives)}
-        body = with_prior(plain, prior, manner_of(self.backend, task.id))
+        key = CallKey(self.run, self.stage, step, task.id, sample)
+        body = with_prior(plain, prior, await manner_for(self.model, self.backend, prior, plain["messages"], key))
         included = tuple(experience.id for experience in prior.experiences)
         asked = tuple(body["messages"])
         try:
-            reply = await self.model(body, CallKey(self.run, self.stage, step, task.id, sample))
+            reply = await self.model(body, key)
         except UpstreamError:
             raise
         except ModelError as error:

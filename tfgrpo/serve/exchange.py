@@ -24,6 +24,7 @@ from ..surfaces.http import (
     PRIOR_HEADER,
     SEALED,
     STANDARD,
+    Beside,
     Codec,
     Rewrite,
     answers_decided,
@@ -35,6 +36,7 @@ from ..surfaces.redecided_stream import RedecidedStream
 from ..surfaces.sureness import HEARD
 from .access import Access
 from .ahead import Draft, KnownJSON
+from .asked_vectors import VECTOR_SECONDS, VECTORS, WantedVector, asked_text, embeddings_path
 from .call_info import (
     INFERENCE_HEADER,
     REQUEST_IDS,
@@ -75,6 +77,10 @@ CODECS = _FAST, STANDARD
 _AT_HAND = (Codec(attrgetter("body"), fast_json),)
 """Of a KnownJSON: what it loads is there."""
 _SIGNED = b"+" in CODECS[0].dumps(1e20)
+_NOT_FOR_VECTORS = frozenset(
+    (PRIOR_HEADER, *OURS, _LENGTH, _CHUNKED, _KIND, _PACKED, "idempotency-key", "x-stainless-read-timeout")
+)
+"""Headers of a call that a request for a vector has not, or has of its own."""
 _BEGUN = "tfgrpo"
 """Of a request's extensions: the exchange that it was built for. Transports heed no extension that they do not know."""
 
@@ -91,6 +97,9 @@ class Exchange:
     _decision: Decided | None = None
     _stream: RedecidedStream | None = None
     _got: Drawn | None = None
+    _wanted: WantedVector | None = None
+    _vector: str = ""
+    """Of what is asked, where the prior chooses demonstrations by vectors and it is known."""
     drafted: KnownJSON | None = None
     """The body as its caller wrote it, of a request that was built with the prior in it."""
 
@@ -106,6 +115,43 @@ class Exchange:
         if reason:
             access.source.say(route_notice(request.method, self._path, reason))
         self.source = access.of(self._asked.namespace) if reason is None else None
+
+    def asks_vector(self) -> HTTPRequest | None:
+        """A request for the vector by which the prior chooses demonstrations; None where it needs none, or knows it."""
+        source, request = self.source, self.request
+        if source is None or self.drafted is not None:
+            return None
+        self._got = self._got or source.drawn_for(self._asked.key, request.content)
+        model = self._got.snapshot.prior.embedding if self._got.snapshot else ""
+        path = embeddings_path(self._path, model) if model else None
+        text = asked_text(request.content, self._path, CODECS) if path else ""
+        if not text.strip():
+            return None
+        url = request.url.copy_with(path=path)
+        self._wanted = WantedVector(str(url), model, text)
+        known = VECTORS.known(self._wanted)
+        self._vector = known or ""
+        return self._asking(url, self._wanted) if known is None else None
+
+    def takes_vector(self, response: HTTPResponse | None) -> None:
+        """Heed the answer to that request, which was read; None: there was none."""
+        if self._wanted and self.source:
+            status, content = (response.status_code, response.content) if response is not None else (0, b"")
+            self._vector, notice = VECTORS.take(self._wanted, status, content)
+            self.source.say(notice, about=notice and f"embedding {self._wanted.model}")
+
+    def _asking(self, url: Any, wanted: WantedVector) -> HTTPRequest:
+        request = self.request
+        along = [line for line in request.headers.raw if line[0].lower().decode("latin-1") not in _NOT_FOR_VECTORS]
+        kept = {name: value for name, value in request.extensions.items() if name != _BEGUN}
+        patience = dict.fromkeys(("connect", "read", "write", "pool"), VECTOR_SECONDS)
+        return type(request)(
+            "POST",
+            url,
+            headers=[*along, (_KIND.encode(), b"application/json")],
+            content=wanted.content,
+            extensions={**kept, "timeout": patience},
+        )
 
     def begin(self) -> HTTPRequest:
         """The request as it is sent: with the prior if it gets one, and without what is for tfgrpo alone."""
@@ -129,8 +175,11 @@ class Exchange:
         self._began = perf_counter()
         if not (self.source and self.source.is_followed):
             return None
+        backends = self._drawn(self.source)
+        if self._snapshot and self._snapshot.prior.embedding:  # what is asked for before has to wait
+            return None
         self.drafted = self.request.content
-        self._rewrite = found = self._rewritten(self._drawn(self.source), _AT_HAND)
+        self._rewrite = found = self._rewritten(backends, _AT_HAND)
         self.source.say(found.notice)
         if found.content is None or found.deciding:
             self.drafted = None
@@ -170,7 +219,7 @@ class Exchange:
             path=self._path,
             host=self.request.url.host,
             suspended=self._refusals.suspends,
-            answers=self._asked.answers,
+            beside=Beside(self._asked.answers, self._vector),
         )
 
     def plain(self) -> HTTPRequest:

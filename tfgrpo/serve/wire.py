@@ -25,6 +25,8 @@ def send_with_prior(request: HTTPRequest, access: Access, send: Callable[[HTTPRe
     if exchange.source:
         exchange.source.current()
         request.read()
+        if asked := exchange.asks_vector():
+            exchange.takes_vector(_answer(asked, send))
     response = send(exchange.begin())
     if exchange.has_to_be_read(response):
         response.read()
@@ -43,6 +45,8 @@ async def send_with_prior_async(
     if exchange.source:
         await exchange.source.current_async()
         await request.aread()
+        if asked := exchange.asks_vector():
+            exchange.takes_vector(await _answer_async(asked, send))
     response = await send(exchange.begin())
     if exchange.has_to_be_read(response):
         await response.aread()
@@ -51,6 +55,28 @@ async def send_with_prior_async(
         response = await send(exchange.plain())
         exchange.went_without(response)
     return exchange.told(response)
+
+
+def _answer(asked: HTTPRequest, send: Callable[[HTTPRequest], HTTPResponse]) -> HTTPResponse | None:
+    """The answer to a request of ours, whole; None where there is none."""
+    try:
+        response = send(asked)
+        response.read()
+    except Exception:  # of whichever library: the caller's own call goes on
+        return None
+    return response
+
+
+async def _answer_async(
+    asked: HTTPRequest, send: Callable[[HTTPRequest], Awaitable[HTTPResponse]]
+) -> HTTPResponse | None:
+    """As `_answer`."""
+    try:
+        response = await send(asked)
+        await response.aread()
+    except Exception:  # as above
+        return None
+    return response
 
 
 class Carrying:

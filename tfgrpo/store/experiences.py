@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..records import Decision, Demonstration, Effect, Experience, Origin, Variant
@@ -202,10 +202,11 @@ def _demonstration_row(demonstration: Demonstration) -> Row:
 
 
 def demonstration_of(row: Mapping[str, Any]) -> Demonstration:
-    """The demonstration of a row; ValueError when its content is not what its id was made from."""
+    """The demonstration of a row, with its vector where that comes along; ValueError when its content is not what its
+    id was made from."""
     given = json.loads(row["input"])
     asked = given if isinstance(given, str) else tuple(given)
-    demonstration = Demonstration(asked, row["answer"], row["task"])
+    demonstration = Demonstration(asked, row["answer"], row["task"], row.get("vector", ""))
     rows.same_id(row["id"], demonstration.id)
     return demonstration
 
@@ -219,6 +220,8 @@ def _variant_row(run_id: str, variant: Variant, tokens: int) -> Row:
         "nearest": variant.nearest,
         "demonstrations": rows.dumps([entry.id for entry in variant.demonstrations]),
         "tokens": tokens,
+        "embedding": rows.column_text(variant.embedding),
+        "vectors": rows.dumps([entry.vector for entry in variant.demonstrations] if variant.embedding else []),
     }
 
 
@@ -227,6 +230,8 @@ def load_variant(db: Database, row: Mapping[str, Any]) -> Variant:
     ids = json.loads(row["demonstrations"])
     listed = "SELECT * FROM demonstrations WHERE id IN (SELECT value FROM json_each(?))"
     known = {entry["id"]: demonstration_of(entry) for entry in db.query(listed, [rows.dumps(ids)])}
-    variant = Variant(row["instruction"], tuple(known[entry] for entry in ids), row["nearest"], row["source"])
+    vectors = json.loads(row["vectors"]) or [""] * len(ids)
+    shown = tuple(replace(known[entry], vector=vector) for entry, vector in zip(ids, vectors, strict=True))
+    variant = Variant(row["instruction"], shown, row["nearest"], row["source"], row["embedding"])
     rows.same_id(row["id"], variant.id)
     return variant

@@ -149,8 +149,15 @@ def _add_prior(db: Database, prior: Prior) -> None:
     offsets = [rows.offset_row(prior.id, entry.id, one) for entry in prior.questions for one in entry.offsets]
     insert(db, "option_offsets", offsets)
     add_demonstrations(db, prior.demonstrations)
-    shown = [entry.id for entry in prior.demonstrations]
-    places: list[Row] = [{"prior": prior.id, "position": n, "demonstration": one} for n, one in enumerate(shown)]
+    places: list[Row] = [
+        {
+            "prior": prior.id,
+            "position": place,
+            "demonstration": one.id,
+            "vector": one.vector if prior.embedding else "",
+        }
+        for place, one in enumerate(prior.demonstrations)
+    ]
     insert(db, "prior_demonstrations", places)
 
 
@@ -165,7 +172,7 @@ ORDER BY prior_experiences.position
 
 
 _DEMONSTRATIONS = """
-SELECT demonstrations.*
+SELECT demonstrations.*, prior_demonstrations.vector
 FROM prior_demonstrations
 JOIN demonstrations ON demonstrations.id = prior_demonstrations.demonstration
 WHERE prior_demonstrations.prior = ?
@@ -186,6 +193,7 @@ def load_prior(db: Database, row: dict[str, Any]) -> Prior:
         demonstrations=tuple(demonstration_of(entry) for entry in db.query(_DEMONSTRATIONS, [row["id"]])),
         nearest=row["nearest"],
         questions=tuple(_questions(db, row["id"])),
+        embedding=row["embedding"],
     )
     rows.same_id(row["id"], prior.id)
     return prior

@@ -265,6 +265,7 @@ def prior_row(prior: Prior) -> Row:
         "parent": prior.parent,
         "instruction": prior.instruction,
         "nearest": prior.nearest,
+        "embedding": prior.embedding,
     }
 
 

@@ -113,7 +113,7 @@ def _with_text(messages: Sequence[JSON], prior: Prior, manner: Manner) -> list[J
         return [*opening, *messages]
     leading = list(takewhile(is_system, messages))
     if prior.nearest or manner.exclude:
-        shown = _turns_of(shown_demonstrations(prior, messages, manner.exclude))
+        shown = _turns_of(shown_demonstrations(prior, messages, manner))
     asked = messages[len(leading) :]
     if some_wait and asked:
         asked = said_at_ends(asked, said_where(prior, asked, sureness=manner.sureness))

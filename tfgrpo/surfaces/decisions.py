@@ -16,7 +16,7 @@ from .whole_text import whole_text
 def decision_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> ChatBody:
     """The same request with the prior added; the body is not altered."""
     asked = _asked(body)
-    if not (text := whole_text(as_said(prior, asked), asked, manner.exclude)):
+    if not (text := whole_text(as_said(prior, asked), asked, manner)):
         return body
     questions = [
         {**question, "instructions": appended(question.get("instructions"), text, "input_text")}

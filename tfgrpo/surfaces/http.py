@@ -67,6 +67,17 @@ Reason: TypeAlias = (
 )
 """Why a request goes without a prior."""
 
+
+class Beside(NamedTuple):
+    """What is known of a call beside its body."""
+
+    answers: int = 1
+    """That the caller pays for in place of one, where a token prior can act in no better way."""
+    vector: str = ""
+    """Of what it asks, as of `Manner`."""
+
+
+_NO_BESIDE = Beside()
 _NO_BACKENDS: Mapping[str, Backend] = {}
 
 _IDS = re.compile(r"/(?=[^/]*\d)[^/]{8,}")
@@ -172,14 +183,13 @@ def rewrite(
     path: str = "/chat/completions",
     host: str = "",
     suspended: Suspended | None = None,
-    answers: int = 1,
+    beside: Beside = _NO_BESIDE,
 ) -> Rewrite:
     """Add the snapshot's prior to the body of a POST to `path` at `host`; the token prior goes only to its own model.
 
     `backends` is what is known of the upstream, model by model: one that was seen to reject `logit_bias`, to ignore it,
     or to have another tokenizer is not sent the token prior. The first codec that can read the content also writes it.
-    `answers` is how many the caller pays for in place of one, where a token prior can act in no better way. A request
-    that goes without the token prior, or for a model of another family, comes with a notice.
+    A request that goes without the token prior, or for a model of another family, comes with a notice.
     """
     surface = surface_of("POST", path)
     if surface is None or snapshot is None:
@@ -195,10 +205,11 @@ def rewrite(
     lacking, notice = _left_out(snapshot, surface, model, backend)
     whole = takes_only_whole(backend, host)
     manner = _manner(lacking is None, whole, backend is None or backend.system_role != "rejected")
+    manner = manner._replace(vector=beside.vector) if beside.vector else manner
     given = surface.part_of(snapshot.prior, manner)
     try:
         manner, heeds, notice = _heeding(body, snapshot, surface, given, manner=manner, notice=notice)
-        after = _after(body, snapshot, surface, lacking, backend, named=named, answers=answers)
+        after = _after(body, snapshot, surface, lacking, backend, named=named, answers=beside.answers)
         if surface is DECISIONS and snapshot.prior.questions:
             notice = notice or _offsets_notice(body, snapshot, model)
         if not (given.has_text or given.biases or after):

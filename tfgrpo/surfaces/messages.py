@@ -44,7 +44,7 @@ def message_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) -> 
 
 def _turns(prior: Prior, messages: Sequence[JSON], manner: Manner) -> list[JSON]:
     """Demonstrations as messages; the API takes no empty ones."""
-    shown = [plain_turns(entry) for entry in shown_demonstrations(prior, messages, manner.exclude)]
+    shown = [plain_turns(entry) for entry in shown_demonstrations(prior, messages, manner)]
     said = [entry for entry in shown if all(text.strip() for _, text in entry)]
     return [{"role": role, "content": text} for entry in said for role, text in entry]
 

@@ -33,7 +33,7 @@ def response_with_prior(body: ChatBody, prior: Prior, manner: Manner = PLAIN) ->
     """The same request with the prior added; the body is not altered."""
     asked = _asked(body)
     items = _items(prior, asked, manner) if "input" in body and not _goes_on(body) else []
-    text = whole_text(prior, asked, manner.exclude) if body.get("conversation") else prior_text(always_on(prior))
+    text = whole_text(prior, asked, manner) if body.get("conversation") else prior_text(always_on(prior))
     changed: dict[str, JSON] = dict(body)
     leading, following = _divided(body.get("input"))
     if said := said_where(prior, following, lambda: _transcript(body)):
@@ -71,7 +71,7 @@ def _divided(given: JSON) -> tuple[list[JSON], list[JSON]]:
 
 
 def _items(prior: Prior, asked: Sequence[JSON], manner: Manner) -> list[JSON]:
-    shown = shown_demonstrations(prior, asked, manner.exclude)
+    shown = shown_demonstrations(prior, asked, manner)
     return [{"role": role, "content": text} for entry in shown for role, text in plain_turns(entry)]
 
 

@@ -15,7 +15,7 @@ from ..records import JSON, Backend, ChatBody, Demonstration, Message, Prior, me
 from ..settings import LISTED_FOR_LABELS, MOST_LISTED
 
 if TYPE_CHECKING:
-    from .nearest import Pool
+    from .nearest import Pool, VectorPool
 
 _KEPT = 1_024
 """Parts of priors that are kept: every request needs one."""
@@ -61,6 +61,8 @@ class Manner(NamedTuple):
     """The upstream's template knows a system role; where it does not, a user's turn says what the prior says."""
     sureness: Sureness | None = None
     """Of the answer before, where it was heard (`sureness`)."""
+    vector: str = ""
+    """Of what the request asks, in the compact form, by the prior's embedding model; empty where it is not known."""
 
 
 PLAIN = Manner()
@@ -218,27 +220,36 @@ def turns(demonstration: Demonstration) -> tuple[Message, ...]:
     return (*asked, {"role": "assistant", "content": demonstration.answer})
 
 
-def shown_demonstrations(prior: Prior, messages: Sequence[JSON], exclude: str = "") -> tuple[Demonstration, ...]:
+def shown_demonstrations(prior: Prior, messages: Sequence[JSON], manner: Manner = PLAIN) -> tuple[Demonstration, ...]:
     """Those that a request of these messages is shown, in order: all, or the nearest, the nearest of them last.
 
-    `exclude` is the id of the task that is asked: neither its own example is shown nor one that asks the same.
+    In a rollout neither the task's own example is shown nor one that asks the same. The nearest are those by the
+    request's vector, where the prior has vectors and that one is of their length, else by character trigrams.
     """
-    pool = prior.demonstrations
+    pool, exclude = prior.demonstrations, manner.exclude
     if not exclude and not prior.nearest:
         return pool
     own = {place for place, entry in enumerate(pool) if exclude and _gives_away(entry, messages, exclude)}
     if not prior.nearest:
         return tuple(entry for place, entry in enumerate(pool) if place not in own)
-    from .nearest import nearest  # a client without a pool gets on without numpy
-
-    found = nearest(_ready(_Same(pool)), question(messages), prior.nearest + len(own))
+    found = _nearest(prior, messages, manner.vector, prior.nearest + len(own))
     return tuple(pool[place] for place in [place for place in found if place not in own][: prior.nearest][::-1])
+
+
+def _nearest(prior: Prior, messages: Sequence[JSON], vector: str, k: int) -> tuple[int, ...]:
+    from .nearest import nearest, nearest_by_vector  # a client without a pool gets on without numpy
+
+    pool = _Same(prior.demonstrations)
+    by_vector = nearest_by_vector(_vectors_ready(pool), vector, k) if prior.embedding and vector else ()
+    return by_vector or nearest(_ready(pool), question(messages), k)
 
 
 def make_ready(prior: Prior) -> None:
     """Do beforehand what the first request with a pool would have to wait for."""
     if prior.nearest:
         _ready(_Same(prior.demonstrations))
+    if prior.embedding:
+        _vectors_ready(_Same(prior.demonstrations))
 
 
 def turns_text(demonstration: Demonstration, *, answered: bool = True) -> str:
@@ -295,3 +306,10 @@ def _ready(key: _Same) -> "Pool":
     from .nearest import pool_of
 
     return pool_of([question(entry.messages) for entry in key.demonstrations])
+
+
+@lru_cache(_POOLS)
+def _vectors_ready(key: _Same) -> "VectorPool":
+    from .nearest import vector_pool_of
+
+    return vector_pool_of([entry.vector for entry in key.demonstrations])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..prompts import template
 from ..records import JSON, Demonstration, Prior
 from .chat import prior_text
-from .surface import shown_demonstrations, turns_text
+from .surface import PLAIN, Manner, shown_demonstrations, turns_text
 from .triggers import always_on
 
 
@@ -16,7 +16,7 @@ def render_demonstrations(demonstrations: Sequence[Demonstration]) -> str:
     return template("examples").render(examples="\n\n".join(turns_text(entry) for entry in demonstrations))
 
 
-def whole_text(prior: Prior, asked: Sequence[JSON], exclude: str = "") -> str:
+def whole_text(prior: Prior, asked: Sequence[JSON], manner: Manner = PLAIN) -> str:
     """All that a prior says to a request that asks so, in one text, but for what waits for a moment."""
-    shown = shown_demonstrations(prior, asked, exclude) if prior.demonstrations else ()
+    shown = shown_demonstrations(prior, asked, manner) if prior.demonstrations else ()
     return "\n\n".join(filter(None, (prior_text(always_on(prior)), render_demonstrations(shown))))

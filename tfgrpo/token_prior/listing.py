@@ -21,10 +21,10 @@ from ..model.tokenizer import ends_answer
 from ..model.upstream import Model
 from ..records import AnswerTree, Backend, CallKey, ChatBody, Frame, Prior, Rollout, Task, TokenTrace
 from ..rollouts.bounded import GOES_ON, added, going_on
-from ..rollouts.executor import LIMITS, is_short, longest, request_body, telling, with_failure
+from ..rollouts.executor import LIMITS, is_short, longest, manner_for, request_body, telling, with_failure
 from ..rollouts.rewards.reward import BuiltInReward, Reward, score
 from ..surfaces.chat import merge_bias, with_prior
-from ..surfaces.surface import listed_for_labels, manner_of
+from ..surfaces.surface import listed_for_labels
 from .exact import COVERED, AnswerShares, answer_shares
 
 _CELLS = 1_000
@@ -155,7 +155,7 @@ class Listing:
         The calls are journalled under `key`, by their number as its `retry`. Raises UpstreamError when no call can
         succeed, and as the reward does.
         """
-        growth = self._growth(task, prior)
+        growth = await self._growth(task, prior, key)
         biases = {int(token): bias for token, bias in self._sent(prior).items()}
         async with growth.lock:
             while not growth.failed:
@@ -179,11 +179,12 @@ class Listing:
     def _sent(self, prior: Prior) -> Mapping[str, float]:
         return merge_bias(None, prior.logit_bias, whole=self._backend.fractional is False)
 
-    def _growth(self, task: Task, prior: Prior) -> _Growth:
+    async def _growth(self, task: Task, prior: Prior, key: CallKey) -> _Growth:
         """The tree of a request, which may be known already."""
         greedy = replace(self._frame, temperature=0.0)
         plain = {**request_body(greedy, self._backend, task, 0), **telling(self._backend, self._alternatives)}
-        body = with_prior(plain, replace(prior, biases=(), tokenizer=None), manner_of(self._backend, task.id))
+        manner = await manner_for(self._model, self._backend, prior, plain["messages"], replace(key, task=task.id))
+        body = with_prior(plain, replace(prior, biases=(), tokenizer=None), manner)
         name = content_id("request", body)
         return self._known.setdefault((name, task.id), _Growth(name, body, task, self._longest))
 

@@ -26,7 +26,8 @@ def learned_lines(learned: "LearningResult") -> list[str]:
     lines += _promotion_lines(learned)
     if learned.tokens_a_call:
         prior = learned.candidate or learned.prior
-        lines.append(f"{prior.id} adds {counted(learned.tokens_a_call, 'prompt token')} to a call")
+        asked = f", and costs one embeddings call of {prior.embedding} for each new text" if prior.embedding else ""
+        lines.append(f"{prior.id} adds {counted(learned.tokens_a_call, 'prompt token')} to a call{asked}")
     return [*lines, *ended_lines(learned.ended)]
 
 

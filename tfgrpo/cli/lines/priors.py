@@ -55,7 +55,8 @@ def size_text(prior: "Prior") -> str:
 def _shown_text(prior: "Prior") -> str:
     """How many demonstrations a request is shown: `16 demonstrations`, `the 8 nearest of 40 demonstrations`."""
     held = counted(len(prior.demonstrations), "demonstration")
-    return f"the {prior.nearest} nearest of {held}" if prior.nearest else held
+    by = f" by {printable(prior.embedding)}" if prior.embedding else ""
+    return f"the {prior.nearest} nearest of {held}{by}" if prior.nearest else held
 
 
 def tokens_added(prior: "Prior") -> int:
@@ -81,6 +82,8 @@ def _prompting_lines(prior: "Prior") -> Iterator[str]:
     """What stands in the prompt beside the experiences, and what all of the prompt costs."""
     if prior.has_text:
         yield _tokens_text(prior)
+    if prior.embedding:
+        yield f"costs one embeddings call of {printable(prior.embedding)} a request, the first time that its text comes"
     if prior.instruction:
         yield f"instruction: {printable(prior.instruction)}"
     if prior.demonstrations:

@@ -1,4 +1,4 @@
-"""Options that say which embedding model tells the same advice in other words."""
+"""Options that say which embedding model tells the same advice in other words, and which examples are nearest."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -44,8 +44,8 @@ embedding_options = gathered(
     EmbeddingOptions,
     _option(
         "--embedding-model",
-        help="Embedding model by which a proposal that says in other words what another says is told.  [default: none,"
-        " wording alone decides]",
+        help="Embedding model: it tells proposals that say the same in other words, and, where the model's own endpoint"
+        " serves it, the examples nearest to a request.  [default: none, wording alone decides]",
     ),
     _option(
         "--embedding-base-url",

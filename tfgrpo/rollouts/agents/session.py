@@ -19,7 +19,7 @@ from ...surfaces.sureness import SURENESS_ALTERNATIVES, RememberedAnswers
 from ...surfaces.surface import Manner, Sureness, Surface, manner_of
 from ...surfaces.triggers import waits_for_sureness
 from ...text import shortened
-from ..executor import sampling, telling
+from ..executor import manner_for, sampling, telling
 from .agent import DEFAULT_MODEL
 
 _STREAMING = ("stream", "stream_options")
@@ -39,6 +39,8 @@ class Call:
     surface: Surface = CHAT
     sureness: Sureness | None = None
     """Of the reply, where a trigger looks at it."""
+    vector: str = ""
+    """Of what it asks, where the prior chooses demonstrations by vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Terms:
         """The agent's request as it is sent: with the prior and with the run's sampling settings.
 
         The token prior, and the log-probabilities that it is learned from, are for the run's model alone. So are those
-        that a trigger looks at. `of` names the task, and tells how sure the answer before was.
+        that a trigger looks at. `of` names the task, and tells how sure the answer before was and the request's vector.
         """
         fields = {name: value for name, value in asked.items() if name not in _STREAMING}
         named = fields.get("model") or DEFAULT_MODEL
@@ -67,7 +69,7 @@ class Terms:
         if surface is CHAT and ours and wanted and self.backend.logprobs:
             own = fields.get("top_logprobs")
             plain |= telling(self.backend, max(own, wanted) if isinstance(own, int) else wanted)
-        manner = manner_of(self.backend, of.exclude, biased=ours)._replace(sureness=of.sureness)
+        manner = manner_of(self.backend, of.exclude, biased=ours)._replace(sureness=of.sureness, vector=of.vector)
         return surface.enter(plain, surface.part_of(prior, manner), manner)
 
     def _sampling(self, surface: Surface, seed: int) -> Mapping[str, JSON]:
@@ -173,13 +175,14 @@ class Session:
         seed = derive_seed(self._terms.seed, key.stage, key.step, key.task, key.sample, retry)
         heeds = surface is CHAT and waits_for_sureness(self._prior)
         sureness = self._answers.before(asked["messages"]) if heeds else None
-        body = self._terms.body(asked, self._prior, seed, Manner(exclude=key.task, sureness=sureness), surface)
+        of = await manner_for(self._terms.upstream, self._terms.backend, self._prior, surface.asked(asked), key)
+        body = self._terms.body(asked, self._prior, seed, of._replace(sureness=sureness), surface)
         response, reply = await self._exchanged(body, key, surface)
         if asked.get("logit_bias"):
             reply = replace(reply, trace=None)  # sampled under biases that learning does not know
         said = self._said(asked, surface)
         heard = self._answers.hear(asked["messages"], response) if heeds else None
-        self._calls[number] = Call(retry, content_id("request", body), said, reply, surface, heard)
+        self._calls[number] = Call(retry, content_id("request", body), said, reply, surface, heard, of.vector)
         payload = json.loads(response)
         if surface is CHAT:
             return _as_asked(payload, asked)

@@ -18,6 +18,7 @@ def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, manner: 
     what its last request was given of the prior. An answer that the model did not say in these words stands at the end.
     """
     threads: list[list[Message]] = []
+    vectors: dict[int, str] = {}
     for call in calls:
         known = [thread for thread in threads if _begins_with(call.messages, thread)]
         if known:
@@ -25,13 +26,15 @@ def trajectory(calls: Sequence[Call], prior: Prior, answer: str | None, manner: 
         else:
             threads.append(thread := [])
         thread += [*call.messages[len(thread) :], call.reply.message]
+        vectors[id(thread)] = call.vector
     answers = RememberedAnswers()
     for call in calls:
         if call.sureness:
             answers.add(call.messages, call.reply.message, call.sureness)
     shown: list[Message] = []
-    for *asked, reply in threads:
-        given = manner._replace(sureness=answers.before(asked))
+    for thread in threads:
+        *asked, reply = thread
+        given = manner._replace(sureness=answers.before(asked), vector=vectors[id(thread)])
         shown += [*with_prior({"messages": asked}, prior, given)["messages"], reply]
     if answer is not None and not (shown and message_text(shown[-1]).strip() == answer.strip()):
         shown.append({"role": "assistant", "content": answer})

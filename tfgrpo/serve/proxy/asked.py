@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from ...records import Backend, Snapshot
-from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, Suspended, rewrite
+from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Beside, Reason, Rewrite, Suspended, rewrite
 from ..unpacking import unpacked
 from .bodies import EXACT_CODECS, hollowed
 
@@ -68,8 +68,7 @@ class Destination(NamedTuple):
     host: str
     backends: Mapping[str, Backend]
     suspended: Suspended
-    answers: int = 1
-    """That the caller pays for in place of one."""
+    beside: Beside = Beside()
 
 
 def with_prior_in(body: RequestBody, snapshot: Snapshot, at: Destination, most: int) -> Rewrite:
@@ -85,7 +84,7 @@ def with_prior_in(body: RequestBody, snapshot: Snapshot, at: Destination, most: 
         path=at.path,
         host=at.host,
         suspended=at.suspended,
-        answers=at.answers,
+        beside=at.beside,
     )
     if found.content is None or not hollow.middles:
         return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...http1.answers import AnswerBroken, UpstreamAnswer
 from ...http1.outgoing import SentBody
 from ...store.keys import NOTHING_SPENT
-from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Reason, Rewrite, route_notice
+from ...surfaces.http import NO_PRIOR, PRIOR_HEADER, Beside, Reason, Rewrite, route_notice
 from ...surfaces.sureness import HEARD
 from ...surfaces.surface import LeftOut, Way
 from ..call_info import INFERENCE_HEADER, VARIANT_HEADER
@@ -188,7 +188,10 @@ class RelayedCall:
         """The upstream that answers, and the head of its answer: the first that can be reached."""
         failed: Unreached | None = None
         for target in self._works.onward.rotation.order():
-            self._rewrite = without_prior(reason, self._head.given) if reason else self._rewritten(target)
+            if reason:
+                self._rewrite = without_prior(reason, self._head.given)
+            else:
+                self._rewrite = self._rewritten(target, await self._vector(target))
             if self._rewrite.notice:
                 self._works.shelf.say(self._rewrite.notice)
             if self._works.tracer and self._head.surface and self._span is None:
@@ -201,7 +204,23 @@ class RelayedCall:
         assert failed is not None  # a rotation has upstreams
         raise failed
 
-    def _rewritten(self, target: RelayTarget) -> Rewrite:
+    async def _vector(self, target: RelayTarget) -> str:
+        """The vector of what is asked, where the prior that the call gets chooses demonstrations by vectors."""
+        body = self._body
+        if body is None:
+            return ""
+        got = self._drawn = self._drawn or self._draw(body)
+        model = got.snapshot.prior.embedding if got.snapshot else ""
+        if not model:
+            return ""
+        from .vectors import vector_for_call  # few priors need it
+
+        own, most = self._admitted.key is not None, self._limits.parse
+        found = await vector_for_call(self._works.onward, target, self._head, body, model, own_key=own, most=most)
+        self._works.shelf.say(found.notice)
+        return found.vector
+
+    def _rewritten(self, target: RelayTarget, vector: str) -> Rewrite:
         """What the body becomes for one upstream."""
         shelf = self._works.shelf
         if self._body is None:
@@ -212,7 +231,8 @@ class RelayedCall:
             return Rewrite(reason="holdback" if got.variant else "no live prior")
         refusals = self._works.onward.refusals(target)
         backends = refusals.heeded(shelf.backends(target.base))
-        at = Destination(self._head.path, target.host, backends, refusals.suspends, answers_in(self._head.given))
+        beside = Beside(answers_in(self._head.given), vector)
+        at = Destination(self._head.path, target.host, backends, refusals.suspends, beside)
         found = with_prior_in(self._body, got.snapshot, at, self._limits.parse)
         self._variant = NO_PRIOR if found.content is None else got.snapshot.state
         if found.heeds and self._back.heard is None:
