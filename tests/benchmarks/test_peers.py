@@ -137,8 +137,8 @@ async def test_the_learner_is_given_steps_that_its_calls_suffice_for(url: str, t
             return ready
 
     plain = fitting(await cell("id", Terms()))
-    assert (plain.steps, plain.group_size) == (2, 8)
-    assert plain.distilled_groups
+    assert (plain.steps, plain.group_size, plain.distilled_groups) == (2, 8, 0)
+    assert fitting(await cell("id", Terms(calls=440))).distilled_groups, "with what screens of proposals may take"
     two_calls = fitting(await cell("agent", Terms()))
     assert (two_calls.steps, two_calls.group_size) == (2, 4)
 

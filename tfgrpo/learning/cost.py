@@ -130,7 +130,7 @@ def cost(plan: Plan, prices: Prices | None = None) -> Cost:
     embedding = _embedding(plan, distilled) if plan.embedding else Usage()
     gating = _usage(frame, plan.validation, 2 * plan.gate_passes, answer, shown)
     gating += _usage(frame, *_tried_again(plan), answer, shown)
-    screening = _usage(frame, *_screened(plan), answer, shown) if settings.experiences else Usage()
+    screening = _usage(frame, *_screened(plan, distilled), answer, shown) if settings.experiences else Usage()
     made = (rollouts.calls + screening.calls + gating.calls) // answer.chunks
     judging, judged = _judging(plan, made, answer.tokens)
     again = None if plan.agent else _again_at_most(plan, distilled, answer.tokens, judging.calls)
@@ -185,11 +185,13 @@ def _tried_again(plan: Plan) -> tuple[tuple[Task, ...], int]:
     return tuple(longest[:MOST_TRIED]), 2 * (TRIES if plan.production.temperature else 1)
 
 
-def _screened(plan: Plan) -> tuple[tuple[Task, ...], int]:
-    """Tasks at which texts are screened, the longest ones, and how often each; after the last step none is."""
-    texts, steps = screens(plan.settings, len(plan.tasks)), plan.settings.steps - 1
+def _screened(plan: Plan, groups: int) -> tuple[tuple[Task, ...], int]:
+    """Tasks at which texts are screened, the longest ones, and how often each, of what so many groups propose; after
+    the last step none is."""
+    settings, earlier = plan.settings, plan.settings.steps - 1
+    proposed = groups * earlier // settings.steps * settings.proposals
     longest = sorted(plan.tasks, key=lambda task: -token_estimate(task.prompt))
-    return tuple(longest[:1]), steps * texts * SCREENED
+    return tuple(longest[:1]), min(earlier * screens(settings, len(plan.tasks)), proposed) * SCREENED
 
 
 def _again(plan: Plan, found: Cost) -> str:
