@@ -258,8 +258,8 @@ BAD: dict[str, tuple[JSON, dict[str, JSON], str]] = {
     "a lone embedding": (DICTS, {"embedding_base_url": "x"}, "embedding_base_url goes with embedding_model"),
     "an embedding for nothing": (
         DICTS,
-        {"embedding_model": "x", "experiences": False},
-        "embedding_model compares experiences, and experiences=False",
+        {"embedding_model": "x", "experiences": False, "demonstrations": False},
+        "embedding_model compares experiences and chooses examples, and this run has neither",
     ),
     "a strange distiller": (DICTS, {"distiller_base_url": "http://x/v1"}, "Name it with distiller_model"),
     "an invisible namespace": (DICTS, {"namespace": "a\tb"}, "namespace 'a\\tb': give a name of visible characters"),

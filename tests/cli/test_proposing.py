@@ -194,7 +194,7 @@ def test_the_embedding_model_is_looked_for_beside_the_model_itself(
         (("--embedding-near", "0.9"), "--embedding-near goes with --embedding-model"),
         (("--embedding-model", "near", "--embedding-key-env", "NOPE"), "--embedding-key-env: the variable NOPE"),
         (("--embedding-model", "near", "--embedding-near", "1.5"), "setting embedding_near is 1.5"),
-        (("--embedding-model", "near", "--no-experiences"), "--no-experiences leaves none"),
+        (("--embedding-model", "near", "--no-experiences", "--no-race"), "this run has neither; leave it out"),
         (("--prompts", "nowhere"), "prompt summarise: cannot read"),
     ],
 )
