@@ -87,6 +87,7 @@ def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
         "I\u2019d be happy to help! Please send me the message.",
         "As an AI language model, I have no queue to answer with.",
         "I am ready. Which message is the first one?",
+        "Now I am ready to assist you",  # SmolLM2, in the demo
         "Could you please clarify the question?",
         "How can I help you today?",
         "Natürlich! Bitte gib mir die Nachrichten.",

@@ -9,6 +9,7 @@ from tfgrpo.experiences.told_in_hindsight import balanced
 from tfgrpo.experiences.transitions import Transition
 from tfgrpo.learning.earned import reward_gained
 from tfgrpo.learning.hindsight import EXAMPLES, Hindsight, in_hindsight
+from tfgrpo.observer import Silent
 from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import ChatExecutor
@@ -53,7 +54,7 @@ async def examined(tell: Callable[[str], str]) -> tuple[Hindsight | None, Enviro
     plain = ChatExecutor(model, Frame("simulated", PANEL.system), Backend(), run="run_1", stage="act", seed=0)
     executor = EnvironmentExecutor(plain, PANEL.make, 1)
     asked = distiller(Recorded(simulated(tell)), Settings(distiller_retries=0))
-    return await in_hindsight(executor, asked, seen(TEACH), seen(MEASURE)), executor
+    return await in_hindsight(executor, asked, seen(TEACH), seen(MEASURE), Silent()), executor
 
 
 async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_it() -> None:

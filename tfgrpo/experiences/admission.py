@@ -35,7 +35,7 @@ LOOP, MOST_SAID = 3, 2
 """A text that says a run of 3 words more than twice goes round in a circle."""
 FEWEST_RUNS = 2
 """Runs that have to be found: one alone is chance."""
-_SENTENCE = r"(?:^|[.!?]\W*\s)(?:(?:to|before|in order)\b[^.!?:]{0,60}, )?"
+_SENTENCE = r"(?:^|[.!?]\W*\s)(?:(?:now|so|well|then|yes|great)\b,? |(?:to|before|in order)\b[^.!?:]{0,60}, )?"
 _ASKING = r"(?:please|kindly|(?:could|can|would) you(?: please)?) "
 _REPLIES = (
     r"^\W*(?:sure|certainly|of course|absolutely|okay|understood|got it|sorry|unfortunately|thank you)\s*[!,.]",

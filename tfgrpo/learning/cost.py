@@ -323,10 +323,8 @@ def _judging(plan: Plan, rollouts: int, answer: int) -> tuple[Usage, int]:
     each = plan.reward.calls() if isinstance(plan.reward, BuiltInReward) else 0
     tasks = (*plan.tasks, *plan.validation)
     longest = max((token_estimate(f"{task.prompt}{task.answer or ''}") for task in tasks), default=0)
-    shown = (
-        len(plan.tasks) if plan.settings.race and plan.settings.demonstrations else 0
-    )  # whether they can be examples
-    calls = each * (rollouts + shown)
+    examples = len(plan.tasks) if plan.settings.race and plan.settings.demonstrations else 0
+    calls = each * (rollouts + examples)
     return Usage(calls, calls * (INSTRUCTION_TOKENS + longest + answer), calls * ANSWER_TOKENS), each
 
 

@@ -177,7 +177,7 @@ async def explore(
     if (kept or shown) and judge:
         watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED))
         together = await agreement_gained(predicting, judge, kept, settings, shown, landed=watching.landed)
-    hindsight = await in_hindsight(executor, distiller, teach, measure)
+    hindsight = await in_hindsight(executor, distiller, teach, measure, watching)
     all_of_it = Exploration(seen, texts, actions, found, kept, shown, together, dropped, hindsight=hindsight)
     if not seen.rewards or all_of_it.shown_acting == Prior():
         return all_of_it

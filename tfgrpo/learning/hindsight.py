@@ -16,7 +16,8 @@ from ..experiences.distil import Distiller
 from ..experiences.told_in_hindsight import as_tasks, balanced
 from ..experiences.transitions import Transition
 from ..hashing import derive_seed
-from ..records import JSON, CallKey, Demonstration, Observation, Prior, Task, Variant
+from ..observer import Observer
+from ..records import JSON, CallKey, Demonstration, Observation, Prior, Rollout, Task, Variant
 from ..rollouts.acting import EnvironmentExecutor, action_in, opening
 from ..rollouts.group import concurrently
 from ..text import counted
@@ -63,7 +64,11 @@ class Hindsight:
 
 
 async def in_hindsight(
-    executor: EnvironmentExecutor, distiller: Distiller, teach: Sequence[Transition], measure: Sequence[Transition]
+    executor: EnvironmentExecutor,
+    distiller: Distiller,
+    teach: Sequence[Transition],
+    measure: Sequence[Transition],
+    watching: Observer,
 ) -> Hindsight | None:
     """Examples from the transitions that teach, measured at others; None where there are none. Raises UpstreamError."""
     tasks = [*{one.task.id: one.task for one in teach}.values()]
@@ -75,7 +80,8 @@ async def in_hindsight(
         return None
     shown = Prior(demonstrations=tuple(examples))
     held = await as_tasks(distiller, tasks, balanced(measure, _HELD))
-    done = await concurrently(_agreement(executor, one, task, shown) for one, task in held)
+    watching.stage("hindsight", 2 * _DONE * len(held))
+    done = await concurrently(_agreement(executor, one, task, shown, watching) for one, task in held)
     by_task: dict[str, list[float]] = {}
     for (one, _), gain in zip(held, done, strict=True):
         if gain is not None:
@@ -90,7 +96,9 @@ def request(executor: EnvironmentExecutor, task: Task, before: str) -> str:
     return str(last["content"])
 
 
-async def _agreement(executor: EnvironmentExecutor, one: Transition, task: Task, shown: Prior) -> float | None:
+async def _agreement(
+    executor: EnvironmentExecutor, one: Transition, task: Task, shown: Prior, watching: Observer
+) -> float | None:
     """How much more often what led there is done with examples than without; None where no call was answered."""
     messages, of = opening(executor.plain, task, Observation(one.before)), executor.plain
 
@@ -102,7 +110,9 @@ async def _agreement(executor: EnvironmentExecutor, one: Transition, task: Task,
             raise
         except ModelError:
             return None
-        return float(action_in(reply.text) == one.action)
+        hit = float(action_in(reply.text) == one.action)
+        watching.landed(Rollout(task, step, sample, prior.id, text=reply.text, reward=hit, usage=reply.usage))
+        return hit
 
     made = await concurrently(
         done(prior, step, sample) for step, prior in enumerate((Prior(), shown)) for sample in range(_DONE)
