@@ -138,9 +138,9 @@ def test_how_far_it_is_is_told(at: tuple[str, ...]) -> None:
         tasks = tasks_of(at[0]).tasks
         wanted = WantedExploration(tasks, "room", StoreRoom, frame, there, settings, turns=6, states=2, alternatives=2)
         asyncio.run(wanted.explored(store, "default", watch=lambda spent: nullcontext(watching)))
-    assert [name for name, _, _ in watching.told] == ["explore", "predict", "judge", "act"]
+    assert [name for name, _, _ in watching.told] == ["explore", "predict", "judge", "hindsight", "act"]
     assert all(total == len(landed) for _, total, landed in watching.told)
-    (_, explored, _), (_, predicted, _), (_, judged, _), (_, acted, _) = watching.told
+    (_, explored, _), (_, predicted, _), (_, judged, _), _, (_, acted, _) = watching.told
     assert acted == 2 * 3 * 4  # with and without what is kept, three rollouts of the four tasks that judge
     assert explored == 16
     assert predicted > 16
