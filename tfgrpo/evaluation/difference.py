@@ -35,6 +35,12 @@ class Difference:
         """Whether there are too few tasks for the interval to say anything."""
         return self.wins + self.losses + self.ties < FEWEST
 
+    @property
+    def around(self) -> str:
+        """Its interval in points, for people, where it was made at 95%."""
+        told = f"95% interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
+        return "too few tasks for an interval" if self.few else told
+
 
 def paired_difference(
     by_task: NDArray[np.float64], confidence: float = 0.95, rollouts: int | Sequence[int] = 1

@@ -32,10 +32,8 @@ class Acting:
 
     def lines(self) -> Iterator[str]:
         """The same for people."""
-        gain, low, high = (100 * one for one in (self.gain.mean, self.gain.low, self.gain.high))
-        around = "too few tasks for an interval" if self.gain.few else f"95% interval {low:+.1f} to {high:+.1f}"
         both = f"{self.without:.1%} without what is kept, {self.without + self.gain.mean:.1%} with it"
-        yield f"reward of tasks that taught nothing: {both}: {gain:+.1f} points ({around})"
+        yield f"reward of tasks that taught nothing: {both}: {100 * self.gain.mean:+.1f} points ({self.gain.around})"
 
 
 async def reward_gained(executor: EnvironmentExecutor, tasks: Sequence[Task], prior: Prior) -> Acting | None:

@@ -118,9 +118,7 @@ class Exploration:
             verdict = "kept" if effect.experience in self._good else "not kept"
             lines.append(f"{100 * effect.mean:+.1f} +- {100 * effect.sd:.1f}  {verdict}: {text}")
         if self.together:
-            gain, low, high = (100 * one for one in (self.together.mean, self.together.low, self.together.high))
-            around = "too few tasks for an interval" if self.together.few else f"95% interval {low:+.1f} to {high:+.1f}"
-            found = f"{gain:+.1f} points of agreement ({around})"
+            found = f"{100 * self.together.mean:+.1f} points of agreement ({self.together.around})"
             lines.append(f"together, on transitions that chose none of them: {found}")
         else:
             lines.append("nothing is kept: nothing was shown to help to predict what follows")

@@ -58,9 +58,8 @@ class Hindsight:
         told = f"{counted(len(self.examples), 'action')} told in hindsight, as examples of acting"
         if self.gain is None:
             return f"not kept: {told}: nothing else to measure them at"
-        gain, low, high = (100 * one for one in (self.gain.mean, self.gain.low, self.gain.high))
-        around = "too few tasks for an interval" if self.gain.few else f"95% interval {low:+.1f} to {high:+.1f}"
-        return f"{gain:+.1f} ({around})  {'kept' if self.kept else 'not kept'}: {told}"
+        verdict = "kept" if self.kept else "not kept"
+        return f"{100 * self.gain.mean:+.1f} ({self.gain.around})  {verdict}: {told}"
 
 
 async def in_hindsight(
