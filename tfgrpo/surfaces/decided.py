@@ -98,10 +98,11 @@ def asks_another(body: ChatBody, prior: Prior) -> bool:
 
 def _asked(body: ChatBody) -> list[tuple[str, str]]:
     """The type and the words of each question of a request."""
-    return [
-        (str(question.get("type")), instructions_text(question.get("instructions")) or "")
-        for question in objects_in(body, "questions")
-    ]
+    asked = []
+    for question in objects_in(body, "questions"):
+        words = question.get("instructions")
+        asked.append((str(question.get("type")), words if type(words) is str else instructions_text(words) or ""))
+    return asked
 
 
 @lru_cache(64)
@@ -131,18 +132,17 @@ def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
     weights = _weights(listed, "value" if kind == "choice" else "label", factors, unseen)
     if weights is None:
         return None
-    total, shares, probabilities = sum(weights), [], []
-    for entry, weight in zip(listed, weights, strict=True):
+    total, highest, probabilities = sum(weights), max(weights), []
+    for place, entry in enumerate(listed):  # strict zip() would take a third of it all
         changed = entry.copy()
-        changed["probability"] = share = weight / total
-        shares.append(share)
+        changed["probability"] = weights[place] / total
         probabilities.append(changed)
     moved = answer.copy()
-    moved["confidence"] = confidence = max(shares)
+    moved["confidence"] = highest / total
     if kind == "choice":
-        moved["choice"] = listed[shares.index(confidence)]["value"]
+        moved["choice"] = listed[weights.index(highest)]["value"]
     else:
-        moved["score"] = _score(listed, shares)
+        moved["score"] = _score(probabilities)
     moved["probabilities"] = probabilities
     moved[FROZEN_FIELD] = frozen = {}
     for name in _KEPT:
@@ -154,19 +154,21 @@ def _moved(answer: JSON, factors: Factors, unseen: dict[str, None]) -> JSON:
 def _weights(listed: Sequence[JSON], key: str, factors: Factors, unseen: dict[str, None]) -> list[float] | None:
     """p exp(b) of each option that is listed, not all of them 0; None where that cannot be told, or none is known."""
     weights, seen = [], False
-    for entry in listed:
-        option, share = (entry.get(key), entry.get("probability")) if type(entry) is dict else (None, None)
-        if (type(share) is not float or not 0.0 <= share <= 1.0) and not is_share(share):
-            return None
-        if type(option) is not str and type(option) is not bool:
-            return None
-        weight = factors.get(option)
-        if weight is None:
-            weight = 1.0
-            unseen[str(option)] = None
-        else:
-            seen = True
-        weights.append(weight * share)
+    try:
+        for entry in listed:
+            option, share = entry[key], entry["probability"]
+            if (type(share) is not float or not 0.0 <= share <= 1.0) and not is_share(share):
+                return None
+            if option in factors:
+                seen = True
+                weights.append(share * factors[option])
+            elif type(option) is str or type(option) is bool:
+                unseen[str(option)] = None
+                weights.append(share)
+            else:
+                return None
+    except (LookupError, TypeError):
+        return None
     return weights if seen and any(weights) else None
 
 
@@ -178,10 +180,10 @@ def _predicate(answer: Mapping[str, JSON], factors: Factors) -> JSON:
     return {**answer, "probability": odds / (odds + (1.0 - share)), FROZEN_FIELD: {"probability": share}}
 
 
-def _score(listed: Sequence[Mapping[str, JSON]], shares: Sequence[float]) -> float:
+def _score(levels: Sequence[Mapping[str, JSON]]) -> float:
     """The mean of the levels' values; levels without a usable value count from 0, as they do in the API."""
-    values = [entry.get("value") for entry in listed]
+    values = [entry.get("value") for entry in levels]
     numbers = [float(value) for value in values if isinstance(value, int | float) and abs(value) <= _LARGEST_LEVEL]
-    if len(numbers) < len(listed):
-        numbers = [float(place) for place in range(len(listed))]
-    return sum(share * number for share, number in zip(shares, numbers, strict=True))
+    if len(numbers) < len(levels):
+        numbers = [float(place) for place in range(len(levels))]
+    return sum(entry["probability"] * number for entry, number in zip(levels, numbers, strict=True))
