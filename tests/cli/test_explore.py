@@ -43,6 +43,10 @@ class Deaf:
     def reset(self, task):
         return Observation("You are here.")
 
+class Over(StoreRoom):
+    def reset(self, task):
+        return replace(StoreRoom.reset(self, task), over=True)
+
 def failing():
     raise OSError("no display")
 
@@ -173,7 +177,8 @@ def test_what_cannot_be_explored_is_one_line(at: tuple[str, ...]) -> None:
             ("worlds:None_", "has no None_"),
             ("worlds:Deaf", "makes Deaf, which has no step()"),
             ("worlds:failing", "--environment worlds:failing failed: OSError: no display"),
-            ("worlds:Dead", "the environment failed at reset(): OSError: no display"),
+            ("worlds:Dead", "no transition was seen: the environment failed at reset(): OSError: no display"),
+            ("worlds:Over", "no transition was seen: the environment is over at reset() of every task; give"),
         ):
             one_line(tfgrpo("explore", at[0], *there, "--environment", name), words)
         one_line(

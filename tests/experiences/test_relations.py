@@ -127,6 +127,17 @@ def test_what_is_superseded_gives_way_only_where_its_successor_applies() -> None
     assert found(BILLING, narrower).shown() == (BILLING,)
 
 
+def test_what_waits_for_its_moment_takes_no_place_before_it() -> None:
+    waits = learned(f"[on tool error] {BETTER.text}", parent=BILLING)
+    relations = found(BILLING, waits)
+    assert (relations.shown(), relations.waiting()) == ((BILLING,), (waits,))
+    same = learned(f"[on tool error] {BILLING.text}"), learned(f"[on tool error] {BEST.text}", parent=waits)
+    assert found(waits, same[1]).withheld() == (waits,)
+    assert found(same[0], learned(BEST.text, parent=same[0])).withheld() == (same[0],)
+    crash = learned(f"[on repetition] {UP.text}"), DOWN
+    assert found(*crash, asked="a crash").shown() == (DOWN,)
+
+
 def test_an_update_goes_back_over_those_that_are_no_more() -> None:
     gone = relate([BILLING, BEST], ["my invoice"], KNOWN, earlier=[BILLING, BETTER, BEST])
     assert gone.shown() == (BEST,)

@@ -37,8 +37,8 @@ _TOLD = (
     "applies(t,e) <- like(t,e)",
     "supersedes(a,b) <- replaces(a,b)",
     "supersedes(a,c) <- supersedes(a,b), supersedes(b,c)",
-    "outdone(t,b) <- applies(t,a), supersedes(a,b)",
-    "outdone(t,b) <- applies(t,a), contradicts(a,b), stronger(a,b)",
+    "outdone(t,b) <- applies(t,a), supersedes(a,b), said_with(a,b)",
+    "outdone(t,b) <- applies(t,a), contradicts(a,b), stronger(a,b), said_with(a,b)",
     "shown(t,e) <- applies(t,e), not outdone(t,e)",
 )
 """t: a task that is asked about; e, a, b, c: experiences; s: a symbol."""
@@ -157,6 +157,7 @@ def relate(
         "replaces": _replaces(experiences, earlier),
         "contradicts": contradicting([one.text for one in experiences]),
         "stronger": _stronger(experiences, effects or {}),
+        "said_with": _said_with(experiences),
     }
     many = {"t": len(asked), "s": len(symbols), **dict.fromkeys("eabc", len(experiences))}
     return Relations(tuple(experiences), symbols, deduce(facts, RULES, many), held, stands)
@@ -184,6 +185,13 @@ def _table(rows: Sequence[_Row], columns: Sequence[str], of: Callable[[_Row], It
     for row, one in enumerate(rows):
         holds[row, [place[name] for name in of(one) if name in place]] = True
     return holds
+
+
+def _said_with(experiences: Sequence[Experience]) -> Tensor:
+    """Which experience is said whenever another one is: it waits for no moment, or for that of the other."""
+    moments = np.array([moment_of(one.text) for one in experiences])
+    together: Tensor = (moments[:, None] == "") | (moments[:, None] == moments)
+    return together
 
 
 def _stronger(experiences: Sequence[Experience], effects: Mapping[str, float]) -> Tensor:

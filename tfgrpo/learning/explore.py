@@ -159,8 +159,8 @@ async def explore(
     watching.stage("explore", len(tasks))
     seen = await explored(executor, tasks, states=states, alternatives=alternatives)
     if not seen.transitions:
-        why = f": {seen.failures[0]}" if seen.failures else ""
-        raise InputError(f"no transition was seen: no rollout made a step{why}")
+        over = "the environment is over at reset() of every task; give the Observation there over=False"
+        raise InputError(f"no transition was seen: {seen.failures[0] if seen.failures else over}")
     teach, measure, judge = ([one for one in seen.transitions if one.task.id in part] for part in parts)
     texts, dropped = await written(distiller, teach)
     actions = seen_actions(teach)
