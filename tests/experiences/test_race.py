@@ -65,6 +65,20 @@ def test_the_best_arm_stands_first_with_its_expected_reward() -> None:
         assert entry.reward == pytest.approx(TRUTH[entry.arm], abs=0.1)
 
 
+def test_an_arm_that_holds_an_experience_is_expected_no_more_for_what_that_gave_others() -> None:
+    def rate(arm: str, _: int, included: Sequence[str]) -> float:
+        return 0.9 if arm == "a" or included else 0.2
+
+    groups = [
+        replace(
+            group, rollouts=tuple(replace(one, included=()) if one.variant == "a" else one for one in group.rollouts)
+        )
+        for group in simulated(["a", "b"], rate, shown=0.5)
+    ]
+    table = by_arm(standings(groups, ["a", "b"], parts=["exp_1"]))
+    assert [table[arm].reward for arm in "ab"] == pytest.approx([0.9, 0.2], abs=0.08)
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.2])
 def test_intervals_cover_the_truth_also_where_arms_differ_from_task_to_task(spread: float) -> None:
     covered = []

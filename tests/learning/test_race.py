@@ -221,7 +221,8 @@ async def test_what_was_imported_races_and_wins_where_it_is_the_best(tmp_path: P
     taken_in(tmp_path / "t.db", Prior(instruction="Say nothing but what you were asked for."), best)
     learned = await run(ScriptedModel(knowing), tmp_path / "t.db", SETTINGS)
     (winner,) = [arm for arm in learned.race[-1]["arms"] if arm["arm"] == learned.race[-1]["winner"]["arm"]]
-    assert (winner["source"], winner["reward"]) == ("imported", pytest.approx(1, abs=0.1))
+    assert winner["source"] == "imported"
+    assert 0.9 < winner["reward"] <= 1
     assert {arm["source"] for arm in learned.race[0]["arms"]} == {"frozen", "imported", "imported, 2 back"}
     assert (learned.prior.instruction, learned.prior.experiences) == (best.instruction, best.experiences)
 

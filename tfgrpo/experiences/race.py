@@ -66,7 +66,8 @@ class Standing:
     sd: float
     """Standard deviation of that."""
     reward: float
-    """Expected reward: the mean over the tasks seen, had all their rollouts been made under this arm."""
+    """Expected reward: the mean over the tasks seen, had all their rollouts been made under this arm, with what they
+    were shown besides; without what is part of another arm."""
     best: float
     """P(it is the best of the arms)."""
     near: float
@@ -89,15 +90,18 @@ def standings(
     *,
     effect_scale: float = 0.15,
     known: Mapping[str, float] = MappingProxyType({}),
+    parts: Collection[str] = (),
 ) -> tuple[Standing, ...]:
     """How the arms stand, the best first, by all rollouts so far; `known` is what they are expected to add (m).
 
+    `parts` are experiences that belong to some arm: the other arms are told as they would be without them.
     Arms that left explain rollouts too, and nothing is said of them. Rollouts that failed for the upstream's sake are
     left out, but for those of an arm that loses more than chance allows: they earned nothing. Without evidence all arms
     stand alike.
     """
     raced = {rollout.variant for group in groups for rollout in group.scored if rollout.variant} | set(arms)
-    return ranked(gather(groups, made_with, arms), arms, raced, effect_scale=effect_scale, known=known)
+    sums = gather(groups, made_with, arms)
+    return ranked(sums, arms, raced, effect_scale=effect_scale, known=known, parts=parts)
 
 
 def ranked(
@@ -107,6 +111,7 @@ def ranked(
     *,
     effect_scale: float = 0.15,
     known: Mapping[str, float] = MappingProxyType({}),
+    parts: Collection[str] = (),
 ) -> tuple[Standing, ...]:
     """`standings` from sums; `raced` are the columns that are arms, those that left among them."""
     names = sorted(arms)
@@ -118,7 +123,8 @@ def ranked(
     means = contrasts @ fit.effects
     covariance = _widened(sums, fit, contrasts, own)
     best, near = _chances(means, covariance)
-    rewards = fit.level + fit.effects[own]
+    apart = np.array([column in parts or column in raced for column in sums.columns], dtype=bool)
+    rewards = _level(sums, np.where(apart, fit.effects, 0.0)) + fit.effects[own]
     rollouts, sds = sums.shown[:, own].sum(axis=0), np.sqrt(np.diagonal(covariance))
     listed = [
         Standing(arm, _rounded(mean), _rounded(sd), _rounded(reward), _rounded(chance), _rounded(close), int(made))
@@ -191,8 +197,6 @@ class _Fit:
     """P, its diagonal, shape (K,)."""
     variance: float
     """s2."""
-    level: float
-    """The mean over tasks of the reward, less what the arms add to it."""
 
 
 def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float, expected: NDArray[np.float64]) -> _Fit:
@@ -208,7 +212,7 @@ def _fitted(sums: Sums, raced: NDArray[np.bool_], effect_scale: float, expected:
         left = sums.squares - 2 * float(effects @ moment) + float(effects @ gram @ effects)
         s2 = (left + float(np.sum(gram * inverse))) / sums.freedom
     # pyrefly: ignore[unbound-name]  # there is more than one iteration
-    return _Fit(effects, inverse, precision, s2, _level(sums, np.where(raced, effects, 0.0)))
+    return _Fit(effects, inverse, precision, s2)
 
 
 def _level(sums: Sums, added: NDArray[np.float64]) -> float:

@@ -349,7 +349,8 @@ class Race:
         if self._parts:
             groups = [replace(group, rollouts=tuple(map(self._beyond_its_arm, group.rollouts))) for group in groups]
         known = self._brought.expected if self._brought else {}
-        return standings(groups, self.racing, effect_scale=scale, known=known)
+        parts = {entry.id for part in self._parts.values() for entry in part.experiences}
+        return standings(groups, self.racing, effect_scale=scale, known=known, parts=parts)
 
     def _beyond_its_arm(self, rollout: Rollout) -> Rollout:
         """A rollout less the experiences that belong to its arm: what they are worth is part of what that is."""
