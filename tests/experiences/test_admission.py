@@ -28,6 +28,8 @@ MESSAGES_AND_ROUTES = (
         "Labels and formats that many tasks share may be named.",
         "The advice is that the attempts with a higher reward are the better experiences.",
         "Use what applies to the task at hand; ignore the rest.",
+        "Write an instruction and nothing else.",  # of small models: a sentence of ours in nearly its words
+        "Read the message. Write an instruction, and nothing else.",
     ],
 )
 def test_an_echo_of_our_prompts_is_refused_as_such(text: str) -> None:
@@ -71,6 +73,8 @@ def test_one_whole_phrase_of_ours_is_an_echo_whatever_is_around_it() -> None:
 def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
     loop = "When it is BILL, choose BILL, when it is BILL, choose BILL, when it is BILL, choose BILL."
     assert refusal(Experience(loop), [], MESSAGES_AND_ROUTES, Settings()) == "it says the same again and again"
+    same = "When the task is to be completed, the task is to be completed."  # SmolLM2
+    assert refusal(Experience(same), [], MESSAGES_AND_ROUTES, Settings()) == "it says the same again and again"
     fine = "When the sum is over 10, answer HIGH; when it is under 10, answer LOW; when the sum is 10, answer EVEN."
     assert refusal(Experience(fine), [], MESSAGES_AND_ROUTES, Settings()) is None
 

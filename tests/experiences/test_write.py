@@ -58,6 +58,10 @@ async def test_answers_of_all_labels_stand_side_by_side() -> None:
         (f"Instruction for tasks of this kind: {GOOD}", GOOD),
         (f"Instruction:\n{GOOD}", GOOD),  # the form of a 0.5B model
         (f'"{GOOD}"', GOOD),
+        (
+            "List the names. Answer with a JSON list and nothing else.",
+            "List the names. Answer with a JSON list and nothing else.",
+        ),
         (f"<think>Hm, BILL.</think>\n{GOOD}", GOOD),
         (f"{GOOD} " + " ".join(f"So say{n} it{n} again{n}." for n in range(99)), None),
     ],

@@ -20,21 +20,22 @@ from ..records import Experience, Task
 from ..settings import Settings
 from ..surfaces.triggers import said_text
 from ..text import too_long, words
-from .overlap import NO_MEANINGS, Meanings, leaked_task, repeated
+from .overlap import NEAR, NO_MEANINGS, Meanings, leaked_task, repeated, similarity
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.base import BasePlugin
 
 
 ECHOED = ("answer", "contrast", "merge", "summarise", "written", "instruction", "retry", "prior")
-"""Templates of which a model may echo the words."""
+"""Templates of which a model may echo the words, those that only some are asked by among them."""
 ECHO, RESTATED, COPIED = 4, 5, 8
 """Words in a run: half of a text's runs of 4 in our prompts are an echo; most of its runs of 5 in one task's text, or
 one run of 8 that most tasks do not share, are a copy."""
 LOOP, MOST_SAID = 3, 2
-"""A text that says a run of 3 words more than twice goes round in a circle."""
+"""A text that says a run of 3 words more than twice, or most of its runs more than once, goes round in a circle."""
 FEWEST_RUNS = 2
 """Runs that have to be found: one alone is chance."""
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?:;\u3002\uff01\uff1f])\s*|\n+")
 _SENTENCE = r"(?:^|[.!?]\W*\s)(?:(?:now|so|well|then|yes|great)\b,? |(?:to|before|in order)\b[^.!?:]{0,60}, )?"
 _ASKING = r"(?:please|kindly|(?:could|can|would) you(?: please)?) "
 _REPLIES = (
@@ -63,17 +64,19 @@ _OURS = ("advice", "attempt", "experience", "model", "proposal", "reward")
 _MOST_OURS = 2
 
 
-def echoes_prompt(text: str, tasks: Sequence[Task]) -> bool:
-    """Whether a text says what our prompts say."""
-    runs = list(_runs(text, ECHO))
-    echoed = sum(any(f" {run} " in prompt for prompt in _prompts()) for run in runs)
+def echoes_prompt(text: str, tasks: Sequence[Task], prompts: tuple[str, ...] = ECHOED) -> bool:
+    """Whether a text says what our prompts (names of templates) say."""
+    runs, ours = list(_runs(text, ECHO)), _prompts(prompts)
+    echoed = sum(any(f" {run} " in prompt for prompt in ours) for run in runs)
     if echoed >= FEWEST_RUNS and 2 * echoed >= len(runs):
         return True
-    if any(f" {run} " in prompt for run in _runs(text, COPIED) for prompt in _prompts()):
+    if any(f" {run} " in prompt for run in _runs(text, COPIED) for prompt in ours):
         return True  # one whole phrase of ours, with other words around it
+    if any(similarity(said, one) >= NEAR for said in _sentences(text) for one in _wishes(prompts)):
+        return True  # a sentence of ours in nearly its words
     said = {word.removesuffix("s") for word in words(text)}
-    ours = [noun for noun in _OURS if noun in said]
-    return len(ours) > _MOST_OURS and sum(not _in_any(noun, tasks) for noun in ours) > _MOST_OURS
+    nouns = [noun for noun in _OURS if noun in said]
+    return len(nouns) > _MOST_OURS and sum(not _in_any(noun, tasks) for noun in nouns) > _MOST_OURS
 
 
 def restated_task(text: str, tasks: Sequence[Task]) -> str | None:
@@ -90,7 +93,9 @@ def restated_task(text: str, tasks: Sequence[Task]) -> str | None:
 
 def goes_round(text: str) -> bool:
     """Whether a text says the same again and again, as small models do that have lost their way."""
-    return max(Counter(_runs(text, LOOP)).values(), default=0) > MOST_SAID
+    times = Counter(_runs(text, LOOP))
+    again = sum(count for count in times.values() if count > 1)
+    return max(times.values(), default=0) > MOST_SAID or 2 * again > times.total()
 
 
 def is_reply(text: str) -> bool:
@@ -118,9 +123,19 @@ def _flat(text: str) -> str:
     return f" {' '.join(words(unicodedata.normalize('NFKC', text)))} "
 
 
-@lru_cache(maxsize=1)
-def _prompts() -> tuple[str, ...]:
-    return tuple(_flat(instructions_of(template(name))) for name in ECHOED)
+def _sentences(text: str) -> list[str]:
+    """The sentences of a text that are long enough to be known again."""
+    return [part for part in _SENTENCE_ENDS.split(text) if len(words(part)) >= ECHO]
+
+
+@lru_cache
+def _prompts(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_flat(instructions_of(template(name))) for name in names)
+
+
+@lru_cache
+def _wishes(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one for name in names for one in _sentences(instructions_of(template(name))))
 
 
 SECRET_CHARS, SECRET_BITS = 20, 3.4
@@ -169,30 +184,32 @@ def refusal(
     tasks: Sequence[Task],
     settings: Settings,
     meanings: Meanings = NO_MEANINGS,
+    *,
+    prompts: tuple[str, ...] = ECHOED,
 ) -> str | None:
     """Why an experience may not be tried, or None.
 
     `existing` are the experiences that it must not repeat, `meanings` tells those that say the same in other words;
-    `tasks` are those whose answers it must not give away. An answer that several tasks share is a label: naming it is
-    no leak. A demonstration may hold its source task's answer.
+    `tasks` are those whose answers it must not give away, `prompts` the templates whose words it must not echo. An
+    answer that several tasks share is a label: naming it is no leak. A demonstration may hold its source task's answer.
     """
     if objection := _ill_formed(experience, settings) or text_refusal(experience.text, tasks):
         return objection
     if task := leaked_task(experience, tasks):
         return f"it gives away the answer of {task}"
-    if experience.kind == "strategy" and (objection := _no_advice(experience.text, tasks)):
+    if experience.kind == "strategy" and (objection := _no_advice(experience.text, tasks, prompts)):
         return objection
     if same := repeated(experience.text, existing, tasks, meanings):
         return f"it says what {same} says already"
     return None
 
 
-def _no_advice(text: str, tasks: Sequence[Task]) -> str | None:
+def _no_advice(text: str, tasks: Sequence[Task], prompts: tuple[str, ...]) -> str | None:
     if goes_round(text):
         return "it says the same again and again"
     if is_reply(text):
         return "it is a reply to whoever asked for it"
-    if echoes_prompt(text, tasks):
+    if echoes_prompt(text, tasks, prompts):
         return "it echoes the prompt"
     task = restated_task(text, tasks)
     return f"it restates a task ({task})" if task else None

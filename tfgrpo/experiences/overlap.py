@@ -150,9 +150,10 @@ def similarity(one: str, other: str) -> float:
     return len(mine & theirs) / max(1, len(mine | theirs))
 
 
-def _shingles(text: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def _shingles(text: str) -> frozenset[str]:
     flat = f" {_plain(text)} "
-    return {flat[start : start + SHINGLE] for start in range(max(1, len(flat) - SHINGLE + 1))}
+    return frozenset(flat[start : start + SHINGLE] for start in range(max(1, len(flat) - SHINGLE + 1)))
 
 
 def _marks(text: str, labels: set[str]) -> set[str]:

@@ -77,6 +77,9 @@ INSTRUCTION = "instruction"
 """The stage of the calls, and the name of their template."""
 INSTRUCTIONS = 2
 """How many are written for a race."""
+ASKED_BY = (INSTRUCTION, "retry", "prior")
+"""Templates of which an instruction may echo the words: what else we ask for, as a list in JSON, may be what the tasks
+want."""
 PAIRS_CHARS = 4_000
 """Of all tasks and answers in one prompt."""
 PAIR_CHARS = 400
@@ -172,5 +175,6 @@ def _read(answer: str, tasks: Sequence[Task], settings: Settings) -> str | Unusa
         return Unusable(f"it has fewer than {SHORTEST} words, or one sentence of more than {INSTRUCTION_WORDS}")
     if re.match(r"(?:json )?[\[{]+\s*\"", text):
         return Unusable("it is JSON; the instruction alone was asked for")
-    why = refusal(Experience(text), (), tasks, replace(settings, experience_words=INSTRUCTION_WORDS))
+    limits = replace(settings, experience_words=INSTRUCTION_WORDS)
+    why = refusal(Experience(text), (), tasks, limits, prompts=ASKED_BY)
     return Unusable(why) if why else text
