@@ -80,6 +80,13 @@ async def test_where_it_fails_trigrams_choose_and_it_is_said_once(
     assert [record.getMessage() for record in caplog.records if "no embedding by near" in record.getMessage()][1:] == []
 
 
+async def test_where_it_failed_a_resumed_run_makes_the_same_requests(tmp_path: Path) -> None:
+    made = await rolled(fake(lambda text: Answer("out of order", status=500)), tmp_path / "t.db")
+    again = fake()
+    assert await rolled(again, tmp_path / "t.db") == made
+    assert (again.embedded, again.requests) == ([], [])
+
+
 async def test_it_is_paid_for_as_every_call(tmp_path: Path) -> None:
     model = fake()
     with pytest.raises(BudgetEnded):

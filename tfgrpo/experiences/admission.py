@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 ECHOED = ("answer", "contrast", "merge", "summarise", "written", "instruction", "retry", "prior")
-"""Templates of which a model may echo the words, those that only some are asked by among them."""
+"""Templates of which a model may echo the words."""
 ECHO, RESTATED, COPIED = 4, 5, 8
 """Words in a run: half of a text's runs of 4 in our prompts are an echo; most of its runs of 5 in one task's text, or
 one run of 8 that most tasks do not share, are a copy."""

@@ -180,7 +180,7 @@ class Upstream:
         self._connection = Connection(base_url, api_key, settings, http_client=http_client, options=options)
         self.call_seconds = settings.call_timeout
         """How long one call may take."""
-        self._calls = JournalledCalls(journal)
+        self.journalled = JournalledCalls(journal)
         self._budget = budget
         self._hedge, self._stalls, self.pace = settings.hedge, Stalls(), Pace(settings.concurrency)
         """How many calls are in flight."""
@@ -292,7 +292,7 @@ class Upstream:
         if self._budget:
             for _ in range(max(1, calls)):
                 self._budget.charge(body["model"], reply.usage)
-        await self._calls.commit(key, request, committed, paid)
+        await self.journalled.commit(key, request, committed, paid)
         self.usage += paid
         return response, reply
 
@@ -359,7 +359,7 @@ class Upstream:
         raise ModelError("a call that was made once more was refused")
 
     async def _replay(self, route: Route[R], key: CallKey, request: str) -> tuple[str, R] | None:
-        known = await self._calls.committed(key, request)
+        known = await self.journalled.committed(key, request)
         if known is None:
             return None
         reply = replace(route.read(known), replayed=True)
@@ -373,11 +373,11 @@ class Upstream:
     async def _aside(self, path: str, body: JSON, key: CallKey, root: str = "") -> JSON:
         """Journalled like any call, so that a resumed run takes the upstream for what it was, on another port too."""
         request = content_id("request", path, body)
-        known = await self._calls.committed(key, request)
+        known = await self.journalled.committed(key, request)
         if known is not None:
             return json.loads(known)
         answer = await self._connection.ask(root + path, body)
-        await self._calls.commit(key, request, json.dumps(answer), Usage())
+        await self.journalled.commit(key, request, json.dumps(answer), Usage())
         return answer
 
     def _parsed(self, route: Route[R], response: str) -> R:

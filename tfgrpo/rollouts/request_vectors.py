@@ -1,23 +1,27 @@
 """The vectors of what requests ask, by a prior's embedding model: one call for each text of a run, to the upstream that
 answers the requests too.
 
-Each call is journalled, so that a resumed run repeats none. A text whose call fails has no vector in this start of the
-run: trigrams choose for it, and it is said once.
+Each call is journalled, so that a resumed run repeats none. A text whose call fails has no vector in the run: trigrams
+choose for it, which is said once and noted in the journal, for a resumed run has to make the same requests.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from ..errors import InputError, ModelError
 from ..hashing import content_id
 from ..model.upstream import Model, Upstream
-from ..records import CallKey
+from ..records import CallKey, Usage
 from ..surfaces.nearest import compact, looked_at
 
 VECTORS_STAGE = "embedding request"
 """What the journal calls these calls."""
+_FAILED_STAGE = "no embedding request"
+_FAILED = content_id("note", _FAILED_STAGE)
+"""What the journal holds in place of the hash of a request where one of them has failed."""
 _KEPT = 8_192
 """Vectors of one upstream that are kept; each takes about as many bytes as it has numbers."""
 
@@ -62,10 +66,14 @@ class _Vectors:
             del self._known[next(iter(self._known))]
 
     async def _ask(self, upstream: Upstream, run: str, model: str, text: str) -> str:
+        key = CallKey(run, VECTORS_STAGE, task=content_id("text", model, text))
+        failed = replace(key, stage=_FAILED_STAGE)
+        if await upstream.journalled.committed(failed, _FAILED) is not None:
+            return ""
         try:
-            key = CallKey(run, VECTORS_STAGE, task=content_id("text", model, text))
             found = await upstream.embed(model, [text], key)
         except (ModelError, InputError) as error:  # InputError: it has no price, where prices are to be kept to
+            await upstream.journalled.commit(failed, _FAILED, str(error), Usage())
             if model not in self._failed:
                 self._failed.add(model)
                 _logger.warning("no embedding by %s, so trigrams choose the nearest demonstrations: %s", model, error)
