@@ -106,6 +106,24 @@ def test_what_contradicts_a_text_under_the_same_condition_is_not_added(store: St
     assert ann.add("When a charge is named, never answer BILL.").text in standing(store)
 
 
+def test_what_contradicts_a_text_comes_in_by_no_other_way(store: Store, ann: Curator) -> None:
+    opposite = "When a charge is named, never answer BILL."
+    learned(store, "retired", Experience(opposite))
+    kept, other = ann.add(TEXT), ann.add("Read the last sentence first.")
+    at_odds = f"it contradicts {kept.id} under the same condition"
+    with pytest.raises(InputError, match=at_odds):
+        ann.edit(other.id, opposite)
+    with pytest.raises(InputError, match=at_odds):
+        ann.approve(Experience(opposite).id)
+    ann.retire(other.id, "for room")
+    (first, second) = ann.offer(["When it rains, go first.", "When it rains, go last."], "imported from x.json")
+    assert (first.verdict, second.verdict) == ("on trial", "refused")
+    assert "it contradicts exp_" in (second.why or "")
+    assert ann.edit(kept.id, "When a charge is named, do not answer BILL.").text in standing(store), (
+        "what it replaces is no rival"
+    )
+
+
 def test_no_more_is_on_trial_than_can_be_measured(store: Store) -> None:
     ann = Curator(store, "math", "ann", Settings(trial_experiences=1))
     ann.add(TEXT)

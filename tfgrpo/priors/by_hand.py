@@ -4,7 +4,7 @@ A person's experience goes through the same admission as a distiller's, and is t
 measurement. Everything is appended with the name of who did it; nothing that was is changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..errors import InputError
@@ -35,10 +35,6 @@ class Curator:
         """Put a text on trial."""
         library, added = self._library(), Edit("ADD", text)
         trigger_of(text)
-        odds = contradicting([text, *(entry.text for entry in library.current)])[0, 1:].tolist()
-        if rival := next((entry for entry, at_odds in zip(library.current, odds, strict=True) if at_odds), None):
-            hint = f"tfgrpo experience retire {rival.id} takes that one out first"
-            raise InputError(f"not admitted: it contradicts {rival.id} under the same condition; {hint}")
         return self._adopt(library, self._admitted(library, added, "added"), added)
 
     def edit(self, given: str, text: str) -> Experience:
@@ -114,6 +110,7 @@ class Curator:
 
     def _admitted(self, library: Library, edit: Edit, why: str, settings: Settings | None = None) -> Library:
         """The library with the edit admitted by the distiller's own rules, as decided by the person."""
+        _refuse_contradiction(edit, [entry for entry in library.current if entry.id != edit.target])
         after = apply(library, [edit], self._tasks, settings or self._settings)
         new = after.decisions[len(library.decisions) :]
         if not new:
@@ -150,6 +147,14 @@ class Curator:
     def _verdict(self, library: Library, experience: Experience) -> str:
         last = library.standing.get(experience.id)
         return last.verdict if last else "undecided"
+
+
+def _refuse_contradiction(edit: Edit, others: Sequence[Experience]) -> None:
+    """Raise InputError for a text that asks for the opposite of another one under the same condition."""
+    odds = contradicting([edit.text, *(entry.text for entry in others)])[0, 1:].tolist()
+    if rival := next((entry for entry, at_odds in zip(others, odds, strict=True) if at_odds), None):
+        hint = f"tfgrpo experience retire {rival.id} takes that one out first"
+        raise InputError(f"not admitted: it contradicts {rival.id} under the same condition; {hint}")
 
 
 def _proposed(edit: Edit) -> Experience:
