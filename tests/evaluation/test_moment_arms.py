@@ -75,7 +75,7 @@ def test_eval_measures_whether_the_moment_matters(folder: Path) -> None:
     with served(ScriptedModel(policy).app) as url:
         found = works(*asked, "--no-few-shot", "--base-url", url, "--moments")
     for arm in ("frozen", "always on", "random timing", "learned"):
-        assert f"{arm:>18}  " in found.stdout
+        assert f"\n{arm:>{len('random timing - always on')}}  " in found.stdout
     assert "tokens a rollout: frozen " in found.stdout
     assert "its moment came at these shares of turns: frozen " in found.stdout
     assert re.search(r"what waits for it was said at: frozen 0%, always on 100%, random timing \d+%, ", found.stdout)

@@ -156,10 +156,8 @@ def _falls(seen: Course) -> bool:
     return float(centred @ seen.rewards) < -_FALLING_Z * seen.error * float(np.sqrt(np.square(centred).sum()))
 
 
-def forecast_line(found: Forecast | None) -> str:
+def forecast_line(found: Forecast) -> str:
     """A forecast in a sentence."""
-    if found is None:
-        return f"no forecast yet: it needs {FEWEST_STEPS} steps"
     if found.doubled is None:
         return "forecast: the mean reward falls from step to step, so more rollouts are not expected to pay"
     span = f"{found.doubled.median:.2f} [{found.doubled.low:.2f}, {found.doubled.high:.2f}]"

@@ -18,20 +18,21 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
     lines = [f"{counted(result.tasks, 'task')} x {counted(result.repeats, 'rollout')} an arm"]
     if result.listed:
         lines[0] += f"; of {result.listed} all answers are listed, and means are those expected"
+    wide = max(18, *map(len, (*result.means, *result.differences)))
     if result.repeats > 1:
-        lines.append(f"{'':>18}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
+        lines.append(f"{'':>{wide}}  {'mean':>7}  {f'pass@{result.repeats}':>7}")
     for arm, mean in result.means.items():
         solved = f"  {percent(result.pass_at_k[arm]):>7}" if result.repeats > 1 else ""
-        lines.append(f"{arm:>18}  {percent(mean):>7}{solved}")
+        lines.append(f"{arm:>{wide}}  {percent(mean):>7}{solved}")
     if result.constant is not None and result.constant_mean is not None:
         lines.append(
-            f"{'best constant':>18}  {percent(result.constant_mean):>7}  (always {printable(result.constant)!r})"
+            f"{'best constant':>{wide}}  {percent(result.constant_mean):>7}  (always {printable(result.constant)!r})"
         )
     for name, found in result.differences.items():
         interval = f"95% interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, over tasks"
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
         by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
-        lines.append(f"{name:>18}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
+        lines.append(f"{name:>{wide}}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
     if result.moments:
         came = ", ".join(f"{arm} {found.came:.0%}" for arm, found in result.moments.items())
         said = ", ".join(f"{arm} {found.said:.0%}" for arm, found in result.moments.items())
