@@ -41,6 +41,12 @@ def test_each_step_tells_its_entropy_and_the_calls_of_all_rollouts_a_success() -
     assert health_of(()) == ()
 
 
+def test_calls_that_a_rollout_was_shown_are_not_its_own() -> None:
+    messages = ({"role": "user", "content": "of old"}, *calling(2)[1:], *calling(1))
+    (step,) = health_of([Group(Task("go"), 0, (Rollout(Task("go"), 0, 0, "", messages=messages, reward=1.0),))])
+    assert step.tool_calls == 1
+
+
 def test_rollouts_tell_the_health_of_a_run(folder: Path) -> None:
     with Store("tfgrpo.db") as store:
         store.add_tasks(TASKS)

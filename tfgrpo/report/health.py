@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
+from ..prompts import task_place
 from ..records import Group, Rollout
 
 
@@ -42,5 +43,6 @@ def _entropy(group: Group) -> float:
 
 
 def tool_calls(rollout: Rollout) -> int:
-    """How many tools a rollout called."""
-    return sum(len(message.get("tool_calls") or ()) for message in rollout.messages)
+    """How many tools a rollout called; those of the demonstrations before its task are none of its own."""
+    own = rollout.messages[task_place(rollout) or 0 :]
+    return sum(len(message.get("tool_calls") or ()) for message in own)
