@@ -100,6 +100,15 @@ def test_tasks_that_differ_much_do_not_blur_the_arms() -> None:
     assert table[0].reward == pytest.approx(0.4, abs=0.06)
 
 
+def test_no_more_than_the_full_reward_is_expected_and_no_less_than_none() -> None:
+    truth = {"a": 1.0, "b": 0.9, "c": 0.0}
+    tables = [
+        standings(simulated([*truth], lambda arm, *_: truth[arm], steps=1, seed=seed), truth) for seed in range(9)
+    ]
+    rewards = [entry.reward for table in tables for entry in table]
+    assert (min(rewards), max(rewards)) == (0.0, 1.0)
+
+
 def test_without_evidence_all_arms_stand_alike() -> None:
     table = standings([], ["b", "a"])
     assert [(entry.arm, entry.mean, entry.reward, entry.rollouts) for entry in table] == [
@@ -170,13 +179,16 @@ def test_an_arm_under_which_wrong_rollouts_are_lost_to_the_upstream_does_not_win
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.permutations(range(12)), st.floats(0, 0.5))
+@given(st.permutations(range(12)), st.floats(0, 0.4))
 def test_order_of_groups_and_a_shift_of_a_groups_rewards_move_no_arm(order: list[int], shift: float) -> None:
-    groups = simulated([*TRUTH], plain, steps=1)[:12]
-    moved = [
-        replace(group, rollouts=tuple(replace(one, reward=(one.reward or 0) + shift) for one in group.rollouts))
-        for group in groups
-    ]
+    whole = simulated([*TRUTH], plain, steps=1)[:12]
+    groups, moved = (
+        [
+            replace(group, rollouts=tuple(replace(one, reward=(one.reward or 0) / 2 + by) for one in group.rollouts))
+            for group in whole
+        ]
+        for by in (0.1, 0.1 + shift)
+    )
     table = standings(groups, TRUTH)
     assert standings([groups[number] for number in order], TRUTH) == table
     for entry, other in zip(table, standings(moved, TRUTH), strict=True):

@@ -67,7 +67,7 @@ class Standing:
     """Standard deviation of that."""
     reward: float
     """Expected reward: the mean over the tasks seen, had all their rollouts been made under this arm, with what they
-    were shown besides; without what is part of another arm."""
+    were shown besides; without what is part of another arm. In [0, 1], as rewards are, which a sum may exceed."""
     best: float
     """P(it is the best of the arms)."""
     near: float
@@ -124,7 +124,7 @@ def ranked(
     covariance = _widened(sums, fit, contrasts, own)
     best, near = _chances(means, covariance)
     apart = np.array([column in parts or column in raced for column in sums.columns], dtype=bool)
-    rewards = _level(sums, np.where(apart, fit.effects, 0.0)) + fit.effects[own]
+    rewards = np.clip(_level(sums, np.where(apart, fit.effects, 0.0)) + fit.effects[own], 0.0, 1.0)
     rollouts, sds = sums.shown[:, own].sum(axis=0), np.sqrt(np.diagonal(covariance))
     listed = [
         Standing(arm, _rounded(mean), _rounded(sd), _rounded(reward), _rounded(chance), _rounded(close), int(made))
