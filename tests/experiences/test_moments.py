@@ -43,6 +43,12 @@ def test_a_rate_counts_the_answers_of_the_model_and_is_told_in_words() -> None:
     assert rate_told(Rate(1, 4, 2)).endswith("; of 2 turns more no log-probabilities are known")
 
 
+def test_turns_of_demonstrations_are_none_of_the_rollout() -> None:
+    shown = [{"role": "system", "content": "s"}, {"role": "user", "content": "Book a car."}, CALL, ERROR, OTHER]
+    assert fire_rate(trigger("tool error"), turns([*shown, ASKED, AGAIN, DONE, OTHER])) == (0, 2, 0)
+    assert fire_rate(trigger("turn 1"), turns([*shown, ASKED, AGAIN, DONE, OTHER])) == (1, 2, 0)
+
+
 def test_how_sure_it_was_comes_from_the_journal() -> None:
     choice = {"message": CALL, "logprobs": {"content": [listed(0.4, 0.4)]}}
     heard = HeardRollouts()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..prompts import task_place
 from ..records import CallKey, Message, Rollout, message_text
 from ..surfaces.nearest import alike
 from ..surfaces.sureness import RememberedAnswers
@@ -53,11 +54,11 @@ class HeardRollouts:
         self._by_rollout[key.step, key.task, key.sample].hear((), response)
 
     def turns(self, rollouts: Iterable[Rollout]) -> list[Turn]:
-        """All turns of the rollouts, in order."""
+        """All turns of the rollouts, in order; those of demonstrations before their tasks are none."""
         return [
             Turn(before, self._by_rollout[one.step, one.task.id, one.sample].before(before))
             for one in rollouts
-            for before in boundaries(one.messages)
+            for before in boundaries(one.messages[task_place(one) or 0 :])
         ]
 
 
