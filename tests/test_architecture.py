@@ -66,8 +66,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "experiences": (
         "__init__", "numerals", "dealing", "edits", "distil", "step_notes", "overlap", "conditions", "tensor_logic",
-        "relations", "admission", "embedding", "credit", "library", "variants", "embedded_examples", "trajectories",
-        "answer_pool", "amplification", "transitions", "early_experience", "seen_actions", "foreseen",
+        "analogies", "relations", "admission", "embedding", "credit", "library", "variants", "embedded_examples",
+        "trajectories", "answer_pool", "amplification", "transitions", "early_experience", "seen_actions", "foreseen",
         "told_in_hindsight", "moments", "awaited_moments", "write",
         "race",
     ),

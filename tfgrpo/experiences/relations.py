@@ -7,26 +7,21 @@ word of a known task without the symbol has to it. A condition holds to the prod
 above 1/2: one analogy is decided by theta alone, and of several each costs more the higher T is.
 """
 
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import Experience, Task
-from ..surfaces.nearest import shingles
 from ..surfaces.triggers import awaited_words, moment_of
 from ..text import words
+from .analogies import analogies
 from .conditions import contradicting, distinctive, named_of
-from .tensor_logic import Atom, Deduced, Rule, Tensor, deduce
+from .tensor_logic import Atom, Deduced, Rule, Tensor, as_tensor, deduce
 
-_Row = TypeVar("_Row")
-OFFSET = 0.5
-"""The likeness above which a word may stand for another one."""
 APPLIES = 0.5
 """The degree above which a condition holds."""
 
@@ -140,11 +135,11 @@ def relate(
     waited = frozenset(word for one in experiences for word in awaited_words(one.text))
     symbols = tuple(sorted(waited.union(distinctive(texts))))
     said = dict(zip((task.id for task in known), texts, strict=True))
-    names = _table(experiences, symbols, lambda one: named_of(one, said))
-    has = _table(asked, symbols, words)
+    names = as_tensor(experiences, symbols, lambda one: named_of(one, said))
+    has = as_tensor(asked, symbols, words)
     degrees, stands = has.astype(np.float64), tuple[dict[str, str], ...]({} for _ in asked)
     if temperature > 0:
-        degrees, stands = _analogies(asked, texts, symbols, names.sum(axis=0) > 0, temperature)
+        degrees, stands = analogies(asked, texts, symbols, names.sum(axis=0) > 0, temperature)
     held = np.where(names, degrees[:, None], 1.0).prod(axis=2)
     topical: Tensor = names.sum(axis=1) > 0
     facts: dict[str, Tensor] = {
@@ -176,15 +171,7 @@ def _replaces(experiences: Sequence[Experience], earlier: Sequence[Experience]) 
             raise InputError(f"experiences supersede each other in a circle: {' -> '.join([*way, parent])}")
         return [name for name in way[1:] if name in here][:1]
 
-    return _table(experiences, [one.id for one in experiences], before)
-
-
-def _table(rows: Sequence[_Row], columns: Sequence[str], of: Callable[[_Row], Iterable[str | None]]) -> Tensor:
-    """Which columns a row names, shape (rows, columns)."""
-    place, holds = {name: at for at, name in enumerate(columns)}, np.zeros((len(rows), len(columns)), np.bool_)
-    for row, one in enumerate(rows):
-        holds[row, [place[name] for name in of(one) if name in place]] = True
-    return holds
+    return as_tensor(experiences, [one.id for one in experiences], before)
 
 
 def _said_with(experiences: Sequence[Experience]) -> Tensor:
@@ -200,43 +187,3 @@ def _stronger(experiences: Sequence[Experience], effects: Mapping[str, float]) -
     earlier = np.arange(len(sizes))[:, None] < np.arange(len(sizes))[None, :]
     larger: Tensor = (sizes[:, None] > sizes) | ((sizes[:, None] == sizes) & earlier)
     return larger
-
-
-def _analogies(
-    asked: Sequence[str],
-    known: Sequence[frozenset[str]],
-    symbols: Sequence[str],
-    named: Tensor,
-    temperature: float,
-) -> tuple[NDArray[np.float64], tuple[dict[str, str], ...]]:
-    """How far each task has each symbol that is named, shape (asked, symbols), and by which word, where by another one.
-
-    The likeness of two words is the cosine of the sets of their character trigrams.
-    """
-    said = [sorted(set(words(text))) for text in asked]
-    vocabulary = sorted({word for text in (*known, *said) for word in text})
-    place, held = {word: at for at, word in enumerate(vocabulary)}, _table(known, vocabulary, lambda text: text)
-    trigrams = [frozenset(shingles(word).tolist()) for word in vocabulary]
-    degrees = np.zeros((len(asked), len(symbols)))
-    stands = tuple[dict[str, str], ...]({} for _ in asked)
-    for at, symbol in enumerate(symbols):
-        if not named[at]:
-            continue
-        likeness = _likeness(trigrams, symbol)
-        lacking = held[~held[:, place[symbol]]] if symbol in place else held
-        theta = max(OFFSET, float(likeness[lacking.any(axis=0)].max(initial=0.0)))
-        for task, own in enumerate(said):
-            if symbol in own:
-                degrees[task, at] = 1.0
-            elif own:
-                best = max(own, key=lambda word: likeness[place[word]])
-                apart = (float(likeness[place[best]]) - theta) / temperature
-                degrees[task, at] = 1 / (1 + np.exp(np.clip(-apart, -500, 500)))
-                stands[task][symbol] = best
-    return degrees, stands
-
-
-def _likeness(trigrams: Sequence[frozenset[int]], symbol: str) -> NDArray[np.float64]:
-    """Of each word of a vocabulary, how like a symbol it is."""
-    own = frozenset(shingles(symbol).tolist())
-    return np.array([len(own & of) / math.sqrt(len(own) * len(of)) if own & of else 0.0 for of in trigrams])

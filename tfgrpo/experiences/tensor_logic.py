@@ -9,15 +9,16 @@ and an atom that is negated enters as one minus its tensor. Rules are repeated u
 negate is finished before them, so a relation that depends on its own negation is an error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
 
+_Row = TypeVar("_Row")
 Tensor: TypeAlias = NDArray[np.bool_]
 Places: TypeAlias = tuple[int, ...]
 _LARGE = 1_000
@@ -94,6 +95,14 @@ class Deduced:
         if not holds.any():
             return None
         return bound | dict(zip(free, (int(place) for place in np.argwhere(holds)[0]), strict=True))
+
+
+def as_tensor(rows: Sequence[_Row], columns: Sequence[str], of: Callable[[_Row], Iterable[str | None]]) -> Tensor:
+    """Which columns a row names, shape (rows, columns)."""
+    place, holds = {name: at for at, name in enumerate(columns)}, np.zeros((len(rows), len(columns)), np.bool_)
+    for row, one in enumerate(rows):
+        holds[row, [place[name] for name in of(one) if name in place]] = True
+    return holds
 
 
 def deduce(facts: Mapping[str, Tensor], rules: Sequence[Rule], sizes: Mapping[str, int]) -> Deduced:
