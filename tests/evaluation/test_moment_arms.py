@@ -12,6 +12,8 @@ from tests.routing import served
 from tfgrpo.errors import InputError
 from tfgrpo.evaluation.moment_arms import moment_arms, moment_rates
 from tfgrpo.records import Experience, Group, Message, Prior, Rollout, Run
+from tfgrpo.report import render_page
+from tfgrpo.report.gather import gather_figures
 from tfgrpo.store import Store
 from tfgrpo.surfaces.chat import with_prior
 from tfgrpo.testing import ScriptedModel
@@ -80,7 +82,10 @@ def test_eval_measures_whether_the_moment_matters(folder: Path) -> None:
     assert "its moment came at these shares of turns: frozen " in found.stdout
     assert re.search(r"what waits for it was said at: frozen 0%, always on 100%, random timing \d+%, ", found.stdout)
     with Store("tfgrpo.db") as store:
-        shares = store.runs()[-1].run.result["moments"]
+        run = store.runs()[-1].run
+        shares, page = run.result["moments"], render_page(gather_figures(store, run.id))
+    assert "what waits for it was said at: frozen 0%, always on 100%, " in works("runs", "show", run.id).stdout
+    assert re.search(r"<b>Its moment</b> came .* frozen .* and .*>0\.0%.*, always on ", page)
     assert shares["learned"]["said"] == shares["learned"]["came"] > 0
     assert shares["learned"]["came"] < 1
     assert shares["frozen"]["turns"] > 2

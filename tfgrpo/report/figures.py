@@ -96,6 +96,8 @@ class EvaluationFigures:
     """The answer that scores best when it is always given, where answers repeat."""
     constant_mean: float | None
     lost_tasks: int
+    moments: Mapping[str, Mapping[str, float]]
+    """By arm at which share of turns a moment `came`, and at which what waits for it was `said`; none without any."""
 
     @property
     def few(self) -> bool:

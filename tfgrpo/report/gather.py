@@ -156,6 +156,7 @@ def _measured(entry: RunEntry | None) -> EvaluationFigures | None:
         constant=told["constant"],
         constant_mean=told["constant_mean"],
         lost_tasks=told["lost_tasks"],
+        moments=told.get("moments", {}),
     )
 
 

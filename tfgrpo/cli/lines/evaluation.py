@@ -33,11 +33,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
         by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>{wide}}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
-    if result.moments:
-        came = ", ".join(f"{arm} {found.came:.0%}" for arm, found in result.moments.items())
-        said = ", ".join(f"{arm} {found.said:.0%}" for arm, found in result.moments.items())
-        lines.append(f"its moment came at these shares of turns: {came}")
-        lines.append(f"what waits for it was said at: {said}")
+    lines += moment_lines({arm: found._asdict() for arm, found in result.moments.items()})
     if "random timing" in result.means:  # what a moment saves is why it is waited for
         spent = ", ".join(f"{arm} {mean:,.0f}" for arm, mean in result.tokens.items())
         lines.append(f"tokens a rollout: {spent}")
@@ -61,3 +57,10 @@ def transfer_rows(found: "Mapping[str, Evaluation]", learned_on: str) -> "Iterat
         means = (percent(result.means[arm]) for arm in ("frozen", "learned"))
         named = f"{model} (learned on it)" if model == learned_on else model
         yield named, str(result.tasks), *means, f"{100 * gain.mean:+.1f}", interval, told
+
+
+def moment_lines(moments: "Mapping[str, Mapping[str, float]]") -> list[str]:
+    """By arm at which share of turns a moment came, and at which what waits for it was said; nothing without any."""
+    told = (("its moment came at these shares of turns", "came"), ("what waits for it was said at", "said"))
+    shares = [(text, ", ".join(f"{arm} {found[name]:.0%}" for arm, found in moments.items())) for text, name in told]
+    return [f"{text}: {share}" for text, share in shares if moments]

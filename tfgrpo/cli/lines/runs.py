@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...text import counted
+from .evaluation import moment_lines
 from .priors import size_text
 from .race import race_lines
 from .tables import day_time, percent, printable
@@ -118,6 +119,7 @@ def run_lines(figures: "Figures") -> Iterator[str]:
     yield from map(_step_line, figures.steps)
     yield from race_lines(figures.race)
     yield from (f"{arm}: mean reward {percent(mean)}" for arm, mean in run.result.get("means", {}).items())
+    yield from moment_lines(run.result.get("moments", {}))
     if figures.steps:
         fates = ", ".join(f"{count} {fate}" for fate, count in sorted(_fates(figures).items()))
         yield f"experiences: {fates or 'none proposed'}"
