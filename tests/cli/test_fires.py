@@ -30,6 +30,9 @@ def test_how_often_a_trigger_fires_is_counted_over_a_run(folder: Path) -> None:
     (told,) = json.loads(works("experience", "fires", run.id, "--trigger", "turn 9", "--json").stdout)
     assert (told["fired"], told["turns"], told["text"]) == (0, 2, "turn 9")
     assert "never fires" in works("experience", "fires", run.id, "--trigger", "says nothing").stdout
+    with Store("tfgrpo.db") as store:
+        other, _ = store.begin(Run("eval", "default", FRAME, {}, (TASK.id,), "exact"))
+    one_line(tfgrpo("experience", "fires", other.id, "--trigger", "turn 1"), "no rollouts", "the run of a learning")
     one_line(tfgrpo("experience", "fires", run.id, "--trigger", "often"), "[on often] is no trigger")
     one_line(tfgrpo("experience", "fires", run.id, "--trigger", "[tool error]"), "is none", "without brackets")
     one_line(tfgrpo("experience", "add", "[on tol error] Stop."), "no trigger", "[on tool error]")

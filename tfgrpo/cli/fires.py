@@ -41,6 +41,8 @@ def fires(run_id: str, trigger: str | None, store: str | None, as_json: bool) ->
             hint = "--trigger looks at one beforehand"
             raise InputError(f"no experience of namespace {run.namespace} has a trigger; {hint}")
         turns = turns_of(opened, run.id)
+    if not turns:
+        raise InputError(f"run {run.id} has no rollouts in the store; give the run of a learning (tfgrpo runs list)")
     rows = [{**row, "text": trigger or row["text"]} for row in rate_rows(texts, turns)]
     tell(as_json, rows, *(printable(f"{row['text']}: {row['told']}") for row in rows))
 

@@ -110,11 +110,21 @@ def learned_trigger(told: str, quantile: float, turns: Sequence[Turn]) -> str:
             else f"; [on {'entropy above .9' if kind == 'entropy' else 'margin below .2'}] has its own"
         )
         raise InputError(f"{lacking}, and a threshold takes {FEWEST_TURNS}{hint}")
-    limit = sorted(found)[math.ceil(quantile * len(found)) - 1]
+    ordered = sorted(found)
+    limit = ordered[math.ceil(quantile * len(found)) - 1]
+    if limit == ordered[-1]:
+        raise InputError(_no_threshold(kind, limit, ordered.count(limit), len(found)))
     if kind == "like":
-        least = math.floor(limit * _PARTS + 1) / _PARTS
-        if least > 1:
-            raise InputError("too many turns are just that text: take [on says ...]")
-        return f"like {least:.4f} {text}"
+        return f"like {math.floor(limit * _PARTS + 1) / _PARTS:.4f} {text}"
     above = math.ceil(limit * _PARTS) / _PARTS
     return f"entropy above {above:.4f}" if kind == "entropy" else f"margin below {max(-above, 0):.4f}"
+
+
+def _no_threshold(kind: str, highest: float, alike_in_it: int, turns: int) -> str:
+    """Why no threshold lets a trigger fire above the highest value, which so many of all turns have."""
+    if kind == "like" and highest * _PARTS + 1 > _PARTS:
+        return "too many turns are just that text: take [on says ...]"
+    if alike_in_it == turns:
+        return f"all of {counted(turns, 'turn')} are alike in {kind}, so no threshold tells them apart"
+    least = f"a --quantile below {1 - alike_in_it / turns:.2f} has it fire at these"
+    return f"{alike_in_it:,} of {counted(turns, 'turn')} have the highest value of {kind}, and none is above; {least}"
