@@ -96,14 +96,15 @@ def test_what_cannot_be_learned_says_why(told: str, quantile: float, why: str) -
 
 def test_a_threshold_that_nothing_passes_is_refused() -> None:
     failed: list[Message] = [ASKED, CALL, {"role": "tool", "content": "no such room"}, OTHER]
-    made = turns(*([failed] * 5), *([[ASKED, OTHER]] * 20))
+    plain: list[Message] = [ASKED, OTHER]
+    made = turns(*([failed] * 5), *([plain] * 20))
     with pytest.raises(
         InputError, match=r"5 of 30 turns have the highest value of like, .* --quantile below 0\.83 has"
     ):
         learned_trigger("like such rooms", 0.9, made)
     assert fire_rate(trigger(learned_trigger("like such rooms", 0.82, made)), made).fired == 5
     with pytest.raises(InputError, match="all of 25 turns are alike in like"):
-        learned_trigger("like xyz", 0.9, turns(*([[ASKED, OTHER]] * 25)))
+        learned_trigger("like xyz", 0.9, turns(*([plain] * 25)))
 
 
 def test_a_likeness_takes_turns_too() -> None:
