@@ -200,6 +200,8 @@ def test_a_prior_tells_which_of_its_experiences_a_task_is_shown_and_why(priors: 
     assert re.search(r"adds about \d+ to \d+ tokens to a request, by what it has of what", waiting)
     tokens = json.loads(works("prior", "show", narrow.id, "--for", "pears", "--json").stdout)["tokens"]
     assert tokens["served"] < tokens["all"]
+    tokens = json.loads(works("prior", "show", narrow.id, "--for", "apples", "--json").stdout)["tokens"]
+    assert tokens["shown"] == tokens["served"] == tokens["all"], "a trigger is no part of what is said"
     with Store("tfgrpo.db") as store:
         moment = Prior((Experience("When adding, count."), Experience("[on tool error] When adding, read it.")))
         store.add_prior(moment)

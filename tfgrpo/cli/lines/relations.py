@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
@@ -34,9 +35,11 @@ def related(store: "Store", namespace: str, prior: "Prior", given: str, temperat
 
 
 def _tokens(experiences: "Sequence[Experience]") -> int:
+    """Of what they say, without their triggers."""
     from ...surfaces.chat import render_experiences, token_estimate
+    from ...surfaces.triggers import said_text
 
-    return token_estimate(render_experiences(experiences))
+    return token_estimate(render_experiences([replace(one, text=said_text(one.text)) for one in experiences]))
 
 
 def related_json(found: "Relations", text: str) -> "dict[str, JSON]":
