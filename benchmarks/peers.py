@@ -31,7 +31,7 @@ from tfgrpo.errors import InputError, TfgrpoError
 from tfgrpo.model.local import model_path, serve_local
 from tfgrpo.records import JSON
 
-from .peers_cell import Place, Terms, figures, opened
+from .peers_cell import Method, Place, Terms, figures, opened
 from .peers_methods import METHODS
 from .peers_sets import SETS
 from .peers_table import tables
@@ -67,7 +67,9 @@ def table(results: Path) -> None:
 def run(results: Path, *, sets: str, methods: str, seeds: str, model: str, name: str | None, **terms: int) -> None:
     """Make the cells that are missing, in the order of sets, seeds, methods."""
     try:
-        wanted = list(product(_known(sets, SETS, "set"), _seeds(seeds), _known(methods, METHODS, "method")))
+        wanted = list(
+            product(chosen(sets, SETS, "set"), whole_numbers("--seeds", seeds), chosen(methods, METHODS, "method"))
+        )
         with served(model, name, results.with_suffix(".stores")) as place:
             for cell in wanted:
                 click.echo(made(results, place, cell, Terms(**terms)))
@@ -75,7 +77,7 @@ def run(results: Path, *, sets: str, methods: str, seeds: str, model: str, name:
         raise click.ClickException(str(error)) from error
 
 
-def _known(given: str, there: Mapping[str, object], noun: str) -> list[str]:
+def chosen(given: str, there: Mapping[str, object], noun: str) -> list[str]:
     """The names of a list, which are all known."""
     names = [name.strip() for name in given.split(",")]
     for name in names:
@@ -84,11 +86,12 @@ def _known(given: str, there: Mapping[str, object], noun: str) -> list[str]:
     return names
 
 
-def _seeds(given: str) -> list[int]:
+def whole_numbers(option: str, given: str) -> list[int]:
+    """The numbers of a list."""
     try:
-        return [int(seed) for seed in given.split(",")]
+        return [int(number) for number in given.split(",")]
     except ValueError as error:
-        raise InputError(f"--seeds is {given!r}; give whole numbers, as 0,1,2") from error
+        raise InputError(f"{option} is {given!r}; give whole numbers, as 0,1,2") from error
 
 
 @contextmanager
@@ -104,7 +107,13 @@ def served(model: str, name: str | None, stores: Path) -> Iterator[Place]:
         yield Place(server.endpoint.base_url, server.endpoint.model, stores)
 
 
-def made(results: Path, place: Place, cell: tuple[str, int, str], terms: Terms) -> str:
+def made(
+    results: Path,
+    place: Place,
+    cell: tuple[str, int, str],
+    terms: Terms,
+    methods: Mapping[str, Method] = METHODS,
+) -> str:
     """Make one cell and append its line, unless it is there already; what became of it, in a sentence."""
     name, seed, method = cell
     key = {"model": place.model, "set": name, "seed": seed, "method": method, **asdict(terms)}
@@ -112,7 +121,7 @@ def made(results: Path, place: Place, cell: tuple[str, int, str], terms: Terms) 
     if any(all(row.get(field) == value for field, value in key.items()) for row in read(results)):
         return f"{told}: there already"
     try:
-        found = asyncio.run(_figures(place, cell, terms))
+        found = asyncio.run(_figures(place, cell, terms, methods))
     except TfgrpoError as error:
         return f"{told}: left out, and tried again next time: {error}"
     _append(results, json.dumps({**key, **found}, ensure_ascii=False))
@@ -130,10 +139,12 @@ def _append(results: Path, line: str) -> None:
         file.write(("" if whole else "\n").encode() + line.encode() + b"\n")
 
 
-async def _figures(place: Place, cell: tuple[str, int, str], terms: Terms) -> dict[str, JSON]:
+async def _figures(
+    place: Place, cell: tuple[str, int, str], terms: Terms, methods: Mapping[str, Method]
+) -> dict[str, JSON]:
     name, seed, method = cell
     async with opened(place, SETS[name], seed, method, terms) as ready:
-        return await figures(ready, METHODS[method])
+        return await figures(ready, methods[method])
 
 
 def read(results: Path) -> list[dict[str, JSON]]:

@@ -19,7 +19,8 @@ async def nearest_by_vectors(
     ask it, since they ask the upstream that answers, or where it gave no vectors."""
     model = embedder.model
     if not embedder.is_at(upstream):
-        note(f"race: nearest by {model} is left out: calls in use ask {upstream.name}, and it is elsewhere")
+        why = f"calls in use ask {upstream.name}, and it is elsewhere; a router of both at one URL lets it race"
+        note(f"race: nearest by {model} is left out: {why}")
         return []
     asked = {one.id: looked_at(question(one.messages)) for one in examples}
     found, why = await embedder.vectors([text for text in asked.values() if text.strip()])
