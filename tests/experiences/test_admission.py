@@ -82,6 +82,18 @@ def test_a_text_that_goes_round_in_a_circle_is_refused_as_such() -> None:
 @each(
     "text",
     [
+        "If it is about an invoice, answer BILL. If it is about a crash, answer TECH. If it is about both, say BILL.",
+        "Answer BILL for a letter that has to do with money, TECH for a letter that has to do with faults.",
+        "If it asks something, answer in one word. If it states something, answer in one word.",
+    ],
+)
+def test_advice_on_several_labels_may_say_much_in_the_same_words(text: str) -> None:
+    assert refusal(Experience(text), [], MESSAGES_AND_ROUTES, Settings()) is None
+
+
+@each(
+    "text",
+    [
         "Sure! Please provide the inputs",
         "Certainly! Please share the text you would like me to classify.",
         "Of course. What would you like me to do?",

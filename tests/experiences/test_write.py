@@ -59,6 +59,10 @@ async def test_answers_of_all_labels_stand_side_by_side() -> None:
         (f"Instruction:\n{GOOD}", GOOD),  # the form of a 0.5B model
         (f'"{GOOD}"', GOOD),
         (
+            "Sort the letters into:\n- BILL: money\n- TECH: faults",
+            "Sort the letters into: - BILL: money - TECH: faults",
+        ),
+        (
             "List the names. Answer with a JSON list and nothing else.",
             "List the names. Answer with a JSON list and nothing else.",
         ),

@@ -31,10 +31,13 @@ ECHOED = ("answer", "contrast", "merge", "summarise", "written", "instruction", 
 ECHO, RESTATED, COPIED = 4, 5, 8
 """Words in a run: half of a text's runs of 4 in our prompts are an echo; most of its runs of 5 in one task's text, or
 one run of 8 that most tasks do not share, are a copy."""
-LOOP, MOST_SAID = 3, 2
-"""A text that says a run of 3 words more than twice, or most of its runs more than once, goes round in a circle."""
+LOOP, SAID_AGAIN, COMES_AGAIN = 3, 0.3, 0.75
+"""A text goes round in a circle if this share of its words stands in clauses whose runs of 3 were all said before, or
+if this share of its runs comes more than once. Advice on several labels says much in the same words, and each time adds
+another one."""
 FEWEST_RUNS = 2
 """Runs that have to be found: one alone is chance."""
+_CLAUSE_ENDS = re.compile(r"[,.!?:;\u060c\u061b\u3001\u3002\uff01\uff0c\uff1b\uff1f\n]+")
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?:;\u3002\uff01\uff1f])\s*|\n+")
 _SENTENCE = r"(?:^|[.!?]\W*\s)(?:(?:now|so|well|then|yes|great)\b,? |(?:to|before|in order)\b[^.!?:]{0,60}, )?"
 _ASKING = r"(?:please|kindly|(?:could|can|would) you(?: please)?) "
@@ -93,9 +96,14 @@ def restated_task(text: str, tasks: Sequence[Task]) -> str | None:
 
 def goes_round(text: str) -> bool:
     """Whether a text says the same again and again, as small models do that have lost their way."""
+    said, again = set[str](), 0
+    for clause in _CLAUSE_ENDS.split(text):
+        runs = set(_runs(clause, LOOP))
+        again += len(words(clause)) if runs and runs <= said else 0
+        said |= runs
     times = Counter(_runs(text, LOOP))
-    again = sum(count for count in times.values() if count > 1)
-    return max(times.values(), default=0) > MOST_SAID or 2 * again > times.total()
+    more = sum(count for count in times.values() if count > 1)
+    return again > SAID_AGAIN * len(words(text)) or more > COMES_AGAIN * times.total()
 
 
 def is_reply(text: str) -> bool:

@@ -18,7 +18,7 @@ from ..records import CallKey, Experience, Task, Variant
 from ..rollouts.group import concurrently
 from ..settings import Settings
 from ..text import whole_sentences, words
-from .admission import refusal
+from .admission import is_reply, refusal
 from .distil import Distiller, ask
 from .edits import THOUGHTS, Form, Proposals, Unusable
 from .step_notes import StepNotes
@@ -167,7 +167,7 @@ def _fitting(tasks: Sequence[Task]) -> Iterator[Task]:
 def _read(answer: str, tasks: Sequence[Task], settings: Settings) -> str | Unusable:
     """The instruction in an answer, cut to whole sentences of no more words than asked for; or what is wrong."""
     lines = [line.strip() for line in THOUGHTS.sub("", answer).replace("`", "").splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].endswith(":"):
+    if len(lines) > 1 and lines[0].endswith(":") and (is_reply(lines[0]) or INSTRUCTION in lines[0].casefold()):
         lines = lines[1:]  # "Sure, here is the instruction:"
     said = _PREAMBLE.sub("", " ".join(" ".join(lines).split()), count=1)
     text = whole_sentences(said.strip('"'), INSTRUCTION_WORDS)
