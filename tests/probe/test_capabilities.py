@@ -106,9 +106,10 @@ def test_the_command_reports_it_and_the_store_remembers_it(tmp_path: Path) -> No
     assert "seed" in shown.stdout
     assert "2020" not in shown.stderr  # a model that has left elsewhere has not left here
     assert (figures["verdict"]["token_prior"], figures["way"]) == ("policy gradient", "re-decide")
-    *_, what, texts, tokens, way, advice = shown.stdout.splitlines()
+    *_, what, texts, tokens, way, chunks, advice = shown.stdout.splitlines()
     assert what == "What can be learned on fake"
     assert texts.startswith("  experiences and demonstrations: yes")
     assert tokens.startswith("  a token prior: yes, by policy gradient; logit_bias is rejected")
     assert way == "  what it acts by, in learning, client and proxy: re-decide; open besides: verbalise"
+    assert chunks.startswith("  long answers in chunks (--bounded): the answer so far stands behind the question")
     assert advice.startswith("To get more: say what answers may be: --reward choice, or --labels")
