@@ -239,12 +239,11 @@ def test_the_highest_lower_bound_comes_first_when_not_all_fit() -> None:
     assert affordable(library, effects, replace(tight, prior_tokens=1), count_words) == ()
 
 
-@given(st.integers(1, 120))
-def test_a_prior_never_exceeds_its_tokens(room: int) -> None:
-    chosen = affordable(
-        trial("kept", "kept", "kept", "kept", "kept", "kept"), [], replace(SETTINGS, prior_tokens=room), count_words
-    )
-    assert count_words(render_experiences(chosen)) <= room
+@given(st.integers(1, 120), st.integers(0, 60))
+def test_a_prior_never_exceeds_its_tokens(room: int, beside: int) -> None:
+    library = trial("kept", "kept", "kept", "kept", "kept", "kept")
+    chosen = affordable(library, [], replace(SETTINGS, prior_tokens=room), count_words, beside=beside)
+    assert not chosen or count_words(render_experiences(chosen)) + beside <= room
 
 
 def test_an_effect_is_described_in_points() -> None:

@@ -22,6 +22,7 @@ from tfgrpo.prompts import template
 from tfgrpo.records import ChatBody, Decision, Demonstration, Experience, Frame, Prior, Run, Variant, message_text
 from tfgrpo.settings import Settings
 from tfgrpo.store import Store
+from tfgrpo.surfaces.chat import prior_tokens, token_count
 from tfgrpo.testing import Answer, Script, ScriptedModel
 
 SETTINGS = Settings(steps=2, group_size=6, token_prior=False, demonstrations=False, rest_tasks=False)
@@ -193,6 +194,31 @@ async def test_where_no_token_prior_can_act_labels_are_said_in_words_and_that_ra
     assert learned.prior.instruction
     assert learned.prior.instruction.startswith("Answer with one of: billing, technical, sales; say nothing else.")
     assert "labels in words" in [arm["source"] for arm in learned.race[-1]["arms"]]
+
+
+HELPFUL = "When a message names an invoice, look for the sum in it before you say anything at all about it."
+
+
+def shown_much(body: ChatBody) -> str:
+    """A SIMULATED policy that is right more often with each example, and with what it writes of the tasks."""
+    said = "\n".join(message_text(message) for message in body["messages"])
+    if "<tasks>" in said or "<attempts>" in said:
+        return json.dumps([{"operation": "ADD", "text": HELPFUL}]) if "<attempts>" not in said else "[]"
+    shots = sum(message["role"] == "assistant" for message in body["messages"])
+    last = message_text(body["messages"][-1])
+    right = next((label for topic, label in TOPICS.items() if topic in last), "billing")
+    return right if body.get("seed", 0) % 100 < 15 + 10 * min(shots, 4) + 40 * (HELPFUL in said) else "The message"
+
+
+@pytest.mark.parametrize("most", [100, 400])
+async def test_a_prior_says_no_more_than_its_tokens_with_what_won_the_race(tmp_path: Path, most: int) -> None:
+    settings = Settings(steps=3, token_prior=False, rest_tasks=False, prior_tokens=most)
+    learned = await run(ScriptedModel(shown_much), tmp_path / "t.db", settings)
+    assert learned.fates["kept"] == 1
+    assert learned.prior.demonstrations
+    assert prior_tokens(learned.prior, token_count(None)) <= most
+    left_out = any(note.startswith("1 kept experience left out: with what won the race") for note in learned.notes)
+    assert (len(learned.prior.experiences), left_out) == ((0, True) if most == 100 else (1, False))
 
 
 IMPORTED_TEXT = "When a message names a thing, answer with one word of three."

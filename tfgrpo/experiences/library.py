@@ -131,9 +131,15 @@ def describe(effect: Effect) -> str:
 
 
 def affordable(
-    library: Library, effects: Sequence[Effect], settings: Settings, count_tokens: Callable[[str], int]
+    library: Library,
+    effects: Sequence[Effect],
+    settings: Settings,
+    count_tokens: Callable[[str], int],
+    *,
+    beside: int = 0,
 ) -> tuple[Experience, ...]:
-    """The current experiences that fit into `settings.prior_tokens` together, in order of arrival.
+    """The current experiences that fit into `settings.prior_tokens` together, in order of arrival; `beside` are the
+    tokens of what else the prior says.
 
     When not all fit, those with the highest lower bound of their effect come first. It is decided once a step, before
     any coin is flipped: what a rollout is shown must not depend on what else it is shown.
@@ -144,7 +150,7 @@ def affordable(
     chosen: set[str] = set()
     for entry in sorted(current, key=lambda entry: -bounds.get(entry.id, unmeasured)):
         wanted = [other for other in current if other.id in chosen or other.id == entry.id]
-        if count_tokens(render_experiences(wanted)) <= settings.prior_tokens:
+        if count_tokens(render_experiences(wanted)) + beside <= settings.prior_tokens:
             chosen.add(entry.id)
     return tuple(entry for entry in current if entry.id in chosen)
 

@@ -186,11 +186,10 @@ class ExperienceLearning:
         """What the next step's rollouts draw from: those on trial or kept that can be afforded."""
         return affordable(self.library, self._effects, self._settings, self._count_tokens)
 
-    @property
-    def kept(self) -> tuple[Experience, ...]:
-        """The kept ones that can be afforded."""
+    def kept(self, *, beside: int = 0) -> tuple[Experience, ...]:
+        """The kept ones that can be afforded beside so many tokens of a prior's way to prompt."""
         kept = Library(self.library.having("kept"), self.library.decisions)
-        return affordable(kept, self._effects, self._settings, self._count_tokens)
+        return affordable(kept, self._effects, self._settings, self._count_tokens, beside=beside)
 
     @property
     def worth(self) -> dict[str, float]:
@@ -464,7 +463,7 @@ class ExperienceLearning:
 
     def _narrowed(self) -> str | None:
         """How much of what is kept a task is shown, for people; None where nothing waits for words."""
-        kept = Prior(self.kept)
+        kept = Prior(self.kept())
         of = counted(len(kept.experiences), "kept experience")
         waiting = sum(bool(awaited_words(entry.text)) for entry in kept.experiences)
         if not waiting:

@@ -272,6 +272,11 @@ class Race:
         return self._calibration.fits.get(self.mark)
 
     @property
+    def tokens(self) -> int:
+        """Prompt tokens that the winner adds to a call."""
+        return self._arms[self.winner().arm].tokens
+
+    @property
     def mark(self) -> str:
         """How rollouts of the winner are marked."""
         return self.winner().arm if len(self._arms) > 1 else ""

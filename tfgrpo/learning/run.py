@@ -17,10 +17,11 @@ from ..model.budget import Budget
 from ..model.upstream import Upstream
 from ..observer import Observer, StepSummary
 from ..probe.backend import usable
-from ..records import Prior, Run, Task
+from ..records import Experience, Prior, Run, Task
 from ..rollouts.executor import SAMPLERS_OFF, Executor
 from ..store import SERVING, Store
 from ..surfaces.chat import mean_tokens, token_count
+from ..text import counted
 from .cost import cost, lines
 from .experiences import ExperienceLearning
 from .plan import Begun, Plan, RunContext, begin, ending, made_ready, tell_resumed, told_whom_to_ask
@@ -152,10 +153,18 @@ class _Learning:
             if line:
                 self._context.notes.note(line)
         biases = self._tokens.choose(self._experiences.worth, self._race.racing, self._race.own_fit)
-        plain = self._context.prior(self._experiences.kept, biases)
+        plain = self._context.prior(self._affordable(), biases)
         prior, start = self._race.won(plain), self._context.start.id
         as_it_was = prior.id == start == self._live().id  # somebody may have replaced it meanwhile
         return prior if not as_it_was and (prior.has_text or prior.biases) else None
+
+    def _affordable(self) -> tuple[Experience, ...]:
+        """The kept experiences that there is room for beside the way to prompt that won; others are told."""
+        kept, most = self._experiences.kept(beside=self._race.tokens), self._context.plan.settings.prior_tokens
+        if left := len(self._experiences.kept()) - len(kept):
+            why = f"with what won the race the prior would take more than {most:,} tokens (--prior-tokens)"
+            self._context.notes.note(f"{counted(left, 'kept experience')} left out: {why}")
+        return kept
 
     async def _promoted(self, candidate: Prior) -> Promotion | None:
         """What the gate makes of it, or what is made of it without one."""
