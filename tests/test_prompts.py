@@ -1,6 +1,7 @@
 """Templates are rendered strictly, and what is put into them is never read again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.tables import each
 from tfgrpo.errors import PromptError
-from tfgrpo.prompts import Template, asset_folder, clip, neutralise, template, transcript
+from tfgrpo.prompts import Template, asset_folder, clip, neutralise, task_place, template, transcript
 from tfgrpo.records import Message, Rollout, Task
 
 AFTER = ": {not} a {{ placeholder }}."
@@ -129,3 +130,16 @@ def test_demonstrations_before_the_task_are_no_part_of_what_a_rollout_did() -> N
     longer = Rollout(task, 0, 0, "", messages=(*shown, *task.messages, *more), text="SALES")
     assert "TECH" not in transcript(longer)
     assert "Let me see." in transcript(longer)
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_what_was_said_at_the_end_of_the_task_is_no_part_of_what_a_rollout_did(parts: bool) -> None:
+    def content(*texts: str) -> Any:
+        return [{"type": "text", "text": text} for text in texts] if parts else "\n\n".join(texts)
+
+    task = Task(({"role": "user", "content": content("2 + 2")},))
+    shown = [{"role": "user", "content": content("2 + 25")}, {"role": "assistant", "content": "27"}]
+    asked = {"role": "user", "content": content("2 + 2", "When adding, count.")}
+    rollout = Rollout(task, 0, 0, "p", messages=(*shown, asked, {"role": "assistant", "content": "4"}), text="4")
+    assert task_place(rollout) == 2
+    assert transcript(rollout) == "4"

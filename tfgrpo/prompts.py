@@ -141,9 +141,19 @@ def _after_task(rollout: Rollout) -> list[Message]:
 
 def task_place(rollout: Rollout) -> int | None:
     """Where the messages of the task begin in a rollout; None where an agent put it in other words."""
-    asked, messages = list(rollout.task.messages), list(rollout.messages)
+    asked, messages = rollout.task.messages, rollout.messages
     starts = range(len(messages) - len(asked) + 1)
-    return next((place for place in starts if messages[place : place + len(asked)] == asked), None)
+    return next((place for place in starts if all(map(_asks, messages[place:], asked))), None)
+
+
+def _asks(message: Message, asked: Message) -> bool:
+    """Whether a message is that of the task, which may end with an experience that waited for it."""
+    if message == asked or message.get("role") != asked.get("role"):
+        return message == asked
+    said, own = message.get("content"), asked.get("content")
+    if isinstance(said, str) and isinstance(own, str):
+        return said.startswith(f"{own}\n\n")
+    return isinstance(said, list) and isinstance(own, list) and said[: len(own)] == own
 
 
 def _turn(message: Message) -> str:

@@ -85,6 +85,18 @@ def test_the_shortest_whole_rollout_of_each_task_is_shown_as_its_turns() -> None
     assert 'assistant: calls look_up({"word": "order"})' in text
 
 
+def test_what_was_said_at_the_end_of_the_task_is_shown_to_no_other() -> None:
+    made = [rollout(task, *DETOURS) for task in TASKS]
+    told = [{**one.messages[1], "content": f"{one.task.prompt}\n\nLook it up."} for one in made]
+    groups = [
+        Group(one.task, 0, (replace(one, messages=(one.messages[0], asked, *one.messages[2:])),))
+        for one, asked in zip(made, told, strict=True)
+    ]
+    found = verified_trajectories(groups, SETTINGS)
+    assert found
+    assert {entry.messages[0]["content"] for entry in found.demonstrations} == {task.prompt for task in TASKS}
+
+
 @each(
     "change",
     [

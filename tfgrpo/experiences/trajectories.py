@@ -45,7 +45,7 @@ def _demonstration(rollout: Rollout) -> Demonstration | None:
     before the task it was shown, and did not do; an agent that puts the task in other words is not shown.
     """
     start = task_place(rollout)
-    own = [] if start is None else rollout.messages[start:]
+    own = [] if start is None else [*rollout.task.messages, *rollout.messages[start + len(rollout.task.messages) :]]
     several = any(one.get("role") in ("system", "developer") for one in own)
     if several or (rollout.reward or 0.0) < 1 - FLAT or len(own) < 2 or own[-1].get("role") != "assistant":
         return None
