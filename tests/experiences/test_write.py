@@ -39,6 +39,10 @@ async def test_each_is_sampled_with_a_seed_of_its_own_from_another_draw_of_the_t
     assert "response_format" not in one
 
 
+def test_none_is_wanted_where_a_person_is_to_see_every_proposal_first() -> None:
+    assert [instructions_wanted(Settings(review=review)) for review in (False, True)] == [2, 0]
+
+
 async def test_answers_of_all_labels_stand_side_by_side() -> None:
     shown = pairs_shown(TASKS, Settings(), 0)
     assert len(shown) == len(TASKS)

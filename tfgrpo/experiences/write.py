@@ -104,8 +104,9 @@ class Instructions:
 
 
 def instructions_wanted(settings: Settings) -> int:
-    """How many instructions a run with these settings asks for."""
-    return INSTRUCTIONS if settings.race and settings.experiences and settings.ground_truth else 0
+    """How many instructions a run with these settings asks for: none that would race before a person has seen them."""
+    wanted = settings.race and settings.experiences and settings.ground_truth and not settings.review
+    return INSTRUCTIONS if wanted else 0
 
 
 async def instructions(distiller: Distiller, tasks: Sequence[Task], count: int, log: StepNotes) -> Instructions:
