@@ -206,12 +206,12 @@ async def compared(
     print("\n".join([*found.lines(), f"{len(found.dropped)} texts dropped, as {found.dropped[:2]}"]))
     teach, _, judge = dealt_parts(tasks, settings.seed)
     held = (await explored(executor, judge, states=tried, alternatives=tried)).transitions
-    kept = found.hindsight
+    best = next(iter(found.hindsight), None)
     arms = {
-        "what is kept": Arm(found.kept, found.kept_actions, kept.examples if kept and kept.kept else ()),
+        "what is kept": Arm(found.kept, found.kept_actions, best.examples if best and best.kept else ()),
         "its texts": Arm(found.kept),
         "its transitions": Arm((), found.kept_actions),
-        "in hindsight": Arm((), (), kept.examples if kept else ()),
+        "in hindsight": Arm((), (), best.examples if best else ()),
         "all transitions seen": Arm((), found.actions),
         "mixed up": Arm((), mixed_up(found.actions, world.actions)),
         "ungrounded": Arm(await ungrounded(distiller, teach, world.actions, max(3, len(found.kept)))),

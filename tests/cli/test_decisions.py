@@ -150,7 +150,7 @@ def test_several_models_make_a_table_of_where_the_offsets_help(tasks: Path, url:
     head, own, other = shown.stdout.splitlines()
     assert "learned - frozen" in head
     assert ("m (learned on it)" in own, other.split()[0], other.rstrip().endswith("helps")) == (True, "other", True)
-    assert shown.stderr.count("the offsets were learned on m; clients leave them out here: learn them here too") == 1
+    assert shown.stderr.count("the offsets were learned on m: clients leave them out for other; learn its own") == 1
     told = json.loads(works(*EVAL, url, "--model", "m", "--model", "other", "--json").stdout)
     assert list(told["models"]) == ["m", "other"]
     asked = len(decides.bodies)

@@ -50,6 +50,8 @@ def test_tables_are_printed_without_json(folder: Path, url: str) -> None:
     assert "ungated" in tfgrpo("prior", "list").stdout
     assert "token biases" in tfgrpo("prior", "show").stdout
     assert "'billing'" in tfgrpo("tokens", "show").stdout
+    elsewhere = tfgrpo("tokens", "show", "--namespace", "other").stdout
+    assert elsewhere == "no token prior is live in namespace other; tfgrpo prior list shows what there is\n"
     assert "no experience" in tfgrpo("experience", "list").stdout
     assert tfgrpo("chat", "about an invoice", "--base-url", url, "--show-prior").stderr.startswith("prior prior_")
 

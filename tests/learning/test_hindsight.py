@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from benchmarks.early_worlds import BUTTONS, WORLDS, tasks_of_panel
 from tests.experiences.test_distil import Recorded, distiller
@@ -49,42 +50,55 @@ def simulated(tell: Callable[[str], str]) -> Callable[[ChatBody], str]:
     return answer
 
 
-async def examined(tell: Callable[[str], str]) -> tuple[Hindsight | None, EnvironmentExecutor]:
+async def examined(
+    tell: Callable[[str], str], named: bool = False
+) -> tuple[tuple[Hindsight, ...], EnvironmentExecutor]:
     model = ScriptedModel(simulated(tell))
     plain = ChatExecutor(model, Frame("simulated", PANEL.system), Backend(), run="run_1", stage="act", seed=0)
     executor = EnvironmentExecutor(plain, PANEL.make, 1)
     asked = distiller(Recorded(simulated(tell)), Settings(distiller_retries=0))
-    return await in_hindsight(executor, asked, seen(TEACH), seen(MEASURE), Silent()), executor
+    teach, measure = (
+        [one if named else replace(one, task=replace(one.task, input="An order for the panel.")) for one in seen(part)]
+        for part in (TEACH, MEASURE)
+    )
+    return await in_hindsight(executor, asked, teach, measure, Silent()), executor
 
 
 async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_it() -> None:
     found, executor = await examined(as_an_order)
-    assert found is not None
-    assert len(found.examples) <= EXAMPLES
-    assert {one.answer for one in found.examples} == {*BUTTONS}
-    first = found.examples[0]
-    assert str(first.input).startswith("Order 9: The sign in the ")
-    assert str(first.input).count("\n\nThe sign in the ") == 1
-    assert first.task in {task.id for task in TEACH}
-    assert found.gain is not None
-    assert found.gain.low > 0
-    assert found.kept
-    assert "kept: 12 actions told in hindsight" in found.line()
-    assert found.as_json()["kept"] is True
-    assert found.variant.demonstrations == found.examples
-    earned = await reward_gained(executor, JUDGE, Prior(demonstrations=found.examples))
+    assert sorted(len(one.examples) for one in found) == [6, 6, EXAMPLES], "twice one of each action, and two of each"
+    for one in found:
+        assert {example.answer for example in one.examples} == {*BUTTONS}
+        first = one.examples[0]
+        assert str(first.input).startswith("Order 9: The sign in the ")
+        assert str(first.input).count("\n\nThe sign in the ") == 1
+        assert one.gain is not None
+        assert one.gain.low > 0
+        assert one.kept
+        assert f"kept: {len(one.examples)} actions told in hindsight" in one.line()
+        assert one.as_json()["kept"] is True
+        assert one.variant.demonstrations == one.examples
+    earned = await reward_gained(executor, JUDGE, Prior(demonstrations=found[0].examples))
     assert earned is not None
     assert earned.gain.low > 0.5
 
 
+async def test_a_task_that_names_an_end_tells_it_and_the_distiller_is_not_asked() -> None:
+    found, _ = await examined(lambda end: "", named=True)
+    assert found[0].kept
+    ids = {task.id: task.prompt for task in TEACH}
+    for example in found[0].examples:
+        assert str(example.input).startswith(ids[str(example.task)]), "hidden from its own task"
+
+
 async def test_a_task_without_its_end_is_dropped_and_examples_that_show_nothing_are_not_kept() -> None:
-    assert (await examined(lambda end: "Order 9: press something."))[0] is None
-    assert (await examined(lambda end: ""))[0] is None
-    assert (await examined(lambda end: f"<end>\n{end}"))[0] is None, "the end again is no task"
+    assert (await examined(lambda end: "Order 9: press something."))[0] == ()
+    assert (await examined(lambda end: ""))[0] == ()
+    assert (await examined(lambda end: f"<end>\n{end}"))[0] == (), "the end again is no task"
     found, _ = await examined(lambda end: f"Order 9: {end}")  # no form that the simulated model knows
-    assert found is not None
-    assert not found.kept
-    assert " not kept: " in found.line()
+    assert len(found) == 3
+    assert not any(one.kept for one in found)
+    assert " not kept: " in found[0].line()
 
 
 def test_all_actions_have_their_turn_and_what_changes_nothing_is_no_example() -> None:

@@ -34,7 +34,8 @@ def show_tokens(prior_id: str | None, store: str | None, namespace: str, as_json
         print_json({"biases": found, "questions": questions_json(shown.questions)} if shown.questions else found)
         return
     if not (found or shown.questions):
-        click.echo(f"no token prior in namespace {namespace}")
+        nowhere = f"no token prior is live in namespace {namespace}; tfgrpo prior list shows what there is"
+        click.echo(f"prior {prior_id} has no token prior" if prior_id else nowhere)
     if found:
         rows = [(repr(row["text"]), row["token"], f"{row['bias']:+.2f}", row["z"], row["tasks"]) for row in found]
         print_table(("text", "token", "bias", "z", "tasks"), rows)

@@ -108,8 +108,10 @@ class PreparedDecisionEvaluation:
         elif unseen := self._unseen(entry):
             observer.note(unseen_notice(unseen))
         if self.asked.frame.model != self.snapshot.frame.model and prior.questions:
-            learned_on = self.snapshot.frame.model
-            observer.note(f"the offsets were learned on {learned_on}; clients leave them out here: learn them here too")
+            learned_on, model = self.snapshot.frame.model, self.asked.frame.model
+            observer.note(
+                f"the offsets were learned on {learned_on}: clients leave them out for {model}; learn its own"
+            )
         store.add_tasks(tasks)
         store.add_prior(prior)
         settings = {"surface": "decisions", "question": storable(self.asked.body)}

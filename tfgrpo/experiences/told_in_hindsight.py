@@ -1,11 +1,12 @@
 """Transitions told in hindsight: as the tasks that they would have done.
 
 As in Hindsight Experience Replay (arXiv 1707.01495), without weights. A small model acts by an example only where it
-looks like its own task (`docs/neighbours.md`), so the distiller tells each end that was seen in the form of the tasks.
-One that leaves out what came with the action, or says the end again, is no such task, and is dropped.
+looks like its own task (`docs/neighbours.md`), so each end that was seen is told by a task of those at hand that names
+it, and where none does by the distiller, in the form of the tasks. One that leaves out what came with the action, or
+says the end again, is no such task, and is dropped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, zip_longest
 
 from ..errors import ModelError, UpstreamError
@@ -37,21 +38,38 @@ async def as_tasks(
     distiller: Distiller, tasks: Sequence[Task], transitions: Sequence[Transition]
 ) -> list[tuple[Transition, Task]]:
     """Transitions, each with the task that it would have done; those left out of which none could be told."""
-    found = await concurrently(_told(distiller, tasks, one) for one in transitions)
+    named = [_named(one, tasks) for one in transitions]
+    rest = [one for one, task in zip(transitions, named, strict=True) if not task]
+    told = iter(await concurrently(_told(distiller, tasks, one) for one in rest))
+    found = [task or next(told) for task in named]
     return [(one, task) for one, task in zip(transitions, found, strict=True) if task]
+
+
+def _named(one: Transition, tasks: Sequence[Task]) -> Task | None:
+    """The task that one would have done, of those that name what came with the action: the one that says most of the
+    end; None where none names it, or all do, so that it is no end of theirs."""
+    ends = {*words(one.after)}
+    naming = [task for task in tasks if _says(one, words(task.prompt))]
+    if len(naming) == len(tasks):
+        return None
+    return max(naming, key=lambda task: (len(ends & {*words(task.prompt)}), task.id), default=None)
+
+
+def _says(one: Transition, said: Collection[str]) -> bool:
+    """Whether words say what came with an action, and nothing that went."""
+    came, went = word_changes(one.before, one.after)
+    return {*came} <= {*said} and not {*said} & ({*went} - {*came})
 
 
 async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition) -> Task | None:
     key = CallKey(distiller.run, "hindsight", task=one.task.id, sample=derive_seed(one.before, one.action) % 2**31)
     drawn = sorted(tasks, key=lambda task: derive_seed("shown", one.task.id, one.action, task.id))[:_TASKS_SHOWN]
-    came, went = word_changes(one.before, one.after)
     shown = "\n".join(f"- {neutralise(clip(task.prompt, STATE_CHARS))}" for task in drawn)
 
     def read(text: str) -> Task | Unusable:
         lines = (line.strip().removeprefix("- ") for line in text.splitlines())
         said = next((line for line in lines if line and not line.startswith("<")), "")
-        there = {*words(said)}
-        if not {*came} <= there or there & ({*went} - {*came}) or words(said) == words(one.after):
+        if not _says(one, words(said)) or words(said) == words(one.after):
             return Unusable("it is no task of which this is the end")
         return Task(said)
 

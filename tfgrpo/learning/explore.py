@@ -56,25 +56,24 @@ class Exploration:
     dropped: tuple[str, ...]
     acting: Acting | None = None
     """What the tasks that judge earn; None where nothing is kept, or the environment gives no reward."""
-    hindsight: Hindsight | None = None
-    """Examples of acting; None where there are none."""
+    hindsight: tuple[Hindsight, ...] = ()
+    """Sets of examples of acting, the best first."""
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The ways to prompt that show what was seen and is kept: as it was, and as examples of acting."""
-        acting = self.hindsight.variant if self.hindsight and self.hindsight.kept else None
-        return tuple(one for one in (seen_variant(self.kept_actions), acting) if one)
+        acting = (one.variant for one in self.hindsight if one.kept)
+        return tuple(one for one in (seen_variant(self.kept_actions), *acting) if one)
 
     @property
     def shown_acting(self) -> Prior:
         """All that is kept, as it is shown where an action is to be chosen.
 
-        Examples of acting stand in the place of what was seen to follow, which answers another question.
+        The best set of examples of acting stands in place of what was seen to follow, which answers another question.
         """
         texts = as_shown(self.kept) if self.kept else Prior()
-        if self.hindsight and self.hindsight.kept:
-            return as_prior(self.hindsight.variant, texts)
-        return with_seen(texts, self.kept_actions)
+        acting = next((one.variant for one in self.hindsight if one.kept), None)
+        return as_prior(acting, texts) if acting else with_seen(texts, self.kept_actions)
 
     def as_json(self) -> dict[str, JSON]:
         """The figures."""
@@ -91,7 +90,7 @@ class Exploration:
             "together": [self.together.mean, self.together.low, self.together.high] if self.together else None,
             "reward": self.frozen,
             "acting": self.acting.as_json() if self.acting else None,
-            "hindsight": self.hindsight.as_json() if self.hindsight else None,
+            "hindsight": [one.as_json() for one in self.hindsight],
             "dropped": list(self.dropped),
         }
 
@@ -122,8 +121,7 @@ class Exploration:
             lines.append(f"together, on transitions that chose none of them: {found}")
         else:
             lines.append("nothing is kept: nothing was shown to help to predict what follows")
-        if self.hindsight:
-            lines.append(self.hindsight.line())
+        lines += [one.line() for one in self.hindsight]
         earned = "no observation carried a reward, so what tasks earn is not told"
         if self.frozen is not None:
             earned = f"its own rollouts earned {self.frozen:.1%} of the reward"

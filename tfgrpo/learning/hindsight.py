@@ -2,13 +2,16 @@
 
 A model that says better what follows need not act by it, as what it is shown there answers another question. What
 examples of acting are worth is measured without any reward too, at actions that they were not made from: told in
-hindsight as they are, how often does the model do what led there, with the examples and without?
+hindsight as they are, how often does the model do what led there, with the examples and without? Sets of one example
+of each action are measured beside one of several: of several a small model makes less (`docs/neighbours.md`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ModelError, UpstreamError
 from ..evaluation.difference import Difference, paired_difference
@@ -24,24 +27,25 @@ from ..text import counted
 
 EXAMPLES = 12
 """Shown to a request at most."""
+_TOLD, _SETS = 24, 3
+"""Actions that are told in hindsight at most, and sets of one of each action that are made of them at most."""
 _HELD = 24
 """Actions at which they are measured at most, each done so often with them and without."""
 _DONE = 3
+_MISTAKEN = 0.05
+"""How often examples that change nothing may seem to, one way or the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hindsight:
-    """Examples of acting, and what they are worth."""
+    """A set of examples of acting, and what it is worth."""
 
     examples: tuple[Demonstration, ...]
-    gain: Difference | None
+    gain: Difference | None = None
     """Share of actions that are those that led there, with the examples less without, over the tasks they come from;
     None where none was told in hindsight to measure at."""
-
-    @property
-    def kept(self) -> bool:
-        """Whether they help: the interval is above zero."""
-        return self.gain is not None and not self.gain.few and self.gain.low > 0
+    kept: bool = False
+    """Whether they help: an interval as much wider as there are more sets is above zero (Bonferroni)."""
 
     @property
     def variant(self) -> Variant:
@@ -68,25 +72,45 @@ async def in_hindsight(
     teach: Sequence[Transition],
     measure: Sequence[Transition],
     watching: Observer,
-) -> Hindsight | None:
-    """Examples from the transitions that teach, measured at others; None where there are none. Raises UpstreamError."""
-    tasks = [*{one.task.id: one.task for one in teach}.values()]
-    examples = [
-        Demonstration(request(executor, task, one.before), one.action, one.task.id)
-        for one, task in await as_tasks(distiller, tasks, balanced(teach, EXAMPLES))
-    ]
-    if not examples:
-        return None
-    shown = Prior(demonstrations=tuple(examples))
-    held = await as_tasks(distiller, tasks, balanced(measure, _HELD))
-    watching.stage("hindsight", 2 * _DONE * len(held))
+) -> tuple[Hindsight, ...]:
+    """Sets of examples from the transitions that teach, measured at others, the best first; none where there are no
+    examples. Raises UpstreamError."""
+    told = await as_tasks(distiller, _tasks(teach), balanced(teach, _TOLD))
+    sets = _sets([Demonstration(request(executor, task, one.before), one.action, task.id) for one, task in told])
+    if not sets:
+        return ()
+    held = await as_tasks(distiller, _tasks(measure), balanced(measure, _HELD))
+    shown = [Prior(), *(Prior(demonstrations=one) for one in sets)]
+    watching.stage("hindsight", _DONE * len(shown) * len(held))
     done = await concurrently(_agreement(executor, one, task, shown, watching) for one, task in held)
-    by_task: dict[str, list[float]] = {}
-    for (one, _), gain in zip(held, done, strict=True):
-        if gain is not None:
-            by_task.setdefault(one.task.id, []).append(gain)
-    means = np.array([float(np.mean(gains)) for gains in by_task.values()])
-    return Hindsight(tuple(examples), paired_difference(means) if len(means) else None)
+    by_task: dict[str, list[list[float]]] = {}
+    for (one, _), gains in zip(held, done, strict=True):
+        if gains:
+            by_task.setdefault(one.task.id, []).append(gains)
+    if not by_task:
+        return tuple(map(Hindsight, sets))
+    means = np.array([np.mean(gains, axis=0) for gains in by_task.values()])
+    found = [_worth(examples, column, len(sets)) for examples, column in zip(sets, means.T, strict=True)]
+    return tuple(sorted(found, key=lambda one: -one.gain.mean if one.gain else 0.0))
+
+
+def _sets(examples: Sequence[Demonstration]) -> list[tuple[Demonstration, ...]]:
+    """Sets of one example of each action that share none, and one of all of them; each once."""
+    by_action: dict[str, list[Demonstration]] = {}
+    for example in examples:
+        by_action.setdefault(str(example.answer), []).append(example)
+    ones = [one[:EXAMPLES] for one in zip(*by_action.values(), strict=False)][:_SETS]
+    together = [example for one in zip_longest(*by_action.values()) for example in one if example][:EXAMPLES]
+    return [*dict.fromkeys(one for one in (*ones, tuple(together)) if one)]
+
+
+def _worth(examples: tuple[Demonstration, ...], gains: NDArray[np.float64], looks: int) -> Hindsight:
+    wide = paired_difference(gains, 1 - _MISTAKEN / looks)
+    return Hindsight(examples, paired_difference(gains), kept=not wide.few and wide.low > 0)
+
+
+def _tasks(transitions: Sequence[Transition]) -> list[Task]:
+    return [*{one.task.id: one.task for one in transitions}.values()]
 
 
 def request(executor: EnvironmentExecutor, task: Task, before: str) -> str:
@@ -96,25 +120,29 @@ def request(executor: EnvironmentExecutor, task: Task, before: str) -> str:
 
 
 async def _agreement(
-    executor: EnvironmentExecutor, one: Transition, task: Task, shown: Prior, watching: Observer
-) -> float | None:
-    """How much more often what led there is done with examples than without; None where no call was answered."""
+    executor: EnvironmentExecutor, one: Transition, task: Task, shown: Sequence[Prior], watching: Observer
+) -> list[float] | None:
+    """How much more often what led there is done with each of the priors than with the first; None where one of them
+    got no answer."""
     messages, of = opening(executor.plain, task, Observation(one.before)), executor.plain
 
     async def done(prior: Prior, step: int, sample: int) -> float | None:
         key = CallKey(of.run, "hindsight act", step, one.task.id, sample, derive_seed(one.before, one.action) % 2**31)
+        made = Rollout(task, step, sample, prior.id)
         try:
             reply = await of.model(await executor.asked(messages, prior, key), key)
         except UpstreamError:
             raise
-        except ModelError:
+        except ModelError as error:
+            watching.landed(replace(made, error=str(error)))
             return None
         hit = float(action_in(reply.text) == one.action)
-        watching.landed(Rollout(task, step, sample, prior.id, text=reply.text, reward=hit, usage=reply.usage))
+        watching.landed(replace(made, text=reply.text, reward=hit, usage=reply.usage))
         return hit
 
-    made = await concurrently(
-        done(prior, step, sample) for step, prior in enumerate((Prior(), shown)) for sample in range(_DONE)
-    )
-    without, with_them = ([hit for hit in part if hit is not None] for part in (made[:_DONE], made[_DONE:]))
-    return float(np.mean(with_them) - np.mean(without)) if with_them and without else None
+    made = await concurrently(done(prior, step, sample) for step, prior in enumerate(shown) for sample in range(_DONE))
+    hits = [[hit for hit in made[at : at + _DONE] if hit is not None] for at in range(0, len(made), _DONE)]
+    if not all(hits):
+        return None
+    without, *with_them = (float(np.mean(hit)) for hit in hits)
+    return [mean - without for mean in with_them]
