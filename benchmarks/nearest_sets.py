@@ -3,12 +3,15 @@
     python -m benchmarks.nearest_sets run [nearest.jsonl] --model http://127.0.0.1:8901/v1 --name NAME
         --embedding all-MiniLM-L6-v2 [--sets labels,money] [--seeds 0,1] [--sizes 4,8] [--held-out 32] [--repeats 2]
     python -m benchmarks.nearest_sets table [nearest.jsonl]
+    python -m benchmarks.nearest_sets alike --model URL --embedding NAME [--sets ...] [--seeds ...] [--sizes ...]
 
 One base URL serves both models, as calls in use need it. Tasks, seeds, stores and the results file are those of
 `peers`: no arm learns, each is shown 4 or 8 of the same 24 training tasks, and is measured on the same held-out ones.
-By lot the same examples stand before all requests of a seed. A finished cell is not made again.
+By lot the same examples stand before all requests of a seed. A finished cell is not made again. `alike` makes no
+rollout: it tells how many of the examples that a held-out task would be shown have its answer.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,13 +28,16 @@ from tfgrpo.experiences.embedded_examples import nearest_by_vectors
 from tfgrpo.experiences.embedding import Embedder
 from tfgrpo.experiences.step_notes import StepNotes
 from tfgrpo.experiences.variants import as_prior
+from tfgrpo.model.upstream import Upstream
 from tfgrpo.records import Prior
 from tfgrpo.settings import Settings
+from tfgrpo.surfaces.nearest import compact, nearest, nearest_by_vector, pool_of, vector_pool_of
 
+from .near_duplicates import embedded
 from .peers import chosen, made, read, results_argument, served, whole_numbers
 from .peers_cell import Cell, Found, Method, Terms
 from .peers_methods import few_shot
-from .peers_sets import SETS
+from .peers_sets import SETS, parts
 from .peers_table import Row, student
 
 USUAL = Terms()
@@ -95,6 +101,27 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
         yield ""
 
 
+async def alike_rows(
+    upstream: Upstream, model: str, cells: Sequence[tuple[str, int]], seeds: Sequence[int]
+) -> list[str]:
+    """A line of each set and size: the share of the examples shown that have the answer of the held-out task."""
+    lines = [f"| set | examples | all of them | {BY_TRIGRAMS} | by {model} |", "|---|---|---|---|---|"]
+    for name, size in cells:
+        found: list[tuple[float, float, float]] = []
+        for part in (parts(SETS[name], seed, USUAL.training, USUAL.held_out) for seed in seeds):
+            shown, asked = [task.prompt for task in part.train], [task.prompt for task in part.held_out]
+            vectors = {text: compact(one) for text, one in (await embedded(upstream, model, [*shown, *asked])).items()}
+            trigrams, near = pool_of(shown), vector_pool_of([vectors[text] for text in shown])
+            for task in part.held_out:
+                same = np.array([one.answer == task.answer for one in part.train], dtype=float)
+                places = nearest(trigrams, task.prompt, size), nearest_by_vector(near, vectors[task.prompt], size)
+                found.append((same.mean(), *(same[list(each)].mean() for each in places)))
+        lines.append(
+            f"| {name} | {size} | " + " | ".join(f"{100 * share:.0f}" for share in np.mean(found, axis=0)) + " |"
+        )
+    return lines
+
+
 def difference(one: Sequence[Row], other: Sequence[Row]) -> Difference | None:
     """The one less the other, paired over the tasks of the seeds that both have; a task of several seeds is one."""
     beside = {row["seed"]: row for row in other}
@@ -129,6 +156,23 @@ def table(results: Path) -> None:
     """Print the tables of a results file."""
     for line in tables(read(results)):
         click.echo(line)
+
+
+@main.command()
+@click.option("--model", "url", required=True, help="Base URL of the embedding model.")
+@click.option("--embedding", required=True, help="What it goes by.")
+@click.option("--sets", default=",".join(MATTER), show_default=True)
+@click.option("--seeds", default="0,1,2,3", show_default=True)
+@click.option("--sizes", default="4,8", show_default=True)
+def alike(*, url: str, embedding: str, sets: str, seeds: str, sizes: str) -> None:
+    """Print how many of the examples shown have the answer of the task that is asked."""
+    cells = list(product(chosen(sets, SETS, "set"), whole_numbers("--sizes", sizes)))
+
+    async def rows() -> list[str]:
+        async with Upstream(url) as upstream:
+            return await alike_rows(upstream, embedding, cells, whole_numbers("--seeds", seeds))
+
+    click.echo("\n".join(asyncio.run(rows())))
 
 
 @main.command()

@@ -79,3 +79,12 @@ def test_an_arm_that_gets_no_vectors_is_left_out_with_the_reason(
     assert "4 by knowing: left out, and tried again next time: race: nearest by knowing is left out" in told
     assert "no such model" in told
     assert [row["method"] for row in read(results)] == ["4 by lot", "4 by trigrams"]
+
+
+def test_of_examples_shown_it_is_told_how_many_have_the_answer_that_is_asked_for(url: str) -> None:
+    told = benchmark("alike", "--model", url, "--embedding", "knowing", "--sets", "labels", "--seeds", "0")
+    (four, eight) = [[int(cell) for cell in line.strip("| ").split(" | ")[1:]] for line in told.splitlines()[2:]]
+    assert four[0] == 4
+    assert four[-1] == eight[-1] == 100
+    assert 25 <= four[1] == eight[1] <= 40
+    assert four[1] < four[2] < 100
