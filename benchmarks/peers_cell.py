@@ -161,6 +161,7 @@ async def figures(cell: Cell, method: Method) -> dict[str, JSON]:
     """Run a method and measure what it came to on the held-out tasks."""
     async with timed(cell, "search") as searched:
         found = await method(cell)
+        minutes = searched()
     wanted = [(task, found.prior, n) for task in cell.parts.held_out for n in range(cell.terms.repeats)]
     async with timed(cell, "measure") as measured_for:
         made = await cell.rollouts("measure", wanted, system=found.system)
@@ -170,7 +171,7 @@ async def figures(cell: Cell, method: Method) -> dict[str, JSON]:
         "rewards": _by_task(made),
         "failed": sum(rollout.error is not None for rollout in made),
         "spent": asdict(found.spent or cell.spent),
-        "minutes": searched(),
+        "minutes": minutes,
         "measured": asdict(measured),
         "measured_minutes": measured_for(),
         "what": found.what,

@@ -88,6 +88,8 @@ def test_examples_that_help_are_seen_to_and_finished_cells_are_not_made_again(
     for name in ("id", "keep-drop"):
         assert found[name, "frozen"] < 0.4
         assert min(found[name, "few-shot-8"], found[name, "few-shot-chosen"]) > 0.55
+    searched = [row for row in read(results) if row["method"] == "frozen"]
+    assert all(row["minutes"] < row["measured_minutes"] for row in searched), "what measuring takes is no search"
     spent = {row["method"]: row["spent"]["calls"] for row in read(results)}
     assert spent["frozen"] == spent["few-shot-8"] == 0
     assert 40 <= spent["few-shot-chosen"] <= TERMS.calls
