@@ -163,7 +163,7 @@ def table(results: Path) -> None:
 @click.option("--embedding", required=True, help="What it goes by.")
 @click.option("--sets", default=",".join(MATTER), show_default=True)
 @click.option("--seeds", default="0,1,2,3", show_default=True)
-@click.option("--sizes", default="4,8", show_default=True)
+@click.option("--sizes", default="1,4,8", show_default=True)
 def alike(*, url: str, embedding: str, sets: str, seeds: str, sizes: str) -> None:
     """Print how many of the examples shown have the answer of the task that is asked."""
     cells = list(product(chosen(sets, SETS, "set"), whole_numbers("--sizes", sizes)))

@@ -83,8 +83,8 @@ def test_an_arm_that_gets_no_vectors_is_left_out_with_the_reason(
 
 def test_of_examples_shown_it_is_told_how_many_have_the_answer_that_is_asked_for(url: str) -> None:
     told = benchmark("alike", "--model", url, "--embedding", "knowing", "--sets", "labels", "--seeds", "0")
-    (four, eight) = [[int(cell) for cell in line.strip("| ").split(" | ")[1:]] for line in told.splitlines()[2:]]
-    assert four[0] == 4
-    assert four[-1] == eight[-1] == 100
+    (one, four, eight) = [[int(cell) for cell in line.strip("| ").split(" | ")[1:]] for line in told.splitlines()[2:]]
+    assert [line[0] for line in (one, four, eight)] == [1, 4, 8]
+    assert one[-1] == four[-1] == eight[-1] == 100
     assert 25 <= four[1] == eight[1] <= 40
     assert four[1] < four[2] < 100
