@@ -37,6 +37,7 @@ from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.foreseen import agreement, as_shown, prediction, predictions
 from tfgrpo.experiences.seen_actions import SeenAction, seen_actions, with_seen
 from tfgrpo.experiences.transitions import Transition, explored
+from tfgrpo.experiences.variants import as_prior
 from tfgrpo.hashing import derive_seed
 from tfgrpo.learning.explore import Exploration, agreement_gained, dealt_parts, explore
 from tfgrpo.model.upstream import Model
@@ -44,12 +45,12 @@ from tfgrpo.records import (
     Backend,
     CallKey,
     ChatBody,
-    Demonstration,
     Experience,
     Frame,
     Message,
     Prior,
     Task,
+    Variant,
     message_text,
 )
 from tfgrpo.rollouts.acting import EnvironmentExecutor
@@ -129,14 +130,15 @@ class Arm(NamedTuple):
 
     texts: Sequence[Experience] = ()
     actions: Sequence[SeenAction] = ()
-    examples: Sequence[Demonstration] = ()
-    """Of acting: where an action is to be chosen they stand in the place of the actions; elsewhere they say nothing."""
+    acting: Variant | None = None
+    """Examples of acting: where an action is to be chosen they stand in the place of the actions; elsewhere they say
+    nothing."""
 
     @property
     def shown_acting(self) -> Prior:
         """It as it is shown where an action is to be chosen."""
         texts = as_shown(self.texts) if self.texts else Prior()
-        return replace(texts, demonstrations=tuple(self.examples)) if self.examples else with_seen(texts, self.actions)
+        return as_prior(self.acting, texts) if self.acting else with_seen(texts, self.actions)
 
 
 def mixed_up(seen: Sequence[SeenAction], actions: Sequence[str]) -> tuple[SeenAction, ...]:
@@ -208,10 +210,10 @@ async def compared(
     held = (await explored(executor, judge, states=tried, alternatives=tried)).transitions
     best = next(iter(found.hindsight), None)
     arms = {
-        "what is kept": Arm(found.kept, found.kept_actions, best.examples if best and best.kept else ()),
+        "what is kept": Arm(found.kept, found.kept_actions, best.variant if best and best.kept else None),
         "its texts": Arm(found.kept),
         "its transitions": Arm((), found.kept_actions),
-        "in hindsight": Arm((), (), best.examples if best else ()),
+        "in hindsight": Arm((), (), best.variant if best else None),
         "all transitions seen": Arm((), found.actions),
         "mixed up": Arm((), mixed_up(found.actions, world.actions)),
         "ungrounded": Arm(await ungrounded(distiller, teach, world.actions, max(3, len(found.kept)))),
@@ -244,7 +246,7 @@ async def table(
     )
     print("|---|---|---|---|---|---|---|")
     for arm, shown in arms.items():
-        number = f"{len(shown.texts)} | {len(shown.actions)} | {len(shown.examples)}"
+        number = f"{len(shown.texts)} | {len(shown.actions)} | {shown.acting.source if shown.acting else 0}"
         if not any(shown):
             print(f"| {arm} | {number} | | | |")
             continue

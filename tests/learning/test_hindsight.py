@@ -8,10 +8,11 @@ from benchmarks.early_worlds import BUTTONS, WORLDS, tasks_of_panel
 from tests.experiences.test_distil import Recorded, distiller
 from tfgrpo.experiences.told_in_hindsight import balanced
 from tfgrpo.experiences.transitions import Transition
+from tfgrpo.experiences.variants import as_prior
 from tfgrpo.learning.earned import reward_gained
 from tfgrpo.learning.hindsight import EXAMPLES, Hindsight, in_hindsight
 from tfgrpo.observer import Silent
-from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
+from tfgrpo.records import Backend, ChatBody, Frame, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor
 from tfgrpo.rollouts.executor import ChatExecutor
 from tfgrpo.settings import Settings
@@ -66,19 +67,20 @@ async def examined(
 
 async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_it() -> None:
     found, executor = await examined(as_an_order)
-    assert sorted(len(one.examples) for one in found) == [6, 6, EXAMPLES], "twice one of each action, and two of each"
+    assert {one.variant.source for one in found} == {"6 actions", "12 actions", "4 nearest of 20 actions"}
+    assert len(found) == 4, "there are two sets of one of each action"
     for one in found:
-        assert {example.answer for example in one.examples} == {*BUTTONS}
-        first = one.examples[0]
+        examples = one.variant.demonstrations
+        assert {example.answer for example in examples} == {*BUTTONS}
+        first = examples[0]
         assert str(first.input).startswith("Order 9: The sign in the ")
         assert str(first.input).count("\n\nThe sign in the ") == 1
         assert one.gain is not None
         assert one.gain.low > 0
         assert one.kept
-        assert f"kept: {len(one.examples)} actions told in hindsight" in one.line()
+        assert f"kept: {one.variant.source} told in hindsight" in one.line()
         assert one.as_json()["kept"] is True
-        assert one.variant.demonstrations == one.examples
-    earned = await reward_gained(executor, JUDGE, Prior(demonstrations=found[0].examples))
+    earned = await reward_gained(executor, JUDGE, as_prior(found[0].variant))
     assert earned is not None
     assert earned.gain.low > 0.5
 
@@ -87,7 +89,7 @@ async def test_a_task_that_names_an_end_tells_it_and_the_distiller_is_not_asked(
     found, _ = await examined(lambda end: "", named=True)
     assert found[0].kept
     ids = {task.id: task.prompt for task in TEACH}
-    for example in found[0].examples:
+    for example in found[0].variant.demonstrations:
         assert str(example.input).startswith(ids[str(example.task)]), "hidden from its own task"
 
 
@@ -96,7 +98,7 @@ async def test_a_task_without_its_end_is_dropped_and_examples_that_show_nothing_
     assert (await examined(lambda end: ""))[0] == ()
     assert (await examined(lambda end: f"<end>\n{end}"))[0] == (), "the end again is no task"
     found, _ = await examined(lambda end: f"Order 9: {end}")  # no form that the simulated model knows
-    assert len(found) == 3
+    assert len(found) == 4
     assert not any(one.kept for one in found)
     assert " not kept: " in found[0].line()
 

@@ -6,7 +6,8 @@ it, and where none does by the distiller, in the form of the tasks. One that lea
 says the end again, is no such task, and is dropped.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from itertools import chain, zip_longest
 
 from ..errors import ModelError, UpstreamError
@@ -38,30 +39,38 @@ async def as_tasks(
     distiller: Distiller, tasks: Sequence[Task], transitions: Sequence[Transition]
 ) -> list[tuple[Transition, Task]]:
     """Transitions, each with the task that it would have done; those left out of which none could be told."""
-    named = [_named(one, tasks) for one in transitions]
+    spoken = _spoken(tasks)
+    named = [_named(one, tasks, spoken) for one in transitions]
     rest = [one for one, task in zip(transitions, named, strict=True) if not task]
-    told = iter(await concurrently(_told(distiller, tasks, one) for one in rest))
+    told = iter(await concurrently(_told(distiller, tasks, one, spoken) for one in rest))
     found = [task or next(told) for task in named]
     return [(one, task) for one, task in zip(transitions, found, strict=True) if task]
 
 
-def _named(one: Transition, tasks: Sequence[Task]) -> Task | None:
+def _spoken(tasks: Sequence[Task]) -> frozenset[str]:
+    """The words that some of the tasks say and others do not: what they want is told by these."""
+    of = Counter(chain.from_iterable({*words(task.prompt)} for task in tasks))
+    return frozenset(word for word, count in of.items() if count < len(tasks))
+
+
+def _named(one: Transition, tasks: Sequence[Task], spoken: Set[str]) -> Task | None:
     """The task that one would have done, of those that name what came with the action: the one that says most of the
-    end; None where none names it, or all do, so that it is no end of theirs."""
-    ends = {*words(one.after)}
-    naming = [task for task in tasks if _says(one, words(task.prompt))]
-    if len(naming) == len(tasks):
+    end; None where none does."""
+    if not spoken & {*word_changes(one.before, one.after)[0]}:
         return None
+    ends = {*words(one.after)}
+    naming = [task for task in tasks if _says(one, {*words(task.prompt)}, spoken)]
     return max(naming, key=lambda task: (len(ends & {*words(task.prompt)}), task.id), default=None)
 
 
-def _says(one: Transition, said: Collection[str]) -> bool:
-    """Whether words say what came with an action, and nothing that went."""
-    came, went = word_changes(one.before, one.after)
-    return {*came} <= {*said} and not {*said} & ({*went} - {*came})
+def _says(one: Transition, said: Set[str], spoken: Set[str]) -> bool:
+    """Whether words say what came with an action, and nothing that went: of the words that tasks speak in, if any of
+    them came."""
+    came, went = ({*changes} for changes in word_changes(one.before, one.after))
+    return (spoken & came or came) <= said and not said & spoken & (went - came)
 
 
-async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition) -> Task | None:
+async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition, spoken: Set[str]) -> Task | None:
     key = CallKey(distiller.run, "hindsight", task=one.task.id, sample=derive_seed(one.before, one.action) % 2**31)
     drawn = sorted(tasks, key=lambda task: derive_seed("shown", one.task.id, one.action, task.id))[:_TASKS_SHOWN]
     shown = "\n".join(f"- {neutralise(clip(task.prompt, STATE_CHARS))}" for task in drawn)
@@ -69,7 +78,7 @@ async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition) ->
     def read(text: str) -> Task | Unusable:
         lines = (line.strip().removeprefix("- ") for line in text.splitlines())
         said = next((line for line in lines if line and not line.startswith("<")), "")
-        if not _says(one, words(said)) or words(said) == words(one.after):
+        if not _says(one, {*words(said)}, spoken) or words(said) == words(one.after):
             return Unusable("it is no task of which this is the end")
         return Task(said)
 

@@ -3,7 +3,7 @@
 A model that says better what follows need not act by it, as what it is shown there answers another question. What
 examples of acting are worth is measured without any reward too, at actions that they were not made from: told in
 hindsight as they are, how often does the model do what led there, with the examples and without? Sets of one example
-of each action are measured beside one of several: of several a small model makes less (`docs/neighbours.md`).
+of each action, a set of several, and the nearest ones to each request are measured beside each other.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from ..evaluation.difference import Difference, paired_difference
 from ..experiences.distil import Distiller
 from ..experiences.told_in_hindsight import as_tasks, balanced
 from ..experiences.transitions import Transition
+from ..experiences.variants import as_prior
 from ..hashing import derive_seed
 from ..observer import Observer
 from ..records import JSON, CallKey, Demonstration, Observation, Prior, Rollout, Task, Variant
@@ -27,7 +28,9 @@ from ..text import counted
 
 EXAMPLES = 12
 """Shown to a request at most."""
-_TOLD, _SETS = 24, 3
+_NEAREST = 4
+"""Shown to a request where those that are nearest to it are chosen."""
+_TOLD, _SETS = 48, 2
 """Actions that are told in hindsight at most, and sets of one of each action that are made of them at most."""
 _HELD = 24
 """Actions at which they are measured at most, each done so often with them and without."""
@@ -38,28 +41,23 @@ _MISTAKEN = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Hindsight:
-    """A set of examples of acting, and what it is worth."""
+    """A way to show examples of acting, and what it is worth."""
 
-    examples: tuple[Demonstration, ...]
+    variant: Variant
     gain: Difference | None = None
     """Share of actions that are those that led there, with the examples less without, over the tasks they come from;
     None where none was told in hindsight to measure at."""
     kept: bool = False
     """Whether they help: an interval as much wider as there are more sets is above zero (Bonferroni)."""
 
-    @property
-    def variant(self) -> Variant:
-        """The way to prompt that shows them."""
-        return Variant(None, self.examples, 0, f"{counted(len(self.examples), 'action')} seen, told in hindsight")
-
     def as_json(self) -> dict[str, JSON]:
         """The figures."""
         gain = [self.gain.mean, self.gain.low, self.gain.high] if self.gain else None
-        return {"examples": len(self.examples), "gain": gain, "kept": self.kept}
+        return {"shown": self.variant.source, "gain": gain, "kept": self.kept}
 
     def line(self) -> str:
         """The same for people."""
-        told = f"{counted(len(self.examples), 'action')} told in hindsight, as examples of acting"
+        told = f"{self.variant.source} told in hindsight, as examples of acting"
         if self.gain is None:
             return f"not kept: {told}: nothing else to measure them at"
         verdict = "kept" if self.kept else "not kept"
@@ -73,14 +71,15 @@ async def in_hindsight(
     measure: Sequence[Transition],
     watching: Observer,
 ) -> tuple[Hindsight, ...]:
-    """Sets of examples from the transitions that teach, measured at others, the best first; none where there are no
-    examples. Raises UpstreamError."""
+    """Ways to show examples from the transitions that teach, measured at others, the best first; none without examples.
+
+    Raises UpstreamError."""
     told = await as_tasks(distiller, _tasks(teach), balanced(teach, _TOLD))
-    sets = _sets([Demonstration(request(executor, task, one.before), one.action, task.id) for one, task in told])
-    if not sets:
+    ways = _ways([Demonstration(request(executor, task, one.before), one.action, task.id) for one, task in told])
+    if not ways:
         return ()
     held = await as_tasks(distiller, _tasks(measure), balanced(measure, _HELD))
-    shown = [Prior(), *(Prior(demonstrations=one) for one in sets)]
+    shown = [Prior(), *(as_prior(way, Prior()) for way in ways)]
     watching.stage("hindsight", _DONE * len(shown) * len(held))
     done = await concurrently(_agreement(executor, one, task, shown, watching) for one, task in held)
     by_task: dict[str, list[list[float]]] = {}
@@ -88,25 +87,32 @@ async def in_hindsight(
         if gains:
             by_task.setdefault(one.task.id, []).append(gains)
     if not by_task:
-        return tuple(map(Hindsight, sets))
+        return tuple(map(Hindsight, ways))
     means = np.array([np.mean(gains, axis=0) for gains in by_task.values()])
-    found = [_worth(examples, column, len(sets)) for examples, column in zip(sets, means.T, strict=True)]
+    found = [_worth(way, column, len(ways)) for way, column in zip(ways, means.T, strict=True)]
     return tuple(sorted(found, key=lambda one: -one.gain.mean if one.gain else 0.0))
 
 
-def _sets(examples: Sequence[Demonstration]) -> list[tuple[Demonstration, ...]]:
-    """Sets of one example of each action that share none, and one of all of them; each once."""
+def _ways(examples: Sequence[Demonstration]) -> list[Variant]:
+    """Sets of one example of each action that share none, a set of several, the nearest of all; each once."""
     by_action: dict[str, list[Demonstration]] = {}
     for example in examples:
         by_action.setdefault(str(example.answer), []).append(example)
-    ones = [one[:EXAMPLES] for one in zip(*by_action.values(), strict=False)][:_SETS]
-    together = [example for one in zip_longest(*by_action.values()) for example in one if example][:EXAMPLES]
-    return [*dict.fromkeys(one for one in (*ones, tuple(together)) if one)]
+    ones = [*zip(*by_action.values(), strict=False)][:_SETS]
+    several = tuple(example for one in zip_longest(*by_action.values()) for example in one if example)
+    sets = [*dict.fromkeys(one[:EXAMPLES] for one in (*ones, several) if one)]
+    ways = [Variant(None, one, 0, counted(len(one), "action")) for one in sets]
+    if len(examples) <= max(map(len, sets), default=0):
+        return ways
+    return [
+        *ways,
+        Variant(None, tuple(examples), _NEAREST, f"{_NEAREST} nearest of {counted(len(examples), 'action')}"),
+    ]
 
 
-def _worth(examples: tuple[Demonstration, ...], gains: NDArray[np.float64], looks: int) -> Hindsight:
+def _worth(way: Variant, gains: NDArray[np.float64], looks: int) -> Hindsight:
     wide = paired_difference(gains, 1 - _MISTAKEN / looks)
-    return Hindsight(examples, paired_difference(gains), kept=not wide.few and wide.low > 0)
+    return Hindsight(way, paired_difference(gains), kept=not wide.few and wide.low > 0)
 
 
 def _tasks(transitions: Sequence[Transition]) -> list[Task]:
