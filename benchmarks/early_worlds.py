@@ -32,7 +32,8 @@ class World(NamedTuple):
     actions: Sequence[str]
     by_hand: Sequence[str]
     """The true rules."""
-    tasks: Callable[[int], list[Task]]
+    tasks: Callable[..., list[Task]]
+    """So many, by a seed."""
 
 
 @dataclass
