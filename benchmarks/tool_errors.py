@@ -101,7 +101,8 @@ def main() -> None:
             print(f"seed {seed}: {texts}")
             for name in ("means", "tokens"):
                 print("  ", name, {arm: round(mean, 3) for arm, mean in found.get(name, {}).items()})
-            for name, gap in found.get("differences", {}).items():
+            worth = {"a moment": found["moment_worth"]} if found.get("moment_worth") else {}
+            for name, gap in {**found.get("differences", {}), **worth}.items():
                 print(f"   {name}: {100 * gap['mean']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]")
         os.chdir("/")
 

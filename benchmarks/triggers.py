@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kept import KeptCells
+from tfgrpo.evaluation.moment_arms import worth_of_a_moment
 from tfgrpo.experiences.moments import Turn, learned_trigger
 from tfgrpo.hashing import coin
 from tfgrpo.records import JSON, Experience, Message, Prior, message_text
@@ -179,18 +180,9 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(100 * mean), float(100 * (mean - wide)), float(100 * (mean + wide))
 
 
-def moment(found: list[list[Episode]]) -> tuple[float, float]:
-    """What saying it at a moment does for solving the task, and its standard error, clustered by task.
-
-    b = sum (A - 1/2) (Y - mean Y) / sum (A - 1/2)^2 over all moments, A the coin and Y the end of the episode.
-    """
-    mean = np.mean([one.solved for of in found for one in of for _ in one.coins])
-    each = [[(said - 0.5, one.solved - mean) for one in of for said in one.coins] for of in found]
-    tops = np.array([sum(coin_ * end for coin_, end in of) for of in each])
-    sizes = np.array([len(of) / 4 for of in each])
-    effect = tops.sum() / sizes.sum()
-    spread = np.square(tops - effect * sizes).sum() * len(each) / (len(each) - 1)
-    return float(effect), float(np.sqrt(spread) / sizes.sum())
+def coins_of(found: list[list[Episode]]) -> dict[str, list[tuple[bool, float]]]:
+    """By task, each moment where a coin decided: whether it was said, and how the episode ended."""
+    return {str(task): [(said, float(one.solved)) for one in of for said in one.coins] for task, of in enumerate(found)}
 
 
 def rate_of(found: list[list[Episode]]) -> float:
@@ -219,9 +211,10 @@ def main() -> None:
         less = "" if arm == "triggered" else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
         won, fires = 100 * solved(arms[arm]).mean(), 100 * rate_of(arms[arm])
         print(f"| {arm} | {won:.1f}% | {fires:.0f}% | {tokens:.0f} | {less} |")
-    effect, error = moment(arms["coin"])
+    worth = worth_of_a_moment(coins_of(arms["coin"]))
+    assert worth is not None
     print("\nlearned:", *(other_signs()[kind].experiences[0].text.partition("]")[0] + "]" for kind in ARMS[-2:]))
-    print(f"\na moment: {100 * effect:+.1f} points, standard error {100 * error:.1f}")
+    print(f"\na moment: {100 * worth.mean:+.1f} points [{100 * worth.low:+.1f}, {100 * worth.high:+.1f}]")
 
 
 if __name__ == "__main__":

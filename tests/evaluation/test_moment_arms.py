@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -10,7 +11,7 @@ from benchmarks.tool_errors import ADVICE, AGENT, policy, write_tasks
 from tests.cli.shell import FRAME, TASK, one_line, tfgrpo, works
 from tests.routing import served
 from tfgrpo.errors import InputError
-from tfgrpo.evaluation.moment_arms import moment_arms, moment_rates
+from tfgrpo.evaluation.moment_arms import moment_arms, moment_rates, worth_of_a_moment
 from tfgrpo.records import Experience, Group, Message, Prior, Rollout, Run
 from tfgrpo.report import render_page
 from tfgrpo.report.gather import gather_figures
@@ -44,12 +45,30 @@ def test_the_arms_say_the_same_always_and_at_random_turns_and_leave_the_rest_as_
     assert {arm: [one.text for one in made.experiences] for arm, made in arms.items()} == {
         "always on": [PLAIN.text, ADVICE, ASKS.text],
         "random timing": [PLAIN.text, f"[on chance 0.2500] {ADVICE}", ASKS.text],
+        "half its moments": [PLAIN.text, f"[on half of tool error] {ADVICE}", ASKS.text],
     }
     assert moment_arms(prior, {}) == {}
     asked = [[{"role": "user", "content": f"go {number}"}] for number in range(400)]
     shown = [ADVICE in str(with_prior({"messages": one}, arms["random timing"])["messages"]) for one in asked]
     assert 70 < sum(shown) < 130
     assert shown == [ADVICE in str(with_prior({"messages": one}, arms["random timing"])["messages"]) for one in asked]
+
+
+def test_what_a_moment_is_worth_is_found_in_rewards_that_say_so() -> None:
+    """SIMULATED: a rollout earns .2, and .1 more for each of its moments at which the text was said."""
+    draw, by_task = Random(0), dict[str, list[tuple[bool, float]]]()
+    for task in range(200):
+        said = [draw.random() < 0.5 for _ in range(draw.randrange(6))]
+        by_task[str(task)] = [(one, 0.2 + 0.1 * sum(said)) for one in said]
+    worth = worth_of_a_moment(by_task)
+    assert worth is not None
+    assert (worth.moments, worth.tasks) == (sum(map(len, by_task.values())), sum(map(bool, by_task.values())))
+    assert worth.low < 0.1 < worth.high < 0.17
+    assert worth.low > 0
+    mean = sum(reward for of in by_task.values() for _, reward in of) / worth.moments
+    tops = sum((said - 0.5) * (reward - mean) for of in by_task.values() for said, reward in of)
+    assert worth.mean == pytest.approx(4 * tops / worth.moments)
+    assert worth_of_a_moment({task: by_task[task] for task in "0123"}) is None
 
 
 def test_a_rate_is_that_of_the_run_that_learned_the_prior_or_it_is_said_why_there_is_none(tmp_path: Path) -> None:
@@ -76,8 +95,9 @@ def test_eval_measures_whether_the_moment_matters(folder: Path) -> None:
     asked = ("eval", "other.jsonl", "--model", "fake", "--agent", AGENT, "--repeat", "1", "--no-written")
     with served(ScriptedModel(policy).app) as url:
         found = works(*asked, "--no-few-shot", "--base-url", url, "--moments")
-    for arm in ("frozen", "always on", "random timing", "learned"):
-        assert f"\n{arm:>{len('random timing - always on')}}  " in found.stdout
+    for arm in ("frozen", "always on", "random timing", "half its moments", "learned"):
+        assert re.search(rf"^ *{arm}  ", found.stdout, re.MULTILINE)
+    assert "what a moment is worth is not told: too few tasks had one" in found.stdout
     assert "tokens a rollout: frozen " in found.stdout
     assert "its moment came at these shares of turns: frozen " in found.stdout
     assert re.search(r"what waits for it was said at: frozen 0%, always on 100%, random timing \d+%, ", found.stdout)
@@ -87,6 +107,7 @@ def test_eval_measures_whether_the_moment_matters(folder: Path) -> None:
     assert "what waits for it was said at: frozen 0%, always on 100%, " in works("runs", "show", run.id).stdout
     assert re.search(r"<b>Its moment</b> came .* frozen .* and .*>0\.0%.*, always on ", page)
     assert shares["learned"]["said"] == shares["learned"]["came"] > 0
+    assert 0 <= shares["half its moments"]["said"] <= shares["half its moments"]["came"]
     assert shares["learned"]["came"] < 1
     assert shares["frozen"]["turns"] > 2
     assert 0 <= shares["random timing"]["said"] < 1

@@ -11,7 +11,7 @@ from tfgrpo.surfaces.chat import mean_tokens, prior_tokens, with_prior
 from tfgrpo.surfaces.decisions import decision_with_prior
 from tfgrpo.surfaces.messages import message_with_prior
 from tfgrpo.surfaces.responses import response_with_prior
-from tfgrpo.surfaces.triggers import always_on, applies, as_said, said_where, trigger_of
+from tfgrpo.surfaces.triggers import always_on, applies, as_said, at_half, said_where, trigger_of
 
 ASKED = {"role": "user", "content": "Book the room."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "book"}}]}
@@ -71,6 +71,26 @@ def test_a_coin_falls_for_what_no_json_holds_too(said: Any) -> None:
     assert seldom is not None
     assert always[0].fires(messages)
     assert seldom[0].fires(messages) == seldom[0].fires([dict(reversed(list(one.items()))) for one in messages])
+
+
+def test_half_of_the_moments_of_a_trigger_are_drawn_by_a_coin_that_falls_the_same_way_again() -> None:
+    half, whole = trigger_of(at_half(READ.text)), trigger_of(READ.text)
+    assert half is not None
+    assert whole is not None
+    chats = [
+        [{"role": "user", "content": f"Book {number}."}, CALL, end] for number in range(200) for end in (ERROR, DONE)
+    ]
+    fires = [half[0].fires(chat) for chat in chats]
+    assert fires == [half[0].fires(chat) for chat in chats]
+    assert 75 < sum(fires) < 125
+    assert all(whole[0].fires(chat) for chat, fired in zip(chats, fires, strict=True) if fired)
+    assert at_half(at_half(READ.text)) == at_half(READ.text)
+    sure = trigger_of("[on half of entropy above .9] Stop.")
+    assert sure is not None
+    assert sure[0].is_of_sureness
+    for told in ("half of asks room", "half of half of turn 2", "half of nothing"):
+        with pytest.raises(InputError, match="is no trigger: write"):
+            trigger_of(f"[on {told}] Stop.")
 
 
 def test_what_waits_is_said_at_the_end_of_the_last_message_and_nowhere_else() -> None:

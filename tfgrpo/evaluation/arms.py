@@ -40,6 +40,16 @@ class MomentShares(NamedTuple):
     said: float
 
 
+class MomentWorth(NamedTuple):
+    """What it does for a rollout's reward that a text is said at one of its moments, with a 95% interval."""
+
+    moments: int
+    tasks: int
+    mean: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Arms measured on held-out tasks; rewards and differences in reward units."""
@@ -64,6 +74,8 @@ class Evaluation:
     """Rollouts of each arm that failed by themselves or under it alone, and have a reward of 0 for it."""
     moments: Mapping[str, MomentShares] = field(default_factory=dict)
     """Of each arm, at which share of its turns moments came, where they are looked at."""
+    moment_worth: MomentWorth | None = None
+    """None where moments are not looked at, or at too few tasks."""
     listed: int = 0
     """Tasks at which all answers were listed under every arm, so that what they earn is known without sampling."""
     rollouts: Mapping[str, tuple[Rollout, ...]] = field(default_factory=dict, compare=False, repr=False)
@@ -88,6 +100,11 @@ class Evaluation:
         zero = f" (a reward of 0 for what failed by itself: {own})" if own else ""
         return f"{counted(self.failed, 'rollout')} failed{zero}, {counted(self.lost_tasks, 'task')} left out"
 
+    @property
+    def _moments(self) -> dict[str, JSON]:
+        shares = {arm: found._asdict() for arm, found in self.moments.items()}
+        return {"moments": shares, "moment_worth": self.moment_worth._asdict() if self.moment_worth else None}
+
     def as_json(self) -> dict[str, JSON]:
         """All figures."""
         return {
@@ -105,7 +122,7 @@ class Evaluation:
             "first_error": self.first_error,
             "failures": dict(self.failures),
             "listed": self.listed,
-            **({"moments": {arm: found._asdict() for arm, found in self.moments.items()}} if self.moments else {}),
+            **(self._moments if self.moments else {}),
         }
 
 

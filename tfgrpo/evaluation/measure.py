@@ -24,7 +24,7 @@ from ..surfaces.chat import token_count
 from ..text import counted
 from .arms import Evaluation, compare_arms
 from .few_shot_arm import few_shot_prior
-from .moment_arms import moment_arms, moment_shares
+from .moment_arms import moment_arms, with_moments
 from .written_arm import write_from_tasks
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ async def _compared(
         )
     if not wanted.moments:
         return found
-    return replace(found, moments=moment_shares(store, run.id, priors, wanted.moments, found))
+    return with_moments(found, store, run.id, priors, wanted.moments)
 
 
 async def _exact(

@@ -2,21 +2,26 @@
 
 A text that waits for its moment may help by what it says, or by when it says it. *Always on* says it in every request;
 *random timing* says it at turns that a coin draws, at the rate at which its trigger fired in the run that learned it.
+*Half its moments* says it at each of them by a coin: a micro-randomised trial, which tells what one moment is worth.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import sqrt
+
+import numpy as np
 
 from ..errors import InputError
 from ..experiences.moments import HeardRollouts
 from ..priors.versions import run_behind
 from ..records import CallKey, Experience, Prior
 from ..store import Store
-from ..surfaces.triggers import said_text
-from .arms import Evaluation, MomentShares
+from ..surfaces.triggers import at_half, said_text
+from .arms import Evaluation, MomentShares, MomentWorth
+from .difference import FEWEST, student_quantile
 from .fire_rates import fired, share_fired, waiting_texts
 
-ALWAYS_ON, RANDOM_TIMING = "always on", "random timing"
+ALWAYS_ON, RANDOM_TIMING, BY_COIN = "always on", "random timing", "half its moments"
 """Names of the arms."""
 
 
@@ -45,13 +50,15 @@ def moment_arms(prior: Prior, rates: Mapping[str, float]) -> dict[str, Prior]:
         return {}
     always = {text: said_text(text) for text in rates}
     by_chance = {text: f"[on chance {max(rate, 0.0001):.4f}] {said_text(text)}" for text, rate in rates.items()}
-    return {ALWAYS_ON: _saying(prior, always), RANDOM_TIMING: _saying(prior, by_chance)}
+    by_coin = {text: at_half(text) for text in rates}
+    said = {ALWAYS_ON: always, RANDOM_TIMING: by_chance, BY_COIN: by_coin}
+    return {arm: _saying(prior, texts) for arm, texts in said.items()}
 
 
-def moment_shares(
-    store: Store, run_id: str, priors: Mapping[str, Prior], rates: Mapping[str, float], found: Evaluation
-) -> dict[str, MomentShares]:
-    """Of each arm of an evaluation, at which share of its turns a moment came, and at which the texts were said."""
+def with_moments(
+    found: Evaluation, store: Store, run_id: str, priors: Mapping[str, Prior], rates: Mapping[str, float]
+) -> Evaluation:
+    """An evaluation of these arms, with how often moments came and texts were said, and what one moment is worth."""
     heard = {arm: HeardRollouts() for arm in priors}
 
     def see(key: CallKey, response: str) -> None:
@@ -64,7 +71,31 @@ def moment_shares(
         turns = heard[arm].turns(found.rollouts[arm])
         came, said = (share_fired(texts, turns) for texts in (list(rates), waiting_texts(prior.experiences)))
         shares[arm] = MomentShares(len(turns), came, 1.0 if arm == ALWAYS_ON else said)
-    return shares
+    by_task, halved = dict[str, list[tuple[bool, float]]](), [*map(at_half, rates)]
+    for one in found.rollouts[BY_COIN]:
+        if one.reward is not None:
+            turns = [turn for turn in heard[BY_COIN].turns([one]) if share_fired(list(rates), [turn])]
+            by_task.setdefault(one.task.id, []).extend((share_fired(halved, [turn]) > 0, one.reward) for turn in turns)
+    return replace(found, moments=shares, moment_worth=worth_of_a_moment(by_task))
+
+
+def worth_of_a_moment(by_task: Mapping[str, Sequence[tuple[bool, float]]]) -> MomentWorth | None:
+    """What it does for a rollout's reward that a text is said at one of its moments; None for too few tasks.
+
+    Given are, by task, the moments of its rollouts: whether it was said, by a fair coin, and the reward at the end. The
+    estimate is that of centred least squares (Boruvka et al. 2018, doi:10.1080/01621459.2017.1305274),
+    b = sum (A - 1/2) (Y - mean Y) / sum (A - 1/2)^2, its interval at 95% Student's t over tasks.
+    """
+    tasks = [moments for moments in by_task.values() if moments]
+    if len(tasks) < FEWEST:
+        return None
+    mean = float(np.mean([reward for moments in tasks for _, reward in moments]))
+    tops = np.array([sum((said - 0.5) * (reward - mean) for said, reward in moments) for moments in tasks])
+    sizes = np.array([len(moments) / 4 for moments in tasks])
+    effect = float(tops.sum() / sizes.sum())
+    spread = float(np.square(tops - effect * sizes).sum()) * len(tasks) / (len(tasks) - 1)
+    reach = student_quantile(0.975, len(tasks) - 1) * sqrt(spread) / float(sizes.sum())
+    return MomentWorth(sum(map(len, tasks)), len(tasks), effect, effect - reach, effect + reach)
 
 
 def _saying(prior: Prior, texts: Mapping[str, str]) -> Prior:

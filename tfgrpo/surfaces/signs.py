@@ -26,11 +26,14 @@ _NUMBER = re.compile(r"(?:0?\.\d{1,6}|1(?:\.0*)?)")
 
 ASKS_WORDS = "asks"
 """The kind of trigger that waits for words of the users' and not for a moment."""
+HALF = "half of"
+"""The kind of trigger that fires at half the moments of another one, by a coin as of `chance`."""
 FORMS = (
     "[on tool error], [on repetition], [on turn 8] (after 8 answers of the model), [on says some words],"
     " [on matches refund|chargeback] (a pattern), [on like .4 some text] (as like it as .4 of 1), [on entropy above .9]"
-    " or [on margin below .2] (of the model's last tokens), [on chance .2] (at a fifth of turns, whatever is said) or"
-    " [on asks some words] (in any order, in what users have said so far)"
+    " or [on margin below .2] (of the model's last tokens), [on chance .2] (at a fifth of turns, whatever is said),"
+    " [on half of tool error] (at half of these moments, by a coin) or [on asks some words] (in any order, in what"
+    " users have said so far)"
 )
 """All that a trigger may be, for people."""
 

@@ -19,14 +19,14 @@ from ..errors import InputError
 from ..records import JSON, Experience, Prior, message_text
 from ..text import words
 from .parts import appended, ended
-from .signs import ASKS_WORDS, FORMS, READ_CHARS, SIGNS, TAKES, UNSURE, checked_pattern
+from .signs import ASKS_WORDS, FORMS, HALF, READ_CHARS, SIGNS, TAKES, UNSURE, checked_pattern
 from .surface import Sureness
 
 _KEPT = 256
 _ASKED = 100_000
 """Of all that users have said, from the first word on: what was found stays found, however long it goes on."""
 _LONGEST_TRIGGER = 200
-_TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,200})\]\s*(.*)", re.DOTALL)
+_TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,208})\]\s*(.*)", re.DOTALL)
 """A pattern may have brackets of its own, for its classes."""
 _MATCHES = "[on matches "
 _SPEAKERS = ("user", "tool", "function")
@@ -42,7 +42,7 @@ class Trigger:
     @property
     def is_of_sureness(self) -> bool:
         """Whether it looks at log-probabilities, which no message tells."""
-        return self.kind in UNSURE
+        return (_moment(self.argument).kind if self.kind == HALF else self.kind) in UNSURE
 
     def fires(self, messages: Sequence[JSON], sureness: Sureness | None = None) -> bool:
         """Whether it fires where the model is to answer these messages; a moment is only at the boundary of a turn.
@@ -54,9 +54,12 @@ class Trigger:
         last = messages[-1] if messages else None
         if not isinstance(last, Mapping) or last.get("role") not in _SPEAKERS:
             return False
+        known = [one for one in messages if isinstance(one, Mapping)]
+        if self.kind == HALF:
+            return _moment(self.argument).fires(known, sureness) and SIGNS["chance"](".5", known)
         if self.is_of_sureness:
             return sureness is not None and UNSURE[self.kind](self.argument, sureness)
-        return SIGNS[self.kind](self.argument, [one for one in messages if isinstance(one, Mapping)])
+        return SIGNS[self.kind](self.argument, known)
 
 
 @lru_cache(maxsize=1_024)
@@ -73,16 +76,24 @@ def trigger_of(text: str) -> tuple[Trigger, str] | None:
     if len(found[1]) > _LONGEST_TRIGGER:
         raise InputError(f"[on {found[1][:20]}...] has more than {_LONGEST_TRIGGER} characters in its brackets")
     told = " ".join(found[1].split())
-    kind, _, argument = told.partition(" ")
-    kind = kind.casefold()
     if not found[2].strip():
         raise InputError(f"[on {told}] says nothing: write behind the brackets what is to be said then")
+    return _moment(told), found[2]
+
+
+@lru_cache(maxsize=1_024)
+def _moment(told: str) -> Trigger:
+    """The trigger that stands in brackets; raises InputError for none."""
     if told.casefold() in ("tool error", "repetition"):
-        return Trigger(told.casefold()), found[2]
+        return Trigger(told.casefold())
+    if (inner := told.removeprefix(f"{HALF} ")) != told and _moment(inner).kind not in (HALF, ASKS_WORDS):
+        return Trigger(HALF, inner)
+    kind, _, argument = told.partition(" ")
+    kind = kind.casefold()
     if kind == "matches":
-        return Trigger(kind, checked_pattern(argument)), found[2]
+        return Trigger(kind, checked_pattern(argument))
     if kind in TAKES and TAKES[kind](argument):
-        return Trigger(kind, argument.casefold()), found[2]
+        return Trigger(kind, argument.casefold())
     raise InputError(f"[on {told}] is no trigger: write {FORMS}")
 
 
@@ -104,6 +115,15 @@ def awaited_words(text: str) -> frozenset[str]:
     """The words that an experience waits for, of those that wait for words of the users'; none of any other."""
     trigger = trigger_of(text) if said_text(text) != text else None
     return frozenset(words(trigger[0].argument)) if trigger and trigger[0].kind == ASKS_WORDS else frozenset()
+
+
+def at_half(text: str) -> str:
+    """A text that waits for a moment, said at half of these moments; raises InputError where that is too long."""
+    found = trigger_of(text)
+    assert found is not None
+    halved = text if found[0].kind == HALF else f"[on {HALF} {text.removeprefix('[on ')}"
+    trigger_of(halved)
+    return halved
 
 
 def moment_of(text: str) -> str:

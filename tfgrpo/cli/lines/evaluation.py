@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ...evaluation.arms import Evaluation
+    from ...records import JSON
 
 
 def evaluation_lines(result: "Evaluation") -> list[str]:
@@ -33,7 +34,7 @@ def evaluation_lines(result: "Evaluation") -> list[str]:
         interval = interval if result.tasks >= FEWEST else "too few tasks for an interval"
         by_task = f"{counted(found.wins, 'task')} better, {found.losses} worse, {found.ties} equal"
         lines.append(f"{name:>{wide}}  {100 * found.mean:+.1f} points ({interval}); {by_task}")
-    lines += moment_lines({arm: found._asdict() for arm, found in result.moments.items()})
+    lines += moment_lines(result.as_json())
     if "random timing" in result.means:  # what a moment saves is why it is waited for
         spent = ", ".join(f"{arm} {mean:,.0f}" for arm, mean in result.tokens.items())
         lines.append(f"tokens a rollout: {spent}")
@@ -59,8 +60,20 @@ def transfer_rows(found: "Mapping[str, Evaluation]", learned_on: str) -> "Iterat
         yield named, str(result.tasks), *means, f"{100 * gain.mean:+.1f}", interval, told
 
 
-def moment_lines(moments: "Mapping[str, Mapping[str, float]]") -> list[str]:
-    """By arm at which share of turns a moment came, and at which what waits for it was said; nothing without any."""
+def moment_lines(result: "Mapping[str, JSON]") -> list[str]:
+    """By arm at which share of turns a moment came, and at which what waits for it was said, and what one is worth;
+    nothing of an evaluation without any."""
+    if not (moments := result.get("moments")):
+        return []
     told = (("its moment came at these shares of turns", "came"), ("what waits for it was said at", "said"))
     shares = [(text, ", ".join(f"{arm} {found[name]:.0%}" for arm, found in moments.items())) for text, name in told]
-    return [f"{text}: {share}" for text, share in shares if moments]
+    lines = [f"{text}: {share}" for text, share in shares]
+    if found := result.get("moment_worth"):
+        around = f"95% interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f}"
+        held = f"{counted(found['moments'], 'moment')} of {counted(found['tasks'], 'task')}"
+        lines.append(
+            f"a moment is worth {100 * found['mean']:+.1f} points of reward ({around}; {held}, a coin at each)"
+        )
+    elif "moment_worth" in result:
+        lines.append("what a moment is worth is not told: too few tasks had one")
+    return lines

@@ -119,7 +119,7 @@ def run_lines(figures: "Figures") -> Iterator[str]:
     yield from map(_step_line, figures.steps)
     yield from race_lines(figures.race)
     yield from (f"{arm}: mean reward {percent(mean)}" for arm, mean in run.result.get("means", {}).items())
-    yield from moment_lines(run.result.get("moments", {}))
+    yield from moment_lines(run.result)
     if figures.steps:
         fates = ", ".join(f"{count} {fate}" for fate, count in sorted(_fates(figures).items()))
         yield f"experiences: {fates or 'none proposed'}"

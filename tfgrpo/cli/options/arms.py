@@ -40,7 +40,7 @@ arm_options = gathered(
         "--moments",
         is_flag=True,
         rare=True,
-        help="Two more arms, what waits for its moment always on and at random turns: is it the moment that helps?",
+        help="More arms, what waits for its moment always on, at random turns, by a coin: is it the moment that helps?",
     ),
 )
 """--prior, --repeat, --temperature, --seed and what arms there are; the command gets them as `arms`."""
