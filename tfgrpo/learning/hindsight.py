@@ -57,11 +57,10 @@ class Hindsight:
 
     def line(self) -> str:
         """The same for people."""
-        told = f"{self.variant.source} told in hindsight, as examples of acting"
         if self.gain is None:
-            return f"not kept: {told}: nothing else to measure them at"
+            return f"not kept: {self.variant.source}: nothing else to measure them at"
         verdict = "kept" if self.kept else "not kept"
-        return f"{100 * self.gain.mean:+.1f} ({self.gain.around})  {verdict}: {told}"
+        return f"{100 * self.gain.mean:+.1f} ({self.gain.around})  {verdict}: {self.variant.source}"
 
 
 async def in_hindsight(
@@ -79,7 +78,7 @@ async def in_hindsight(
     if not ways:
         return ()
     held = await as_tasks(distiller, _tasks(measure), balanced(measure, _HELD))
-    shown = [Prior(), *(as_prior(way, Prior()) for way in ways)]
+    shown = [Prior(), *(as_prior(way) for way in ways)]
     watching.stage("hindsight", _DONE * len(shown) * len(held))
     done = await concurrently(_agreement(executor, one, task, shown, watching) for one, task in held)
     by_task: dict[str, list[list[float]]] = {}
@@ -101,13 +100,14 @@ def _ways(examples: Sequence[Demonstration]) -> list[Variant]:
     ones = [*zip(*by_action.values(), strict=False)][:_SETS]
     several = tuple(example for one in zip_longest(*by_action.values()) for example in one if example)
     sets = [*dict.fromkeys(one[:EXAMPLES] for one in (*ones, several) if one)]
-    ways = [Variant(None, one, 0, counted(len(one), "action")) for one in sets]
-    if len(examples) <= max(map(len, sets), default=0):
-        return ways
-    return [
-        *ways,
-        Variant(None, tuple(examples), _NEAREST, f"{_NEAREST} nearest of {counted(len(examples), 'action')}"),
+    ways = [
+        Variant(None, one, 0, f"{counted(len(one), 'action')} told in hindsight, draw {draw}")
+        for draw, one in enumerate(sets, 1)
     ]
+    if len(examples) > max(map(len, sets), default=0):
+        told = f"{_NEAREST} nearest of {counted(len(examples), 'action')} told in hindsight"
+        ways.append(Variant(None, tuple(examples), _NEAREST, told))
+    return ways
 
 
 def _worth(way: Variant, gains: NDArray[np.float64], looks: int) -> Hindsight:
