@@ -91,6 +91,7 @@ def demo_settings(seed: int) -> Settings:
     return Settings(
         seed=seed,
         group_size=6,
+        steps=3,
         distilled_groups=1,
         proposals=1,
         distiller_retries=0,
