@@ -179,3 +179,10 @@ def test_no_offset_and_no_value_of_a_level_is_too_large_for_a_call() -> None:
     huge = {**SCORE, "probabilities": levels}
     scored = decide(None, None, huge, None).payload["answers"][2]
     assert scored["score"] == pytest.approx(2 / 3, abs=1e-4), "levels without a usable value count from 0"
+
+
+def test_an_option_that_is_a_number_is_not_taken_for_true() -> None:
+    answer = {**choice(a=0.5), "probabilities": [{"value": one, "probability": 0.5} for one in (1, 0)]}
+    assert Deciding(({True: 2.0, False: 0.5},)).decided({"answers": [answer]}).moved == 0
+    answer["probabilities"] = [{"value": one, "probability": 0.5} for one in (True, False)]
+    assert Deciding(({True: 2.0, False: 0.5},)).decided({"answers": [answer]}).moved == 1

@@ -85,7 +85,7 @@ def test_half_of_the_moments_of_a_trigger_are_drawn_by_a_coin_that_falls_the_sam
     assert 75 < sum(fires) < 125
     assert all(whole[0].fires(chat) for chat, fired in zip(chats, fires, strict=True) if fired)
     assert at_half(at_half(READ.text)) == at_half(READ.text)
-    sure = trigger_of("[on half of entropy above .9] Stop.")
+    sure = trigger_of("[on Half of entropy above .9] Stop.")
     assert sure is not None
     assert sure[0].is_of_sureness
     for told in ("half of asks room", "half of half of turn 2", "half of nothing"):

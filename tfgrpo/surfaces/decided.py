@@ -159,14 +159,14 @@ def _weights(listed: Sequence[JSON], key: str, factors: Factors, unseen: dict[st
             option, share = entry[key], entry["probability"]
             if (type(share) is not float or not 0.0 <= share <= 1.0) and not is_share(share):
                 return None
+            if type(option) is not str and type(option) is not bool:  # 1 would be found as True
+                return None
             if option in factors:
                 seen = True
                 weights.append(share * factors[option])
-            elif type(option) is str or type(option) is bool:
+            else:
                 unseen[str(option)] = None
                 weights.append(share)
-            else:
-                return None
     except (LookupError, TypeError):
         return None
     return weights if seen and any(weights) else None

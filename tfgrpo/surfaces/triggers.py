@@ -86,8 +86,8 @@ def _moment(told: str) -> Trigger:
     """The trigger that stands in brackets; raises InputError for none."""
     if told.casefold() in ("tool error", "repetition"):
         return Trigger(told.casefold())
-    if (inner := told.removeprefix(f"{HALF} ")) != told and _moment(inner).kind not in (HALF, ASKS_WORDS):
-        return Trigger(HALF, inner)
+    if told.casefold().startswith(f"{HALF} ") and _moment(told[len(HALF) + 1 :]).kind not in (HALF, ASKS_WORDS):
+        return Trigger(HALF, told[len(HALF) + 1 :])
     kind, _, argument = told.partition(" ")
     kind = kind.casefold()
     if kind == "matches":
