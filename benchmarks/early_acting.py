@@ -94,7 +94,7 @@ async def measured(asked: argparse.Namespace) -> None:
 def main() -> None:
     """The figures, on the model that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", choices=("panel", "cabinet"), default="cabinet")
+    parser.add_argument("--world", choices=("panel", "cabinet", "switchboard"), default="cabinet")
     parser.add_argument("--tasks", type=int, default=36, help="that teach; as many measure")
     parser.add_argument("--judging", type=int, default=100)
     parser.add_argument("--seed", type=int, default=5, help="of the tasks")

@@ -1,10 +1,10 @@
 """The small worlds that `benchmarks.early` explores: what is done in them, what is true of them, and tasks in them."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from tfgrpo.records import Observation, Task
 from tfgrpo.rollouts.environment import MakeEnvironment
@@ -19,6 +19,22 @@ DRAWERS = {
     "green": ("hammer", "saw", "wrench", "drill"),
     "white": ("pencil", "crayon", "ruler", "eraser"),
 }
+LINES = {
+    "red": ("parcel", "letter", "stamp", "envelope"),
+    "blue": ("loan", "card", "cheque", "deposit"),
+    "green": ("tooth", "filling", "brace", "gum"),
+    "white": ("train", "ticket", "seat", "carriage"),
+    "black": ("boiler", "tap", "pipe", "radiator"),
+    "gold": ("cake", "loaf", "roll", "pie"),
+}
+CALLS = (
+    "asks what a {} costs",
+    "has trouble with a {}",
+    "wants to complain about a {}",
+    "was told to ring again about a {}",
+    "does not know whom to ask about a {}",
+    "needs a {} before Friday",
+)
 BUTTONS = ("round", "square", "flat", "long", "small", "tall")
 
 
@@ -75,26 +91,25 @@ class Cabinet:
     A task's metadata says the `room`, what is `wanted`, and the number of the thing that `lies` in the other drawers.
     """
 
+    held: ClassVar[Mapping[str, Sequence[str]]] = DRAWERS
     room: str = ""
     wanted: str = ""
     lies: int = 0
 
     def reset(self, task: Task, /) -> Observation:
         """The beginning of a task."""
-        self.room, self.wanted = str(task.metadata["room"]), str(task.metadata["wanted"])
+        self.room, self.wanted = str(task.metadata.get("room", "")), str(task.metadata["wanted"])
         self.lies = int(str(task.metadata["lies"]))
         return self._shut()
 
     def step(self, action: str, /) -> Observation:
         """What follows when a drawer is opened, which shuts the others; one that is not there opens none."""
-        drawer = action.lower().strip(" .!")
-        held = DRAWERS.get(drawer)
+        chosen = action.lower().strip(" .!")
+        held = self.held.get(chosen)
         if held is None:
             return self._shut()
         found = self.wanted in held
-        thing = self.wanted if found else held[self.lies]
-        shown = f"The {drawer} drawer in the {self.room} is open: there is a {thing}."
-        return Observation(shown, over=found, reward=float(found))
+        return Observation(self._opened(chosen, self.wanted if found else held[self.lies]), found, float(found))
 
     def clone(self) -> "Cabinet":
         """Another one in the same state."""
@@ -102,6 +117,22 @@ class Cabinet:
 
     def _shut(self) -> Observation:
         return Observation(f"The drawers in the {self.room} are shut.", reward=0.0)
+
+    def _opened(self, drawer: str, thing: str) -> str:
+        return f"The {drawer} drawer in the {self.room} is open: there is a {thing}."
+
+
+@dataclass
+class Switchboard(Cabinet):
+    """Six lines lead to a desk each, and which is not said; the desk that is asked for ends it, rewarded by 1."""
+
+    held: ClassVar[Mapping[str, Sequence[str]]] = LINES
+
+    def _shut(self) -> Observation:
+        return Observation("The caller waits.", reward=0.0)
+
+    def _opened(self, drawer: str, thing: str) -> str:
+        return f"The {drawer} line answers: they can help with a {thing}."
 
 
 def tasks_of_room(count: int, seed: int = 0) -> list[Task]:
@@ -131,6 +162,16 @@ def tasks_of_cabinet(count: int, seed: int = 0) -> list[Task]:
         room, wanted = draw.choice(HALLS + STORES), draw.choice([*chain(*DRAWERS.values())])
         begins = {"room": room, "wanted": wanted, "lies": draw.randrange(4)}
         found.append(Task(f"Order {place}: bring a {wanted} from the {room}.", metadata=begins))
+    return found
+
+
+def tasks_of_switchboard(count: int, seed: int = 0) -> list[Task]:
+    """Callers to be put through."""
+    draw, found = random.Random(seed), []
+    for place in range(count):
+        wanted = draw.choice([*chain(*LINES.values())])
+        begins = {"wanted": wanted, "lies": draw.randrange(4)}
+        found.append(Task(f"Call {place}: the caller {draw.choice(CALLS).format(wanted)}.", metadata=begins))
     return found
 
 
@@ -175,6 +216,14 @@ WORLDS = {
         [f"Doing {drawer} leads to an open drawer with a {' or a '.join(held)}." for drawer, held in DRAWERS.items()],
         tasks_of_cabinet,
     ),
+    "switchboard": World(
+        Switchboard,
+        2,
+        _one_word("You put callers through.", "the line that you choose", [*LINES]),
+        [*LINES],
+        [f"Doing {line} leads to a line that can help with a {' or a '.join(held)}." for line, held in LINES.items()],
+        tasks_of_switchboard,
+    ),
 }
-"""`room`: several steps, of which the model that explores has to find each. `panel` and `cabinet`: one step. A sign
-shows another thing of the kind that is wanted, a shut drawer nothing."""
+"""`room`: several steps, of which the model that explores has to find each. The others: one step. A sign
+shows another thing of the kind that is wanted, a shut drawer and a caller who waits nothing."""

@@ -37,9 +37,10 @@ from tfgrpo.experiences.moments import Turn, learned_trigger
 from tfgrpo.hashing import coin
 from tfgrpo.records import JSON, Experience, Message, Prior, message_text
 from tfgrpo.surfaces.chat import token_estimate, with_prior
+from tfgrpo.surfaces.parts import said_at_ends
 from tfgrpo.surfaces.sureness import sureness_of
 from tfgrpo.surfaces.surface import PLAIN, Sureness
-from tfgrpo.surfaces.triggers import said_at_ends, said_where
+from tfgrpo.surfaces.triggers import said_where
 
 ADVICE = "Read what the tool says before you call it again, and change what it names."
 QUANTILE = 0.75

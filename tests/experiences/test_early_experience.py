@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.early import ROOM, simulated
-from benchmarks.early_worlds import tasks_of_room
+from benchmarks.early_worlds import WORLDS, tasks_of_room, tasks_of_switchboard
 from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.early_experience import judges, written
 from tfgrpo.experiences.foreseen import agreement, prediction, word_changes
@@ -42,6 +42,15 @@ async def test_other_actions_are_tried_at_states_of_own_rollouts_and_what_is_wri
     fewer, dropped = await written(Distiller(model, "fake", "", Settings(trial_experiences=2)), seen.transitions)
     assert len(fewer) == 2
     assert any("no place beside the 2 texts" in why for why in dropped)
+
+
+async def test_a_state_that_hides_what_matters_is_seen_with_each_of_its_ends() -> None:
+    plain = ChatExecutor(ScriptedModel(lambda body: "red"), Frame("fake"), Backend(), run="", stage="act", seed=0)
+    acts = EnvironmentExecutor(plain, WORLDS["switchboard"].make, 1)
+    seen = (await explored(acts, tasks_of_switchboard(20), states=1, alternatives=0)).transitions
+    assert {(one.before, one.action) for one in seen} == {("The caller waits.", "red")}
+    ends = [one.after for one in seen]
+    assert len({*ends}) == len(ends) == 4
 
 
 async def test_a_text_that_judges_or_commands_is_dropped_and_said_so() -> None:

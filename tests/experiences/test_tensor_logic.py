@@ -59,13 +59,14 @@ def brute_force(facts: dict[str, Tensor], rules: list[Rule]) -> set[tuple[str, t
     return known
 
 
-def test_a_thousand_random_programs_are_what_brute_force_makes_of_them() -> None:
-    for seed in range(1_000):
-        facts, rules = program(seed)
-        found, wanted = deduce(facts, rules, SIZES), brute_force(facts, rules)
-        for name, tensor in found.tensors.items():
-            places = {tuple(map(int, place)) for place in np.argwhere(tensor)}
-            assert places == {at for of, at in wanted if of == name}, f"program {seed}, relation {name}"
+@given(st.integers(0, 2**32))
+@settings(max_examples=1_000, deadline=None)
+def test_a_thousand_random_programs_are_what_brute_force_makes_of_them(seed: int) -> None:
+    facts, rules = program(seed)
+    found, wanted = deduce(facts, rules, SIZES), brute_force(facts, rules)
+    for name, tensor in found.tensors.items():
+        places = {tuple(map(int, place)) for place in np.argwhere(tensor)}
+        assert places == {at for of, at in wanted if of == name}, f"relation {name}"
 
 
 def steps(proof: Proof) -> Iterator[Proof]:

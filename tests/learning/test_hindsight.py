@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from benchmarks.early_worlds import BUTTONS, WORLDS, tasks_of_panel
+from benchmarks.early_worlds import BUTTONS, LINES, WORLDS, tasks_of_panel, tasks_of_switchboard
 from tests.experiences.test_distil import Recorded, distiller
-from tfgrpo.experiences.told_in_hindsight import balanced
+from tfgrpo.experiences.told_in_hindsight import as_tasks, balanced
 from tfgrpo.experiences.transitions import Transition
 from tfgrpo.experiences.variants import as_prior
 from tfgrpo.learning.earned import reward_gained
@@ -106,6 +106,17 @@ async def test_a_task_without_its_end_is_dropped_and_examples_that_show_nothing_
     assert len(found) == 4
     assert not any(one.kept for one in found)
     assert " not kept: " in found[0].line()
+
+
+async def test_words_that_every_end_says_need_no_task_that_says_them() -> None:
+    tasks, board = tasks_of_switchboard(40), WORLDS["switchboard"].make()
+    ends = [(task, line, board.reset(task).text, board.step(line).text) for task in tasks for line in LINES]
+    said = [Transition(task, 0, before, line, after, own=False) for task, line, before, after in ends]
+    never = distiller(Recorded(lambda body: "Call 9: I do not know."), Settings(distiller_retries=0))
+    found = await as_tasks(never, tasks, said)
+    things = {str(task.metadata["wanted"]) for task in tasks}
+    assert len(found) == sum(any(f"a {thing}." in one.after for thing in things) for one in said)
+    assert all(one.after.split()[-1].strip(".") in task.prompt for one, task in found)
 
 
 def test_all_actions_have_their_turn_and_what_changes_nothing_is_no_example() -> None:

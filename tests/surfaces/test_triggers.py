@@ -6,12 +6,13 @@ import pytest
 
 from tests.tables import each
 from tfgrpo.errors import InputError
+from tfgrpo.evaluation.moment_arms import at_half
 from tfgrpo.records import JSON, Experience, Message, Prior, Task
 from tfgrpo.surfaces.chat import mean_tokens, prior_tokens, with_prior
 from tfgrpo.surfaces.decisions import decision_with_prior
 from tfgrpo.surfaces.messages import message_with_prior
 from tfgrpo.surfaces.responses import response_with_prior
-from tfgrpo.surfaces.triggers import always_on, applies, as_said, at_half, said_where, trigger_of
+from tfgrpo.surfaces.triggers import always_on, applies, as_said, said_where, trigger_of
 
 ASKED = {"role": "user", "content": "Book the room."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "book"}}]}
@@ -189,6 +190,9 @@ def test_a_pattern_that_cannot_be_used_says_why() -> None:
         InputError, match=r"\[on matches a\(\] has no pattern that can be used: a bracket is not closed"
     ):
         trigger_of("[on matches a(] Stop.")
+    for told in ("matches a[b", "half of matches a[b", "Half of Matches a[b"):
+        with pytest.raises(InputError, match="has no pattern that can be used"):
+            trigger_of(f"[on {told}] Stop.")
     found = trigger_of(r"[on matches [\]] Stop.] Stop.")
     assert found is not None
     assert found[0].argument == r"[\]] Stop."

@@ -16,7 +16,8 @@ from ..experiences.moments import HeardRollouts
 from ..priors.versions import run_behind
 from ..records import CallKey, Experience, Prior
 from ..store import Store
-from ..surfaces.triggers import at_half, said_text
+from ..surfaces.signs import HALF
+from ..surfaces.triggers import said_text, trigger_of
 from .arms import Evaluation, MomentShares, MomentWorth
 from .difference import FEWEST, student_quantile
 from .fire_rates import fired, share_fired, waiting_texts
@@ -53,6 +54,15 @@ def moment_arms(prior: Prior, rates: Mapping[str, float]) -> dict[str, Prior]:
     by_coin = {text: at_half(text) for text in rates}
     said = {ALWAYS_ON: always, RANDOM_TIMING: by_chance, BY_COIN: by_coin}
     return {arm: _saying(prior, texts) for arm, texts in said.items()}
+
+
+def at_half(text: str) -> str:
+    """A text that waits for a moment, said at half of these moments; raises InputError where that is too long."""
+    found = trigger_of(text)
+    assert found is not None
+    halved = text if found[0].kind == HALF else f"[on {HALF} {text.removeprefix('[on ')}"
+    trigger_of(halved)
+    return halved
 
 
 def with_moments(

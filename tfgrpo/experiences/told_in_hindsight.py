@@ -6,7 +6,6 @@ it, and where none does by the distiller, in the form of the tasks. One that lea
 says the end again, is no such task, and is dropped.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from itertools import chain, zip_longest
 
@@ -39,7 +38,7 @@ async def as_tasks(
     distiller: Distiller, tasks: Sequence[Task], transitions: Sequence[Transition]
 ) -> list[tuple[Transition, Task]]:
     """Transitions, each with the task that it would have done; those left out of which none could be told."""
-    spoken = _spoken(tasks)
+    spoken = _spoken(tasks, transitions)
     named = [_named(one, tasks, spoken) for one in transitions]
     rest = [one for one, task in zip(transitions, named, strict=True) if not task]
     told = iter(await concurrently(_told(distiller, tasks, one, spoken) for one in rest))
@@ -47,10 +46,12 @@ async def as_tasks(
     return [(one, task) for one, task in zip(transitions, found, strict=True) if task]
 
 
-def _spoken(tasks: Sequence[Task]) -> frozenset[str]:
-    """The words that some of the tasks say and others do not: what they want is told by these."""
-    of = Counter(chain.from_iterable({*words(task.prompt)} for task in tasks))
-    return frozenset(word for word, count in of.items() if count < len(tasks))
+def _spoken(tasks: Sequence[Task], transitions: Sequence[Transition]) -> Set[str]:
+    """What is wanted is told by words that some of the tasks say and others do not, and that not every end of several
+    actions says."""
+    said, ends = [{*words(task.prompt)} for task in tasks], [{*words(one.after)} for one in transitions]
+    looked_at = [said, ends] if len({one.action for one in transitions}) > 1 else [said]
+    return {word for word in chain(*said) if all(any(word not in text for text in texts) for texts in looked_at)}
 
 
 def _named(one: Transition, tasks: Sequence[Task], spoken: Set[str]) -> Task | None:

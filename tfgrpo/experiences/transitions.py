@@ -53,7 +53,7 @@ class Explored:
     """What was seen of an environment."""
 
     transitions: tuple[Transition, ...]
-    """Each state and action once."""
+    """Each state and action once for each end: where the task or a hidden state matters, it has several."""
     rollouts: int
     replayed: int
     """Steps that were made once more, for the environment has no `clone`."""
@@ -66,9 +66,9 @@ async def explored(executor: EnvironmentExecutor, tasks: Sequence[Task], *, stat
     """Transitions at so many states of one rollout of each task: its own action and so many alternatives."""
     work = (partial(_at_task, executor, task, states, alternatives) for task in tasks)
     found = await concurrently(map(executor.in_turn, work))
-    seen: dict[tuple[str, str], Transition] = {}
+    seen: dict[tuple[str, str, str], Transition] = {}
     for one in (transition for of in found for transition in of.transitions):
-        seen.setdefault((one.before, one.action), one)
+        seen.setdefault((one.before, one.action, one.after), one)
     failures = tuple(why for of in found for why in of.failures)
     rewards = {task.id: of.reward for task, of in zip(tasks, found, strict=True) if of.reward is not None}
     rewarded = rewards if any(of.rewarded for of in found) else None

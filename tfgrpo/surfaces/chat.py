@@ -19,7 +19,7 @@ from ..model.tokenizer import Tokenizer
 from ..prompts import template
 from ..records import JSON, ChatBody, Demonstration, Experience, Message, Prior, Snapshot, Task, message_text
 from ..settings import BIAS_ENTRIES, BIAS_LIMIT
-from .parts import PartType, appended, prepended
+from .parts import PartType, appended, prepended, said_at_ends
 from .surface import (
     PLAIN,
     TURN_TOKENS,
@@ -33,7 +33,7 @@ from .surface import (
     text_in,
     turns,
 )
-from .triggers import always_on, as_said, said_at_ends, said_where
+from .triggers import always_on, as_said, said_where
 
 SYSTEM_ROLES = ("system", "developer")
 _KEPT = 1_024

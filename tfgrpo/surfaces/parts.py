@@ -79,3 +79,14 @@ def one_turn_each(messages: Sequence[Message]) -> list[Message]:
         else:
             turns_so_far.append(message)
     return turns_so_far
+
+
+def said_at_ends(messages: Sequence[JSON], texts: Mapping[int, str]) -> list[JSON]:
+    """The messages, of which these end with these texts, if they have a place for them."""
+    return [_ending(one, texts[place]) if place in texts else one for place, one in enumerate(messages)]
+
+
+def _ending(message: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
+    own = message.get("content")
+    content = ended(own, text) if isinstance(own, list) else appended(own, text)
+    return message if content is None else {**message, "content": content}

@@ -18,7 +18,6 @@ from functools import lru_cache
 from ..errors import InputError
 from ..records import JSON, Experience, Prior, message_text
 from ..text import words
-from .parts import appended, ended
 from .signs import ASKS_WORDS, FORMS, HALF, READ_CHARS, SIGNS, TAKES, UNSURE, checked_pattern
 from .surface import Sureness
 
@@ -28,7 +27,7 @@ _ASKED = 100_000
 _LONGEST_TRIGGER = 200
 _TRIGGERED = re.compile(r"\[on ((?:\\.|\[\^?\]?(?:\\.|[^\[\]\\\n])*\]|[^\[\]\\\n]){1,208})\]\s*(.*)", re.DOTALL)
 """A pattern may have brackets of its own, for its classes."""
-_MATCHES = "[on matches "
+_MATCHES = ("[on matches ", f"[on {HALF} matches ")
 _SPEAKERS = ("user", "tool", "function")
 
 
@@ -70,8 +69,9 @@ def trigger_of(text: str) -> tuple[Trigger, str] | None:
     """
     found = _TRIGGERED.fullmatch(text)
     if not found:
-        if text.casefold().startswith(_MATCHES) and "]" in text:  # a class that is not closed takes the bracket behind
-            checked_pattern(text[len(_MATCHES) : text.rindex("]")])
+        begins = next((one for one in _MATCHES if text.casefold().startswith(one)), None)
+        if begins and "]" in text:  # a class that is not closed takes the bracket behind
+            checked_pattern(text[len(begins) : text.rindex("]")])
         return None
     if len(found[1]) > _LONGEST_TRIGGER:
         raise InputError(f"[on {found[1][:20]}...] has more than {_LONGEST_TRIGGER} characters in its brackets")
@@ -115,15 +115,6 @@ def awaited_words(text: str) -> frozenset[str]:
     """The words that an experience waits for, of those that wait for words of the users'; none of any other."""
     trigger = trigger_of(text) if said_text(text) != text else None
     return frozenset(words(trigger[0].argument)) if trigger and trigger[0].kind == ASKS_WORDS else frozenset()
-
-
-def at_half(text: str) -> str:
-    """A text that waits for a moment, said at half of these moments; raises InputError where that is too long."""
-    found = trigger_of(text)
-    assert found is not None
-    halved = text if found[0].kind == HALF else f"[on {HALF} {text.removeprefix('[on ')}"
-    trigger_of(halved)
-    return halved
 
 
 def moment_of(text: str) -> str:
@@ -220,14 +211,3 @@ def as_said(prior: Prior, messages: Sequence[JSON]) -> Prior:
     told = ((entry, said_text(entry.text)) for entry in prior.experiences)
     said = tuple(replace(entry, text=text) for entry, text in told if text == entry.text or text in asked)
     return replace(prior, experiences=said)
-
-
-def said_at_ends(messages: Sequence[JSON], texts: Mapping[int, str]) -> list[JSON]:
-    """The messages, of which these end with these texts, if they have a place for them."""
-    return [_ending(one, texts[place]) if place in texts else one for place, one in enumerate(messages)]
-
-
-def _ending(message: Mapping[str, JSON], text: str) -> Mapping[str, JSON]:
-    own = message.get("content")
-    content = ended(own, text) if isinstance(own, list) else appended(own, text)
-    return message if content is None else {**message, "content": content}
