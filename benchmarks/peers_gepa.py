@@ -23,8 +23,8 @@ from .peers_cell import Cell, Found
 T = TypeVar("T")
 REFLECTION_TOKENS = 256
 """A prompt for tasks as short as these is shorter; a small model that goes on repeats itself."""
-MOST_MINUTES = 10.0
-"""Of one start; 400 calls with 57 reflections took longer on an H200 that other cells kept busy."""
+MOST_MINUTES = 60.0
+"""Of one start: 400 calls, of which some 57 are reflections, take minutes on a quiet core and longer beside others."""
 PART = "system_prompt"
 """The one text that it evolves."""
 AGENTS_OWN = "Do what is asked."
