@@ -48,8 +48,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (
-        "__init__", "redecided_rollouts", "request_vectors", "executor", "uncuttable", "bounded", "environment",
-        "acting", "agents", "group", "rewards", "on_ray",
+        "__init__", "redecided_rollouts", "request_vectors", "executor", "uncuttable", "ways_on", "bounded",
+        "environment", "acting", "agents", "group", "rewards", "on_ray",
     ),
     "rollouts/agents": (
         "agent", "command", "harbor", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",
@@ -81,7 +81,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         "__init__", "fields", "offered", "by_hand", "prompting", "questions", "versions", "serving", "youtu",
         "portable", "parse", "signing", "importing",
     ),
-    "probe": ("__init__", "backend", "unchanged", "capabilities", "learnable"),
+    "probe": ("__init__", "backend", "goes_on", "unchanged", "capabilities", "learnable"),
     "evaluation": (
         "__init__", "difference", "answered", "arms", "exact", "held_out", "written_arm", "few_shot_arm", "fire_rates",
         "moment_arms",
@@ -106,8 +106,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "serve": (
         "__init__", "keys", "logs", "forks", "following", "places", "pulled", "objects", "scope", "drawing", "source",
         "passing", "call_info", "feedback_labels", "reporting", "recording", "unpacking", "writing", "taking", "access",
-        "ahead", "mould", "asked_vectors", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "in_chunks",
-        "one_call", "dashboard", "proxy",
+        "ahead", "mould", "asked_vectors", "exchange", "wire", "over_httpx2", "over_httpx", "carriers", "chunk_steps",
+        "in_chunks", "one_call", "dashboard", "proxy",
     ),
     "serve/dashboard": (
         "__init__", "visits", "rendering", "counting", "looks", "run_looks", "canary", "traffic", "site", "pages",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .report.results import EvaluationRun, LearningRun
     from .serve.call_info import Info, info
     from .serve.carriers import transport, wrap
-    from .serve.in_chunks import WholeAnswer, achat_in_chunks, chat_in_chunks
+    from .serve.chunk_steps import WholeAnswer
+    from .serve.in_chunks import achat_in_chunks, chat_in_chunks
     from .serve.over_httpx2 import AsyncPriorTransport, PriorTransport
     from .serve.scope import disabled, using
     from .serve.source import PriorSource
@@ -83,7 +84,7 @@ _HOMES = {
     "Store": "store",
     "Task": "records",
     "TfgrpoError": "errors",
-    "WholeAnswer": "serve.in_chunks",
+    "WholeAnswer": "serve.chunk_steps",
     "achat_in_chunks": "serve.in_chunks",
     "aevaluate": "api",
     "alearn": "api",

@@ -152,6 +152,10 @@ class AnswerTree:
     """The bytes of each token id that occurs."""
 
 
+GoesOn: TypeAlias = Literal["", "continue_final_message", "prefix", "message", "apply-template", "tokenize", "text"]
+"""The name of a way by which an upstream goes on with an answer (`rollouts.ways_on`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """What an upstream was seen to honour, measured by `probe` for one model."""
@@ -182,6 +186,8 @@ class Backend:
     """Log-probabilities listed at a position, of MOST_LISTED asked for; 0: not measured, or none come."""
     context: int = 0
     """Tokens of a prompt and its answer, at most; 0: not known."""
+    goes_on: GoesOn = ""
+    """How it goes on with an answer, `text` where it does not; empty: not tried."""
 
 
 _ROUTE = re.compile(r"/(?:chat/completions|responses|messages|completions|decisions)$")

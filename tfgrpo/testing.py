@@ -131,9 +131,8 @@ class ScriptedModel:
             models = [{"id": self.name, "object": "model", "created": 0, "owned_by": self.owner, **room}]
             await _respond(send, 200, json.dumps({"object": "list", "data": models}).encode())
         elif method == "POST" and path.endswith("/tokenize"):
-            asked = json.loads(raw)
-            tokens = list(self.tokenizer(asked["content"] if "content" in asked else asked["prompt"]))
-            await _respond(send, 200, json.dumps({"tokens": tokens}).encode())
+            text = next((text for name in ("content", "prompt") if (text := json.loads(raw).get(name)) is not None), "")
+            await _respond(send, 200, json.dumps({"tokens": list(self.tokenizer(text))}).encode())
         elif method == "POST" and path.endswith("/detokenize") and self.detokenizer:
             text = "".join(map(self.detokenizer, json.loads(raw)["tokens"]))
             await _respond(send, 200, json.dumps({"prompt": text}).encode())

@@ -20,7 +20,7 @@ def test_learning_and_eval_write_their_answers_in_chunks(folder: Path) -> None:
     with served(ScriptedModel(counting).app) as url:
         at = ("tasks.jsonl", "--base-url", url, "--model", "fake", *BOUNDED)
         told = works("learn", *at, *small)
-        assert "not known to go on from an assistant's message" in told.stderr + told.stdout
+        assert "was not seen to go on with an answer" in told.stderr + told.stdout
         with Store("tfgrpo.db") as store:
             (entry,) = store.runs()
             groups = store.groups(entry.run.id)

@@ -33,7 +33,7 @@ async def test_a_backend_that_honours_all_but_n() -> None:
     found = await surveyed(POLICY)
     assert (found.backend.alternatives, found.n, found.seed) == (40, "inert", "honoured")
     assert found.shift == 0.0, "reported before the bias"
-    assert (found.backend.logit_bias, found.calls) == ("honoured", 10)
+    assert (found.backend.logit_bias, found.calls) == ("honoured", 14)
 
 
 async def test_a_reported_log_probability_moves_with_the_bias_where_it_is_that_after_it() -> None:
@@ -111,5 +111,7 @@ def test_the_command_reports_it_and_the_store_remembers_it(tmp_path: Path) -> No
     assert texts.startswith("  experiences and demonstrations: yes")
     assert tokens.startswith("  a token prior: yes, by policy gradient; logit_bias is rejected")
     assert way == "  what it acts by, in learning, client and proxy: re-decide; open besides: verbalise"
-    assert chunks.startswith("  long answers in chunks (--bounded): the answer so far stands behind the question")
+    assert chunks.startswith(
+        "  long answers in chunks (--bounded): the answer so far stands as text behind the question"
+    )
     assert advice.startswith("To get more: say what answers may be: --reward choice, or --labels")

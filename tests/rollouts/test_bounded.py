@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.going_on import ASKED, LONG, UPSTREAMS, Continuing, upstream_named
+from tests.inprocess import MemoryJournal, upstream
 from tests.toy import tokenizer
+from tfgrpo.probe.goes_on import with_way_on
 from tfgrpo.records import Backend, ChatBody, Frame, Prior, Task, message_text
 from tfgrpo.rollouts.bounded import (
     HEAD,
     BoundedExecutor,
     Bounds,
-    added,
     bounds_of,
     carried,
     first_tokens,
-    going_on,
     last_tokens,
 )
 from tfgrpo.rollouts.executor import ChatExecutor
+from tfgrpo.rollouts.ways_on import added, steps_on
 from tfgrpo.testing import Answer, ScriptedModel
 
 Kind: TypeAlias = Literal["llama.cpp", "vllm", "other"]
@@ -73,6 +75,36 @@ async def test_where_it_goes_on_from_its_own_message_or_is_told_its_work() -> No
     (told,) = asked["other"]["messages"]
     assert told["content"].startswith(TASK.prompt)
     assert "<work>" in told["content"]
+
+
+@pytest.mark.parametrize("name", UPSTREAMS)
+async def test_a_rollout_is_whole_by_each_way_that_was_found(name: str) -> None:
+    there, journal = upstream_named(name), MemoryJournal()
+    async with upstream(there.app, journal=journal) as calling:
+        backend = await with_way_on(calling, Backend(), "m", run="run_1")
+        plain = ChatExecutor(calling, Frame("m"), backend, run="run_1", stage="rollout", seed=0)
+        of = BoundedExecutor(plain, Bounds(100, 40, 40), lambda: None)
+        made = await of(Task(ASKED), Prior(), 0, 0)
+        asked, refused = len(there.requests), there.refused
+        again = await of(Task(ASKED), Prior(), 0, 0)
+    assert (made.text, made.finish_reason, made.error) == (LONG, "stop", None)
+    assert made.usage.calls == len(there.chunks) > 3
+    least = -(-len(LONG) // 3)
+    assert least <= made.usage.completion_tokens <= least + made.usage.calls  # those that end within a token
+    assert {body["max_tokens"] for body in there.chunks} == {100, 60}
+    assert (again, len(there.requests), there.refused) == (made, asked, refused)
+    by_text = [body for body in there.chunks if "prompt" in body]
+    assert bool(by_text) is (backend.goes_on in ("apply-template", "tokenize"))
+    assert all(body["seed"] == there.chunks[0]["seed"] for body in by_text)
+
+
+async def test_a_further_chunk_that_adds_nothing_is_the_last_one() -> None:
+    there = Continuing("message", empty=True)
+    async with upstream(there.app) as calling:
+        plain = ChatExecutor(calling, Frame("m"), Backend(goes_on="message"), run="", stage="rollout", seed=0)
+        made = await BoundedExecutor(plain, Bounds(100, 40, 40), lambda: None)(Task(ASKED), Prior(), 0, 0)
+    assert (made.text, made.finish_reason, made.error) == (LONG[:300], "length", None)
+    assert made.usage.calls == 2
 
 
 async def test_truncation_fails_where_chunks_do_not_and_chunks_end_in_time() -> None:
@@ -165,7 +197,9 @@ def test_what_is_carried_over_is_all_of_it_or_both_ends() -> None:
 def test_a_picture_in_the_question_is_in_every_chunk() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:,x"}}
     asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]}
-    first, told = going_on(asked, "It has", Backend("other"), "It has")["messages"][0]["content"]
+    with pytest.raises(StopIteration) as done:
+        next(steps_on(asked, "It has", Backend("other"), "It has"))
+    first, told = done.value.value.body["messages"][0]["content"]
     assert first == picture
     assert "What is it?" in told["text"]
     assert "It has" in told["text"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.going_on import ASKED as LONG_ASKED
+from tests.going_on import LONG, UPSTREAMS, Continuing, upstream_named
 from tests.live import MODEL, TEXT, file_of
 from tests.rollouts.test_bounded import GOAL, TASK, counting
 from tests.serve.fronts import CHAT, Serve, soon
@@ -40,7 +42,9 @@ async def test_a_long_answer_is_one_completion_with_the_prior_in_each_chunk(
         sent = await there.outside.post(CHAT, content=packed, headers={"content-encoding": "deflate"})
         few = await there.chat({**ASKED, "max_tokens": 100})
         await soon(there.proxy.__aexit__())
-    chunks = int(sent.headers[BOUNDED])
+    count, _, way = sent.headers[BOUNDED].partition("; ")
+    chunks = int(count)
+    assert way == {"llama.cpp": "message", "vllm": "continue_final_message"}[kind]
     said, asked = sent.json(), model.requests[:chunks]
     assert said["choices"][0]["message"]["content"].split() == WHOLE
     assert (said["choices"][0]["finish_reason"], said["usage"]["completion_tokens"]) == ("stop", GOAL)
@@ -50,11 +54,50 @@ async def test_a_long_answer_is_one_completion_with_the_prior_in_each_chunk(
     assert ("continue_final_message" in asked[1]) is (kind == "vllm")
     assert [body["max_tokens"] for body in model.requests[chunks:]] == [64, 32, 4]
     assert few.json()["choices"][0]["finish_reason"] == "length"
-    assert (few.json()["usage"]["completion_tokens"], few.headers[BOUNDED]) == (100, "3")
+    assert (few.json()["usage"]["completion_tokens"], few.headers[BOUNDED]) == (100, f"3; {way}")
     with Store(file_of(shelf)) as store:
         calls = store.inferences("default")
     assert [json.loads(call.request)["messages"] for call in calls] == [ASKED["messages"]] * 2
     assert [json.loads(call.response)["usage"] for call in calls] == [said["usage"], few.json()["usage"]]
+
+
+@pytest.mark.usefixtures("written_in_thread")
+@pytest.mark.parametrize("name", [name for name, (_, way) in UPSTREAMS.items() if way != "text"])
+async def test_an_answer_is_whole_by_each_way_that_was_probed(front: Serve, shelf: Shelf, name: str) -> None:
+    there, way = upstream_named(name), UPSTREAMS[name][1]
+    with serving(there.app) as url:
+        with Store(file_of(shelf)) as store:
+            store.add_probe(backend_key(url), MODEL, Backend(goes_on=way))
+        proxy = await front(url.removesuffix("/v1"), bounded="100:40:40", recording=Recording(1.0))
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": LONG_ASKED}]}
+        sent = await proxy.chat({**asked, "max_completion_tokens": 5_000, "min_p": 0.1})
+        await soon(proxy.proxy.__aexit__())
+    said, chunks = sent.json(), there.chunks
+    choice = said["choices"][0]
+    assert (choice["message"], choice["finish_reason"]) == ({"role": "assistant", "content": LONG}, "stop")
+    assert (said["object"], sent.headers[BOUNDED]) == ("chat.completion", f"{len(chunks)}; {way}")
+    assert said["usage"]["prompt_tokens"] == 7 * len(chunks)
+    assert all(TEXT in str(body) for body in chunks if "messages" in body or isinstance(body["prompt"], str))
+    assert all(body["min_p"] == 0.1 and body["logit_bias"] for body in chunks)
+    assert any("prompt" in body for body in chunks) is (way in ("apply-template", "tokenize"))
+    with Store(file_of(shelf)) as store:
+        (call,) = store.inferences("default")
+    assert json.loads(call.response)["usage"] == said["usage"]
+
+
+async def test_a_template_that_is_gone_is_the_answer_and_one_that_is_none_a_clear_error(
+    front: Serve, shelf: Shelf
+) -> None:
+    there = Continuing(routes=("/v1/completions",))
+    model = ScriptedModel(lambda body: Answer("1 ", "length"), name=MODEL)
+    for app, status in ((there.app, 404), (model.app, 502)):
+        with serving(app) as url:
+            with Store(file_of(shelf)) as store:
+                store.add_probe(backend_key(url), MODEL, Backend(goes_on="apply-template"))
+            proxy = await front(url.removesuffix("/v1"), bounded="100:40:40")
+            told = await proxy.chat({"model": MODEL, "messages": [{"role": "user", "content": LONG_ASKED}]})
+            assert told.status_code == status
+    assert told.json()["error"]["message"] == "/apply-template gives no prompt"
 
 
 @pytest.mark.parametrize(

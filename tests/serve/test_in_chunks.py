@@ -7,12 +7,15 @@ import openai
 import pytest
 
 import tfgrpo
+from tests.going_on import ASKED as LONG_ASKED
+from tests.going_on import LONG, UPSTREAMS, upstream_named
 from tests.live import MODEL, OTHER, go_live
 from tests.rollouts.test_bounded import GOAL, TASK, counting
 from tfgrpo.errors import InputError, ModelError
+from tfgrpo.probe.goes_on import MOST_TRIED
 from tfgrpo.records import message_text
 from tfgrpo.rollouts.bounded import HEAD
-from tfgrpo.serve.in_chunks import _counting
+from tfgrpo.serve.chunk_steps import _counting
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
 WHOLE = [str(number) for number in range(1, GOAL + 1)]
@@ -24,13 +27,66 @@ def test_a_long_answer_is_whole_and_no_request_is_long(owner: str) -> None:
     model = ScriptedModel(counting, name="m", owner=owner)
     with serving(model.app) as url, openai.OpenAI(base_url=url, api_key="none") as client:
         said = tfgrpo.chat_in_chunks(client, "64:32:20", model="m", messages=ASKED, max_tokens=999, temperature=0)
+    requests = [body for body in model.requests if body["messages"][0] == ASKED[0]]
     assert said.text.split() == WHOLE
-    assert (said.finish_reason, said.usage.calls, said.usage.completion_tokens) == ("stop", len(model.requests), GOAL)
-    assert [body["max_tokens"] for body in model.requests] == [64] + [32] * (len(model.requests) - 1)
-    longest = max(sum(len(message_text(one).split()) for one in body["messages"]) for body in model.requests)
+    assert (said.finish_reason, said.usage.calls, said.usage.completion_tokens) == ("stop", len(requests), GOAL)
+    assert said.way == {"llamacpp": "message", "vllm": "continue_final_message", "openai": "text"}[owner]
+    assert [body["max_tokens"] for body in requests] == [64] + [32] * (len(requests) - 1)
+    longest = max(sum(len(message_text(one).split()) for one in body["messages"]) for body in requests)
     assert longest <= len(TASK.prompt.split()) + HEAD + 64 + 25
-    assert ("continue_final_message" in model.requests[1]) is (owner == "vllm")
-    assert all(body["messages"][0] == ASKED[0] for body in model.requests)
+    assert ("continue_final_message" in requests[1]) is (owner == "vllm")
+    assert len(model.requests) - len(requests) == (3 if owner == "openai" else 0)  # by which it was tried
+
+
+@pytest.mark.parametrize("name", UPSTREAMS)
+async def test_how_it_goes_on_is_tried_once_for_each_client_and_model(name: str) -> None:
+    there, asked = upstream_named(name), [{"role": "user", "content": LONG_ASKED}]
+    extra: Any = {"extra_headers": {"x-of-caller": "1"}, "extra_body": {"min_p": 0.1}, "timeout": 60}
+    with serving(there.app) as url:
+        with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            made = [
+                tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked, **extra),
+                tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked, max_completion_tokens=5_000),
+            ]
+        chunks, requests = list(there.chunks), list(there.requests)
+        async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as other:
+            made.append(await tfgrpo.achat_in_chunks(other, "100:40:40", model="m", messages=asked, temperature=0.0))
+    assert [(said.text, said.finish_reason, said.way) for said in made] == [(LONG, "stop", UPSTREAMS[name][1])] * 3
+    assert sum(said.usage.calls for said in made[:2]) == len(chunks)
+    tried = [body for route, body in requests if "days of the week" in str(body) and route != "/tokenize"]
+    assert len(tried) <= MOST_TRIED
+    assert all(body.get("min_p") == (0.1 if place < len(chunks) / 2 else None) for place, body in enumerate(chunks))
+    assert all("temperature" not in body for _, body in requests)
+
+
+def test_where_a_prior_is_added_no_text_is_gone_on_from_without_it(tmp_path: Path) -> None:
+    """A completion of a text would have none of its experiences: the work goes as text, and each chunk has them."""
+    there = upstream_named("template")
+    with (
+        serving(there.app) as url,
+        tfgrpo.OpenAI(base_url=url, api_key="none", store=go_live(tmp_path / "t.db", OTHER, model="m")) as client,
+    ):
+        asked: Any = [{"role": "user", "content": LONG_ASKED}]
+        said = tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked)
+        with tfgrpo.disabled():
+            plain = tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked)
+    assert [(one.text, one.way) for one in (said, plain)] == [(LONG, "text"), (LONG, "apply-template")]
+    words = OTHER.experiences[0].text
+    assert [words in str(body) for body in there.chunks] == [True] * said.usage.calls + [False] * plain.usage.calls
+    assert not any(words in str(body) for _, body in there.requests if "days of the week" in str(body))
+
+
+def test_a_chunk_that_the_upstream_refuses_is_raised_as_the_sdk_does() -> None:
+    model = ScriptedModel(
+        lambda body: Answer("slower", status=429) if len(model.requests) > 4 else Answer("1 ", "length")
+    )
+    with (
+        serving(model.app) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+        pytest.raises(openai.RateLimitError),
+    ):
+        tfgrpo.chat_in_chunks(client, "64:32:20", model="m", messages=ASKED)
+    assert len(model.requests) == 5
 
 
 def test_our_client_adds_the_live_prior_to_each_chunk(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def probe(*, target: Target, store: str | None, tokenizer: str | None, as_json: bool) -> None:
     """What an upstream honours, and so what can be learned there; and what to do about the rest.
 
-    It takes about a dozen short calls, to see whether logit_bias (fractions too), log-probabilities, n, seed and a
-    system role are honoured, whether tokens have ids, and how many alternatives to a token are listed of 100 asked for.
+    It takes about two dozen short calls, to see whether logit_bias (fractions too), log-probabilities, n, seed and a
+    system role are honoured, whether tokens have ids, how many alternatives to a token are listed of 100 asked for, and
+    how it goes on with an answer (--bounded).
     The store remembers the result: clients and the proxy never send a token prior where it is rejected or ignored, and
     say so in the header x-tfgrpo-token-prior; to decide labels again they ask for as many alternatives as come.
     """

@@ -16,7 +16,7 @@ from ..probe.backend import fitted, probe, usable, with_alternatives
 from ..prompts import template
 from ..records import JSON, Backend, Frame, Prior, Run, Task
 from ..rollouts.executor import SAMPLERS_OFF, is_short
-from ..rollouts.group import executors, textual_state
+from ..rollouts.group import executors, told_of_chunks
 from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
 from ..store import Store
@@ -95,11 +95,15 @@ async def _compared(
 ) -> Evaluation:
     """The arms that this upstream can honour, rolled out and compared."""
     backend = await probe(upstream, wanted.frame.model, run=run.id)
+    if wanted.settings.bounded:
+        from ..probe.goes_on import with_way_on
+
+        backend = await with_way_on(upstream, backend, wanted.frame.model, run=run.id)
     store.add_probe(upstream.key, wanted.frame.model, backend)
     prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
     if moved:
         observer.note(moved)
-    if told := textual_state(wanted.settings, backend, upstream.name):
+    if told := told_of_chunks(wanted.settings, backend, upstream.name):
         observer.note(told)
     own = distiller is None and wanted.distiller in (None, wanted.frame.model)
     writer = _distiller(wanted, run, distiller or upstream, backend if own else None)

@@ -301,7 +301,10 @@ def _again_at_most(plan: Plan, groups: int, answer: int, judging: int) -> int:
         from ..rollouts.rewards.judge import JUDGE_TRIES
 
         judging *= JUDGE_TRIES - 1
-    return MOST_PROBED + proposing + listed + embedded + judging
+    tried = 0
+    if settings.bounded:
+        from ..probe.goes_on import MOST_TRIED as tried
+    return MOST_PROBED + tried + proposing + listed + embedded + judging
 
 
 def _writing(plan: Plan) -> Usage:

@@ -22,7 +22,7 @@ from ..probe.backend import fitted, probe, sees_several
 from ..prompts import template
 from ..records import JSON, Backend, Experience, Frame, Prior, Run, RunStatus, Task, TokenBias
 from ..rollouts.executor import Executors
-from ..rollouts.group import executors, textual_state
+from ..rollouts.group import executors, told_of_chunks
 from ..rollouts.rewards.reward import Reward, asking
 from ..settings import Settings
 from ..store import Store
@@ -207,6 +207,16 @@ def told_whom_to_ask(begun: Begun, proposer: Upstream) -> Begun:
     return replace(begun, plan=replace(plan, reward=reward))
 
 
+async def _probed(upstream: Upstream, plan: Plan, run: Run) -> Backend:
+    """What serves the model, with how it goes on with an answer where answers are written in chunks."""
+    backend = await probe(upstream, plan.frame.model, run=run.id)
+    if plan.settings.bounded is None:
+        return backend
+    from ..probe.goes_on import with_way_on
+
+    return await with_way_on(upstream, backend, plan.frame.model, run=run.id)
+
+
 @asynccontextmanager
 async def made_ready(
     begun: Begun,
@@ -221,14 +231,14 @@ async def made_ready(
 ) -> AsyncIterator[RunContext]:
     """What the steps of a run share: the upstream is probed, and people are told, by `costs`, what the run may cost."""
     plan, run, notes = begun.plan, begun.run, Notes(observer)
-    backend = await probe(upstream, plan.frame.model, run=run.id)
+    backend = await _probed(upstream, plan, run)
     store.add_probe(upstream.key, plan.frame.model, backend)
     if upstream.wants_several and not await sees_several(upstream, plan.frame, backend, run=run.id):
         notes.note("several answers in one request (`n`) do not come as samples of their own; each is asked for alone")
     embedder = await _embedder(plan, embedding or upstream, run, store)
     for line in costs:
         observer.note(line)
-    for line in filter(None, (*_learned_elsewhere(plan, store), textual_state(plan.settings, backend, upstream.name))):
+    for line in filter(None, (*_learned_elsewhere(plan, store), told_of_chunks(plan.settings, backend, upstream.name))):
         notes.note(line)
     start, moved = await fitted(begun.start, upstream, backend, plan.frame.model, run=run.id)
     async with executors(plan.agent, upstream, plan.settings, store) as all_made:

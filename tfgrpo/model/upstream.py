@@ -37,7 +37,8 @@ _ESTIMATED = f"{_OURS}usage"
 
 
 _REPEATABLE = "/chat/completions"
-"""Where a call made twice is the same as once: other routes may keep what is said, or use tools of the server."""
+"""Where a call made twice is the same as once: other routes may keep what is said, or use tools of the server. Here too
+several answers may come by one request."""
 
 
 class Journal(Protocol):
@@ -265,7 +266,8 @@ class Upstream:
         known = await self._replay(route, key, request)
         if known is not None:
             return known
-        alike = content_id("alike", {**body, "seed": 0}) if self.several and key.stage == "rollout" else ""
+        several = self.several and key.stage == "rollout" and route.path == _REPEATABLE
+        alike = content_id("alike", {**body, "seed": 0}) if several else ""
         turn = self._alike.joined(alike) if alike else None
         if turn is not None and (told := await turn) is not None:
             return await self._taken(route, body, key, request, told)

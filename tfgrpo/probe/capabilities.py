@@ -10,6 +10,7 @@ from ..rollouts.executor import sampling, telling
 from ..settings import LISTED_FOR_LABELS
 from ..surfaces.surface import Way, ways_open
 from .backend import SHORT, Honoured, listed_at_most, probe
+from .goes_on import with_way_on
 
 SHIFT = 2.0
 """Nats by which a token is raised to see whether its reported log-probability moves."""
@@ -43,13 +44,14 @@ class Capabilities:
 
 
 async def capabilities(upstream: Upstream, model: str) -> Capabilities:
-    """What the probe and seven short calls more show; raises as `probe` does. What a call fails at counts as rejected.
+    """What the probe and ten short calls more show; raises as `probe` does. What a call fails at counts as rejected.
 
-    How many alternatives are listed may take three calls more.
+    How many alternatives are listed may take three calls more, and how it goes on with an answer eight.
     """
     backend = await probe(upstream, model, run="")
     if backend.logprobs and not backend.alternatives:
         backend = replace(backend, alternatives=await listed_at_most(upstream, backend, model, run=""))
+    backend = await with_way_on(upstream, backend, model, run="")
     frame = Frame(model, temperature=1.0)
 
     async def ask(seed: int, **more: JSON) -> Reply | None:

@@ -3,30 +3,30 @@
 Delethink (arXiv 2510.06557): the first chunk has C tokens at most; each further one is given the question, the first
 100 tokens of the answer and its last m tokens, and may add C - m. So no prompt is longer than the question, 100 and
 m, and the cost grows with the length of the answer and not with its square. A limit that the request sets on its answer
-is one on the whole of it. Where the upstream goes on from an
-assistant's message (llama.cpp, vLLM) it is given as such; elsewhere as text (InftyThink, 2503.06692), which is
-another way to prompt.
+is one on the whole of it. How an upstream goes on is `ways_on`'s to say; where it does not, the work is given as text
+(InftyThink, 2503.06692), which is another way to prompt.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.tokenizer import Tokenizer
-from ..prompts import template
-from ..records import JSON, Backend, CallKey, ChatBody, Message, Prior, Rollout, Task, message_text
+from ..model.upstream import Model, Upstream, reply_route
+from ..records import JSON, CallKey, ChatBody, Prior, Reply, Rollout, Task
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import question
 from .executor import LIMITS, ChatExecutor, longest, manner_for, request_body
+from .ways_on import CHAT, COMPLETIONS, ChunkRequest, added, read_completion, steps_on
 
 HEAD = 100
 """Tokens of the answer's beginning that every chunk is given."""
-_VLLM: Mapping[str, JSON] = {"continue_final_message": True, "add_generation_prompt": False}
+_MOST_ASIDES = 2
+"""Questions that come before the request for a chunk."""
 NO_TEXT = "a chunk has no text, so the answer cannot go on"
-GOES_ON = ("llama.cpp", "vllm")
-"""Upstreams that go on from an assistant's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +81,6 @@ def carried(answer: str, bounds: Bounds, count: Callable[[str], int]) -> str:
     return head + last_tokens(answer[len(head) :], bounds.carry, count)
 
 
-def going_on(body: ChatBody, work: str, backend: Backend, answer: str) -> ChatBody:
-    """The request for the next chunk of an answer so far, of which this was carried over."""
-    messages: Sequence[Message] = body["messages"]
-    if backend.kind in GOES_ON:
-        more = _VLLM if backend.kind == "vllm" else {}
-        return {**body, **more, "messages": [*messages, {"role": "assistant", "content": work}]}
-    place = max(at for at, message in enumerate(messages) if message.get("role") == "user")
-    told = template("goes_on").render(
-        question=message_text(messages[place]), work=work, gap=", without its middle part" if work != answer else ""
-    )
-    held = messages[place].get("content")
-    others = [part for part in held if not _is_text(part)] if isinstance(held, list) else []
-    content = [*others, {"type": "text", "text": told}] if others else told  # images stay what they are
-    return {**body, "messages": [*messages[:place], {**messages[place], "content": content}, *messages[place + 1 :]]}
-
-
-def _is_text(part: JSON) -> bool:
-    return isinstance(part, str) or (isinstance(part, Mapping) and part.get("type") == "text")
-
-
-def added(said: str, work: str, backend: Backend) -> str:
-    """What a chunk adds: vLLM goes on; llama.cpp begins with the work, as one may that is told it as text."""
-    if backend.kind == "vllm":
-        return said
-    begun = next((given for given in (work, work.rstrip(), work.strip()) if given and said.startswith(given)), "")
-    return said[len(begun) :]
-
-
 class BoundedExecutor:
     """An Executor whose rollouts are written chunk by chunk, each a journalled call; their usage is that of all."""
 
@@ -133,6 +105,7 @@ class BoundedExecutor:
         chunks, left = self._bounds.most(longest(of.frame))
         for chunk in range(chunks):
             room, spent = min(self._bounds.room(chunk), left), made.usage.completion_tokens
+            had = len(made.text)
             try:
                 made = await self._chunk(made, body, replace(key, retry=chunk), room)
             except UpstreamError:
@@ -144,18 +117,21 @@ class BoundedExecutor:
                 break
             if not made.text:
                 return replace(made, error=f"{NO_TEXT}; a model that reasons out of sight goes without --bounded")
+            if len(made.text) == had:
+                break  # asked the same again, it would add as little
         return replace(made, messages=(*made.messages, {"role": "assistant", "content": made.text}))
 
     async def _chunk(self, made: Rollout, body: ChatBody, key: CallKey, room: int) -> Rollout:
         """The rollout with one more chunk, of so many tokens at most."""
-        asked, work = body, ""
+        backend, work = self._plain.backend, ""
+        asked = {**{name: value for name, value in body.items() if name not in LIMITS}, "max_tokens": room}
         if key.retry:
             work = carried(made.text, self._bounds, self._count(made))
-            asked = going_on(body, work, self._plain.backend, made.text)
-        fields = {name: value for name, value in asked.items() if name not in LIMITS}
-        reply = await self._plain.model({**fields, "max_tokens": room}, key)
-        text = added(reply.text, work, self._plain.backend)
-        return replace(made, text=made.text + text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
+            reply = await _replied(self._plain.model, steps_on(asked, work, backend, made.text), key)
+        else:
+            reply = await self._plain.model(asked, key)
+        text = made.text + added(reply.text, work, backend)
+        return replace(made, text=text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
 
     def _count(self, made: Rollout) -> Callable[[str], int]:
         """How to count tokens: by the tokenizer, else by what the answer's characters have taken so far."""
@@ -163,3 +139,28 @@ class BoundedExecutor:
             return lambda text: len(tokenizer.encode(text))
         each = max(1, made.usage.completion_tokens) / max(1, len(made.text))
         return lambda text: round(len(text) * each)
+
+
+async def _replied(model: Model, steps: Generator[ChunkRequest, JSON, ChunkRequest], key: CallKey) -> Reply:
+    """The reply to what the steps come to; what they need first is journalled beside it."""
+    told: JSON = None
+    beside = replace(key, stage=f"{key.stage} template", retry=key.retry * _MOST_ASIDES)
+    while True:
+        try:
+            asked = steps.send(told)
+        except StopIteration as done:
+            reply: Reply = await answer_to(model, done.value, key)
+            return reply
+        told = await answer_to(model, asked, beside)
+        beside = replace(beside, retry=beside.retry + 1)
+
+
+async def answer_to(model: Model, asked: ChunkRequest, key: CallKey) -> Any:
+    """The reply to a request, or the JSON of an aside, None where there is none; raises as the model does."""
+    if asked.route == CHAT:
+        return await model(asked.body, key)
+    if not isinstance(model, Upstream):
+        raise ModelError(f"{asked.route} is asked of an upstream, and this model is none")
+    if asked.is_aside:
+        return await model.post(asked.route, asked.body, key)
+    return (await model.exchange(asked.body, key, reply_route(COMPLETIONS, read_completion)))[1]

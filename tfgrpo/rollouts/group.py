@@ -122,17 +122,17 @@ def _plain(upstream: Upstream, settings: Settings) -> Executors:
     return make
 
 
-def textual_state(settings: Settings, backend: Backend, name: str) -> str | None:
-    """What to tell of bounded context on an upstream that is not known to go on from an assistant's message."""
+def told_of_chunks(settings: Settings, backend: Backend, name: str) -> str | None:
+    """What to tell of bounded context on an upstream: how an answer goes on there."""
     if settings.bounded is None:
         return None
-    from .bounded import GOES_ON
+    from .ways_on import AS_TEXT, way_on, way_told
 
-    if backend.kind in GOES_ON:
-        return None
+    if (way := way_on(backend)) != AS_TEXT:
+        return f"long answers go on, on {name}: {way_told(way)}"
     return (
-        f"{name} is not known to go on from an assistant's message: each further chunk is given the work so far as text"
-        " behind the question, a textual state (InftyThink), which is another way to prompt"
+        f"{name} was not seen to go on with an answer: each further chunk is given the work so far as text behind the"
+        " question, a textual state (InftyThink), which is another way to prompt"
     )
 
 

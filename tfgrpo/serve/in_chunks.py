@@ -3,46 +3,41 @@
 The client may be any: ours, which adds the prior to each chunk, or one that is pointed at the proxy, which does so. A
 chunk has the question, the first 100 tokens of the answer and its last m, as in rollouts (`rollouts/bounded.py`).
 Tokens are counted by what the answer's characters have taken so far. The proxy goes the same way
-(`serve/proxy/bounding.py`).
+(`serve/proxy/bounding.py`). How the upstream goes on is tried once for each client and model, as `tfgrpo probe` does,
+before the second chunk; where a prior is added on the way, by chat alone: a text completion would go without it.
 """
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from collections.abc import Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
 
-from ..errors import InputError, ModelError
-from ..records import JSON, Backend, ChatBody, Message, Usage
-from ..rollouts.bounded import NO_TEXT, Bounds, added, bounds_of, carried, going_on
+from ..errors import InputError
+from ..probe.backend import SHORT
+from ..probe.goes_on import tried
+from ..records import Backend, ChatBody, Message
+from ..rollouts.bounded import bounds_of
 from ..rollouts.uncuttable import refuse_uncuttable
+from ..rollouts.ways_on import AS_TEXT, CHAT, ChunkRequest, ChunkSaid, as_chat, chunk_said
 from ..settings import Settings
-from ..surfaces.chat import token_estimate
+from ..surfaces.http import NO_PRIOR, PRIOR_HEADER
+from .chunk_steps import CHUNKS_SAY, WholeAnswer, limit_name, written_in_chunks
 
 if TYPE_CHECKING:
     import openai
 
-_CHUNKS_SAY = ("max_tokens", "max_completion_tokens")
 _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm"}
-_OF_VLLM = ("continue_final_message", "add_generation_prompt")
-
-
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
-    """What all chunks came to."""
-
-    text: str
-    finish_reason: str
-    """Of the last chunk: `length` where there were not enough."""
-    usage: Usage
-    """Of all of them."""
-
-
-class ChunkSaid(NamedTuple):
-    """What the answer to one chunk's request says."""
-
-    text: str | None
-    finish_reason: str
-    usage: Usage | None = None
-    """None: the upstream counts none."""
+_MODELS = "/models"
+_OF_SDK = {"extra_headers": "headers", "extra_query": "params", "timeout": "timeout"}
+"""Arguments of the SDK's methods that are no part of a request, and what they are called as options of one."""
+_OF_CHATS = ("model", "messages")
+"""Arguments that a chat completion has in any case; the SDK is given all others as they are."""
+_OF_TRIALS = ("model", "chat_template", "chat_template_kwargs", "reasoning_effort")
+"""Fields of a request that trying how a model goes on takes over."""
+_Ways: TypeAlias = dict[tuple[str, bool], Backend]
+"""How models go on, by their names and whether a prior is added to what they are asked."""
+_known: "WeakKeyDictionary[Any, _Ways]" = WeakKeyDictionary()
 
 
 def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> WholeAnswer:
@@ -52,110 +47,86 @@ def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> Who
 
     Raises InputError for what cannot be cut into chunks, ModelError for an answer without text, and as the SDK does.
     """
-    steps = _of_client(bounded, request)
-    asked = next(steps)
+    steps, told = _of_client(client, bounded, request), None
     while True:
         try:
-            asked = steps.send(_said(client.chat.completions.create(**_for_sdk(asked))) if asked else _listed(client))
+            asked = steps.send(told)
         except StopIteration as done:
             whole: WholeAnswer = done.value
             return whole
+        try:
+            told = _said(asked, _sent(client, asked, request))
+        except Exception as error:
+            told = _refused(asked, error)
 
 
 async def achat_in_chunks(client: "openai.AsyncOpenAI", bounded: str, **request: Any) -> WholeAnswer:
     """As `chat_in_chunks`, by an async client."""
-    steps = _of_client(bounded, request)
-    asked = next(steps)
+    steps, told = _of_client(client, bounded, request), None
     while True:
         try:
-            if asked:
-                asked = steps.send(_said(await client.chat.completions.create(**_for_sdk(asked))))
-            else:
-                asked = steps.send(await _alisted(client))
+            asked = steps.send(told)
         except StopIteration as done:
             whole: WholeAnswer = done.value
             return whole
+        try:
+            told = _said(asked, await _sent(client, asked, request))
+        except Exception as error:
+            told = _refused(asked, error)
 
 
-def _listed(client: "openai.OpenAI") -> Any:
-    """The upstream's models; none where it has no list of them, as not every one has."""
-    try:
-        return client.models.list().data
-    except Exception:  # whatever it is, the answer can go on as anywhere
-        return ()
+# Pure, but for what is remembered
 
 
-async def _alisted(client: "openai.AsyncOpenAI") -> Any:
-    try:
-        return (await client.models.list()).data
-    except Exception:  # as above
-        return ()
-
-
-def _of_client(bounded: str, request: ChatBody) -> Generator[ChatBody | None, Any, WholeAnswer]:
+def _of_client(client: Any, bounded: str, request: ChatBody) -> Generator[ChunkRequest, Any, WholeAnswer]:
     if not bounded:
         raise InputError("say how long chunks are, as CHUNK:CARRY:CHUNKS in tokens: 256:128:8")
     bounds = bounds_of(Settings(bounded=bounded).bounded or "")
-    extra = request.get("extra_body") or {}
-    limits = {name: extra[name] for name in _CHUNKS_SAY if name in extra}  # the SDK would put them over each chunk's
-    if limits:
-        left = {name: value for name, value in extra.items() if name not in limits}
-        request = {**request, **limits, "extra_body": left}
-    _check(request)
-    wanted = [request[name] for name in _CHUNKS_SAY if isinstance(request.get(name), int)]
-    return written_in_chunks(bounds, request, most=min(wanted, default=None))
+    fields = {name: value for name, value in request.items() if name not in (*_OF_SDK, "extra_body")}
+    fields |= request.get("extra_body") or {}
+    _check(fields)
+    wanted = [fields[name] for name in CHUNKS_SAY if isinstance(fields.get(name), int)]
+    ways = _known.setdefault(client, {})
+    return written_in_chunks(bounds, fields, lambda first: _found(fields, first, ways), min(wanted, default=None))
 
 
-def _said(completion: Any) -> ChunkSaid:
-    choice, used = completion.choices[0], completion.usage
-    usage = Usage(1, used.prompt_tokens, used.completion_tokens) if used else None
-    return ChunkSaid(choice.message.content, str(choice.finish_reason), usage)
+def _found(fields: ChatBody, first: ChunkSaid, ways: _Ways) -> Generator[ChunkRequest, Any, Backend]:
+    """How the model goes on: as its server is known for, else as is tried; not at all where it reasons out of sight."""
+    place = fields["model"], first.biased
+    if first.reasoned:
+        return Backend(goes_on=AS_TEXT)
+    if place not in ways:
+        listed = yield ChunkRequest(_MODELS, {})
+        owner = next((one.owned_by for one in listed or () if one.id == fields["model"]), "")
+        kind: Any = _OWNERS.get(owner, "other")
+        backend = Backend(kind)
+        if kind == "other":
+            asked = {name: fields[name] for name in _OF_TRIALS if name in fields}
+            cold = {"temperature": 0.0} if "temperature" in fields else {}  # some models refuse it
+            body = {**asked, **cold, limit_name(fields): SHORT}
+            trials = tried(body, backend, first=first, templates=not first.biased)
+            backend = replace(backend, goes_on=(yield from _bare(trials)))
+        ways[place] = backend
+    return ways[place]
 
 
-def written_in_chunks(
-    bounds: Bounds, request: ChatBody, backend: Backend | None = None, most: int | None = None
-) -> Generator[ChatBody | None, Any, WholeAnswer]:
-    """The requests, one for each chunk, each answered by what was `ChunkSaid`; what they came to. Pure.
-
-    Without a `backend` None, before the second chunk, asks for the upstream's models, to know what serves this one.
-    `most`: tokens that the whole answer may have.
-    """
-    plain = {name: value for name, value in request.items() if name not in _CHUNKS_SAY}
-    limit = next((name for name in reversed(_CHUNKS_SAY) if name in request), _CHUNKS_SAY[0])
-    text, usage, finish, work, spent = "", Usage(), "length", "", 0
-    for chunk in range(bounds.chunks):
-        asked: ChatBody = plain
-        if chunk:
-            backend = backend or _backend(request, (yield None))
-            work = carried(text, bounds, _counting(usage.completion_tokens, text))
-            asked = going_on(plain, work, backend, text)
-        room = bounds.room(chunk) if most is None else min(bounds.room(chunk), most - spent)
-        said: ChunkSaid = yield {**asked, limit: room}
-        finish = said.finish_reason
-        if said.text is None or not (said.text or chunk or finish != "length"):
-            raise ModelError(NO_TEXT)
-        text += added(said.text, work, backend) if backend else said.text
-        usage += said.usage or Usage(1)
-        spent += (said.usage.completion_tokens if said.usage else 0) or room
-        if finish != "length" or (most is not None and spent >= most):
-            break
-    return WholeAnswer(text, finish, usage)
-
-
-def _counting(tokens: int, text: str) -> Callable[[str], int]:
-    """How many tokens a text has, where this one took so many; estimated where the upstream counts none."""
-    if not tokens:
-        return token_estimate
-    each = tokens / max(1, len(text))
-    return lambda piece: round(len(piece) * each)
+def _bare(trials: Generator[ChunkRequest, Any, Any]) -> Generator[ChunkRequest, Any, Any]:
+    """The same, with no prior added to what is tried."""
+    told = None
+    while True:
+        try:
+            asked = trials.send(told)
+        except StopIteration as done:
+            return done.value
+        told = yield asked._replace(bare=True)
 
 
 def _check(request: ChatBody) -> None:
     """Raise InputError for a request whose answer is no one text of a user's question."""
-    refuse_uncuttable({**request, **(request.get("extra_body") or {})}, "")
+    refuse_uncuttable(request, "")
     if request.get("n") not in (None, 1):
         raise InputError("n goes with no answer in chunks: one answer goes on at a time")
-    for name in _CHUNKS_SAY:
+    for name in CHUNKS_SAY:
         most = request.get(name)
         if isinstance(most, int | float | str) and (type(most) is not int or most < 1):
             raise InputError(f"{name} is {most!r}; it must be a whole number from 1 on")
@@ -164,15 +135,41 @@ def _check(request: ChatBody) -> None:
         raise InputError("the messages have none of a user, which a chunk could be given again")
 
 
-def _for_sdk(body: ChatBody) -> dict[str, Any]:
-    """The request with what the SDK does not know in `extra_body`."""
-    extra: dict[str, JSON] = {name: body[name] for name in _OF_VLLM if name in body}
-    known = {name: value for name, value in body.items() if name not in extra}
-    return {**known, "extra_body": {**(body.get("extra_body") or {}), **extra}} if extra else known
+# By the SDK
 
 
-def _backend(request: ChatBody, models: Any) -> Backend:
-    """What serves the model, by the list of models."""
-    owner = next((one.owned_by for one in models if one.id == request.get("model")), "")
-    kind: Any = _OWNERS.get(owner, "other")
-    return Backend(kind)
+def _sent(client: Any, asked: ChunkRequest, request: ChatBody) -> Any:
+    """What the SDK gives for a request; of an async client, what is to be awaited for it."""
+    if asked.route == _MODELS:
+        return client.models.list()
+    options = {name: request[name] for name in _OF_SDK if name in request}
+    if asked.bare:
+        options["extra_headers"] = {**(options.get("extra_headers") or {}), PRIOR_HEADER: NO_PRIOR}
+    if asked.route == CHAT:
+        rest = {name: value for name, value in asked.body.items() if name not in _OF_CHATS}
+        own = {name: asked.body[name] for name in _OF_CHATS}
+        return client.chat.completions.with_raw_response.create(**own, **options, extra_body=rest)
+    base = client.base_url
+    root = re.sub(r"(/v1)?/?$", "", base.path) if asked.is_aside else base.path.rstrip("/")
+    url = str(base.copy_with(path=f"{root}{asked.route}"))
+    renamed = {_OF_SDK[name]: value for name, value in options.items()}
+    return client.post(url, cast_to=object, body=asked.body, options=renamed)
+
+
+def _said(asked: ChunkRequest, given: Any) -> Any:
+    """What the steps are answered."""
+    if asked.route == _MODELS:
+        return given.data
+    if asked.is_aside:
+        return given
+    biased, completion = False, given
+    if asked.route == CHAT:
+        biased, completion = given.headers.get(PRIOR_HEADER, NO_PRIOR) != NO_PRIOR, given.parse().model_dump()
+    return chunk_said(completion if asked.route == CHAT else as_chat(completion))._replace(biased=biased)
+
+
+def _refused(asked: ChunkRequest, error: Exception) -> None:
+    """Raise what a chunk failed with; what is only tried may be refused, and not every upstream lists its models."""
+    tried_only = (asked.bare or asked.is_aside) and hasattr(error, "status_code")
+    if not (tried_only or asked.route == _MODELS):
+        raise error

@@ -279,14 +279,18 @@ class ProbeStore(OpenStore):
         """Write down what a probe found at a base URL (by `backend_key`) for a model, unless it is known already.
 
         `anew`: even then, for clients and proxies to see that it was probed. How many alternatives come stays known
-        where they come and it was not looked at.
+        where they come and it was not looked at, and so does how it goes on with an answer.
         """
 
         def work(db: Database) -> None:
             latest = "SELECT found FROM probes WHERE upstream = ? AND model = ? ORDER BY id DESC LIMIT 1"
             known, told = db.execute(latest, [upstream, model]).fetchone(), asdict(found)
-            if known and found.logprobs and not found.alternatives:
-                told["alternatives"] = json.loads(known[0]).get("alternatives", 0)
+            before = json.loads(known[0]) if known else {}
+            if found.logprobs and not found.alternatives:
+                told["alternatives"] = before.get("alternatives", 0)
+            told["goes_on"] = found.goes_on or before.get("goes_on", "")
+            if not told["goes_on"]:
+                del told["goes_on"]  # as before anyone looked for it
             row: Row = {"upstream": upstream, "model": model, "found": rows.dumps(told)}
             if anew or known != (row["found"],):
                 insert(db, "probes", [row])

@@ -20,9 +20,9 @@ from ..hashing import content_id
 from ..model.tokenizer import ends_answer
 from ..model.upstream import Model
 from ..records import AnswerTree, Backend, CallKey, ChatBody, Frame, Prior, Rollout, Task, TokenTrace
-from ..rollouts.bounded import GOES_ON, added, going_on
 from ..rollouts.executor import LIMITS, is_short, longest, manner_for, request_body, telling, with_failure
 from ..rollouts.rewards.reward import BuiltInReward, Reward, score
+from ..rollouts.ways_on import added, goes_on_in_chat, going_on
 from ..surfaces.chat import merge_bias, with_prior
 from ..surfaces.surface import listed_for_labels
 from .exact import COVERED, AnswerShares, answer_shares
@@ -168,7 +168,7 @@ class Listing:
                         return found
                 open_ = growth.open(found.now) if found else [(1.0, -1, -1)]
                 reachable = (found.now.covered if found else 0.0) + sum(chance for chance, *_ in open_[:calls])
-                goes_on = self._backend.kind in GOES_ON or not found
+                goes_on = not found or goes_on_in_chat(self._backend)
                 if not (calls and open_ and goes_on and reachable >= COVERED):
                     return found
                 _, number, column = open_[0]
@@ -199,7 +199,7 @@ class Listing:
         if number >= 0:
             work, depth = growth.begun(number, column), growth.rows[number].depth + 1
             limits = dict.fromkeys((name for name in LIMITS if name in body), self._longest - depth)
-            body = {**going_on(body, work, self._backend, work), **limits}
+            body = {**going_on(body, work, self._backend), **limits}
         growth.calls += 1
         try:
             reply = await self._model(body, key)

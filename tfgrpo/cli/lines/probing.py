@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def probe_lines(told: "JSON") -> Iterator[str]:
     """The figures, a line each, and the verdict."""
-    from ...rollouts.bounded import GOES_ON
+    from ...rollouts.ways_on import AS_TEXT, way_told
 
     for field, value in told.items():
         if field not in ("verdict", "way", "ways"):
@@ -25,7 +25,6 @@ def probe_lines(told: "JSON") -> Iterator[str]:
     ways = told["ways"]
     others = f"; open besides: {', '.join(ways[1:])}" if ways[1:] else ""
     yield printable(f"  what it acts by, in learning, client and proxy: {told['way']}{others}")
-    goes_on = "it goes on from an assistant's message"
-    text = "the answer so far stands behind the question, in learn, eval and clients; serve leaves answers whole"
-    yield f"  long answers in chunks (--bounded): {goes_on if told['kind'] in GOES_ON else text}"
+    whole = "" if told["goes_on"] != AS_TEXT else ", in learn, eval and clients; serve leaves answers whole"
+    yield f"  long answers in chunks (--bounded): {way_told(told['goes_on'])}{whole}"
     yield from (printable(f"To get more: {advice}") for advice in verdict["advice"])

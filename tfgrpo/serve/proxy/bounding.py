@@ -5,16 +5,17 @@ upstream and have one prior; to keys, figures and records they are one call. A c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
 from ...errors import ModelError
 from ...http1.answers import UpstreamAnswer
-from ...records import JSON, Backend, ChatBody, Usage
-from ...rollouts.bounded import Bounds, bounds_of
+from ...records import JSON, Backend, ChatBody
+from ...rollouts.bounded import NO_TEXT, Bounds, bounds_of
+from ...rollouts.ways_on import CHAT, COMPLETIONS, ChunkRequest, ChunkSaid, as_chat, chunk_said, way_on
 from ...surfaces.http import STANDARD, Codec
-from ..in_chunks import ChunkSaid, written_in_chunks
+from ..chunk_steps import written_in_chunks
 from ..unpacking import unpacked
 from .bodies import EXACT_CODECS
 from .decide import read_whole
@@ -23,22 +24,37 @@ from .limits import Limits
 from .onward import OwnAnswer
 from .uncut import most_wanted, why_whole
 
+_WITHOUT = "a model that reasons out of sight goes without --bounded"
+
 
 class Chunks:
     """One call whose answer is written in chunks."""
 
     def __init__(self, request: ChatBody, codec: Codec, bounds: Bounds, backend: Backend, most: int | None) -> None:
         """`most`: tokens that the caller wants at most."""
-        self._codec, self._steps = codec, written_in_chunks(bounds, request, backend, most)
-        self.sent: bytes = codec.dumps(next(self._steps))
-        """The request for the next chunk."""
+        self._codec, self._way = codec, way_on(backend)
+        self._steps = written_in_chunks(bounds, request, partial(_known, backend), most)
+        self._asked = next(self._steps)
         self._usage: JSON = {}
         self._took = 0
+        self._first: Any = None
+        """The answer to the first chunk, whose form the whole one has."""
+
+    @property
+    def sent(self) -> bytes:
+        """The request that comes next."""
+        return self._codec.dumps(self._asked.body)
+
+    def path(self, of_chats: bytes) -> bytes:
+        """Where it goes, with the path of chat completions given."""
+        if self._asked.is_aside:
+            return self._asked.route.encode()
+        return of_chats.removesuffix(CHAT.encode()) + COMPLETIONS.encode() if self._asked.route != CHAT else of_chats
 
     @property
     def told(self) -> str:
-        """What the caller is told of them: how many there are."""
-        return str(self._took)
+        """What the caller is told of them: how many there are, and by which way the answer went on."""
+        return f"{self._took}; {self._way}" if self._took > 1 else str(self._took)
 
     @property
     def counted(self) -> bytes:
@@ -64,37 +80,52 @@ class Chunks:
 
     def _taken(self, content: bytes) -> bytes | None:
         """The whole answer, if that was the last chunk; raises OwnAnswer for one that cannot go on."""
+        if self._asked.is_aside:
+            return self._next(_json(content))
         self._took += 1
         try:
-            completion: Any = STANDARD.loads(content)
-            choice = completion["choices"][0]
-            said = _said(choice, completion.get("usage"))
+            told: Any = STANDARD.loads(content)
+            completion = told if self._asked.route == CHAT else as_chat(told)
+            said = chunk_said(completion)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             if self._took == 1:
                 return content
             raise OwnAnswer(_refusal("a chunk of the answer is no chat completion")) from error
+        self._first = self._first or completion
         self._usage = _sum(self._usage, completion.get("usage") or {})
         if self._took == 1 and said.finish_reason != "length":
             return content
+        return self._next(said)
+
+    def _next(self, said: ChunkSaid | JSON) -> bytes | None:
         try:
-            self.sent = self._codec.dumps(self._steps.send(said))
+            self._asked = self._steps.send(said)
         except StopIteration as done:
-            message = {**choice["message"], "content": done.value.text}
-            told = {**completion, "choices": [{**choice, "message": message}], "usage": self._usage}
+            whole, (choice, *_) = done.value, self._first["choices"]
+            message = {**choice["message"], "content": whole.text}
+            chosen = {**choice, "message": message, "finish_reason": whole.finish_reason}
+            told = {**self._first, "choices": [chosen], "usage": self._usage}
             return STANDARD.dumps({name: value for name, value in told.items() if name != "timings"})
         except ModelError as error:
-            raise OwnAnswer(_refusal(f"{error}; a model that reasons out of sight goes without --bounded")) from error
+            raise OwnAnswer(_refusal(f"{error}; {_WITHOUT}" if str(error) == NO_TEXT else str(error))) from error
+        return None
+
+
+def _known(backend: Backend, _: ChunkSaid) -> Generator[ChunkRequest, Any, Backend]:
+    """What serves the model, of which nothing need be asked."""
+    yield from ()
+    return backend
+
+
+def _json(content: bytes) -> JSON:
+    try:
+        return STANDARD.loads(content)
+    except (ValueError, RecursionError):
         return None
 
 
 def _refusal(message: str) -> Refusal:
     return Refusal(502, "upstream_chunk", message, "upstream_error")
-
-
-def _said(choice: Any, used: Any) -> ChunkSaid:
-    text = choice["message"].get("content")
-    usage = Usage(1, used["prompt_tokens"], used["completion_tokens"]) if used else None
-    return ChunkSaid(text if isinstance(text, str) else None, str(choice["finish_reason"]), usage)
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -252,8 +252,8 @@ class RelayedCall:
         self._chunks, self._uncut = cut(content, backends, self._limits.parse)
         if self._uncut == "upstream":
             self._works.shelf.say(
-                f"{target.host} is not known to go on from an assistant's message: its answers are not written in"
-                f" chunks; `tfgrpo probe` looks, model by model"
+                f"{target.host} is not known to go on with an answer: its answers are not written in chunks;"
+                f" `tfgrpo probe` looks, model by model"
             )
 
     def _draw(self, body: RequestBody) -> Drawn:
@@ -279,7 +279,10 @@ class RelayedCall:
     async def _ask(self, target: RelayTarget, reason: Reason | None) -> UpstreamAnswer:
         began = perf_counter()
         try:
-            return await self._works.onward.ask(target, self._head, self._headers(target, reason), self._sent)
+            head = self._head
+            if self._chunks:
+                head = head._replace(raw_path=self._chunks.path(head.raw_path))
+            return await self._works.onward.ask(target, head, self._headers(target, reason), self._sent)
         finally:
             self._waited += perf_counter() - began
 

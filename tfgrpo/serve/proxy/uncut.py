@@ -1,15 +1,16 @@
 """Whether the answer to a chat completion may be written in chunks, or why not: it is more than one text, or its
 upstream cannot go on.
 
-Upstreams go on from an assistant's message where `tfgrpo probe` saw such a server. Pure.
+Upstreams go on where `tfgrpo probe` saw how, or saw a server that is known to. Pure.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from ...records import Backend, ChatBody
-from ...rollouts.bounded import GOES_ON, Bounds
+from ...rollouts.bounded import Bounds
 from ...rollouts.uncuttable import uncuttable
+from ...rollouts.ways_on import AS_TEXT, way_on
 
 _LENGTHS = ("max_completion_tokens", "max_tokens")
 
@@ -28,7 +29,7 @@ def why_whole(request: Any, bounds: Bounds, backends: Mapping[str, Backend]) -> 
         "continues": messages[-1].get("role") == "assistant",
         "shape": not (isinstance(most, int | None) and any(one.get("role") == "user" for one in messages)),
         "short": isinstance(most, int) and most <= bounds.chunk,
-        "upstream": backend is None or backend.kind not in GOES_ON,
+        "upstream": backend is None or way_on(backend) == AS_TEXT,
     }
     return next((why for why, is_so in reasons.items() if is_so), None)
 
