@@ -76,7 +76,9 @@ async def measured(asked: argparse.Namespace) -> None:
 
         exploring = acting("act", asked.temperature)
         distiller = Distiller(upstream, name, RUN, settings, request=SAMPLERS_OFF.get(backend.kind, {}))
-        seen = (await explored(exploring, tasks[: 2 * asked.tasks], states=1, alternatives=2)).transitions
+        seen = (
+            await explored(exploring, tasks[: 2 * asked.tasks], states=1, alternatives=asked.alternatives)
+        ).transitions
         taught = [one for one in seen if one.task.id in teach]
         others = [one for one in seen if one.task.id not in teach]
         found = await in_hindsight(exploring, distiller, taught, others, Silent())
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--world", choices=("panel", "cabinet", "switchboard"), default="cabinet")
     parser.add_argument("--tasks", type=int, default=36, help="that teach; as many measure")
     parser.add_argument("--judging", type=int, default=100)
+    parser.add_argument("--alternatives", type=int, default=2, help="to the model's own action at a state")
     parser.add_argument("--seed", type=int, default=5, help="of the tasks")
     parser.add_argument("--temperature", type=float, default=0.7, help="of the exploration")
     asked_of(parser)

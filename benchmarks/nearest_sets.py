@@ -3,21 +3,23 @@
     python -m benchmarks.nearest_sets run [nearest.jsonl] --model http://127.0.0.1:8901/v1 --name NAME
         --embedding all-MiniLM-L6-v2 [--sets labels,money] [--seeds 0,1] [--sizes 4,8] [--held-out 32] [--repeats 2]
     python -m benchmarks.nearest_sets table [nearest.jsonl]
-    python -m benchmarks.nearest_sets alike --model URL --embedding NAME [--sets ...] [--seeds ...] [--sizes ...]
+    python -m benchmarks.nearest_sets alike [--model URL --embedding NAME] [--sets ...] [--seeds ...] [--sizes ...]
 
 One base URL serves both models, as calls in use need it. Tasks, seeds, stores and the results file are those of
 `peers`: no arm learns, each is shown 4 or 8 of the same 24 training tasks, and is measured on the same held-out ones.
 By lot the same examples stand before all requests of a seed. A finished cell is not made again. `alike` makes no
-rollout: it tells how many of the examples that a held-out task would be shown have its answer.
+rollout: it tells how many of the examples that a held-out task would be shown have its answer, by trigrams also as they
+were weighted until 28 November, by how rare they are among texts and not among answers.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 from statistics import fmean
+from typing import TypeAlias
 
 import click
 import numpy as np
@@ -44,7 +46,9 @@ USUAL = Terms()
 MATTER = ("labels", "components", "reviews", "keep-drop", "extraction", "money")
 """Sets in which the answer to a task can say something of that to another."""
 SIZES = (4, 8)
-BY_LOT, BY_TRIGRAMS = "by lot", "by trigrams"
+BY_LOT, BY_TRIGRAMS, BY_RARITY = "by lot", "by trigrams", "by trigrams, rarity among texts"
+VectorsOf: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
+"""Texts with their vectors in the compact form."""
 
 
 async def by_trigrams(size: int, cell: Cell) -> Found:
@@ -101,24 +105,24 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
         yield ""
 
 
-async def alike_rows(
-    upstream: Upstream, model: str, cells: Sequence[tuple[str, int]], seeds: Sequence[int]
-) -> list[str]:
+async def alike_rows(vectors_of: VectorsOf | None, cells: Sequence[tuple[str, int]], seeds: Sequence[int]) -> list[str]:
     """A line of each set and size: the share of the examples shown that have the answer of the held-out task."""
-    lines = [f"| set | examples | all of them | {BY_TRIGRAMS} | by {model} |", "|---|---|---|---|---|"]
+    ways = [BY_RARITY, BY_TRIGRAMS, *(["by vectors"] if vectors_of else [])]
+    lines = [f"| set | examples | all of them | {' | '.join(ways)} |", f"|{'---|' * (3 + len(ways))}"]
     for name, size in cells:
-        found: list[tuple[float, float, float]] = []
+        found: list[tuple[float, ...]] = []
         for part in (parts(SETS[name], seed, USUAL.training, USUAL.held_out) for seed in seeds):
-            shown, asked = [task.prompt for task in part.train], [task.prompt for task in part.held_out]
-            vectors = {text: compact(one) for text, one in (await embedded(upstream, model, [*shown, *asked])).items()}
-            trigrams, near = pool_of(shown), vector_pool_of([vectors[text] for text in shown])
+            shown, answers = [task.prompt for task in part.train], [str(task.answer) for task in part.train]
+            pools = [partial(nearest, pool_of(shown)), partial(nearest, pool_of(shown, answers))]
+            if vectors_of:
+                vectors = await vectors_of([*shown, *(task.prompt for task in part.held_out)])
+                near = vector_pool_of([vectors[text] for text in shown])
+                pools.append(lambda text, k, near=near, of=vectors: nearest_by_vector(near, of[text], k))
             for task in part.held_out:
-                same = np.array([one.answer == task.answer for one in part.train], dtype=float)
-                places = nearest(trigrams, task.prompt, size), nearest_by_vector(near, vectors[task.prompt], size)
-                found.append((same.mean(), *(same[list(each)].mean() for each in places)))
-        lines.append(
-            f"| {name} | {size} | " + " | ".join(f"{100 * share:.0f}" for share in np.mean(found, axis=0)) + " |"
-        )
+                same = np.array([answer == str(task.answer) for answer in answers], dtype=float)
+                found.append((same.mean(), *(same[list(pool(task.prompt, size))].mean() for pool in pools)))
+        told = " | ".join(f"{100 * share:.0f}" for share in np.mean(found, axis=0))
+        lines.append(f"| {name} | {size} | {told} |")
     return lines
 
 
@@ -159,18 +163,24 @@ def table(results: Path) -> None:
 
 
 @main.command()
-@click.option("--model", "url", required=True, help="Base URL of the embedding model.")
-@click.option("--embedding", required=True, help="What it goes by.")
+@click.option("--model", "url", help="Base URL of an embedding model.  [default: trigrams alone]")
+@click.option("--embedding", default="", help="What it goes by.")
 @click.option("--sets", default=",".join(MATTER), show_default=True)
 @click.option("--seeds", default="0,1,2,3", show_default=True)
 @click.option("--sizes", default="1,4,8", show_default=True)
-def alike(*, url: str, embedding: str, sets: str, seeds: str, sizes: str) -> None:
+def alike(*, url: str | None, embedding: str, sets: str, seeds: str, sizes: str) -> None:
     """Print how many of the examples shown have the answer of the task that is asked."""
     cells = list(product(chosen(sets, SETS, "set"), whole_numbers("--sizes", sizes)))
 
     async def rows() -> list[str]:
+        if not url:
+            return await alike_rows(None, cells, whole_numbers("--seeds", seeds))
         async with Upstream(url) as upstream:
-            return await alike_rows(upstream, embedding, cells, whole_numbers("--seeds", seeds))
+
+            async def vectors_of(texts: Sequence[str]) -> Mapping[str, str]:
+                return {text: compact(one) for text, one in (await embedded(upstream, embedding, texts)).items()}
+
+            return await alike_rows(vectors_of, cells, whole_numbers("--seeds", seeds))
 
     click.echo("\n".join(asyncio.run(rows())))
 

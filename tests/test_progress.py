@@ -46,6 +46,15 @@ def test_where_there_is_no_terminal_lines_tell_how_far_it_is(capsys: pytest.Capt
     assert out == ""
 
 
+def test_the_time_left_is_told_once_enough_is_done_to_tell_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(lambda: SPENT) as display:
+        display.stage("learn", 240)
+        for _ in range(17):
+            display.landed(rollout(1.0))
+    told = [" s left" in line for line in capsys.readouterr().err.splitlines()]
+    assert told == [False] * 15 + [True] * 2
+
+
 def test_groups_that_are_distilled_count_too(capsys: pytest.CaptureFixture[str]) -> None:
     with Display(lambda: SPENT) as display:
         display.stage("learn", 1, groups=1)

@@ -20,6 +20,8 @@ _PLAIN_SECONDS = 10.0
 """How often a line is printed where there is no terminal to redraw."""
 _CELL_SECONDS = 0.5
 """How often the line in a notebook's cell is brought up to date."""
+_FEWEST = 16
+"""Done before the time left is told, or a quarter of all: as many may be under way at once."""
 _NOTE = 2_000
 """Characters of a note at most."""
 _WIDEST = 1_000
@@ -130,9 +132,8 @@ class Display:
         if self._bar.disable and now - self._printed >= (_CELL_SECONDS if self._cell else _PLAIN_SECONDS):
             self._printed = now
             left = (now - self._started) / finished * (total - finished)
-            self._print(
-                f"{self._name}: {self._done}/{self._rollouts} rollouts, {self._figures()}, about {left:.0f} s left"
-            )
+            told = f", about {left:.0f} s left" if finished >= min(_FEWEST, total / 4) else ""
+            self._print(f"{self._name}: {self._done}/{self._rollouts} rollouts, {self._figures()}{told}")
 
     def _print(self, line: str) -> None:
         if self._cell:

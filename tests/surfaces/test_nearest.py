@@ -55,15 +55,31 @@ def buckets(text: str) -> set[int]:
     return found
 
 
-def likeness(pool: Sequence[str], text: str) -> list[float]:
+def likeness(pool: Sequence[str], answers: Sequence[object], text: str) -> list[float]:
     """How near each text of a pool is, by the formula."""
     sets, asked = [buckets(one) for one in pool], buckets(text)
 
     def squared(bucket: int) -> float:
-        return math.log((1 + len(pool)) / sum(bucket in one for one in sets)) ** 2
+        having = {answer for one, answer in zip(sets, answers, strict=True) if bucket in one}
+        return math.log((1 + len({*answers})) / len(having)) ** 2
 
     lengths = [math.sqrt(sum(map(squared, one))) for one in sets]
     return [sum(map(squared, one & asked)) / (length or 1) for one, length in zip(sets, lengths, strict=True)]
+
+
+def test_what_is_said_whatever_the_answer_does_not_choose() -> None:
+    asked = ("I need a new {}", "Where can I bring back a {}", "Somebody broke my {}")
+    held = {"garage": ("tyre", "wheel"), "kitchen": ("plate", "kettle"), "office": ("stapler", "ruler")}
+    said = [(desk, thing, text) for desk, things in held.items() for thing in things for text in asked]
+    shown = [(desk, text.format(thing)) for place, (desk, thing, text) in enumerate(said) if place % 2]
+    texts_shown, desks = [text for _, text in shown], [desk for desk, _ in shown]
+
+    def found(answers: list[str] | None) -> int:
+        ready = pool_of(texts_shown, answers)
+        return sum(desks[nearest(ready, text.format(thing), 1)[0]] == desk for desk, thing, text in said[::2])
+
+    assert found(desks) == len(said[::2]) == 9
+    assert found(None) < 9
 
 
 @given(texts)
@@ -76,10 +92,12 @@ def test_a_text_is_its_trigrams(text: str) -> None:
     assert (found < BUCKETS).all()
 
 
-@given(pools, texts, st.integers(0, 15))
+@given(pools, st.sampled_from([1, 2, 3, None]), texts, st.integers(0, 15))
 @settings(deadline=None)
-def test_the_nearest_are_those_of_a_slow_search(pool: list[str], text: str, k: int) -> None:
-    found, near = nearest(pool_of(pool), text, k), likeness(pool, text)
+def test_the_nearest_are_those_of_a_slow_search(pool: list[str], labels: int | None, text: str, k: int) -> None:
+    answers = [str(place % labels if labels else place) for place in range(len(pool))]
+    ready = pool_of(pool, answers) if labels else pool_of(pool)
+    found, near = nearest(ready, text, k), likeness(pool, answers, text)
     assert len(set(found)) == len(found) == min(k, len(pool))
     chosen = [near[place] for place in found]
     left = [near[place] for place in range(len(pool)) if place not in found]

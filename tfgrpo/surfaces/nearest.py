@@ -2,7 +2,9 @@
 embedding model gives them. Pure; exact on any machine.
 
 A text is the set of its trigrams, case and spaces aside, each hashed into one of BUCKETS. How near a text q is to a
-text d of the pool is the cosine of their sets weighted by rarity, w = ln((1 + n) / df), less what all d have in common:
+text d of the pool is the cosine of their sets weighted by w = ln((1 + n) / f), less what all d have in common, where f
+of the n different answers of the pool have a text with the trigram: what is said whatever the answer tells none of
+them (inverse category frequency, arXiv 1012.2609). Where no answer comes twice that is the rarity among texts:
 
     (sum of w^2 over the buckets of both) / sqrt(sum of w^2 over the buckets of d)
 
@@ -17,6 +19,7 @@ import base64
 import binascii
 import math
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,12 +79,16 @@ def alike(one: str, other: str) -> float:
     return both / math.sqrt(len(mine) * len(theirs)) if both else 0.0
 
 
-def pool_of(texts: Sequence[str]) -> Pool:
-    """The texts made ready, in their order."""
+def pool_of(texts: Sequence[str], answers: Sequence[str] | None = None) -> Pool:
+    """The texts made ready, in their order; `answers` are theirs, one each, or all are different."""
     present = np.zeros((BUCKETS, len(texts)), dtype=bool)
     for place, text in enumerate(texts):
         present[shingles(text), place] = True
-    rarity = np.log((1 + len(texts)) / np.maximum(present.sum(axis=1), 1)) ** 2
+    by_answer = defaultdict[object, list[int]](list)
+    for place, answer in enumerate(range(len(texts)) if answers is None else answers):
+        by_answer[answer].append(place)
+    frequency = sum((present[:, places].any(axis=1) for places in by_answer.values()), start=np.zeros(BUCKETS))
+    rarity = np.log((1 + len(by_answer)) / np.maximum(frequency, 1)) ** 2
     lengths = np.sqrt(np.array([rarity[present[:, place]].sum() for place in range(len(texts))]))
     terms = present * rarity[:, None] / np.where(lengths > 0, lengths, 1.0)
     return Pool(np.rint(terms * _SCALE).astype(np.int32))

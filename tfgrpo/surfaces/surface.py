@@ -305,7 +305,8 @@ class _Same:
 def _ready(key: _Same) -> "Pool":
     from .nearest import pool_of
 
-    return pool_of([question(entry.messages) for entry in key.demonstrations])
+    shown = key.demonstrations
+    return pool_of([question(entry.messages) for entry in shown], [entry.answer for entry in shown])
 
 
 @lru_cache(_POOLS)
